@@ -1,0 +1,7 @@
+"""The costs app."""
+
+from django.apps import AppConfig
+
+
+class CostsConfig(AppConfig):
+    name = "costs"

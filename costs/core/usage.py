@@ -1,0 +1,78 @@
+"""Token usage as disjoint buckets: each token is counted in exactly one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+INPUT_BUCKETS: Final = (
+    "input_uncached",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "input_audio",
+    "input_image",
+    "tool_prompt",
+)
+OUTPUT_BUCKETS: Final = ("output_text", "output_reasoning", "output_audio")
+TOKEN_BUCKETS: Final = INPUT_BUCKETS + OUTPUT_BUCKETS
+STANDARD_TIER: Final = "standard"
+
+
+class UnusableUsage(ValueError):
+    """A provider reported counts that cannot be true: negative, not integers, or absent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one call consumed, normalised from a vendor's report.
+
+    Counts are tokens, except `web_searches` (calls). `reported_total` is the vendor's own sum
+    where it gives one; when it differs from ours `adds_up` is False and the row is flagged.
+    Raises UnusableUsage for counts that are negative or not integers.
+    """
+
+    input_uncached: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    output_text: int = 0
+    output_reasoning: int = 0
+    output_audio: int = 0
+    tool_prompt: int = 0
+    web_searches: int = 0
+    service_tier: str = STANDARD_TIER
+    reported_total: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in (*TOKEN_BUCKETS, "web_searches"):
+            count = getattr(self, name)
+            if type(count) is not int or count < 0:
+                raise UnusableUsage(f"{name} is {count!r}; a count is a whole number of 0 or more")
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens that went in, cached or not."""
+        return sum(getattr(self, name) for name in INPUT_BUCKETS)
+
+    @property
+    def output_tokens(self) -> int:
+        """All tokens that came out, reasoning included."""
+        return sum(getattr(self, name) for name in OUTPUT_BUCKETS)
+
+    @property
+    def total_tokens(self) -> int:
+        """Every token of the call."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the buckets add up to the provider's own total, where it gave one."""
+        return self.reported_total is None or self.reported_total == self.total_tokens
+
+    def as_dict(self) -> dict[str, int | str]:
+        """Return the buckets that are not empty, for the audit row and the cost event."""
+        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "reported_total"}
+        return {name: value for name, value in counts.items() if value != 0}

@@ -1,0 +1,255 @@
+"""What calls cost: dated prices, the ledger's rows, and who keeps them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.timezone import now
+
+from orgs.fields import IdField, IdPrimaryKey
+from orgs.models import Organization
+
+
+def _rate(*, null: bool = False) -> models.DecimalField:  # type: ignore[type-arg]  # one field, two nullabilities
+    return models.DecimalField(max_digits=18, decimal_places=9, null=null, blank=null)
+
+
+class Rate(models.Model):
+    """A dated price: what one model costs from `starts_at` until its next row.
+
+    USD per million tokens. A row with `above_input_tokens` > 0 is a band: it prices a request
+    whose input is longer than that.
+    """
+
+    id = IdPrimaryKey()
+    provider = models.CharField(max_length=32)
+    model = models.CharField(max_length=200)
+    service_tier = models.CharField(max_length=16, default="standard")
+    above_input_tokens = models.BigIntegerField(default=0)
+    starts_at = models.DateTimeField()
+    input_usd_per_mtok = _rate()
+    output_usd_per_mtok = _rate()
+    cache_read_usd_per_mtok = _rate(null=True)
+    cache_write_5m_usd_per_mtok = _rate(null=True)
+    cache_write_1h_usd_per_mtok = _rate(null=True)
+    input_audio_usd_per_mtok = _rate(null=True)
+    output_audio_usd_per_mtok = _rate(null=True)
+    web_search_usd_per_k = _rate(null=True)
+    source = models.CharField(max_length=300)
+    recorded_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "rate"
+        ordering = ("provider", "model", "starts_at", "service_tier", "above_input_tokens")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("provider", "model", "service_tier", "above_input_tokens", "starts_at"),
+                name="rate_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(input_usd_per_mtok__gte=0, output_usd_per_mtok__gte=0),
+                name="rate_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model} from {self.starts_at:%Y-%m-%d}"
+
+
+class ExchangeRate(models.Model):
+    """A reference rate of the European Central Bank: how many USD one EUR is."""
+
+    id = IdPrimaryKey()
+    on_date = models.DateField(unique=True)
+    usd_per_eur = models.DecimalField(max_digits=12, decimal_places=6)
+    source = models.CharField(max_length=300)
+    recorded_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "exchange_rate"
+        ordering = ("-on_date",)
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(usd_per_eur__gt=0), name="exchange_rate_positive")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.usd_per_eur} USD per EUR on {self.on_date}"
+
+
+class PriceList(models.Model):
+    """One row whose `version` grows with every change of a price (by trigger)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    version = models.BigIntegerField(default=1)
+
+    class Meta:
+        db_table = "price_list"
+
+    def __str__(self) -> str:
+        return f"version {self.version}"
+
+
+class Instance(models.Model):
+    """A running process; its heartbeat tells the reaper whose holds nobody will settle."""
+
+    id = IdPrimaryKey()
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(default=now)
+    seen_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "instance"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class Period(models.Model):
+    """What an organization may spend, holds and has spent in [starts_at, ends_at).
+
+    `scope` says of what: "org" is everything. `settled_nanoeur` counts at most each hold,
+    `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
+    period's cost events. A trigger refuses any rise of `held_nanoeur` past the limit.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    scope = models.CharField(max_length=64)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    limit_nanoeur = models.BigIntegerField(null=True, blank=True)
+    held_nanoeur = models.BigIntegerField(default=0)
+    settled_nanoeur = models.BigIntegerField(default=0)
+    overrun_nanoeur = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "period"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("org", "scope", "starts_at"), name="period_once"),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__gt=models.F("starts_at")), name="period_not_empty"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    held_nanoeur__gte=0, settled_nanoeur__gte=0, overrun_nanoeur__gte=0
+                ),
+                name="period_not_negative",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=("org", "ends_at"), name="period_org_current")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.starts_at:%Y-%m-%d}"
+
+
+class Hold(models.Model):
+    """Money set aside for one call, from before it is sent until it is known what it cost.
+
+    Tables that the ledger appends to carry `org_id` without a foreign key in the database: the
+    organization's row is locked in the same transaction, so a check would only cost time.
+    """
+
+    class State(models.TextChoices):
+        HELD = "held"
+        SETTLED = "settled"
+        RELEASED = "released"
+        UNKNOWN = "unknown"
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.PROTECT, db_constraint=False, related_name="+")
+    request_id = IdField()
+    state = models.CharField(max_length=8, choices=State)
+    amount_nanoeur = models.BigIntegerField()
+    charged_nanoeur = models.BigIntegerField(default=0)
+    held_at = models.DateTimeField()
+    deadline_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    instance_id = IdField()
+    charge_to = models.JSONField()
+    rates = models.JSONField()
+
+    class Meta:
+        db_table = "hold"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=("held", "settled", "released", "unknown")),
+                name="hold_state",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(amount_nanoeur__gte=0, charged_nanoeur__gte=0),
+                name="hold_not_negative",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=("deadline_at",), condition=models.Q(state="held"), name="hold_unresolved"
+            ),
+            models.Index(fields=("request_id",), name="hold_request"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.state}"
+
+
+class HoldPeriod(models.Model):
+    """Which periods a hold counts in, for ever."""
+
+    pk = models.CompositePrimaryKey("hold_id", "period_id")
+    hold = models.ForeignKey(Hold, models.PROTECT, db_constraint=False, related_name="hold_periods")
+    period = models.ForeignKey(Period, models.PROTECT, db_constraint=False, related_name="+")
+
+    class Meta:
+        db_table = "hold_period"
+        indexes: ClassVar = [models.Index(fields=("period",), name="hold_period_by_period")]
+
+    def __str__(self) -> str:
+        return f"{self.hold_id} in {self.period_id}"
+
+
+class CostEvent(models.Model):
+    """One charge. Never changed: a correction is another row, and may be negative.
+
+    `occurred_at` is the moment of admission, so that the events of a local day add up to its
+    period; `recorded_at` is when the charge became known.
+    """
+
+    class Kind(models.TextChoices):
+        USAGE = "usage", "what the provider reported"
+        BOUND = "bound", "the whole hold, since the outcome is unknown"
+        CORRECTION = "correction", "the difference, since the outcome became known"
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.PROTECT, db_constraint=False, related_name="+")
+    source = models.CharField(max_length=16, default="AI")
+    kind = models.CharField(max_length=10, choices=Kind)
+    occurred_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+    amount_nanoeur = models.BigIntegerField()
+    request_id = IdField()
+    hold_id = IdField()
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=32)
+    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
+    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    key_id = IdField(null=True)
+    input_tokens = models.BigIntegerField(null=True)
+    output_tokens = models.BigIntegerField(null=True)
+    usage = models.JSONField(null=True)
+    rates = models.JSONField()
+
+    class Meta:
+        db_table = "cost_event"
+        indexes: ClassVar = [
+            models.Index(fields=("org", "-occurred_at"), name="cost_event_org_newest"),
+            models.Index(fields=("hold_id",), name="cost_event_hold"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_nanoeur} n€ for {self.model}"

@@ -1,0 +1,101 @@
+"""Every way a request can end without an answer: one small tree, each with its status and code.
+
+GatewayError
+├── Refused                 the gateway said no; nothing was sent
+└── ProviderFailed          a provider was asked, or could not be
+    ├── NotConfigured       503  nothing was sent
+    ├── Unreachable         503  nothing was sent
+    ├── RateLimited         429  the provider refused before it worked
+    ├── Rejected            502  the provider answered with an error status: nothing was billed
+    ├── Broken              502  sent, and no usable answer came back: the outcome is unknown
+    └── TimedOut            504  sent, and no answer in time: the outcome is unknown
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Base of the tree: `message` is a sentence for the caller, `code` is for programs."""
+
+    status: int = 500
+    code: str = "internal_error"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Refused(GatewayError):
+    """The gateway refused; no provider saw the request."""
+
+    def __init__(
+        self, code: str, message: str, *, status: int = 403, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.code = code
+        self.status = status
+
+
+class ProviderFailed(GatewayError):
+    """A provider did not answer as asked. `nothing_billed` says whether that is proven."""
+
+    nothing_billed: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider_status: int | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.provider_status = provider_status
+
+
+class NotConfigured(ProviderFailed):
+    """The provider has no key here; nothing was sent."""
+
+    status = 503
+    code = "provider_not_configured"
+    nothing_billed = True
+
+
+class Unreachable(ProviderFailed):
+    """No connection to the provider was made; nothing was sent."""
+
+    status = 503
+    code = "provider_unavailable"
+    nothing_billed = True
+
+
+class RateLimited(ProviderFailed):
+    """The provider answered 429: it refused before it worked."""
+
+    status = 429
+    code = "provider_rate_limited"
+    nothing_billed = True
+
+
+class Rejected(ProviderFailed):
+    """The provider answered with an error status before it generated anything."""
+
+    status = 502
+    code = "provider_error"
+    nothing_billed = True
+
+
+class Broken(ProviderFailed):
+    """The request was sent and no usable answer came back (reset, cut, malformed)."""
+
+    status = 502
+    code = "provider_error"
+
+
+class TimedOut(ProviderFailed):
+    """The request was sent and no answer came in time."""
+
+    status = 504
+    code = "provider_timeout"

@@ -1,0 +1,82 @@
+"""Every change that could alter a decision raises organization.config_version.
+
+RESERVE locks the organization's row and compares versions, so that a change takes effect at the
+next request in every process - also one made by hand in SQL, which no code of ours sees.
+A rewrite of one of these tables on SQLite drops its triggers: such a migration must make them
+again (a test looks for each of them).
+"""
+
+from django.db import migrations
+
+from orgs.database import run_sql
+
+KEY_COLUMNS = (
+    "org_id, digest, owner_id, team_id, project_id, app_id, client_id, expires_at, revoked_at"
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("orgs", "0001_initial")]  # noqa: RUF012  Django's own form
+
+    operations = [  # noqa: RUF012
+        run_sql(
+            postgresql=(
+                """
+                CREATE FUNCTION organization_config_version() RETURNS trigger
+                LANGUAGE plpgsql AS $$
+                BEGIN
+                    NEW.config_version := OLD.config_version + 1;
+                    RETURN NEW;
+                END $$
+                """,
+                """
+                CREATE TRIGGER organization_config_version BEFORE UPDATE ON organization
+                FOR EACH ROW EXECUTE FUNCTION organization_config_version()
+                """,
+                """
+                CREATE FUNCTION raise_config_version() RETURNS trigger
+                LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF TG_OP <> 'DELETE' THEN
+                        UPDATE organization SET config_version = config_version + 1
+                        WHERE id = NEW.org_id;
+                    END IF;
+                    IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND OLD.org_id <> NEW.org_id) THEN
+                        UPDATE organization SET config_version = config_version + 1
+                        WHERE id = OLD.org_id;
+                    END IF;
+                    RETURN NULL;
+                END $$
+                """,
+                f"""
+                CREATE TRIGGER api_key_config_version
+                AFTER DELETE OR UPDATE OF {KEY_COLUMNS} ON api_key
+                FOR EACH ROW EXECUTE FUNCTION raise_config_version()
+                """,
+            ),
+            sqlite=(
+                """
+                CREATE TRIGGER organization_config_version AFTER UPDATE ON organization
+                WHEN NEW.config_version <> OLD.config_version + 1
+                BEGIN
+                    UPDATE organization SET config_version = OLD.config_version + 1
+                    WHERE id = NEW.id;
+                END
+                """,
+                f"""
+                CREATE TRIGGER api_key_config_version AFTER UPDATE OF {KEY_COLUMNS} ON api_key
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id IN (OLD.org_id, NEW.org_id);
+                END
+                """,
+                """
+                CREATE TRIGGER api_key_config_version_gone AFTER DELETE ON api_key
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id = OLD.org_id;
+                END
+                """,
+            ),
+        )
+    ]

@@ -1,0 +1,180 @@
+"""Who uses the gateway: people, organizations, memberships and API keys."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.timezone import now
+
+from orgs.fields import IdField, IdPrimaryKey
+
+
+def validate_timezone(name: str) -> None:
+    """Raise ValidationError unless `name` is an IANA time zone."""
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(f'"{name}" is not an IANA time zone such as Europe/Paris')
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users, whose name is their e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. `is_staff` operates the installation through Django admin."""
+
+    id = IdPrimaryKey()
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=150, blank=True)
+    is_staff = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    joined_at = models.DateTimeField(default=now, editable=False)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects = UserManager()
+
+    class Meta:
+        db_table = "user_account"
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Organization(models.Model):
+    """A tenant. Everything a caller can reach belongs to exactly one.
+
+    `config_version` grows with every change that could alter a decision (triggers in the
+    database see to it, so a change made by hand counts too). RESERVE reads it live.
+    """
+
+    class OnDisconnect(models.TextChoices):
+        CLOSE = "close", "Stop the provider and charge the held amount"
+        DRAIN = "drain", "Read the answer to its end and charge it exactly"
+
+    id = IdPrimaryKey()
+    name = models.CharField(max_length=200)
+    slug = models.SlugField(max_length=63, unique=True)
+    ai_gateway_enabled = models.BooleanField(default=False, db_default=False)
+    timezone = models.CharField(
+        max_length=64, default="UTC", db_default="UTC", validators=[validate_timezone]
+    )
+    on_disconnect = models.CharField(
+        max_length=8,
+        choices=OnDisconnect,
+        default=OnDisconnect.CLOSE,
+        db_default=OnDisconnect.CLOSE,
+    )
+    config_version = models.BigIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "organization"
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """What a person may do in an organization."""
+
+    class Role(models.TextChoices):
+        ADMIN = "admin", "Admin: changes everything"
+        MEMBER = "member", "Member: uses the gateway and sees"
+        AUDITOR = "auditor", "Auditor: sees everything, changes nothing"
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=8, choices=Role)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "membership"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("org", "user"), name="membership_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=("admin", "member", "auditor")), name="membership_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.org}"
+
+
+class ApiKey(models.Model):
+    """A program's credential: the public part in clear, the secret only as an HMAC.
+
+    The dimensions that are set are fixed: a request made with the key cannot change them.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    public = models.CharField(max_length=12, unique=True)
+    digest = models.BinaryField(max_length=32)
+    last_four = models.CharField(max_length=4)
+    owner = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="api_keys")
+    team_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  unset differs from ""
+    project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    created_at = models.DateTimeField(default=now, editable=False)
+    created_by_id = IdField(null=True, blank=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    replaces = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replacements"
+    )
+
+    class Meta:
+        db_table = "api_key"
+        ordering = ("-created_at",)
+        indexes: ClassVar = [models.Index(fields=("org", "-created_at"), name="api_key_org_newest")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "org",
+                Lower("name"),
+                condition=models.Q(revoked_at__isnull=True, replaces__isnull=True),
+                name="api_key_name_once",
+                violation_error_message="A key with this name exists already.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (pulse_{self.public}_…{self.last_four})"
+
+    def is_usable_at(self, moment: datetime) -> bool:
+        """Whether the key opens the door at `moment`."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
+class SignInFailure(models.Model):
+    """A failed sign-in, kept for a while to slow down guessing. `who` is an HMAC, not a name."""
+
+    id = models.BigAutoField(primary_key=True)
+    who = models.CharField(max_length=64)
+    failed_at = models.DateTimeField(default=now)
+
+    class Meta:
+        db_table = "sign_in_failure"
+        indexes: ClassVar = [models.Index(fields=("who", "failed_at"), name="sign_in_failure_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.who[:8]} at {self.failed_at}"

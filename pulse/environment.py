@@ -1,0 +1,93 @@
+"""Reads configuration from the environment; a bad value stops the start with a sentence."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+SECRET_MIN_CHARS = 50
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+env = environ.Env()
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """Read an on/off variable."""
+    value = env.str(name, default="on" if default else "off").strip().lower()
+    if value not in {"on", "off", "true", "false", "1", "0", "yes", "no"}:
+        raise ImproperlyConfigured(f'{name} is "{value}"; it is "on" or "off"')
+    return value in {"on", "true", "1", "yes"}
+
+
+def number(name: str, *, default: float, least: float, most: float) -> float:
+    """Read a number within its bounds."""
+    text = env.str(name, default=str(default))
+    try:
+        value = float(text)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f'{name} is "{text}"; it is a number') from exc
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {text}; it is between {least:g} and {most:g}")
+    return value
+
+
+def secret_key(*, debug: bool, var: Path) -> str:
+    """Read SECRET_KEY; in DEBUG make one that lasts, kept in `var`."""
+    key: str = env.str("SECRET_KEY", default="")
+    if key:
+        if len(key) < SECRET_MIN_CHARS or len(set(key)) < 5 or key.startswith("django-insecure-"):
+            raise ImproperlyConfigured(
+                f"SECRET_KEY is too weak; use {SECRET_MIN_CHARS} or more random characters"
+            )
+        return key
+    if not debug:
+        raise ImproperlyConfigured("SECRET_KEY is not set; it is required when DEBUG is off")
+    path = var / "secret_key"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(64))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+def allowed_hosts(*, debug: bool) -> list[str]:
+    """Read ALLOWED_HOSTS; DEBUG shows too much to be open to others."""
+    hosts: list[str] = env.list("ALLOWED_HOSTS", default=LOCAL_HOSTS if debug else [])
+    if debug and not set(hosts) <= set(LOCAL_HOSTS):
+        raise ImproperlyConfigured(
+            "DEBUG is on and ALLOWED_HOSTS names a public host; set DEBUG=off"
+        )
+    if not hosts:
+        raise ImproperlyConfigured("ALLOWED_HOSTS is empty; name the hosts this gateway answers to")
+    return hosts
+
+
+def upstream(name: str, *, allow_http: bool) -> str | None:
+    """Read a provider's base URL: https, or plain http to this machine."""
+    url: str = env.str(name, default="").strip().rstrip("/")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ImproperlyConfigured(f'{name} is "{url}"; it is a URL with https://')
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+        raise ImproperlyConfigured(
+            f"{name} is plain http; use https, or set PULSE_ALLOW_HTTP_UPSTREAM=on"
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

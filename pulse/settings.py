@@ -1,0 +1,207 @@
+"""All settings, from the environment. The README's table of configuration lists each one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from pulse.environment import allowed_hosts, env, number, secret_key, switch, upstream
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+VAR_DIR.mkdir(exist_ok=True)
+
+DEBUG = switch("DEBUG", default=True)
+SECRET_KEY = secret_key(debug=DEBUG, var=VAR_DIR)
+ALLOWED_HOSTS = allowed_hosts(debug=DEBUG)
+
+# Keys made by one SECRET_KEY mean nothing under another: changing it revokes every API key.
+API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
+PROMPT_HASH_KEY = hmac.digest(SECRET_KEY.encode(), b"pulse prompt hashes", hashlib.sha256)
+
+INSTALLED_APPS = [
+    "orgs",
+    "costs",
+    "gateway",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "template_partials",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "pulse.urls"
+ASGI_APPLICATION = "pulse.asgi.application"
+AUTH_USER_MODEL = "orgs.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "requests"
+LOGOUT_REDIRECT_URL = "login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "orgs.access.navigation",
+            ]
+        },
+    }
+]
+
+# --- database ---------------------------------------------------------------------------------
+
+SQLITE = {
+    "transaction_mode": "IMMEDIATE",  # a transaction that reads first would fail to upgrade
+    "timeout": 10,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+}
+
+
+def _database() -> dict[str, Any]:
+    config: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
+    engine = config["ENGINE"]
+    if engine == "django.db.backends.sqlite3":
+        return config | {"OPTIONS": SQLITE}
+    if engine == "django.db.backends.postgresql":
+        options = {"connect_timeout": 5} | config.get("OPTIONS", {})
+        return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
+    raise ImproperlyConfigured("DATABASE_URL names a database other than PostgreSQL and SQLite")
+
+
+DATABASES = {"default": _database()}
+
+# --- passwords and sessions -------------------------------------------------------------------
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+PASSWORD_RESET_TIMEOUT = int(timedelta(days=3).total_seconds())
+SESSION_COOKIE_AGE = int(timedelta(days=7).total_seconds())
+SESSION_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- what browsers are told -------------------------------------------------------------------
+
+SECURE_SSL_REDIRECT = not DEBUG and switch("PULSE_HTTPS_REDIRECT", default=True)
+SECURE_HSTS_SECONDS = 0 if DEBUG else int(timedelta(days=365).total_seconds())
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
+SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes speak plain http inside a cluster
+if switch("PULSE_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- language, time, static files -------------------------------------------------------------
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- the gateway ------------------------------------------------------------------------------
+
+BODY_MAX_BYTES = 10 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
+PROVIDER_TIMEOUT_S = number("PULSE_PROVIDER_TIMEOUT_S", default=120, least=1, most=3600)
+SANDBOX = switch("PULSE_SANDBOX", default=DEBUG)
+_allow_http = switch("PULSE_ALLOW_HTTP_UPSTREAM", default=False)
+
+# name -> (key, base URL or None for the vendor's own)
+PROVIDERS = {
+    "openai": (
+        env.str("OPENAI_API_KEY", default=""),
+        upstream("OPENAI_BASE_URL", allow_http=_allow_http),
+    ),
+    "anthropic": (
+        env.str("ANTHROPIC_API_KEY", default=""),
+        upstream("ANTHROPIC_BASE_URL", allow_http=_allow_http),
+    ),
+    "google": (
+        env.str("GOOGLE_API_KEY", default="") or env.str("GEMINI_API_KEY", default=""),
+        upstream("GOOGLE_GEMINI_BASE_URL", allow_http=_allow_http),
+    ),
+    "mistral": (
+        env.str("MISTRAL_API_KEY", default=""),
+        upstream("MISTRAL_BASE_URL", allow_http=_allow_http),
+    ),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"pulse": {"level": "INFO"}},
+}
