@@ -70,7 +70,9 @@ class ExchangeRate(models.Model):
         db_table = "exchange_rate"
         ordering = ("-on_date",)
         constraints: ClassVar = [
-            models.CheckConstraint(condition=models.Q(usd_per_eur__gt=0), name="exchange_rate_positive")
+            models.CheckConstraint(
+                condition=models.Q(usd_per_eur__gt=0), name="exchange_rate_positive"
+            )
         ]
 
     def __str__(self) -> str:

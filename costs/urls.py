@@ -1,5 +1,12 @@
-"""URLs of sign-in and settings."""
+"""URLs of the cost pages."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from costs import views
+
+urlpatterns = [
+    path("costs", views.costs, name="costs"),
+    path("costs.csv", views.costs_csv, name="costs-csv"),
+]

@@ -1,5 +1,14 @@
-"""URLs of sign-in and settings."""
+"""URLs of the JSON API."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from gateway import api, api_reads
+
+urlpatterns = [
+    path("api/ai/request", api.ai_request, name="api-request"),
+    path("api/ai/quote", api.ai_quote, name="api-quote"),
+    path("api/ai/requests", api_reads.ai_requests, name="api-requests"),
+    path("api/ai/requests/<str:request_id>", api_reads.ai_request_detail, name="api-request-detail"),
+    path("healthz", api_reads.healthz, name="healthz"),
+    path("readyz", api_reads.readyz, name="readyz"),
+]

@@ -1,7 +1,24 @@
 """The gateway app."""
 
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from gateway.runtime import Gateway
 
 
 class GatewayConfig(AppConfig):
+    """Keeps the process's one gateway, made when the first request needs it."""
+
     name = "gateway"
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        # By name: models are not ready when this module is imported.
+        made: Gateway = import_string("gateway.runtime.make_gateway")()
+        return made

@@ -1,12 +1,141 @@
-"""Who may see what: the only way by which a view gets an object."""
+"""Who may see and change what: the only way by which a view gets an object.
+
+A view asks first - `viewer`, `member` or `admin` - and fetches with what it gets:
+
+    access = admin(request)
+    key = get_or_404(access, ApiKey.objects, key_id)
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
-from django.http import HttpRequest
+from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import PermissionDenied
+from django.db import Error as DatabaseUnavailable
+from django.db.models import Manager, Model, QuerySet
+from django.http import Http404, HttpRequest
+
+from orgs.models import Membership, Organization, User
+
+ACTIVE_ORGANIZATION: Final = "organization_id"
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A person at work in an organization. Being Django staff means nothing here."""
+
+    user: User
+    organization: Organization
+    role: str
+
+    @property
+    def can_change(self) -> bool:
+        """Whether the person changes policies, keys, members and settings."""
+        return self.role == Membership.Role.ADMIN
+
+    @property
+    def can_use(self) -> bool:
+        """Whether the person sends requests."""
+        return self.role in (Membership.Role.ADMIN, Membership.Role.MEMBER)
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether the person sees what belongs to other members too."""
+        return self.role in (Membership.Role.ADMIN, Membership.Role.AUDITOR)
+
+
+def viewer(request: HttpRequest) -> Access:
+    """Return the access of anyone in the organization: auditors see all and change nothing."""
+    user = request.user
+    if not isinstance(user, User):
+        raise PermissionDenied("Sign in first.")
+    membership = active_membership(user, request.session)
+    if membership is None:
+        raise PermissionDenied("You belong to no organization yet. Ask an admin to add you.")
+    return Access(user=user, organization=membership.org, role=membership.role)
+
+
+def member(request: HttpRequest) -> Access:
+    """Return the access of an admin or a member, who use the gateway."""
+    access = viewer(request)
+    if not access.can_use:
+        raise PermissionDenied("An auditor sees everything and changes nothing.")
+    return access
+
+
+def admin(request: HttpRequest) -> Access:
+    """Return the access of an admin, who changes everything."""
+    access = viewer(request)
+    if not access.can_change:
+        raise PermissionDenied("Only an admin of the organization can do this.")
+    return access
+
+
+def active_organization(request: HttpRequest) -> Organization:
+    """Return the organization the person works in."""
+    return viewer(request).organization
+
+
+def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: object) -> Row:
+    """Return the organization's own row with this id.
+
+    A foreign id, an unknown one and one that is no id at all get the same answer.
+    """
+    try:
+        key = row_id if isinstance(row_id, uuid.UUID) else uuid.UUID(str(row_id))
+    except ValueError as exc:
+        raise Http404 from exc
+    row = rows.filter(org=access.organization, pk=key).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def active_membership(user: User, session: SessionBase) -> Membership | None:
+    """Return the membership of the organization chosen in the session, else the first."""
+    return _chosen(list(_memberships(user)), session)
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """What every page's header shows."""
-    return {}
+    """Return what every page's header shows: `{"navigation": None}` when nobody is signed in.
+
+    Error pages have a header too, so a database that is away means no header, not a second error.
+    """
+    try:
+        return {"navigation": _navigation(request)}
+    except DatabaseUnavailable:
+        return {"navigation": None}
+
+
+def _navigation(request: HttpRequest) -> dict[str, Any] | None:
+    user = getattr(request, "user", None)  # an error before the middleware leaves none
+    if not isinstance(user, User):
+        return None
+    memberships = list(_memberships(user))
+    chosen = _chosen(memberships, request.session)
+    return {
+        "email": user.email,
+        "is_staff": user.is_staff,
+        "organization": chosen.org if chosen else None,
+        "organizations": [membership.org for membership in memberships],
+        "role": chosen.role if chosen else None,
+        "can_change": chosen is not None and chosen.role == Membership.Role.ADMIN,
+        "can_use": chosen is not None and chosen.role != Membership.Role.AUDITOR,
+    }
+
+
+def _memberships(user: User) -> QuerySet[Membership]:
+    return user.memberships.select_related("org").order_by("org__name", "id")
+
+
+def _chosen(memberships: list[Membership], session: SessionBase) -> Membership | None:
+    wanted = session.get(ACTIVE_ORGANIZATION)
+    for membership in memberships:
+        if str(membership.org_id) == wanted:
+            return membership
+    return memberships[0] if memberships else None

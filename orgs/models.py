@@ -129,7 +129,8 @@ class ApiKey(models.Model):
     public = models.CharField(max_length=12, unique=True)
     digest = models.BinaryField(max_length=32)
     last_four = models.CharField(max_length=4)
-    owner = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="api_keys")
+    # Without its owner a key would go on as nobody's: people are deactivated, not deleted.
+    owner = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="api_keys")
     team_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  unset differs from ""
     project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
     app_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
@@ -174,7 +175,9 @@ class SignInFailure(models.Model):
 
     class Meta:
         db_table = "sign_in_failure"
-        indexes: ClassVar = [models.Index(fields=("who", "failed_at"), name="sign_in_failure_recent")]
+        indexes: ClassVar = [
+            models.Index(fields=("who", "failed_at"), name="sign_in_failure_recent")
+        ]
 
     def __str__(self) -> str:
         return f"{self.who[:8]} at {self.failed_at}"

@@ -1,5 +1,32 @@
 """URLs of sign-in and settings."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from orgs import session_views, settings_views
+
+urlpatterns = [
+    path("", session_views.home, name="home"),
+    path("login", session_views.sign_in, name="login"),
+    path("logout", session_views.sign_out, name="logout"),
+    path("welcome/<str:uid>/<str:token>/", session_views.welcome, name="welcome"),
+    path("settings/organization", settings_views.organization, name="settings-organization"),
+    path("settings/organization/members", settings_views.add_member, name="member-add"),
+    path(
+        "settings/organization/members/<str:member_id>/role",
+        settings_views.change_role,
+        name="member-role",
+    ),
+    path(
+        "settings/organization/members/<str:member_id>/link",
+        settings_views.new_link,
+        name="member-link",
+    ),
+    path(
+        "settings/organization/members/<str:member_id>/remove",
+        settings_views.remove_member,
+        name="member-remove",
+    ),
+    path("organizations/switch", settings_views.switch_organization, name="organization-switch"),
+]

@@ -7,192 +7,384 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('orgs', '0001_initial'),
+        ("orgs", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Instance',
+            name="Instance",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('host', models.CharField(max_length=255)),
-                ('pid', models.IntegerField()),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('seen_at', models.DateTimeField()),
-                ('stopped_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("host", models.CharField(max_length=255)),
+                ("pid", models.IntegerField()),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("seen_at", models.DateTimeField()),
+                ("stopped_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'instance',
+                "db_table": "instance",
             },
         ),
         migrations.CreateModel(
-            name='PriceList',
+            name="PriceList",
             fields=[
-                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('version', models.BigIntegerField(default=1)),
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("version", models.BigIntegerField(default=1)),
             ],
             options={
-                'db_table': 'price_list',
+                "db_table": "price_list",
             },
         ),
         migrations.CreateModel(
-            name='ExchangeRate',
+            name="ExchangeRate",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('on_date', models.DateField(unique=True)),
-                ('usd_per_eur', models.DecimalField(decimal_places=6, max_digits=12)),
-                ('source', models.CharField(max_length=300)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("on_date", models.DateField(unique=True)),
+                ("usd_per_eur", models.DecimalField(decimal_places=6, max_digits=12)),
+                ("source", models.CharField(max_length=300)),
+                (
+                    "recorded_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'db_table': 'exchange_rate',
-                'ordering': ('-on_date',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('usd_per_eur__gt', 0)), name='exchange_rate_positive')],
+                "db_table": "exchange_rate",
+                "ordering": ("-on_date",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("usd_per_eur__gt", 0)), name="exchange_rate_positive"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('request_id', orgs.fields.IdField()),
-                ('state', models.CharField(choices=[('held', 'Held'), ('settled', 'Settled'), ('released', 'Released'), ('unknown', 'Unknown')], max_length=8)),
-                ('amount_nanoeur', models.BigIntegerField()),
-                ('charged_nanoeur', models.BigIntegerField(default=0)),
-                ('held_at', models.DateTimeField()),
-                ('deadline_at', models.DateTimeField()),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('instance_id', orgs.fields.IdField()),
-                ('charge_to', models.JSONField()),
-                ('rates', models.JSONField()),
-                ('org', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("request_id", orgs.fields.IdField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("held", "Held"),
+                            ("settled", "Settled"),
+                            ("released", "Released"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("amount_nanoeur", models.BigIntegerField()),
+                ("charged_nanoeur", models.BigIntegerField(default=0)),
+                ("held_at", models.DateTimeField()),
+                ("deadline_at", models.DateTimeField()),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                ("instance_id", orgs.fields.IdField()),
+                ("charge_to", models.JSONField()),
+                ("rates", models.JSONField()),
+                (
+                    "org",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'hold',
+                "db_table": "hold",
             },
         ),
         migrations.CreateModel(
-            name='Period',
+            name="Period",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('scope', models.CharField(max_length=64)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('limit_nanoeur', models.BigIntegerField(blank=True, null=True)),
-                ('held_nanoeur', models.BigIntegerField(default=0)),
-                ('settled_nanoeur', models.BigIntegerField(default=0)),
-                ('overrun_nanoeur', models.BigIntegerField(default=0)),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("scope", models.CharField(max_length=64)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                ("limit_nanoeur", models.BigIntegerField(blank=True, null=True)),
+                ("held_nanoeur", models.BigIntegerField(default=0)),
+                ("settled_nanoeur", models.BigIntegerField(default=0)),
+                ("overrun_nanoeur", models.BigIntegerField(default=0)),
+                (
+                    "org",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'period',
+                "db_table": "period",
             },
         ),
         migrations.CreateModel(
-            name='HoldPeriod',
+            name="HoldPeriod",
             fields=[
-                ('pk', models.CompositePrimaryKey('hold_id', 'period_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('hold', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='hold_periods', to='costs.hold')),
-                ('period', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='costs.period')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "hold_id",
+                        "period_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "hold",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="hold_periods",
+                        to="costs.hold",
+                    ),
+                ),
+                (
+                    "period",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="costs.period",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'hold_period',
+                "db_table": "hold_period",
             },
         ),
         migrations.CreateModel(
-            name='Rate',
+            name="Rate",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('provider', models.CharField(max_length=32)),
-                ('model', models.CharField(max_length=200)),
-                ('service_tier', models.CharField(default='standard', max_length=16)),
-                ('above_input_tokens', models.BigIntegerField(default=0)),
-                ('starts_at', models.DateTimeField()),
-                ('input_usd_per_mtok', models.DecimalField(decimal_places=9, max_digits=18)),
-                ('output_usd_per_mtok', models.DecimalField(decimal_places=9, max_digits=18)),
-                ('cache_read_usd_per_mtok', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('cache_write_5m_usd_per_mtok', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('cache_write_1h_usd_per_mtok', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('input_audio_usd_per_mtok', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('output_audio_usd_per_mtok', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('web_search_usd_per_k', models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True)),
-                ('source', models.CharField(max_length=300)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("provider", models.CharField(max_length=32)),
+                ("model", models.CharField(max_length=200)),
+                ("service_tier", models.CharField(default="standard", max_length=16)),
+                ("above_input_tokens", models.BigIntegerField(default=0)),
+                ("starts_at", models.DateTimeField()),
+                ("input_usd_per_mtok", models.DecimalField(decimal_places=9, max_digits=18)),
+                ("output_usd_per_mtok", models.DecimalField(decimal_places=9, max_digits=18)),
+                (
+                    "cache_read_usd_per_mtok",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                (
+                    "cache_write_5m_usd_per_mtok",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                (
+                    "cache_write_1h_usd_per_mtok",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                (
+                    "input_audio_usd_per_mtok",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                (
+                    "output_audio_usd_per_mtok",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                (
+                    "web_search_usd_per_k",
+                    models.DecimalField(blank=True, decimal_places=9, max_digits=18, null=True),
+                ),
+                ("source", models.CharField(max_length=300)),
+                (
+                    "recorded_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'db_table': 'rate',
-                'ordering': ('provider', 'model', 'starts_at', 'service_tier', 'above_input_tokens'),
-                'constraints': [models.UniqueConstraint(fields=('provider', 'model', 'service_tier', 'above_input_tokens', 'starts_at'), name='rate_once'), models.CheckConstraint(condition=models.Q(('input_usd_per_mtok__gte', 0), ('output_usd_per_mtok__gte', 0)), name='rate_not_negative')],
+                "db_table": "rate",
+                "ordering": (
+                    "provider",
+                    "model",
+                    "starts_at",
+                    "service_tier",
+                    "above_input_tokens",
+                ),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=(
+                            "provider",
+                            "model",
+                            "service_tier",
+                            "above_input_tokens",
+                            "starts_at",
+                        ),
+                        name="rate_once",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("input_usd_per_mtok__gte", 0), ("output_usd_per_mtok__gte", 0)
+                        ),
+                        name="rate_not_negative",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CostEvent',
+            name="CostEvent",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(default='AI', max_length=16)),
-                ('kind', models.CharField(choices=[('usage', 'what the provider reported'), ('bound', 'the whole hold, since the outcome is unknown'), ('correction', 'the difference, since the outcome became known')], max_length=10)),
-                ('occurred_at', models.DateTimeField()),
-                ('recorded_at', models.DateTimeField()),
-                ('amount_nanoeur', models.BigIntegerField()),
-                ('request_id', orgs.fields.IdField()),
-                ('hold_id', orgs.fields.IdField()),
-                ('model', models.CharField(max_length=200)),
-                ('provider', models.CharField(max_length=32)),
-                ('user_id', models.CharField(max_length=128, null=True)),
-                ('team_id', models.CharField(max_length=128, null=True)),
-                ('project_id', models.CharField(max_length=128, null=True)),
-                ('app_id', models.CharField(max_length=128, null=True)),
-                ('client_id', models.CharField(max_length=128, null=True)),
-                ('task_type', models.CharField(max_length=128, null=True)),
-                ('key_id', orgs.fields.IdField(null=True)),
-                ('input_tokens', models.BigIntegerField(null=True)),
-                ('output_tokens', models.BigIntegerField(null=True)),
-                ('usage', models.JSONField(null=True)),
-                ('rates', models.JSONField()),
-                ('org', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("source", models.CharField(default="AI", max_length=16)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("usage", "what the provider reported"),
+                            ("bound", "the whole hold, since the outcome is unknown"),
+                            ("correction", "the difference, since the outcome became known"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("occurred_at", models.DateTimeField()),
+                ("recorded_at", models.DateTimeField()),
+                ("amount_nanoeur", models.BigIntegerField()),
+                ("request_id", orgs.fields.IdField()),
+                ("hold_id", orgs.fields.IdField()),
+                ("model", models.CharField(max_length=200)),
+                ("provider", models.CharField(max_length=32)),
+                ("user_id", models.CharField(max_length=128, null=True)),
+                ("team_id", models.CharField(max_length=128, null=True)),
+                ("project_id", models.CharField(max_length=128, null=True)),
+                ("app_id", models.CharField(max_length=128, null=True)),
+                ("client_id", models.CharField(max_length=128, null=True)),
+                ("task_type", models.CharField(max_length=128, null=True)),
+                ("key_id", orgs.fields.IdField(null=True)),
+                ("input_tokens", models.BigIntegerField(null=True)),
+                ("output_tokens", models.BigIntegerField(null=True)),
+                ("usage", models.JSONField(null=True)),
+                ("rates", models.JSONField()),
+                (
+                    "org",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'cost_event',
-                'indexes': [models.Index(fields=['org', '-occurred_at'], name='cost_event_org_newest'), models.Index(fields=['hold_id'], name='cost_event_hold')],
+                "db_table": "cost_event",
+                "indexes": [
+                    models.Index(fields=["org", "-occurred_at"], name="cost_event_org_newest"),
+                    models.Index(fields=["hold_id"], name="cost_event_hold"),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['deadline_at'], name='hold_unresolved'),
+            model_name="hold",
+            index=models.Index(
+                condition=models.Q(("state", "held")),
+                fields=["deadline_at"],
+                name="hold_unresolved",
+            ),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(fields=['request_id'], name='hold_request'),
+            model_name="hold",
+            index=models.Index(fields=["request_id"], name="hold_request"),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('held', 'settled', 'released', 'unknown'))), name='hold_state'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ("held", "settled", "released", "unknown"))),
+                name="hold_state",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_nanoeur__gte', 0), ('charged_nanoeur__gte', 0)), name='hold_not_negative'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_nanoeur__gte", 0), ("charged_nanoeur__gte", 0)),
+                name="hold_not_negative",
+            ),
         ),
         migrations.AddIndex(
-            model_name='period',
-            index=models.Index(fields=['org', 'ends_at'], name='period_org_current'),
+            model_name="period",
+            index=models.Index(fields=["org", "ends_at"], name="period_org_current"),
         ),
         migrations.AddConstraint(
-            model_name='period',
-            constraint=models.UniqueConstraint(fields=('org', 'scope', 'starts_at'), name='period_once'),
+            model_name="period",
+            constraint=models.UniqueConstraint(
+                fields=("org", "scope", "starts_at"), name="period_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='period',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='period_not_empty'),
+            model_name="period",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="period_not_empty"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='period',
-            constraint=models.CheckConstraint(condition=models.Q(('held_nanoeur__gte', 0), ('overrun_nanoeur__gte', 0), ('settled_nanoeur__gte', 0)), name='period_not_negative'),
+            model_name="period",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("held_nanoeur__gte", 0),
+                    ("overrun_nanoeur__gte", 0),
+                    ("settled_nanoeur__gte", 0),
+                ),
+                name="period_not_negative",
+            ),
         ),
         migrations.AddIndex(
-            model_name='holdperiod',
-            index=models.Index(fields=['period'], name='hold_period_by_period'),
+            model_name="holdperiod",
+            index=models.Index(fields=["period"], name="hold_period_by_period"),
         ),
     ]

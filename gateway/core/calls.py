@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.usage import Usage
+from gateway.core.errors import Refused
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 DIMENSION_MAX_CHARS: Final = 128
@@ -50,7 +51,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A chat request before the gateway has looked at its model."""
+    """A chat request before the gateway has looked at its model.
+
+    `refusal` is set when the request could not be read: it then goes only as far as its audit row.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -59,6 +63,7 @@ class Call:
     stream: bool = False
     dimensions: Dimensions = Dimensions()
     idempotency_key: str | None = None
+    refusal: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,22 @@
 
 GatewayError
 ├── Refused                 the gateway said no; nothing was sent
+│   └── AlreadyDone         409  the Idempotency-Key's request was done before
 └── ProviderFailed          a provider was asked, or could not be
     ├── NotConfigured       503  nothing was sent
     ├── Unreachable         503  nothing was sent
     ├── RateLimited         429  the provider refused before it worked
     ├── Rejected            502  the provider answered with an error status: nothing was billed
+    ├── NeverSent           499  the client left before the call went out
     ├── Broken              502  sent, and no usable answer came back: the outcome is unknown
-    └── TimedOut            504  sent, and no answer in time: the outcome is unknown
+    ├── TimedOut            504  sent, and no answer in time: the outcome is unknown
+    └── ClientGone          499  the client left before the answer was complete: unknown
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+from uuid import UUID
 
 
 class GatewayError(Exception):
@@ -37,6 +41,19 @@ class Refused(GatewayError):
         super().__init__(message, retry_after_s=retry_after_s)
         self.code = code
         self.status = status
+
+
+class AlreadyDone(Refused):
+    """The request with this Idempotency-Key is finished; `request_id` is the first one's."""
+
+    def __init__(self, *, request_id: UUID, cost_nanoeur: int) -> None:
+        super().__init__(
+            "already_done",
+            f"A request with this Idempotency-Key was done before, as {request_id}",
+            status=409,
+        )
+        self.request_id = request_id
+        self.cost_nanoeur = cost_nanoeur
 
 
 class ProviderFailed(GatewayError):
@@ -99,3 +116,18 @@ class TimedOut(ProviderFailed):
 
     status = 504
     code = "provider_timeout"
+
+
+class NeverSent(ProviderFailed):
+    """The client left before its request was sent."""
+
+    status = 499
+    code = "client_disconnected"
+    nothing_billed = True
+
+
+class ClientGone(ProviderFailed):
+    """The client left before the answer was complete; what the provider billed is unknown."""
+
+    status = 499
+    code = "client_disconnected"

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
 NAME_MAX_CHARS: Final = 200
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*")
-# -0613, -001, -20241022, -2024-07-18, @20241022 and -latest: the ways the vendors date a snapshot.
-_DATE = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|latest)"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
+# The ways the vendors date a snapshot: -0613, -001, -20241022, -2024-07-18, @20241022, -05-06 and
+# -09-2025 (Google's previews), -latest.
+_DATE = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\d{4}|latest)"
 _SNAPSHOT = re.compile(_DATE)
-_DATED_NAME = re.compile(rf"(.+?){_DATE}")
+_DATED_NAME = re.compile(rf"(.+?)({_DATE})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class Model:
 
     `id` is what the vendor is asked for. `current` is the dated snapshot that a floating id
     stands for, where the vendor says so. `tokenizer` is a tiktoken encoding; `token_margin`
-    multiplies its count where it is not the vendor's own.
+    multiplies its count where it is not the vendor's own. `max_output_tokens` is the most that
+    one answer can have, thinking included.
     """
 
     id: str
@@ -41,24 +43,50 @@ class Model:
     token_margin: float = 1.0
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """Every name of exactly this model, each also as `provider/name`.
+
+        What a floating name stands for is not among them: to allow a snapshot is not to allow
+        whatever the name will stand for next.
+        """
+        return self._as_entries_may_say(self.id, *self.aliases)
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Every name by which a policy may mean this model."""
-        return (self.id,) if self.current is None else (self.id, self.current)
+        """The own names and those of the snapshot it stands for: to block that is to block it."""
+        return self._as_entries_may_say(self.id, *self.aliases, self.current or self.id)
+
+    def _as_entries_may_say(self, *called: str) -> tuple[str, ...]:
+        bare = dict.fromkeys(_as_compared(name) for name in called)
+        return (*bare, *(f"{self.provider}/{name}" for name in bare))
+
+    def snapshot(self, date: str) -> Model:
+        """Return this model's snapshot of `date` (`-20240620`), under all of its spellings."""
+        return replace(
+            self,
+            id=undated(self.id) + date,
+            current=None,
+            aliases=tuple(dict.fromkeys(undated(alias) + date for alias in self.aliases)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vendor:
-    """A provider as the catalog describes it: how to recognise a model that the table lacks."""
+    """A provider as the catalog describes it: how to recognise a model that the table lacks.
+
+    `max_output_tokens` is taken for such a model; it is high, since bounds are made of it.
+    """
 
     name: str
     model_prefixes: tuple[str, ...]
     tokenizer: str
     token_margin: float
+    max_output_tokens: int = 131_072
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All known models by every name they have, and the vendors by prefix."""
+    """All known models by every name they have, and the vendors by name."""
 
     by_name: Mapping[str, Model]
     vendors: Mapping[str, Vendor]
@@ -66,20 +94,32 @@ class Catalog:
     def find(self, name: str) -> Model | None:
         """Return the model that `name` means, or None when no vendor would know it.
 
-        A name that the table lacks but a vendor's prefix covers is that vendor's model under
-        its own name: it can be called once it has a price.
+        A name that the table lacks is a dated snapshot of one that it has, or, where a vendor's
+        prefix covers it, that vendor's model under its own name: it can be called once it has a
+        price.
         """
         cleaned = canonical(name)
         if cleaned is None:
             return None
         vendor_named, bare = self._split(cleaned)
-        model = self.by_name.get(bare) or self._by_prefix(bare)
+        spelled = name.strip()[-len(bare) :] if bare else ""
+        model = self.by_name.get(bare) or self._snapshot(bare) or self._by_prefix(bare, spelled)
         if model is None or (vendor_named is not None and model.provider != vendor_named):
             return None
         return model
 
+    def entry(self, text: str) -> str:
+        """Return a policy's entry as `entry_matches` wants it: trimmed and folded.
+
+        A provider's prefix stays: `openai/*` means that provider's models and no others.
+        """
+        return _as_compared(text).removeprefix("models/")
+
     def bare(self, name: str) -> str:
-        """Return `name` as names are compared: trimmed, folded, without a provider's prefix."""
+        """Return `name` as names are compared: trimmed, folded, without a provider's prefix.
+
+        For names, not for policies' entries: `openai/*` without its prefix would mean them all.
+        """
         return self._split(name.strip().casefold())[1]
 
     def _split(self, name: str) -> tuple[str | None, str]:
@@ -90,24 +130,42 @@ class Catalog:
             return None, rest
         return None, name
 
-    def _by_prefix(self, name: str) -> Model | None:
+    def _snapshot(self, name: str) -> Model | None:
+        match = _DATED_NAME.fullmatch(name)
+        if match is None or undated(match[1]) != match[1]:
+            return None
+        model = self.by_name.get(match[1])
+        if model is None:
+            return None
+        snapshot = model.snapshot(match[2].replace("@", "-"))
+        return self.by_name.get(snapshot.id, snapshot)
+
+    def _by_prefix(self, name: str, spelled: str) -> Model | None:
         for vendor in self.vendors.values():
             if name.startswith(vendor.model_prefixes):
                 return Model(
-                    id=name,
+                    # Vendors' own ids are lower case; those of fine-tuned models keep their case.
+                    id=spelled if ":" in name else name,
                     provider=vendor.name,
+                    max_output_tokens=vendor.max_output_tokens,
                     tokenizer=vendor.tokenizer,
                     token_margin=vendor.token_margin,
                 )
         return None
 
 
+def _as_compared(name: str) -> str:
+    # `claude-3-opus@20240229` is how one of the clouds spells `claude-3-opus-20240229`.
+    return name.strip().casefold().replace("@", "-")
+
+
 def canonical(name: str) -> str | None:
     """Return `name` trimmed and case folded, or None when it cannot be a model's name."""
-    cleaned = name.strip().casefold()
-    if len(cleaned) > NAME_MAX_CHARS or not _NAME.fullmatch(cleaned):
+    cleaned = name.strip()
+    if len(cleaned) > NAME_MAX_CHARS or not cleaned.isascii():
         return None
-    return cleaned
+    folded = cleaned.casefold()
+    return folded if _NAME.fullmatch(folded) else None
 
 
 def undated(name: str) -> str:
@@ -116,8 +174,24 @@ def undated(name: str) -> str:
     return match[1] if match else name
 
 
+def price_names(model_id: str) -> tuple[str, ...]:
+    """Return the names under which a model's price may be listed, the most telling first.
+
+    Its own id, then the name it is a snapshot of; for a fine-tuned model
+    (`ft:gpt-4o-2024-08-06:acme::abc`) the same for fine-tunes of its base model.
+    """
+    folded = model_id.casefold()
+    base = ":".join(folded.split(":")[:2]) if folded.startswith("ft:") else folded
+    return tuple(dict.fromkeys((folded, undated(folded), base, undated(base))))
+
+
 def entry_matches(entry: str, model_name: str) -> bool:
-    """Whether a policy's entry means the model. Both are bare, folded names."""
+    """Whether a policy's entry means the model. Both are folded.
+
+    An entry with a provider's prefix is compared with names that have one, and only with those.
+    """
+    if ("/" in entry) != ("/" in model_name):
+        return False
     if "*" in entry:
         return fnmatchcase(model_name, entry.replace("[", "[[]").replace("?", "[?]"))
     if not model_name.startswith(entry):
@@ -127,6 +201,6 @@ def entry_matches(entry: str, model_name: str) -> bool:
 
 
 def any_entry_matches(entries: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether one of the entries means one of the names."""
+    """Whether one of the entries (see `Catalog.entry`) means one of the names (`Model.names`)."""
     wanted = tuple(names)
     return any(entry_matches(entry, name) for entry in entries for name in wanted)

@@ -2,6 +2,7 @@
 
 RESERVE locks the organization's row and compares versions, so that a change takes effect at the
 next request in every process - also one made by hand in SQL, which no code of ours sees.
+Memberships and people count too: a key is only as good as its owner's place in the organization.
 A rewrite of one of these tables on SQLite drops its triggers: such a migration must make them
 again (a test looks for each of them).
 """
@@ -53,6 +54,29 @@ class Migration(migrations.Migration):
                 AFTER DELETE OR UPDATE OF {KEY_COLUMNS} ON api_key
                 FOR EACH ROW EXECUTE FUNCTION raise_config_version()
                 """,
+                """
+                CREATE TRIGGER membership_config_version
+                AFTER INSERT OR DELETE OR UPDATE ON membership
+                FOR EACH ROW EXECUTE FUNCTION raise_config_version()
+                """,
+                """
+                CREATE FUNCTION user_account_config_version() RETURNS trigger
+                LANGUAGE plpgsql AS $$
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id IN (
+                        SELECT id FROM organization
+                        WHERE id IN (SELECT org_id FROM membership WHERE user_id = NEW.id)
+                        ORDER BY id FOR NO KEY UPDATE
+                    );
+                    RETURN NULL;
+                END $$
+                """,
+                """
+                CREATE TRIGGER user_account_config_version AFTER UPDATE OF is_active ON user_account
+                FOR EACH ROW WHEN (NEW.is_active <> OLD.is_active)
+                EXECUTE FUNCTION user_account_config_version()
+                """,
             ),
             sqlite=(
                 """
@@ -69,12 +93,41 @@ class Migration(migrations.Migration):
                     UPDATE organization SET config_version = config_version + 1
                     WHERE id IN (OLD.org_id, NEW.org_id);
                 END
-                """,
+                """,  # noqa: S608  a constant
                 """
                 CREATE TRIGGER api_key_config_version_gone AFTER DELETE ON api_key
                 BEGIN
                     UPDATE organization SET config_version = config_version + 1
                     WHERE id = OLD.org_id;
+                END
+                """,
+                """
+                CREATE TRIGGER membership_config_version AFTER UPDATE ON membership
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id IN (OLD.org_id, NEW.org_id);
+                END
+                """,
+                """
+                CREATE TRIGGER membership_config_version_new AFTER INSERT ON membership
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id = NEW.org_id;
+                END
+                """,
+                """
+                CREATE TRIGGER membership_config_version_gone AFTER DELETE ON membership
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id = OLD.org_id;
+                END
+                """,
+                """
+                CREATE TRIGGER user_account_config_version AFTER UPDATE OF is_active ON user_account
+                WHEN NEW.is_active <> OLD.is_active
+                BEGIN
+                    UPDATE organization SET config_version = config_version + 1
+                    WHERE id IN (SELECT org_id FROM membership WHERE user_id = NEW.id);
                 END
                 """,
             ),

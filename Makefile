@@ -1,0 +1,61 @@
+# What a person types. `make help` lists it.
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+LONG ?=
+ON ?= sqlite postgresql
+
+VENV := .venv/bin
+PIP := $(VENV)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-header pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format lock
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: .venv/requirements.txt ## make .venv and install the locked dependencies
+
+run: setup ## serve on http://127.0.0.1:8000 (PORT=… for another port); the first time, make a demo
+	@$(VENV)/python manage.py up --port $(PORT)
+
+test: .venv/requirements-dev.txt ## the whole suite on both databases (ARGS="tests/costs -k ledger", LONG=1, ON=sqlite)
+	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(ARGS)
+
+lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+	@$(VENV)/python manage.py makemigrations --check --dry-run
+
+format: .venv/requirements-dev.txt ## rewrite the code in the house's form
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+lock: ## lock the dependencies of pyproject.toml again (needs uv)
+	@$(LOCK) --output-file requirements.txt
+	@$(LOCK) --group dev --output-file requirements-dev.txt
+
+# The copy beside the environment tells which lock file it was made from.
+.venv/requirements.txt: requirements.txt | $(VENV)/python
+	@echo "Installing what requirements.txt locks; this takes a minute the first time."
+	@$(PIP) --requirement $<
+	@cp $< $@
+
+.venv/requirements-dev.txt: requirements-dev.txt .venv/requirements.txt
+	@echo "Installing what the tests need besides."
+	@$(PIP) --requirement $<
+	@cp $< $@
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Pulse AI Gateway needs Python 3.11 or newer as $(PYTHON); name another: make PYTHON=python3.12 …" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+		rm -rf .venv; \
+		echo "$(PYTHON) cannot make an environment; on Debian, install python3-venv." >&2; \
+		exit 1; }

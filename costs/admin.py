@@ -1,0 +1,108 @@
+"""Django admin of the ledger: operators look, and add prices; nobody changes what has happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceList, Rate
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Rows that only the ledger writes."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class DatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Dated facts: a correction is another row, since charges were made by the old one."""
+
+    show_full_result_count = False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Rate)
+class RateAdmin(DatedAdmin):
+    """Prices of models."""
+
+    list_display = (
+        *("provider", "model", "service_tier", "above_input_tokens", "starts_at"),
+        *("input_usd_per_mtok", "output_usd_per_mtok", "source"),
+    )
+    list_filter = ("provider", "service_tier")
+    search_fields = ("model",)
+
+
+@admin.register(ExchangeRate)
+class ExchangeRateAdmin(DatedAdmin):
+    """The European Central Bank's reference rates."""
+
+    list_display = ("on_date", "usd_per_eur", "source")
+    date_hierarchy = "on_date"
+
+
+@admin.register(PriceList)
+class PriceListAdmin(ReadOnlyAdmin):
+    """The price list's version."""
+
+    list_display = ("id", "version")
+
+
+@admin.register(Instance)
+class InstanceAdmin(ReadOnlyAdmin):
+    """The processes and their heartbeats."""
+
+    list_display = ("id", "host", "pid", "started_at", "seen_at", "stopped_at")
+    ordering = ("-started_at",)
+
+
+@admin.register(Period)
+class PeriodAdmin(ReadOnlyAdmin):
+    """What may be spent, is held and is spent."""
+
+    list_display = (
+        *("org", "scope", "starts_at", "ends_at", "limit_nanoeur"),
+        *("held_nanoeur", "settled_nanoeur", "overrun_nanoeur"),
+    )
+    list_filter = ("org",)
+    list_select_related = ("org",)
+    ordering = ("-starts_at",)
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    """Money set aside for calls."""
+
+    list_display = ("id", "org", "state", "amount_nanoeur", "charged_nanoeur", "held_at")
+    list_filter = ("state", "org")
+    list_select_related = ("org",)
+    search_fields = ("=id", "=request_id")
+    ordering = ("-id",)
+
+
+@admin.register(CostEvent)
+class CostEventAdmin(ReadOnlyAdmin):
+    """Charges."""
+
+    list_display = ("id", "org", "kind", "occurred_at", "amount_nanoeur", "provider", "model")
+    list_filter = ("kind", "provider", "org")
+    list_select_related = ("org",)
+    search_fields = ("=id", "=request_id", "=hold_id")
+    ordering = ("-id",)

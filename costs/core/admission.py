@@ -1,0 +1,155 @@
+"""What the ledger is asked and what it answers: plain values, and the one rule about room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from costs.core.holds import State
+from costs.core.usage import Usage
+
+ORG_SCOPE: Final = "org"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A caller's Idempotency-Key: both parts are hashes."""
+
+    key_hash: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One call that wants to be admitted - or, without an amount, one that was refused already
+    and only leaves its audit row, if what it was judged by still holds.
+
+    `config_version` and `prices_version` are what the caller was judged by; `limit_nanoeur` is
+    the tightest limit of the organization's day. `charge_to` says whom a cost event names
+    (model, provider, dimensions, key), `rates` is their JSON. `entry` is the audit row, known to the journal alone.
+    With `record_if_full` off, a call that does not fit leaves no row: its caller has a tighter
+    bound to try.
+    """
+
+    id: UUID
+    request_id: UUID
+    org_id: UUID
+    config_version: int
+    prices_version: int
+    amount_nanoeur: int | None
+    limit_nanoeur: int | None
+    deadline_s: float
+    charge_to: Mapping[str, Any]
+    rates: str
+    entry: Any
+    repeat: Repeat | None = None
+    record_if_full: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """A period at one moment, in nano-euro; `charged` is settled plus overrun."""
+
+    limit_nanoeur: int | None
+    charged_nanoeur: int
+    held_nanoeur: int
+    ends_at: datetime
+
+    @property
+    def left_nanoeur(self) -> int | None:
+        """What a new hold may take, or None without a limit."""
+        if self.limit_nanoeur is None:
+            return None
+        return max(0, self.limit_nanoeur - self.charged_nanoeur - self.held_nanoeur)
+
+    def has_room_for(self, amount_nanoeur: int) -> bool:
+        """Whether settled + held + overrun + the new hold stays within the limit."""
+        left = self.left_nanoeur
+        return left is None or amount_nanoeur <= left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The hold is committed: the call may go out."""
+
+    now: datetime
+    before: Balance
+    period_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """The hold does not fit in what is left of the period."""
+
+    now: datetime
+    balance: Balance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """The configuration or the prices changed since the call was judged: judge it anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchedOff:
+    """The organization's gateway is off."""
+
+    now: datetime
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """The Idempotency-Key was used before, by `request_id`.
+
+    `same_body` is False when it came with another body; `cost_nanoeur` is None while the first
+    request runs.
+    """
+
+    request_id: UUID
+    same_body: bool
+    running: bool
+    cost_nanoeur: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The audit row of a refusal is committed."""
+
+    now: datetime
+
+
+Answer = Admitted | Full | Stale | SwitchedOff | Repeated | Recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How a call ended. `cost_nanoeur` and `usage` are known when `outcome` is settled.
+
+    `charge_to` names the model that answered; `rates` are those that priced it. `entry` is what
+    completes the audit row, known to the journal alone; None leaves it to the journal's words.
+    """
+
+    hold_id: UUID
+    request_id: UUID
+    org_id: UUID
+    period_ids: tuple[UUID, ...]
+    outcome: State
+    cost_nanoeur: int | None
+    usage: Usage | None
+    charge_to: Mapping[str, Any]
+    rates: str
+    entry: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Where the hold stands now. `changed` is False when another had settled it before."""
+
+    changed: bool
+    state: State
+    charged_nanoeur: int
+    overrun_nanoeur: int

@@ -1,0 +1,48 @@
+"""Which stretch of time a limit counts: the organization's local day, as two instants."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+
+def day_around(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return the local day that holds `moment` as [starts_at, ends_at) in UTC.
+
+    A day is 23 to 25 hours long where clocks change, and longer where a zone skips a date.
+    """
+    day = moment.astimezone(zone).date()
+    starts_at, ends_at = first_instant(day, zone), first_instant(day + timedelta(days=1), zone)
+    # Clocks that are put back across midnight show the old date again after the new day began.
+    while moment >= ends_at:
+        day += timedelta(days=1)
+        starts_at, ends_at = ends_at, first_instant(day + timedelta(days=1), zone)
+    return starts_at, ends_at
+
+
+def first_instant(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant at which `day` begins, in UTC.
+
+    A midnight that does not exist (a gap) is read with the offset before the gap, which is the
+    instant of the change; one that exists twice is read as the first.
+    """
+    return datetime.combine(day, time.min, tzinfo=zone).replace(fold=0).astimezone(UTC)
+
+
+def clipped(
+    bounds: tuple[datetime, datetime],
+    *,
+    previous_ends_at: datetime | None,
+    next_starts_at: datetime | None,
+) -> tuple[datetime, datetime]:
+    """Return `bounds` cut to what its neighbours leave.
+
+    After a change of time zone a new day would overlap the period in use and give its money a
+    second time; it begins where that one ends.
+    """
+    starts_at, ends_at = bounds
+    if previous_ends_at is not None:
+        starts_at = max(starts_at, previous_ends_at)
+    if next_starts_at is not None:
+        ends_at = min(ends_at, next_starts_at)
+    return starts_at, ends_at

@@ -1,0 +1,130 @@
+"""The price list as the request's path reads it: a snapshot, replaced whole when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+
+from costs.core.pricing import Band, Rates, rate_at
+from costs.core.usage import STANDARD_TIER
+from costs.models import ExchangeRate, PriceList, Rate
+
+_BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """All bands of one model from a moment on."""
+
+    starts_at: datetime
+    source: str
+    bands: tuple[Band, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    starts_at: datetime
+    on_date: date
+    usd_per_eur: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """All prices as they were at one `version` of the list, or newer."""
+
+    version: int
+    _prices: Mapping[tuple[str, str], Sequence[_Prices]]
+    _exchange: Sequence[_Exchange]
+    # One object per price and exchange rate: what Rates work out is worked out once.
+    _rates: dict[tuple[str, str, datetime, date], Rates] = field(default_factory=dict, repr=False)
+
+    def rates_for(self, names: Sequence[str], provider: str, at: datetime) -> Rates | None:
+        """Return the rates in force at `at` under the first of `names` that has any.
+
+        None is "not known": no price then, or no exchange rate yet. 2 us a call.
+        """
+        exchange = rate_at(self._exchange, at)
+        if exchange is None:
+            return None
+        for name in names:
+            prices = rate_at(self._prices.get((provider, name), ()), at)
+            if prices is not None:
+                return self._rates_of(provider, name, prices, exchange)
+        return None
+
+    def models(self) -> list[tuple[str, str]]:
+        """Return (provider, model) of every price, sorted."""
+        return sorted(self._prices)
+
+    def _rates_of(self, provider: str, model: str, prices: _Prices, exchange: _Exchange) -> Rates:
+        key = (provider, model, prices.starts_at, exchange.on_date)
+        rates = self._rates.get(key)
+        if rates is None:
+            rates = self._rates[key] = Rates(
+                provider=provider,
+                model=model,
+                bands=prices.bands,
+                usd_per_eur=exchange.usd_per_eur,
+                exchange_rate_date=exchange.on_date,
+                source=prices.source,
+                starts_at=prices.starts_at,
+            )
+        return rates
+
+
+def price_list_version() -> int:
+    """Return the version of the price list; it grows with every change."""
+    return PriceList.objects.values_list("version", flat=True).first() or 0
+
+
+def load_price_book() -> PriceBook:
+    """Read the whole price list: three queries. The version first, so that it is never newer."""
+    list_version = price_list_version()
+    by_model: dict[tuple[str, str], dict[str, dict[datetime, list[Rate]]]] = {}
+    for row in Rate.objects.order_by("starts_at", "above_input_tokens"):
+        tiers = by_model.setdefault((row.provider, row.model), {})
+        tiers.setdefault(row.service_tier, {}).setdefault(row.starts_at, []).append(row)
+    exchange = tuple(
+        _Exchange(datetime.combine(day, time(), UTC), day, _short(usd_per_eur))
+        for day, usd_per_eur in ExchangeRate.objects.order_by("on_date").values_list(
+            "on_date", "usd_per_eur"
+        )
+    )
+    prices = {key: _history(tiers) for key, tiers in by_model.items()}
+    return PriceBook(list_version, prices, exchange)
+
+
+def _history(tiers: Mapping[str, Mapping[datetime, Sequence[Rate]]]) -> tuple[_Prices, ...]:
+    """Put the histories of a model's tiers together: what holds changes where one of them does.
+
+    The rows of one tier and moment replace those before as a whole; without a row from 0 tokens
+    they say nothing yet.
+    """
+    history = []
+    for moment in sorted({moment for series in tiers.values() for moment in series}):
+        in_force: dict[str, Sequence[Rate]] = {}
+        for tier, series in tiers.items():
+            reached = [starts_at for starts_at in series if starts_at <= moment]
+            if reached and series[max(reached)][0].above_input_tokens == 0:
+                in_force[tier] = series[max(reached)]
+        if standard := in_force.get(STANDARD_TIER):
+            bands = tuple(band_of(row) for rows in in_force.values() for row in rows)
+            history.append(_Prices(moment, standard[0].source, bands))
+    return tuple(history)
+
+
+def band_of(row: Rate) -> Band:
+    """Return what a row says, as a core value."""
+    columns = ((name, getattr(row, name)) for name in _BAND_FIELDS)
+    values: dict[str, Any] = {
+        name: _short(value) if isinstance(value, Decimal) else value for name, value in columns
+    }
+    return Band(**values)
+
+
+def _short(value: Decimal) -> Decimal:
+    """Return the same number without the column's idle zeros; rates are kept with every event."""
+    return value.to_integral_value() if value == value.to_integral_value() else value.normalize()

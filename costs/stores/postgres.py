@@ -1,0 +1,224 @@
+"""The ledger's statements for PostgreSQL: rows travel as arrays, one statement for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from costs.core.holds import State
+from costs.stores.base import (
+    HoldRow,
+    Locked,
+    OrganizationRow,
+    PeriodRow,
+    Row,
+    StoreUnavailable,
+    Table,
+)
+
+# A lock nobody gives back must become a 503, not a queue that grows.
+SESSION: Final = """
+    SET lock_timeout = '5s'; SET statement_timeout = '15s'; SET synchronous_commit = on;
+    SET idle_in_transaction_session_timeout = '15s'; SET TIME ZONE 'UTC'
+"""
+# now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
+CLOCK: Final = "coalesce(%(now)s::timestamptz, now())"
+LOCK_ORGANIZATIONS: Final = f"""
+    SELECT id, name, ai_gateway_enabled, timezone, config_version
+    FROM organization WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608  no value is put in
+LOCK_PERIODS: Final = f"""
+    SELECT id, org_id, scope, starts_at, ends_at, limit_nanoeur,
+           held_nanoeur, settled_nanoeur, overrun_nanoeur
+    FROM period
+    WHERE id = ANY(%(ids)s)
+       OR (org_id = ANY(%(orgs)s) AND starts_at <= {CLOCK} AND ends_at > {CLOCK})
+    ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608
+LOCK_HOLDS: Final = """
+    SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
+    FROM hold WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+"""
+NEIGHBOURS: Final = """
+    SELECT max(ends_at) FILTER (WHERE starts_at <= %(moment)s),
+           min(starts_at) FILTER (WHERE starts_at > %(moment)s)
+    FROM period WHERE org_id = %(org)s AND scope = %(scope)s
+"""
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Deadlocks, timeouts and lost connections: the same batch may be tried again."""
+    try:
+        yield
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.ReadOnlySqlTransaction,
+    ) as exc:
+        raise StoreUnavailable(str(exc)) from exc
+
+
+class PostgresStore:
+    """One connection to PostgreSQL; see `Store`."""
+
+    def __init__(
+        self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._clock = clock
+        with _errors():
+            self._connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=0)
+            self._connection.execute(SESSION, prepare=False)
+
+    def begin(self) -> datetime:
+        with _errors(), self._connection.pipeline():
+            self._connection.execute("BEGIN")
+            row = self._connection.execute(f"SELECT {CLOCK}", {"now": self._now()}).fetchone()
+        assert row is not None  # noqa: S101  a SELECT without FROM has one row
+        now: datetime = row[0]
+        return now
+
+    def lock(
+        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+    ) -> Locked:
+        now = self._now()
+        connection = self._connection
+        with _errors(), connection.pipeline():
+            connection.execute("BEGIN")
+            organizations = connection.execute(LOCK_ORGANIZATIONS, {"ids": list(org_ids)})
+            # After the locks, so that it sees what committed while they were waited for.
+            clock = connection.execute(
+                f"SELECT {CLOCK}, (SELECT version FROM price_list)", {"now": now}
+            )
+            periods = connection.execute(
+                LOCK_PERIODS, {"ids": list(period_ids), "orgs": list(org_ids), "now": now}
+            )
+            holds = connection.execute(LOCK_HOLDS, {"ids": list(hold_ids)}) if hold_ids else None
+            moment, prices_version = clock.fetchall()[0]
+            return Locked(
+                now=moment,
+                prices_version=prices_version or 0,
+                organizations={row[0]: _organization(row) for row in organizations},
+                periods={row[0]: _period(row) for row in periods},
+                holds={row[0]: _hold(row) for row in holds} if holds else {},
+            )
+
+    def neighbours(
+        self, *, org_id: UUID, scope: str, moment: datetime
+    ) -> tuple[datetime | None, datetime | None]:
+        with _errors():
+            values = {"org": org_id, "scope": scope, "moment": moment}
+            previous_ends_at, next_starts_at = self._connection.execute(
+                NEIGHBOURS, values
+            ).fetchall()[0]
+        return previous_ends_at, next_starts_at
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        columns = tuple(table.columns)
+        statement = sql.SQL("INSERT INTO {} ({}) SELECT * FROM unnest({}) {}").format(
+            sql.Identifier(table.name),
+            _names(columns),
+            _arrays(table, columns),
+            sql.SQL("ON CONFLICT (id) DO NOTHING" if table.keeps_first else ""),
+        )
+        with _errors():
+            self._connection.execute(statement, _transposed(rows))
+
+    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self._write(table, columns, rows, sql.SQL("{0} = v.{0}"))
+
+    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self._write(table, columns, rows, sql.SQL("{0} = t.{0} + v.{0}"))
+
+    def _write(
+        self, table: Table, columns: Sequence[str], rows: Sequence[Row], change: sql.SQL
+    ) -> None:
+        if not rows:
+            return
+        names = ("id", *columns)
+        statement = sql.SQL(
+            "UPDATE {} AS t SET {} FROM unnest({}) AS v ({}) WHERE t.id = v.id"
+        ).format(
+            sql.Identifier(table.name),
+            sql.SQL(", ").join(change.format(sql.Identifier(name)) for name in columns),
+            _arrays(table, names),
+            _names(names),
+        )
+        with _errors():
+            self._connection.execute(statement, _transposed(rows))
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with _errors():
+            return self._connection.execute(statement.encode(), values).fetchall()
+
+    def execute(self, statement: str, *values: Any) -> None:
+        with _errors():
+            self._connection.execute(statement.encode(), values)
+
+    def commit(self) -> None:
+        with _errors():
+            self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._connection.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _now(self) -> datetime | None:
+        return None if self._clock is None else self._clock()
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _arrays(table: Table, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("%s::{}[]").format(sql.SQL(table.columns[column])) for column in columns
+    )
+
+
+def _transposed(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _organization(row: Row) -> OrganizationRow:
+    return OrganizationRow(
+        id=row[0], name=row[1], enabled=row[2], timezone=row[3], config_version=row[4]
+    )
+
+
+def _period(row: Row) -> PeriodRow:
+    return PeriodRow(
+        id=row[0],
+        org_id=row[1],
+        scope=row[2],
+        starts_at=row[3],
+        ends_at=row[4],
+        limit_nanoeur=row[5],
+        held_nanoeur=row[6],
+        settled_nanoeur=row[7],
+        overrun_nanoeur=row[8],
+    )
+
+
+def _hold(row: Row) -> HoldRow:
+    return HoldRow(
+        id=row[0],
+        state=State(row[1]),
+        amount_nanoeur=row[2],
+        charged_nanoeur=row[3],
+        held_at=row[4],
+    )

@@ -1,0 +1,55 @@
+"""How figures look on every page: money, counts and instants, each with its exact value."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from costs.core.money import euros, format_eur
+
+register = template.Library()
+
+NOTHING = "–"
+_NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+
+
+@register.filter
+def eur(nanoeur: int | None) -> str | SafeString:
+    """Show an amount as `0.0123 €`; the element keeps the nano-euro and shows all decimals."""
+    if nanoeur is None:
+        return NOTHING
+    return format_html(
+        '<data value="{}" title="{} EUR exactly">{}</data>',
+        nanoeur,
+        f"{euros(nanoeur):f}",
+        short_eur(nanoeur),
+    )
+
+
+def short_eur(nanoeur: int) -> str:
+    """Return the amount as `0.0123 €`, with the digits that are significant."""
+    return format_eur(nanoeur).replace(" EUR", f"{_NO_BREAK_SPACE}€")
+
+
+@register.filter
+def count(number: int | None) -> str:
+    """Show a count as `12,345`."""
+    return NOTHING if number is None else f"{number:,}"
+
+
+@register.filter
+def instant(moment: datetime | None, zone: ZoneInfo) -> str | SafeString:
+    """Show an instant in the organization's time zone; the element keeps it exactly, in UTC."""
+    if moment is None:
+        return NOTHING
+    local, exact = moment.astimezone(zone), moment.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        exact.isoformat(),
+        f"{exact:%Y-%m-%d %H:%M:%S.%f}",
+        f"{local:%-d %b %Y, %H:%M:%S}",
+    )

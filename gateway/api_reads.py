@@ -1,0 +1,224 @@
+"""The JSON that only reads: what happened and why, and whether the gateway is well."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from costs.core.money import euros
+from costs.models import Hold
+from gateway.answers import error_response
+from gateway.api import only
+from gateway.callers import authenticate
+from gateway.core.calls import Principal
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import NAME_IN_JSON, invalid
+from gateway.models import AiRequestLog
+from gateway.runtime import current
+from gateway.snapshot import read
+from orgs.fields import new_id
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 200
+FILTERS: Final = {
+    "status": "status",
+    "code": "code",
+    "model": "model",
+    "provider": "provider",
+    **{spelled: name for name, spelled in NAME_IN_JSON.items()},
+}
+# A hold that nobody settled this long after its deadline: the reaper is not at work.
+OVERDUE: Final = timedelta(seconds=60)
+
+
+async def ai_requests(request: HttpRequest) -> HttpResponse:
+    """List the organization's requests, newest first."""
+    try:
+        principal = await _reader(request)
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
+    try:
+        return _answer(await read(_page, principal, request))
+    except GatewayError as exc:
+        return error_response(exc, new_id())
+
+
+async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Return one request with its decision trace."""
+    try:
+        principal = await _reader(request)
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
+    try:
+        return _answer(await read(_detail, principal, request_id))
+    except GatewayError as exc:
+        return error_response(exc, new_id())
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the process answers."""
+    try:
+        only(request, "GET", "HEAD")
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
+    return _answer({"status": "ok"})
+
+
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """Say whether the gateway can take requests: database, migrations, the ledger's reaper."""
+    try:
+        only(request, "GET", "HEAD")
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
+    if current().is_stopping:
+        return _answer({"status": "stopping"}, status=503)
+    try:
+        checks = await read(_readiness)
+    except GatewayError:
+        return _answer({"status": "not ready", "database": "away"}, status=503)
+    is_ready = checks["migrations"] == "applied" and not checks["overdueHolds"]
+    status = "ready" if is_ready else "not ready"
+    return _answer({"status": status, **checks}, status=200 if is_ready else 503)
+
+
+async def _reader(request: HttpRequest) -> Principal:
+    only(request, "GET", "HEAD")
+    return await authenticate(current(), request, channel="api", reads=True)
+
+
+def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
+    """Return the requests that the caller may see: its organization's, within its key's scope."""
+    rows = AiRequestLog.objects.filter(org_id=principal.org_id)
+    if principal.key_id is None:
+        return rows
+    scope = principal.fixed.as_dict()
+    scope.pop("user_id", None)  # whose key it is does not narrow what it was made for
+    return rows.filter(**scope)
+
+
+def _page(principal: Principal, request: HttpRequest) -> dict[str, Any]:
+    unknown = sorted(set(request.GET) - set(FILTERS) - {"limit", "cursor"})
+    if unknown:
+        raise invalid(f'Unknown parameter "{unknown[0][:100]}"')
+    rows = _visible(principal)
+    for spelled, column in FILTERS.items():
+        wanted = request.GET.get(spelled)
+        if wanted is not None:
+            rows = rows.filter(**{column: _printable(wanted, spelled)})
+    limit = _limit(request.GET.get("limit"))
+    after = request.GET.get("cursor")
+    if after is not None:
+        occurred_at, row_id = _decoded(after)
+        rows = rows.filter(Q(occurred_at__lt=occurred_at) | Q(occurred_at=occurred_at, id__lt=row_id))
+    found = list(rows.order_by("-occurred_at", "-id")[: limit + 1])
+    page = found[:limit]
+    return {
+        "success": True,
+        "requests": [_summary(row) for row in page],
+        "nextCursor": _encoded(page[-1]) if len(found) > limit else None,
+    }
+
+
+def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
+    missing = Refused("not_found", "No such request", status=404)
+    try:
+        wanted = UUID(request_id)
+    except ValueError as exc:
+        raise missing from exc
+    row = _visible(principal).filter(id=wanted).first()
+    if row is None:
+        raise missing
+    usage = row.usage or {}
+    return {
+        "success": True,
+        "request": {
+            **_summary(row),
+            "finishReason": row.finish_reason,
+            "holdEur": _eur(row.hold_nanoeur),
+            "promptHash": row.prompt_hash,
+            "usage": usage.get("buckets"),
+            "reportedUsage": usage.get("reported"),
+            "decision": row.decision,
+        },
+    }
+
+
+def _summary(row: AiRequestLog) -> dict[str, Any]:
+    return {
+        "requestId": str(row.id),
+        "occurredAt": row.occurred_at.isoformat(),
+        "completedAt": row.completed_at.isoformat() if row.completed_at else None,
+        "status": row.status,
+        "code": row.code,
+        "error": row.error,
+        "channel": row.channel,
+        "stream": row.stream,
+        "requestedModel": row.requested_model,
+        "model": row.model,
+        "provider": row.provider,
+        "inputTokens": row.input_tokens,
+        "outputTokens": row.output_tokens,
+        "costEur": _eur(row.cost_nanoeur),
+        "latencyMs": row.latency_ms,
+        "keyId": str(row.key_id) if row.key_id else None,
+        **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
+    }
+
+
+def _eur(nanoeur: int | None) -> float | None:
+    return None if nanoeur is None else float(euros(nanoeur))
+
+
+def _printable(value: str, name: str) -> str:
+    if not value.isprintable() or len(value) > 200:
+        raise invalid(f"{name} is at most 200 printable characters")
+    return value
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+        raise invalid(f"limit is a whole number from 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+def _encoded(row: AiRequestLog) -> str:
+    place = f"{row.occurred_at.isoformat()}|{row.id}"
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def _decoded(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        place = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
+        occurred_at, _, row_id = place.partition("|")
+        moment = datetime.fromisoformat(occurred_at)
+        return moment.astimezone(UTC), UUID(row_id)
+    except (ValueError, OverflowError, binascii.Error) as exc:
+        raise invalid("cursor is not one that this list gave") from exc
+
+
+def _readiness() -> dict[str, Any]:
+    executor = MigrationExecutor(connection)
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    now = datetime.now(UTC)
+    held = Hold.objects.filter(state=Hold.State.HELD)
+    oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
+    return {
+        "database": "ok",
+        "migrations": "pending" if pending else "applied",
+        "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
+        "overdueHolds": held.filter(deadline_at__lt=now - OVERDUE).count(),
+    }
+
+
+def _answer(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,207 @@
+"""Reads the body of POST /api/ai/request into a Call, or says which field is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.core import strict_json
+from gateway.core.calls import (
+    DIMENSION_MAX_CHARS,
+    Call,
+    Dimensions,
+    Message,
+    Principal,
+)
+from gateway.core.errors import Refused
+from gateway.core.models import NAME_MAX_CHARS
+
+ROLES: Final = ("system", "user", "assistant")
+MESSAGES_MAX: Final = 10_000
+TOKENS_MAX: Final = 100_000_000
+TEMPERATURE_MAX: Final = 2
+IDEMPOTENCY_KEY_MAX_CHARS: Final = 255
+
+NAME_IN_JSON: Final = {
+    "user_id": "userId",
+    "team_id": "teamId",
+    "project_id": "projectId",
+    "app_id": "appId",
+    "client_id": "clientId",
+    "task_type": "taskType",
+}
+_NAMES: Final = {spelled: name for name, spelled in NAME_IN_JSON.items()}
+_FIELDS: Final = frozenset(
+    {"model", "prompt", "messages", "maxTokens", "temperature", "stream", "metadata", *_NAMES}
+)
+
+
+def invalid(sentence: str) -> Refused:
+    """Return the refusal of a request that cannot be read."""
+    return Refused("invalid_request", sentence, status=400)
+
+
+def call_from(body: bytes, *, principal: Principal, idempotency_key: str | None = None) -> Call:
+    """Return the Call that the JSON `body` asks for. Raises Refused, which names the field."""
+    try:
+        fields = strict_json.loads(body)
+    except strict_json.NotStrictJson as exc:
+        raise invalid(str(exc)) from exc
+    if not isinstance(fields, dict):
+        raise invalid("The body is a JSON object")
+    return call_from_fields(fields, principal=principal, idempotency_key=idempotency_key)
+
+
+def call_from_fields(
+    fields: Mapping[str, Any], *, principal: Principal, idempotency_key: str | None = None
+) -> Call:
+    """Return the Call that the fields ask for, named as in JSON. Raises Refused."""
+    unknown = sorted(set(fields) - _FIELDS)
+    if unknown:
+        raise invalid(f"Unknown field {_quoted(unknown[0])}")
+    return Call(
+        model=_text(fields, "model", most=NAME_MAX_CHARS, printable=True),
+        messages=_messages(fields),
+        max_tokens=_max_tokens(fields),
+        temperature=_temperature(fields),
+        stream=_flag(fields, "stream"),
+        dimensions=scoped(_dimensions(fields), principal),
+        idempotency_key=_idempotency_key(idempotency_key),
+    )
+
+
+def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
+    """Return what is asked within what is fixed for the caller.
+
+    Raises Refused (403) where another value is asked for than is fixed.
+    """
+    wanted, fixed = asked.as_dict(), principal.fixed.as_dict()
+    for name, value in fixed.items():
+        if wanted.get(name, value) != value:
+            sentence = f"{NAME_IN_JSON[name]} is fixed by the key and cannot be changed"
+            raise Refused("dimension_fixed_by_key", sentence)
+    return Dimensions(**{**wanted, **fixed})
+
+
+def dimension(value: object, where: str) -> str | None:
+    """Return a dimension's value, None for an empty one. Raises Refused."""
+    if not isinstance(value, str):
+        raise invalid(f"{where} is a string")
+    if len(value) > DIMENSION_MAX_CHARS:
+        raise invalid(f"{where} has at most {DIMENSION_MAX_CHARS} characters")
+    if not value.isprintable():
+        raise invalid(f"{where} has a character that cannot be printed")
+    return value or None
+
+
+def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
+    metadata = fields.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise invalid("metadata is an object")
+    found: dict[str, str] = {}
+    for source, path in ((fields, ""), (metadata, "metadata.")):
+        for spelled, value in source.items():
+            name = _NAMES.get(spelled)
+            if name is None:
+                if path:
+                    raise invalid(f"Unknown field {_quoted(path + spelled)}")
+                continue
+            said = dimension(value, path + spelled)
+            if said is None:
+                continue
+            if found.setdefault(name, said) != said:
+                raise invalid(f"{spelled} and metadata.{spelled} differ")
+    return Dimensions(**found)
+
+
+def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
+    if ("prompt" in fields) == ("messages" in fields):
+        raise invalid("Exactly one of prompt and messages is needed")
+    if "prompt" in fields:
+        return (Message("user", _text(fields, "prompt")),)
+    return messages_from(fields["messages"])
+
+
+def messages_from(given: object) -> tuple[Message, ...]:
+    """Return the messages of a list of {"role", "content"}. Raises Refused."""
+    if not isinstance(given, list) or not given:
+        raise invalid("messages is a list of at least one message")
+    if len(given) > MESSAGES_MAX:
+        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+    return tuple(_message(each, f"messages[{index}]") for index, each in enumerate(given))
+
+
+def _message(given: object, where: str) -> Message:
+    if not isinstance(given, dict):
+        raise invalid(f"{where} is an object with role and content")
+    unknown = sorted(set(given) - {"role", "content"})
+    if unknown:
+        raise invalid(f"Unknown field {_quoted(f'{where}.{unknown[0]}')}")
+    role = given.get("role")
+    if role not in ROLES:
+        raise invalid(f"{where}.role is one of {', '.join(ROLES)}")
+    return Message(str(role), _text(given, "content", where=f"{where}.content"))
+
+
+def _text(
+    fields: Mapping[str, Any],
+    name: str,
+    *,
+    where: str | None = None,
+    most: int | None = None,
+    printable: bool = False,
+) -> str:
+    value, where = fields.get(name), where or name
+    if not isinstance(value, str) or not (value.strip() if printable else value):
+        raise invalid(f"{where} is a non-empty string")
+    if most is not None and len(value) > most:
+        raise invalid(f"{where} has at most {most} characters")
+    if printable and not value.strip().isprintable():
+        raise invalid(f"{where} has a character that cannot be printed")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise invalid(f"{where} has half of a surrogate pair") from exc
+    return value
+
+
+def _max_tokens(fields: Mapping[str, Any]) -> int | None:
+    if "maxTokens" not in fields:
+        return None
+    value = fields["maxTokens"]
+    if type(value) is not int or not 1 <= value <= TOKENS_MAX:
+        raise invalid(f"maxTokens is a whole number from 1 to {TOKENS_MAX}")
+    return value
+
+
+def _temperature(fields: Mapping[str, Any]) -> float | None:
+    if "temperature" not in fields:
+        return None
+    value = fields["temperature"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise invalid("temperature is a number")
+    if not 0 <= value <= TEMPERATURE_MAX:
+        raise invalid(f"temperature is from 0 to {TEMPERATURE_MAX}")
+    return float(value)
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise invalid(f"{name} is true or false")
+    return value
+
+
+def _idempotency_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not value or len(value) > IDEMPOTENCY_KEY_MAX_CHARS or not value.isprintable():
+        raise invalid(
+            f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters"
+        )
+    return value
+
+
+def _quoted(name: str) -> str:
+    shown = name[:100].encode(errors="replace").decode()
+    return f'"{shown}"' if shown.isprintable() else repr(shown)

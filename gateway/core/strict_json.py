@@ -1,0 +1,78 @@
+"""JSON as it must be to be judged and sent on: one meaning, no surprises."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+DEPTH_MAX: Final = 64
+
+
+class NotStrictJson(ValueError):
+    """The text is not JSON, or JSON that two readers could understand differently."""
+
+
+def loads(body: bytes) -> Any:
+    """Return the value. Raises NotStrictJson with a sentence.
+
+    Refused: duplicate keys, NaN and infinities, numbers too large, nesting over 64, text that is
+    not UTF-8.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+        )
+    except UnicodeDecodeError as exc:
+        raise NotStrictJson("The body is not UTF-8") from exc
+    except RecursionError as exc:
+        raise NotStrictJson(f"The body is nested deeper than {DEPTH_MAX} levels") from exc
+    except json.JSONDecodeError as exc:
+        raise NotStrictJson(f"The body is not JSON: {exc}") from exc
+    except NotStrictJson:
+        raise
+    except ValueError as exc:  # an integer of more digits than Python reads
+        raise NotStrictJson("The body has a number that is too large") from exc
+    if _depth_exceeds(value, DEPTH_MAX):
+        raise NotStrictJson(f"The body is nested deeper than {DEPTH_MAX} levels")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise NotStrictJson(f'The body has the key "{twice[:100]}" twice')
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise NotStrictJson(f"The body has {name}, which is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotStrictJson("The body has a number that is too large")
+    return value
+
+
+def _depth_exceeds(value: Any, left: int) -> bool:
+    """Whether containers nest deeper than `left`; looks one level at a time, never recursing."""
+    level = [value]
+    while level:
+        containers = [each for each in level if isinstance(each, (dict, list))]
+        if containers and left == 0:
+            return True
+        left -= 1
+        level = [
+            child
+            for each in containers
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, (dict, list))
+        ]
+    return False

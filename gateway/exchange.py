@@ -1,0 +1,100 @@
+"""The bounded channel between a call that runs and the client that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from gateway.core.calls import Delta
+from gateway.core.errors import GatewayError
+
+# A reader slower than its provider holds the provider back instead of filling memory.
+PIECES_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A finished call, charged and recorded."""
+
+    request_id: UUID
+    provider: str
+    model: str
+    content: str
+    finish_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_eur: Decimal
+    latency_ms: int
+
+
+Event = Delta | Answered | GatewayError
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One running call as its client sees it: Deltas, then one Answered or one GatewayError.
+
+    The call goes on when the client is gone (`abandon`); what then happens to the provider is
+    the call's business.
+    """
+
+    request_id: UUID
+    is_abandoned: bool = False
+    on_abandon: Callable[[], None] | None = None
+    _pieces: deque[Event] = field(default_factory=deque)
+    _reader: asyncio.Future[None] | None = None
+    _writer: asyncio.Future[None] | None = None
+
+    async def put(self, event: Delta) -> None:
+        """Hand one piece to the client, waiting while it is behind; drop it when it is gone."""
+        while len(self._pieces) >= PIECES_MAX and not self.is_abandoned:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+        if not self.is_abandoned:
+            self._pieces.append(event)
+            _wake(self._reader)
+
+    def end(self, event: Answered | GatewayError) -> None:
+        """Hand over the last event; never waits."""
+        self._pieces.append(event)
+        _wake(self._reader)
+
+    def abandon(self) -> None:
+        """Say that the client is gone."""
+        self.is_abandoned = True
+        self._pieces.clear()
+        _wake(self._writer)
+        if self.on_abandon is not None:
+            self.on_abandon()
+
+    async def next(self) -> Event:
+        """Return the next event, waiting for it. Being cancelled abandons the call."""
+        try:
+            while not self._pieces:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        event = self._pieces.popleft()
+        _wake(self._writer)
+        return event
+
+    async def result(self) -> Answered:
+        """Wait for the end, passing over the pieces. Raises GatewayError."""
+        while True:
+            event = await self.next()
+            if isinstance(event, Answered):
+                return event
+            if isinstance(event, GatewayError):
+                raise event
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

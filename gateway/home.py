@@ -1,0 +1,78 @@
+"""The one event loop of a process on which calls run, and the way to it from anywhere else.
+
+A call outlives its client, so it cannot live on a loop that ends with a request (sync code, the
+WSGI development server, `asyncio.run`). Under the ASGI server home is the server's own loop and
+the way there costs nothing; elsewhere it is a loop in a thread, started when first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Home:
+    """Where calls run. Safe to use from any thread and any loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._starting = threading.Lock()
+
+    def settle_here(self) -> None:
+        """Make the running loop the process's home, if it has none yet."""
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` at home. Being cancelled cancels it there."""
+        loop = self._at_home()
+        if asyncio.get_running_loop() is loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+    def call_sync(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` at home and wait for it, from code that has no running loop.
+
+        Raises RuntimeError inside async code, which must await instead.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run_coroutine_threadsafe(work, self._at_home()).result()
+        work.close()
+        raise RuntimeError("this is async code: await the async variant instead")
+
+    def tell(self, message: Callable[[], None]) -> None:
+        """Run a plain function at home, soon."""
+        loop = self._at_home()
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            message()
+        else:
+            loop.call_soon_threadsafe(message)
+
+    def _at_home(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or loop.is_closed() or self._pid != os.getpid():
+            return self._start()
+        return loop
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
+                self._pid = os.getpid()  # a fork has the object but not the thread
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=self._loop.run_forever, name="gateway", daemon=True
+                ).start()
+            return self._loop

@@ -1,0 +1,316 @@
+"""The audit rows, written in the ledger's transactions: opened with a hold, completed with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from costs.core.admission import (
+    Admitted,
+    Answer,
+    Ask,
+    Balance,
+    Full,
+    Repeated,
+    Settled,
+    Settlement,
+    SwitchedOff,
+)
+from costs.core.holds import State
+from costs.stores.base import Store, Table
+from gateway.core.calls import Call, Principal
+from gateway.core.errors import AlreadyDone, GatewayError, Refused
+from gateway.core.policy import Rule, refusal_for_cost
+
+REPEATS_KEPT: Final = timedelta(hours=24)
+ERROR_MAX_CHARS: Final = 1000
+
+AI_REQUEST_LOG: Final = Table(
+    "ai_request_log",
+    {
+        "id": "uuid",
+        "org_id": "uuid",
+        "occurred_at": "timestamptz",
+        "completed_at": "timestamptz",
+        "channel": "text",
+        "stream": "boolean",
+        "requested_model": "text",
+        "model": "text",
+        "provider": "text",
+        "status": "text",
+        "code": "text",
+        "error": "text",
+        "finish_reason": "text",
+        "prompt_hash": "text",
+        "input_tokens": "bigint",
+        "output_tokens": "bigint",
+        "hold_nanoeur": "bigint",
+        "cost_nanoeur": "bigint",
+        "latency_ms": "integer",
+        "user_id": "text",
+        "team_id": "text",
+        "project_id": "text",
+        "app_id": "text",
+        "client_id": "text",
+        "task_type": "text",
+        "key_id": "uuid",
+        "usage": "jsonb",
+        "decision": "jsonb",
+    },
+    keeps_first=True,
+)
+COMPLETED: Final = (
+    "completed_at",
+    "model",
+    "status",
+    "code",
+    "error",
+    "finish_reason",
+    "input_tokens",
+    "output_tokens",
+    "cost_nanoeur",
+    "latency_ms",
+    "usage",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """An audit row as it begins. `refusal` is set when the request ended before RESERVE."""
+
+    principal: Principal
+    call: Call
+    model: str
+    provider: str | None
+    prompt_hash: str
+    daily_rule: Rule | None
+    refusal: GatewayError | None
+    trace: Mapping[str, Any]
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """How an audit row ends. `code` and `error` are None when all went well."""
+
+    status: str
+    model: str
+    code: str | None = None
+    error: str | None = None
+    finish_reason: str | None = None
+    raw_usage: Mapping[str, Any] | None = None
+    started_s: float
+    repeat_hash: str | None = None
+
+
+def refusal_of(
+    answer: Answer, opening: Opening, *, bound_nanoeur: int | None
+) -> GatewayError | None:
+    """Return the refusal that the ledger's answer means, or None when the call may go out."""
+    if isinstance(answer, SwitchedOff):
+        sentence = f'AI Gateway is not enabled for organization "{answer.name}"'
+        return Refused("gateway_disabled", sentence)
+    if isinstance(answer, Full) and opening.daily_rule is not None:
+        return refusal_for_cost(
+            opening.daily_rule,
+            bound_nanoeur=bound_nanoeur or 0,
+            balance=answer.balance,
+            now=answer.now,
+        )
+    if isinstance(answer, Repeated):
+        return _refusal_of_repeat(answer)
+    return opening.refusal
+
+
+def _refusal_of_repeat(repeated: Repeated) -> Refused:
+    if not repeated.same_body:
+        sentence = "This Idempotency-Key was used with another request"
+        return Refused("idempotency_key_reused", sentence, status=422)
+    if repeated.running:
+        sentence = "A request with this Idempotency-Key is in progress"
+        return Refused("request_in_progress", sentence, status=409, retry_after_s=1)
+    return AlreadyDone(request_id=repeated.request_id, cost_nanoeur=repeated.cost_nanoeur or 0)
+
+
+class AuditJournal:
+    """The gateway's side of the ledger's transactions; see `costs.ledger.Journal`."""
+
+    def repeats(
+        self, store: Store, asks: Sequence[Ask], *, now: datetime
+    ) -> Mapping[UUID, Repeated]:
+        """Return, by the ask's id, which Idempotency-Keys were used before."""
+        if not asks:
+            return {}
+        hashes = [ask.repeat.key_hash for ask in asks if ask.repeat]
+        rows = store.query(
+            "SELECT k.key_hash, k.body_hash, k.request_id, l.status, l.cost_nanoeur "
+            "FROM idempotency_key k LEFT JOIN ai_request_log l ON l.id = k.request_id "
+            "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s",
+            list({ask.org_id for ask in asks}),
+            hashes,
+            now - REPEATS_KEPT,
+        )
+        used = {row[0]: row[1:] for row in rows}
+        found: dict[UUID, Repeated] = {}
+        for ask in asks:
+            if ask.repeat is None:
+                continue
+            first = used.get(ask.repeat.key_hash)
+            if first is None:  # a second one in this batch finds this one
+                used[ask.repeat.key_hash] = (ask.repeat.body_hash, ask.request_id, "pending", None)
+                continue
+            body_hash, request_id, status, cost_nanoeur = first
+            found[ask.id] = Repeated(
+                request_id=request_id if isinstance(request_id, UUID) else UUID(request_id),
+                same_body=body_hash == ask.repeat.body_hash,
+                running=status == "pending",
+                cost_nanoeur=cost_nanoeur,
+            )
+        return found
+
+    def record(
+        self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime
+    ) -> None:
+        """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
+        store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in decided])
+        for ask, answer in decided:
+            if ask.repeat is not None and isinstance(answer, Admitted):
+                store.execute(
+                    "INSERT INTO idempotency_key (org_id, key_hash, body_hash, request_id, seen_at)"
+                    " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (org_id, key_hash) DO UPDATE SET "
+                    "body_hash = excluded.body_hash, request_id = excluded.request_id, "
+                    "seen_at = excluded.seen_at",
+                    ask.org_id,
+                    ask.repeat.key_hash,
+                    ask.repeat.body_hash,
+                    ask.request_id,
+                    now,
+                )
+
+    def complete(
+        self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
+    ) -> None:
+        """Complete the audit rows of what was settled.
+
+        A call that is proven not to have been billed gives its Idempotency-Key back: the caller
+        may try again.
+        """
+        changed = [pair for pair in settled if pair[1].changed]
+        store.update(AI_REQUEST_LOG, COMPLETED, [_completion(*pair, now=now) for pair in changed])
+        for settlement, result in changed:
+            repeat_hash = settlement.entry.repeat_hash if settlement.entry else None
+            if repeat_hash is not None and result.state is State.RELEASED:
+                store.execute(
+                    "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s",
+                    settlement.org_id,
+                    repeat_hash,
+                )
+
+
+def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
+    opening: Opening = ask.entry
+    refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
+    said = opening.call.dimensions
+    return (
+        ask.request_id,
+        ask.org_id,
+        now,
+        now if refusal else None,
+        opening.principal.channel,
+        opening.call.stream,
+        opening.call.model,
+        opening.model,
+        opening.provider,
+        _status(refusal),
+        refusal.code if refusal else None,
+        refusal.message[:ERROR_MAX_CHARS] if refusal else None,
+        None,
+        opening.prompt_hash,
+        None,
+        None,
+        ask.amount_nanoeur,
+        0 if refusal else None,
+        _since_ms(opening.started_s) if refusal else None,
+        said.user_id,
+        said.team_id,
+        said.project_id,
+        said.app_id,
+        said.client_id,
+        said.task_type,
+        opening.principal.key_id,
+        None,
+        json.dumps({**opening.trace, **_balances(ask, answer)}),
+    )
+
+
+def _status(refusal: GatewayError | None) -> str:
+    if refusal is None:
+        return "pending"
+    return "blocked" if isinstance(refusal, Refused) else "error"
+
+
+def _balances(ask: Ask, answer: Answer) -> dict[str, Any]:
+    """Return what was left before, and after the hold, for the trace."""
+    if isinstance(answer, Full):
+        return {"before": _shown(answer.balance, 0), "after": None}
+    if isinstance(answer, Admitted):
+        held = ask.amount_nanoeur or 0
+        return {"before": _shown(answer.before, 0), "after": _shown(answer.before, held)}
+    return {"before": None, "after": None}
+
+
+def _shown(balance: Balance, held_nanoeur: int) -> dict[str, Any]:
+    left = balance.left_nanoeur
+    return {
+        "limit_nanoeur": balance.limit_nanoeur,
+        "charged_nanoeur": balance.charged_nanoeur,
+        "held_nanoeur": balance.held_nanoeur + held_nanoeur,
+        "left_nanoeur": None if left is None else left - held_nanoeur,
+    }
+
+
+def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Sequence[Any]:
+    closing = settlement.entry or _unattended(settlement)
+    usage = settlement.usage
+    return (
+        settlement.request_id,
+        now,
+        closing.model,
+        closing.status,
+        closing.code,
+        closing.error[:ERROR_MAX_CHARS] if closing.error else None,
+        closing.finish_reason,
+        usage.input_tokens if usage else None,
+        usage.output_tokens if usage else None,
+        result.charged_nanoeur,
+        _since_ms(closing.started_s) if closing.started_s else None,
+        json.dumps(
+            {
+                "buckets": usage.as_dict() if usage else None,
+                "adds_up": usage.adds_up if usage else None,
+                "reported": closing.raw_usage,
+                "overrun_nanoeur": result.overrun_nanoeur,
+            }
+        ),
+    )
+
+
+def _unattended(settlement: Settlement) -> Closing:
+    """Return the words for a row that its own process did not complete."""
+    model = str(settlement.charge_to.get("model", ""))
+    if settlement.outcome is State.RELEASED:
+        sentence = "The gateway's database was away; nothing was sent"
+        return Closing(
+            status="error", model=model, code="ledger_unavailable", error=sentence, started_s=0
+        )
+    sentence = "The process that made this call ended before it knew the outcome"
+    return Closing(status="unknown", model=model, code="abandoned", error=sentence, started_s=0)
+
+
+def _since_ms(started_s: float) -> int:
+    return min(2**31 - 1, round((time.monotonic() - started_s) * 1000))

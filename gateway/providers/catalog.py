@@ -1,0 +1,62 @@
+"""The table of models, read from catalog.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from gateway.core.models import Catalog, Model, Vendor
+
+SANDBOX: Final = "sandbox"
+_TABLE: Final = Path(__file__).with_name("catalog.toml")
+# What the gateway asks for where a limit applies and nobody gave a cap.
+_DEFAULT_OUTPUT_TOKENS: Final = 4096
+
+
+@cache
+def load_catalog(sandbox: bool) -> Catalog:
+    """Return all models by name; those of the sandbox only where it is on.
+
+    Raises ValueError when two models share a name.
+    """
+    tables = tomllib.loads(_TABLE.read_text(encoding="utf-8"))
+    by_name: dict[str, Model] = {}
+    vendors: dict[str, Vendor] = {}
+    for provider, table in tables.items():
+        if provider == SANDBOX and not sandbox:
+            continue
+        vendors[provider] = _vendor(provider, table)
+        for model_id, facts in table["models"].items():
+            model = _model(model_id, vendors[provider], facts)
+            for name in dict.fromkeys((model.id, *model.aliases)):
+                if name in by_name:
+                    raise ValueError(f"{name} means both {by_name[name].id} and {model.id}")
+                by_name[name] = model
+    return Catalog(MappingProxyType(by_name), MappingProxyType(vendors))
+
+
+def _vendor(provider: str, table: dict[str, Any]) -> Vendor:
+    return Vendor(
+        name=provider,
+        model_prefixes=tuple(table["model_prefixes"]),
+        tokenizer=table["tokenizer"],
+        token_margin=table["token_margin"],
+        max_output_tokens=table["max_output_tokens"],
+    )
+
+
+def _model(model_id: str, vendor: Vendor, facts: dict[str, Any]) -> Model:
+    return Model(
+        id=model_id,
+        provider=vendor.name,
+        aliases=tuple(facts.get("aliases", ())),
+        current=facts.get("current"),
+        context_tokens=facts["context"],
+        max_output_tokens=facts["output"],
+        default_output_tokens=min(facts["output"], _DEFAULT_OUTPUT_TOKENS),
+        tokenizer=facts.get("tokenizer", vendor.tokenizer),
+        token_margin=facts.get("token_margin", vendor.token_margin),
+    )

@@ -1,0 +1,132 @@
+"""Anthropic's messages: what they say, how they end and what they used.
+
+https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.providers.formats import hostile
+
+_STANDARD_TIERS: Final = frozenset[str]()  # Anthropic has our word for it
+_FINISH_REASONS: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a message reports, or None.
+
+    The input's count excludes the cache. Output includes thinking, which is told apart where the
+    message says how much of it there was.
+    """
+    usage = report.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    return hostile.usable(lambda: _usage(usage))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    output = hostile.details(usage, "output_tokens_details")
+    split = hostile.details(usage, "cache_creation")
+    written_1h = hostile.part(split, "ephemeral_1h_input_tokens")
+    written_5m = hostile.part(split, "ephemeral_5m_input_tokens")
+    if usage.get("cache_creation_input_tokens") is not None:
+        # The sum has the last word: five minutes is what a write without a split lives.
+        written_5m = hostile.count(usage, "cache_creation_input_tokens") - written_1h
+    thinking = hostile.part(output, "thinking_tokens")
+    searches = hostile.details(usage, "server_tool_use")
+    return Usage(
+        input_uncached=hostile.count(usage, "input_tokens"),
+        cache_read=hostile.part(usage, "cache_read_input_tokens"),
+        cache_write_5m=written_5m,
+        cache_write_1h=written_1h,
+        output_text=hostile.count(usage, "output_tokens") - thinking,
+        output_reasoning=thinking,
+        web_searches=hostile.part(searches, "web_search_requests"),
+        service_tier=hostile.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+    )
+
+
+def finish_reason_from(value: object) -> str | None:
+    """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
+    reason = hostile.word(value)
+    return None if reason is None else _FINISH_REASONS.get(reason, reason)
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole message. Raises ErrorAnswer for an error that came as a success."""
+    body = hostile.mapping(report)
+    hostile.raise_for_error(body)
+    blocks = (hostile.mapping(block) for block in hostile.items(body.get("content")))
+    return Completion(
+        model=hostile.model_named(body.get("model"), asked=model),
+        content="".join(hostile.text(b.get("text")) for b in blocks if b.get("type") == "text"),
+        finish_reason=finish_reason_from(body.get("stop_reason")),
+        usage=usage_from(body),
+        raw_usage=hostile.raw(body.get("usage")),
+    )
+
+
+@dataclass(slots=True)
+class Reading:
+    """Reads a message's events.
+
+    `message_start` has the input, the cache's split and the tier; `message_delta` counts up to
+    its moment, so it overwrites what it names. Output is known only once a `message_delta` came.
+    """
+
+    model: str
+    _answered: str | None = None
+    _finish_reason: str | None = None
+    _usage: dict[str, Any] = field(default_factory=dict)
+    _counted: bool = False
+
+    def feed(self, event: object) -> str:
+        """Take in one event and return the text that it adds."""
+        body = hostile.mapping(event)
+        hostile.raise_for_error(body)
+        kind = body.get("type")
+        delta = hostile.mapping(body.get("delta"))
+        if kind == "message_start":
+            message = hostile.mapping(body.get("message"))
+            self._answered = hostile.model_named(message.get("model"), asked=self.model)
+            self._usage |= hostile.mapping(message.get("usage"))
+        elif kind == "message_delta":
+            self._finish_reason = (
+                finish_reason_from(delta.get("stop_reason")) or self._finish_reason
+            )
+            self._count(hostile.mapping(body.get("usage")))
+        elif kind == "content_block_start":
+            return _text(hostile.mapping(body.get("content_block")), kind="text")
+        elif kind == "content_block_delta":
+            return _text(delta, kind="text_delta")
+        return ""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        return Completion(
+            model=self._answered or self.model,
+            content="",
+            finish_reason=self._finish_reason,
+            usage=usage_from({"usage": self._usage}) if self._counted else None,
+            raw_usage=dict(self._usage) or None,
+        )
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        self._usage |= {name: value for name, value in usage.items() if value is not None}
+        self._counted = self._counted or "output_tokens" in usage
+
+
+def _text(part: Mapping[str, Any], *, kind: str) -> str:
+    return hostile.text(part.get("text")) if part.get("type") == kind else ""

@@ -1,0 +1,139 @@
+"""Gemini's generateContent: what it says, how it ends and what it used.
+
+https://ai.google.dev/api/generate-content
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from costs.core.usage import UnusableUsage, Usage
+from gateway.core.calls import Completion
+from gateway.providers.formats import hostile
+
+_STANDARD_TIERS: Final = frozenset({"unspecified"})
+_FINISH_REASONS: Final = {
+    "max_tokens": "length",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "image_safety": "content_filter",
+}
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a response body or a chunk reports, or None.
+
+    The prompt's count includes the cached part and excludes what tools added to it; the
+    candidates' count excludes thoughts.
+    """
+    usage = report.get("usageMetadata")
+    if not isinstance(usage, Mapping):
+        return None
+    return hostile.usable(lambda: _usage(usage, report))
+
+
+def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
+    prompt = hostile.count(usage, "promptTokenCount")
+    cached = hostile.part(usage, "cachedContentTokenCount")
+    tool_prompt = hostile.part(usage, "toolUsePromptTokenCount")
+    thoughts = hostile.part(usage, "thoughtsTokenCount")
+    total = usage.get("totalTokenCount")
+    reported_total = None if total is None else hostile.count(usage, "totalTokenCount")
+    if usage.get("candidatesTokenCount") is not None:
+        answer = hostile.count(usage, "candidatesTokenCount")
+    elif reported_total == prompt + tool_prompt + thoughts:
+        answer = 0  # Google leaves zeros out, and the total says that it is one
+    else:
+        raise UnusableUsage("candidatesTokenCount is absent")
+    audio_in = _audio(usage, "promptTokensDetails") - _audio(usage, "cacheTokensDetails")
+    audio_out = _audio(usage, "candidatesTokensDetails")
+    return Usage(
+        input_uncached=prompt - cached - audio_in,
+        cache_read=cached,
+        input_audio=audio_in,
+        tool_prompt=tool_prompt,
+        output_text=answer - audio_out,
+        output_reasoning=thoughts,
+        output_audio=audio_out,
+        web_searches=_searches(report),
+        service_tier=hostile.tier(usage.get("serviceTier"), standard=_STANDARD_TIERS),
+        reported_total=reported_total,
+    )
+
+
+def _audio(usage: Mapping[str, Any], name: str) -> int:
+    parts = (hostile.mapping(part) for part in hostile.items(usage.get(name)))
+    return sum(hostile.part(p, "tokenCount") for p in parts if p.get("modality") == "AUDIO")
+
+
+def _searches(report: Mapping[str, Any]) -> int:
+    candidate = hostile.first(report.get("candidates"))
+    grounding = hostile.mapping(candidate.get("groundingMetadata"))
+    return len(hostile.items(grounding.get("webSearchQueries")))
+
+
+def finish_reason_from(report: Mapping[str, Any]) -> str | None:
+    """Return why the answer ended; a prompt that was blocked has no candidate to say so."""
+    reason = hostile.word(hostile.first(report.get("candidates")).get("finishReason"))
+    if reason is None:
+        blocked = hostile.word(hostile.mapping(report.get("promptFeedback")).get("blockReason"))
+        return None if blocked is None else "content_filter"
+    return _FINISH_REASONS.get(reason, reason)
+
+
+def content_from(report: Mapping[str, Any]) -> str:
+    """Return the text of the first candidate, without its thoughts."""
+    content = hostile.mapping(hostile.first(report.get("candidates")).get("content"))
+    parts = (hostile.mapping(part) for part in hostile.items(content.get("parts")))
+    return "".join(hostile.text(part.get("text")) for part in parts if not part.get("thought"))
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    body = hostile.mapping(report)
+    hostile.raise_for_error(report)
+    return Completion(
+        model=hostile.model_named(body.get("modelVersion"), asked=model),
+        content=content_from(body),
+        finish_reason=finish_reason_from(body),
+        usage=usage_from(body),
+        raw_usage=hostile.raw(body.get("usageMetadata")),
+    )
+
+
+@dataclass(slots=True)
+class Reading:
+    """Reads a stream of chunks. Each chunk's usage counts up to its moment: the last one counts."""
+
+    model: str
+    _answered: str | None = None
+    _finish_reason: str | None = None
+    _last: dict[str, Any] = field(default_factory=dict)
+
+    def feed(self, event: object) -> str:
+        """Take in one chunk and return the text that it adds."""
+        chunk = hostile.mapping(event)
+        hostile.raise_for_error(chunk)
+        asked = self._answered or self.model
+        self._answered = hostile.model_named(chunk.get("modelVersion"), asked=asked)
+        self._finish_reason = finish_reason_from(chunk) or self._finish_reason
+        if chunk.get("usageMetadata") is not None:
+            self._last["usageMetadata"] = chunk["usageMetadata"]
+        if _searches(chunk):
+            self._last["candidates"] = chunk["candidates"]
+        return content_from(chunk)
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        return Completion(
+            model=self._answered or self.model,
+            content="",
+            finish_reason=self._finish_reason,
+            usage=usage_from(self._last),
+            raw_usage=hostile.raw(self._last.get("usageMetadata")),
+        )

@@ -1,0 +1,152 @@
+"""Google's Gemini API, through the google-genai SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+from google import genai
+from google.genai import types
+
+from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.errors import Rejected
+from gateway.providers import asking, transport
+from gateway.providers.failures import Peer
+from gateway.providers.formats import google as gemini
+
+BASE_URL: Final = "https://generativelanguage.googleapis.com"
+API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
+_ROLES: Final = {"user": "user", "assistant": "model"}
+# The name becomes a part of the path, so it must not be able to lead to another model.
+_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Google:
+    """The Provider that is Google."""
+
+    name = "google"
+
+    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+        self._peer = Peer(title="Google", secret=api_key)
+        self._timeout_s = timeout_s
+        self._http = transport.client({"x-goog-api-key": api_key})
+        self._client = genai.Client(
+            api_key=api_key,
+            vertexai=False,  # else GOOGLE_GENAI_USE_VERTEXAI decides
+            http_options=types.HttpOptions(
+                base_url=base_url or BASE_URL,
+                api_version=API_VERSION,
+                # The SDK's aiohttp road sends a request again when the connection broke.
+                httpx_async_client=self._http,
+            ),
+        )
+
+    async def complete(self, call: ProviderCall) -> Completion:
+        """Ask for the whole answer at once."""
+
+        async def ask() -> object:
+            answer = await self._client.aio.models.generate_content(
+                model=_model(call),
+                contents=_contents(call),
+                config=_config(call, raw=True),
+            )
+            sent = answer.sdk_http_response
+            return json.loads(sent.body if sent is not None and sent.body else "null")
+
+        return await asking.whole(
+            self._peer,
+            timeout_s=call.timeout_s,
+            ask=ask,
+            read=lambda report: gemini.completion_from(report, model=call.model),
+        )
+
+    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+        """Ask for the answer in pieces."""
+
+        async def ask() -> asking.Events:
+            chunks = await self._client.aio.models.generate_content_stream(
+                model=_model(call),
+                contents=_contents(call),
+                config=_config(call, raw=False),
+            )
+            return _Chunks(chunks)
+
+        return asking.pieces(
+            self._peer, timeout_s=call.timeout_s, ask=ask, reading=gemini.Reading(call.model)
+        )
+
+    async def check(self) -> str:
+        """Ask for the list of models."""
+        with self._peer.failures():
+            async with asyncio.timeout(self._timeout_s):
+                options = types.HttpOptions(timeout=_milliseconds(self._timeout_s))
+                page = await self._client.aio.models.list(
+                    config=types.ListModelsConfig(page_size=1000, http_options=options)
+                )
+            return f"{self._peer.title} answers and lists {len(page)} models"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aio.aclose()
+        await self._http.aclose()
+
+
+class _Chunks:
+    """The SDK's stream as JSON; it has no way to give the wire's own."""
+
+    def __init__(self, chunks: AsyncIterator[types.GenerateContentResponse]) -> None:
+        self._chunks = self._json(chunks)
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self._chunks
+
+    async def close(self) -> None:
+        await self._chunks.aclose()
+
+    @staticmethod
+    async def _json(
+        chunks: AsyncIterator[types.GenerateContentResponse],
+    ) -> AsyncGenerator[object, None]:
+        async for chunk in chunks:
+            yield chunk.model_dump(
+                mode="json",
+                by_alias=True,
+                exclude_none=True,
+                exclude={"sdk_http_response"},
+                warnings=False,
+            )
+
+
+def _model(call: ProviderCall) -> str:
+    if not _MODEL.fullmatch(call.model):
+        raise Rejected(f"{call.model!r} is not a name of a model at Google; nothing was sent")
+    return call.model
+
+
+def _contents(call: ProviderCall) -> list[types.ContentUnion]:
+    return [_content(message) for message in call.messages if message.role in _ROLES]
+
+
+def _content(message: Message) -> types.Content:
+    return types.Content(role=_ROLES[message.role], parts=[types.Part(text=message.content)])
+
+
+def _config(call: ProviderCall, *, raw: bool) -> types.GenerateContentConfig:
+    system = "\n\n".join(m.content for m in call.messages if m.role == "system")
+    return types.GenerateContentConfig(
+        system_instruction=system or None,
+        max_output_tokens=call.max_output_tokens,
+        temperature=call.temperature,
+        # Both make the SDK send further requests of its own, which nothing holds money for.
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        automatic_continuation=False,
+        should_return_http_response=raw or None,
+        http_options=types.HttpOptions(timeout=_milliseconds(call.timeout_s)),
+    )
+
+
+def _milliseconds(timeout_s: float) -> int:
+    return max(int(timeout_s * 1000), 1)

@@ -1,0 +1,117 @@
+"""Mistral, through the mistralai SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from mistralai.client import Mistral as MistralClient
+from mistralai.client.errors import ResponseValidationError
+from mistralai.client.utils.eventstreaming import EventStreamAsync
+from mistralai.client.utils.logger import NoOpLogger
+
+from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.providers import asking, transport
+from gateway.providers.failures import Peer
+from gateway.providers.formats import hostile
+from gateway.providers.formats import mistral as chat
+
+BASE_URL: Final = "https://api.mistral.ai"
+
+
+class Mistral:
+    """The Provider that is Mistral."""
+
+    name = "mistral"
+
+    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+        self._peer = Peer(title="Mistral", secret=api_key)
+        self._timeout_s = timeout_s
+        self._http = transport.client({"authorization": f"Bearer {api_key}"})
+        self._client = MistralClient(
+            api_key=api_key,
+            server_url=base_url or BASE_URL,
+            async_client=self._http,
+            retry_config=None,
+            # The SDK's own, which MISTRAL_DEBUG turns on, writes keys and prompts to the log.
+            debug_logger=NoOpLogger(),
+        )
+        # Else MISTRAL_SDK_TELEMETRY has the SDK export prompts as traces.
+        vars(self._client.sdk_configuration)["telemetry"] = False
+
+    async def complete(self, call: ProviderCall) -> Completion:
+        """Ask for the whole answer at once."""
+
+        async def ask() -> object:
+            try:
+                answer = await self._client.chat.complete_async(
+                    **_request(call), timeout_ms=_milliseconds(call.timeout_s)
+                )
+            except ResponseValidationError as exc:
+                # A field that is missing or odd must not lose the answer that was paid for.
+                return json.loads(exc.body)
+            # Only what was set: the SDK reads a count that is absent as 0.
+            return answer.model_dump(mode="json", exclude_unset=True)
+
+        return await asking.whole(
+            self._peer,
+            timeout_s=call.timeout_s,
+            ask=ask,
+            read=lambda report: chat.completion_from(report, model=call.model),
+        )
+
+    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+        """Ask for the answer in pieces."""
+
+        async def ask() -> asking.Events:
+            answer = await self._client.chat.stream_async(
+                **_request(call), timeout_ms=_milliseconds(call.timeout_s)
+            )
+            # The SDK's stream with another decoder: its own ends at the first odd field.
+            return EventStreamAsync(
+                answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
+            )
+
+        return asking.pieces(
+            self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)
+        )
+
+    async def check(self) -> str:
+        """Ask for the list of models."""
+        with self._peer.failures():
+            async with asyncio.timeout(self._timeout_s):
+                listed = await self._client.models.list_async(
+                    timeout_ms=_milliseconds(self._timeout_s)
+                )
+            return f"{self._peer.title} answers and lists {len(listed.data or ())} models"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _request(call: ProviderCall) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "model": call.model,
+        "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+        # Else the priority tier may answer, at a price that was not bounded.
+        "service_tier": "standard_only",
+    }
+    if call.max_output_tokens is not None:
+        request["max_tokens"] = call.max_output_tokens
+    if call.temperature is not None:
+        request["temperature"] = call.temperature
+    return request
+
+
+def _data(event: str) -> object:
+    data = hostile.mapping(json.loads(event)).get("data")
+    if not isinstance(data, dict):
+        raise ValueError("an event without an object")
+    return data
+
+
+def _milliseconds(timeout_s: float) -> int:
+    return max(int(timeout_s * 1000), 1)

@@ -1,0 +1,107 @@
+"""OpenAI, and servers that speak its chat completions, through the openai SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from openai import AsyncOpenAI, AsyncStream
+
+from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.providers import asking, transport
+from gateway.providers.failures import Peer
+from gateway.providers.formats import openai as chat
+
+BASE_URL: Final = "https://api.openai.com/v1"
+
+# Reasoning models refuse `max_tokens`; servers that only resemble OpenAI know nothing else:
+# https://developers.openai.com/api/reference/resources/chat
+_REASONING: Final = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d)|codex)")
+# The first two reasoning models take neither system messages nor a temperature:
+# https://developers.openai.com/api/docs/guides/reasoning
+_FIRST_REASONING: Final = re.compile(r"(?:ft:)?o1-(?:preview|mini)")
+
+
+class OpenAI:
+    """The Provider that is OpenAI."""
+
+    name = "openai"
+
+    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+        self._peer = Peer(title="OpenAI", secret=api_key)
+        self._timeout_s = timeout_s
+        self._client = AsyncOpenAI(
+            api_key=api_key,
+            base_url=base_url or BASE_URL,
+            max_retries=0,
+            http_client=transport.client({"authorization": f"Bearer {api_key}"}),
+        )
+
+    async def complete(self, call: ProviderCall) -> Completion:
+        """Ask for the whole answer at once."""
+
+        async def ask() -> object:
+            answer = await self._client.chat.completions.with_raw_response.create(
+                **_request(call), timeout=call.timeout_s
+            )
+            return answer.http_response.json()
+
+        return await asking.whole(
+            self._peer,
+            timeout_s=call.timeout_s,
+            ask=ask,
+            read=lambda report: chat.completion_from(report, model=call.model),
+        )
+
+    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+        """Ask for the answer in pieces."""
+
+        async def ask() -> asking.Events:
+            answer = await self._client.chat.completions.with_raw_response.create(
+                **_request(call),
+                stream=True,
+                stream_options={"include_usage": True},
+                timeout=call.timeout_s,
+            )
+            # Plain JSON: building the SDK's objects costs more than all else on a chunk's way.
+            events: AsyncStream[object] = answer.parse(to=AsyncStream[object])
+            return events
+
+        return asking.pieces(
+            self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)
+        )
+
+    async def check(self) -> str:
+        """Ask for the list of models."""
+        with self._peer.failures():
+            async with asyncio.timeout(self._timeout_s):
+                page = await self._client.models.list(timeout=self._timeout_s)
+            return f"{self._peer.title} answers and lists {len(page.data)} models"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _request(call: ProviderCall) -> dict[str, Any]:
+    is_first = _FIRST_REASONING.match(call.model) is not None
+    request: dict[str, Any] = {
+        "model": call.model,
+        "messages": [_message(message, without_system=is_first) for message in call.messages],
+        # Else the project's own setting decides, which may be a dearer tier than was bounded.
+        "service_tier": "default",
+    }
+    if call.max_output_tokens is not None:
+        is_reasoning = _REASONING.match(call.model) is not None
+        cap = "max_completion_tokens" if is_reasoning else "max_tokens"
+        request[cap] = call.max_output_tokens
+    if call.temperature is not None and not is_first:
+        request["temperature"] = call.temperature
+    return request
+
+
+def _message(message: Message, *, without_system: bool) -> dict[str, str]:
+    role = "user" if without_system and message.role == "system" else message.role
+    return {"role": role, "content": message.content}

@@ -1,0 +1,124 @@
+"""Which providers there are here: from a name to its one instance on the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.core.errors import NotConfigured
+from gateway.providers.base import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """How one vendor is reached. `base_url` None is the vendor's own."""
+
+    api_key: str
+    base_url: str | None
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    title: str
+    module: str
+    adapter: str
+    variable: str
+
+
+SANDBOX: Final = "sandbox"
+_ENTRIES: Final = {
+    "openai": _Entry("OpenAI", "gateway.providers.openai", "OpenAI", "OPENAI_API_KEY"),
+    "anthropic": _Entry(
+        "Anthropic", "gateway.providers.anthropic", "Anthropic", "ANTHROPIC_API_KEY"
+    ),
+    "google": _Entry("Google", "gateway.providers.google", "Google", "GOOGLE_API_KEY"),
+    "mistral": _Entry("Mistral", "gateway.providers.mistral", "Mistral", "MISTRAL_API_KEY"),
+    SANDBOX: _Entry("Sandbox", "gateway.providers.sandbox", "Sandbox", "PULSE_SANDBOX=on"),
+}
+
+
+class Providers:
+    """Hands out the providers: each opened when first asked for, one for each event loop.
+
+    Connections belong to the loop that made them, and a process may have several loops: the
+    server's, and one of each thread that calls from sync code.
+    """
+
+    def __init__(self, settings: Mapping[str, ProviderSettings], *, sandbox: bool) -> None:
+        self._settings = {name: found for name, found in settings.items() if found.api_key}
+        self._sandbox = sandbox
+        self._opened: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Provider]]] = {}
+        self._lock = threading.Lock()
+
+    def configured(self) -> tuple[str, ...]:
+        """Return the names of the providers that can be asked, in a fixed order."""
+        return tuple(name for name in _ENTRIES if self._is_configured(name))
+
+    async def get(self, name: str) -> Provider:
+        """Return the provider. Raises NotConfigured when it has no key here."""
+        if not self._is_configured(name):
+            raise NotConfigured(_not_configured(name))
+        await self._forget_closed_loops()
+        mine = self._mine()
+        task = mine.get(name)
+        if task is None:
+            task = mine[name] = asyncio.create_task(self._open(name))
+            task.add_done_callback(lambda done: _forget_failed(mine, name, done))
+        # Shielded: a caller that goes away must not fail the others that wait for the same import.
+        return await asyncio.shield(task)
+
+    async def aclose(self) -> None:
+        """Close what the running loop opened."""
+        with self._lock:
+            mine = self._opened.pop(asyncio.get_running_loop(), {})
+        for task in mine.values():
+            await (await task).aclose()
+
+    def _is_configured(self, name: str) -> bool:
+        return self._sandbox if name == SANDBOX else name in self._settings and name in _ENTRIES
+
+    def _mine(self) -> dict[str, asyncio.Task[Provider]]:
+        with self._lock:
+            return self._opened.setdefault(asyncio.get_running_loop(), {})
+
+    async def _open(self, name: str) -> Provider:
+        # In a thread: a vendor's SDK takes up to two seconds to import.
+        return await asyncio.to_thread(self._made, name)
+
+    def _made(self, name: str) -> Provider:
+        entry = _ENTRIES[name]
+        adapter: Any = getattr(importlib.import_module(entry.module), entry.adapter)
+        if name == SANDBOX:
+            made: Provider = adapter()
+            return made
+        found = self._settings[name]
+        made = adapter(api_key=found.api_key, base_url=found.base_url, timeout_s=found.timeout_s)
+        return made
+
+    async def _forget_closed_loops(self) -> None:
+        # By hand: a weak key would never go, because the connections it stands for refer to it.
+        with self._lock:
+            gone = [loop for loop in self._opened if loop.is_closed()]
+            tasks = [task for loop in gone for task in self._opened.pop(loop).values()]
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await task.result().aclose()
+
+
+def _not_configured(name: str) -> str:
+    entry = _ENTRIES.get(name)
+    if entry is None:
+        return f'Provider "{name}" is not known here'
+    return f'Provider "{entry.title}" is not configured; set {entry.variable}'
+
+
+def _forget_failed(
+    mine: dict[str, asyncio.Task[Provider]], name: str, task: asyncio.Task[Provider]
+) -> None:
+    if task.cancelled() or task.exception() is not None:
+        mine.pop(name, None)

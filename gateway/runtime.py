@@ -1,0 +1,120 @@
+"""What a process needs to serve requests, made once: snapshot, providers, the ledger's writer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.apps import apps
+from django.conf import settings
+
+from costs.connect import open_store
+from costs.ledger import Ledger
+from costs.stores.base import Store
+from costs.writer import Writer
+from gateway.core.calls import Principal
+from gateway.core.errors import Refused
+from gateway.core.models import Catalog
+from gateway.home import Home
+from gateway.journal import REPEATS_KEPT, AuditJournal
+from gateway.providers.catalog import load_catalog
+from gateway.providers.registry import Providers, ProviderSettings
+from gateway.snapshot import Directory
+from orgs.fields import new_id
+
+USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(slots=True, eq=False)
+class Gateway:
+    """One process's gateway. `tasks` are the calls that run; they outlive their clients."""
+
+    catalog: Catalog
+    directory: Directory
+    providers: Providers
+    writer: Writer
+    timeout_s: float
+    home: Home = field(default_factory=Home)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    used_keys: set[UUID] = field(default_factory=set)
+    is_stopping: bool = False
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a call in a task of its own. Only at home."""
+        if self.is_stopping:
+            work.close()
+            sentence = "This gateway is stopping; another one answers"
+            raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def reload(self, principal: Principal) -> None:
+        """Read anew what a request is judged by. Raises Refused when its key is no longer good."""
+        await self.directory.reload_organization(principal.org_id)
+        await self.directory.reload_prices()
+        if principal.key_public is not None:
+            record = await self.directory.reload_key(principal.key_public)
+            if record is None or not record.is_usable_at(datetime.now(UTC)):
+                raise Refused("unauthenticated", UNAUTHENTICATED, status=401)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Refuse new calls, let those that run end or settle, and close the ledger."""
+        self.is_stopping = True
+        running = set(self.tasks)
+        if running:
+            await asyncio.wait(running, timeout=grace_s)
+        await self.providers.aclose()
+        await asyncio.to_thread(self.writer.stop, timeout_s=10)
+
+    def keep_house(self, store: Store) -> None:
+        """Note which keys were used, and drop Idempotency-Keys that have expired."""
+        used, self.used_keys = self.used_keys, set()
+        now = store.begin()
+        if used:
+            store.execute(
+                "UPDATE api_key SET last_used_at = %s WHERE id = ANY(%s) "
+                "AND (last_used_at IS NULL OR last_used_at < %s)",
+                now,
+                list(used),
+                now - USED_AT_MOST_EVERY,
+            )
+        store.execute("DELETE FROM idempotency_key WHERE seen_at < %s", now - REPEATS_KEPT)
+        store.commit()
+
+
+UNAUTHENTICATED: Final = "No valid API key or session was given"
+
+
+def make_gateway() -> Gateway:
+    """Make a gateway from the settings. Nothing is opened before its first request."""
+    catalog = load_catalog(sandbox=settings.SANDBOX)
+    providers = Providers(
+        {
+            name: ProviderSettings(key, base_url, settings.PROVIDER_TIMEOUT_S)
+            for name, (key, base_url) in settings.PROVIDERS.items()
+        },
+        sandbox=settings.SANDBOX,
+    )
+    writer = Writer(
+        open_store=open_store, ledger=Ledger(journal=AuditJournal(), instance_id=new_id())
+    )
+    gateway = Gateway(
+        catalog=catalog,
+        directory=Directory(catalog),
+        providers=providers,
+        writer=writer,
+        timeout_s=settings.PROVIDER_TIMEOUT_S,
+    )
+    writer.on_housekeeping = gateway.keep_house
+    return gateway
+
+
+def current() -> Gateway:
+    """Return this process's gateway."""
+    gateway: Gateway = apps.get_app_config("gateway").gateway  # type: ignore[attr-defined]
+    return gateway

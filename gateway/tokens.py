@@ -1,0 +1,146 @@
+"""Counting tokens: OpenAI's two encodings, read from the package, loaded when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import threading
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import tiktoken
+
+from gateway.core.calls import Message
+from gateway.core.models import Model
+
+INLINE_MAX_CHARS: Final = 4096
+# A longer run of blanks than about a million characters overflows the regular expression's stack
+# and tiktoken panics, so long texts are counted in slices. A cut moves the count by a token or two.
+SLICE_CHARS: Final = 50_000
+
+# Three tokens around each message, one for its role, and three that prime the answer:
+# https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken
+MESSAGE_OVERHEAD_TOKENS: Final = 4
+ANSWER_PRIMING_TOKENS: Final = 3
+
+_DATA: Final = Path(__file__).parent / "data"
+# How an encoding splits text before it merges. tiktoken has these patterns inside functions that
+# also download the merges, so they are repeated here and a test compares them with tiktoken's:
+# https://github.com/openai/tiktoken/blob/main/tiktoken_ext/openai_public.py
+_PATTERNS: Final = {
+    "o200k_base": "|".join(
+        (
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"\p{N}{1,3}",
+            r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+            r"\s*[\r\n]+",
+            r"\s+(?!\S)",
+            r"\s+",
+        )
+    ),
+    "cl100k_base": (
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+        r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+    ),
+}
+
+
+class Encodings:
+    """tiktoken's encodings by name, each loaded once, from packaged data and never a network.
+
+    `tiktoken.get_encoding` would download what is not in its cache directory; building the
+    encoding from the merges we ship leaves it neither a directory nor an address to use.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._loaded: dict[str, tiktoken.Encoding] = {}
+        self._loading = threading.Lock()
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether `get` would answer at once."""
+        return name in self._loaded
+
+    def get(self, name: str) -> tiktoken.Encoding:
+        """Return the encoding. Raises KeyError for a name that is not shipped."""
+        loaded = self._loaded.get(name)
+        if loaded is not None:
+            return loaded
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            return self._loaded[name]
+
+    def _load(self, name: str) -> tiktoken.Encoding:
+        pattern = _PATTERNS[name]
+        merges: dict[bytes, int] = {}
+        with gzip.open(self._directory / f"{name}.tiktoken.gz") as lines:
+            for line in lines:
+                token, rank = line.split()
+                merges[base64.b64decode(token)] = int(rank)
+        # Text is only ever encoded as ordinary text, so no special token is known.
+        return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=merges, special_tokens={})
+
+
+ENCODINGS: Final = Encodings(_DATA)
+
+
+def count(text: str, encoding: str) -> int:
+    """Return how many tokens `text` is, special tokens counted as the text they are."""
+    return sum(len(tokens) for tokens in _encoded(text, encoding))
+
+
+async def count_async(text: str, encoding: str) -> int:
+    """Count without holding up the event loop: long texts and first uses go to a thread."""
+    if len(text) <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(encoding):
+        return count(text, encoding)
+    return await asyncio.to_thread(count, text, encoding)
+
+
+def cut(text: str, encoding: str, max_tokens: int) -> str:
+    """Return the start of `text` that is at most `max_tokens` long, on a character's boundary."""
+    if len(text.encode(errors="replace")) <= max_tokens:
+        return text  # a token covers at least one byte
+    kept: list[int] = []
+    for tokens in _encoded(text, encoding):
+        kept += tokens
+        if len(kept) > max_tokens:
+            whole = ENCODINGS.get(encoding).decode_bytes(kept[:max_tokens])
+            return whole.decode(errors="ignore")
+    return text
+
+
+def count_messages(messages: Sequence[Message], model: Model) -> int:
+    """Return the input tokens that `messages` are for `model`.
+
+    Content is multiplied by the model's margin, because other vendors' tokenizers differ from
+    OpenAI's, and rounded up; the frame around each message is added.
+    """
+    content = sum(count(message.content, model.tokenizer) for message in messages)
+    # A fraction, so that 1.3 means 1.3 and no float error adds a token.
+    margin = Fraction(str(model.token_margin))
+    return -(-content * margin.numerator // margin.denominator) + frame_tokens(len(messages))
+
+
+async def count_messages_async(messages: Sequence[Message], model: Model) -> int:
+    """Count without holding up the event loop, as `count_async` does."""
+    chars = sum(len(message.content) for message in messages)
+    if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
+        return count_messages(messages, model)
+    return await asyncio.to_thread(count_messages, messages, model)
+
+
+def frame_tokens(messages: int) -> int:
+    """Return the tokens around that many messages, which are in no message's content."""
+    return messages * MESSAGE_OVERHEAD_TOKENS + ANSWER_PRIMING_TOKENS
+
+
+def _encoded(text: str, encoding: str) -> list[list[int]]:
+    encode = ENCODINGS.get(encoding).encode_ordinary
+    return [encode(text[start : start + SLICE_CHARS]) for start in range(0, len(text), SLICE_CHARS)]

@@ -1,0 +1,174 @@
+"""The operators' pages for people, organizations, members and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from orgs import key_operations, operations
+from orgs.errors import OrgsError
+from orgs.models import ApiKey, Membership, Organization, User
+
+
+def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    """Send operators to the one sign-in page: Django admin's own is not throttled."""
+    if admin.site.has_permission(request):
+        return redirect("admin:index")
+    if request.user.is_authenticated:
+        raise PermissionDenied("These pages are for those who operate the installation.")
+    return redirect_to_login(request.GET.get("next") or "/admin/")
+
+
+admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: operators"
+admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
+# Pages below admin/ that are not Django admin's get their redirect to the closing slash as all do.
+admin.site.final_catch_all_view = False
+
+
+class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """An account; without a password its owner cannot sign in yet."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+    def clean_email(self) -> str:
+        return _lower_case(self.cleaned_data["email"])
+
+
+class UserForm(UserChangeForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """An account's own data; the password has a form of its own."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+    def clean_email(self) -> str:
+        return _lower_case(self.cleaned_data["email"])
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """People. They are deactivated, not deleted: rows refer to them."""
+
+    form = UserForm
+    add_form = NewUserForm
+    list_display = ("email", "name", "is_active", "is_staff")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email", "name")
+    ordering = ("email",)
+    readonly_fields = ("id", "joined_at", "last_login")
+    fieldsets = (
+        (None, {"fields": ("id", "email", "name", "password")}),
+        ("Operators", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("State", {"fields": ("is_active", "joined_at", "last_login")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+
+@admin.register(Organization)
+class OrganizationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Organizations. They are switched off, not deleted: the ledger refers to them."""
+
+    list_display = ("name", "slug", "ai_gateway_enabled", "timezone")
+    list_filter = ("ai_gateway_enabled",)
+    search_fields = ("name", "slug")
+    readonly_fields = ("id", "config_version", "created_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        return False
+
+
+@admin.register(Membership)
+class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Memberships. Their end revokes keys, so it is an action of its own."""
+
+    list_display = ("user", "org", "role")
+    list_filter = ("role",)
+    list_select_related = ("user", "org")
+    search_fields = ("user__email", "org__slug", "org__name")
+    autocomplete_fields = ("user", "org")
+    actions: ClassVar = ["remove", "make_admin", "make_member", "make_auditor"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
+        return False
+
+    @admin.action(description="Remove from the organization, and revoke their keys")
+    def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        _do_to_each(request, rows, lambda row: operations.remove_member(membership=row))
+
+    @admin.action(description="Give the role admin")
+    def make_admin(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        _give_role(request, rows, Membership.Role.ADMIN)
+
+    @admin.action(description="Give the role member")
+    def make_member(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        _give_role(request, rows, Membership.Role.MEMBER)
+
+    @admin.action(description="Give the role auditor")
+    def make_auditor(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        _give_role(request, rows, Membership.Role.AUDITOR)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Keys, to look at and to revoke. Their digest is never shown."""
+
+    list_display = ("name", "org", "public", "last_four", "owner", "expires_at", "revoked_at")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("org", "owner")
+    search_fields = ("name", "public", "org__slug", "owner__email")
+    exclude = ("digest",)
+    actions: ClassVar = ["revoke"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False
+
+    @admin.action(description="Revoke, for good", permissions=["change"])
+    def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
+        _do_to_each(request, rows, lambda row: key_operations.revoke_key(key=row))
+
+
+def _give_role(request: HttpRequest, rows: QuerySet[Membership], role: str) -> None:
+    _do_to_each(request, rows, lambda row: operations.change_role(membership=row, role=role))
+
+
+def _do_to_each(
+    request: HttpRequest, rows: QuerySet[Any], operation: Callable[[Any], object]
+) -> None:
+    done = 0
+    for row in rows:
+        try:
+            operation(row)
+        except OrgsError as refusal:
+            messages.error(request, refusal.message)
+        else:
+            done += 1
+    messages.success(request, f"Done: {done} of {len(rows)}.")
+
+
+def _lower_case(email: str) -> str:
+    return email.strip().lower()

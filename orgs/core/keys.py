@@ -1,0 +1,86 @@
+"""What an API key looks like, and how one is recognized without being kept.
+
+    pulse_<12 base62: public part>_<32 base62: secret><6 base62: checksum>
+
+The checksum is a CRC-32 of all before it, as in GitHub's tokens
+(https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/): junk is told
+from a key without a query, and scanners for leaked secrets make no false finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+PUBLIC_CHARS: Final = 12
+SECRET_CHARS: Final = 32
+CHECKSUM_CHARS: Final = 6
+BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+_SHAPE: Final = re.compile(
+    f"(pulse_([0-9A-Za-z]{{{PUBLIC_CHARS}}})_[0-9A-Za-z]{{{SECRET_CHARS}}})"
+    f"([0-9A-Za-z]{{{CHECKSUM_CHARS}}})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. `text` is shown once and never kept."""
+
+    text: str = field(repr=False)
+    public: str
+    last_four: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedKey:
+    """Text of the right shape and checksum. Whether it opens anything is not known yet."""
+
+    text: str = field(repr=False)
+    public: str
+
+
+def new_key() -> NewKey:
+    """Return a new key: 190 random bits of secret."""
+    public = _random(PUBLIC_CHARS)
+    body = f"pulse_{public}_{_random(SECRET_CHARS)}"
+    text = body + checksum(body)
+    return NewKey(text=text, public=public, last_four=text[-4:])
+
+
+def parse(text: str) -> ParsedKey | None:
+    """Return the key that `text` is, or None when it cannot be one."""
+    match = _SHAPE.fullmatch(text)
+    if match is None or checksum(match[1]) != match[3]:
+        return None
+    return ParsedKey(text=text, public=match[2])
+
+
+def digest(text: str, pepper: bytes) -> bytes:
+    """Return the HMAC-SHA-256 by which a key is kept (32 bytes)."""
+    return hmac.digest(pepper, text.encode(), hashlib.sha256)
+
+
+def matches(text: str, kept_digest: bytes, pepper: bytes) -> bool:
+    """Whether `text` is the key kept as `kept_digest`, in a time that does not tell how nearly."""
+    return hmac.compare_digest(digest(text, pepper), kept_digest)
+
+
+def checksum(body: str) -> str:
+    """Return the CRC-32 of `body` as six base62 digits."""
+    rest = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(CHECKSUM_CHARS):
+        rest, digit = divmod(rest, len(BASE62))
+        digits.append(BASE62[digit])
+    return "".join(reversed(digits))
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(BASE62) for _ in range(length))

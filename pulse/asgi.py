@@ -1,0 +1,43 @@
+"""The ASGI application: API paths go down the lean road, all else to Django's own handler."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402  the apps are ready only now
+
+from gateway.runtime import current  # noqa: E402
+from pulse import lean  # noqa: E402
+
+# How long a stopping process waits for calls that run, beyond their own time limit.
+STOP_MARGIN_S: Final = 5.0
+
+
+async def application(scope: lean.Scope, receive: lean.Receive, send: lean.Send) -> None:
+    """Serve one connection's scope."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+    elif scope["type"] == "http" and scope["path"].startswith(lean.PREFIXES):
+        await lean.handle(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)
+
+
+async def _live(receive: lean.Receive, send: lean.Send) -> None:
+    """Start and stop with the server: calls run on its loop, and none is lost when it ends."""
+    gateway = current()
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            gateway.home.settle_here()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await gateway.stop(grace_s=settings.PROVIDER_TIMEOUT_S + STOP_MARGIN_S)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

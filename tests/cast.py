@@ -1,0 +1,107 @@
+"""The fixed cast: Acme with its admin, member and auditor, a stranger, and what models cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from django.test import AsyncClient, Client
+
+from orgs.models import Membership, Organization, User
+from tests.factories import (
+    ExchangeRateFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    RateFactory,
+    UserFactory,
+)
+
+# provider, model, USD per million tokens in and out
+PRICES = (
+    ("openai", "gpt-4o-mini", "0.15", "0.60"),
+    ("openai", "gpt-4o", "2.50", "10"),
+    ("openai", "gpt-4", "30", "60"),
+    ("anthropic", "claude-3-5-sonnet-20241022", "3", "15"),
+    ("google", "gemini-2.0-flash", "0.10", "0.40"),
+    ("mistral", "mistral-large-latest", "2", "6"),
+    ("sandbox", "sandbox-small", "0.15", "0.60"),
+    ("sandbox", "sandbox-large", "2.50", "10"),
+)
+
+
+@pytest.fixture
+def acme(db: None) -> Organization:
+    """The organization most tests are about: its gateway is on and its day is that of Paris."""
+    return OrganizationFactory.create(name="Acme", slug="acme", timezone="Europe/Paris")
+
+
+@pytest.fixture
+def globex(db: None) -> Organization:
+    """Another organization, of which Acme's people must see nothing."""
+    return OrganizationFactory.create(name="Globex", slug="globex")
+
+
+def _person(name: str, org: Organization, role: Membership.Role) -> User:
+    user = UserFactory.create(email=f"{name}@{org.slug}.example", name=name.title())
+    MembershipFactory.create(org=org, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def admin_user(acme: Organization) -> User:
+    return _person("admin", acme, Membership.Role.ADMIN)
+
+
+@pytest.fixture
+def member_user(acme: Organization) -> User:
+    return _person("member", acme, Membership.Role.MEMBER)
+
+
+@pytest.fixture
+def auditor_user(acme: Organization) -> User:
+    return _person("auditor", acme, Membership.Role.AUDITOR)
+
+
+@pytest.fixture
+def stranger(globex: Organization) -> User:
+    """An admin, but of Globex."""
+    return _person("stranger", globex, Membership.Role.ADMIN)
+
+
+@pytest.fixture
+def client_for() -> Callable[[User], Client]:
+    """Return a browser in which the person is signed in."""
+
+    def signed_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def async_client_for() -> Callable[[User], AsyncClient]:
+    """Return a browser in which the person is signed in, for asynchronous tests."""
+
+    def signed_in(user: User) -> AsyncClient:
+        client = AsyncClient()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def prices(db: None) -> dict[str, tuple[Decimal, Decimal]]:
+    """Price the models of PRICES, 1.10 USD per EUR; return USD per million tokens by model."""
+    ExchangeRateFactory.create()
+    for provider, model, input_usd, output_usd in PRICES:
+        RateFactory.create(
+            provider=provider,
+            model=model,
+            input_usd_per_mtok=Decimal(input_usd),
+            output_usd_per_mtok=Decimal(output_usd),
+        )
+    return {model: (Decimal(paid_in), Decimal(paid_out)) for _, model, paid_in, paid_out in PRICES}

@@ -1,0 +1,48 @@
+"""What every test can rely on: a database of its own, no way out, and which tests run."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+pytest_plugins = ["tests.databases", "tests.cast", "tests.chromium"]
+
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "empty_database_url"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the long loops")
+    parser.addoption(
+        "--second-database",
+        action="store_true",
+        help="run only what another database could change: the rest has run on the first",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, rather than skip, what is not for this run: a skip should mean something."""
+    left_out = [item for item in items if not _is_for_this_run(item, config)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
+    if item.get_closest_marker("postgres_only") and connection.vendor != "postgresql":
+        return False
+    if item.get_closest_marker("long") and not config.getoption("--long"):
+        return False
+    return not config.getoption("--second-database") or _touches_a_database(item)
+
+
+def _touches_a_database(item: pytest.Item) -> bool:
+    if item.get_closest_marker("browser"):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)
+
+
+@pytest.fixture(autouse=True)
+def _no_provider_is_configured(settings: Settings) -> None:
+    """A key in the developer's environment must not reach a real provider."""
+    settings.PROVIDERS = {name: ("", None) for name in settings.PROVIDERS}

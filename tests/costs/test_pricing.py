@@ -1,0 +1,318 @@
+"""Prices: exact to the nano-euro, rounded once and up, and never above the bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costs.core.pricing import (
+    DEAREST_WEB_SEARCH_USD_PER_K,
+    Band,
+    Rates,
+    bound_nanoeur,
+    cost_nanoeur,
+    is_estimate,
+    rate_at,
+)
+from costs.core.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS, Usage
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def usd(text: str) -> Decimal:
+    return Decimal(text)
+
+
+def only(bucket: str, count: int) -> Usage:
+    counts: dict[str, Any] = {bucket: count}
+    return Usage(**counts)
+
+
+def rates(*bands: Band, usd_per_eur: str = "1") -> Rates:
+    return Rates(
+        provider="acme",
+        model="acme-1",
+        bands=bands,
+        usd_per_eur=usd(usd_per_eur),
+        exchange_rate_date=date(2025, 12, 31),
+        source="a price page",
+        starts_at=NEW_YEAR,
+    )
+
+
+def band(input_usd: str, output_usd: str, **more: Any) -> Band:
+    return replace(
+        Band(input_usd_per_mtok=usd(input_usd), output_usd_per_mtok=usd(output_usd)), **more
+    )
+
+
+SMALL = band("0.15", "0.60", cache_read_usd_per_mtok=usd("0.075"))
+WITH_CACHE_WRITES = band(
+    "3",
+    "15",
+    cache_read_usd_per_mtok=usd("0.30"),
+    cache_write_5m_usd_per_mtok=usd("3.75"),
+    cache_write_1h_usd_per_mtok=usd("6"),
+    web_search_usd_per_k=usd("10"),
+)
+LONG = (band("1.25", "10"), band("2.50", "15", above_input_tokens=200_000))
+TALKING = band(
+    "2.50", "10", input_audio_usd_per_mtok=usd("40"), output_audio_usd_per_mtok=usd("80")
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "of", "nanoeur"),
+    [
+        # 9 x 0.15 + 2 x 0.60 = 2.55 USD per million = 2,550 nano-USD
+        (Usage(input_uncached=9, output_text=2), (SMALL,), 2_550),
+        (Usage(), (SMALL,), 0),
+        # 100 x 0.15 + 900 x 0.075 = 82.5 -> 82,500
+        (Usage(input_uncached=100, cache_read=900), (SMALL,), 82_500),
+        # reasoning and thoughts cost what answers cost: (1 + 7) x 0.60
+        (Usage(output_text=1, output_reasoning=7), (SMALL,), 4_800),
+        # 10 x 3 + 20 x 0.3 + 30 x 3.75 + 40 x 6 + 50 x 15 = 1,138.5
+        (
+            Usage(
+                input_uncached=10,
+                cache_read=20,
+                cache_write_5m=30,
+                cache_write_1h=40,
+                output_text=50,
+            ),
+            (WITH_CACHE_WRITES,),
+            1_138_500,
+        ),
+        # a search is 10 USD / 1,000 = 0.01 USD
+        (Usage(web_searches=3), (WITH_CACHE_WRITES,), 30_000_000),
+        # images and the prompts of tools are input: (5 + 6 + 7) x 1.25
+        (Usage(input_uncached=5, input_image=6, tool_prompt=7), LONG, 22_500),
+        # the whole request is billed in the band that its input falls in
+        (Usage(input_uncached=200_000, output_text=10), LONG, 250_100_000),
+        (Usage(input_uncached=200_001, output_text=10), LONG, 500_152_500),
+        # ... and cached tokens count for the band
+        (Usage(input_uncached=1, cache_read=200_000, output_text=10), LONG, 500_152_500),
+        (Usage(input_audio=10, output_audio=20, input_uncached=4), (TALKING,), 2_010_000),
+    ],
+)
+def test_costs_are_exact(usage: Usage, of: tuple[Band, ...], nanoeur: int) -> None:
+    assert cost_nanoeur(usage, rates(*of)) == nanoeur
+
+
+def test_the_exchange_rate_divides_before_the_one_rounding() -> None:
+    # 2,550 / 1.1172 = 2,282.49...; the contract's own example is rounded up once, not per bucket.
+    usage = Usage(input_uncached=9, output_text=2)
+    assert cost_nanoeur(usage, rates(SMALL, usd_per_eur="1.1172")) == 2_283
+    assert cost_nanoeur(usage, rates(SMALL, usd_per_eur="3")) == 850
+
+
+def test_a_bucket_without_a_price_costs_what_plain_tokens_cost() -> None:
+    plain = rates(band("2", "8"))
+    for bucket in INPUT_BUCKETS:
+        assert cost_nanoeur(only(bucket, 1), plain) == 2_000, bucket
+    for bucket in OUTPUT_BUCKETS:
+        assert cost_nanoeur(only(bucket, 1), plain) == 8_000, bucket
+
+
+def test_a_long_cache_write_without_a_price_costs_at_least_a_short_one() -> None:
+    with_short = rates(band("2", "8", cache_write_5m_usd_per_mtok=usd("2.5")))
+    assert cost_nanoeur(Usage(cache_write_1h=1), with_short) == 2_500
+
+
+def test_searches_without_a_price_cost_the_dearest_known_one_and_say_so() -> None:
+    searched = Usage(web_searches=1)
+    assert cost_nanoeur(searched, rates(SMALL)) == DEAREST_WEB_SEARCH_USD_PER_K * 10**6
+    assert is_estimate(searched, rates(SMALL))
+    assert not is_estimate(searched, rates(WITH_CACHE_WRITES))
+    assert not is_estimate(Usage(input_uncached=1), rates(SMALL))
+
+
+def test_a_service_tier_has_its_own_prices() -> None:
+    tiered = rates(
+        band("2", "8"),
+        band("1", "4", service_tier="flex"),
+        band("3", "12", service_tier="priority"),
+    )
+    costs = {
+        tier: cost_nanoeur(Usage(input_uncached=1, service_tier=tier), tiered)
+        for tier in ("standard", "default", "flex", "priority", "scale")
+    }
+    assert costs == {
+        "standard": 2_000, "default": 2_000, "flex": 1_000, "priority": 3_000, "scale": 3_000,
+    }  # fmt: skip
+    assert is_estimate(Usage(service_tier="scale"), tiered)
+    assert not is_estimate(Usage(service_tier="default"), tiered)
+
+
+def test_rates_without_a_first_band_are_refused() -> None:
+    with pytest.raises(ValueError, match="lacks its first band"):
+        rates(LONG[1])
+    with pytest.raises(ValueError, match="lacks its first band"):
+        rates(SMALL, band("3", "12", service_tier="priority", above_input_tokens=1))
+    with pytest.raises(ValueError, match="exchange rate"):
+        rates(SMALL, usd_per_eur="0")
+
+
+def test_rates_survive_being_kept() -> None:
+    kept = rates(WITH_CACHE_WRITES, *LONG[1:], usd_per_eur="1.1172")
+    assert Rates.from_json(kept.to_json()) == kept
+    assert Rates.from_json(kept.as_dict()) == kept
+    assert '"input_usd_per_mtok":"3"' in kept.to_json()
+
+
+def test_the_rate_in_force_is_the_last_one_begun() -> None:
+    first = rates(SMALL)
+    second = replace(first, starts_at=NEW_YEAR + timedelta(days=31))
+    series = (first, second)
+    assert rate_at(series, NEW_YEAR - timedelta(microseconds=1)) is None
+    assert rate_at(series, NEW_YEAR) is first
+    assert rate_at(series, second.starts_at - timedelta(microseconds=1)) is first
+    assert rate_at(series, second.starts_at) is second
+    assert rate_at((), NEW_YEAR) is None
+
+
+def test_a_bound_takes_the_dearest_bucket_and_band() -> None:
+    def bound(of: Rates, **more: Any) -> int:
+        return bound_nanoeur(input_tokens_at_most=10, output_tokens_at_most=1, rates=of, **more)
+
+    cached, talking = rates(WITH_CACHE_WRITES), rates(TALKING)
+    assert bound(cached) == 10 * 6_000 + 15_000
+    assert bound(cached, without=frozenset({"cache_write_1h"})) == 10 * 3_750 + 15_000
+    assert bound(cached, web_searches_at_most=2) == 75_000 + 20_000_000
+    assert bound(talking) == 10 * 40_000 + 80_000
+    assert bound(talking, without=frozenset({"input_audio", "output_audio"})) == 35_000
+
+
+def test_a_bound_knows_which_bands_could_apply() -> None:
+    def bound(input_tokens: int) -> int:
+        return bound_nanoeur(
+            input_tokens_at_most=input_tokens, output_tokens_at_most=10, rates=rates(*LONG)
+        )
+
+    assert bound(200_000) == 250_100_000
+    assert bound(200_001) == 500_152_500
+
+
+def test_a_bound_over_every_tier_covers_the_dearest() -> None:
+    tiered = rates(band("2", "8"), band("3", "12", service_tier="priority"))
+
+    def bound(tier: str | None) -> int:
+        return bound_nanoeur(
+            input_tokens_at_most=1, output_tokens_at_most=1, rates=tiered, service_tier=tier
+        )
+
+    assert bound("standard") == bound("default") == 10_000
+    assert bound("priority") == bound(None) == bound("scale") == 15_000
+
+
+USD = st.decimals(min_value=0, max_value=1000, places=4)
+SOME_USD = st.none() | USD
+COUNTS = st.integers(min_value=0, max_value=3_000_000)
+
+
+@st.composite
+def any_rates(draw: st.DrawFn) -> Rates:
+    def any_band(above: int, tier: str = "standard") -> Band:
+        return Band(
+            service_tier=tier,
+            above_input_tokens=above,
+            input_usd_per_mtok=draw(USD),
+            output_usd_per_mtok=draw(USD),
+            cache_read_usd_per_mtok=draw(SOME_USD),
+            cache_write_5m_usd_per_mtok=draw(SOME_USD),
+            cache_write_1h_usd_per_mtok=draw(SOME_USD),
+            input_audio_usd_per_mtok=draw(SOME_USD),
+            output_audio_usd_per_mtok=draw(SOME_USD),
+        )
+
+    above = draw(st.lists(st.integers(1, 4_000_000), max_size=2, unique=True))
+    bands = [any_band(start) for start in draw(st.permutations([0, *above]))]
+    if draw(st.booleans()):
+        bands.append(any_band(0, "priority"))
+    exchange = draw(st.decimals(min_value="0.5", max_value=2, places=4))
+    return rates(*bands, usd_per_eur=str(exchange))
+
+
+@st.composite
+def any_usage(draw: st.DrawFn) -> Usage:
+    counts: dict[str, Any] = {bucket: draw(COUNTS) for bucket in TOKEN_BUCKETS}
+    return Usage(**counts)
+
+
+def exact_cost_nanoeur(usage: Usage, of: Rates) -> Fraction:
+    """The textbook way: choose the band, multiply, add, convert."""
+    reached = [
+        b
+        for b in of.bands
+        if b.service_tier == usage.service_tier
+        and (b.above_input_tokens == 0 or usage.input_tokens > b.above_input_tokens)
+    ]
+    prices = max(reached, key=lambda b: b.above_input_tokens).rates_by_bucket()
+    dollars = sum(
+        Fraction(price) * getattr(usage, bucket)
+        for price, bucket in zip(prices, TOKEN_BUCKETS, strict=True)
+    )
+    return Fraction(dollars) / 10**6 / Fraction(of.usd_per_eur) * 10**9
+
+
+@given(any_usage(), any_rates())
+def test_a_cost_is_the_exact_one_rounded_up_once(usage: Usage, of: Rates) -> None:
+    assert cost_nanoeur(usage, of) == ceil(exact_cost_nanoeur(usage, of))
+
+
+@given(any_usage(), any_rates(), COUNTS, COUNTS)
+def test_no_bill_is_above_the_bound(usage: Usage, of: Rates, more_in: int, more_out: int) -> None:
+    bound = bound_nanoeur(
+        input_tokens_at_most=usage.input_tokens + more_in,
+        output_tokens_at_most=usage.output_tokens + more_out,
+        rates=of,
+    )
+    assert cost_nanoeur(usage, of) <= bound
+
+
+@given(any_usage(), any_rates(), st.sampled_from(["standard", "priority", "scale"]))
+def test_no_bill_of_any_tier_is_above_the_bound_over_all(
+    usage: Usage, of: Rates, tier: str
+) -> None:
+    bound = bound_nanoeur(
+        input_tokens_at_most=usage.input_tokens,
+        output_tokens_at_most=usage.output_tokens,
+        rates=of,
+        service_tier=None,
+    )
+    assert cost_nanoeur(replace(usage, service_tier=tier), of) <= bound
+
+
+@given(any_rates(), COUNTS, COUNTS, COUNTS, COUNTS)
+def test_a_wider_bound_is_not_lower(
+    of: Rates, tokens_in: int, tokens_out: int, more_in: int, more_out: int
+) -> None:
+    narrow = bound_nanoeur(
+        input_tokens_at_most=tokens_in, output_tokens_at_most=tokens_out, rates=of
+    )
+    wide = bound_nanoeur(
+        input_tokens_at_most=tokens_in + more_in,
+        output_tokens_at_most=tokens_out + more_out,
+        rates=of,
+    )
+    assert narrow <= wide
+
+
+@given(any_usage(), any_rates(), st.sampled_from(OUTPUT_BUCKETS), COUNTS)
+def test_more_output_never_costs_less(usage: Usage, of: Rates, bucket: str, more: int) -> None:
+    longer = replace(usage, **{bucket: getattr(usage, bucket) + more})
+    assert cost_nanoeur(longer, of) >= cost_nanoeur(usage, of)
+
+
+@given(any_rates())
+def test_kept_rates_price_as_before(of: Rates) -> None:
+    usage = Usage(input_uncached=7, cache_read=3, output_text=5)
+    assert cost_nanoeur(usage, Rates.from_json(of.to_json())) == cost_nanoeur(usage, of)

@@ -1,0 +1,153 @@
+"""Makes rows for tests, straight through the ORM and with nothing of the code under test."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+
+import factory
+from django.contrib.auth.hashers import make_password
+from django.utils.timezone import now
+from factory.django import DjangoModelFactory
+
+from costs.models import CostEvent, ExchangeRate, Period, Rate
+from gateway.models import AiRequestLog, Policy
+from orgs.fields import new_id
+from orgs.models import ApiKey, Membership, Organization, User
+
+PASSWORD = "correct horse battery staple"
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+SOURCE = "made up for a test"
+
+
+@cache
+def hashed_password() -> str:
+    """Return PASSWORD hashed once: Argon2 is slow on purpose, and every test makes people."""
+    return make_password(PASSWORD)
+
+
+class OrganizationFactory(DjangoModelFactory[Organization]):
+    class Meta:
+        model = Organization
+
+    name = factory.Sequence(lambda n: f"Organization {n}")
+    slug = factory.Sequence(lambda n: f"organization-{n}")
+    ai_gateway_enabled = True
+
+
+class UserFactory(DjangoModelFactory[User]):
+    class Meta:
+        model = User
+
+    email = factory.Sequence(lambda n: f"person{n}@example.org")
+    password = factory.LazyFunction(hashed_password)
+
+
+class MembershipFactory(DjangoModelFactory[Membership]):
+    class Meta:
+        model = Membership
+
+    org = factory.SubFactory(OrganizationFactory)
+    user = factory.SubFactory(UserFactory)
+    role = Membership.Role.MEMBER
+
+
+class ApiKeyFactory(DjangoModelFactory[ApiKey]):
+    """A key as a row, for lists and pages. Its secret is nobody's: it opens nothing."""
+
+    class Meta:
+        model = ApiKey
+
+    org = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"key {n}")
+    public = factory.Sequence(lambda n: f"{n:012d}")
+    digest = factory.LazyFunction(lambda: secrets.token_bytes(32))
+    last_four = "abcd"
+
+
+class PolicyFactory(DjangoModelFactory[Policy]):
+    class Meta:
+        model = Policy
+
+    org = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Policy {n}")
+
+
+class RateFactory(DjangoModelFactory[Rate]):
+    class Meta:
+        model = Rate
+
+    provider = "openai"
+    model = "gpt-4o-mini"
+    starts_at = LONG_AGO
+    input_usd_per_mtok = Decimal("0.15")
+    output_usd_per_mtok = Decimal("0.60")
+    source = SOURCE
+
+
+class ExchangeRateFactory(DjangoModelFactory[ExchangeRate]):
+    class Meta:
+        model = ExchangeRate
+
+    on_date = date(2024, 1, 1)
+    usd_per_eur = Decimal("1.10")
+    source = SOURCE
+
+
+class PeriodFactory(DjangoModelFactory[Period]):
+    """A day of the whole organization, in UTC and without a limit."""
+
+    class Meta:
+        model = Period
+
+    org = factory.SubFactory(OrganizationFactory)
+    scope = "org"
+    starts_at = datetime(2025, 6, 1, tzinfo=UTC)
+    ends_at = datetime(2025, 6, 2, tzinfo=UTC)
+
+
+class AiRequestLogFactory(DjangoModelFactory[AiRequestLog]):
+    """A request that was answered and charged."""
+
+    class Meta:
+        model = AiRequestLog
+
+    org = factory.SubFactory(OrganizationFactory)
+    occurred_at = factory.LazyFunction(now)
+    completed_at = factory.SelfAttribute("occurred_at")
+    channel = "api"
+    requested_model = factory.SelfAttribute("model")
+    model = "gpt-4o-mini"
+    provider = "openai"
+    status = AiRequestLog.Status.OK
+    finish_reason = "stop"
+    prompt_hash = factory.Sequence(lambda n: hashlib.sha256(str(n).encode()).hexdigest())
+    input_tokens = 9
+    output_tokens = 2
+    hold_nanoeur = 10_000
+    cost_nanoeur = 2_328
+    latency_ms = 412
+    decision = factory.LazyFunction(dict)
+
+
+class CostEventFactory(DjangoModelFactory[CostEvent]):
+    """A charge for a request that was answered."""
+
+    class Meta:
+        model = CostEvent
+
+    org = factory.SubFactory(OrganizationFactory)
+    kind = CostEvent.Kind.USAGE
+    occurred_at = factory.LazyFunction(now)
+    recorded_at = factory.SelfAttribute("occurred_at")
+    amount_nanoeur = 2_328
+    request_id = factory.LazyFunction(new_id)
+    hold_id = factory.LazyFunction(new_id)
+    model = "gpt-4o-mini"
+    provider = "openai"
+    input_tokens = 9
+    output_tokens = 2
+    rates = factory.LazyFunction(dict)

@@ -1,0 +1,128 @@
+"""How the fake provider answers one call: well by default, or badly in one of many ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Self
+
+VENDORS: Final = ("openai", "anthropic", "google", "mistral")
+FOREVER: Final = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What happens to the next `times` calls (0: to all that follow), of `vendor` if it is said.
+
+    What is billed: nothing for a `status` above 399 and for `reset="before"`, else the usage,
+    whether the client gets to see it or not.
+    """
+
+    times: int = 1
+    vendor: str | None = None
+
+    # --- what is answered
+    content: str | None = None  # the last user message when None
+    finish_reason: str | None = None  # the vendor's own word
+    model: str | None = None
+    service_tier: str | None = None
+
+    # --- what is reported, in words that fit every vendor
+    input_tokens: int | None = None  # all that went in, cached or not
+    output_tokens: int | None = None  # all that came out, reasoning included
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage: Mapping[str, Any] | None = None  # the vendor's own report, in place of the above
+    no_usage: bool = False
+    usage_twice: bool = False  # a stream's usage event comes twice
+
+    # --- another answer altogether
+    status: int = 200
+    body: Any = None  # a str is sent as it is, anything else as JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    # --- trouble with the connection
+    pause_s: float = 0.0  # before anything is answered
+    stall: str | None = None  # "headers" or "body": then nothing more comes
+    stall_after_events: int = 1
+    reset: str | None = None  # "before" or "after" the request's body is read
+    cut_after_bytes: int | None = None  # of the answer's body, then a reset
+    drip_s: float = 0.0  # between two events, or between two pieces of a plain body
+    endless: bool = False  # a stream that repeats its text for ever
+    extra_events: tuple[str, ...] = ()  # raw events put in before the stream's end
+
+    def once_less(self) -> Behaviour:
+        """Return the behaviour for the calls that remain after one."""
+        return replace(self, times=self.times - 1)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read a behaviour. Raises ValueError for a field there is not."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"a behaviour has no {', '.join(sorted(unknown))}")
+        known = dict(values)
+        known["extra_events"] = tuple(known.get("extra_events", ()))
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A chat request as every vendor means it."""
+
+    model: str
+    words_in: int
+    last_said: str
+    max_tokens: int | None
+    stream: bool
+    with_usage: bool  # whether a stream's usage was asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is said and what it costs: tokens are words, unless the behaviour says otherwise."""
+
+    model: str
+    content: str
+    is_whole: bool
+    input_tokens: int
+    output_tokens: int
+    behaviour: Behaviour
+
+    @property
+    def pieces(self) -> list[str]:
+        """The content word by word, blanks kept."""
+        words = self.content.split(" ")
+        return [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+
+    @property
+    def billed(self) -> dict[str, Any]:
+        """What a call with this answer costs its caller."""
+        if self.behaviour.usage is not None:
+            return {"model": self.model, "usage": dict(self.behaviour.usage)}
+        return {
+            "model": self.model,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cached_tokens": self.behaviour.cached_tokens,
+            "cache_write_tokens": self.behaviour.cache_write_tokens,
+            "reasoning_tokens": self.behaviour.reasoning_tokens,
+        }
+
+
+def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
+    """Return the answer: the last user message, cut at the cap that the request sets."""
+    content = asked.last_said if behaviour.content is None else behaviour.content
+    words = content.split(" ")
+    is_whole = asked.max_tokens is None or len(words) <= asked.max_tokens
+    said = content if is_whole else " ".join(words[: asked.max_tokens])
+    output = behaviour.output_tokens
+    return Answer(
+        model=behaviour.model or asked.model,
+        content=said,
+        is_whole=is_whole,
+        input_tokens=asked.words_in if behaviour.input_tokens is None else behaviour.input_tokens,
+        output_tokens=len(said.split(" ")) if output is None else output,
+        behaviour=behaviour,
+    )

@@ -1,0 +1,96 @@
+"""What the fake provider saw of each call, in memory and, before it answers, on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.fake_provider.behaviour import Behaviour
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One received request. `billed` is what its caller owes, None when nothing.
+
+    Instants are seconds since the epoch. `disconnected_at` is when the client was seen to have
+    gone before the answer was complete; `answered_at` when the answer was.
+    """
+
+    vendor: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+    client_port: int
+    received_at: float = field(default_factory=time.time)
+    billed: dict[str, Any] | None = None
+    answered_at: float | None = None
+    disconnected_at: float | None = None
+
+
+class Records:
+    """The calls so far and the behaviours to come; safe to use from any thread."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._lock = threading.Lock()
+        self._calls: list[Call] = []
+        self._queue: list[Behaviour] = []
+        self._file = file
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call so far, oldest first."""
+        with self._lock:
+            return list(self._calls)
+
+    def add(self, call: Call) -> None:
+        """Take in a call."""
+        with self._lock:
+            self._calls.append(call)
+
+    def queue(self, behaviour: Behaviour) -> None:
+        """Have calls to come answered so, after what is queued already."""
+        with self._lock:
+            self._queue.append(behaviour)
+
+    def take(self, vendor: str) -> Behaviour:
+        """Return how the next call to `vendor` is answered."""
+        with self._lock:
+            for place, behaviour in enumerate(self._queue):
+                if behaviour.vendor in (None, vendor):
+                    self._use(place, behaviour)
+                    return behaviour
+        return Behaviour()
+
+    def reset(self) -> None:
+        """Forget calls and behaviours; what is on disk stays."""
+        with self._lock:
+            self._calls.clear()
+            self._queue.clear()
+
+    def write(self, call: Call) -> None:
+        """Append the call to the file and wait for the disk; nothing without a file."""
+        if self._file is None:
+            return
+        line = json.dumps(asdict(call)) + "\n"
+        with self._lock, self._file.open("a") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _use(self, place: int, behaviour: Behaviour) -> None:
+        if behaviour.times == 1:
+            del self._queue[place]
+        elif behaviour.times > 1:
+            self._queue[place] = behaviour.once_less()
+
+
+def as_json(calls: list[Call]) -> list[Mapping[str, Any]]:
+    """Return the calls for `GET /_calls`."""
+    return [asdict(call) for call in calls]

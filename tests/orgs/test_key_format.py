@@ -1,0 +1,72 @@
+"""What an API key looks like."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from orgs.core import keys
+
+PEPPER = b"a pepper for tests"
+
+
+def test_a_new_key_has_the_documented_shape() -> None:
+    key = keys.new_key()
+    assert re.fullmatch(r"pulse_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}", key.text)
+    assert key.text.split("_")[1] == key.public
+    assert key.text.endswith(key.last_four)
+
+
+def test_a_new_key_is_read_back() -> None:
+    key = keys.new_key()
+    assert keys.parse(key.text) == keys.ParsedKey(text=key.text, public=key.public)
+
+
+def test_no_two_keys_are_alike() -> None:
+    assert len({keys.new_key().text for _ in range(1000)}) == 1000
+
+
+def test_the_checksum_is_a_crc_32_in_base62() -> None:
+    # CRC-32("123456789") is 0xCBF43926, the check value of its specification.
+    value = 0
+    for digit in keys.checksum("123456789"):
+        value = value * 62 + keys.BASE62.index(digit)
+    assert value == 0xCBF43926
+
+
+def test_every_mistyped_character_is_noticed() -> None:
+    text = keys.new_key().text
+    for place, character in enumerate(text):
+        other = "a" if character != "a" else "b"
+        assert keys.parse(text[:place] + other + text[place + 1 :]) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "pulse_", "sk-123", "pulse_abc_def", "pulse_" + "a" * 12 + "_" + "b" * 38, "\ud800" * 57],
+)
+def test_junk_is_no_key(text: str) -> None:
+    assert keys.parse(text) is None
+
+
+def test_surrounding_space_and_other_digits_are_not_taken() -> None:
+    text = keys.new_key().text
+    assert keys.parse(text + "\n") is None
+    assert keys.parse(" " + text) is None
+    assert keys.parse(text.replace(text[8], "\u0661", 1)) is None
+
+
+def test_a_key_matches_its_own_digest_only() -> None:
+    text, other = keys.new_key().text, keys.new_key().text
+    kept = keys.digest(text, PEPPER)
+    assert len(kept) == 32
+    assert keys.matches(text, kept, PEPPER)
+    assert not keys.matches(other, kept, PEPPER)
+    assert not keys.matches(text, kept, b"another pepper")
+
+
+def test_printing_a_key_does_not_tell_it() -> None:
+    key = keys.new_key()
+    assert key.text not in repr(key)
+    assert key.text not in repr(keys.parse(key.text))

