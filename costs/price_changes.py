@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from costs.core.pricing import Band, rate_at
-from costs.models import ExchangeRate, Rate
+from costs.models import ExchangeRate, PriceList, Rate
 from costs.price_seed import SEEDED_SOURCES, SeedExchangeRate, SeedPrice, known_providers
 from costs.prices import band_of
 
@@ -61,6 +61,7 @@ def seed(
     differs from the seed, a row from `now` on says what the seed says; prices announced for later
     are replaced, since nothing was priced with them yet.
     """
+    PriceList.objects.select_for_update().first()  # two instances that start at once: one waits
     wanted: dict[_Key, list[SeedPrice]] = {}
     for price in prices:
         wanted.setdefault((price.provider, price.model, price.service_tier), []).append(price)

@@ -22,8 +22,8 @@ from costs.core.usage import INPUT_BUCKETS, STANDARD_TIER, TOKEN_BUCKETS, Usage
 
 # Two names for the tier that is meant when nobody asks for another one.
 _STANDARD_NAMES: Final = frozenset({STANDARD_TIER, "default"})
-# The dearest published price of 1,000 searches (gpt-4o-search-preview, high context, 2025); it
-# stands in where a model's searches have no price of their own.
+# The dearest price of 1,000 searches that any vendor has published (50 USD, for a large search
+# context, in 2025); it stands in where a model's searches have no price of their own.
 DEAREST_WEB_SEARCH_USD_PER_K: Final = Decimal(50)
 
 # Nano-euro per unit of usage = rate x factor / usd_per_eur.
@@ -57,9 +57,10 @@ def rate_at(series: Sequence[DatedT], moment: datetime) -> DatedT | None:
 class Band:
     """Prices of one service tier for requests with more than `above_input_tokens` of input.
 
-    All four vendors bill the whole request, input and output, at the band its total input falls
-    in, cached tokens counted ("prompts > 200k tokens" at Google and Anthropic, "> 272K input
-    tokens" at OpenAI). None is "no price of its own"; `rates_by_bucket` says what then holds.
+    Every vendor in the list bills the whole request, input and output, at the band that its total
+    input falls in, cached tokens counted ("prompts > 200k tokens", "> 272K input tokens"; their
+    pages are the rows' sources). None is "no price of its own"; `rates_by_bucket` says what then
+    holds.
     """
 
     service_tier: str = STANDARD_TIER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from anthropic import AsyncAnthropic, AsyncStream
@@ -62,13 +62,13 @@ class Anthropic:
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Ask for the answer in pieces."""
 
-        async def ask() -> asking.Events:
+        async def ask() -> AsyncIterator[object]:
             answer = await self._client.messages.with_raw_response.create(
                 **_request(call), stream=True, timeout=call.timeout_s
             )
             # Plain JSON: building the SDK's objects costs more than all else on an event's way.
             events: AsyncStream[object] = await answer.parse(to=AsyncStream[object])
-            return events
+            return aiter(events)
 
         return asking.pieces(
             self._peer, timeout_s=call.timeout_s, ask=ask, reading=messages.Reading(call.model)

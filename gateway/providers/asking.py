@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+import aiohttp
+
 from gateway.core.calls import Completion, Delta
 from gateway.core.errors import Broken
+from gateway.providers import transport
 from gateway.providers.failures import Peer
 
 
@@ -20,18 +23,6 @@ class Reading(Protocol):
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far."""
-        ...
-
-
-class Events(Protocol):
-    """A vendor's stream of decoded events, as the SDKs have it."""
-
-    def __aiter__(self) -> AsyncIterator[object]:
-        """Iterate the events."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connection to the vendor."""
         ...
 
 
@@ -53,7 +44,7 @@ async def pieces(
     peer: Peer,
     *,
     timeout_s: float,
-    ask: Callable[[], Awaitable[Events]],
+    ask: Callable[[], Awaitable[AsyncIterator[object]]],
     reading: Reading,
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Ask for an answer in events and yield its text, then its Completion. Raises ProviderFailed.
@@ -62,15 +53,15 @@ async def pieces(
     timeout that spans a `yield` would cancel the consumer.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    with peer.failures():
-        async with asyncio.timeout_at(deadline):
-            events = await ask()
+    answers: list[aiohttp.ClientResponse] = []
     try:
-        iterator = aiter(events)
+        with peer.failures(), transport.keeping(answers):
+            async with asyncio.timeout_at(deadline):
+                events = await ask()
         while True:
-            with peer.failures():
+            with peer.failures(), transport.keeping(answers):
                 async with asyncio.timeout_at(deadline):
-                    event = await anext(iterator, None)
+                    event = await anext(events, None)
                 text = "" if event is None else reading.feed(event)
             if event is None:
                 break
@@ -78,7 +69,8 @@ async def pieces(
                 yield Delta(text)
         yield _finished(peer, reading.completion())
     finally:
-        await events.close()
+        for answer in answers:
+            answer.release()  # back to the pool when it was read to its end; closed otherwise
 
 
 def _finished(peer: Peer, completion: Completion) -> Completion:

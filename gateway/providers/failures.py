@@ -66,7 +66,9 @@ class Peer:
             # An SDK fed with hostile input can raise anything, and the call may have been billed.
             if isinstance(exc, TypeError | AttributeError | LookupError):
                 # Its words may hold a prompt or a key; its kind is enough to start from.
-                logger.error("%s: an SDK or our use of it raised %s", self.title, type(exc).__name__)
+                logger.error(
+                    "%s: an SDK or our use of it raised %s", self.title, type(exc).__name__
+                )
             raise failure_from(exc, peer=self) from exc
 
 

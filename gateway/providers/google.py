@@ -66,13 +66,13 @@ class Google:
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Ask for the answer in pieces."""
 
-        async def ask() -> asking.Events:
+        async def ask() -> AsyncIterator[object]:
             chunks = await self._client.aio.models.generate_content_stream(
                 model=_model(call),
                 contents=_contents(call),
                 config=_config(call, raw=False),
             )
-            return _Chunks(chunks)
+            return _as_json(chunks)
 
         return asking.pieces(
             self._peer, timeout_s=call.timeout_s, ask=ask, reading=gemini.Reading(call.model)
@@ -94,30 +94,18 @@ class Google:
         await self._http.aclose()
 
 
-class _Chunks:
-    """The SDK's stream as JSON; it has no way to give the wire's own."""
-
-    def __init__(self, chunks: AsyncIterator[types.GenerateContentResponse]) -> None:
-        self._chunks = self._json(chunks)
-
-    def __aiter__(self) -> AsyncIterator[object]:
-        return self._chunks
-
-    async def close(self) -> None:
-        await self._chunks.aclose()
-
-    @staticmethod
-    async def _json(
-        chunks: AsyncIterator[types.GenerateContentResponse],
-    ) -> AsyncGenerator[object, None]:
-        async for chunk in chunks:
-            yield chunk.model_dump(
-                mode="json",
-                by_alias=True,
-                exclude_none=True,
-                exclude={"sdk_http_response"},
-                warnings=False,
-            )
+async def _as_json(
+    chunks: AsyncIterator[types.GenerateContentResponse],
+) -> AsyncGenerator[object, None]:
+    """Yield the chunks as JSON; the SDK has no way to give the wire's own in a stream."""
+    async for chunk in chunks:
+        yield chunk.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude_none=True,
+            exclude={"sdk_http_response"},
+            warnings=False,
+        )
 
 
 def _model(call: ProviderCall) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from mistralai.client import Mistral as MistralClient
@@ -65,14 +65,15 @@ class Mistral:
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Ask for the answer in pieces."""
 
-        async def ask() -> asking.Events:
+        async def ask() -> AsyncIterator[object]:
             answer = await self._client.chat.stream_async(
                 **_request(call), timeout_ms=_milliseconds(call.timeout_s)
             )
             # The SDK's stream with another decoder: its own ends at the first odd field.
-            return EventStreamAsync(
+            events: EventStreamAsync[object] = EventStreamAsync(
                 answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
             )
+            return aiter(events)
 
         return asking.pieces(
             self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)

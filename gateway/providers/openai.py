@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from openai import AsyncOpenAI, AsyncStream
@@ -58,7 +58,7 @@ class OpenAI:
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Ask for the answer in pieces."""
 
-        async def ask() -> asking.Events:
+        async def ask() -> AsyncIterator[object]:
             answer = await self._client.chat.completions.with_raw_response.create(
                 **_request(call),
                 stream=True,
@@ -67,7 +67,7 @@ class OpenAI:
             )
             # Plain JSON: building the SDK's objects costs more than all else on a chunk's way.
             events: AsyncStream[object] = answer.parse(to=AsyncStream[object])
-            return events
+            return aiter(events)
 
         return asking.pieces(
             self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 import aiohttp
@@ -43,6 +44,8 @@ _UNSENT: Final = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
+
+_kept: ContextVar[list[aiohttp.ClientResponse] | None] = ContextVar("kept", default=None)
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -73,10 +76,12 @@ class Transport(httpx2.AsyncBaseTransport):
                 allow_redirects=False,
                 timeout=_timeout(request),
             )
-        kept = [pair for pair in response.raw_headers if pair[0].lower() not in _HOP_HEADERS]
+        answers = _kept.get()
+        if answers is not None:
+            answers.append(response)
         return httpx2.Response(
             response.status,
-            headers=kept,
+            headers=[pair for pair in response.raw_headers if pair[0].lower() not in _HOP_HEADERS],
             stream=_Body(response),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
@@ -104,6 +109,20 @@ def client(credentials: Mapping[str, str]) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         transport=Transport(credentials), trust_env=False, follow_redirects=False
     )
+
+
+@contextmanager
+def keeping(answers: list[aiohttp.ClientResponse]) -> Iterator[None]:
+    """Add every answer that is opened inside the block to `answers`, so that it can be closed.
+
+    Closing google-genai's stream closes no connection: its response is in a reference cycle and
+    waits for the garbage collector, while the vendor goes on writing.
+    """
+    token = _kept.set(answers)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 class _Body(httpx2.AsyncByteStream):

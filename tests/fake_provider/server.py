@@ -156,7 +156,7 @@ async def _streamed(request: web.Request, answer: Answer, asked: Asked) -> web.S
     if vendor == "google" and request.query.get("alt") != "sse":
         return web.json_response(FORMATS[vendor].error(400, "only alt=sse"), status=400)
     headers = {"content-type": "text/event-stream", "x-request-id": "req_fake"}
-    source = _endless(events) if answer.behaviour.endless else _each(events)
+    source = _endless(events, answer) if answer.behaviour.endless else _each(events)
     return await _sent(request, answer.behaviour, headers, source)
 
 
@@ -165,9 +165,10 @@ async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _endless(events: list[bytes]) -> AsyncIterator[bytes]:
-    """Repeat the second event, which in every format holds text or leads to it."""
-    text = max(events[:-2] or events, key=lambda event: b"delta" in event or b"text" in event)
+async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
+    """Begin as ever and then repeat the event with the first piece of the text."""
+    piece = json.dumps(answer.pieces[0]).encode()
+    text = next(event for event in events if piece in event)
     yield events[0]
     while True:
         yield text

@@ -1,0 +1,51 @@
+"""What a policy does, in a plain sentence, and which of its names mean no known model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from costs.core.money import format_eur
+from gateway.core.models import Catalog, entry_matches
+
+NAMES_IN_A_SENTENCE = 4
+
+
+def policy_sentence(
+    *,
+    allowed: Sequence[str],
+    blocked: Sequence[str],
+    max_cost_per_day_nanoeur: int | None,
+    max_tokens_per_request: int | None,
+) -> str:
+    """Return a policy's limits as one sentence."""
+    parts: list[str] = []
+    if allowed:
+        parts.append(f"allows only {_listed(allowed)}")
+    if blocked:
+        parts.append(f"blocks {_listed(blocked)}")
+    if max_cost_per_day_nanoeur is not None:
+        parts.append(f"lets the organization spend {format_eur(max_cost_per_day_nanoeur)} per day")
+    if max_tokens_per_request is not None:
+        parts.append(f"lets a request have {max_tokens_per_request:,} tokens")
+    if not parts:
+        return "Sets no limit: it lets every request pass."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def names_of_no_model(entries: Iterable[str], catalog: Catalog) -> list[str]:
+    """Return the entries that mean no model in the catalog: perhaps a slip, perhaps a new model."""
+    names = {name for model in catalog.by_name.values() for name in model.names}
+    return [
+        entry
+        for entry in entries
+        if not any(entry_matches(catalog.entry(entry), name) for name in names)
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, more = names[:NAMES_IN_A_SENTENCE], len(names) - NAMES_IN_A_SENTENCE
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    *first, last = shown
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,78 @@
+"""The rates that a charge was made at, read from a row's JSON for a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from costs.core.usage import STANDARD_TIER
+
+_COLUMNS: Final = {
+    "input_usd_per_mtok": "input",
+    "output_usd_per_mtok": "output",
+    "cache_read_usd_per_mtok": "cache read",
+    "cache_write_5m_usd_per_mtok": "cache write, 5 min",
+    "cache_write_1h_usd_per_mtok": "cache write, 1 h",
+    "input_audio_usd_per_mtok": "audio input",
+    "output_audio_usd_per_mtok": "audio output",
+    "web_search_usd_per_k": "1,000 web searches",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price in USD per million tokens (searches: per thousand), as the vendor writes it."""
+
+    of: str
+    usd: str
+
+
+@dataclass(frozen=True, slots=True)
+class BandPrices:
+    """The prices of one service tier for inputs from some length on."""
+
+    name: str
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateTable:
+    """Everything a charge was made from. Any text may be None where the row does not say."""
+
+    model: str | None
+    starts_on: str | None
+    source: str | None
+    usd_per_eur: str | None
+    exchange_rate_date: str | None
+    bands: tuple[BandPrices, ...]
+
+
+def rate_table(*kept: object) -> RateTable | None:
+    """Return the first of the given JSON values that holds rates, or None."""
+    values = next((value for value in kept if isinstance(value, dict) and value), None)
+    if values is None:
+        return None
+    bands = values.get("bands")
+    starts_at = _text(values.get("starts_at"))
+    return RateTable(
+        model=_text(values.get("model")),
+        starts_on=starts_at[:10] if starts_at else None,
+        source=_text(values.get("source")),
+        usd_per_eur=_text(values.get("usd_per_eur")),
+        exchange_rate_date=_text(values.get("exchange_rate_date")),
+        bands=tuple(_band(band) for band in bands if isinstance(band, dict))
+        if isinstance(bands, list)
+        else (),
+    )
+
+
+def _band(band: dict[str, Any]) -> BandPrices:
+    above = band.get("above_input_tokens")
+    tier = _text(band.get("service_tier")) or STANDARD_TIER
+    name = f"{tier}, above {above:,} input tokens" if isinstance(above, int) and above else tier
+    prices = (Price(words, usd) for key, words in _COLUMNS.items() if (usd := _text(band.get(key))))
+    return BandPrices(name=name, prices=tuple(prices))
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, (str, int, float)) and value != "" else None

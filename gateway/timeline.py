@@ -1,0 +1,256 @@
+"""A request's story as steps, told from its rows and its decision trace.
+
+A trace may lack any part: requests are refused at every stage, and rows outlive the code that
+wrote them. What is missing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from costs.core.usage import TOKEN_BUCKETS
+from costs.models import CostEvent, Hold
+from costs.templatetags.figures import count, eur
+from gateway.models import AiRequestLog
+from gateway.reports import RequestStory
+
+GOOD: Final = "good"
+WAIT: Final = "wait"
+BAD: Final = "bad"
+IDLE: Final = "idle"
+
+STATUS_TONES: Final = {
+    "ok": (GOOD, "✓"),
+    "pending": (WAIT, "…"),
+    "unknown": (WAIT, "?"),
+    "blocked": (BAD, "✕"),
+    "error": (BAD, "!"),
+}
+HOLD_TONES: Final = {"held": WAIT, "settled": GOOD, "released": IDLE, "unknown": WAIT}
+HOLD_WORDS: Final = {
+    "held": "still held",
+    "settled": "settled at what the provider reported",
+    "released": "released: nothing was billed",
+    "unknown": "charged whole: what the provider billed is not known",
+}
+_BUCKET_WORDS: Final = {
+    "input_uncached": "input",
+    "cache_read": "cache read",
+    "cache_write_5m": "cache write, 5 min",
+    "cache_write_1h": "cache write, 1 h",
+    "input_audio": "audio input",
+    "input_image": "image input",
+    "tool_prompt": "tool prompts",
+    "output_text": "output",
+    "output_reasoning": "reasoning",
+    "output_audio": "audio output",
+    "web_searches": "web searches",
+    "service_tier": "service tier",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A request's status as a badge: never colour alone."""
+
+    word: str
+    tone: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and what is to be shown for it; markup only from `figures`."""
+
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one policy said."""
+
+    name: str
+    word: str
+    tone: str
+    detail: str | None
+    limit_nanoeur: int | None
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the story. `tone` colours its dot."""
+
+    title: str
+    tone: str
+    sentence: str = ""
+    at: datetime | None = None
+    facts: tuple[Fact, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+def status_badge(status: str) -> Status:
+    """Return how a status is shown."""
+    tone, sign = STATUS_TONES.get(status, (IDLE, ""))
+    return Status(word=status, tone=tone, sign=sign)
+
+
+def steps(story: RequestStory) -> list[Step]:
+    """Return what happened, in order: asked, judged, held, answered or refused, charged."""
+    row = story.row
+    trace = _mapping(row.decision)
+    told = [_asked(row, trace), _judged(row, trace)]
+    told += [_held(hold, trace) for hold in story.holds]
+    told.append(_ended(row, was_held=bool(story.holds)))
+    told += [_charged(event) for event in story.events]
+    if row.status in ("ok", "unknown") or story.events:
+        return told
+    return [*told, _not_charged(row)]
+
+
+def usage_facts(row: AiRequestLog) -> list[Fact]:
+    """Return the tokens of the request, by what they are priced as."""
+    usage = _mapping(row.usage)
+    buckets = _mapping(usage.get("buckets")) or usage
+    facts = [
+        Fact(_BUCKET_WORDS[name], count(number))
+        for name in (*TOKEN_BUCKETS, "web_searches")
+        if (number := _integer(buckets.get(name)))
+    ]
+    if tier := _text(buckets.get("service_tier")):
+        facts.append(Fact(_BUCKET_WORDS["service_tier"], tier))
+    if usage.get("adds_up") is False:
+        facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
+    return facts
+
+
+def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
+    model, given = _mapping(trace.get("model")), _mapping(trace.get("input"))
+    facts = [
+        Fact("model asked for", _text(model.get("requested")) or row.requested_model),
+        Fact("model meant", _text(model.get("meant"))),
+        Fact("provider", _text(model.get("provider")) or row.provider),
+        Fact("text", _counted(given.get("bytes"), "bytes")),
+        Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
+        Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
+        Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
+    ]
+    return Step(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
+
+
+def _judged(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
+    verdicts = tuple(_verdict(item) for item in _items(trace.get("policies")))
+    refused = next((verdict for verdict in verdicts if verdict.tone == BAD), None)
+    if refused is not None:
+        sentence = f'The policy "{refused.name}" refused it.'
+    elif row.status == "blocked":
+        sentence = "It was refused before a policy had a say."
+        if verdicts:
+            sentence = "No policy refused it, but the gateway did."
+    elif verdicts:
+        sentence = "Every policy let it pass."
+    else:
+        sentence = "No policy was in force."
+    tone = BAD if row.status == "blocked" else GOOD
+    return Step(title="Judged", tone=tone, sentence=sentence, verdicts=verdicts)
+
+
+def _verdict(item: Mapping[str, Any]) -> Verdict:
+    word = _text(item.get("verdict")) or "not known"
+    tones = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
+    return Verdict(
+        name=_text(item.get("name")) or "unnamed",
+        word=word.replace("_", " "),
+        tone=tones.get(word, BAD),
+        detail=_text(item.get("detail")),
+        limit_nanoeur=_integer(item.get("limit_nanoeur")),
+        max_tokens=_integer(item.get("max_tokens")),
+    )
+
+
+def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
+    before, after = _mapping(trace.get("before")), _mapping(trace.get("after"))
+    facts = [
+        Fact("held", eur(hold.amount_nanoeur)),
+        Fact("left of the day before", _amount(before.get("left_nanoeur"))),
+        Fact("left of the day after", _amount(after.get("left_nanoeur"))),
+        Fact("charged that day before", _amount(before.get("charged_nanoeur"))),
+        Fact("held by other calls", _amount(before.get("held_nanoeur"))),
+    ]
+    return Step(
+        title="Held",
+        tone=HOLD_TONES.get(hold.state, IDLE),
+        at=hold.held_at,
+        sentence=f"The most it could cost was set aside; {HOLD_WORDS.get(hold.state, hold.state)}.",
+        facts=_known(facts),
+    )
+
+
+def _ended(row: AiRequestLog, *, was_held: bool) -> Step:
+    facts = _known(
+        [
+            Fact("after", f"{row.latency_ms:,} ms" if row.latency_ms is not None else None),
+            Fact("finish reason", row.finish_reason),
+            Fact("code", row.code),
+        ]
+    )
+    ends = {
+        "ok": ("Answered", GOOD, f"{row.provider or 'The provider'} answered."),
+        "pending": ("Sent", WAIT, "The answer is still awaited."),
+        "blocked": ("Refused", BAD, row.error or "Nothing was sent."),
+        "error": ("Failed" if was_held else "Not sent", BAD, row.error or ""),
+        "unknown": ("Outcome unknown", WAIT, row.error or ""),
+    }
+    title, tone, sentence = ends.get(row.status, (row.status, IDLE, row.error or ""))
+    return Step(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
+
+
+def _charged(event: CostEvent) -> Step:
+    titles = {
+        "usage": ("Charged", GOOD, "At its price, for what the provider reported."),
+        "bound": ("Charged", WAIT, "The whole hold, since the outcome is not known."),
+        "correction": ("Corrected", GOOD, "The difference, once the outcome was known."),
+    }
+    title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))
+    facts = (Fact("amount", eur(event.amount_nanoeur)),)
+    return Step(title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=facts)
+
+
+def _not_charged(row: AiRequestLog) -> Step:
+    if row.status == "pending":
+        return Step(title="Not charged yet", tone=WAIT)
+    return Step(title="Nothing charged", tone=IDLE)
+
+
+def _known(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts if fact.value is not None and fact.value != "")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> Sequence[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _counted(value: object, unit: str) -> str | None:
+    number = _integer(value)
+    return None if number is None else f"{number:,} {unit}"
+
+
+def _amount(value: object) -> object:
+    nanoeur = _integer(value)
+    return None if nanoeur is None else eur(nanoeur)

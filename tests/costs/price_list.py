@@ -1,0 +1,60 @@
+"""Shorthand of the price list's tests: a price, a load, and what is in force."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.management import call_command
+
+from costs.core.pricing import Band, Rates
+from costs.models import Rate
+from costs.price_changes import Seeded, seed, set_price
+from costs.price_seed import SINCE_EVER, SeedExchangeRate, SeedPrice
+from costs.prices import load_price_book
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def priced(input_usd: str, output_usd: str = "8", **more: Any) -> Band:
+    return Band(
+        input_usd_per_mtok=Decimal(input_usd), output_usd_per_mtok=Decimal(output_usd), **more
+    )
+
+
+def seeded_price(*bands: Band, starts_at: datetime = SINCE_EVER, model: str = "m-1") -> SeedPrice:
+    return SeedPrice(
+        provider="openai",
+        model=model,
+        service_tier=bands[0].service_tier,
+        starts_at=starts_at,
+        bands=bands,
+        source="genai-prices 0: a page",
+    )
+
+
+def load(*prices: SeedPrice, now: datetime = NOW) -> Seeded:
+    days = [SeedExchangeRate(date(2026, 11, 20), Decimal("1.25"))]
+    return seed(prices=prices, exchange_rates=days, exchange_source="the ECB", now=now)
+
+
+def rates_of(*names: str, provider: str = "openai", at: datetime = NOW) -> Rates | None:
+    return load_price_book().rates_for(names, provider, at)
+
+
+def input_usd(*names: str, at: datetime = NOW) -> Decimal | None:
+    found = rates_of(*names, at=at)
+    return found.standard.input_usd_per_mtok if found else None
+
+
+def prices(*arguments: str) -> str:
+    """Run the command and return what it says."""
+    out = io.StringIO()
+    call_command("prices", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def set_by_hand(input_usd: str, *, starts_at: datetime, **more: Any) -> Rate:
+    return set_price(priced(input_usd), provider="openai", model="m-1", starts_at=starts_at, **more)

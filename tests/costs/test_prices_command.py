@@ -1,0 +1,87 @@
+"""`prices show` and `prices set`, as an operator types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.core.management import CommandError
+
+from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.usage import Usage
+from costs.models import Rate
+from tests.costs.price_list import load, priced, prices, rates_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_show_tells_what_holds_now() -> None:
+    prices("load")
+    said = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
+    assert "openai gpt-4o-mini" in said
+    assert "standard: input 0.15, output 0.6, cache_read 0.075" in said
+    assert "1 EUR = 1.1172 USD (ECB, 2026-10-30)" in said
+    assert "source: genai-prices " in said
+
+
+def test_show_as_json_is_what_a_hold_keeps() -> None:
+    prices("load")
+    (shown,) = json.loads(prices("show", "openai/GPT-4o", "--at", "2024-10-01", "--format", "json"))
+    assert shown["exchange_rate_date"] == "2024-10-01"
+    assert Rates.from_json(shown).standard.input_usd_per_mtok == Decimal("2.5")
+
+
+def test_set_then_show() -> None:
+    load()
+    said = prices(
+        "set", "My-Model", "--provider", "openai", "--input", "2", "--output", "8",
+        "--cache-read", "0.5", "--cache-write-5m", "2.5", "--cache-write-1h", "4",
+        "--from", "2026-11-22", "--source", "our contract",
+    )  # fmt: skip
+    expected = "openai my-model costs 2 USD in and 8 USD out per million tokens from 2026-11-22T"
+    assert said.startswith(expected)
+    found = rates_of("my-model")
+    assert found is not None
+    assert found.source == "our contract"
+    assert found.standard == priced(
+        "2",
+        cache_read_usd_per_mtok=Decimal("0.5"),
+        cache_write_5m_usd_per_mtok=Decimal("2.5"),
+        cache_write_1h_usd_per_mtok=Decimal(4),
+    )
+    assert rates_of("my-model", at=datetime(2026, 11, 21, tzinfo=UTC)) is None
+
+
+def test_zero_is_a_price_that_can_be_set() -> None:
+    load()
+    prices("set", "gemma-4-31b-it", "--provider", "google", "--input", "0", "--output", "0",
+           "--from", "2026-01-01")  # fmt: skip
+    found = rates_of("gemma-4-31b-it", provider="google")
+    assert found is not None
+    assert cost_nanoeur(Usage(input_uncached=10**6), found) == 0
+
+
+SET = ("set", "m-1", "--provider", "openai")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("show", "no-such-model"), "no-such-model has no price at "),
+        (("show", "gpt-4", "--at", "soon"), "'soon' is not a date"),
+        ((*SET, "--input", "1"), "--output"),
+        ((*SET, "--input", "cheap", "--output", "1"), "'cheap' is not an amount"),
+        ((*SET, "--input", "-1", "--output", "1"), "--input"),
+        ((*SET, "--input", "inf", "--output", "1"), "'inf' is not an amount"),
+        (("set", "m", "--provider", "x", "--input", "1", "--output", "1"), "Unknown provider 'x'"),
+        (("sell",), "sell"),
+        ((), "required"),
+    ],
+)
+def test_bad_input_is_refused_with_one_line(arguments: Sequence[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why):
+        prices(*arguments)
+    assert not Rate.objects.exists()

@@ -1,0 +1,93 @@
+"""How tests reach the gateway's adapters: each vendor through its real SDK at the fake provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.providers.base import Provider
+from gateway.providers.registry import Providers, ProviderSettings
+from tests.fake_provider.behaviour import VENDORS
+from tests.fake_provider.thread import FakeProvider
+
+# Keys of the vendors' shapes, so that what hides them is tested on what it will meet.
+KEYS: Final = {
+    "openai": "sk-proj-canary0123456789",
+    "anthropic": "sk-ant-canary0123456789",
+    "google": "AIzaCanary0123456789",
+    "mistral": "canary0123456789MistralKeysHaveNoPrefix",
+}
+MODELS: Final = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-opus-4-6",
+    "google": "gemini-2.5-flash",
+    "mistral": "mistral-small-latest",
+}
+TIMEOUT_S: Final = 5.0
+
+
+def settings_at(base_urls: Mapping[str, str]) -> dict[str, ProviderSettings]:
+    """Return the settings of the vendors at those addresses."""
+    return {
+        vendor: ProviderSettings(api_key=KEYS[vendor], base_url=base_url, timeout_s=TIMEOUT_S)
+        for vendor, base_url in base_urls.items()
+    }
+
+
+@asynccontextmanager
+async def opened(vendor: str, base_url: str) -> AsyncIterator[Provider]:
+    """Open one vendor's adapter and close it afterwards."""
+    providers = Providers(settings_at({vendor: base_url}), sandbox=False)
+    try:
+        yield await providers.get(vendor)
+    finally:
+        await providers.aclose()
+
+
+@asynccontextmanager
+async def opened_all(fake: FakeProvider) -> AsyncIterator[Providers]:
+    """Open a registry of all vendors at the fake provider."""
+    providers = Providers(settings_at({v: fake.base_url(v) for v in VENDORS}), sandbox=True)
+    try:
+        yield providers
+    finally:
+        await providers.aclose()
+
+
+def call_to(vendor: str, said: str = "Say hello to everyone here", **changes: Any) -> ProviderCall:
+    """Return an ordinary call: one system and one user message, a cap, no temperature."""
+    ordinary: dict[str, Any] = {
+        "model": MODELS[vendor],
+        "messages": (Message("system", "Be brief"), Message("user", said)),
+        "max_output_tokens": 100,
+        "temperature": None,
+        "timeout_s": TIMEOUT_S,
+    }
+    return ProviderCall(**ordinary | changes)
+
+
+async def read(stream: AsyncIterator[Delta | Completion]) -> tuple[str, Completion]:
+    """Return a stream's whole text and its end, which must be the last thing in it."""
+    pieces = [piece async for piece in stream]
+    *deltas, end = pieces
+    assert isinstance(end, Completion)
+    assert end.content == ""
+    texts = [delta.content for delta in deltas if isinstance(delta, Delta)]
+    assert len(texts) == len(deltas)
+    return "".join(texts), end
+
+
+async def ask(provider: Provider, call: ProviderCall, *, streamed: bool) -> Completion:
+    """Ask one way or the other and return the end, with the text as its content."""
+    if not streamed:
+        return await provider.complete(call)
+    content, end = await read(provider.stream(call))
+    return Completion(
+        model=end.model,
+        content=content,
+        finish_reason=end.finish_reason,
+        usage=end.usage,
+        raw_usage=end.raw_usage,
+    )
