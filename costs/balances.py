@@ -11,9 +11,7 @@ from costs.models import Period
 from orgs.models import Organization
 
 
-def balance_of(
-    organization: Organization, *, limit_nanoeur: int | None, now: datetime
-) -> Balance:
+def balance_of(organization: Organization, *, limit_nanoeur: int | None, now: datetime) -> Balance:
     """Return the balance of the organization's day, against the limit that is given."""
     period = Period.objects.filter(
         org_id=organization.id, scope=ORG_SCOPE, starts_at__lte=now, ends_at__gt=now

@@ -58,7 +58,9 @@ class CostForm(forms.Form):
         if "from" in values and "to" in values and first > last:
             self.add_error("from", "The first day is after the last.")
         # A page shows the days it is about, also when the URL leaves them out.
-        self.data = {**self.data, "from": f"{first}", "to": f"{last}"} if not self.errors else self.data
+        self.data = (
+            {**self.data, "from": f"{first}", "to": f"{last}"} if not self.errors else self.data
+        )
         return values | {"from": first, "to": last}
 
     def parameters(self) -> dict[str, str]:

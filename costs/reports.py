@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Any, Final
@@ -63,7 +63,9 @@ class Sums:
     output_tokens: int = 0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return Sums(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,7 @@ def _events(organization_id: UUID, zone: ZoneInfo, query: CostQuery) -> QuerySet
 
 def _grouped(
     events: QuerySet[CostEvent], zone: ZoneInfo, group_by: str
-) -> Iterable[dict[str, Any]]:
+) -> Iterable[Mapping[str, Any]]:
     column = GROUP_COLUMNS[group_by]
     value = TruncDate(column, tzinfo=zone) if group_by == DAY else F(column)
     sums = (

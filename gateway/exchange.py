@@ -44,18 +44,22 @@ class Exchange:
     """
 
     request_id: UUID
-    is_abandoned: bool = False
+    _is_abandoned: bool = False
     on_abandon: Callable[[], None] | None = None
     _pieces: deque[Event] = field(default_factory=deque)
     _reader: asyncio.Future[None] | None = None
     _writer: asyncio.Future[None] | None = None
 
+    def is_abandoned(self) -> bool:
+        """Whether the client is gone. A call, since it changes while the caller waits."""
+        return self._is_abandoned
+
     async def put(self, event: Delta) -> None:
         """Hand one piece to the client, waiting while it is behind; drop it when it is gone."""
-        while len(self._pieces) >= PIECES_MAX and not self.is_abandoned:
+        while len(self._pieces) >= PIECES_MAX and not self._is_abandoned:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
-        if not self.is_abandoned:
+        if not self._is_abandoned:
             self._pieces.append(event)
             _wake(self._reader)
 
@@ -66,7 +70,7 @@ class Exchange:
 
     def abandon(self) -> None:
         """Say that the client is gone."""
-        self.is_abandoned = True
+        self._is_abandoned = True
         self._pieces.clear()
         _wake(self._writer)
         if self.on_abandon is not None:

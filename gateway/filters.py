@@ -16,7 +16,12 @@ from gateway.forms import DIMENSION_FIELDS, dimension_field
 from gateway.models import AiRequestLog
 from gateway.reports import Cursor, RequestQuery
 
-PERIODS: Final = (("", "Any time"), ("today", "Today"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))
+PERIODS: Final = (
+    ("", "Any time"),
+    ("today", "Today"),
+    ("7d", "Last 7 days"),
+    ("30d", "Last 30 days"),
+)
 DAYS: Final = {"today": 1, "7d": 7, "30d": 30}
 PROVIDER_MAX_CHARS: Final = 32
 FOLDED: Final = ("requestId", "keyId", "userId", *(field for field, _, _ in DIMENSION_FIELDS))

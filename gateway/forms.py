@@ -32,11 +32,9 @@ DIMENSION_FIELDS: Final = (
 class ModelNamesField(forms.CharField):
     """Model names, one per line or separated by commas, as a list; each once."""
 
-    widget = forms.Textarea
-
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, label: str | None = None, help_text: str = "") -> None:
         widget = forms.Textarea({"rows": 4, "spellcheck": "false", "autocapitalize": "none"})
-        super().__init__(**{"required": False, "widget": widget} | options)
+        super().__init__(required=False, widget=widget, label=label, help_text=help_text)
 
     def clean(self, value: Any) -> Any:
         """Return the names as they were typed, trimmed."""
@@ -65,9 +63,11 @@ def _check_entry(name: str) -> None:
 class EurosField(forms.DecimalField):
     """An amount in EUR, exact to a billionth."""
 
-    def __init__(self, **options: Any) -> None:
-        widget = forms.NumberInput({"step": "any", "min": "0", "inputmode": "decimal"})
-        super().__init__(**{"required": False, "min_value": 0, "widget": widget} | options)
+    def __init__(self, *, label: str, help_text: str) -> None:
+        widget = forms.NumberInput({"step": "any", "inputmode": "decimal"})
+        super().__init__(
+            required=False, min_value=0, widget=widget, label=label, help_text=help_text
+        )
 
     def clean(self, value: Any) -> Any:
         amount = super().clean(value)
@@ -161,8 +161,10 @@ class PlaygroundForm(forms.Form):
         label="Max tokens", required=False, min_value=1, max_value=10_000_000
     )
 
-    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
-        super().__init__(data, label_suffix="", **options)
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, initial: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(data, initial=initial, label_suffix="")
         for parameter, label, _ in DIMENSION_FIELDS:
             self.fields[parameter] = dimension_field(label)
 

@@ -72,7 +72,5 @@ class Home:
             if self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
                 self._pid = os.getpid()  # a fork has the object but not the thread
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=self._loop.run_forever, name="gateway", daemon=True
-                ).start()
+                threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True).start()
             return self._loop

@@ -173,9 +173,7 @@ class AuditJournal:
             )
         return found
 
-    def record(
-        self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime
-    ) -> None:
+    def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
         """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
         store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in decided])
         for ask, answer in decided:
@@ -244,7 +242,7 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
         said.task_type,
         opening.principal.key_id,
         None,
-        json.dumps({**opening.trace, **_balances(ask, answer)}),
+        json.dumps(_trace(ask, answer)),
     )
 
 
@@ -254,14 +252,21 @@ def _status(refusal: GatewayError | None) -> str:
     return "blocked" if isinstance(refusal, Refused) else "error"
 
 
-def _balances(ask: Ask, answer: Answer) -> dict[str, Any]:
-    """Return what was left before, and after the hold, for the trace."""
+def _trace(ask: Ask, answer: Answer) -> dict[str, Any]:
+    """Return the decision trace with what the ledger adds: what was left, before and after."""
+    opening: Opening = ask.entry
+    trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
     if isinstance(answer, Full):
-        return {"before": _shown(answer.balance, 0), "after": None}
-    if isinstance(answer, Admitted):
-        held = ask.amount_nanoeur or 0
-        return {"before": _shown(answer.before, 0), "after": _shown(answer.before, held)}
-    return {"before": None, "after": None}
+        trace["before"] = _shown(answer.balance, 0)
+        full = opening.daily_rule.id if opening.daily_rule else None
+        trace["policies"] = [
+            {**policy, "verdict": "daily_cost_limit"} if policy["id"] == full else policy
+            for policy in trace["policies"]
+        ]
+    elif isinstance(answer, Admitted):
+        trace["before"] = _shown(answer.before, 0)
+        trace["after"] = _shown(answer.before, ask.amount_nanoeur or 0)
+    return trace
 
 
 def _shown(balance: Balance, held_nanoeur: int) -> dict[str, Any]:

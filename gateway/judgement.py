@@ -19,12 +19,7 @@ from gateway.core.bounds import (
 from gateway.core.calls import Call
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.models import Catalog, Model, price_names
-from gateway.core.policy import (
-    Denial,
-    explained,
-    refusal_for_model,
-    refusal_for_tokens,
-)
+from gateway.core.policy import explained, refusal_for_model, refusal_for_tokens
 from gateway.snapshot import OrganizationSnapshot
 from gateway.tokens import count_messages_async
 
@@ -47,8 +42,14 @@ class Judgement:
     bound_nanoeur: int | None = None
     is_tight: bool = False
     rates: Rates | None = None
-    denial: Denial | None = None
     refusal: GatewayError | None = None
+
+    @property
+    def needed_tokens(self) -> int | None:
+        """Counted input plus output cap, where they were counted."""
+        if self.counted_tokens is None or self.cap is None:
+            return None
+        return self.counted_tokens + self.cap.tokens
 
     @property
     def can_be_tightened(self) -> bool:
@@ -72,7 +73,9 @@ class Judgement:
             "output_cap": self.cap.tokens if self.cap else None,
             "bound_nanoeur": self.bound_nanoeur,
             "bound_by": "tokens" if self.is_tight else "bytes",
-            "policies": explained(self.organization.rules, self.denial),
+            "policies": explained(
+                self.organization.rules, model=self.model, needed_tokens=self.needed_tokens
+            ),
             "config_version": self.organization.config_version,
             "rates": self.rates.as_dict() if self.rates else None,
         }
@@ -99,13 +102,14 @@ async def judge(
         sentence = f'Model "{call.model}" is not known to this gateway'
         return replace(found, refusal=Refused("unknown_model", sentence, status=400))
     found = replace(found, model=model, text_bytes=input_bytes(call.messages))
-    denial = refusal_for_model(model, named=call.model.strip(), rules=organization.rules)
-    if denial is not None:
-        return _denied(found, denial)
+    refusal = refusal_for_model(model, named=call.model.strip(), rules=organization.rules)
+    if refusal is not None:
+        return replace(found, refusal=refusal)
     found = await _with_output_cap(found, call, model, counts=counts)
-    denial = _token_denial(found)
-    if denial is not None:
-        return _denied(found, denial)
+    if found.needed_tokens is not None:
+        refusal = refusal_for_tokens(found.needed_tokens, rules=organization.rules)
+        if refusal is not None:
+            return replace(found, refusal=refusal)
     rates = prices.rates_for(price_names(model.id), model.provider, now)
     if rates is None:
         sentence = f"Model {model.id} has no price; an administrator must set one"
@@ -142,16 +146,6 @@ async def _with_output_cap(
     return replace(found, counted_tokens=counted, cap=cap)
 
 
-def _token_denial(found: Judgement) -> Denial | None:
-    if found.counted_tokens is None or found.cap is None:
-        return None
-    return refusal_for_tokens(
-        input_tokens=found.counted_tokens,
-        output_cap=found.cap.tokens,
-        rules=found.organization.rules,
-    )
-
-
 def _bounded(found: Judgement, input_tokens: int) -> Judgement:
     if found.rates is None or found.cap is None:
         return found
@@ -162,7 +156,3 @@ def _bounded(found: Judgement, input_tokens: int) -> Judgement:
         without=NOT_IN_TEXT,
     )
     return replace(found, bound_nanoeur=bound)
-
-
-def _denied(found: Judgement, denial: Denial) -> Judgement:
-    return replace(found, denial=denial, refusal=denial.refusal)

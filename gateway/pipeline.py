@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
-import json
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from costs.core.admission import Admitted, Answer, Ask, Full, Repeat, Settlement, Stale
+from costs.core.admission import Admitted, Answer, Ask, Full, Settlement, Stale
 from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.writer import LedgerUnavailable
 from gateway.core.calls import Call, Completion, Delta, Principal, ProviderCall
 from gateway.core.errors import (
+    Broken,
     ClientGone,
     GatewayError,
     NeverSent,
@@ -36,11 +34,11 @@ from gateway.core.errors import (
 )
 from gateway.core.models import price_names
 from gateway.exchange import Answered, Exchange
+from gateway.fingerprints import prompt_hash, repeat_of
 from gateway.journal import Closing, Opening, refusal_of
 from gateway.judgement import Judgement, judge, tightened
 from gateway.providers.base import Provider
 from gateway.runtime import Gateway
-from gateway.snapshot import OrganizationSnapshot
 from orgs.fields import new_id
 
 JUDGED_ANEW_MAX: Final = 5
@@ -79,7 +77,7 @@ async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: 
         exchange.end(await _settle(gateway, exchange, call, held, completion, failure))
     except GatewayError as exc:
         exchange.end(exc)
-    except Exception:  # a defect: the hold stays until the reaper charges it as unknown
+    except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
         logger.exception("request %s met a defect of the gateway", exchange.request_id)
         exchange.end(GatewayError("The gateway failed; the request is recorded"))
 
@@ -87,9 +85,7 @@ async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: 
 # --- judge and RESERVE ------------------------------------------------------------------------
 
 
-async def _admit(
-    gateway: Gateway, principal: Principal, call: Call, exchange: Exchange
-) -> Held:
+async def _admit(gateway: Gateway, principal: Principal, call: Call, exchange: Exchange) -> Held:
     """Judge the call and hold its bound. Raises the refusal, whose audit row is then committed.
 
     Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew.
@@ -136,7 +132,7 @@ async def _judged(
         return replace(found, refusal=exc), None
 
 
-def _ask(  # noqa: PLR0913, PLR0917  everything that is known by now goes into the hold
+def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
     gateway: Gateway,
     principal: Principal,
     call: Call,
@@ -165,14 +161,14 @@ def _ask(  # noqa: PLR0913, PLR0917  everything that is known by now goes into t
             "key_id": str(principal.key_id) if principal.key_id else None,
         },
         rates=found.rates.to_json() if found.rates else "{}",
-        repeat=None if is_refused else _repeat(principal, call),
+        repeat=None if is_refused else repeat_of(principal, call),
         record_if_full=not found.can_be_tightened,
         entry=Opening(
             principal=principal,
             call=call,
             model=model_id,
             provider=provider,
-            prompt_hash=prompt_hash(organization, call),
+            prompt_hash=prompt_hash(organization.prompt_hash_key, call),
             daily_rule=organization.daily_rule,
             refusal=found.refusal,
             trace=found.trace(call),
@@ -189,39 +185,6 @@ async def _reserved(gateway: Gateway, ask: Ask) -> Answer:
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
 
 
-def prompt_hash(organization: OrganizationSnapshot, call: Call) -> str:
-    """Return the HMAC-SHA-256 of the canonical messages under the organization's key."""
-    canonical = json.dumps(
-        [[message.role, message.content] for message in call.messages],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    return hmac.new(organization.prompt_hash_key, canonical.encode(), hashlib.sha256).hexdigest()
-
-
-def _repeat(principal: Principal, call: Call) -> Repeat | None:
-    """Return the hashes of the Idempotency-Key, which is the caller's own, and of the body."""
-    if call.idempotency_key is None:
-        return None
-    caller = principal.key_id or principal.fixed.user_id
-    body = [
-        call.model,
-        [[message.role, message.content] for message in call.messages],
-        call.max_tokens,
-        call.temperature,
-        call.stream,
-        call.dimensions.as_dict(),
-    ]
-    return Repeat(
-        key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
-        body_hash=_sha256(body),
-    )
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
 # --- call -------------------------------------------------------------------------------------
 
 
@@ -233,7 +196,7 @@ async def _converse(
     When the client leaves, the provider is stopped at once, or read to the end where the
     organization chose exactness.
     """
-    if exchange.is_abandoned:
+    if exchange.is_abandoned():
         return None, NeverSent("The client left before the request was sent")
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     try:
@@ -252,10 +215,13 @@ async def _converse(
     except ProviderFailed as exc:
         return None, exc
     except asyncio.CancelledError:
-        if not exchange.is_abandoned or task is None:
+        if not exchange.is_abandoned() or task is None:
             raise
         task.uncancel()
         return None, ClientGone("The client left before the answer was complete")
+    except Exception:  # a defect in reading the answer: it was sent, and is charged as unknown
+        logger.exception("request %s: the provider's answer met a defect", exchange.request_id)
+        return None, Broken("The provider's answer could not be read")
     finally:
         exchange.on_abandon = None
 
@@ -287,7 +253,7 @@ async def _provider_answer(
 # --- SETTLE -----------------------------------------------------------------------------------
 
 
-async def _settle(  # noqa: PLR0913, PLR0917  the call, what was held for it, and how it ended
+async def _settle(  # noqa: PLR0913  the call, what was held for it, and how it ended
     gateway: Gateway,
     exchange: Exchange,
     call: Call,

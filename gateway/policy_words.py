@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from costs.core.money import format_eur
-from gateway.core.models import Catalog, entry_matches
+from gateway.core.models import Catalog, entry_matches, undated
 
-NAMES_IN_A_SENTENCE = 4
+NAMES_IN_A_SENTENCE: Final = 4
 
 
 def policy_sentence(
@@ -36,11 +37,14 @@ def policy_sentence(
 def names_of_no_model(entries: Iterable[str], catalog: Catalog) -> list[str]:
     """Return the entries that mean no model in the catalog: perhaps a slip, perhaps a new model."""
     names = {name for model in catalog.by_name.values() for name in model.names}
-    return [
-        entry
-        for entry in entries
-        if not any(entry_matches(catalog.entry(entry), name) for name in names)
-    ]
+    return [entry for entry in entries if not _means_one(entry, names, catalog)]
+
+
+def _means_one(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
+    # The catalog lists no model's every snapshot, but a date makes no unknown model of a known one.
+    if undated(catalog.bare(entry)) in catalog.by_name:
+        return True
+    return any(entry_matches(catalog.entry(entry), name) for name in names)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -118,12 +119,12 @@ async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
     function. Raises Refused (503) when the database is away: fails closed.
     """
-    return await asyncio.to_thread(_closing, function, *args, **kwargs)
+    return await asyncio.to_thread(_closing, partial(function, *args, **kwargs))
 
 
-def _closing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _closing(function: Callable[[], T]) -> T:
     try:
-        return function(*args, **kwargs)
+        return function()
     except (django.db.OperationalError, django.db.InterfaceError) as exc:
         sentence = "The gateway's database is away; nothing was sent"
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc

@@ -1,5 +1,24 @@
-"""URLs of sign-in and settings."""
+"""URLs of the console, below /admin/ as the Django admin; these come first."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from django.urls import include, path
+
+from gateway import console, playground_views, policy_views, request_views
+from orgs import key_views
+
+urlpatterns = [
+    path("ai", request_views.requests, name="requests"),
+    path("ai/requests/<str:request_id>", request_views.request_detail, name="request"),
+    path("ai/policies", policy_views.policies, name="policies"),
+    path("ai/policies/create", policy_views.create_policy, name="policy-create"),
+    path("ai/policies/<str:policy_id>", policy_views.edit_policy, name="policy-edit"),
+    path("ai/policies/<str:policy_id>/toggle", policy_views.toggle_policy, name="policy-toggle"),
+    path("ai/policies/<str:policy_id>/delete", policy_views.delete_policy, name="policy-delete"),
+    path("ai/playground", playground_views.playground, name="playground"),
+    path("ai/keys/", include("orgs.key_urls")),
+    path("ai/keys", key_views.keys, name="keys"),
+    # What is left would be Django admin's, whose answer to a stranger is its own sign-in.
+    path("ai/", console.elsewhere),
+    path("ai/<path:rest>", console.elsewhere),
+]

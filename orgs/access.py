@@ -101,6 +101,14 @@ def active_membership(user: User, session: SessionBase) -> Membership | None:
     return _chosen(list(_memberships(user)), session)
 
 
+def choose_organization(request: HttpRequest, chosen: str) -> None:
+    """Work in another of one's organizations from now on; a foreign one does not exist."""
+    user = request.user
+    if not isinstance(user, User) or chosen not in {str(row.org_id) for row in _memberships(user)}:
+        raise Http404
+    request.session[ACTIVE_ORGANIZATION] = chosen
+
+
 def navigation(request: HttpRequest) -> dict[str, Any]:
     """Return what every page's header shows: `{"navigation": None}` when nobody is signed in.
 

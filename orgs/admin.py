@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -30,8 +30,6 @@ def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpRes
 
 admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: operators"
 admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
-# Pages below admin/ that are not Django admin's get their redirect to the closing slash as all do.
-admin.site.final_catch_all_view = False
 
 
 class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -102,7 +100,7 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscr
     list_select_related = ("user", "org")
     search_fields = ("user__email", "org__slug", "org__name")
     autocomplete_fields = ("user", "org")
-    actions: ClassVar = ["remove", "make_admin", "make_member", "make_auditor"]
+    actions = ("remove", "make_admin", "make_member", "make_auditor")
 
     def has_change_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)
@@ -110,19 +108,19 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscr
     def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
         return False
 
-    @admin.action(description="Remove from the organization, and revoke their keys")
+    @admin.action(description="Remove, and revoke their keys", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _do_to_each(request, rows, lambda row: operations.remove_member(membership=row))
 
-    @admin.action(description="Give the role admin")
+    @admin.action(description="Give the role admin", permissions=["change"])
     def make_admin(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.ADMIN)
 
-    @admin.action(description="Give the role member")
+    @admin.action(description="Give the role member", permissions=["change"])
     def make_member(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.MEMBER)
 
-    @admin.action(description="Give the role auditor")
+    @admin.action(description="Give the role auditor", permissions=["change"])
     def make_auditor(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.AUDITOR)
 
@@ -136,7 +134,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     list_select_related = ("org", "owner")
     search_fields = ("name", "public", "org__slug", "owner__email")
     exclude = ("digest",)
-    actions: ClassVar = ["revoke"]
+    actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

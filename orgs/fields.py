@@ -39,4 +39,5 @@ class IdPrimaryKey(IdField):
     """The primary key of every table: made by the gateway, before the write."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"primary_key": True, "default": new_id, "editable": False} | options)
+        made: dict[str, Any] = {"primary_key": True, "default": new_id, "editable": False}
+        super().__init__(**made | options)

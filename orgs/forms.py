@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django import forms
 
@@ -12,6 +12,7 @@ from orgs.core.values import DIMENSION_MAX_CHARS
 from orgs.errors import OrgsError
 from orgs.key_operations import NAME_MAX_CHARS, KeyFields
 from orgs.models import Membership, Organization, User
+from orgs.operations import EMAIL_MAX_CHARS
 
 KEY_LASTS_AT_MOST_DAYS: Final = 3650
 
@@ -26,7 +27,7 @@ class SignInForm(forms.Form):
 
     email = forms.EmailField(
         label="Email",
-        max_length=254,
+        max_length=EMAIL_MAX_CHARS,
         widget=forms.EmailInput({"autocomplete": "username", "autofocus": True}),
     )
     password = forms.CharField(
@@ -86,7 +87,7 @@ class MemberForm(forms.Form):
     """A person to let in."""
 
     email = forms.EmailField(
-        label="Email", max_length=254, widget=forms.EmailInput({"autocomplete": "off"})
+        label="Email", max_length=EMAIL_MAX_CHARS, widget=forms.EmailInput({"autocomplete": "off"})
     )
     role = forms.ChoiceField(
         label="Role", choices=Membership.Role.choices, initial=Membership.Role.MEMBER
@@ -123,7 +124,6 @@ class KeyForm(forms.Form):
         max_value=KEY_LASTS_AT_MOST_DAYS,
         help_text="Empty: never.",
     )
-    field_order: ClassVar[list[str]] = ["name", "owner"]
 
     def __init__(self, data: Any = None, *, organization: Organization) -> None:
         super().__init__(data, label_suffix="")

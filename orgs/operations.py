@@ -7,7 +7,8 @@ cannot remove the last two admins at once, and nothing is admitted on what they 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
+from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
@@ -21,6 +22,8 @@ from orgs.core import values
 from orgs.errors import Conflict, Invalid, Missing
 from orgs.models import ApiKey, Membership, Organization, User, validate_timezone
 from orgs.welcome import welcome_path
+
+EMAIL_MAX_CHARS: Final = 254
 
 
 class OrganizationChanges(TypedDict, total=False):
@@ -40,7 +43,7 @@ class AddedMember:
     welcome_path: str | None
 
 
-def locked(org_id: object) -> Organization:
+def locked(org_id: UUID) -> Organization:
     """Lock the organization's row for the rest of the transaction (SQLite locks the database)."""
     organization = Organization.objects.select_for_update(no_key=True).filter(pk=org_id).first()
     if organization is None:
@@ -219,7 +222,7 @@ def _email(email: str) -> str:
         validate_email(email)
     except ValidationError as exc:
         raise Invalid(f'"{email}" is not an e-mail address', field="email") from exc
-    if len(email) > User._meta.get_field("email").max_length:
+    if len(email) > EMAIL_MAX_CHARS:
         raise Invalid("The e-mail address is too long", field="email")
     return email
 

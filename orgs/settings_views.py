@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from orgs import operations, reports
-from orgs.access import ACTIVE_ORGANIZATION, Access, admin, get_or_404, viewer
+from orgs.access import Access, admin, choose_organization, get_or_404, viewer
 from orgs.errors import OrgsError
 from orgs.forms import MemberForm, OrganizationForm, show_refusal
 from orgs.models import Membership, User
@@ -117,12 +117,7 @@ def remove_member(request: HttpRequest, member_id: str) -> HttpResponse:
 @require_POST
 def switch_organization(request: HttpRequest) -> HttpResponse:
     """Work in another of one's organizations from now on."""
-    mine = Membership.objects.filter(user_id=request.user.pk)
-    chosen = request.POST.get("organization", "")
-    org_id = next((str(row.org_id) for row in mine if str(row.org_id) == chosen), None)
-    if org_id is None:
-        raise Http404
-    request.session[ACTIVE_ORGANIZATION] = org_id
+    choose_organization(request, request.POST.get("organization", ""))
     wanted = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()})
     return redirect(wanted if is_ours else "home")

@@ -88,7 +88,9 @@ SQLITE = {
 
 
 def _database() -> dict[str, Any]:
-    config: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
+    config: dict[str, Any] = env.db_url(
+        "DATABASE_URL", default=f"sqlite:///{VAR_DIR}/pulse.sqlite3"
+    )
     engine = config["ENGINE"]
     if engine == "django.db.backends.sqlite3":
         return config | {"OPTIONS": SQLITE}

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
-    path("admin/ai/", include("gateway.urls")),
+    path("admin/", include("gateway.urls")),
     path("admin/", admin.site.urls),
     path("", include("orgs.urls")),
     path("", include("costs.urls")),

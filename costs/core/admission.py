@@ -29,9 +29,9 @@ class Ask:
 
     `config_version` and `prices_version` are what the caller was judged by; `limit_nanoeur` is
     the tightest limit of the organization's day. `charge_to` says whom a cost event names
-    (model, provider, dimensions, key), `rates` is their JSON. `entry` is the audit row, known to the journal alone.
-    With `record_if_full` off, a call that does not fit leaves no row: its caller has a tighter
-    bound to try.
+    (model, provider, dimensions, key), `rates` is JSON. `entry` is the audit row, known to the
+    journal alone. With `record_if_full` off, a call that does not fit leaves no row: its caller
+    has a tighter bound to try.
     """
 
     id: UUID

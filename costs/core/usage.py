@@ -17,10 +17,12 @@ INPUT_BUCKETS: Final = (
 OUTPUT_BUCKETS: Final = ("output_text", "output_reasoning", "output_audio")
 TOKEN_BUCKETS: Final = INPUT_BUCKETS + OUTPUT_BUCKETS
 STANDARD_TIER: Final = "standard"
+# Far above any context window. A report beyond it is no report, and its cost would not fit a row.
+COUNT_MAX: Final = 10**9
 
 
 class UnusableUsage(ValueError):
-    """A provider reported counts that cannot be true: negative, not integers, or absent."""
+    """A provider reported counts that cannot be true: negative, huge, not integers, or absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Usage:
 
     Counts are tokens, except `web_searches` (calls). `reported_total` is the vendor's own sum
     where it gives one; when it differs from ours `adds_up` is False and the row is flagged.
-    Raises UnusableUsage for counts that are negative or not integers.
+    Raises UnusableUsage for counts that are negative, huge or not integers.
     """
 
     input_uncached: int = 0
@@ -49,8 +51,8 @@ class Usage:
     def __post_init__(self) -> None:
         for name in (*TOKEN_BUCKETS, "web_searches"):
             count = getattr(self, name)
-            if type(count) is not int or count < 0:
-                raise UnusableUsage(f"{name} is {count!r}; a count is a whole number of 0 or more")
+            if type(count) is not int or not 0 <= count <= COUNT_MAX:
+                raise UnusableUsage(f"{name} is {count!r}; a count is from 0 to {COUNT_MAX}")
 
     @property
     def input_tokens(self) -> int:

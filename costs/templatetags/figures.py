@@ -13,7 +13,7 @@ from costs.core.money import euros, format_eur
 
 register = template.Library()
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR
 from math import ceil
 
 from costs.core.admission import Balance
-from costs.core.money import euros, format_eur
+from costs.core.money import format_eur
 from gateway.core.errors import Refused
 from gateway.core.models import Model, any_entry_matches
 
@@ -34,15 +34,7 @@ class Rule:
         return bool(self.allowed) and not any_entry_matches(self.allowed, model.own_names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
-    """The policy that refuses, and how."""
-
-    rule: Rule
-    refusal: Refused
-
-
-def refusal_for_model(model: Model, *, named: str, rules: Sequence[Rule]) -> Denial | None:
+def refusal_for_model(model: Model, *, named: str, rules: Sequence[Rule]) -> Refused | None:
     """Return why the policies refuse `model`, or None: all blocks before all allows.
 
     `named` is the model as the caller wrote it, for the sentence.
@@ -50,19 +42,16 @@ def refusal_for_model(model: Model, *, named: str, rules: Sequence[Rule]) -> Den
     for rule in rules:
         if rule.blocks(model):
             sentence = f'Model {named} is blocked by policy "{rule.name}"'
-            return Denial(rule=rule, refusal=Refused("model_blocked", sentence))
+            return Refused("model_blocked", sentence)
     for rule in rules:
         if rule.leaves_out(model):
             sentence = f'Model {named} is not allowed by policy "{rule.name}"'
-            return Denial(rule=rule, refusal=Refused("model_not_allowed", sentence))
+            return Refused("model_not_allowed", sentence)
     return None
 
 
-def refusal_for_tokens(
-    *, input_tokens: int, output_cap: int, rules: Sequence[Rule]
-) -> Denial | None:
+def refusal_for_tokens(needed: int, *, rules: Sequence[Rule]) -> Refused | None:
     """Return why the policies refuse so many tokens: the counted input plus the output cap."""
-    needed = input_tokens + output_cap
     for rule in rules:
         limit = rule.max_tokens_per_request
         if limit is not None and needed > limit:
@@ -70,13 +59,11 @@ def refusal_for_tokens(
                 f'Request needs up to {needed} tokens; policy "{rule.name}" '
                 f"allows {limit} per request"
             )
-            return Denial(rule=rule, refusal=Refused("token_limit", sentence))
+            return Refused("token_limit", sentence)
     return None
 
 
-def refusal_for_cost(
-    rule: Rule, *, bound_nanoeur: int, balance: Balance, now: datetime
-) -> Refused:
+def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: datetime) -> Refused:
     """Return the refusal of a call that does not fit in what is left of the day.
 
     It may be tried again at the end of the day, or in a second where calls in flight hold what
@@ -105,21 +92,34 @@ def tightest_daily_rule(rules: Iterable[Rule]) -> Rule | None:
     return min(limited, key=lambda rule: rule.max_cost_per_day_nanoeur or 0, default=None)
 
 
-def explained(rules: Sequence[Rule], denial: Denial | None) -> list[dict[str, object]]:
-    """Return the verdict of each policy, for the decision trace."""
-    verdicts: list[dict[str, object]] = []
-    for rule in rules:
-        refused = denial is not None and denial.rule is rule
-        limit = rule.max_cost_per_day_nanoeur
-        verdicts.append(
-            {
-                "id": rule.id,
-                "name": rule.name,
-                "verdict": denial.refusal.code if denial is not None and refused else "ok",
-                "detail": denial.refusal.message if denial is not None and refused else None,
-                "max_tokens": rule.max_tokens_per_request,
-                "limit_nanoeur": limit,
-                "limit_eur": None if limit is None else str(euros(limit)),
-            }
-        )
-    return verdicts
+def explained(
+    rules: Sequence[Rule], *, model: Model | None, needed_tokens: int | None
+) -> list[dict[str, object]]:
+    """Return what each policy says by itself, for the decision trace.
+
+    `needed_tokens` is None where no policy limits them. What a policy says of the day's cost is
+    the ledger's to add.
+    """
+    return [
+        {
+            "id": rule.id,
+            "name": rule.name,
+            "verdict": _verdict(rule, model, needed_tokens),
+            "max_tokens": rule.max_tokens_per_request,
+            "limit_nanoeur": rule.max_cost_per_day_nanoeur,
+        }
+        for rule in rules
+    ]
+
+
+def _verdict(rule: Rule, model: Model | None, needed_tokens: int | None) -> str:
+    if model is None:
+        return "not reached"
+    if rule.blocks(model):
+        return "model_blocked"
+    if rule.leaves_out(model):
+        return "model_not_allowed"
+    limit = rule.max_tokens_per_request
+    if limit is not None and needed_tokens is not None and needed_tokens > limit:
+        return "token_limit"
+    return "ok"

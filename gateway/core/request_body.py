@@ -15,6 +15,7 @@ from gateway.core.calls import (
 )
 from gateway.core.errors import Refused
 from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.strict_json import quoted
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000
@@ -58,7 +59,7 @@ def call_from_fields(
     """Return the Call that the fields ask for, named as in JSON. Raises Refused."""
     unknown = sorted(set(fields) - _FIELDS)
     if unknown:
-        raise invalid(f"Unknown field {_quoted(unknown[0])}")
+        raise invalid(f"Unknown field {quoted(unknown[0])}")
     return Call(
         model=_text(fields, "model", most=NAME_MAX_CHARS, printable=True),
         messages=_messages(fields),
@@ -104,7 +105,7 @@ def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
             name = _NAMES.get(spelled)
             if name is None:
                 if path:
-                    raise invalid(f"Unknown field {_quoted(path + spelled)}")
+                    raise invalid(f"Unknown field {quoted(path + spelled)}")
                 continue
             said = dimension(value, path + spelled)
             if said is None:
@@ -136,7 +137,7 @@ def _message(given: object, where: str) -> Message:
         raise invalid(f"{where} is an object with role and content")
     unknown = sorted(set(given) - {"role", "content"})
     if unknown:
-        raise invalid(f"Unknown field {_quoted(f'{where}.{unknown[0]}')}")
+        raise invalid(f"Unknown field {quoted(f'{where}.{unknown[0]}')}")
     role = given.get("role")
     if role not in ROLES:
         raise invalid(f"{where}.role is one of {', '.join(ROLES)}")
@@ -196,12 +197,6 @@ def _idempotency_key(value: str | None) -> str | None:
     if value is None:
         return None
     if not value or len(value) > IDEMPOTENCY_KEY_MAX_CHARS or not value.isprintable():
-        raise invalid(
-            f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters"
-        )
+        raise invalid(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters")
     return value
 
-
-def _quoted(name: str) -> str:
-    shown = name[:100].encode(errors="replace").decode()
-    return f'"{shown}"' if shown.isprintable() else repr(shown)

@@ -7,6 +7,7 @@ import math
 from typing import Any, Final, NoReturn
 
 DEPTH_MAX: Final = 64
+QUOTED_MAX_CHARS: Final = 100
 
 
 class NotStrictJson(ValueError):
@@ -41,12 +42,18 @@ def loads(body: bytes) -> Any:
     return value
 
 
+def quoted(name: str) -> str:
+    """Return a name from a body fit for a sentence: short, printable, and text in any database."""
+    shown = name[:QUOTED_MAX_CHARS].encode(errors="replace").decode()
+    return f'"{shown}"' if shown.isprintable() else ascii(shown)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise NotStrictJson(f'The body has the key "{twice[:100]}" twice')
+        raise NotStrictJson(f"The body has the key {quoted(twice)} twice")
     return found
 
 

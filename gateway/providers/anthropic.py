@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
@@ -76,10 +75,12 @@ class Anthropic:
 
     async def check(self) -> str:
         """Ask for the list of models."""
-        with self._peer.failures():
-            async with asyncio.timeout(self._timeout_s):
-                page = await self._client.models.list(limit=1000, timeout=self._timeout_s)
-            return f"{self._peer.title} answers and lists {len(page.data)} models"
+
+        async def count() -> int:
+            page = await self._client.models.list(limit=1000, timeout=self._timeout_s)
+            return len(page.data)
+
+        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import aiohttp
@@ -34,7 +35,7 @@ async def whole(
     read: Callable[[object], Completion],
 ) -> Completion:
     """Ask for a whole answer, as JSON, and read it. Raises ProviderFailed."""
-    with peer.failures():
+    with _failures_of(peer, []):
         async with asyncio.timeout(timeout_s):
             report = await ask()
         return _finished(peer, read(report))
@@ -55,11 +56,11 @@ async def pieces(
     deadline = asyncio.get_running_loop().time() + timeout_s
     answers: list[aiohttp.ClientResponse] = []
     try:
-        with peer.failures(), transport.keeping(answers):
+        with _failures_of(peer, answers):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
         while True:
-            with peer.failures(), transport.keeping(answers):
+            with _failures_of(peer, answers):
                 async with asyncio.timeout_at(deadline):
                     event = await anext(events, None)
                 text = "" if event is None else reading.feed(event)
@@ -71,6 +72,20 @@ async def pieces(
     finally:
         for answer in answers:
             answer.release()  # back to the pool when it was read to its end; closed otherwise
+
+
+async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable[int]]) -> str:
+    """Ask for the list of models, which is free, and say what came. Raises ProviderFailed."""
+    with _failures_of(peer, []):
+        async with asyncio.timeout(timeout_s):
+            models = await count()
+    return f"{peer.title} answers and lists {models} models"
+
+
+@contextmanager
+def _failures_of(peer: Peer, answers: list[aiohttp.ClientResponse]) -> Iterator[None]:
+    with peer.failures(answers), transport.keeping(answers):
+        yield
 
 
 def _finished(peer: Peer, completion: Completion) -> Completion:

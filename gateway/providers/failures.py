@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+import aiohttp
 import httpx2
 
 from gateway.core.errors import (
@@ -32,6 +33,7 @@ MESSAGE_MAX_CHARS: Final = 500
 RETRY_AFTER_MAX_S: Final = 24 * 3600
 # A proxy's timeout (524 is Cloudflare's) proves nothing: the vendor may have worked and billed.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
+_TIMEOUTS: Final = (TimeoutError, httpx2.TimeoutException)
 
 # What the vendors' keys look like; OpenAI repeats a refused key with asterisks in its middle.
 _KEY = re.compile(
@@ -56,8 +58,11 @@ class Peer:
         return hidden[: MESSAGE_MAX_CHARS - 1] + "…"
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Turn whatever an SDK raises inside the block into a ProviderFailed."""
+    def failures(self, answers: Sequence[aiohttp.ClientResponse]) -> Iterator[None]:
+        """Turn whatever an SDK raises inside the block into a ProviderFailed.
+
+        `answers` are those that the block opened, as they came from the wire.
+        """
         try:
             yield
         except ProviderFailed:
@@ -69,35 +74,38 @@ class Peer:
                 logger.error(
                     "%s: an SDK or our use of it raised %s", self.title, type(exc).__name__
                 )
-            raise failure_from(exc, peer=self) from exc
+            raise failure_from(exc, answers, peer=self) from exc
 
 
-def failure_from(exc: Exception, *, peer: Peer) -> ProviderFailed:
+def failure_from(
+    exc: Exception, answers: Sequence[aiohttp.ClientResponse], *, peer: Peer
+) -> ProviderFailed:
     """Return what the failure means.
 
-    The SDKs wrap httpx2's exceptions and keep the vendor's answer, so the chain of causes and the
-    answer's own status decide, never an exception's class or words. What is not proven is unknown.
+    An answer's status decides, as it came from the wire; without an answer the transport's own
+    exception does, which the SDKs keep as the cause of theirs. An SDK's classes and words decide
+    nothing. What is not proven is unknown.
     """
+    if answers:
+        return _judged(answers[-1], exc, peer=peer)
     chain = list(_causes(exc))
-    answer = next((found for link in chain if (found := _answer_of(link)) is not None), None)
-    if answer is not None:
-        return _judged(answer, exc, peer=peer)
     if any(isinstance(link, httpx2.ConnectError) for link in chain):
         return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
-    if any(isinstance(link, TimeoutError | httpx2.TimeoutException) for link in chain):
-        return TimedOut(f'Provider "{peer.title}" did not answer in time')
-    return _broken(_said_in(exc), peer=peer)
+    if any(isinstance(link, _TIMEOUTS) for link in chain):
+        return _timed_out(peer)
+    return _broken(exc, peer=peer)
 
 
-def _judged(answer: httpx2.Response, exc: Exception, *, peer: Peer) -> ProviderFailed:
-    status = answer.status_code
-    body = _json(answer)
+def _judged(answer: aiohttp.ClientResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
+    status = answer.status
     if status in TIMEOUT_STATUSES:
-        message = f'Provider "{peer.title}" timed out with status {status}'
-        return TimedOut(message, provider_status=status)
+        return _timed_out(peer, status=status)
     if status < HTTPStatus.BAD_REQUEST:
-        # A success or a redirect that holds no answer, or an error inside a stream.
-        return _broken(hostile.error_message(body) or _said_in(exc), peer=peer, status=status)
+        # A success or a redirect that the SDK could not read, or an error inside a stream.
+        if any(isinstance(link, _TIMEOUTS) for link in _causes(exc)):
+            return _timed_out(peer, status=status)
+        return _broken(exc, peer=peer, status=status)
+    body = _body_in(exc)
     said = peer.said(hostile.error_message(body) or "")
     message = said or f'Provider "{peer.title}" answered with status {status}'
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -106,18 +114,15 @@ def _judged(answer: httpx2.Response, exc: Exception, *, peer: Peer) -> ProviderF
     return Rejected(message, provider_status=status)
 
 
-def _broken(said: str, *, peer: Peer, status: int | None = None) -> Broken:
+def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
+    return TimedOut(f'Provider "{peer.title}" did not answer in time', provider_status=status)
+
+
+def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
     sentence = f'Provider "{peer.title}" broke off before its answer was complete'
-    reason = peer.said(said)
-    return Broken(f"{sentence}: {reason}" if reason else sentence, provider_status=status)
-
-
-def _said_in(exc: Exception) -> str:
-    """Return what the vendor said in an error event, which the SDKs keep as `body` or `details`."""
-    if isinstance(exc, hostile.ErrorAnswer):
-        return str(exc)
-    events = (getattr(exc, "body", None), getattr(exc, "details", None))
-    return next((said for event in events if (said := hostile.error_message(event))), "")
+    told = str(exc) if isinstance(exc, hostile.ErrorAnswer) else _body_in(exc)
+    said = peer.said(told if isinstance(told, str) else hostile.error_message(told) or "")
+    return Broken(f"{sentence}: {said}" if said else sentence, provider_status=status)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
@@ -128,18 +133,21 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
         link = link.__cause__
 
 
-def _answer_of(exc: BaseException) -> httpx2.Response | None:
-    for name in ("response", "raw_response"):  # Mistral's SDK has its own name for it
-        found = getattr(exc, name, None)
-        if isinstance(found, httpx2.Response):
-            return found
-    return None
+def _body_in(exc: Exception) -> object:
+    """Return the vendor's error as JSON, from where the SDKs keep it: None when it is not JSON.
 
-
-def _json(answer: httpx2.Response) -> object:
+    `body` is OpenAI's and Anthropic's, and Mistral's as text. `details` is Google's, which puts
+    a body that is not JSON under `message`.
+    """
+    body = getattr(exc, "body", None)
+    details = hostile.mapping(getattr(exc, "details", None))
+    if body is None and "error" in details:
+        return details
+    if not isinstance(body, str):
+        return body
     try:
-        return json.loads(answer.content)
-    except (httpx2.ResponseNotRead, ValueError, RecursionError):
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -80,13 +79,12 @@ class Google:
 
     async def check(self) -> str:
         """Ask for the list of models."""
-        with self._peer.failures():
-            async with asyncio.timeout(self._timeout_s):
-                options = types.HttpOptions(timeout=_milliseconds(self._timeout_s))
-                page = await self._client.aio.models.list(
-                    config=types.ListModelsConfig(page_size=1000, http_options=options)
-                )
-            return f"{self._peer.title} answers and lists {len(page)} models"
+
+        async def count() -> int:
+            config = types.ListModelsConfig(page_size=1000, http_options=_timeout(self._timeout_s))
+            return len(await self._client.aio.models.list(config=config))
+
+        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,9 +130,9 @@ def _config(call: ProviderCall, *, raw: bool) -> types.GenerateContentConfig:
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
         should_return_http_response=raw or None,
-        http_options=types.HttpOptions(timeout=_milliseconds(call.timeout_s)),
+        http_options=_timeout(call.timeout_s),
     )
 
 
-def _milliseconds(timeout_s: float) -> int:
-    return max(int(timeout_s * 1000), 1)
+def _timeout(timeout_s: float) -> types.HttpOptions:
+    return types.HttpOptions(timeout=max(int(timeout_s * 1000), 1))

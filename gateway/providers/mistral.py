@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
@@ -81,12 +80,12 @@ class Mistral:
 
     async def check(self) -> str:
         """Ask for the list of models."""
-        with self._peer.failures():
-            async with asyncio.timeout(self._timeout_s):
-                listed = await self._client.models.list_async(
-                    timeout_ms=_milliseconds(self._timeout_s)
-                )
-            return f"{self._peer.title} answers and lists {len(listed.data or ())} models"
+
+        async def count() -> int:
+            timeout_ms = _milliseconds(self._timeout_s)
+            return len((await self._client.models.list_async(timeout_ms=timeout_ms)).data or ())
+
+        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""

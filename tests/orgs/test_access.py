@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +18,8 @@ from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
+UNKNOWN_ID = "0193f5d0-0000-7000-8000-000000000000"
+
 
 def request_of(user: User | AnonymousUser, **session: str) -> HttpRequest:
     request = RequestFactory().get("/")
@@ -29,26 +30,21 @@ def request_of(user: User | AnonymousUser, **session: str) -> HttpRequest:
 
 
 @pytest.mark.parametrize(
-    ("who", "can_use", "can_change", "sees_everything"),
+    ("who", "allowed"),
     [
-        ("admin_user", True, True, True),
-        ("member_user", True, False, False),
-        ("auditor_user", False, False, True),
+        ("admin_user", {"can_use", "can_change", "sees_everything"}),
+        ("member_user", {"can_use"}),
+        ("auditor_user", {"sees_everything"}),
     ],
 )
 def test_roles(
-    request: pytest.FixtureRequest,
-    acme: Organization,
-    who: str,
-    can_use: bool,
-    can_change: bool,
-    sees_everything: bool,
+    request: pytest.FixtureRequest, acme: Organization, who: str, allowed: set[str]
 ) -> None:
     user: User = request.getfixturevalue(who)
     found = access.viewer(request_of(user))
     assert (found.user, found.organization) == (user, acme)
-    assert (found.can_use, found.can_change) == (can_use, can_change)
-    assert found.sees_everything is sees_everything
+    rights = ("can_use", "can_change", "sees_everything")
+    assert {right for right in rights if getattr(found, right)} == allowed
 
 
 @pytest.mark.parametrize(
@@ -85,7 +81,7 @@ def test_the_session_chooses_among_ones_own(
     assert (chosen.organization, chosen.can_change) == (globex, True)
 
 
-@pytest.mark.parametrize("chosen", ["nonsense", str(uuid.uuid4())])
+@pytest.mark.parametrize("chosen", ["nonsense", UNKNOWN_ID])
 def test_a_choice_that_is_not_ones_own_falls_back(
     acme: Organization, member_user: User, chosen: str
 ) -> None:
@@ -108,7 +104,7 @@ def test_a_row_of_ones_organization_is_found(acme: Organization, member_user: Us
     assert access.get_or_404(found, ApiKey.objects.all(), str(key.pk)) == key
 
 
-@pytest.mark.parametrize("row_id", ["", "0", "nonsense", "\x00", str(uuid.uuid4()), None])
+@pytest.mark.parametrize("row_id", ["", "0", "nonsense", "\x00", UNKNOWN_ID, None])
 def test_any_other_id_is_not_found(acme: Organization, member_user: User, row_id: object) -> None:
     with pytest.raises(Http404):
         access.get_or_404(access.viewer(request_of(member_user)), ApiKey.objects, row_id)

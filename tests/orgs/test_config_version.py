@@ -1,4 +1,4 @@
-"""Every change that could alter a decision raises the organization's version, however it is made."""
+"""What could alter a decision raises the organization's version, however it is done."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def leaves_version(org: Organization) -> Iterator[None]:
     assert version(org) == before
 
 
-def by_hand(statement: str, *values: object) -> None:
+def by_hand(statement: str, *values: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         assert cursor.rowcount == 1

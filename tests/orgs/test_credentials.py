@@ -144,9 +144,7 @@ def test_the_chosen_organization_counts(
     assert (caller.org_id, caller.role) == (globex.pk, "auditor")
 
 
-def test_nobody_is_nobody(
-    db: None, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_nobody_is_nobody(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
         assert credentials.session_caller(RequestFactory().get("/")) is None
     request = RequestFactory().get("/")

@@ -1,0 +1,48 @@
+"""Hashes by which a request is recognised again: its prompt, its Idempotency-Key, its body."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from costs.core.admission import Repeat
+from gateway.core.calls import Call, Principal
+
+
+def prompt_hash(key: bytes, call: Call) -> str:
+    """Return the HMAC-SHA-256 of the canonical messages under the organization's key.
+
+    A plain hash of a short prompt could be guessed; this one only by who has the key.
+    """
+    canonical = json.dumps(_messages(call), ensure_ascii=False, separators=(",", ":"))
+    return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+
+
+def repeat_of(principal: Principal, call: Call) -> Repeat | None:
+    """Return the hashes of the Idempotency-Key, which is the caller's own, and of the body."""
+    if call.idempotency_key is None:
+        return None
+    caller = principal.key_id or principal.fixed.user_id
+    return Repeat(
+        key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
+        body_hash=_sha256(
+            [
+                call.model,
+                _messages(call),
+                call.max_tokens,
+                call.temperature,
+                call.stream,
+                call.dimensions.as_dict(),
+            ]
+        ),
+    )
+
+
+def _messages(call: Call) -> list[list[str]]:
+    return [[message.role, message.content] for message in call.messages]
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

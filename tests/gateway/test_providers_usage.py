@@ -1,0 +1,509 @@
+"""What each vendor reports becomes disjoint buckets, and what cannot be true becomes unknown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.providers.formats import anthropic, google, hostile, mistral, openai
+from tests.fake_provider import VENDORS, FakeProvider
+from tests.fake_provider.vendors import ask, call_to, opened
+
+FORMATS: Mapping[str, Any] = {
+    "openai": openai,
+    "anthropic": anthropic,
+    "google": google,
+    "mistral": mistral,
+}
+every_vendor = pytest.mark.parametrize("vendor", VENDORS)
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+
+OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
+ANTHROPIC = {"input_tokens": 100, "output_tokens": 50}
+GOOGLE = {"promptTokenCount": 100, "candidatesTokenCount": 50, "totalTokenCount": 150}
+# One report of each vendor that can be told in a stream and in a whole answer.
+REPORTS = {"openai": OPENAI, "anthropic": ANTHROPIC, "google": GOOGLE, "mistral": OPENAI}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeProvider]:
+    with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(server: FakeProvider) -> FakeProvider:
+    server.reset()
+    return server
+
+
+async def answered(fake: FakeProvider, vendor: str, *, streamed: bool) -> Completion:
+    async with opened(vendor, fake.base_url(vendor)) as provider:
+        return await ask(provider, call_to(vendor), streamed=streamed)
+
+
+# --- the mapping, report by report ------------------------------------------------------------
+
+OPENAI_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
+    "plain": (
+        {"usage": OPENAI},
+        Usage(input_uncached=100, output_text=50, reported_total=150),
+    ),
+    "null details": (
+        {"usage": OPENAI | {"prompt_tokens_details": None, "completion_tokens_details": None}},
+        Usage(input_uncached=100, output_text=50, reported_total=150),
+    ),
+    "cache and reasoning are inside": (
+        {
+            "usage": OPENAI
+            | {
+                "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
+                "completion_tokens_details": {"reasoning_tokens": 30},
+            }
+        },
+        Usage(
+            input_uncached=30,
+            cache_read=60,
+            cache_write_5m=10,
+            output_text=20,
+            output_reasoning=30,
+            reported_total=150,
+        ),
+    ),
+    "audio is inside": (
+        {
+            "usage": OPENAI
+            | {
+                "prompt_tokens_details": {"audio_tokens": 40},
+                "completion_tokens_details": {"audio_tokens": 20},
+            }
+        },
+        Usage(
+            input_uncached=60, input_audio=40, output_text=30, output_audio=20, reported_total=150
+        ),
+    ),
+    "the default tier is the standard one": (
+        {"usage": OPENAI, "service_tier": "default"},
+        Usage(input_uncached=100, output_text=50, reported_total=150),
+    ),
+    "another tier keeps its name": (
+        {"usage": OPENAI, "service_tier": "Priority"},
+        Usage(input_uncached=100, output_text=50, service_tier="priority", reported_total=150),
+    ),
+    "an answer that cites pages searched once": (
+        {
+            "usage": OPENAI,
+            "choices": [
+                {"message": {"annotations": [{"type": "url_citation"}, {"type": "url_citation"}]}}
+            ],
+        },
+        Usage(input_uncached=100, output_text=50, web_searches=1, reported_total=150),
+    ),
+    "zero is a count": (
+        {"usage": {"prompt_tokens": 5, "completion_tokens": 0}},
+        Usage(input_uncached=5),
+    ),
+}
+
+
+@pytest.mark.parametrize(("report", "expected"), OPENAI_CASES.values(), ids=list(OPENAI_CASES))
+def test_openai_usage(report: dict[str, Any], expected: Usage) -> None:
+    assert openai.usage_from(report) == expected
+
+
+ANTHROPIC_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
+    "plain": (ANTHROPIC, Usage(input_uncached=100, output_text=50)),
+    "the cache is outside of the input": (
+        ANTHROPIC | {"cache_read_input_tokens": 60, "cache_creation_input_tokens": 10},
+        Usage(input_uncached=100, cache_read=60, cache_write_5m=10, output_text=50),
+    ),
+    "writes are told apart by how long they live": (
+        ANTHROPIC
+        | {
+            "cache_creation_input_tokens": 30,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": 10,
+                "ephemeral_1h_input_tokens": 20,
+            },
+        },
+        Usage(input_uncached=100, cache_write_5m=10, cache_write_1h=20, output_text=50),
+    ),
+    "nulls are absent": (
+        ANTHROPIC
+        | {
+            "cache_read_input_tokens": None,
+            "cache_creation": None,
+            "server_tool_use": None,
+            "service_tier": None,
+        },
+        Usage(input_uncached=100, output_text=50),
+    ),
+    "thinking is inside of the output": (
+        ANTHROPIC | {"output_tokens_details": {"thinking_tokens": 30}},
+        Usage(input_uncached=100, output_text=20, output_reasoning=30),
+    ),
+    "searches and tier": (
+        ANTHROPIC | {"server_tool_use": {"web_search_requests": 2}, "service_tier": "batch"},
+        Usage(input_uncached=100, output_text=50, web_searches=2, service_tier="batch"),
+    ),
+    "the standard tier": (
+        ANTHROPIC | {"service_tier": "standard"},
+        Usage(input_uncached=100, output_text=50),
+    ),
+}
+
+
+@pytest.mark.parametrize(("usage", "expected"), ANTHROPIC_CASES.values(), ids=list(ANTHROPIC_CASES))
+def test_anthropic_usage(usage: dict[str, Any], expected: Usage) -> None:
+    assert anthropic.usage_from({"usage": usage}) == expected
+
+
+GOOGLE_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
+    "plain": (GOOGLE, Usage(input_uncached=100, output_text=50, reported_total=150)),
+    "the cache is inside, thoughts and the tools' prompt are outside": (
+        {
+            "promptTokenCount": 100,
+            "cachedContentTokenCount": 60,
+            "toolUsePromptTokenCount": 7,
+            "candidatesTokenCount": 50,
+            "thoughtsTokenCount": 30,
+            "totalTokenCount": 187,
+        },
+        Usage(
+            input_uncached=40,
+            cache_read=60,
+            tool_prompt=7,
+            output_text=50,
+            output_reasoning=30,
+            reported_total=187,
+        ),
+    ),
+    "zeros are left out": (
+        {"promptTokenCount": 100, "thoughtsTokenCount": 30, "totalTokenCount": 130},
+        Usage(input_uncached=100, output_reasoning=30, reported_total=130),
+    ),
+    "audio in and out": (
+        GOOGLE
+        | {
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 60},
+                {"modality": "AUDIO", "tokenCount": 40},
+            ],
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 20}],
+        },
+        Usage(
+            input_uncached=60, input_audio=40, output_text=30, output_audio=20, reported_total=150
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("usage", "expected"), GOOGLE_CASES.values(), ids=list(GOOGLE_CASES))
+def test_google_usage(usage: dict[str, Any], expected: Usage) -> None:
+    assert google.usage_from({"usageMetadata": usage}) == expected
+
+
+def test_google_counts_its_searches() -> None:
+    grounding = {"webSearchQueries": ["one", "two"]}
+    report = {"usageMetadata": GOOGLE, "candidates": [{"groundingMetadata": grounding}]}
+    usage = google.usage_from(report)
+    assert usage is not None
+    assert usage.web_searches == 2
+
+
+MISTRAL_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
+    "plain": (OPENAI, Usage(input_uncached=100, output_text=50, reported_total=150)),
+    "the cache is inside": (
+        OPENAI | {"prompt_tokens_details": {"cached_tokens": 64}},
+        Usage(input_uncached=36, cache_read=64, output_text=50, reported_total=150),
+    ),
+    "the tier is in the usage": (
+        OPENAI | {"service_tier": "priority"},
+        Usage(input_uncached=100, output_text=50, service_tier="priority", reported_total=150),
+    ),
+}
+
+
+@pytest.mark.parametrize(("usage", "expected"), MISTRAL_CASES.values(), ids=list(MISTRAL_CASES))
+def test_mistral_usage(usage: dict[str, Any], expected: Usage) -> None:
+    assert mistral.usage_from({"usage": usage}) == expected
+
+
+@every_vendor
+@pytest.mark.parametrize("bad", [-1, "100", 1.5, True, None, [], 10**12])
+def test_a_report_with_a_count_that_cannot_be_is_no_report(vendor: str, bad: object) -> None:
+    name = "usageMetadata" if vendor == "google" else "usage"
+    for count in REPORTS[vendor]:
+        if bad is None and "total" in count.lower():
+            continue  # a total may be absent
+        if bad is None and count == "candidatesTokenCount":
+            continue  # Google leaves out a zero; see below
+        usage = FORMATS[vendor].usage_from({name: REPORTS[vendor] | {count: bad}})
+        assert usage is None, count
+
+
+def test_more_cached_than_there_was_is_no_report() -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 101}}
+    assert openai.usage_from({"usage": OPENAI | details}) is None
+    assert mistral.usage_from({"usage": OPENAI | details}) is None
+    assert google.usage_from({"usageMetadata": GOOGLE | {"cachedContentTokenCount": 101}}) is None
+
+
+def test_a_google_report_whose_total_does_not_explain_what_is_left_out_is_no_report() -> None:
+    assert google.usage_from({"usageMetadata": {"promptTokenCount": 100}}) is None
+    usage = {"promptTokenCount": 100, "totalTokenCount": 150}
+    assert google.usage_from({"usageMetadata": usage}) is None
+
+
+def test_a_total_that_does_not_add_up_is_flagged_and_kept() -> None:
+    usage = openai.usage_from({"usage": OPENAI | {"total_tokens": 151}})
+    assert usage is not None
+    assert not usage.adds_up
+
+
+# --- the same through the SDKs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vendor", ["openai", "google", "mistral"])
+@both_ways
+async def test_what_was_cached_is_told_apart(
+    fake: FakeProvider, vendor: str, streamed: bool
+) -> None:
+    fake.answers(input_tokens=100, cached_tokens=64, output_tokens=50)
+    usage = (await answered(fake, vendor, streamed=streamed)).usage
+    assert usage == Usage(input_uncached=36, cache_read=64, output_text=50, reported_total=150)
+
+
+@both_ways
+async def test_anthropic_cache_reads_and_writes_are_told_apart(
+    fake: FakeProvider, streamed: bool
+) -> None:
+    fake.answers(
+        usage={
+            "input_tokens": 10,
+            "output_tokens": 50,
+            "cache_read_input_tokens": 60,
+            "cache_creation_input_tokens": 30,
+            "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+            "service_tier": "priority",
+        }
+    )
+    usage = (await answered(fake, "anthropic", streamed=streamed)).usage
+    assert usage == Usage(
+        input_uncached=10,
+        cache_read=60,
+        cache_write_5m=10,
+        cache_write_1h=20,
+        output_text=50,
+        service_tier="priority",
+    )
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic", "google"])
+@both_ways
+async def test_reasoning_is_told_apart(fake: FakeProvider, vendor: str, streamed: bool) -> None:
+    fake.answers(input_tokens=100, output_tokens=50, reasoning_tokens=30)
+    usage = (await answered(fake, vendor, streamed=streamed)).usage
+    assert usage is not None
+    assert (usage.output_text, usage.output_reasoning) == (20, 30)
+
+
+@both_ways
+async def test_the_tier_is_the_one_that_answered(fake: FakeProvider, streamed: bool) -> None:
+    fake.answers(service_tier="flex")
+    usage = (await answered(fake, "openai", streamed=streamed)).usage
+    assert usage is not None
+    assert usage.service_tier == "flex"
+
+
+@every_vendor
+@both_ways
+async def test_the_model_is_the_one_that_answered(
+    fake: FakeProvider, vendor: str, streamed: bool
+) -> None:
+    fake.answers(model="a-dated-snapshot-2024-07-18")
+    answer = await answered(fake, vendor, streamed=streamed)
+    assert answer.model == "a-dated-snapshot-2024-07-18"
+
+
+@every_vendor
+@both_ways
+async def test_an_answer_without_usage_keeps_its_text(
+    fake: FakeProvider, vendor: str, streamed: bool
+) -> None:
+    fake.answers(no_usage=True)
+    answer = await answered(fake, vendor, streamed=streamed)
+    assert answer.content == "Say hello to everyone here"
+    assert answer.finish_reason == "stop"
+    assert answer.usage is None
+
+
+@every_vendor
+@both_ways
+async def test_a_report_above_the_cap_is_taken_as_it_is(
+    fake: FakeProvider, vendor: str, streamed: bool
+) -> None:
+    fake.answers(output_tokens=5000)
+    answer = await answered(fake, vendor, streamed=streamed)
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == 5000
+
+
+@every_vendor
+@both_ways
+async def test_an_unusable_report_does_not_lose_the_answer(
+    fake: FakeProvider, vendor: str, streamed: bool
+) -> None:
+    bad = REPORTS[vendor] | {next(iter(REPORTS[vendor])): -5}
+    fake.answers(usage=bad)
+    answer = await answered(fake, vendor, streamed=streamed)
+    assert answer.content == "Say hello to everyone here"
+    assert answer.usage is None
+    assert answer.raw_usage is not None
+    assert bad.items() <= answer.raw_usage.items()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "usage"),
+    [
+        ("openai", {"prompt_tokens": "many", "completion_tokens": {}}),
+        ("anthropic", {"input_tokens": None, "output_tokens": []}),
+        ("mistral", {"prompt_tokens": "many", "completion_tokens": {}}),
+        ("mistral", {"prompt_tokens": 5}),  # the SDK would make the other 0
+        ("mistral", {}),
+    ],
+)
+@both_ways
+async def test_a_report_of_wrong_types_does_not_lose_the_answer(
+    fake: FakeProvider, vendor: str, usage: dict[str, Any], streamed: bool
+) -> None:
+    fake.answers(usage=usage)
+    answer = await answered(fake, vendor, streamed=streamed)
+    assert answer.content == "Say hello to everyone here"
+    assert answer.usage is None
+
+
+@every_vendor
+async def test_usage_that_comes_twice_counts_once(fake: FakeProvider, vendor: str) -> None:
+    fake.answers(usage_twice=True)
+    answer = await answered(fake, vendor, streamed=True)
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (7, 5)
+
+
+# --- how answers end --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vendor", "said", "meant"),
+    [
+        ("openai", "content_filter", "content_filter"),
+        ("openai", "tool_calls", "tool_calls"),
+        ("openai", "function_call", "tool_calls"),
+        ("anthropic", "stop_sequence", "stop"),
+        ("anthropic", "tool_use", "tool_calls"),
+        ("anthropic", "refusal", "content_filter"),
+        ("anthropic", "pause_turn", "pause_turn"),
+        ("google", "SAFETY", "content_filter"),
+        ("google", "PROHIBITED_CONTENT", "content_filter"),
+        ("google", "MALFORMED_FUNCTION_CALL", "malformed_function_call"),
+        ("mistral", "model_length", "length"),
+        ("mistral", "error", "error"),
+    ],
+)
+@both_ways
+async def test_why_it_ended_is_said_in_the_same_words(
+    fake: FakeProvider, vendor: str, said: str, meant: str, streamed: bool
+) -> None:
+    fake.answers(finish_reason=said)
+    assert (await answered(fake, vendor, streamed=streamed)).finish_reason == meant
+
+
+@both_ways
+async def test_a_prompt_that_google_blocks_is_an_answer_that_was_filtered(
+    fake: FakeProvider, streamed: bool
+) -> None:
+    usage = {"promptTokenCount": 9, "totalTokenCount": 9}
+    body: Any = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}
+    headers = {}
+    if streamed:
+        body = f"data: {json.dumps(body)}\n\n"
+        headers = {"content-type": "text/event-stream"}
+    fake.answers(body=body, headers=headers)
+    answer = await answered(fake, "google", streamed=streamed)
+    assert (answer.content, answer.finish_reason) == ("", "content_filter")
+    assert answer.usage == Usage(input_uncached=9, reported_total=9)
+
+
+def test_thoughts_are_not_a_part_of_the_answer() -> None:
+    parts = [{"text": "Let me see", "thought": True}, {"text": "Yes"}]
+    report = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    assert google.completion_from(report, model="gemini").content == "Yes"
+    blocks = [{"type": "thinking", "thinking": "Let me see"}, {"type": "text", "text": "Yes"}]
+    message = {"content": blocks, "stop_reason": "end_turn"}
+    assert anthropic.completion_from(message, model="claude").content == "Yes"
+    chunks = [{"type": "thinking", "thinking": [{"text": "Hm"}]}, {"type": "text", "text": "Yes"}]
+    choice = {"message": {"content": chunks}, "finish_reason": "stop"}
+    assert mistral.completion_from({"choices": [choice]}, model="magistral").content == "Yes"
+
+
+def test_a_refusal_is_what_the_model_said() -> None:
+    choice = {"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}
+    assert openai.completion_from({"choices": [choice]}, model="gpt").content == "I cannot"
+
+
+# --- whatever comes ---------------------------------------------------------------------------
+
+_WORDS = st.sampled_from(
+    [
+        "choices", "message", "delta", "content", "finish_reason", "usage", "prompt_tokens",
+        "completion_tokens", "prompt_tokens_details", "cached_tokens", "service_tier", "model",
+        "type", "message_start", "message_delta", "content_block_delta", "text", "stop_reason",
+        "input_tokens", "output_tokens", "cache_creation", "candidates", "usageMetadata", "parts",
+        "promptTokenCount", "candidatesTokenCount", "finishReason", "promptFeedback",
+        "modelVersion", "annotations", "server_tool_use", "groundingMetadata", "webSearchQueries",
+        "text_delta",
+    ]
+)  # fmt: skip
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _WORDS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@every_vendor
+@given(report=_JSON)
+def test_no_answer_whatever_is_in_it_crashes_the_reading(vendor: str, report: object) -> None:
+    try:
+        answer = FORMATS[vendor].completion_from(report, model="asked")
+    except hostile.ErrorAnswer:
+        return
+    _is_well_formed(answer)
+
+
+@every_vendor
+@given(events=st.lists(_JSON, max_size=6))
+def test_no_stream_whatever_is_in_it_crashes_the_reading(vendor: str, events: list[object]) -> None:
+    reading = FORMATS[vendor].Reading("asked")
+    try:
+        texts = [reading.feed(event) for event in events]
+    except hostile.ErrorAnswer:
+        return
+    assert all(isinstance(text, str) for text in texts)
+    _is_well_formed(reading.completion())
+
+
+def _is_well_formed(answer: Completion) -> None:
+    assert isinstance(answer.content, str)
+    assert isinstance(answer.model, str)
+    assert answer.finish_reason is None or isinstance(answer.finish_reason, str)
+    assert answer.usage is None or isinstance(answer.usage, Usage)
+    assert answer.raw_usage is None or isinstance(answer.raw_usage, dict)

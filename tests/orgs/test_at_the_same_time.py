@@ -1,0 +1,123 @@
+"""Operations that two people start at the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from threading import Barrier
+
+import pytest
+from django.db import connection
+from django.utils.timezone import now
+
+from orgs import key_operations, operations, throttle, welcome
+from orgs.errors import OrgsError
+from orgs.models import ApiKey, Membership, Organization, SignInFailure, User
+from tests.factories import MembershipFactory, UserFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def together(operations: Iterable[Callable[[], object]]) -> list[object]:
+    """Start all at once, each on its own connection; return what they returned or refused with."""
+    waiting = list(operations)
+    barrier = Barrier(len(waiting))
+
+    def start(operation: Callable[[], object]) -> object:
+        barrier.wait(timeout=10)
+        try:
+            return operation()
+        except OrgsError as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(waiting)) as threads:
+        return list(threads.map(start, waiting))
+
+
+def refusals(results: list[object]) -> int:
+    return sum(isinstance(result, OrgsError) for result in results)
+
+
+def test_the_last_two_admins_cannot_both_go(acme: Organization) -> None:
+    admins = [MembershipFactory.create(org=acme, role="admin") for _ in range(2)]
+    results = together(
+        [
+            lambda: operations.remove_member(membership=admins[0]),
+            lambda: operations.change_role(membership=admins[1], role="member"),
+        ]
+    )
+    assert refusals(results) == 1
+    assert Membership.objects.filter(org=acme, role="admin").count() == 1
+
+
+def test_a_key_is_rotated_once(acme: Organization) -> None:
+    key, _ = key_operations.create_key(org=acme, name="ci")
+    results = together([lambda: key_operations.rotate_key(key=key)] * 4)
+    assert refusals(results) == 3
+    assert ApiKey.objects.count() == 2
+
+
+def test_a_name_goes_to_one_key(acme: Organization) -> None:
+    results = together([lambda: key_operations.create_key(org=acme, name="ci")] * 4)
+    assert refusals(results) == 3
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_slug_goes_to_one_organization(transactional_db: None) -> None:
+    results = together([lambda: operations.create_organization(name="Acme")] * 4)
+    assert refusals(results) == 3
+    assert Organization.objects.count() == 1
+
+
+def test_a_person_gets_one_account(acme: Organization, globex: Organization) -> None:
+    results = together(
+        [
+            partial(operations.add_member, org=org, email="new@example.org", role="member")
+            for org in (acme, globex, acme, globex)
+        ]
+    )
+    assert refusals(results) >= 2
+    assert User.objects.count() == 1
+
+
+def test_no_key_is_made_for_one_who_is_being_removed(acme: Organization) -> None:
+    for n in range(5):
+        membership = MembershipFactory.create(org=acme)
+        owner = membership.user
+        together(
+            [
+                partial(operations.remove_member, membership=membership),
+                partial(key_operations.create_key, org=acme, name=f"k{n}", owner=owner),
+            ]
+        )
+        assert not ApiKey.objects.filter(owner=owner, revoked_at__isnull=True).exists()
+
+
+def test_a_key_is_revoked_by_one(acme: Organization) -> None:
+    key, _ = key_operations.create_key(org=acme, name="ci")
+    results = together([lambda: key_operations.revoke_key(key=key)] * 4)
+    assert sorted(map(bool, results)) == [False, False, False, True]
+
+
+def test_a_link_is_used_by_one(transactional_db: None) -> None:
+    user = UserFactory.create(password="!none")
+    results = together(
+        partial(welcome.set_first_password, user=User.objects.get(pk=user.pk), password=password)
+        for password in ("the first password", "the second password")
+    )
+    assert refusals(results) == 1
+
+
+def test_guesses_at_the_same_time_get_no_further(transactional_db: None) -> None:
+    moment = now()
+    results = together(
+        [lambda: throttle.begin_attempt(email="a@acme.example", address="192.0.2.1", moment=moment)]
+        * 20
+    )
+    assert sum(result is not None for result in results) <= throttle.FAILURES_PER_EMAIL
+    SignInFailure.objects.update(failed_at=moment - throttle.WINDOW - timedelta(seconds=1))
+    assert throttle.begin_attempt(email="a@acme.example", address="192.0.2.1", moment=moment)

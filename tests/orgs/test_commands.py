@@ -1,0 +1,320 @@
+"""The commands for organizations, members and keys, as a person at a terminal meets them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.test import Client
+from django.utils.timezone import now
+from pytest_django import Settings
+
+from orgs import credentials, key_operations
+from orgs.commands import LOCAL_URL, installation_url
+from orgs.core import keys as key_format
+from orgs.management.commands.keys import Command as KeysCommand
+from orgs.management.commands.members import Command as MembersCommand
+from orgs.management.commands.orgs import Command as OrgsCommand
+from orgs.models import ApiKey, Membership, Organization, User
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+HERE = "http://testserver"
+
+
+def run(*words: str) -> str:
+    out = io.StringIO()
+    call_command(*words, stdout=out)
+    return out.getvalue()
+
+
+def rows(*words: str) -> Any:
+    return json.loads(run(*words, "--format", "json"))
+
+
+def refusal(*words: str) -> str:
+    with pytest.raises(CommandError) as error:
+        run(*words)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+# --- orgs -----------------------------------------------------------------------------------
+
+
+def test_a_new_organization_is_off_and_says_how_to_turn_it_on() -> None:
+    said = run("orgs", "create", "Acme Labs", "--timezone", "Europe/Paris")
+    assert "orgs enable acme-labs" in said
+    assert rows("orgs", "list") == [
+        {
+            "slug": "acme-labs",
+            "name": "Acme Labs",
+            "ai_gateway_enabled": False,
+            "timezone": "Europe/Paris",
+            "created_at": Organization.objects.get().created_at.isoformat(timespec="seconds"),
+        }
+    ]
+
+
+def test_the_switch(acme: Organization) -> None:
+    assert "is off" in run("orgs", "disable", "acme")
+    assert "ai_gateway_enabled: False" in run("orgs", "show", "acme")
+    assert "is on" in run("orgs", "enable", "acme")
+    assert rows("orgs", "show", "acme")["ai_gateway_enabled"] is True
+
+
+def test_lists_are_arrays_even_when_empty(acme: Organization) -> None:
+    assert rows("keys", "list", "acme") == []
+    assert rows("members", "list", "acme") == []
+    assert run("keys", "list", "acme") == "none\n"
+
+
+def test_a_list_is_a_table(acme: Organization, globex: Organization) -> None:
+    lines = run("orgs", "list").splitlines()
+    assert lines[0].split() == ["slug", "name", "ai_gateway_enabled", "timezone", "created_at"]
+    assert [line.split()[0] for line in lines[1:]] == ["acme", "globex"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("orgs", "create", ""), "name is empty"),
+        (("orgs", "create", "Acme"), "exists already"),
+        (("orgs", "create", "X", "--slug", "A B"), "slug is made of"),
+        (("orgs", "create", "X", "--timezone", "Mars"), "IANA time zone"),
+        (("orgs", "enable", "nowhere"), 'no organization "nowhere"'),
+        (("orgs", "show", "nowhere"), 'no organization "nowhere"'),
+        (("orgs",), "ACTION"),
+        (("orgs", "destroy"), "invalid choice"),
+        (("orgs", "list", "--format", "xml"), "invalid choice"),
+        (("members", "list", "nowhere"), "no organization"),
+        (("members", "add", "acme", "x@y.example"), "--role"),
+        (("members", "add", "acme", "x@y.example", "--role", "king"), "invalid choice"),
+        (("members", "add", "acme", "nobody", "--role", "admin"), "not an e-mail address"),
+        (("members", "remove", "acme", "x@y.example"), "not a member of acme"),
+        (("keys", "create", "acme"), "--name"),
+        (("keys", "create", "nowhere", "--name", "ci"), "no organization"),
+        (("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"), "nobody with"),
+        (("keys", "create", "acme", "--name", "ci", "--expires-days", "0"), "between 1 and"),
+        (("keys", "create", "acme", "--name", "ci", "--expires-days", "x"), "invalid int"),
+        (("keys", "create", "acme", "--name", "ci", "--team", ""), "team is empty"),
+        (("keys", "revoke", "nothing"), "no such key"),
+        (("keys", "revoke", "acme", "nothing"), 'acme has no key "nothing"'),
+        (("keys", "revoke", "acme", "a", "b"), "Name one key"),
+        (("keys", "rotate", "acme", "nothing"), "has no key"),
+    ],
+)
+def test_bad_input_gets_one_line(acme: Organization, words: tuple[str, ...], said: str) -> None:
+    assert said in refusal(*words)
+
+
+@pytest.mark.parametrize(
+    ("command", "action"),
+    [
+        (OrgsCommand, "list"),
+        (OrgsCommand, "create"),
+        (OrgsCommand, "enable"),
+        (OrgsCommand, "disable"),
+        (OrgsCommand, "show"),
+        (MembersCommand, "add"),
+        (MembersCommand, "list"),
+        (MembersCommand, "role"),
+        (MembersCommand, "link"),
+        (MembersCommand, "remove"),
+        (KeysCommand, "create"),
+        (KeysCommand, "list"),
+        (KeysCommand, "rotate"),
+        (KeysCommand, "revoke"),
+    ],
+)
+def test_every_action_helps(
+    capsys: pytest.CaptureFixture[str], command: type[BaseCommand], action: str
+) -> None:
+    name = command.__module__.rsplit(".", 1)[1]
+    with pytest.raises(SystemExit) as end:
+        command().run_from_argv(["manage.py", name, action, "--help"])
+    assert end.value.code == 0
+    assert f"manage.py {name} {action}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["orgs"], ["orgs", "destroy"], ["orgs", "show"], ["orgs", "-x"]])
+def test_a_terminal_gets_one_line_and_a_failure(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        OrgsCommand().run_from_argv(["manage.py", *words])
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("manage.py orgs")
+    assert said.err.count("\n") == 1
+
+
+def test_a_database_that_nobody_migrated_is_said_to_be_so(empty_database_url: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "orgs", "list", "--format", "json"],
+        env=os.environ | {"DATABASE_URL": empty_database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "The database is not ready" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+# --- members --------------------------------------------------------------------------------
+
+
+def test_a_new_member_gets_a_link_on_the_last_line(acme: Organization, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["localhost", "testserver"]
+    link = run("members", "add", "acme", "New@acme.example", "--role", "admin").splitlines()[-1]
+    assert link.startswith(f"{HERE}/welcome/")
+    password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert Client().post(link.removeprefix(HERE), password).status_code == 302
+    assert rows("members", "list", "acme") == [
+        {
+            "email": "new@acme.example",
+            "name": "",
+            "role": "admin",
+            "is_active": True,
+            "has_password": True,
+        }
+    ]
+
+
+def test_a_password_comes_from_standard_input(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    said = run("members", "add", "acme", "new@acme.example", "--role", "member", "--password-stdin")
+    assert "welcome" not in said
+    assert User.objects.get(email="new@acme.example").check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "short\n"])
+def test_a_password_that_will_not_do_makes_no_account(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    refusal("members", "add", "acme", "n@acme.example", "--role", "member", "--password-stdin")
+    assert not User.objects.exists()
+
+
+def test_another_link_role_and_removal(acme: Organization, admin_user: User) -> None:
+    run("members", "add", "acme", "new@acme.example", "--role", "member")
+    assert "/welcome/" in run("members", "link", "acme", "new@acme.example")
+    run("members", "role", "acme", "NEW@acme.example", "--role", "auditor")
+    assert Membership.objects.get(user__email="new@acme.example").role == "auditor"
+    run("keys", "create", "acme", "--name", "ci", "--user", "new@acme.example")
+    assert "keys revoked with them: 1" in run("members", "remove", "acme", "new@acme.example")
+    assert "last admin" in refusal("members", "remove", "acme", admin_user.email)
+
+
+def test_links_lead_to_the_public_host(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["localhost", ".pulse.example", "other.example"]
+    settings.SESSION_COOKIE_SECURE = True
+    assert installation_url() == "https://pulse.example"
+    settings.ALLOWED_HOSTS = ["*"]
+    assert installation_url() == LOCAL_URL
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+def test_a_new_key_stands_alone_on_the_last_line(acme: Organization, member_user: User) -> None:
+    words = ["--name", "ci", "--user", member_user.email, "--team", "t", "--project", "p"]
+    text = run("keys", "create", "acme", *words, "--app", "a", "--client", "c").splitlines()[-1]
+    parsed = key_format.parse(text)
+    assert parsed is not None
+    record = credentials.key_record(parsed.public)
+    assert record is not None
+    assert record.owner_id == member_user.pk
+    fixed = (record.team_id, record.project_id, record.app_id, record.client_id)
+    assert fixed == ("t", "p", "a", "c")
+    assert record.expires_at is None
+
+
+def test_a_key_can_expire(acme: Organization) -> None:
+    run("keys", "create", "acme", "--name", "ci", "--expires-days", "2")
+    expires_at = ApiKey.objects.get().expires_at
+    assert expires_at is not None
+    assert timedelta(days=1, hours=23) < expires_at - now() <= timedelta(days=2)
+
+
+def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
+    text = run("keys", "create", "acme", "--name", "ci", "--team", "t").splitlines()[-1]
+    (row,) = rows("keys", "list", "acme")
+    key = ApiKey.objects.get()
+    assert row == {
+        "name": "ci",
+        "public": key.public,
+        "last_four": text[-4:],
+        "status": "active",
+        "owner": None,
+        "fixes": {"team": "t"},
+        "expires_at": None,
+        "last_used_at": None,
+        "id": str(key.pk),
+    }
+    assert "team t" in run("keys", "list", "acme")
+
+
+def test_a_key_is_named_in_many_ways(acme: Organization) -> None:
+    for form in ("public", "prefixed", "id", "whole", "by name"):
+        key, text = key_operations.create_key(org=acme, name="A key")
+        words = {
+            "public": [key.public],
+            "prefixed": [f"pulse_{key.public}"],
+            "id": [str(key.pk)],
+            "whole": [text],
+            "by name": ["acme", "a KEY"],
+        }[form]
+        assert "is revoked" in run("keys", "revoke", *words), form
+        key.refresh_from_db()
+        assert key.revoked_at is not None, form
+
+
+def test_revoking_twice_is_no_error(acme: Organization) -> None:
+    key, _ = key_operations.create_key(org=acme, name="ci")
+    run("keys", "revoke", key.public)
+    assert "was revoked before" in run("keys", "revoke", key.public)
+
+
+def test_rotation_by_name_takes_the_newest(acme: Organization) -> None:
+    key_operations.create_key(org=acme, name="ci")
+    first = run("keys", "rotate", "acme", "ci").splitlines()[-1]
+    second = run("keys", "rotate", "acme", "ci", "--overlap-hours", "0").splitlines()[-1]
+    publics = [row["public"] for row in rows("keys", "list", "acme")]
+    assert publics[:2] == [second.split("_")[1], first.split("_")[1]]
+    assert [row["status"] for row in rows("keys", "list", "acme")] == [
+        "active",
+        "expired",
+        "being replaced",
+    ]
+
+
+def test_revoking_by_a_name_two_keys_share_asks_which(acme: Organization) -> None:
+    old, _ = key_operations.create_key(org=acme, name="ci")
+    new, _ = key_operations.rotate_key(key=old)
+    said = refusal("keys", "revoke", "acme", "ci")
+    assert old.public in said
+    assert new.public in said
+
+
+@pytest.mark.parametrize("hours", ["-1", "721", "nan", "inf", "1e300"])
+def test_an_overlap_that_cannot_be_is_refused(acme: Organization, hours: str) -> None:
+    key, _ = key_operations.create_key(org=acme, name="ci")
+    refusal("keys", "rotate", key.public, f"--overlap-hours={hours}")
+    assert ApiKey.objects.count() == 1
