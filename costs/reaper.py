@@ -7,6 +7,7 @@ process be alive after all, its late settlement corrects the charge with a secon
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,11 +16,14 @@ from uuid import UUID
 
 from costs.core.admission import Settlement
 from costs.core.holds import State
-from costs.stores.base import Store
+from costs.ledger import Ledger, as_uuid, periods_of
+from costs.stores.base import Store, StoreUnavailable
 
 # Six missed heartbeats. A process that only stalled loses nothing: see above.
 DEAD_AFTER_S: Final = 30.0
 REAPED_AT_ONCE_MAX: Final = 500
+
+logger = logging.getLogger("pulse.ledger")
 
 FIND_ABANDONED: Final = """
     SELECT hold.id, hold.request_id, hold.org_id, hold.charge_to, hold.rates
@@ -34,6 +38,14 @@ BEAT: Final = """
 """
 
 
+def reap(store: Store, ledger: Ledger) -> int:
+    """Settle as unknown what nobody will settle, at most REAPED_AT_ONCE_MAX holds; return how many.
+
+    Raises StoreUnavailable.
+    """
+    return settle_left(store, ledger, abandoned(store))
+
+
 def abandoned(store: Store) -> list[Settlement]:
     """Return settlements as unknown for the holds that nobody will settle."""
     now = store.begin()
@@ -41,38 +53,47 @@ def abandoned(store: Store) -> list[Settlement]:
         FIND_ABANDONED, now, now - timedelta(seconds=DEAD_AFTER_S), REAPED_AT_ONCE_MAX
     )
     store.commit()
-    return located(
-        store,
-        [
-            Settlement(
-                hold_id=_uuid(hold_id),
-                request_id=_uuid(request_id),
-                org_id=_uuid(org_id),
-                period_ids=(),
-                outcome=State.UNKNOWN,
-                cost_nanoeur=None,
-                usage=None,
-                charge_to=_mapping(charge_to),
-                rates=rates if isinstance(rates, str) else json.dumps(rates),
-                entry=None,
-            )
-            for hold_id, request_id, org_id, charge_to, rates in rows
-        ],
-    )
+    return [
+        Settlement(
+            hold_id=as_uuid(hold_id),
+            request_id=as_uuid(request_id),
+            org_id=as_uuid(org_id),
+            period_ids=(),
+            outcome=State.UNKNOWN,
+            cost_nanoeur=None,
+            usage=None,
+            charge_to=_mapping(charge_to),
+            rates=rates if isinstance(rates, str) else json.dumps(rates),
+            entry=None,
+        )
+        for hold_id, request_id, org_id, charge_to, rates in rows
+    ]
 
 
-def located(store: Store, settlements: Sequence[Settlement]) -> list[Settlement]:
-    """Return the settlements with the periods of their holds, which never change once written."""
-    if not settlements:
-        return []
-    rows = store.query(
-        "SELECT hold_id, period_id FROM hold_period WHERE hold_id = ANY(%s)",
-        [each.hold_id for each in settlements],
-    )
-    periods: dict[UUID, list[UUID]] = {}
-    for hold_id, period_id in rows:
-        periods.setdefault(_uuid(hold_id), []).append(_uuid(period_id))
-    return [replace(each, period_ids=tuple(periods.get(each.hold_id, ()))) for each in settlements]
+def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int:
+    """Settle what has no waiter and does not know its periods; return how many holds it moved.
+
+    One that cannot be written must not keep the others. Raises StoreUnavailable.
+    """
+    if not left:
+        return 0
+    try:
+        # A connection that was lost at COMMIT may have left a server at work on it: what it holds
+        # is only seen when it is done, and its organization's lock says when that is.
+        store.lock(org_ids=sorted({each.org_id for each in left}), period_ids=(), hold_ids=())
+        store.commit()
+        periods = periods_of(store, [each.hold_id for each in left])
+        located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]
+        _, settled = ledger.commit(store, asks=(), settlements=located)
+        return sum(each.changed for each in settled)
+    except StoreUnavailable:
+        raise
+    except Exception:
+        store.rollback()
+        if len(left) == 1:
+            logger.exception("hold %s cannot be settled", left[0].hold_id)
+            return 0
+        return sum(settle_left(store, ledger, [each]) for each in left)
 
 
 def beat(store: Store, instance_id: UUID, *, host: str, pid: int) -> None:
@@ -87,10 +108,6 @@ def say_stopped(store: Store, instance_id: UUID) -> None:
     now = store.begin()
     store.execute("UPDATE instance SET stopped_at = %s WHERE id = %s", now, instance_id)
     store.commit()
-
-
-def _uuid(value: UUID | str) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def _mapping(value: Mapping[str, Any] | str) -> Mapping[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.views.generic import RedirectView
 
 from costs import views
 
 urlpatterns = [
     path("costs", views.costs, name="costs"),
+    path("costs/", RedirectView.as_view(pattern_name="costs", query_string=True)),
     path("costs.csv", views.costs_csv, name="costs-csv"),
 ]

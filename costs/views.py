@@ -13,6 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from costs import charts, reports
@@ -49,6 +50,7 @@ class Line:
 
 
 @login_required
+@never_cache
 @require_safe
 def costs(request: HttpRequest) -> HttpResponse:
     """Show the organization's costs by any dimension; the URL is the whole state."""
@@ -75,6 +77,7 @@ def costs(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@never_cache
 @require_safe
 def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Send the lines of the page as CSV. Amounts are exact; a bad filter is 400."""

@@ -6,27 +6,32 @@ It also keeps the process's heartbeat, and settles as unknown what a dead proces
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import math
 import os
 import queue
 import socket
 import threading
 import time
-from asyncio import AbstractEventLoop, Future, get_running_loop
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID
 
-from costs.core.admission import Answer, Ask, Settled, Settlement
+from costs.core.admission import Admitted, Answer, Ask, Settled, Settlement
 from costs.core.holds import State
 from costs.ledger import Ledger
-from costs.reaper import abandoned, beat, located, say_stopped
+from costs.mailbox import Item, answer
+from costs.reaper import REAPED_AT_ONCE_MAX, beat, reap, say_stopped, settle_left
 from costs.stores.base import Store, StoreUnavailable
 
 BATCH_MAX: Final = 256
 QUEUE_MAX: Final = 20_000
 TRIES: Final = 2
+# A try that took longer has waited for a lock or a network; who asked has waited enough.
+RETRY_WITHIN_S: Final = 3.0
 HOUSEKEEPING_EVERY_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
@@ -38,19 +43,9 @@ class LedgerUnavailable(Exception):
     """The ledger could not commit; nothing may be sent."""
 
 
-@dataclass(slots=True)
-class _Item:
-    """Something queued, and the future that waits for it in its own loop."""
-
-    ask: Ask | None
-    settlement: Settlement | None
-    loop: AbstractEventLoop
-    future: Future[Any]
-
-
 @dataclass(slots=True, eq=False)
 class Writer:
-    """Admits and settles for one process. Starts with its first use; `stop` ends it.
+    """Admits and settles for one process. Starts with its first use; `stop` ends it for good.
 
     `open_store` opens a connection; it is called again after every failure.
     """
@@ -58,93 +53,118 @@ class Writer:
     open_store: Callable[[], Store]
     ledger: Ledger
     on_housekeeping: Callable[[Store], None] = lambda store: None
-    _queue: queue.SimpleQueue[_Item | None] = field(default_factory=queue.SimpleQueue)
+    _queue: queue.SimpleQueue[Item | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _start_lock: threading.Lock = field(default_factory=threading.Lock)
     _store: Store | None = None
-    _late: list[_Item] = field(default_factory=list)
+    # Settlements that wait until the database is back, and holds that nobody got to use.
+    _late: list[Item] = field(default_factory=list)
     _withdrawn: list[Settlement] = field(default_factory=list)
     _backoff_s: float = 0.0
+    _away_until: float = 0.0
     _housekeeping_at: float = 0.0
     _stopping: bool = False
+    _ended: bool = False
 
     async def reserve(self, ask: Ask) -> Answer:
-        """Queue one ask and wait for its commit. Raises LedgerUnavailable."""
-        answer: Answer = await self._submit(ask=ask, settlement=None)
-        return answer
+        """Queue one ask and wait for its commit. Raises LedgerUnavailable.
+
+        A waiter that is cancelled sends nothing, so a hold it would have got is released.
+        """
+        future = self._submit(ask=ask, settlement=None)
+        try:
+            admission: Answer = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._unheard(ask, future.result())
+            raise
+        return admission
 
     async def settle(self, settlement: Settlement) -> Settled:
-        """Queue one settlement and wait until it is committed, however long that takes."""
+        """Queue one settlement and wait until it is committed, however long that takes.
+
+        Raises LedgerUnavailable when its values cannot be written, or the process is stopping.
+        """
         settled: Settled = await self._submit(ask=None, settlement=settlement)
         return settled
 
     def stop(self, *, timeout_s: float) -> bool:
         """Write what is queued, say that the instance stopped, and end the thread."""
         with self._start_lock:
+            self._stopping = True
             thread = self._thread
-        if thread is None:
-            return True
-        self._stopping = True
+            if thread is None:
+                self._ended = True
+                return True
         self._queue.put(None)
         thread.join(timeout_s)
         return not thread.is_alive()
 
     def _submit(self, *, ask: Ask | None, settlement: Settlement | None) -> Future[Any]:
-        if self._stopping and not (self._thread and self._thread.is_alive()):
-            raise LedgerUnavailable("this process is stopping")
         if ask is not None and self._queue.qsize() > QUEUE_MAX:
             raise LedgerUnavailable("too many requests wait for the ledger")
-        loop = get_running_loop()
-        item = _Item(ask, settlement, loop, loop.create_future())
+        loop = asyncio.get_running_loop()
+        item = Item(ask, settlement, loop, loop.create_future())
         self._queue.put(item)
         if self._thread is None:
             self._start()
+        if self._ended:  # looked at after the put: the thread has seen the item, or never will
+            item.future.cancel()
+            raise LedgerUnavailable("this process is stopping")
         return item.future
 
     def _start(self) -> None:
         with self._start_lock:
-            if self._thread is None:
+            if self._thread is None and not self._ended:
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
 
     # --- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
+        while not (
+            self._stopping and self._queue.empty() and not self._late and not self._withdrawn
+        ):
             if time.monotonic() >= self._housekeeping_at:
-                self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_S
-                self._with_store(self._keep_house)
+                self._keep_house()
             batch = self._take()
             if batch:
                 self._process(batch)
-            if self._stopping and self._queue.empty() and not self._late:
-                self._with_store(lambda store: say_stopped(store, self.ledger.instance_id))
-                self._drop_store()
-                return
+        self._with_store(lambda store: say_stopped(store, self.ledger.instance_id))
+        self._drop_store()
+        self._ended = True
+        while left := self._queued(0, at_most=BATCH_MAX):
+            self._refuse(left, "this process is stopping")
 
-    def _take(self) -> list[_Item]:
-        """Return everything that is queued, waiting for the first; late settlements first."""
-        batch, self._late = self._late, []
-        if batch:
-            time.sleep(self._backoff_s)
-        wait_s = 0.0 if batch else max(0.0, self._housekeeping_at - time.monotonic())
-        try:
-            item = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
-            while True:
-                if item is not None:
-                    batch.append(item)
-                if len(batch) >= BATCH_MAX:
-                    break
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            pass
-        return batch
+    def _take(self) -> list[Item]:
+        """Return what is queued, waiting for the first; first what waited for the database."""
+        if self._late and not self._is_away():
+            late, self._late = self._late[:BATCH_MAX], self._late[BATCH_MAX:]
+            return late + self._queued(0, at_most=BATCH_MAX - len(late))
+        wait_until = min(self._housekeeping_at, self._away_until if self._late else math.inf)
+        return self._queued(wait_until - time.monotonic(), at_most=BATCH_MAX)
 
-    def _process(self, batch: list[_Item]) -> None:
+    def _queued(self, wait_s: float, *, at_most: int) -> list[Item]:
+        items: list[Item] = []
+        with contextlib.suppress(queue.Empty):
+            while len(items) < at_most:
+                block = wait_s > 0 and not items
+                item = self._queue.get(block, wait_s if block else None)
+                if item is None:  # somebody wakes this thread
+                    wait_s = 0
+                elif item.ask is None or not item.future.cancelled():
+                    items.append(item)
+        return items
+
+    def _process(self, batch: Sequence[Item]) -> None:
+        if self._is_away():
+            self._give_up(batch)
+            return
         try:
             self._commit(batch)
         except StoreUnavailable as exc:
-            logger.warning("the ledger's database is away: %s", exc)
+            if not self._is_away():
+                self._go_away(exc)
             self._give_up(batch)
         except Exception:  # one item's data must not take the others down with it
             if len(batch) > 1:
@@ -152,72 +172,108 @@ class Writer:
                     self._process([item])
             else:
                 logger.exception("the ledger could not write a row")
-                error = LedgerUnavailable("the ledger could not write this request")
-                _deliver([(batch[0], error)])
+                self._refuse(batch, "the ledger could not write this request")
 
-    def _commit(self, batch: list[_Item]) -> None:
-        asks = [item for item in batch if item.ask is not None]
-        settlements = [item for item in batch if item.settlement is not None]
+    def _commit(self, batch: Sequence[Item]) -> None:
+        asks = [(item, item.ask) for item in batch if item.ask is not None]
+        settlements = [(item, item.settlement) for item in batch if item.settlement is not None]
+        give_up_at = time.monotonic() + RETRY_WITHIN_S
         for attempt in range(1, TRIES + 1):
             try:
-                answers, settled = self._transaction(
-                    [item.ask for item in asks if item.ask],
-                    [item.settlement for item in settlements if item.settlement],
-                    again=attempt > 1,
+                store = self._opened()
+                answers, settled = self.ledger.commit(
+                    store,
+                    asks=[ask for _, ask in asks],
+                    settlements=[settlement for _, settlement in settlements],
+                    again=any(item.may_be_there for item, _ in asks),
                 )
-            except StoreUnavailable:
-                if attempt == TRIES:
+            except BaseException as exc:
+                if self._store is not None:
+                    for item, _ in asks:
+                        item.may_be_there = True
+                    self._store.rollback()
+                    self._drop_store()
+                is_last = attempt == TRIES or time.monotonic() > give_up_at or self._is_away()
+                if is_last or not isinstance(exc, StoreUnavailable):
                     raise
-                continue
-            self._backoff_s = 0.0
-            _deliver([*zip(asks, answers, strict=True), *zip(settlements, settled, strict=True)])
-            return
+            else:
+                break
+        self._backoff_s = 0.0
+        if self._withdrawn:  # the database is back
+            self._housekeeping_at = 0.0
+        self._answer([item for item, _ in (*asks, *settlements)], [*answers, *settled])
 
-    def _transaction(
-        self, asks: Sequence[Ask], settlements: Sequence[Settlement], *, again: bool
-    ) -> tuple[list[Answer], list[Settled]]:
-        store = self._opened()
-        try:
-            withdrawn = located(store, self._withdrawn)
-            answers, settled = self.ledger.commit(
-                store, asks=asks, settlements=[*settlements, *withdrawn], again=again
-            )
-        except BaseException:
-            store.rollback()
-            self._drop_store()
-            raise
-        del self._withdrawn[: len(withdrawn)]
-        return answers, settled[: len(settlements)]
+    # --- answers ------------------------------------------------------------------------------
 
-    def _give_up(self, batch: list[_Item]) -> None:
-        """Refuse the asks, keep the settlements for the next try.
+    def _answer(self, items: Sequence[Item], results: Sequence[Any]) -> None:
+        answer(items, results, unheard=self._unheard)
 
-        A lost connection may hide a commit, so a refused ask's hold is released when the
-        database is back: nothing was sent for it.
+    def _unheard(self, ask: Ask | None, result: Any) -> None:
+        """Release a hold whose waiter is gone: nothing was sent for it, and nothing will be."""
+        if ask is not None and isinstance(result, Admitted):
+            self._withdrawn.append(_withdrawal(ask))
+            self._housekeeping_at = 0.0
+            self._queue.put(None)
+
+    def _refuse(self, items: Sequence[Item], reason: str) -> None:
+        """Answer that the ledger is not available.
+
+        A lost connection may hide a commit, so the hold of a refused ask is released later on:
+        nothing was sent for it.
         """
+        self._withdrawn += [
+            _withdrawal(each.ask) for each in items if each.ask and each.may_be_there
+        ]
+        self._answer(items, [LedgerUnavailable(reason)] * len(items))
+
+    # --- the database away --------------------------------------------------------------------
+
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    def _go_away(self, exc: StoreUnavailable) -> None:
+        """Try again only after a while; until then asks are refused without waiting."""
+        logger.warning("the ledger's database is away: %s", exc)
         self._backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_MIN_S, self._backoff_s * 2))
+        self._away_until = time.monotonic() + self._backoff_s
+
+    def _give_up(self, batch: Sequence[Item]) -> None:
+        """Refuse the asks, keep the settlements for the next try."""
         self._late += [item for item in batch if item.settlement is not None]
-        refused = [item for item in batch if item.ask is not None]
-        self._withdrawn += [_withdrawal(item.ask) for item in refused if item.ask]
-        error = LedgerUnavailable("the ledger's database is away; nothing was sent")
-        _deliver([(item, error) for item in refused])
+        self._refuse(
+            [item for item in batch if item.ask is not None],
+            "the ledger's database is away; nothing was sent",
+        )
 
     # --- housekeeping -------------------------------------------------------------------------
 
-    def _keep_house(self, store: Store) -> None:
+    def _keep_house(self) -> None:
+        """Do each duty by itself: one that fails must not keep the others from being done."""
+        self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_S
+        for duty in (self._beat, self._release_withdrawn, self._reap, self.on_housekeeping):
+            if not self._is_away():
+                self._with_store(duty)
+
+    def _beat(self, store: Store) -> None:
         beat(store, self.ledger.instance_id, host=socket.gethostname(), pid=os.getpid())
-        left = abandoned(store)
-        if left or self._withdrawn:
-            self._transaction([], left, again=False)
-            if left:
-                logger.warning("settled %d abandoned calls as unknown", len(left))
-        self.on_housekeeping(store)
+
+    def _release_withdrawn(self, store: Store) -> None:
+        while some := self._withdrawn[:BATCH_MAX]:
+            settle_left(store, self.ledger, some)
+            del self._withdrawn[: len(some)]
+
+    def _reap(self, store: Store) -> None:
+        reaped = reap(store, self.ledger)
+        if reaped:
+            logger.warning("settled %d abandoned calls as unknown", reaped)
+        if reaped == REAPED_AT_ONCE_MAX:
+            self._housekeeping_at = 0.0
 
     def _with_store(self, work: Callable[[Store], None]) -> None:
         try:
             work(self._opened())
         except StoreUnavailable as exc:
-            logger.warning("the ledger's database is away: %s", exc)
+            logger.warning("the ledger's housekeeping has to wait: %s", exc)
             self._drop_store()
         except Exception:
             logger.exception("the ledger's housekeeping failed")
@@ -225,7 +281,11 @@ class Writer:
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._store = self.open_store()
+            try:
+                self._store = self.open_store()
+            except StoreUnavailable as exc:
+                self._go_away(exc)
+                raise
         return self._store
 
     def _drop_store(self) -> None:
@@ -247,23 +307,3 @@ def _withdrawal(ask: Ask) -> Settlement:
         rates=ask.rates,
         entry=None,
     )
-
-
-def _deliver(results: Sequence[tuple[_Item, Any]]) -> None:
-    """Answer every waiter, with one wake-up for each event loop."""
-    by_loop: dict[AbstractEventLoop, list[tuple[Future[Any], Any]]] = {}
-    for item, result in results:
-        by_loop.setdefault(item.loop, []).append((item.future, result))
-    for loop, answers in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, answers)
-
-
-def _resolve(answers: Sequence[tuple[Future[Any], Any]]) -> None:
-    for future, result in answers:
-        if future.done():  # its waiter was cancelled
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)

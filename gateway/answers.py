@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Self
 from uuid import UUID
 
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 
 from costs.core.money import euros
 from gateway.core.calls import Delta
-from gateway.core.errors import AlreadyDone, GatewayError
+from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.exchange import Answered, Event, Exchange
 from gateway.runtime import Gateway
+from orgs.fields import new_id
 
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
+# What a 429 asks for where the provider did not say how long to wait.
+RETRY_AFTER_S: Final = 1
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
+
+
+def only(*methods: str) -> Callable[[View[P]], View[P]]:
+    """Answer every other method than these with 405 and their names."""
+
+    def limited(view: View[P]) -> View[P]:
+        @wraps(view)
+        async def checked(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            if request.method in methods:
+                return await view(request, *args, **kwargs)
+            sentence = f"{request.method} is not allowed here; use {' or '.join(methods)}"
+            refusal = Refused("method_not_allowed", sentence, status=405)
+            response = error_response(refusal, new_id(), has_organization=False)
+            response["Allow"] = ", ".join(methods)
+            return response
+
+        return checked
+
+    return limited
 
 
 def answer_body(answer: Answered) -> dict[str, Any]:
@@ -56,48 +90,65 @@ def error_response(
     error: GatewayError, request_id: UUID, *, has_organization: bool = True
 ) -> HttpResponse:
     """Return the error as JSON; the request's id is in a header once it has an organization."""
-    response = JsonResponse(error_body(error, request_id), status=error.status)
-    if error.retry_after_s is not None:
-        response["Retry-After"] = str(error.retry_after_s)
+    shown_id = request_id if has_organization else None
+    response = json_response(error_body(error, request_id), shown_id, status=error.status)
+    if error.retry_after_s is not None or error.status == 429:
+        response["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
     if error.status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="pulse"'
-    return _finished(response, request_id if has_organization else None)
+    return response
 
 
-def answer_response(answer: Answered) -> HttpResponse:
-    """Return a finished call as JSON."""
-    return _finished(JsonResponse(answer_body(answer)), answer.request_id)
+def json_response(
+    body: dict[str, Any], request_id: UUID | None, *, status: int = 200
+) -> HttpResponse:
+    """Return a body as JSON; `request_id` is None where no organization is known."""
+    response: HttpResponse = _finished(JsonResponse(body, status=status), request_id)
+    return response
 
 
-def stream_response(
-    gateway: Gateway, exchange: Exchange, first: Delta | Answered
-) -> StreamingHttpResponse:
-    """Return the exchange as server-sent events, beginning with its first event."""
-    response = StreamingHttpResponse(
-        _server_sent(gateway, exchange, first), content_type="text/event-stream; charset=utf-8"
-    )
-    response["X-Accel-Buffering"] = "no"  # a proxy that waits for more would defeat the stream
-    finished: StreamingHttpResponse = _finished(response, exchange.request_id)
-    return finished
+class Pieces:
+    """The exchange as server-sent events. Closed before its end, it abandons the call."""
+
+    def __init__(self, gateway: Gateway, exchange: Exchange, first: Delta | Answered) -> None:
+        self._gateway = gateway
+        self._exchange = exchange
+        self._first: Event | None = first
+        self._is_ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_ended:
+            raise StopAsyncIteration
+        event, self._first = self._first, None
+        if event is None:
+            event = await self._gateway.home.call(self._exchange.next())
+        if isinstance(event, Delta):
+            return _event("delta", {"content": event.content})
+        self._is_ended = True
+        if isinstance(event, GatewayError):
+            return _event("error", error_body(event, self._exchange.request_id))
+        done = answer_body(event)
+        del done["content"]
+        return _event("done", done)
+
+    def close(self) -> None:
+        """Say that nobody reads on."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._gateway.home.tell(self._exchange.abandon)
 
 
-async def _server_sent(
-    gateway: Gateway, exchange: Exchange, first: Delta | Answered
-) -> AsyncIterator[bytes]:
-    event: Event = first
-    try:
-        while isinstance(event, Delta):
-            yield _event("delta", {"content": event.content})
-            event = await gateway.home.call(exchange.next())
-        if isinstance(event, Answered):
-            done = answer_body(event)
-            del done["content"]
-            yield _event("done", done)
-        else:
-            yield _event("error", error_body(event, exchange.request_id))
-    finally:
-        if isinstance(event, Delta):  # the client left before the end
-            gateway.home.tell(exchange.abandon)
+class EventStream(StreamingHttpResponse):
+    """An exchange as it runs. Whoever sends `pieces` closes them, at once and in any case."""
+
+    def __init__(self, pieces: Pieces, request_id: UUID) -> None:
+        super().__init__(pieces, content_type="text/event-stream; charset=utf-8")
+        self.pieces = pieces
+        self["X-Accel-Buffering"] = "no"  # a proxy that waits for more would defeat the stream
+        _finished(self, request_id)
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 
 from costs.core.money import euros
 from costs.models import Hold
-from gateway.answers import error_response
-from gateway.api import only
+from gateway.answers import error_response, json_response, only
 from gateway.callers import authenticate
 from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
+from gateway.core.strict_json import quoted
 from gateway.models import AiRequestLog
 from gateway.runtime import current
 from gateway.snapshot import read
@@ -28,6 +30,7 @@ from orgs.fields import new_id
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
+FILTER_MAX_CHARS: Final = 200
 FILTERS: Final = {
     "status": "status",
     "code": "code",
@@ -39,59 +42,58 @@ FILTERS: Final = {
 OVERDUE: Final = timedelta(seconds=60)
 
 
+@only("GET", "HEAD")
 async def ai_requests(request: HttpRequest) -> HttpResponse:
     """List the organization's requests, newest first."""
-    try:
-        principal = await _reader(request)
-    except GatewayError as exc:
-        return error_response(exc, new_id(), has_organization=False)
-    try:
-        return _answer(await read(_page, principal, request))
-    except GatewayError as exc:
-        return error_response(exc, new_id())
+    return await _answer(request, lambda principal: _page(principal, _query(request)))
 
 
+@only("GET", "HEAD")
 async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     """Return one request with its decision trace."""
-    try:
-        principal = await _reader(request)
-    except GatewayError as exc:
-        return error_response(exc, new_id(), has_organization=False)
-    try:
-        return _answer(await read(_detail, principal, request_id))
-    except GatewayError as exc:
-        return error_response(exc, new_id())
+    return await _answer(request, lambda principal: _detail(principal, request_id))
 
 
+@only("GET", "HEAD")
 async def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the process answers."""
-    try:
-        only(request, "GET", "HEAD")
-    except GatewayError as exc:
-        return error_response(exc, new_id(), has_organization=False)
-    return _answer({"status": "ok"})
+    return json_response({"status": "ok"}, None)
 
 
+@only("GET", "HEAD")
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether the gateway can take requests: database, migrations, the ledger's reaper."""
-    try:
-        only(request, "GET", "HEAD")
-    except GatewayError as exc:
-        return error_response(exc, new_id(), has_organization=False)
     if current().is_stopping:
-        return _answer({"status": "stopping"}, status=503)
+        return json_response({"status": "stopping"}, None, status=503)
     try:
         checks = await read(_readiness)
     except GatewayError:
-        return _answer({"status": "not ready", "database": "away"}, status=503)
-    is_ready = checks["migrations"] == "applied" and not checks["overdueHolds"]
-    status = "ready" if is_ready else "not ready"
-    return _answer({"status": status, **checks}, status=200 if is_ready else 503)
+        checks = {"database": "away"}
+    is_ready = checks.get("migrations") == "applied" and checks.get("overdueHolds") == 0
+    body = {"status": "ready" if is_ready else "not ready", **checks}
+    return json_response(body, None, status=200 if is_ready else 503)
 
 
-async def _reader(request: HttpRequest) -> Principal:
-    only(request, "GET", "HEAD")
-    return await authenticate(current(), request, channel="api", reads=True)
+async def _answer(
+    request: HttpRequest, question: Callable[[Principal], dict[str, Any]]
+) -> HttpResponse:
+    """Answer a question about the caller's organization, asked in a thread with the database."""
+    request_id = new_id()
+    try:
+        principal = await authenticate(current(), request, channel="api", reads=True)
+    except GatewayError as exc:
+        return error_response(exc, request_id, has_organization=False)
+    try:
+        return json_response(await read(question, principal), request_id)
+    except GatewayError as exc:
+        return error_response(exc, request_id)
+
+
+def _query(request: HttpRequest) -> QueryDict:
+    try:
+        return request.GET
+    except SuspiciousOperation as exc:  # more parameters than Django reads
+        raise invalid("The address has too many parameters") from exc
 
 
 def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
@@ -104,20 +106,20 @@ def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
     return rows.filter(**scope)
 
 
-def _page(principal: Principal, request: HttpRequest) -> dict[str, Any]:
-    unknown = sorted(set(request.GET) - set(FILTERS) - {"limit", "cursor"})
+def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
+    unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor"})
     if unknown:
-        raise invalid(f'Unknown parameter "{unknown[0][:100]}"')
+        raise invalid(f"Unknown parameter {quoted(unknown[0])}")
     rows = _visible(principal)
     for spelled, column in FILTERS.items():
-        wanted = request.GET.get(spelled)
+        wanted = query.get(spelled)
         if wanted is not None:
-            rows = rows.filter(**{column: _printable(wanted, spelled)})
-    limit = _limit(request.GET.get("limit"))
-    after = request.GET.get("cursor")
+            rows = rows.filter(**{column: _wanted(wanted, spelled)})
+    limit = _limit(query.get("limit"))
+    after = query.get("cursor")
     if after is not None:
-        occurred_at, row_id = _decoded(after)
-        rows = rows.filter(Q(occurred_at__lt=occurred_at) | Q(occurred_at=occurred_at, id__lt=row_id))
+        moment, row_id = _decoded(after)
+        rows = rows.filter(Q(occurred_at__lt=moment) | Q(occurred_at=moment, id__lt=row_id))
     found = list(rows.order_by("-occurred_at", "-id")[: limit + 1])
     page = found[:limit]
     return {
@@ -177,16 +179,19 @@ def _eur(nanoeur: int | None) -> float | None:
     return None if nanoeur is None else float(euros(nanoeur))
 
 
-def _printable(value: str, name: str) -> str:
-    if not value.isprintable() or len(value) > 200:
-        raise invalid(f"{name} is at most 200 printable characters")
+def _wanted(value: str, name: str) -> str:
+    if name == "status" and value not in AiRequestLog.Status.values:
+        raise invalid(f"status is one of {', '.join(AiRequestLog.Status.values)}")
+    if not value.isprintable() or len(value) > FILTER_MAX_CHARS:
+        raise invalid(f"{name} has at most {FILTER_MAX_CHARS} characters, all printable")
     return value
 
 
 def _limit(text: str | None) -> int:
     if text is None:
         return LIMIT_DEFAULT
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+    is_short_number = text.isascii() and text.isdigit() and len(text) <= len(str(LIMIT_MAX))
+    if not is_short_number or not 1 <= int(text) <= LIMIT_MAX:
         raise invalid(f"limit is a whole number from 1 to {LIMIT_MAX}")
     return int(text)
 
@@ -208,17 +213,14 @@ def _decoded(cursor: str) -> tuple[datetime, UUID]:
 
 def _readiness() -> dict[str, Any]:
     executor = MigrationExecutor(connection)
-    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return {"database": "ok", "migrations": "pending"}  # the tables may not be there
     now = datetime.now(UTC)
     held = Hold.objects.filter(state=Hold.State.HELD)
     oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
     return {
         "database": "ok",
-        "migrations": "pending" if pending else "applied",
+        "migrations": "applied",
         "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
         "overdueHolds": held.filter(deadline_at__lt=now - OVERDUE).count(),
     }
-
-
-def _answer(body: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})

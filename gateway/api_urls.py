@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from gateway import api, api_reads
+from gateway import api, api_reads, schema
 
 urlpatterns = [
     path("api/ai/request", api.ai_request, name="api-request"),
     path("api/ai/quote", api.ai_quote, name="api-quote"),
     path("api/ai/requests", api_reads.ai_requests, name="api-requests"),
-    path("api/ai/requests/<str:request_id>", api_reads.ai_request_detail, name="api-request-detail"),
+    path("api/ai/requests/<request_id>", api_reads.ai_request_detail, name="api-request-detail"),
+    path("api/schema", schema.api_schema, name="api-schema"),
     path("healthz", api_reads.healthz, name="healthz"),
     path("readyz", api_reads.readyz, name="readyz"),
 ]

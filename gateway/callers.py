@@ -19,9 +19,18 @@ from orgs.credentials import KeyRecord, SessionCaller, session_caller
 from orgs.models import Membership
 
 KEY_HEADER: Final = "x-pulse-key"
+JSON_TYPE: Final = "application/json"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # An unknown key is compared with this, so that it costs what a known one costs.
 NO_DIGEST: Final = bytes(32)
+
+
+class RoleNotAllowed(Refused):
+    """The person is known and may not send; `principal` is for the audit row."""
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__("role_not_allowed", "An auditor sees everything and sends nothing")
+        self.principal = principal
 
 
 async def authenticate(
@@ -37,12 +46,14 @@ async def authenticate(
     `more_headers` are those in which a vendor's client sends its key. A call is checked again by
     RESERVE; what only `reads` is not, so its key is looked up live. Raises Refused: 400 for two
     keys that differ, 401 for none or a wrong one - the same answer for an unknown, a malformed,
-    a revoked and an expired key.
+    a revoked and an expired key -, 415 for a browser's body that is not JSON, and RoleNotAllowed
+    (403) for an auditor's call.
     """
     key = _key_in(request, more_headers)
     if key is not None:
         return await _by_key(gateway, key, channel=channel, live=reads)
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    # A cookie's value may be escaped: what cannot be printed (NUL) is no text for a database.
+    if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
     caller = await read(session_caller, request)
     if caller is None:
@@ -53,6 +64,11 @@ async def authenticate(
 def unauthenticated() -> Refused:
     """Return the one answer to a credential that is absent or wrong."""
     return Refused("unauthenticated", UNAUTHENTICATED, status=401)
+
+
+def not_json() -> Refused:
+    """Return the refusal of a body of another type."""
+    return Refused("unsupported_media_type", f"The body is {JSON_TYPE}", status=415)
 
 
 def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
@@ -100,15 +116,18 @@ def _fixed_by(record: KeyRecord) -> Dimensions:
 
 
 def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
+    principal = Principal(
+        org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
+    )
     if request.method not in SAFE_METHODS:
+        if request.content_type != JSON_TYPE:  # before the token, which is sought in forms too
+            raise not_json()
         if not _is_same_origin(request) or _csrf_refusal(request) is not None:
             sentence = "A browser's request needs the CSRF token and the gateway's own origin"
             raise Refused("unauthenticated", sentence, status=401)
         if caller.role == Membership.Role.AUDITOR:
-            raise Refused("role_not_allowed", "An auditor sees everything and sends nothing")
-    return Principal(
-        org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
-    )
+            raise RoleNotAllowed(principal)
+    return principal
 
 
 def _is_same_origin(request: HttpRequest) -> bool:
@@ -117,6 +136,11 @@ def _is_same_origin(request: HttpRequest) -> bool:
 
 def _csrf_refusal(request: HttpRequest) -> HttpResponse | None:
     """Check the CSRF token and the Origin header as Django's middleware does."""
-    check = CsrfViewMiddleware(lambda _: HttpResponse())
+    check = CsrfViewMiddleware(_nothing)
     check.process_request(request)
-    return check.process_view(request, _csrf_refusal, (), {})
+    return check.process_view(request, _nothing, (), {})
+
+
+def _nothing(_request: HttpRequest) -> HttpResponse:
+    """Stand for the view, which the middleware asks only whether it is exempt."""
+    return HttpResponse()

@@ -120,7 +120,7 @@ async def _judged(
     """Judge the call on the snapshot at hand, and find who will answer it."""
     found = await judge(
         call,
-        organization=await gateway.directory.organization(principal.org_id),
+        organization=await gateway.organization_of(principal),
         prices=await gateway.directory.prices(),
         catalog=gateway.catalog,
     )

@@ -21,7 +21,7 @@ from orgs.access import Access, member, viewer
 @require_http_methods(["GET", "HEAD", "POST"])
 def playground(request: HttpRequest) -> HttpResponse:
     """Show the form; a POST sends the request through the whole gateway and shows its answer."""
-    catalog = load_catalog(settings.SANDBOX)
+    catalog = load_catalog(sandbox=settings.SANDBOX)
     context: dict[str, object] = {
         "models": sorted({model.id for model in catalog.by_name.values()})
     }

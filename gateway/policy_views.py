@@ -124,7 +124,7 @@ def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpRespons
     messages.success(request, sentence)
     limits = form.limits()
     entries = [*limits.allowed_models, *limits.blocked_models]
-    if unknown := names_of_no_model(entries, load_catalog(settings.SANDBOX)):
+    if unknown := names_of_no_model(entries, load_catalog(sandbox=settings.SANDBOX)):
         messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
     return redirect("policies")
 

@@ -25,9 +25,9 @@ def policy_sentence(
     if blocked:
         parts.append(f"blocks {_listed(blocked)}")
     if max_cost_per_day_nanoeur is not None:
-        parts.append(f"lets the organization spend {format_eur(max_cost_per_day_nanoeur)} per day")
+        parts.append(f"at most {format_eur(max_cost_per_day_nanoeur)} per day")
     if max_tokens_per_request is not None:
-        parts.append(f"lets a request have {max_tokens_per_request:,} tokens")
+        parts.append(f"at most {max_tokens_per_request:,} tokens per request")
     if not parts:
         return "Sets no limit: it lets every request pass."
     text = "; ".join(parts)

@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.http import HttpResponse, JsonResponse
-
+from costs.balances import balance_of
 from costs.core.admission import Balance
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
-from costs.balances import balance_of
 from gateway.core.calls import Call, Principal
-from gateway.core.errors import GatewayError, Refused
+from gateway.core.errors import GatewayError, NotConfigured, Refused
 from gateway.core.policy import refusal_for_cost
 from gateway.judgement import Judgement, judge, tightened
 from gateway.models import AiRequestLog
@@ -27,10 +25,11 @@ EXPECTED_OUTPUT_TOKENS: Final = 256
 LOOKED_BACK_AT: Final = 100
 
 
-async def quote(
-    gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID
-) -> HttpResponse:
-    """Return what the call would be allowed and hold, judged on live data."""
+async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str, Any]:
+    """Return what the call would be allowed and hold, judged on live data.
+
+    Raises GatewayError for a call that cannot be judged.
+    """
     await gateway.reload(principal)
     organization = await gateway.directory.organization(principal.org_id)
     found = await judge(
@@ -41,7 +40,9 @@ async def quote(
         counts=True,
     )
     enabled, balance = await read(_live, organization)
-    refusal = found.refusal if enabled else _switched_off(organization)
+    refusal = found.refusal or await _unasked(gateway, found)
+    if not enabled:
+        refusal = _switched_off(organization)
     if refusal is None and balance is not None and not _fits(found, balance):
         if found.can_be_tightened:
             found = await tightened(found, call)
@@ -50,9 +51,18 @@ async def quote(
     if refusal is not None and refusal.status == 400:
         raise refusal
     expected = await read(_expected_output, principal.org_id, found)
-    return JsonResponse(
-        _body(found, refusal, balance, expected), headers={"Cache-Control": "no-store"}
-    )
+    return _body(found, refusal, balance, expected)
+
+
+async def _unasked(gateway: Gateway, found: Judgement) -> NotConfigured | None:
+    """Return why the model's provider cannot be asked, or None; nothing is opened for that."""
+    provider = found.model.provider if found.model else ""
+    if provider not in gateway.providers.configured():
+        try:
+            await gateway.providers.get(provider)
+        except NotConfigured as exc:
+            return exc
+    return None
 
 
 def _fits(found: Judgement, balance: Balance) -> bool:

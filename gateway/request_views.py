@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from costs.charts import share_width
@@ -42,6 +43,7 @@ class SpendBar:
 
 
 @login_required
+@never_cache
 @require_safe
 def requests(request: HttpRequest) -> HttpResponse:
     """List recent requests, newest first, above what the day has cost so far."""
@@ -72,6 +74,7 @@ def requests(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@never_cache
 @require_safe
 def request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     """Show what happened to one request, and why."""

@@ -23,7 +23,7 @@ from gateway.home import Home
 from gateway.journal import REPEATS_KEPT, AuditJournal
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, ProviderSettings
-from gateway.snapshot import Directory
+from gateway.snapshot import Directory, OrganizationSnapshot
 from orgs.fields import new_id
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
@@ -57,10 +57,24 @@ class Gateway:
         """Read anew what a request is judged by. Raises Refused when its key is no longer good."""
         await self.directory.reload_organization(principal.org_id)
         await self.directory.reload_prices()
-        if principal.key_public is not None:
-            record = await self.directory.reload_key(principal.key_public)
+        await self.organization_of(principal)
+
+    async def organization_of(self, principal: Principal) -> OrganizationSnapshot:
+        """Return the caller's organization, by a snapshot no newer than what is known of its key.
+
+        RESERVE compares the snapshot's version alone. Another request may have replaced the
+        snapshot since this one's key was looked at, and the change may have been the key's end.
+        Raises Refused when the key is no longer good.
+        """
+        while True:
+            organization = await self.directory.organization(principal.org_id)
+            if principal.key_public is None:
+                return organization
+            record = await self.directory.key(principal.key_public)
             if record is None or not record.is_usable_at(datetime.now(UTC)):
                 raise Refused("unauthenticated", UNAUTHENTICATED, status=401)
+            if record.config_version >= organization.config_version:
+                return organization
 
     async def stop(self, *, grace_s: float) -> None:
         """Refuse new calls, let those that run end or settle, and close the ledger."""

@@ -23,9 +23,10 @@ from uuid import UUID
 from gateway import pipeline
 from gateway.core.calls import Call, Delta, Dimensions, Principal
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.request_body import NAME_IN_JSON, call_from_fields
+from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
 from gateway.exchange import Answered, Event, Exchange
 from gateway.runtime import Gateway, current
+from orgs.fields import new_id
 
 CHANNEL: Final = "sdk"
 
@@ -84,9 +85,22 @@ async def aai_request(**asked: Unpack[AiArguments]) -> AiResponse:
 
 
 def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
-    """Yield the pieces of the answer as they come, then the AiResponse. Leaving early abandons."""
-    gateway = current()
-    principal, call = _read(asked, stream=True)
+    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+
+    The call goes out with the first piece that is asked for.
+    """
+    return _pieces(current(), *_read(asked, stream=True))
+
+
+def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
+    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+
+    The call goes out with the first piece that is asked for.
+    """
+    return _async_pieces(current(), *_read(asked, stream=True))
+
+
+def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
     exchange = gateway.home.call_sync(_started(gateway, principal, call))
     event: Event | None = None
     try:
@@ -98,10 +112,9 @@ def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
             gateway.home.tell(exchange.abandon)
 
 
-async def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
-    """Yield the pieces of the answer as they come, then the AiResponse. Leaving early abandons."""
-    gateway = current()
-    principal, call = _read(asked, stream=True)
+async def _async_pieces(
+    gateway: Gateway, principal: Principal, call: Call
+) -> AsyncIterator[str | AiResponse]:
     exchange = await gateway.home.call(_started(gateway, principal, call))
     event: Event | None = None
     try:
@@ -114,7 +127,7 @@ async def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResp
 
 
 async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiResponse:
-    exchange = pipeline.start(gateway, principal, call)
+    exchange = await _started(gateway, principal, call)
     try:
         return _response(await exchange.result(), exchange)
     except GatewayError as exc:
@@ -122,7 +135,12 @@ async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiRespon
 
 
 async def _started(gateway: Gateway, principal: Principal, call: Call) -> Exchange:
-    return pipeline.start(gateway, principal, call)
+    try:
+        return pipeline.start(gateway, principal, call)
+    except Refused as exc:  # the process is stopping
+        ended = Exchange(request_id=new_id())
+        ended.end(exc)
+        return ended
 
 
 def _piece(event: Event, exchange: Exchange) -> str | AiResponse:
@@ -160,12 +178,13 @@ def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
         name = min(unknown or missing)
         raise TypeError(f"{'unknown' if unknown else 'missing'} argument {name}")
     org_id, actor = asked["org_id"], asked.get("actor_user_id")
-    principal = Principal(
-        org_id=org_id if isinstance(org_id, UUID) else UUID(org_id),
-        fixed=Dimensions(user_id=None if actor is None else str(actor)),
-        channel=CHANNEL,
-    )
+    if not isinstance(org_id, UUID | str):
+        raise TypeError("org_id is a UUID or its text")
     try:
+        fixed = None if actor is None else dimension(str(actor), "actor_user_id")
+        principal = Principal(
+            org_id=UUID(str(org_id)), fixed=Dimensions(user_id=fixed), channel=CHANNEL
+        )
         call = call_from_fields(
             _fields(asked, stream=stream),
             principal=principal,

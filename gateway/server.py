@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import multiprocessing
+import os
 import socket
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 LOOPBACK: Final = "127.0.0.1"
@@ -40,12 +43,17 @@ def check_address(*, host: str, port: int) -> str:
     return str(address)
 
 
+def local_url(*, address: str, port: int) -> str:
+    """Return the URL at which a browser on this machine reaches the address."""
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
 def serve(*, address: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs, and return."""
     # A forked worker would share the parent's connections and locks.
     multiprocessing.set_start_method("spawn", force=True)
     Granian(
-        "pulse.asgi:application",
+        settings.ASGI_APPLICATION,
         address=address,
         port=port,
         workers=workers,
@@ -54,10 +62,15 @@ def serve(*, address: str, port: int, workers: int) -> None:
         websockets=False,
         backlog=CONNECTIONS_MAX * workers,
         backpressure=CONNECTIONS_MAX,
-        # The other mode, Granian 2.8's own choice for ASGI, ends with a panic in its log when
-        # it stops under load.
-        runtime_mode=RuntimeModes.st,
         respawn_failed_workers=True,
         workers_kill_timeout=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
         log_level=LogLevels.warning,
-    ).serve()
+    ).serve(target_loader=_load)
+
+
+def _load(application: str) -> Any:
+    """Import the application in a worker."""
+    # Granian's threads outlive the interpreter, and one that wakes up while Python ends makes
+    # the process abort with a panic in the log. By then all is finished and closed: just go.
+    atexit.register(os._exit, 0)
+    return import_string(application)

@@ -74,9 +74,9 @@ class Verdict:
     """What one policy said."""
 
     name: str
+    code: str
     word: str
     tone: str
-    detail: str | None
     limit_nanoeur: int | None
     max_tokens: int | None
 
@@ -144,29 +144,28 @@ def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
 
 def _judged(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
     verdicts = tuple(_verdict(item) for item in _items(trace.get("policies")))
-    refused = next((verdict for verdict in verdicts if verdict.tone == BAD), None)
-    if refused is not None:
-        sentence = f'The policy "{refused.name}" refused it.'
-    elif row.status == "blocked":
-        sentence = "It was refused before a policy had a say."
-        if verdicts:
-            sentence = "No policy refused it, but the gateway did."
-    elif verdicts:
-        sentence = "Every policy let it pass."
-    else:
-        sentence = "No policy was in force."
     tone = BAD if row.status == "blocked" else GOOD
-    return Step(title="Judged", tone=tone, sentence=sentence, verdicts=verdicts)
+    return Step(title="Judged", tone=tone, sentence=_judgement(row, verdicts), verdicts=verdicts)
+
+
+def _judgement(row: AiRequestLog, verdicts: Sequence[Verdict]) -> str:
+    if row.status == "blocked":
+        # Each policy is asked by itself; the first that says the request's own code was decisive.
+        refused = next((verdict for verdict in verdicts if verdict.code == row.code), None)
+        if refused is not None:
+            return f'The policy "{refused.name}" refused it.'
+        return "No policy refused it; the gateway did."
+    return "Every policy let it pass." if verdicts else "No policy was in force."
 
 
 def _verdict(item: Mapping[str, Any]) -> Verdict:
-    word = _text(item.get("verdict")) or "not known"
+    code = _text(item.get("verdict")) or "not known"
     tones = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
     return Verdict(
         name=_text(item.get("name")) or "unnamed",
-        word=word.replace("_", " "),
-        tone=tones.get(word, BAD),
-        detail=_text(item.get("detail")),
+        code=code,
+        word=code.replace("_", " "),
+        tone=tones.get(code, BAD),
         limit_nanoeur=_integer(item.get("limit_nanoeur")),
         max_tokens=_integer(item.get("max_tokens")),
     )

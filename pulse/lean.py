@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import BadRequest, DisallowedHost, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpResponseBase
 from django.urls import resolve
 
-from gateway.answers import error_response
+from gateway.answers import EventStream, error_response
 from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import invalid
 from orgs.fields import new_id
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PREFIXES: Final = ("/api/", "/v1/", "/v1beta/", "/healthz", "/readyz")
 BODY_TIMEOUT_S: Final = 60.0
@@ -37,11 +38,13 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request of the API. When the client leaves, the view is cancelled."""
     try:
         body = await _body(receive)
-    except (ConnectionError, TimeoutError):
+        request = ASGIRequest(dict(scope), BytesIO(body))
+    except ConnectionError:
         return
-    request = ASGIRequest(dict(scope), BytesIO(body))
-    if len(body) > settings.BODY_MAX_BYTES:
-        request.META["CONTENT_LENGTH"] = str(len(body))  # what was read tells the view enough
+    except (TimeoutError, UnicodeDecodeError) as exc:
+        await _send_whole(_outside(_unreadable(exc)), send)
+        return
+    request.META["CONTENT_LENGTH"] = str(len(body))  # what came, whatever was announced
     task = asyncio.current_task()
     watch = asyncio.create_task(_cancel_on_disconnect(receive, task))
     try:
@@ -69,6 +72,12 @@ async def _body(receive: Receive) -> bytes:
                 return b"".join(pieces)
 
 
+def _unreadable(exc: TimeoutError | UnicodeDecodeError) -> Refused:
+    if isinstance(exc, TimeoutError):
+        return invalid(f"The body did not come within {BODY_TIMEOUT_S:g} s")
+    return invalid("The address is not UTF-8")
+
+
 async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any] | None) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -83,8 +92,9 @@ async def _response(request: ASGIRequest) -> HttpResponseBase:
         request.resolver_match = match
         response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
     except DisallowedHost:
-        sentence = "This host name is not served here"
-        return _outside(Refused("invalid_request", sentence, status=400))
+        return _outside(invalid("This host name is not served here"))
+    except (BadRequest, SuspiciousOperation):
+        return _outside(invalid("The request could not be read"))
     except Http404:
         return _outside(Refused("not_found", "There is nothing at this address", status=404))
     except Exception:  # a defect: said as JSON, like everything here
@@ -101,25 +111,29 @@ async def _respond(response: HttpResponseBase, request: ASGIRequest, send: Send)
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         value = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
         response["Strict-Transport-Security"] = value
-    content = b"" if response.streaming else response.content  # type: ignore[attr-defined]
-    if not response.streaming:
-        response["Content-Length"] = str(len(content))
-    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    if response.streaming:
-        await _stream(response.streaming_content, send)  # type: ignore[attr-defined]
+    if isinstance(response, EventStream):
+        await _send_pieces(response, send)
     else:
-        final = b"" if request.method == "HEAD" else content
-        await send({"type": "http.response.body", "body": final})
+        await _send_whole(response, send, has_body=request.method != "HEAD")
 
 
-async def _stream(pieces: AsyncIterable[bytes], send: Send) -> None:
-    iterator = aiter(pieces)
+async def _send_whole(response: HttpResponseBase, send: Send, *, has_body: bool = True) -> None:
+    content: bytes = response.content  # type: ignore[attr-defined]  # streams are sent in pieces
+    response["Content-Length"] = str(len(content))
+    await send(_start(response))
+    await send({"type": "http.response.body", "body": content if has_body else b""})
+
+
+async def _send_pieces(response: EventStream, send: Send) -> None:
     try:
-        async for piece in iterator:
+        await send(_start(response))
+        async for piece in response.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
     finally:
-        # At once, not when the garbage collector comes: this is what tells the call that the
-        # client is gone.
-        await iterator.aclose()  # type: ignore[attr-defined]
+        response.pieces.close()  # when the client has left, this is what tells the call
+
+
+def _start(response: HttpResponseBase) -> dict[str, Any]:
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}

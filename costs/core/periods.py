@@ -23,10 +23,21 @@ def day_around(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
     """Return the instant at which `day` begins, in UTC.
 
-    A midnight that does not exist (a gap) is read with the offset before the gap, which is the
-    instant of the change; one that exists twice is read as the first.
+    A midnight that exists twice is read as the first. One that does not exist is the instant at
+    which the clocks are put forward over it, be that at midnight or before (Toronto 1919: from
+    23:30 to 00:30).
     """
-    return datetime.combine(day, time.min, tzinfo=zone).replace(fold=0).astimezone(UTC)
+    midnight = datetime.combine(day, time.min, tzinfo=zone)
+    late, early = (midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if early >= late:
+        return late
+    while late - early > timedelta(seconds=1):  # in a gap: `early` is before the change
+        middle = early + timedelta(seconds=(late - early) // timedelta(seconds=2))
+        if middle.astimezone(zone).date() < day:
+            early = middle
+        else:
+            late = middle
+    return late
 
 
 def clipped(

@@ -22,17 +22,28 @@ from costs.stores.base import (
     Table,
 )
 
-# A lock nobody gives back must become a 503, not a queue that grows.
+# A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
+# lock must be what was committed before it: another default of the server's would not see that.
 SESSION: Final = """
+    SET default_transaction_isolation = 'read committed';
     SET lock_timeout = '5s'; SET statement_timeout = '15s'; SET synchronous_commit = on;
     SET idle_in_transaction_session_timeout = '15s'; SET TIME ZONE 'UTC'
 """
+# A network that swallows packets must become a 503 too, before TCP gives up by itself (15 min).
+NETWORK: Final = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
 CLOCK: Final = "coalesce(%(now)s::timestamptz, now())"
-LOCK_ORGANIZATIONS: Final = f"""
+READ_CLOCK: Final = f"SELECT {CLOCK}, (SELECT version FROM price_list)"  # noqa: S608  a constant
+LOCK_ORGANIZATIONS: Final = """
     SELECT id, name, ai_gateway_enabled, timezone, config_version
     FROM organization WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
-"""  # noqa: S608  no value is put in
+"""
 LOCK_PERIODS: Final = f"""
     SELECT id, org_id, scope, starts_at, ends_at, limit_nanoeur,
            held_nanoeur, settled_nanoeur, overrun_nanoeur
@@ -40,7 +51,7 @@ LOCK_PERIODS: Final = f"""
     WHERE id = ANY(%(ids)s)
        OR (org_id = ANY(%(orgs)s) AND starts_at <= {CLOCK} AND ends_at > {CLOCK})
     ORDER BY id FOR NO KEY UPDATE
-"""  # noqa: S608
+"""  # noqa: S608  a constant is put in, and no value
 LOCK_HOLDS: Final = """
     SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
     FROM hold WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
@@ -61,6 +72,7 @@ def _errors() -> Iterator[None]:
         psycopg.OperationalError,
         psycopg.InterfaceError,
         psycopg.errors.ReadOnlySqlTransaction,
+        psycopg.errors.IdleInTransactionSessionTimeout,
     ) as exc:
         raise StoreUnavailable(str(exc)) from exc
 
@@ -73,7 +85,9 @@ class PostgresStore:
     ) -> None:
         self._clock = clock
         with _errors():
-            self._connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=0)
+            self._connection = psycopg.connect(
+                **(NETWORK | parameters), autocommit=True, prepare_threshold=0
+            )
             self._connection.execute(SESSION, prepare=False)
 
     def begin(self) -> datetime:
@@ -93,9 +107,7 @@ class PostgresStore:
             connection.execute("BEGIN")
             organizations = connection.execute(LOCK_ORGANIZATIONS, {"ids": list(org_ids)})
             # After the locks, so that it sees what committed while they were waited for.
-            clock = connection.execute(
-                f"SELECT {CLOCK}, (SELECT version FROM price_list)", {"now": now}
-            )
+            clock = connection.execute(READ_CLOCK, {"now": now})
             periods = connection.execute(
                 LOCK_PERIODS, {"ids": list(period_ids), "orgs": list(org_ids), "now": now}
             )

@@ -79,7 +79,8 @@ def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
     wanted, fixed = asked.as_dict(), principal.fixed.as_dict()
     for name, value in fixed.items():
         if wanted.get(name, value) != value:
-            sentence = f"{NAME_IN_JSON[name]} is fixed by the key and cannot be changed"
+            whose = "by the key" if principal.key_id else "for this caller"
+            sentence = f"{NAME_IN_JSON[name]} is fixed {whose} and cannot be changed"
             raise Refused("dimension_fixed_by_key", sentence)
     return Dimensions(**{**wanted, **fixed})
 
@@ -170,6 +171,8 @@ def _max_tokens(fields: Mapping[str, Any]) -> int | None:
     if "maxTokens" not in fields:
         return None
     value = fields["maxTokens"]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 1000.0 is a whole one
     if type(value) is not int or not 1 <= value <= TOKENS_MAX:
         raise invalid(f"maxTokens is a whole number from 1 to {TOKENS_MAX}")
     return value
@@ -199,4 +202,3 @@ def _idempotency_key(value: str | None) -> str | None:
     if not value or len(value) > IDEMPOTENCY_KEY_MAX_CHARS or not value.isprintable():
         raise invalid(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters")
     return value
-

@@ -7,12 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import contextmanager
 from typing import Protocol
 
-import aiohttp
-
 from gateway.core.calls import Completion, Delta
 from gateway.core.errors import Broken
-from gateway.providers import transport
 from gateway.providers.failures import Peer
+from gateway.providers.transport import Traffic, noting
 
 
 class Reading(Protocol):
@@ -35,7 +33,7 @@ async def whole(
     read: Callable[[object], Completion],
 ) -> Completion:
     """Ask for a whole answer, as JSON, and read it. Raises ProviderFailed."""
-    with _failures_of(peer, []):
+    with _failures_of(peer, Traffic()):
         async with asyncio.timeout(timeout_s):
             report = await ask()
         return _finished(peer, read(report))
@@ -54,13 +52,13 @@ async def pieces(
     timeout that spans a `yield` would cancel the consumer.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    answers: list[aiohttp.ClientResponse] = []
+    traffic = Traffic()
     try:
-        with _failures_of(peer, answers):
+        with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
         while True:
-            with _failures_of(peer, answers):
+            with _failures_of(peer, traffic):
                 async with asyncio.timeout_at(deadline):
                     event = await anext(events, None)
                 text = "" if event is None else reading.feed(event)
@@ -70,21 +68,20 @@ async def pieces(
                 yield Delta(text)
         yield _finished(peer, reading.completion())
     finally:
-        for answer in answers:
-            answer.release()  # back to the pool when it was read to its end; closed otherwise
+        traffic.close()
 
 
 async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable[int]]) -> str:
     """Ask for the list of models, which is free, and say what came. Raises ProviderFailed."""
-    with _failures_of(peer, []):
+    with _failures_of(peer, Traffic()):
         async with asyncio.timeout(timeout_s):
             models = await count()
     return f"{peer.title} answers and lists {models} models"
 
 
 @contextmanager
-def _failures_of(peer: Peer, answers: list[aiohttp.ClientResponse]) -> Iterator[None]:
-    with peer.failures(answers), transport.keeping(answers):
+def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
+    with peer.failures(traffic), noting(traffic):
         yield
 
 

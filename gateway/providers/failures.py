@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.providers.formats import hostile
+from gateway.providers.transport import Traffic
 
 logger = logging.getLogger("pulse.providers")
 
@@ -33,7 +34,6 @@ MESSAGE_MAX_CHARS: Final = 500
 RETRY_AFTER_MAX_S: Final = 24 * 3600
 # A proxy's timeout (524 is Cloudflare's) proves nothing: the vendor may have worked and billed.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
-_TIMEOUTS: Final = (TimeoutError, httpx2.TimeoutException)
 
 # What the vendors' keys look like; OpenAI repeats a refused key with asterisks in its middle.
 _KEY = re.compile(
@@ -58,11 +58,8 @@ class Peer:
         return hidden[: MESSAGE_MAX_CHARS - 1] + "…"
 
     @contextmanager
-    def failures(self, answers: Sequence[aiohttp.ClientResponse]) -> Iterator[None]:
-        """Turn whatever an SDK raises inside the block into a ProviderFailed.
-
-        `answers` are those that the block opened, as they came from the wire.
-        """
+    def failures(self, traffic: Traffic) -> Iterator[None]:
+        """Turn whatever an SDK raises inside the block, which makes `traffic`, into our errors."""
         try:
             yield
         except ProviderFailed:
@@ -74,26 +71,22 @@ class Peer:
                 logger.error(
                     "%s: an SDK or our use of it raised %s", self.title, type(exc).__name__
                 )
-            raise failure_from(exc, answers, peer=self) from exc
+            raise failure_from(exc, traffic, peer=self) from exc
 
 
-def failure_from(
-    exc: Exception, answers: Sequence[aiohttp.ClientResponse], *, peer: Peer
-) -> ProviderFailed:
+def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:
     """Return what the failure means.
 
-    An answer's status decides, as it came from the wire; without an answer the transport's own
-    exception does, which the SDKs keep as the cause of theirs. An SDK's classes and words decide
-    nothing. What is not proven is unknown.
+    What went over the wire decides: an answer's status, else whether the request was sent. An
+    SDK's classes and words decide nothing. What is not proven is unknown.
     """
-    if answers:
-        return _judged(answers[-1], exc, peer=peer)
-    chain = list(_causes(exc))
-    if any(isinstance(link, httpx2.ConnectError) for link in chain):
+    if traffic.answers:
+        return _judged(traffic.answers[-1], exc, peer=peer)
+    if traffic.was_sent:
+        return _timed_out(peer) if _is_timeout(exc) else _broken(exc, peer=peer)
+    if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in _causes(exc)):
         return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
-    if any(isinstance(link, _TIMEOUTS) for link in chain):
-        return _timed_out(peer)
-    return _broken(exc, peer=peer)
+    return Rejected(f'Provider "{peer.title}" cannot be asked this; nothing was sent')
 
 
 def _judged(answer: aiohttp.ClientResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
@@ -102,7 +95,7 @@ def _judged(answer: aiohttp.ClientResponse, exc: Exception, *, peer: Peer) -> Pr
         return _timed_out(peer, status=status)
     if status < HTTPStatus.BAD_REQUEST:
         # A success or a redirect that the SDK could not read, or an error inside a stream.
-        if any(isinstance(link, _TIMEOUTS) for link in _causes(exc)):
+        if _is_timeout(exc):
             return _timed_out(peer, status=status)
         return _broken(exc, peer=peer, status=status)
     body = _body_in(exc)
@@ -123,6 +116,10 @@ def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
     told = str(exc) if isinstance(exc, hostile.ErrorAnswer) else _body_in(exc)
     said = peer.said(told if isinstance(told, str) else hostile.error_message(told) or "")
     return Broken(f"{sentence}: {said}" if said else sentence, provider_status=status)
+
+
+def _is_timeout(exc: BaseException) -> bool:
+    return any(isinstance(link, TimeoutError | httpx2.TimeoutException) for link in _causes(exc))
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

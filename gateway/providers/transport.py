@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -45,7 +46,25 @@ _UNSENT: Final = (
     aiohttp.NonHttpUrlClientError,
 )
 
-_kept: ContextVar[list[aiohttp.ClientResponse] | None] = ContextVar("kept", default=None)
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire for one call of ours, whatever an SDK makes of it."""
+
+    was_sent: bool = False
+    answers: list[aiohttp.ClientResponse] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the answers: back to the pool those that were read to their end.
+
+        Closing google-genai's own stream closes nothing: its response is in a reference cycle and
+        waits for the garbage collector, while the vendor goes on writing.
+        """
+        for answer in self.answers:
+            answer.release()
+
+
+_traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
 
 
 class Transport(httpx2.AsyncBaseTransport):
@@ -67,7 +86,8 @@ class Transport(httpx2.AsyncBaseTransport):
         } | self._credentials
         # aiohttp would ask for compression, which buys little on a stream and delays its events.
         headers["accept-encoding"] = "identity"
-        with _known_outcome():
+        traffic = _traffic.get() or Traffic()
+        with _known_outcome(traffic):
             response = await self._opened_session().request(
                 request.method,
                 URL(str(request.url), encoded=True),
@@ -76,9 +96,7 @@ class Transport(httpx2.AsyncBaseTransport):
                 allow_redirects=False,
                 timeout=_timeout(request),
             )
-        answers = _kept.get()
-        if answers is not None:
-            answers.append(response)
+        traffic.answers.append(response)
         return httpx2.Response(
             response.status,
             headers=[pair for pair in response.raw_headers if pair[0].lower() not in _HOP_HEADERS],
@@ -112,17 +130,13 @@ def client(credentials: Mapping[str, str]) -> httpx2.AsyncClient:
 
 
 @contextmanager
-def keeping(answers: list[aiohttp.ClientResponse]) -> Iterator[None]:
-    """Add every answer that is opened inside the block to `answers`, so that it can be closed.
-
-    Closing google-genai's stream closes no connection: its response is in a reference cycle and
-    waits for the garbage collector, while the vendor goes on writing.
-    """
-    token = _kept.set(answers)
+def noting(traffic: Traffic) -> Iterator[None]:
+    """Note in `traffic` what is sent and answered inside the block."""
+    token = _traffic.set(traffic)
     try:
         yield
     finally:
-        _kept.reset(token)
+        _traffic.reset(token)
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -135,7 +149,7 @@ class _Body(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = self._max_bytes
-        with _known_outcome():
+        with _known_failures():
             async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
                 left -= len(chunk)
                 if left < 0:
@@ -143,12 +157,22 @@ class _Body(httpx2.AsyncByteStream):
                 yield chunk
 
     async def aclose(self) -> None:
-        # Back to the pool when it was read to its end; closed otherwise.
         self._response.release()
 
 
 @contextmanager
-def _known_outcome() -> Iterator[None]:
+def _known_outcome(traffic: Traffic) -> Iterator[None]:
+    traffic.was_sent = True
+    try:
+        with _known_failures():
+            yield
+    except httpx2.ConnectError:
+        traffic.was_sent = False
+        raise
+
+
+@contextmanager
+def _known_failures() -> Iterator[None]:
     try:
         yield
     except _UNSENT as exc:

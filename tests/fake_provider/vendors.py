@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import pytest
+
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.errors import ProviderFailed
 from gateway.providers.base import Provider
 from gateway.providers.registry import Providers, ProviderSettings
 from tests.fake_provider.behaviour import VENDORS
@@ -36,6 +40,26 @@ def settings_at(base_urls: Mapping[str, str]) -> dict[str, ProviderSettings]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The fake provider, and the adapters that speak with it."""
+
+    fake: FakeProvider
+    providers: Providers
+
+    async def ask(self, vendor: str, *, streamed: bool, **changes: Any) -> Completion:
+        """Make a call and return its end, with the text as its content."""
+        provider = await self.providers.get(vendor)
+        return await ask(provider, call_to(vendor, **changes), streamed=streamed)
+
+    async def failure(self, vendor: str, *, streamed: bool, **changes: Any) -> ProviderFailed:
+        """Make a call that fails and return how, having made sure that it was one call."""
+        with pytest.raises(ProviderFailed) as failed:
+            await self.ask(vendor, streamed=streamed, **changes)
+        assert len(self.fake.calls) == 1
+        return failed.value
+
+
 @asynccontextmanager
 async def opened(vendor: str, base_url: str) -> AsyncIterator[Provider]:
     """Open one vendor's adapter and close it afterwards."""
@@ -47,13 +71,15 @@ async def opened(vendor: str, base_url: str) -> AsyncIterator[Provider]:
 
 
 @asynccontextmanager
-async def opened_all(fake: FakeProvider) -> AsyncIterator[Providers]:
-    """Open a registry of all vendors at the fake provider."""
-    providers = Providers(settings_at({v: fake.base_url(v) for v in VENDORS}), sandbox=True)
-    try:
-        yield providers
-    finally:
-        await providers.aclose()
+async def connected() -> AsyncIterator[Wire]:
+    """Run a fake provider with the adapters of all vendors at it."""
+    with FakeProvider() as fake:
+        base_urls = {vendor: fake.base_url(vendor) for vendor in VENDORS}
+        providers = Providers(settings_at(base_urls), sandbox=True)
+        try:
+            yield Wire(fake, providers)
+        finally:
+            await providers.aclose()
 
 
 def call_to(vendor: str, said: str = "Say hello to everyone here", **changes: Any) -> ProviderCall:
@@ -84,10 +110,4 @@ async def ask(provider: Provider, call: ProviderCall, *, streamed: bool) -> Comp
     if not streamed:
         return await provider.complete(call)
     content, end = await read(provider.stream(call))
-    return Completion(
-        model=end.model,
-        content=content,
-        finish_reason=end.finish_reason,
-        usage=end.usage,
-        raw_usage=end.raw_usage,
-    )
+    return replace(end, content=content)

@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta, Message
 from gateway.core.errors import Rejected
-from tests.fake_provider import FOREVER, VENDORS, FakeProvider, closed_port
-from tests.fake_provider.vendors import KEYS, MODELS, ask, call_to, opened, opened_all
+from tests.fake_provider import FOREVER, VENDORS
+from tests.fake_provider.vendors import KEYS, MODELS, Wire, call_to, connected
 
 every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+# The adapters live as long as the module: they are made to be long-lived.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection() -> AsyncIterator[Wire]:
+    async with connected() as wire:
+        yield wire
 
 
 @pytest.fixture
-def fake(server: FakeProvider) -> FakeProvider:
-    server.reset()
-    return server
+def wire(connection: Wire) -> Wire:
+    connection.fake.reset()
+    return connection
 
 
-def sent(fake: FakeProvider) -> Any:
+def sent(wire: Wire) -> Any:
     """Return the body of the only call."""
-    (call,) = fake.calls
+    (call,) = wire.fake.calls
     return call.body
 
 
 @every_vendor
 @both_ways
 async def test_an_answer_comes_with_its_text_its_end_and_its_usage(
-    fake: FakeProvider, vendor: str, streamed: bool
+    wire: Wire, vendor: str, streamed: bool
 ) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        answer = await ask(provider, call_to(vendor), streamed=streamed)
+    answer = await wire.ask(vendor, streamed=streamed)
     assert answer.content == "Say hello to everyone here"
     assert answer.model == MODELS[vendor]
     assert answer.finish_reason == "stop"
@@ -54,9 +54,9 @@ async def test_an_answer_comes_with_its_text_its_end_and_its_usage(
 
 
 @every_vendor
-async def test_a_streamed_answer_comes_in_pieces(fake: FakeProvider, vendor: str) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        pieces = [piece async for piece in provider.stream(call_to(vendor))]
+async def test_a_streamed_answer_comes_in_pieces(wire: Wire, vendor: str) -> None:
+    provider = await wire.providers.get(vendor)
+    pieces = [piece async for piece in provider.stream(call_to(vendor))]
     assert [piece for piece in pieces if isinstance(piece, Completion)] == pieces[-1:]
     assert [piece.content for piece in pieces[:-1] if isinstance(piece, Delta)] == [
         "Say",
@@ -70,22 +70,20 @@ async def test_a_streamed_answer_comes_in_pieces(fake: FakeProvider, vendor: str
 @every_vendor
 @both_ways
 async def test_the_output_cap_is_sent_and_an_answer_that_met_it_says_length(
-    fake: FakeProvider, vendor: str, streamed: bool
+    wire: Wire, vendor: str, streamed: bool
 ) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        answer = await ask(provider, call_to(vendor, max_output_tokens=2), streamed=streamed)
+    answer = await wire.ask(vendor, streamed=streamed, max_output_tokens=2)
     assert answer.content == "Say hello"
     assert answer.finish_reason == "length"
 
 
 @every_vendor
 async def test_the_key_goes_where_the_vendor_looks_for_it_and_to_no_other_vendor(
-    fake: FakeProvider, vendor: str
+    wire: Wire, vendor: str
 ) -> None:
-    async with opened_all(fake) as providers:
-        for name in VENDORS:
-            await (await providers.get(name)).complete(call_to(name))
-    texts = {call.vendor: json.dumps(call.headers) for call in fake.calls}
+    for name in VENDORS:
+        await wire.ask(name, streamed=False)
+    texts = {call.vendor: json.dumps(call.headers) for call in wire.fake.calls}
     assert {name for name, text in texts.items() if KEYS[vendor] in text} == {vendor}
 
 
@@ -101,12 +99,9 @@ async def test_the_key_goes_where_the_vendor_looks_for_it_and_to_no_other_vendor
         ("mistral", {"authorization": f"Bearer {KEYS['mistral']}"}),
     ],
 )
-async def test_only_listed_headers_go_out(
-    fake: FakeProvider, vendor: str, headers: dict[str, str]
-) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        await provider.complete(call_to(vendor))
-    (call,) = fake.calls
+async def test_only_listed_headers_go_out(wire: Wire, vendor: str, headers: dict[str, str]) -> None:
+    await wire.ask(vendor, streamed=False)
+    (call,) = wire.fake.calls
     assert headers.items() <= call.headers.items()
     expected = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent"}
     optional = {"anthropic-version", "x-server-timeout"}
@@ -114,11 +109,10 @@ async def test_only_listed_headers_go_out(
 
 
 async def test_openai_is_asked_for_the_standard_tier_and_usage_in_the_stream(
-    fake: FakeProvider,
+    wire: Wire,
 ) -> None:
-    async with opened("openai", fake.base_url("openai")) as provider:
-        await ask(provider, call_to("openai", temperature=0.3), streamed=True)
-    assert sent(fake) == {
+    await wire.ask("openai", streamed=True, temperature=0.3)
+    assert sent(wire) == {
         "model": "gpt-4o-mini",
         "messages": [
             {"role": "system", "content": "Be brief"},
@@ -133,26 +127,22 @@ async def test_openai_is_asked_for_the_standard_tier_and_usage_in_the_stream(
 
 
 @pytest.mark.parametrize("model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5-nano"])
-async def test_reasoning_models_get_their_own_name_for_the_cap(
-    fake: FakeProvider, model: str
-) -> None:
-    async with opened("openai", fake.base_url("openai")) as provider:
-        await provider.complete(call_to("openai", model=model))
-    assert sent(fake)["max_completion_tokens"] == 100
-    assert "max_tokens" not in sent(fake)
+async def test_reasoning_models_get_their_own_name_for_the_cap(wire: Wire, model: str) -> None:
+    await wire.ask("openai", streamed=False, model=model)
+    assert sent(wire)["max_completion_tokens"] == 100
+    assert "max_tokens" not in sent(wire)
 
 
 @pytest.mark.parametrize("model", ["o1-preview", "o1-mini-2024-09-12"])
 async def test_the_first_reasoning_models_get_no_system_message_and_no_temperature(
-    fake: FakeProvider, model: str
+    wire: Wire, model: str
 ) -> None:
-    async with opened("openai", fake.base_url("openai")) as provider:
-        await provider.complete(call_to("openai", model=model, temperature=0.3))
-    assert [turn["role"] for turn in sent(fake)["messages"]] == ["user", "user"]
-    assert "temperature" not in sent(fake)
+    await wire.ask("openai", streamed=False, model=model, temperature=0.3)
+    assert [turn["role"] for turn in sent(wire)["messages"]] == ["user", "user"]
+    assert "temperature" not in sent(wire)
 
 
-async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(fake: FakeProvider) -> None:
+async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(wire: Wire) -> None:
     messages = (
         Message("system", "Be brief"),
         Message("system", "Be kind"),
@@ -160,10 +150,8 @@ async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(fake: Fa
         Message("assistant", "Hello"),
         Message("user", "And now?"),
     )
-    call = call_to("anthropic", messages=messages, max_output_tokens=None)
-    async with opened("anthropic", fake.base_url("anthropic")) as provider:
-        await provider.complete(call)
-    assert sent(fake) == {
+    await wire.ask("anthropic", streamed=False, messages=messages, max_output_tokens=None)
+    assert sent(wire) == {
         "model": MODELS["anthropic"],
         "system": "Be brief\n\nBe kind",
         "messages": [
@@ -178,26 +166,24 @@ async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(fake: Fa
 
 @pytest.mark.parametrize(("temperature", "version"), [(None, "2026-10-21"), (0.3, "2023-06-01")])
 async def test_anthropic_is_asked_in_the_version_that_takes_a_temperature_only_for_one(
-    fake: FakeProvider, temperature: float | None, version: str
+    wire: Wire, temperature: float | None, version: str
 ) -> None:
-    async with opened("anthropic", fake.base_url("anthropic")) as provider:
-        await provider.complete(call_to("anthropic", temperature=temperature))
-    (call,) = fake.calls
+    await wire.ask("anthropic", streamed=False, temperature=temperature)
+    (call,) = wire.fake.calls
     assert call.headers["anthropic-version"] == version
     assert call.body.get("temperature") == temperature
 
 
 async def test_anthropic_answers_that_could_take_long_are_asked_without_a_stream_too(
-    fake: FakeProvider,
+    wire: Wire,
 ) -> None:
-    async with opened("anthropic", fake.base_url("anthropic")) as provider:
-        answer = await provider.complete(call_to("anthropic", max_output_tokens=64_000))
+    answer = await wire.ask("anthropic", streamed=False, max_output_tokens=64_000)
     assert answer.finish_reason == "stop"
 
 
 @both_ways
 async def test_google_gets_its_own_roles_and_its_settings_in_one_place(
-    fake: FakeProvider, streamed: bool
+    wire: Wire, streamed: bool
 ) -> None:
     messages = (
         Message("system", "Be brief"),
@@ -205,11 +191,8 @@ async def test_google_gets_its_own_roles_and_its_settings_in_one_place(
         Message("assistant", "Hello"),
         Message("user", "And now?"),
     )
-    async with opened("google", fake.base_url("google")) as provider:
-        await ask(
-            provider, call_to("google", messages=messages, temperature=0.3), streamed=streamed
-        )
-    (call,) = fake.calls
+    await wire.ask("google", streamed=streamed, messages=messages, temperature=0.3)
+    (call,) = wire.fake.calls
     method = "streamGenerateContent?alt=sse" if streamed else "generateContent"
     assert call.path == f"/google/v1beta/models/gemini-2.5-flash:{method}"
     body = dict(call.body)
@@ -225,7 +208,7 @@ async def test_google_gets_its_own_roles_and_its_settings_in_one_place(
 
 
 @both_ways
-async def test_google_is_not_asked_to_go_on_by_itself(fake: FakeProvider, streamed: bool) -> None:
+async def test_google_is_not_asked_to_go_on_by_itself(wire: Wire, streamed: bool) -> None:
     candidate = {
         "content": {"role": "model", "parts": [{"text": "so far"}]},
         "finishReason": "CONTINUATION",
@@ -236,127 +219,27 @@ async def test_google_is_not_asked_to_go_on_by_itself(fake: FakeProvider, stream
     if streamed:
         body = f"data: {json.dumps(body)}\n\n"
         headers = {"content-type": "text/event-stream"}
-    fake.answers(body=body, headers=headers, times=FOREVER)
-    async with opened("google", fake.base_url("google")) as provider:
-        answer = await ask(provider, call_to("google"), streamed=streamed)
+    wire.fake.answers(body=body, headers=headers, times=FOREVER)
+    answer = await wire.ask("google", streamed=streamed)
     assert answer.finish_reason == "continuation"
-    assert len(fake.calls) == 1
+    assert len(wire.fake.calls) == 1
 
 
 @pytest.mark.parametrize("model", ["gemini/../gemini-2.5-pro", "x:countTokens?", "a/b", ""])
 async def test_a_google_model_whose_name_leads_elsewhere_is_never_sent(
-    fake: FakeProvider, model: str
+    wire: Wire, model: str
 ) -> None:
-    async with opened("google", fake.base_url("google")) as provider:
-        with pytest.raises(Rejected):
-            await provider.complete(call_to("google", model=model))
-    assert fake.calls == []
+    with pytest.raises(Rejected):
+        await wire.ask("google", streamed=False, model=model)
+    assert wire.fake.calls == []
 
 
 @both_ways
-async def test_mistral_is_asked_for_the_standard_tier(fake: FakeProvider, streamed: bool) -> None:
-    async with opened("mistral", fake.base_url("mistral")) as provider:
-        await ask(provider, call_to("mistral", temperature=0.3), streamed=streamed)
-    (call,) = fake.calls
+async def test_mistral_is_asked_for_the_standard_tier(wire: Wire, streamed: bool) -> None:
+    await wire.ask("mistral", streamed=streamed, temperature=0.3)
+    (call,) = wire.fake.calls
     assert call.path == "/mistral/v1/chat/completions"
     assert call.body["stream"] is streamed
     assert call.body["max_tokens"] == 100
     assert call.body["temperature"] == 0.3
     assert call.body["service_tier"] == "standard_only"
-
-
-@every_vendor
-async def test_calls_share_their_connection(fake: FakeProvider, vendor: str) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        for streamed in (False, True, False, True, False):
-            await ask(provider, call_to(vendor), streamed=streamed)
-    assert len({call.client_port for call in fake.calls}) == 1
-
-
-@every_vendor
-async def test_the_environment_changes_nothing(
-    fake: FakeProvider, vendor: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nowhere = f"http://127.0.0.1:{closed_port()}"
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, nowhere)
-    for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI", "MISTRAL"):
-        monkeypatch.setenv(f"{name}_API_KEY", "stray")
-        monkeypatch.setenv(f"{name}_BASE_URL", nowhere)
-        monkeypatch.setenv(f"{name}_CUSTOM_HEADERS", "Authorization: Bearer stray\nx-stray: stray")
-    for name in (
-        "OPENAI_ORG_ID",
-        "OPENAI_PROJECT_ID",
-        "OPENAI_ADMIN_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "GOOGLE_GEMINI_BASE_URL",
-        "GOOGLE_CLOUD_PROJECT",
-        "GOOGLE_GENAI_API_VERSION",
-    ):
-        monkeypatch.setenv(name, "stray")
-    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
-    monkeypatch.setenv("MISTRAL_SDK_TELEMETRY", "dedicated")
-    monkeypatch.setenv("MISTRAL_DEBUG", "1")
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        await provider.complete(call_to(vendor))
-        await ask(provider, call_to(vendor), streamed=True)
-    assert len(fake.calls) == 2
-    assert "stray" not in json.dumps([call.headers for call in fake.calls])
-
-
-@every_vendor
-async def test_closing_a_stream_closes_the_connection_to_the_vendor(
-    fake: FakeProvider, vendor: str
-) -> None:
-    fake.answers(endless=True)
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        await _read_some_and_close(provider.stream(call_to(vendor)))
-        closed_at = time.time()
-        call = await asyncio.to_thread(fake.wait_for, lambda call: call.disconnected_at)
-    assert call.disconnected_at is not None
-    assert call.disconnected_at - closed_at < 1
-
-
-@every_vendor
-async def test_cancelling_a_stream_that_waits_closes_the_connection_to_the_vendor(
-    fake: FakeProvider, vendor: str
-) -> None:
-    fake.answers(stall="body", stall_after_events=2)
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        reading = asyncio.create_task(ask(provider, call_to(vendor), streamed=True))
-        await asyncio.to_thread(fake.wait_for, lambda call: call.billed)
-        await asyncio.sleep(0.1)
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-        cancelled_at = time.time()
-        call = await asyncio.to_thread(fake.wait_for, lambda call: call.disconnected_at)
-    assert call.disconnected_at is not None
-    assert call.disconnected_at - cancelled_at < 1
-
-
-async def _read_some_and_close(stream: AsyncIterator[Delta | Completion]) -> None:
-    seen = 0
-    async for _ in stream:
-        seen += 1
-        if seen == 3:
-            break
-    await stream.aclose()  # type: ignore[attr-defined]  # the seam says less than it promises
-
-
-@every_vendor
-async def test_a_check_says_that_the_vendor_answers(fake: FakeProvider, vendor: str) -> None:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        line = await provider.check()
-    assert "answers and lists" in line
-    (call,) = fake.calls
-    assert call.billed is None
-
-
-@every_vendor
-async def test_a_check_with_a_refused_key_says_so(fake: FakeProvider, vendor: str) -> None:
-    fake.answers(status=401)
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        with pytest.raises(Rejected, match="answers 401") as failed:
-            await provider.check()
-    assert failed.value.provider_status == 401

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
 from gateway.providers.formats import anthropic, google, hostile, mistral, openai
-from tests.fake_provider import VENDORS, FakeProvider
-from tests.fake_provider.vendors import ask, call_to, opened
+from tests.fake_provider import VENDORS
 
 FORMATS: Mapping[str, Any] = {
     "openai": openai,
@@ -23,30 +21,11 @@ FORMATS: Mapping[str, Any] = {
     "mistral": mistral,
 }
 every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 ANTHROPIC = {"input_tokens": 100, "output_tokens": 50}
 GOOGLE = {"promptTokenCount": 100, "candidatesTokenCount": 50, "totalTokenCount": 150}
-# One report of each vendor that can be told in a stream and in a whole answer.
 REPORTS = {"openai": OPENAI, "anthropic": ANTHROPIC, "google": GOOGLE, "mistral": OPENAI}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeProvider]:
-    with FakeProvider() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(server: FakeProvider) -> FakeProvider:
-    server.reset()
-    return server
-
-
-async def answered(fake: FakeProvider, vendor: str, *, streamed: bool) -> Completion:
-    async with opened(vendor, fake.base_url(vendor)) as provider:
-        return await ask(provider, call_to(vendor), streamed=streamed)
 
 
 # --- the mapping, report by report ------------------------------------------------------------
@@ -249,6 +228,29 @@ def test_a_report_with_a_count_that_cannot_be_is_no_report(vendor: str, bad: obj
         assert usage is None, count
 
 
+def test_what_anthropic_says_when_it_begins_is_not_what_it_bills() -> None:
+    reading = anthropic.Reading("claude")
+    begun = {"type": "message_start", "message": {"usage": ANTHROPIC | {"output_tokens": 1}}}
+    reading.feed(begun)
+    reading.feed({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    assert reading.completion().usage is None
+    reading.feed({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 50}})
+    assert reading.completion().usage == Usage(input_uncached=100, output_text=50)
+
+
+def test_anthropics_counts_overwrite_and_what_they_do_not_name_stays() -> None:
+    reading = anthropic.Reading("claude")
+    written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 20}
+    start = {"cache_creation": written, "cache_creation_input_tokens": 20, "service_tier": "batch"}
+    reading.feed({"type": "message_start", "message": {"usage": ANTHROPIC | start}})
+    for output_tokens in (10, 60):
+        counts = {"output_tokens": output_tokens, "input_tokens": None}
+        reading.feed({"type": "message_delta", "usage": counts})
+    assert reading.completion().usage == Usage(
+        input_uncached=100, cache_write_1h=20, output_text=60, service_tier="batch"
+    )
+
+
 def test_more_cached_than_there_was_is_no_report() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 101}}
     assert openai.usage_from({"usage": OPENAI | details}) is None
@@ -268,178 +270,7 @@ def test_a_total_that_does_not_add_up_is_flagged_and_kept() -> None:
     assert not usage.adds_up
 
 
-# --- the same through the SDKs ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("vendor", ["openai", "google", "mistral"])
-@both_ways
-async def test_what_was_cached_is_told_apart(
-    fake: FakeProvider, vendor: str, streamed: bool
-) -> None:
-    fake.answers(input_tokens=100, cached_tokens=64, output_tokens=50)
-    usage = (await answered(fake, vendor, streamed=streamed)).usage
-    assert usage == Usage(input_uncached=36, cache_read=64, output_text=50, reported_total=150)
-
-
-@both_ways
-async def test_anthropic_cache_reads_and_writes_are_told_apart(
-    fake: FakeProvider, streamed: bool
-) -> None:
-    fake.answers(
-        usage={
-            "input_tokens": 10,
-            "output_tokens": 50,
-            "cache_read_input_tokens": 60,
-            "cache_creation_input_tokens": 30,
-            "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
-            "service_tier": "priority",
-        }
-    )
-    usage = (await answered(fake, "anthropic", streamed=streamed)).usage
-    assert usage == Usage(
-        input_uncached=10,
-        cache_read=60,
-        cache_write_5m=10,
-        cache_write_1h=20,
-        output_text=50,
-        service_tier="priority",
-    )
-
-
-@pytest.mark.parametrize("vendor", ["openai", "anthropic", "google"])
-@both_ways
-async def test_reasoning_is_told_apart(fake: FakeProvider, vendor: str, streamed: bool) -> None:
-    fake.answers(input_tokens=100, output_tokens=50, reasoning_tokens=30)
-    usage = (await answered(fake, vendor, streamed=streamed)).usage
-    assert usage is not None
-    assert (usage.output_text, usage.output_reasoning) == (20, 30)
-
-
-@both_ways
-async def test_the_tier_is_the_one_that_answered(fake: FakeProvider, streamed: bool) -> None:
-    fake.answers(service_tier="flex")
-    usage = (await answered(fake, "openai", streamed=streamed)).usage
-    assert usage is not None
-    assert usage.service_tier == "flex"
-
-
-@every_vendor
-@both_ways
-async def test_the_model_is_the_one_that_answered(
-    fake: FakeProvider, vendor: str, streamed: bool
-) -> None:
-    fake.answers(model="a-dated-snapshot-2024-07-18")
-    answer = await answered(fake, vendor, streamed=streamed)
-    assert answer.model == "a-dated-snapshot-2024-07-18"
-
-
-@every_vendor
-@both_ways
-async def test_an_answer_without_usage_keeps_its_text(
-    fake: FakeProvider, vendor: str, streamed: bool
-) -> None:
-    fake.answers(no_usage=True)
-    answer = await answered(fake, vendor, streamed=streamed)
-    assert answer.content == "Say hello to everyone here"
-    assert answer.finish_reason == "stop"
-    assert answer.usage is None
-
-
-@every_vendor
-@both_ways
-async def test_a_report_above_the_cap_is_taken_as_it_is(
-    fake: FakeProvider, vendor: str, streamed: bool
-) -> None:
-    fake.answers(output_tokens=5000)
-    answer = await answered(fake, vendor, streamed=streamed)
-    assert answer.usage is not None
-    assert answer.usage.output_tokens == 5000
-
-
-@every_vendor
-@both_ways
-async def test_an_unusable_report_does_not_lose_the_answer(
-    fake: FakeProvider, vendor: str, streamed: bool
-) -> None:
-    bad = REPORTS[vendor] | {next(iter(REPORTS[vendor])): -5}
-    fake.answers(usage=bad)
-    answer = await answered(fake, vendor, streamed=streamed)
-    assert answer.content == "Say hello to everyone here"
-    assert answer.usage is None
-    assert answer.raw_usage is not None
-    assert bad.items() <= answer.raw_usage.items()
-
-
-@pytest.mark.parametrize(
-    ("vendor", "usage"),
-    [
-        ("openai", {"prompt_tokens": "many", "completion_tokens": {}}),
-        ("anthropic", {"input_tokens": None, "output_tokens": []}),
-        ("mistral", {"prompt_tokens": "many", "completion_tokens": {}}),
-        ("mistral", {"prompt_tokens": 5}),  # the SDK would make the other 0
-        ("mistral", {}),
-    ],
-)
-@both_ways
-async def test_a_report_of_wrong_types_does_not_lose_the_answer(
-    fake: FakeProvider, vendor: str, usage: dict[str, Any], streamed: bool
-) -> None:
-    fake.answers(usage=usage)
-    answer = await answered(fake, vendor, streamed=streamed)
-    assert answer.content == "Say hello to everyone here"
-    assert answer.usage is None
-
-
-@every_vendor
-async def test_usage_that_comes_twice_counts_once(fake: FakeProvider, vendor: str) -> None:
-    fake.answers(usage_twice=True)
-    answer = await answered(fake, vendor, streamed=True)
-    assert answer.usage is not None
-    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (7, 5)
-
-
-# --- how answers end --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("vendor", "said", "meant"),
-    [
-        ("openai", "content_filter", "content_filter"),
-        ("openai", "tool_calls", "tool_calls"),
-        ("openai", "function_call", "tool_calls"),
-        ("anthropic", "stop_sequence", "stop"),
-        ("anthropic", "tool_use", "tool_calls"),
-        ("anthropic", "refusal", "content_filter"),
-        ("anthropic", "pause_turn", "pause_turn"),
-        ("google", "SAFETY", "content_filter"),
-        ("google", "PROHIBITED_CONTENT", "content_filter"),
-        ("google", "MALFORMED_FUNCTION_CALL", "malformed_function_call"),
-        ("mistral", "model_length", "length"),
-        ("mistral", "error", "error"),
-    ],
-)
-@both_ways
-async def test_why_it_ended_is_said_in_the_same_words(
-    fake: FakeProvider, vendor: str, said: str, meant: str, streamed: bool
-) -> None:
-    fake.answers(finish_reason=said)
-    assert (await answered(fake, vendor, streamed=streamed)).finish_reason == meant
-
-
-@both_ways
-async def test_a_prompt_that_google_blocks_is_an_answer_that_was_filtered(
-    fake: FakeProvider, streamed: bool
-) -> None:
-    usage = {"promptTokenCount": 9, "totalTokenCount": 9}
-    body: Any = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}
-    headers = {}
-    if streamed:
-        body = f"data: {json.dumps(body)}\n\n"
-        headers = {"content-type": "text/event-stream"}
-    fake.answers(body=body, headers=headers)
-    answer = await answered(fake, "google", streamed=streamed)
-    assert (answer.content, answer.finish_reason) == ("", "content_filter")
-    assert answer.usage == Usage(input_uncached=9, reported_total=9)
+# --- what is said ------------------------------------------------------------------------------
 
 
 def test_thoughts_are_not_a_part_of_the_answer() -> None:

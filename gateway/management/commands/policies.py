@@ -99,7 +99,7 @@ class Command(ActionCommand):
     def _warn(self, form: PolicyForm) -> None:
         limits = form.limits()
         entries = [*limits.allowed_models, *limits.blocked_models]
-        if unknown := names_of_no_model(entries, load_catalog(settings.SANDBOX)):
+        if unknown := names_of_no_model(entries, load_catalog(sandbox=settings.SANDBOX)):
             self.stderr.write(f"Warning: no known model is meant by: {', '.join(unknown)}")
 
 

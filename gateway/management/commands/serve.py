@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.server import LOOPBACK, CannotServe, check_address, serve
+from gateway.server import LOOPBACK, CannotServe, check_address, local_url, serve
 
 WORKERS_MAX = 64
 
@@ -37,6 +37,6 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         if not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
-        self.stdout.write(f"Serving on http://{host}:{port} - Ctrl+C stops.")
+        self.stdout.write(f"Serving on {local_url(address=address, port=port)} - Ctrl+C stops.")
         self.stdout.flush()
         serve(address=address, port=port, workers=workers)

@@ -1,0 +1,245 @@
+"""What one transaction of the ledger changes: decided in memory on locked rows, written once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from costs.core.admission import (
+    ORG_SCOPE,
+    Admitted,
+    Answer,
+    Ask,
+    Balance,
+    Full,
+    Recorded,
+    Repeated,
+    Settled,
+    Settlement,
+    Stale,
+    SwitchedOff,
+)
+from costs.core.holds import Move, State, move
+from costs.core.periods import clipped, day_around
+from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
+from costs.tables import CHARGED_TO, COST_EVENT, HOLD, HOLD_PERIOD, PERIOD
+from orgs.fields import new_id
+
+
+class Batch:
+    """The changes of one transaction. Call `settle` and `reserve` in order, then `write`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        locked: Locked,
+        instance_id: UUID,
+        placed: Mapping[UUID, tuple[UUID, ...]],
+    ) -> None:
+        self.store = store
+        self.locked = locked
+        self.placed = placed
+        self.now = locked.now
+        self.instance_id = instance_id
+        self.new_periods: list[PeriodRow] = []
+        self.period_changes: dict[UUID, list[int]] = {}
+        self.limits: dict[UUID, int | None] = {}
+        self.holds: list[Sequence[Any]] = []
+        self.hold_periods: list[Sequence[Any]] = []
+        self.hold_changes: dict[UUID, Sequence[Any]] = {}
+        self.events: list[Sequence[Any]] = []
+        self.in_force: dict[tuple[UUID, str], PeriodRow] = {
+            (period.org_id, period.scope): period
+            for period in locked.periods.values()
+            if period.starts_at <= self.now < period.ends_at
+        }
+
+    # --- reserve ------------------------------------------------------------------------------
+
+    def reserve(self, ask: Ask, repeated: Repeated | None) -> Answer:
+        """Admit one call or say why not, in order of arrival."""
+        organization = self.locked.organizations.get(ask.org_id)
+        if organization is None:
+            return Stale()
+        if ask.id in self.placed:  # by an earlier try, which also wrote what was left before it
+            before = _balance(self._period_in_force(organization))
+            return Admitted(now=self.now, before=before, period_ids=self.placed[ask.id])
+        if not organization.enabled:
+            return SwitchedOff(now=self.now, name=organization.name)
+        if (organization.config_version, self.locked.prices_version) != (
+            ask.config_version,
+            ask.prices_version,
+        ):
+            return Stale()
+        if ask.amount_nanoeur is None:
+            return Recorded(now=self.now)
+        if repeated is not None:
+            return repeated
+        period = self._period_in_force(organization)
+        before = replace(_balance(period), limit_nanoeur=ask.limit_nanoeur)
+        if not before.has_room_for(ask.amount_nanoeur):
+            return Full(now=self.now, balance=before)
+        self._hold(ask, period)
+        return Admitted(now=self.now, before=before, period_ids=(period.id,))
+
+    def _hold(self, ask: Ask, period: PeriodRow) -> None:
+        amount_nanoeur = ask.amount_nanoeur or 0
+        period.held_nanoeur += amount_nanoeur
+        self._change(period.id, held=amount_nanoeur)
+        if amount_nanoeur:  # a call that costs nothing may be made past the limit
+            self.limits[period.id] = ask.limit_nanoeur
+        self.holds.append(
+            (
+                ask.id,
+                ask.org_id,
+                ask.request_id,
+                State.HELD.value,
+                amount_nanoeur,
+                0,
+                self.now,
+                self.now + timedelta(seconds=ask.deadline_s),
+                None,
+                self.instance_id,
+                json.dumps(ask.charge_to),
+                ask.rates,
+            )
+        )
+        self.hold_periods.append((ask.id, period.id))
+
+    def _period_in_force(self, organization: OrganizationRow) -> PeriodRow:
+        """Return the organization's day, making it when this is its first call."""
+        org_id = organization.id
+        period = self.in_force.get((org_id, ORG_SCOPE))
+        if period is not None:
+            return period
+        previous_ends_at, next_starts_at = self.store.neighbours(
+            org_id=org_id, scope=ORG_SCOPE, moment=self.now
+        )
+        starts_at, ends_at = clipped(
+            day_around(self.now, ZoneInfo(organization.timezone)),
+            previous_ends_at=previous_ends_at,
+            next_starts_at=next_starts_at,
+        )
+        period = PeriodRow(
+            id=new_id(),
+            org_id=org_id,
+            scope=ORG_SCOPE,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            limit_nanoeur=None,
+            held_nanoeur=0,
+            settled_nanoeur=0,
+            overrun_nanoeur=0,
+        )
+        self.in_force[org_id, ORG_SCOPE] = period
+        self.new_periods.append(period)
+        return period
+
+    # --- settle -------------------------------------------------------------------------------
+
+    def settle(self, settlement: Settlement) -> Settled:
+        """Move one hold to its final state, or say where it already is."""
+        hold = self.locked.holds.get(settlement.hold_id)
+        if hold is None:  # a reservation that never committed
+            return Settled(
+                changed=False, state=State.RELEASED, charged_nanoeur=0, overrun_nanoeur=0
+            )
+        step = move(
+            state=hold.state,
+            amount_nanoeur=hold.amount_nanoeur,
+            outcome=settlement.outcome,
+            cost_nanoeur=settlement.cost_nanoeur,
+        )
+        if step is not None:
+            if not settlement.period_ids:
+                raise ValueError(f"hold {hold.id} counts in no period")
+            self._apply(step, hold, settlement)
+        return Settled(
+            changed=step is not None,
+            state=hold.state,
+            charged_nanoeur=hold.charged_nanoeur,
+            overrun_nanoeur=max(0, hold.charged_nanoeur - hold.amount_nanoeur),
+        )
+
+    def _apply(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
+        hold.state, hold.charged_nanoeur = step.state, step.charged_nanoeur
+        for period_id in settlement.period_ids:
+            period = self.locked.periods[period_id]
+            period.held_nanoeur += step.held_change
+            period.settled_nanoeur += step.settled_change
+            period.overrun_nanoeur += step.overrun_change
+            self._change(
+                period_id,
+                held=step.held_change,
+                settled=step.settled_change,
+                overrun=step.overrun_change,
+            )
+        self.hold_changes[hold.id] = (hold.id, step.state.value, step.charged_nanoeur, self.now)
+        if step.event_kind is None:
+            return
+        usage = settlement.usage
+        self.events.append(
+            (
+                new_id(),
+                settlement.org_id,
+                "AI",
+                step.event_kind.value,
+                hold.held_at,
+                self.now,
+                step.event_nanoeur,
+                settlement.request_id,
+                hold.id,
+                *(settlement.charge_to.get(name) for name in CHARGED_TO),
+                usage.input_tokens if usage else None,
+                usage.output_tokens if usage else None,
+                json.dumps(usage.as_dict()) if usage else None,
+                settlement.rates,
+            )
+        )
+
+    # --- write --------------------------------------------------------------------------------
+
+    def _change(
+        self, period_id: UUID, *, held: int = 0, settled: int = 0, overrun: int = 0
+    ) -> None:
+        sums = self.period_changes.setdefault(period_id, [0, 0, 0])
+        sums[0] += held
+        sums[1] += settled
+        sums[2] += overrun
+
+    def write(self) -> None:
+        """Send every change, each table in one statement."""
+        store = self.store
+        store.insert(
+            PERIOD,
+            [
+                (row.id, row.org_id, row.scope, row.starts_at, row.ends_at, None, 0, 0, 0)
+                for row in self.new_periods
+            ],
+        )
+        store.update(PERIOD, ("limit_nanoeur",), list(self.limits.items()))
+        store.add(
+            PERIOD,
+            ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur"),
+            [(period_id, *sums) for period_id, sums in self.period_changes.items()],
+        )
+        store.insert(HOLD, self.holds)
+        store.insert(HOLD_PERIOD, self.hold_periods)
+        changes = list(self.hold_changes.values())
+        store.update(HOLD, ("state", "charged_nanoeur", "resolved_at"), changes)
+        store.insert(COST_EVENT, self.events)
+
+
+def _balance(period: PeriodRow) -> Balance:
+    return Balance(
+        limit_nanoeur=period.limit_nanoeur,
+        charged_nanoeur=period.settled_nanoeur + period.overrun_nanoeur,
+        held_nanoeur=period.held_nanoeur,
+        ends_at=period.ends_at,
+    )

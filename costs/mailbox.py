@@ -1,0 +1,52 @@
+"""What waits for the ledger's thread, and the way its answers take back to their event loops."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from costs.core.admission import Ask, Settlement
+
+Unheard = Callable[[Ask | None, Any], None]
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An ask or a settlement, and the future that waits for it in its own loop.
+
+    `may_be_there` says that a try failed at a point where it may have committed unseen.
+    """
+
+    ask: Ask | None
+    settlement: Settlement | None
+    loop: AbstractEventLoop
+    future: Future[Any]
+    may_be_there: bool = False
+
+
+def answer(items: Sequence[Item], results: Sequence[Any], *, unheard: Unheard) -> None:
+    """Answer every waiter, with one wake-up for each event loop. Never raises.
+
+    `unheard` is called with what finds no waiter any more: it was cancelled, or its loop closed.
+    """
+    by_loop: dict[AbstractEventLoop, list[tuple[Item, Any]]] = {}
+    for item, result in zip(items, results, strict=True):
+        by_loop.setdefault(item.loop, []).append((item, result))
+    for loop, answers in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, answers, unheard)
+        except RuntimeError:  # the loop has closed
+            for item, result in answers:
+                unheard(item.ask, result)
+
+
+def _resolve(answers: Sequence[tuple[Item, Any]], unheard: Unheard) -> None:
+    for item, result in answers:
+        if item.future.done():
+            unheard(item.ask, result)
+        elif isinstance(result, Exception):
+            item.future.set_exception(result)
+        else:
+            item.future.set_result(result)

@@ -1,0 +1,251 @@
+"""Recomputes every balance of the ledger from its rows, and says what does not agree.
+
+Reads one snapshot of the database while the gateway works on, and sums in SQL, so that a million
+rows need no memory here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+# More lines than this of one kind say nothing new; how many there are is said.
+FINDINGS_MAX: Final = 200
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One rule: a SELECT of the rows that break it, and the sentence about such a row.
+
+    The first column is the id of the row that the sentence is about.
+    """
+
+    name: str
+    select: str
+    sentence: Callable[[Row], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A row that breaks a rule, in one sentence."""
+
+    check: str
+    id: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found; `notes` break no rule. `counts` are the rows that were looked at."""
+
+    counts: dict[str, int]
+    findings: list[Finding]
+    notes: list[Finding]
+
+
+# A balance counts min(charged, amount) as settled and what is above as overrun.
+PERIOD_BALANCES: Final = """
+    SELECT p.id, p.scope, p.starts_at, p.held_nanoeur, p.settled_nanoeur, p.overrun_nanoeur,
+           COALESCE(s.held, 0), COALESCE(s.settled, 0), COALESCE(s.overrun, 0)
+    FROM period p LEFT JOIN (
+        SELECT hp.period_id,
+            SUM(CASE WHEN h.state = 'held' THEN h.amount_nanoeur ELSE 0 END) AS held,
+            SUM(CASE WHEN h.state = 'held' THEN 0
+                WHEN h.charged_nanoeur < h.amount_nanoeur THEN h.charged_nanoeur
+                ELSE h.amount_nanoeur END) AS settled,
+            SUM(CASE WHEN h.state <> 'held' AND h.charged_nanoeur > h.amount_nanoeur
+                THEN h.charged_nanoeur - h.amount_nanoeur ELSE 0 END) AS overrun
+        FROM hold_period hp JOIN hold h ON h.id = hp.hold_id GROUP BY hp.period_id
+    ) s ON s.period_id = p.id
+    WHERE p.held_nanoeur <> COALESCE(s.held, 0) OR p.settled_nanoeur <> COALESCE(s.settled, 0)
+       OR p.overrun_nanoeur <> COALESCE(s.overrun, 0)
+"""
+HOLD_EVENTS: Final = """
+    SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0),
+           COALESCE(e.usages, 0), COALESCE(e.bounds, 0), COALESCE(e.corrections, 0)
+    FROM hold h LEFT JOIN (
+        SELECT hold_id, SUM(amount_nanoeur) AS charged,
+            SUM(CASE WHEN kind = 'usage' THEN 1 ELSE 0 END) AS usages,
+            SUM(CASE WHEN kind = 'bound' THEN 1 ELSE 0 END) AS bounds,
+            SUM(CASE WHEN kind = 'correction' THEN 1 ELSE 0 END) AS corrections
+        FROM cost_event GROUP BY hold_id
+    ) e ON e.hold_id = h.id
+    WHERE h.charged_nanoeur <> COALESCE(e.charged, 0) OR NOT CASE
+        WHEN h.state IN ('held', 'released') THEN e.hold_id IS NULL
+        WHEN e.hold_id IS NULL THEN 1 = 0
+        WHEN h.state = 'unknown' THEN e.usages = 0 AND e.bounds = 1 AND e.corrections = 0
+        ELSE (e.usages = 1 AND e.bounds = 0 AND e.corrections = 0)
+          OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
+"""
+CHECKS: Final = (
+    Check(
+        name="period_balance",
+        select=PERIOD_BALANCES,
+        sentence=lambda row: (
+            f"period {row[0]} ({row[1]} from {row[2]}) says held {row[3]}, settled {row[4]}, "
+            f"overrun {row[5]} n€; its holds say {row[6]}, {row[7]}, {row[8]}"
+        ),
+    ),
+    Check(
+        name="period_limit",
+        # The limit is only written with a hold that fits it, and only an overrun comes after.
+        select="""
+            SELECT id, scope, starts_at, limit_nanoeur, settled_nanoeur, held_nanoeur FROM period
+            WHERE settled_nanoeur + held_nanoeur > limit_nanoeur
+        """,
+        sentence=lambda row: (
+            f"period {row[0]} ({row[1]} from {row[2]}) was admitted past its limit of {row[3]} n€: "
+            f"settled {row[4]}, held {row[5]}"
+        ),
+    ),
+    Check(
+        name="period_overlap",
+        select="""
+            SELECT id, scope, ends_at, next_id, next_starts_at FROM (
+                SELECT id, scope, ends_at,
+                    LEAD(id) OVER days AS next_id, LEAD(starts_at) OVER days AS next_starts_at
+                FROM period WINDOW days AS (PARTITION BY org_id, scope ORDER BY starts_at)
+            ) d WHERE next_starts_at < ends_at
+        """,
+        sentence=lambda row: (
+            f"period {row[0]} ({row[1]}) ends at {row[2]}, after period {row[3]} begins at {row[4]}"
+        ),
+    ),
+    Check(
+        name="hold_events",
+        select=HOLD_EVENTS,
+        sentence=lambda row: (
+            f"hold {row[0]} is {row[1]} and charged {row[2]} n€; its events add up to {row[3]} n€ "
+            f"({row[4]} usage, {row[5]} bound, {row[6]} correction)"
+        ),
+    ),
+    Check(
+        name="hold_charge",
+        select="""
+            SELECT id, state, amount_nanoeur, charged_nanoeur FROM hold
+            WHERE (state = 'unknown' AND charged_nanoeur <> amount_nanoeur)
+               OR (state = 'held') <> (resolved_at IS NULL)
+        """,
+        sentence=lambda row: (
+            f"hold {row[0]} is {row[1]} with {row[3]} of {row[2]} n€ charged, which is not a state "
+            "that a hold can have"
+        ),
+    ),
+    Check(
+        name="hold_without_period",
+        select="""
+            SELECT h.id, h.state FROM hold h
+            WHERE NOT EXISTS (SELECT 1 FROM hold_period hp WHERE hp.hold_id = h.id)
+        """,
+        sentence=lambda row: f"hold {row[0]} ({row[1]}) counts in no period",
+    ),
+    Check(
+        name="hold_period",
+        select="""
+            SELECT hp.hold_id, hp.period_id, CASE
+                WHEN h.id IS NULL THEN 'there is no such hold'
+                WHEN p.id IS NULL THEN 'there is no such period'
+                WHEN h.org_id <> p.org_id THEN 'the period is another organization''s'
+                ELSE 'the hold was made outside the period' END
+            FROM hold_period hp
+            LEFT JOIN hold h ON h.id = hp.hold_id LEFT JOIN period p ON p.id = hp.period_id
+            WHERE h.id IS NULL OR p.id IS NULL OR h.org_id <> p.org_id
+               OR h.held_at < p.starts_at OR h.held_at >= p.ends_at
+        """,
+        sentence=lambda row: f"hold {row[0]} counts in period {row[1]}, but {row[2]}",
+    ),
+    Check(
+        name="hold_counted_twice",
+        select="""
+            SELECT hp.hold_id, p.scope, COUNT(*) FROM hold_period hp
+            JOIN period p ON p.id = hp.period_id GROUP BY hp.hold_id, p.scope HAVING COUNT(*) > 1
+        """,
+        sentence=lambda row: f"hold {row[0]} counts in {row[2]} periods of {row[1]}",
+    ),
+    Check(
+        name="event_without_hold",
+        select="""
+            SELECT e.id, e.amount_nanoeur, e.hold_id FROM cost_event e
+            LEFT JOIN hold h ON h.id = e.hold_id
+            WHERE e.source = 'AI' AND (
+                h.id IS NULL OR h.org_id <> e.org_id OR h.request_id <> e.request_id)
+        """,
+        sentence=lambda row: (
+            f"cost event {row[0]} over {row[1]} n€ is not of the organization and request of "
+            f"a hold {row[2]}"
+        ),
+    ),
+)
+OVERRUN: Final = Check(
+    name="overrun",
+    select="""
+        SELECT id, scope, starts_at, limit_nanoeur, overrun_nanoeur FROM period
+        WHERE overrun_nanoeur > 0
+          AND settled_nanoeur + held_nanoeur + overrun_nanoeur > limit_nanoeur
+    """,
+    sentence=lambda row: (
+        f"period {row[0]} ({row[1]} from {row[2]}) is past its limit of {row[3]} n€, since "
+        f"providers billed {row[4]} n€ above their holds"
+    ),
+)
+COUNTED: Final = ("period", "hold", "hold_period", "cost_event")
+
+
+def verify() -> Report:
+    """Compare every balance with the rows that it sums up."""
+    with snapshot() as cursor:
+        return Report(
+            counts={table: count(cursor, table) for table in COUNTED},
+            findings=find(cursor, CHECKS),
+            notes=find(cursor, (OVERRUN,)),
+        )
+
+
+@contextmanager
+def snapshot() -> Iterator[CursorWrapper]:
+    """Give a cursor whose statements all see the database as it was at one moment.
+
+    It takes no lock that a writer waits for: not Django's own transaction, which on SQLite would
+    begin with the writer's.
+    """
+    with connection.cursor() as cursor:
+        if connection.in_atomic_block:
+            yield cursor
+            return
+        is_postgres = connection.vendor == "postgresql"
+        cursor.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgres else "BEGIN"
+        )
+        try:
+            yield cursor
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+def find(cursor: CursorWrapper, checks: Sequence[Check]) -> list[Finding]:
+    """Return what breaks the rules, FINDINGS_MAX lines of each at most."""
+    return [finding for check in checks for finding in _find(cursor, check)]
+
+
+def count(cursor: CursorWrapper, table: str) -> int:
+    """Return how many rows a table has."""
+    cursor.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608  one of our own names
+    found: int = cursor.fetchone()[0]
+    return found
+
+
+def _find(cursor: CursorWrapper, check: Check) -> Iterator[Finding]:
+    cursor.execute(f"{check.select} LIMIT {FINDINGS_MAX + 1}")
+    for position, row in enumerate(cursor.fetchall()):
+        if position == FINDINGS_MAX:
+            sentence = f"and more: only the first {FINDINGS_MAX} of {check.name} are said"
+            yield Finding(check=check.name, id="", sentence=sentence)
+            return
+        yield Finding(check=check.name, id=str(row[0]), sentence=check.sentence(row))

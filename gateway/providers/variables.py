@@ -1,0 +1,22 @@
+"""Which environment variables configure each vendor; `pulse.settings` reads the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """The names of a vendor's variables; of several for the key, the first that is set counts."""
+
+    key: tuple[str, ...]
+    base_url: str
+
+
+VARIABLES: Final = {
+    "openai": Variables(("OPENAI_API_KEY",), "OPENAI_BASE_URL"),
+    "anthropic": Variables(("ANTHROPIC_API_KEY",), "ANTHROPIC_BASE_URL"),
+    "google": Variables(("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL"),
+    "mistral": Variables(("MISTRAL_API_KEY",), "MISTRAL_BASE_URL"),
+}

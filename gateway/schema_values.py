@@ -1,0 +1,254 @@
+"""The API's values as JSON Schema: what is sent and what comes back, field by field."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.core.calls import DIMENSION_MAX_CHARS
+from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.request_body import (
+    IDEMPOTENCY_KEY_MAX_CHARS,
+    MESSAGES_MAX,
+    NAME_IN_JSON,
+    ROLES,
+    TEMPERATURE_MAX,
+    TOKENS_MAX,
+)
+from gateway.models import AiRequestLog
+
+Schema = dict[str, Any]
+
+# What str.isprintable() takes: no control or format characters, of blanks only the space.
+PRINTABLE: Final = r"^(?:[^\p{C}\p{Z}]| )*$"
+# The same of Latin-1, which is all that a header can carry; blanks around it are not part of it.
+HEADER_TEXT: Final = "^[!-~¡-¬®-ÿ](?:[ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
+MODEL_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$"
+
+TEXT: Final[Schema] = {"type": "string"}
+FLAG: Final[Schema] = {"type": "boolean"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+EUR: Final[Schema] = {"type": "number", "minimum": 0, "description": "Euros, exact to 1e-9."}
+ID: Final[Schema] = {"type": "string", "format": "uuid"}
+MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+ANYTHING: Final[Schema] = {"type": "object"}
+REQUEST_ID: Final[Schema] = {"$ref": "#/components/schemas/RequestId"}
+STATUS: Final[Schema] = {"type": "string", "enum": AiRequestLog.Status.values}
+IDEMPOTENCY_KEY: Final[Schema] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": IDEMPOTENCY_KEY_MAX_CHARS,
+    "pattern": HEADER_TEXT,
+}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may be null."""
+    if "enum" in schema or "$ref" in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def exactly(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object that has these properties and no others."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+DIMENSION: Final[Schema] = {
+    "type": "string",
+    "maxLength": DIMENSION_MAX_CHARS,
+    "pattern": PRINTABLE,
+    "description": "Printable text; an empty one is as good as none.",
+}
+DIMENSIONS: Final = dict.fromkeys(NAME_IN_JSON.values(), DIMENSION)
+
+MESSAGE: Final = exactly(
+    {"role": {"type": "string", "enum": list(ROLES)}, "content": {"type": "string", "minLength": 1}}
+)
+REQUEST: Final[Schema] = {
+    "type": "object",
+    "description": "One request: exactly one of `prompt` and `messages`. A dimension may stand "
+    "here or in `metadata`; in both only with the same value.",
+    "additionalProperties": False,
+    "required": ["model"],
+    "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
+    "properties": {
+        "model": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": NAME_MAX_CHARS,
+            "pattern": MODEL_NAME,
+            "description": "Case and blanks around it do not matter; a provider's name and a "
+            "slash may stand before it: `gpt-4o-mini`, `anthropic/claude-3-5-sonnet-latest`.",
+            "examples": ["sandbox-small"],
+        },
+        "prompt": {"type": "string", "minLength": 1, "description": "One message of the user."},
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MESSAGES_MAX,
+            "items": {"$ref": "#/components/schemas/Message"},
+        },
+        "maxTokens": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": TOKENS_MAX,
+            "description": "The most that may come out. Without it: what the tightest policy "
+            "leaves room for, else the model's default.",
+        },
+        "temperature": {"type": "number", "minimum": 0, "maximum": TEMPERATURE_MAX},
+        "stream": {**FLAG, "default": False},
+        "metadata": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": DIMENSIONS,
+        },
+        **DIMENSIONS,
+    },
+}
+
+ANSWER: Final = exactly(
+    {
+        "success": {"type": "boolean", "const": True},
+        "requestId": REQUEST_ID,
+        "provider": TEXT,
+        "model": {**TEXT, "description": "The model that answered, by its provider's word."},
+        "content": TEXT,
+        "finishReason": or_null(TEXT),
+        "inputTokens": or_null(COUNT),
+        "outputTokens": or_null(COUNT),
+        "totalTokens": or_null(COUNT),
+        "estimatedCostEur": EUR,
+        "latencyMs": COUNT,
+    }
+)
+DONE: Final = exactly(
+    {name: schema for name, schema in ANSWER["properties"].items() if name != "content"}
+)
+
+
+def error(*codes: str) -> Schema:
+    """Return the schema of an error with one of these codes."""
+    properties = {
+        "success": {"type": "boolean", "const": False},
+        "error": {**TEXT, "description": "A sentence for people."},
+        "code": {"type": "string", "enum": list(codes)},
+        "requestId": REQUEST_ID,
+    }
+    if "already_done" not in codes:
+        return exactly(properties)
+    # The first request's id and cost come with this one.
+    return exactly({**properties, "estimatedCostEur": EUR}, optional=("estimatedCostEur",))
+
+
+def _event(name: str, data: Schema) -> Schema:
+    return exactly(
+        {
+            "event": {"type": "string", "const": name},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": data,
+            },
+        }
+    )
+
+
+EVENT: Final[Schema] = {
+    "description": "Any number of `delta`, then exactly one `done` or one `error`. This is the "
+    "schema of one event.",
+    "oneOf": [
+        _event("delta", exactly({"content": TEXT})),
+        _event("done", {"$ref": "#/components/schemas/Done"}),
+        _event("error", {"$ref": "#/components/schemas/Failure"}),
+    ],
+}
+
+LIMIT: Final = exactly(
+    {"policy": TEXT, "limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "leftEur": EUR}
+)
+QUOTE: Final = exactly(
+    {
+        "success": {"type": "boolean", "const": True},
+        "allowed": FLAG,
+        "code": or_null(TEXT),
+        "error": or_null(TEXT),
+        "provider": or_null(TEXT),
+        "model": or_null(TEXT),
+        "inputTokens": or_null(COUNT),
+        "outputCap": or_null(COUNT),
+        "boundEur": or_null(EUR),
+        "expectedEur": or_null(EUR),
+        "limits": {"type": "array", "items": LIMIT},
+    }
+)
+
+SUMMARY_FIELDS: Final[Schema] = {
+    "requestId": REQUEST_ID,
+    "occurredAt": MOMENT,
+    "completedAt": or_null(MOMENT),
+    "status": STATUS,
+    "code": or_null(TEXT),
+    "error": or_null(TEXT),
+    "channel": TEXT,
+    "stream": FLAG,
+    "requestedModel": TEXT,
+    "model": TEXT,
+    "provider": or_null(TEXT),
+    "inputTokens": or_null(COUNT),
+    "outputTokens": or_null(COUNT),
+    "costEur": or_null(EUR),
+    "latencyMs": or_null(COUNT),
+    "keyId": or_null(ID),
+    **{name: or_null(TEXT) for name in DIMENSIONS},
+}
+PAGE: Final = exactly(
+    {
+        "success": {"type": "boolean", "const": True},
+        "requests": {"type": "array", "items": exactly(SUMMARY_FIELDS)},
+        "nextCursor": {
+            **or_null(TEXT),
+            "description": "The `cursor` of the page after this one; null on the last.",
+        },
+    }
+)
+DETAIL: Final = exactly(
+    {
+        "success": {"type": "boolean", "const": True},
+        "request": exactly(
+            {
+                **SUMMARY_FIELDS,
+                "finishReason": or_null(TEXT),
+                "holdEur": or_null(EUR),
+                "promptHash": TEXT,
+                "usage": {**or_null(ANYTHING), "description": "Tokens by kind, each in one."},
+                "reportedUsage": {**or_null(ANYTHING), "description": "As the provider said it."},
+                "decision": {**ANYTHING, "description": "The trace: how the request was judged."},
+            }
+        ),
+    }
+)
+
+READY: Final = exactly(
+    {
+        "status": {"type": "string", "const": "ready"},
+        "database": {"type": "string", "const": "ok"},
+        "migrations": {"type": "string", "const": "applied"},
+        "oldestUnsettledHoldS": or_null({"type": "integer"}),
+        "overdueHolds": {"type": "integer", "const": 0},
+    }
+)
+NOT_READY: Final = exactly(
+    {
+        "status": {"type": "string", "enum": ["not ready", "stopping"]},
+        "database": {"type": "string", "enum": ["ok", "away"]},
+        "migrations": {"type": "string", "enum": ["applied", "pending"]},
+        "oldestUnsettledHoldS": or_null({"type": "integer"}),
+        "overdueHolds": COUNT,
+    },
+    optional=("database", "migrations", "oldestUnsettledHoldS", "overdueHolds"),
+)

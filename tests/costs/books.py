@@ -1,0 +1,226 @@
+"""The ledger as tests drive it: asks and settlements in few words, and what the books then say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from costs import verify
+from costs.connect import open_store
+from costs.core.admission import Admitted, Answer, Ask, Full, Repeat, Settled, Settlement
+from costs.core.holds import State
+from costs.core.usage import Usage
+from costs.ledger import Ledger
+from costs.models import CostEvent, Hold, Period, PriceList
+from costs.stores.base import Store
+from gateway import audit
+from gateway.core.calls import Call, Dimensions, Message, Principal
+from gateway.core.policy import Rule
+from gateway.journal import AuditJournal, Closing, Opening
+from gateway.models import Policy
+from orgs.fields import new_id
+from orgs.models import Organization
+from tests.factories import PolicyFactory
+
+NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
+MODEL = "gpt-4o-mini"
+RATES = '{"model": "gpt-4o-mini"}'
+USAGE = Usage(input_uncached=9, output_text=2)
+STATUS = {
+    State.SETTLED: ("ok", None),
+    State.RELEASED: ("error", "provider_error"),
+    State.UNKNOWN: ("unknown", "provider_timeout"),
+}
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Books(NamedTuple):
+    """The sums of an organization's periods, in nano-euro."""
+
+    held: int
+    settled: int
+    overrun: int = 0
+
+
+def books(org: Organization) -> Books:
+    """Return what the organization's periods say, all days together."""
+    rows = Period.objects.filter(org=org)
+    return Books(
+        held=sum(row.held_nanoeur for row in rows),
+        settled=sum(row.settled_nanoeur for row in rows),
+        overrun=sum(row.overrun_nanoeur for row in rows),
+    )
+
+
+def states(org: Organization) -> list[str]:
+    """Return the states of the organization's holds, the oldest first."""
+    return list(Hold.objects.filter(org=org).order_by("id").values_list("state", flat=True))
+
+
+def events(org: Organization) -> list[tuple[str, int]]:
+    """Return the organization's charges as (kind, nano-euro), in order."""
+    rows = CostEvent.objects.filter(org=org).order_by("id")
+    return list(rows.values_list("kind", "amount_nanoeur"))
+
+
+def check_the_books() -> None:
+    """Assert that `ledger verify` and `audit verify` find nothing."""
+    found = [*verify.verify().findings, *audit.verify().findings]
+    # On a fake clock of the past every call in flight is late.
+    assert [each for each in found if each.check != "pending_too_long"] == []
+
+
+def limit(org: Organization, nanoeur: int) -> Policy:
+    """Give the organization a policy with this limit a day."""
+    return PolicyFactory.create(org=org, max_cost_per_day_nanoeur=nanoeur)
+
+
+def ask(  # noqa: PLR0913  everything about an ask has a usual value
+    org: Organization,
+    nanoeur: int | None,
+    *,
+    limit: int | None = None,
+    repeat: str | None = None,
+    body: str = "the body",
+    deadline_s: float = 210.0,
+    version: int | None = None,
+    prices: int | None = None,
+    record_if_full: bool = True,
+) -> Ask:
+    """Return an ask as the pipeline makes it, judged by what is in the database now."""
+    current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
+    dimensions = Dimensions(team_id="team-123")
+    call = Call(model=MODEL, messages=(Message("user", "Hello"),), dimensions=dimensions)
+    rule = Rule(id="1", name="Daily", max_cost_per_day_nanoeur=limit)
+    return Ask(
+        id=new_id(),
+        request_id=new_id(),
+        org_id=org.pk,
+        config_version=current if version is None else version,
+        prices_version=prices_version() if prices is None else prices,
+        amount_nanoeur=nanoeur,
+        limit_nanoeur=limit,
+        deadline_s=deadline_s,
+        charge_to={"model": MODEL, "provider": "openai", "team_id": "team-123", "key_id": None},
+        rates=RATES,
+        entry=Opening(
+            principal=Principal(org_id=org.pk, fixed=dimensions, channel="api"),
+            call=call,
+            model=MODEL,
+            provider="openai",
+            prompt_hash="0" * 64,
+            daily_rule=rule if limit is not None else None,
+            refusal=None,
+            trace={"policies": []},
+            started_s=0.0,
+        ),
+        repeat=Repeat(key_hash=repeat, body_hash=body) if repeat else None,
+        record_if_full=record_if_full,
+    )
+
+
+def prices_version() -> int:
+    """Return the version of the price list."""
+    found = PriceList.objects.values_list("version", flat=True).first()
+    return found or 0
+
+
+def settlement(
+    asked: Ask, admitted: Answer, outcome: State, cost_nanoeur: int | None = None
+) -> Settlement:
+    """Return how the call of `asked` ended."""
+    assert isinstance(admitted, Admitted)
+    status, code = STATUS[outcome]
+    return Settlement(
+        hold_id=asked.id,
+        request_id=asked.request_id,
+        org_id=asked.org_id,
+        period_ids=admitted.period_ids,
+        outcome=outcome,
+        cost_nanoeur=cost_nanoeur,
+        usage=USAGE if outcome is State.SETTLED else None,
+        charge_to=asked.charge_to,
+        rates=asked.rates,
+        entry=Closing(
+            status=status,
+            model=MODEL,
+            code=code,
+            started_s=0.0,
+            repeat_hash=asked.repeat.key_hash if asked.repeat else None,
+        ),
+    )
+
+
+def new_ledger() -> Ledger:
+    """Return the ledger of a process of its own."""
+    return Ledger(journal=AuditJournal(), instance_id=new_id())
+
+
+@dataclass
+class Desk:
+    """One process's ledger on a connection of its own and a clock of the test's."""
+
+    clock: Clock = field(default_factory=Clock)
+    ledger: Ledger = field(default_factory=new_ledger)
+    _store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = open_store(clock=self.clock)
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def commit(
+        self,
+        asks: Sequence[Ask] = (),
+        settlements: Sequence[Settlement] = (),
+        *,
+        again: bool = False,
+    ) -> tuple[list[Answer], list[Settled]]:
+        return self.ledger.commit(self.store, asks=asks, settlements=settlements, again=again)
+
+    def reserve(self, asked: Ask) -> Answer:
+        return self.commit([asked])[0][0]
+
+    def settle(self, ended: Settlement) -> Settled:
+        return self.commit((), [ended])[1][0]
+
+    def hold(self, org: Organization, nanoeur: int, **options: Any) -> tuple[Ask, Admitted]:
+        """Reserve what must be admitted."""
+        asked = ask(org, nanoeur, **options)
+        admitted = self.reserve(asked)
+        assert isinstance(admitted, Admitted), admitted
+        return asked, admitted
+
+
+def admitted_and_full(answers: Sequence[object]) -> tuple[int, int]:
+    """Count the calls that were admitted and those that did not fit; there may be no other."""
+    others = [each for each in answers if not isinstance(each, (Admitted, Full))]
+    assert others == []
+    admitted = sum(isinstance(each, Admitted) for each in answers)
+    return admitted, len(answers) - admitted
+
+
+def period_ids(org: Organization) -> list[UUID]:
+    """Return the organization's periods, the oldest first."""
+    return list(Period.objects.filter(org=org).order_by("starts_at").values_list("id", flat=True))

@@ -1,0 +1,53 @@
+"""Ledgers and writers that close what they opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from costs.connect import open_store
+from costs.stores.base import Store
+from costs.writer import Writer
+from tests.costs.books import Clock, Desk, new_ledger
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Noon of a Monday in June, until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+def desk(transactional_db: None, clock: Clock) -> Iterator[Desk]:
+    """A ledger with a connection of its own, on the test's clock."""
+    desk = Desk(clock=clock)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def new_desk(transactional_db: None, clock: Clock) -> Iterator[Callable[[], Desk]]:
+    """Return ledgers of other processes, on the same clock."""
+    opened: list[Desk] = []
+
+    def new() -> Desk:
+        opened.append(Desk(clock=clock))
+        return opened[-1]
+
+    yield new
+    for desk in opened:
+        desk.close()
+
+
+@pytest.fixture
+def new_writer(transactional_db: None) -> Iterator[Callable[..., Writer]]:
+    """Return writers as processes have them, with threads that end with the test."""
+    started: list[Writer] = []
+
+    def new(opener: Callable[[], Store] = open_store) -> Writer:
+        started.append(Writer(open_store=opener, ledger=new_ledger()))
+        return started[-1]
+
+    yield new
+    assert all([writer.stop(timeout_s=10) for writer in started])

@@ -1,0 +1,275 @@
+"""RESERVE and SETTLE, one step at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from costs.core.admission import Admitted, Full, Recorded, Repeated
+from costs.core.holds import State
+from costs.models import Hold, HoldPeriod, Period
+from gateway.models import AiRequestLog
+from orgs.models import Organization
+from tests.costs.books import (
+    Books,
+    Clock,
+    Desk,
+    admitted_and_full,
+    ask,
+    books,
+    check_the_books,
+    events,
+    period_ids,
+    settlement,
+    states,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def row_of(request_id: object) -> AiRequestLog:
+    return AiRequestLog.objects.get(pk=request_id)
+
+
+def test_a_call_is_held_before_it_is_charged(desk: Desk, acme: Organization) -> None:
+    asked, admitted = desk.hold(acme, 100, limit=1000)
+    assert books(acme) == Books(held=100, settled=0)
+    assert row_of(asked.request_id).status == "pending"
+    desk.settle(settlement(asked, admitted, State.SETTLED, 40))
+    assert books(acme) == Books(held=0, settled=40)
+    assert events(acme) == [("usage", 40)]
+    assert row_of(asked.request_id).cost_nanoeur == 40
+    check_the_books()
+
+
+def test_a_call_that_was_not_billed_costs_nothing(desk: Desk, acme: Organization) -> None:
+    asked, admitted = desk.hold(acme, 100)
+    desk.settle(settlement(asked, admitted, State.RELEASED))
+    assert books(acme) == Books(held=0, settled=0)
+    assert (events(acme), row_of(asked.request_id).cost_nanoeur) == ([], 0)
+    check_the_books()
+
+
+def test_a_call_without_usage_is_charged_whole_until_its_usage_comes(
+    desk: Desk, acme: Organization
+) -> None:
+    asked, admitted = desk.hold(acme, 100)
+    desk.settle(settlement(asked, admitted, State.UNKNOWN))
+    assert books(acme) == Books(held=0, settled=100)
+    check_the_books()
+    desk.settle(settlement(asked, admitted, State.SETTLED, 30))
+    assert books(acme) == Books(held=0, settled=30)
+    assert events(acme) == [("bound", 100), ("correction", -70)]
+    assert row_of(asked.request_id).status == "ok"
+    check_the_books()
+
+
+def test_a_bill_above_the_hold_counts_against_the_limit(desk: Desk, acme: Organization) -> None:
+    asked, admitted = desk.hold(acme, 100, limit=200)
+    settled = desk.settle(settlement(asked, admitted, State.SETTLED, 150))
+    assert (settled.charged_nanoeur, settled.overrun_nanoeur) == (150, 50)
+    assert books(acme) == Books(held=0, settled=100, overrun=50)
+    assert isinstance(desk.reserve(ask(acme, 51, limit=200)), Full)
+    desk.hold(acme, 50, limit=200)
+    check_the_books()
+
+
+def test_the_limit_itself_is_still_admitted(desk: Desk, acme: Organization) -> None:
+    asks = [ask(acme, 100, limit=299) for _ in range(3)]
+    assert admitted_and_full(desk.commit(asks)[0]) == (2, 1)
+    desk.hold(acme, 99, limit=299)
+    assert isinstance(desk.reserve(ask(acme, 1, limit=299)), Full)
+    desk.hold(acme, 0, limit=299)
+    check_the_books()
+
+
+def test_what_a_batch_settles_is_room_for_what_it_asks(desk: Desk, acme: Organization) -> None:
+    asked, admitted = desk.hold(acme, 100, limit=100)
+    ended = settlement(asked, admitted, State.SETTLED, 10)
+    answers, _ = desk.commit([ask(acme, 90, limit=100), ask(acme, 1, limit=100)], [ended])
+    assert admitted_and_full(answers) == (1, 1)
+    assert books(acme) == Books(held=90, settled=10)
+    check_the_books()
+
+
+def test_a_call_is_settled_once(desk: Desk, acme: Organization) -> None:
+    asked, admitted = desk.hold(acme, 100)
+    assert desk.settle(settlement(asked, admitted, State.SETTLED, 40)).changed
+    for outcome, cost in ((State.SETTLED, 60), (State.UNKNOWN, None), (State.RELEASED, None)):
+        again = desk.settle(settlement(asked, admitted, outcome, cost))
+        assert (again.changed, again.state, again.charged_nanoeur) == (False, State.SETTLED, 40)
+    assert (books(acme), events(acme)) == (Books(held=0, settled=40), [("usage", 40)])
+    check_the_books()
+
+
+def test_a_hold_that_is_settled_twice_in_one_batch_ends_where_the_last_says(
+    desk: Desk, acme: Organization
+) -> None:
+    for _ in range(5):  # a database that picks one of two changes may pick the right one
+        asked, admitted = desk.hold(acme, 100)
+        unknown = settlement(asked, admitted, State.UNKNOWN)
+        late = settlement(asked, admitted, State.SETTLED, 40)
+        _, settled = desk.commit((), [unknown, late])
+        assert [each.changed for each in settled] == [True, True]
+        assert row_of(asked.request_id).status == "ok"
+    assert (books(acme), set(states(acme))) == (Books(held=0, settled=200), {"settled"})
+    check_the_books()
+
+
+def test_settling_what_was_never_held_does_nothing(desk: Desk, acme: Organization) -> None:
+    _, admitted = desk.hold(acme, 100)
+    never = settlement(ask(acme, 100), admitted, State.SETTLED, 40)
+    assert not desk.settle(never).changed
+    assert (books(acme), events(acme)) == (Books(held=100, settled=0), [])
+
+
+def test_a_call_across_midnight_belongs_to_the_day_of_its_admission(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    clock.now = datetime(2025, 6, 2, 21, 59, 59, tzinfo=UTC)  # a second before Acme's midnight
+    asked, admitted = desk.hold(acme, 100, limit=100)
+    clock.pass_s(1)
+    desk.hold(acme, 100, limit=100)
+    desk.settle(settlement(asked, admitted, State.SETTLED, 70))
+    first, second = Period.objects.filter(org=acme).order_by("starts_at")
+    assert first.ends_at == second.starts_at == clock.now
+    assert (first.held_nanoeur, first.settled_nanoeur) == (0, 70)
+    assert (second.held_nanoeur, second.settled_nanoeur) == (100, 0)
+    check_the_books()
+
+
+def test_a_changed_time_zone_gives_no_money_twice(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    desk.hold(acme, 100, limit=100)
+    Organization.objects.update(timezone="Pacific/Kiritimati")  # its day ends at 10:00 UTC
+    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), Full)
+    clock.now = datetime(2025, 6, 2, 22, tzinfo=UTC)
+    desk.hold(acme, 100, limit=100)
+    clock.now = datetime(2025, 6, 3, 10, tzinfo=UTC)
+    desk.hold(acme, 100, limit=100)
+    spans = list(Period.objects.order_by("starts_at").values_list("starts_at", "ends_at"))
+    assert [ends_at for _, ends_at in spans[:-1]] == [starts_at for starts_at, _ in spans[1:]]
+    check_the_books()
+
+
+def test_a_clock_that_was_put_back_finds_its_day_again(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    desk.hold(acme, 100, limit=100)
+    clock.pass_s(-24 * 3600)
+    desk.hold(acme, 100, limit=100)
+    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), Full)
+    assert len(period_ids(acme)) == 2
+    check_the_books()
+
+
+def test_a_hold_keeps_the_rates_of_its_admission(desk: Desk, acme: Organization) -> None:
+    asked, _ = desk.hold(acme, 100, deadline_s=210)
+    hold = Hold.objects.get(pk=asked.id)
+    assert hold.rates == {"model": "gpt-4o-mini"}
+    assert hold.deadline_at - hold.held_at == timedelta(seconds=210)
+
+
+def test_a_refusal_leaves_its_row_and_no_hold(desk: Desk, acme: Organization) -> None:
+    refused = ask(acme, 101, limit=100)
+    assert isinstance(desk.reserve(refused), Full)
+    row = row_of(refused.request_id)
+    assert (row.status, row.code, row.cost_nanoeur) == ("blocked", "daily_cost_limit", 0)
+    judged_before = ask(acme, None)
+    assert isinstance(desk.reserve(judged_before), Recorded)
+    tighter = ask(acme, 101, limit=100, record_if_full=False)
+    assert isinstance(desk.reserve(tighter), Full)
+    assert not AiRequestLog.objects.filter(pk=tighter.request_id).exists()
+    assert states(acme) == []
+
+
+# --- Idempotency-Keys ---------------------------------------------------------------------------
+
+
+def test_a_repeat_is_found_in_its_batch_and_after_it(desk: Desk, acme: Organization) -> None:
+    asks = [ask(acme, 100, repeat="k"), ask(acme, 100, repeat="k", body="another")]
+    (first, second), _ = desk.commit(asks)
+    assert isinstance(first, Admitted)
+    running = Repeated(
+        request_id=asks[0].request_id, same_body=False, running=True, cost_nanoeur=None
+    )
+    assert second == running
+    desk.settle(settlement(asks[0], first, State.SETTLED, 40))
+    done = desk.reserve(ask(acme, 100, repeat="k"))
+    assert done == Repeated(
+        request_id=asks[0].request_id, same_body=True, running=False, cost_nanoeur=40
+    )
+    assert states(acme) == ["settled"]
+    check_the_books()
+
+
+def test_a_repeat_of_another_organization_is_none(
+    desk: Desk, acme: Organization, globex: Organization
+) -> None:
+    answers, _ = desk.commit([ask(acme, 1, repeat="acme:k"), ask(globex, 1, repeat="globex:k")])
+    assert admitted_and_full(answers) == (2, 0)
+
+
+def test_a_key_is_free_again_when_nothing_was_billed_or_a_day_has_passed(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    asked, admitted = desk.hold(acme, 100, repeat="k")
+    desk.settle(settlement(asked, admitted, State.RELEASED))
+    asked, admitted = desk.hold(acme, 100, repeat="k")
+    desk.settle(settlement(asked, admitted, State.SETTLED, 1))
+    clock.pass_s(24 * 3600 - 1)
+    assert isinstance(desk.reserve(ask(acme, 100, repeat="k")), Repeated)
+    clock.pass_s(1)
+    desk.hold(acme, 100, repeat="k")
+    check_the_books()
+
+
+# --- a try that committed unseen ------------------------------------------------------------------
+
+
+def test_a_batch_that_is_tried_again_neither_doubles_nor_loses(
+    desk: Desk, acme: Organization
+) -> None:
+    asked, admitted = desk.hold(acme, 100, limit=300)
+    asks = [
+        ask(acme, 100, limit=300, repeat="k"),
+        ask(acme, 100, limit=300),
+        ask(acme, 1, limit=300),
+    ]
+    ended = [settlement(asked, admitted, State.UNKNOWN)]
+    first, _ = desk.commit(asks, ended)
+    again, _ = desk.commit(asks, ended, again=True)
+    assert admitted_and_full(first) == admitted_and_full(again) == (2, 1)
+    assert books(acme) == Books(held=200, settled=100)
+    assert events(acme) == [("bound", 100)]
+    check_the_books()
+
+
+def test_a_hold_found_by_the_second_try_is_in_the_day_of_the_first(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    clock.now = datetime(2025, 6, 2, 21, 59, 59, tzinfo=UTC)
+    asked = ask(acme, 100, limit=100)
+    desk.reserve(asked)
+    clock.pass_s(2)  # the answer was lost, and midnight has passed
+    (admitted,), _ = desk.commit([asked], again=True)
+    assert isinstance(admitted, Admitted)
+    assert list(admitted.period_ids) == list(
+        HoldPeriod.objects.filter(hold_id=asked.id).values_list("period_id", flat=True)
+    )
+    desk.settle(settlement(asked, admitted, State.SETTLED, 70))
+    assert books(acme) == Books(held=0, settled=70)
+    check_the_books()
+
+
+def test_a_hold_found_by_the_second_try_is_admitted_whatever_has_changed(
+    desk: Desk, acme: Organization
+) -> None:
+    asked = ask(acme, 100)
+    desk.reserve(asked)
+    Organization.objects.update(ai_gateway_enabled=False)
+    (admitted,), _ = desk.commit([asked], again=True)
+    assert isinstance(admitted, Admitted)
+    assert states(acme) == ["held"]

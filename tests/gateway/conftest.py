@@ -1,0 +1,107 @@
+"""A fresh gateway for every test, a key of Acme's, and short ways to ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import pytest
+from django.apps import apps
+from pytest_django import Settings
+
+from gateway.home import Home
+from gateway.runtime import Gateway, make_gateway
+from orgs import key_operations
+from orgs.models import Organization
+from tests.gateway.wire import JSON_TYPE, Reply, django_road, lean_road
+
+STOP_MAX_S = 10.0
+
+
+class Asking(Protocol):
+    """Sends one request to the API; `body` is JSON's value or the bytes themselves."""
+
+    def __call__(
+        self,
+        body: Any = None,
+        *,
+        path: str = "/api/ai/request",
+        method: str = "POST",
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply: ...
+
+
+@pytest.fixture(scope="session")
+def home() -> Home:
+    """One loop for the calls of all tests; it ends with the process."""
+    return Home()
+
+
+@pytest.fixture
+def gateway(transactional_db: None, settings: Settings, home: Home) -> Iterator[Gateway]:
+    """This process's gateway, made for one test and stopped after it."""
+    settings.SANDBOX = True
+    config = apps.get_app_config("gateway")
+    before = config.__dict__.pop("gateway", None)
+    made = make_gateway()
+    made.home = home
+    config.__dict__["gateway"] = made
+    yield made
+    home.call_sync(made.stop(grace_s=STOP_MAX_S))
+    if before is None:
+        config.__dict__.pop("gateway")
+    else:
+        config.__dict__["gateway"] = before
+
+
+@pytest.fixture
+def make_key(transactional_db: None) -> Callable[..., str]:
+    """Return a way to make a key; its text comes back."""
+
+    def made(org: Organization, name: str = "test", **fields: Any) -> str:
+        return key_operations.create_key(org=org, name=name, **fields)[1]
+
+    return made
+
+
+@pytest.fixture
+def api_key(acme: Organization, prices: object, make_key: Callable[..., str]) -> str:
+    """A key of Acme's that has no owner and fixes nothing; models have prices."""
+    return make_key(acme)
+
+
+def asking(send: Callable[..., Reply], default_key: str) -> Asking:
+    def ask(
+        body: Any = None,
+        *,
+        path: str = "/api/ai/request",
+        method: str = "POST",
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        said = {"content-type": JSON_TYPE, **(headers or {})}
+        used = default_key if key is None else key
+        if used:
+            said["x-pulse-key"] = used
+        content = body if isinstance(body, bytes) else b"" if body is None else _bytes(body)
+        return send(method, path, body=content, headers=said)
+
+    return ask
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.fixture
+def ask(gateway: Gateway, api_key: str) -> Asking:
+    """Ask over the lean road with Acme's key; `key=""` sends none."""
+    return asking(lean_road, api_key)
+
+
+@pytest.fixture(params=[lean_road, django_road], ids=["lean", "django"])
+def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> Asking:
+    """The same, once over each road."""
+    return asking(request.param, api_key)

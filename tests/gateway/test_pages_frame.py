@@ -1,0 +1,177 @@
+"""The frame around all pages: addresses, navigation, headers, errors, Django admin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib import admin
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.views.defaults import bad_request, server_error
+
+from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, Rate
+from gateway.models import AiRequestLog, Policy
+from orgs.models import Organization, User
+from tests.factories import AiRequestLogFactory, CostEventFactory, RateFactory, UserFactory
+
+CLIENTS = Callable[[User], Client]
+PAGES = {
+    "requests": "/admin/ai",
+    "policies": "/admin/ai/policies",
+    "policy-create": "/admin/ai/policies/create",
+    "keys": "/admin/ai/keys",
+    "playground": "/admin/ai/playground",
+    "costs": "/costs",
+}
+
+
+@pytest.mark.parametrize(("name", "path"), PAGES.items())
+@pytest.mark.django_db
+def test_every_page_is_at_its_address_with_the_navigation_around_it(
+    client_for: CLIENTS, admin_user: User, name: str, path: str
+) -> None:
+    assert reverse(name) == path
+    response = client_for(admin_user).get(path)
+    assert response.status_code == 200
+    page = response.content.decode()
+    for label in ("Requests", "Policies", "Keys", "Playground", "Costs", "Settings"):
+        assert re.search(rf"<a [^>]*>{label}</a>", page)
+    assert 'aria-current="page"' in page
+    assert "Skip to the content" in page
+    assert ">Sign out</button>" in page
+
+
+@pytest.mark.parametrize("path", PAGES.values())
+@pytest.mark.django_db
+def test_pages_obey_their_own_content_security_policy(
+    client_for: CLIENTS, admin_user: User, path: str
+) -> None:
+    response = client_for(admin_user).get(path)
+    policy = response.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    page = response.content.decode()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", page)
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+@pytest.mark.parametrize("path", PAGES.values())
+@pytest.mark.django_db
+def test_a_stranger_is_asked_to_sign_in_and_led_back(client: Client, path: str) -> None:
+    assert client.get(path).headers["Location"] == f"/login?next={path}"
+
+
+@pytest.mark.parametrize("path", ["/admin/ai", "/admin/ai/policies", "/admin/ai/playground"])
+@pytest.mark.django_db
+def test_a_slash_at_the_end_leads_to_the_page_without_it(
+    client_for: CLIENTS, admin_user: User, path: str
+) -> None:
+    response = client_for(admin_user).get(f"{path}/?status=ok")
+    assert response.headers["Location"] == f"{path}?status=ok"
+
+
+@pytest.mark.parametrize("path", ["/admin/ai/nothing", "/admin/ai/nothing/", "/admin/ai//x//"])
+@pytest.mark.django_db
+def test_what_is_no_page_is_404_and_never_django_admins_sign_in(
+    client_for: CLIENTS, client: Client, admin_user: User, path: str
+) -> None:
+    for browser in (client, client_for(admin_user)):
+        response = browser.get(path)
+        assert response.status_code == 404
+        assert "There is nothing here" in response.content.decode()
+
+
+@pytest.mark.django_db
+def test_somebody_without_an_organization_is_told_what_to_do(client_for: CLIENTS) -> None:
+    response = client_for(UserFactory.create()).get("/admin/ai")
+    assert response.status_code == 403
+    assert "Ask an admin to add you" in response.content.decode()
+
+
+def test_the_error_pages_need_no_database(rf: RequestFactory) -> None:
+    # No django_db mark: a query would fail.
+    assert "Something failed on our side" in server_error(rf.get("/")).content.decode()
+    assert "could not be read" in bad_request(rf.get("/"), Exception()).content.decode()
+    assert "Please send it again" in render_to_string("403_csrf.html")
+
+
+def test_the_error_pages_name_files_that_exist() -> None:
+    page = render_to_string("500.html")
+    static = Path(settings.STATICFILES_DIRS[0])
+    for address in re.findall(r'href="/static/([^"]+)"', page):
+        assert (static / address).is_file()
+
+
+# --- Django admin -------------------------------------------------------------------------------
+
+READ_ONLY = (Period, Hold, CostEvent, Instance, AiRequestLog)
+DATED = (Rate, ExchangeRate)
+
+
+@pytest.fixture
+def operator(client: Client, db: None) -> Client:
+    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
+    return client
+
+
+@pytest.mark.parametrize("model", [*READ_ONLY, *DATED, Policy])
+def test_operators_see_every_table(operator: Client, model: type) -> None:
+    name = f"{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]
+    assert operator.get(reverse(f"admin:{name}_changelist")).status_code == 200
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_what_has_happened_cannot_be_changed(operator: Client, model: type) -> None:
+    name = f"{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]
+    assert operator.get(reverse(f"admin:{name}_add")).status_code == 403
+    registered = admin.site._registry[model]
+    request = RequestFactory().get("/")
+    assert not registered.has_change_permission(request)
+    assert not registered.has_delete_permission(request)
+
+
+def test_an_audit_row_can_be_read_and_not_saved(operator: Client, acme: Organization) -> None:
+    for row in (AiRequestLogFactory.create(org=acme), CostEventFactory.create(org=acme)):
+        name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+        address = reverse(name, args=[row.pk])
+        assert operator.get(address).status_code == 200
+        assert operator.post(address, {"amount_nanoeur": "1"}).status_code == 403
+
+
+def test_prices_are_added_and_never_edited(operator: Client) -> None:
+    rate = RateFactory.create()
+    typed = {
+        "provider": "openai",
+        "model": "new",
+        "service_tier": "standard",
+        "above_input_tokens": "0",
+        "starts_at_0": "2026-01-01",
+        "starts_at_1": "00:00:00",
+        "input_usd_per_mtok": "1",
+        "output_usd_per_mtok": "2",
+        "source": "a letter",
+    }
+    assert operator.post(reverse("admin:costs_rate_add"), typed).status_code == 302
+    assert Rate.objects.filter(model="new").exists()
+    address = reverse("admin:costs_rate_change", args=[rate.pk])
+    assert operator.post(address, typed).status_code == 403
+    assert operator.post(reverse("admin:costs_rate_delete", args=[rate.pk])).status_code == 403
+
+
+def test_operators_edit_policies_with_the_same_checks(operator: Client, acme: Organization) -> None:
+    address = reverse("admin:gateway_policy_add")
+    typed = {"org": str(acme.pk), "name": "P", "enabled": "on", "allowed_models": "gpt-4o, gpt-4"}
+    assert "cannot be the name" in (
+        operator.post(address, typed | {"blocked_models": "gpt 4"}).content.decode()
+    )
+    assert operator.post(address, typed).status_code == 302
+    policy = Policy.objects.get()
+    assert policy.allowed_models == ["gpt-4o", "gpt-4"]
+    change = reverse("admin:gateway_policy_change", args=[policy.pk])
+    assert "gpt-4o\ngpt-4</textarea>" in operator.get(change).content.decode()

@@ -1,0 +1,188 @@
+"""A request's page: what happened and why, also when its trace is damaged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+
+from costs.models import CostEvent, Hold
+from gateway.models import AiRequestLog
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import AiRequestLogFactory, ApiKeyFactory, CostEventFactory
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+RATES = {
+    "provider": "openai",
+    "model": "gpt-4o-mini",
+    "starts_at": "2024-07-18T00:00:00+00:00",
+    "source": "the vendor's page",
+    "usd_per_eur": "1.1172",
+    "exchange_rate_date": "2026-10-30",
+    "bands": [
+        {"service_tier": "standard", "above_input_tokens": 0, "input_usd_per_mtok": "0.15"},
+        {"service_tier": "standard", "above_input_tokens": 200_000, "input_usd_per_mtok": "0.30"},
+    ],
+}
+TRACE = {
+    "model": {"requested": "openai/gpt-4o-mini", "meant": "gpt-4o-mini", "provider": "openai"},
+    "input": {"counted_tokens": 9, "bytes": 12},
+    "output_cap": 1000,
+    "bound_nanoeur": 601_000,
+    "policies": [
+        {"id": "1", "name": "Models", "verdict": "ok", "detail": None, "limit_nanoeur": None},
+        {"id": "2", "name": "Daily", "verdict": "ok", "limit_nanoeur": 50 * 10**9},
+    ],
+    "before": {"charged_nanoeur": 1, "held_nanoeur": 2, "left_nanoeur": 48 * 10**9},
+    "after": {"charged_nanoeur": 1, "held_nanoeur": 3, "left_nanoeur": 47 * 10**9},
+    "rates": RATES,
+}
+
+
+def hold_for(row: AiRequestLog, **said: Any) -> Hold:
+    values = {
+        "state": Hold.State.SETTLED,
+        "amount_nanoeur": 601_000,
+        "charged_nanoeur": 2_328,
+        "held_at": row.occurred_at,
+        "deadline_at": row.occurred_at,
+        "instance_id": new_id(),
+        "charge_to": {},
+        "rates": RATES,
+    }
+    return Hold.objects.create(org=row.org, request_id=row.pk, **values | said)
+
+
+def titles(client: Client, row: AiRequestLog) -> list[str]:
+    response = client.get(f"/admin/ai/requests/{row.pk}")
+    assert response.status_code == 200
+    return [step.title for step in response.context["steps"]]
+
+
+def test_a_charged_request_tells_its_whole_story(
+    acme: Organization, client_for: CLIENTS, auditor_user: User
+) -> None:
+    key = ApiKeyFactory.create(org=acme, name="nightly report")
+    usage = {"buckets": {"input_uncached": 7, "cache_read": 2, "output_text": 2}, "adds_up": False}
+    row = AiRequestLogFactory.create(
+        org=acme, decision=TRACE, usage=usage, key_id=key.pk, team_id="blue"
+    )
+    hold = hold_for(row)
+    CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk)
+    client = client_for(auditor_user)
+    assert titles(client, row) == ["Asked", "Judged", "Held", "Answered", "Charged"]
+    page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
+    for told in (
+        *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
+        *("Every policy let it pass.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
+        *("1.1172 USD per EUR", "of 2026-10-30", "the vendor&#x27;s page", "0.15"),
+        *("Standard, above 200,000 input tokens", "cache read", "nightly report", "blue"),
+        *('value="601000"', 'value="2328"', "total differs", row.prompt_hash),
+    ):
+        assert told in page, told
+
+
+def test_a_blocked_request_names_the_policy(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    sentence = 'Model gpt-4 is blocked by policy "Production Policy"'
+    refusal = {"name": "Production Policy", "verdict": "model_blocked", "detail": sentence}
+    row = AiRequestLogFactory.create(
+        org=acme,
+        status="blocked",
+        code="model_blocked",
+        error=sentence,
+        cost_nanoeur=None,
+        decision={
+            "policies": [
+                {"name": "Earlier", "verdict": "token_limit"},  # too, but blocked comes first
+                refusal,
+                {"name": "Next", "verdict": "not reached"},
+            ]
+        },
+    )
+    client = client_for(member_user)
+    assert titles(client, row) == ["Asked", "Judged", "Refused", "Nothing charged"]
+    page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "The policy &quot;Production Policy&quot; refused it." in page
+    assert "model blocked" in page
+    assert "not reached" in page
+    assert "no money was held" in page
+
+
+def test_an_unknown_outcome_and_its_correction_are_both_told(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, status="unknown", code="provider_timeout")
+    hold = hold_for(row, state=Hold.State.SETTLED)
+    for kind, amount in ((CostEvent.Kind.BOUND, 601_000), (CostEvent.Kind.CORRECTION, -598_672)):
+        CostEventFactory.create(
+            org=acme, request_id=row.pk, hold_id=hold.pk, kind=kind, amount_nanoeur=amount
+        )
+    client = client_for(member_user)
+    assert titles(client, row)[3:] == ["Outcome unknown", "Charged", "Corrected"]
+    assert 'value="-598672"' in client.get(f"/admin/ai/requests/{row.pk}").content.decode()
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {},
+        [],
+        "text",
+        None,
+        7,
+        {"model": [], "input": 5, "policies": {"a": 1}, "before": "x", "rates": []},
+        {"model": None, "input": None, "policies": [None, "x", {}], "after": [], "rates": None},
+        {"policies": [{"verdict": 3, "name": {}, "limit_nanoeur": "x", "max_tokens": True}]},
+        {"rates": {"bands": "x"}, "bound_nanoeur": "much", "output_cap": 1.5},
+        {"rates": {"bands": [1, {}, {"above_input_tokens": "x"}], "usd_per_eur": {}}},
+    ],
+)
+@pytest.mark.parametrize("status", AiRequestLog.Status.values)
+def test_a_damaged_trace_is_told_as_far_as_it_goes(
+    acme: Organization, client_for: CLIENTS, member_user: User, trace: object, status: str
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, status=status, decision={}, usage=trace)
+    AiRequestLog.objects.filter(pk=row.pk).update(decision=trace if trace is not None else "")
+    hold = hold_for(row, rates={}, state=Hold.State.UNKNOWN)
+    CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk, recorded_at=now())
+    assert titles(client_for(member_user), row)[:3] == ["Asked", "Judged", "Held"]
+
+
+def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
+    globex: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    foreign = AiRequestLogFactory.create(org=globex)
+    client = client_for(member_user)
+    answers = [
+        client.get(f"/admin/ai/requests/{row_id}") for row_id in (foreign.pk, new_id(), "1", "%00")
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    # Django masks the CSRF token anew in every form.
+    pages = {
+        re.sub(rb'(name="csrfmiddlewaretoken" value=")\w+', rb"\1", a.content) for a in answers
+    }
+    assert len(pages) == 1
+
+
+def test_what_callers_wrote_is_shown_as_text(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    bad = "<script>alert(1)</script>"
+    row = AiRequestLogFactory.create(
+        org=acme,
+        error=bad,
+        team_id=bad,
+        finish_reason=bad,
+        decision={"model": {"requested": bad}, "policies": [{"name": bad, "verdict": bad}]},
+    )
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "<script>alert" not in page

@@ -1,0 +1,123 @@
+"""`manage.py policies`."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from gateway.models import Policy
+from orgs.models import Organization
+from tests.factories import PolicyFactory
+
+pytestmark = pytest.mark.django_db
+
+LIMITS = ("--allow", "gpt-4o,claude-*", "--block", "gpt-4", "--max-cost-per-day", "1.5")
+
+
+def policies(*words: str) -> str:
+    out = io.StringIO()
+    call_command("policies", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_create_makes_a_policy_with_its_limits(acme: Organization) -> None:
+    policies("create", "acme", "--name", "Production", *LIMITS, "--max-tokens", "5000")
+    policy = Policy.objects.get(org=acme)
+    assert (policy.name, policy.enabled) == ("Production", True)
+    assert policy.allowed_models == ["gpt-4o", "claude-*"]
+    assert policy.blocked_models == ["gpt-4"]
+    assert policy.max_cost_per_day_nanoeur == 1_500_000_000
+    assert policy.max_tokens_per_request == 5000
+
+
+def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+    policy = PolicyFactory.create(
+        org=acme, name="P", blocked_models=["gpt-4"], max_cost_per_day_nanoeur=1
+    )
+    PolicyFactory.create(org=globex)
+    assert json.loads(policies("list", "acme", "--format", "json")) == [
+        {
+            "name": "P",
+            "enabled": True,
+            "allowed_models": [],
+            "blocked_models": ["gpt-4"],
+            "max_cost_per_day_eur": "0.000000001",
+            "max_tokens_per_request": None,
+            "id": str(policy.pk),
+        }
+    ]
+    assert "gpt-4" in policies("list", "acme")
+
+
+def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+    policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")
+    policies("update", "acme", "p", "--max-tokens", "10", "--rename", "Q", "--disable")
+    policy = Policy.objects.get()
+    assert (policy.name, policy.enabled, policy.max_tokens_per_request) == ("Q", False, 10)
+    assert policy.allowed_models == ["gpt-4o", "claude-*"]
+    assert policy.max_cost_per_day_nanoeur == 1_500_000_000
+    policies("update", "acme", "Q", "--enable")
+    assert Policy.objects.get().enabled
+
+
+@pytest.mark.parametrize(
+    ("option", "field", "nothing"),
+    [
+        ("--no-allow", "allowed_models", []),
+        ("--no-block", "blocked_models", []),
+        ("--no-max-cost-per-day", "max_cost_per_day_nanoeur", None),
+        ("--no-max-tokens", "max_tokens_per_request", None),
+    ],
+)
+def test_each_limit_can_be_taken_away(
+    acme: Organization, option: str, field: str, nothing: object
+) -> None:
+    policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")
+    before = Policy.objects.values().get()
+    policies("update", "acme", "P", option)
+    after = Policy.objects.values().get()
+    assert after == before | {field: nothing, "updated_at": after["updated_at"]}
+
+
+def test_delete_removes_it(acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="P")
+    policies("delete", "acme", "P")
+    assert not Policy.objects.exists()
+
+
+def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> None:
+    said = policies("create", "acme", "--name", "P", "--block", "gpt-44")
+    assert "no known model is meant by: gpt-44" in said
+    assert Policy.objects.get().blocked_models == ["gpt-44"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("list", "nobody"), 'There is no organization "nobody"'),
+        (("update", "acme", "P"), "Say what to change"),
+        (("update", "acme", "X", "--enable"), 'acme has no policy "X"'),
+        (("delete", "acme", "X"), 'acme has no policy "X"'),
+        (("create", "acme", "--name", "p"), "exists already"),
+        (("create", "acme", "--name", ""), "Policy name: This field is required."),
+        (("create", "acme", "--name", "Q", "--max-tokens", "many"), "Max tokens per request"),
+        (("create", "acme", "--name", "Q", "--max-tokens=-1"), "Max tokens per request"),
+        (("create", "acme", "--name", "Q", "--max-cost-per-day", "1e-10"), "billionth"),
+        (("create", "acme", "--name", "Q", "--allow", "gpt 4"), "cannot be the name of a model"),
+        (("update", "acme", "P", "--max-tokens", "1", "--no-max-tokens"), "exclude each other"),
+        (("update", "acme", "P", "--enable", "--disable"), "not allowed with"),
+        (("polish",), "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    acme: Organization, words: tuple[str, ...], sentence: str
+) -> None:
+    PolicyFactory.create(org=acme, name="P")
+    with pytest.raises(CommandError) as refusal:
+        policies(*words)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert Policy.objects.count() == 1

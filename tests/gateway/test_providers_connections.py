@@ -1,0 +1,126 @@
+"""An adapter's connections: shared between calls, closed with a stream, none but the vendor's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.calls import Completion, Delta
+from gateway.core.errors import Rejected
+from tests.fake_provider import VENDORS, closed_port
+from tests.fake_provider.vendors import Wire, ask, call_to, connected, opened
+
+every_vendor = pytest.mark.parametrize("vendor", VENDORS)
+# The adapters live as long as the module: they are made to be long-lived.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection() -> AsyncIterator[Wire]:
+    async with connected() as wire:
+        yield wire
+
+
+@pytest.fixture
+def wire(connection: Wire) -> Wire:
+    connection.fake.reset()
+    return connection
+
+
+@every_vendor
+async def test_calls_share_their_connection(wire: Wire, vendor: str) -> None:
+    for streamed in (False, True, False, True, False):
+        await wire.ask(vendor, streamed=streamed)
+    assert len({call.client_port for call in wire.fake.calls}) == 1
+
+
+@every_vendor
+async def test_the_environment_changes_nothing(
+    wire: Wire, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, nowhere)
+    for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI", "MISTRAL"):
+        monkeypatch.setenv(f"{name}_API_KEY", "stray")
+        monkeypatch.setenv(f"{name}_BASE_URL", nowhere)
+        monkeypatch.setenv(f"{name}_CUSTOM_HEADERS", "Authorization: Bearer stray\nx-stray: stray")
+    for name in (
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "OPENAI_ADMIN_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_CLOUD_PROJECT",
+        "GOOGLE_GENAI_API_VERSION",
+    ):
+        monkeypatch.setenv(name, "stray")
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("MISTRAL_SDK_TELEMETRY", "dedicated")
+    monkeypatch.setenv("MISTRAL_DEBUG", "1")
+    async with opened(vendor, wire.fake.base_url(vendor)) as provider:
+        await ask(provider, call_to(vendor), streamed=False)
+        await ask(provider, call_to(vendor), streamed=True)
+    assert len(wire.fake.calls) == 2
+    assert "stray" not in json.dumps([call.headers for call in wire.fake.calls])
+
+
+@every_vendor
+async def test_closing_a_stream_closes_the_connection_to_the_vendor(
+    wire: Wire, vendor: str
+) -> None:
+    wire.fake.answers(endless=True)
+    provider = await wire.providers.get(vendor)
+    await _read_some_and_close(provider.stream(call_to(vendor)))
+    closed_at = time.time()
+    call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
+    assert call.disconnected_at is not None
+    assert call.disconnected_at - closed_at < 1
+
+
+@every_vendor
+async def test_cancelling_a_stream_that_waits_closes_the_connection_to_the_vendor(
+    wire: Wire, vendor: str
+) -> None:
+    wire.fake.answers(stall="body", stall_after_events=2)
+    reading = asyncio.create_task(wire.ask(vendor, streamed=True))
+    await asyncio.to_thread(wire.fake.wait_for, lambda call: call.billed)
+    await asyncio.sleep(0.1)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    cancelled_at = time.time()
+    call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
+    assert call.disconnected_at is not None
+    assert call.disconnected_at - cancelled_at < 1
+
+
+async def _read_some_and_close(stream: AsyncIterator[Delta | Completion]) -> None:
+    seen = 0
+    async for _ in stream:
+        seen += 1
+        if seen == 3:
+            break
+    await stream.aclose()  # type: ignore[attr-defined]  # the seam says less than it promises
+
+
+@every_vendor
+async def test_a_check_says_that_the_vendor_answers(wire: Wire, vendor: str) -> None:
+    line = await (await wire.providers.get(vendor)).check()
+    assert "answers and lists" in line
+    (call,) = wire.fake.calls
+    assert call.billed is None
+
+
+@every_vendor
+async def test_a_check_with_a_refused_key_says_so(wire: Wire, vendor: str) -> None:
+    wire.fake.answers(status=401)
+    provider = await wire.providers.get(vendor)
+    with pytest.raises(Rejected, match="answers 401") as failed:
+        await provider.check()
+    assert failed.value.provider_status == 401

@@ -1,0 +1,122 @@
+"""The fake provider is believed by other tests, so it has its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_provider import FOREVER, FakeProvider, closed_port
+
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello"}]}
+
+
+def post(url: str, body: Any, **headers: str) -> tuple[int, str]:
+    request = urllib.request.Request(  # noqa: S310 - our own loopback address
+        url,
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json", "authorization": "Bearer key"} | headers,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as exc:
+        return exc.code, exc.read().decode()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as server:
+        yield server
+
+
+def chat(fake: FakeProvider) -> tuple[int, str]:
+    return post(f"{fake.base_url('openai')}/chat/completions", CHAT)
+
+
+def test_it_repeats_the_last_user_message_and_counts_words(fake: FakeProvider) -> None:
+    status, text = chat(fake)
+    answer = json.loads(text)
+    assert status == 200
+    assert answer["choices"][0]["message"]["content"] == "Say hello"
+    assert answer["usage"]["total_tokens"] == 4
+
+
+def test_it_records_what_it_got_and_what_it_bills(fake: FakeProvider) -> None:
+    fake.answers(output_tokens=70, reasoning_tokens=50)
+    chat(fake)
+    (call,) = fake.calls
+    assert (call.vendor, call.method, call.path) == (
+        "openai",
+        "POST",
+        "/openai/v1/chat/completions",
+    )
+    assert call.headers["authorization"] == "Bearer key"
+    assert call.body == CHAT
+    assert call.billed is not None
+    assert (call.billed["input_tokens"], call.billed["output_tokens"]) == (2, 70)
+    assert call.disconnected_at is None
+    assert abs(call.received_at - time.time()) < 5
+
+
+def test_behaviours_are_used_up_in_order(fake: FakeProvider) -> None:
+    fake.answers(status=500, times=2)
+    fake.answers(content="last")
+    assert [chat(fake)[0] for _ in range(4)] == [500, 500, 200, 200]
+
+
+def test_a_behaviour_may_be_for_one_vendor_and_for_ever(fake: FakeProvider) -> None:
+    fake.answers(status=500, vendor="anthropic", times=FOREVER)
+    assert chat(fake)[0] == 200
+    messages = f"{fake.base_url('anthropic')}/v1/messages"
+    assert [post(messages, CHAT | {"max_tokens": 5})[0] for _ in range(3)] == [500] * 3
+
+
+def test_a_refusal_is_not_billed_and_a_call_without_a_key_is_refused(fake: FakeProvider) -> None:
+    fake.answers(status=429)
+    assert chat(fake)[0] == 429
+    url = f"{fake.base_url('openai')}/chat/completions"
+    assert post(url, CHAT, authorization="")[0] == 401
+    assert [call.billed for call in fake.calls] == [None, None]
+
+
+def test_a_call_whose_connection_breaks_is_billed(fake: FakeProvider) -> None:
+    fake.answers(reset="after")
+    with pytest.raises(OSError, match=r"reset|closed|without response"):
+        chat(fake)
+    (call,) = fake.calls
+    assert call.billed is not None
+
+
+def test_as_a_process_it_is_told_by_http_and_writes_before_it_answers(tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    port = closed_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fake_provider", "--port", str(port), "--record", str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"listening on {port}\n"
+        root = f"http://127.0.0.1:{port}"
+        assert post(f"{root}/_control", {"answers": [{"no_such": 1}]})[0] == 400
+        orders = {"reset": True, "answers": [{"content": "as told", "pause_s": 0.2}]}
+        assert json.loads(post(f"{root}/_control", orders)[1]) == {"queued": 1}
+        assert "as told" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
+        with urllib.request.urlopen(f"{root}/_calls", timeout=5) as answer:  # noqa: S310 - ours
+            (seen,) = json.load(answer)
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line)["billed"] == seen["billed"]
+        assert seen["billed"]["output_tokens"] == 2
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)

@@ -1,0 +1,147 @@
+"""Clients of a gateway: one call and how it ended, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+MODELS: Final = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-3-5-sonnet-20241022",
+    "google": "gemini-2.0-flash",
+    "mistral": "mistral-large-latest",
+}
+CALL_MAX_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request. `call` is its client's name for it: in the prompt and, as clientId, in the rows."""
+
+    call: str
+    vendor: str = "openai"
+    stream: bool = False
+    max_tokens: int = 60
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prompt(self) -> str:
+        """What is said; the fake provider says it again, word by word."""
+        return f"{self.call} " + " ".join(f"word{n}" for n in range(12))
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON of the request."""
+        return {
+            "model": MODELS[self.vendor],
+            "prompt": self.prompt,
+            "maxTokens": self.max_tokens,
+            "stream": self.stream,
+            "clientId": self.call,
+            **self.more,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended: `answer` is the JSON object or the last event's; status 0 is no answer."""
+
+    asked: Asked
+    status: int = 0
+    answer: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client has its whole answer."""
+        return self.answer.get("success") is True
+
+    @property
+    def code(self) -> str | None:
+        """The code of a refusal or failure."""
+        return self.answer.get("code")
+
+
+async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) -> Outcome:
+    """Send a call and follow it to its end, whatever that is."""
+    timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
+    try:
+        async with session.post(
+            f"{url}/api/ai/request", json=asked.body, headers={"x-pulse-key": key}, timeout=timeout
+        ) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            whole = await response.text()
+            if response.content_type == "text/event-stream":
+                return _streamed(asked, whole, headers)
+            answer = json.loads(whole)
+            text = answer.get("content", "")
+            return Outcome(
+                asked=asked, status=response.status, answer=answer, text=text, headers=headers
+            )
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return Outcome(asked=asked)
+
+
+def _streamed(asked: Asked, whole: str, headers: dict[str, str]) -> Outcome:
+    events = events_in(whole)
+    text = "".join(data["content"] for name, data in events if name == "delta")
+    ends = [data for name, data in events if name in {"done", "error"}]
+    assert len(ends) <= 1, f"a stream has one end: {whole}"
+    return Outcome(
+        asked=asked, status=200, answer=ends[0] if ends else {}, text=text, headers=headers
+    )
+
+
+def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the server-sent events that are complete."""
+    found = []
+    for block in text.split("\n\n")[:-1]:
+        name, data = block.split("\n", 1)
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
+    """Send calls at the same time, each over a connection of its own."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        return list(await asyncio.gather(*(ask(session, url, key, each) for each in asked)))
+
+
+async def ask_one(url: str, key: str, asked: Asked) -> Outcome:
+    """Send one call."""
+    [outcome] = await ask_all(url, key, asked)
+    return outcome
+
+
+@dataclass(slots=True)
+class RawClient:
+    """A client on a bare connection, which reads as much as it is told and leaves when it likes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def sending(cls, url: str, key: str, asked: Asked, *, limit: int = 2**16) -> RawClient:
+        """Connect and send the whole request."""
+        address = urlsplit(url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=limit)
+        body = json.dumps(asked.body).encode()
+        head = (
+            f"POST /api/ai/request HTTP/1.1\r\nhost: {address.netloc}\r\nx-pulse-key: {key}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        await writer.drain()
+        return cls(reader, writer)
+
+    async def leave(self) -> None:
+        """Reset the connection."""
+        self.writer.transport.abort()
+        await asyncio.sleep(0)

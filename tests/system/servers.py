@@ -1,0 +1,211 @@
+"""Real installations for tests: a database, its commands, and server processes to start and kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.fake_provider import VENDORS
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+HOST: Final = "127.0.0.1"
+START_MAX_S: Final = 60.0
+COMMAND_MAX_S: Final = 120.0
+STOP_MAX_S: Final = 30.0
+# Below the kernel's own range, in which any connection of this machine may take a port at any time.
+PORTS: Final = range(20_000, 32_000)
+# What a developer has set for real work must not reach a server under test.
+FOREIGN: Final = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
+FOREIGN_NAMES: Final = frozenset({"DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"})
+KEY_VARIABLES: Final = {vendor: f"{vendor.upper()}_API_KEY" for vendor in VENDORS}
+URL_VARIABLES: Final = {
+    "openai": ("OPENAI_BASE_URL", "/openai/v1"),
+    "anthropic": ("ANTHROPIC_BASE_URL", "/anthropic"),
+    "google": ("GOOGLE_GEMINI_BASE_URL", "/google"),
+    "mistral": ("MISTRAL_BASE_URL", "/mistral"),
+}
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody has."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without anything that configures a gateway."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES
+    }
+
+
+def provider_keys() -> dict[str, str]:
+    """Return a key for each vendor, each of them nowhere else in the world."""
+    prefixes = {"openai": "sk-proj-", "anthropic": "sk-ant-", "google": "AIza", "mistral": ""}
+    return {vendor: f"{prefixes[vendor]}{secrets.token_hex(16)}" for vendor in VENDORS}
+
+
+def upstream_environment(port: int, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that point every vendor at a loopback port."""
+    urls = {name: f"http://{HOST}:{port}{path}" for name, path in URL_VARIABLES.values()}
+    return urls | {KEY_VARIABLES[vendor]: key for vendor, key in keys.items()}
+
+
+class Server:
+    """One `manage.py serve`: a parent and its worker, in a process group of their own."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", "--port", str(self.port)],
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    def readiness(self) -> tuple[int, dict[str, Any]]:
+        """Return the status and body of /readyz; status 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, json.load(exc)
+        except OSError:
+            return 0, {}
+
+    def wait_until_ready(self) -> None:
+        """Return when /readyz says 200."""
+        deadline = time.monotonic() + START_MAX_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self.readiness()[0] == 200:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not become ready:\n{self.log.read_text()}")
+
+    def workers(self) -> list[int]:
+        """Return the pids of the processes that serve."""
+        return [
+            pid
+            for pid in _children(self.process.pid)
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    def terminate(self) -> None:
+        """Ask it to stop, as a supervisor would: SIGTERM to the parent."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = STOP_MAX_S) -> int:
+        """Return its exit code."""
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End parent and worker at once, without a chance to do anything."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(STOP_MAX_S)
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+@dataclass(slots=True, kw_only=True)
+class Installation:
+    """A migrated database with everything that is needed to run commands and servers on it."""
+
+    database_url: str
+    folder: Path
+    environment: dict[str, str]
+    key: str = ""
+    servers: list[Server] = field(default_factory=list)
+
+    def run(self, *words: str, **variables: str) -> str:
+        """Run a management command as a user would, and return what it prints."""
+        done = self.attempt(*words, **variables)
+        assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def attempt(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command, whatever its exit code."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=self._variables(variables),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_MAX_S,
+            check=False,
+        )
+
+    def organization(self, slug: str, *, timezone: str = "UTC") -> str:
+        """Make an organization with its gateway on, and return a key of it."""
+        self.run("orgs", "create", slug.title(), "--slug", slug, "--timezone", timezone)
+        self.run("orgs", "enable", slug)
+        return self.new_key(slug)
+
+    def new_key(self, slug: str, name: str = "tests") -> str:
+        """Return a new key; it is alone on the last line."""
+        return self.run("keys", "create", slug, "--name", name).splitlines()[-1]
+
+    def start(self, **variables: str) -> Server:
+        """Start a server process, not yet ready."""
+        log = self.folder / f"server-{len(self.servers)}.log"
+        server = Server(self._variables(variables), log)
+        self.servers.append(server)
+        return server
+
+    def serve(self, count: int = 1, **variables: str) -> list[Server]:
+        """Start server processes and wait until they are ready."""
+        started = [self.start(**variables) for _ in range(count)]
+        for server in started:
+            server.wait_until_ready()
+        return started
+
+    def kill_all(self) -> None:
+        """End every server process that is left."""
+        for server in self.servers:
+            server.kill()
+
+    def logs(self) -> str:
+        """Return what all servers have written."""
+        return "".join(server.log.read_text(errors="replace") for server in self.servers)
+
+    def _variables(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {
+            **clean_environment(),
+            "DATABASE_URL": self.database_url,
+            **self.environment,
+            **more,
+        }

@@ -1,0 +1,291 @@
+"""Several processes on one database: limits hold for all, and a change counts at once in each."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.fake_provider import FOREVER
+from tests.system.clients import MODELS, Asked, Outcome, ask_all, ask_one
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Upstream
+
+CLIENTS = 64
+# An SDK's bound is tried a second time, by tokens, for OpenAI's models alone: others have one bound.
+VENDOR = "anthropic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """An organization of one test."""
+
+    id: str
+    slug: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+def servers(installation: Installation) -> list[Server]:
+    """Three processes on one database."""
+    return installation.serve(3)
+
+
+@pytest.fixture
+def tenant(installation: Installation, rows: Rows) -> Tenant:
+    """A new organization, whose gateway is on."""
+    slug = f"org-{secrets.token_hex(4)}"
+    key = installation.organization(slug)
+    return Tenant(
+        id=str(rows.value("SELECT id FROM organization WHERE slug = %s", slug)), slug=slug, key=key
+    )
+
+
+@pytest.fixture(autouse=True)
+def _a_quiet_provider(upstream: Upstream) -> Iterator[None]:
+    upstream.reset()
+    yield
+    upstream.reset()
+
+
+async def _ask_each(servers: list[Server], key: str, **changes: object) -> list[Outcome]:
+    """Ask every process the same thing, one after the other."""
+    return [
+        await ask_one(server.url, key, Asked(call=secrets.token_hex(6), vendor=VENDOR, **changes))  # type: ignore[arg-type]
+        for server in servers
+    ]
+
+
+def _holds_of(rows: Rows, tenant: Tenant) -> list[tuple[str, int, int]]:
+    return rows.query(
+        "SELECT state, amount_nanoeur, charged_nanoeur FROM hold WHERE org_id = %s", tenant.id
+    )
+
+
+async def test_sixty_four_clients_share_the_last_euro_exactly(
+    installation: Installation, servers: list[Server], upstream: Upstream, rows: Rows, tenant: Tenant
+) -> None:
+    first = await _ask_each(servers[:1], tenant.key)
+    [(_, bound, charged)] = _holds_of(rows, tenant)
+    fitting = 23
+    limit = charged + bound * fitting + bound // 2
+    installation.run(
+        *("policies", "create", tenant.slug, "--name", "Last euro"),
+        *("--max-cost-per-day", f"{limit / 1e9:.9f}"),
+    )
+    upstream.answers({"times": FOREVER, "pause_s": 4})
+
+    asked = [Asked(call=f"{n:02d}{secrets.token_hex(5)}", vendor=VENDOR) for n in range(CLIENTS)]
+    shares = [asked[n :: len(servers)] for n in range(len(servers))]
+    answers = await asyncio.gather(
+        *(ask_all(server.url, tenant.key, *share) for server, share in zip(servers, shares, strict=True))
+    )
+
+    outcomes = [outcome for answer in answers for outcome in answer]
+    holds = _holds_of(rows, tenant)
+    assert first[0].is_answered
+    assert sum(outcome.is_answered for outcome in outcomes) == fitting
+    refused = {(o.status, o.code) for o in outcomes if not o.is_answered}
+    assert refused == {(403, "daily_cost_limit")}
+    assert len(holds) == fitting + 1
+    assert {amount for _, amount, _ in holds} == {bound}
+    assert len(upstream.calls()) == fitting + 1
+    assert rows.disagreements() == []
+
+
+async def test_what_calls_in_flight_hold_is_told_apart_from_what_is_spent(
+    installation: Installation, servers: list[Server], upstream: Upstream, rows: Rows, tenant: Tenant
+) -> None:
+    await _ask_each(servers[:1], tenant.key)
+    [(_, bound, charged)] = _holds_of(rows, tenant)
+    limit = charged + bound + bound // 2
+    installation.run(
+        *("policies", "create", tenant.slug, "--name", "One at a time"),
+        *("--max-cost-per-day", f"{limit / 1e9:.9f}"),
+    )
+    upstream.answers({"pause_s": 2})
+    holder = asyncio.create_task(
+        ask_one(servers[0].url, tenant.key, Asked(call=secrets.token_hex(6), vendor=VENDOR))
+    )
+    await asyncio.sleep(1)
+    [meanwhile] = await _ask_each(servers[1:2], tenant.key)
+    [dearer] = await _ask_each(servers[2:3], tenant.key, max_tokens=600)
+    held = await holder
+    [afterwards] = await _ask_each(servers[1:2], tenant.key)
+
+    assert held.is_answered
+    assert afterwards.is_answered
+    assert (meanwhile.code, meanwhile.headers["retry-after"]) == ("daily_cost_limit", "1")
+    assert dearer.code == "daily_cost_limit"
+    assert int(dearer.headers["retry-after"]) > 1
+
+
+def _revoke_by_sql(rows: Rows, tenant: Tenant) -> None:
+    now = rows.moment(datetime.now(UTC))
+    rows.execute("UPDATE api_key SET revoked_at = %s WHERE org_id = %s", now, tenant.id)
+
+
+def _expire_by_sql(rows: Rows, tenant: Tenant) -> None:
+    past = rows.moment(datetime.now(UTC) - timedelta(seconds=1))
+    rows.execute("UPDATE api_key SET expires_at = %s WHERE org_id = %s", past, tenant.id)
+
+
+def _delete_key_by_sql(rows: Rows, tenant: Tenant) -> None:
+    rows.execute("DELETE FROM api_key WHERE org_id = %s", tenant.id)
+
+
+def _switch_off_by_sql(rows: Rows, tenant: Tenant) -> None:
+    rows.execute("UPDATE organization SET ai_gateway_enabled = %s WHERE id = %s", False, tenant.id)
+
+
+def _tighten_a_policy_by_sql(rows: Rows, tenant: Tenant) -> None:
+    rows.execute("UPDATE policy SET max_tokens_per_request = 5 WHERE org_id = %s", tenant.id)
+
+
+def _block_by_sql(rows: Rows, tenant: Tenant) -> None:
+    blocked = f'["{MODELS[VENDOR]}"]'
+    rows.execute("UPDATE policy SET blocked_models = %s WHERE org_id = %s", blocked, tenant.id)
+
+
+def _lower_the_limit_by_sql(rows: Rows, tenant: Tenant) -> None:
+    rows.execute("UPDATE policy SET max_cost_per_day_nanoeur = 1 WHERE org_id = %s", tenant.id)
+
+
+def _enable_another_policy_by_sql(rows: Rows, tenant: Tenant) -> None:
+    rows.execute("UPDATE policy SET enabled = %s WHERE org_id = %s", True, tenant.id)
+
+
+BY_SQL: list[tuple[Callable[[Rows, Tenant], None], int, str]] = [
+    (_revoke_by_sql, 401, "unauthenticated"),
+    (_expire_by_sql, 401, "unauthenticated"),
+    (_delete_key_by_sql, 401, "unauthenticated"),
+    (_switch_off_by_sql, 403, "gateway_disabled"),
+    (_tighten_a_policy_by_sql, 403, "token_limit"),
+    (_block_by_sql, 403, "model_blocked"),
+    (_lower_the_limit_by_sql, 403, "daily_cost_limit"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"), BY_SQL, ids=[change.__name__.strip("_") for change, *_ in BY_SQL]
+)
+async def test_a_change_made_by_hand_counts_at_the_next_request_of_each_process(  # noqa: PLR0913
+    installation: Installation,
+    servers: list[Server],
+    upstream: Upstream,
+    rows: Rows,
+    tenant: Tenant,
+    change: Callable[[Rows, Tenant], None],
+    status: int,
+    code: str,
+) -> None:
+    installation.run("policies", "create", tenant.slug, "--name", "P", "--max-cost-per-day", "90")
+    before = await _ask_each(servers, tenant.key)
+    seen = len(upstream.calls())
+    change(rows, tenant)
+    after = await _ask_each(servers, tenant.key)
+    assert [outcome.status for outcome in before] == [200] * len(servers)
+    assert [(o.status, o.code) for o in after] == [(status, code)] * len(servers)
+    assert len(upstream.calls()) == seen
+
+
+BY_COMMAND = {
+    "revoking a key": (("keys", "revoke", "{slug}", "tests"), 401, "unauthenticated"),
+    "switching the gateway off": (("orgs", "disable", "{slug}"), 403, "gateway_disabled"),
+    "a policy that blocks": (
+        ("policies", "create", "{slug}", "--name", "No", "--block", "claude-*"),
+        403,
+        "model_blocked",
+    ),
+    "a policy that allows something else": (
+        ("policies", "create", "{slug}", "--name", "No", "--allow", "gpt-4o"),
+        403,
+        "model_not_allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BY_COMMAND)
+async def test_a_command_counts_at_the_next_request_of_each_process(
+    installation: Installation, servers: list[Server], upstream: Upstream, tenant: Tenant, words: str
+) -> None:
+    command, status, code = BY_COMMAND[words]
+    before = await _ask_each(servers, tenant.key)
+    seen = len(upstream.calls())
+    installation.run(*(word.format(slug=tenant.slug) for word in command))
+    after = await _ask_each(servers, tenant.key)
+    assert all(outcome.is_answered for outcome in before)
+    assert [(o.status, o.code) for o in after] == [(status, code)] * len(servers)
+    assert len(upstream.calls()) == seen
+
+
+async def test_a_change_that_allows_again_counts_at_once_too(
+    installation: Installation, servers: list[Server], rows: Rows, tenant: Tenant
+) -> None:
+    _switch_off_by_sql(rows, tenant)
+    off = await _ask_each(servers, tenant.key)
+    rows.execute("UPDATE organization SET ai_gateway_enabled = %s WHERE id = %s", True, tenant.id)
+    on = await _ask_each(servers, tenant.key)
+    assert {outcome.code for outcome in off} == {"gateway_disabled"}
+    assert all(outcome.is_answered for outcome in on)
+
+
+async def test_a_price_that_is_gone_refuses_the_next_request_of_each_process(
+    installation: Installation, servers: list[Server], upstream: Upstream, rows: Rows, tenant: Tenant
+) -> None:
+    model = MODELS["mistral"]
+    more = {"vendor": "mistral"}
+    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    before = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
+    names = f"{model.removesuffix('-latest')}%"
+    rows.execute("DELETE FROM rate WHERE model LIKE %s", names)
+    upstream.reset()
+    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    after = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
+    installation.run("prices", "load")
+    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    again = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
+
+    assert all(outcome.is_answered for outcome in before)
+    assert [(o.status, o.code) for o in after] == [(403, "model_unpriced")] * len(servers)
+    assert len(upstream.calls()) == len(again)
+    assert all(outcome.is_answered for outcome in again)
+
+
+@pytest.mark.parametrize("change", [_revoke_by_sql, _switch_off_by_sql, _block_by_sql])
+async def test_nothing_is_admitted_under_load_after_a_change_has_committed(
+    installation: Installation,
+    servers: list[Server],
+    rows: Rows,
+    tenant: Tenant,
+    change: Callable[[Rows, Tenant], None],
+) -> None:
+    installation.run("policies", "create", tenant.slug, "--name", "P", "--max-cost-per-day", "90")
+    stop = asyncio.Event()
+
+    async def hammer(server: Server) -> list[Outcome]:
+        found = []
+        while not stop.is_set():
+            found += await _ask_each([server], tenant.key)
+        return found
+
+    clients = [asyncio.create_task(hammer(server)) for server in servers for _ in range(5)]
+    await asyncio.sleep(1)
+    await asyncio.to_thread(change, rows, tenant)
+    committed_at = time.time()
+    await asyncio.sleep(0.7)
+    stop.set()
+    outcomes = [outcome for client in clients for outcome in await client]
+
+    admitted_at = [
+        charge.held_at for charge in rows.charges() if charge.call in {o.asked.call for o in outcomes}
+    ]
+    assert any(outcome.is_answered for outcome in outcomes)
+    assert not outcomes[-1].is_answered
+    assert [moment for moment in admitted_at if moment > committed_at] == []

@@ -1,0 +1,90 @@
+"""The fake provider as a process of its own, which writes down a call before it answers it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.system.servers import HOST, ROOT, clean_environment, free_port
+
+Seen = dict[str, Any]
+
+
+class Upstream:
+    """Four vendors on one loopback port, in a process that outlives every gateway."""
+
+    def __init__(self, record: Path) -> None:
+        self.record = record
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.fake_provider"),
+                *("--port", str(self.port), "--record", str(record)),
+            ],
+            cwd=ROOT,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), "the fake provider did not start"
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
+
+    def answers(self, *behaviours: Seen) -> None:
+        """Have calls to come answered so."""
+        self._post({"answers": list(behaviours)})
+
+    def reset(self) -> None:
+        """Forget calls and behaviours; what is on disk stays."""
+        self._post({"reset": True})
+
+    def calls(self) -> list[Seen]:
+        """Return every call since the last reset, oldest first."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/_calls", timeout=10) as answer:  # noqa: S310
+            found: list[Seen] = json.load(answer)
+            return found
+
+    def recorded(self) -> list[Seen]:
+        """Return every call that reached the disk."""
+        if not self.record.exists():
+            return []
+        return [json.loads(line) for line in self.record.read_text().splitlines()]
+
+    def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 10.0) -> Seen:
+        """Return the first call of which `seen` is true, waiting for it."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            found = next((call for call in self.calls() if seen(call)), None)
+            if found is not None:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"no such call within {timeout_s} s: {self.calls()}")
+
+    def _post(self, orders: dict[str, Any]) -> None:
+        request = urllib.request.Request(  # noqa: S310
+            f"http://{HOST}:{self.port}/_control",
+            data=json.dumps(orders).encode(),
+            headers={"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            answer.read()
+
+
+def said_in(call: Seen) -> str:
+    """Return the last user message of a call, in any vendor's format."""
+    body = call["body"] or {}
+    if "contents" in body:
+        return str(body["contents"][-1]["parts"][0]["text"])
+    content = body["messages"][-1]["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
