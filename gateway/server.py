@@ -31,7 +31,7 @@ def check_address(*, host: str, port: int) -> str:
         family, *_, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, OverflowError) as exc:
         raise CannotServe(f'"{host}" is not an address of this machine') from exc
-    if settings.DEBUG and not ipaddress.ip_address(address).is_loopback:
+    if settings.LOCAL and not ipaddress.ip_address(address).is_loopback:
         raise CannotServe(f"DEBUG is on, so {host} is not served; set DEBUG=off, or use {LOOPBACK}")
     # Granian shares its port on purpose (its workers do), so it would not notice another server.
     with socket.socket(family, socket.SOCK_STREAM) as probe:

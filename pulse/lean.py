@@ -34,15 +34,21 @@ BODY_TIMEOUT_S: Final = 60.0
 logger = logging.getLogger("pulse.api")
 
 
-async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+async def handle(
+    scope: Scope, receive: Receive, send: Send, *, body_timeout_s: float = BODY_TIMEOUT_S
+) -> None:
     """Answer one request of the API. When the client leaves, the view is cancelled."""
     try:
-        body = await _body(receive)
+        body = await _body(receive, body_timeout_s)
         request = ASGIRequest(dict(scope), BytesIO(body))
     except ConnectionError:
         return
-    except (TimeoutError, UnicodeDecodeError) as exc:
-        await _send_whole(_outside(_unreadable(exc)), send)
+    except TimeoutError:
+        sentence = f"The body did not come within {body_timeout_s:g} s"
+        await _send_whole(_outside(invalid(sentence)), send)
+        return
+    except UnicodeDecodeError:
+        await _send_whole(_outside(invalid("The address is not UTF-8")), send)
         return
     request.META["CONTENT_LENGTH"] = str(len(body))  # what came, whatever was announced
     task = asyncio.current_task()
@@ -56,11 +62,11 @@ async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         watch.cancel()
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, timeout_s: float) -> bytes:
     """Return the body, or just more of it than is allowed. Raises ConnectionError, TimeoutError."""
     pieces: list[bytes] = []
     size = 0
-    async with asyncio.timeout(BODY_TIMEOUT_S):
+    async with asyncio.timeout(timeout_s):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -70,12 +76,6 @@ async def _body(receive: Receive) -> bytes:
             pieces.append(piece)
             if not message.get("more_body", False) or size > settings.BODY_MAX_BYTES:
                 return b"".join(pieces)
-
-
-def _unreadable(exc: TimeoutError | UnicodeDecodeError) -> Refused:
-    if isinstance(exc, TimeoutError):
-        return invalid(f"The body did not come within {BODY_TIMEOUT_S:g} s")
-    return invalid("The address is not UTF-8")
 
 
 async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any] | None) -> None:

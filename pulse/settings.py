@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 VAR_DIR.mkdir(exist_ok=True)
 
-DEBUG = switch("DEBUG", default=True)
-SECRET_KEY = secret_key(debug=DEBUG, var=VAR_DIR)
-ALLOWED_HOSTS = allowed_hosts(debug=DEBUG)
+# DEBUG=off is production. Anything else is this machine alone: loopback only, the sandbox on, a
+# secret key made by itself. Django's technical error pages come only when DEBUG=on is said.
+LOCAL = switch("DEBUG", default=True)
+DEBUG = LOCAL and "DEBUG" in os.environ
+SECRET_KEY = secret_key(debug=LOCAL, var=VAR_DIR)
+ALLOWED_HOSTS = allowed_hosts(debug=LOCAL)
 
 # Keys made by one SECRET_KEY mean nothing under another: changing it revokes every API key.
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
@@ -119,19 +123,19 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_RESET_TIMEOUT = int(timedelta(days=3).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=7).total_seconds())
-SESSION_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_SECURE = not LOCAL
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_SECURE = not LOCAL
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # --- what browsers are told -------------------------------------------------------------------
 
-SECURE_SSL_REDIRECT = not DEBUG and switch("PULSE_HTTPS_REDIRECT", default=True)
-SECURE_HSTS_SECONDS = 0 if DEBUG else int(timedelta(days=365).total_seconds())
-SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
-SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_SSL_REDIRECT = not LOCAL and switch("PULSE_HTTPS_REDIRECT", default=True)
+SECURE_HSTS_SECONDS = 0 if LOCAL else int(timedelta(days=365).total_seconds())
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not LOCAL
+SECURE_HSTS_PRELOAD = not LOCAL
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes speak plain http inside a cluster
 if switch("PULSE_BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -161,12 +165,14 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
+SERVESTATIC_USE_FINDERS = LOCAL
+SERVESTATIC_AUTOREFRESH = LOCAL
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if LOCAL
         else "servestatic.storage.CompressedManifestStaticFilesStorage"
     },
 }
@@ -176,7 +182,7 @@ STORAGES = {
 BODY_MAX_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 PROVIDER_TIMEOUT_S = number("PULSE_PROVIDER_TIMEOUT_S", default=120, least=1, most=3600)
-SANDBOX = switch("PULSE_SANDBOX", default=DEBUG)
+SANDBOX = switch("PULSE_SANDBOX", default=LOCAL)
 _allow_http = switch("PULSE_ALLOW_HTTP_UPSTREAM", default=False)
 
 # name -> (key, base URL or None for the vendor's own)

@@ -103,13 +103,14 @@ def django_road(
 class Visit:
     """One request over the lean road, and a client that may leave before its answer is whole.
 
-    `leaves_when` is asked now and then with the bytes so far; True is a disconnect.
+    `leaves_when` is asked now and then with the bytes so far; True is a disconnect. With None for
+    a body the client leaves before it has sent one.
     """
 
     method: str
     path: str
     headers: Iterable[tuple[str, bytes]] = ()
-    body: bytes = b""
+    body: bytes | None = b""
     query: bytes = b""
     leaves_when: Callable[[bytes], bool] | None = None
     pieces: list[bytes] = field(default_factory=list)
@@ -118,7 +119,7 @@ class Visit:
 
     def run(self) -> Reply:
         """Go there and come back with the reply; a client that left has what it had by then."""
-        asyncio.run(application(self._scope(), self._receive, self._send))
+        asyncio.run(application(self.scope(), self._receive, self._send))
         return self.reply
 
     @property
@@ -129,9 +130,11 @@ class Visit:
         headers = {name.decode(): value.decode() for name, value in self.start["headers"]}
         return Reply(self.start["status"], headers, b"".join(self.pieces))
 
-    def _scope(self) -> dict[str, Any]:
+    def scope(self) -> dict[str, Any]:
+        """Return what the server tells the application first."""
         path, _, query = self.path.partition("?")
-        named = [(b"host", HOST.encode())]
+        is_hosted = any(name == "host" for name, _ in self.headers)
+        named = [] if is_hosted else [(b"host", HOST.encode())]
         if self.body and not any(name == "content-length" for name, _ in self.headers):
             named.append((b"content-length", str(len(self.body)).encode()))
         return {
@@ -149,7 +152,7 @@ class Visit:
         }
 
     async def _receive(self) -> Message:
-        if not self._is_sent:
+        if self.body is not None and not self._is_sent:
             self._is_sent = True
             return {"type": "http.request", "body": self.body, "more_body": False}
         while not (self.leaves_when and self.leaves_when(b"".join(self.pieces))):  # noqa: ASYNC110  any thread may end it

@@ -61,9 +61,8 @@ class Databases:
 
 def prepare(installation: Installation) -> str:
     """Migrate, load prices and make Acme, whose day is that of Paris; return its key."""
-    installation.run("migrate", "-v0")
-    installation.run("prices", "load")
-    return installation.organization("acme", timezone="Europe/Paris")
+    installation.run_each(("migrate", "-v0"), ("prices", "load"))
+    return installation.organizations("acme", timezone="Europe/Paris")["acme"]
 
 
 @pytest.fixture(scope="session")

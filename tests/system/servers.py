@@ -31,6 +31,16 @@ PORTS: Final = range(20_000, 32_000)
 # What a developer has set for real work must not reach a server under test.
 FOREIGN: Final = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
 FOREIGN_NAMES: Final = frozenset({"DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"})
+# One process for several commands: most of a command's time is Django's start.
+SEVERAL: Final = """
+import json, os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
+import django
+from django.core.management import call_command
+django.setup()
+for words in json.loads(sys.argv[1]):
+    call_command(*words)
+"""
 KEY_VARIABLES: Final = {vendor: f"{vendor.upper()}_API_KEY" for vendor in VENDORS}
 URL_VARIABLES: Final = {
     "openai": ("OPENAI_BASE_URL", "/openai/v1"),
@@ -153,14 +163,28 @@ class Installation:
 
     def run(self, *words: str, **variables: str) -> str:
         """Run a management command as a user would, and return what it prints."""
-        done = self.attempt(*words, **variables)
-        assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
-        return done.stdout
+        return self._python("manage.py", *words, **variables)
 
-    def attempt(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command, whatever its exit code."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *words],
+    def run_each(self, *commands: tuple[str, ...]) -> str:
+        """Run several management commands and return what they print."""
+        return self._python("-c", SEVERAL, json.dumps(commands))
+
+    def organizations(self, *slugs: str, timezone: str = "UTC") -> dict[str, str]:
+        """Make organizations with their gateway on, and return a key of each by its slug."""
+        commands: list[tuple[str, ...]] = []
+        for slug in slugs:
+            commands += [
+                ("orgs", "create", slug.title(), "--slug", slug, "--timezone", timezone),
+                ("orgs", "enable", slug),
+                ("keys", "create", slug, "--name", "tests"),
+            ]
+        lines = self.run_each(*commands).splitlines()
+        keys = [line for line in lines if line.startswith("pulse_")]
+        return dict(zip(slugs, keys, strict=True))
+
+    def _python(self, *words: str, **variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
             cwd=ROOT,
             env=self._variables(variables),
             capture_output=True,
@@ -168,16 +192,8 @@ class Installation:
             timeout=COMMAND_MAX_S,
             check=False,
         )
-
-    def organization(self, slug: str, *, timezone: str = "UTC") -> str:
-        """Make an organization with its gateway on, and return a key of it."""
-        self.run("orgs", "create", slug.title(), "--slug", slug, "--timezone", timezone)
-        self.run("orgs", "enable", slug)
-        return self.new_key(slug)
-
-    def new_key(self, slug: str, name: str = "tests") -> str:
-        """Return a new key; it is alone on the last line."""
-        return self.run("keys", "create", slug, "--name", name).splitlines()[-1]
+        assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
 
     def start(self, **variables: str) -> Server:
         """Start a server process, not yet ready."""

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             address = check_address(host=host, port=port)
         except CannotServe as exc:
             raise CommandError(str(exc)) from exc
-        if not settings.DEBUG:
+        if not settings.LOCAL:
             call_command("collectstatic", interactive=False, verbosity=0)
         self.stdout.write(f"Serving on {local_url(address=address, port=port)} - Ctrl+C stops.")
         self.stdout.flush()
