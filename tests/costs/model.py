@@ -68,7 +68,7 @@ class Model:
             return False
         charged = {"settled": cost or 0, "released": 0, "unknown": hold.amount}[outcome]
         hold.day.settled += min(charged, hold.amount)
-        hold.day.overrun += max(0, charged - hold.amount)+1
+        hold.day.overrun += max(0, charged - hold.amount)
         if not (hold.state == "held" and outcome == "released"):
             hold.charges.append(charged - sum(hold.charges))
         hold.state = "settled" if hold.state == "unknown" else outcome

@@ -1,0 +1,81 @@
+"""A bad setting stops every start with one sentence that names it; a good one passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.commands import SECRET_KEY, manage
+
+PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "example.org"}
+
+# The variable that is wrong, its value, what is set besides.
+BAD = [
+    ("DATABASE_URL", "mysql://localhost/pulse", {}),
+    ("DATABASE_URL", "nonsense", {}),
+    ("DATABASE_URL", "postgresql://localhost:port/pulse", {}),
+    ("DEBUG", "perhaps", {}),
+    ("SECRET_KEY", "", {"DEBUG": "off", "ALLOWED_HOSTS": "example.org"}),
+    ("SECRET_KEY", "short", {}),
+    ("SECRET_KEY", "ab" * 40, {}),
+    ("SECRET_KEY", "django-insecure-" + SECRET_KEY, {}),
+    ("ALLOWED_HOSTS", "example.org", {"DEBUG": "on"}),
+    ("ALLOWED_HOSTS", "*", {"DEBUG": "on"}),
+    ("ALLOWED_HOSTS", "", {"DEBUG": "off", "SECRET_KEY": SECRET_KEY}),
+    ("PULSE_PROVIDER_TIMEOUT_S", "soon", {}),
+    ("PULSE_PROVIDER_TIMEOUT_S", "0", {}),
+    ("PULSE_PROVIDER_TIMEOUT_S", "3601", {}),
+    ("PULSE_PROVIDER_TIMEOUT_S", "nan", {}),
+    ("PULSE_SANDBOX", "perhaps", {}),
+    ("PULSE_ALLOW_HTTP_UPSTREAM", "perhaps", {}),
+    ("PULSE_BEHIND_PROXY", "perhaps", {}),
+    ("PULSE_HTTPS_REDIRECT", "perhaps", PRODUCTION),
+    ("OPENAI_BASE_URL", "api.example.org/v1", {}),
+    ("OPENAI_BASE_URL", "http://api.example.org/v1", {}),
+    ("OPENAI_BASE_URL", "http://[bad", {}),
+    ("ANTHROPIC_BASE_URL", "http://10.0.0.1", {}),
+    ("GOOGLE_GEMINI_BASE_URL", "file:///etc/passwd", {}),
+    ("MISTRAL_BASE_URL", "http://localhost.example.org", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "besides"), BAD)
+def test_a_bad_value_stops_the_start_and_is_named(
+    name: str, value: str, besides: dict[str, str]
+) -> None:
+    ended = manage("check", variables={**besides, name: value})
+    assert ended.returncode == 1
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    assert name in lines[0]
+    assert not (value and name == "SECRET_KEY" and value in ended.stderr)
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve", "up", "orgs", "nothing-like-this"])
+def test_every_command_says_it_in_one_line(command: str) -> None:
+    ended = manage(command, variables={"PULSE_SANDBOX": "perhaps"})
+    assert ended.returncode == 1
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    assert "PULSE_SANDBOX" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"OPENAI_BASE_URL": "http://127.0.0.1:9000/v1"},
+        {"OPENAI_BASE_URL": "http://[::1]:9000/v1"},
+        {"OPENAI_BASE_URL": "http://10.0.0.1/v1", "PULSE_ALLOW_HTTP_UPSTREAM": "on"},
+        {"PULSE_PROVIDER_TIMEOUT_S": "1"},
+        {"PULSE_PROVIDER_TIMEOUT_S": "3600"},
+        PRODUCTION,
+        {},
+    ],
+)
+def test_a_good_value_passes(good: dict[str, str]) -> None:
+    ended = manage("check", variables=good)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_production_settings_pass_djangos_deployment_checks() -> None:
+    ended = manage("check", "--deploy", "--fail-level", "WARNING", variables=PRODUCTION)
+    assert ended.returncode == 0, ended.stderr
+    assert "no issues" in ended.stdout

@@ -1,0 +1,156 @@
+"""The rules of the house that no linter holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+ROOT: Path = settings.BASE_DIR
+APPS = ("orgs", "costs", "gateway")
+FUNCTION_MAX_LINES = 60
+
+# What a core/ may use besides the standard library.
+CORE_MAY_IMPORT = {
+    "orgs": ("orgs.core",),
+    "costs": ("costs.core",),
+    "gateway": ("gateway.core", "costs.core"),
+}
+TRIGGERS = {
+    "postgresql": {
+        "organization_config_version",
+        "api_key_config_version",
+        "policy_config_version",
+        "period_wall",
+        "cost_event_is_final",
+        "rate_version",
+        "exchange_rate_version",
+    },
+    "sqlite": {
+        "organization_config_version",
+        "api_key_config_version",
+        "api_key_config_version_gone",
+        "policy_config_version_insert",
+        "policy_config_version_update",
+        "policy_config_version_delete",
+        "period_wall",
+        "period_wall_new",
+        "cost_event_is_final",
+        "rate_version_insert",
+        "rate_version_update",
+        "rate_version_delete",
+        "exchange_rate_version_insert",
+        "exchange_rate_version_update",
+        "exchange_rate_version_delete",
+    },
+}
+SECRETS = re.compile(
+    r"""
+    \bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{24,}      # OpenAI, Anthropic
+    | \bAIza[A-Za-z0-9_-]{35}                   # Google
+    | \bghp_[A-Za-z0-9]{36}
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
+    | \bSECRET_KEY\s*=\s*["'][^"']{16,}["']
+    """,
+    re.VERBOSE,
+)
+
+
+def _sources() -> Iterator[Path]:
+    for folder in (*APPS, "pulse", "tests"):
+        yield from (ROOT / folder).rglob("*.py")
+
+
+def _committed_files() -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("this is not a git checkout")
+    return [ROOT / name for name in listing.stdout.splitlines()]
+
+
+def _place(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_trigger_is_there_after_the_migrations(db: None) -> None:
+    query = {
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'",
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(query[connection.vendor])
+        found = {name for (name,) in cursor.fetchall()}
+    assert TRIGGERS[connection.vendor] - found == set()
+
+
+def test_no_migration_is_missing(db: None) -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_a_core_is_plain_python(app: str) -> None:
+    foreign = [
+        f"{_place(path)} imports {module}"
+        for path in (ROOT / app / "core").glob("*.py")
+        for module in _imported(path)
+        if module.partition(".")[0] not in sys.stdlib_module_names
+        and not module.startswith(CORE_MAY_IMPORT[app])
+    ]
+    assert foreign == []
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "."
+
+
+def test_every_file_says_what_lives_in_it() -> None:
+    silent = [
+        _place(path)
+        for path in _sources()
+        if (text := path.read_text()) and "migrations" not in path.parts
+        if not ast.get_docstring(ast.parse(text))
+    ]
+    assert silent == []
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{_place(path)}:{node.lineno} {node.name} has {length} lines"
+        for path in _sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (length := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_MAX_LINES
+    ]
+    assert long == []
+
+
+def test_no_secret_is_in_a_file() -> None:
+    found = []
+    for path in _committed_files():
+        if not path.is_file() or path.suffix in {".gz", ".zip", ".png", ".woff2"}:
+            continue
+        if match := SECRETS.search(path.read_text(errors="replace")):
+            found.append(f"{_place(path)}: {match[0][:12]}…")
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_the_locked_dependencies_have_hashes_and_no_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    unlocked = re.findall(r"^[\w.\[\]-]+==\S+(?![^\n]*\\\n\s+--hash=)[^\n]*$", text, re.MULTILINE)
+    assert unlocked == []
+    assert "://" not in text
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links)", text, re.MULTILINE)
