@@ -90,7 +90,8 @@ def error_response(
     error: GatewayError, request_id: UUID, *, has_organization: bool = True
 ) -> HttpResponse:
     """Return the error as JSON; the request's id is in a header once it has an organization."""
-    shown_id = request_id if has_organization else None
+    # A key that was revoked a moment ago is found out late, and must look like any wrong one.
+    shown_id = request_id if has_organization and error.status != 401 else None
     response = json_response(error_body(error, request_id), shown_id, status=error.status)
     if error.retry_after_s is not None or error.status == 429:
         response["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)

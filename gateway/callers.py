@@ -122,7 +122,7 @@ def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
     if request.method not in SAFE_METHODS:
         if request.content_type != JSON_TYPE:  # before the token, which is sought in forms too
             raise not_json()
-        if not _is_same_origin(request) or _csrf_refusal(request) is not None:
+        if not _is_same_origin(request) or not _has_csrf_token(request):
             sentence = "A browser's request needs the CSRF token and the gateway's own origin"
             raise Refused("unauthenticated", sentence, status=401)
         if caller.role == Membership.Role.AUDITOR:
@@ -134,11 +134,18 @@ def _is_same_origin(request: HttpRequest) -> bool:
     return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
 
-def _csrf_refusal(request: HttpRequest) -> HttpResponse | None:
-    """Check the CSRF token and the Origin header as Django's middleware does."""
-    check = CsrfViewMiddleware(_nothing)
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check of the token and the Origin header, without its page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
+        # The page would be rendered for the person who is signed in: a query, in async code.
+        return HttpResponse(status=403)
+
+
+def _has_csrf_token(request: HttpRequest) -> bool:
+    check = _CsrfCheck(_nothing)
     check.process_request(request)
-    return check.process_view(request, _nothing, (), {})
+    return check.process_view(request, _nothing, (), {}) is None
 
 
 def _nothing(_request: HttpRequest) -> HttpResponse:

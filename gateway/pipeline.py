@@ -241,7 +241,7 @@ async def _provider_answer(
     )
     if not call.stream:
         return await held.provider.complete(asked)
-    async with contextlib.aclosing(held.provider.stream(asked)) as events:  # type: ignore[type-var]
+    async with contextlib.aclosing(held.provider.stream(asked)) as events:
         async for event in events:
             if isinstance(event, Delta):
                 await exchange.put(event)

@@ -6,7 +6,9 @@ import atexit
 import ipaddress
 import multiprocessing
 import os
+import signal
 import socket
+import threading
 from typing import Any, Final
 
 from django.conf import settings
@@ -73,4 +75,12 @@ def _load(application: str) -> Any:
     # Granian's threads outlive the interpreter, and one that wakes up while Python ends makes
     # the process abort with a panic in the log. By then all is finished and closed: just go.
     atexit.register(os._exit, 0)
+    threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
     return import_string(application)
+
+
+def _stop_with_parent() -> None:
+    """Stop this worker, gracefully, when its parent was killed: nobody else would."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from typing import Any, Final, cast
 from uuid import UUID
@@ -15,13 +15,11 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 
 from orgs.access import active_membership
 from orgs.models import ApiKey, Membership, User
-
-USE_RECORDED_EVERY: Final = timedelta(minutes=1)
 
 _COLUMNS: Final = (
     "id",
@@ -95,12 +93,6 @@ def key_record(public: str) -> KeyRecord | None:
     config_version = values.pop("org__config_version")
     values["digest"] = bytes(values["digest"])  # PostgreSQL hands out a memoryview
     return KeyRecord(config_version=config_version, **values)
-
-
-def record_use(*, key_id: UUID, moment: datetime) -> None:
-    """Note that the key was used, at most once a minute: a write for every call costs too much."""
-    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=moment - USE_RECORDED_EVERY)
-    ApiKey.objects.filter(due, pk=key_id).update(last_used_at=moment)
 
 
 def session_caller(request: HttpRequest) -> SessionCaller | None:

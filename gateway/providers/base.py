@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from gateway.core.calls import Completion, Delta, ProviderCall
@@ -22,7 +22,7 @@ class Provider(Protocol):
         """Ask for the whole answer at once."""
         ...
 
-    def stream(self, call: ProviderCall) -> AsyncIterator[Delta | Completion]:
+    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Ask for the answer in pieces: Deltas, then exactly one Completion, always last.
 
         Closing the iterator closes the connection to the vendor. A stream that ends without a
@@ -31,7 +31,7 @@ class Provider(Protocol):
         ...
 
     async def check(self) -> str:
-        """Ask the vendor something free (its list of models) and return a line saying what it said."""
+        """Ask the vendor something free (its models) and return a line saying what it said."""
         ...
 
     async def aclose(self) -> None:

@@ -186,5 +186,5 @@ def _known_failures() -> Iterator[None]:
 def _timeout(request: httpx2.Request) -> aiohttp.ClientTimeout:
     read_s = request.extensions["timeout"]["read"]
     # Below the call's own timeout, so that a connection never made is known as such before it.
-    connect_s = CONNECT_TIMEOUT_S if read_s is None else min(CONNECT_TIMEOUT_S, read_s / 2)
+    connect_s = CONNECT_TIMEOUT_S if read_s is None else min(CONNECT_TIMEOUT_S, read_s * 0.8)
     return aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s, sock_read=read_s)

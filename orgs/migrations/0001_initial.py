@@ -3,10 +3,11 @@
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import orgs.fields
-import orgs.models
 from django.conf import settings
 from django.db import migrations, models
+
+import orgs.fields
+import orgs.models
 
 
 class Migration(migrations.Migration):

@@ -173,9 +173,9 @@ def new_ledger() -> Ledger:
 
 @dataclass
 class Desk:
-    """One process's ledger on a connection of its own and a clock of the test's."""
+    """One process's ledger on a connection of its own, by the test's clock or the database's."""
 
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock | None = None
     ledger: Ledger = field(default_factory=new_ledger)
     _store: Store | None = None
 

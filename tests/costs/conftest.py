@@ -27,6 +27,14 @@ def desk(transactional_db: None, clock: Clock) -> Iterator[Desk]:
 
 
 @pytest.fixture
+def today(transactional_db: None) -> Iterator[Desk]:
+    """A ledger by the database's own clock, as the writers have it."""
+    desk = Desk()
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
 def new_desk(transactional_db: None, clock: Clock) -> Iterator[Callable[[], Desk]]:
     """Return ledgers of other processes, on the same clock."""
     opened: list[Desk] = []
@@ -50,4 +58,5 @@ def new_writer(transactional_db: None) -> Iterator[Callable[..., Writer]]:
         return started[-1]
 
     yield new
-    assert all([writer.stop(timeout_s=10) for writer in started])
+    stopped = [writer.stop(timeout_s=10) for writer in started]
+    assert all(stopped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -46,7 +47,7 @@ def test_each_instant_is_in_exactly_one_day(moment: datetime, zone: ZoneInfo) ->
 def test_the_days_of_every_zone_adjoin_for_three_years(part: int) -> None:
     for zone in map(ZoneInfo, ZONES[part::8]):
         starts = [first_instant(day, zone) for day in DAYS]
-        lengths = {after - before for before, after in zip(starts, starts[1:], strict=False)}
+        lengths = {after - before for before, after in pairwise(starts)}
         assert min(lengths) >= timedelta(0), zone
         for day, starts_at in zip(DAYS, starts, strict=True):
             if not _is_plain(starts_at, zone):
@@ -64,7 +65,7 @@ def _is_plain(moment: datetime, zone: ZoneInfo) -> bool:
 
 def _around_changes(starts: list[datetime], zone: ZoneInfo) -> Iterator[datetime]:
     """Give each minute's edge of the hours around midnight on days that are not 24 hours long."""
-    for starts_at, ends_at in zip(starts, starts[1:], strict=False):
+    for starts_at, ends_at in pairwise(starts):
         if ends_at - starts_at != timedelta(hours=24):
             for minutes in range(-120, 121, 15):
                 yield starts_at + timedelta(minutes=minutes)

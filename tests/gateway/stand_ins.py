@@ -58,10 +58,10 @@ class StandIn:
                 yield Delta(piece)
             self.reached.set()
             await self._until_it_may_end()
-            yield self._completion(call, "")
         except (asyncio.CancelledError, GeneratorExit):
             self.closed.set()
             raise
+        yield self._completion(call, "")
 
     async def check(self) -> str:
         """Say nothing of interest."""

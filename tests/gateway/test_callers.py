@@ -38,7 +38,8 @@ def same_answer(replies: list[Reply]) -> None:
     told = set()
     for reply in replies:
         body = reply.body.replace(reply.json["requestId"].encode(), b"")
-        told.add((reply.status, body, tuple(sorted(reply.headers.items()))))
+        headers = {name: value for name, value in reply.headers.items() if name != "vary"}
+        told.add((reply.status, body, tuple(sorted(headers.items()))))
     assert len(told) == 1
 
 
@@ -130,10 +131,10 @@ def test_every_endpoint_of_an_organization_asks_who_is_calling(ask: Asking) -> N
 def test_a_key_that_is_revoked_or_expires_ends_at_once(
     ask: Asking, acme: Organization, make_key: Callable[..., str]
 ) -> None:
-    for end in ({"revoked_at": now()}, {"expires_at": now()}):
-        text = make_key(acme, f"ends {end}")
+    for end in ("revoked_at", "expires_at"):
+        text = make_key(acme, end)
         assert ask(HELLO, key=text).status == 200
-        ApiKey.objects.filter(name=f"ends {end}").update(**end)
+        ApiKey.objects.filter(name=end).update(**{end: now()})
         for path in ("/api/ai/request", "/api/ai/quote"):
             assert ask(HELLO, key=text, path=path).status == 401
         assert ask(key=text, method="GET", path="/api/ai/requests").status == 401

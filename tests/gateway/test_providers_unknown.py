@@ -15,7 +15,7 @@ from gateway.providers.transport import ANSWER_MAX_BYTES
 from tests.fake_provider import VENDORS
 from tests.fake_provider.vendors import Wire, call_to, connected
 
-SHORT_S = 0.3
+SHORT_S = 0.6
 SSE = {"content-type": "text/event-stream"}
 every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -144,7 +144,7 @@ async def test_an_answer_that_does_not_come_in_time_proves_nothing(
     found = await wire.failure(vendor, streamed=streamed, timeout_s=SHORT_S)
     assert type(found) is TimedOut
     assert not found.nothing_billed
-    assert time.monotonic() - began_at < 2
+    assert time.monotonic() - began_at < 5
     call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
     assert call.billed is not None
 
@@ -154,7 +154,7 @@ async def test_an_answer_that_does_not_come_in_time_proves_nothing(
 async def test_a_drip_does_not_outlast_the_calls_time(
     wire: Wire, vendor: str, streamed: bool
 ) -> None:
-    wire.fake.answers(drip_s=0.1)
+    wire.fake.answers(drip_s=0.2)
     found = await wire.failure(vendor, streamed=streamed, timeout_s=SHORT_S)
     assert type(found) is TimedOut
 

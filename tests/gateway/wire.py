@@ -87,6 +87,7 @@ def django_road(
 
     async def answered() -> Reply:
         client = AsyncClient(enforce_csrf_checks=True, raise_request_exception=False)
+        client.cookies.load(said.pop("cookie", ""))
         response: Any = await client.generic(
             method, path, data=body, content_type=content_type, headers=said
         )

@@ -102,16 +102,6 @@ def test_a_key_is_as_good_as_its_owners_membership(
     assert not usable(key)
 
 
-def test_use_is_recorded_once_a_minute(acme: Organization) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
-    first = now()
-    credentials.record_use(key_id=key.pk, moment=first)
-    credentials.record_use(key_id=key.pk, moment=first + timedelta(seconds=59))
-    assert ApiKey.objects.get(pk=key.pk).last_used_at == first
-    credentials.record_use(key_id=key.pk, moment=first + timedelta(seconds=60))
-    assert ApiKey.objects.get(pk=key.pk).last_used_at == first + timedelta(seconds=60)
-
-
 def test_a_signed_in_browser_is_known_without_middleware(
     acme: Organization, member_user: User
 ) -> None:

@@ -182,8 +182,12 @@ class Installation:
         keys = [line for line in lines if line.startswith("pulse_")]
         return dict(zip(slugs, keys, strict=True))
 
-    def _python(self, *words: str, **variables: str) -> str:
-        done = subprocess.run(
+    def exit_code(self, *words: str) -> int:
+        """Run a management command that may fail."""
+        return self._finished("manage.py", *words).returncode
+
+    def _finished(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, *words],
             cwd=ROOT,
             env=self._variables(variables),
@@ -192,6 +196,9 @@ class Installation:
             timeout=COMMAND_MAX_S,
             check=False,
         )
+
+    def _python(self, *words: str, **variables: str) -> str:
+        done = self._finished(*words, **variables)
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -1,0 +1,91 @@
+"""Stores that fail on purpose: before the n-th write, or at COMMIT after it has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from costs.stores.base import Locked, Row, Store, StoreUnavailable, Table
+
+
+@dataclass
+class Faults:
+    """What is to go wrong; shared by all stores of a test."""
+
+    fails_at_write: int | None = None  # counted from 0, once
+    loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost
+    is_away: bool = False
+    writes: int = field(default=0, init=False)
+    commits: int = field(default=0, init=False)
+
+    def check(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("the database is away")
+
+    def write(self) -> None:
+        self.check()
+        self.writes += 1
+        if self.fails_at_write is not None and self.writes > self.fails_at_write:
+            self.fails_at_write = None
+            raise StoreUnavailable("the connection was lost before a write")
+
+
+@dataclass
+class FaultyStore:
+    """A real store, with faults."""
+
+    store: Store
+    faults: Faults
+
+    def begin(self) -> datetime:
+        self.faults.check()
+        return self.store.begin()
+
+    def lock(
+        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+    ) -> Locked:
+        self.faults.check()
+        return self.store.lock(org_ids=org_ids, period_ids=period_ids, hold_ids=hold_ids)
+
+    def neighbours(
+        self, *, org_id: UUID, scope: str, moment: datetime
+    ) -> tuple[datetime | None, datetime | None]:
+        self.faults.check()
+        return self.store.neighbours(org_id=org_id, scope=scope, moment=moment)
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self.faults.write()
+        self.store.insert(table, rows)
+
+    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self.faults.write()
+        self.store.update(table, columns, rows)
+
+    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        self.faults.write()
+        self.store.add(table, columns, rows)
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.faults.check()
+        return self.store.query(statement, *values)
+
+    def execute(self, statement: str, *values: Any) -> None:
+        self.faults.write()
+        self.store.execute(statement, *values)
+
+    def commit(self) -> None:
+        self.faults.write()
+        self.store.commit()
+        self.faults.commits += 1
+        if self.faults.loses_commits:
+            self.faults.loses_commits -= 1
+            raise StoreUnavailable("the connection was lost at COMMIT")
+
+    def rollback(self) -> None:
+        self.store.rollback()
+
+    def close(self) -> None:
+        self.store.close()

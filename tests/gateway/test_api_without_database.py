@@ -1,0 +1,51 @@
+"""The database away: everything is refused, nothing is sent, and the process still answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from orgs.core import keys
+from tests.fake_provider import closed_port
+
+# In a process of its own: this one's database is there.
+SCRIPT = """
+import json, sys
+from tests.gateway.wire import lean_road
+key = sys.argv[1]
+said = {"x-pulse-key": key, "content-type": "application/json"}
+body = b'{"model": "sandbox-small", "prompt": "hi"}'
+replies = [
+    lean_road("POST", "/api/ai/request", body=body, headers=said),
+    lean_road("POST", "/api/ai/quote", body=body, headers=said),
+    lean_road("GET", "/api/ai/requests", headers=said),
+    lean_road("GET", "/readyz"),
+    lean_road("GET", "/healthz"),
+]
+sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for reply in replies]))
+"""
+
+
+def test_without_a_database_nothing_is_admitted() -> None:
+    environment = os.environ | {
+        "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{closed_port()}/none",
+        "DJANGO_SETTINGS_MODULE": "pulse.settings",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, keys.new_key().text],
+        env=environment,
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    *asked, ready, alive = json.loads(ended.stdout)
+    for status, headers, body in asked:
+        assert (status, body["code"]) == (503, "ledger_unavailable")
+        assert body["error"] == "The gateway's database is away; nothing was sent"
+        assert headers["retry-after"] == "1"
+    assert (ready[0], ready[2]) == (503, {"status": "not ready", "database": "away"})
+    assert (alive[0], alive[2]) == (200, {"status": "ok"})

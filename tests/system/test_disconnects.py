@@ -1,0 +1,214 @@
+"""A client that leaves is charged, and its provider is stopped; a slow one costs no memory."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.fake_provider import FOREVER, VENDORS
+from tests.system.clients import Asked, RawClient
+from tests.system.rows import Charge, Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Seen, Upstream, said_in
+
+DRIP_S: Final = 0.3
+CLOSED_WITHIN_S: Final = 1.0
+SETTLED_WITHIN_S: Final = 10.0
+# Of a stream's bytes: the status line, the headers, and every part of the events that follow.
+BYTES: Final = (1, 40, 200, 400, 450, 500, 550, 600, 650, 700, 800)
+EVENTS: Final = (1, 2, 3, 5, 8)
+GROWTH_MAX_BYTES: Final = 60 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A call whose client left, `left_at` in seconds since the epoch."""
+
+    asked: Asked
+    left_at: float
+
+
+@pytest.fixture(autouse=True)
+def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "drip_s": DRIP_S})
+    yield
+    upstream.reset()
+
+
+async def _leave_after(server: Server, key: str, asked: Asked, upstream: Upstream, k: int) -> Left:
+    """Leave after k bytes of the answer; 0 is as soon as the provider has the call."""
+    client = await RawClient.sending(server.url, key, asked)
+    if k:
+        await client.reader.readexactly(k)
+    else:
+        await asyncio.to_thread(_seen, upstream, asked)
+    await client.leave()
+    return Left(asked=asked, left_at=time.time())
+
+
+async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) -> Left:
+    client = await RawClient.sending(server.url, key, asked)
+    for _ in range(k):
+        await client.reader.readuntil(b"event: delta")
+    await client.leave()
+    return Left(asked=asked, left_at=time.time())
+
+
+def _seen(upstream: Upstream, asked: Asked) -> Seen:
+    return upstream.wait_for(lambda call: said_in(call) == asked.prompt)
+
+
+def _resolved(rows: Rows, asked: Asked) -> Charge:
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while (charge := rows.charge(asked.call)).state == "held" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return charge
+
+
+def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
+    """Every one is charged whole as unknown, and its provider was closed in time."""
+    for each in left:
+        charge = _resolved(rows, each.asked)
+        assert (charge.state, charge.status, charge.code) == ("unknown", "unknown", "client_disconnected")
+        assert charge.charged_nanoeur == charge.amount_nanoeur > 0
+    calls = {said_in(call): call for call in upstream.calls()}
+    late = {
+        each.asked: calls[each.asked.prompt]["disconnected_at"]
+        for each in left
+        if not (calls[each.asked.prompt]["disconnected_at"] or 1e12) - each.left_at <= CLOSED_WITHIN_S
+    }
+    assert late == {}
+    assert rows.disagreements() == []
+
+
+def _asked(vendor: str, *, stream: bool) -> Asked:
+    return Asked(call=secrets.token_hex(8), vendor=vendor, stream=stream)
+
+
+async def test_a_stream_cut_after_any_number_of_bytes_is_charged_and_stops_the_spend(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    leaving = [
+        _leave_after(server, installation.key, _asked(vendor, stream=True), upstream, k)
+        for vendor in VENDORS
+        for k in (0, *BYTES)
+    ]
+    left = await asyncio.gather(*leaving)
+    await asyncio.sleep(CLOSED_WITHIN_S)
+    _check(left, upstream, rows)
+
+
+async def test_a_stream_left_after_any_number_of_events_is_charged_and_stops_the_spend(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    leaving = [
+        _leave_after_events(server, installation.key, _asked(vendor, stream=True), k)
+        for vendor in VENDORS
+        for k in EVENTS
+    ]
+    left = await asyncio.gather(*leaving)
+    await asyncio.sleep(CLOSED_WITHIN_S)
+    _check(left, upstream, rows)
+
+
+async def test_a_plain_call_left_before_its_headers_is_charged_and_stops_the_spend(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    leaving = [
+        _leave_after(server, installation.key, _asked(vendor, stream=False), upstream, 0)
+        for vendor in VENDORS
+    ]
+    left = await asyncio.gather(*leaving)
+    await asyncio.sleep(CLOSED_WITHIN_S)
+    _check(left, upstream, rows)
+
+
+async def test_a_client_that_leaves_at_once_is_charged_if_and_only_if_the_provider_was_asked(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    asked = [_asked(VENDORS[n % 4], stream=n % 2 == 0) for n in range(24)]
+    for n, each in enumerate(asked):
+        client = await RawClient.sending(server.url, installation.key, each)
+        await asyncio.sleep(n * 0.0005)
+        await client.leave()
+    await asyncio.sleep(2)
+    called = {said_in(call) for call in upstream.calls()}
+    charges = {charge.call: charge for charge in rows.charges()}
+    for each in asked:
+        charge = charges.get(each.call)
+        if each.prompt in called:
+            assert charge is not None
+            assert (charge.state, charge.charged_nanoeur) == ("unknown", charge.amount_nanoeur)
+        elif charge is not None:
+            assert charge.state in {"released", "unknown"}
+    assert rows.unresolved() == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+async def test_where_the_organization_chose_exactness_the_answer_is_read_on(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows, stream: bool
+) -> None:
+    # A plain answer drips in eight pieces, a stream in sixteen events.
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "drip_s": DRIP_S / 2})
+    rows.execute("UPDATE organization SET on_disconnect = 'drain'")
+    try:
+        left = await asyncio.gather(
+            *(
+                _leave_after(server, installation.key, _asked(vendor, stream=stream), upstream, 0)
+                for vendor in VENDORS
+            )
+        )
+        for each in left:
+            charge = _resolved(rows, each.asked)
+            billed = _seen(upstream, each.asked)["billed"]
+            assert charge.state == "settled"
+            assert charge.charged_nanoeur == charge.price_of(billed)
+    finally:
+        rows.execute("UPDATE organization SET on_disconnect = 'close'")
+
+
+def _resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def test_readers_that_do_not_read_hold_their_providers_back_and_cost_no_memory(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    asked = [_asked(vendor, stream=True) for vendor in VENDORS]
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "endless": True, "content": "x" * 65_536})
+    [worker] = server.workers()
+    before = _resident_bytes(worker)
+    clients = [
+        await RawClient.sending(server.url, installation.key, each, limit=1024) for each in asked
+    ]
+    await asyncio.sleep(3)  # a provider that is not held back sends 60 MB a second
+    busy_s = _cpu_s(upstream.process.pid)
+    await asyncio.sleep(1)
+    busy_s = _cpu_s(upstream.process.pid) - busy_s
+    grown = _resident_bytes(worker) - before
+    meanwhile = {rows.charge(each.call).state for each in asked}
+    left = []
+    for each, client in zip(asked, clients, strict=True):
+        await client.leave()
+        left.append(Left(asked=each, left_at=time.time()))
+    await asyncio.sleep(CLOSED_WITHIN_S)
+
+    assert meanwhile == {"held"}
+    assert grown < GROWTH_MAX_BYTES * len(asked)
+    assert busy_s < 0.2, "the provider goes on writing"
+    _check(left, upstream, rows)

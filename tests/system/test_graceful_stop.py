@@ -1,0 +1,98 @@
+"""SIGTERM under load: what runs is finished and charged, nothing is cut, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+from tests.fake_provider import FOREVER, VENDORS
+from tests.system.clients import Asked, ask_all
+from tests.system.load import Load
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Upstream, said_in
+
+CALLS = 48
+ANSWERED_BEFORE = 60
+ANSWER_S = 3.0
+STOPS_WITHIN_S = 15.0
+
+
+async def _statuses(server: Server) -> list[int]:
+    """Ask /readyz until nobody answers; return what was said, without repeats."""
+    said: list[int] = []
+    while True:
+        status, _ = await asyncio.to_thread(server.readiness)
+        if status not in said[-1:]:
+            said.append(status)
+        if status == 0:
+            return said
+        await asyncio.sleep(0.05)
+
+
+async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    server = installation.serve()[0]
+    await ask_all(server.url, installation.key, *(Asked(call=f"warm-{v}", vendor=v) for v in VENDORS))
+    upstream.reset()
+    # Plain answers take ANSWER_S; streams drip for about as long.
+    upstream.answers(
+        {"times": CALLS // 2, "pause_s": ANSWER_S}, {"times": FOREVER, "drip_s": ANSWER_S / 14}
+    )
+    asked = [
+        Asked(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        for n in range(CALLS)
+    ]
+    running = asyncio.create_task(ask_all(server.url, installation.key, *asked))
+    while len(upstream.calls()) < CALLS:
+        await asyncio.sleep(0.05)
+
+    server.terminate()
+    started = time.monotonic()
+    said = await _statuses(server)
+    outcomes = await running
+    exit_code = await asyncio.to_thread(server.wait)
+    took_s = time.monotonic() - started
+
+    by_call = {said_in(call): call for call in upstream.calls()}
+    cut = [outcome for outcome in outcomes if not outcome.is_answered]
+    assert cut == []
+    assert all(outcome.text == outcome.asked.prompt for outcome in outcomes)
+    for outcome in outcomes:
+        charge = rows.charge(outcome.asked.call)
+        billed = by_call[outcome.asked.prompt]["billed"]
+        assert (charge.state, charge.charged_nanoeur) == ("settled", charge.price_of(billed))
+    assert rows.unresolved() == 0
+    assert exit_code == 0
+    assert took_s < STOPS_WITHIN_S
+    assert 200 not in said[1:]
+    assert rows.query("SELECT 1 FROM instance WHERE stopped_at IS NULL") == []
+    assert rows.disagreements() == []
+
+
+async def test_calls_that_come_while_it_stops_are_refused_or_answered_and_never_cut(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    server = installation.serve()[0]
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "pause_s": 0.3})
+    load = Load(servers=lambda: [server], key=installation.key)
+    load.begin()
+    while sum(outcome.is_answered for outcome in load.outcomes) < ANSWERED_BEFORE:
+        await asyncio.sleep(0.05)
+    server.terminate()
+    exit_code = await asyncio.to_thread(server.wait)
+    await load.end()
+
+    refused = {(o.status, o.code) for o in load.outcomes if o.status not in (0, 200)}
+    unanswered = {outcome.asked.call for outcome in load.outcomes if outcome.status == 0}
+    charged = {charge.call: charge for charge in rows.charges()}
+    assert exit_code == 0
+    assert all(outcome.is_answered for outcome in load.outcomes if outcome.status == 200)
+    assert refused <= {(503, "ledger_unavailable")}
+    # Whoever got no answer found nobody there, and was not charged.
+    assert not unanswered & set(charged)
+    assert {charge.state for charge in charged.values()} == {"settled"}
+    assert rows.disagreements() == []

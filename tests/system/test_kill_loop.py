@@ -1,0 +1,207 @@
+"""kill -9 at any moment, again and again: nothing is lost, nothing is doubled, the books agree."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+import pytest
+
+from tests.fake_provider import FOREVER
+from tests.system.clients import Asked, Outcome, ask_one
+from tests.system.load import Load
+from tests.system.rows import Charge, Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Seen, Upstream, said_in
+
+ROUNDS: Final = 3
+ROUNDS_LONG: Final = 30
+# How long a round's servers live, at least and at most.
+LIVES_S: Final = (1.0, 3.0)
+RECOVERS_ALONE_WITHIN_S: Final = 60.0
+# What the provider does in a round, besides answering well. Without an error status it has billed.
+TROUBLE: Final[tuple[dict[str, Any], ...]] = (
+    {"pause_s": 0.05},
+    {"pause_s": 0.3},
+    {"drip_s": 0.02},
+    {"drip_s": 0.08},
+    {"reset": "after"},
+    {"cut_after_bytes": 100},
+    {"cut_after_bytes": 900},
+    {"status": 500},
+    {"status": 429},
+    {"no_usage": True},
+    {"usage_twice": True},
+    {"output_tokens": 5_000},
+)
+
+
+@pytest.fixture
+def server_count(rows: Rows) -> int:
+    """SQLite is for one machine and, in production, one process."""
+    return 1 if rows.is_sqlite else 2
+
+
+async def test_no_kill_loses_doubles_or_undercharges_a_call(
+    installation: Installation, upstream: Upstream, rows: Rows, server_count: int
+) -> None:
+    await _rounds(ROUNDS, installation, upstream, rows, server_count)
+
+
+@pytest.mark.long
+async def test_no_kill_of_many_loses_doubles_or_undercharges_a_call(
+    installation: Installation, upstream: Upstream, rows: Rows, server_count: int
+) -> None:
+    await _rounds(ROUNDS_LONG, installation, upstream, rows, server_count)
+
+
+async def _rounds(
+    count: int, installation: Installation, upstream: Upstream, rows: Rows, servers: int
+) -> None:
+    chance = random.Random(secrets.randbits(32))  # noqa: S311
+    before = len(upstream.recorded())
+    for _ in range(count):
+        outcomes = await _round(installation, upstream, servers, chance)
+        rows.let_instances_look_dead()
+        installation.run_each(("ledger", "reap"), ("ledger", "verify"), ("audit", "verify"))
+        _check_books(rows)
+        _check_record(upstream.recorded(), rows, outcomes)
+    assert len(upstream.recorded()) - before > 20 * count
+
+
+async def _round(
+    installation: Installation, upstream: Upstream, count: int, chance: random.Random
+) -> list[Outcome]:
+    """Serve under load for a while, kill what serves in the middle of it, and return what ended."""
+    upstream.reset()
+    upstream.answers(*chance.choices(TROUBLE, k=300), {"times": FOREVER, "pause_s": 0.1})
+    servers = await asyncio.to_thread(installation.serve, count)
+    load = Load(servers=lambda: servers, key=installation.key, leaves=True)
+    load.begin()
+    await _until_calls_run(upstream)
+    for server in servers:
+        await asyncio.sleep(chance.uniform(*LIVES_S) / count)
+        _kill(server, chance)
+    await load.end()
+    return load.outcomes
+
+
+async def _until_calls_run(upstream: Upstream) -> None:
+    """A vendor's SDK takes seconds to import, and a kill before the first call proves little."""
+    while len({call["vendor"] for call in await asyncio.to_thread(upstream.calls)}) < 3:
+        await asyncio.sleep(0.1)
+
+
+def _kill(server: Server, chance: random.Random) -> None:
+    """Kill everything at once, or the worker first and the parent a moment later."""
+    if chance.random() < 0.5:
+        for worker in server.workers():
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        time.sleep(chance.random() * 0.1)
+    server.kill()
+
+
+def _check_books(rows: Rows) -> None:
+    assert rows.unresolved() == 0
+    assert rows.disagreements() == []
+
+
+def _check_record(recorded: list[Seen], rows: Rows, outcomes: list[Outcome]) -> None:
+    """Hold every call that the provider wrote down against the books."""
+    charges: dict[str, Charge] = {charge.call: charge for charge in rows.charges()}
+    answered = {outcome.asked.call: outcome for outcome in outcomes if outcome.is_answered}
+    names = [said_in(call).split(" ")[0] for call in recorded]
+    assert len(names) == len(set(names)), "a call went out twice"
+    for name, call in zip(names, recorded, strict=True):
+        charge = charges.get(name)
+        assert charge is not None, f"{name} was called without a hold"
+        assert charge.held_at < call["received_at"]
+        _check_charge(charge, call["billed"], answered.get(name))
+    for name, outcome in answered.items():
+        assert outcome.answer["estimatedCostEur"] == charges[name].charged_nanoeur / 1e9
+
+
+def _check_charge(charge: Charge, billed: dict[str, Any] | None, answered: Outcome | None) -> None:
+    price = charge.price_of(billed) if billed else 0
+    assert charge.charged_nanoeur >= min(price, charge.amount_nanoeur), "undercharged"
+    assert charge.charged_nanoeur in {price, charge.amount_nanoeur}
+    if charge.state == "settled":
+        assert charge.charged_nanoeur == price
+    elif charge.state == "unknown":
+        assert charge.charged_nanoeur == charge.amount_nanoeur
+    else:
+        assert (charge.state, billed) == ("released", None)
+    if answered is not None and answered.answer["totalTokens"] is not None:
+        assert charge.charged_nanoeur == price
+
+
+async def _one_held_call(installation: Installation, upstream: Upstream) -> Asked:
+    """Kill a gateway in the middle of a call."""
+    upstream.reset()
+    upstream.answers({"pause_s": 30})
+    server = (await asyncio.to_thread(installation.serve))[0]
+    asked = Asked(call=secrets.token_hex(8))
+    running = asyncio.create_task(ask_one(server.url, installation.key, asked))
+    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    server.kill()
+    assert (await running).status == 0
+    return asked
+
+
+async def test_a_restarted_gateway_that_nobody_asks_settles_what_the_dead_one_left(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    asked = await _one_held_call(installation, upstream)
+    left = rows.charge(asked.call)
+    rows.let_instances_look_dead()
+    server = (await asyncio.to_thread(installation.serve))[0]
+    await _until_resolved(rows, asked, within_s=15)
+    settled = rows.charge(asked.call)
+    server.terminate()
+    await asyncio.to_thread(server.wait)
+    assert (left.state, left.status) == ("held", "pending")
+    assert (settled.state, settled.status, settled.code) == ("unknown", "unknown", "abandoned")
+    assert settled.charged_nanoeur == settled.amount_nanoeur
+
+
+@pytest.mark.long
+async def test_recovery_needs_no_hand_and_at_most_a_minute(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    asked = await _one_held_call(installation, upstream)
+    server = (await asyncio.to_thread(installation.serve))[0]
+    await _until_resolved(rows, asked, within_s=RECOVERS_ALONE_WITHIN_S)
+    server.kill()
+    assert rows.charge(asked.call).state == "unknown"
+
+
+async def _until_resolved(rows: Rows, asked: Asked, *, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while rows.charge(asked.call).state == "held":
+        assert time.monotonic() < deadline, f"still held after {within_s} s"
+        await asyncio.sleep(0.2)
+
+
+async def test_verify_finds_books_that_were_changed_by_hand(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    upstream.reset()
+    server = (await asyncio.to_thread(installation.serve))[0]
+    asked = Asked(call=secrets.token_hex(8))
+    assert (await ask_one(server.url, installation.key, asked)).is_answered
+    server.kill()
+    [(period,)] = rows.query("SELECT id FROM period")
+    for change in (1, -1):
+        rows.execute("UPDATE period SET settled_nanoeur = settled_nanoeur + %s", change)
+        found = json.dumps(rows.disagreements())
+        exit_codes = {installation.exit_code("ledger", "verify"), 0}
+        assert (len(exit_codes) > 1) is (change == 1)
+        assert ("period's charges" in found) is (change == 1), period

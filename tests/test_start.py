@@ -1,0 +1,225 @@
+"""`up` and `serve` in processes of their own: the first start, the next one, and the stop."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from email.message import Message
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from tests.commands import SECRET_KEY, command_line, environment, manage
+from tests.system.servers import free_port
+
+READY_MAX_S = 60.0
+STOP_MAX_S = 30.0
+PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "127.0.0.1"}
+
+
+@contextmanager
+def started(*arguments: str, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command that serves, and stop it, whatever happens."""
+    process = subprocess.Popen(
+        command_line(*arguments, "--port", str(port)),
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=STOP_MAX_S)
+
+
+def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
+    """Return when /readyz says so."""
+    deadline = time.monotonic() + READY_MAX_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except (URLError, http.client.HTTPException, ConnectionError):
+            time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    raise AssertionError(f"not ready: {process.communicate()[0]}")
+
+
+def up_and_down(port: int, url: str, *, by: int = signal.SIGTERM) -> str:
+    """Run `up` until it is ready, end it, and return what it printed."""
+    with started("up", port=port, DATABASE_URL=url, SECRET_KEY=SECRET_KEY) as process:
+        wait_until_ready(process, port)
+        if by == signal.SIGINT:
+            os.killpg(process.pid, by)  # as a terminal does it: to all at once
+        else:
+            process.send_signal(by)
+        printed, _ = process.communicate(timeout=STOP_MAX_S)
+        assert process.returncode == 0, printed
+        return printed
+
+
+def test_the_first_start_prints_how_to_get_in_and_the_next_prints_nothing_of_it(
+    empty_database_url: str,
+) -> None:
+    port = free_port()
+    first = up_and_down(port, empty_database_url)
+    assert f"http://127.0.0.1:{port}/login" in first
+    assert len(re.findall(r"password  \S{16}", first)) == 1
+    assert len(re.findall(r"API key   pulse_\w+", first)) == 1
+    second = up_and_down(port, empty_database_url, by=signal.SIGINT)
+    assert second == f"Serving on http://127.0.0.1:{port} - Ctrl+C stops.\n"
+    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    listed = manage("orgs", "list", "--format", "json", variables=variables)
+    assert [row["slug"] for row in json.loads(listed.stdout)] == ["demo"]
+
+
+def test_the_printed_curl_works_as_it_is(empty_database_url: str) -> None:
+    port = free_port()
+    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    with started("up", port=port, **variables) as process:
+        wait_until_ready(process, port)
+        assert process.stdout is not None
+        printed = ""
+        while "Serving on" not in printed:
+            printed += process.stdout.readline()
+        words = shlex.split(printed[printed.index("curl ") : printed.index("Serving on")])
+        answer = _sent_like_curl(words)
+    assert answer["success"] is True
+    assert answer["model"] == "sandbox-small"
+    assert answer["estimatedCostEur"] > 0
+
+
+def _sent_like_curl(words: list[str]) -> dict[str, object]:
+    """Send what `curl` would send; not every machine has it."""
+    assert words[0] == "curl"
+    headers = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
+    request = urllib.request.Request(  # noqa: S310
+        words[1],
+        data=words[words.index("-d") + 1].encode(),
+        headers=dict(header.split(": ", 1) for header in headers),
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        answer: dict[str, object] = json.load(response)
+        return answer
+
+
+def test_two_first_starts_at_once_make_one_demo(empty_database_url: str) -> None:
+    ports = [free_port(), free_port()]
+    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    with (
+        started("up", port=ports[0], **variables) as one,
+        started("up", port=ports[1], **variables) as other,
+    ):
+        printed = ""
+        for process, port in zip((one, other), ports, strict=True):
+            wait_until_ready(process, port)
+            process.terminate()
+            printed += process.communicate(timeout=STOP_MAX_S)[0]
+            assert process.returncode == 0, printed
+    assert printed.count("API key") == 1
+    assert printed.count("Serving on") == 2
+
+
+def test_a_database_that_is_in_use_gets_no_demo(empty_database_url: str) -> None:
+    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    assert manage("migrate", variables=variables).returncode == 0
+    assert manage("orgs", "create", "Acme", variables=variables).returncode == 0
+    assert "API key" not in up_and_down(free_port(), empty_database_url)
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_a_port_that_is_taken_is_said_in_one_line(command: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/never.sqlite3"}
+        ended = manage(command, "--port", str(port), variables=variables)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        f"CommandError: 127.0.0.1:{port} cannot be served: Address already in use"
+    ]
+    assert ended.stdout == ""
+    assert not (tmp_path / "never.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--host", "0.0.0.0"), "DEBUG is on"),  # noqa: S104
+        (("--host", "::"), "DEBUG is on"),
+        (("--host", "no.such.host.invalid"), "not an address"),
+        (("--port", "0"), "--port is between"),
+        (("--port", "65536"), "--port is between"),
+        (("--workers", "0"), "--workers is between"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    ended = manage("serve", *arguments, variables={})
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert sentence in ended.stderr
+
+
+def test_a_worker_whose_parent_was_killed_stops_too(empty_database_url: str) -> None:
+    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    port = free_port()
+    with started("up", port=port, **variables) as process:
+        wait_until_ready(process, port)
+        process.kill()
+        process.communicate(timeout=STOP_MAX_S)  # ends when the worker, too, has let go of stdout
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_database_that_is_away_is_said_in_one_line() -> None:
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    ended = manage("up", "--port", str(free_port()), variables={"DATABASE_URL": url})
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "The database cannot be used" in ended.stderr
+
+
+def test_production_serves_its_stylesheet_by_a_name_that_can_be_cached(
+    empty_database_url: str,
+) -> None:
+    variables = PRODUCTION | {"DATABASE_URL": empty_database_url, "PULSE_BEHIND_PROXY": "on"}
+    assert manage("migrate", variables=variables).returncode == 0
+    port = free_port()
+    with started("serve", port=port, **variables) as process:
+        wait_until_ready(process, port)
+        status, headers, _ = _get(port, "/login")
+        assert (status, headers["Location"]) == (301, "https://127.0.0.1/login")
+        status, headers, page = _get(port, "/login", over="https")
+        assert status == 200
+        assert "max-age=31536000" in headers["Strict-Transport-Security"]
+        stylesheet = re.search(r"/static/css/pulse\.[0-9a-f]{12}\.css", page)
+        assert stylesheet is not None
+        status, headers, _ = _get(port, stylesheet[0], over="https")
+        assert status == 200
+        assert "immutable" in headers["Cache-Control"]
+
+
+def _get(port: int, path: str, *, over: str = "http") -> tuple[int, Message, str]:
+    """Ask as a proxy does that itself was asked over `over`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with closing(connection):
+        headers = {"Host": "127.0.0.1", "X-Forwarded-Proto": over}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read().decode()
