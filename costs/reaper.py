@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from costs.core.admission import Settlement
+from costs.core.admission import Ask, Settlement
 from costs.core.holds import State
 from costs.ledger import Ledger, as_uuid, periods_of
 from costs.stores.base import Store, StoreUnavailable
@@ -94,6 +94,23 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
             logger.exception("hold %s cannot be settled", left[0].hold_id)
             return 0
         return sum(settle_left(store, ledger, [each]) for each in left)
+
+
+def withdrawal(ask: Ask) -> Settlement:
+    """Return the settlement of a hold whose call was never sent, for `settle_left`."""
+    return Settlement(
+        hold_id=ask.id,
+        request_id=ask.request_id,
+        org_id=ask.org_id,
+        period_ids=(),
+        outcome=State.RELEASED,
+        cost_nanoeur=None,
+        usage=None,
+        charge_to=ask.charge_to,
+        rates=ask.rates,
+        entry=None,
+        repeat=ask.repeat,
+    )
 
 
 def beat(store: Store, instance_id: UUID, *, host: str, pid: int) -> None:

@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.admission import Admitted, Answer, Ask, Settled, Settlement
-from costs.core.holds import State
 from costs.ledger import Ledger
 from costs.mailbox import Item, answer
-from costs.reaper import REAPED_AT_ONCE_MAX, beat, reap, say_stopped, settle_left
+from costs.reaper import REAPED_AT_ONCE_MAX, beat, reap, say_stopped, settle_left, withdrawal
 from costs.stores.base import Store, StoreUnavailable
 
 BATCH_MAX: Final = 256
@@ -45,7 +44,7 @@ class LedgerUnavailable(Exception):
 
 @dataclass(slots=True, eq=False)
 class Writer:
-    """Admits and settles for one process. Starts with its first use; `stop` ends it for good.
+    """Admits and settles for one process. Starts at its first use at the latest; `stop` ends it.
 
     `open_store` opens a connection; it is called again after every failure.
     """
@@ -88,6 +87,13 @@ class Writer:
         settled: Settled = await self._submit(ask=None, settlement=settlement)
         return settled
 
+    def start(self) -> None:
+        """Start the thread, whose housekeeping settles what a dead process left."""
+        with self._start_lock:
+            if self._thread is None and not self._ended:
+                self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+                self._thread.start()
+
     def stop(self, *, timeout_s: float) -> bool:
         """Write what is queued, say that the instance stopped, and end the thread."""
         with self._start_lock:
@@ -107,17 +113,11 @@ class Writer:
         item = Item(ask, settlement, loop, loop.create_future())
         self._queue.put(item)
         if self._thread is None:
-            self._start()
+            self.start()
         if self._ended:  # looked at after the put: the thread has seen the item, or never will
             item.future.cancel()
             raise LedgerUnavailable("this process is stopping")
         return item.future
-
-    def _start(self) -> None:
-        with self._start_lock:
-            if self._thread is None and not self._ended:
-                self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-                self._thread.start()
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -142,7 +142,10 @@ class Writer:
             late, self._late = self._late[:BATCH_MAX], self._late[BATCH_MAX:]
             return late + self._queued(0, at_most=BATCH_MAX - len(late))
         wait_until = min(self._housekeeping_at, self._away_until if self._late else math.inf)
-        return self._queued(wait_until - time.monotonic(), at_most=BATCH_MAX)
+        wait_s = wait_until - time.monotonic()
+        return self._queued(
+            min(wait_s, BACKOFF_MIN_S) if self._stopping else wait_s, at_most=BATCH_MAX
+        )
 
     def _queued(self, wait_s: float, *, at_most: int) -> list[Item]:
         items: list[Item] = []
@@ -199,8 +202,6 @@ class Writer:
             else:
                 break
         self._backoff_s = 0.0
-        if self._withdrawn:  # the database is back
-            self._housekeeping_at = 0.0
         self._answer([item for item, _ in (*asks, *settlements)], [*answers, *settled])
 
     # --- answers ------------------------------------------------------------------------------
@@ -211,8 +212,7 @@ class Writer:
     def _unheard(self, ask: Ask | None, result: Any) -> None:
         """Release a hold whose waiter is gone: nothing was sent for it, and nothing will be."""
         if ask is not None and isinstance(result, Admitted):
-            self._withdrawn.append(_withdrawal(ask))
-            self._housekeeping_at = 0.0
+            self._withdraw([ask])
             self._queue.put(None)
 
     def _refuse(self, items: Sequence[Item], reason: str) -> None:
@@ -221,10 +221,13 @@ class Writer:
         A lost connection may hide a commit, so the hold of a refused ask is released later on:
         nothing was sent for it.
         """
-        self._withdrawn += [
-            _withdrawal(each.ask) for each in items if each.ask and each.may_be_there
-        ]
+        self._withdraw([each.ask for each in items if each.ask and each.may_be_there])
         self._answer(items, [LedgerUnavailable(reason)] * len(items))
+
+    def _withdraw(self, asks: Sequence[Ask]) -> None:
+        if asks:
+            self._withdrawn += map(withdrawal, asks)
+            self._housekeeping_at = min(self._housekeeping_at, self._away_until)
 
     # --- the database away --------------------------------------------------------------------
 
@@ -292,18 +295,3 @@ class Writer:
         store, self._store = self._store, None
         if store is not None:
             store.close()
-
-
-def _withdrawal(ask: Ask) -> Settlement:
-    return Settlement(
-        hold_id=ask.id,
-        request_id=ask.request_id,
-        org_id=ask.org_id,
-        period_ids=(),
-        outcome=State.RELEASED,
-        cost_nanoeur=None,
-        usage=None,
-        charge_to=ask.charge_to,
-        rates=ask.rates,
-        entry=None,
-    )

@@ -69,7 +69,9 @@ class Exchange:
         _wake(self._reader)
 
     def abandon(self) -> None:
-        """Say that the client is gone."""
+        """Say that the client is gone. Saying it again does nothing."""
+        if self._is_abandoned:
+            return
         self._is_abandoned = True
         self._pieces.clear()
         _wake(self._writer)

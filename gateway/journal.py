@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,9 +26,10 @@ from costs.stores.base import Store, Table
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
+from gateway.repeats import give_back, note, used_before
 
-REPEATS_KEPT: Final = timedelta(hours=24)
 ERROR_MAX_CHARS: Final = 1000
+FINISH_REASON_MAX_CHARS: Final = 40
 
 AI_REQUEST_LOG: Final = Table(
     "ai_request_log",
@@ -104,8 +105,7 @@ class Closing:
     error: str | None = None
     finish_reason: str | None = None
     raw_usage: Mapping[str, Any] | None = None
-    started_s: float
-    repeat_hash: str | None = None
+    latency_ms: int | None = None
 
 
 def refusal_of(
@@ -144,51 +144,12 @@ class AuditJournal:
         self, store: Store, asks: Sequence[Ask], *, now: datetime
     ) -> Mapping[UUID, Repeated]:
         """Return, by the ask's id, which Idempotency-Keys were used before."""
-        if not asks:
-            return {}
-        hashes = [ask.repeat.key_hash for ask in asks if ask.repeat]
-        rows = store.query(
-            "SELECT k.key_hash, k.body_hash, k.request_id, l.status, l.cost_nanoeur "
-            "FROM idempotency_key k LEFT JOIN ai_request_log l ON l.id = k.request_id "
-            "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s",
-            list({ask.org_id for ask in asks}),
-            hashes,
-            now - REPEATS_KEPT,
-        )
-        used = {row[0]: row[1:] for row in rows}
-        found: dict[UUID, Repeated] = {}
-        for ask in asks:
-            if ask.repeat is None:
-                continue
-            first = used.get(ask.repeat.key_hash)
-            if first is None:  # a second one in this batch finds this one
-                used[ask.repeat.key_hash] = (ask.repeat.body_hash, ask.request_id, "pending", None)
-                continue
-            body_hash, request_id, status, cost_nanoeur = first
-            found[ask.id] = Repeated(
-                request_id=request_id if isinstance(request_id, UUID) else UUID(request_id),
-                same_body=body_hash == ask.repeat.body_hash,
-                running=status == "pending",
-                cost_nanoeur=cost_nanoeur,
-            )
-        return found
+        return used_before(store, asks, now=now)
 
     def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
         """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
         store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in decided])
-        for ask, answer in decided:
-            if ask.repeat is not None and isinstance(answer, Admitted):
-                store.execute(
-                    "INSERT INTO idempotency_key (org_id, key_hash, body_hash, request_id, seen_at)"
-                    " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (org_id, key_hash) DO UPDATE SET "
-                    "body_hash = excluded.body_hash, request_id = excluded.request_id, "
-                    "seen_at = excluded.seen_at",
-                    ask.org_id,
-                    ask.repeat.key_hash,
-                    ask.repeat.body_hash,
-                    ask.request_id,
-                    now,
-                )
+        note(store, [ask for ask, answer in decided if isinstance(answer, Admitted)], now=now)
 
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
@@ -201,13 +162,9 @@ class AuditJournal:
         changed = [pair for pair in settled if pair[1].changed]
         store.update(AI_REQUEST_LOG, COMPLETED, [_completion(*pair, now=now) for pair in changed])
         for settlement, result in changed:
-            repeat_hash = settlement.entry.repeat_hash if settlement.entry else None
-            if repeat_hash is not None and result.state is State.RELEASED:
-                store.execute(
-                    "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s",
-                    settlement.org_id,
-                    repeat_hash,
-                )
+            repeat = settlement.repeat
+            if repeat is not None and result.state is State.RELEASED:
+                give_back(store, org_id=settlement.org_id, key_hash=repeat.key_hash)
 
 
 def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
@@ -226,14 +183,14 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
         opening.provider,
         _status(refusal),
         refusal.code if refusal else None,
-        refusal.message[:ERROR_MAX_CHARS] if refusal else None,
+        _clean(refusal.message, ERROR_MAX_CHARS) if refusal else None,
         None,
         opening.prompt_hash,
         None,
         None,
         ask.amount_nanoeur,
         0 if refusal else None,
-        _since_ms(opening.started_s) if refusal else None,
+        since_ms(opening.started_s) if refusal else None,
         said.user_id,
         said.team_id,
         said.project_id,
@@ -288,13 +245,13 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Se
         closing.model,
         closing.status,
         closing.code,
-        closing.error[:ERROR_MAX_CHARS] if closing.error else None,
-        closing.finish_reason,
+        _clean(closing.error, ERROR_MAX_CHARS),
+        _clean(closing.finish_reason, FINISH_REASON_MAX_CHARS),
         usage.input_tokens if usage else None,
         usage.output_tokens if usage else None,
         result.charged_nanoeur,
-        _since_ms(closing.started_s) if closing.started_s else None,
-        json.dumps(
+        closing.latency_ms,
+        _clean_json(
             {
                 "buckets": usage.as_dict() if usage else None,
                 "adds_up": usage.adds_up if usage else None,
@@ -310,12 +267,27 @@ def _unattended(settlement: Settlement) -> Closing:
     model = str(settlement.charge_to.get("model", ""))
     if settlement.outcome is State.RELEASED:
         sentence = "The gateway's database was away; nothing was sent"
-        return Closing(
-            status="error", model=model, code="ledger_unavailable", error=sentence, started_s=0
-        )
+        return Closing(status="error", model=model, code="ledger_unavailable", error=sentence)
     sentence = "The process that made this call ended before it knew the outcome"
-    return Closing(status="unknown", model=model, code="abandoned", error=sentence, started_s=0)
+    return Closing(status="unknown", model=model, code="abandoned", error=sentence)
 
 
-def _since_ms(started_s: float) -> int:
+def _clean(text: str | None, most: int) -> str | None:
+    """Return a provider's words as a database takes them: no NUL, no half of a surrogate pair."""
+    if text is None:
+        return None
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:most]
+
+
+def _clean_json(value: Mapping[str, Any]) -> str:
+    """Return the usage as JSON, without the provider's own report where that is none."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        text = json.dumps({**value, "reported": None})
+    return text.replace("\\u0000", "\\ufffd").encode(errors="replace").decode()
+
+
+def since_ms(started_s: float) -> int:
+    """Return the time since `started_s` of the monotonic clock, as a row takes it."""
     return min(2**31 - 1, round((time.monotonic() - started_s) * 1000))

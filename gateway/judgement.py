@@ -99,7 +99,7 @@ async def judge(
         return replace(found, refusal=call.refusal)
     model = catalog.find(call.model)
     if model is None:
-        sentence = f'Model "{call.model}" is not known to this gateway'
+        sentence = f'Model "{call.model.strip()}" is not known to this gateway'
         return replace(found, refusal=Refused("unknown_model", sentence, status=400))
     found = replace(found, model=model, text_bytes=input_bytes(call.messages))
     refusal = refusal_for_model(model, named=call.model.strip(), rules=organization.rules)

@@ -13,13 +13,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from costs.core.admission import Admitted, Answer, Ask, Full, Settlement, Stale
-from costs.core.holds import State
+from costs.core.admission import Admitted, Answer, Ask, Full, Stale
 from costs.core.money import euros
-from costs.core.pricing import Rates, cost_nanoeur
 from costs.writer import LedgerUnavailable
 from gateway.core.calls import Call, Completion, Delta, Principal, ProviderCall
 from gateway.core.errors import (
@@ -32,13 +30,14 @@ from gateway.core.errors import (
     Refused,
     TimedOut,
 )
-from gateway.core.models import price_names
+from gateway.core.models import NAME_MAX_CHARS
 from gateway.exchange import Answered, Exchange
 from gateway.fingerprints import prompt_hash, repeat_of
-from gateway.journal import Closing, Opening, refusal_of
+from gateway.journal import Opening, refusal_of
 from gateway.judgement import Judgement, judge, tightened
 from gateway.providers.base import Provider
 from gateway.runtime import Gateway
+from gateway.settlement import Held, settlement_of
 from orgs.fields import new_id
 
 JUDGED_ANEW_MAX: Final = 5
@@ -46,20 +45,8 @@ JUDGED_ANEW_MAX: Final = 5
 DRAIN_MAX_S: Final = 60.0
 # A hold outlives its call by this much, so that the reaper never takes one that still runs.
 DEADLINE_MARGIN_S: Final = 30.0
-MODEL_MAX_CHARS: Final = 200
 
 logger = logging.getLogger("pulse.gateway")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """An admitted call: its hold and audit row are committed, and it may go out."""
-
-    ask: Ask
-    admitted: Admitted
-    judgement: Judgement
-    provider: Provider
-    started_s: float
 
 
 def start(gateway: Gateway, principal: Principal, call: Call) -> Exchange:
@@ -74,7 +61,7 @@ async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: 
     try:
         held = await _admit(gateway, principal, call, exchange)
         completion, failure = await _converse(gateway, call, exchange, held)
-        exchange.end(await _settle(gateway, exchange, call, held, completion, failure))
+        exchange.end(await _settle(gateway, call, held, completion, failure))
     except GatewayError as exc:
         exchange.end(exc)
     except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
@@ -143,7 +130,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
     """Put the question to the ledger: the hold, or only the audit row of a refusal."""
     model, organization = found.model, found.organization
     is_refused = found.refusal is not None
-    model_id = model.id if model else call.model[:MODEL_MAX_CHARS]
+    model_id = model.id if model else call.model[:NAME_MAX_CHARS]
     provider = model.provider if model else None
     return Ask(
         id=new_id(),
@@ -253,91 +240,33 @@ async def _provider_answer(
 # --- SETTLE -----------------------------------------------------------------------------------
 
 
-async def _settle(  # noqa: PLR0913  the call, what was held for it, and how it ended
+async def _settle(
     gateway: Gateway,
-    exchange: Exchange,
     call: Call,
     held: Held,
     completion: Completion | None,
     failure: ProviderFailed | None,
 ) -> Answered | GatewayError:
-    """Charge the call by what is known, and return the last event for its client.
-
-    Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
-    Anything else: the whole hold.
-    """
-    ask = held.ask
-    usage = completion.usage if completion else None
-    model = _answered_model(completion, ask)
-    rates = _rates(held, model)
-    outcome = State.UNKNOWN
-    if usage is not None:
-        outcome = State.SETTLED
-    elif failure is not None and failure.nothing_billed:
-        outcome = State.RELEASED
-    settled = await gateway.writer.settle(
-        Settlement(
-            hold_id=ask.id,
-            request_id=ask.request_id,
-            org_id=ask.org_id,
-            period_ids=held.admitted.period_ids,
-            outcome=outcome,
-            cost_nanoeur=cost_nanoeur(usage, rates) if usage else None,
-            usage=usage,
-            charge_to={**ask.charge_to, "model": model},
-            rates=rates.to_json(),
-            entry=Closing(
-                status=_status(outcome, completion),
-                model=model,
-                code=failure.code if failure else None,
-                error=failure.message if failure else None,
-                finish_reason=completion.finish_reason if completion else None,
-                raw_usage=completion.raw_usage if completion else None,
-                started_s=held.started_s,
-                repeat_hash=ask.repeat.key_hash if ask.repeat else None,
-            ),
-        )
-    )
+    """Charge the call by what is known, and return the last event for its client."""
+    settlement = settlement_of(held, call, completion, failure)
+    settled = await gateway.writer.settle(settlement)
     if settled.overrun_nanoeur:
         logger.warning(
             "request %s was billed %s EUR above its hold",
-            ask.request_id,
+            held.ask.request_id,
             euros(settled.overrun_nanoeur),
         )
     if completion is None:
         return failure or GatewayError("The call ended without an answer")
+    usage = settlement.usage
     return Answered(
-        request_id=ask.request_id,
-        provider=str(ask.charge_to["provider"]),
-        model=model,
+        request_id=held.ask.request_id,
+        provider=str(settlement.charge_to["provider"]),
+        model=str(settlement.charge_to["model"]),
         content=completion.content,
         finish_reason=completion.finish_reason,
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         cost_eur=euros(settled.charged_nanoeur),
-        latency_ms=round((time.monotonic() - held.started_s) * 1000),
+        latency_ms=settlement.entry.latency_ms,
     )
-
-
-def _status(outcome: State, completion: Completion | None) -> str:
-    if outcome is State.UNKNOWN:
-        return "unknown"
-    return "ok" if completion is not None else "error"
-
-
-def _answered_model(completion: Completion | None, ask: Ask) -> str:
-    """Return the model that answered, by the provider's word, which is hostile input."""
-    asked = str(ask.charge_to["model"])
-    if completion is None:
-        return asked
-    said = completion.model.removeprefix("models/")
-    return said if said.isprintable() and 0 < len(said) <= MODEL_MAX_CHARS else asked
-
-
-def _rates(held: Held, model: str) -> Rates:
-    """Return the rates at admission of the model that answered, else of the one that was asked."""
-    found = held.judgement
-    if found.rates is None or found.model is None:
-        raise AssertionError("what is admitted has rates")
-    own = found.prices.rates_for(price_names(model), found.model.provider, found.judged_at)
-    return own or found.rates

@@ -20,9 +20,10 @@ from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.models import Catalog
 from gateway.home import Home
-from gateway.journal import REPEATS_KEPT, AuditJournal
+from gateway.journal import AuditJournal
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, ProviderSettings
+from gateway.repeats import forget_expired
 from gateway.snapshot import Directory, OrganizationSnapshot
 from orgs.fields import new_id
 
@@ -97,7 +98,7 @@ class Gateway:
                 list(used),
                 now - USED_AT_MOST_EVERY,
             )
-        store.execute("DELETE FROM idempotency_key WHERE seen_at < %s", now - REPEATS_KEPT)
+        forget_expired(store, now=now)
         store.commit()
 
 

@@ -131,6 +131,7 @@ class Settlement:
 
     `charge_to` names the model that answered; `rates` are those that priced it. `entry` is what
     completes the audit row, known to the journal alone; None leaves it to the journal's words.
+    `repeat` is the caller's Idempotency-Key, given back when the hold is released.
     """
 
     hold_id: UUID
@@ -143,6 +144,7 @@ class Settlement:
     charge_to: Mapping[str, Any]
     rates: str
     entry: Any
+    repeat: Repeat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import orgs.fields
 from django.db import migrations, models
+
+import orgs.fields
 
 
 class Migration(migrations.Migration):

@@ -21,9 +21,9 @@ RAISE_VERSION = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("costs", "0001_initial")]  # noqa: RUF012
+    dependencies = [("costs", "0001_initial")]
 
-    operations = [  # noqa: RUF012
+    operations = [
         run_sql(
             postgresql=(
                 f"""
@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
                     f"""
                     CREATE TRIGGER {table}_version_{event.lower()} AFTER {event} ON {table}
                     BEGIN {RAISE_VERSION}; END
-                    """  # noqa: S608  two constants
+                    """
                     for table in PRICED
                     for event in ("INSERT", "UPDATE", "DELETE")
                 ),

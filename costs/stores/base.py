@@ -82,7 +82,10 @@ class Locked:
 
 
 class Store(Protocol):
-    """One connection to one database. Raises StoreUnavailable when the batch may be retried."""
+    """One connection to one database. Raises StoreUnavailable when the batch may be retried.
+
+    A write may be kept until the next `query` or `commit`, and fail only there.
+    """
 
     def lock(
         self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg import sql
 
 from costs.core.holds import State
 from costs.stores.base import (
@@ -78,12 +78,17 @@ def _errors() -> Iterator[None]:
 
 
 class PostgresStore:
-    """One connection to PostgreSQL; see `Store`."""
+    """One connection to PostgreSQL; see `Store`.
+
+    Writes are kept until the commit, or the next question, and travel together: a settle and a
+    reserve cost two round trips each.
+    """
 
     def __init__(
         self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._clock = clock
+        self._unsent: list[tuple[bytes, Sequence[Any]]] = []
         with _errors():
             self._connection = psycopg.connect(
                 **(NETWORK | parameters), autocommit=True, prepare_threshold=0
@@ -132,54 +137,37 @@ class PostgresStore:
         return previous_ends_at, next_starts_at
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
-        columns = tuple(table.columns)
-        statement = sql.SQL("INSERT INTO {} ({}) SELECT * FROM unnest({}) {}").format(
-            sql.Identifier(table.name),
-            _names(columns),
-            _arrays(table, columns),
-            sql.SQL("ON CONFLICT (id) DO NOTHING" if table.keeps_first else ""),
-        )
-        with _errors():
-            self._connection.execute(statement, _transposed(rows))
+        if rows:
+            statement = _insert(table.name, tuple(table.columns.items()), table.keeps_first)
+            self._unsent.append((statement, _transposed(rows)))
 
     def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        self._write(table, columns, rows, sql.SQL("{0} = v.{0}"))
+        self._write(table, columns, rows, "{0} = v.{0}")
 
     def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        self._write(table, columns, rows, sql.SQL("{0} = t.{0} + v.{0}"))
+        self._write(table, columns, rows, "{0} = t.{0} + v.{0}")
 
     def _write(
-        self, table: Table, columns: Sequence[str], rows: Sequence[Row], change: sql.SQL
+        self, table: Table, columns: Sequence[str], rows: Sequence[Row], change: str
     ) -> None:
-        if not rows:
-            return
-        names = ("id", *columns)
-        statement = sql.SQL(
-            "UPDATE {} AS t SET {} FROM unnest({}) AS v ({}) WHERE t.id = v.id"
-        ).format(
-            sql.Identifier(table.name),
-            sql.SQL(", ").join(change.format(sql.Identifier(name)) for name in columns),
-            _arrays(table, names),
-            _names(names),
-        )
-        with _errors():
-            self._connection.execute(statement, _transposed(rows))
+        if rows:
+            typed = tuple((name, table.columns[name]) for name in ("id", *columns))
+            self._unsent.append((_update(table.name, typed, change), _transposed(rows)))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        self._send()
         with _errors():
             return self._connection.execute(statement.encode(), values).fetchall()
 
     def execute(self, statement: str, *values: Any) -> None:
-        with _errors():
-            self._connection.execute(statement.encode(), values)
+        self._unsent.append((statement.encode(), values))
 
     def commit(self) -> None:
-        with _errors():
-            self._connection.execute("COMMIT")
+        self._unsent.append((b"COMMIT", ()))
+        self._send()
 
     def rollback(self) -> None:
+        self._unsent.clear()
         try:
             self._connection.execute("ROLLBACK")
         except psycopg.Error:
@@ -188,18 +176,39 @@ class PostgresStore:
     def close(self) -> None:
         self._connection.close()
 
+    def _send(self) -> None:
+        """Send the writes that wait, all in one round trip."""
+        statements, self._unsent = self._unsent, []
+        if not statements:
+            return
+        with _errors(), self._connection.pipeline():
+            for statement, values in statements:
+                self._connection.execute(statement, values)
+
     def _now(self) -> datetime | None:
         return None if self._clock is None else self._clock()
 
 
-def _names(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+@cache
+def _insert(table: str, columns: tuple[tuple[str, str], ...], keeps_first: bool) -> bytes:
+    names, arrays = _names_and_arrays(columns)
+    kept = " ON CONFLICT (id) DO NOTHING" if keeps_first else ""
+    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){kept}".encode()  # noqa: S608  our own names
 
 
-def _arrays(table: Table, columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(
-        sql.SQL("%s::{}[]").format(sql.SQL(table.columns[column])) for column in columns
-    )
+@cache
+def _update(table: str, columns: tuple[tuple[str, str], ...], change: str) -> bytes:
+    names, arrays = _names_and_arrays(columns)
+    changes = ", ".join(change.format(name) for name, _ in columns if name != "id")
+    return (
+        f"UPDATE {table} AS t SET {changes} FROM unnest({arrays}) AS v ({names}) "  # noqa: S608
+        "WHERE t.id = v.id"
+    ).encode()
+
+
+def _names_and_arrays(columns: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    names = ", ".join(name for name, _ in columns)
+    return names, ", ".join(f"%s::{type_}[]" for _, type_ in columns)
 
 
 def _transposed(rows: Sequence[Row]) -> list[list[Any]]:

@@ -11,102 +11,262 @@ import orgs.models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Organization',
+            name="Organization",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=200)),
-                ('slug', models.SlugField(max_length=63, unique=True)),
-                ('ai_gateway_enabled', models.BooleanField(db_default=False, default=False)),
-                ('timezone', models.CharField(db_default='UTC', default='UTC', max_length=64, validators=[orgs.models.validate_timezone])),
-                ('on_disconnect', models.CharField(choices=[('close', 'Stop the provider and charge the held amount'), ('drain', 'Read the answer to its end and charge it exactly')], db_default='close', default='close', max_length=8)),
-                ('config_version', models.BigIntegerField(db_default=1, default=1, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("slug", models.SlugField(max_length=63, unique=True)),
+                ("ai_gateway_enabled", models.BooleanField(db_default=False, default=False)),
+                (
+                    "timezone",
+                    models.CharField(
+                        db_default="UTC",
+                        default="UTC",
+                        max_length=64,
+                        validators=[orgs.models.validate_timezone],
+                    ),
+                ),
+                (
+                    "on_disconnect",
+                    models.CharField(
+                        choices=[
+                            ("close", "Stop the provider and charge the held amount"),
+                            ("drain", "Read the answer to its end and charge it exactly"),
+                        ],
+                        db_default="close",
+                        default="close",
+                        max_length=8,
+                    ),
+                ),
+                ("config_version", models.BigIntegerField(db_default=1, default=1, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'db_table': 'organization',
-                'ordering': ('name',),
+                "db_table": "organization",
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('email', models.EmailField(max_length=254, unique=True)),
-                ('name', models.CharField(blank=True, max_length=150)),
-                ('is_staff', models.BooleanField(default=False)),
-                ('is_active', models.BooleanField(default=True)),
-                ('joined_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "last_login",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
+                ),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("email", models.EmailField(max_length=254, unique=True)),
+                ("name", models.CharField(blank=True, max_length=150)),
+                ("is_staff", models.BooleanField(default=False)),
+                ("is_active", models.BooleanField(default=True)),
+                (
+                    "joined_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'user_account',
+                "db_table": "user_account",
             },
         ),
         migrations.CreateModel(
-            name='SignInFailure',
+            name="SignInFailure",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('who', models.CharField(max_length=64)),
-                ('failed_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("who", models.CharField(max_length=64)),
+                ("failed_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'db_table': 'sign_in_failure',
-                'indexes': [models.Index(fields=['who', 'failed_at'], name='sign_in_failure_recent')],
+                "db_table": "sign_in_failure",
+                "indexes": [
+                    models.Index(fields=["who", "failed_at"], name="sign_in_failure_recent")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('role', models.CharField(choices=[('admin', 'Admin: changes everything'), ('member', 'Member: uses the gateway and sees'), ('auditor', 'Auditor: sees everything, changes nothing')], max_length=8)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("admin", "Admin: changes everything"),
+                            ("member", "Member: uses the gateway and sees"),
+                            ("auditor", "Auditor: sees everything, changes nothing"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "org",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'membership',
-                'constraints': [models.UniqueConstraint(fields=('org', 'user'), name='membership_once'), models.CheckConstraint(condition=models.Q(('role__in', ('admin', 'member', 'auditor'))), name='membership_role')],
+                "db_table": "membership",
+                "constraints": [
+                    models.UniqueConstraint(fields=("org", "user"), name="membership_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("role__in", ("admin", "member", "auditor"))),
+                        name="membership_role",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('public', models.CharField(max_length=12, unique=True)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('last_four', models.CharField(max_length=4)),
-                ('team_id', models.CharField(blank=True, max_length=128, null=True)),
-                ('project_id', models.CharField(blank=True, max_length=128, null=True)),
-                ('app_id', models.CharField(blank=True, max_length=128, null=True)),
-                ('client_id', models.CharField(blank=True, max_length=128, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('created_by_id', orgs.fields.IdField(blank=True, editable=False, null=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
-                ('replaces', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='replacements', to='orgs.apikey')),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("public", models.CharField(max_length=12, unique=True)),
+                ("digest", models.BinaryField(max_length=32)),
+                ("last_four", models.CharField(max_length=4)),
+                ("team_id", models.CharField(blank=True, max_length=128, null=True)),
+                ("project_id", models.CharField(blank=True, max_length=128, null=True)),
+                ("app_id", models.CharField(blank=True, max_length=128, null=True)),
+                ("client_id", models.CharField(blank=True, max_length=128, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("created_by_id", orgs.fields.IdField(blank=True, editable=False, null=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "replaces",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="replacements",
+                        to="orgs.apikey",
+                    ),
+                ),
+                (
+                    "org",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'api_key',
-                'ordering': ('-created_at',),
-                'indexes': [models.Index(fields=['org', '-created_at'], name='api_key_org_newest')],
-                'constraints': [models.UniqueConstraint(models.F('org'), django.db.models.functions.text.Lower('name'), condition=models.Q(('replaces__isnull', True), ('revoked_at__isnull', True)), name='api_key_name_once', violation_error_message='A key with this name exists already.')],
+                "db_table": "api_key",
+                "ordering": ("-created_at",),
+                "indexes": [models.Index(fields=["org", "-created_at"], name="api_key_org_newest")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("org"),
+                        django.db.models.functions.text.Lower("name"),
+                        condition=models.Q(
+                            ("replaces__isnull", True), ("revoked_at__isnull", True)
+                        ),
+                        name="api_key_name_once",
+                        violation_error_message="A key with this name exists already.",
+                    )
+                ],
             },
         ),
     ]

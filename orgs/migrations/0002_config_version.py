@@ -17,9 +17,9 @@ KEY_COLUMNS = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orgs", "0001_initial")]  # noqa: RUF012  Django's own form
+    dependencies = [("orgs", "0001_initial")]
 
-    operations = [  # noqa: RUF012
+    operations = [
         run_sql(
             postgresql=(
                 """

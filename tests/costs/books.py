@@ -160,9 +160,8 @@ def settlement(
             status=status,
             model=MODEL,
             code=code,
-            started_s=0.0,
-            repeat_hash=asked.repeat.key_hash if asked.repeat else None,
         ),
+        repeat=asked.repeat,
     )
 
 
@@ -184,6 +183,11 @@ class Desk:
         if self._store is None:
             self._store = open_store(clock=self.clock)
         return self._store
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass for this ledger and for all that share its clock."""
+        assert self.clock is not None
+        self.clock.pass_s(seconds)
 
     def close(self) -> None:
         if self._store is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from threading import Barrier
+from typing import Any
 
 from costs.core.admission import Answer, Ask
 from costs.writer import LedgerUnavailable, Writer
@@ -27,3 +29,26 @@ def reserve_together(
 
     with ThreadPoolExecutor(len(asks)) as threads:
         return list(threads.map(client, asks, cycle(writers)))
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 10) -> None:
+    """Wait for another thread's doing."""
+    give_up_at = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.02)
+
+
+def together(writer: Writer, *work: Any) -> list[Any]:
+    """Reserve or settle everything at once, in one event loop."""
+
+    async def all_of_it() -> list[Any]:
+        return await asyncio.gather(
+            *(
+                writer.settle(each) if hasattr(each, "outcome") else writer.reserve(each)
+                for each in work
+            ),
+            return_exceptions=True,
+        )
+
+    return asyncio.run(all_of_it())

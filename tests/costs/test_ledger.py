@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -28,7 +29,7 @@ from tests.costs.books import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def row_of(request_id: object) -> AiRequestLog:
+def row_of(request_id: UUID) -> AiRequestLog:
     return AiRequestLog.objects.get(pk=request_id)
 
 

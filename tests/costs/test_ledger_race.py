@@ -13,6 +13,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from costs.core.admission import Answer
@@ -126,6 +127,7 @@ def test_two_server_processes_keep_one_limit(database_url: str, acme: Organizati
 def _rival(database_url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.costs.rival"],
+        cwd=settings.BASE_DIR,
         env=os.environ | {"DATABASE_URL": database_url},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,0 +1,75 @@
+"""Idempotency-Keys: which were used before, by which request, for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from costs.core.admission import Ask, Repeated
+from costs.stores.base import Store
+
+REPEATS_KEPT: Final = timedelta(hours=24)
+
+
+def used_before(store: Store, asks: Sequence[Ask], *, now: datetime) -> Mapping[UUID, Repeated]:
+    """Return, by the ask's id, the earlier requests that came with the same key."""
+    if not asks:
+        return {}
+    hashes = [ask.repeat.key_hash for ask in asks if ask.repeat]
+    rows = store.query(
+        "SELECT k.key_hash, k.body_hash, k.request_id, l.status, l.cost_nanoeur "
+        "FROM idempotency_key k LEFT JOIN ai_request_log l ON l.id = k.request_id "
+        "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s",
+        list({ask.org_id for ask in asks}),
+        hashes,
+        now - REPEATS_KEPT,
+    )
+    used = {row[0]: row[1:] for row in rows}
+    found: dict[UUID, Repeated] = {}
+    for ask in asks:
+        if ask.repeat is None:
+            continue
+        first = used.get(ask.repeat.key_hash)
+        if first is None:  # a second one in this batch finds this one
+            used[ask.repeat.key_hash] = (ask.repeat.body_hash, ask.request_id, "pending", None)
+            continue
+        body_hash, request_id, status, cost_nanoeur = first
+        found[ask.id] = Repeated(
+            request_id=request_id if isinstance(request_id, UUID) else UUID(request_id),
+            same_body=body_hash == ask.repeat.body_hash,
+            running=status == "pending",
+            cost_nanoeur=cost_nanoeur,
+        )
+    return found
+
+
+def note(store: Store, asks: Sequence[Ask], *, now: datetime) -> None:
+    """Keep the keys of calls that were admitted."""
+    for ask in asks:
+        if ask.repeat is None:
+            continue
+        store.execute(
+            "INSERT INTO idempotency_key (org_id, key_hash, body_hash, request_id, seen_at) "
+            "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (org_id, key_hash) DO UPDATE SET "
+            "body_hash = excluded.body_hash, request_id = excluded.request_id, "
+            "seen_at = excluded.seen_at",
+            ask.org_id,
+            ask.repeat.key_hash,
+            ask.repeat.body_hash,
+            ask.request_id,
+            now,
+        )
+
+
+def give_back(store: Store, *, org_id: UUID, key_hash: str) -> None:
+    """Forget a key, so that its caller may try again."""
+    store.execute(
+        "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s", org_id, key_hash
+    )
+
+
+def forget_expired(store: Store, *, now: datetime) -> None:
+    """Forget the keys whose time is over."""
+    store.execute("DELETE FROM idempotency_key WHERE seen_at < %s", now - REPEATS_KEPT)

@@ -1,0 +1,114 @@
+"""What the end of an admitted call means for the books.
+
+Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
+Anything else: the whole hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from costs.core.admission import Admitted, Ask, Settlement
+from costs.core.holds import State
+from costs.core.pricing import Rates, cost_nanoeur
+from gateway.core.calls import Call, Completion
+from gateway.core.errors import ProviderFailed
+from gateway.core.models import NAME_MAX_CHARS, price_names
+from gateway.journal import Closing, since_ms
+from gateway.judgement import Judgement
+from gateway.providers.base import Provider
+
+# So long a run that a provider's words share with the prompt is a quotation of it.
+QUOTED_CHARS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An admitted call: its hold and audit row are committed, and it may go out."""
+
+    ask: Ask
+    admitted: Admitted
+    judgement: Judgement
+    provider: Provider
+    started_s: float
+
+
+def settlement_of(
+    held: Held, call: Call, completion: Completion | None, failure: ProviderFailed | None
+) -> Settlement:
+    """Return how the call ended, for the ledger and the audit row."""
+    ask = held.ask
+    usage = completion.usage if completion else None
+    model = _answered_model(completion, ask)
+    rates = _rates(held, model)
+    outcome = _outcome(completion, failure)
+    return Settlement(
+        hold_id=ask.id,
+        request_id=ask.request_id,
+        org_id=ask.org_id,
+        period_ids=held.admitted.period_ids,
+        outcome=outcome,
+        cost_nanoeur=cost_nanoeur(usage, rates) if usage else None,
+        usage=usage,
+        charge_to={**ask.charge_to, "model": model},
+        rates=rates.to_json(),
+        entry=Closing(
+            status=_status(outcome, completion),
+            model=model,
+            code=failure.code if failure else None,
+            error=_without_prompt(failure.message, call) if failure else None,
+            finish_reason=completion.finish_reason if completion else None,
+            raw_usage=completion.raw_usage if completion else None,
+            latency_ms=since_ms(held.started_s),
+        ),
+        repeat=ask.repeat,
+    )
+
+
+def _outcome(completion: Completion | None, failure: ProviderFailed | None) -> State:
+    if completion is not None and completion.usage is not None:
+        return State.SETTLED
+    if failure is not None and failure.nothing_billed:
+        return State.RELEASED
+    return State.UNKNOWN
+
+
+def _status(outcome: State, completion: Completion | None) -> str:
+    if outcome is State.UNKNOWN:
+        return "unknown"
+    return "ok" if completion is not None else "error"
+
+
+def _without_prompt(sentence: str, call: Call) -> str:
+    """Return what the audit row says of a failure: vendors quote prompts, and it keeps none.
+
+    The sentence is searched for in steps of QUOTED_CHARS, since a prompt may have megabytes; a
+    quotation of twice as many is always found.
+    """
+    places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
+    for message in call.messages:
+        said = message.content
+        if (len(said) >= QUOTED_CHARS and said in sentence) or any(
+            sentence[place : place + QUOTED_CHARS] in said for place in places
+        ):
+            return "The provider's words repeat the prompt, so they are not kept"
+    return sentence
+
+
+def _answered_model(completion: Completion | None, ask: Ask) -> str:
+    """Return the model that answered, by the provider's word, which is hostile input."""
+    asked = str(ask.charge_to["model"])
+    if completion is None:
+        return asked
+    said = completion.model.removeprefix("models/")
+    return said if said.isprintable() and 0 < len(said) <= NAME_MAX_CHARS else asked
+
+
+def _rates(held: Held, model: str) -> Rates:
+    """Return the rates at admission of the model that answered, else of the one that was asked."""
+    found = held.judgement
+    if found.rates is None or found.model is None:
+        raise AssertionError("what is admitted has rates")
+    own = found.prices.rates_for(price_names(model), found.model.provider, found.judged_at)
+    return own or found.rates

@@ -1,0 +1,32 @@
+"""The tests of the ledger are good for something: they see a ledger that is broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+from tests.seeded_faults import FAULTS
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_seeded_fault_still_changes_the_code(fault: object) -> None:
+    changes = getattr(fault, "changes", ())
+    assert changes
+    for change in changes:
+        assert change.old in (settings.BASE_DIR / change.path).read_text()
+
+
+@pytest.mark.long
+@pytest.mark.django_db  # so that it runs on each database
+def test_every_seeded_fault_makes_a_test_fail() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.seeded_faults"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
