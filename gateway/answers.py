@@ -137,7 +137,7 @@ class Pieces:
 
     def close(self) -> None:
         """Say that nobody reads on."""
-        if not self._is_ended:
+        if not self._is_ended and not self._exchange.is_abandoned():
             self._is_ended = True
             self._gateway.home.tell(self._exchange.abandon)
 

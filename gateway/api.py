@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -36,15 +38,30 @@ async def ai_request(request: HttpRequest) -> HttpResponseBase:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
         return error_response(exc, new_id(), has_organization=False)
-    return await gateway.home.call(_answer(gateway, principal, call))
+    started: list[Exchange] = []
+    try:
+        return await gateway.home.call(_answer(gateway, principal, call, started))
+    except asyncio.CancelledError:
+        # The stream may be ready at home just when its client leaves: nobody would read it.
+        gateway.home.tell(partial(_abandon, started))
+        raise
 
 
-async def _answer(gateway: Gateway, principal: Principal, call: Call) -> HttpResponseBase:
+def _abandon(started: list[Exchange]) -> None:
+    for exchange in started:
+        if not exchange.is_abandoned():
+            exchange.abandon()
+
+
+async def _answer(
+    gateway: Gateway, principal: Principal, call: Call, started: list[Exchange]
+) -> HttpResponseBase:
     """Follow the call at home: to its end, or to the first piece of its stream."""
     try:
         exchange = pipeline.start(gateway, principal, call)
     except Refused as exc:
         return error_response(exc, new_id())
+    started.append(exchange)
     if call.stream:
         return await _streamed(gateway, exchange)
     try:

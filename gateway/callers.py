@@ -72,15 +72,21 @@ def not_json() -> Refused:
 
 
 def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
-    found = {request.headers.get(name) for name in (KEY_HEADER, *more_headers)}
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        found.add(token.strip())
-    found.discard(None)
+    found = {key for name in (KEY_HEADER, *more_headers) for key in _values(request, name)}
+    for credential in _values(request, "authorization"):
+        scheme, _, token = credential.partition(" ")
+        if scheme.lower() == "bearer":
+            found.add(token.strip())
     if len(found) > 1:
         sentence = "Two different credentials were given; send one"
         raise Refused("ambiguous_credentials", sentence, status=400)
     return found.pop() if found else None
+
+
+def _values(request: HttpRequest, name: str) -> list[str]:
+    """Return what a header says, each time it is there: Django joins them with commas."""
+    said = request.headers.get(name)
+    return [] if said is None else [value.strip() for value in said.split(",")]
 
 
 async def _by_key(gateway: Gateway, text: str, *, channel: str, live: bool) -> Principal:

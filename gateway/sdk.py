@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Required, TypedDict, Unpack
+from functools import partial
+from typing import Any, Final, TypedDict, Unpack
 from uuid import UUID
 
 from gateway import pipeline
@@ -31,7 +32,15 @@ from orgs.fields import new_id
 CHANNEL: Final = "sdk"
 
 
-class AiArguments(TypedDict, total=False):
+class _Said(TypedDict):
+    """What every request says."""
+
+    org_id: UUID | str
+    model: str
+    input: str | Sequence[Mapping[str, str]]
+
+
+class AiArguments(_Said, total=False):
     """What every function here takes.
 
     `input` is a text or a list of {"role", "content"} with roles system, user and assistant.
@@ -39,9 +48,6 @@ class AiArguments(TypedDict, total=False):
     names `actor_user_id`.
     """
 
-    org_id: Required[UUID | str]
-    model: Required[str]
-    input: Required[str | Sequence[Mapping[str, str]]]
     actor_user_id: UUID | str | int | None
     metadata: Mapping[str, str] | None
     max_tokens: int | None
@@ -101,29 +107,50 @@ def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
 
 
 def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
-    exchange = gateway.home.call_sync(_started(gateway, principal, call))
+    started: list[Exchange] = []
     event: Event | None = None
     try:
-        while event is None or isinstance(event, Delta):
-            event = gateway.home.call_sync(exchange.next())
-            yield _piece(event, exchange)
+        event = gateway.home.call_sync(_first(gateway, principal, call, started))
+        yield _piece(event, started[0])
+        while isinstance(event, Delta):
+            event = gateway.home.call_sync(started[0].next())
+            yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
-            gateway.home.tell(exchange.abandon)
+            gateway.home.tell(partial(_abandon, started))
 
 
 async def _async_pieces(
     gateway: Gateway, principal: Principal, call: Call
 ) -> AsyncIterator[str | AiResponse]:
-    exchange = await gateway.home.call(_started(gateway, principal, call))
+    started: list[Exchange] = []
     event: Event | None = None
     try:
-        while event is None or isinstance(event, Delta):
-            event = await gateway.home.call(exchange.next())
-            yield _piece(event, exchange)
+        event = await gateway.home.call(_first(gateway, principal, call, started))
+        yield _piece(event, started[0])
+        while isinstance(event, Delta):
+            event = await gateway.home.call(started[0].next())
+            yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
-            gateway.home.tell(exchange.abandon)
+            gateway.home.tell(partial(_abandon, started))
+
+
+async def _first(
+    gateway: Gateway, principal: Principal, call: Call, started: list[Exchange]
+) -> Event:
+    """Start the call, say so in `started`, and return its first event.
+
+    In `started`, because whoever is cancelled while this returns gets no exchange to abandon.
+    """
+    started.append(await _started(gateway, principal, call))
+    return await started[0].next()
+
+
+def _abandon(started: list[Exchange]) -> None:
+    for exchange in started:
+        if not exchange.is_abandoned():
+            exchange.abandon()
 
 
 async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiResponse:
@@ -172,8 +199,8 @@ def _response(event: Answered | GatewayError, exchange: Exchange) -> AiResponse:
 
 def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     """Return the caller and the call. Raises TypeError or ValueError."""
-    unknown = set(asked) - AiArguments.__annotations__.keys()
-    missing = AiArguments.__required_keys__ - set(asked)
+    required, optional = AiArguments.__required_keys__, AiArguments.__optional_keys__
+    unknown, missing = set(asked) - required - optional, required - set(asked)
     if unknown or missing:
         name = min(unknown or missing)
         raise TypeError(f"{'unknown' if unknown else 'missing'} argument {name}")

@@ -36,6 +36,7 @@ async def _live(receive: lean.Receive, send: lean.Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             gateway.home.settle_here()
+            gateway.writer.start()  # also for its housekeeping, before anybody asks
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await gateway.stop(grace_s=settings.PROVIDER_TIMEOUT_S + STOP_MARGIN_S)

@@ -6,12 +6,14 @@ import ipaddress
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 SECRET_MIN_CHARS = 50
+DATABASE_SCHEMES = frozenset({"postgresql", "postgres", "sqlite"})
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 env = environ.Env()
@@ -35,6 +37,22 @@ def number(name: str, *, default: float, least: float, most: float) -> float:
     if not least <= value <= most:
         raise ImproperlyConfigured(f"{name} is {text}; it is between {least:g} and {most:g}")
     return value
+
+
+def database_url(*, default: str) -> dict[str, Any]:
+    """Read DATABASE_URL, which has a password: errors do not repeat it."""
+    url: str = env.str("DATABASE_URL", default=default).strip()
+    if url.partition(":")[0] not in DATABASE_SCHEMES:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is neither postgresql://user:password@host/name nor sqlite:///path"
+        )
+    try:
+        config: dict[str, Any] = env.db_url_config(url)
+    except ValueError as exc:
+        raise ImproperlyConfigured("DATABASE_URL is not a URL that can be read") from exc
+    if not config.get("NAME"):
+        raise ImproperlyConfigured("DATABASE_URL names no database")
+    return config
 
 
 def secret_key(*, debug: bool, var: Path) -> str:
@@ -74,7 +92,10 @@ def upstream(name: str, *, allow_http: bool) -> str | None:
     url: str = env.str(name, default="").strip().rstrip("/")
     if not url:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f'{name} is "{url}"; it is not a URL') from exc
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ImproperlyConfigured(f'{name} is "{url}"; it is a URL with https://')
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):

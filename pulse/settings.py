@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
-from pulse.environment import allowed_hosts, env, number, secret_key, switch, upstream
+from pulse.environment import (
+    allowed_hosts,
+    database_url,
+    env,
+    number,
+    secret_key,
+    switch,
+    upstream,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -92,16 +99,11 @@ SQLITE = {
 
 
 def _database() -> dict[str, Any]:
-    config: dict[str, Any] = env.db_url(
-        "DATABASE_URL", default=f"sqlite:///{VAR_DIR}/pulse.sqlite3"
-    )
-    engine = config["ENGINE"]
-    if engine == "django.db.backends.sqlite3":
+    config = database_url(default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
+    if config["ENGINE"] == "django.db.backends.sqlite3":
         return config | {"OPTIONS": SQLITE}
-    if engine == "django.db.backends.postgresql":
-        options = {"connect_timeout": 5} | config.get("OPTIONS", {})
-        return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
-    raise ImproperlyConfigured("DATABASE_URL names a database other than PostgreSQL and SQLite")
+    options = {"connect_timeout": 5} | config.get("OPTIONS", {})
+    return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
 
 
 DATABASES = {"default": _database()}

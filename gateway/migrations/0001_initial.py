@@ -3,91 +3,189 @@
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import orgs.fields
 from django.db import migrations, models
+
+import orgs.fields
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('orgs', '0001_initial'),
+        ("orgs", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AiRequestLog',
+            name="AiRequestLog",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('occurred_at', models.DateTimeField()),
-                ('completed_at', models.DateTimeField(null=True)),
-                ('channel', models.CharField(max_length=32)),
-                ('stream', models.BooleanField(default=False)),
-                ('requested_model', models.CharField(max_length=200)),
-                ('model', models.CharField(max_length=200)),
-                ('provider', models.CharField(max_length=32, null=True)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('ok', 'Ok'), ('blocked', 'Blocked'), ('error', 'Error'), ('unknown', 'Unknown')], max_length=8)),
-                ('code', models.CharField(max_length=40, null=True)),
-                ('error', models.CharField(max_length=1000, null=True)),
-                ('finish_reason', models.CharField(max_length=40, null=True)),
-                ('prompt_hash', models.CharField(max_length=64)),
-                ('input_tokens', models.BigIntegerField(null=True)),
-                ('output_tokens', models.BigIntegerField(null=True)),
-                ('hold_nanoeur', models.BigIntegerField(null=True)),
-                ('cost_nanoeur', models.BigIntegerField(null=True)),
-                ('latency_ms', models.IntegerField(null=True)),
-                ('user_id', models.CharField(max_length=128, null=True)),
-                ('team_id', models.CharField(max_length=128, null=True)),
-                ('project_id', models.CharField(max_length=128, null=True)),
-                ('app_id', models.CharField(max_length=128, null=True)),
-                ('client_id', models.CharField(max_length=128, null=True)),
-                ('task_type', models.CharField(max_length=128, null=True)),
-                ('key_id', orgs.fields.IdField(null=True)),
-                ('usage', models.JSONField(null=True)),
-                ('decision', models.JSONField()),
-                ('org', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("occurred_at", models.DateTimeField()),
+                ("completed_at", models.DateTimeField(null=True)),
+                ("channel", models.CharField(max_length=32)),
+                ("stream", models.BooleanField(default=False)),
+                ("requested_model", models.CharField(max_length=200)),
+                ("model", models.CharField(max_length=200)),
+                ("provider", models.CharField(max_length=32, null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("ok", "Ok"),
+                            ("blocked", "Blocked"),
+                            ("error", "Error"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("code", models.CharField(max_length=40, null=True)),
+                ("error", models.CharField(max_length=1000, null=True)),
+                ("finish_reason", models.CharField(max_length=40, null=True)),
+                ("prompt_hash", models.CharField(max_length=64)),
+                ("input_tokens", models.BigIntegerField(null=True)),
+                ("output_tokens", models.BigIntegerField(null=True)),
+                ("hold_nanoeur", models.BigIntegerField(null=True)),
+                ("cost_nanoeur", models.BigIntegerField(null=True)),
+                ("latency_ms", models.IntegerField(null=True)),
+                ("user_id", models.CharField(max_length=128, null=True)),
+                ("team_id", models.CharField(max_length=128, null=True)),
+                ("project_id", models.CharField(max_length=128, null=True)),
+                ("app_id", models.CharField(max_length=128, null=True)),
+                ("client_id", models.CharField(max_length=128, null=True)),
+                ("task_type", models.CharField(max_length=128, null=True)),
+                ("key_id", orgs.fields.IdField(null=True)),
+                ("usage", models.JSONField(null=True)),
+                ("decision", models.JSONField()),
+                (
+                    "org",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'ai_request_log',
-                'indexes': [models.Index(fields=['org', '-occurred_at', '-id'], name='ai_request_log_newest')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ('pending', 'ok', 'blocked', 'error', 'unknown'))), name='ai_request_log_status')],
+                "db_table": "ai_request_log",
+                "indexes": [
+                    models.Index(
+                        fields=["org", "-occurred_at", "-id"], name="ai_request_log_newest"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ("pending", "ok", "blocked", "error", "unknown"))
+                        ),
+                        name="ai_request_log_status",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('pk', models.CompositePrimaryKey('org_id', 'key_hash', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('key_hash', models.CharField(max_length=64)),
-                ('body_hash', models.CharField(max_length=64)),
-                ('request_id', orgs.fields.IdField()),
-                ('seen_at', models.DateTimeField()),
-                ('org', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='orgs.organization')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "org_id",
+                        "key_hash",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("key_hash", models.CharField(max_length=64)),
+                ("body_hash", models.CharField(max_length=64)),
+                ("request_id", orgs.fields.IdField()),
+                ("seen_at", models.DateTimeField()),
+                (
+                    "org",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'idempotency_key',
-                'indexes': [models.Index(fields=['seen_at'], name='idempotency_key_age')],
+                "db_table": "idempotency_key",
+                "indexes": [models.Index(fields=["seen_at"], name="idempotency_key_age")],
             },
         ),
         migrations.CreateModel(
-            name='Policy',
+            name="Policy",
             fields=[
-                ('id', orgs.fields.IdPrimaryKey(default=orgs.fields.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('enabled', models.BooleanField(default=True)),
-                ('allowed_models', models.JSONField(blank=True, default=list)),
-                ('blocked_models', models.JSONField(blank=True, default=list)),
-                ('max_cost_per_day_nanoeur', models.BigIntegerField(blank=True, null=True)),
-                ('max_tokens_per_request', models.BigIntegerField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='policies', to='orgs.organization')),
+                (
+                    "id",
+                    orgs.fields.IdPrimaryKey(
+                        default=orgs.fields.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("enabled", models.BooleanField(default=True)),
+                ("allowed_models", models.JSONField(blank=True, default=list)),
+                ("blocked_models", models.JSONField(blank=True, default=list)),
+                ("max_cost_per_day_nanoeur", models.BigIntegerField(blank=True, null=True)),
+                ("max_tokens_per_request", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "org",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="policies",
+                        to="orgs.organization",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'policies',
-                'db_table': 'policy',
-                'ordering': ('created_at', 'id'),
-                'constraints': [models.UniqueConstraint(models.F('org'), django.db.models.functions.text.Lower('name'), name='policy_name_once', violation_error_message='A policy with this name exists already.'), models.CheckConstraint(condition=models.Q(('max_cost_per_day_nanoeur__isnull', True), ('max_cost_per_day_nanoeur__gte', 0), _connector='OR'), name='policy_cost_not_negative'), models.CheckConstraint(condition=models.Q(('max_tokens_per_request__isnull', True), ('max_tokens_per_request__gte', 1), _connector='OR'), name='policy_tokens_positive')],
+                "verbose_name_plural": "policies",
+                "db_table": "policy",
+                "ordering": ("created_at", "id"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("org"),
+                        django.db.models.functions.text.Lower("name"),
+                        name="policy_name_once",
+                        violation_error_message="A policy with this name exists already.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("max_cost_per_day_nanoeur__isnull", True),
+                            ("max_cost_per_day_nanoeur__gte", 0),
+                            _connector="OR",
+                        ),
+                        name="policy_cost_not_negative",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("max_tokens_per_request__isnull", True),
+                            ("max_tokens_per_request__gte", 1),
+                            _connector="OR",
+                        ),
+                        name="policy_tokens_positive",
+                    ),
+                ],
             },
         ),
     ]

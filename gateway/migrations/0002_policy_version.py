@@ -6,9 +6,9 @@ from orgs.database import run_sql
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0001_initial"), ("orgs", "0002_config_version")]  # noqa: RUF012
+    dependencies = [("gateway", "0001_initial"), ("orgs", "0002_config_version")]
 
-    operations = [  # noqa: RUF012
+    operations = [
         run_sql(
             postgresql=(
                 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -108,7 +109,8 @@ def test_who_leaves_stops_the_provider_and_is_charged_the_bound(
 ) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
-    left = visit(api_key, lambda _: provider.reached.is_set(), stream=stream).run()
+    has_begun = (lambda got: b"delta" in got) if stream else (lambda _: provider.reached.is_set())
+    left = visit(api_key, has_begun, stream=stream).run()
     assert left.status == (200 if stream else 0)
     row = settled(gateway)
     assert provider.closed.is_set()
@@ -152,6 +154,25 @@ def test_who_leaves_with_the_very_start_of_a_stream_is_noticed(
     leaving = visit(api_key, lambda _: False, stream=True)
     leaving.leaves_when = lambda _: leaving.start is not None
     leaving.run()
+    assert settled(gateway).code == "client_disconnected"
+    assert provider.closed.is_set()
+
+
+def test_who_leaves_just_when_the_first_piece_comes_is_noticed(
+    gateway: Gateway, api_key: str
+) -> None:
+    provider = StandIn(waits=True)
+    gateway.providers = Only(provider)
+
+    def leaves_while_the_answer_is_on_its_way(_got: bytes) -> bool:
+        if not gateway.tasks:
+            return False
+        # Hold the client's loop up, so that the answer waits for it behind the disconnect.
+        provider.reached.wait()
+        time.sleep(0.1)
+        return True
+
+    visit(api_key, leaves_while_the_answer_is_on_its_way, stream=True).run()
     assert settled(gateway).code == "client_disconnected"
     assert provider.closed.is_set()
 

@@ -14,16 +14,17 @@ from tests.fake_provider import closed_port
 # In a process of its own: this one's database is there.
 SCRIPT = """
 import json, sys
+import pulse.asgi
 from tests.gateway.wire import lean_road
 key = sys.argv[1]
-said = {"x-pulse-key": key, "content-type": "application/json"}
+said = {"host": "localhost", "x-pulse-key": key, "content-type": "application/json"}
 body = b'{"model": "sandbox-small", "prompt": "hi"}'
 replies = [
     lean_road("POST", "/api/ai/request", body=body, headers=said),
     lean_road("POST", "/api/ai/quote", body=body, headers=said),
     lean_road("GET", "/api/ai/requests", headers=said),
-    lean_road("GET", "/readyz"),
-    lean_road("GET", "/healthz"),
+    lean_road("GET", "/readyz", headers=said),
+    lean_road("GET", "/healthz", headers=said),
 ]
 sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for reply in replies]))
 """
@@ -32,7 +33,6 @@ sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for
 def test_without_a_database_nothing_is_admitted() -> None:
     environment = os.environ | {
         "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{closed_port()}/none",
-        "DJANGO_SETTINGS_MODULE": "pulse.settings",
     }
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, keys.new_key().text],

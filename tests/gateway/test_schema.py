@@ -29,7 +29,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "T
 AN_ID: Final = "0193e4a0-0000-7000-8000-000000000000"
 EXAMINATION: Final = {
     "generation": {
-        "max-examples": 15,
+        "max-examples": 10,
         "deterministic": True,
         "database": "none",
         # Which credentials open the door is test_callers.py's; here all are right or absent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -260,6 +261,26 @@ def test_leaving_an_async_stream_early_abandons_the_call(
         await pieces.aclose()  # type: ignore[attr-defined]  # it is an async generator
 
     asyncio.run(leave())
+    left_early(gateway, provider)
+
+
+def test_being_cancelled_just_when_the_first_piece_comes_abandons_the_call(
+    asked: Arguments, gateway: Gateway
+) -> None:
+    provider = StandIn(waits=True)
+    gateway.providers = Only(provider)
+
+    async def cancelled() -> None:
+        pieces = aai_stream(**asked)
+        task = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        provider.reached.wait()  # holds this loop up, so that the piece waits behind the cancel
+        time.sleep(0.1)  # noqa: ASYNC251  the same
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await pieces.aclose()  # type: ignore[attr-defined]  # it is an async generator
+
+    asyncio.run(cancelled())
     left_early(gateway, provider)
 
 
