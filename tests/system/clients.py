@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,7 +25,7 @@ CALL_MAX_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request. `call` is its client's name for it: in the prompt and, as clientId, in the rows."""
+    """One request. `call` is its client's name for it: in the prompt and, as clientId, in rows."""
 
     call: str
     vendor: str = "openai"
@@ -114,6 +118,21 @@ async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
         return list(await asyncio.gather(*(ask(session, url, key, each) for each in asked)))
 
 
+async def warm_up(url: str, key: str) -> None:
+    """Call every vendor once: an SDK takes seconds to import, which no timing should see."""
+    asked = [Asked(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
+    outcomes = await ask_all(url, key, *asked)
+    assert all(outcome.is_answered for outcome in outcomes), outcomes
+
+
+async def until(happened: Callable[[], object], *, within_s: float = 60.0) -> None:
+    """Wait, in a thread of its own, until something is so."""
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(happened):
+        assert time.monotonic() < deadline, f"not so within {within_s} s"
+        await asyncio.sleep(0.05)
+
+
 async def ask_one(url: str, key: str, asked: Asked) -> Outcome:
     """Send one call."""
     [outcome] = await ask_all(url, key, asked)
@@ -144,4 +163,5 @@ class RawClient:
     async def leave(self) -> None:
         """Reset the connection."""
         self.writer.transport.abort()
-        await asyncio.sleep(0)
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()

@@ -1,11 +1,12 @@
-"""Fixtures of the system tests: a prepared database for each module, and a fake provider process."""
+"""Fixtures of the system tests: a prepared database and a fake provider for each module."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.system.clients import warm_up
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server, provider_keys, upstream_environment
 from tests.system.upstream import Upstream
@@ -38,8 +40,8 @@ class Databases:
         """Make a database, empty or like the template, and return its name."""
         name = f"system_{secrets.token_hex(6)}"
         if not self.suite_url.startswith("sqlite"):
-            like = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
-            self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + like)
+            names = [sql.Identifier(name), sql.Identifier(template or "template1")]
+            self._administer(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         elif template:
             with (
                 closing(sqlite3.connect(Rows(self.url(template)).path)) as source,
@@ -54,7 +56,7 @@ class Databases:
             drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
             self._administer(drop)
 
-    def _administer(self, statement: sql.Composable) -> None:
+    def _administer(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 
@@ -90,7 +92,7 @@ def template(
 
 @pytest.fixture(scope="module")
 def empty_database_url(databases: Databases, template: tuple[str, str]) -> Iterator[str]:
-    """Like the suite's fixture of this name, but for a whole module and filled from the template."""
+    """Like the suite's fixture of this name, but for a module and filled from the template."""
     name = databases.make(template=template[0])
     yield databases.url(name)
     databases.drop(name)
@@ -117,7 +119,7 @@ def installation(
         folder=tmp_path_factory.mktemp("servers"),
         environment={
             "SECRET_KEY": SECRET_KEY,
-            "PULSE_PROVIDER_TIMEOUT_S": "10",
+            "PULSE_PROVIDER_TIMEOUT_S": "60",
             **upstream_environment(upstream.port, provider_keys()),
         },
         key=template[1],
@@ -130,8 +132,10 @@ def installation(
 
 @pytest.fixture(scope="module")
 def server(installation: Installation) -> Server:
-    """One server process that a whole module uses."""
-    return installation.serve()[0]
+    """One server process that a whole module uses; it has called every vendor."""
+    [started] = installation.serve()
+    asyncio.run(warm_up(started.url, installation.key))
+    return started
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class Load:
                     continue
                 outcome = await ask(session, server.url, self.key, asked)
                 self.outcomes.append(outcome)
-                if outcome.status == 0:
+                if outcome.status in (0, 503):
                     await asyncio.sleep(NOBODY_ANSWERS_S)
 
     async def _leave(self, server: Server, asked: Asked) -> None:

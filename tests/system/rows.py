@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,10 +80,14 @@ class Charge:
 
     def price_of(self, billed: dict[str, Any]) -> int:
         """Return what the billed words cost at the rates fixed at admission, in nano-euro."""
-        band = next(b for b in self.rates["bands"] if b.get("above_input_tokens", 0) == 0)
-        usd = Fraction(band["input_usd_per_mtok"]) * billed["input_tokens"]
-        usd += Fraction(band["output_usd_per_mtok"]) * billed["output_tokens"]
-        return ceil(usd * 1000 / Fraction(self.rates["usd_per_eur"]))
+        [band] = [
+            each
+            for each in self.rates["bands"]
+            if each["service_tier"] == "standard" and each["above_input_tokens"] == 0
+        ]
+        usd = Fraction(str(band["input_usd_per_mtok"])) * int(billed["input_tokens"])
+        usd += Fraction(str(band["output_usd_per_mtok"])) * int(billed["output_tokens"])
+        return ceil(usd * 1000 / Fraction(str(self.rates["usd_per_eur"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,9 @@ class Rows:
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         if self.is_sqlite:
-            with closing(sqlite3.connect(self.path, timeout=20)) as connection, connection:
-                connection.execute("PRAGMA foreign_keys = ON")
-                yield connection
+            with closing(sqlite3.connect(self.path, timeout=20)) as file, file:
+                file.execute("PRAGMA foreign_keys = ON")
+                yield file
         else:
             with psycopg.connect(self.url) as connection:
                 yield connection
@@ -136,6 +140,13 @@ class Rows:
     def _spelled(self, statement: str) -> str:
         return statement.replace("%s", "?") if self.is_sqlite else statement
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keep every balance locked, as a transaction that takes its time does."""
+        with self._connected() as connection:
+            connection.execute("UPDATE period SET limit_nanoeur = limit_nanoeur")
+            yield
+
     # --- the gateway's rows -----------------------------------------------------------------------
 
     def charges(self) -> list[Charge]:
@@ -144,8 +155,15 @@ class Rows:
 
     def charge(self, call: str) -> Charge:
         """Return the one hold of a call, by the client's own name for it."""
-        [row] = self.query(f"{HOLDS} WHERE l.client_id = %s", call)
-        return _charge(row)
+        found = self.find(call)
+        assert found is not None, f"{call} has no hold"
+        return found
+
+    def find(self, call: str) -> Charge | None:
+        """Return the hold of a call, or None."""
+        found = self.query(f"{HOLDS} WHERE l.client_id = %s", call)
+        assert len(found) <= 1, f"{call} has {len(found)} holds"
+        return _charge(found[0]) if found else None
 
     def unresolved(self) -> int:
         """Return how many holds are still held."""

@@ -1,4 +1,4 @@
-"""Real installations for tests: a database, its commands, and server processes to start and kill."""
+"""Real installations for tests: a database, its commands, server processes to start and kill."""
 
 from __future__ import annotations
 
@@ -182,15 +182,24 @@ class Installation:
         keys = [line for line in lines if line.startswith("pulse_")]
         return dict(zip(slugs, keys, strict=True))
 
+    def member(self, slug: str, email: str, role: str, password: str) -> None:
+        """Make a person and give them a role in an organization."""
+        words = ("members", "add", slug, email, "--role", role, "--password-stdin")
+        done = self._finished("manage.py", *words, said=f"{password}\n")
+        assert done.returncode == 0, done.stderr
+
     def exit_code(self, *words: str) -> int:
         """Run a management command that may fail."""
         return self._finished("manage.py", *words).returncode
 
-    def _finished(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def _finished(
+        self, *words: str, said: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *words],
             cwd=ROOT,
             env=self._variables(variables),
+            input=said,
             capture_output=True,
             text=True,
             timeout=COMMAND_MAX_S,
@@ -209,7 +218,7 @@ class Installation:
         self.servers.append(server)
         return server
 
-    def serve(self, count: int = 1, **variables: str) -> list[Server]:
+    def serve(self, count: int = 1, /, **variables: str) -> list[Server]:
         """Start server processes and wait until they are ready."""
         started = [self.start(**variables) for _ in range(count)]
         for server in started:

@@ -7,13 +7,14 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, RawClient
+from tests.system.clients import Asked, RawClient, until
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
@@ -24,7 +25,12 @@ SETTLED_WITHIN_S: Final = 10.0
 # Of a stream's bytes: the status line, the headers, and every part of the events that follow.
 BYTES: Final = (1, 40, 200, 400, 450, 500, 550, 600, 650, 700, 800)
 EVENTS: Final = (1, 2, 3, 5, 8)
-GROWTH_MAX_BYTES: Final = 60 * 2**20
+# A provider that is not held back sends tens of megabytes a second; four readers that do not read
+# are worth 64 pieces each, and what the sockets hold.
+LOOK_EVERY_S: Final = 2.0
+LOOKS: Final = 8
+ALIKE_BYTES: Final = 2 * 2**20
+GROWTH_MAX_BYTES: Final = 80 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +83,13 @@ def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
     """Every one is charged whole as unknown, and its provider was closed in time."""
     for each in left:
         charge = _resolved(rows, each.asked)
-        assert (charge.state, charge.status, charge.code) == ("unknown", "unknown", "client_disconnected")
+        assert (charge.state, charge.status) == ("unknown", "unknown")
+        assert charge.code == "client_disconnected"
         assert charge.charged_nanoeur == charge.amount_nanoeur > 0
     calls = {said_in(call): call for call in upstream.calls()}
-    late = {
-        each.asked: calls[each.asked.prompt]["disconnected_at"]
-        for each in left
-        if not (calls[each.asked.prompt]["disconnected_at"] or 1e12) - each.left_at <= CLOSED_WITHIN_S
-    }
-    assert late == {}
+    closed_at = {call: seen["disconnected_at"] or inf for call, seen in calls.items()}
+    took_s = {each.asked.call: closed_at[each.asked.prompt] - each.left_at for each in left}
+    assert {call: s for call, s in took_s.items() if s > CLOSED_WITHIN_S} == {}
     assert rows.disagreements() == []
 
 
@@ -180,9 +184,16 @@ def _resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+async def _grows_no_more(pid: int) -> int:
+    """Return the resident bytes of a process once two looks at it, well apart, are alike."""
+    before = _resident_bytes(pid)
+    for _ in range(LOOKS):
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = _resident_bytes(pid)
+        if now - before < ALIKE_BYTES:
+            return now
+        before = now
+    raise AssertionError(f"{now} bytes, and growing")
 
 
 async def test_readers_that_do_not_read_hold_their_providers_back_and_cost_no_memory(
@@ -196,11 +207,8 @@ async def test_readers_that_do_not_read_hold_their_providers_back_and_cost_no_me
     clients = [
         await RawClient.sending(server.url, installation.key, each, limit=1024) for each in asked
     ]
-    await asyncio.sleep(3)  # a provider that is not held back sends 60 MB a second
-    busy_s = _cpu_s(upstream.process.pid)
-    await asyncio.sleep(1)
-    busy_s = _cpu_s(upstream.process.pid) - busy_s
-    grown = _resident_bytes(worker) - before
+    await until(lambda: len(upstream.calls()) == len(asked))
+    grown = await _grows_no_more(worker) - before
     meanwhile = {rows.charge(each.call).state for each in asked}
     left = []
     for each, client in zip(asked, clients, strict=True):
@@ -209,6 +217,5 @@ async def test_readers_that_do_not_read_hold_their_providers_back_and_cost_no_me
     await asyncio.sleep(CLOSED_WITHIN_S)
 
     assert meanwhile == {"held"}
-    assert grown < GROWTH_MAX_BYTES * len(asked)
-    assert busy_s < 0.2, "the provider goes on writing"
+    assert grown < GROWTH_MAX_BYTES
     _check(left, upstream, rows)

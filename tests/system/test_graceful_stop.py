@@ -7,7 +7,7 @@ import secrets
 import time
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, ask_all
+from tests.system.clients import Asked, RawClient, ask_all, until, warm_up
 from tests.system.load import Load
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
@@ -35,7 +35,7 @@ async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     server = installation.serve()[0]
-    await ask_all(server.url, installation.key, *(Asked(call=f"warm-{v}", vendor=v) for v in VENDORS))
+    await warm_up(server.url, installation.key)
     upstream.reset()
     # Plain answers take ANSWER_S; streams drip for about as long.
     upstream.answers(
@@ -46,8 +46,7 @@ async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
         for n in range(CALLS)
     ]
     running = asyncio.create_task(ask_all(server.url, installation.key, *asked))
-    while len(upstream.calls()) < CALLS:
-        await asyncio.sleep(0.05)
+    await until(lambda: len(upstream.calls()) >= CALLS)
 
     server.terminate()
     started = time.monotonic()
@@ -72,6 +71,28 @@ async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
     assert rows.disagreements() == []
 
 
+async def test_a_call_whose_client_has_left_is_read_on_and_charged_before_the_end(
+    installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    rows.execute("UPDATE organization SET on_disconnect = 'drain'")
+    [server] = installation.serve()
+    await warm_up(server.url, installation.key)
+    upstream.reset()
+    upstream.answers({"pause_s": ANSWER_S})
+    asked = Asked(call=secrets.token_hex(8))
+    client = await RawClient.sending(server.url, installation.key, asked)
+    await until(lambda: len(upstream.calls()) == 1)
+    await client.leave()
+    server.terminate()
+    exit_code = await asyncio.to_thread(server.wait)
+    rows.execute("UPDATE organization SET on_disconnect = 'close'")
+
+    charge = rows.charge(asked.call)
+    [call] = upstream.calls()
+    assert exit_code == 0
+    assert (charge.state, charge.charged_nanoeur) == ("settled", charge.price_of(call["billed"]))
+
+
 async def test_calls_that_come_while_it_stops_are_refused_or_answered_and_never_cut(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
@@ -80,8 +101,7 @@ async def test_calls_that_come_while_it_stops_are_refused_or_answered_and_never_
     upstream.answers({"times": FOREVER, "pause_s": 0.3})
     load = Load(servers=lambda: [server], key=installation.key)
     load.begin()
-    while sum(outcome.is_answered for outcome in load.outcomes) < ANSWERED_BEFORE:
-        await asyncio.sleep(0.05)
+    await until(lambda: sum(o.is_answered for o in load.outcomes) >= ANSWERED_BEFORE)
     server.terminate()
     exit_code = await asyncio.to_thread(server.wait)
     await load.end()

@@ -51,7 +51,7 @@ class Upstream:
 
     def calls(self) -> list[Seen]:
         """Return every call since the last reset, oldest first."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}/_calls", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/_calls", timeout=10) as answer:
             found: list[Seen] = json.load(answer)
             return found
 
@@ -61,7 +61,7 @@ class Upstream:
             return []
         return [json.loads(line) for line in self.record.read_text().splitlines()]
 
-    def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 10.0) -> Seen:
+    def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 30.0) -> Seen:
         """Return the first call of which `seen` is true, waiting for it."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -69,10 +69,10 @@ class Upstream:
             if found is not None:
                 return found
             time.sleep(0.02)
-        raise AssertionError(f"no such call within {timeout_s} s: {self.calls()}")
+        raise AssertionError(f"no such call within {timeout_s} s among {len(self.calls())}")
 
     def _post(self, orders: dict[str, Any]) -> None:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"http://{HOST}:{self.port}/_control",
             data=json.dumps(orders).encode(),
             headers={"content-type": "application/json"},

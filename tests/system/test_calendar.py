@@ -1,0 +1,107 @@
+"""Days and prices through the whole gateway: a call belongs to the moment of its admission."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tests.system.clients import MODELS, Asked, Outcome, ask_one
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Upstream, said_in
+
+# Long enough for a command to run meanwhile, on a busy machine too.
+FLIGHT_S: Final = 8.0
+
+
+async def _in_flight(
+    installation: Installation, server: Server, upstream: Upstream, asked: Asked
+) -> asyncio.Task[Outcome]:
+    """Send a call that takes a while; return when the provider has it."""
+    upstream.reset()
+    upstream.answers({"pause_s": FLIGHT_S})
+    running = asyncio.create_task(ask_one(server.url, installation.key, asked))
+    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    return running
+
+
+def _sums(rows: Rows, period_id: str) -> tuple[int, int]:
+    [sums] = rows.query(
+        "SELECT held_nanoeur, settled_nanoeur + overrun_nanoeur FROM period WHERE id = %s",
+        period_id,
+    )
+    return sums[0], sums[1]
+
+
+async def test_a_call_across_midnight_is_charged_to_the_day_it_was_admitted_on(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    running = await _in_flight(installation, server, upstream, first)
+    yesterday = rows.charge(first.call).period_id
+    spent_before = _sums(rows, yesterday)[1]
+    # Nobody can wait for midnight: the day is cut short, and the next one begins.
+    midnight = datetime.now(UTC) + timedelta(seconds=0.5)
+    rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", rows.moment(midnight), yesterday)
+    await asyncio.sleep(0.7)
+    after = await ask_one(server.url, installation.key, second)
+    held_meanwhile = _sums(rows, yesterday)[0]
+    before = await running
+
+    night, morning = rows.charge(first.call), rows.charge(second.call)
+    assert before.is_answered
+    assert after.is_answered
+    assert night.period_id == yesterday != morning.period_id
+    assert held_meanwhile == night.amount_nanoeur
+    assert _sums(rows, yesterday) == (0, spent_before + night.charged_nanoeur)
+    assert _sums(rows, morning.period_id) == (0, morning.charged_nanoeur)
+    assert rows.disagreements() == []
+
+
+async def test_yesterday_s_spending_takes_nothing_from_today_s_limit(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    asked = Asked(call=secrets.token_hex(8), vendor="anthropic")
+    upstream.reset()
+    assert (await ask_one(server.url, installation.key, asked)).is_answered
+    charge = rows.charge(asked.call)
+    spent = _sums(rows, charge.period_id)[1]
+    limit = f"{(spent + charge.amount_nanoeur - 1) / 1e9:.9f}"
+    installation.run("policies", "create", "acme", "--name", "Day", "--max-cost-per-day", limit)
+    again, tomorrow = (Asked(call=secrets.token_hex(8), vendor="anthropic") for _ in range(2))
+    refused = await ask_one(server.url, installation.key, again)
+    now = rows.moment(datetime.now(UTC))
+    rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", now, charge.period_id)
+    answered = await ask_one(server.url, installation.key, tomorrow)
+    installation.run("policies", "delete", "acme", "Day")
+    assert (refused.status, refused.code) == (403, "daily_cost_limit")
+    assert 1 < int(refused.headers["retry-after"]) <= 25 * 3600
+    assert answered.is_answered
+
+
+async def test_a_price_that_changes_in_mid_call_does_not_change_what_the_call_costs(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    model = MODELS["openai"]
+    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    running = await _in_flight(installation, server, upstream, first)
+    await asyncio.to_thread(
+        installation.run,
+        *("prices", "set", model, "--provider", "openai", "--input", "1500", "--output", "6000"),
+    )
+    settled_after = time.time()
+    before = await running
+    after = await ask_one(server.url, installation.key, second)
+
+    old, new = rows.charge(first.call), rows.charge(second.call)
+    billed = {said_in(call): call for call in upstream.calls()}
+    assert before.is_answered
+    assert after.is_answered
+    assert billed[first.prompt]["answered_at"] > settled_after
+    assert old.charged_nanoeur == old.price_of(billed[first.prompt]["billed"])
+    assert new.charged_nanoeur == new.price_of(billed[second.prompt]["billed"])
+    assert new.charged_nanoeur > 1000 * old.charged_nanoeur
+    assert rows.disagreements() == []

@@ -1,0 +1,145 @@
+"""The database goes away under load: refusals, no call, and all is well soon after it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.fake_provider import FOREVER, VENDORS
+from tests.system.clients import Asked, Outcome, ask_all, ask_one, until, warm_up
+from tests.system.conftest import prepare
+from tests.system.load import Load
+from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Upstream, said_in
+
+# A locked file is waited for as long as SQLite's busy timeout, so it must be away for longer.
+AWAY_S: Final = {True: 8.0, False: 5.0}
+BACK_WITHIN_S: Final = 5.0
+# What was committed in the last moment may still be on its way to the provider.
+ON_ITS_WAY_S: Final = 0.5
+IN_FLIGHT: Final = 8
+FLIGHT_S: Final = 2.0
+
+
+@pytest.fixture
+def fragile(
+    installation: Installation, rows: Rows, tmp_path: Path
+) -> Iterator[tuple[Installation, Outage]]:
+    """An installation whose database can be taken away, and how."""
+    if rows.is_sqlite:
+        yield installation, LockedFile(rows)
+        return
+    with throw_away_server() as server:
+        made = Installation(
+            database_url=server.get_uri(), folder=tmp_path, environment=installation.environment
+        )
+        made.key = prepare(made)
+        try:
+            yield made, StoppedServer(server)
+        finally:
+            made.kill_all()
+
+
+async def _first_answer_s(server: Server, key: str) -> float:
+    """Return how long it took until a call was answered again."""
+    started = time.monotonic()
+    while True:
+        outcome = await ask_one(server.url, key, Asked(call=secrets.token_hex(8)))
+        if outcome.is_answered:
+            return time.monotonic() - started
+        assert time.monotonic() - started < 10 * BACK_WITHIN_S, outcome.answer
+        await asyncio.sleep(0.05)
+
+
+async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Task[list[Outcome]]:
+    """Send calls whose answers come while the database is away; return when all have gone out."""
+    asked = [
+        Asked(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        for n in range(IN_FLIGHT)
+    ]
+    wanted = {each.prompt for each in asked}
+    running = asyncio.create_task(ask_all(server.url, key, *asked))
+    await until(lambda: wanted <= {said_in(call) for call in upstream.calls()})
+    return running
+
+
+async def test_without_its_database_the_gateway_refuses_and_calls_nobody(
+    fragile: tuple[Installation, Outage], upstream: Upstream
+) -> None:
+    installation, outage = fragile
+    rows = Rows(installation.database_url)
+    server = (await asyncio.to_thread(installation.serve))[0]
+    await warm_up(server.url, installation.key)
+    upstream.reset()
+    upstream.answers({"times": IN_FLIGHT, "pause_s": FLIGHT_S}, {"times": FOREVER, "pause_s": 0.1})
+    flight = await _in_flight(server, installation.key, upstream)
+    loads = [Load(servers=lambda: [server], key=installation.key, clients=8) for _ in range(2)]
+    loads[0].begin()
+    await asyncio.sleep(0.5)
+
+    await asyncio.to_thread(outage.begin)
+    away_at = time.time()
+    loads[1].begin()  # those of before may wait for their calls to be settled
+    await asyncio.sleep(AWAY_S[rows.is_sqlite])
+    unready = await asyncio.to_thread(server.readiness)
+    back_at = time.time()
+    await asyncio.to_thread(outage.end)
+    first_answer_s = await _first_answer_s(server, installation.key)
+    for load in loads:
+        await load.end()
+    in_flight = await flight
+
+    meanwhile = [
+        call for call in upstream.calls() if away_at + ON_ITS_WAY_S < call["received_at"] < back_at
+    ]
+    assert meanwhile == []
+    refused = {(o.status, o.code) for load in loads for o in load.outcomes if not o.is_answered}
+    assert refused == {(503, "ledger_unavailable")}
+    assert unready[0] == (200 if rows.is_sqlite else 503)
+    assert first_answer_s < BACK_WITHIN_S
+    _check_settled(in_flight, rows, upstream)
+
+
+def _check_settled(in_flight: list[Outcome], rows: Rows, upstream: Upstream) -> None:
+    """What was under way when the database went is answered and charged exactly."""
+    billed = {said_in(call): call["billed"] for call in upstream.calls()}
+    for outcome in in_flight:
+        charge = rows.charge(outcome.asked.call)
+        assert outcome.is_answered
+        assert (charge.state, charge.charged_nanoeur) == (
+            "settled",
+            charge.price_of(billed[outcome.asked.prompt]),
+        )
+    deadline = time.monotonic() + BACK_WITHIN_S
+    while rows.unresolved() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert rows.unresolved() == 0
+    assert rows.disagreements() == []
+    charged = {charge.call for charge in rows.charges()}
+    assert {prompt.split(" ")[0] for prompt in billed} <= charged
+
+
+@pytest.mark.postgres_only  # a file that is locked can still be read
+async def test_a_gateway_that_starts_without_its_database_is_not_ready_and_refuses(
+    fragile: tuple[Installation, Outage], upstream: Upstream
+) -> None:
+    installation, outage = fragile
+    upstream.reset()
+    outage.begin()
+    server = installation.start()
+    await until(lambda: server.readiness()[0] != 0)
+    status, _ = server.readiness()
+    refused = await ask_one(server.url, installation.key, Asked(call=secrets.token_hex(8)))
+    outage.end()
+    first_answer_s = await _first_answer_s(server, installation.key)
+    assert (status, refused.status, refused.code) == (503, 503, "ledger_unavailable")
+    assert first_answer_s < BACK_WITHIN_S
+    assert len(upstream.calls()) == 1

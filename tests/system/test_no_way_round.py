@@ -1,0 +1,239 @@
+"""No address, spelling or header leads round a policy to a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+
+from tests.fake_provider import VENDORS
+from tests.system.browser import Browser, Page
+from tests.system.clients import MODELS
+from tests.system.routes import all_routes
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Upstream
+
+PASSWORD: Final = "correct horse battery staple"
+PERSON: Final = "person@acme.example"
+SAID: Final = "let me through"
+# The addresses at which a provider can be reached, with the body that does it there.
+REACHES: Final = {"api/ai/request", "admin/ai/playground"}
+# What fills the variable part of an address.
+PARTS: Final = (
+    "01a208b6-8176-71c0-bcb7-5d3dc01d4fca",
+    "gpt-4o-mini",
+    "gpt-4o-mini:generateContent",
+)
+SPELLINGS: Final = (
+    *MODELS.values(),
+    *(f"{vendor}/{model}" for vendor, model in MODELS.items()),
+    "GPT-4o-Mini",
+    "  gpt-4o-mini\t",
+    "OpenAI/GPT-4O-MINI",
+    "gpt-4o-mini-2024-07-18",
+    "openai/gpt-4o-mini-2024-07-18",
+    "models/gemini-2.0-flash",
+    "google/models/gemini-2.0-flash",
+    "gemini-2.0-flash-001",
+    "claude-3-5-sonnet-latest",
+    "claude-3-5-sonnet",
+    "mistral-large",
+    "mistral-large-2411",
+    "gpt-4o-mini\u200b",
+    "ｇｐｔ-4o-mini",  # noqa: RUF001  full-width on purpose
+    "gpt–4o-mini",  # noqa: RUF001  a dash that is none
+    "gpt-4o-mini?x=1",
+    "../gpt-4o-mini",
+    "gpt-4o-mini/../gpt-4o-mini",
+    "*",
+)
+KEY_HEADERS: Final = (
+    ("x-pulse-key", "{key}"),
+    ("X-PULSE-KEY", "{key}"),
+    ("X-Pulse-Key", "{key}"),
+    ("Authorization", "Bearer {key}"),
+    ("AUTHORIZATION", "bearer {key}"),
+    ("authorization", "BEARER {key}"),
+)
+PERSUASION: Final = {
+    "x-pulse-policy": "off",
+    "x-http-method-override": "GET",
+    "x-original-url": "/healthz",
+    "x-forwarded-for": "127.0.0.1",
+    "x-pulse-org-id": "00000000-0000-0000-0000-000000000000",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_person(installation: Installation) -> None:
+    installation.member("acme", PERSON, "admin", PASSWORD)
+
+
+@pytest.fixture
+async def browser(server: Server) -> AsyncIterator[Browser]:
+    """A signed-in member, who can use the key's header as well."""
+    async with Browser(server.url) as browser:
+        await browser.sign_in(PERSON, PASSWORD)
+        yield browser
+
+
+@pytest.fixture
+def blocked(installation: Installation, rows: Rows, upstream: Upstream) -> None:
+    """One policy, which blocks every model."""
+    rows.execute("DELETE FROM policy")
+    installation.run("policies", "create", "acme", "--name", "Nothing goes", "--block", "*")
+    upstream.reset()
+
+
+@pytest.fixture
+def unblocked(rows: Rows, upstream: Upstream) -> None:
+    """No policy at all."""
+    rows.execute("DELETE FROM policy")
+    upstream.reset()
+
+
+def _bodies(model: str) -> list[dict[str, Any]]:
+    """Return what the gateway, OpenAI's and Mistral's, Anthropic's and Google's clients send."""
+    messages = [{"role": "user", "content": SAID}]
+    return [
+        {"model": model, "prompt": SAID, "maxTokens": 5},
+        {"model": model, "prompt": SAID, "maxTokens": 5, "stream": True},
+        {"model": model, "messages": messages, "maxTokens": 5},
+        {"model": model, "messages": messages, "max_tokens": 5},
+        {"model": model, "messages": messages, "max_tokens": 5, "stream": True},
+        {"model": model, "input": SAID},
+        {"contents": [{"role": "user", "parts": [{"text": SAID}]}]},
+    ]
+
+
+async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> list[Page]:
+    """Send every body to an address, by key and by session, and the form that a page would send."""
+    paths = {"/" + re.sub(r"<[^>]+>", part, route) for part in PARTS}
+    with_key = {"x-pulse-key": key}
+    fields = {"model": model, "prompt": SAID, "maxTokens": "5"}
+    pages = []
+    for path in sorted(paths):
+        pages += [
+            await browser.send("POST", path, body=b, headers=with_key) for b in _bodies(model)
+        ]
+        pages += [await browser.send("POST", path, body=_bodies(model)[0])]
+        pages += [await browser.send("POST", path, fields=fields)]
+        pages += [
+            await browser.send("GET", f"{path}?model={model}&prompt={SAID}", headers=with_key)
+        ]
+    return pages
+
+
+async def test_a_provider_is_reached_at_these_addresses_and_no_other(
+    installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
+) -> None:
+    reached = set()
+    for route in all_routes():
+        if route == "logout":
+            continue
+        before = len(upstream.calls())
+        await _try_every_way(browser, installation.key, route, MODELS["openai"])
+        if len(upstream.calls()) > before:
+            reached.add(route)
+    assert reached == REACHES
+
+
+async def test_a_policy_that_blocks_everything_leaves_no_address_to_a_provider(
+    installation: Installation, browser: Browser, upstream: Upstream, rows: Rows, blocked: None
+) -> None:
+    for route in all_routes():
+        if route != "logout":
+            await _try_every_way(browser, installation.key, route, MODELS["openai"])
+    assert upstream.calls() == []
+    assert rows.query("SELECT 1 FROM hold WHERE state = 'held'") == []
+
+
+async def _ask(browser: Browser, key: str, route: str, model: str, **headers: str) -> Page:
+    if route == "admin/ai/playground":
+        return await browser.send("POST", f"/{route}", fields={"model": model, "prompt": SAID})
+    sent = headers or {"x-pulse-key": key}
+    return await browser.send("POST", f"/{route}", body=_bodies(model)[0], headers=sent)
+
+
+@pytest.mark.parametrize("entries", ["*", "every model", "odd spellings"])
+async def test_no_spelling_of_a_model_passes_a_policy_that_blocks_it(
+    installation: Installation, browser: Browser, upstream: Upstream, rows: Rows, entries: str
+) -> None:
+    rows.execute("DELETE FROM policy")
+    lists = {
+        "*": "*",
+        "every model": "gpt-4o-mini,claude-3-5-sonnet,gemini-2.0-flash,mistral-large",
+        "odd spellings": (
+            "OPENAI/GPT-4o-mini, Claude-3-5-Sonnet ,google/gemini-*,Mistral/Mistral-Large"
+        ),
+    }
+    installation.run("policies", "create", "acme", "--name", "No", "--block", lists[entries])
+    upstream.reset()
+    for route in sorted(REACHES):
+        for model in SPELLINGS:
+            page = await _ask(browser, installation.key, route, model)
+            assert page.status in {200, 400, 403} if "playground" in route else {400, 403}, model
+    assert upstream.calls() == []
+
+
+async def test_no_spelling_of_a_header_passes_a_policy(
+    installation: Installation, browser: Browser, upstream: Upstream, blocked: None
+) -> None:
+    for name, value in KEY_HEADERS:
+        for more in ({}, PERSUASION):
+            headers = {name: value.format(key=installation.key), **more}
+            page = await _ask(browser, "", "api/ai/request", MODELS["openai"], **headers)
+            assert (page.status, '"model_blocked"' in page.body) == (403, True), name
+    assert upstream.calls() == []
+
+
+async def test_the_same_spellings_of_a_header_open_the_door_where_no_policy_is(
+    installation: Installation, browser: Browser, unblocked: None
+) -> None:
+    for name, value in KEY_HEADERS:
+        headers = {name: value.format(key=installation.key), **PERSUASION}
+        page = await _ask(browser, "", "api/ai/request", MODELS["openai"], **headers)
+        assert page.status == 200, name
+
+
+@pytest.mark.parametrize(
+    "field", ["baseUrl", "base_url", "apiKey", "api_key", "provider", "headers", "organization"]
+)
+async def test_a_client_can_name_neither_where_a_call_goes_nor_who_pays(
+    installation: Installation, browser: Browser, upstream: Upstream, unblocked: None, field: str
+) -> None:
+    body = {**_bodies(MODELS["openai"])[0], field: "http://127.0.0.1:9/v1"}
+    headers = {"x-pulse-key": installation.key}
+    page = await browser.send("POST", "/api/ai/request", body=body, headers=headers)
+    assert (page.status, field in page.body) == (400, True)
+    assert upstream.calls() == []
+
+
+async def test_a_key_in_the_query_string_opens_nothing(
+    installation: Installation, server: Server, upstream: Upstream, unblocked: None
+) -> None:
+    async with Browser(server.url) as nobody:
+        for name in ("key", "api_key", "x-pulse-key", "access_token"):
+            path = f"/api/ai/request?{name}={installation.key}"
+            page = await nobody.send("POST", path, body=_bodies(MODELS["openai"])[0])
+            assert page.status == 401
+    assert upstream.calls() == []
+
+
+async def test_a_provider_s_key_goes_to_that_provider_only(
+    installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
+) -> None:
+    await asyncio.gather(
+        *(_ask(browser, installation.key, "api/ai/request", model) for model in MODELS.values())
+    )
+    keys = {vendor: installation.environment[f"{vendor.upper()}_API_KEY"] for vendor in VENDORS}
+    calls = upstream.calls()
+    assert {call["vendor"] for call in calls} == set(VENDORS)
+    for call in calls:
+        sent = str(call)
+        assert [vendor for vendor, key in keys.items() if key in sent] == [call["vendor"]]
+        assert installation.key not in sent

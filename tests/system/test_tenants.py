@@ -1,0 +1,299 @@
+"""A stranger of another organization: a foreign id answers exactly as one that does not exist."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+
+from tests.fake_provider import VENDORS
+from tests.system.browser import Browser, Page
+from tests.system.clients import Asked, ask_all
+from tests.system.routes import all_routes, operators_routes
+from tests.system.rows import Rows
+from tests.system.servers import Installation, Server
+
+PASSWORD: Final = "correct horse battery staple"
+STRANGER: Final = "stranger@globex.example"
+# Words that only Acme's rows have.
+SECRET_NAME: Final = "Quicksilver"
+ADMIN: Final = "admin@acme.example"
+MEMBER: Final = f"{SECRET_NAME.lower()}@acme.example"
+
+REQUEST, POLICY, KEY, MEMBERSHIP = "request", "policy", "key", "membership"
+NOTHING: Final = ""
+FORM: Final[dict[str, str]] = {
+    "name": "Taken over",
+    "role": "admin",
+    "enabled": "on",
+    "overlap_hours": "24",
+    "confirm": "on",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a route is tried. `id_of` is what its id names; `fields` may hold the id, as {id}."""
+
+    id_of: str = NOTHING
+    methods: tuple[str, ...] = ("GET", "POST")
+    fields: dict[str, str] = field(default_factory=lambda: dict(FORM))
+    query: str = ""
+
+
+PAGE: Final = Route(methods=("GET",))
+# Every route has its entry here; one without an id is tried for what it shows.
+ROUTES: Final[dict[str, Route]] = {
+    "": PAGE,
+    "login": PAGE,
+    "logout": Route(methods=()),  # tried last of all: it ends the session
+    "welcome/<str:uid>/<str:token>/": Route(methods=()),  # its token is the person's own
+    "admin/ai": Route(methods=("GET",), query="?team=x&key={id}", id_of=KEY),
+    "admin/ai/": PAGE,
+    "admin/ai/<path:rest>": Route(methods=("GET",), id_of=REQUEST),
+    "admin/ai/requests/<str:request_id>": Route(id_of=REQUEST),
+    "admin/ai/policies": PAGE,
+    "admin/ai/policies/create": PAGE,
+    "admin/ai/policies/<str:policy_id>": Route(id_of=POLICY),
+    "admin/ai/policies/<str:policy_id>/toggle": Route(id_of=POLICY),
+    "admin/ai/policies/<str:policy_id>/delete": Route(id_of=POLICY),
+    "admin/ai/playground": PAGE,
+    "admin/ai/keys": PAGE,
+    "admin/ai/keys/": PAGE,
+    "admin/ai/keys/create": Route(
+        methods=("POST",), id_of="user", fields={"name": "Mine", "owner": "{id}"}
+    ),
+    "admin/ai/keys/<str:key_id>/rotate": Route(id_of=KEY),
+    "admin/ai/keys/<str:key_id>/revoke": Route(id_of=KEY),
+    "settings/organization": PAGE,
+    "settings/organization/members": PAGE,
+    "settings/organization/members/<str:member_id>/role": Route(id_of=MEMBERSHIP),
+    "settings/organization/members/<str:member_id>/link": Route(id_of=MEMBERSHIP),
+    "settings/organization/members/<str:member_id>/remove": Route(id_of=MEMBERSHIP),
+    "organizations/switch": Route(
+        methods=("POST",), id_of="organization", fields={"organization": "{id}"}
+    ),
+    "costs": Route(methods=("GET",), query="?userId={id}&teamId=x&groupBy=user", id_of="user"),
+    "costs/": PAGE,
+    "costs.csv": Route(methods=("GET",), query="?userId={id}&groupBy=user", id_of="user"),
+    "api/ai/request": PAGE,
+    "api/ai/quote": PAGE,
+    "api/ai/requests": Route(methods=("GET",), query="?userId={id}", id_of="user"),
+    "api/ai/requests/<request_id>": Route(id_of=REQUEST),
+    "api/schema": PAGE,
+    "healthz": PAGE,
+    "readyz": PAGE,
+}
+ID_QUERIES: Final = {
+    REQUEST: "SELECT id FROM ai_request_log WHERE org_id = %s",
+    POLICY: "SELECT id FROM policy WHERE org_id = %s",
+    KEY: "SELECT id FROM api_key WHERE org_id = %s",
+    MEMBERSHIP: "SELECT id FROM membership WHERE org_id = %s",
+    "user": "SELECT user_id FROM membership WHERE org_id = %s",
+    "organization": "SELECT id FROM organization WHERE id = %s",
+}
+UNUSED_ID: Final = "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"
+
+
+@pytest.fixture(scope="module")
+def globex_key(installation: Installation) -> str:
+    """A key of Globex, and a stranger who is its admin; Acme's rows have SECRET_NAME in them."""
+    key = installation.organizations("globex")["globex"]
+    installation.member("globex", STRANGER, "admin", PASSWORD)
+    installation.member("acme", MEMBER, "member", PASSWORD)
+    installation.member("acme", ADMIN, "admin", PASSWORD)
+    installation.run_each(
+        ("keys", "create", "acme", "--name", SECRET_NAME, "--user", MEMBER, "--team", SECRET_NAME),
+        ("policies", "create", "acme", "--name", SECRET_NAME, "--max-cost-per-day", "90"),
+    )
+    return key
+
+
+@pytest.fixture(scope="module")
+def foreign(installation: Installation, server: Server, globex_key: str) -> dict[str, list[str]]:
+    """Every id of Acme's, by what it names."""
+    rows = Rows(installation.database_url)
+    asked = [
+        Asked(call=secrets.token_hex(8), vendor=vendor, more={"teamId": SECRET_NAME})
+        for vendor in VENDORS
+    ]
+    answers = asyncio.run(ask_all(server.url, installation.key, *asked))
+    assert all(outcome.is_answered for outcome in answers)
+    acme = str(rows.value("SELECT id FROM organization WHERE slug = 'acme'"))
+    return {
+        what: [str(row[0]) for row in rows.query(statement, acme)]
+        for what, statement in ID_QUERIES.items()
+    }
+
+
+@pytest.fixture
+async def stranger(server: Server, globex_key: str) -> AsyncIterator[Browser]:
+    """The browser of Globex' admin."""
+    async with Browser(server.url) as browser:
+        await browser.sign_in(STRANGER, PASSWORD)
+        yield browser
+
+
+def test_every_route_has_an_entry_in_the_table() -> None:
+    assert set(all_routes()) == set(ROUTES)
+
+
+def _path(route: str, entry: Route, id_: str) -> str:
+    return "/" + re.sub(r"<[^>]+>", id_, route) + entry.query.format(id=id_)
+
+
+def _compared(page: Page, id_: str) -> tuple[int, str, str]:
+    """Return what must not differ: all but the id itself and what is random in every answer."""
+    text = page.body.replace(id_, "ID")
+    for random in (
+        r'name="csrfmiddlewaretoken" value="[^"]*"',
+        r'csrfToken": "[^"]*"',
+        r'"requestId": "[^"]*"',
+    ):
+        text = re.sub(random, "RANDOM", text)
+    return page.status, text, page.headers.get("location", "").replace(id_, "ID")
+
+
+async def _try(
+    send: Callable[..., Any], method: str, route: str, entry: Route, id_: str
+) -> tuple[int, str, str]:
+    fields = {name: value.format(id=id_) for name, value in entry.fields.items()}
+    posted = {"fields": fields} if method == "POST" else {}
+    return _compared(await send(method, _path(route, entry, id_), **posted), id_)
+
+
+WITH_ID: Final = [
+    pytest.param(route, method, id=f"{method} {route}")
+    for route, entry in ROUTES.items()
+    if entry.id_of
+    for method in entry.methods
+]
+
+
+@pytest.mark.parametrize(("route", "method"), WITH_ID)
+async def test_a_foreign_id_answers_the_stranger_s_session_as_one_that_does_not_exist(
+    stranger: Browser, foreign: dict[str, list[str]], rows: Rows, route: str, method: str
+) -> None:
+    entry = ROUTES[route]
+    before = _acmes_rows(rows)
+    nothing = await _try(stranger.send, method, route, entry, UNUSED_ID)
+    assert foreign[entry.id_of]
+    for id_ in foreign[entry.id_of]:
+        assert await _try(stranger.send, method, route, entry, id_) == nothing
+    assert SECRET_NAME.lower() not in nothing[1].lower()
+    assert _acmes_rows(rows) == before
+
+
+@pytest.mark.parametrize(("route", "method"), WITH_ID)
+async def test_a_foreign_id_answers_the_stranger_s_key_as_one_that_does_not_exist(  # noqa: PLR0913
+    server: Server,
+    globex_key: str,
+    foreign: dict[str, list[str]],
+    rows: Rows,
+    route: str,
+    method: str,
+) -> None:
+    entry = ROUTES[route]
+    before = _acmes_rows(rows)
+    async with Browser(server.url) as nobody:
+
+        async def with_key(method: str, path: str, **sent: Any) -> Page:
+            return await nobody.send(method, path, headers={"x-pulse-key": globex_key}, **sent)
+
+        nothing = await _try(with_key, method, route, entry, UNUSED_ID)
+        for id_ in foreign[entry.id_of]:
+            assert await _try(with_key, method, route, entry, id_) == nothing
+    assert SECRET_NAME.lower() not in nothing[1].lower()
+    assert _acmes_rows(rows) == before
+
+
+async def test_acme_s_own_admin_sees_what_the_stranger_does_not(
+    installation: Installation, server: Server, foreign: dict[str, list[str]]
+) -> None:
+    async with Browser(server.url) as admin:
+        await admin.sign_in(ADMIN, PASSWORD)
+        for route, entry in ROUTES.items():
+            if "<str:" in route and entry.id_of in {REQUEST, POLICY, KEY} and "toggle" not in route:
+                id_ = foreign[entry.id_of][-1]
+                own = await _try(admin.send, "GET", route, entry, id_)
+                nothing = await _try(admin.send, "GET", route, entry, UNUSED_ID)
+                assert (own[0], nothing[0]) == (200, 404), route
+        path = f"/api/ai/requests/{foreign[REQUEST][0]}"
+        page = await admin.send("GET", path, headers={"x-pulse-key": installation.key})
+        assert SECRET_NAME in page.body
+
+
+def _acmes_rows(rows: Rows) -> list[Any]:
+    """Return what a stranger could have changed of Acme's."""
+    acme = rows.value("SELECT id FROM organization WHERE slug = 'acme'")
+    tables = {
+        "policy": "id, name, enabled",
+        "api_key": "id, name, revoked_at, expires_at",
+        "membership": "id, role, user_id",
+    }
+    return [
+        sorted(map(str, rows.query(f"SELECT {columns} FROM {table} WHERE org_id = %s", acme)))  # noqa: S608
+        for table, columns in tables.items()
+    ]
+
+
+@pytest.mark.parametrize("route", [route for route, entry in ROUTES.items() if "<" not in route])
+async def test_no_page_shows_a_stranger_a_name_of_another_organization(
+    stranger: Browser, foreign: dict[str, list[str]], globex_key: str, route: str
+) -> None:
+    ids = {id_ for what, found in foreign.items() if what != "user" for id_ in found}
+    by_session = await stranger.send("GET", f"/{route}")
+    by_key = await stranger.send("GET", f"/{route}", headers={"x-pulse-key": globex_key})
+    for page in (by_session, by_key):
+        shown = page.body.lower()
+        assert SECRET_NAME.lower() not in shown
+        assert [id_ for id_ in ids if id_ in shown] == []
+
+
+async def test_a_cursor_of_another_organization_s_list_shows_nothing_of_it(
+    installation: Installation, stranger: Browser, foreign: dict[str, list[str]], globex_key: str
+) -> None:
+    with_key = {"x-pulse-key": installation.key}
+    own = await stranger.send("GET", "/api/ai/requests?limit=1", headers=with_key)
+    cursor = json.loads(own.body)["nextCursor"]
+    page = await stranger.send(
+        "GET", f"/api/ai/requests?cursor={cursor}", headers={"x-pulse-key": globex_key}
+    )
+    assert page.status == 200
+    assert json.loads(page.body)["requests"] == []
+
+
+async def test_an_idempotency_key_is_each_organization_s_own(
+    installation: Installation, stranger: Browser, globex_key: str
+) -> None:
+    body = {"model": "sandbox-small", "prompt": "the same words"}
+    answers = [
+        await stranger.send(
+            "POST",
+            "/api/ai/request",
+            body=body,
+            headers={"x-pulse-key": key, "idempotency-key": "the-same"},
+        )
+        for key in (installation.key, globex_key)
+    ]
+    assert [answer.status for answer in answers] == [200, 200]
+
+
+async def test_the_operators_pages_do_not_exist_for_an_organization_s_admin(
+    stranger: Browser, foreign: dict[str, list[str]]
+) -> None:
+    [id_] = foreign["organization"]
+    for route in operators_routes():
+        filled = "/" + re.sub(r"<[^>]+>|\(\?P<[^)]*\)", id_, route).replace("$", "").replace(
+            "^", ""
+        )
+        page = await stranger.send("GET", filled)
+        assert page.status in {302, 403, 404}, filled
+        assert SECRET_NAME.lower() not in page.body.lower()
+        assert "/admin/" not in page.headers.get("location", "") or page.status == 302
