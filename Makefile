@@ -7,7 +7,7 @@ LONG ?=
 ON ?= sqlite postgresql
 
 VENV := .venv/bin
-PIP := $(VENV)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+PIP := $(VENV)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-header pyproject.toml
 

@@ -86,7 +86,10 @@ def _postgresql() -> Iterator[str]:
 def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
     report = scratch / f"{database}.xml"
     processes = min(os.cpu_count() or 1, PROCESSES_MAX)
-    command = [sys.executable, "-m", "pytest", f"-n{processes}", f"--junit-xml={report}"]
+    # A file stays on one worker: what its module fixtures start is started once.
+    command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=loadfile"]
+    command += [f"--junit-xml={report}"]
+    command += ["--durations=10", "--durations-min=5"]
     sys.stdout.write(f"\n--- {database} ---\n")
     sys.stdout.flush()
     started = time.monotonic()

@@ -39,7 +39,8 @@ def _settings_read() -> set[str]:
 
 
 def _called(node: ast.Call) -> str:
-    return getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+    name: str = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+    return name
 
 
 def _addresses(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:

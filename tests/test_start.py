@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from email.message import Message
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -104,7 +105,7 @@ def test_the_printed_curl_works_as_it_is(empty_database_url: str) -> None:
     assert answer["estimatedCostEur"] > 0
 
 
-def _sent_like_curl(words: list[str]) -> dict[str, object]:
+def _sent_like_curl(words: list[str]) -> dict[str, Any]:
     """Send what `curl` would send; not every machine has it."""
     assert words[0] == "curl"
     headers = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
@@ -114,7 +115,7 @@ def _sent_like_curl(words: list[str]) -> dict[str, object]:
         headers=dict(header.split(": ", 1) for header in headers),
     )
     with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-        answer: dict[str, object] = json.load(response)
+        answer: dict[str, Any] = json.load(response)
         return answer
 
 

@@ -39,7 +39,10 @@ class LockedFile:
         self._connection: sqlite3.Connection | None = None
 
     def begin(self) -> None:
-        self._connection = sqlite3.connect(self._path, timeout=20, isolation_level=None)
+        # Begun and ended by whichever thread is free.
+        self._connection = sqlite3.connect(
+            self._path, timeout=20, isolation_level=None, check_same_thread=False
+        )
         self._connection.execute("BEGIN EXCLUSIVE")
 
     def end(self) -> None:
