@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,7 +10,7 @@ from uuid import UUID
 from django.core.exceptions import SuspiciousOperation
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 
 from costs.core.money import euros
@@ -24,6 +22,7 @@ from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
 from gateway.core.strict_json import quoted
 from gateway.models import AiRequestLog
+from gateway.reports import Cursor, rows_before
 from gateway.runtime import current
 from gateway.snapshot import read
 from orgs.fields import new_id
@@ -118,14 +117,14 @@ def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
     limit = _limit(query.get("limit"))
     after = query.get("cursor")
     if after is not None:
-        moment, row_id = _decoded(after)
-        rows = rows.filter(Q(occurred_at__lt=moment) | Q(occurred_at=moment, id__lt=row_id))
-    found = list(rows.order_by("-occurred_at", "-id")[: limit + 1])
+        rows = rows_before(_cursor(after), rows)
+    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage")
+    found = list(newest_first[: limit + 1])
     page = found[:limit]
     return {
         "success": True,
         "requests": [_summary(row) for row in page],
-        "nextCursor": _encoded(page[-1]) if len(found) > limit else None,
+        "nextCursor": _place_of(page[-1]) if len(found) > limit else None,
     }
 
 
@@ -196,18 +195,14 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _encoded(row: AiRequestLog) -> str:
-    place = f"{row.occurred_at.isoformat()}|{row.id}"
-    return base64.urlsafe_b64encode(place.encode()).decode()
+def _place_of(row: AiRequestLog) -> str:
+    return str(Cursor(occurred_at=row.occurred_at, id=row.id))
 
 
-def _decoded(cursor: str) -> tuple[datetime, UUID]:
+def _cursor(text: str) -> Cursor:
     try:
-        place = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
-        occurred_at, _, row_id = place.partition("|")
-        moment = datetime.fromisoformat(occurred_at)
-        return moment.astimezone(UTC), UUID(row_id)
-    except (ValueError, OverflowError, binascii.Error) as exc:
+        return Cursor.from_text(text)
+    except ValueError as exc:
         raise invalid("cursor is not one that this list gave") from exc
 
 

@@ -128,13 +128,14 @@ def _between(rows: QuerySet[AiRequestLog], query: RequestQuery) -> QuerySet[AiRe
         rows = rows.filter(occurred_at__gte=query.since)
     if query.until is not None:
         rows = rows.filter(occurred_at__lt=query.until)
-    if query.before is not None:
-        moment, row_id = query.before.occurred_at, query.before.id
-        # The first condition says nothing new; it is the one that the index can begin with.
-        rows = rows.filter(occurred_at__lte=moment).filter(
-            Q(occurred_at__lt=moment) | Q(id__lt=row_id)
-        )
-    return rows
+    return rows if query.before is None else rows_before(query.before, rows)
+
+
+def rows_before(cursor: Cursor, rows: QuerySet[AiRequestLog]) -> QuerySet[AiRequestLog]:
+    """Return the rows that come after the cursor in a list that has the newest first."""
+    moment, row_id = cursor.occurred_at, cursor.id
+    # The first condition says nothing new; it is the one that the index can begin with.
+    return rows.filter(occurred_at__lte=moment).filter(Q(occurred_at__lt=moment) | Q(id__lt=row_id))
 
 
 def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> Names:
