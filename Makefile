@@ -9,7 +9,7 @@ ON ?= sqlite postgresql
 VENV := .venv/bin
 PIP := $(VENV)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes
 LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
-	--no-emit-index-url --no-header pyproject.toml
+	--no-emit-index-url --no-header --no-strip-extras pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format lock
