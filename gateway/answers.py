@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Self
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
 from uuid import UUID
 
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    JsonResponse,
-    StreamingHttpResponse,
-)
+import orjson
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from costs.core.money import euros
 from gateway.core.calls import Delta
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
-from gateway.exchange import Answered, Event, Exchange
+from gateway.exchange import Answered, Event, Exchange, Piece
 from gateway.runtime import Gateway
 from orgs.fields import new_id
 
@@ -27,7 +22,11 @@ REQUEST_ID_HEADER: Final = "x-pulse-request-id"
 # What a 429 asks for where the provider did not say how long to wait.
 RETRY_AFTER_S: Final = 1
 
+JSON_TYPE: Final = "application/json"
+EVENTS_TYPE: Final = "text/event-stream; charset=utf-8"
+
 P = ParamSpec("P")
+R = TypeVar("R", bound=HttpResponseBase)
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
@@ -62,8 +61,8 @@ def answer_body(answer: Answered) -> dict[str, Any]:
         "requestId": str(answer.request_id),
         "provider": answer.provider,
         "model": answer.model,
-        "content": answer.content,
-        "finishReason": answer.finish_reason,
+        "content": answer.completion.content,
+        "finishReason": answer.completion.finish_reason,
         "inputTokens": answer.input_tokens,
         "outputTokens": answer.output_tokens,
         "totalTokens": total,
@@ -93,7 +92,12 @@ def error_response(
     # A key that was revoked a moment ago is found out late, and must look like any wrong one.
     shown_id = request_id if has_organization and error.status != 401 else None
     response = json_response(error_body(error, request_id), shown_id, status=error.status)
-    if error.retry_after_s is not None or error.status == 429:
+    return with_error_headers(response, error)
+
+
+def with_error_headers(response: HttpResponse, error: GatewayError) -> HttpResponse:
+    """Return an error's response with what its status asks for besides a body."""
+    if error.retry_after_s is not None or response.status_code == 429:
         response["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
     if error.status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="pulse"'
@@ -104,17 +108,92 @@ def json_response(
     body: dict[str, Any], request_id: UUID | None, *, status: int = 200
 ) -> HttpResponse:
     """Return a body as JSON; `request_id` is None where no organization is known."""
-    response: HttpResponse = _finished(JsonResponse(body, status=status), request_id)
+    response = HttpResponse(encoded(body), content_type=JSON_TYPE, status=status)
+    return finished(response, request_id)
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON. A provider's text may hold half of a surrogate pair."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body).encode()
+
+
+def finished(response: R, request_id: UUID | None) -> R:
+    """Return a response of the API with the headers that all of them have."""
+    if request_id is not None:
+        response[REQUEST_ID_HEADER] = str(request_id)
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-class Pieces:
-    """The exchange as server-sent events. Closed before its end, it abandons the call."""
+class Wording(Protocol):
+    """How the answers of one API are worded. Has the state of a stream: one for each answer."""
 
-    def __init__(self, gateway: Gateway, exchange: Exchange, first: Delta | Answered) -> None:
+    def whole(self, answer: Answered) -> HttpResponse:
+        """Return the whole answer."""
+        ...
+
+    def piece(self, delta: Delta) -> bytes:
+        """Return what a streamed piece is on the wire."""
+        ...
+
+    def last(self, answer: Answered) -> bytes:
+        """Return the end of a stream."""
+        ...
+
+    def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
+        """Return an error in place of an answer; the id is None where no organization is known."""
+        ...
+
+    def broken(self, error: GatewayError, request_id: UUID) -> bytes:
+        """Return an error that ends a stream."""
+        ...
+
+
+class ApiWording:
+    """The Wording of `/api/ai/request`."""
+
+    def whole(self, answer: Answered) -> HttpResponse:
+        """Return the contract's object."""
+        return json_response(answer_body(answer), answer.request_id)
+
+    def piece(self, delta: Delta) -> bytes:
+        """Return a `delta` event."""
+        return _event("delta", {"content": delta.content})
+
+    def last(self, answer: Answered) -> bytes:
+        """Return the `done` event."""
+        done = answer_body(answer)
+        del done["content"]
+        return _event("done", done)
+
+    def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
+        """Return the contract's error."""
+        known = request_id is not None
+        return error_response(error, request_id or new_id(), has_organization=known)
+
+    def broken(self, error: GatewayError, request_id: UUID) -> bytes:
+        """Return the `error` event."""
+        return _event("error", error_body(error, request_id))
+
+
+class Pieces:
+    """The exchange as bytes of a stream. Closed before its end, it abandons the call.
+
+    What a provider's stream has in it is passed on as it is, to its end, which is then ours too.
+    """
+
+    def __init__(
+        self, gateway: Gateway, exchange: Exchange, wording: Wording, first: Piece | Answered
+    ) -> None:
         self._gateway = gateway
         self._exchange = exchange
+        self._wording = wording
         self._first: Event | None = first
+        self._is_relayed = type(first) is bytes
         self._is_ended = False
 
     def __aiter__(self) -> Self:
@@ -126,14 +205,16 @@ class Pieces:
         event, self._first = self._first, None
         if event is None:
             event = await self._gateway.home.call(self._exchange.next())
+        if isinstance(event, bytes):
+            return event
         if isinstance(event, Delta):
-            return _event("delta", {"content": event.content})
+            return self._wording.piece(event)
         self._is_ended = True
         if isinstance(event, GatewayError):
-            return _event("error", error_body(event, self._exchange.request_id))
-        done = answer_body(event)
-        del done["content"]
-        return _event("done", done)
+            return self._wording.broken(event, self._exchange.request_id)
+        if self._is_relayed:
+            raise StopAsyncIteration
+        return self._wording.last(event)
 
     def close(self) -> None:
         """Say that nobody reads on."""
@@ -145,22 +226,14 @@ class Pieces:
 class EventStream(StreamingHttpResponse):
     """An exchange as it runs. Whoever sends `pieces` closes them, at once and in any case."""
 
-    def __init__(self, pieces: Pieces, request_id: UUID) -> None:
-        super().__init__(pieces, content_type="text/event-stream; charset=utf-8")
+    def __init__(self, pieces: Pieces, request_id: UUID, *, headers: Mapping[str, str]) -> None:
+        super().__init__(pieces, headers={"Content-Type": EVENTS_TYPE, **headers})
         self.pieces = pieces
         self["X-Accel-Buffering"] = "no"  # a proxy that waits for more would defeat the stream
-        _finished(self, request_id)
+        finished(self, request_id)
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
     # JSON has no raw line breaks, so one data line carries it.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"event: {name}\ndata: {text}\n\n".encode(errors="replace")
-
-
-def _finished(response: Any, request_id: UUID | None) -> Any:
-    if request_id is not None:
-        response[REQUEST_ID_HEADER] = str(request_id)
-    response["Cache-Control"] = "no-store"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response

@@ -31,10 +31,14 @@ class Audit:
     findings: list[Finding]
 
 
+# A request may have several holds, one for each attempt: all but the last are released.
 STATUS_AND_STATE: Final = """
     SELECT l.id, l.status, COALESCE(h.holds, 0), COALESCE(h.state, 'none')
     FROM ai_request_log l LEFT JOIN (
-        SELECT request_id, COUNT(*) AS holds, MIN(state) AS state FROM hold GROUP BY request_id
+        SELECT request_id,
+            COUNT(*) FILTER (WHERE state <> 'released') AS holds,
+            COALESCE(MIN(state) FILTER (WHERE state <> 'released'), 'released') AS state
+        FROM hold GROUP BY request_id
     ) h ON h.request_id = l.id
     WHERE COALESCE(h.holds, 0) > 1 OR NOT CASE l.status
         WHEN 'pending' THEN COALESCE(h.state, '') = 'held'
@@ -77,7 +81,9 @@ CHECKS: Final = (
         select="""
             SELECT l.id, l.hold_nanoeur, h.amount_nanoeur FROM ai_request_log l
             JOIN hold h ON h.request_id = l.id
-            WHERE l.hold_nanoeur IS NULL OR l.hold_nanoeur <> h.amount_nanoeur
+            WHERE l.hold_nanoeur IS NULL OR (l.hold_nanoeur <> h.amount_nanoeur AND NOT EXISTS (
+                SELECT 1 FROM hold last
+                WHERE last.request_id = l.id AND last.amount_nanoeur = l.hold_nanoeur))
         """,
         sentence=lambda row: (
             f"request {row[0]} says that {row[1]} n€ were held; its hold says {row[2]} n€"

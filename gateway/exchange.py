@@ -4,49 +4,54 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from gateway.core.calls import Delta
+from gateway.core.calls import Completion, Delta
 from gateway.core.errors import GatewayError
 
 # A reader slower than its provider holds the provider back instead of filling memory.
 PIECES_MAX: Final = 64
+PIECES_MAX_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A finished call, charged and recorded."""
+    """A finished call, charged and recorded; `completion` is what came back."""
 
     request_id: UUID
     provider: str
     model: str
-    content: str
-    finish_reason: str | None
+    completion: Completion
     input_tokens: int | None
     output_tokens: int | None
     cost_eur: Decimal
     latency_ms: int
 
 
-Event = Delta | Answered | GatewayError
+Piece = Delta | bytes
+Event = Piece | Answered | GatewayError
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One running call as its client sees it: Deltas, then one Answered or one GatewayError.
+    """One running call as its client sees it: pieces, then one Answered or one GatewayError.
 
-    The call goes on when the client is gone (`abandon`); what then happens to the provider is
-    the call's business.
+    Pieces are Deltas, or bytes where the provider's stream is passed on as it is; `headers` are
+    then the provider's own that go with it. The call goes on when the client is gone
+    (`abandon`); what then happens to the provider is the call's business.
     """
 
     request_id: UUID
+    headers: Mapping[str, str] = field(default_factory=dict)
+    has_begun: bool = False
     _is_abandoned: bool = False
     on_abandon: Callable[[], None] | None = None
     _pieces: deque[Event] = field(default_factory=deque)
+    _waiting_bytes: int = 0
     _reader: asyncio.Future[None] | None = None
     _writer: asyncio.Future[None] | None = None
 
@@ -54,14 +59,20 @@ class Exchange:
         """Whether the client is gone. A call, since it changes while the caller waits."""
         return self._is_abandoned
 
-    async def put(self, event: Delta) -> None:
+    async def put(self, piece: Piece) -> None:
         """Hand one piece to the client, waiting while it is behind; drop it when it is gone."""
-        while len(self._pieces) >= PIECES_MAX and not self._is_abandoned:
+        self.has_begun = True
+        while self._is_behind() and not self._is_abandoned:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
         if not self._is_abandoned:
-            self._pieces.append(event)
+            self._pieces.append(piece)
+            if type(piece) is bytes:
+                self._waiting_bytes += len(piece)
             _wake(self._reader)
+
+    def _is_behind(self) -> bool:
+        return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
 
     def end(self, event: Answered | GatewayError) -> None:
         """Hand over the last event; never waits."""
@@ -88,6 +99,8 @@ class Exchange:
             self.abandon()
             raise
         event = self._pieces.popleft()
+        if type(event) is bytes:
+            self._waiting_bytes -= len(event)
         _wake(self._writer)
         return event
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from typing import Any
+
+import orjson
 
 from costs.core.admission import Repeat
 from gateway.core.calls import Call, Principal
@@ -16,8 +16,7 @@ def prompt_hash(key: bytes, call: Call) -> str:
 
     A plain hash of a short prompt could be guessed; this one only by who has the key.
     """
-    canonical = json.dumps(_messages(call), ensure_ascii=False, separators=(",", ":"))
-    return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, orjson.dumps(call.form.canonical()), hashlib.sha256).hex()
 
 
 def repeat_of(principal: Principal, call: Call) -> Repeat | None:
@@ -27,22 +26,10 @@ def repeat_of(principal: Principal, call: Call) -> Repeat | None:
     caller = principal.key_id or principal.fixed.user_id
     return Repeat(
         key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
-        body_hash=_sha256(
-            [
-                call.model,
-                _messages(call),
-                call.max_tokens,
-                call.temperature,
-                call.stream,
-                call.dimensions.as_dict(),
-            ]
-        ),
+        body_hash=_sha256(call.form.identity()),
     )
 
 
-def _messages(call: Call) -> list[list[str]]:
-    return [[message.role, message.content] for message in call.messages]
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+def _sha256(value: object) -> str:
+    said = value if isinstance(value, bytes) else orjson.dumps(value)
+    return hashlib.sha256(said).hexdigest()

@@ -26,6 +26,7 @@ from costs.stores.base import Store, Table
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
+from gateway.models import AiRequestLog
 from gateway.repeats import give_back, note, used_before
 
 ERROR_MAX_CHARS: Final = 1000
@@ -62,6 +63,7 @@ AI_REQUEST_LOG: Final = Table(
         "key_id": "uuid",
         "usage": "jsonb",
         "decision": "jsonb",
+        "attempts": "jsonb",
     },
     keeps_first=True,
 )
@@ -77,12 +79,21 @@ COMPLETED: Final = (
     "cost_nanoeur",
     "latency_ms",
     "usage",
+    "attempts",
+)
+# What another attempt changes in the row that the first one opened, and a failed one completed.
+REOPENED: Final = (
+    *("completed_at", "model", "provider", "status", "code", "error", "finish_reason"),
+    *("hold_nanoeur", "cost_nanoeur", "latency_ms"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """An audit row as it begins. `refusal` is set when the request ended before RESERVE."""
+    """An audit row as it begins. `refusal` is set when the request ended before RESERVE.
+
+    An attempt that is not the first finds its row there, and takes it up again when admitted.
+    """
 
     principal: Principal
     call: Call
@@ -93,6 +104,7 @@ class Opening:
     refusal: GatewayError | None
     trace: Mapping[str, Any]
     started_s: float
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +118,7 @@ class Closing:
     finish_reason: str | None = None
     raw_usage: Mapping[str, Any] | None = None
     latency_ms: int | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
 
 
 def refusal_of(
@@ -148,7 +161,10 @@ class AuditJournal:
 
     def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
         """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
-        store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in decided])
+        first = [pair for pair in decided if pair[0].entry.is_first]
+        later = [ask for ask, answer in decided if _goes_on(ask, answer)]
+        store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in first])
+        store.update(AI_REQUEST_LOG, REOPENED, [_reopened(ask) for ask in later])
         note(store, [ask for ask, answer in decided if isinstance(answer, Admitted)], now=now)
 
     def complete(
@@ -200,6 +216,25 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
         opening.principal.key_id,
         None,
         json.dumps(_trace(ask, answer)),
+        None,
+    )
+
+
+def _goes_on(ask: Ask, answer: Answer) -> bool:
+    return isinstance(answer, Admitted) and not ask.entry.is_first
+
+
+def _reopened(ask: Ask) -> Sequence[Any]:
+    opening: Opening = ask.entry
+    return (
+        ask.request_id,
+        None,
+        opening.model,
+        opening.provider,
+        AiRequestLog.Status.PENDING.value,
+        *(None, None, None),
+        ask.amount_nanoeur,
+        *(None, None),
     )
 
 
@@ -259,6 +294,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Se
                 "overrun_nanoeur": result.overrun_nanoeur,
             }
         ),
+        json.dumps(closing.attempts) if closing.attempts else None,
     )
 
 

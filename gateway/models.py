@@ -97,6 +97,8 @@ class AiRequestLog(models.Model):
     key_id = IdField(null=True)
     usage = models.JSONField(null=True)
     decision = models.JSONField()
+    # The attempts that failed before the one that the row tells of; null where it was the first.
+    attempts = models.JSONField(null=True)
 
     class Meta:
         db_table = "ai_request_log"

@@ -5,6 +5,9 @@
 No call without a committed hold and audit row; no commit that could pass a limit; nothing billed
 that is not in the ledger. The path runs in a task of its own, which does not end with the client:
 `start` returns the Exchange by which the client follows it.
+
+An alias may name several models: when a provider refused before it billed anything, and nothing
+has reached the client, the next attempt goes the same way, with a judgement and a hold of its own.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import logging
 import time
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 from costs.core.admission import Admitted, Answer, Ask, Full, Stale
 from costs.core.money import euros
 from costs.writer import LedgerUnavailable
-from gateway.core.calls import Call, Completion, Delta, Principal, ProviderCall
+from gateway.core.attempts import Alias, Trail
+from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
 from gateway.core.errors import (
     Broken,
     ClientGone,
@@ -35,9 +40,8 @@ from gateway.exchange import Answered, Exchange
 from gateway.fingerprints import prompt_hash, repeat_of
 from gateway.journal import Opening, refusal_of
 from gateway.judgement import Judgement, judge, tightened
-from gateway.providers.base import Provider
 from gateway.runtime import Gateway
-from gateway.settlement import Held, settlement_of
+from gateway.settlement import Held, attempt_of, settlement_of
 from orgs.fields import new_id
 
 JUDGED_ANEW_MAX: Final = 5
@@ -49,19 +53,28 @@ DEADLINE_MARGIN_S: Final = 30.0
 logger = logging.getLogger("pulse.gateway")
 
 
-def start(gateway: Gateway, principal: Principal, call: Call) -> Exchange:
+def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID) -> Exchange:
     """Send one request down the path and return the channel by which its client follows it."""
-    exchange = Exchange(request_id=new_id())
+    exchange = Exchange(request_id=request_id)
     gateway.run(_travel(gateway, principal, call, exchange))
     return exchange
 
 
 async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: Exchange) -> None:
     """Go the whole way. Every end of it is an event for the client."""
+    trail = Trail()
     try:
-        held = await _admit(gateway, principal, call, exchange)
-        completion, failure = await _converse(gateway, call, exchange, held)
-        exchange.end(await _settle(gateway, call, held, completion, failure))
+        while True:
+            held = await _admit(gateway, principal, call, exchange, trail)
+            completion, failure = await _converse(gateway, call, exchange, held)
+            has_client = not (exchange.has_begun or exchange.is_abandoned())
+            step = trail.next_step(failure, held.alias) if has_client else None
+            ended = await _settle(gateway, call, held, completion, failure, is_last=step is None)
+            if step is None or failure is None:
+                exchange.end(ended)
+                return
+            trail.take(step, failure, attempt_of(held, failure))
+            await asyncio.sleep(step.wait_s)
     except GatewayError as exc:
         exchange.end(exc)
     except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
@@ -72,51 +85,79 @@ async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: 
 # --- judge and RESERVE ------------------------------------------------------------------------
 
 
-async def _admit(gateway: Gateway, principal: Principal, call: Call, exchange: Exchange) -> Held:
+async def _admit(
+    gateway: Gateway, principal: Principal, call: Call, exchange: Exchange, trail: Trail
+) -> Held:
     """Judge the call and hold its bound. Raises the refusal, whose audit row is then committed.
 
-    Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew.
+    Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew. A fallback
+    that may not be asked is passed over.
     """
     started_s = time.monotonic()
     for _ in range(JUDGED_ANEW_MAX):
-        found, provider = await _judged(gateway, principal, call)
-        ask = _ask(gateway, principal, call, exchange, found, started_s)
+        alias, found = await _judged(gateway, principal, call, trail)
+        ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
         answer = await _reserved(gateway, ask)
         if isinstance(answer, Full) and not ask.record_if_full:
             found = await tightened(found, call)
-            ask = _ask(gateway, principal, call, exchange, found, started_s)
+            ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
             answer = await _reserved(gateway, ask)
         if isinstance(answer, Stale):
             await gateway.reload(principal)
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
         if refusal is not None:
-            raise refusal
-        if not isinstance(answer, Admitted) or provider is None:
+            raise trail.failure or refusal
+        if not isinstance(answer, Admitted) or found.outgoing is None:
             raise AssertionError("what is not refused is admitted")
         return Held(
-            ask=ask, admitted=answer, judgement=found, provider=provider, started_s=started_s
+            ask=ask,
+            admitted=answer,
+            judgement=found,
+            outgoing=found.outgoing,
+            alias=alias,
+            attempts=tuple(trail.failed),
+            repeat=ask.repeat if not trail.failed else repeat_of(principal, call),
+            started_s=started_s,
         )
     sentence = "The organization's configuration keeps changing; nothing was sent"
     raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
 
 
 async def _judged(
-    gateway: Gateway, principal: Principal, call: Call
-) -> tuple[Judgement, Provider | None]:
-    """Judge the call on the snapshot at hand, and find who will answer it."""
-    found = await judge(
-        call,
-        organization=await gateway.organization_of(principal),
-        prices=await gateway.directory.prices(),
-        catalog=gateway.catalog,
-    )
-    if found.refusal is not None or found.model is None:
-        return found, None
-    try:
-        return found, await gateway.providers.get(found.model.provider)
-    except NotConfigured as exc:
-        return replace(found, refusal=exc), None
+    gateway: Gateway, principal: Principal, call: Call, trail: Trail
+) -> tuple[Alias | None, Judgement]:
+    """Judge the call on the snapshot at hand, for the first model from the trail's place on that
+    may be asked; the first model of all is the one that refuses.
+    """
+    organization = await gateway.organization_of(principal)
+    prices = await gateway.directory.prices()
+    alias = organization.alias(call.model)
+    names = alias.models if alias else (call.model,)
+    while True:
+        found = await judge(
+            call,
+            named=names[trail.place],
+            organization=organization,
+            prices=prices,
+            catalog=gateway.catalog,
+            timeout_s=gateway.timeout_s,
+        )
+        found = _if_configured(gateway, found)
+        is_first_refusal = isinstance(found.refusal, Refused) and not trail.failed
+        if found.refusal is None or is_first_refusal or trail.place + 1 == len(names):
+            return alias, found
+        trail.place += 1
+
+
+def _if_configured(gateway: Gateway, found: Judgement) -> Judgement:
+    """Refuse a model whose provider has no key here, before money is held for it."""
+    if found.refusal is None and found.model is not None:
+        try:
+            gateway.providers.check(found.model.provider)
+        except NotConfigured as exc:
+            return replace(found, refusal=exc)
+    return found
 
 
 def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
@@ -125,6 +166,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
     call: Call,
     exchange: Exchange,
     found: Judgement,
+    trail: Trail,
     started_s: float,
 ) -> Ask:
     """Put the question to the ledger: the hold, or only the audit row of a refusal."""
@@ -148,7 +190,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             "key_id": str(principal.key_id) if principal.key_id else None,
         },
         rates=found.rates.to_json() if found.rates else "{}",
-        repeat=None if is_refused else repeat_of(principal, call),
+        repeat=None if is_refused or trail.failed else repeat_of(principal, call),
         record_if_full=not found.can_be_tightened,
         entry=Opening(
             principal=principal,
@@ -160,6 +202,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             refusal=found.refusal,
             trace=found.trace(call),
             started_s=started_s,
+            is_first=not trail.failed,
         ),
     )
 
@@ -196,7 +239,7 @@ async def _converse(
                     limit.reschedule(min(limit.when() or 0, loop.time() + DRAIN_MAX_S))
 
             exchange.on_abandon = client_left
-            return await _provider_answer(gateway, call, exchange, held), None
+            return await _answered(gateway, call, exchange, held), None
     except TimeoutError:
         return None, TimedOut(f"No answer from the provider within {gateway.timeout_s:g} s")
     except ProviderFailed as exc:
@@ -213,42 +256,70 @@ async def _converse(
         exchange.on_abandon = None
 
 
-async def _provider_answer(
-    gateway: Gateway, call: Call, exchange: Exchange, held: Held
+async def _answered(gateway: Gateway, call: Call, exchange: Exchange, held: Held) -> Completion:
+    """Take the road that leads to the provider: as bytes where the client speaks its format."""
+    outgoing = held.outgoing
+    if isinstance(outgoing, RelayRequest):
+        return await _relayed(gateway, call, exchange, held, outgoing)
+    return await _called(gateway, call, exchange, held, outgoing)
+
+
+async def _called(
+    gateway: Gateway, call: Call, exchange: Exchange, held: Held, asked: ProviderCall
 ) -> Completion:
-    model, cap = held.judgement.model, held.judgement.cap
-    if model is None or cap is None:
-        raise AssertionError("what is admitted has a model and a cap")
-    asked = ProviderCall(
-        model=model.id,
-        messages=call.messages,
-        max_output_tokens=cap.tokens if cap.is_written else None,
-        temperature=call.temperature,
-        timeout_s=gateway.timeout_s,
-    )
+    """Go the call road: through the vendor's SDK."""
+    provider = await gateway.providers.get(held.provider)
     if not call.stream:
-        return await held.provider.complete(asked)
-    async with contextlib.aclosing(held.provider.stream(asked)) as events:
+        return await provider.complete(asked)
+    async with contextlib.aclosing(provider.stream(asked)) as events:
         async for event in events:
-            if isinstance(event, Delta):
-                await exchange.put(event)
-            else:
+            if isinstance(event, Completion):
                 return event
+            await exchange.put(event)
     raise AssertionError("a provider's stream ends with a completion or an error")
+
+
+async def _relayed(
+    gateway: Gateway, call: Call, exchange: Exchange, held: Held, request: RelayRequest
+) -> Completion:
+    """Go the relay road: bytes out, bytes back, the usage read off them as they pass."""
+    upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
+    if not call.stream:
+        return await relay.whole(upstream, request)
+    reading = request.reading()
+    async with relay.stream(upstream, request) as answer:
+        if isinstance(answer, Completion):
+            return answer
+        exchange.headers = answer.headers
+        try:
+            while chunk := await answer.next():
+                if passed := reading.take(chunk):
+                    await exchange.put(passed)
+            if passed := reading.rest():
+                await exchange.put(passed)
+        except asyncio.CancelledError:
+            # Clients leave as soon as they have read the last event: all is known then.
+            task = asyncio.current_task()
+            if task is None or not (exchange.is_abandoned() and reading.is_ended):
+                raise
+            task.uncancel()
+    return upstream.finished(reading)
 
 
 # --- SETTLE -----------------------------------------------------------------------------------
 
 
-async def _settle(
+async def _settle(  # noqa: PLR0913  how a call ended, and whether it may go on
     gateway: Gateway,
     call: Call,
     held: Held,
     completion: Completion | None,
     failure: ProviderFailed | None,
+    *,
+    is_last: bool,
 ) -> Answered | GatewayError:
     """Charge the call by what is known, and return the last event for its client."""
-    settlement = settlement_of(held, call, completion, failure)
+    settlement = settlement_of(held, call, completion, failure, is_last=is_last)
     settled = await gateway.writer.settle(settlement)
     if settled.overrun_nanoeur:
         logger.warning(
@@ -263,8 +334,7 @@ async def _settle(
         request_id=held.ask.request_id,
         provider=str(settlement.charge_to["provider"]),
         model=str(settlement.charge_to["model"]),
-        content=completion.content,
-        finish_reason=completion.finish_reason,
+        completion=completion,
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         cost_eur=euros(settled.charged_nanoeur),

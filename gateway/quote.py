@@ -32,15 +32,18 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     """
     await gateway.reload(principal)
     organization = await gateway.directory.organization(principal.org_id)
+    alias = organization.alias(call.model)
     found = await judge(
         call,
+        named=alias.models[0] if alias else call.model,
         organization=organization,
         prices=await gateway.directory.prices(),
         catalog=gateway.catalog,
+        timeout_s=gateway.timeout_s,
         counts=True,
     )
     enabled, balance = await read(_live, organization)
-    refusal = found.refusal or await _unasked(gateway, found)
+    refusal = found.refusal or _unasked(gateway, found)
     if not enabled:
         refusal = _switched_off(organization)
     if refusal is None and balance is not None and not _fits(found, balance):
@@ -54,14 +57,12 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     return _body(found, refusal, balance, expected)
 
 
-async def _unasked(gateway: Gateway, found: Judgement) -> NotConfigured | None:
+def _unasked(gateway: Gateway, found: Judgement) -> NotConfigured | None:
     """Return why the model's provider cannot be asked, or None; nothing is opened for that."""
-    provider = found.model.provider if found.model else ""
-    if provider not in gateway.providers.configured():
-        try:
-            await gateway.providers.get(provider)
-        except NotConfigured as exc:
-            return exc
+    try:
+        gateway.providers.check(found.model.provider if found.model else "")
+    except NotConfigured as exc:
+        return exc
     return None
 
 

@@ -162,15 +162,18 @@ async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiRespon
 
 
 async def _started(gateway: Gateway, principal: Principal, call: Call) -> Exchange:
+    request_id = new_id()
     try:
-        return pipeline.start(gateway, principal, call)
+        return pipeline.start(gateway, principal, call, request_id=request_id)
     except Refused as exc:  # the process is stopping
-        ended = Exchange(request_id=new_id())
+        ended = Exchange(request_id=request_id)
         ended.end(exc)
         return ended
 
 
 def _piece(event: Event, exchange: Exchange) -> str | AiResponse:
+    if isinstance(event, bytes):
+        raise AssertionError("the SDK's calls are not relayed")
     return event.content if isinstance(event, Delta) else _response(event, exchange)
 
 
@@ -186,10 +189,10 @@ def _response(event: Answered | GatewayError, exchange: Exchange) -> AiResponse:
     return AiResponse(
         success=True,
         request_id=event.request_id,
-        content=event.content,
+        content=event.completion.content,
         provider=event.provider,
         model=event.model,
-        finish_reason=event.finish_reason,
+        finish_reason=event.completion.finish_reason,
         input_tokens=event.input_tokens,
         output_tokens=event.output_tokens,
         estimated_cost_eur=event.cost_eur,

@@ -7,17 +7,18 @@ Anything else: the whole hold.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from costs.core.admission import Admitted, Ask, Settlement
+from costs.core.admission import Admitted, Ask, Repeat, Settlement
 from costs.core.holds import State
 from costs.core.pricing import Rates, cost_nanoeur
-from gateway.core.calls import Call, Completion
+from costs.core.usage import Usage
+from gateway.core.attempts import Alias
+from gateway.core.calls import Call, Completion, Outgoing
 from gateway.core.errors import ProviderFailed
 from gateway.core.models import NAME_MAX_CHARS, price_names
 from gateway.journal import Closing, since_ms
 from gateway.judgement import Judgement
-from gateway.providers.base import Provider
 
 # So long a run that a provider's words share with the prompt is a quotation of it.
 QUOTED_CHARS: Final = 12
@@ -25,19 +26,38 @@ QUOTED_CHARS: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """An admitted call: its hold and audit row are committed, and it may go out."""
+    """An admitted call: its hold and audit row are committed, and it may go out.
+
+    `attempts` are those that failed before it; `repeat` is the caller's Idempotency-Key.
+    """
 
     ask: Ask
     admitted: Admitted
     judgement: Judgement
-    provider: Provider
+    outgoing: Outgoing
+    alias: Alias | None
+    attempts: tuple[dict[str, Any], ...]
+    repeat: Repeat | None
     started_s: float
+
+    @property
+    def provider(self) -> str:
+        """Who is asked."""
+        return str(self.ask.charge_to["provider"])
 
 
 def settlement_of(
-    held: Held, call: Call, completion: Completion | None, failure: ProviderFailed | None
+    held: Held,
+    call: Call,
+    completion: Completion | None,
+    failure: ProviderFailed | None,
+    *,
+    is_last: bool,
 ) -> Settlement:
-    """Return how the call ended, for the ledger and the audit row."""
+    """Return how the call ended, for the ledger and the audit row.
+
+    Where another attempt follows, the caller's Idempotency-Key stays in use.
+    """
     ask = held.ask
     usage = completion.usage if completion else None
     model = _answered_model(completion, ask)
@@ -49,10 +69,10 @@ def settlement_of(
         org_id=ask.org_id,
         period_ids=held.admitted.period_ids,
         outcome=outcome,
-        cost_nanoeur=cost_nanoeur(usage, rates) if usage else None,
+        cost_nanoeur=_cost(usage, rates),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
-        rates=rates.to_json(),
+        rates=rates.to_json() if rates else ask.rates,
         entry=Closing(
             status=_status(outcome, completion),
             model=model,
@@ -61,9 +81,23 @@ def settlement_of(
             finish_reason=completion.finish_reason if completion else None,
             raw_usage=completion.raw_usage if completion else None,
             latency_ms=since_ms(held.started_s),
+            attempts=held.attempts,
         ),
-        repeat=ask.repeat,
+        repeat=held.repeat if is_last else None,
     )
+
+
+def attempt_of(held: Held, failure: ProviderFailed) -> dict[str, Any]:
+    """Return what the audit row keeps of an attempt that another one follows."""
+    return {
+        "hold_id": str(held.ask.id),
+        "model": held.ask.charge_to["model"],
+        "provider": held.provider,
+        "bound_nanoeur": held.ask.amount_nanoeur,
+        "code": failure.code,
+        "provider_status": failure.provider_status,
+        "latency_ms": since_ms(held.started_s),
+    }
 
 
 def _outcome(completion: Completion | None, failure: ProviderFailed | None) -> State:
@@ -87,8 +121,7 @@ def _without_prompt(sentence: str, call: Call) -> str:
     quotation of twice as many is always found.
     """
     places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
-    for message in call.messages:
-        said = message.content
+    for said in call.demand.texts:
         if (len(said) >= QUOTED_CHARS and said in sentence) or any(
             sentence[place : place + QUOTED_CHARS] in said for place in places
         ):
@@ -105,10 +138,17 @@ def _answered_model(completion: Completion | None, ask: Ask) -> str:
     return said if said.isprintable() and 0 < len(said) <= NAME_MAX_CHARS else asked
 
 
-def _rates(held: Held, model: str) -> Rates:
+def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
+    """Return what the usage costs: nothing for a call that is free, and so was judged unpriced."""
+    if usage is None:
+        return None
+    return cost_nanoeur(usage, rates) if rates else 0
+
+
+def _rates(held: Held, model: str) -> Rates | None:
     """Return the rates at admission of the model that answered, else of the one that was asked."""
     found = held.judgement
     if found.rates is None or found.model is None:
-        raise AssertionError("what is admitted has rates")
+        return None
     own = found.prices.rates_for(price_names(model), found.model.provider, found.judged_at)
     return own or found.rates

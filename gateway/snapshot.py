@@ -10,8 +10,8 @@ import asyncio
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ import django.db
 from django.conf import settings
 
 from costs.prices import PriceBook, load_price_book
+from gateway.core.attempts import Alias
 from gateway.core.errors import Refused
 from gateway.core.models import Catalog
 from gateway.core.policy import Rule, tightest_daily_rule, tightest_token_limit
@@ -47,11 +48,21 @@ class OrganizationSnapshot:
     daily_rule: Rule | None
     token_limit: int | None
     prompt_hash_key: bytes
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+
+    def alias(self, name: str) -> Alias | None:
+        """Return the alias of that name, however it is spelled, or None."""
+        return self.aliases.get(name.strip().casefold()) if self.aliases else None
 
     @property
     def limit_nanoeur(self) -> int | None:
         """The tightest limit of the day."""
         return self.daily_rule.max_cost_per_day_nanoeur if self.daily_rule else None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit applies, so that every request needs a bound."""
+        return self.token_limit is not None or self.daily_rule is not None
 
 
 class Directory:

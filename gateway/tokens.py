@@ -6,14 +6,13 @@ import asyncio
 import base64
 import gzip
 import threading
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import tiktoken
 
-from gateway.core.calls import Message
+from gateway.core.demand import Demand
 from gateway.core.models import Model
 
 INLINE_MAX_CHARS: Final = 4096
@@ -116,24 +115,24 @@ def cut(text: str, encoding: str, max_tokens: int) -> str:
     return text
 
 
-def count_messages(messages: Sequence[Message], model: Model) -> int:
-    """Return the input tokens that `messages` are for `model`.
+def count_demand(demand: Demand, model: Model) -> int:
+    """Return the input tokens that the texts of `demand` are for `model`.
 
     Content is multiplied by the model's margin, because other vendors' tokenizers differ from
     OpenAI's, and rounded up; the frame around each message is added.
     """
-    content = sum(count(message.content, model.tokenizer) for message in messages)
+    content = sum(count(text, model.tokenizer) for text in demand.texts)
     # A fraction, so that 1.3 means 1.3 and no float error adds a token.
     margin = Fraction(str(model.token_margin))
-    return -(-content * margin.numerator // margin.denominator) + frame_tokens(len(messages))
+    return -(-content * margin.numerator // margin.denominator) + frame_tokens(demand.messages)
 
 
-async def count_messages_async(messages: Sequence[Message], model: Model) -> int:
+async def count_demand_async(demand: Demand, model: Model) -> int:
     """Count without holding up the event loop, as `count_async` does."""
-    chars = sum(len(message.content) for message in messages)
+    chars = sum(map(len, demand.texts))
     if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
-        return count_messages(messages, model)
-    return await asyncio.to_thread(count_messages, messages, model)
+        return count_demand(demand, model)
+    return await asyncio.to_thread(count_demand, demand, model)
 
 
 def frame_tokens(messages: int) -> int:

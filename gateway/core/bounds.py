@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.calls import Message
+from gateway.core.demand import Demand, OutputCap
 from gateway.core.models import Model
 
 # A token covers at least one byte of text, so bytes bound the tokens in any script and for any
@@ -22,34 +20,55 @@ COUNTED_MARGIN_PERCENT: Final = 2
 NOT_IN_TEXT: Final = frozenset({"input_audio", "input_image", "output_audio", "cache_write_1h"})
 
 
-@dataclass(frozen=True, slots=True)
-class OutputCap:
-    """How many tokens may come out, and whether the provider is told."""
-
-    tokens: int
-    is_written: bool
-
-
-def input_bytes(messages: Sequence[Message]) -> int:
+def text_bytes(demand: Demand) -> int:
     """Return the UTF-8 bytes of all text."""
-    return sum(len(message.content.encode()) for message in messages)
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in demand.texts)
 
 
-def input_tokens_at_most(messages: Sequence[Message], *, text_bytes: int) -> int:
-    """Return a number of tokens that no tokenizer exceeds for these messages."""
-    return text_bytes + MESSAGE_FRAME_TOKENS * len(messages) + REQUEST_FRAME_TOKENS
+def input_tokens_at_most(demand: Demand, model: Model, *, text_bytes: int) -> int:
+    """Return a number of tokens that no tokenizer exceeds."""
+    return _with_the_rest(demand, model, text_bytes)
 
 
-def counted_tokens_at_most(messages: Sequence[Message], *, counted: int) -> int:
+def counted_tokens_at_most(demand: Demand, model: Model, *, counted: int) -> int:
     """Return the same from a count by the vendor's own tokenizer: closer, and still above."""
     margin = -(-counted * COUNTED_MARGIN_PERCENT // 100)
-    return counted + margin + MESSAGE_FRAME_TOKENS * len(messages) + REQUEST_FRAME_TOKENS
+    return _with_the_rest(demand, model, counted + margin)
+
+
+def counted_tokens(demand: Demand, model: Model, *, counted: int) -> int:
+    """Return what a policy's token limit counts as input: the counted text and all else."""
+    seen = counted + not_text_tokens(demand, model)
+    return demand.rounds * max(seen, model.context_tokens) if demand.rounds else seen
+
+
+def not_text_tokens(demand: Demand, model: Model) -> int:
+    """Return at most how many tokens are in what is not text."""
+    return demand.overhead_tokens + demand.images * model.image_tokens + demand.media_bytes
+
+
+def _with_the_rest(demand: Demand, model: Model, text_tokens: int) -> int:
+    frames = MESSAGE_FRAME_TOKENS * demand.messages + REQUEST_FRAME_TOKENS
+    seen = text_tokens + frames + not_text_tokens(demand, model)
+    # What a vendor brings in by itself fits in the model's context, each time it is read.
+    return demand.rounds * max(seen, model.context_tokens) if demand.rounds else seen
+
+
+def not_possible(demand: Demand) -> frozenset[str]:
+    """Return the buckets that the request cannot fill."""
+    return NOT_IN_TEXT - demand.buckets if demand.buckets else NOT_IN_TEXT
+
+
+def output_tokens_at_most(demand: Demand, cap: OutputCap) -> int:
+    """Return how many tokens can come out of all answers together."""
+    rounds = max(1, demand.rounds)
+    return cap.tokens * demand.answers * rounds + demand.more_output_tokens
 
 
 def output_cap(
     model: Model,
     *,
-    asked_tokens: int | None,
+    demand: Demand,
     input_tokens: int,
     token_limit: int | None,
     is_limited: bool,
@@ -60,11 +79,13 @@ def output_cap(
     bound. Where none does, nothing that the caller did not say is written, and the model's own
     maximum is the cap.
     """
-    if asked_tokens is not None:
-        return OutputCap(asked_tokens, is_written=True)
+    if not demand.has_output:
+        return OutputCap(0, is_written=False)
+    if demand.max_output_tokens is not None:
+        return OutputCap(demand.max_output_tokens, is_written=True)
     if token_limit is not None and token_limit > input_tokens:
-        room = token_limit - input_tokens
-        return OutputCap(min(room, model.max_output_tokens), is_written=True)
+        room = (token_limit - input_tokens) // demand.answers
+        return OutputCap(max(1, min(room, model.max_output_tokens)), is_written=True)
     if is_limited:
         return OutputCap(model.default_output_tokens, is_written=True)
     return OutputCap(model.max_output_tokens, is_written=False)

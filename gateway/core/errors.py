@@ -57,7 +57,10 @@ class AlreadyDone(Refused):
 
 
 class ProviderFailed(GatewayError):
-    """A provider did not answer as asked. `nothing_billed` says whether that is proven."""
+    """A provider did not answer as asked. `nothing_billed` says whether that is proven.
+
+    `body` is what it said, where that was JSON, with keys hidden.
+    """
 
     nothing_billed: ClassVar[bool] = False
 
@@ -67,9 +70,11 @@ class ProviderFailed(GatewayError):
         *,
         provider_status: int | None = None,
         retry_after_s: int | None = None,
+        body: bytes | None = None,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.provider_status = provider_status
+        self.body = body
 
 
 class NotConfigured(ProviderFailed):

@@ -29,18 +29,20 @@ class Model:
     `id` is what the vendor is asked for. `current` is the dated snapshot that a floating id
     stands for, where the vendor says so. `tokenizer` is a tiktoken encoding; `token_margin`
     multiplies its count where it is not the vendor's own. `max_output_tokens` is the most that
-    one answer can have, thinking included.
+    one answer can have, thinking included; `image_tokens` the most that one image can be.
     """
 
     id: str
     provider: str
     aliases: tuple[str, ...] = ()
     current: str | None = None
-    context_tokens: int | None = None
+    # A model that the catalog lacks is taken for one of the largest.
+    context_tokens: int = 2_097_152
     max_output_tokens: int = 4096
     default_output_tokens: int = 4096
     tokenizer: str = "o200k_base"
     token_margin: float = 1.0
+    image_tokens: int = 0
 
     @property
     def own_names(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ class Vendor:
     model_prefixes: tuple[str, ...]
     tokenizer: str
     token_margin: float
+    image_tokens: int
     max_output_tokens: int = 131_072
 
 
@@ -150,6 +153,7 @@ class Catalog:
                     max_output_tokens=vendor.max_output_tokens,
                     tokenizer=vendor.tokenizer,
                     token_margin=vendor.token_margin,
+                    image_tokens=vendor.image_tokens,
                 )
         return None
 

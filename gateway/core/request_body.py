@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core import strict_json
@@ -12,9 +13,11 @@ from gateway.core.calls import (
     Dimensions,
     Message,
     Principal,
+    ProviderCall,
 )
+from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import Refused
-from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.models import NAME_MAX_CHARS, Model
 from gateway.core.strict_json import quoted
 
 ROLES: Final = ("system", "user", "assistant")
@@ -31,10 +34,40 @@ NAME_IN_JSON: Final = {
     "client_id": "clientId",
     "task_type": "taskType",
 }
+DIMENSION_HEADERS: Final = {
+    name: f"x-pulse-{name.replace('_', '-')}" for name in NAME_IN_JSON if name != "user_id"
+}
 _NAMES: Final = {spelled: name for name, spelled in NAME_IN_JSON.items()}
 _FIELDS: Final = frozenset(
     {"model", "prompt", "messages", "maxTokens", "temperature", "stream", "metadata", *_NAMES}
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A request of text alone: the form of `POST /api/ai/request` and of the SDK."""
+
+    messages: tuple[Message, ...]
+    temperature: float | None
+    rest: tuple[object, ...]
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> ProviderCall:
+        """Go out through the vendor's SDK."""
+        return ProviderCall(
+            model=model.id,
+            messages=self.messages,
+            max_output_tokens=cap.tokens if cap.is_written else None,
+            temperature=self.temperature,
+            timeout_s=timeout_s,
+        )
+
+    def canonical(self) -> object:
+        """Return the messages as pairs of role and content."""
+        return [[message.role, message.content] for message in self.messages]
+
+    def identity(self) -> object:
+        """Return everything that was said."""
+        return [self.canonical(), self.temperature, *self.rest]
 
 
 def invalid(sentence: str) -> Refused:
@@ -60,15 +93,44 @@ def call_from_fields(
     unknown = sorted(set(fields) - _FIELDS)
     if unknown:
         raise invalid(f"Unknown field {quoted(unknown[0])}")
+    model = model_in(fields)
+    messages, stream = _messages(fields), flag(fields, "stream")
+    max_tokens, temperature = _max_tokens(fields), _temperature(fields)
+    dimensions = scoped(_dimensions(fields), principal)
     return Call(
-        model=_text(fields, "model", most=NAME_MAX_CHARS, printable=True),
-        messages=_messages(fields),
-        max_tokens=_max_tokens(fields),
-        temperature=_temperature(fields),
-        stream=_flag(fields, "stream"),
-        dimensions=scoped(_dimensions(fields), principal),
-        idempotency_key=_idempotency_key(idempotency_key),
+        model=model,
+        form=Chat(
+            messages=messages,
+            temperature=temperature,
+            rest=(model, max_tokens, stream, dimensions.as_dict()),
+        ),
+        demand=Demand(
+            texts=tuple(message.content for message in messages),
+            messages=len(messages),
+            max_output_tokens=max_tokens,
+        ),
+        stream=stream,
+        dimensions=dimensions,
+        idempotency_key=checked_idempotency_key(idempotency_key),
     )
+
+
+def model_in(fields: Mapping[str, Any]) -> str:
+    """Return the model that is asked for. Raises Refused."""
+    return _text(fields, "model", most=NAME_MAX_CHARS, printable=True)
+
+
+def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
+    """Return the dimensions that `x-pulse-…` headers name. Raises Refused.
+
+    `headers` are by lower-case name. Who calls is the key's affair: there is no header for it.
+    """
+    found = {
+        name: dimension(headers[header], header)
+        for name, header in DIMENSION_HEADERS.items()
+        if header in headers
+    }
+    return Dimensions(**found)
 
 
 def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
@@ -189,14 +251,16 @@ def _temperature(fields: Mapping[str, Any]) -> float | None:
     return float(value)
 
 
-def _flag(fields: Mapping[str, Any], name: str) -> bool:
+def flag(fields: Mapping[str, Any], name: str) -> bool:
+    """Return a switch, off when it is not there. Raises Refused."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise invalid(f"{name} is true or false")
     return value
 
 
-def _idempotency_key(value: str | None) -> str | None:
+def checked_idempotency_key(value: str | None) -> str | None:
+    """Return the caller's key for repeats. Raises Refused for one that cannot be kept."""
     if value is None:
         return None
     if not value or len(value) > IDEMPOTENCY_KEY_MAX_CHARS or not value.isprintable():

@@ -11,8 +11,8 @@ from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import anthropic as messages
+from gateway.providers.upstreams import VENDORS
 
-BASE_URL: Final = "https://api.anthropic.com"
 # The API refuses a request without a cap. The gateway passes one; this is for a caller that does
 # not, and every model can write as much.
 DEFAULT_OUTPUT_TOKENS: Final = 4096
@@ -32,7 +32,7 @@ class Anthropic:
         self._timeout_s = timeout_s
         self._client = AsyncAnthropic(
             api_key=api_key,
-            base_url=base_url or BASE_URL,
+            base_url=base_url or VENDORS[self.name].base_url,
             max_retries=0,
             open_telemetry=False,
             # The SDK sends the first, proxies made for its predecessor read the second.

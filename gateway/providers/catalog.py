@@ -44,6 +44,7 @@ def _vendor(provider: str, table: dict[str, Any]) -> Vendor:
         model_prefixes=tuple(table["model_prefixes"]),
         tokenizer=table["tokenizer"],
         token_margin=table["token_margin"],
+        image_tokens=table["image_tokens"],
         max_output_tokens=table["max_output_tokens"],
     )
 
@@ -59,4 +60,5 @@ def _model(model_id: str, vendor: Vendor, facts: dict[str, Any]) -> Model:
         default_output_tokens=min(facts["output"], _DEFAULT_OUTPUT_TOKENS),
         tokenizer=facts.get("tokenizer", vendor.tokenizer),
         token_margin=facts.get("token_margin", vendor.token_margin),
+        image_tokens=facts.get("image_tokens", vendor.image_tokens),
     )

@@ -51,11 +51,20 @@ class Peer:
 
     def said(self, text: str) -> str:
         """Return a vendor's text fit to be shown: on one line, bounded, without keys."""
-        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        hidden = _KEY.sub("[key]", line.replace(self.secret, "[key]") if self.secret else line)
+        hidden = self.hidden(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
         if len(hidden) <= MESSAGE_MAX_CHARS:
             return hidden
         return hidden[: MESSAGE_MAX_CHARS - 1] + "…"
+
+    def hidden(self, text: str) -> str:
+        """Return a vendor's text without anything that is or looks like a key."""
+        return _KEY.sub("[key]", text.replace(self.secret, "[key]") if self.secret else text)
+
+    def broke_off(self, told: str) -> str:
+        """Return the sentence for an answer that ended before its end, and what it told."""
+        sentence = f'Provider "{self.title}" broke off before its answer was complete'
+        said = self.said(told)
+        return f"{sentence}: {said}" if said else sentence
 
     @contextmanager
     def failures(self, traffic: Traffic) -> Iterator[None]:
@@ -98,13 +107,51 @@ def _judged(answer: aiohttp.ClientResponse, exc: Exception, *, peer: Peer) -> Pr
         if _is_timeout(exc):
             return _timed_out(peer, status=status)
         return _broken(exc, peer=peer, status=status)
-    body = _body_in(exc)
+    return _refusal(status, answer.headers, _body_in(exc), peer=peer)
+
+
+def answered_with(
+    status: int, headers: Mapping[str, str], raw: bytes, *, peer: Peer
+) -> ProviderFailed:
+    """Return what an answer with an error status means, with its body where that is JSON."""
+    if status in TIMEOUT_STATUSES:
+        return _timed_out(peer, status=status)
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return _refusal(status, headers, None, peer=peer)
+    refusal = _refusal(status, headers, body, peer=peer)
+    refusal.body = _without_keys(raw, body, peer)
+    return refusal
+
+
+def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
+    """Return an error's body as it came, or written anew where a key is in it."""
+    text = raw.decode(errors="replace")
+    if peer.hidden(text) == text:
+        return raw
+    return json.dumps(_hidden_in(body, peer), ensure_ascii=False).encode(errors="replace")
+
+
+def _hidden_in(value: object, peer: Peer) -> object:
+    if isinstance(value, str):
+        return peer.hidden(value)
+    if isinstance(value, list):
+        return [_hidden_in(each, peer) for each in value]
+    if isinstance(value, dict):
+        return {peer.hidden(name): _hidden_in(each, peer) for name, each in value.items()}
+    return value
+
+
+def _refusal(
+    status: int, headers: Mapping[str, str], body: object, *, peer: Peer
+) -> RateLimited | Rejected:
     said = peer.said(hostile.error_message(body) or "")
     message = said or f'Provider "{peer.title}" answered with status {status}'
+    retry_after_s = _retry_after_s(headers, body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        retry_after_s = _retry_after_s(answer.headers, body)
         return RateLimited(message, provider_status=status, retry_after_s=retry_after_s)
-    return Rejected(message, provider_status=status)
+    return Rejected(message, provider_status=status, retry_after_s=retry_after_s)
 
 
 def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
@@ -112,10 +159,9 @@ def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
-    sentence = f'Provider "{peer.title}" broke off before its answer was complete'
     told = str(exc) if isinstance(exc, hostile.ErrorAnswer) else _body_in(exc)
-    said = peer.said(told if isinstance(told, str) else hostile.error_message(told) or "")
-    return Broken(f"{sentence}: {said}" if said else sentence, provider_status=status)
+    said = told if isinstance(told, str) else hostile.error_message(told) or ""
+    return Broken(peer.broke_off(said), provider_status=status)
 
 
 def _is_timeout(exc: BaseException) -> bool:

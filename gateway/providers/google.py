@@ -15,8 +15,8 @@ from gateway.core.errors import Rejected
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import google as gemini
+from gateway.providers.upstreams import VENDORS
 
-BASE_URL: Final = "https://generativelanguage.googleapis.com"
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
 _ROLES: Final = {"user": "user", "assistant": "model"}
 # The name becomes a part of the path, so it must not be able to lead to another model.
@@ -36,7 +36,7 @@ class Google:
             api_key=api_key,
             vertexai=False,  # else GOOGLE_GENAI_USE_VERTEXAI decides
             http_options=types.HttpOptions(
-                base_url=base_url or BASE_URL,
+                base_url=base_url or VENDORS[self.name].base_url,
                 api_version=API_VERSION,
                 # The SDK's aiohttp road sends a request again when the connection broke.
                 httpx_async_client=self._http,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from mistralai.client import Mistral as MistralClient
 from mistralai.client.errors import ResponseValidationError
@@ -16,8 +16,7 @@ from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import hostile
 from gateway.providers.formats import mistral as chat
-
-BASE_URL: Final = "https://api.mistral.ai"
+from gateway.providers.upstreams import VENDORS
 
 
 class Mistral:
@@ -31,7 +30,7 @@ class Mistral:
         self._http = transport.client({"authorization": f"Bearer {api_key}"})
         self._client = MistralClient(
             api_key=api_key,
-            server_url=base_url or BASE_URL,
+            server_url=base_url or VENDORS[self.name].base_url,
             async_client=self._http,
             retry_config=None,
             # The SDK's own, which MISTRAL_DEBUG turns on, writes keys and prompts to the log.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from openai import AsyncOpenAI, AsyncStream
 
@@ -12,15 +11,8 @@ from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import openai as chat
-
-BASE_URL: Final = "https://api.openai.com/v1"
-
-# Reasoning models refuse `max_tokens`; servers that only resemble OpenAI know nothing else:
-# https://developers.openai.com/api/reference/resources/chat
-_REASONING: Final = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d)|codex)")
-# The first two reasoning models take neither system messages nor a temperature:
-# https://developers.openai.com/api/docs/guides/reasoning
-_FIRST_REASONING: Final = re.compile(r"(?:ft:)?o1-(?:preview|mini)")
+from gateway.providers.openai_models import cap_name, is_first_reasoning
+from gateway.providers.upstreams import VENDORS
 
 
 class OpenAI:
@@ -33,7 +25,7 @@ class OpenAI:
         self._timeout_s = timeout_s
         self._client = AsyncOpenAI(
             api_key=api_key,
-            base_url=base_url or BASE_URL,
+            base_url=base_url or VENDORS[self.name].base_url,
             max_retries=0,
             http_client=transport.client({"authorization": f"Bearer {api_key}"}),
         )
@@ -86,7 +78,7 @@ class OpenAI:
 
 
 def _request(call: ProviderCall) -> dict[str, Any]:
-    is_first = _FIRST_REASONING.match(call.model) is not None
+    is_first = is_first_reasoning(call.model)
     request: dict[str, Any] = {
         "model": call.model,
         "messages": [_message(message, without_system=is_first) for message in call.messages],
@@ -94,9 +86,7 @@ def _request(call: ProviderCall) -> dict[str, Any]:
         "service_tier": "default",
     }
     if call.max_output_tokens is not None:
-        is_reasoning = _REASONING.match(call.model) is not None
-        cap = "max_completion_tokens" if is_reasoning else "max_tokens"
-        request[cap] = call.max_output_tokens
+        request[cap_name(call.model)] = call.max_output_tokens
     if call.temperature is not None and not is_first:
         request["temperature"] = call.temperature
     return request

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from gateway.core.errors import NotConfigured
 from gateway.providers.base import Provider
+from gateway.providers.relay import Relay
+from gateway.providers.upstreams import Upstream, upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,40 @@ class Providers:
     def __init__(self, settings: Mapping[str, ProviderSettings], *, sandbox: bool) -> None:
         self._settings = {name: found for name, found in settings.items() if found.api_key}
         self._sandbox = sandbox
+        self._upstreams = {
+            name: upstream(name, api_key=found.api_key, base_url=found.base_url)
+            for name, found in self._settings.items()
+        }
         self._opened: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Provider]]] = {}
+        self._relays: dict[asyncio.AbstractEventLoop, Relay] = {}
         self._lock = threading.Lock()
 
     def configured(self) -> tuple[str, ...]:
         """Return the names of the providers that can be asked, in a fixed order."""
         return tuple(name for name in _ENTRIES if self._is_configured(name))
 
-    async def get(self, name: str) -> Provider:
-        """Return the provider. Raises NotConfigured when it has no key here."""
+    def check(self, name: str) -> None:
+        """Raise NotConfigured when the provider has no key here."""
         if not self._is_configured(name):
             raise NotConfigured(_not_configured(name))
+
+    def upstream(self, name: str) -> Upstream:
+        """Return where a vendor is relayed to. Raises NotConfigured."""
+        self.check(name)
+        return self._upstreams[name]
+
+    def relay(self) -> Relay:
+        """Return what relays on the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._relays.get(loop)
+        if found is None:
+            with self._lock:
+                found = self._relays.setdefault(loop, Relay())
+        return found
+
+    async def get(self, name: str) -> Provider:
+        """Return the provider. Raises NotConfigured when it has no key here."""
+        self.check(name)
         await self._forget_closed_loops()
         mine = self._mine()
         task = mine.get(name)
@@ -76,8 +101,11 @@ class Providers:
         """Close what the running loop opened."""
         with self._lock:
             mine = self._opened.pop(asyncio.get_running_loop(), {})
+            relay = self._relays.pop(asyncio.get_running_loop(), None)
         for task in mine.values():
             await (await task).aclose()
+        if relay is not None:
+            await relay.aclose()
 
     def _is_configured(self, name: str) -> bool:
         return self._sandbox if name == SANDBOX else name in self._settings and name in _ENTRIES
@@ -105,6 +133,8 @@ class Providers:
         with self._lock:
             gone = [loop for loop in self._opened if loop.is_closed()]
             tasks = [task for loop in gone for task in self._opened.pop(loop).values()]
+            for loop in [loop for loop in self._relays if loop.is_closed()]:
+                del self._relays[loop]
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception() is None:
                 await task.result().aclose()

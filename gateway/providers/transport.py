@@ -39,7 +39,7 @@ HEADERS_SENT: Final = frozenset(
 _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 # aiohttp raises these only while it gets a connection, so nothing of the request went out.
-_UNSENT: Final = (
+UNSENT: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
@@ -76,7 +76,6 @@ class Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, credentials: Mapping[str, str]) -> None:
         self._credentials = dict(credentials)
-        self._tls = httpx2.create_ssl_context(trust_env=False)
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -84,8 +83,6 @@ class Transport(httpx2.AsyncBaseTransport):
         headers = {
             name: value for name, value in request.headers.items() if name in HEADERS_SENT
         } | self._credentials
-        # aiohttp would ask for compression, which buys little on a stream and delays its events.
-        headers["accept-encoding"] = "identity"
         traffic = _traffic.get() or Traffic()
         with _known_outcome(traffic):
             response = await self._opened_session().request(
@@ -113,13 +110,25 @@ class Transport(httpx2.AsyncBaseTransport):
     def _opened_session(self) -> aiohttp.ClientSession:
         # Made on first use because aiohttp binds a session to the running loop.
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, keepalive_timeout=KEEPALIVE_S, ssl=self._tls
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            )
+            self._session = open_session()
         return self._session
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return a new session of connections to vendors, on the running loop."""
+    connector = aiohttp.TCPConnector(
+        limit=CONNECTIONS_MAX,
+        keepalive_timeout=KEEPALIVE_S,
+        ssl=httpx2.create_ssl_context(trust_env=False),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        # What a vendor reads is decided here, and compression would delay a stream's events.
+        skip_auto_headers=("user-agent",),
+        headers={"accept-encoding": "identity"},
+    )
 
 
 def client(credentials: Mapping[str, str]) -> httpx2.AsyncClient:
@@ -175,7 +184,7 @@ def _known_outcome(traffic: Traffic) -> Iterator[None]:
 def _known_failures() -> Iterator[None]:
     try:
         yield
-    except _UNSENT as exc:
+    except UNSENT as exc:
         raise httpx2.ConnectError(str(exc)) from exc
     except TimeoutError as exc:
         raise httpx2.ReadTimeout(str(exc)) from exc

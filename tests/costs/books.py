@@ -17,7 +17,8 @@ from costs.ledger import Ledger
 from costs.models import CostEvent, Hold, Period, PriceList
 from costs.stores.base import Store
 from gateway import audit
-from gateway.core.calls import Call, Dimensions, Message, Principal
+from gateway.core.calls import Call, Dimensions, Principal, Unread
+from gateway.core.demand import NOTHING
 from gateway.core.policy import Rule
 from gateway.journal import AuditJournal, Closing, Opening
 from gateway.models import Policy
@@ -105,7 +106,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     """Return an ask as the pipeline makes it, judged by what is in the database now."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
     dimensions = Dimensions(team_id="team-123")
-    call = Call(model=MODEL, messages=(Message("user", "Hello"),), dimensions=dimensions)
+    call = Call(model=MODEL, form=Unread(), demand=NOTHING, dimensions=dimensions)
     rule = Rule(id="1", name="Daily", max_cost_per_day_nanoeur=limit)
     return Ask(
         id=new_id(),

@@ -93,6 +93,9 @@ class Only(Providers):
         super().__init__({}, sandbox=True)
         self.provider = provider
 
+    def check(self, name: str) -> None:
+        """Find every name configured."""
+
     async def get(self, name: str) -> Provider:
         """Return the one there is."""
         return self.provider

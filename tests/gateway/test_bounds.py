@@ -10,13 +10,12 @@ from gateway import tokens
 from gateway.core.bounds import (
     MESSAGE_FRAME_TOKENS,
     REQUEST_FRAME_TOKENS,
-    OutputCap,
     counted_tokens_at_most,
-    input_bytes,
     input_tokens_at_most,
     output_cap,
+    text_bytes,
 )
-from gateway.core.calls import Message
+from gateway.core.demand import Demand, OutputCap
 from gateway.core.models import Model
 
 MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, default_output_tokens=4_096)
@@ -26,19 +25,19 @@ contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=
 @settings(deadline=None)  # the tokenizer is loaded by whoever comes first
 @given(contents)
 def test_no_tokenizer_counts_more_than_the_bound(texts: list[str]) -> None:
-    messages = [Message("user", text) for text in texts]
-    size = input_bytes(messages)
+    demand = Demand(texts=tuple(texts), messages=len(texts))
+    size = text_bytes(demand)
     assert size == sum(len(text.encode()) for text in texts)
-    counted = tokens.count_messages(messages, MODEL)
-    assert counted <= input_tokens_at_most(messages, text_bytes=size)
-    assert counted <= counted_tokens_at_most(messages, counted=counted)
+    counted = tokens.count_demand(demand, MODEL)
+    assert counted <= input_tokens_at_most(demand, MODEL, text_bytes=size)
+    assert counted <= counted_tokens_at_most(demand, MODEL, counted=counted)
 
 
 def test_the_frame_around_messages_is_in_both_bounds() -> None:
-    messages = [Message("user", "hi"), Message("user", "ho")]
+    demand = Demand(texts=("hi", "ho"), messages=2)
     frame = 2 * MESSAGE_FRAME_TOKENS + REQUEST_FRAME_TOKENS
-    assert input_tokens_at_most(messages, text_bytes=4) == 4 + frame
-    assert counted_tokens_at_most(messages, counted=101) == 101 + 3 + frame
+    assert input_tokens_at_most(demand, MODEL, text_bytes=4) == 4 + frame
+    assert counted_tokens_at_most(demand, MODEL, counted=101) == 101 + 3 + frame
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_the_cap_is_what_was_asked_else_the_room_else_the_default(
 ) -> None:
     found = output_cap(
         MODEL,
-        asked_tokens=asked,
+        demand=Demand(max_output_tokens=asked),
         input_tokens=100,
         token_limit=token_limit,
         is_limited=is_limited,

@@ -103,7 +103,7 @@ def test_no_vendors_sdk_is_imported_before_it_is_asked_for() -> None:
         "import gateway.providers.registry\n"
         "import gateway.providers.formats.openai, gateway.providers.formats.google\n"
         "import gateway.providers.formats.anthropic, gateway.providers.formats.mistral\n"
-        "heavy = {'openai', 'anthropic', 'google.genai', 'mistralai', 'aiohttp', 'tiktoken'}\n"
+        "heavy = {'openai', 'anthropic', 'google.genai', 'mistralai', 'tiktoken'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

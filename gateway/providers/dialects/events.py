@@ -1,0 +1,131 @@
+"""Reading usage off server-sent events that are passed on: no event is built anew without need.
+
+Only whole events are passed on, so that an error of ours can follow the last one; a client can
+read nothing of half an event anyway. Of those, only what tells something is parsed: what answered,
+how it ended, what it used. Measured: 1.3 us for a chunk that tells nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import orjson
+
+from gateway.core.calls import Completion
+from gateway.core.errors import Broken
+from gateway.providers.formats.hostile import ErrorAnswer
+
+# An event of this size is no event; the largest carry a whole answer once more.
+EVENT_MAX_BYTES: Final = 32 * 1024 * 1024
+_END: Final = re.compile(rb"\r?\n\r?\n")
+DONE: Final = b"[DONE]"
+
+
+class Reading(Protocol):
+    """Reads a vendor's events, parsed; see `gateway.providers.formats`."""
+
+    def feed(self, event: object) -> str:
+        """Take in one event. Raises ErrorAnswer for one that is an error."""
+        ...
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        ...
+
+
+def _as_it_is(chunk: bytes) -> bytes:
+    return chunk
+
+
+def _kept(event: bytes, _value: object) -> bytes:
+    return event
+
+
+@dataclass(slots=True, eq=False)
+class EventReading:
+    """A StreamReading of server-sent events.
+
+    `telling` finds the events that are parsed; the first one always is. `ends` finds the last.
+    `plain` is what the client gets of events that tell nothing, `shown` of one that was parsed.
+    """
+
+    reading: Reading
+    telling: re.Pattern[bytes]
+    ends: re.Pattern[bytes]
+    plain: Callable[[bytes], bytes] = _as_it_is
+    shown: Callable[[bytes, object], bytes] = _kept
+    _has_begun: bool = False
+    _is_ended: bool = False
+    _half: bytes = b""
+    _error: ErrorAnswer | None = field(default=None)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the last event has come."""
+        return self._is_ended
+
+    def take(self, chunk: bytes) -> bytes:
+        """Take in what came and return the whole events in it, less what the client did not ask."""
+        if self._half:
+            chunk = self._half + chunk
+            self._half = b""
+        if not chunk.endswith(b"\n\n"):
+            chunk = self._without_half(chunk)
+        if self._has_begun and self.telling.search(chunk) is None:
+            return self.plain(chunk) if chunk else chunk
+        return b"".join(self._read(event) for event in _events(chunk))
+
+    def rest(self) -> bytes:
+        """Return what came behind the last whole event: some servers end without a blank line."""
+        half, self._half = self._half, b""
+        return self._read(half) if half.strip() else b""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        if self._error is not None:
+            raise self._error
+        return self.reading.completion()
+
+    def _without_half(self, chunk: bytes) -> bytes:
+        cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
+        cut = cut if cut > 2 else 0
+        if len(chunk) - cut > EVENT_MAX_BYTES:
+            raise Broken("The provider sent an event that is too large")
+        self._half = chunk[cut:]
+        return chunk[:cut]
+
+    def _read(self, event: bytes) -> bytes:
+        if self.ends.search(event) is not None:
+            self._is_ended = True
+        if self._has_begun and self.telling.search(event) is None:
+            return self.plain(event)
+        value = _value_of(event)
+        if value is None:  # a comment, a ping, [DONE]
+            return event
+        self._has_begun = True
+        try:
+            self.reading.feed(value)
+        except ErrorAnswer as exc:
+            self._error = exc
+        return self.shown(event, value)
+
+
+def _events(chunk: bytes) -> Iterator[bytes]:
+    start = 0
+    for end in _END.finditer(chunk):
+        yield chunk[start : end.end()]
+        start = end.end()
+    if start < len(chunk):
+        yield chunk[start:]
+
+
+def _value_of(event: bytes) -> object:
+    """Return the JSON of an event's data lines, or None where it has none."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    try:
+        return orjson.loads(b"\n".join(lines)) if lines else None
+    except orjson.JSONDecodeError:
+        return None
