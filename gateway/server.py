@@ -1,86 +1,161 @@
-"""The production server: Granian, with an address that is checked before anything starts."""
+"""The production server: Uvicorn, on an address that is taken before anything starts.
+
+Measured against Granian on two cores, a bare relay in both: 46 ms of CPU for 1,000 chunks against
+56, 0.24 ms a request at one connection against 0.54, 43 MiB against 76.
+"""
 
 from __future__ import annotations
 
-import atexit
+import asyncio
 import ipaddress
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
-from typing import Any, Final
+from multiprocessing.process import BaseProcess
+from typing import Final
 
+import uvicorn
 from django.conf import settings
-from django.utils.module_loading import import_string
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 LOOPBACK: Final = "127.0.0.1"
-CONNECTIONS_MAX: Final = 1024  # of one worker; more wait in the kernel's queue
+CONNECTIONS_MAX: Final = 10_000  # of one worker; one more is told 503
+BACKLOG: Final = 4096
+# What comes before a body: the address and the headers, and how long they may take.
+HEAD_MAX_BYTES: Final = 64 * 1024
+HEAD_MAX_S: Final = 30.0
+KEEP_ALIVE_S: Final = 75
 # What a stopping worker is given beyond the provider's time limit to settle and to close.
 STOP_MARGIN_S: Final = 20
+HEALTHY_WITHIN_S: Final = 30
 
 
 class CannotServe(Exception):
     """The address cannot be served; the message is a sentence that says why."""
 
 
-def check_address(*, host: str, port: int) -> str:
-    """Return the host's address when it can be served here, else raise CannotServe."""
+def open_socket(*, host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address, else raise CannotServe."""
     try:
         family, *_, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, OverflowError) as exc:
         raise CannotServe(f'"{host}" is not an address of this machine') from exc
     if settings.LOCAL and not ipaddress.ip_address(address).is_loopback:
         raise CannotServe(f"DEBUG is on, so {host} is not served; set DEBUG=off, or use {LOOPBACK}")
-    # Granian shares its port on purpose (its workers do), so it would not notice another server.
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as exc:
-            raise CannotServe(f"{host}:{port} cannot be served: {exc.strerror}") from exc
-    return str(address)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address, port))
+        bound.listen(BACKLOG)
+    except OSError as exc:
+        bound.close()
+        raise CannotServe(f"{host}:{port} cannot be served: {exc.strerror}") from exc
+    return bound
 
 
-def local_url(*, address: str, port: int) -> str:
-    """Return the URL at which a browser on this machine reaches the address."""
+def local_url(bound: socket.socket) -> str:
+    """Return the URL at which a browser on this machine reaches the socket."""
+    address, port = bound.getsockname()[:2]
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def serve(*, address: str, port: int, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what runs, and return."""
+def serve(bound: socket.socket, *, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what runs, and return.
+
+    One worker is this process itself; several are its children, restarted when they die.
+    """
+    _raise_file_limit()
+    config = uvicorn.Config(
+        settings.ASGI_APPLICATION.replace(".application", ":application"),
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        workers=workers,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
+        timeout_worker_healthcheck=HEALTHY_WITHIN_S,
+    )
+    # Uvicorn raises the signal that stopped it once more when it is done; this is a good end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    if workers == 1:
+        uvicorn.Server(config).run(sockets=[bound])
+        return
     # A forked worker would share the parent's connections and locks.
     multiprocessing.set_start_method("spawn", force=True)
-    Granian(
-        settings.ASGI_APPLICATION,
-        address=address,
-        port=port,
-        workers=workers,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=CONNECTIONS_MAX * workers,
-        backpressure=CONNECTIONS_MAX,
-        respawn_failed_workers=True,
-        workers_kill_timeout=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
-        log_level=LogLevels.warning,
-    ).serve(target_loader=_load)
+    Multiprocess(config, sockets=[bound]).run()
 
 
-def _load(application: str) -> Any:
-    """Import the application in a worker."""
-    # Granian's threads outlive the interpreter, and one that wakes up while Python ends makes
-    # the process abort with a panic in the log. By then all is finished and closed: just go.
-    atexit.register(os._exit, 0)
-    threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
-    return import_string(application)
+def stop_with_parent() -> None:
+    """Have this worker stop, gracefully, when its parent is killed: nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_for, args=(parent,), name="parent", daemon=True).start()
 
 
-def _stop_with_parent() -> None:
-    """Stop this worker, gracefully, when its parent was killed: nobody else would."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+def _wait_for(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _raise_file_limit() -> None:
+    """Take as many files as the system lets: every connection is one, and every upstream's."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1, with a limit on the size and the time of what comes before a body."""
+
+    _head_bytes = 0
+    _is_in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_MAX_BYTES:
+                self.send_400_response("The request's headers are too large.")
+            elif self._head_timer is None:
+                self._arm()
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head, self._head_bytes = False, 0
+        self._disarm()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_MAX_S, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Final
 
@@ -13,6 +14,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.runtime import current  # noqa: E402
+from gateway.server import stop_with_parent  # noqa: E402
 from pulse import lean  # noqa: E402
 
 # How long a stopping process waits for calls that run, beyond their own time limit.
@@ -35,6 +37,10 @@ async def _live(receive: lean.Receive, send: lean.Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            stop_with_parent()
+            # What is there by now stays: the collector of garbage need not look at it again.
+            gc.collect()
+            gc.freeze()
             gateway.home.settle_here()
             gateway.writer.start()  # also for its housekeeping, before anybody asks
             await send({"type": "lifespan.startup.complete"})

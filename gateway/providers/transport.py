@@ -24,7 +24,7 @@ import httpx2
 from yarl import URL
 
 CONNECT_TIMEOUT_S: Final = 10.0
-CONNECTIONS_MAX: Final = 1000
+CONNECTIONS_MAX: Final = 10_000
 # Below the idle timeouts of the vendors' load balancers: a connection that they close while we
 # write to it leaves the outcome unknown.
 KEEPALIVE_S: Final = 30.0

@@ -123,12 +123,13 @@ class Server:
         raise AssertionError(f"the server did not become ready:\n{self.log.read_text()}")
 
     def workers(self) -> list[int]:
-        """Return the pids of the processes that serve."""
-        return [
+        """Return the pids of the processes that serve: one worker is the process itself."""
+        children = [
             pid
             for pid in _children(self.process.pid)
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
+        return children or [self.process.pid]
 
     def terminate(self) -> None:
         """Ask it to stop, as a supervisor would: SIGTERM to the parent."""

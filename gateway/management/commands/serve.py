@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.server import LOOPBACK, CannotServe, check_address, local_url, serve
+from gateway.server import LOOPBACK, CannotServe, local_url, open_socket, serve
 
 WORKERS_MAX = 64
 
@@ -32,11 +32,11 @@ class Command(BaseCommand):
         if not 1 <= port <= 65535:
             raise CommandError("--port is between 1 and 65535")
         try:
-            address = check_address(host=host, port=port)
+            bound = open_socket(host=host, port=port)
         except CannotServe as exc:
             raise CommandError(str(exc)) from exc
         if not settings.LOCAL:
             call_command("collectstatic", interactive=False, verbosity=0)
-        self.stdout.write(f"Serving on {local_url(address=address, port=port)} - Ctrl+C stops.")
+        self.stdout.write(f"Serving on {local_url(bound)} - Ctrl+C stops.")
         self.stdout.flush()
-        serve(address=address, port=port, workers=workers)
+        serve(bound, workers=workers)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from gateway.first_run import FirstRun, prepare
-from gateway.server import LOOPBACK, CannotServe, check_address, local_url
+from gateway.server import LOOPBACK, CannotServe, local_url, open_socket
 
 WELCOME = """\
 Pulse AI Gateway has a first organization, "Demo". This is shown once:
@@ -40,7 +40,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         port: int = options["port"]
         try:
-            address = check_address(host=LOOPBACK, port=port)
+            with open_socket(host=LOOPBACK, port=port) as bound:
+                url = local_url(bound)
             first = prepare()
         except CannotServe as exc:
             raise CommandError(str(exc)) from exc
@@ -48,7 +49,7 @@ class Command(BaseCommand):
             reason = str(exc).strip().splitlines()[0]
             raise CommandError(f"The database cannot be used: {reason}") from exc
         if first is not None:
-            self.stdout.write(_welcome(first, url=local_url(address=address, port=port)))
+            self.stdout.write(_welcome(first, url=url))
         call_command("serve", port=port)
 
 
