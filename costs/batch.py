@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,11 +24,14 @@ from costs.core.admission import (
     Stale,
     SwitchedOff,
 )
-from costs.core.holds import Move, State, move
-from costs.core.periods import clipped, day_around
+from costs.core.daily import line_id
+from costs.core.holds import EventKind, Move, State, move
+from costs.core.periods import clipped, first_instant, local_day
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
-from costs.tables import CHARGED_TO, COST_EVENT, HOLD, HOLD_PERIOD, PERIOD
+from costs.tables import CHARGED_TO, COST_EVENT, DAILY_COST, HOLD, HOLD_PERIOD, PERIOD
 from orgs.fields import new_id
+
+SOURCE: Final = "AI"
 
 
 class Batch:
@@ -54,6 +57,7 @@ class Batch:
         self.hold_periods: list[Sequence[Any]] = []
         self.hold_changes: dict[UUID, Sequence[Any]] = {}
         self.events: list[Sequence[Any]] = []
+        self.daily: dict[tuple[UUID, tuple[str | None, ...]], list[int]] = {}
         self.in_force: dict[tuple[UUID, str], PeriodRow] = {
             (period.org_id, period.scope): period
             for period in locked.periods.values()
@@ -121,8 +125,10 @@ class Batch:
         previous_ends_at, next_starts_at = self.store.neighbours(
             org_id=org_id, scope=ORG_SCOPE, moment=self.now
         )
+        zone = ZoneInfo(organization.timezone)
+        day = local_day(self.now, zone)
         starts_at, ends_at = clipped(
-            day_around(self.now, ZoneInfo(organization.timezone)),
+            (first_instant(day, zone), first_instant(day + timedelta(days=1), zone)),
             previous_ends_at=previous_ends_at,
             next_starts_at=next_starts_at,
         )
@@ -130,6 +136,7 @@ class Batch:
             id=new_id(),
             org_id=org_id,
             scope=ORG_SCOPE,
+            starts_on=day,
             starts_at=starts_at,
             ends_at=ends_at,
             limit_nanoeur=None,
@@ -181,27 +188,40 @@ class Batch:
                 overrun=step.overrun_change,
             )
         self.hold_changes[hold.id] = (hold.id, step.state.value, step.charged_nanoeur, self.now)
-        if step.event_kind is None:
-            return
+        if step.event_kind is not None:
+            self._charge(step, step.event_kind, hold, settlement)
+
+    def _charge(self, step: Move, kind: EventKind, hold: HoldRow, settlement: Settlement) -> None:
+        """Write the cost event, and count it in the costs of its day."""
         usage = settlement.usage
+        charged_to = tuple(settlement.charge_to.get(name) for name in CHARGED_TO)
         self.events.append(
             (
                 new_id(),
                 settlement.org_id,
-                "AI",
-                step.event_kind.value,
+                SOURCE,
+                kind.value,
                 hold.held_at,
                 self.now,
                 step.event_nanoeur,
                 settlement.request_id,
                 hold.id,
-                *(settlement.charge_to.get(name) for name in CHARGED_TO),
+                *charged_to,
                 usage.input_tokens if usage else None,
                 usage.output_tokens if usage else None,
                 json.dumps(usage.as_dict()) if usage else None,
                 settlement.rates,
             )
         )
+        for period_id in settlement.period_ids:
+            if self.locked.periods[period_id].scope != ORG_SCOPE:
+                continue
+            sums = self.daily.setdefault((period_id, charged_to), [0, 0, 0, 0, 0])
+            sums[0] += step.event_nanoeur or 0
+            sums[1] += 1
+            sums[2] += kind is not EventKind.CORRECTION  # a request is counted by its first event
+            sums[3] += usage.input_tokens if usage else 0
+            sums[4] += usage.output_tokens if usage else 0
 
     # --- write --------------------------------------------------------------------------------
 
@@ -219,7 +239,10 @@ class Batch:
         store.insert(
             PERIOD,
             [
-                (row.id, row.org_id, row.scope, row.starts_at, row.ends_at, None, 0, 0, 0)
+                (
+                    *(row.id, row.org_id, row.scope, row.starts_on, row.starts_at, row.ends_at),
+                    *(None, 0, 0, 0),
+                )
                 for row in self.new_periods
             ],
         )
@@ -234,6 +257,19 @@ class Batch:
         changes = list(self.hold_changes.values())
         store.update(HOLD, ("state", "charged_nanoeur", "resolved_at"), changes)
         store.insert(COST_EVENT, self.events)
+        store.insert(DAILY_COST, [self._daily_row(*line) for line in self.daily.items()])
+
+    def _daily_row(
+        self, line: tuple[UUID, tuple[str | None, ...]], sums: Sequence[int]
+    ) -> Sequence[Any]:
+        """Return what the batch adds to one line of a day.
+
+        Its period's row is locked, so nobody else adds to the line at the same time.
+        """
+        period_id, charged_to = line
+        period = self.locked.periods[period_id]
+        id_ = line_id(period_id, (SOURCE, *charged_to))
+        return (id_, period.org_id, period_id, period.starts_on, SOURCE, *charged_to, *sums)
 
 
 def _balance(period: PeriodRow) -> Balance:

@@ -114,12 +114,14 @@ class Period(models.Model):
 
     `scope` says of what: "org" is everything. `settled_nanoeur` counts at most each hold,
     `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
-    period's cost events. A trigger refuses any rise of `held_nanoeur` past the limit.
+    period's cost events. `starts_on` is the local date of its first day. A trigger refuses any
+    rise of `held_nanoeur` past the limit.
     """
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.PROTECT, related_name="+")
     scope = models.CharField(max_length=64)
+    starts_on = models.DateField()
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     limit_nanoeur = models.BigIntegerField(null=True, blank=True)
@@ -151,7 +153,8 @@ class Hold(models.Model):
     """Money set aside for one call, from before it is sent until it is known what it cost.
 
     Tables that the ledger appends to carry `org_id` without a foreign key in the database: the
-    organization's row is locked in the same transaction, so a check would only cost time.
+    organization's row is locked in the same transaction, so a check would only cost time. Nor
+    has it an index of its own: each costs every request, and those that pages read begin with it.
     """
 
     class State(models.TextChoices):
@@ -161,7 +164,9 @@ class Hold(models.Model):
         UNKNOWN = "unknown"
 
     id = IdPrimaryKey()
-    org = models.ForeignKey(Organization, models.PROTECT, db_constraint=False, related_name="+")
+    org = models.ForeignKey(
+        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
     request_id = IdField()
     state = models.CharField(max_length=8, choices=State)
     amount_nanoeur = models.BigIntegerField()
@@ -200,8 +205,12 @@ class HoldPeriod(models.Model):
     """Which periods a hold counts in, for ever."""
 
     pk = models.CompositePrimaryKey("hold_id", "period_id")
-    hold = models.ForeignKey(Hold, models.PROTECT, db_constraint=False, related_name="hold_periods")
-    period = models.ForeignKey(Period, models.PROTECT, db_constraint=False, related_name="+")
+    hold = models.ForeignKey(
+        Hold, models.PROTECT, db_constraint=False, db_index=False, related_name="hold_periods"
+    )
+    period = models.ForeignKey(
+        Period, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
 
     class Meta:
         db_table = "hold_period"
@@ -224,7 +233,9 @@ class CostEvent(models.Model):
         CORRECTION = "correction", "the difference, since the outcome became known"
 
     id = IdPrimaryKey()
-    org = models.ForeignKey(Organization, models.PROTECT, db_constraint=False, related_name="+")
+    org = models.ForeignKey(
+        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
     source = models.CharField(max_length=16, default="AI")
     kind = models.CharField(max_length=10, choices=Kind)
     occurred_at = models.DateTimeField()
@@ -255,3 +266,48 @@ class CostEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount_nanoeur} n€ for {self.model}"
+
+
+class DailyCost(models.Model):
+    """The cost events of one local day that name the same: one line, added up.
+
+    SETTLE adds to it in the transaction that writes the event, under the lock of the day's
+    period, so that the lines of a period always are the sum of its events. The `day` is that of
+    the admission, as the period has it: a change of time zone moves nothing.
+    `id` is made of the period and of what is named (see `costs.core.daily`). `requests` counts a
+    request once, by its first event.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(
+        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    period = models.ForeignKey(
+        Period, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    day = models.DateField()
+    source = models.CharField(max_length=16)
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=32)
+    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
+    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    key_id = IdField(null=True)
+    amount_nanoeur = models.BigIntegerField()
+    events = models.BigIntegerField()
+    requests = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+
+    class Meta:
+        db_table = "daily_cost"
+        indexes: ClassVar = [
+            models.Index(fields=("org", "day"), name="daily_cost_org_day"),
+            models.Index(fields=("org", "model", "provider"), name="daily_cost_org_model"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model} {self.amount_nanoeur} n€"

@@ -30,6 +30,7 @@ PERIOD: Final = Table(
         "id": "uuid",
         "org_id": "uuid",
         "scope": "text",
+        "starts_on": "date",
         "starts_at": "timestamptz",
         "ends_at": "timestamptz",
         "limit_nanoeur": "bigint",
@@ -64,6 +65,31 @@ COST_EVENT: Final = Table(
         "usage": "jsonb",
         "rates": "jsonb",
     },
+)
+DAILY_COST: Final = Table(
+    "daily_cost",
+    {
+        "id": "uuid",
+        "org_id": "uuid",
+        "period_id": "uuid",
+        "day": "date",
+        "source": "text",
+        "model": "text",
+        "provider": "text",
+        "user_id": "text",
+        "team_id": "text",
+        "project_id": "text",
+        "app_id": "text",
+        "client_id": "text",
+        "task_type": "text",
+        "key_id": "uuid",
+        "amount_nanoeur": "bigint",
+        "events": "bigint",
+        "requests": "bigint",
+        "input_tokens": "bigint",
+        "output_tokens": "bigint",
+    },
+    adds_up=("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"),
 )
 # The columns of a cost event that come from `charge_to`, in the table's order.
 CHARGED_TO: Final = tuple(COST_EVENT.columns)[9:18]

@@ -84,7 +84,48 @@ HOLD_EVENTS: Final = """
         ELSE (e.usages = 1 AND e.bounds = 0 AND e.corrections = 0)
           OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
 """
+_NAMED: Final = (
+    "source, model, provider, user_id, team_id, project_id, app_id, client_id, task_type, key_id"
+)
+# Both sides in one pass, the lines as negative events: what names the same must leave nothing.
+DAILY_LINES: Final = f"""
+    SELECT period_id, model, provider, SUM(amount), SUM(events), SUM(requests),
+           SUM(input), SUM(output), {_NAMED.replace("model, provider, ", "")}
+    FROM (
+        SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount, 1 AS events,
+            CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
+            COALESCE(e.input_tokens, 0) AS input, COALESCE(e.output_tokens, 0) AS output
+        FROM cost_event e JOIN hold_period hp ON hp.hold_id = e.hold_id
+        JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
+        UNION ALL
+        SELECT period_id, {_NAMED}, -amount_nanoeur, -events, -requests,
+            -input_tokens, -output_tokens FROM daily_cost
+    ) b GROUP BY period_id, {_NAMED}
+    HAVING SUM(amount) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+        OR SUM(input) <> 0 OR SUM(output) <> 0
+"""  # noqa: S608  our own names
 CHECKS: Final = (
+    Check(
+        name="daily_cost",
+        select=DAILY_LINES,
+        sentence=lambda row: (
+            f"period {row[0]} has events for {row[1]} of {row[2]} that its daily lines lack "
+            f"(or have too much): {row[3]} n€, {row[4]} events, {row[5]} requests, {row[6]} input "
+            f"and {row[7]} output tokens"
+        ),
+    ),
+    Check(
+        name="daily_cost_day",
+        select="""
+            SELECT d.id, d.day, d.period_id, p.starts_on FROM daily_cost d
+            LEFT JOIN period p ON p.id = d.period_id
+            WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
+        """,
+        sentence=lambda row: (
+            f"daily line {row[0]} is of {row[1]}, but its period {row[2]} is of {row[3]}, or of "
+            "something else than the organization's day"
+        ),
+    ),
     Check(
         name="period_balance",
         select=PERIOD_BALANCES,
@@ -195,7 +236,7 @@ OVERRUN: Final = Check(
         f"providers billed {row[4]} n€ above their holds"
     ),
 )
-COUNTED: Final = ("period", "hold", "hold_period", "cost_event")
+COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost")
 
 
 def verify() -> Report:

@@ -19,3 +19,9 @@ def run_sql(*, postgresql: tuple[str, ...], sqlite: tuple[str, ...]) -> RunPytho
 
     backwards: Callable[[StateApps, BaseDatabaseSchemaEditor], None] = RunPython.noop
     return RunPython(forwards, backwards)
+
+
+def drop_index(name: str) -> RunPython:
+    """Return a migration step that drops an index, without making its table anew on SQLite."""
+    statement = f"DROP INDEX {name}"
+    return run_sql(postgresql=(statement,), sqlite=(statement,))

@@ -105,6 +105,7 @@ class PeriodFactory(DjangoModelFactory[Period]):
 
     org = factory.SubFactory(OrganizationFactory)
     scope = "org"
+    starts_on = factory.LazyAttribute(lambda period: period.starts_at.date())
     starts_at = datetime(2025, 6, 1, tzinfo=UTC)
     ends_at = datetime(2025, 6, 2, tzinfo=UTC)
 

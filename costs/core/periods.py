@@ -11,13 +11,20 @@ def day_around(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
     A day is 23 to 25 hours long where clocks change, and longer where a zone skips a date.
     """
+    day = local_day(moment, zone)
+    return first_instant(day, zone), first_instant(day + timedelta(days=1), zone)
+
+
+def local_day(moment: datetime, zone: ZoneInfo) -> date:
+    """Return the date of the local day that holds `moment`.
+
+    Clocks that are put back across midnight show the old date again after the new day began: the
+    day is the new one then, whatever they show.
+    """
     day = moment.astimezone(zone).date()
-    starts_at, ends_at = first_instant(day, zone), first_instant(day + timedelta(days=1), zone)
-    # Clocks that are put back across midnight show the old date again after the new day began.
-    while moment >= ends_at:
+    while moment >= first_instant(day + timedelta(days=1), zone):
         day += timedelta(days=1)
-        starts_at, ends_at = ends_at, first_instant(day + timedelta(days=1), zone)
-    return starts_at, ends_at
+    return day
 
 
 def first_instant(day: date, zone: ZoneInfo) -> datetime:

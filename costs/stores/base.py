@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,12 +25,24 @@ class StoreUnavailable(Exception):
 class Table:
     """A table the ledger or the journal writes: its columns with their PostgreSQL types.
 
-    In one that `keeps_first`, inserting an id that is there already does nothing.
+    In one that `keeps_first`, inserting an id that is there already does nothing; in one that
+    `adds_up`, it adds to these columns of the row that is there.
     """
 
     name: str
     columns: Mapping[str, str]
     keeps_first: bool = False
+    adds_up: tuple[str, ...] = ()
+
+    @property
+    def on_conflict(self) -> str:
+        """The clause that says so, the same on both databases."""
+        if self.adds_up:
+            sums = ", ".join(
+                f"{name} = {self.name}.{name} + excluded.{name}" for name in self.adds_up
+            )
+            return f" ON CONFLICT (id) DO UPDATE SET {sums}"
+        return " ON CONFLICT (id) DO NOTHING" if self.keeps_first else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +63,7 @@ class PeriodRow:
     id: UUID
     org_id: UUID
     scope: str
+    starts_on: date
     starts_at: datetime
     ends_at: datetime
     limit_nanoeur: int | None

@@ -45,7 +45,7 @@ LOCK_ORGANIZATIONS: Final = """
     FROM organization WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
 """
 LOCK_PERIODS: Final = f"""
-    SELECT id, org_id, scope, starts_at, ends_at, limit_nanoeur,
+    SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
            held_nanoeur, settled_nanoeur, overrun_nanoeur
     FROM period
     WHERE id = ANY(%(ids)s)
@@ -138,7 +138,7 @@ class PostgresStore:
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            statement = _insert(table.name, tuple(table.columns.items()), table.keeps_first)
+            statement = _insert(table.name, tuple(table.columns.items()), table.on_conflict)
             self._unsent.append((statement, _transposed(rows)))
 
     def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -190,10 +190,9 @@ class PostgresStore:
 
 
 @cache
-def _insert(table: str, columns: tuple[tuple[str, str], ...], keeps_first: bool) -> bytes:
+def _insert(table: str, columns: tuple[tuple[str, str], ...], on_conflict: str) -> bytes:
     names, arrays = _names_and_arrays(columns)
-    kept = " ON CONFLICT (id) DO NOTHING" if keeps_first else ""
-    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){kept}".encode()  # noqa: S608  our own names
+    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){on_conflict}".encode()  # noqa: S608  our own names
 
 
 @cache
@@ -226,12 +225,13 @@ def _period(row: Row) -> PeriodRow:
         id=row[0],
         org_id=row[1],
         scope=row[2],
-        starts_at=row[3],
-        ends_at=row[4],
-        limit_nanoeur=row[5],
-        held_nanoeur=row[6],
-        settled_nanoeur=row[7],
-        overrun_nanoeur=row[8],
+        starts_on=row[3],
+        starts_at=row[4],
+        ends_at=row[5],
+        limit_nanoeur=row[6],
+        held_nanoeur=row[7],
+        settled_nanoeur=row[8],
+        overrun_nanoeur=row[9],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -60,7 +60,7 @@ class SqliteStore:
             org_ids,
         )
         periods = self.query(
-            "SELECT id, org_id, scope, starts_at, ends_at, limit_nanoeur, held_nanoeur, "
+            "SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur, held_nanoeur, "
             "settled_nanoeur, overrun_nanoeur FROM period WHERE id = ANY(%s) "
             "OR (org_id = ANY(%s) AND starts_at <= %s AND ends_at > %s)",
             period_ids,
@@ -99,8 +99,8 @@ class SqliteStore:
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         marks = ", ".join("?" * len(table.columns))
         names = ", ".join(table.columns)
-        kept = "ON CONFLICT (id) DO NOTHING" if table.keeps_first else ""
-        self._many(f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {kept}", rows)  # noqa: S608
+        values = f"VALUES ({marks}){table.on_conflict}"
+        self._many(f"INSERT INTO {table.name} ({names}) {values}", rows)
 
     def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         changes = ", ".join(f"{name} = ?" for name in columns)
@@ -157,6 +157,8 @@ def _adapted(value: Any) -> Any:
         return str(value)
     if isinstance(value, datetime):
         return str(value.astimezone(UTC).replace(tzinfo=None))
+    if isinstance(value, date):
+        return value.isoformat()
     return value
 
 
@@ -187,12 +189,13 @@ def _period(row: Row) -> PeriodRow:
         id=UUID(row[0]),
         org_id=UUID(row[1]),
         scope=row[2],
-        starts_at=_known_moment(row[3]),
-        ends_at=_known_moment(row[4]),
-        limit_nanoeur=row[5],
-        held_nanoeur=row[6],
-        settled_nanoeur=row[7],
-        overrun_nanoeur=row[8],
+        starts_on=date.fromisoformat(row[3]),
+        starts_at=_known_moment(row[4]),
+        ends_at=_known_moment(row[5]),
+        limit_nanoeur=row[6],
+        held_nanoeur=row[7],
+        settled_nanoeur=row[8],
+        overrun_nanoeur=row[9],
     )
 
 

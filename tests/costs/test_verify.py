@@ -49,7 +49,8 @@ def ledger(*arguments: str) -> str:
 def test_books_that_agree_are_said_to(books_with_everything: Organization) -> None:
     said = ledger("verify").splitlines()
     assert said == [
-        "looked at 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows",
+        "looked at 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
+        "2 daily cost rows",
         "everything agrees",
     ]
     report = json.loads(ledger("verify", "--format", "json"))
@@ -254,5 +255,8 @@ def test_what_was_asked_and_refused_leaves_nothing_to_differ(
     desk: Desk, acme: Organization
 ) -> None:
     desk.reserve(ask(acme, 100, limit=99))
-    assert verify().counts == {"period": 1, "hold": 0, "hold_period": 0, "cost_event": 0}
+    assert verify().counts == {
+        **{"period": 1, "hold": 0, "hold_period": 0},
+        **{"cost_event": 0, "daily_cost": 0},
+    }
     assert verify().findings == []

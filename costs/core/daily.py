@@ -1,0 +1,22 @@
+"""Which line of a day a charge counts in: one for all charges that name the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+from uuid import UUID
+
+# Neither is printable, so no value can have one: two different lines never read the same.
+_BETWEEN: Final = "\x1f"
+_NOT_SAID: Final = "\x00"
+
+
+def line_id(period_id: UUID, named: Sequence[str | None]) -> UUID:
+    """Return the id of the line of `period_id` for what its charges name; None is not said.
+
+    Made of the values, so that a process can add to a line without having looked for it.
+    """
+    values = [_NOT_SAID if value is None else value for value in named]
+    text = _BETWEEN.join((str(period_id), *values))
+    return UUID(bytes=blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
