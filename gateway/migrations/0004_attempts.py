@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("gateway", "0002_policy_version"),
+        ("gateway", "0003_request_indexes"),
     ]
 
     operations = [
