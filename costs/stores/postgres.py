@@ -21,6 +21,8 @@ from costs.stores.base import (
     StoreUnavailable,
     Table,
 )
+from costs.stores.binary import TYPES, Parameter, array, scalar
+from costs.stores.pipeline import Pipeline, Statement
 
 # A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
 # lock must be what was committed before it: another default of the server's would not see that.
@@ -38,29 +40,30 @@ NETWORK: Final = {
     "keepalives_count": 3,
 }
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
-CLOCK: Final = "coalesce(%(now)s::timestamptz, now())"
-READ_CLOCK: Final = f"SELECT {CLOCK}, (SELECT version FROM price_list)"  # noqa: S608  a constant
-LOCK_ORGANIZATIONS: Final = """
+READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now()), (SELECT version FROM price_list)"
+LOCK_ORGANIZATIONS: Final = b"""
     SELECT id, name, ai_gateway_enabled, timezone, config_version
-    FROM organization WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+    FROM organization WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
 """
-LOCK_PERIODS: Final = f"""
+LOCK_PERIODS: Final = b"""
     SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
            held_nanoeur, settled_nanoeur, overrun_nanoeur
     FROM period
-    WHERE id = ANY(%(ids)s)
-       OR (org_id = ANY(%(orgs)s) AND starts_at <= {CLOCK} AND ends_at > {CLOCK})
+    WHERE id = ANY($1)
+       OR (org_id = ANY($2) AND starts_at <= coalesce($3::timestamptz, now())
+           AND ends_at > coalesce($3::timestamptz, now()))
     ORDER BY id FOR NO KEY UPDATE
-"""  # noqa: S608  a constant is put in, and no value
-LOCK_HOLDS: Final = """
+"""
+LOCK_HOLDS: Final = b"""
     SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
-    FROM hold WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE
+    FROM hold WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
 """
-NEIGHBOURS: Final = """
-    SELECT max(ends_at) FILTER (WHERE starts_at <= %(moment)s),
-           min(starts_at) FILTER (WHERE starts_at > %(moment)s)
-    FROM period WHERE org_id = %(org)s AND scope = %(scope)s
+NEIGHBOURS: Final = b"""
+    SELECT max(ends_at) FILTER (WHERE starts_at <= $1),
+           min(starts_at) FILTER (WHERE starts_at > $1)
+    FROM period WHERE org_id = $2 AND scope = $3
 """
+_UUID: Final = TYPES["uuid"]
 
 
 @contextmanager
@@ -88,58 +91,52 @@ class PostgresStore:
         self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._clock = clock
-        self._unsent: list[tuple[bytes, Sequence[Any]]] = []
+        self._unsent: list[Statement] = []
         with _errors():
-            self._connection = psycopg.connect(
-                **(NETWORK | parameters), autocommit=True, prepare_threshold=0
-            )
-            self._connection.execute(SESSION, prepare=False)
+            self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
+            self._connection.execute(SESSION)
+            self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
-        with _errors(), self._connection.pipeline():
-            self._connection.execute("BEGIN")
-            row = self._connection.execute(f"SELECT {CLOCK}", {"now": self._now()}).fetchone()
-        assert row is not None  # noqa: S101  a SELECT without FROM has one row
-        now: datetime = row[0]
-        return now
+        _, [(now, _)] = self._run((b"BEGIN", ()), (READ_CLOCK, (scalar(self._now()),)))
+        moment: datetime = now
+        return moment
 
     def lock(
         self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
     ) -> Locked:
-        now = self._now()
-        connection = self._connection
-        with _errors(), connection.pipeline():
-            connection.execute("BEGIN")
-            organizations = connection.execute(LOCK_ORGANIZATIONS, {"ids": list(org_ids)})
+        orgs, now = array(org_ids, _UUID), scalar(self._now())
+        statements: list[Statement] = [
+            (b"BEGIN", ()),
+            (LOCK_ORGANIZATIONS, (orgs,)),
             # After the locks, so that it sees what committed while they were waited for.
-            clock = connection.execute(READ_CLOCK, {"now": now})
-            periods = connection.execute(
-                LOCK_PERIODS, {"ids": list(period_ids), "orgs": list(org_ids), "now": now}
-            )
-            holds = connection.execute(LOCK_HOLDS, {"ids": list(hold_ids)}) if hold_ids else None
-            moment, prices_version = clock.fetchall()[0]
-            return Locked(
-                now=moment,
-                prices_version=prices_version or 0,
-                organizations={row[0]: _organization(row) for row in organizations},
-                periods={row[0]: _period(row) for row in periods},
-                holds={row[0]: _hold(row) for row in holds} if holds else {},
-            )
+            (READ_CLOCK, (now,)),
+            (LOCK_PERIODS, (array(period_ids, _UUID), orgs, now)),
+        ]
+        if hold_ids:
+            statements.append((LOCK_HOLDS, (array(hold_ids, _UUID),)))
+        _, organizations, [(moment, prices_version)], periods, *holds = self._run(*statements)
+        return Locked(
+            now=moment,
+            prices_version=prices_version or 0,
+            organizations={row[0]: _organization(row) for row in organizations},
+            periods={row[0]: _period(row) for row in periods},
+            holds={row[0]: _hold(row) for row in holds[0]} if holds else {},
+        )
 
     def neighbours(
         self, *, org_id: UUID, scope: str, moment: datetime
     ) -> tuple[datetime | None, datetime | None]:
-        with _errors():
-            values = {"org": org_id, "scope": scope, "moment": moment}
-            previous_ends_at, next_starts_at = self._connection.execute(
-                NEIGHBOURS, values
-            ).fetchall()[0]
+        values = (scalar(moment), scalar(org_id), scalar(scope))
+        [[(previous_ends_at, next_starts_at)]] = self._run((NEIGHBOURS, values))
         return previous_ends_at, next_starts_at
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            statement = _insert(table.name, tuple(table.columns.items()), table.on_conflict)
-            self._unsent.append((statement, _transposed(rows)))
+            columns = tuple(table.columns.items())
+            self._unsent.append(
+                (_insert(table.name, columns, table.on_conflict), _arrays(columns, rows))
+            )
 
     def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         self._write(table, columns, rows, "{0} = v.{0}")
@@ -152,41 +149,43 @@ class PostgresStore:
     ) -> None:
         if rows:
             typed = tuple((name, table.columns[name]) for name in ("id", *columns))
-            self._unsent.append((_update(table.name, typed, change), _transposed(rows)))
+            self._unsent.append((_update(table.name, typed, change), _arrays(typed, rows)))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        self._send()
-        with _errors():
-            return self._connection.execute(statement.encode(), values).fetchall()
+        return self._run((_numbered(statement), tuple(map(scalar, values))))[-1]
 
     def execute(self, statement: str, *values: Any) -> None:
-        self._unsent.append((statement.encode(), values))
+        self._unsent.append((_numbered(statement), tuple(map(scalar, values))))
 
     def commit(self) -> None:
-        self._unsent.append((b"COMMIT", ()))
-        self._send()
+        self._run((b"COMMIT", ()))
 
     def rollback(self) -> None:
         self._unsent.clear()
         try:
-            self._connection.execute("ROLLBACK")
+            self._pipeline.run(((b"ROLLBACK", ()),))
         except psycopg.Error:
             self._connection.close()
 
     def close(self) -> None:
         self._connection.close()
 
-    def _send(self) -> None:
-        """Send the writes that wait, all in one round trip."""
-        statements, self._unsent = self._unsent, []
-        if not statements:
-            return
-        with _errors(), self._connection.pipeline():
-            for statement, values in statements:
-                self._connection.execute(statement, values)
+    def _run(self, *statements: Statement) -> list[list[tuple[Any, ...]]]:
+        """Send the writes that wait and these statements; return what these read."""
+        writes, self._unsent = self._unsent, []
+        with _errors():
+            return self._pipeline.run((*writes, *statements))[len(writes) :]
 
     def _now(self) -> datetime | None:
         return None if self._clock is None else self._clock()
+
+
+@cache
+def _numbered(statement: str) -> bytes:
+    """Return a statement of the common form with PostgreSQL's own marks."""
+    first, *others = statement.split("%s")
+    marked = (f"${number}{text}" for number, text in enumerate(others, start=1))
+    return "".join((first, *marked)).encode()
 
 
 @cache
@@ -207,11 +206,14 @@ def _update(table: str, columns: tuple[tuple[str, str], ...], change: str) -> by
 
 def _names_and_arrays(columns: Sequence[tuple[str, str]]) -> tuple[str, str]:
     names = ", ".join(name for name, _ in columns)
-    return names, ", ".join(f"%s::{type_}[]" for _, type_ in columns)
+    marks = (f"${number}::{type_}[]" for number, (_, type_) in enumerate(columns, start=1))
+    return names, ", ".join(marks)
 
 
-def _transposed(rows: Sequence[Row]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _arrays(columns: Sequence[tuple[str, str]], rows: Sequence[Row]) -> list[Parameter]:
+    """Return the rows' columns, an array each."""
+    cells = zip(*rows, strict=True)
+    return [array(values, TYPES[type_]) for (_, type_), values in zip(columns, cells, strict=True)]
 
 
 def _organization(row: Row) -> OrganizationRow:

@@ -1,0 +1,116 @@
+"""PostgreSQL's binary format for what the ledger sends: no text is quoted, and none is parsed.
+
+Measured: psycopg's adaptation of a batch's arrays took 40 % of the writer's time, most of it to
+escape the quotes of JSON; this takes a tenth of that.
+https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+TEXT_FORMAT: Final = 0
+BINARY_FORMAT: Final = 1
+UNKNOWN_OID: Final = 0  # the server decides by where the value stands
+
+_LENGTH: Final = struct.Struct("!i").pack
+_INTEGER: Final = struct.Struct("!ii").pack
+_BIGINT: Final = struct.Struct("!iq").pack
+_ARRAY: Final = struct.Struct("!iiIii").pack
+_NULL: Final = _LENGTH(-1)
+_UUID_BYTES: Final = _LENGTH(16)
+_TRUE: Final = _LENGTH(1) + b"\x01"
+_FALSE: Final = _LENGTH(1) + b"\x00"
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = date(2000, 1, 1)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type of PostgreSQL's: how one value is written, its length first."""
+
+    oid: int
+    array_oid: int
+    written: Callable[[Any], bytes]
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode()
+    return _LENGTH(len(raw)) + raw
+
+
+def _jsonb(value: str) -> bytes:
+    raw = value.encode()
+    return _LENGTH(len(raw) + 1) + b"\x01" + raw  # the format's version, then the text
+
+
+def _uuid(value: UUID | str) -> bytes:
+    # What was kept in JSON comes back as text.
+    return _UUID_BYTES + (value.bytes if isinstance(value, UUID) else UUID(value).bytes)
+
+
+def _timestamptz(value: datetime) -> bytes:
+    return _BIGINT(8, (value - _EPOCH) // _MICROSECOND)
+
+
+def _date(value: date) -> bytes:
+    return _INTEGER(4, (value - _EPOCH_DAY).days)
+
+
+TYPES: Final = {
+    "bigint": Type(20, 1016, lambda value: _BIGINT(8, value)),
+    "boolean": Type(16, 1000, lambda value: _TRUE if value else _FALSE),
+    "date": Type(1082, 1182, _date),
+    "integer": Type(23, 1007, lambda value: _INTEGER(4, value)),
+    "jsonb": Type(3802, 3807, _jsonb),
+    "text": Type(25, 1009, _text),
+    "timestamptz": Type(1184, 1185, _timestamptz),
+    "uuid": Type(2950, 2951, _uuid),
+}
+_TYPE_OF: Final = {
+    bool: TYPES["boolean"],
+    date: TYPES["date"],
+    datetime: TYPES["timestamptz"],
+    int: TYPES["bigint"],
+    str: TYPES["text"],
+    UUID: TYPES["uuid"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value as it is sent, of the type that `oid` names."""
+
+    oid: int
+    value: bytes | None
+    format: int = BINARY_FORMAT
+
+
+NULL: Final = Parameter(UNKNOWN_OID, None)
+
+
+def array(values: Sequence[Any], type_: Type) -> Parameter:
+    """Return values, some of them None, as an array of one type."""
+    written, has_null = type_.written, None in values
+    cells = [_NULL if value is None else written(value) for value in values]
+    head = _ARRAY(1, has_null, type_.oid, len(values), 1)
+    return Parameter(type_.array_oid, b"".join((head, *cells)))
+
+
+def scalar(value: Any) -> Parameter:
+    """Return one value, or a sequence of values of one type, as what it is in Python."""
+    if value is None:
+        return NULL
+    if isinstance(value, str):  # it may stand for any type that is written as text
+        return Parameter(UNKNOWN_OID, value.encode(), TEXT_FORMAT)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        values = list(value)
+        return array(values, _TYPE_OF[type(values[0])] if values else TYPES["text"])
+    type_ = _TYPE_OF[type(value)]
+    return Parameter(type_.oid, type_.written(value)[4:])
