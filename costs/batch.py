@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from costs.core.admission import (
     ORG_SCOPE,
@@ -27,8 +28,9 @@ from costs.core.admission import (
 from costs.core.daily import line_id
 from costs.core.holds import EventKind, Move, State, move
 from costs.core.periods import clipped, first_instant, local_day
+from costs.core.pricing import RateCard
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
-from costs.tables import CHARGED_TO, COST_EVENT, DAILY_COST, HOLD, HOLD_PERIOD, PERIOD
+from costs.tables import CHARGED_TO, COST_EVENT, DAILY_COST, HOLD, HOLD_PERIOD, PERIOD, RATE_CARD
 from orgs.fields import new_id
 
 SOURCE: Final = "AI"
@@ -43,6 +45,7 @@ class Batch:
         store: Store,
         locked: Locked,
         instance_id: UUID,
+        known_cards: Collection[UUID],
         placed: Mapping[UUID, tuple[UUID, ...]],
     ) -> None:
         self.store = store
@@ -50,6 +53,8 @@ class Batch:
         self.placed = placed
         self.now = locked.now
         self.instance_id = instance_id
+        self.known_cards = known_cards
+        self.cards: dict[UUID, RateCard] = {}
         self.new_periods: list[PeriodRow] = []
         self.period_changes: dict[UUID, list[int]] = {}
         self.limits: dict[UUID, int | None] = {}
@@ -110,8 +115,8 @@ class Batch:
                 self.now + timedelta(seconds=ask.deadline_s),
                 None,
                 self.instance_id,
-                json.dumps(ask.charge_to),
-                ask.rates,
+                orjson.dumps(ask.charge_to).decode(),
+                self._card(ask.rates),
             )
         )
         self.hold_periods.append((ask.id, period.id))
@@ -209,8 +214,8 @@ class Batch:
                 *charged_to,
                 usage.input_tokens if usage else None,
                 usage.output_tokens if usage else None,
-                json.dumps(usage.as_dict()) if usage else None,
-                settlement.rates,
+                orjson.dumps(usage.as_dict()).decode() if usage else None,
+                self._card(settlement.rates),
             )
         )
         for period_id in settlement.period_ids:
@@ -222,6 +227,12 @@ class Batch:
             sums[2] += kind is not EventKind.CORRECTION  # a request is counted by its first event
             sums[3] += usage.input_tokens if usage else 0
             sums[4] += usage.output_tokens if usage else 0
+
+    def _card(self, card: RateCard) -> UUID:
+        """Return the id of rates, which are written with what names them first."""
+        if card.id not in self.known_cards:
+            self.cards[card.id] = card
+        return card.id
 
     # --- write --------------------------------------------------------------------------------
 
@@ -252,6 +263,7 @@ class Batch:
             ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur"),
             [(period_id, *sums) for period_id, sums in self.period_changes.items()],
         )
+        store.insert(RATE_CARD, [(card.id, card.rates) for card in self.cards.values()])
         store.insert(HOLD, self.holds)
         store.insert(HOLD_PERIOD, self.hold_periods)
         changes = list(self.hold_changes.values())

@@ -12,7 +12,7 @@ a change of policy, key or switch take effect at once: such a change raises `con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -48,6 +48,8 @@ class Ledger:
 
     journal: Journal
     instance_id: UUID
+    # Rates that this process has seen committed, which need not be written again.
+    _known_cards: set[UUID] = field(default_factory=set)
 
     def commit(
         self,
@@ -73,7 +75,13 @@ class Ledger:
         )
         # After the locks: the earlier try may only now have committed, and had them till then.
         placed = periods_of(store, [ask.id for ask in asks if again and ask.id in locked.holds])
-        batch = Batch(store=store, locked=locked, instance_id=self.instance_id, placed=placed)
+        batch = Batch(
+            store=store,
+            locked=locked,
+            instance_id=self.instance_id,
+            known_cards=self._known_cards,
+            placed=placed,
+        )
         settled = [batch.settle(settlement) for settlement in settlements]
         repeats = self.journal.repeats(
             store, [ask for ask in asks if ask.repeat and ask.id not in placed], now=locked.now
@@ -93,6 +101,7 @@ class Ledger:
         }
         self.journal.complete(store, list(moved.values()), now=locked.now)
         store.commit()
+        self._known_cards.update(batch.cards)
         return answers, settled
 
 

@@ -92,6 +92,22 @@ class PriceList(models.Model):
         return f"version {self.version}"
 
 
+class RateCard(models.Model):
+    """The rates that calls were admitted at, once for all of them. Never changed.
+
+    The id is made of the rates, so that a process can name a card that another one wrote.
+    """
+
+    id = IdPrimaryKey()
+    rates = models.JSONField()
+
+    class Meta:
+        db_table = "rate_card"
+
+    def __str__(self) -> str:
+        return f"{self.rates.get('model', 'free')} from {self.rates.get('starts_at', 'ever')}"
+
+
 class Instance(models.Model):
     """A running process; its heartbeat tells the reaper whose holds nobody will settle."""
 
@@ -176,7 +192,9 @@ class Hold(models.Model):
     resolved_at = models.DateTimeField(null=True, blank=True)
     instance_id = IdField()
     charge_to = models.JSONField()
-    rates = models.JSONField()
+    rate_card = models.ForeignKey(
+        RateCard, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
 
     class Meta:
         db_table = "hold"
@@ -255,7 +273,9 @@ class CostEvent(models.Model):
     input_tokens = models.BigIntegerField(null=True)
     output_tokens = models.BigIntegerField(null=True)
     usage = models.JSONField(null=True)
-    rates = models.JSONField()
+    rate_card = models.ForeignKey(
+        RateCard, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
 
     class Meta:
         db_table = "cost_event"

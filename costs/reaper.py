@@ -16,6 +16,7 @@ from uuid import UUID
 
 from costs.core.admission import Ask, Settlement
 from costs.core.holds import State
+from costs.core.pricing import RateCard
 from costs.ledger import Ledger, as_uuid, periods_of
 from costs.stores.base import Store, StoreUnavailable
 
@@ -26,8 +27,9 @@ REAPED_AT_ONCE_MAX: Final = 500
 logger = logging.getLogger("pulse.ledger")
 
 FIND_ABANDONED: Final = """
-    SELECT hold.id, hold.request_id, hold.org_id, hold.charge_to, hold.rates
-    FROM hold LEFT JOIN instance ON instance.id = hold.instance_id
+    SELECT hold.id, hold.request_id, hold.org_id, hold.charge_to, rate_card.id, rate_card.rates
+    FROM hold JOIN rate_card ON rate_card.id = hold.rate_card_id
+    LEFT JOIN instance ON instance.id = hold.instance_id
     WHERE hold.state = 'held' AND (
         hold.deadline_at < %s OR instance.stopped_at IS NOT NULL OR instance.seen_at < %s)
     ORDER BY hold.deadline_at LIMIT %s
@@ -63,10 +65,12 @@ def abandoned(store: Store) -> list[Settlement]:
             cost_nanoeur=None,
             usage=None,
             charge_to=_mapping(charge_to),
-            rates=rates if isinstance(rates, str) else json.dumps(rates),
+            rates=RateCard(
+                as_uuid(card_id), rates if isinstance(rates, str) else json.dumps(rates)
+            ),
             entry=None,
         )
-        for hold_id, request_id, org_id, charge_to, rates in rows
+        for hold_id, request_id, org_id, charge_to, card_id, rates in rows
     ]
 
 
@@ -125,6 +129,10 @@ def say_stopped(store: Store, instance_id: UUID) -> None:
     now = store.begin()
     store.execute("UPDATE instance SET stopped_at = %s WHERE id = %s", now, instance_id)
     store.commit()
+
+
+def _text(rates: object) -> str:
+    return rates if isinstance(rates, str) else json.dumps(rates)
 
 
 def _mapping(value: Mapping[str, Any] | str) -> Mapping[str, Any]:

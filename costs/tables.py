@@ -6,6 +6,7 @@ from typing import Final
 
 from costs.stores.base import Table
 
+RATE_CARD: Final = Table("rate_card", {"id": "uuid", "rates": "jsonb"}, keeps_first=True)
 HOLD: Final = Table(
     "hold",
     {
@@ -20,7 +21,7 @@ HOLD: Final = Table(
         "resolved_at": "timestamptz",
         "instance_id": "uuid",
         "charge_to": "jsonb",
-        "rates": "jsonb",
+        "rate_card_id": "uuid",
     },
 )
 HOLD_PERIOD: Final = Table("hold_period", {"hold_id": "uuid", "period_id": "uuid"})
@@ -63,7 +64,7 @@ COST_EVENT: Final = Table(
         "input_tokens": "bigint",
         "output_tokens": "bigint",
         "usage": "jsonb",
-        "rates": "jsonb",
+        "rate_card_id": "uuid",
     },
 )
 DAILY_COST: Final = Table(

@@ -147,9 +147,15 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
             "promptHash": row.prompt_hash,
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
-            "decision": row.decision,
+            "decision": {"rates": _rates(row), **row.decision},
         },
     }
+
+
+def _rates(row: AiRequestLog) -> object:
+    """Return the rates that an admitted request was charged at; a refused one has its own."""
+    holds = Hold.objects.filter(org_id=row.org_id, request_id=row.id).order_by("-id")
+    return holds.values_list("rate_card__rates", flat=True).first()
 
 
 def _summary(row: AiRequestLog) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+
+import orjson
 
 from costs.core.admission import (
     Admitted,
@@ -22,6 +23,7 @@ from costs.core.admission import (
     SwitchedOff,
 )
 from costs.core.holds import State
+from costs.core.pricing import Rates
 from costs.stores.base import Store, Table
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
@@ -104,6 +106,7 @@ class Opening:
     refusal: GatewayError | None
     trace: Mapping[str, Any]
     started_s: float
+    rates: Rates | None = None
     is_first: bool = True
 
 
@@ -215,7 +218,7 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
         said.task_type,
         opening.principal.key_id,
         None,
-        json.dumps(_trace(ask, answer)),
+        orjson.dumps(_trace(ask, answer)).decode(),
         None,
     )
 
@@ -248,6 +251,8 @@ def _trace(ask: Ask, answer: Answer) -> dict[str, Any]:
     """Return the decision trace with what the ledger adds: what was left, before and after."""
     opening: Opening = ask.entry
     trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
+    if not isinstance(answer, Admitted):  # what is admitted has them with its hold
+        trace["rates"] = opening.rates.as_dict() if opening.rates else None
     if isinstance(answer, Full):
         trace["before"] = _shown(answer.balance, 0)
         full = opening.daily_rule.id if opening.daily_rule else None
@@ -294,7 +299,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Se
                 "overrun_nanoeur": result.overrun_nanoeur,
             }
         ),
-        json.dumps(closing.attempts) if closing.attempts else None,
+        orjson.dumps(closing.attempts).decode() if closing.attempts else None,
     )
 
 
@@ -312,16 +317,18 @@ def _clean(text: str | None, most: int) -> str | None:
     """Return a provider's words as a database takes them: no NUL, no half of a surrogate pair."""
     if text is None:
         return None
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")[:most]
+    if not text.isascii():
+        text = text.encode(errors="replace").decode()
+    return text.replace("\0", "\ufffd")[:most]
 
 
 def _clean_json(value: Mapping[str, Any]) -> str:
     """Return the usage as JSON, without the provider's own report where that is none."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError):
-        text = json.dumps({**value, "reported": None})
-    return text.replace("\\u0000", "\\ufffd").encode(errors="replace").decode()
+        text = orjson.dumps(value).decode()
+    except TypeError:  # half of a surrogate pair, or a number of more than 64 bits
+        text = orjson.dumps({**value, "reported": None}).decode()
+    return text.replace("\\u0000", "\\ufffd")
 
 
 def since_ms(started_s: float) -> int:

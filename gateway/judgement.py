@@ -74,7 +74,6 @@ class Judgement:
                 self.organization.rules, model=self.model, needed_tokens=self.needed_tokens(call)
             ),
             "config_version": self.organization.config_version,
-            "rates": self.rates.as_dict() if self.rates else None,
         }
 
 

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from costs.core.admission import Admitted, Answer, Ask, Full, Stale
 from costs.core.money import euros
+from costs.core.pricing import FREE
 from costs.writer import LedgerUnavailable
 from gateway.core.attempts import Alias, Trail
 from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
@@ -189,7 +190,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             **call.dimensions.as_dict(),
             "key_id": str(principal.key_id) if principal.key_id else None,
         },
-        rates=found.rates.to_json() if found.rates else "{}",
+        rates=found.rates.card if found.rates else FREE,
         repeat=None if is_refused or trail.failed else repeat_of(principal, call),
         record_if_full=not found.can_be_tightened,
         entry=Opening(
@@ -201,6 +202,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             daily_rule=organization.daily_rule,
             refusal=found.refusal,
             trace=found.trace(call),
+            rates=found.rates,
             started_s=started_s,
             is_first=not trail.failed,
         ),

@@ -180,7 +180,8 @@ def spend_today(*, organization_id: UUID, moment: datetime) -> SpendToday:
 
 def story(row: AiRequestLog) -> RequestStory:
     """Return a request with its holds and events."""
-    holds = list(Hold.objects.filter(org=row.org_id, request_id=row.id).order_by("id"))
+    of_request = Hold.objects.filter(org=row.org_id, request_id=row.id)
+    holds = list(of_request.select_related("rate_card").order_by("id"))
     events = CostEvent.objects.filter(
         org=row.org_id, hold_id__in=[hold.id for hold in holds], request_id=row.id
     )

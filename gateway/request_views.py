@@ -81,7 +81,7 @@ def request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     access = viewer(request)
     row = get_or_404(access, AiRequestLog.objects.all(), request_id)
     story = reports.story(row)
-    kept_rates = [hold.rates for hold in story.holds]
+    kept_rates = [hold.rate_card.rates for hold in story.holds]
     context = {
         "row": row,
         "status": timeline.status_badge(row.status),

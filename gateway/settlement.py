@@ -72,7 +72,7 @@ def settlement_of(
         cost_nanoeur=_cost(usage, rates),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
-        rates=rates.to_json() if rates else ask.rates,
+        rates=rates.card if rates else ask.rates,
         entry=Closing(
             status=_status(outcome, completion),
             model=model,

@@ -13,7 +13,7 @@ from django.contrib.auth.hashers import make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
-from costs.models import CostEvent, ExchangeRate, Period, Rate
+from costs.models import CostEvent, ExchangeRate, Period, Rate, RateCard
 from gateway.models import AiRequestLog, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
@@ -134,6 +134,15 @@ class AiRequestLogFactory(DjangoModelFactory[AiRequestLog]):
     decision = factory.LazyFunction(dict)
 
 
+class RateCardFactory(DjangoModelFactory[RateCard]):
+    """Rates as a charge names them."""
+
+    class Meta:
+        model = RateCard
+
+    rates = factory.LazyFunction(dict)
+
+
 class CostEventFactory(DjangoModelFactory[CostEvent]):
     """A charge for a request that was answered."""
 
@@ -151,4 +160,4 @@ class CostEventFactory(DjangoModelFactory[CostEvent]):
     provider = "openai"
     input_tokens = 9
     output_tokens = 2
-    rates = factory.LazyFunction(dict)
+    rate_card = factory.SubFactory(RateCardFactory)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.holds import State
+from costs.core.pricing import RateCard
 from costs.core.usage import Usage
 
 ORG_SCOPE: Final = "org"
@@ -29,9 +30,9 @@ class Ask:
 
     `config_version` and `prices_version` are what the caller was judged by; `limit_nanoeur` is
     the tightest limit of the organization's day. `charge_to` says whom a cost event names
-    (model, provider, dimensions, key), `rates` is JSON. `entry` is the audit row, known to the
-    journal alone. With `record_if_full` off, a call that does not fit leaves no row: its caller
-    has a tighter bound to try.
+    (model, provider, dimensions, key). `entry` is the audit row, known to the journal alone.
+    With `record_if_full` off, a call that does not fit leaves no row: its caller has a tighter
+    bound to try.
     """
 
     id: UUID
@@ -43,7 +44,7 @@ class Ask:
     limit_nanoeur: int | None
     deadline_s: float
     charge_to: Mapping[str, Any]
-    rates: str
+    rates: RateCard
     entry: Any
     repeat: Repeat | None = None
     record_if_full: bool = True
@@ -142,7 +143,7 @@ class Settlement:
     cost_nanoeur: int | None
     usage: Usage | None
     charge_to: Mapping[str, Any]
-    rates: str
+    rates: RateCard
     entry: Any
     repeat: Repeat | None = None
 

@@ -14,9 +14,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from hashlib import blake2b
 from math import lcm
 from operator import attrgetter, mul
 from typing import Any, Final, Protocol, TypeVar
+from uuid import UUID
 
 from costs.core.usage import INPUT_BUCKETS, STANDARD_TIER, TOKEN_BUCKETS, Usage
 
@@ -111,6 +113,23 @@ class _Weights:
         return max(self.per_unit[i] for i in buckets if TOKEN_BUCKETS[i] not in without)
 
 
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """Rates as they are kept, once for all calls that were admitted at them."""
+
+    id: UUID
+    rates: str
+
+
+def rate_card(rates: str) -> RateCard:
+    """Return the card of rates in JSON; its id is made of them."""
+    return RateCard(UUID(bytes=blake2b(rates.encode(), digest_size=16).digest()), rates)
+
+
+# What a call was admitted at that costs nothing.
+FREE: Final = rate_card("{}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """Everything needed to price a call to one model at one moment, fixed at its admission.
@@ -179,12 +198,13 @@ class Rates:
         return found
 
     @cached_property
-    def _json(self) -> str:
-        return json.dumps(self.as_dict(), separators=(",", ":"))
+    def card(self) -> RateCard:
+        """These rates as holds and cost events name them; decimals are strings."""
+        return rate_card(json.dumps(self.as_dict(), separators=(",", ":")))
 
     def to_json(self) -> str:
-        """Return the text kept with the hold and the cost event; decimals are strings."""
-        return self._json
+        """Return the text that is kept."""
+        return self.card.rates
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `to_json` writes, as plain values; what has no price is left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 INPUT_BUCKETS: Final = (
@@ -16,6 +16,7 @@ INPUT_BUCKETS: Final = (
 )
 OUTPUT_BUCKETS: Final = ("output_text", "output_reasoning", "output_audio")
 TOKEN_BUCKETS: Final = INPUT_BUCKETS + OUTPUT_BUCKETS
+_KEPT: Final = (*TOKEN_BUCKETS, "web_searches", "service_tier")
 STANDARD_TIER: Final = "standard"
 # Far above any context window. A report beyond it is no report, and its cost would not fit a row.
 COUNT_MAX: Final = 10**9
@@ -76,5 +77,4 @@ class Usage:
 
     def as_dict(self) -> dict[str, int | str]:
         """Return the buckets that are not empty, for the audit row and the cost event."""
-        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "reported_total"}
-        return {name: value for name, value in counts.items() if value != 0}
+        return {name: value for name in _KEPT if (value := getattr(self, name)) != 0}

@@ -12,6 +12,7 @@ from costs import verify
 from costs.connect import open_store
 from costs.core.admission import Admitted, Answer, Ask, Full, Repeat, Settled, Settlement
 from costs.core.holds import State
+from costs.core.pricing import rate_card
 from costs.core.usage import Usage
 from costs.ledger import Ledger
 from costs.models import CostEvent, Hold, Period, PriceList
@@ -28,7 +29,7 @@ from tests.factories import PolicyFactory
 
 NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 MODEL = "gpt-4o-mini"
-RATES = '{"model": "gpt-4o-mini"}'
+RATES = rate_card('{"model": "gpt-4o-mini"}')
 USAGE = Usage(input_uncached=9, output_text=2)
 STATUS = {
     State.SETTLED: ("ok", None),

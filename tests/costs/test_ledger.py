@@ -169,7 +169,7 @@ def test_a_clock_that_was_put_back_finds_its_day_again(
 def test_a_hold_keeps_the_rates_of_its_admission(desk: Desk, acme: Organization) -> None:
     asked, _ = desk.hold(acme, 100, deadline_s=210)
     hold = Hold.objects.get(pk=asked.id)
-    assert hold.rates == {"model": "gpt-4o-mini"}
+    assert hold.rate_card.rates == {"model": "gpt-4o-mini"}
     assert hold.deadline_at - hold.held_at == timedelta(seconds=210)
 
 

@@ -110,7 +110,7 @@ def test_a_call_that_is_over_is_settled_whatever_has_changed(
     by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE id = %s", acme.pk)
     Rate.objects.all().delete()
     assert desk.settle(settlement(asked, admitted, State.SETTLED, 40)).changed
-    assert CostEvent.objects.get(org=acme).rates == {"model": "gpt-4o-mini"}
+    assert CostEvent.objects.get(org=acme).rate_card.rates == {"model": "gpt-4o-mini"}
     assert books(acme) == Books(held=0, settled=40)
     check_the_books()
 

@@ -20,7 +20,7 @@ from gateway.runtime import Gateway
 from gateway.schema_values import SUMMARY_FIELDS
 from orgs.fields import new_id
 from orgs.models import Organization
-from tests.factories import AiRequestLogFactory, PolicyFactory
+from tests.factories import AiRequestLogFactory, PolicyFactory, RateCardFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 
@@ -224,7 +224,7 @@ def hold(acme: Organization, *, deadline_at: datetime) -> None:
         deadline_at=deadline_at,
         instance_id=new_id(),
         charge_to={},
-        rates={},
+        rate_card=RateCardFactory.create(),
     )
 
 

@@ -14,7 +14,7 @@ from costs.models import CostEvent, Hold
 from gateway.models import AiRequestLog
 from orgs.fields import new_id
 from orgs.models import Organization, User
-from tests.factories import AiRequestLogFactory, ApiKeyFactory, CostEventFactory
+from tests.factories import AiRequestLogFactory, ApiKeyFactory, CostEventFactory, RateCardFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ TRACE = {
 }
 
 
-def hold_for(row: AiRequestLog, **said: Any) -> Hold:
+def hold_for(row: AiRequestLog, *, rates: Any = RATES, **said: Any) -> Hold:
     values = {
         "state": Hold.State.SETTLED,
         "amount_nanoeur": 601_000,
@@ -55,9 +55,9 @@ def hold_for(row: AiRequestLog, **said: Any) -> Hold:
         "deadline_at": row.occurred_at,
         "instance_id": new_id(),
         "charge_to": {},
-        "rates": RATES,
     }
-    return Hold.objects.create(org=row.org, request_id=row.pk, **values | said)
+    card = RateCardFactory.create(rates=rates)
+    return Hold.objects.create(org=row.org, request_id=row.pk, rate_card=card, **values | said)
 
 
 def titles(client: Client, row: AiRequestLog) -> list[str]:

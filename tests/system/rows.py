@@ -54,10 +54,10 @@ DISAGREEMENTS: Final = {
     """,
 }
 HOLDS: Final = """
-    SELECT h.id, h.state, h.amount_nanoeur, h.charged_nanoeur, h.held_at, h.rates,
+    SELECT h.id, h.state, h.amount_nanoeur, h.charged_nanoeur, h.held_at, c.rates,
            l.client_id, l.status, l.code, l.error, l.cost_nanoeur, hp.period_id
     FROM ai_request_log l JOIN hold h ON h.request_id = l.id
-    JOIN hold_period hp ON hp.hold_id = h.id
+    JOIN hold_period hp ON hp.hold_id = h.id JOIN rate_card c ON c.id = h.rate_card_id
 """
 
 
