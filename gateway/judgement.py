@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,27 +10,28 @@ from costs.core.pricing import Rates, bound_nanoeur
 from costs.prices import PriceBook
 from gateway.core import bounds
 from gateway.core.calls import Call, Outgoing
-from gateway.core.demand import OutputCap
+from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.models import Catalog, Model, price_names
 from gateway.core.policy import explained, refusal_for_model, refusal_for_tokens
 from gateway.snapshot import OrganizationSnapshot
-from gateway.tokens import count_demand_async
+from gateway.tokens import count_at_most, count_demand_async
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Judgement:
-    """What is known of a request before money is held for it.
+    """What is known of a request before money is held for it; filled in as it is judged.
 
     `refusal` is None when only room is left to be asked for; `bound_nanoeur`, `cap`, `rates` and
     `outgoing` are then known. `counted_tokens` is None where nobody needed the count; it is
-    `counted_text` and what is not text.
+    `counted_text` and what is not text. `verdicts` are the policies' on the model.
     """
 
     organization: OrganizationSnapshot
     prices: PriceBook
     judged_at: datetime
     model: Model | None = None
+    verdicts: tuple[str, ...] = ()
     text_bytes: int = 0
     counted_text: int | None = None
     counted_tokens: int | None = None
@@ -71,7 +72,9 @@ class Judgement:
             "bound_nanoeur": self.bound_nanoeur,
             "bound_by": "tokens" if self.is_tight else "bytes",
             "policies": explained(
-                self.organization.rules, model=self.model, needed_tokens=self.needed_tokens(call)
+                self.organization.rules,
+                verdicts=self.verdicts,
+                needed_tokens=self.needed_tokens(call),
             ),
             "config_version": self.organization.config_version,
         }
@@ -91,54 +94,68 @@ async def judge(  # noqa: PLR0913  keyword-only: what a request is judged by
 
     Tokens are counted only when a policy limits them, or `counts` asks for it.
     """
-    now = datetime.now(UTC)
-    found = Judgement(organization=organization, prices=prices, judged_at=now)
-    if call.refusal is not None:
-        return replace(found, refusal=call.refusal)
+    found = Judgement(organization=organization, prices=prices, judged_at=datetime.now(UTC))
+    found.refusal = call.refusal or _refusal_for_model(found, call, named, catalog)
+    model = found.model
+    if found.refusal is not None or model is None:
+        return found
+    await _cap_output(found, call, model, counts=counts)
+    found.refusal = _refusal_for_tokens(found, call)
+    if found.refusal is None:
+        found.refusal = _refusal_to_send(found, call, model, timeout_s=timeout_s)
+    if found.refusal is None:
+        found.refusal = _refusal_for_price(found, call, model)
+    return found
+
+
+async def tighten(found: Judgement, call: Call) -> None:
+    """Find the closer bound that `can_be_tightened` promises."""
+    if found.model is None:
+        return
+    if found.counted_text is None:
+        found.counted_text = await count_demand_async(call.demand, found.model)
+    counted = found.counted_text
+    found.counted_tokens = bounds.counted_tokens(call.demand, found.model, counted=counted)
+    found.is_tight = True
+    _bound(found, call, bounds.counted_tokens_at_most(call.demand, found.model, counted=counted))
+
+
+def _refusal_for_model(
+    found: Judgement, call: Call, named: str, catalog: Catalog
+) -> Refused | None:
     model = catalog.find(named)
     if model is None:
         sentence = f'Model "{named.strip()}" is not known to this gateway'
-        return replace(found, refusal=Refused("unknown_model", sentence, status=400))
-    found = replace(found, model=model, text_bytes=bounds.text_bytes(call.demand))
-    refusal = refusal_for_model(model, named=named.strip(), rules=organization.rules)
-    if refusal is not None:
-        return replace(found, refusal=refusal)
-    found = await _with_output_cap(found, call, model, counts=counts)
-    refusal = _refusal_for_tokens(found, call)
-    if refusal is not None:
-        return replace(found, refusal=refusal)
-    return _priced(_with_outgoing(found, call, model, timeout_s=timeout_s), call, model)
+        return Refused("unknown_model", sentence, status=400)
+    organization = found.organization
+    found.model, found.text_bytes = model, bounds.text_bytes(call.demand)
+    found.verdicts = organization.verdicts_on(model)
+    return refusal_for_model(found.verdicts, named=named.strip(), rules=organization.rules)
 
 
-async def tightened(found: Judgement, call: Call) -> Judgement:
-    """Return the judgement with the closer bound that `can_be_tightened` promises."""
-    if found.model is None:
-        return found
-    counted = found.counted_text
-    if counted is None:
-        counted = await count_demand_async(call.demand, found.model)
-    at_most = bounds.counted_tokens_at_most(call.demand, found.model, counted=counted)
-    tight = _bounded(found, call, at_most)
-    tokens = bounds.counted_tokens(call.demand, found.model, counted=counted)
-    return replace(tight, counted_text=counted, counted_tokens=tokens, is_tight=True)
-
-
-async def _with_output_cap(
-    found: Judgement, call: Call, model: Model, *, counts: bool
-) -> Judgement:
-    organization, demand = found.organization, call.demand
-    text = tokens = None
-    if counts or (organization.token_limit is not None and not demand.is_free):
-        text = await count_demand_async(demand, model)
-        tokens = bounds.counted_tokens(demand, model, counted=text)
-    cap = bounds.output_cap(
+async def _cap_output(found: Judgement, call: Call, model: Model, *, counts: bool) -> None:
+    demand, limit = call.demand, found.organization.token_limit
+    if counts or (limit is not None and not _fits_surely(found, demand, model, limit)):
+        found.counted_text = await count_demand_async(demand, model)
+        found.counted_tokens = bounds.counted_tokens(demand, model, counted=found.counted_text)
+    found.cap = bounds.output_cap(
         model,
         demand=demand,
-        input_tokens=tokens or 0,
-        token_limit=organization.token_limit,
-        is_limited=organization.is_limited,
+        input_tokens=found.counted_tokens or 0,
+        token_limit=limit,
+        is_limited=found.organization.is_limited,
     )
-    return replace(found, counted_text=text, counted_tokens=tokens, cap=cap)
+
+
+def _fits_surely(found: Judgement, demand: Demand, model: Model, limit: int) -> bool:
+    """Whether no count could reach the limit: to count takes 40 us, and a tokenizer 70 MB."""
+    if demand.is_free:
+        return True
+    if demand.max_output_tokens is None and demand.has_output:
+        return False  # the cap is made of the count
+    asked = (demand.max_output_tokens or 0) * demand.answers
+    at_most = count_at_most(demand, model, text_bytes=found.text_bytes)
+    return bounds.counted_tokens(demand, model, counted=at_most) + asked <= limit
 
 
 def _refusal_for_tokens(found: Judgement, call: Call) -> Refused | None:
@@ -148,37 +165,39 @@ def _refusal_for_tokens(found: Judgement, call: Call) -> Refused | None:
     return refusal_for_tokens(needed, rules=found.organization.rules)
 
 
-def _with_outgoing(found: Judgement, call: Call, model: Model, *, timeout_s: float) -> Judgement:
+def _refusal_to_send(
+    found: Judgement, call: Call, model: Model, *, timeout_s: float
+) -> Refused | None:
     if found.cap is None:
-        return found
+        raise AssertionError("what may be sent has a cap")
     try:
-        outgoing = call.form.outgoing(model, found.cap, timeout_s=timeout_s)
+        found.outgoing = call.form.outgoing(model, found.cap, timeout_s=timeout_s)
     except Refused as exc:
-        return replace(found, refusal=exc)
-    return replace(found, outgoing=outgoing)
+        return exc
+    return None
 
 
-def _priced(found: Judgement, call: Call, model: Model) -> Judgement:
-    if found.refusal is not None:
-        return found
+def _refusal_for_price(found: Judgement, call: Call, model: Model) -> Refused | None:
     if call.demand.is_free:
-        return replace(found, bound_nanoeur=0, is_tight=True)
-    rates = found.prices.rates_for(price_names(model.id), model.provider, found.judged_at)
-    if rates is None:
+        found.bound_nanoeur, found.is_tight = 0, True
+        return None
+    found.rates = found.prices.rates_for(price_names(model.id), model.provider, found.judged_at)
+    if found.rates is None:
         sentence = f"Model {model.id} has no price; an administrator must set one"
-        return replace(found, refusal=Refused("model_unpriced", sentence))
-    at_most = bounds.input_tokens_at_most(call.demand, model, text_bytes=found.text_bytes)
-    return _bounded(replace(found, rates=rates), call, at_most)
-
-
-def _bounded(found: Judgement, call: Call, input_tokens: int) -> Judgement:
-    if found.rates is None or found.cap is None:
-        return found
-    demand = call.demand
-    why = demand.unbounded
+        return Refused("model_unpriced", sentence)
+    why = call.demand.unbounded
     if why is not None and found.organization.is_limited:
-        return replace(found, refusal=Refused("invalid_request", why, status=400))
-    bound = bound_nanoeur(
+        return Refused("invalid_request", why, status=400)
+    at_most = bounds.input_tokens_at_most(call.demand, model, text_bytes=found.text_bytes)
+    _bound(found, call, at_most)
+    return None
+
+
+def _bound(found: Judgement, call: Call, input_tokens: int) -> None:
+    if found.rates is None or found.cap is None:
+        return
+    demand = call.demand
+    found.bound_nanoeur = bound_nanoeur(
         input_tokens_at_most=input_tokens,
         output_tokens_at_most=bounds.output_tokens_at_most(demand, found.cap),
         rates=found.rates,
@@ -186,4 +205,3 @@ def _bounded(found: Judgement, call: Call, input_tokens: int) -> Judgement:
         web_searches_at_most=demand.searches,
         without=bounds.not_possible(demand),
     )
-    return replace(found, bound_nanoeur=bound)

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -40,7 +39,7 @@ from gateway.core.models import NAME_MAX_CHARS
 from gateway.exchange import Answered, Exchange
 from gateway.fingerprints import prompt_hash, repeat_of
 from gateway.journal import Opening, refusal_of
-from gateway.judgement import Judgement, judge, tightened
+from gateway.judgement import Judgement, judge, tighten
 from gateway.runtime import Gateway
 from gateway.settlement import Held, attempt_of, settlement_of
 from orgs.fields import new_id
@@ -100,7 +99,7 @@ async def _admit(
         ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
         answer = await _reserved(gateway, ask)
         if isinstance(answer, Full) and not ask.record_if_full:
-            found = await tightened(found, call)
+            await tighten(found, call)
             ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
             answer = await _reserved(gateway, ask)
         if isinstance(answer, Stale):
@@ -144,21 +143,20 @@ async def _judged(
             catalog=gateway.catalog,
             timeout_s=gateway.timeout_s,
         )
-        found = _if_configured(gateway, found)
+        _check_configured(gateway, found)
         is_first_refusal = isinstance(found.refusal, Refused) and not trail.failed
         if found.refusal is None or is_first_refusal or trail.place + 1 == len(names):
             return alias, found
         trail.place += 1
 
 
-def _if_configured(gateway: Gateway, found: Judgement) -> Judgement:
+def _check_configured(gateway: Gateway, found: Judgement) -> None:
     """Refuse a model whose provider has no key here, before money is held for it."""
     if found.refusal is None and found.model is not None:
         try:
             gateway.providers.check(found.model.provider)
         except NotConfigured as exc:
-            return replace(found, refusal=exc)
-    return found
+            found.refusal = exc
 
 
 def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
@@ -198,7 +196,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             call=call,
             model=model_id,
             provider=provider,
-            prompt_hash=prompt_hash(organization.prompt_hash_key, call),
+            prompt_hash=prompt_hash(organization.prompt_mac, call),
             daily_rule=organization.daily_rule,
             refusal=found.refusal,
             trace=found.trace(call),

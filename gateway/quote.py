@@ -14,7 +14,7 @@ from costs.core.usage import Usage
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, NotConfigured, Refused
 from gateway.core.policy import refusal_for_cost
-from gateway.judgement import Judgement, judge, tightened
+from gateway.judgement import Judgement, judge, tighten
 from gateway.models import AiRequestLog
 from gateway.runtime import Gateway
 from gateway.snapshot import OrganizationSnapshot, read
@@ -48,7 +48,7 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         refusal = _switched_off(organization)
     if refusal is None and balance is not None and not _fits(found, balance):
         if found.can_be_tightened:
-            found = await tightened(found, call)
+            await tighten(found, call)
         if not _fits(found, balance):
             refusal = _too_dear(found, balance)
     if refusal is not None and refusal.status == 400:

@@ -7,6 +7,7 @@ import base64
 import gzip
 import threading
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -125,6 +126,12 @@ def count_demand(demand: Demand, model: Model) -> int:
     # A fraction, so that 1.3 means 1.3 and no float error adds a token.
     margin = Fraction(str(model.token_margin))
     return -(-content * margin.numerator // margin.denominator) + frame_tokens(demand.messages)
+
+
+def count_at_most(demand: Demand, model: Model, *, text_bytes: int) -> int:
+    """Return a number that `count_demand` does not exceed: a token covers at least one byte."""
+    margin = Fraction(str(model.token_margin)) if model.token_margin != 1 else 1
+    return ceil(text_bytes * margin) + frame_tokens(demand.messages)
 
 
 async def count_demand_async(demand: Demand, model: Model) -> int:

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR
+from itertools import zip_longest
 from math import ceil
+from typing import Final
 
 from costs.core.admission import Balance
 from costs.core.money import format_eur
 from gateway.core.errors import Refused
 from gateway.core.models import Model, any_entry_matches
+
+OK: Final = "ok"
+NOT_REACHED: Final = "not reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +39,28 @@ class Rule:
         return bool(self.allowed) and not any_entry_matches(self.allowed, model.own_names)
 
 
-def refusal_for_model(model: Model, *, named: str, rules: Sequence[Rule]) -> Refused | None:
-    """Return why the policies refuse `model`, or None: all blocks before all allows.
+def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Return what each policy says of `model`: ok, or the code of its refusal."""
+    return tuple(_model_verdict(rule, model) for rule in rules)
+
+
+def _model_verdict(rule: Rule, model: Model) -> str:
+    if rule.blocks(model):
+        return "model_blocked"
+    return "model_not_allowed" if rule.leaves_out(model) else OK
+
+
+def refusal_for_model(
+    verdicts: Sequence[str], *, named: str, rules: Sequence[Rule]
+) -> Refused | None:
+    """Return why the policies, whose verdicts these are, refuse a model: all blocks before allows.
 
     `named` is the model as the caller wrote it, for the sentence.
     """
-    for rule in rules:
-        if rule.blocks(model):
-            sentence = f'Model {named} is blocked by policy "{rule.name}"'
-            return Refused("model_blocked", sentence)
-    for rule in rules:
-        if rule.leaves_out(model):
-            sentence = f'Model {named} is not allowed by policy "{rule.name}"'
-            return Refused("model_not_allowed", sentence)
+    for code, words in (("model_blocked", "blocked"), ("model_not_allowed", "not allowed")):
+        if code in verdicts:
+            rule = rules[verdicts.index(code)]
+            return Refused(code, f'Model {named} is {words} by policy "{rule.name}"')
     return None
 
 
@@ -93,33 +107,27 @@ def tightest_daily_rule(rules: Iterable[Rule]) -> Rule | None:
 
 
 def explained(
-    rules: Sequence[Rule], *, model: Model | None, needed_tokens: int | None
+    rules: Sequence[Rule], *, verdicts: Sequence[str], needed_tokens: int | None
 ) -> list[dict[str, object]]:
     """Return what each policy says by itself, for the decision trace.
 
-    `needed_tokens` is None where no policy limits them. What a policy says of the day's cost is
-    the ledger's to add.
+    `verdicts` are those on the model, none where no model is known; `needed_tokens` is None where
+    they were not counted. What a policy says of the day's cost is the ledger's to add.
     """
     return [
         {
             "id": rule.id,
             "name": rule.name,
-            "verdict": _verdict(rule, model, needed_tokens),
+            "verdict": _verdict(rule, verdict, needed_tokens),
             "max_tokens": rule.max_tokens_per_request,
             "limit_nanoeur": rule.max_cost_per_day_nanoeur,
         }
-        for rule in rules
+        for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_REACHED)
+        if isinstance(rule, Rule)
     ]
 
 
-def _verdict(rule: Rule, model: Model | None, needed_tokens: int | None) -> str:
-    if model is None:
-        return "not reached"
-    if rule.blocks(model):
-        return "model_blocked"
-    if rule.leaves_out(model):
-        return "model_not_allowed"
+def _verdict(rule: Rule, on_model: str, needed_tokens: int | None) -> str:
     limit = rule.max_tokens_per_request
-    if limit is not None and needed_tokens is not None and needed_tokens > limit:
-        return "token_limit"
-    return "ok"
+    is_over = limit is not None and needed_tokens is not None and needed_tokens > limit
+    return "token_limit" if on_model == OK and is_over else on_model

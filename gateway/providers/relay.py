@@ -7,8 +7,8 @@ streamed chunk costs microseconds. What is sent, and what is read off the answer
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from gateway.core.calls import Completion, RelayRequest
-from gateway.core.errors import Broken, TimedOut, Unreachable
+from gateway.core.errors import Broken, ProviderFailed, TimedOut, Unreachable
 from gateway.providers.failures import Peer, answered_with
 from gateway.providers.formats.hostile import ErrorAnswer
 from gateway.providers.transport import (
@@ -58,8 +58,12 @@ class Relay:
 
     async def whole(self, upstream: Upstream, request: RelayRequest) -> Completion:
         """Ask for a plain answer and read it. Raises ProviderFailed."""
-        async with self._answer(upstream, request) as answer:
+        answer = await self._sent(upstream, request)
+        try:
+            await _check(answer, upstream.peer)
             return await _whole(answer, upstream.peer, request)
+        finally:
+            answer.release()
 
     @asynccontextmanager
     async def stream(
@@ -69,37 +73,35 @@ class Relay:
 
         Leaving early closes the connection, and so stops the provider. Raises ProviderFailed.
         """
-        async with self._answer(upstream, request) as answer:
+        answer = await self._sent(upstream, request)
+        try:
+            await _check(answer, upstream.peer)
             if answer.content_type in request.streamed_as:
                 yield Stream(answer, upstream.peer)
             else:
                 yield await _whole(answer, upstream.peer, request)
+        finally:
+            answer.release()  # back to the pool what was read to its end; else it is closed
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         if self._session is not None:
             await self._session.close()
 
-    @asynccontextmanager
-    async def _answer(
-        self, upstream: Upstream, request: RelayRequest
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send the request, once. Raises ProviderFailed for anything but a good status."""
+    async def _sent(self, upstream: Upstream, request: RelayRequest) -> aiohttp.ClientResponse:
+        """Send the request, once, and wait for the answer's head. Raises ProviderFailed."""
         if self._session is None:
             self._session = open_session()
-        with _failures(upstream.peer):
-            answer = await self._session.post(
+        try:
+            return await self._session.post(
                 upstream.url(request.path),
                 headers={**request.headers, **upstream.headers},
                 data=request.body,
                 allow_redirects=False,
                 timeout=_TIMEOUT,
             )
-        try:
-            await _check(answer, upstream.peer)
-            yield answer
-        finally:
-            answer.release()  # back to the pool what was read to its end; else it is closed
+        except (*UNSENT, TimeoutError, aiohttp.ClientError, OSError) as exc:
+            raise _failure_from(exc, upstream.peer) from exc
 
 
 @dataclass(slots=True, eq=False)
@@ -117,8 +119,10 @@ class Stream:
 
     async def next(self) -> bytes:
         """Return what has arrived, waiting for it; nothing is the end."""
-        with _failures(self._peer):
+        try:
             chunk = await self._answer.content.readany()
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            raise _failure_from(exc, self._peer, status=self._answer.status) from exc
         self._bytes += len(chunk)
         if self._bytes > STREAM_MAX_BYTES:
             raise Broken(f'Provider "{self._peer.title}" sent more than an answer may have')
@@ -158,25 +162,22 @@ async def _check(answer: aiohttp.ClientResponse, peer: Peer) -> None:
 async def _body(answer: aiohttp.ClientResponse, peer: Peer, *, at_most: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    with _failures(peer, status=answer.status):
+    try:
         while chunk := await answer.content.readany():
             size += len(chunk)
             if size > at_most:
                 raise Broken(f'Provider "{peer.title}" sent more than an answer may have')
             pieces.append(chunk)
+    except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+        raise _failure_from(exc, peer, status=answer.status) from exc
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-@contextmanager
-def _failures(peer: Peer, *, status: int | None = None) -> Iterator[None]:
-    try:
-        yield
-    except UNSENT as exc:
-        raise Unreachable(
-            f'Provider "{peer.title}" could not be reached; nothing was sent'
-        ) from exc
-    except TimeoutError as exc:
+def _failure_from(exc: Exception, peer: Peer, *, status: int | None = None) -> ProviderFailed:
+    """Return what a failure of the wire means: what is not proven to be unsent is unknown."""
+    if isinstance(exc, UNSENT):
+        return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
+    if isinstance(exc, TimeoutError):
         sentence = f'Provider "{peer.title}" did not answer in time'
-        raise TimedOut(sentence, provider_status=status) from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise Broken(peer.broke_off(""), provider_status=status) from exc
+        return TimedOut(sentence, provider_status=status)
+    return Broken(peer.broke_off(""), provider_status=status)

@@ -13,6 +13,7 @@ from gateway.core.models import Model
 from gateway.core.policy import (
     Rule,
     explained,
+    model_verdicts,
     refusal_for_cost,
     refusal_for_model,
     refusal_for_tokens,
@@ -64,17 +65,21 @@ def said(refusal: Refused | None) -> str | None:
 def test_an_entry_means_the_same_to_a_list_of_blocked_and_of_allowed_models(
     entry: str, name: str, is_meant: bool
 ) -> None:
-    blocked = refusal_for_model(model(name), named=name, rules=[rule(blocked=[entry])])
-    allowed = refusal_for_model(model(name), named=name, rules=[rule(allowed=[entry])])
+    blocked = refused(name, [rule(blocked=[entry])])
+    allowed = refused(name, [rule(allowed=[entry])])
     sentence = f'Model {name} is %s by policy "Production Policy"'
     assert said(blocked) == (sentence % "blocked" if is_meant else None)
     assert said(allowed) == (None if is_meant else sentence % "not allowed")
 
 
+def refused(name: str, rules: list[Rule]) -> Refused | None:
+    return refusal_for_model(model_verdicts(model(name), rules), named=name, rules=rules)
+
+
 def test_every_block_comes_before_every_allow_and_policies_in_their_order() -> None:
     allows, blocks = rule("A", allowed=["gpt-4o"]), rule("B", blocked=["gpt-4"])
     also = rule("C", blocked=["gpt-4"])
-    refusal = refusal_for_model(model("gpt-4"), named="gpt-4", rules=[allows, also, blocks])
+    refusal = refused("gpt-4", [allows, also, blocks])
     assert refusal is not None
     assert (refusal.status, refusal.code) == (403, "model_blocked")
     assert refusal.message == 'Model gpt-4 is blocked by policy "C"'
@@ -82,8 +87,8 @@ def test_every_block_comes_before_every_allow_and_policies_in_their_order() -> N
 
 def test_a_model_must_be_on_every_list_of_allowed_models() -> None:
     rules = [rule("A", allowed=["gpt-4o", "gpt-4"]), rule("B", allowed=["gpt-4"]), rule("C")]
-    assert refusal_for_model(model("gpt-4"), named="gpt-4", rules=rules) is None
-    refusal = refusal_for_model(model("gpt-4o"), named="gpt-4o", rules=rules)
+    assert refused("gpt-4", rules) is None
+    refusal = refused("gpt-4o", rules)
     assert refusal is not None
     assert refusal.code == "model_not_allowed"
     assert refusal.message == 'Model gpt-4o is not allowed by policy "B"'
@@ -160,13 +165,13 @@ def test_the_trace_says_what_each_policy_says_by_itself() -> None:
         rule("leaves out", allowed=["gpt-4o"]),
         rule("few", max_tokens_per_request=10),
     ]
-    trace = explained(rules, model=model("gpt-4"), needed_tokens=11)
+    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
     assert [each["verdict"] for each in trace] == [
         "ok",
         "model_blocked",
         "model_not_allowed",
         "token_limit",
     ]
-    assert {each["verdict"] for each in explained(rules, model=None, needed_tokens=None)} == {
+    assert {each["verdict"] for each in explained(rules, verdicts=(), needed_tokens=None)} == {
         "not reached"
     }
