@@ -295,6 +295,8 @@ async def _relayed(
             while chunk := await answer.next():
                 if passed := reading.take(chunk):
                     await exchange.put(passed)
+                if gateway.pace.rest_s:
+                    await asyncio.sleep(gateway.pace.rest_s)
             if passed := reading.rest():
                 await exchange.put(passed)
         except asyncio.CancelledError:

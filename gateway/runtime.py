@@ -21,6 +21,7 @@ from gateway.core.errors import Refused
 from gateway.core.models import Catalog
 from gateway.home import Home
 from gateway.journal import AuditJournal
+from gateway.pace import Pace
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, ProviderSettings
 from gateway.repeats import forget_expired
@@ -40,6 +41,7 @@ class Gateway:
     writer: Writer
     timeout_s: float
     home: Home = field(default_factory=Home)
+    pace: Pace = field(default_factory=Pace)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
     is_stopping: bool = False

@@ -42,6 +42,7 @@ async def _live(receive: lean.Receive, send: lean.Send) -> None:
             gc.collect()
             gc.freeze()
             gateway.home.settle_here()
+            gateway.pace.begin()
             gateway.writer.start()  # also for its housekeeping, before anybody asks
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
