@@ -118,7 +118,7 @@ def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
     after = query.get("cursor")
     if after is not None:
         rows = rows_before(_cursor(after), rows)
-    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage")
+    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage", "attempts")
     found = list(newest_first[: limit + 1])
     page = found[:limit]
     return {

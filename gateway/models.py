@@ -1,4 +1,4 @@
-"""What decides calls and what is kept of them: policies, the audit log, idempotency keys."""
+"""What decides calls and what is kept of them: policies, aliases, the audit log, repeats."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 
+from gateway.core.attempts import RETRIES_MAX
 from orgs.fields import IdField, IdPrimaryKey
 from orgs.models import Organization
 
@@ -49,6 +50,43 @@ class Policy(models.Model):
                 condition=models.Q(max_tokens_per_request__isnull=True)
                 | models.Q(max_tokens_per_request__gte=1),
                 name="policy_tokens_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelAlias(models.Model):
+    """An organization's own name for models, asked in order until one answers.
+
+    `retries` is how often each of them is asked again where its refusal may pass.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=100)
+    retries = models.PositiveSmallIntegerField(default=0)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    models = models.JSONField(default=list)  # last: from here on the name is this field's
+
+    class Meta:
+        db_table = "model_alias"
+        ordering = ("created_at", "id")
+        verbose_name_plural = "model aliases"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "org",
+                Lower("name"),
+                name="model_alias_name_once",
+                violation_error_message="An alias with this name exists already.",
+            ),
+            models.CheckConstraint(condition=~models.Q(name=""), name="model_alias_has_a_name"),
+            models.CheckConstraint(
+                condition=models.Q(retries__gte=0, retries__lte=RETRIES_MAX),
+                name="model_alias_retries_bounded",
             ),
         ]
 
@@ -100,7 +138,8 @@ class AiRequestLog(models.Model):
     key_id = IdField(null=True)
     usage = models.JSONField(null=True)
     decision = models.JSONField()
-    # The attempts that failed before the one that the row tells of; null where it was the first.
+    # An alias's models that did not answer, in order; the rest of the row tells of the last that
+    # was asked. Null where there are none.
     attempts = models.JSONField(null=True)
 
     class Meta:

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from costs.models import CostEvent, Hold, Period
 from costs.reports import emails
-from gateway.models import AiRequestLog, Policy
+from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
@@ -114,7 +114,7 @@ def requests(
         rows = rows.filter(id=query.request_id)
     if query.model is not None:
         rows = rows.filter(Q(model=query.model) | Q(requested_model=query.model))
-    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage")
+    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage", "attempts")
     found = list(newest_first[: limit + 1])
     last = found[limit - 1] if len(found) > limit else None
     return RequestPage(
@@ -196,6 +196,17 @@ def story(row: AiRequestLog) -> RequestStory:
 def policies(*, organization_id: UUID) -> list[Policy]:
     """Return the organization's policies in the order in which they are judged."""
     return list(Policy.objects.filter(org=organization_id))
+
+
+def aliases(*, organization_id: UUID) -> list[ModelAlias]:
+    """Return the organization's aliases, oldest first."""
+    return list(ModelAlias.objects.filter(org=organization_id))
+
+
+def alias_names(*, organization_id: UUID, but: UUID | None = None) -> list[str]:
+    """Return what the organization's aliases are called, without the alias `but`."""
+    rows = ModelAlias.objects.filter(org=organization_id).values_list("id", "name")
+    return [name for alias_id, name in rows if alias_id != but]
 
 
 def _said(ids: Iterable[UUID | None]) -> set[UUID]:

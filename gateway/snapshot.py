@@ -20,11 +20,11 @@ import django.db
 from django.conf import settings
 
 from costs.prices import PriceBook, load_price_book
-from gateway.core.attempts import Alias
+from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.errors import Refused
 from gateway.core.models import Catalog, Model
 from gateway.core.policy import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
-from gateway.models import Policy
+from gateway.models import ModelAlias, Policy
 from orgs.credentials import KeyRecord, key_record
 from orgs.models import Organization
 
@@ -183,7 +183,19 @@ def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot |
         prompt_mac=hmac.new(
             hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
         ),
+        aliases=_load_aliases(org_id),
     )
+
+
+def _load_aliases(org_id: UUID) -> dict[str, Alias]:
+    """Return the enabled aliases by name as it is compared; one without models means nothing."""
+    return {
+        row.name.strip().casefold(): Alias(
+            name=row.name, models=tuple(map(str, row.models[:MODELS_MAX])), retries=row.retries
+        )
+        for row in ModelAlias.objects.filter(org_id=org_id, enabled=True)
+        if isinstance(row.models, list) and row.models
+    }
 
 
 def _remember(store: OrderedDict[K, T], key: K, value: T, most: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from gateway import console, playground_views, policy_views, request_views
+from gateway import alias_views, console, playground_views, policy_views, request_views
 from orgs import key_views
 
 urlpatterns = [
@@ -15,6 +15,11 @@ urlpatterns = [
     path("ai/policies/<str:policy_id>", policy_views.edit_policy, name="policy-edit"),
     path("ai/policies/<str:policy_id>/toggle", policy_views.toggle_policy, name="policy-toggle"),
     path("ai/policies/<str:policy_id>/delete", policy_views.delete_policy, name="policy-delete"),
+    path("ai/aliases", alias_views.aliases, name="aliases"),
+    path("ai/aliases/create", alias_views.create_alias, name="alias-create"),
+    path("ai/aliases/<str:alias_id>", alias_views.edit_alias, name="alias-edit"),
+    path("ai/aliases/<str:alias_id>/toggle", alias_views.toggle_alias, name="alias-toggle"),
+    path("ai/aliases/<str:alias_id>/delete", alias_views.delete_alias, name="alias-delete"),
     path("ai/playground", playground_views.playground, name="playground"),
     path("ai/keys/", include("orgs.key_urls")),
     path("ai/keys", key_views.keys, name="keys"),

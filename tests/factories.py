@@ -14,7 +14,7 @@ from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
 from costs.models import CostEvent, ExchangeRate, Period, Rate, RateCard
-from gateway.models import AiRequestLog, Policy
+from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
 
@@ -74,6 +74,15 @@ class PolicyFactory(DjangoModelFactory[Policy]):
 
     org = factory.SubFactory(OrganizationFactory)
     name = factory.Sequence(lambda n: f"Policy {n}")
+
+
+class AliasFactory(DjangoModelFactory[ModelAlias]):
+    class Meta:
+        model = ModelAlias
+
+    org = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"alias-{n}")
+    models = factory.LazyFunction(lambda: ["gpt-4o-mini"])
 
 
 class RateFactory(DjangoModelFactory[Rate]):

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.defaults import bad_request, server_error
 
 from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, Rate
-from gateway.models import AiRequestLog, Policy
+from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import Organization, User
 from tests.factories import AiRequestLogFactory, CostEventFactory, RateFactory, UserFactory
 
@@ -24,6 +24,8 @@ PAGES = {
     "requests": "/admin/ai",
     "policies": "/admin/ai/policies",
     "policy-create": "/admin/ai/policies/create",
+    "aliases": "/admin/ai/aliases",
+    "alias-create": "/admin/ai/aliases/create",
     "keys": "/admin/ai/keys",
     "playground": "/admin/ai/playground",
     "costs": "/costs",
@@ -39,7 +41,7 @@ def test_every_page_is_at_its_address_with_the_navigation_around_it(
     response = client_for(admin_user).get(path)
     assert response.status_code == 200
     page = response.content.decode()
-    for label in ("Requests", "Policies", "Keys", "Playground", "Costs", "Settings"):
+    for label in ("Requests", "Policies", "Aliases", "Keys", "Playground", "Costs", "Settings"):
         assert re.search(rf"<a [^>]*>{label}</a>", page)
     assert 'aria-current="page"' in page
     assert "Skip to the content" in page
@@ -120,7 +122,7 @@ def operator(client: Client, db: None) -> Client:
     return client
 
 
-@pytest.mark.parametrize("model", [*READ_ONLY, *DATED, Policy])
+@pytest.mark.parametrize("model", [*READ_ONLY, *DATED, Policy, ModelAlias])
 def test_operators_see_every_table(operator: Client, model: type) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]
     assert operator.get(reverse(f"admin:{name}_changelist")).status_code == 200
@@ -175,3 +177,17 @@ def test_operators_edit_policies_with_the_same_checks(operator: Client, acme: Or
     assert policy.allowed_models == ["gpt-4o", "gpt-4"]
     change = reverse("admin:gateway_policy_change", args=[policy.pk])
     assert "gpt-4o\ngpt-4</textarea>" in operator.get(change).content.decode()
+
+
+def test_operators_edit_aliases_with_the_same_checks(operator: Client, acme: Organization) -> None:
+    address = reverse("admin:gateway_modelalias_add")
+    typed = {"org": str(acme.pk), "name": "fast", "enabled": "on", "retries": "1"}
+    refused = operator.post(address, typed | {"models": "no-such"}).content.decode()
+    assert "No known model is meant by" in refused
+    assert operator.post(address, typed | {"models": "gpt-4o, gpt-4"}).status_code == 302
+    alias = ModelAlias.objects.get()
+    assert (alias.models, alias.retries) == (["gpt-4o", "gpt-4"], 1)
+    change = reverse("admin:gateway_modelalias_change", args=[alias.pk])
+    assert "gpt-4o\ngpt-4</textarea>" in operator.get(change).content.decode()
+    assert operator.post(change, typed | {"models": "gpt-4"}).status_code == 302
+    assert "exists already" in operator.post(address, typed | {"models": "gpt-4"}).content.decode()

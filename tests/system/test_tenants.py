@@ -27,6 +27,7 @@ ADMIN: Final = "admin@acme.example"
 MEMBER: Final = f"{SECRET_NAME.lower()}@acme.example"
 
 REQUEST, POLICY, KEY, MEMBERSHIP = "request", "policy", "key", "membership"
+ALIAS: Final = "alias"
 NOTHING: Final = ""
 FORM: Final[dict[str, str]] = {
     "name": "Taken over",
@@ -63,6 +64,11 @@ ROUTES: Final[dict[str, Route]] = {
     "admin/ai/policies/<str:policy_id>": Route(id_of=POLICY),
     "admin/ai/policies/<str:policy_id>/toggle": Route(id_of=POLICY),
     "admin/ai/policies/<str:policy_id>/delete": Route(id_of=POLICY),
+    "admin/ai/aliases": PAGE,
+    "admin/ai/aliases/create": PAGE,
+    "admin/ai/aliases/<str:alias_id>": Route(id_of=ALIAS),
+    "admin/ai/aliases/<str:alias_id>/toggle": Route(id_of=ALIAS),
+    "admin/ai/aliases/<str:alias_id>/delete": Route(id_of=ALIAS),
     "admin/ai/playground": PAGE,
     "admin/ai/keys": PAGE,
     "admin/ai/keys/": PAGE,
@@ -93,6 +99,7 @@ ROUTES: Final[dict[str, Route]] = {
 ID_QUERIES: Final = {
     REQUEST: "SELECT id FROM ai_request_log WHERE org_id = %s",
     POLICY: "SELECT id FROM policy WHERE org_id = %s",
+    ALIAS: "SELECT id FROM model_alias WHERE org_id = %s",
     KEY: "SELECT id FROM api_key WHERE org_id = %s",
     MEMBERSHIP: "SELECT id FROM membership WHERE org_id = %s",
     "user": "SELECT user_id FROM membership WHERE org_id = %s",
@@ -111,6 +118,7 @@ def globex_key(installation: Installation) -> str:
     installation.run_each(
         ("keys", "create", "acme", "--name", SECRET_NAME, "--user", MEMBER, "--team", SECRET_NAME),
         ("policies", "create", "acme", "--name", SECRET_NAME, "--max-cost-per-day", "90"),
+        ("aliases", "create", "acme", SECRET_NAME, "--models", "gpt-4o-mini"),
     )
     return key
 
@@ -234,6 +242,7 @@ def _acmes_rows(rows: Rows) -> list[Any]:
     acme = rows.value("SELECT id FROM organization WHERE slug = 'acme'")
     tables = {
         "policy": "id, name, enabled",
+        "model_alias": "id, name, enabled",
         "api_key": "id, name, revoked_at, expires_at",
         "membership": "id, role, user_id",
     }

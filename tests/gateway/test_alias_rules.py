@@ -1,0 +1,166 @@
+"""What an alias may be called and name, and how its models are gone through."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.aliases import Fault, fault_in
+from gateway.core.attempts import BACKOFF_FIRST_S, WAIT_MAX_S, Alias, Step, Trail
+from gateway.core.errors import (
+    Broken,
+    ClientGone,
+    NeverSent,
+    NotConfigured,
+    ProviderFailed,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unreachable,
+)
+from gateway.providers.catalog import load_catalog
+
+CATALOG = load_catalog(sandbox=True)
+
+
+def fault(
+    name: str = "fast",
+    models: tuple[str, ...] = ("gpt-4o-mini", "claude-3-5-sonnet"),
+    *,
+    retries: int = 0,
+    others: tuple[str, ...] = ("smart",),
+) -> Fault | None:
+    return fault_in(
+        name=name, models=models, retries=retries, catalog=CATALOG, other_aliases=others
+    )
+
+
+@pytest.mark.parametrize("name", ["fast", "Acme.Chat_2-b", "4ever", "x" * 100])
+def test_a_name_that_no_vendor_would_know_is_an_alias(name: str) -> None:
+    assert fault(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "openai/fast", "é", "x" * 101, "a\n"])
+def test_a_name_that_could_not_be_sent_or_read_is_refused(name: str) -> None:
+    found = fault(name)
+    assert found is not None
+    assert (found.field, found.sentence[:14]) == ("name", "A name has up ")
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "GPT-4", "gpt-4-0613", "claude-new", "gpt-fast"])
+def test_a_vendors_name_means_the_vendors_model(name: str) -> None:
+    sentence = (
+        f'"{name}" is the name of a model; an alias may have it only where that model is its first.'
+    )
+    assert fault(name) == Fault("name", sentence)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "GPT-4o-Mini"])
+def test_a_models_name_may_be_given_fallbacks(name: str) -> None:
+    assert fault(name) is None
+    assert fault(name, ("openai/gpt-4o-mini", "gpt-4o")) is None
+    assert fault(name, ("gpt-4o", "gpt-4o-mini")) is not None
+    assert fault(name, ("gpt-4o-mini-2024-07-18",)) is not None
+
+
+def test_an_alias_names_models() -> None:
+    sentence = '"Smart" is an alias; an alias names models.'
+    assert fault(models=("gpt-4o", "Smart")) == Fault("models", sentence)
+    assert fault(models=("gpt-4o",), others=("gpt-4o",)) is None  # the model of that name is meant
+
+
+@pytest.mark.parametrize("name", ["no-such", "fast", "*", "openai/*", "mistral/gpt-4o"])
+def test_a_name_of_no_model_is_refused(name: str) -> None:
+    assert fault(models=("gpt-4o", name)) == Fault(
+        "models", f'No known model is meant by "{name}".'
+    )
+
+
+def test_a_model_is_named_once_and_at_most_ten_are() -> None:
+    twice = Fault("models", '"gpt-4o" and "OpenAI/GPT-4o" mean the same model.')
+    assert fault(models=("gpt-4o", "OpenAI/GPT-4o")) == twice
+    ten = tuple(f"gpt-{n}" for n in range(10))
+    assert fault(models=ten) is None
+    assert fault(models=(*ten, "gpt-10")) == Fault("models", "There are 11 models; at most 10.")
+    assert fault(models=()) == Fault("models", "Name at least one model.")
+
+
+def test_retries_are_bounded() -> None:
+    assert fault(retries=5) is None
+    for retries in (-1, 6):
+        assert fault(retries=retries) == Fault("retries", "Retries are 0 to 5.")
+
+
+# --- the next step ------------------------------------------------------------------------------
+
+TWO = Alias(name="fast", models=("a", "b"))
+
+
+def steps(alias: Alias, *failures: ProviderFailed) -> list[Step | None]:
+    """Return the steps that follow each failure, as far as there are any."""
+    trail, taken = Trail(), []
+    for failure in failures:
+        step = trail.next_step(failure, alias)
+        taken.append(step)
+        if step is None:
+            break
+        trail.take(step, failure, {})
+    return taken
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RateLimited("no", provider_status=429),
+        Unreachable("no"),
+        NotConfigured("no"),
+        *(Rejected("no", provider_status=n) for n in (401, 402, 403, 404, 500, 503, 529)),
+        Rejected("this provider cannot be asked this"),
+    ],
+)
+def test_what_another_model_might_answer_goes_on(failure: ProviderFailed) -> None:
+    assert steps(TWO, failure, failure) == [Step(1), None]
+    assert Trail().next_step(failure, None) is None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        TimedOut("?"),
+        Broken("?", provider_status=500),
+        ClientGone("gone"),
+        NeverSent("gone"),
+        *(Rejected("yours", provider_status=n) for n in (400, 413, 422)),
+    ],
+)
+def test_what_may_be_billed_or_is_the_callers_fault_ends_it(failure: ProviderFailed) -> None:
+    retried = Alias(name="fast", models=("a", "b"), retries=5)
+    assert steps(retried, failure) == [None]
+
+
+def test_a_refusal_that_may_pass_is_tried_again_with_growing_waits() -> None:
+    alias = Alias(name="fast", models=("a", "b"), retries=2)
+    busy = Rejected("busy", provider_status=503)
+    assert steps(alias, *[busy] * 6) == [
+        Step(0, BACKOFF_FIRST_S),
+        Step(0, BACKOFF_FIRST_S * 2),
+        Step(1),
+        Step(1, BACKOFF_FIRST_S),
+        Step(1, BACKOFF_FIRST_S * 2),
+        None,
+    ]
+
+
+def test_a_refusal_that_stays_is_not_tried_again() -> None:
+    alias = Alias(name="fast", models=("a", "b"), retries=5)
+    for failure in (Rejected("no", provider_status=401), NotConfigured("no")):
+        assert steps(alias, failure, failure) == [Step(1), None]
+
+
+def test_the_provider_says_how_long_to_wait_within_what_all_waits_may_take() -> None:
+    alias = Alias(name="fast", models=("a", "b"), retries=5)
+    half = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S / 2))
+    assert steps(alias, half, half, half) == [Step(0, 10.0), Step(0, 10.0), Step(1)]
+    long = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S) + 1)
+    assert steps(alias, long, long) == [Step(1), None]
+    just = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S))
+    assert steps(alias, just, just) == [Step(0, WAIT_MAX_S), Step(1)]

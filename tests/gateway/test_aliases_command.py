@@ -1,0 +1,101 @@
+"""`manage.py aliases`."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from gateway.models import ModelAlias
+from orgs.models import Organization
+from tests.factories import AliasFactory
+
+pytestmark = pytest.mark.django_db
+
+MODELS = ("--models", "gpt-4o-mini,claude-3-5-sonnet")
+
+
+def aliases(*words: str) -> str:
+    out = io.StringIO()
+    call_command("aliases", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_create_makes_an_alias_that_is_on(acme: Organization) -> None:
+    assert "Made the alias" in aliases("create", "acme", "fast", *MODELS, "--retries", "2")
+    alias = ModelAlias.objects.get(org=acme)
+    assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
+    assert alias.models == ["gpt-4o-mini", "claude-3-5-sonnet"]
+    aliases("create", "acme", "slow", *MODELS)
+    assert ModelAlias.objects.get(name="slow").retries == 0
+
+
+def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+    alias = AliasFactory.create(org=acme, name="fast", models=["gpt-4o", "gpt-4"], retries=1)
+    AliasFactory.create(org=globex)
+    assert json.loads(aliases("list", "acme", "--format", "json")) == [
+        {
+            "name": "fast",
+            "enabled": True,
+            "models": ["gpt-4o", "gpt-4"],
+            "retries": 1,
+            "id": str(alias.pk),
+        }
+    ]
+    assert "gpt-4o, gpt-4" in aliases("list", "acme")
+
+
+def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+    aliases("create", "acme", "fast", *MODELS)
+    aliases("update", "acme", "FAST", "--retries", "3", "--rename", "faster", "--disable")
+    alias = ModelAlias.objects.get()
+    assert (alias.name, alias.retries, alias.enabled) == ("faster", 3, False)
+    assert alias.models == ["gpt-4o-mini", "claude-3-5-sonnet"]
+    aliases("update", "acme", "faster", "--models", "gpt-4o", "--enable")
+    alias.refresh_from_db()
+    assert (alias.models, alias.retries, alias.enabled) == (["gpt-4o"], 3, True)
+
+
+def test_delete_removes_it(acme: Organization) -> None:
+    AliasFactory.create(org=acme, name="fast")
+    aliases("delete", "acme", "fast")
+    assert not ModelAlias.objects.exists()
+
+
+def test_a_model_that_only_might_be_one_is_a_warning(acme: Organization) -> None:
+    said = aliases("create", "acme", "fast", "--models", "gpt-44")
+    assert "not in the list of known models: gpt-44" in said
+    assert ModelAlias.objects.get().models == ["gpt-44"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("list", "nobody"), 'There is no organization "nobody"'),
+        (("update", "acme", "a"), "Say what to change"),
+        (("update", "acme", "x", "--enable"), 'acme has no alias "x"'),
+        (("delete", "acme", "x"), 'acme has no alias "x"'),
+        (("create", "acme", "A", *MODELS), "exists already"),
+        (("create", "acme", "b"), "--models"),
+        (("create", "acme", "b", "--models", ""), "Models, in order: Name at least one model."),
+        (("create", "acme", "b", "--models", "gpt-4o,a"), '"a" is an alias'),
+        (("create", "acme", "b", "--models", "what"), 'No known model is meant by "what".'),
+        (("create", "acme", "gpt-4", *MODELS), '"gpt-4" is the name of a model'),
+        (("create", "acme", "b", *MODELS, "--retries", "6"), "Retries of each"),
+        (("create", "acme", "b", *MODELS, "--retries", "many"), "Retries of each"),
+        (("update", "acme", "a", "--rename", "a b"), "Alias name: A name has"),
+        (("update", "acme", "a", "--enable", "--disable"), "not allowed with"),
+        (("polish",), "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    acme: Organization, words: tuple[str, ...], sentence: str
+) -> None:
+    AliasFactory.create(org=acme, name="a")
+    with pytest.raises(CommandError) as refusal:
+        aliases(*words)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert ModelAlias.objects.count() == 1
