@@ -148,6 +148,7 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
             "decision": {"rates": _rates(row), **row.decision},
+            "attempts": [_attempt(kept) for kept in row.attempts or ()],
         },
     }
 
@@ -156,6 +157,22 @@ def _rates(row: AiRequestLog) -> object:
     """Return the rates that an admitted request was charged at; a refused one has its own."""
     holds = Hold.objects.filter(org_id=row.org_id, request_id=row.id).order_by("-id")
     return holds.values_list("rate_card__rates", flat=True).first()
+
+
+def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return an attempt besides the last; one that was not made has no hold."""
+    is_made = kept["hold_id"] is not None
+    return {
+        "at": kept["at"],
+        "model": kept["model"],
+        "provider": kept["provider"],
+        "code": kept["code"],
+        "error": kept["error"],
+        "providerStatus": kept["provider_status"],
+        "holdEur": _eur(kept["bound_nanoeur"]) if is_made else None,
+        "latencyMs": kept["latency_ms"],
+        "decision": kept["decision"],
+    }
 
 
 def _summary(row: AiRequestLog) -> dict[str, Any]:

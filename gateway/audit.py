@@ -81,9 +81,10 @@ CHECKS: Final = (
         select="""
             SELECT l.id, l.hold_nanoeur, h.amount_nanoeur FROM ai_request_log l
             JOIN hold h ON h.request_id = l.id
-            WHERE l.hold_nanoeur IS NULL OR (l.hold_nanoeur <> h.amount_nanoeur AND NOT EXISTS (
-                SELECT 1 FROM hold last
-                WHERE last.request_id = l.id AND last.amount_nanoeur = l.hold_nanoeur))
+            WHERE (l.hold_nanoeur IS NULL OR l.hold_nanoeur <> h.amount_nanoeur)
+              AND NOT EXISTS (
+                SELECT 1 FROM hold later
+                WHERE later.request_id = l.id AND later.held_at > h.held_at)
         """,
         sentence=lambda row: (
             f"request {row[0]} says that {row[1]} n€ were held; its hold says {row[2]} n€"

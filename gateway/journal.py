@@ -25,6 +25,7 @@ from costs.core.admission import (
 from costs.core.holds import State
 from costs.core.pricing import Rates
 from costs.stores.base import Store, Table
+from gateway.core.attempts import NOTHING_TRIED, Past
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
@@ -81,12 +82,12 @@ COMPLETED: Final = (
     "cost_nanoeur",
     "latency_ms",
     "usage",
-    "attempts",
 )
 # What another attempt changes in the row that the first one opened, and a failed one completed.
+# What the row said of that one goes into `attempts`, with its decision.
 REOPENED: Final = (
     *("completed_at", "model", "provider", "status", "code", "error", "finish_reason"),
-    *("hold_nanoeur", "cost_nanoeur", "latency_ms"),
+    *("hold_nanoeur", "cost_nanoeur", "latency_ms", "usage", "decision", "attempts"),
 )
 
 
@@ -95,6 +96,7 @@ class Opening:
     """An audit row as it begins. `refusal` is set when the request ended before RESERVE.
 
     An attempt that is not the first finds its row there, and takes it up again when admitted.
+    `past` is what was tried before it.
     """
 
     principal: Principal
@@ -107,7 +109,7 @@ class Opening:
     trace: Mapping[str, Any]
     started_s: float
     rates: Rates | None = None
-    is_first: bool = True
+    past: Past = NOTHING_TRIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,6 @@ class Closing:
     finish_reason: str | None = None
     raw_usage: Mapping[str, Any] | None = None
     latency_ms: int | None = None
-    attempts: tuple[Mapping[str, Any], ...] = ()
 
 
 def refusal_of(
@@ -164,10 +165,15 @@ class AuditJournal:
 
     def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
         """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
-        first = [pair for pair in decided if pair[0].entry.is_first]
-        later = [ask for ask, answer in decided if _goes_on(ask, answer)]
+        first = [pair for pair in decided if pair[0].entry.past.is_nothing_held]
+        later = [pair for pair in decided if not pair[0].entry.past.is_nothing_held]
+        goes_on = [pair for pair in later if isinstance(pair[1], Admitted)]
+        ends = [pair for pair in later if not isinstance(pair[1], Admitted)]
         store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in first])
-        store.update(AI_REQUEST_LOG, REOPENED, [_reopened(ask) for ask in later])
+        store.update(AI_REQUEST_LOG, REOPENED, [_reopened(*pair) for pair in goes_on])
+        store.update(AI_REQUEST_LOG, ("attempts",), [_ended_at(*pair, now=now) for pair in ends])
+        for ask, _ in ends:
+            _give_back(store, ask)
         note(store, [ask for ask, answer in decided if isinstance(answer, Admitted)], now=now)
 
     def complete(
@@ -181,9 +187,14 @@ class AuditJournal:
         changed = [pair for pair in settled if pair[1].changed]
         store.update(AI_REQUEST_LOG, COMPLETED, [_completion(*pair, now=now) for pair in changed])
         for settlement, result in changed:
-            repeat = settlement.repeat
-            if repeat is not None and result.state is State.RELEASED:
-                give_back(store, org_id=settlement.org_id, key_hash=repeat.key_hash)
+            if result.state is State.RELEASED:
+                _give_back(store, settlement)
+
+
+def _give_back(store: Store, ended: Ask | Settlement) -> None:
+    if ended.repeat is not None:
+        key_hash = ended.repeat.key_hash
+        give_back(store, org_id=ended.org_id, key_hash=key_hash, request_id=ended.request_id)
 
 
 def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
@@ -218,16 +229,12 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
         said.task_type,
         opening.principal.key_id,
         None,
-        orjson.dumps(_trace(ask, answer)).decode(),
-        None,
+        orjson.dumps(trace_of(ask, answer)).decode(),
+        _attempts(opening.past.behind(a_new_attempt=True)),
     )
 
 
-def _goes_on(ask: Ask, answer: Answer) -> bool:
-    return isinstance(answer, Admitted) and not ask.entry.is_first
-
-
-def _reopened(ask: Ask) -> Sequence[Any]:
+def _reopened(ask: Ask, answer: Answer) -> Sequence[Any]:
     opening: Opening = ask.entry
     return (
         ask.request_id,
@@ -237,8 +244,61 @@ def _reopened(ask: Ask) -> Sequence[Any]:
         AiRequestLog.Status.PENDING.value,
         *(None, None, None),
         ask.amount_nanoeur,
-        *(None, None),
+        *(None, None, None),
+        orjson.dumps(trace_of(ask, answer)).decode(),
+        _attempts(opening.past.behind(a_new_attempt=True)),
     )
+
+
+def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
+    """Return what a row says when the attempt that should have followed may not be made."""
+    past: Past = ask.entry.past
+    left_out = left_out_attempt(ask, answer, at=now)
+    return (ask.request_id, _attempts((*past.behind(a_new_attempt=False), left_out)))
+
+
+def left_out_attempt(ask: Ask, answer: Answer, *, at: datetime) -> dict[str, Any]:
+    """Return what a row keeps of a model that was not asked, because the ledger said no."""
+    opening: Opening = ask.entry
+    refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
+    return attempt(
+        at=at,
+        model=opening.model,
+        provider=opening.provider,
+        bound_nanoeur=ask.amount_nanoeur,
+        failure=refusal,
+        decision=trace_of(ask, answer),
+    )
+
+
+def attempt(  # noqa: PLR0913  keyword-only: the columns of an attempt
+    *,
+    at: datetime,
+    model: str,
+    provider: str | None,
+    failure: GatewayError | None,
+    decision: Mapping[str, Any],
+    bound_nanoeur: int | None = None,
+    hold_id: UUID | None = None,
+    latency_ms: int | None = None,
+) -> dict[str, Any]:
+    """Return what a row keeps of an attempt besides its last; without a hold it was not made."""
+    return {
+        "at": at.isoformat(),
+        "model": model,
+        "provider": provider,
+        "code": failure.code if failure else None,
+        "error": _clean(failure.message, ERROR_MAX_CHARS) if failure else None,
+        "provider_status": getattr(failure, "provider_status", None),
+        "hold_id": str(hold_id) if hold_id else None,
+        "bound_nanoeur": bound_nanoeur,
+        "latency_ms": latency_ms,
+        "decision": decision,
+    }
+
+
+def _attempts(attempts: Sequence[Mapping[str, Any]]) -> str | None:
+    return orjson.dumps(attempts).decode() if attempts else None
 
 
 def _status(refusal: GatewayError | None) -> str:
@@ -247,7 +307,7 @@ def _status(refusal: GatewayError | None) -> str:
     return "blocked" if isinstance(refusal, Refused) else "error"
 
 
-def _trace(ask: Ask, answer: Answer) -> dict[str, Any]:
+def trace_of(ask: Ask, answer: Answer) -> dict[str, Any]:
     """Return the decision trace with what the ledger adds: what was left, before and after."""
     opening: Opening = ask.entry
     trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
@@ -299,7 +359,6 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Se
                 "overrun_nanoeur": result.overrun_nanoeur,
             }
         ),
-        orjson.dumps(closing.attempts).decode() if closing.attempts else None,
     )
 
 

@@ -19,18 +19,19 @@ import time
 from typing import Final
 from uuid import UUID
 
-from costs.core.admission import Admitted, Answer, Ask, Full, Stale
+from costs.core.admission import Admitted, Answer, Ask, Full, Settled, Settlement, Stale
+from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import FREE
 from costs.writer import LedgerUnavailable
-from gateway.core.attempts import Alias, Trail
+from gateway.candidates import Candidate, candidate
+from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
 from gateway.core.errors import (
     Broken,
     ClientGone,
     GatewayError,
     NeverSent,
-    NotConfigured,
     ProviderFailed,
     Refused,
     TimedOut,
@@ -38,10 +39,10 @@ from gateway.core.errors import (
 from gateway.core.models import NAME_MAX_CHARS
 from gateway.exchange import Answered, Exchange
 from gateway.fingerprints import prompt_hash, repeat_of
-from gateway.journal import Opening, refusal_of
-from gateway.judgement import Judgement, judge, tighten
+from gateway.journal import Opening, left_out_attempt, refusal_of
+from gateway.judgement import Judgement, tighten
 from gateway.runtime import Gateway
-from gateway.settlement import Held, attempt_of, settlement_of
+from gateway.settlement import Held, attempt_of, passed_over, settlement_of
 from orgs.fields import new_id
 
 JUDGED_ANEW_MAX: Final = 5
@@ -62,24 +63,43 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
 
 async def _travel(gateway: Gateway, principal: Principal, call: Call, exchange: Exchange) -> None:
     """Go the whole way. Every end of it is an event for the client."""
-    trail = Trail()
+    trail = Trail(started_s=time.monotonic())
     try:
         while True:
             held = await _admit(gateway, principal, call, exchange, trail)
             completion, failure = await _converse(gateway, call, exchange, held)
-            has_client = not (exchange.has_begun or exchange.is_abandoned())
-            step = trail.next_step(failure, held.alias) if has_client else None
-            ended = await _settle(gateway, call, held, completion, failure, is_last=step is None)
-            if step is None or failure is None:
-                exchange.end(ended)
+            step = trail.next_step(failure) if _may_go_on(gateway, exchange, trail) else None
+            settlement = settlement_of(held, call, completion, failure, is_last=step is None)
+            settled = await _settle(gateway, settlement)
+            # A reaper may have charged the hold meanwhile, when this process was stopped too long.
+            if step is None or failure is None or settled.state is not State.RELEASED:
+                exchange.end(_last_event(settlement, settled, completion, failure))
                 return
-            trail.take(step, failure, attempt_of(held, failure))
-            await asyncio.sleep(step.wait_s)
+            trail.take(step, failure, attempt_of(held, call, failure))
+            await _pause(exchange, step.wait_s)
     except GatewayError as exc:
-        exchange.end(exc)
+        # A fallback that may not go out leaves the request as the attempt before it ended.
+        exchange.end(trail.failure or exc)
     except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
         logger.exception("request %s met a defect of the gateway", exchange.request_id)
         exchange.end(GatewayError("The gateway failed; the request is recorded"))
+
+
+def _may_go_on(gateway: Gateway, exchange: Exchange, trail: Trail) -> bool:
+    """Whether another attempt could serve: nobody has seen anything, and somebody waits for it."""
+    is_in_time = time.monotonic() - trail.started_s < gateway.timeout_s
+    return is_in_time and not (exchange.has_begun or exchange.is_abandoned())
+
+
+async def _pause(exchange: Exchange, wait_s: float) -> None:
+    """Wait before the next attempt, no longer than the client does."""
+    has_left = asyncio.Event()
+    exchange.on_abandon = has_left.set
+    if exchange.is_abandoned():
+        has_left.set()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(has_left.wait(), wait_s)
+    exchange.on_abandon = None
 
 
 # --- judge and RESERVE ------------------------------------------------------------------------
@@ -91,72 +111,67 @@ async def _admit(
     """Judge the call and hold its bound. Raises the refusal, whose audit row is then committed.
 
     Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew. A fallback
-    that may not be asked is passed over.
+    that may not be asked is passed over, also for want of room.
     """
-    started_s = time.monotonic()
-    for _ in range(JUDGED_ANEW_MAX):
-        alias, found = await _judged(gateway, principal, call, trail)
-        ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
-        answer = await _reserved(gateway, ask)
-        if isinstance(answer, Full) and not ask.record_if_full:
-            await tighten(found, call)
-            ask = _ask(gateway, principal, call, exchange, found, trail, started_s)
-            answer = await _reserved(gateway, ask)
+    started_s, times_stale = time.monotonic(), 0
+    while times_stale < JUDGED_ANEW_MAX:
+        chosen = await _chosen(gateway, principal, call, trail)
+        ask, answer = await _asked(gateway, principal, call, exchange, trail, chosen)
         if isinstance(answer, Stale):
+            times_stale += 1
             await gateway.reload(principal)
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
-        if refusal is not None:
-            raise trail.failure or refusal
-        if not isinstance(answer, Admitted) or found.outgoing is None:
-            raise AssertionError("what is not refused is admitted")
-        return Held(
-            ask=ask,
-            admitted=answer,
-            judgement=found,
-            outgoing=found.outgoing,
-            alias=alias,
-            attempts=tuple(trail.failed),
-            repeat=ask.repeat if not trail.failed else repeat_of(principal, call),
-            started_s=started_s,
-        )
+        if refusal is None and isinstance(answer, Admitted):
+            trail.admit(chosen.alias, chosen.place, ask.entry.past)
+            return _held(ask, answer, chosen.found, started_s)
+        if isinstance(answer, Full) and trail.failure is not None:
+            trail.admit(chosen.alias, chosen.place, ask.entry.past)
+            if trail.pass_over(left_out_attempt(ask, answer, at=answer.now)):
+                continue
+        raise refusal or AssertionError("what is not refused is admitted")
     sentence = "The organization's configuration keeps changing; nothing was sent"
     raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
 
 
-async def _judged(
-    gateway: Gateway, principal: Principal, call: Call, trail: Trail
-) -> tuple[Alias | None, Judgement]:
-    """Judge the call on the snapshot at hand, for the first model from the trail's place on that
-    may be asked; the first model of all is the one that refuses.
-    """
+async def _chosen(gateway: Gateway, principal: Principal, call: Call, trail: Trail) -> Candidate:
+    """Judge the call on the snapshot at hand, for the model that the trail has come to."""
     organization = await gateway.organization_of(principal)
-    prices = await gateway.directory.prices()
-    alias = organization.alias(call.model)
-    names = alias.models if alias else (call.model,)
-    while True:
-        found = await judge(
-            call,
-            named=names[trail.place],
-            organization=organization,
-            prices=prices,
-            catalog=gateway.catalog,
-            timeout_s=gateway.timeout_s,
-        )
-        _check_configured(gateway, found)
-        is_first_refusal = isinstance(found.refusal, Refused) and not trail.failed
-        if found.refusal is None or is_first_refusal or trail.place + 1 == len(names):
-            return alias, found
-        trail.place += 1
+    return await candidate(
+        gateway,
+        call,
+        organization=organization,
+        prices=await gateway.directory.prices(),
+        alias=trail.alias or organization.alias(call.model),
+        place=trail.place,
+        is_first_attempt=trail.failure is None,
+    )
 
 
-def _check_configured(gateway: Gateway, found: Judgement) -> None:
-    """Refuse a model whose provider has no key here, before money is held for it."""
-    if found.refusal is None and found.model is not None:
-        try:
-            gateway.providers.check(found.model.provider)
-        except NotConfigured as exc:
-            found.refusal = exc
+async def _asked(  # noqa: PLR0913  everything that is known by now goes into the hold
+    gateway: Gateway,
+    principal: Principal,
+    call: Call,
+    exchange: Exchange,
+    trail: Trail,
+    chosen: Candidate,
+) -> tuple[Ask, Answer]:
+    """Ask the ledger for room; where there is none, once more with a closer bound."""
+    ask = _ask(gateway, principal, call, exchange, trail, chosen)
+    answer = await _reserved(gateway, ask)
+    if isinstance(answer, Full) and not ask.record_if_full:
+        await tighten(chosen.found, call)
+        ask = _ask(gateway, principal, call, exchange, trail, chosen)
+        answer = await _reserved(gateway, ask)
+    return ask, answer
+
+
+def _held(ask: Ask, admitted: Admitted, found: Judgement, started_s: float) -> Held:
+    if found.outgoing is None:
+        raise AssertionError("what is not refused goes out")
+    return Held(
+        ask=ask, admitted=admitted, judgement=found, outgoing=found.outgoing, started_s=started_s
+    )
 
 
 def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
@@ -164,14 +179,14 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
     principal: Principal,
     call: Call,
     exchange: Exchange,
-    found: Judgement,
     trail: Trail,
-    started_s: float,
+    chosen: Candidate,
 ) -> Ask:
     """Put the question to the ledger: the hold, or only the audit row of a refusal."""
+    found = chosen.found
     model, organization = found.model, found.organization
     is_refused = found.refusal is not None
-    model_id = model.id if model else call.model[:NAME_MAX_CHARS]
+    model_id = model.id if model else chosen.name[:NAME_MAX_CHARS]
     provider = model.provider if model else None
     return Ask(
         id=new_id(),
@@ -189,7 +204,8 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             "key_id": str(principal.key_id) if principal.key_id else None,
         },
         rates=found.rates.card if found.rates else FREE,
-        repeat=None if is_refused or trail.failed else repeat_of(principal, call),
+        # A fallback has the key already, and gives it back where it may not go out.
+        repeat=None if is_refused and trail.failure is None else repeat_of(principal, call),
         record_if_full=not found.can_be_tightened,
         entry=Opening(
             principal=principal,
@@ -201,8 +217,10 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             refusal=found.refusal,
             trace=found.trace(call),
             rates=found.rates,
-            started_s=started_s,
-            is_first=not trail.failed,
+            started_s=trail.started_s,
+            past=trail.past.passing(
+                *(passed_over(judged, call, name) for name, judged in chosen.passed)
+            ),
         ),
     )
 
@@ -311,29 +329,30 @@ async def _relayed(
 # --- SETTLE -----------------------------------------------------------------------------------
 
 
-async def _settle(  # noqa: PLR0913  how a call ended, and whether it may go on
-    gateway: Gateway,
-    call: Call,
-    held: Held,
-    completion: Completion | None,
-    failure: ProviderFailed | None,
-    *,
-    is_last: bool,
-) -> Answered | GatewayError:
-    """Charge the call by what is known, and return the last event for its client."""
-    settlement = settlement_of(held, call, completion, failure, is_last=is_last)
+async def _settle(gateway: Gateway, settlement: Settlement) -> Settled:
+    """Charge the call by what is known."""
     settled = await gateway.writer.settle(settlement)
     if settled.overrun_nanoeur:
         logger.warning(
             "request %s was billed %s EUR above its hold",
-            held.ask.request_id,
+            settlement.request_id,
             euros(settled.overrun_nanoeur),
         )
+    return settled
+
+
+def _last_event(
+    settlement: Settlement,
+    settled: Settled,
+    completion: Completion | None,
+    failure: ProviderFailed | None,
+) -> Answered | GatewayError:
+    """Return how the call ended, for its client."""
     if completion is None:
         return failure or GatewayError("The call ended without an answer")
     usage = settlement.usage
     return Answered(
-        request_id=held.ask.request_id,
+        request_id=settlement.request_id,
         provider=str(settlement.charge_to["provider"]),
         model=str(settlement.charge_to["model"]),
         completion=completion,

@@ -11,10 +11,11 @@ from costs.core.admission import Balance
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
+from gateway.candidates import candidate
 from gateway.core.calls import Call, Principal
-from gateway.core.errors import GatewayError, NotConfigured, Refused
+from gateway.core.errors import GatewayError, Refused
 from gateway.core.policy import refusal_for_cost
-from gateway.judgement import Judgement, judge, tighten
+from gateway.judgement import Judgement, tighten
 from gateway.models import AiRequestLog
 from gateway.runtime import Gateway
 from gateway.snapshot import OrganizationSnapshot, read
@@ -32,18 +33,17 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     """
     await gateway.reload(principal)
     organization = await gateway.directory.organization(principal.org_id)
-    alias = organization.alias(call.model)
-    found = await judge(
+    chosen = await candidate(
+        gateway,
         call,
-        named=alias.models[0] if alias else call.model,
         organization=organization,
         prices=await gateway.directory.prices(),
-        catalog=gateway.catalog,
-        timeout_s=gateway.timeout_s,
+        alias=organization.alias(call.model),
         counts=True,
     )
+    found = chosen.found
     enabled, balance = await read(_live, organization)
-    refusal = found.refusal or _unasked(gateway, found)
+    refusal = found.refusal
     if not enabled:
         refusal = _switched_off(organization)
     if refusal is None and balance is not None and not _fits(found, balance):
@@ -55,15 +55,6 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         raise refusal
     expected = await read(_expected_output, principal.org_id, found)
     return _body(found, refusal, balance, expected)
-
-
-def _unasked(gateway: Gateway, found: Judgement) -> NotConfigured | None:
-    """Return why the model's provider cannot be asked, or None; nothing is opened for that."""
-    try:
-        gateway.providers.check(found.model.provider if found.model else "")
-    except NotConfigured as exc:
-        return exc
-    return None
 
 
 def _fits(found: Judgement, balance: Balance) -> bool:

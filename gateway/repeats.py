@@ -9,8 +9,12 @@ from uuid import UUID
 
 from costs.core.admission import Ask, Repeated
 from costs.stores.base import Store
+from gateway.core.attempts import WAIT_MAX_S
 
 REPEATS_KEPT: Final = timedelta(hours=24)
+# A request that waits to be tried again has a failed row and its key. One that has had them for
+# longer than it may wait was never tried again, because its process ended: its key is free.
+BETWEEN_ATTEMPTS: Final = timedelta(seconds=WAIT_MAX_S + 10)
 
 
 def used_before(store: Store, asks: Sequence[Ask], *, now: datetime) -> Mapping[UUID, Repeated]:
@@ -21,10 +25,12 @@ def used_before(store: Store, asks: Sequence[Ask], *, now: datetime) -> Mapping[
     rows = store.query(
         "SELECT k.key_hash, k.body_hash, k.request_id, l.status, l.cost_nanoeur "
         "FROM idempotency_key k LEFT JOIN ai_request_log l ON l.id = k.request_id "
-        "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s",
+        "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s "
+        "AND (l.status IS NULL OR l.status <> 'error' OR l.completed_at > %s)",
         list({ask.org_id for ask in asks}),
         hashes,
         now - REPEATS_KEPT,
+        now - BETWEEN_ATTEMPTS,
     )
     used = {row[0]: row[1:] for row in rows}
     found: dict[UUID, Repeated] = {}
@@ -36,10 +42,13 @@ def used_before(store: Store, asks: Sequence[Ask], *, now: datetime) -> Mapping[
             used[ask.repeat.key_hash] = (ask.repeat.body_hash, ask.request_id, "pending", None)
             continue
         body_hash, request_id, status, cost_nanoeur = first
+        request_id = request_id if isinstance(request_id, UUID) else UUID(request_id)
+        if request_id == ask.request_id:  # its own, from an attempt before this one
+            continue
         found[ask.id] = Repeated(
-            request_id=request_id if isinstance(request_id, UUID) else UUID(request_id),
+            request_id=request_id,
             same_body=body_hash == ask.repeat.body_hash,
-            running=status == "pending",
+            running=status in ("pending", "error"),
             cost_nanoeur=cost_nanoeur,
         )
     return found
@@ -63,10 +72,13 @@ def note(store: Store, asks: Sequence[Ask], *, now: datetime) -> None:
         )
 
 
-def give_back(store: Store, *, org_id: UUID, key_hash: str) -> None:
-    """Forget a key, so that its caller may try again."""
+def give_back(store: Store, *, org_id: UUID, key_hash: str, request_id: UUID) -> None:
+    """Forget a request's key, so that its caller may try again; another request's stays."""
     store.execute(
-        "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s", org_id, key_hash
+        "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s AND request_id = %s",
+        org_id,
+        key_hash,
+        request_id,
     )
 
 

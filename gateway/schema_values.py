@@ -83,7 +83,8 @@ REQUEST: Final[Schema] = {
             "maxLength": NAME_MAX_CHARS,
             "pattern": MODEL_NAME,
             "description": "Case and blanks around it do not matter; a provider's name and a "
-            "slash may stand before it: `gpt-4o-mini`, `anthropic/claude-3-5-sonnet-latest`.",
+            "slash may stand before it: `gpt-4o-mini`, `anthropic/claude-3-5-sonnet-latest`. Or "
+            "an alias of the organization's.",
             "examples": ["sandbox-small"],
         },
         "prompt": {"type": "string", "minLength": 1, "description": "One message of the user."},
@@ -196,8 +197,8 @@ SUMMARY_FIELDS: Final[Schema] = {
     "error": or_null(TEXT),
     "channel": TEXT,
     "stream": FLAG,
-    "requestedModel": TEXT,
-    "model": TEXT,
+    "requestedModel": {**TEXT, "description": "As it was asked for: a model or an alias."},
+    "model": {**TEXT, "description": "The one that was called, last."},
     "provider": or_null(TEXT),
     "inputTokens": or_null(COUNT),
     "outputTokens": or_null(COUNT),
@@ -216,6 +217,22 @@ PAGE: Final = exactly(
         },
     }
 )
+ATTEMPT: Final = exactly(
+    {
+        "at": MOMENT,
+        "model": TEXT,
+        "provider": or_null(TEXT),
+        "code": or_null(TEXT),
+        "error": or_null(TEXT),
+        "providerStatus": or_null({"type": "integer"}),
+        "holdEur": {
+            **or_null(EUR),
+            "description": "Null where the model was passed over: it was not asked.",
+        },
+        "latencyMs": or_null(COUNT),
+        "decision": ANYTHING,
+    }
+)
 DETAIL: Final = exactly(
     {
         "success": {"type": "boolean", "const": True},
@@ -228,6 +245,12 @@ DETAIL: Final = exactly(
                 "usage": {**or_null(ANYTHING), "description": "Tokens by kind, each in one."},
                 "reportedUsage": {**or_null(ANYTHING), "description": "As the provider said it."},
                 "decision": {**ANYTHING, "description": "The trace: how the request was judged."},
+                "attempts": {
+                    "type": "array",
+                    "items": ATTEMPT,
+                    "description": "The models of an alias that did not answer, in order. The "
+                    "request itself tells of the last that was asked.",
+                },
             }
         ),
     }

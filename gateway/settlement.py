@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from costs.core.admission import Admitted, Ask, Repeat, Settlement
+from costs.core.admission import Admitted, Ask, Settlement
 from costs.core.holds import State
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
-from gateway.core.attempts import Alias
 from gateway.core.calls import Call, Completion, Outgoing
 from gateway.core.errors import ProviderFailed
 from gateway.core.models import NAME_MAX_CHARS, price_names
-from gateway.journal import Closing, since_ms
+from gateway.journal import Closing, attempt, since_ms, trace_of
 from gateway.judgement import Judgement
 
 # So long a run that a provider's words share with the prompt is a quotation of it.
@@ -28,16 +27,13 @@ QUOTED_CHARS: Final = 12
 class Held:
     """An admitted call: its hold and audit row are committed, and it may go out.
 
-    `attempts` are those that failed before it; `repeat` is the caller's Idempotency-Key.
+    `started_s` is when this attempt began, on the monotonic clock.
     """
 
     ask: Ask
     admitted: Admitted
     judgement: Judgement
     outgoing: Outgoing
-    alias: Alias | None
-    attempts: tuple[dict[str, Any], ...]
-    repeat: Repeat | None
     started_s: float
 
     @property
@@ -80,24 +76,38 @@ def settlement_of(
             error=_without_prompt(failure.message, call) if failure else None,
             finish_reason=completion.finish_reason if completion else None,
             raw_usage=completion.raw_usage if completion else None,
-            latency_ms=since_ms(held.started_s),
-            attempts=held.attempts,
+            latency_ms=since_ms(ask.entry.started_s),
         ),
-        repeat=held.repeat if is_last else None,
+        repeat=ask.repeat if is_last else None,
     )
 
 
-def attempt_of(held: Held, failure: ProviderFailed) -> dict[str, Any]:
+def attempt_of(held: Held, call: Call, failure: ProviderFailed) -> dict[str, Any]:
     """Return what the audit row keeps of an attempt that another one follows."""
-    return {
-        "hold_id": str(held.ask.id),
-        "model": held.ask.charge_to["model"],
-        "provider": held.provider,
-        "bound_nanoeur": held.ask.amount_nanoeur,
-        "code": failure.code,
-        "provider_status": failure.provider_status,
-        "latency_ms": since_ms(held.started_s),
-    }
+    ask = held.ask
+    kept = attempt(
+        at=held.admitted.now,
+        model=str(ask.charge_to["model"]),
+        provider=held.provider,
+        bound_nanoeur=ask.amount_nanoeur,
+        hold_id=ask.id,
+        failure=failure,
+        latency_ms=since_ms(held.started_s),
+        decision=trace_of(ask, held.admitted),
+    )
+    return {**kept, "error": _without_prompt(kept["error"], call)}
+
+
+def passed_over(found: Judgement, call: Call, name: str) -> dict[str, Any]:
+    """Return what the audit row keeps of a model that was judged, and not asked."""
+    return attempt(
+        at=found.judged_at,
+        model=(found.model.id if found.model else name)[:NAME_MAX_CHARS],
+        provider=found.model.provider if found.model else None,
+        bound_nanoeur=found.bound_nanoeur,
+        failure=found.refusal,
+        decision=found.trace(call),
+    )
 
 
 def _outcome(completion: Completion | None, failure: ProviderFailed | None) -> State:

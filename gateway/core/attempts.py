@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.core.errors import NeverSent, NotConfigured, ProviderFailed, Unreachable
@@ -33,31 +34,81 @@ class Step:
     wait_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was tried for one request before an attempt, as its audit row says it.
+
+    `own` is the attempt that the row tells of by then, `earlier` were before it, and `passed`
+    are the models since, which were passed over.
+    """
+
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    own: Mapping[str, Any] | None = None
+    passed: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_nothing_held(self) -> bool:
+        """Whether no attempt was made, so that there is no row yet."""
+        return self.own is None
+
+    def behind(self, *, a_new_attempt: bool) -> tuple[Mapping[str, Any], ...]:
+        """Return all but what the row itself tells of: a new attempt, else still `own`."""
+        own = (self.own,) if self.own is not None and a_new_attempt else ()
+        return (*self.earlier, *own, *self.passed)
+
+    def passing(self, *models: Mapping[str, Any]) -> Past:
+        """Return the past with these models passed over."""
+        return replace(self, passed=(*self.passed, *models))
+
+
+NOTHING_TRIED: Final = Past()
+
+
 @dataclass(slots=True)
 class Trail:
-    """The attempts of one request so far. `failed` is what its audit row says of them."""
+    """How far one request has come. It keeps the alias by which it was first admitted.
 
+    Its models are judged by what is in force at each attempt; only their order is kept.
+    """
+
+    started_s: float = 0.0
+    alias: Alias | None = None
     place: int = 0
-    failed: list[dict[str, Any]] = field(default_factory=list)
+    past: Past = NOTHING_TRIED
     failure: ProviderFailed | None = None
     _tries: int = 1
     _waited_s: float = 0.0
 
-    def take(self, step: Step, failure: ProviderFailed, attempt: dict[str, Any]) -> None:
-        """Note how an attempt ended, and that the next one is at `step`."""
-        self.failed.append(attempt)
+    def admit(self, alias: Alias | None, place: int, past: Past) -> None:
+        """Note that the model at `place` may be asked."""
+        if place != self.place:
+            self._tries = 1
+        self.alias, self.place, self.past = alias, place, past
+
+    def take(self, step: Step, failure: ProviderFailed, attempt: Mapping[str, Any]) -> None:
+        """Note how the attempt ended, and that the next one is at `step`."""
+        self.past = Past(earlier=self.past.behind(a_new_attempt=True), own=attempt)
         self.failure = failure
         self._tries = self._tries + 1 if step.place == self.place else 1
         self._waited_s += step.wait_s
         self.place = step.place
 
-    def next_step(self, failure: ProviderFailed | None, alias: Alias | None) -> Step | None:
+    def pass_over(self, attempt: Mapping[str, Any]) -> bool:
+        """Leave out a fallback for which there is no room; False where there is no other."""
+        if self.alias is None or self.failure is None or self.place + 1 >= len(self.alias.models):
+            return False
+        self.past = self.past.passing(attempt)
+        self.place, self._tries = self.place + 1, 1
+        return True
+
+    def next_step(self, failure: ProviderFailed | None) -> Step | None:
         """Return what may be tried after `failure`, or None: nothing was billed for it so far.
 
         A refusal that may pass (429, 5xx, no connection) is tried again after the provider's
         Retry-After or a growing wait, `retries` times; then, and after any refusal that is not
         the request's own fault, the next model is asked.
         """
+        alias = self.alias
         if alias is None or failure is None or not may_be_tried_elsewhere(failure):
             return None
         if may_pass(failure) and self._tries <= alias.retries:

@@ -14,6 +14,8 @@ from gateway.home import Home
 from gateway.runtime import Gateway, make_gateway
 from orgs import key_operations
 from orgs.models import Organization
+from tests.fake_provider.thread import FakeProvider
+from tests.gateway.attempts import assert_books_agree, wire
 from tests.gateway.wire import JSON_TYPE, Reply, django_road, lean_road
 
 STOP_MAX_S = 10.0
@@ -105,3 +107,13 @@ def ask(gateway: Gateway, api_key: str) -> Asking:
 def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> Asking:
     """The same, once over each road."""
     return asking(request.param, api_key)
+
+
+@pytest.fixture
+def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
+    """OpenAI and Anthropic, at the fake provider; the books must agree after the test."""
+    with FakeProvider() as fake:
+        wire(gateway, fake)
+        yield fake
+        gateway.home.call_sync(gateway.providers.aclose())
+        assert_books_agree()

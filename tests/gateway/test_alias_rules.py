@@ -97,9 +97,9 @@ TWO = Alias(name="fast", models=("a", "b"))
 
 def steps(alias: Alias, *failures: ProviderFailed) -> list[Step | None]:
     """Return the steps that follow each failure, as far as there are any."""
-    trail, taken = Trail(), []
+    trail, taken = Trail(alias=alias), []
     for failure in failures:
-        step = trail.next_step(failure, alias)
+        step = trail.next_step(failure)
         taken.append(step)
         if step is None:
             break
@@ -119,7 +119,7 @@ def steps(alias: Alias, *failures: ProviderFailed) -> list[Step | None]:
 )
 def test_what_another_model_might_answer_goes_on(failure: ProviderFailed) -> None:
     assert steps(TWO, failure, failure) == [Step(1), None]
-    assert Trail().next_step(failure, None) is None
+    assert Trail().next_step(failure) is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ CREATE = "/admin/ai/aliases/create"
 TYPED = {"name": "fast", "models": "gpt-4o-mini\n Claude-3-5-Sonnet ,", "retries": "2"}
 
 
+@pytest.fixture
+def admin(acme: Organization, client_for: CLIENTS, admin_user: User) -> Client:
+    """Acme's admin; there is an alias already."""
+    AliasFactory.create(org=acme, name="smart")
+    return client_for(admin_user)
+
+
 def version(organization: Organization) -> int:
     return Organization.objects.get(pk=organization.pk).config_version
 
@@ -59,15 +66,9 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
     ],
 )
 def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
-    acme: Organization,
-    client_for: CLIENTS,
-    admin_user: User,
-    field: str,
-    text: str,
-    sentence: str,
+    admin: Client, field: str, text: str, sentence: str
 ) -> None:
-    AliasFactory.create(org=acme, name="smart")
-    response = client_for(admin_user).post(CREATE, TYPED | {field: text})
+    response = admin.post(CREATE, TYPED | {field: text})
     assert response.status_code == 200
     assert list(response.context["form"].errors) == [field]
     assert sentence in response.context["form"].errors[field][0]

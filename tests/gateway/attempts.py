@@ -1,0 +1,85 @@
+"""What tests of fallbacks have in common: four vendors on the wire, an alias, and clean books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from costs import verify
+from costs.models import CostEvent, Hold
+from gateway import audit
+from gateway.models import AiRequestLog
+from gateway.providers.registry import Providers
+from gateway.runtime import Gateway
+from orgs.models import Organization
+from tests.factories import AliasFactory
+from tests.fake_provider.thread import FakeProvider
+from tests.fake_provider.vendors import settings_at
+from tests.gateway.wire import Reply
+
+OPENAI, CLAUDE = "gpt-4o-mini", "claude-3-5-sonnet-20241022"
+HELLO = {"model": "fast", "prompt": "Say hello", "maxTokens": 50}
+CHAT = {
+    "model": "fast",
+    "messages": [{"role": "user", "content": "Say hello"}],
+    "max_tokens": 50,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One request's row and its holds, oldest first."""
+
+    row: AiRequestLog
+    holds: list[Hold]
+
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the row keeps of attempts besides its own."""
+        return list(self.row.attempts or ())
+
+    @property
+    def models(self) -> list[str]:
+        """The models that did not answer, then the one that the row tells of."""
+        return [kept["model"] for kept in self.attempts] + [self.row.model]
+
+    @property
+    def codes(self) -> list[str | None]:
+        """Why each did not answer; None for the one that did."""
+        return [kept["code"] for kept in self.attempts] + [self.row.code]
+
+    @property
+    def states(self) -> list[str]:
+        """Where each hold ended."""
+        return [hold.state for hold in self.holds]
+
+
+def tried(reply: Reply | None = None) -> Tried:
+    """Return what is kept of a request, the only one where no reply says which."""
+    rows = AiRequestLog.objects.all()
+    row = rows.get(id=reply.headers["x-pulse-request-id"]) if reply else rows.get()
+    return Tried(row, list(Hold.objects.filter(request_id=row.id).order_by("held_at")))
+
+
+def charged() -> dict[str, int]:
+    """Return what was charged for each model."""
+    return {event.model: event.amount_nanoeur for event in CostEvent.objects.all()}
+
+
+def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
+    """Put OpenAI and Anthropic at the fake, or elsewhere; one at None has no key."""
+    gateway.home.call_sync(gateway.providers.aclose())
+    urls = {vendor: fake.base_url(vendor) for vendor in ("openai", "anthropic")} | elsewhere
+    known = settings_at({vendor: url for vendor, url in urls.items() if url})
+    gateway.providers = Providers(known, sandbox=True)
+
+
+def fast(org: Organization, *models: str, **fields: Any) -> None:
+    """Make the alias that HELLO and CHAT ask for."""
+    AliasFactory.create(org=org, name="Fast", models=list(models or (OPENAI, CLAUDE)), **fields)
+
+
+def assert_books_agree() -> None:
+    """Fail with what `ledger verify` and `audit verify` find."""
+    found = [*verify.verify().findings, *audit.verify().findings]
+    assert [finding.sentence for finding in found] == []
