@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gateway import api, api_reads, dropin, schema
+from gateway import api, api_reads, dropin, model_list, schema
 
 urlpatterns = [
     path("api/ai/request", api.ai_request, name="api-request"),
@@ -10,7 +10,13 @@ urlpatterns = [
     path("api/ai/requests", api_reads.ai_requests, name="api-requests"),
     path("api/ai/requests/<request_id>", api_reads.ai_request_detail, name="api-request-detail"),
     path("api/schema", schema.api_schema, name="api-schema"),
+    path("v1/responses", dropin.responses, name="responses"),
+    path("v1/embeddings", dropin.embeddings, name="embeddings"),
     path("v1/chat/completions", dropin.chat_completions, name="chat-completions"),
     path("healthz", api_reads.healthz, name="healthz"),
     path("readyz", api_reads.readyz, name="readyz"),
+    path("v1/models", model_list.models, name="models"),
+    path("v1/models/<path:model>", model_list.model, name="model"),
+    path("v1beta/models", model_list.google_models, name="google-models"),
+    path("v1beta/models/<path:model>", model_list.google_model, name="google-model"),
 ]

@@ -18,6 +18,8 @@ from gateway.exchange import Answered
 from gateway.providers.dialects.arrival import Arrival, fields_of
 from gateway.providers.dialects.base import Dialect, Speaker
 from gateway.providers.dialects.chat import ChatCompletions
+from gateway.providers.dialects.embeddings import Embeddings
+from gateway.providers.dialects.responses import Responses
 from gateway.runtime import current
 from gateway.serving import json_body, serve, unread
 from orgs.fields import new_id
@@ -145,3 +147,5 @@ class DialectWording:
 
 
 chat_completions = endpoint(ChatCompletions())
+responses = endpoint(Responses())
+embeddings = endpoint(Embeddings())

@@ -47,6 +47,11 @@ class Model:
     image_tokens: int = 0
 
     @property
+    def makes_embeddings(self) -> bool:
+        """Whether the model makes embeddings, and so writes nothing: all that do say it."""
+        return "embed" in self.id
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """Every name of exactly this model, each also as `provider/name`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -51,6 +51,15 @@ class Arrival:
             dimensions=self.dimensions,
             idempotency_key=self.idempotency_key,
         )
+
+    def whole_call(self, form: Form, demand: Demand) -> Call:
+        """Return the Call of an arrival whose answer comes whole, whatever its body says."""
+        return replace(self, streams=False).call(form, demand)
+
+    def identity(self) -> bytes:
+        """Return the request as it came, with who it is counted for: alike in a repeat."""
+        said = orjson.dumps(self.dimensions.as_dict())
+        return b"\0".join((self.path.encode(), said, self.raw))
 
     def is_streamed(self) -> bool:
         """Whether the answer is asked for in pieces. Raises Refused."""
