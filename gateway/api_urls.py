@@ -13,6 +13,14 @@ urlpatterns = [
     path("v1/responses", dropin.responses, name="responses"),
     path("v1/embeddings", dropin.embeddings, name="embeddings"),
     path("v1/chat/completions", dropin.chat_completions, name="chat-completions"),
+    path("v1/messages", dropin.messages, name="messages"),
+    path("v1/messages/count_tokens", dropin.messages_count_tokens, name="messages-count-tokens"),
+    # The methods are written out, so that every other name under v1/models is free.
+    *(
+        path(f"{version}/models/<path:model>:{method}", view, name=f"{version}-{method}")
+        for version, methods in dropin.generate.items()
+        for method, view in methods.items()
+    ),
     path("healthz", api_reads.healthz, name="healthz"),
     path("readyz", api_reads.readyz, name="readyz"),
     path("v1/models", model_list.models, name="models"),

@@ -19,6 +19,8 @@ from gateway.providers.dialects.arrival import Arrival, fields_of
 from gateway.providers.dialects.base import Dialect, Speaker
 from gateway.providers.dialects.chat import ChatCompletions
 from gateway.providers.dialects.embeddings import Embeddings
+from gateway.providers.dialects.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
+from gateway.providers.dialects.messages import Messages
 from gateway.providers.dialects.responses import Responses
 from gateway.runtime import current
 from gateway.serving import json_body, serve, unread
@@ -146,6 +148,32 @@ class DialectWording:
         return self._made
 
 
+def generate_methods(version: str) -> dict[str, View]:
+    """Return the views of one version of Google's API, by the method at the end of an address."""
+    return {
+        GENERATE: endpoint(Generate(version=version, method=GENERATE)),
+        STREAM: _streamed_by_alt(
+            endpoint(Generate(version=version, method=STREAM)),
+            endpoint(Generate(version=version, method=STREAM, is_array=True)),
+        ),
+        COUNT: endpoint(Generate(version=version, method=COUNT)),
+    }
+
+
+def _streamed_by_alt(events: View, array: View) -> View:
+    """Return the view of a stream that is one of events with `alt=sse`, and a JSON array else."""
+
+    @csrf_exempt  # as each of the two
+    async def view(request: HttpRequest, *, model: str) -> HttpResponseBase:
+        chosen = events if request.GET.get("alt") == "sse" else array
+        return await chosen(request, model=model, streams=True)
+
+    return view
+
+
 chat_completions = endpoint(ChatCompletions())
 responses = endpoint(Responses())
 embeddings = endpoint(Embeddings())
+messages = endpoint(Messages())
+messages_count_tokens = endpoint(Messages(counts=True))
+generate = {version: generate_methods(version) for version in VERSIONS}

@@ -50,6 +50,8 @@ class EventReading:
 
     `telling` finds the events that are parsed; the first one always is. `ends` finds the last.
     `plain` is what the client gets of events that tell nothing, `shown` of one that was parsed.
+    `counting` is in events of which each takes the place of those before it: it is kept, and only
+    the last one is parsed, when the stream has ended.
     """
 
     reading: Reading
@@ -57,9 +59,11 @@ class EventReading:
     ends: re.Pattern[bytes]
     plain: Callable[[bytes], bytes] = _as_it_is
     shown: Callable[[bytes, object], bytes] = _kept
+    counting: bytes | None = None
     _has_begun: bool = False
     _is_ended: bool = False
     _half: bytes = b""
+    _last: bytes = b""
     _error: ErrorAnswer | None = field(default=None)
 
     @property
@@ -75,6 +79,7 @@ class EventReading:
         if not chunk.endswith(b"\n\n"):
             chunk = self._without_half(chunk)
         if self._has_begun and self.telling.search(chunk) is None:
+            self._keep(chunk)
             return self.plain(chunk) if chunk else chunk
         return b"".join(self._read(event) for event in _events(chunk))
 
@@ -85,9 +90,18 @@ class EventReading:
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        for event in reversed([*_events(self._last)]):
+            if self.counting is not None and self.counting in event:
+                self._feed(_value_of(event))
+                break
+        self._last = b""
         if self._error is not None:
             raise self._error
         return self.reading.completion()
+
+    def _keep(self, chunk: bytes) -> None:
+        if self.counting is not None and self.counting in chunk:
+            self._last = chunk
 
     def _without_half(self, chunk: bytes) -> bytes:
         cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
@@ -101,16 +115,22 @@ class EventReading:
         if self.ends.search(event) is not None:
             self._is_ended = True
         if self._has_begun and self.telling.search(event) is None:
+            self._keep(event)
             return self.plain(event)
         value = _value_of(event)
         if value is None:  # a comment, a ping, [DONE]
             return event
         self._has_begun = True
+        if self.counting is not None and self.counting in event:
+            self._last = b""
+        self._feed(value)
+        return self.shown(event, value)
+
+    def _feed(self, value: object) -> None:
         try:
             self.reading.feed(value)
         except ErrorAnswer as exc:
             self._error = exc
-        return self.shown(event, value)
 
 
 def _events(chunk: bytes) -> Iterator[bytes]:

@@ -1,0 +1,29 @@
+"""Counting tokens: a call that a vendor answers for nothing, and that is judged all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+import orjson
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.core.demand import Demand
+from gateway.providers.formats import hostile
+
+
+def free(demand: Demand) -> Demand:
+    """Return the demand of counting what would be asked: nothing is used, nothing is written."""
+    return replace(demand, is_free=True, has_output=False, unbounded=None)
+
+
+def counted(body: bytes, *, model: str) -> Completion:
+    """Read a vendor's count. Raises ErrorAnswer for an error that came as a success."""
+    hostile.raise_for_error(orjson.loads(body))
+    return Completion(model=model, finish_reason=None, usage=Usage())
+
+
+def not_streamed() -> NoReturn:
+    """Stand for a reading where there is no stream."""
+    raise AssertionError("a count comes whole")
