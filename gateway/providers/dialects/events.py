@@ -62,7 +62,7 @@ class EventReading:
     counting: bytes | None = None
     _has_begun: bool = False
     _is_ended: bool = False
-    _half: bytes = b""
+    _half: bytearray = field(default_factory=bytearray)
     _last: bytes = b""
     _error: ErrorAnswer | None = field(default=None)
 
@@ -74,8 +74,12 @@ class EventReading:
     def take(self, chunk: bytes) -> bytes:
         """Take in what came and return the whole events in it, less what the client did not ask."""
         if self._half:
-            chunk = self._half + chunk
-            self._half = b""
+            self._half += chunk
+            if not _has_end(self._half[-len(chunk) - 3 :]):
+                self._check_half()
+                return b""
+            chunk = bytes(self._half)
+            self._half.clear()
         if not chunk.endswith(b"\n\n"):
             chunk = self._without_half(chunk)
         if self._has_begun and self.telling.search(chunk) is None:
@@ -85,7 +89,8 @@ class EventReading:
 
     def rest(self) -> bytes:
         """Return what came behind the last whole event: some servers end without a blank line."""
-        half, self._half = self._half, b""
+        half = bytes(self._half)
+        self._half.clear()
         return self._read(half) if half.strip() else b""
 
     def completion(self) -> Completion:
@@ -106,10 +111,13 @@ class EventReading:
     def _without_half(self, chunk: bytes) -> bytes:
         cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
         cut = cut if cut > 2 else 0
-        if len(chunk) - cut > EVENT_MAX_BYTES:
-            raise Broken("The provider sent an event that is too large")
-        self._half = chunk[cut:]
+        self._half += chunk[cut:]
+        self._check_half()
         return chunk[:cut]
+
+    def _check_half(self) -> None:
+        if len(self._half) > EVENT_MAX_BYTES:
+            raise Broken("The provider sent an event that is too large")
 
     def _read(self, event: bytes) -> bytes:
         if self.ends.search(event) is not None:
@@ -131,6 +139,10 @@ class EventReading:
             self.reading.feed(value)
         except ErrorAnswer as exc:
             self._error = exc
+
+
+def _has_end(chunk: bytearray) -> bool:
+    return b"\n\n" in chunk or b"\n\r\n" in chunk
 
 
 def _events(chunk: bytes) -> Iterator[bytes]:

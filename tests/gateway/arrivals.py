@@ -1,0 +1,61 @@
+"""Requests as they arrive at a dialect, and what becomes of them, without a gateway around."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from gateway.core.calls import Call, Dimensions, RelayRequest
+from gateway.core.demand import OutputCap
+from gateway.core.errors import Refused
+from gateway.core.models import Model
+from gateway.providers.catalog import load_catalog
+from gateway.providers.dialects.arrival import Arrival
+from gateway.providers.dialects.base import Dialect
+
+CATALOG: Final = load_catalog(sandbox=False)
+TIMEOUT_S: Final = 5.0
+
+
+def model(name: str) -> Model:
+    """Return a model of the catalog."""
+    found = CATALOG.find(name)
+    assert found is not None
+    return found
+
+
+def arrived(fields: Mapping[str, Any], **more: Any) -> Arrival:
+    """Return a body as it arrives, parsed from its own bytes."""
+    raw = json.dumps(fields).encode()
+    ordinary: dict[str, Any] = {"headers": {}, "dimensions": Dimensions()}
+    return Arrival(raw=raw, fields=json.loads(raw), **ordinary | more)
+
+
+def read(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> Call:
+    """Return the call that a body asks for."""
+    return dialect.read(arrived(fields, **more))
+
+
+def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
+    """Return the sentence with which a body is refused, whatever limits there are."""
+    with pytest.raises(Refused) as refused:
+        read(dialect, fields, **more)
+    assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+    return refused.value.message
+
+
+def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
+    """Return what goes out, with a cap that is written in where one is given."""
+    written = OutputCap(cap or to.max_output_tokens, is_written=cap is not None)
+    request = call.form.outgoing(to, written, timeout_s=TIMEOUT_S)
+    assert isinstance(request, RelayRequest)
+    return request
+
+
+def body_of(request: RelayRequest) -> Any:
+    """Return the body that goes out, read."""
+    return orjson.loads(request.body)
