@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.attempts import Alias
 from gateway.core.models import Catalog, Model
-from gateway.core.policy import Rule, refusal_for_model
+from gateway.core.policy import OK, Rule, model_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +67,5 @@ class Offer:
         return model.provider in self.providers and self._is_allowed(model)
 
     def _is_allowed(self, model: Model) -> bool:
-        refusal = refusal_for_model(model, named=model.id, rules=self.rules)
-        return refusal is None and self.is_priced(model)
+        is_let_pass = all(verdict == OK for verdict in model_verdicts(model, self.rules))
+        return is_let_pass and self.is_priced(model)
