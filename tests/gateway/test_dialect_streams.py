@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, StreamReading
 from gateway.core.errors import Broken, TimedOut
-from gateway.providers.dialects import arrays, events, google_errors
+from gateway.providers.dialects import events, google_errors
 from gateway.providers.dialects.generate import STREAM, Generate
 from gateway.providers.dialects.messages import Messages
 from gateway.providers.formats.hostile import ErrorAnswer
@@ -338,5 +338,5 @@ def test_a_piece_without_an_end_is_given_up(is_array: bool) -> None:
     reading.take(start)
     piece = b"x" * (1024 * 1024)
     with pytest.raises(Broken):
-        for _ in range(arrays.EVENT_MAX_BYTES // len(piece) + 1):
+        for _ in range(EVENT_MAX_BYTES // len(piece) + 1):
             reading.take(piece)
