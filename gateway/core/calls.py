@@ -31,19 +31,24 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A tool that a model wants called: `arguments` is JSON as the model wrote it."""
+    """A tool that a model wants called: `arguments` is JSON as the model wrote it.
+
+    `id` is empty where the vendor gives none. `signature` is base64 of what Google wants to see
+    again with the call: what the model thought before it.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn: `role` is system, user, assistant or tool.
 
-    `content` is its text. `parts` stand in its place where there is more than text. An assistant
-    may call tools; a tool's turn says which call it answers.
+    `content` is its text. `parts` stand in its place where there is more than one text. An
+    assistant may call tools; a tool's turn says which call of which tool it answers.
     """
 
     role: str
@@ -51,6 +56,17 @@ class Message:
     parts: tuple[str | Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    tool_name: str | None = None
+
+    @property
+    def pieces(self) -> tuple[str | Image, ...]:
+        """Its texts and images, without empty texts."""
+        return tuple(piece for piece in self.parts or (self.content,) if piece != "")
+
+    @property
+    def text(self) -> str:
+        """All its text."""
+        return "".join(piece for piece in self.pieces if isinstance(piece, str))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +181,12 @@ class ProviderCall:
     """What a provider is asked through its SDK: the model id it knows, the cap it must keep.
 
     `max_output_tokens` is None only where no limit applies and the vendor needs no cap.
-    `tool_choice` is auto, none, required or a tool's name. A call with `inputs` asks for their
+    `tool_choice` is auto, none or required; `required_tool` is the one that is required, where
+    it is not any. `reasoning_effort` is in OpenAI's words. A call with `inputs` asks for their
     embeddings and has no messages.
+
+    Those who speak OpenAI's API are relayed what has more than text, so their adapters read of
+    a call its model, messages of text, cap, temperature and timeout.
     """
 
     model: str
@@ -178,8 +198,10 @@ class ProviderCall:
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: str | None = None
+    required_tool: str | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
     inputs: tuple[str, ...] = ()
     dimensions: int | None = None
 
@@ -229,12 +251,16 @@ class StreamReading(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
-    """A piece of the `index`-th tool call: its id and name once, its arguments bit by bit."""
+    """A piece of the `index`-th tool call: its name once and first, its arguments bit by bit.
+
+    The first piece has the id and the signature too, where there are any.
+    """
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
 
 from anthropic import AsyncAnthropic, AsyncStream
 
@@ -11,15 +10,8 @@ from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import anthropic as messages
+from gateway.providers.formats.anthropic_request import request_from
 from gateway.providers.upstreams import VENDORS
-
-# The API refuses a request without a cap. The gateway passes one; this is for a caller that does
-# not, and every model can write as much.
-DEFAULT_OUTPUT_TOKENS: Final = 4096
-# The version that the SDK asks for, 2026-10-21, answers 400 to any temperature. Its predecessor
-# takes one from the models that have it:
-# https://platform.claude.com/docs/en/api/versioning
-VERSION_WITH_TEMPERATURE: Final = "2023-06-01"
 
 
 class Anthropic:
@@ -47,13 +39,13 @@ class Anthropic:
         async def ask() -> object:
             # With a timeout of ours the SDK does not refuse long answers that are not streamed.
             answer = await self._client.messages.with_raw_response.create(
-                **_request(call), timeout=call.timeout_s
+                **request_from(call), timeout=call.timeout_s
             )
             return await answer.json()
 
         return await asking.whole(
             self._peer,
-            timeout_s=call.timeout_s,
+            call,
             ask=ask,
             read=lambda report: messages.completion_from(report, model=call.model),
         )
@@ -63,15 +55,13 @@ class Anthropic:
 
         async def ask() -> AsyncIterator[object]:
             answer = await self._client.messages.with_raw_response.create(
-                **_request(call), stream=True, timeout=call.timeout_s
+                **request_from(call), stream=True, timeout=call.timeout_s
             )
             # Plain JSON: building the SDK's objects costs more than all else on an event's way.
             events: AsyncStream[object] = await answer.parse(to=AsyncStream[object])
             return aiter(events)
 
-        return asking.pieces(
-            self._peer, timeout_s=call.timeout_s, ask=ask, reading=messages.Reading(call.model)
-        )
+        return asking.pieces(self._peer, call, ask=ask, reading=messages.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -85,25 +75,3 @@ class Anthropic:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
-
-
-def _request(call: ProviderCall) -> dict[str, Any]:
-    system = "\n\n".join(m.content for m in call.messages if m.role == "system")
-    request: dict[str, Any] = {
-        "model": call.model,
-        "messages": [
-            {"role": message.role, "content": message.content}
-            for message in call.messages
-            if message.role != "system"
-        ],
-        "max_tokens": call.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
-        # Else an organization's priority tier may answer, at a price that was not bounded:
-        # https://platform.claude.com/docs/en/api/service-tiers
-        "service_tier": "standard_only",
-    }
-    if system:
-        request["system"] = system
-    if call.temperature is not None:
-        request["extra_body"] = {"temperature": call.temperature}
-        request["extra_headers"] = {"anthropic-version": VERSION_WITH_TEMPERATURE}
-    return request

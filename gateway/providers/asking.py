@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import replace
+from typing import Final, Protocol
 
-from gateway.core.calls import Completion, Delta
+from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken
 from gateway.providers.failures import Peer
 from gateway.providers.transport import Traffic, noting
+
+# No model calls as many tools at once.
+TOOL_CALLS_MAX: Final = 128
 
 
 class Reading(Protocol):
     """Reads a streamed answer event by event; pure, one for each answer."""
 
-    def feed(self, event: object) -> str:
-        """Take in one event and return the text that it adds. Raises ErrorAnswer for an error."""
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one event and return what it adds. Raises ErrorAnswer for an error."""
         ...
 
     def completion(self) -> Completion:
@@ -27,31 +31,33 @@ class Reading(Protocol):
 
 async def whole(
     peer: Peer,
+    call: ProviderCall,
     *,
-    timeout_s: float,
     ask: Callable[[], Awaitable[object]],
     read: Callable[[object], Completion],
 ) -> Completion:
     """Ask for a whole answer, as JSON, and read it. Raises ProviderFailed."""
     with _failures_of(peer, Traffic()):
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(call.timeout_s):
             report = await ask()
-        return _finished(peer, read(report))
+        completion = _finished(peer, read(report))
+    return replace(completion, tool_calls=completion.tool_calls[: tool_calls_at_most(call)])
 
 
 async def pieces(
     peer: Peer,
+    call: ProviderCall,
     *,
-    timeout_s: float,
     ask: Callable[[], Awaitable[AsyncIterator[object]]],
     reading: Reading,
 ) -> AsyncGenerator[Delta | Completion, None]:
-    """Ask for an answer in events and yield its text, then its Completion. Raises ProviderFailed.
+    """Ask for an answer in events and yield its pieces, then its Completion. Raises ProviderFailed.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
     timeout that spans a `yield` would cancel the consumer.
     """
-    deadline = asyncio.get_running_loop().time() + timeout_s
+    deadline = asyncio.get_running_loop().time() + call.timeout_s
+    calls_at_most = tool_calls_at_most(call)
     traffic = Traffic()
     try:
         with _failures_of(peer, traffic):
@@ -61,11 +67,12 @@ async def pieces(
             with _failures_of(peer, traffic):
                 async with asyncio.timeout_at(deadline):
                     event = await anext(events, None)
-                text = "" if event is None else reading.feed(event)
+                deltas = () if event is None else reading.feed(event)
             if event is None:
                 break
-            if text:
-                yield Delta(text)
+            for delta in deltas:
+                if delta.tool_call is None or delta.tool_call.index < calls_at_most:
+                    yield delta
         yield _finished(peer, reading.completion())
     finally:
         traffic.close()
@@ -79,6 +86,16 @@ async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable
     return f"{peer.title} answers and lists {models} models"
 
 
+def tool_calls_at_most(call: ProviderCall) -> int:
+    """Return how many tool calls of an answer count: none where no tool was offered.
+
+    Google cannot be told to call one tool at a time, so where that was asked the first stands.
+    """
+    if not call.tools:
+        return 0
+    return 1 if call.parallel_tool_calls is False else TOOL_CALLS_MAX
+
+
 @contextmanager
 def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
     with peer.failures(traffic), noting(traffic):
@@ -87,6 +104,7 @@ def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
 
 def _finished(peer: Peer, completion: Completion) -> Completion:
     # OpenAI's SDK ends a stream of garbage without an event and without an error.
-    if completion.finish_reason is None and completion.usage is None:
+    is_empty = completion.finish_reason is None and completion.usage is None
+    if is_empty and not completion.vectors:
         raise Broken(f'Provider "{peer.title}" gave an answer that cannot be read')
     return completion

@@ -10,15 +10,15 @@ from typing import Final
 from google import genai
 from google.genai import types
 
-from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Rejected
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import google as gemini
+from gateway.providers.formats.google_request import config_from, contents_from
 from gateway.providers.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
-_ROLES: Final = {"user": "user", "assistant": "model"}
 # The name becomes a part of the path, so it must not be able to lead to another model.
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -49,7 +49,7 @@ class Google:
         async def ask() -> object:
             answer = await self._client.aio.models.generate_content(
                 model=_model(call),
-                contents=_contents(call),
+                contents=contents_from(call),
                 config=_config(call, raw=True),
             )
             sent = answer.sdk_http_response
@@ -57,7 +57,7 @@ class Google:
 
         return await asking.whole(
             self._peer,
-            timeout_s=call.timeout_s,
+            call,
             ask=ask,
             read=lambda report: gemini.completion_from(report, model=call.model),
         )
@@ -68,14 +68,12 @@ class Google:
         async def ask() -> AsyncIterator[object]:
             chunks = await self._client.aio.models.generate_content_stream(
                 model=_model(call),
-                contents=_contents(call),
+                contents=contents_from(call),
                 config=_config(call, raw=False),
             )
             return _as_json(chunks)
 
-        return asking.pieces(
-            self._peer, timeout_s=call.timeout_s, ask=ask, reading=gemini.Reading(call.model)
-        )
+        return asking.pieces(self._peer, call, ask=ask, reading=gemini.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -112,20 +110,9 @@ def _model(call: ProviderCall) -> str:
     return call.model
 
 
-def _contents(call: ProviderCall) -> list[types.ContentUnion]:
-    return [_content(message) for message in call.messages if message.role in _ROLES]
-
-
-def _content(message: Message) -> types.Content:
-    return types.Content(role=_ROLES[message.role], parts=[types.Part(text=message.content)])
-
-
 def _config(call: ProviderCall, *, raw: bool) -> types.GenerateContentConfig:
-    system = "\n\n".join(m.content for m in call.messages if m.role == "system")
     return types.GenerateContentConfig(
-        system_instruction=system or None,
-        max_output_tokens=call.max_output_tokens,
-        temperature=call.temperature,
+        **config_from(call),
         # Both make the SDK send further requests of its own, which nothing holds money for.
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,

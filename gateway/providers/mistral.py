@@ -55,7 +55,7 @@ class Mistral:
 
         return await asking.whole(
             self._peer,
-            timeout_s=call.timeout_s,
+            call,
             ask=ask,
             read=lambda report: chat.completion_from(report, model=call.model),
         )
@@ -73,9 +73,7 @@ class Mistral:
             )
             return aiter(events)
 
-        return asking.pieces(
-            self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)
-        )
+        return asking.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""

@@ -41,7 +41,7 @@ class OpenAI:
 
         return await asking.whole(
             self._peer,
-            timeout_s=call.timeout_s,
+            call,
             ask=ask,
             read=lambda report: chat.completion_from(report, model=call.model),
         )
@@ -60,9 +60,7 @@ class OpenAI:
             events: AsyncStream[object] = answer.parse(to=AsyncStream[object])
             return aiter(events)
 
-        return asking.pieces(
-            self._peer, timeout_s=call.timeout_s, ask=ask, reading=chat.Reading(call.model)
-        )
+        return asking.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""

@@ -27,7 +27,7 @@ DONE: Final = b"[DONE]"
 class Reading(Protocol):
     """Reads a vendor's events, parsed; see `gateway.providers.formats`."""
 
-    def feed(self, event: object) -> str:
+    def feed(self, event: object) -> object:
         """Take in one event. Raises ErrorAnswer for one that is an error."""
         ...
 

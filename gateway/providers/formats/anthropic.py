@@ -1,4 +1,4 @@
-"""Anthropic's messages: what they say, how they end and what they used.
+"""Anthropic's messages: what they say and call, how they end and what they used.
 
 https://platform.claude.com/docs/en/api/messages
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.providers.formats import hostile
 
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic has our word for it
@@ -68,13 +68,22 @@ def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole message. Raises ErrorAnswer for an error that came as a success."""
     body = hostile.mapping(report)
     hostile.raise_for_error(body)
-    blocks = (hostile.mapping(block) for block in hostile.items(body.get("content")))
+    blocks = [hostile.mapping(block) for block in hostile.items(body.get("content"))]
     return Completion(
         model=hostile.model_named(body.get("model"), asked=model),
         content="".join(hostile.text(b.get("text")) for b in blocks if b.get("type") == "text"),
         finish_reason=finish_reason_from(body.get("stop_reason")),
         usage=usage_from(body),
         raw_usage=hostile.raw(body.get("usage")),
+        tool_calls=tuple(_tool_call(b) for b in blocks if b.get("type") == "tool_use"),
+    )
+
+
+def _tool_call(block: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(
+        id=hostile.text(block.get("id")),
+        name=hostile.text(block.get("name")),
+        arguments=hostile.json_text(block.get("input")),
     )
 
 
@@ -91,27 +100,31 @@ class Reading:
     _finish_reason: str | None = None
     _usage: dict[str, Any] = field(default_factory=dict)
     _counted: bool = False
+    _tool_calls: int = 0
+    _has_arguments: bool = False
 
-    def feed(self, event: object) -> str:
-        """Take in one event and return the text that it adds."""
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one event and return what it adds."""
         body = hostile.mapping(event)
         hostile.raise_for_error(body)
         kind = body.get("type")
-        delta = hostile.mapping(body.get("delta"))
         if kind == "message_start":
             message = hostile.mapping(body.get("message"))
             self._answered = hostile.model_named(message.get("model"), asked=self.model)
             self._usage |= hostile.mapping(message.get("usage"))
         elif kind == "message_delta":
+            delta = hostile.mapping(body.get("delta"))
             self._finish_reason = (
                 finish_reason_from(delta.get("stop_reason")) or self._finish_reason
             )
             self._count(hostile.mapping(body.get("usage")))
         elif kind == "content_block_start":
-            return _text(hostile.mapping(body.get("content_block")), kind="text")
+            return self._begun(hostile.mapping(body.get("content_block")))
         elif kind == "content_block_delta":
-            return _text(delta, kind="text_delta")
-        return ""
+            return self._continued(hostile.mapping(body.get("delta")))
+        elif kind == "content_block_stop":
+            return self._ended()
+        return ()
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far."""
@@ -123,10 +136,46 @@ class Reading:
             raw_usage=dict(self._usage) or None,
         )
 
+    def _begun(self, block: Mapping[str, Any]) -> tuple[Delta, ...]:
+        kind = block.get("type")
+        if kind == "text":
+            return _said(block.get("text"))
+        if kind != "tool_use":
+            return ()
+        self._tool_calls += 1
+        self._has_arguments = False
+        call = _tool_call(block)
+        begun = self._called(id=call.id, name=call.name)
+        if not block.get("input"):  # it follows
+            return begun
+        self._has_arguments = True
+        return (*begun, *self._called(arguments=call.arguments))
+
+    def _continued(self, delta: Mapping[str, Any]) -> tuple[Delta, ...]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return _said(delta.get("text"))
+        written = hostile.text(delta.get("partial_json"))
+        if kind != "input_json_delta" or not written or not self._tool_calls:
+            return ()
+        self._has_arguments = True
+        return self._called(arguments=written)
+
+    def _ended(self) -> tuple[Delta, ...]:
+        """Complete a call of a tool without parameters, of which nothing was written."""
+        if not self._tool_calls or self._has_arguments:
+            return ()
+        self._has_arguments = True
+        return self._called(arguments="{}")
+
+    def _called(self, **piece: str) -> tuple[Delta, ...]:
+        return (Delta(tool_call=ToolCallDelta(index=self._tool_calls - 1, **piece)),)
+
     def _count(self, usage: Mapping[str, Any]) -> None:
         self._usage |= {name: value for name, value in usage.items() if value is not None}
         self._counted = self._counted or "output_tokens" in usage
 
 
-def _text(part: Mapping[str, Any], *, kind: str) -> str:
-    return hostile.text(part.get("text")) if part.get("type") == kind else ""
+def _said(text: object) -> tuple[Delta, ...]:
+    said = hostile.text(text)
+    return (Delta(said),) if said else ()

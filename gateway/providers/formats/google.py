@@ -1,4 +1,4 @@
-"""Gemini's generateContent: what it says, how it ends and what it used.
+"""Gemini's generateContent: what it says and calls, how it ends and what it used.
 
 https://ai.google.dev/api/generate-content
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.providers.formats import hostile
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
@@ -88,22 +88,48 @@ def finish_reason_from(report: Mapping[str, Any]) -> str | None:
 
 def content_from(report: Mapping[str, Any]) -> str:
     """Return the text of the first candidate, without its thoughts."""
+    texts = (hostile.text(p.get("text")) for p in _parts(report) if not p.get("thought"))
+    return "".join(texts)
+
+
+def tool_calls_from(report: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    """Return what the first candidate calls; a call is whole in its chunk."""
+    calls = ((part, hostile.mapping(part.get("functionCall"))) for part in _parts(report))
+    return tuple(
+        ToolCall(
+            id=hostile.text(call.get("id")),
+            name=hostile.text(call.get("name")),
+            arguments=hostile.json_text(call.get("args")),
+            signature=hostile.text(part.get("thoughtSignature")) or None,
+        )
+        for part, call in calls
+        if call
+    )
+
+
+def _parts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     content = hostile.mapping(hostile.first(report.get("candidates")).get("content"))
-    parts = (hostile.mapping(part) for part in hostile.items(content.get("parts")))
-    return "".join(hostile.text(part.get("text")) for part in parts if not part.get("thought"))
+    return [hostile.mapping(part) for part in hostile.items(content.get("parts"))]
 
 
 def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
     body = hostile.mapping(report)
     hostile.raise_for_error(report)
+    tool_calls = tool_calls_from(body)
     return Completion(
         model=hostile.model_named(body.get("modelVersion"), asked=model),
         content=content_from(body),
-        finish_reason=finish_reason_from(body),
+        finish_reason=_ended(finish_reason_from(body), has_called=bool(tool_calls)),
         usage=usage_from(body),
         raw_usage=hostile.raw(body.get("usageMetadata")),
+        tool_calls=tool_calls,
     )
+
+
+def _ended(reason: str | None, *, has_called: bool) -> str | None:
+    """Return why the answer ended: Google has no word of its own for a call of a tool."""
+    return "tool_calls" if has_called and reason == "stop" else reason
 
 
 @dataclass(slots=True)
@@ -114,9 +140,10 @@ class Reading:
     _answered: str | None = None
     _finish_reason: str | None = None
     _last: dict[str, Any] = field(default_factory=dict)
+    _tool_calls: int = 0
 
-    def feed(self, event: object) -> str:
-        """Take in one chunk and return the text that it adds."""
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one chunk and return what it adds."""
         chunk = hostile.mapping(event)
         hostile.raise_for_error(chunk)
         asked = self._answered or self.model
@@ -126,14 +153,28 @@ class Reading:
             self._last["usageMetadata"] = chunk["usageMetadata"]
         if _searches(chunk):
             self._last["candidates"] = chunk["candidates"]
-        return content_from(chunk)
+        text = content_from(chunk)
+        said = (Delta(text),) if text else ()
+        return said + tuple(self._called(call) for call in tool_calls_from(chunk))
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far."""
         return Completion(
             model=self._answered or self.model,
             content="",
-            finish_reason=self._finish_reason,
+            finish_reason=_ended(self._finish_reason, has_called=self._tool_calls > 0),
             usage=usage_from(self._last),
             raw_usage=hostile.raw(self._last.get("usageMetadata")),
+        )
+
+    def _called(self, call: ToolCall) -> Delta:
+        self._tool_calls += 1
+        return Delta(
+            tool_call=ToolCallDelta(
+                index=self._tool_calls - 1,
+                id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                signature=call.signature,
+            )
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+import orjson
 
 from costs.core.usage import STANDARD_TIER, UnusableUsage, Usage
 
@@ -39,6 +42,15 @@ def first(value: object) -> Mapping[str, Any]:
 def text(value: object) -> str:
     """Return a JSON string, empty when it is something else."""
     return value if isinstance(value, str) else ""
+
+
+def json_text(value: object) -> str:
+    """Return a JSON object as text, an empty one when it is something else."""
+    found = dict(mapping(value))
+    try:
+        return orjson.dumps(found).decode()
+    except TypeError:  # a number above 64 bits, or half of a surrogate pair
+        return json.dumps(found)
 
 
 def word(value: object) -> str | None:

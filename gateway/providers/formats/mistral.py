@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from costs.core.usage import Usage
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Delta
 from gateway.providers.formats import hostile, openai
 
 _STANDARD_TIERS: Final = frozenset({"default"})
@@ -49,7 +49,7 @@ class Reading:
     def __init__(self, model: str) -> None:
         self._chunks = openai.Reading(model, usage_from)
 
-    def feed(self, event: object) -> str:
+    def feed(self, event: object) -> tuple[Delta, ...]:
         """Take in one chunk and return the text that it adds."""
         return self._chunks.feed(event)
 

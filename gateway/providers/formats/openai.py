@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Delta
 from gateway.providers.formats import hostile
 
 UsageFrom = Callable[[Mapping[str, Any]], Usage | None]
@@ -105,7 +105,7 @@ class Reading:
     _last: dict[str, Any] = field(default_factory=dict)
     _searched: bool = False
 
-    def feed(self, event: object) -> str:
+    def feed(self, event: object) -> tuple[Delta, ...]:
         """Take in one chunk and return the text that it adds."""
         chunk = hostile.mapping(event)
         hostile.raise_for_error(chunk)
@@ -117,7 +117,8 @@ class Reading:
         self._finish_reason = finish_reason_from(choice.get("finish_reason")) or self._finish_reason
         delta = hostile.mapping(choice.get("delta"))
         self._searched = self._searched or bool(_searches({"choices": [{"message": delta}]}))
-        return content_from(delta)
+        text = content_from(delta)
+        return (Delta(text),) if text else ()
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far."""

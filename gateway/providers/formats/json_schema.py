@@ -1,0 +1,111 @@
+"""JSON schemas as each vendor takes them: what it lacks is said in words or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+Schema = Mapping[str, Any]
+
+_NAMED_SCHEMAS: Final = ("properties", "$defs", "definitions", "patternProperties")
+_LISTED_SCHEMAS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+_ONE_SCHEMA: Final = ("items", "additionalProperties", "not", "contains")
+
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+_ANTHROPIC_KEEPS: Final = frozenset(
+    {
+        *("type", "enum", "const", "description", "title", "default", "properties", "required"),
+        *("additionalProperties", "items", "anyOf", "allOf", "$ref", "$defs", "definitions"),
+    }
+)
+_ANTHROPIC_FORMATS: Final = frozenset(
+    {
+        *("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6"),
+        "uuid",
+    }
+)
+_ANTHROPIC_MIN_ITEMS_MAX: Final = 1
+# https://ai.google.dev/gemini-api/docs/structured-output#json_schema_support
+_GOOGLE_LACKS: Final = frozenset(
+    {
+        *("$schema", "title", "discriminator", "examples", "strict"),
+        *("exclusiveMinimum", "exclusiveMaximum"),
+    }
+)
+
+
+def for_anthropic(schema: Schema) -> dict[str, Any]:
+    """Return a schema that Anthropic can hold an answer to.
+
+    It refuses limits of numbers, lengths and counts, so these are told the model in words, as its
+    own library does; every object is closed.
+    """
+    return _rewritten(schema, _anthropic_node)
+
+
+def for_google(schema: Schema) -> dict[str, Any]:
+    """Return a schema without what Google refuses."""
+    return _rewritten(schema, _google_node)
+
+
+def as_object(schema: Schema | None) -> dict[str, Any]:
+    """Return the schema of a tool's parameters, which is an object's where it says nothing."""
+    return {"type": "object", "properties": {}} | dict(schema or {})
+
+
+def _rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the schema with each schema in it, and then itself, put through `node`."""
+
+    def within(value: Any) -> Any:
+        return _rewritten(value, node) if isinstance(value, Mapping) else value
+
+    found = dict(schema)
+    for name in _NAMED_SCHEMAS:
+        if isinstance(found.get(name), Mapping):
+            found[name] = {key: within(value) for key, value in found[name].items()}
+    for name in _LISTED_SCHEMAS:
+        if isinstance(found.get(name), list):
+            found[name] = [within(value) for value in found[name]]
+    for name in _ONE_SCHEMA:
+        if name in found:
+            found[name] = within(found[name])
+    return node(found)
+
+
+def _anthropic_node(schema: dict[str, Any]) -> dict[str, Any]:
+    if "oneOf" in schema and "anyOf" not in schema:
+        schema["anyOf"] = schema.pop("oneOf")
+    kept = {name: value for name, value in schema.items() if _is_anthropic(name, value)}
+    if "object" in _types(schema):
+        kept |= {"properties": schema.get("properties", {}), "additionalProperties": False}
+    told = {name: value for name, value in schema.items() if name not in kept}
+    if told:
+        words = f"{{{', '.join(f'{name}: {_said(value)}' for name, value in told.items())}}}"
+        kept["description"] = "\n\n".join(filter(None, (str(kept.get("description", "")), words)))
+    return kept
+
+
+def _is_anthropic(name: str, value: object) -> bool:
+    if name == "format":
+        return value in _ANTHROPIC_FORMATS
+    if name == "minItems":
+        return value in range(_ANTHROPIC_MIN_ITEMS_MAX + 1)
+    return name in _ANTHROPIC_KEEPS
+
+
+def _google_node(schema: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in schema.items() if name not in _GOOGLE_LACKS}
+    if "const" in kept:
+        kept["enum"] = [kept.pop("const")]
+    return kept
+
+
+def _types(schema: Schema) -> tuple[object, ...]:
+    kind = schema.get("type")
+    return tuple(kind) if isinstance(kind, list) else (kind,)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,56 @@
+"""What Google's generations of models differ in, when they are asked.
+
+https://ai.google.dev/gemini-api/docs/thinking
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+_GENERATION: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
+_FIRST_THINKING: Final = (2, 5)
+_FIRST_LEVELS: Final = (3, 0)
+# As Google's own layer for OpenAI's clients has it: https://ai.google.dev/gemini-api/docs/openai
+_BUDGET_TOKENS: Final = {
+    "none": 0,
+    "minimal": 1024,
+    "low": 1024,
+    "medium": 8192,
+    "high": 24_576,
+    "xhigh": 24_576,
+}
+# The models from 3 on cannot be kept from thinking, and not all of them have a level below low.
+_LEVELS: Final = {
+    "none": "LOW",
+    "minimal": "LOW",
+    "low": "LOW",
+    "medium": "MEDIUM",
+    "high": "HIGH",
+    "xhigh": "HIGH",
+}
+
+
+def takes_effort(model_id: str) -> bool:
+    """Whether the model can be told how much to think."""
+    return _generation(model_id) >= _FIRST_THINKING
+
+
+def wants_signatures(model_id: str) -> bool:
+    """Whether the model refuses its own calls of tools without the thought before them."""
+    return _generation(model_id) >= _FIRST_LEVELS
+
+
+def thinking(model_id: str, effort: str) -> dict[str, Any]:
+    """Return the setting that says how much to think, in OpenAI's word for it."""
+    if _generation(model_id) >= _FIRST_LEVELS:
+        return {"thinking_level": _LEVELS[effort]}
+    return {"thinking_budget": _BUDGET_TOKENS[effort]}
+
+
+def _generation(model_id: str) -> tuple[int, int]:
+    """Return the generation; what has no number (`gemini-flash-latest`) is of the newest."""
+    found = _GENERATION.match(model_id)
+    if found:
+        return int(found[1]), int(found[2] or 0)
+    return (99, 0) if model_id.endswith("-latest") else (0, 0)
