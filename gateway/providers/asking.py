@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.core.errors import Broken
+from gateway.core.errors import Broken, ProviderFailed
 from gateway.providers.failures import Peer
 from gateway.providers.transport import Traffic, noting
+
+logger = logging.getLogger("pulse.providers")
+
+Aside = TypeVar("Aside")
 
 # No model calls as many tools at once.
 TOOL_CALLS_MAX: Final = 128
@@ -76,6 +81,23 @@ async def pieces(
         yield _finished(peer, reading.completion())
     finally:
         traffic.close()
+
+
+async def aside(
+    peer: Peer,
+    *,
+    timeout_s: float,
+    ask: Callable[[], Awaitable[object]],
+    read: Callable[[object], Aside],
+) -> Aside | None:
+    """Ask for something free beside a call, and return None where it does not come."""
+    try:
+        with _failures_of(peer, Traffic()):
+            async with asyncio.timeout(timeout_s):
+                return read(await ask())
+    except ProviderFailed as exc:
+        logger.info("%s: not told what was asked beside a call: %s", peer.title, exc.code)
+        return None
 
 
 async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable[int]]) -> str:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from google import genai
 from google.genai import types
 
+from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Rejected
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import google as gemini
+from gateway.providers.formats import google_embeddings as embeddings
+from gateway.providers.formats.google_embeddings import usage_counted
 from gateway.providers.formats.google_request import config_from, contents_from
 from gateway.providers.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
+# An answer that is there waits no longer for its count.
+COUNT_TIMEOUT_S: Final = 5.0
 # The name becomes a part of the path, so it must not be able to lead to another model.
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -45,6 +51,8 @@ class Google:
 
     async def complete(self, call: ProviderCall) -> Completion:
         """Ask for the whole answer at once."""
+        if call.inputs:
+            return await self._embedded(call)
 
         async def ask() -> object:
             answer = await self._client.aio.models.generate_content(
@@ -75,6 +83,45 @@ class Google:
 
         return asking.pieces(self._peer, call, ask=ask, reading=gemini.Reading(call.model))
 
+    async def _embedded(self, call: ProviderCall) -> Completion:
+        """Ask for the embeddings of the inputs, and what they are in tokens where it is not said.
+
+        Counting is free, and the count is what is billed: the models that report no usage are
+        priced by their input. Where it fails too the usage stays unknown.
+        """
+        contents = _contents_of(call.inputs)
+
+        async def ask() -> object:
+            answer = await self._client.aio.models.embed_content(
+                model=_model(call), contents=contents, config=_embedding_config(call)
+            )
+            return _json(answer)
+
+        completion = await asking.whole(
+            self._peer,
+            call,
+            ask=ask,
+            read=lambda report: embeddings.completion_from(
+                report, model=call.model, inputs=len(call.inputs)
+            ),
+        )
+        if completion.usage is not None:
+            return completion
+        return replace(completion, usage=await self._counted(call, contents))
+
+    async def _counted(self, call: ProviderCall, contents: list[Any]) -> Usage | None:
+        timeout_s = min(call.timeout_s, COUNT_TIMEOUT_S)
+
+        async def ask() -> object:
+            config = types.CountTokensConfig(http_options=_timeout(timeout_s))
+            return _json(
+                await self._client.aio.models.count_tokens(
+                    model=_model(call), contents=contents, config=config
+                )
+            )
+
+        return await asking.aside(self._peer, timeout_s=timeout_s, ask=ask, read=usage_counted)
+
     async def check(self) -> str:
         """Ask for the list of models."""
 
@@ -95,13 +142,30 @@ async def _as_json(
 ) -> AsyncGenerator[object, None]:
     """Yield the chunks as JSON; the SDK has no way to give the wire's own in a stream."""
     async for chunk in chunks:
-        yield chunk.model_dump(
-            mode="json",
-            by_alias=True,
-            exclude_none=True,
-            exclude={"sdk_http_response"},
-            warnings=False,
-        )
+        yield _json(chunk)
+
+
+def _json(
+    answer: types.GenerateContentResponse | types.EmbedContentResponse | types.CountTokensResponse,
+) -> object:
+    return answer.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        exclude={"sdk_http_response"},
+        warnings=False,
+    )
+
+
+def _contents_of(inputs: tuple[str, ...]) -> list[Any]:
+    """Return a content for each input: of a list of texts, some models make one embedding."""
+    return [types.Content(role="user", parts=[types.Part(text=text)]) for text in inputs]
+
+
+def _embedding_config(call: ProviderCall) -> types.EmbedContentConfig:
+    return types.EmbedContentConfig(
+        output_dimensionality=call.dimensions, http_options=_timeout(call.timeout_s)
+    )
 
 
 def _model(call: ProviderCall) -> str:

@@ -1,15 +1,32 @@
-"""The sandbox: a provider without a network that repeats the last user message."""
+"""The sandbox: a provider without a network that repeats the last user message.
+
+Told to call a tool it calls one, told to answer in JSON it fills in the schema: enough to try a
+client, and the same each time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Final
+
+import orjson
 
 from costs.core.usage import Usage
 from gateway import tokens
-from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.calls import (
+    Completion,
+    Delta,
+    Message,
+    ProviderCall,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+)
+from gateway.providers.formats.json_schema import as_object
+from gateway.providers.sample_values import sample_of
 
 ENCODING: Final = "o200k_base"
 _PIECES: Final = re.compile(r"\S+\s*|\s+")
@@ -22,7 +39,7 @@ class Sandbox:
 
     async def complete(self, call: ProviderCall) -> Completion:
         """Repeat the last user message, cut at the output cap."""
-        chars = sum(len(message.content) for message in call.messages)
+        chars = sum(map(len, _read(call)))
         if chars <= tokens.INLINE_MAX_CHARS and tokens.ENCODINGS.is_loaded(ENCODING):
             return _completion(call)
         return await asyncio.to_thread(_completion, call)
@@ -33,16 +50,15 @@ class Sandbox:
         for piece in _PIECES.finditer(completion.content):
             yield Delta(piece[0])
             await asyncio.sleep(0)
-        yield Completion(
-            model=completion.model,
-            content="",
-            finish_reason=completion.finish_reason,
-            usage=completion.usage,
-            raw_usage=completion.raw_usage,
-        )
+        for tool_call in completion.tool_calls:
+            yield Delta(tool_call=ToolCallDelta(index=0, id=tool_call.id, name=tool_call.name))
+            for piece in _PIECES.finditer(tool_call.arguments):
+                yield Delta(tool_call=ToolCallDelta(index=0, arguments=piece[0]))
+                await asyncio.sleep(0)
+        yield replace(completion, content="", tool_calls=())
 
     async def check(self) -> str:
-        """Say that it is there; there is nothing to reach."""
+        """Say that it is there."""
         return "Sandbox answers by itself"
 
     async def aclose(self) -> None:
@@ -50,24 +66,74 @@ class Sandbox:
 
 
 def _completion(call: ProviderCall) -> Completion:
-    content = _last_said(call.messages)
-    whole_tokens = tokens.count(content, ENCODING)
+    tool = _tool_called(call)
+    written = _said(call) if tool is None else _arguments(tool, call)
+    whole_tokens = tokens.count(written, ENCODING)
     cap = whole_tokens if call.max_output_tokens is None else call.max_output_tokens
     is_whole = whole_tokens <= cap
-    contents = sum(tokens.count(message.content, ENCODING) for message in call.messages)
+    kept = written if is_whole else tokens.cut(written, ENCODING, cap)
     usage = Usage(
-        input_uncached=contents + tokens.frame_tokens(len(call.messages)),
+        input_uncached=sum(tokens.count(text, ENCODING) for text in _read(call))
+        + tokens.frame_tokens(len(call.messages)),
         output_text=min(whole_tokens, cap),
     )
+    ended = "stop" if tool is None else "tool_calls"
     return Completion(
         model=call.model,
-        content=content if is_whole else tokens.cut(content, ENCODING, cap),
-        finish_reason="stop" if is_whole else "length",
+        content=kept if tool is None else "",
+        finish_reason=ended if is_whole else "length",
         usage=usage,
         raw_usage={"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+        tool_calls=() if tool is None else (ToolCall(id="", name=tool.name, arguments=kept),),
     )
+
+
+def _read(call: ProviderCall) -> list[str]:
+    """Return all texts that are counted as input; a picture costs nothing here."""
+    texts = [message.text for message in call.messages]
+    texts += [each.arguments for message in call.messages for each in message.tool_calls]
+    for tool in call.tools:
+        texts += [tool.name, tool.description or "", _json(dict(tool.parameters or {}))]
+    if call.response_format is not None and call.response_format.schema is not None:
+        texts.append(_json(dict(call.response_format.schema)))
+    return texts
+
+
+# --- what is answered -------------------------------------------------------------------------
+
+
+def _said(call: ProviderCall) -> str:
+    said = _last_said(call.messages)
+    if call.response_format is not None:
+        schema = call.response_format.schema
+        return _json({"answer": said} if schema is None else sample_of(schema, text=said))
+    for stop in call.stop:
+        said = said.partition(stop)[0]
+    return said
 
 
 def _last_said(messages: tuple[Message, ...]) -> str:
-    said = (message.content for message in reversed(messages) if message.role == "user")
-    return next(said, messages[-1].content if messages else "")
+    said = (message.text for message in reversed(messages) if message.role == "user")
+    return next(said, messages[-1].text if messages else "")
+
+
+def _tool_called(call: ProviderCall) -> Tool | None:
+    """Return the tool that must be called; of several, the first not called since the question."""
+    if call.tool_choice != "required" or not call.tools:
+        return None
+    if call.required_tool is not None:
+        return next((tool for tool in call.tools if tool.name == call.required_tool), None)
+    called: set[str] = set()
+    for message in call.messages:
+        names = {each.name for each in message.tool_calls}
+        called = set() if message.role == "user" else called | names
+    return next((tool for tool in call.tools if tool.name not in called), call.tools[-1])
+
+
+def _arguments(tool: Tool, call: ProviderCall) -> str:
+    sample = sample_of(as_object(tool.parameters), text=_last_said(call.messages))
+    return _json(sample)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -17,7 +17,7 @@ from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
 from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
 from gateway.core.models import Model
-from gateway.providers.dialects import openai_errors, translation
+from gateway.providers.dialects import chat_answers, openai_errors, translation
 from gateway.providers.dialects.arrival import Arrival, dumped, refuse_elsewhere
 from gateway.providers.dialects.chat_demand import demand_of, tier_in
 from gateway.providers.dialects.events import EventReading, Reading
@@ -73,10 +73,10 @@ class ChatCompletions:
         refuse_elsewhere(arrival.fields)
         return arrival.call(ChatBody(arrival), demand_of(arrival.fields))
 
-    def speaker(self, call: Call, request_id: UUID) -> translation.Speaker:
+    def speaker(self, call: Call, request_id: UUID) -> chat_answers.Speaker:
         """Return what words a translated answer."""
         form = call.form
-        return translation.Speaker(
+        return chat_answers.Speaker(
             model=call.model,
             request_id=request_id,
             with_usage=isinstance(form, ChatBody) and form.asks_for_usage(),

@@ -19,6 +19,10 @@ ANSWERS_MAX: Final = 128
 # measured here too): https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 TOOLS_FRAME_TOKENS: Final = 1024
 TOOL_FRAME_TOKENS: Final = 64
+# What a vendor says of the schema of an answer around it. Its own form of the schema is longer than
+# the caller's (translated ones are closed and say their limits in words), so that counts twice:
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+FORMAT_FRAME_TOKENS: Final = 256
 # Beside these, whatever a body has is counted as a prompt.
 _NO_PROMPT: Final = frozenset(
     {
@@ -47,6 +51,7 @@ class Measure:
     images: int = 0
     media_bytes: int = 0
     rounds: int = 0
+    tool_calls: int = 0
     buckets: set[str] = field(default_factory=set)
 
     def image(self) -> None:
@@ -72,13 +77,12 @@ def demand_of(fields: Mapping[str, Any]) -> Demand:
         raise invalid(f"messages has at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
-    tools = objects(fields, "tools")
     if "audio" in (fields.get("modalities") or ()):
         measure.buckets.add("output_audio")
     return Demand(
-        texts=(*measure.texts, *others(fields, _NO_PROMPT)),
+        texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields)),
         messages=len(messages),
-        overhead_tokens=TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * len(tools) if tools else 0,
+        overhead_tokens=_frames(fields, measure),
         images=measure.images,
         media_bytes=measure.media_bytes,
         rounds=measure.rounds,
@@ -90,6 +94,22 @@ def demand_of(fields: Mapping[str, Any]) -> Demand:
         more_output_tokens=_predicted(fields),
         answers=_answers(fields),
     )
+
+
+def _frames(fields: Mapping[str, Any], measure: Measure) -> int:
+    """Return what is written around tools and around the schema of an answer.
+
+    Translated, a talk in which tools were called names these again where the request has none.
+    """
+    tools = len(objects(fields, "tools")) or measure.tool_calls
+    around_tools = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * tools if tools else 0
+    return around_tools + FORMAT_FRAME_TOKENS * len(_formats(fields))
+
+
+def _formats(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return as text the format that an answer must have, none where any will do."""
+    wanted = fields.get("response_format")
+    return () if wanted in (None, {"type": "text"}) else (text_of(wanted),)
 
 
 def tier_in(fields: Mapping[str, Any]) -> str:
@@ -133,6 +153,8 @@ def _read_message(measure: Measure, message: object, where: str) -> None:
                 _read_part(measure, part, f"{where}.content[{index}]")
         else:
             measure.texts.append(text_of(value))
+        if name == "tool_calls" and isinstance(value, list):
+            measure.tool_calls += len(value)
 
 
 def _read_part(measure: Measure, part: object, where: str) -> None:

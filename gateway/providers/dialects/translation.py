@@ -1,89 +1,156 @@
-"""Chat completions for models of vendors that do not speak them: to the vendor's SDK and back."""
+"""Chat completions for models of vendors that do not speak them: what the vendor's SDK is asked.
+
+What changes the meaning and has no counterpart is refused; what does not is left out.
+https://developers.openai.com/api/reference/resources/chat
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-import orjson
-
-from gateway.core.calls import Delta, Message, ProviderCall
+from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.demand import OutputCap
 from gateway.core.models import Model
-from gateway.exchange import Answered
+from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
+from gateway.core.strict_json import quoted
+from gateway.providers import anthropic_models, google_models
+from gateway.providers.dialects.chat_demand import tier_in
+from gateway.providers.dialects.translated_messages import messages_in, untranslatable
+from gateway.providers.dialects.translated_tools import tools_in
+
+STOPS_MAX: Final = 16
+# What an answer may have where nobody says and the vendor must be told: every model since 2025 can
+# write as much, and the others' own maximum is below it.
+UNASKED_OUTPUT_TOKENS: Final = 32_000
+_MUST_BE_TOLD: Final = frozenset({"anthropic"})
+
+_READ: Final = frozenset(
+    {
+        *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options"),
+        *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls"),
+        *("response_format", "reasoning_effort", "service_tier"),
+    }
+)
+# They name, keep or speed up a request, and do not change its answer.
+_LEFT_OUT: Final = frozenset(
+    {
+        *("user", "metadata", "seed", "store", "safety_identifier", "prompt_cache_key"),
+        *("prompt_cache_retention", "prompt_cache_options"),
+    }
+)
+# Fields without a counterpart, each with the values that ask for nothing.
+_NOTHING_ASKED: Final[Mapping[str, tuple[object, ...]]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "verbosity": ("medium",),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+}
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+_TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
+    "anthropic": anthropic_models.takes_effort,
+    "google": google_models.takes_effort,
+}
 
 
 def provider_call(
     fields: Mapping[str, Any], model: Model, cap: OutputCap, *, timeout_s: float
 ) -> ProviderCall:
     """Return what the vendor is asked. Raises Refused (400) for what it cannot be asked."""
+    _refuse_untranslatable(fields, model)
+    tools = tools_in(fields, model)
     return ProviderCall(
         model=model.id,
-        messages=tuple(
-            Message(message["role"], message.get("content") or "") for message in fields["messages"]
-        ),
-        max_output_tokens=cap.tokens if cap.is_written else None,
-        temperature=fields.get("temperature"),
+        messages=messages_in(fields, model),
+        max_output_tokens=_cap(model, cap),
+        temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),
         timeout_s=timeout_s,
+        top_p=_number(fields, "top_p", most=1),
+        stop=_stop(fields),
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        required_tool=tools.required,
+        parallel_tool_calls=_optional_flag(fields, "parallel_tool_calls"),
+        response_format=_response_format(fields),
+        reasoning_effort=_effort(fields, model),
     )
 
 
-class Speaker:
-    """Words one translated answer."""
-
-    def __init__(self, *, model: str, request_id: UUID, with_usage: bool) -> None:
-        self._with_usage = with_usage
-        self._head = {
-            "id": f"chatcmpl-{request_id}",
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
-        }
-        self._has_begun = False
-
-    def whole(self, answer: Answered) -> dict[str, Any]:
-        """Return a chat completion."""
-        completion = answer.completion
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "model": answer.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": completion.content},
-                    "logprobs": None,
-                    "finish_reason": completion.finish_reason,
-                }
-            ],
-            "usage": _usage(answer),
-        }
-
-    def piece(self, delta: Delta) -> bytes:
-        """Return a chunk."""
-        said: dict[str, Any] = {} if self._has_begun else {"role": "assistant"}
-        self._has_begun = True
-        return self._chunk([{"index": 0, "delta": {**said, "content": delta.content}}])
-
-    def last(self, answer: Answered) -> bytes:
-        """Return the chunk with the finish reason, that with the usage where asked, and the end."""
-        reason = answer.completion.finish_reason
-        ended = self._chunk([{"index": 0, "delta": {}, "finish_reason": reason}])
-        usage = self._chunk([], usage=_usage(answer)) if self._with_usage else b""
-        return ended + usage + b"data: [DONE]\n\n"
-
-    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
-        return b"data: %b\n\n" % orjson.dumps({**self._head, "choices": choices, **more})
+def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
+    for name, value in fields.items():
+        if name in _READ or name in _LEFT_OUT or value is None:
+            continue
+        if value not in _NOTHING_ASKED.get(name, ()):
+            raise untranslatable(name if name in _NOTHING_ASKED else quoted(name), model)
+    if tier_in(fields) != "standard":
+        raise untranslatable(f"service_tier {quoted(tier_in(fields))}", model)
 
 
-def _usage(answer: Answered) -> dict[str, Any] | None:
-    usage = answer.completion.usage
-    if usage is None:
+def _cap(model: Model, cap: OutputCap) -> int | None:
+    if cap.is_written:
+        return cap.tokens
+    return min(cap.tokens, UNASKED_OUTPUT_TOKENS) if model.provider in _MUST_BE_TOLD else None
+
+
+def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
+    value = fields.get(name)
+    if value is None:
         return None
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise invalid(f"{name} is a number from 0 to {most}")
+    return float(value)
+
+
+def _optional_flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    return None if fields.get(name) is None else flag(fields, name)
+
+
+def _stop(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    value = fields.get("stop")
+    if value is None:
+        return ()
+    stops = [value] if isinstance(value, str) else value
+    is_list = isinstance(stops, list) and len(stops) <= STOPS_MAX
+    if not is_list or not all(isinstance(each, str) and each for each in stops):
+        raise invalid(f"stop is a string or a list of at most {STOPS_MAX}, none of them empty")
+    return tuple(stops)
+
+
+def _response_format(fields: Mapping[str, Any]) -> ResponseFormat | None:
+    value = fields.get("response_format")
+    if value is None or value == {"type": "text"}:
+        return None
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "json_object":
+        return ResponseFormat()
+    described = value.get("json_schema") if isinstance(value, dict) else None
+    if kind != "json_schema" or not isinstance(described, dict):
+        raise invalid(
+            "response_format is an object of type text, json_object or json_schema, the last with "
+            "a json_schema"
+        )
+    schema = described.get("schema")
+    if schema is not None and not isinstance(schema, dict):
+        raise invalid("response_format.json_schema.schema is a JSON schema")
+    return ResponseFormat(schema=schema)
+
+
+def _effort(fields: Mapping[str, Any], model: Model) -> str | None:
+    effort = fields.get("reasoning_effort")
+    if effort is None:
+        return None
+    if effort not in _EFFORTS:
+        raise invalid(f"reasoning_effort is one of {', '.join(_EFFORTS)}")
+    takes_effort = _TAKES_EFFORT.get(model.provider)
+    if takes_effort is None or takes_effort(model.id):
+        return str(effort)
+    if effort == "none":
+        return None
+    raise untranslatable(f"reasoning_effort {quoted(str(effort))}", model)

@@ -116,20 +116,14 @@ def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
     body = hostile.mapping(report)
     hostile.raise_for_error(report)
-    tool_calls = tool_calls_from(body)
     return Completion(
         model=hostile.model_named(body.get("modelVersion"), asked=model),
         content=content_from(body),
-        finish_reason=_ended(finish_reason_from(body), has_called=bool(tool_calls)),
+        finish_reason=finish_reason_from(body),
         usage=usage_from(body),
         raw_usage=hostile.raw(body.get("usageMetadata")),
-        tool_calls=tool_calls,
+        tool_calls=tool_calls_from(body),
     )
-
-
-def _ended(reason: str | None, *, has_called: bool) -> str | None:
-    """Return why the answer ended: Google has no word of its own for a call of a tool."""
-    return "tool_calls" if has_called and reason == "stop" else reason
 
 
 @dataclass(slots=True)
@@ -162,7 +156,7 @@ class Reading:
         return Completion(
             model=self._answered or self.model,
             content="",
-            finish_reason=_ended(self._finish_reason, has_called=self._tool_calls > 0),
+            finish_reason=self._finish_reason,
             usage=usage_from(self._last),
             raw_usage=hostile.raw(self._last.get("usageMetadata")),
         )

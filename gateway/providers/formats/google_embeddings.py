@@ -1,0 +1,47 @@
+"""Gemini's embedContent and countTokens: the vectors, and what they used.
+
+https://ai.google.dev/api/embeddings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.providers.formats import hostile
+from gateway.providers.formats.hostile import ErrorAnswer
+
+
+def completion_from(report: object, *, model: str, inputs: int) -> Completion:
+    """Read an answer with a vector for each of the inputs. Raises ErrorAnswer for any other."""
+    body = hostile.mapping(report)
+    hostile.raise_for_error(body)
+    vectors = tuple(
+        tuple(hostile.items(hostile.mapping(each).get("values")))
+        for each in hostile.items(body.get("embeddings"))
+    )
+    if len(vectors) != inputs or not all(vectors):
+        raise ErrorAnswer(f"{len(vectors)} of {inputs} embeddings came back")
+    return Completion(
+        model=model,
+        finish_reason=None,
+        usage=usage_from(body),
+        raw_usage=hostile.raw(body.get("usageMetadata")),
+        vectors=vectors,
+    )
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what the answer reports, or None: the older models report nothing."""
+    usage = report.get("usageMetadata")
+    if not isinstance(usage, Mapping):
+        return None
+    return hostile.usable(lambda: Usage(input_uncached=hostile.count(usage, "promptTokenCount")))
+
+
+def usage_counted(report: object) -> Usage | None:
+    """Return as usage what countTokens says, or None where it says nothing."""
+    counted = hostile.mapping(report)
+    return hostile.usable(lambda: Usage(input_uncached=hostile.count(counted, "totalTokens")))
