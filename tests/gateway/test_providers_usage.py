@@ -300,9 +300,9 @@ _WORDS = st.sampled_from(
         "input_tokens", "output_tokens", "cache_creation", "candidates", "usageMetadata", "parts",
         "promptTokenCount", "candidatesTokenCount", "finishReason", "promptFeedback",
         "modelVersion", "annotations", "server_tool_use", "groundingMetadata", "webSearchQueries",
-        "text_delta", "content_block_start", "content_block_delta", "content_block_stop", "tool_use",
-        "content_block", "input_json_delta", "partial_json", "input", "id", "name", "functionCall",
-        "args", "thoughtSignature",
+        "text_delta", "content_block_start", "content_block_delta", "content_block_stop",
+        "tool_use", "content_block", "input_json_delta", "partial_json", "input", "id", "name",
+        "functionCall", "args", "thoughtSignature",
     ]
 )  # fmt: skip
 _JSON = st.recursive(

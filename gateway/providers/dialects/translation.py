@@ -6,6 +6,7 @@ https://developers.openai.com/api/reference/resources/chat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ _NOTHING_ASKED: Final[Mapping[str, tuple[object, ...]]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
 }
+_NAME: Final = re.compile(r"[a-z_]{1,40}")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
     "anthropic": anthropic_models.takes_effort,
@@ -88,7 +90,7 @@ def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
         if name in _READ or name in _LEFT_OUT or value is None:
             continue
         if value not in _NOTHING_ASKED.get(name, ()):
-            raise untranslatable(name if name in _NOTHING_ASKED else quoted(name), model)
+            raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
     if tier_in(fields) != "standard":
         raise untranslatable(f"service_tier {quoted(tier_in(fields))}", model)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-
-import orjson
 
 Schema = Mapping[str, Any]
 
@@ -108,4 +107,4 @@ def _types(schema: Schema) -> tuple[object, ...]:
 
 
 def _said(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,286 @@
+"""A chat completion's body becomes a call of the vendor, or is refused with a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core.calls import Image, Message, ResponseFormat, Tool, ToolCall
+from gateway.core.demand import OutputCap
+from gateway.core.errors import Refused
+from tests.gateway.translating import (
+    CALLED,
+    CLAUDE,
+    GEMINI,
+    PICTURE,
+    PIXEL,
+    RESULTS,
+    TALK,
+    TIME,
+    USER,
+    WEATHER,
+    asked,
+)
+
+
+def refusal(model: str = CLAUDE, **fields: Any) -> str:
+    with pytest.raises(Refused) as refused:
+        asked(model, **fields)
+    assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+    return refused.value.message
+
+
+def test_each_role_is_said_in_its_place() -> None:
+    messages = asked(
+        messages=[
+            {"role": "developer", "content": "Be brief"},
+            {"role": "user", "content": "Hi", "name": "Ann"},
+            {"role": "assistant", "content": "Hello"},
+            {"role": "assistant", "content": None, "refusal": "I will not"},
+        ]
+    ).messages
+    assert messages == (
+        Message("system", "Be brief"),
+        Message("user", "Hi"),
+        Message("assistant", "Hello"),
+        Message("assistant", "I will not"),
+    )
+
+
+def test_calls_of_tools_and_several_results_in_a_row_keep_their_ids() -> None:
+    messages = asked(messages=TALK).messages
+    assert messages[2].tool_calls == (
+        ToolCall(id="call_1", name="get_weather", arguments='{"city": "Paris"}'),
+        ToolCall(id="call_2", name="get_time", arguments=""),
+    )
+    assert messages[3:] == (
+        Message("tool", "Sunny", tool_call_id="call_1", tool_name="get_weather"),
+        Message("tool", "Noon", tool_call_id="call_2", tool_name="get_time"),
+    )
+
+
+def test_a_list_of_one_text_is_that_text_and_more_are_parts() -> None:
+    one = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    two = {"role": "user", "content": [{"type": "text", "text": "Hi"}, PICTURE]}
+    assert asked(messages=[one]).messages == (Message("user", "Hi"),)
+    assert asked(messages=[two]).messages == (
+        Message("user", "", ("Hi", Image(media_type="image/png", data=PIXEL))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "image"),
+    [
+        ("https://example.com/a.png", Image(url="https://example.com/a.png")),
+        (f"data:image/jpg;base64,{PIXEL}", Image(media_type="image/jpeg", data=PIXEL)),
+        (f"data:IMAGE/PNG;x=y;base64,{PIXEL}\n", Image(media_type="image/png", data=PIXEL)),
+    ],
+)
+def test_pictures_come_as_data_or_from_an_address(url: str, image: Image) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    assert asked(messages=[{"role": "user", "content": [part]}]).messages[0].parts == (image,)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://example.com/a.png", "begins with https:// or is a data URL"),
+        ("file:///etc/passwd", "begins with https:// or is a data URL"),
+        ("data:image/png,plain", "begins with https:// or is a data URL"),
+        (f"data:video/mp4;base64,{PIXEL}", 'is "video/mp4" and no picture'),
+        ("data:image/png;base64,not base64!", "not base64"),
+        (7, "is a string"),
+    ],
+)
+def test_what_is_no_picture_is_refused(url: object, reason: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    sentence = refusal(messages=[{"role": "user", "content": [part]}])
+    assert sentence.startswith("messages[0].content[0].image_url")
+    assert reason in sentence
+
+
+@pytest.mark.parametrize(
+    ("choice", "name", "required"),
+    [
+        (None, None, None),
+        ("auto", "auto", None),
+        ("none", "none", None),
+        ("required", "required", None),
+        ({"type": "function", "function": {"name": "get_time"}}, "required", "get_time"),
+    ],
+)
+def test_the_choice_of_a_tool_is_kept(
+    choice: object, name: str | None, required: str | None
+) -> None:
+    call = asked(tools=[WEATHER, TIME], tool_choice=choice, parallel_tool_calls=False)
+    assert (call.tool_choice, call.required_tool) == (name, required)
+    assert call.parallel_tool_calls is False
+    assert call.tools == (
+        Tool(
+            name="get_weather",
+            description="The weather of a city",
+            parameters=WEATHER["function"]["parameters"],  # type: ignore[index]
+        ),
+        Tool(name="get_time"),
+    )
+
+
+def test_of_the_tools_only_those_are_told_that_may_be_called() -> None:
+    allowed = {"mode": "required", "tools": [TIME]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    call = asked(tools=[WEATHER, TIME], tool_choice=choice)
+    assert [tool.name for tool in call.tools] == ["get_time"]
+    assert (call.tool_choice, call.required_tool) == ("required", None)
+
+
+def test_settings_are_kept() -> None:
+    call = asked(
+        temperature=0.5,
+        top_p=1,
+        stop="END",
+        reasoning_effort="high",
+        cap=OutputCap(7, is_written=True),
+    )
+    assert (call.temperature, call.top_p, call.stop) == (0.5, 1.0, ("END",))
+    assert (call.reasoning_effort, call.max_output_tokens) == ("high", 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, None),
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, ResponseFormat()),
+        (
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+            ResponseFormat(schema={"type": "object"}),
+        ),
+    ],
+)
+def test_the_format_of_the_answer_is_kept(given: object, meant: object) -> None:
+    assert asked(response_format=given).response_format == meant
+
+
+def test_only_who_must_be_told_a_cap_is_told_one_that_nobody_asked_for() -> None:
+    unasked = OutputCap(128_000, is_written=False)
+    assert asked(GEMINI, cap=unasked).max_output_tokens is None
+    assert asked(CLAUDE, cap=unasked).max_output_tokens == 32_000
+    small = OutputCap(4096, is_written=False)
+    assert asked(CLAUDE, cap=small).max_output_tokens == 4096
+
+
+def test_what_does_not_change_the_answer_is_left_out() -> None:
+    harmless: dict[str, Any] = {
+        "user": "ann",
+        "metadata": {"a": "b"},
+        "seed": 7,
+        "store": True,
+        "service_tier": "auto",
+        "safety_identifier": "a",
+        "prompt_cache_key": "b",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "n": 1,
+        "logprobs": False,
+        "logit_bias": {},
+        "modalities": ["text"],
+        "frequency_penalty": 0,
+        "presence_penalty": 0.0,
+        "parallel_tool_calls": True,
+        "web_search_options": None,
+        "anything": None,
+    }
+    assert asked(**harmless) == asked(parallel_tool_calls=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 2),
+        ("best_of", 2),
+        ("logprobs", True),
+        ("top_logprobs", 2),
+        ("logit_bias", {"50256": -100}),
+        ("audio", {"voice": "alloy", "format": "mp3"}),
+        ("modalities", ["text", "audio"]),
+        ("prediction", {"type": "content", "content": "x"}),
+        ("web_search_options", {}),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", -0.5),
+        ("verbosity", "low"),
+        ("functions", [{"name": "a"}]),
+        ("function_call", {"name": "a"}),
+        ("moderation", {"model": "m"}),
+        ("top_k", 5),
+    ],
+)
+def test_what_changes_the_answer_and_has_no_counterpart_is_refused(
+    field: str, value: object
+) -> None:
+    fields: dict[str, Any] = {field: value}
+    assert refusal(**fields) == (
+        f'{field} cannot be translated for model claude-opus-4-6 of provider "anthropic"; '
+        "leave it out"
+    )
+
+
+@pytest.mark.parametrize("tier", ["flex", "priority", "scale", "batch"])
+def test_another_tier_than_the_standard_one_is_refused(tier: str) -> None:
+    assert refusal(service_tier=tier).startswith(f'service_tier "{tier}" cannot be translated')
+
+
+@pytest.mark.parametrize("model", ["claude-3-5-sonnet-20241022", "gemini-2.0-flash"])
+def test_a_model_that_cannot_think_is_not_told_how_much(model: str) -> None:
+    assert refusal(model, reasoning_effort="high").startswith('reasoning_effort "high"')
+    assert asked(model, reasoning_effort="none").reasoning_effort is None
+
+
+ORPHAN = {"role": "tool", "tool_call_id": "call_9", "content": "?"}
+SOUND = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "start"),
+    [
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role is one of"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role is one of"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content is a string or a list"),
+        ({"messages": [{"role": "user", "content": [SOUND]}]}, "messages[0].content[0] of type"),
+        ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0].content[0] of"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0] is an object"),
+        ({"messages": [USER, ORPHAN]}, "messages[1].tool_call_id is the id of a call"),
+        ({"messages": [*RESULTS, CALLED]}, "messages[0].tool_call_id is the id of a call"),
+        ({"messages": [{**CALLED, "audio": {"id": "a"}}]}, "messages[0].audio cannot"),
+        (
+            {"messages": [{**CALLED, "function_call": {"name": "a", "arguments": ""}}]},
+            "messages[0].function_call cannot",
+        ),
+        ({"messages": [{**CALLED, "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0] has"),
+        ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0] is not a function"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name is a name"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]},
+            "tools[0].function.parameters is a JSON schema",
+        ),
+        ({"tool_choice": "required"}, "tool_choice is required, and there are no tools"),
+        ({"tool_choice": "any"}, "tool_choice is one of auto, none, required"),
+        ({"tool_choice": 7}, "tool_choice is auto, none, required, or an object"),
+        (
+            {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "b"}}},
+            'tool_choice names "b", which is not among the tools',
+        ),
+        ({"response_format": {"type": "xml"}}, "response_format is an object of type text"),
+        ({"response_format": {"type": "json_schema"}}, "response_format is an object of type"),
+        ({"temperature": 2.1}, "temperature is a number from 0 to 2"),
+        ({"temperature": True}, "temperature is a number from 0 to 2"),
+        ({"top_p": -0.1}, "top_p is a number from 0 to 1"),
+        ({"stop": [""]}, "stop is a string or a list"),
+        ({"stop": ["x"] * 17}, "stop is a string or a list"),
+        ({"reasoning_effort": "huge"}, "reasoning_effort is one of none"),
+        ({"parallel_tool_calls": "no"}, "parallel_tool_calls is true or false"),
+    ],
+)
+def test_what_cannot_be_read_is_named(fields: dict[str, Any], start: str) -> None:
+    assert refusal(**fields).startswith(start)

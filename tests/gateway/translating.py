@@ -1,0 +1,64 @@
+"""Shorthand of the translation's tests: models, a talk with a tool in it, and what is asked."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.core.calls import ProviderCall
+from gateway.core.demand import OutputCap
+from gateway.core.models import Model
+from gateway.providers.catalog import load_catalog
+from gateway.providers.dialects.translation import provider_call
+
+CLAUDE: Final = "claude-opus-4-6"
+GEMINI: Final = "gemini-2.5-flash"
+GEMINI_3: Final = "gemini-3.6-flash"
+PIXEL: Final = "iVBORw0KGgo="
+PICTURE: Final = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+USER: Final = {"role": "user", "content": "Weather in Paris?"}
+WEATHER: Final = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+TIME: Final = {"type": "function", "function": {"name": "get_time"}}
+CALLED: Final = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+        },
+        {"id": "call_2", "type": "function", "function": {"name": "get_time", "arguments": ""}},
+    ],
+}
+RESULTS: Final = (
+    {"role": "tool", "tool_call_id": "call_1", "content": "Sunny"},
+    {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "Noon"}]},
+)
+TALK: Final = [{"role": "system", "content": "Be brief"}, USER, CALLED, *RESULTS]
+CATALOG: Final = load_catalog(sandbox=True)
+
+
+def model_of(name: str) -> Model:
+    """Return a model of the catalog."""
+    found = CATALOG.find(name)
+    assert found is not None
+    return found
+
+
+def asked(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -> ProviderCall:
+    """Return what a body with these fields asks the model's vendor."""
+    body = {"model": model, "messages": [USER], **fields}
+    return provider_call(
+        body, model_of(model), cap or OutputCap(100, is_written=True), timeout_s=5.0
+    )
