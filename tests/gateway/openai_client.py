@@ -1,0 +1,35 @@
+"""OpenAI's own client of the gateway, without a socket in between."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import httpx2
+from openai import OpenAI
+
+from tests.gateway.wire import HOST, lean_road
+
+BASE_URL: Final = f"http://{HOST}/v1"
+# How the answer was packed is the socket's affair.
+_OF_THE_CONNECTION: Final = frozenset({"host", "connection", "accept-encoding", "content-length"})
+
+
+class InProcess(httpx2.BaseTransport):
+    """Carries each request over the lean road."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send the request and wait for the whole answer."""
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in _OF_THE_CONNECTION
+        }
+        path = request.url.raw_path.decode()
+        reply = lean_road(request.method, path, body=request.read(), headers=headers)
+        return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
+
+
+def openai_client(key: str) -> OpenAI:
+    """Return a client that asks once."""
+    http = httpx2.Client(transport=InProcess())
+    return OpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)
