@@ -13,13 +13,14 @@ class Provider(Protocol):
 
     An instance belongs to one event loop and keeps its connections open between calls. Every
     method raises only members of `gateway.core.errors.ProviderFailed`; anything else is a bug.
-    Vendors' retries are off: one call of ours is at most one request to the vendor.
+    Vendors' retries are off: one call of ours is at most one request to the vendor, but for
+    embeddings of more inputs than a vendor takes at once.
     """
 
     name: str
 
     async def complete(self, call: ProviderCall) -> Completion:
-        """Ask for the whole answer at once."""
+        """Ask for the whole answer at once, or for the embeddings of a call's `inputs`."""
         ...
 
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:

@@ -13,7 +13,7 @@ from google.genai import types
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.core.errors import Rejected
+from gateway.core.errors import Broken, ProviderFailed, Rejected
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import google as gemini
@@ -23,6 +23,8 @@ from gateway.providers.formats.google_request import config_from, contents_from
 from gateway.providers.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
+# Google takes no more in one request; clients of OpenAI's send up to 2048.
+EMBEDDED_AT_ONCE: Final = 100
 # An answer that is there waits no longer for its count.
 COUNT_TIMEOUT_S: Final = 5.0
 # The name becomes a part of the path, so it must not be able to lead to another model.
@@ -89,15 +91,31 @@ class Google:
         Counting is free, and the count is what is billed: the models that report no usage are
         priced by their input. Where it fails too the usage stays unknown.
         """
-        contents = _contents_of(call.inputs)
+        parts: list[Completion] = []
+        for start in range(0, len(call.inputs), EMBEDDED_AT_ONCE):
+            part = replace(call, inputs=call.inputs[start : start + EMBEDDED_AT_ONCE])
+            try:
+                parts.append(await self._embedded_at_once(part))
+            except ProviderFailed as exc:
+                if not parts:
+                    raise
+                # What went before was billed, so a refusal of the rest proves nothing.
+                raise Broken(exc.message, provider_status=exc.provider_status) from exc
+        completion = embeddings.joined(parts)
+        if completion.usage is not None:
+            return completion
+        return replace(completion, usage=await self._counted(call))
 
+    async def _embedded_at_once(self, call: ProviderCall) -> Completion:
         async def ask() -> object:
             answer = await self._client.aio.models.embed_content(
-                model=_model(call), contents=contents, config=_embedding_config(call)
+                model=_model(call),
+                contents=_contents_of(call.inputs),
+                config=_embedding_config(call),
             )
             return _json(answer)
 
-        completion = await asking.whole(
+        return await asking.whole(
             self._peer,
             call,
             ask=ask,
@@ -105,18 +123,15 @@ class Google:
                 report, model=call.model, inputs=len(call.inputs)
             ),
         )
-        if completion.usage is not None:
-            return completion
-        return replace(completion, usage=await self._counted(call, contents))
 
-    async def _counted(self, call: ProviderCall, contents: list[Any]) -> Usage | None:
+    async def _counted(self, call: ProviderCall) -> Usage | None:
         timeout_s = min(call.timeout_s, COUNT_TIMEOUT_S)
 
         async def ask() -> object:
             config = types.CountTokensConfig(http_options=_timeout(timeout_s))
             return _json(
                 await self._client.aio.models.count_tokens(
-                    model=_model(call), contents=contents, config=config
+                    model=_model(call), contents=_contents_of(call.inputs), config=config
                 )
             )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import httpx2
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from tests.gateway.wire import HOST, lean_road
 
@@ -19,17 +20,35 @@ class InProcess(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request and wait for the whole answer."""
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name.lower() not in _OF_THE_CONNECTION
-        }
-        path = request.url.raw_path.decode()
-        reply = lean_road(request.method, path, body=request.read(), headers=headers)
-        return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
+        return _answered(request, request.read())
+
+
+class InProcessAsync(httpx2.AsyncBaseTransport):
+    """The same for clients that wait."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send the request and wait for the whole answer."""
+        return await asyncio.to_thread(_answered, request, await request.aread())
+
+
+def _answered(request: httpx2.Request, body: bytes) -> httpx2.Response:
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in _OF_THE_CONNECTION
+    }
+    path = request.url.raw_path.decode()
+    reply = lean_road(request.method, path, body=body, headers=headers)
+    return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
 def openai_client(key: str) -> OpenAI:
     """Return a client that asks once."""
     http = httpx2.Client(transport=InProcess())
     return OpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)
+
+
+def async_openai_client(key: str) -> AsyncOpenAI:
+    """Return one that waits, and asks once."""
+    http = httpx2.AsyncClient(transport=InProcessAsync())
+    return AsyncOpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)

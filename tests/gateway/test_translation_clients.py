@@ -13,6 +13,9 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from openai import OpenAI
 from pydantic import BaseModel, SecretStr
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
@@ -20,7 +23,7 @@ from gateway.runtime import Gateway
 from tests.factories import RateFactory
 from tests.fake_provider import FakeProvider
 from tests.fake_provider.vendors import settings_at
-from tests.gateway.openai_client import BASE_URL, InProcess, openai_client
+from tests.gateway.openai_client import BASE_URL, InProcess, async_openai_client, openai_client
 from tests.gateway.translating import CLAUDE, GEMINI, PICTURE, TALK, TIME, WEATHER
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -289,3 +292,21 @@ def test_langchain_streams_calls_tools_and_gets_its_structures(
     assert model.with_structured_output(Plan).invoke("Hi") == Plan(
         goal="Hi", first=Step(title="Hi", minutes=0)
     )
+
+
+def test_a_pydantic_ai_agent_uses_its_tools_and_then_answers(
+    gateway: Gateway, api_key: str
+) -> None:
+    provider = OpenAIProvider(openai_client=async_openai_client(api_key))
+    agent = Agent(OpenAIChatModel(SANDBOX, provider=provider), output_type=Plan)
+    asked_for: list[str] = []
+
+    @agent.tool_plain
+    def weather(city: str) -> str:
+        """Say how the weather is."""
+        asked_for.append(city)
+        return f"Sunny in {city}"
+
+    result = agent.run_sync("Paris")
+    assert asked_for == ["Paris"]
+    assert result.output == Plan(goal="Paris", first=Step(title="Paris", minutes=0))

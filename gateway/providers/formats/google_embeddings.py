@@ -5,7 +5,8 @@ https://ai.google.dev/api/embeddings
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from costs.core.usage import Usage
@@ -30,6 +31,18 @@ def completion_from(report: object, *, model: str, inputs: int) -> Completion:
         usage=usage_from(body),
         raw_usage=hostile.raw(body.get("usageMetadata")),
         vectors=vectors,
+    )
+
+
+def joined(parts: Sequence[Completion]) -> Completion:
+    """Return answers to parts of the inputs as one; its usage is known where all of theirs is."""
+    usages = [part.usage for part in parts]
+    known = [usage.input_uncached for usage in usages if usage is not None]
+    return replace(
+        parts[0],
+        vectors=tuple(vector for part in parts for vector in part.vectors),
+        usage=Usage(input_uncached=sum(known)) if len(known) == len(parts) else None,
+        raw_usage=parts[0].raw_usage if len(parts) == 1 else None,
     )
 
 
