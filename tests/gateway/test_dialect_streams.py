@@ -338,5 +338,5 @@ def test_a_piece_without_an_end_is_given_up(is_array: bool) -> None:
     reading.take(start)
     piece = b"x" * (1024 * 1024)
     with pytest.raises(Broken):
-        for _ in range(EVENT_MAX_BYTES // len(piece) + 1):
+        for _ in range(events.EVENT_MAX_BYTES // len(piece) + 1):
             reading.take(piece)
