@@ -22,7 +22,10 @@ class Behaviour:
     vendor: str | None = None
 
     # --- what is answered
-    content: str | None = None  # the last user message when None
+    content: str | None = None  # the last user message when None; nothing beside tool calls
+    tool_calls: tuple[Mapping[str, Any], ...] = ()  # each {"name": ..., "arguments": {...}}
+    thinking: str | None = None  # what the model says to itself, where the vendor shows it
+    extra_fields: Mapping[str, Any] = field(default_factory=dict)  # put on top of a plain answer
     finish_reason: str | None = None  # the vendor's own word
     model: str | None = None
     service_tier: str | None = None
@@ -63,26 +66,31 @@ class Behaviour:
         if unknown:
             raise ValueError(f"a behaviour has no {', '.join(sorted(unknown))}")
         known = dict(values)
-        known["extra_events"] = tuple(known.get("extra_events", ()))
+        for name in ("extra_events", "tool_calls"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A chat request as every vendor means it."""
+    """A request as every vendor means it; `body` is the whole of it, as it came."""
 
     model: str
     words_in: int
     last_said: str
-    max_tokens: int | None
-    stream: bool
-    with_usage: bool  # whether a stream's usage was asked for
+    max_tokens: int | None = None
+    stream: bool = False
+    with_usage: bool = False  # whether a stream's usage was asked for
+    choices: int = 1
+    texts: tuple[str, ...] = ()  # what is to be embedded
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What is said and what it costs: tokens are words, unless the behaviour says otherwise."""
 
+    asked: Asked
     model: str
     content: str
     is_whole: bool
@@ -92,7 +100,9 @@ class Answer:
 
     @property
     def pieces(self) -> list[str]:
-        """The content word by word, blanks kept."""
+        """The content word by word, blanks kept; none where there are only tool calls."""
+        if not self.content and self.behaviour.tool_calls:
+            return []
         words = self.content.split(" ")
         return [word if i == 0 else f" {word}" for i, word in enumerate(words)]
 
@@ -113,16 +123,23 @@ class Answer:
 
 def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
     """Return the answer: the last user message, cut at the cap that the request sets."""
-    content = asked.last_said if behaviour.content is None else behaviour.content
+    content = _said(asked, behaviour)
     words = content.split(" ")
     is_whole = asked.max_tokens is None or len(words) <= asked.max_tokens
     said = content if is_whole else " ".join(words[: asked.max_tokens])
     output = behaviour.output_tokens
     return Answer(
+        asked=asked,
         model=behaviour.model or asked.model,
         content=said,
         is_whole=is_whole,
         input_tokens=asked.words_in if behaviour.input_tokens is None else behaviour.input_tokens,
-        output_tokens=len(said.split(" ")) if output is None else output,
+        output_tokens=asked.choices * len(said.split(" ")) if output is None else output,
         behaviour=behaviour,
     )
+
+
+def _said(asked: Asked, behaviour: Behaviour) -> str:
+    if behaviour.content is not None:
+        return behaviour.content
+    return "" if behaviour.tool_calls else asked.last_said

@@ -18,6 +18,8 @@ from tests.fake_provider.behaviour import Behaviour
 class Call:
     """One received request. `billed` is what its caller owes, None when nothing.
 
+    `raw` is the body as it came, bytes that are no UTF-8 as surrogates. Of what was answered:
+    how many writes (a stream's events) and bytes, and their SHA-256.
     Instants are seconds since the epoch. `disconnected_at` is when the client was seen to have
     gone before the answer was complete; `answered_at` when the answer was.
     """
@@ -29,7 +31,11 @@ class Call:
     body: Any
     client_port: int
     received_at: float = field(default_factory=time.time)
+    raw: str = ""
     billed: dict[str, Any] | None = None
+    sent_pieces: int = 0
+    sent_bytes: int = 0
+    sent_sha256: str = ""
     answered_at: float | None = None
     disconnected_at: float | None = None
 

@@ -1,24 +1,26 @@
-"""OpenAI's chat completions, and Mistral's, which differ in their ends."""
+"""OpenAI's chat completions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tests.fake_provider.behaviour import Answer, Asked
 from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
+    ToolCall,
     ending,
     last_said,
     plain_text,
     reports,
     sse,
+    tool_calls,
     word_count,
 )
 
 
-def _chat_asked(body: Mapping[str, Any], _: str) -> Asked:
+def chat_asked(body: Mapping[str, Any], _: str) -> Asked:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
     return Asked(
         model=body["model"],
@@ -27,10 +29,16 @@ def _chat_asked(body: Mapping[str, Any], _: str) -> Asked:
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         stream=bool(body.get("stream")),
         with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        choices=body.get("n") or 1,
+        body=body,
     )
 
 
-def _openai_usage(answer: Answer) -> dict[str, Any]:
+def chat_ending(answer: Answer) -> str:
+    return ending(answer, whole="stop", cut="length", tools="tool_calls")
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
     behaviour = answer.behaviour
     if behaviour.usage is not None:
         return dict(behaviour.usage)
@@ -52,112 +60,88 @@ def _openai_usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _mistral_usage(answer: Answer) -> dict[str, Any]:
-    behaviour = answer.behaviour
-    if behaviour.usage is not None:
-        return dict(behaviour.usage)
-    usage: dict[str, Any] = {
-        "prompt_tokens": answer.input_tokens,
-        "total_tokens": answer.input_tokens + answer.output_tokens,
-        "completion_tokens": answer.output_tokens,
-    }
-    if behaviour.cached_tokens:
-        usage["prompt_tokens_details"] = {"cached_tokens": behaviour.cached_tokens}
-    return usage
-
-
-def _chat_plain(
-    answer: Answer, *, usage: Callable[[Answer], dict[str, Any]], extra: dict[str, Any]
-) -> dict[str, Any]:
-    finish = ending(answer, whole="stop", cut="length")
-    message: dict[str, Any] = {"role": "assistant", "content": answer.content} | extra
-    body: dict[str, Any] = {
+def _head(answer: Answer, kind: str) -> dict[str, Any]:
+    return {
         "id": "chatcmpl-fake",
-        "object": "chat.completion",
+        "object": kind,
         "created": CREATED_AT,
         "model": answer.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "service_tier": answer.behaviour.service_tier or "default",
+        "system_fingerprint": "fp_fake",
     }
-    if not answer.behaviour.no_usage:
-        body["usage"] = usage(answer)
-    if answer.behaviour.service_tier:
-        body["service_tier"] = answer.behaviour.service_tier
-    return body
 
 
-def _openai_plain(answer: Answer) -> dict[str, Any]:
-    return _chat_plain(answer, usage=_openai_usage, extra={"refusal": None, "annotations": []})
-
-
-def _mistral_plain(answer: Answer) -> dict[str, Any]:
-    return _chat_plain(answer, usage=_mistral_usage, extra={"tool_calls": None})
-
-
-def _chunk(answer: Answer, choices: list[Any], usage: Any = None) -> dict[str, Any]:
-    chunk: dict[str, Any] = {
-        "id": "chatcmpl-fake",
-        "object": "chat.completion.chunk",
-        "created": CREATED_AT,
-        "model": answer.model,
-        "choices": choices,
+def _message(answer: Answer) -> dict[str, Any]:
+    message = {
+        "role": "assistant",
+        "content": answer.content or (None if answer.behaviour.tool_calls else ""),
+        "refusal": None,
+        "annotations": [],
     }
-    if answer.behaviour.service_tier:
-        chunk["service_tier"] = answer.behaviour.service_tier
-    return chunk | ({"usage": usage} if usage is not None else {})
+    calls = tool_calls(answer)
+    return message | ({"tool_calls": [_tool_call(call) for call in calls]} if calls else {})
 
 
-def _delta(delta: Mapping[str, Any], finish: str | None = None) -> list[Any]:
-    return [{"index": 0, "delta": delta, "finish_reason": finish}]
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": f"call_fake_{call.place}", "type": "function", "function": function}
 
 
-def _openai_events(answer: Answer, asked: Asked) -> list[str]:
-    finish = ending(answer, whole="stop", cut="length")
-    events = [sse(_chunk(answer, _delta({"role": "assistant", "content": ""})))]
-    events += [sse(_chunk(answer, _delta({"content": piece}))) for piece in answer.pieces]
+def _plain(answer: Answer) -> dict[str, Any]:
+    finish = chat_ending(answer)
+    body = _head(answer, "chat.completion")
+    body["choices"] = [
+        {"index": index, "message": _message(answer), "logprobs": None, "finish_reason": finish}
+        for index in range(answer.asked.choices)
+    ]
+    return body | ({} if answer.behaviour.no_usage else {"usage": _usage(answer)})
+
+
+def _deltas(answer: Answer) -> list[dict[str, Any]]:
+    content = None if answer.behaviour.tool_calls and not answer.content else ""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": content, "refusal": None}]
+    deltas += [{"content": piece} for piece in answer.pieces]
+    for call in tool_calls(answer):
+        begun = _tool_call(call)
+        begun["function"]["arguments"] = ""
+        deltas.append({"tool_calls": [{"index": call.place} | begun]})
+        deltas += [
+            {"tool_calls": [{"index": call.place, "function": {"arguments": fragment}}]}
+            for fragment in call.fragments
+        ]
+    return deltas
+
+
+def _events(answer: Answer) -> list[str]:
+    """As the vendor does: asked for usage, every chunk has the field, and one more has no choice.
+
+    https://developers.openai.com/api/reference/resources/chat (stream_options)
+    """
+    head = _head(answer, "chat.completion.chunk")
+    usage: dict[str, Any] = {"usage": None} if answer.asked.with_usage else {}
+
+    def chunks(delta: Mapping[str, Any], finish: str | None = None) -> list[str]:
+        return [
+            sse(head | {"choices": [_choice(index, delta) | {"finish_reason": finish}]} | usage)
+            for index in range(answer.asked.choices)
+        ]
+
+    events = [event for delta in _deltas(answer) for event in chunks(delta)]
     events += answer.behaviour.extra_events
-    events.append(sse(_chunk(answer, _delta({}, finish))))
-    if asked.with_usage:
-        told = reports(answer, _openai_usage(answer))
-        events += [sse(_chunk(answer, [], report)) for report in told]
+    events += chunks({}, chat_ending(answer))
+    if answer.asked.with_usage:
+        told = reports(answer, _usage(answer))
+        events += [sse(head | {"choices": [], "usage": report}) for report in told]
     return [*events, "data: [DONE]\n\n"]
 
 
-def _mistral_events(answer: Answer, _: Asked) -> list[str]:
-    finish = ending(answer, whole="stop", cut="length")
-    events = [sse(_chunk(answer, _delta({"role": "assistant", "content": ""})))]
-    events += [sse(_chunk(answer, _delta({"content": piece}))) for piece in answer.pieces]
-    events += answer.behaviour.extra_events
-    told = reports(answer, _mistral_usage(answer)) or [None]
-    last = _delta({"content": ""}, finish)
-    events += [sse(_chunk(answer, last, report)) for report in told]
-    return [*events, "data: [DONE]\n\n"]
+def _choice(index: int, delta: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None}
 
 
-def _openai_error(status: int, message: str) -> dict[str, Any]:
+def openai_error(status: int, message: str) -> dict[str, Any]:
     kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
-def _mistral_error(status: int, message: str) -> dict[str, Any]:
-    return {"object": "error", "message": message, "type": "error", "code": str(status)}
-
-
-def _chat_models() -> dict[str, Any]:
-    model = {"id": "gpt-4o-mini", "object": "model", "created": CREATED_AT, "owned_by": "system"}
-    return {"object": "list", "data": [model, model | {"id": "gpt-4o"}]}
-
-
-def _mistral_models() -> dict[str, Any]:
-    model = {
-        "id": "mistral-small-latest",
-        "object": "model",
-        "created": CREATED_AT,
-        "owned_by": "mistralai",
-        "capabilities": {"completion_chat": True},
-        "type": "base",
-    }
-    return {"object": "list", "data": [model, model | {"id": "mistral-large-latest"}]}
-
-
-OPENAI = Format(_chat_asked, _openai_plain, _openai_events, _openai_error, _chat_models)
-MISTRAL = Format(_chat_asked, _mistral_plain, _mistral_events, _mistral_error, _mistral_models)
+OPENAI_CHAT = Format(chat_asked, _plain, _events, indent=2)

@@ -5,22 +5,50 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tests.fake_provider.behaviour import Answer, Asked
 
-CREATED_AT = 1_773_840_064
+CREATED_AT: Final = 1_773_840_064
+FRAGMENT_CHARS: Final = 6
+
+
+def no_events(_: Answer) -> list[str]:
+    """A format that has no stream."""
+    return []
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One vendor's wire format: pure functions from a request to an answer's bytes."""
+    """One endpoint's wire format: pure functions from a request to an answer's bytes."""
 
     asked: Callable[[Mapping[str, Any], str], Asked]
     plain: Callable[[Answer], dict[str, Any]]
-    events: Callable[[Answer, Asked], list[str]]
-    error: Callable[[int, str], dict[str, Any]]
-    models: Callable[[], dict[str, Any]]
+    events: Callable[[Answer], list[str]] = no_events
+    indent: int | None = None  # as the vendor lays out a plain answer
+    is_billed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants called, its arguments as JSON text."""
+
+    place: int
+    name: str
+    arguments: str
+
+    @property
+    def fragments(self) -> list[str]:
+        """The arguments in the pieces in which a stream brings them."""
+        starts = range(0, len(self.arguments), FRAGMENT_CHARS)
+        return [self.arguments[start : start + FRAGMENT_CHARS] for start in starts]
+
+
+def tool_calls(answer: Answer) -> list[ToolCall]:
+    return [
+        ToolCall(place, call["name"], compact(call.get("arguments", {})))
+        for place, call in enumerate(answer.behaviour.tool_calls)
+    ]
 
 
 def word_count(texts: Iterable[str]) -> int:
@@ -35,12 +63,17 @@ def plain_text(content: Any) -> str:
 
 
 def last_said(turns: list[tuple[str, str]]) -> str:
-    return next((text for role, text in reversed(turns) if role == "user"), "")
+    return next((text for role, text in reversed(turns) if role == "user" and text.strip()), "")
+
+
+def compact(data: Any) -> str:
+    """Return JSON as the vendors stream it: no blanks, characters as they are."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
 
 def sse(data: Mapping[str, Any], name: str | None = None) -> str:
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data)}\n\n"
+    return f"{head}data: {compact(data)}\n\n"
 
 
 def reports(answer: Answer, report: Any) -> list[Any]:
@@ -49,5 +82,9 @@ def reports(answer: Answer, report: Any) -> list[Any]:
     return [report, report] if answer.behaviour.usage_twice else [report]
 
 
-def ending(answer: Answer, *, whole: str, cut: str) -> str:
-    return answer.behaviour.finish_reason or (whole if answer.is_whole else cut)
+def ending(answer: Answer, *, whole: str, cut: str, tools: str) -> str:
+    if answer.behaviour.finish_reason:
+        return answer.behaviour.finish_reason
+    if answer.behaviour.tool_calls:
+        return tools
+    return whole if answer.is_whole else cut

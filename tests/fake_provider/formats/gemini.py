@@ -1,37 +1,50 @@
-"""Google's generateContent."""
+"""Google's generateContent, its streams, and the count of their tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tests.fake_provider.behaviour import Answer, Asked
 from tests.fake_provider.formats.common import (
     Format,
+    compact,
     ending,
     last_said,
     plain_text,
     reports,
-    sse,
     word_count,
 )
 
 
-def _gemini_asked(body: Mapping[str, Any], path: str) -> Asked:
+def _asked(body: Mapping[str, Any], path: str) -> Asked:
+    return _counted(body, body, path)
+
+
+def _count_asked(body: Mapping[str, Any], path: str) -> Asked:
+    return _counted(body, body.get("generateContentRequest") or body, path)
+
+
+def _counted(body: Mapping[str, Any], meant: Mapping[str, Any], path: str) -> Asked:
     model, _, method = path.rpartition("/")[2].partition(":")
-    turns = [(turn.get("role", "user"), plain_text(turn.get("parts"))) for turn in body["contents"]]
-    system = plain_text((body.get("systemInstruction") or {}).get("parts"))
+    turns = [
+        (turn.get("role", "user"), plain_text(turn.get("parts"))) for turn in meant["contents"]
+    ]
+    system = plain_text((meant.get("systemInstruction") or {}).get("parts"))
+    config = meant.get("generationConfig") or {}
     return Asked(
         model=model,
         words_in=word_count([*([system] if system else []), *(text for _, text in turns)]),
         last_said=last_said(turns),
-        max_tokens=(body.get("generationConfig") or {}).get("maxOutputTokens"),
+        max_tokens=config.get("maxOutputTokens"),
         stream=method == "streamGenerateContent",
         with_usage=True,
+        choices=config.get("candidateCount") or 1,
+        body=body,
     )
 
 
-def _google_usage(answer: Answer) -> dict[str, Any]:
+def _usage(answer: Answer) -> dict[str, Any]:
     behaviour = answer.behaviour
     if behaviour.usage is not None:
         return dict(behaviour.usage)
@@ -44,31 +57,50 @@ def _google_usage(answer: Answer) -> dict[str, Any]:
     }
     # As the vendor does: a count of zero is left out.
     usage: dict[str, Any] = {name: count for name, count in counts.items() if count}
-    return usage | {
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answer.input_tokens}]
-    }
+    return usage | {"promptTokensDetails": _by_modality(answer)}
 
 
-def _google_body(answer: Answer, text: str, finish: str | None, usage: Any) -> dict[str, Any]:
-    content = {"role": "model", "parts": [{"text": text}]}
-    candidate: dict[str, Any] = {"content": content, "index": 0}
+def _by_modality(answer: Answer) -> list[dict[str, Any]]:
+    return [{"modality": "TEXT", "tokenCount": answer.input_tokens}]
+
+
+def _body(answer: Answer, parts: list[Any], finish: str | None, usage: Any) -> dict[str, Any]:
+    content = {"parts": parts, "role": "model"}
+    end = {"finishReason": finish} if finish else {}
     body: dict[str, Any] = {
-        "candidates": [candidate | ({"finishReason": finish} if finish else {})],
-        "modelVersion": answer.model,
-        "responseId": "fake",
+        "candidates": [
+            {"content": content} | end | {"index": index} for index in range(answer.asked.choices)
+        ]
     }
-    return body | ({"usageMetadata": usage} if usage is not None else {})
+    body |= {"usageMetadata": usage} if usage is not None else {}
+    return body | {"modelVersion": answer.model, "responseId": "fake"}
 
 
-def _google_plain(answer: Answer) -> dict[str, Any]:
-    finish = ending(answer, whole="STOP", cut="MAX_TOKENS")
-    usage = None if answer.behaviour.no_usage else _google_usage(answer)
-    return _google_body(answer, answer.content, finish, usage)
+def _thought(answer: Answer) -> list[dict[str, Any]]:
+    thought = answer.behaviour.thinking
+    return [{"text": thought, "thought": True}] if thought else []
 
 
-def _google_events(answer: Answer, _: Asked) -> list[str]:
-    finish = ending(answer, whole="STOP", cut="MAX_TOKENS")
-    told = reports(answer, _google_usage(answer)) or [None]
+def _function_calls(answer: Answer) -> list[dict[str, Any]]:
+    return [
+        {"functionCall": {"name": call["name"], "args": dict(call.get("arguments", {}))}}
+        for call in answer.behaviour.tool_calls
+    ]
+
+
+def _finish(answer: Answer) -> str:
+    return ending(answer, whole="STOP", cut="MAX_TOKENS", tools="STOP")
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    said = [{"text": answer.content}] if answer.pieces else []
+    parts = [*_thought(answer), *said, *_function_calls(answer)]
+    usage = None if answer.behaviour.no_usage else _usage(answer)
+    return _body(answer, parts, _finish(answer), usage)
+
+
+def _events(answer: Answer) -> list[str]:
+    told = reports(answer, _usage(answer)) or [None]
     # As the vendor does: every chunk counts up to its moment.
     partial = None
     if told[0] is not None and answer.behaviour.usage is None:
@@ -76,14 +108,34 @@ def _google_events(answer: Answer, _: Asked) -> list[str]:
             "candidatesTokenCount": 1,
             "totalTokenCount": answer.input_tokens + 1,
         }
-    *head, tail = answer.pieces
-    events = [sse(_google_body(answer, piece, None, partial)) for piece in head]
+    thoughts = [[part] for part in _thought(answer)]
+    texts = [[{"text": piece}] for piece in answer.pieces]
+    calls = [_function_calls(answer)] if answer.behaviour.tool_calls else []
+    *head, tail = [*thoughts, *texts, *calls]
+    events = [_sse(_body(answer, parts, None, partial)) for parts in head]
     events += answer.behaviour.extra_events
-    events.append(sse(_google_body(answer, tail, finish, told[0])))
-    return events + [sse(_google_body(answer, "", finish, again)) for again in told[1:]]
+    finish = _finish(answer)
+    events.append(_sse(_body(answer, tail, finish, told[0])))
+    return events + [_sse(_body(answer, [{"text": ""}], finish, again)) for again in told[1:]]
 
 
-_GOOGLE_STATUSES = {
+def _sse(body: Mapping[str, Any]) -> str:
+    """As the vendor does: lines end in CR and LF."""
+    return f"data: {compact(body)}\r\n\r\n"
+
+
+def as_array(events: list[str]) -> list[str]:
+    """Return a stream as one JSON array that grows, which is what comes without `alt=sse`."""
+    bodies = [event.removeprefix("data: ").strip() for event in events]
+    first, *others = bodies
+    return [f"[{first}", *(f"\n,\r\n{body}" for body in others), "\n]\n"]
+
+
+def _count_plain(answer: Answer) -> dict[str, Any]:
+    return {"totalTokens": answer.input_tokens, "promptTokensDetails": _by_modality(answer)}
+
+
+_STATUSES: Final = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -94,18 +146,10 @@ _GOOGLE_STATUSES = {
 }
 
 
-def _google_error(status: int, message: str) -> dict[str, Any]:
-    word = _GOOGLE_STATUSES.get(status, "INTERNAL")
+def google_error(status: int, message: str) -> dict[str, Any]:
+    word = _STATUSES.get(status, "INTERNAL")
     return {"error": {"code": status, "message": message, "status": word}}
 
 
-def _google_models() -> dict[str, Any]:
-    return {
-        "models": [
-            {"name": "models/gemini-2.5-flash", "displayName": "Gemini 2.5 Flash"},
-            {"name": "models/gemini-2.5-pro", "displayName": "Gemini 2.5 Pro"},
-        ]
-    }
-
-
-GOOGLE = Format(_gemini_asked, _google_plain, _google_events, _google_error, _google_models)
+GOOGLE_GENERATE = Format(_asked, _plain, _events, indent=2)
+GOOGLE_COUNT = Format(_count_asked, _count_plain, indent=2, is_billed=False)

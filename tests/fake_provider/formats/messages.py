@@ -1,36 +1,49 @@
-"""Anthropic's messages."""
+"""Anthropic's messages, and the count of their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from tests.fake_provider.behaviour import Answer, Asked
 from tests.fake_provider.formats.common import (
     Format,
+    ToolCall,
     ending,
     last_said,
     plain_text,
     reports,
     sse,
+    tool_calls,
     word_count,
 )
 
+Event = dict[str, Any]
 
-def _messages_asked(body: Mapping[str, Any], _: str) -> Asked:
+
+def _asked(body: Mapping[str, Any], _: str) -> Asked:
+    return _counted(body, max_tokens=body["max_tokens"])
+
+
+def _count_asked(body: Mapping[str, Any], _: str) -> Asked:
+    return _counted(body, max_tokens=None)
+
+
+def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> Asked:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
     system = [plain_text(body["system"])] if body.get("system") else []
     return Asked(
         model=body["model"],
         words_in=word_count([*system, *(text for _, text in turns)]),
         last_said=last_said(turns),
-        max_tokens=body["max_tokens"],
+        max_tokens=max_tokens,
         stream=bool(body.get("stream")),
         with_usage=True,
+        body=body,
     )
 
 
-def _anthropic_usage(answer: Answer) -> dict[str, Any]:
+def _usage(answer: Answer) -> dict[str, Any]:
     behaviour = answer.behaviour
     if behaviour.usage is not None:
         return dict(behaviour.usage)
@@ -61,38 +74,76 @@ def _message(answer: Answer, content: list[Any], stop_reason: str | None) -> dic
     }
 
 
-def _anthropic_plain(answer: Answer) -> dict[str, Any]:
-    content = [{"type": "text", "text": answer.content}]
-    body = _message(answer, content, ending(answer, whole="end_turn", cut="max_tokens"))
-    if not answer.behaviour.no_usage:
-        body["usage"] = _anthropic_usage(answer)
-    return body
+def _stop_reason(answer: Answer) -> str:
+    return ending(answer, whole="end_turn", cut="max_tokens", tools="tool_use")
 
 
-def _anthropic_events(answer: Answer, _: Asked) -> list[str]:
-    usage = _anthropic_usage(answer)
+def _thinking(thought: str, signature: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": thought, "signature": signature}
+
+
+def _tool_use(call: ToolCall, given: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_fake_{call.place}", "name": call.name, "input": given}
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    thought = answer.behaviour.thinking
+    content: list[Any] = [_thinking(thought, "c2lnbmVk")] if thought else []
+    content += [{"type": "text", "text": answer.content}] if answer.pieces else []
+    given = [dict(call.get("arguments", {})) for call in answer.behaviour.tool_calls]
+    content += [
+        _tool_use(call, arguments)
+        for call, arguments in zip(tool_calls(answer), given, strict=True)
+    ]
+    body = _message(answer, content, _stop_reason(answer))
+    return body | ({} if answer.behaviour.no_usage else {"usage": _usage(answer)})
+
+
+def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
+    """Yield each block as it begins, and the deltas that fill it."""
+    if thought := answer.behaviour.thinking:
+        yield (
+            _thinking("", ""),
+            [
+                {"type": "thinking_delta", "thinking": thought},
+                {"type": "signature_delta", "signature": "c2lnbmVk"},
+            ],
+        )
+    if answer.pieces:
+        deltas = [{"type": "text_delta", "text": piece} for piece in answer.pieces]
+        yield {"type": "text", "text": ""}, deltas
+    for call in tool_calls(answer):
+        fragments = ["", *call.fragments]  # the first is empty, as the vendor's is
+        deltas = [{"type": "input_json_delta", "partial_json": each} for each in fragments]
+        yield _tool_use(call, {}), deltas
+
+
+def _block_events(answer: Answer) -> list[Event]:
+    """As the vendor does: a ping after the first block has begun, and now and then later."""
+    events: list[Event] = []
+    for index, (block, deltas) in enumerate(_blocks(answer)):
+        events.append({"type": "content_block_start", "index": index, "content_block": block})
+        events += [{"type": "ping"}] if index == 0 else []
+        events += [
+            {"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas
+        ]
+        events.append({"type": "content_block_stop", "index": index})
+    return events
+
+
+def _events(answer: Answer) -> list[str]:
+    usage = _usage(answer)
     message = _message(answer, [], None)
     if not answer.behaviour.no_usage:
         message["usage"] = usage | {"output_tokens": 1}
-    block = {"type": "text", "text": ""}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": message},
-        {"type": "content_block_start", "index": 0, "content_block": block},
-        {"type": "ping"},
-    ]
-    for piece in answer.pieces:
-        delta = {"type": "text_delta", "text": piece}
-        events.append({"type": "content_block_delta", "index": 0, "delta": delta})
-    written = [sse(event, event["type"]) for event in events]
-    written += answer.behaviour.extra_events
-    stop = {
-        "stop_reason": ending(answer, whole="end_turn", cut="max_tokens"),
-        "stop_sequence": None,
-    }
+    begun: list[Event] = [{"type": "message_start", "message": message}, *_block_events(answer)]
+    written = [sse(event, event["type"]) for event in begun]
+    *written, last_stop = written
+    written += [*answer.behaviour.extra_events, last_stop]
+    stop = {"stop_reason": _stop_reason(answer), "stop_sequence": None}
     # As the vendor does: no split of the cache and no tier in a message_delta.
     counted = {n: c for n, c in usage.items() if n not in {"cache_creation", "service_tier"}}
-    ends: list[dict[str, Any]] = [{"type": "content_block_stop", "index": 0}]
-    ends += [
+    ends: list[Event] = [
         {"type": "message_delta", "delta": stop} | ({} if report is None else {"usage": report})
         for report in reports(answer, counted) or [None]
     ]
@@ -100,7 +151,11 @@ def _anthropic_events(answer: Answer, _: Asked) -> list[str]:
     return written + [sse(event, event["type"]) for event in ends]
 
 
-_ANTHROPIC_ERRORS = {
+def _count_plain(answer: Answer) -> dict[str, Any]:
+    return {"input_tokens": answer.input_tokens}
+
+
+_KINDS: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
@@ -110,8 +165,8 @@ _ANTHROPIC_ERRORS = {
 }
 
 
-def _anthropic_error(status: int, message: str) -> dict[str, Any]:
-    kind = _ANTHROPIC_ERRORS.get(status, "api_error")
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
+    kind = _KINDS.get(status, "api_error")
     return {
         "type": "error",
         "error": {"type": kind, "message": message},
@@ -119,16 +174,5 @@ def _anthropic_error(status: int, message: str) -> dict[str, Any]:
     }
 
 
-def _anthropic_models() -> dict[str, Any]:
-    model = {
-        "type": "model",
-        "id": "claude-sonnet-4-5",
-        "display_name": "Claude Sonnet 4.5",
-        "created_at": "2025-09-29T00:00:00Z",
-    }
-    return {"data": [model], "has_more": False, "first_id": model["id"], "last_id": model["id"]}
-
-
-ANTHROPIC = Format(
-    _messages_asked, _anthropic_plain, _anthropic_events, _anthropic_error, _anthropic_models
-)
+ANTHROPIC_MESSAGES = Format(_asked, _plain, _events)
+ANTHROPIC_COUNT = Format(_count_asked, _count_plain, is_billed=False)

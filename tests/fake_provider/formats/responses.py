@@ -1,0 +1,195 @@
+"""OpenAI's responses: items of output, and a stream that says when each begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.formats.common import (
+    CREATED_AT,
+    Format,
+    ToolCall,
+    last_said,
+    plain_text,
+    reports,
+    sse,
+    tool_calls,
+    word_count,
+)
+
+STATUSES: Final = ("completed", "incomplete", "failed")
+Event = tuple[str, dict[str, Any]]
+
+
+def _asked(body: Mapping[str, Any], _: str) -> Asked:
+    given = body["input"]
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    turns = [(item.get("role", ""), plain_text(item.get("content"))) for item in items]
+    instructions = body.get("instructions")
+    return Asked(
+        model=body["model"],
+        words_in=word_count([*([instructions] if instructions else []), *(t for _, t in turns)]),
+        last_said=last_said(turns),
+        max_tokens=body.get("max_output_tokens"),
+        stream=bool(body.get("stream")),
+        with_usage=True,
+        body=body,
+    )
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    behaviour = answer.behaviour
+    if behaviour.usage is not None:
+        return dict(behaviour.usage)
+    return {
+        "input_tokens": answer.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": behaviour.cached_tokens,
+            "cache_write_tokens": behaviour.cache_write_tokens,
+        },
+        "output_tokens": answer.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": behaviour.reasoning_tokens},
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+    }
+
+
+def _status(answer: Answer) -> str:
+    """Return the status; a behaviour may name it as its finish reason."""
+    if answer.behaviour.finish_reason in STATUSES:
+        return answer.behaviour.finish_reason
+    return "completed" if answer.is_whole else "incomplete"
+
+
+def _response(answer: Answer, status: str, output: list[Any], usage: Any) -> dict[str, Any]:
+    body = answer.asked.body
+    failed = {"code": "server_error", "message": "The fake provider failed"}
+    return {
+        "id": "resp_fake",
+        "object": "response",
+        "created_at": CREATED_AT,
+        "status": status,
+        "background": False,
+        "error": failed if status == "failed" else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "instructions": body.get("instructions"),
+        "max_output_tokens": body.get("max_output_tokens"),
+        "model": answer.model,
+        "output": output,
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "service_tier": answer.behaviour.service_tier or "default",
+        "store": body.get("store", True),
+        "temperature": 1.0,
+        "text": body.get("text") or {"format": {"type": "text"}},
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools", []),
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": usage,
+        "user": None,
+        "metadata": body.get("metadata") or {},
+    }
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+
+def _message(status: str, content: list[Any]) -> dict[str, Any]:
+    return {
+        "id": "msg_fake",
+        "type": "message",
+        "status": status,
+        "content": content,
+        "role": "assistant",
+    }
+
+
+def _function_call(call: ToolCall, status: str, arguments: str) -> dict[str, Any]:
+    return {
+        "id": f"fc_fake_{call.place}",
+        "type": "function_call",
+        "status": status,
+        "arguments": arguments,
+        "call_id": f"call_fake_{call.place}",
+        "name": call.name,
+    }
+
+
+def _reasoning(answer: Answer) -> list[dict[str, Any]]:
+    if answer.behaviour.thinking is None:
+        return []
+    summary = [{"type": "summary_text", "text": answer.behaviour.thinking}]
+    return [{"id": "rs_fake", "type": "reasoning", "summary": summary}]
+
+
+def _output(answer: Answer) -> list[dict[str, Any]]:
+    state = "completed" if answer.is_whole else "incomplete"
+    said = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
+    calls = [_function_call(call, "completed", call.arguments) for call in tool_calls(answer)]
+    return [*_reasoning(answer), *said, *calls]
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    usage = None if answer.behaviour.no_usage else _usage(answer)
+    return _response(answer, _status(answer), _output(answer), usage)
+
+
+def _message_events(answer: Answer, place: int) -> Iterator[Event]:
+    at = {"item_id": "msg_fake", "output_index": place, "content_index": 0}
+    begun, whole = _message("in_progress", []), _text_part(answer.content)
+    state = "completed" if answer.is_whole else "incomplete"
+    yield "output_item.added", {"output_index": place, "item": begun}
+    yield "content_part.added", at | {"part": _text_part("")}
+    for piece in answer.pieces:
+        yield "output_text.delta", at | {"delta": piece, "logprobs": []}
+    yield "output_text.done", at | {"text": answer.content, "logprobs": []}
+    yield "content_part.done", at | {"part": whole}
+    yield "output_item.done", {"output_index": place, "item": _message(state, [whole])}
+
+
+def _call_events(call: ToolCall, place: int) -> Iterator[Event]:
+    at = {"item_id": f"fc_fake_{call.place}", "output_index": place}
+    begun = _function_call(call, "in_progress", "")
+    whole = _function_call(call, "completed", call.arguments)
+    yield "output_item.added", {"output_index": place, "item": begun}
+    for fragment in call.fragments:
+        yield "function_call_arguments.delta", at | {"delta": fragment}
+    yield "function_call_arguments.done", at | {"arguments": call.arguments}
+    yield "output_item.done", {"output_index": place, "item": whole}
+
+
+def _item_events(answer: Answer) -> Iterator[Event]:
+    place = 0
+    for item in _reasoning(answer):
+        yield "output_item.added", {"output_index": place, "item": item | {"summary": []}}
+        yield "output_item.done", {"output_index": place, "item": item}
+        place += 1
+    if answer.pieces:
+        yield from _message_events(answer, place)
+        place += 1
+    for call in tool_calls(answer):
+        yield from _call_events(call, place + call.place)
+
+
+def _events(answer: Answer) -> list[str]:
+    begun = _response(answer, "in_progress", [], None)
+    events: list[Event] = [("created", {"response": begun}), ("in_progress", {"response": begun})]
+    events += _item_events(answer)
+    written = [_written(number, *event) for number, event in enumerate(events)]
+    written += answer.behaviour.extra_events
+    status, output = _status(answer), _output(answer)
+    for report in reports(answer, _usage(answer)) or [None]:
+        ended = _response(answer, status, output, report)
+        written.append(_written(len(written), status, {"response": ended}))
+    return written
+
+
+def _written(number: int, name: str, data: Mapping[str, Any]) -> str:
+    kind = f"response.{name}"
+    return sse({"type": kind, "sequence_number": number} | dict(data), kind)
+
+
+OPENAI_RESPONSES = Format(_asked, _plain, _events, indent=2)

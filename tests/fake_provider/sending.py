@@ -1,0 +1,150 @@
+"""How an answer leaves the fake provider: whole or piece by piece, and with what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from tests.fake_provider.behaviour import Answer, Behaviour
+from tests.fake_provider.formats import ERRORS
+from tests.fake_provider.formats.common import Format
+from tests.fake_provider.formats.gemini import as_array
+from tests.fake_provider.records import Call
+
+IDS: Final = {"x-request-id": "req_fake", "request-id": "req_fake"}
+# Closing a socket that lingers for no time sends a reset instead of an end.
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The request that is answered, what it was recorded as, and how it is to be answered."""
+
+    request: web.Request
+    call: Call
+    behaviour: Behaviour
+
+    async def trouble(self) -> bool:
+        """Do what happens before an answer; True when there is none."""
+        await asyncio.sleep(self.behaviour.pause_s)
+        if self.behaviour.stall == "headers":
+            await asyncio.Event().wait()
+        if self.behaviour.reset == "after":
+            reset(self.request)
+            return True
+        return False
+
+    def another(self) -> web.Response | None:
+        """Return the other answer that the behaviour wants, if any."""
+        status, body = self.behaviour.status, self.behaviour.body
+        if status == 200 and body is None:
+            return None
+        if body is None and status >= 400:
+            body = ERRORS[self.call.vendor](status, f"The fake provider answers {status}")
+        text = body if isinstance(body, str) else json.dumps(body)
+        return self._noted(
+            web.Response(
+                status=status,
+                text=text,
+                headers=self.behaviour.headers,
+                content_type=(
+                    None if "content-type" in self.behaviour.headers else "application/json"
+                ),
+            )
+        )
+
+    def error(self, status: int, message: str) -> web.Response:
+        """Return an error in the vendor's own form."""
+        body = ERRORS[self.call.vendor](status, message)
+        return self._noted(web.json_response(body, status=status))
+
+    async def whole(self, answer: Answer, format_: Format) -> web.StreamResponse:
+        """Send a plain answer."""
+        fields = format_.plain(answer) | dict(self.behaviour.extra_fields)
+        body = _laid_out(fields, format_.indent).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body))}
+        size = max(len(body) // 8, 1) if self.behaviour.drip_s else len(body)
+        pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        return await self._sent(headers, _each(pieces))
+
+    async def streamed(self, answer: Answer, format_: Format) -> web.StreamResponse:
+        """Send events, or Google's array that grows."""
+        events = format_.events(answer)
+        content_type = "text/event-stream"
+        if self.call.vendor == "google" and self.request.query.get("alt") != "sse":
+            events, content_type = as_array(events), "application/json"
+        written = [event.encode() for event in events]
+        source = _endless(written, answer) if self.behaviour.endless else _each(written)
+        return await self._sent({"content-type": content_type}, source)
+
+    async def _sent(
+        self, headers: Mapping[str, str], pieces: AsyncIterator[bytes]
+    ) -> web.StreamResponse:
+        behaviour = self.behaviour
+        response = web.StreamResponse(headers={**headers, **IDS, **behaviour.headers})
+        await response.prepare(self.request)
+        left = behaviour.cut_after_bytes
+        digest = hashlib.sha256()
+        async for piece in pieces:
+            if behaviour.stall == "body" and self.call.sent_pieces == behaviour.stall_after_events:
+                await asyncio.Event().wait()
+            if left is not None and len(piece) >= left:
+                await response.write(piece[:left])
+                await asyncio.sleep(0.02)  # so that what was written arrives before the reset
+                reset(self.request)
+                return response
+            await response.write(piece)
+            digest.update(piece)
+            self.call.sent_pieces += 1
+            self.call.sent_bytes += len(piece)
+            left = None if left is None else left - len(piece)
+            await asyncio.sleep(behaviour.drip_s)
+        self.call.sent_sha256 = digest.hexdigest()
+        await response.write_eof()
+        return response
+
+    def _noted(self, response: web.Response) -> web.Response:
+        body = (response.text or "").encode()
+        self.call.sent_pieces, self.call.sent_bytes = 1, len(body)
+        self.call.sent_sha256 = hashlib.sha256(body).hexdigest()
+        return response
+
+
+def reset(request: web.Request) -> None:
+    """Break the connection off."""
+    transport = request.transport
+    if transport is None:
+        return
+    connection: socket.socket = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+def _laid_out(fields: Mapping[str, Any], indent: int | None) -> str:
+    separators = (",", ":") if indent is None else None
+    return json.dumps(fields, indent=indent, separators=separators, ensure_ascii=False)
+
+
+async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
+    """Begin as ever and then repeat the event with the first piece of the text."""
+    first = answer.pieces[0] if answer.pieces else ""
+    text = json.dumps(first, ensure_ascii=False).encode()
+    begun = next(place for place, event in enumerate(events[:-1]) if text in event)
+    for event in events[:begun]:
+        yield event
+    while True:
+        yield events[begun]
+        await asyncio.sleep(0.001)
