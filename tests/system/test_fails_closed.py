@@ -13,7 +13,7 @@ import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, Outcome, ask_all, ask_one, until, warm_up
-from tests.system.conftest import prepare
+from tests.system.databases import prepare
 from tests.system.load import Load
 from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
 from tests.system.rows import Rows

@@ -72,7 +72,7 @@ def _head(answer: Answer, kind: str) -> dict[str, Any]:
 
 
 def _message(answer: Answer) -> dict[str, Any]:
-    message = {
+    message: dict[str, Any] = {
         "role": "assistant",
         "content": answer.content or (None if answer.behaviour.tool_calls else ""),
         "refusal": None,

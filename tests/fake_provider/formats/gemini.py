@@ -111,7 +111,8 @@ def _events(answer: Answer) -> list[str]:
     thoughts = [[part] for part in _thought(answer)]
     texts = [[{"text": piece}] for piece in answer.pieces]
     calls = [_function_calls(answer)] if answer.behaviour.tool_calls else []
-    *head, tail = [*thoughts, *texts, *calls]
+    steps: list[list[Any]] = [*thoughts, *texts, *calls]
+    *head, tail = steps
     events = [_sse(_body(answer, parts, None, partial)) for parts in head]
     events += answer.behaviour.extra_events
     finish = _finish(answer)

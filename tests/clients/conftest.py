@@ -1,0 +1,82 @@
+"""Fixtures of the client tests: one fake provider and one gateway for all tests of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.roads import GATEWAY_IS_READY, NOT_READY, Road, direct_road, gateway_road
+from tests.system.databases import at_upstream, prepare
+from tests.system.rows import Rows
+from tests.system.servers import Installation
+from tests.system.upstream import Upstream
+
+
+@pytest.fixture(scope="session")
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    """The fake provider as a process."""
+    running = Upstream(tmp_path_factory.mktemp("vendors") / "record.jsonl")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def upstream(vendors: Upstream) -> Upstream:
+    """The fake provider, with nothing left of an earlier test."""
+    vendors.reset()
+    return vendors
+
+
+@pytest.fixture(scope="session")
+def installation(
+    vendors: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """A gateway with Acme in it. What clients see is the same on every database: it has a file."""
+    folder = tmp_path_factory.mktemp("gateway")
+    made = Installation(
+        database_url=f"sqlite:///{folder}/gateway.sqlite3",
+        folder=folder,
+        environment=at_upstream(vendors.port),
+    )
+    try:
+        made.key = prepare(made)
+        yield made
+    finally:
+        made.kill_all()
+
+
+@pytest.fixture(scope="session")
+def gateway_url(installation: Installation) -> str:
+    """Where the gateway listens."""
+    if not GATEWAY_IS_READY:
+        pytest.skip(NOT_READY)
+    [server] = installation.serve()
+    return server.url
+
+
+@pytest.fixture
+def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Road:
+    """The road through the gateway."""
+    return gateway_road(gateway_url, installation.key)
+
+
+@pytest.fixture
+def direct(upstream: Upstream) -> Road:
+    """The road straight to the fake provider."""
+    return direct_road(upstream.port)
+
+
+@pytest.fixture(params=["direct", "gateway"])
+def road(request: pytest.FixtureRequest) -> Road:
+    """Each road in turn."""
+    if request.param == "gateway" and not GATEWAY_IS_READY:
+        pytest.skip(NOT_READY)
+    taken: Road = request.getfixturevalue(request.param)
+    return taken
+
+
+@pytest.fixture
+def rows(installation: Installation) -> Rows:
+    """The rows of the gateway's database."""
+    return Rows(installation.database_url)

@@ -1,0 +1,58 @@
+"""The two roads that a client can take to a vendor: straight to it, or through the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.system.servers import HOST, URL_VARIABLES
+
+# The one switch: whether the gateway serves what the clients of this folder speak.
+GATEWAY_IS_READY: Final = False
+NOT_READY: Final = "the gateway does not serve the drop-in endpoints yet"
+
+MODELS: Final = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-sonnet-4-5",
+    "google": "gemini-2.0-flash",
+    "mistral": "mistral-large-latest",
+    "sandbox": "sandbox-small",
+}
+EMBEDDERS: Final = {
+    "openai": "text-embedding-3-small",
+    "google": "gemini-embedding-001",
+    "mistral": "mistral-embed",
+}
+# What a client's base URL ends with at the gateway, by the vendor whose client it is.
+GATEWAY_PATHS: Final = {"openai": "/v1", "anthropic": "", "google": "", "mistral": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """Where clients are pointed, and with which key. That is all that differs between roads."""
+
+    name: str
+    base_urls: Mapping[str, str]
+    key: str
+
+    @property
+    def is_governed(self) -> bool:
+        """Whether the gateway is on this road."""
+        return self.name == "gateway"
+
+    def base_url(self, vendor: str) -> str:
+        """Return the base URL for a vendor's own client."""
+        return self.base_urls[vendor]
+
+
+def direct_road(port: int) -> Road:
+    """Return the road to the fake provider on a loopback port."""
+    urls = {vendor: f"http://{HOST}:{port}{path}" for vendor, (_, path) in URL_VARIABLES.items()}
+    return Road("direct", urls, "a-key-of-the-vendor")
+
+
+def gateway_road(url: str, key: str) -> Road:
+    """Return the road through a gateway."""
+    urls = {vendor: f"{url}{path}" for vendor, path in GATEWAY_PATHS.items()}
+    return Road("gateway", urls, key)

@@ -1,0 +1,93 @@
+"""The clients for Node: OpenAI's, Anthropic's, and the Vercel AI SDK."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.clients.node_clients import installed, run
+from tests.clients.questions import (
+    ANTHROPIC_TOOL,
+    CHAT_TOOL,
+    PARAMETERS,
+    PARIS,
+    SAID,
+    TWO_CALLS,
+    WORDS,
+    chat_turns,
+)
+from tests.clients.roads import MODELS, Road
+from tests.system.upstream import Upstream
+
+WELL = {"times": 1}
+CALLS = {"tool_calls": TWO_CALLS}
+INPUTS = [{"name": call["name"], "input": call["arguments"]} for call in TWO_CALLS]
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Path:
+    return installed()
+
+
+def test_openais_client(scripts: Path, road: Road, upstream: Upstream) -> None:
+    upstream.answers(*[WELL] * 3, *[CALLS] * 2)
+    seen = run(
+        scripts,
+        "openai.mjs",
+        baseURL=road.base_url("openai"),
+        apiKey=road.key,
+        model=MODELS["openai"],
+        messages=chat_turns(),
+        tool=CHAT_TOOL,
+    )
+    assert (seen["content"], seen["finishReason"], seen["outputTokens"]) == (SAID, "stop", WORDS)
+    for way in ("streamed", "unasked"):
+        assert (seen[way]["content"], seen[way]["finishReason"]) == (SAID, "stop")
+    assert seen["streamed"]["usage"]["completion_tokens"] == WORDS
+    assert (seen["streamed"]["chunks"], seen["unasked"]["chunks"]) == (WORDS + 3, WORDS + 2)
+    assert seen["unasked"]["usage"] is None
+    for way in ("calls", "callsInPieces"):
+        assert [json.loads(call["arguments"]) for call in seen[way]] == [
+            call["arguments"] for call in TWO_CALLS
+        ]
+    assert seen["response"] == "Hello"
+    assert seen["refusal"] == {"kind": "NotFoundError", "status": 404}
+
+
+def test_anthropics_client(scripts: Path, road: Road, upstream: Upstream) -> None:
+    upstream.answers(*[WELL] * 3, *[CALLS] * 2)
+    seen = run(
+        scripts,
+        "anthropic.mjs",
+        baseURL=road.base_url("anthropic"),
+        apiKey=road.key,
+        model=MODELS["anthropic"],
+        messages=[{"role": "user", "content": SAID}],
+        tool=ANTHROPIC_TOOL,
+    )
+    assert (seen["content"], seen["stopReason"], seen["outputTokens"]) == (SAID, "end_turn", WORDS)
+    assert seen["streamed"] == SAID
+    assert seen["kinds"].count("content_block_delta") == WORDS
+    assert (seen["calls"], seen["callsInPieces"]) == (INPUTS, INPUTS)
+    assert seen["counted"] == WORDS
+
+
+def test_the_vercel_ai_sdk(scripts: Path, road: Road, upstream: Upstream) -> None:
+    upstream.answers(*[WELL] * 2, *[CALLS] * 2, {"content": json.dumps(PARIS)})
+    seen = run(
+        scripts,
+        "vercel.mjs",
+        baseURL=road.base_url("openai"),
+        apiKey=road.key,
+        model=MODELS["openai"],
+        said=SAID,
+        parameters=PARAMETERS,
+    )
+    assert (seen["content"], seen["finishReason"]) == (SAID, "stop")
+    assert (seen["inputTokens"], seen["outputTokens"]) == (WORDS + 2, WORDS)
+    assert (seen["streamed"], seen["pieces"], seen["streamedTokens"]) == (SAID, WORDS, WORDS)
+    assert (seen["calls"], seen["callsInPieces"]) == (INPUTS, INPUTS)
+    assert seen["shaped"] == PARIS
+    assert upstream.calls()[-1]["body"]["response_format"]["type"] == "json_schema"

@@ -1,0 +1,192 @@
+"""OpenAI's client and chat completions: plain, streamed, tools, images, a shape of answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from tests.clients.questions import (
+    ANSWER,
+    CHAT_IMAGE,
+    CHAT_TOOL,
+    PARIS,
+    SAID,
+    TWO_CALLS,
+    WEATHER,
+    WORDS,
+    chat_tool_turns,
+    chat_turns,
+)
+from tests.clients.roads import MODELS, Road
+from tests.clients.seen import Seen, of_chat, of_chat_stream
+from tests.system.upstream import Upstream
+
+MODEL = MODELS["openai"]
+USAGE = {"include_usage": True}
+# "Be brief" and what was said come in; what was said goes out.
+ECHO = Seen(content=SAID, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
+
+
+class Weather(BaseModel):
+    """The shape of answer that `.parse` asks for."""
+
+    city: str
+    unit: str
+
+
+@pytest.fixture
+def client(road: Road) -> Iterator[OpenAI]:
+    with OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def async_client(road: Road) -> AsyncIterator[AsyncOpenAI]:
+    url = road.base_url("openai")
+    async with AsyncOpenAI(base_url=url, api_key=road.key, max_retries=0) as opened:
+        yield opened
+
+
+def streamed(client: OpenAI, **more: Any) -> list[Any]:
+    question: dict[str, Any] = {"model": MODEL, "messages": chat_turns(), "stream": True} | more
+    return list(client.chat.completions.create(**question))
+
+
+def test_a_question_is_answered(client: OpenAI) -> None:
+    answer = client.chat.completions.create(model=MODEL, messages=chat_turns())  # type: ignore[arg-type]  # plain dicts
+    assert of_chat(answer) == ECHO
+    assert answer.model == MODEL
+    assert answer.system_fingerprint == "fp_fake"
+
+
+async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
+    create = async_client.chat.completions.create
+    answer = await create(model=MODEL, messages=chat_turns())  # type: ignore[call-overload]  # as above
+    assert of_chat(answer) == ECHO
+    stream = await create(model=MODEL, messages=chat_turns(), stream=True, stream_options=USAGE)  # type: ignore[call-overload]  # as above
+    seen = of_chat_stream([chunk async for chunk in stream])
+    assert (seen.content, seen.output_tokens) == (SAID, WORDS)
+
+
+def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> None:
+    chunks = streamed(client, stream_options=USAGE)
+    # The role, each word, the end, and the usage.
+    expected = Seen(
+        content=SAID,
+        finish_reason="stop",
+        input_tokens=WORDS + 2,
+        output_tokens=WORDS,
+        events=WORDS + 3,
+    )
+    assert of_chat_stream(chunks) == expected
+    assert chunks[-1].choices == []
+
+
+def test_a_stream_has_no_usage_when_nobody_asked(client: OpenAI) -> None:
+    chunks = streamed(client)
+    assert of_chat_stream(chunks) == Seen(content=SAID, finish_reason="stop", events=WORDS + 2)
+    assert all(chunk.choices for chunk in chunks)
+    assert [chunk.usage for chunk in chunks if chunk.usage] == []
+
+
+def test_several_choices_come_side_by_side(client: OpenAI) -> None:
+    answer = client.chat.completions.create(model=MODEL, messages=chat_turns(), n=2)  # type: ignore[arg-type]  # as above
+    assert [choice.message.content for choice in answer.choices] == [SAID, SAID]
+    assert answer.usage
+    assert answer.usage.completion_tokens == 2 * WORDS
+    chunks = streamed(client, n=2)
+    assert {chunk.choices[0].index for chunk in chunks} == {0, 1}
+    assert len(chunks) == 2 * (WORDS + 2)
+
+
+def test_a_cut_answer_says_so(client: OpenAI) -> None:
+    chunks = streamed(client, max_completion_tokens=3, stream_options=USAGE)
+    seen = of_chat_stream(chunks)
+    assert (seen.finish_reason, seen.output_tokens) == ("length", 3)
+
+
+def test_tools_are_called(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"tool_calls": TWO_CALLS, "output_tokens": 40})
+    answer = client.chat.completions.create(
+        model=MODEL,
+        messages=chat_turns(),  # type: ignore[arg-type]  # as above
+        tools=[CHAT_TOOL],  # type: ignore[list-item]  # as above
+        tool_choice="required",
+        parallel_tool_calls=True,
+    )
+    seen = of_chat(answer)
+    assert seen.finish_reason == "tool_calls"
+    assert seen.tools == tuple((call["name"], call["arguments"]) for call in TWO_CALLS)
+    assert seen.output_tokens == 40
+    [call] = upstream.calls()
+    assert call["body"]["tools"] == [CHAT_TOOL]
+    assert call["body"]["tool_choice"] == "required"
+
+
+def test_tools_are_called_in_fragments(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"tool_calls": TWO_CALLS})
+    chunks = streamed(client, tools=[CHAT_TOOL])
+    seen = of_chat_stream(chunks)
+    assert seen.finish_reason == "tool_calls"
+    assert seen.tools == tuple((call["name"], call["arguments"]) for call in TWO_CALLS)
+    [call] = upstream.calls()
+    assert len(chunks) > 10
+    hidden = int(call["body"].get("stream_options") == USAGE)  # asked for by the gateway alone
+    assert len(chunks) == call["sent_pieces"] - 1 - hidden
+
+
+def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"content": ANSWER})
+    answer = client.chat.completions.create(model=MODEL, messages=chat_tool_turns())  # type: ignore[arg-type]  # as above
+    assert of_chat(answer).content == ANSWER
+    [call] = upstream.calls()
+    assert call["body"]["messages"] == chat_tool_turns()
+
+
+def test_an_image_arrives_as_it_was_sent(client: OpenAI, upstream: Upstream) -> None:
+    turns = [{"role": "user", "content": CHAT_IMAGE}]
+    client.chat.completions.create(model=MODEL, messages=turns, max_tokens=50)  # type: ignore[arg-type]  # as above
+    [call] = upstream.calls()
+    assert call["body"]["messages"] == turns
+
+
+def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"content": json.dumps(PARIS)})
+    answer = client.chat.completions.parse(
+        model=MODEL,
+        messages=chat_turns(),  # type: ignore[arg-type]  # as above
+        response_format=Weather,
+    )
+    assert answer.choices[0].message.parsed == Weather(**PARIS)
+    [call] = upstream.calls()
+    assert call["body"]["response_format"]["json_schema"]["name"] == "Weather"
+
+
+def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"extra_fields": {"field_of_tomorrow": {"a": [1, 2]}}})
+    asked = {"option_of_tomorrow": {"b": None}}
+    answer = client.chat.completions.create(
+        model=MODEL,
+        messages=chat_turns(),  # type: ignore[arg-type]  # as above
+        seed=7,
+        logit_bias={"50256": -100},
+        extra_body=asked,
+    )
+    assert answer.model_extra == {"field_of_tomorrow": {"a": [1, 2]}}
+    [call] = upstream.calls()
+    assert call["body"]["option_of_tomorrow"] == {"b": None}
+    assert (call["body"]["seed"], call["body"]["logit_bias"]) == (7, {"50256": -100})
+
+
+def test_the_stream_helper_gathers_tool_calls(client: OpenAI, upstream: Upstream) -> None:
+    upstream.answers({"tool_calls": [WEATHER]})
+    question: dict[str, Any] = {"model": MODEL, "messages": chat_turns(), "tools": [CHAT_TOOL]}
+    with client.chat.completions.stream(**question) as stream:
+        final = stream.get_final_completion()
+    [called] = final.choices[0].message.tool_calls or []
+    assert json.loads(called.function.arguments) == PARIS
