@@ -58,17 +58,17 @@ def streamed(client: OpenAI, **more: Any) -> list[Any]:
 
 
 def test_a_question_is_answered(client: OpenAI) -> None:
-    answer = client.chat.completions.create(model=MODEL, messages=chat_turns())  # type: ignore[arg-type]  # plain dicts
+    answer = client.chat.completions.create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
     assert answer.model == MODEL
     assert answer.system_fingerprint == "fp_fake"
 
 
 async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
-    create = async_client.chat.completions.create
-    answer = await create(model=MODEL, messages=chat_turns())  # type: ignore[call-overload]  # as above
+    create: Any = async_client.chat.completions.create
+    answer = await create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
-    stream = await create(model=MODEL, messages=chat_turns(), stream=True, stream_options=USAGE)  # type: ignore[call-overload]  # as above
+    stream = await create(model=MODEL, messages=chat_turns(), stream=True, stream_options=USAGE)
     seen = of_chat_stream([chunk async for chunk in stream])
     assert (seen.content, seen.output_tokens) == (SAID, WORDS)
 
@@ -95,7 +95,7 @@ def test_a_stream_has_no_usage_when_nobody_asked(client: OpenAI) -> None:
 
 
 def test_several_choices_come_side_by_side(client: OpenAI) -> None:
-    answer = client.chat.completions.create(model=MODEL, messages=chat_turns(), n=2)  # type: ignore[arg-type]  # as above
+    answer = client.chat.completions.create(model=MODEL, messages=chat_turns(), n=2)
     assert [choice.message.content for choice in answer.choices] == [SAID, SAID]
     assert answer.usage
     assert answer.usage.completion_tokens == 2 * WORDS
@@ -114,8 +114,8 @@ def test_tools_are_called(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": TWO_CALLS, "output_tokens": 40})
     answer = client.chat.completions.create(
         model=MODEL,
-        messages=chat_turns(),  # type: ignore[arg-type]  # as above
-        tools=[CHAT_TOOL],  # type: ignore[list-item]  # as above
+        messages=chat_turns(),
+        tools=[CHAT_TOOL],
         tool_choice="required",
         parallel_tool_calls=True,
     )
@@ -142,15 +142,15 @@ def test_tools_are_called_in_fragments(client: OpenAI, upstream: Upstream) -> No
 
 def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": ANSWER})
-    answer = client.chat.completions.create(model=MODEL, messages=chat_tool_turns())  # type: ignore[arg-type]  # as above
+    answer = client.chat.completions.create(model=MODEL, messages=chat_tool_turns())
     assert of_chat(answer).content == ANSWER
     [call] = upstream.calls()
     assert call["body"]["messages"] == chat_tool_turns()
 
 
 def test_an_image_arrives_as_it_was_sent(client: OpenAI, upstream: Upstream) -> None:
-    turns = [{"role": "user", "content": CHAT_IMAGE}]
-    client.chat.completions.create(model=MODEL, messages=turns, max_tokens=50)  # type: ignore[arg-type]  # as above
+    turns: Any = [{"role": "user", "content": CHAT_IMAGE}]
+    client.chat.completions.create(model=MODEL, messages=turns, max_tokens=50)
     [call] = upstream.calls()
     assert call["body"]["messages"] == turns
 
@@ -159,7 +159,7 @@ def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: 
     upstream.answers({"content": json.dumps(PARIS)})
     answer = client.chat.completions.parse(
         model=MODEL,
-        messages=chat_turns(),  # type: ignore[arg-type]  # as above
+        messages=chat_turns(),
         response_format=Weather,
     )
     assert answer.choices[0].message.parsed == Weather(**PARIS)
@@ -172,7 +172,7 @@ def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: U
     asked = {"option_of_tomorrow": {"b": None}}
     answer = client.chat.completions.create(
         model=MODEL,
-        messages=chat_turns(),  # type: ignore[arg-type]  # as above
+        messages=chat_turns(),
         seed=7,
         logit_bias={"50256": -100},
         extra_body=asked,

@@ -36,7 +36,7 @@ def test_a_response_has_text_and_usage(client: OpenAI) -> None:
 
 
 def test_a_response_comes_in_events(client: OpenAI, upstream: Upstream) -> None:
-    events = list(client.responses.create(**QUESTION, stream=True))
+    events: list[Any] = list(client.responses.create(**QUESTION, stream=True))
     kinds = [event.type for event in events]
     assert kinds[:4] == [
         "response.created",
@@ -71,7 +71,9 @@ def test_a_response_calls_tools(client: OpenAI, upstream: Upstream) -> None:
     thought, called = response.output
     assert (thought.type, called.type) == ("reasoning", "function_call")
     assert json.loads(called.arguments) == PARIS
-    events = list(client.responses.create(**QUESTION, tools=[RESPONSES_TOOL], stream=True))
+    events: list[Any] = list(
+        client.responses.create(**QUESTION, tools=[RESPONSES_TOOL], stream=True)
+    )
     kind = "response.function_call_arguments.delta"
     assert json.loads("".join(event.delta for event in events if event.type == kind)) == PARIS
     [_, call] = upstream.calls()

@@ -1,0 +1,102 @@
+"""The same requests without any client in between: one of each format, as it stands on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+
+from tests.clients.questions import SAID, chat_turns
+from tests.clients.roads import EMBEDDERS, MODELS, Road
+
+CALL_MAX_S: Final = 30.0
+CHAT: dict[str, Any] = {"model": MODELS["openai"], "messages": chat_turns()}
+MISTRAL: dict[str, Any] = {"model": MODELS["mistral"], "messages": chat_turns()}
+RESPONSE: dict[str, Any] = {"model": MODELS["openai"], "input": SAID}
+MESSAGE: dict[str, Any] = {
+    "model": MODELS["anthropic"],
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": SAID}],
+}
+GEMINI: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": SAID}]}]}
+STREAMED = {"stream": True}
+COUNTED = STREAMED | {"stream_options": {"include_usage": True}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A request of one vendor's format; its path comes after the vendor's base URL."""
+
+    name: str
+    vendor: str
+    path: str
+    body: dict[str, Any]
+
+
+def gemini(name: str, method: str, version: str = "v1beta", **more: Any) -> Case:
+    path = f"/{version}/models/{MODELS['google']}:{method}"
+    return Case(name=name, vendor="google", path=path, body=GEMINI | more)
+
+
+CASES: Final = [
+    Case(name="chat", vendor="openai", path="/chat/completions", body=CHAT),
+    Case(name="chat, two", vendor="openai", path="/chat/completions", body=CHAT | {"n": 2}),
+    Case(name="chat, streamed", vendor="openai", path="/chat/completions", body=CHAT | COUNTED),
+    Case(name="responses", vendor="openai", path="/responses", body=RESPONSE),
+    Case(name="responses, streamed", vendor="openai", path="/responses", body=RESPONSE | STREAMED),
+    Case(
+        name="embeddings",
+        vendor="openai",
+        path="/embeddings",
+        body={"model": EMBEDDERS["openai"], "input": [SAID, "two words"]},
+    ),
+    Case(name="Mistral", vendor="mistral", path="/v1/chat/completions", body=MISTRAL),
+    Case(
+        name="Mistral, streamed",
+        vendor="mistral",
+        path="/v1/chat/completions",
+        body=MISTRAL | STREAMED,
+    ),
+    Case(
+        name="Mistral's embeddings",
+        vendor="mistral",
+        path="/v1/embeddings",
+        body={"model": EMBEDDERS["mistral"], "input": [SAID]},
+    ),
+    Case(name="messages", vendor="anthropic", path="/v1/messages", body=MESSAGE),
+    Case(
+        name="messages, streamed",
+        vendor="anthropic",
+        path="/v1/messages",
+        body=MESSAGE | STREAMED,
+    ),
+    Case(
+        name="a count of tokens",
+        vendor="anthropic",
+        path="/v1/messages/count_tokens",
+        body={name: MESSAGE[name] for name in ("model", "messages")},
+    ),
+    gemini("generateContent", "generateContent"),
+    gemini("generateContent of v1", "generateContent", "v1"),
+    gemini("Google's events", "streamGenerateContent?alt=sse"),
+    gemini("Google's array", "streamGenerateContent"),
+    gemini("countTokens", "countTokens"),
+]
+
+
+def headers(road: Road, vendor: str) -> dict[str, str]:
+    """Return the credential as the vendor's own client sends it."""
+    match vendor:
+        case "anthropic":
+            return {"x-api-key": road.key, "anthropic-version": "2023-06-01"}
+        case "google":
+            return {"x-goog-api-key": road.key}
+        case _:
+            return {"authorization": f"Bearer {road.key}"}
+
+
+def ask(http: httpx2.Client, road: Road, case: Case, **more: str) -> httpx2.Response:
+    """Send a request, with more headers than it needs."""
+    url = road.base_url(case.vendor) + case.path
+    return http.post(url, json=case.body, headers=headers(road, case.vendor) | more)
