@@ -1,24 +1,30 @@
-"""What the cost pages show, read from the ledger's events and added up exactly."""
+"""What the cost pages show, read from the days' lines and added up exactly.
+
+`costs.core.daily` says what a line is. A year of a busy organization is some hundred thousand
+lines, not a million events; a filter or a grouping never looks at anything else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from django.db.models import Count, F, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import BigIntegerField, Case, F, IntegerField, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Coalesce
 
-from costs.core.periods import first_instant
-from costs.models import CostEvent
-from orgs.models import User
+from costs.core.spans import Span
+from costs.models import DailyCost
+from costs.names import emails, key_names
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 500
+GROUPS_AT_ONCE: Final = 1000
 DAY: Final = "day"
+NOT_SAID: Final = "not said"
 # The dimensions that costs can be grouped by, and their columns.
 GROUP_COLUMNS: Final = {
     "model": "model",
@@ -28,33 +34,34 @@ GROUP_COLUMNS: Final = {
     "app": "app_id",
     "client": "client_id",
     "user": "user_id",
-    DAY: "occurred_at",
+    "task": "task_type",
+    "key": "key_id",
+    DAY: "day",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostQuery:
-    """Which events to add up, and by what. The days are local and both included.
+    """Which costs to add up, by one or two dimensions, and what to compare them with.
 
-    None in a filter is "whatever it is".
+    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
+    names that a wanted model means.
     """
 
-    first_day: date
-    last_day: date
-    group_by: str
-    source: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    user_id: str | None = None
-    team_id: str | None = None
-    project_id: str | None = None
-    app_id: str | None = None
-    client_id: str | None = None
+    span: Span
+    group_by: tuple[str, ...]
+    before: Span | None = None
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+
+    @property
+    def is_by_day(self) -> bool:
+        return DAY in self.group_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Added-up events."""
+    """Added-up lines."""
 
     amount_nanoeur: int = 0
     events: int = 0
@@ -70,121 +77,202 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostGroup:
-    """One line: `value` is the dimension's (None: the requests did not say), `label` its name."""
+    """One line of the table: a value for each dimension (None: the requests did not say).
 
-    value: str | None
-    label: str
+    `before_nanoeur` is what it was in the span compared with; None without a comparison, and in a
+    table by day, whose days are others.
+    """
+
+    values: tuple[str | None, ...]
+    labels: tuple[str, ...]
     sums: Sums
-    share_percent: str | None = None
+    before_nanoeur: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
-    """The lines of a period. With `rest`, the sums of the groups that no line shows, they add up
-    to `total`."""
+    """The lines of a span, dearest first; days newest first. With `rest`, the sums of the groups
+    that no line shows, they add up to `total`."""
 
     groups: tuple[CostGroup, ...]
-    rest: Sums | None
+    rest: CostGroup | None
     rest_groups: int
     total: Sums
+    before_nanoeur: int | None
 
 
-def explore(*, organization_id: UUID, zone: ZoneInfo, query: CostQuery) -> CostReport:
-    """Return the organization's costs by one dimension, dearest first; days newest first.
+# --- the report ---------------------------------------------------------------------------------
 
-    One statement, so that lines and total are of one moment. Only GROUPS_MAX lines are kept.
+
+def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
+    """Return the costs by the query's dimensions. Only GROUPS_MAX lines are kept.
+
+    One statement, so that lines and total are of one moment; tables by day, which compare with
+    other days, take a second one for those.
     """
     groups: list[CostGroup] = []
-    rest, rest_groups, total = Sums(), 0, Sums()
-    for row in _grouped(_events(organization_id, zone, query), zone, query.group_by):
-        sums = Sums(**{f.name: int(row[f"sum_{f.name}"] or 0) for f in fields(Sums)})
-        total += sums
+    rest, rest_before, rest_groups, total = Sums(), 0, 0, Sums()
+    before = 0
+    for group in _groups(organization_id, query):
+        total += group.sums
+        before += group.before_nanoeur or 0
         if len(groups) < GROUPS_MAX:
-            value = None if row["value"] is None else str(row["value"])
-            groups.append(CostGroup(value=value, label=value or "not said", sums=sums))
+            groups.append(group)
         else:
-            rest, rest_groups = rest + sums, rest_groups + 1
-    labels = _labels(organization_id, groups) if query.group_by == "user" else {}
+            rest, rest_groups = rest + group.sums, rest_groups + 1
+            rest_before += group.before_nanoeur or 0
+    if query.before and query.is_by_day:
+        before = _amount(organization_id, query, query.before)
+    compares = query.before is not None and not query.is_by_day
     return CostReport(
-        groups=tuple(_finished(group, labels, total) for group in groups),
-        rest=rest if rest_groups else None,
+        groups=tuple(named(groups, organization_id=organization_id, group_by=query.group_by)),
+        rest=CostGroup(
+            values=(),
+            labels=(),
+            sums=rest,
+            before_nanoeur=rest_before if compares else None,
+        )
+        if rest_groups
+        else None,
         rest_groups=rest_groups,
         total=total,
+        before_nanoeur=before if query.before else None,
     )
 
 
-def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str, str]:
-    """Return the e-mail addresses of those ids that are members of the organization.
+def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
+    """Give all lines, however many, in the page's order; GROUPS_AT_ONCE of them are in memory."""
+    groups = _groups(organization_id, query)
+    while some := list(islice(groups, GROUPS_AT_ONCE)):
+        yield from named(some, organization_id=organization_id, group_by=query.group_by)
 
-    A dimension may hold anything a caller wrote: an id of somebody else stays an id.
+
+def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None]:
+    """Return the sums of the span, and what was charged in the span compared with."""
+    row = _lines(organization_id, query, query.span).aggregate(**_sums())
+    before = _amount(organization_id, query, query.before) if query.before else None
+    return _added(row), before
+
+
+def by_day(*, organization_id: UUID, query: CostQuery, span: Span) -> dict[date, int]:
+    """Return nano-euro by day, for the query's filters and the days of `span`."""
+    rows = _lines(organization_id, query, span).values("day").order_by()
+    return {row["day"]: int(row["charged"]) for row in rows.annotate(charged=Sum("amount_nanoeur"))}
+
+
+def dearest(
+    dimension: str, *, organization_id: UUID, query: CostQuery, most: int
+) -> list[CostGroup]:
+    """Return the dearest groups by one dimension, for the query's filters and days."""
+    alone = replace(query, group_by=(dimension,), before=None)
+    found = list(islice(_groups(organization_id, alone), most))
+    return list(named(found, organization_id=organization_id, group_by=(dimension,)))
+
+
+def by_day_and(
+    dimension: str,
+    *,
+    organization_id: UUID,
+    query: CostQuery,
+    values: Sequence[str | None],
+) -> dict[tuple[date, int | None], int]:
+    """Return nano-euro by day and the place of the dimension's value in `values`.
+
+    None is the place of all other values.
     """
-    ids = {user_id for text in user_ids if (user_id := _uuid(text))}
-    if not ids:
-        return {}
-    members = User.objects.filter(memberships__org=organization_id, id__in=ids)
-    return {str(user_id): email for user_id, email in members.values_list("id", "email")}
+    column = GROUP_COLUMNS[dimension]
+    said = [When(**{column: value}, then=Value(n)) for n, value in enumerate(values) if value]
+    not_said = [
+        When(**{f"{column}__isnull": True}, then=Value(n))
+        for n, value in enumerate(values)
+        if value is None
+    ]
+    rows = (
+        _lines(organization_id, query, query.span)
+        .annotate(place=Case(*said, *not_said, default=None, output_field=IntegerField()))
+        .values("day", "place")
+        .annotate(charged=Sum("amount_nanoeur"))
+        .order_by()
+    )
+    return {(row["day"], row["place"]): int(row["charged"]) for row in rows}
 
 
-def _events(organization_id: UUID, zone: ZoneInfo, query: CostQuery) -> QuerySet[CostEvent]:
-    wanted = {
-        column: value
-        for column in (
-            *("source", "model", "provider"),
-            *("user_id", "team_id", "project_id", "app_id", "client_id"),
+def named(
+    groups: Sequence[CostGroup], *, organization_id: UUID, group_by: Sequence[str]
+) -> Iterator[CostGroup]:
+    """Give the groups with the names of people and keys: one query for either."""
+    names: list[Mapping[str, str]] = []
+    for place, dimension in enumerate(group_by):
+        ids = [group.values[place] for group in groups]
+        if dimension == "user":
+            names.append(emails(organization_id=organization_id, user_ids=ids))
+        elif dimension == "key":
+            names.append(key_names(organization_id=organization_id, key_ids=ids))
+        else:
+            names.append({})
+    for group in groups:
+        labels = (
+            known.get(value or "", value or NOT_SAID)
+            for value, known in zip(group.values, names, strict=True)
         )
-        if (value := getattr(query, column)) is not None
+        yield replace(group, labels=tuple(labels))
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def _groups(organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
+    """Give the groups, unnamed: dearest first, within a day where days are asked for."""
+    compared = None if query.is_by_day else query.before
+    columns = [GROUP_COLUMNS[dimension] for dimension in query.group_by]
+    spans = [query.span, compared] if compared else [query.span]
+    rows = _lines(organization_id, query, *spans).values(*columns)
+    rows = rows.annotate(**_sums(_within(query.span) if compared else None))
+    if compared:
+        rows = rows.annotate(before=Sum("amount_nanoeur", filter=_within(compared)))
+    days_first = ["-day"] if query.is_by_day else []
+    others = [F(column).asc(nulls_last=True) for column in columns if column != DAY]
+    for row in rows.order_by(*days_first, "-sum_amount_nanoeur", *others).iterator():
+        values = tuple(None if row[name] is None else str(row[name]) for name in columns)
+        yield CostGroup(
+            values=values,
+            labels=values,  # type: ignore[arg-type]  # `named` fills in what is not said
+            sums=_added(row),
+            before_nanoeur=int(row["before"] or 0) if compared else None,
+        )
+
+
+def _lines(organization_id: UUID, query: CostQuery, *spans: Span) -> QuerySet[DailyCost]:
+    days = Q()
+    for span in spans:
+        days |= _within(span)
+    lines = DailyCost.objects.filter(days, org=organization_id)
+    if query.models is not None:
+        lines = lines.filter(model__in=query.models)
+    for column, value in query.wanted.items():
+        condition = {f"{column}__isnull": True} if value is None else {column: value}
+        lines = lines.filter(**condition)
+    return lines
+
+
+def _within(span: Span) -> Q:
+    return Q(day__gte=span.first, day__lte=span.last)
+
+
+def _sums(only: Q | None = None) -> dict[str, Any]:
+    """Return the sums of the lines, of those alone that are `only` where it is given."""
+    return {
+        f"sum_{f.name}": Coalesce(
+            Sum(f.name, filter=only), Value(0), output_field=BigIntegerField()
+        )
+        for f in fields(Sums)
     }
-    return CostEvent.objects.filter(
-        org=organization_id,
-        occurred_at__gte=first_instant(query.first_day, zone),
-        occurred_at__lt=first_instant(query.last_day + timedelta(days=1), zone),
-    ).filter(**wanted)
 
 
-def _grouped(
-    events: QuerySet[CostEvent], zone: ZoneInfo, group_by: str
-) -> Iterable[Mapping[str, Any]]:
-    column = GROUP_COLUMNS[group_by]
-    value = TruncDate(column, tzinfo=zone) if group_by == DAY else F(column)
-    sums = (
-        events.annotate(value=value)
-        .values("value")
-        .annotate(
-            sum_amount_nanoeur=Sum("amount_nanoeur"),
-            sum_events=Count("id"),
-            sum_requests=Count("request_id", distinct=True),
-            sum_input_tokens=Sum("input_tokens"),
-            sum_output_tokens=Sum("output_tokens"),
-        )
-    )
-    order = ("-value",) if group_by == DAY else ("-sum_amount_nanoeur", "value")
-    return sums.order_by(*order).iterator()
+def _added(row: Mapping[str, Any]) -> Sums:
+    return Sums(**{f.name: int(row[f"sum_{f.name}"] or 0) for f in fields(Sums)})
 
 
-def _labels(organization_id: UUID, groups: Iterable[CostGroup]) -> dict[str, str]:
-    return emails(organization_id=organization_id, user_ids=(group.value for group in groups))
-
-
-def _finished(group: CostGroup, labels: dict[str, str], total: Sums) -> CostGroup:
-    return CostGroup(
-        value=group.value,
-        label=labels.get(group.value or "", group.label),
-        sums=group.sums,
-        share_percent=share_percent(group.sums.amount_nanoeur, total.amount_nanoeur),
-    )
-
-
-def share_percent(part: int, whole: int) -> str | None:
-    """Return how much of the whole the part is, such as `12.5`, or None of nothing."""
-    if whole <= 0:
-        return None
-    per_mille = (2 * abs(part) * 1000 + whole) // (2 * whole)
-    sign = "-" if part < 0 and per_mille else ""
-    return f"{sign}{per_mille // 10}.{per_mille % 10}"
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
+def _amount(organization_id: UUID, query: CostQuery, span: Span) -> int:
+    row = _lines(organization_id, query, span).aggregate(charged=Sum("amount_nanoeur"))
+    return int(row["charged"] or 0)

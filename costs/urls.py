@@ -11,4 +11,5 @@ urlpatterns = [
     path("costs", views.costs, name="costs"),
     path("costs/", RedirectView.as_view(pattern_name="costs", query_string=True)),
     path("costs.csv", views.costs_csv, name="costs-csv"),
+    path("costs.json", views.costs_json, name="costs-json"),
 ]

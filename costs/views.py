@@ -1,153 +1,126 @@
-"""The cost explorer: a page and the same rows as CSV."""
+"""The cost explorer: a page, and the same lines as CSV and as JSON."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urlencode
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+from django_htmx.middleware import HtmxDetails
 
-from costs import charts, reports
-from costs.core.money import euros
+from costs import reports
+from costs.core.periods import local_day
+from costs.explorer import explorer_page
+from costs.exports import csv_pieces, json_pieces, streamed
 from costs.forms import CostForm
-from costs.reports import DAY, CostGroup, CostReport, Sums
-from orgs.access import Access, viewer
+from costs.names import models_used, user_id_of
+from costs.reports import CostQuery
+from orgs.access import viewer
+from orgs.models import Organization
 
-# Where a click on a line leads: its dimension becomes this filter.
-FILTER_OF_GROUP: Final = {
-    "model": "model",
-    "provider": "provider",
-    "team": "teamId",
-    "project": "projectId",
-    "app": "appId",
-    "client": "clientId",
-    "user": "userId",
-}
-CSV_FIGURES: Final = (
-    *("amount_eur", "amount_nanoeur", "share_percent"),
-    *("requests", "events", "input_tokens", "output_tokens"),
-)
-# A cell that begins with one of these is a formula to some spreadsheet.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full-width on purpose
+
+class HtmxRequest(HttpRequest):
+    """A request as django-htmx's middleware leaves it."""
+
+    htmx: HtmxDetails
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A group as the page's table shows it."""
+class Question:
+    """What somebody asks the explorer; `query` is None while a field is wrong."""
 
-    group: CostGroup
-    href: str | None
-    bar_percent: str
+    organization: Organization
+    today: date
+    form: CostForm
+    used: list[tuple[str, str]]
+    query: CostQuery | None
 
 
 @login_required
 @never_cache
+@vary_on_headers("HX-Request")
 @require_safe
-def costs(request: HttpRequest) -> HttpResponse:
+def costs(request: HtmxRequest) -> HttpResponse:
     """Show the organization's costs by any dimension; the URL is the whole state."""
-    access = viewer(request)
-    form = _form(request, access)
-    context: dict[str, object] = {"form": form, "zone": access.organization.timezone}
-    if form.is_valid():
-        report = _report(access, form)
-        query = form.query()
-        is_by_day = query.group_by == DAY
-        context |= {
-            "report": report,
-            "lines": [_line(group, report.total, form.parameters()) for group in report.groups],
-            "group_by": query.group_by,
-            "chart": charts.day_chart(
-                report.groups, first_day=query.first_day, last_day=query.last_day
-            )
-            if is_by_day
-            else None,
-            "query": query,
-            "csv_parameters": urlencode(form.parameters()),
-        }
-    return render(request, "costs/explorer.html", context)
+    asked = _question(request)
+    context: dict[str, object] = {
+        "form": asked.form,
+        "zone": asked.organization.timezone,
+        "is_custom": asked.form.is_custom,
+        "unfolds": asked.form.unfolds(),
+    }
+    if asked.query is not None:
+        context["page"] = explorer_page(
+            organization_id=asked.organization.pk,
+            form=asked.form,
+            query=asked.query,
+            used=asked.used,
+            today=asked.today,
+        )
+    wants_part = request.htmx and not request.htmx.history_restore_request
+    template = "costs/explorer.html#explorer" if wants_part else "costs/explorer.html"
+    return render(request, template, context)
 
 
 @login_required
 @never_cache
 @require_safe
 def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Send the lines of the page as CSV. Amounts are exact; a bad filter is 400."""
-    access = viewer(request)
-    form = _form(request, access)
-    if not form.is_valid():
-        return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
-    query = form.query()
-    response = StreamingHttpResponse(
-        _csv_lines(query.group_by, _report(access, form)), content_type="text/csv; charset=utf-8"
+    """Send every line of the page's table as CSV. Amounts are exact; a bad filter is 400."""
+    asked = _question(request)
+    if asked.query is None:
+        return HttpResponse(asked.form.errors.as_text(), status=400, content_type="text/plain")
+    total, _ = reports.totals(organization_id=asked.organization.pk, query=asked.query)
+    groups = reports.every_group(organization_id=asked.organization.pk, query=asked.query)
+    pieces = csv_pieces(asked.query, groups, total)
+    return _file(request, asked.query, pieces, kind="csv", content_type="text/csv; charset=utf-8")
+
+
+@login_required
+@never_cache
+@require_safe
+def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """Send every line of the page's table as JSON. Amounts are exact; a bad filter is 400."""
+    asked = _question(request)
+    if asked.query is None:
+        return JsonResponse({"errors": asked.form.errors.get_json_data()}, status=400)
+    total, before = reports.totals(organization_id=asked.organization.pk, query=asked.query)
+    pieces = json_pieces(
+        asked.query,
+        reports.every_group(organization_id=asked.organization.pk, query=asked.query),
+        total=total,
+        before_nanoeur=before,
+        zone=asked.organization.timezone,
     )
-    name = f"costs-by-{query.group_by}-{query.first_day}-{query.last_day}.csv"
+    return _file(request, asked.query, pieces, kind="json", content_type="application/json")
+
+
+def _question(request: HttpRequest) -> Question:
+    """Read the question from the URL, with what only the database knows of it."""
+    organization = viewer(request).organization
+    today = local_day(now(), ZoneInfo(organization.timezone))
+    form = CostForm(request.GET, today=today)
+    if not form.is_valid():
+        return Question(organization, today, form, [], None)
+    used = models_used(organization_id=organization.pk)
+    user = form.cleaned_data["userId"]
+    user_id = user_id_of(user, organization_id=organization.pk) if "@" in user else None
+    return Question(organization, today, form, used, form.query(used=used, user_id=user_id))
+
+
+def _file(
+    request: HttpRequest, query: CostQuery, pieces: Iterator[str], *, kind: str, content_type: str
+) -> StreamingHttpResponse:
+    response = streamed(request, pieces, content_type=content_type)
+    by = "-and-".join(query.group_by)
+    name = f"costs-by-{by}-{query.span.first}-{query.span.last}.{kind}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
-
-
-def _form(request: HttpRequest, access: Access) -> CostForm:
-    today = now().astimezone(ZoneInfo(access.organization.timezone)).date()
-    return CostForm(request.GET.dict(), today=today)
-
-
-def _report(access: Access, form: CostForm) -> CostReport:
-    organization = access.organization
-    return reports.explore(
-        organization_id=organization.pk,
-        zone=ZoneInfo(organization.timezone),
-        query=form.query(),
-    )
-
-
-def _line(group: CostGroup, total: Sums, parameters: dict[str, str]) -> Line:
-    """Link a group to the costs of it alone. What was not said cannot be asked for."""
-    group_by = parameters["groupBy"]
-    href = None
-    if group.value and group_by == DAY:
-        href = urlencode(parameters | {"from": group.value, "to": group.value, "groupBy": "model"})
-    elif group.value:
-        href = urlencode(parameters | {FILTER_OF_GROUP[group_by]: group.value, "groupBy": DAY})
-    width = charts.share_width(group.sums.amount_nanoeur, total.amount_nanoeur)
-    return Line(group=group, href=href, bar_percent=width)
-
-
-class _Echo:
-    """What csv.writer writes into: it hands each line back."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _csv_lines(group_by: str, report: CostReport) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow((group_by, "name", *CSV_FIGURES))
-    for group in report.groups:
-        name = (csv_text(group.value or ""), csv_text(group.label))
-        yield writer.writerow((*name, *_csv_figures(group.sums, group.share_percent)))
-    if report.rest is not None:
-        name = ("", f"{report.rest_groups} more")
-        share = reports.share_percent(report.rest.amount_nanoeur, report.total.amount_nanoeur)
-        yield writer.writerow((*name, *_csv_figures(report.rest, share)))
-
-
-def _csv_figures(sums: Sums, share_percent: str | None) -> tuple[object, ...]:
-    return (
-        f"{euros(sums.amount_nanoeur):f}",
-        sums.amount_nanoeur,
-        share_percent or "",
-        *(sums.requests, sums.events, sums.input_tokens, sums.output_tokens),
-    )
-
-
-def csv_text(text: str) -> str:
-    """Return the text such that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from costs.models import CostEvent, Hold, Period
-from costs.reports import emails
+from costs.names import emails
 from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import ApiKey
 

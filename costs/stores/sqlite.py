@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -153,13 +153,20 @@ def _translated(statement: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
 
 def _adapted(value: Any) -> Any:
     """Return `value` as Django stores it on SQLite."""
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return str(value.astimezone(UTC).replace(tzinfo=None))
-    if isinstance(value, date):
-        return value.isoformat()
-    return value
+    adapt = _ADAPTED.get(type(value))
+    return value if adapt is None else adapt(value)
+
+
+def _utc_text(moment: datetime) -> str:
+    return str(moment.astimezone(UTC).replace(tzinfo=None))
+
+
+# By the very type: 70 values a request are looked at, and most are none of these.
+_ADAPTED: Final[Mapping[type, Callable[[Any], str]]] = {
+    UUID: str,
+    datetime: _utc_text,
+    date: date.isoformat,
+}
 
 
 def _utc_now() -> datetime:

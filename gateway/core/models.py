@@ -14,14 +14,13 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
+from costs.core.model_names import DATE
+
 NAME_MAX_CHARS: Final = 200
 FOUND_MAX: Final = 10_000  # callers write names as they like
 _NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
-# The ways the vendors date a snapshot: -0613, -001, -20241022, -2024-07-18, @20241022, -05-06 and
-# -09-2025 (Google's previews), -latest.
-_DATE = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\d{4}|latest)"
-_SNAPSHOT = re.compile(_DATE)
-_DATED_NAME = re.compile(rf"(.+?)({_DATE})")
+_SNAPSHOT = re.compile(DATE)
+_DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,60 +1,98 @@
-"""The cost explorer: every figure is the ledger's, for every filter and every dimension."""
+"""The cost explorer's report: every figure is the ledger's, for every filter and dimension."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+from typing import Any
 
 import pytest
-from django.test import Client
-from pytest_django import DjangoAssertNumQueries
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from costs import reports
-from costs.models import CostEvent
-from costs.reports import GROUP_COLUMNS, GROUPS_MAX, CostQuery, CostReport, share_percent
+from costs import names, reports
+from costs.core.spans import Span
+from costs.models import CostEvent, DailyCost
+from costs.names import models_meant, models_used
+from costs.reports import DAY, GROUP_COLUMNS, GROUPS_MAX, CostQuery, CostReport
+from orgs.fields import new_id
 from orgs.models import Organization, User
-from tests.factories import CostEventFactory
+from tests.costs.charges import NAMED, NOON, charge
+from tests.factories import ApiKeyFactory, OrganizationFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
-NOON = datetime(2025, 6, 10, 12, tzinfo=UTC)
+JUNE = Span(date(2025, 6, 1), date(2025, 6, 30))
+MAY = Span(date(2025, 5, 2), date(2025, 5, 31))
+GROUPINGS = [
+    *((name,) for name in GROUP_COLUMNS),
+    *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b),
+]
+SAID = st.sampled_from(["a", "b", None])
 
 
-def explored(organization: Organization, group_by: str = "model", **filters: str) -> CostReport:
+def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
     """Return June 2025 of the organization."""
-    return reports.explore(
-        organization_id=organization.pk,
-        zone=ZoneInfo(organization.timezone),
-        query=CostQuery(
-            first_day=date(2025, 6, 1), last_day=date(2025, 6, 30), group_by=group_by, **filters
-        ),
-    )
+    query = CostQuery(span=JUNE, group_by=group_by or ("model",), **options)
+    return reports.explore(organization_id=organization.pk, query=query)
 
 
 def amounts(report: CostReport) -> dict[str | None, int]:
-    return {group.value: group.sums.amount_nanoeur for group in report.groups}
+    return {group.values[0]: group.sums.amount_nanoeur for group in report.groups}
 
 
-def charge(organization: Organization, amount_nanoeur: int, **said: object) -> CostEvent:
-    return CostEventFactory.create(
-        org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | said
-    )
-
-
-def test_lines_of_every_dimension_add_up_to_the_ledger(acme: Organization) -> None:
+def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> None:
     amounts_nanoeur = [1, 2, 999_999_999, 10**15 + 7, -3]
     for number, amount in enumerate(amounts_nanoeur):
         said = f"x{number % 3}" if number % 3 else None
-        columns = set(GROUP_COLUMNS.values()) - {"occurred_at", "model", "provider"}
-        charge(acme, amount, **dict.fromkeys(columns, said), model=f"m{number % 2}")
-    for group_by in GROUP_COLUMNS:
-        report = explored(acme, group_by)
+        optional = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
+        charge(acme, amount, **dict.fromkeys(optional, said), model=f"m{number % 2}")
+    for group_by in GROUPINGS:
+        report = explored(acme, *group_by)
         assert report.total.amount_nanoeur == sum(amounts_nanoeur)
-        assert sum(amounts(report).values()) == sum(amounts_nanoeur)
+        assert sum(group.sums.amount_nanoeur for group in report.groups) == sum(amounts_nanoeur)
         assert report.total.events == report.total.requests == 5
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    charges=st.lists(
+        st.tuples(
+            st.integers(-(10**12), 10**12),
+            st.fixed_dictionaries(
+                {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": SAID, "user_id": SAID}
+            ),
+            st.integers(0, 40),
+        ),
+        max_size=12,
+    ),
+    group_by=st.sampled_from(GROUPINGS),
+    wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), SAID),
+)
+def test_any_filter_and_grouping_adds_up_to_the_events(
+    db: None,
+    charges: list[tuple[int, dict[str, Any], int]],
+    group_by: tuple[str, ...],
+    wanted: Mapping[str, Any],
+) -> None:
+    org = OrganizationFactory.create()
+    for amount, said, days in charges:
+        charge(org, amount, **said, occurred_at=datetime(2025, 5, 27, tzinfo=UTC) + timedelta(days))
+    expected = sum(
+        amount
+        for amount, said, days in charges
+        if JUNE.first <= date(2025, 5, 27) + timedelta(days) <= JUNE.last
+        and all(said.get(column) == value for column, value in wanted.items())
+    )
+    report = explored(org, *group_by, wanted=wanted)
+    assert report.total.amount_nanoeur == expected
+    assert sum(group.sums.amount_nanoeur for group in report.groups) == expected
 
 
 def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
@@ -65,60 +103,146 @@ def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
     assert (group.sums.input_tokens, group.sums.output_tokens) == (9, 2)
 
 
-def test_days_are_those_of_the_organization(acme: Organization) -> None:
-    charge(acme, 1, occurred_at=datetime(2025, 6, 9, 21, 59, 59, 999_999, tzinfo=UTC))
-    charge(acme, 10, occurred_at=datetime(2025, 6, 9, 22, tzinfo=UTC))
-    charge(acme, 100, occurred_at=datetime(2025, 6, 10, 21, 59, 59, tzinfo=UTC))
-    charge(acme, 1000, occurred_at=datetime(2025, 6, 10, 22, tzinfo=UTC))
-    by_day = amounts(explored(acme, "day"))
-    assert by_day == {"2025-06-11": 1000, "2025-06-10": 110, "2025-06-09": 1}
+def test_days_are_newest_first_and_dear_within(acme: Organization) -> None:
+    charge(acme, 1, model="a")
+    charge(acme, 5, model="b")
+    charge(acme, 2, model="c", occurred_at=NOON + timedelta(days=1))
+    found = [group.values for group in explored(acme, DAY, "model").groups]
+    assert found == [("2025-06-11", "c"), ("2025-06-10", "b"), ("2025-06-10", "a")]
 
 
-def test_both_ends_of_a_period_are_in_it_also_when_clocks_change(acme: Organization) -> None:
-    # Paris put its clocks forward on 30 March 2025: that day began at 23:00 UTC and had 23 hours.
-    for hour, minute, amount in ((22, 59, 1), (23, 0, 10)):
-        charge(acme, amount, occurred_at=datetime(2025, 3, 29, hour, minute, tzinfo=UTC))
-    for hour, minute, amount in ((21, 59, 100), (22, 0, 1000)):
-        charge(acme, amount, occurred_at=datetime(2025, 3, 30, hour, minute, tzinfo=UTC))
-    day = date(2025, 3, 30)
-    query = CostQuery(first_day=day, last_day=day, group_by="day")
-    report = reports.explore(organization_id=acme.pk, zone=ZoneInfo(acme.timezone), query=query)
-    assert amounts(report) == {"2025-03-30": 110}
+def test_both_ends_of_a_span_are_in_it(acme: Organization) -> None:
+    for day, amount in ((31 + 31, 1), (1, 10), (30, 100)):
+        moment = datetime(2025, 5, 31, 12, tzinfo=UTC) + timedelta(days=day)
+        charge(acme, amount, occurred_at=moment)
+    charge(acme, 1000, occurred_at=datetime(2025, 5, 31, 12, tzinfo=UTC))
+    assert explored(acme).total.amount_nanoeur == 110
 
 
-@pytest.mark.parametrize(
-    "column",
-    ["source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"],
-)
+@pytest.mark.parametrize("column", [name for name in NAMED if name not in ("model", "key_id")])
 def test_a_filter_leaves_only_what_it_names(acme: Organization, column: str) -> None:
     charge(acme, 7, **{column: "wanted"})
     charge(acme, 100, **{column: "Wanted"})
     charge(acme, 1000)
-    assert explored(acme, **{column: "wanted"}).total.amount_nanoeur == 7
+    assert explored(acme, wanted={column: "wanted"}).total.amount_nanoeur == 7
+
+
+def test_what_was_not_said_can_be_asked_for(acme: Organization) -> None:
+    charge(acme, 7, team_id="blue")
+    charge(acme, 100)
+    assert explored(acme, wanted={"team_id": None}).total.amount_nanoeur == 100
 
 
 def test_another_organizations_costs_are_never_counted(
     acme: Organization, globex: Organization
 ) -> None:
     charge(globex, 5, team_id="blue")
-    assert explored(acme, team_id="blue") == CostReport(
-        groups=(), rest=None, rest_groups=0, total=reports.Sums()
-    )
+    report = explored(acme, wanted={"team_id": "blue"})
+    assert (report.groups, report.rest, report.total) == ((), None, reports.Sums())
+    assert models_used(organization_id=acme.pk) == []
 
 
 def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
-    CostEvent.objects.bulk_create(
-        CostEventFactory.build(
-            org=acme, occurred_at=NOON, amount_nanoeur=number, team_id=f"{number}"
+    DailyCost.objects.bulk_create(
+        DailyCost(
+            org=acme,
+            period_id=new_id(),
+            day=NOON.date(),
+            source="AI",
+            model="m",
+            provider="p",
+            team_id=f"{number}",
+            amount_nanoeur=number,
+            events=1,
+            requests=1,
+            input_tokens=1,
+            output_tokens=1,
         )
         for number in range(1, GROUPS_MAX + 4)
     )
-    report = explored(acme, "team")
+    report = explored(acme, "team", before=MAY)
     assert len(report.groups) == GROUPS_MAX
-    assert report.groups[0].value == f"{GROUPS_MAX + 3}"  # the dearest first
+    assert report.groups[0].values == (f"{GROUPS_MAX + 3}",)  # the dearest first
     assert report.rest is not None
-    assert (report.rest_groups, report.rest.amount_nanoeur) == (3, 1 + 2 + 3)
+    assert (report.rest_groups, report.rest.sums.amount_nanoeur) == (3, 1 + 2 + 3)
+    assert (report.rest.before_nanoeur, report.before_nanoeur) == (0, 0)
     assert report.total.amount_nanoeur == sum(range(1, GROUPS_MAX + 4))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    every = list(reports.every_group(organization_id=acme.pk, query=query))
+    assert len(every) == GROUPS_MAX + 3
+
+
+# --- compared with ------------------------------------------------------------------------------
+
+
+def test_each_line_says_what_it_was_before(acme: Organization) -> None:
+    in_may = datetime(2025, 5, 31, 12, tzinfo=UTC)
+    for team, before, now in (("kept", 10, 15), ("gone", 7, 0), ("new", 0, 4)):
+        for amount, moment in ((before, in_may), (now, NOON)):
+            if amount:
+                charge(acme, amount, team_id=team, occurred_at=moment)
+    report = explored(acme, "team", before=MAY)
+    found = {g.values[0]: (g.before_nanoeur, g.sums.amount_nanoeur) for g in report.groups}
+    assert found == {"kept": (10, 15), "new": (0, 4), "gone": (7, 0)}
+    assert (report.before_nanoeur, report.total.amount_nanoeur) == (17, 19)
+    assert report.total.requests == 2  # of the span alone
+    by_day = explored(acme, DAY, "team", before=MAY)
+    assert by_day.before_nanoeur == 17
+    assert {group.before_nanoeur for group in by_day.groups} == {None}
+    totals = reports.totals(
+        organization_id=acme.pk, query=CostQuery(span=JUNE, before=MAY, group_by=("team",))
+    )
+    assert totals == (report.total, 17)
+
+
+# --- the chart's rows ---------------------------------------------------------------------------
+
+
+def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
+    for number in range(12):
+        team = f"t{number % 4}" if number % 4 else None
+        charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    found = reports.by_day_and(
+        "team", organization_id=acme.pk, query=query, values=["t1", None, "t2"]
+    )
+    assert sum(found.values()) == sum(range(12))
+    assert sum(nano for (_, place), nano in found.items() if place == 1) == 0 + 4 + 8
+    assert sum(nano for (_, place), nano in found.items() if place is None) == 3 + 7 + 11
+    days = reports.by_day(organization_id=acme.pk, query=query, span=JUNE)
+    assert sum(days.values()) == sum(range(12))
+    top = reports.dearest("team", organization_id=acme.pk, query=query, most=2)
+    assert [group.values for group in top] == [("t3",), ("t2",)]
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_a_model_means_its_dated_snapshots_too(acme: Organization) -> None:
+    for number, model in enumerate(
+        ["gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4"]
+    ):
+        charge(acme, 10**number, model=model)
+    used = models_used(organization_id=acme.pk)
+    assert len(used) == 5
+
+    def total(name: str) -> int:
+        return explored(acme, models=models_meant(name, used)).total.amount_nanoeur
+
+    assert total("gpt-4o") == 11
+    assert total("gpt-4o-mini") == total(" OpenAI/GPT-4o-mini ") == 1100
+    assert total("gpt-4o-mini-2024-07-18") == 1000
+    assert total("gpt-4") == 10_000
+    assert total("gpt") == total("gpt-5") == 0
+
+
+def test_a_model_of_two_providers_is_known_of_both(acme: Organization) -> None:
+    for provider in ("mistral", "google"):
+        charge(acme, 1, model="shared", provider=provider)
+    assert models_used(organization_id=acme.pk) == [("google", "shared"), ("mistral", "shared")]
+    assert models_meant("mistral/shared", [("google", "shared"), ("mistral", "shared")]) == (
+        "shared",
+    )
 
 
 def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
@@ -127,116 +251,23 @@ def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
     charge(acme, 3, user_id=str(admin_user.pk))
     charge(acme, 2, user_id=str(stranger.pk))
     charge(acme, 1, user_id="alice")
-    labels = [group.label for group in explored(acme, "user").groups]
-    assert labels == [admin_user.email, str(stranger.pk), "alice"]
+    labels = [group.labels for group in explored(acme, "user").groups]
+    assert labels == [(admin_user.email,), (str(stranger.pk),), ("alice",)]
+    found = names.user_id_of(admin_user.email.upper(), organization_id=acme.pk)
+    assert found == str(admin_user.pk)
+    assert names.user_id_of(stranger.email, organization_id=acme.pk) is None
 
 
-@pytest.mark.parametrize(
-    ("part", "whole", "shown"),
-    [(1, 3, "33.3"), (2, 3, "66.7"), (3, 3, "100.0"), (-1, 4, "-25.0"), (0, 5, "0.0")],
-)
-def test_shares_are_rounded_to_a_tenth(part: int, whole: int, shown: str) -> None:
-    assert share_percent(part, whole) == shown
-
-
-def test_nothing_has_no_shares() -> None:
-    assert share_percent(0, 0) is None
-
-
-# --- the page -----------------------------------------------------------------------------------
-
-
-def test_the_page_shows_exact_totals(
-    acme: Organization, client_for: CLIENTS, auditor_user: User
+def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
+    acme: Organization, globex: Organization
 ) -> None:
-    charge(acme, 1_234_567_891, team_id="blue", occurred_at=datetime.now(UTC))
-    page = client_for(auditor_user).get("/costs?teamId=blue&groupBy=team").content.decode()
-    assert (
-        '<data value="1234567891" title="1.234567891 EUR exactly">1.23\N{NO-BREAK SPACE}€' in page
-    )
-    for name in ("Group by", "Apply", "Download CSV"):
-        assert name in page
-
-
-def test_the_page_needs_few_queries(
-    acme: Organization,
-    client_for: CLIENTS,
-    member_user: User,
-    django_assert_max_num_queries: DjangoAssertNumQueries,
-) -> None:
-    for number in range(20):
-        charge(acme, number, occurred_at=datetime.now(UTC), user_id=str(member_user.pk))
-    client = client_for(member_user)
-    with django_assert_max_num_queries(7):  # session, user, membership twice, events, people
-        assert client.get("/costs?groupBy=user").status_code == 200
-
-
-def test_what_callers_wrote_is_shown_as_text(
-    acme: Organization, client_for: CLIENTS, member_user: User
-) -> None:
-    charge(acme, 5, team_id="<script>alert(1)</script>", occurred_at=datetime.now(UTC))
-    page = client_for(member_user).get("/costs?groupBy=team").content.decode()
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "from=yesterday",
-        "from=2025-02-30",
-        "from=0001-01-01&to=9999-12-31",
-        "from=2025-06-02&to=2025-06-01",
-        "groupBy=password",
-        "source=EVERYTHING",
-        "teamId=" + "x" * 129,
-        "model=%00",
-    ],
-)
-def test_a_bad_value_is_an_error_at_its_field(
-    client_for: CLIENTS, member_user: User, query: str
-) -> None:
-    client = client_for(member_user)
-    response = client.get(f"/costs?{query}")
-    assert response.status_code == 200
-    name = query.partition("=")[0]
-    assert re.search(rf'id="id_{name}_error"', response.content.decode())
-    assert client.get(f"/costs.csv?{query}").status_code == 400
-
-
-def test_unknown_parameters_change_nothing(client_for: CLIENTS, member_user: User) -> None:
-    assert client_for(member_user).get("/costs?org_id=1&org__slug=globex").status_code == 200
-
-
-def test_a_line_leads_to_the_costs_of_it_alone(
-    acme: Organization, client_for: CLIENTS, member_user: User
-) -> None:
-    charge(acme, 5, team_id="a&b=c", occurred_at=datetime.now(UTC))
-    charge(acme, 3, team_id=None, occurred_at=datetime.now(UTC))
-    client = client_for(member_user)
-    found = re.findall(
-        r'href="/costs\?([^"]*)"', client.get("/costs?groupBy=team").content.decode()
-    )
-    [href] = [link for link in found if "teamId" in link]
-    response = client.get(f"/costs?{href.replace('&amp;', '&')}")
-    assert response.context["report"].total.amount_nanoeur == 5
-
-
-def test_the_days_of_a_chart_have_a_bar_each(
-    acme: Organization, client_for: CLIENTS, member_user: User
-) -> None:
-    charge(acme, 5)
-    url = "/costs?groupBy=day&from=2025-06-01&to=2025-06-30"
-    response = client_for(member_user).get(url)
-    assert response.context["chart"].days == len(response.context["chart"].bars) == 30
-
-
-def test_a_stranger_is_asked_to_sign_in(client: Client, db: None) -> None:
-    for path in ("/costs", "/costs.csv"):
-        assert client.get(path).headers["Location"] == f"/login?next={path}"
-
-
-def test_both_spellings_of_the_address_work(client_for: CLIENTS, member_user: User) -> None:
-    client = client_for(member_user)
-    assert client.get("/costs").status_code == 200
-    assert client.get("/costs/?groupBy=day", follow=True).request["QUERY_STRING"] == "groupBy=day"
+    ours, theirs = ApiKeyFactory.create(org=acme), ApiKeyFactory.create(org=globex)
+    charge(acme, 3, key_id=ours.pk)
+    charge(acme, 2, key_id=theirs.pk)
+    charge(acme, 1)
+    labels = [group.labels for group in explored(acme, "key").groups]
+    assert labels == [(ours.name,), (str(theirs.pk),), ("not said",)]
+    query = CostQuery(span=JUNE, group_by=("model",), wanted={"key_id": ours.pk})
+    assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 3
+    query = replace(query, wanted={"key_id": None})
+    assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 1

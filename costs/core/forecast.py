@@ -1,0 +1,92 @@
+"""What a month will have cost at its end: an estimate, and how far off it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import sqrt
+from statistics import fmean
+from typing import Final
+
+from costs.core.spans import month_end
+
+# Eight weeks: each weekday eight times, and little of a growing company's past.
+HISTORY_DAYS: Final = 56
+HISTORY_DAYS_MIN: Final = 7
+LEVEL_DAYS: Final = 14
+# Four of five months end within so many standard deviations, where days vary by chance.
+DEVIATIONS: Final = 1.2816
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A month in nano-euro: spent so far, and its end with the range of four cases in five."""
+
+    spent_nanoeur: int
+    expected_nanoeur: int
+    low_nanoeur: int
+    high_nanoeur: int
+    last_day: date
+    days_left: int
+
+
+def month_forecast(by_day: Mapping[date, int], *, today: date) -> Forecast | None:
+    """Return the forecast of the month of `today` from nano-euro by day, or None.
+
+    Every day that is left costs what its weekday cost on average in the last eight weeks, at the
+    level of the last two. `by_day` has the charged days since `history_starts(today)`; None where
+    the first of them is less than a week ago.
+    """
+    history = _history(by_day, today)
+    if len(history) < HISTORY_DAYS_MIN:
+        return None
+    usual = {weekday: _mean_of(history, weekday) for weekday in range(7)}
+    recent = [day for day in history if day >= today - LEVEL_DAYS * _DAY]
+    level = _ratio(sum(history[day] for day in recent), sum(usual[d.weekday()] for d in recent))
+    last = month_end(today)
+    left = [today + n * _DAY for n in range((last - today).days + 1)]
+    # What is left of today: as much as is missing to a usual one.
+    today_left = max(0.0, level * usual[today.weekday()] - by_day.get(today, 0))
+    to_come = today_left + sum(level * usual[day.weekday()] for day in left[1:])
+    off_by = [history[day] - level * usual[day.weekday()] for day in history]
+    variance = fmean(each * each for each in off_by)
+    # The days' own chance, and that of the mean that stands for all of them.
+    spread = DEVIATIONS * sqrt(variance * (len(left) + len(left) ** 2 / len(history)))
+    spent = sum(nanoeur for day, nanoeur in by_day.items() if today.replace(day=1) <= day <= today)
+    return Forecast(
+        spent_nanoeur=spent,
+        expected_nanoeur=spent + round(to_come),
+        low_nanoeur=spent + round(max(0.0, to_come - spread)),
+        high_nanoeur=spent + round(to_come + spread),
+        last_day=last,
+        days_left=len(left) - 1,
+    )
+
+
+def history_starts(today: date) -> date:
+    """Return the first day that a forecast looks at: of the history, or of the month."""
+    return min(today - HISTORY_DAYS * _DAY, today.replace(day=1))
+
+
+def _history(by_day: Mapping[date, int], today: date) -> dict[date, int]:
+    """Return the whole days before today, from the first charge on; idle ones cost nothing."""
+    starts_on = today - HISTORY_DAYS * _DAY
+    charged = [day for day in by_day if starts_on <= day < today]
+    if not charged:
+        return {}
+    first = min(charged)
+    return {
+        day: by_day.get(day, 0) for day in (first + n * _DAY for n in range((today - first).days))
+    }
+
+
+def _mean_of(history: Mapping[date, int], weekday: int) -> float:
+    """Return what a weekday cost on average; one never seen costs what any day does."""
+    seen = [nanoeur for day, nanoeur in history.items() if day.weekday() == weekday]
+    return fmean(seen or history.values())
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 and part > 0 else 1.0

@@ -1,0 +1,30 @@
+"""Which models a name means: its own and its dated snapshots, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# The ways the vendors date a snapshot: -0613, -001, -20241022, -2024-07-18, @20241022, -05-06 and
+# -09-2025 (Google's previews), -latest.
+DATE: Final = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\d{4}|latest)"
+_DATE: Final = re.compile(DATE)
+
+
+def means(wanted: str, *, model: str, provider: str) -> bool:
+    """Whether somebody who asks for `wanted` means a charge for `model`.
+
+    Compared as policies compare: trimmed and folded, with `openai/` or `models/` before it or not.
+    `gpt-4o` means `gpt-4o-2024-08-06` too, and neither `gpt-4o-mini` nor `gpt-4`.
+    """
+    entry = _folded(wanted)
+    for prefix in (f"{provider.casefold()}/", "models/"):
+        entry = entry.removeprefix(prefix)
+    name = _folded(model)
+    rest = name[len(entry) :]
+    return name.startswith(entry) and (not rest or _DATE.fullmatch(rest) is not None)
+
+
+def _folded(name: str) -> str:
+    # `claude-3-opus@20240229` is how one of the clouds spells `claude-3-opus-20240229`.
+    return name.strip().casefold().replace("@", "-")

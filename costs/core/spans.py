@@ -1,0 +1,93 @@
+"""Stretches of whole days that costs are asked for: presets, and what each is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+_DAY = timedelta(days=1)
+
+
+class Preset(StrEnum):
+    """A span that moves with today; a bookmark of it stays up to date."""
+
+    TODAY = "today"
+    WEEK = "7d"
+    THIRTY_DAYS = "30d"
+    MONTH = "month"
+    LAST_MONTH = "last-month"
+    YEAR = "365d"
+    CUSTOM = "custom"
+
+
+class Compare(StrEnum):
+    """What a span is compared with."""
+
+    BEFORE = "before"
+    YEAR = "year"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole days, both ends included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    def all_days(self) -> list[date]:
+        return [self.first + n * _DAY for n in range(self.days)]
+
+
+def span_of(preset: Preset, today: date) -> Span:
+    """Return the days that a preset means; a custom one has no days of its own."""
+    month = today.replace(day=1)
+    if preset is Preset.MONTH:
+        return Span(month, today)
+    if preset is Preset.LAST_MONTH:
+        last = month - _DAY
+        return Span(last.replace(day=1), last)
+    days = {Preset.TODAY: 1, Preset.WEEK: 7, Preset.THIRTY_DAYS: 30, Preset.YEAR: 365}[preset]
+    return Span(today - (days - 1) * _DAY, today)
+
+
+def compared_with(span: Span, compare: Compare, preset: Preset) -> Span | None:
+    """Return the span that `span` is compared with, or None for no comparison.
+
+    Whole months, and a month so far, are compared with the same days of the month before; other
+    spans with as many days right before them.
+    """
+    if compare is Compare.NOTHING:
+        return None
+    if compare is Compare.YEAR:
+        return Span(_in_year(span.first, -1), _in_year(span.last, -1))
+    last_before = span.first - _DAY
+    if preset is not Preset.MONTH and not _is_month(span, preset):
+        return Span(span.first - span.days * _DAY, last_before)
+    first = last_before.replace(day=1)
+    if span.last == month_end(span.last):
+        return Span(first, last_before)
+    return Span(first, min(last_before, first + (span.days - 1) * _DAY))
+
+
+def month_end(day: date) -> date:
+    """Return the last day of the month of `day`."""
+    return (day.replace(day=28) + 4 * _DAY).replace(day=1) - _DAY
+
+
+def _is_month(span: Span, preset: Preset) -> bool:
+    """Whether somebody who chose the span has chosen a month."""
+    is_whole = span == Span(span.last.replace(day=1), month_end(span.last))
+    return is_whole and preset in (Preset.LAST_MONTH, Preset.CUSTOM)
+
+
+def _in_year(day: date, years: int) -> date:
+    """The same day of another year; 29 February is the 28th there."""
+    if (day.month, day.day) == (2, 29):
+        return date(day.year + years, 2, 28)
+    return day.replace(year=day.year + years)

@@ -1,0 +1,253 @@
+"""The cost explorer's page as plain values: lines with their links, chart, comparison, forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+from uuid import UUID
+
+from costs import reports
+from costs.charts import StackedChart, share_width
+from costs.core.forecast import Forecast, history_starts, month_forecast
+from costs.core.shares import Change, change, share_percent
+from costs.core.spans import Preset, Span
+from costs.explorer_chart import LegendEntry, stacked
+from costs.forms import (
+    FILTERS,
+    GROUP_LABELS,
+    PARAMETER_OF,
+    PRESET_LABELS,
+    WITHOUT,
+    Changes,
+    CostForm,
+)
+from costs.names import emails, key_names
+from costs.reports import DAY, NOT_SAID, CostGroup, CostQuery, CostReport, Sums
+
+# What a click on a line groups by next: what people ask of such a line.
+NEXT_GROUP: Final = {
+    "model": "team",
+    "provider": "model",
+    "team": "project",
+    "project": "app",
+    "app": "model",
+    "client": "model",
+    "user": "model",
+    "task": "model",
+    "key": "model",
+    DAY: "model",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Another state of the page."""
+
+    label: str
+    href: str
+    is_current: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A filter in use, and the page without it."""
+
+    name: str
+    value: str
+    href: str
+    also: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A group's value of one dimension, and the costs of it alone."""
+
+    label: str
+    title: str
+    href: str
+    is_said: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A group as the page's table shows it."""
+
+    cells: tuple[Cell, ...]
+    sums: Sums
+    share_percent: str | None
+    bar_percent: str
+    before_nanoeur: int | None
+    change: Change | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplorerPage:
+    """Everything the template shows of a valid question."""
+
+    span: Span
+    before: Span | None
+    report: CostReport
+    change: Change | None
+    compares: bool
+    lines: tuple[Line, ...]
+    rest: Line | None
+    group_labels: tuple[str, ...]
+    presets: tuple[Link, ...]
+    chips: tuple[Chip, ...]
+    chart: StackedChart | None
+    chart_title: str
+    legend: tuple[LegendEntry, ...]
+    forecast: Forecast | None
+    address: str
+    models_used: tuple[str, ...]
+    providers_used: tuple[str, ...]
+
+
+def explorer_page(
+    *,
+    organization_id: UUID,
+    form: CostForm,
+    query: CostQuery,
+    used: Sequence[tuple[str, str]],
+    today: date,
+) -> ExplorerPage:
+    """Return the page of a valid form."""
+    report = reports.explore(organization_id=organization_id, query=query)
+    chart, legend = stacked(organization_id, form, query, report)
+    total = report.total.amount_nanoeur
+    return ExplorerPage(
+        span=query.span,
+        before=query.before,
+        report=report,
+        change=change(total, report.before_nanoeur),
+        compares=query.before is not None and not query.is_by_day,
+        lines=tuple(_line(group, query, total, form) for group in report.groups),
+        rest=_rest(report, query) if report.rest else None,
+        group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
+        presets=tuple(_preset(preset, form) for preset in Preset),
+        chips=tuple(_chips(organization_id, form, query)),
+        chart=chart,
+        chart_title=_chart_title(chart, query) if chart else "",
+        legend=legend,
+        forecast=_forecast(organization_id, query, today),
+        address=form.address(),
+        models_used=tuple(dict.fromkeys(model for _, model in used)),
+        providers_used=tuple(sorted({provider for provider, _ in used})),
+    )
+
+
+# --- table --------------------------------------------------------------------------------------
+
+
+def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Line:
+    cells = zip(query.group_by, group.values, group.labels, strict=True)
+    filters: Changes = {}
+    made = []
+    for place, (dimension, value, label) in enumerate(cells):
+        filters |= form.only(dimension, value)
+        rest = query.group_by[place + 1 :]
+        then = {"groupBy": rest[0] if rest else _next_group(dimension, form), "thenBy": None}
+        shown = _day_label(label) if dimension == DAY else label
+        made.append(
+            Cell(
+                label=shown,
+                title=value if value and value != shown else "",
+                href=form.address(**filters, **then),
+                is_said=value is not None,
+            )
+        )
+    return _with_figures(tuple(made), group, total)
+
+
+def _rest(report: CostReport, query: CostQuery) -> Line:
+    assert report.rest is not None  # noqa: S101  asked before
+    cell = Cell(label=f"{report.rest_groups:,} more", title="", href="", is_said=False)
+    return _with_figures((cell,), report.rest, report.total.amount_nanoeur)
+
+
+def _with_figures(cells: tuple[Cell, ...], group: CostGroup, total: int) -> Line:
+    nanoeur = group.sums.amount_nanoeur
+    return Line(
+        cells=cells,
+        sums=group.sums,
+        share_percent=share_percent(nanoeur, total),
+        bar_percent=share_width(nanoeur, total),
+        before_nanoeur=group.before_nanoeur,
+        change=change(nanoeur, group.before_nanoeur),
+    )
+
+
+def _next_group(dimension: str, form: CostForm) -> str:
+    """Return what to group one value of `dimension` by; what is filtered already says nothing."""
+    following = NEXT_GROUP[dimension]
+    is_taken = following in form.not_said() or form.cleaned_data[PARAMETER_OF[following]]
+    return DAY if is_taken else following
+
+
+def _day_label(day: str) -> str:
+    return f"{date.fromisoformat(day):%a %-d %b %Y}"
+
+
+# --- above the table ----------------------------------------------------------------------------
+
+
+def _preset(preset: Preset, form: CostForm) -> Link:
+    span = form.span
+    days = {"from": f"{span.first}", "to": f"{span.last}"} if preset is Preset.CUSTOM else {}
+    return Link(
+        label=PRESET_LABELS[preset],
+        href=form.address(
+            **{"period": None if days else preset.value, "from": None, "to": None} | days
+        ),
+        is_current=form.cleaned_data["period"] is preset,
+    )
+
+
+def _chips(organization_id: UUID, form: CostForm, query: CostQuery) -> list[Chip]:
+    values = form.cleaned_data
+    chips = [
+        Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
+        for parameter, label, _ in FILTERS.values()
+        if values[parameter] and parameter not in ("userId", "model")
+    ]
+    if values["model"]:
+        others = len(query.models or ()) - 1
+        also = f"and {others} dated snapshot{'s' * (others > 1)}" if others > 0 else ""
+        chips.insert(
+            0, Chip(name="Model", value=values["model"], href=form.address(model=None), also=also)
+        )
+    if values["userId"]:
+        person = emails(organization_id=organization_id, user_ids=[values["userId"]])
+        shown = person.get(values["userId"], values["userId"])
+        chips.append(Chip(name="User", value=shown, href=form.address(userId=None)))
+    if values["keyId"]:
+        key_id = f"{values['keyId']}"
+        names = key_names(organization_id=organization_id, key_ids=[key_id])
+        chips.append(
+            Chip(name="API key", value=names.get(key_id, key_id), href=form.address(keyId=None))
+        )
+    for name in form.not_said():
+        left = tuple(other for other in values[WITHOUT] if other != PARAMETER_OF[name])
+        href = form.address(**{WITHOUT: left})
+        chips.append(Chip(name=GROUP_LABELS[name], value=NOT_SAID, href=href))
+    if values["source"]:
+        chips.append(Chip(name="Source", value=values["source"], href=form.address(source=None)))
+    return chips
+
+
+def _chart_title(chart: StackedChart, query: CostQuery) -> str:
+    stacked_by = [GROUP_LABELS[dimension].lower() for dimension in query.group_by]
+    by = [name for name in stacked_by if name != DAY][:1]
+    return f"Costs by {chart.bucket}" + (f", by {by[0]}" if by else "")
+
+
+def _forecast(organization_id: UUID, query: CostQuery, today: date) -> Forecast | None:
+    """Return the month's forecast for the query's filters, where the span reaches today."""
+    if not query.span.first <= today <= query.span.last:
+        return None
+    by_day = reports.by_day(
+        organization_id=organization_id, query=query, span=Span(history_starts(today), today)
+    )
+    return month_forecast(by_day, today=today)

@@ -1,0 +1,88 @@
+"""The explorer's chart: its days as stacked bars, and a legend that filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from costs import charts, reports
+from costs.charts import StackedChart
+from costs.core.shares import share_percent
+from costs.forms import CostForm
+from costs.reports import DAY, CostGroup, CostQuery, CostReport, Sums
+
+OTHERS: Final = "Others"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendEntry:
+    """A colour of the chart, what it stands for, and the costs of it alone."""
+
+    style: str
+    label: str
+    amount_nanoeur: int
+    share_percent: str | None
+    href: str | None
+
+
+def stacked(
+    organization_id: UUID, form: CostForm, query: CostQuery, report: CostReport
+) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
+    """Return the bars of the query's days, stacked by its dimension, and what its colours mean."""
+    dimension = next((each for each in query.group_by if each != DAY), None)
+    if dimension is None:
+        days = reports.by_day(organization_id=organization_id, query=query, span=query.span)
+        amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
+        labels = ["Costs"]
+        return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
+    top = _dearest(organization_id, query, report, dimension)
+    chart = charts.stacked_chart(
+        reports.by_day_and(
+            dimension,
+            organization_id=organization_id,
+            query=query,
+            values=[group.values[0] for group in top],
+        ),
+        span=query.span,
+        labels=[group.labels[0] for group in top],
+        rest_label=OTHERS,
+    )
+    return chart, _legend(chart, top, dimension, form, report.total) if chart else ()
+
+
+def _dearest(
+    organization_id: UUID, query: CostQuery, report: CostReport, dimension: str
+) -> Sequence[CostGroup]:
+    """Return the groups of the dimension that get a colour."""
+    groups: Sequence[CostGroup] = report.groups
+    if query.group_by != (dimension,):
+        groups = reports.dearest(
+            dimension, organization_id=organization_id, query=query, most=charts.SERIES_MAX
+        )
+    return [group for group in groups[: charts.SERIES_MAX] if group.sums.amount_nanoeur > 0]
+
+
+def _legend(
+    chart: StackedChart,
+    top: Sequence[CostGroup],
+    dimension: str,
+    form: CostForm,
+    total: Sums,
+) -> tuple[LegendEntry, ...]:
+    hrefs: Mapping[str, str] = {
+        f"series-{n + 1}": form.address(**form.only(dimension, group.values[0]))
+        for n, group in enumerate(top)
+    }
+    return tuple(
+        LegendEntry(
+            style=series.style,
+            label=series.label,
+            amount_nanoeur=series.amount_nanoeur,
+            share_percent=share_percent(series.amount_nanoeur, total.amount_nanoeur),
+            href=hrefs.get(series.style),
+        )
+        for series in chart.series
+        if series.path
+    )

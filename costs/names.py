@@ -1,0 +1,78 @@
+"""What the ids and names in costs stand for: people, keys, and the models that are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+from django.db import connection
+
+from costs.core.model_names import means
+from orgs.models import ApiKey, User
+
+# The models that an organization has used, without a look at every line: the index is asked for
+# the first, then for the first after that, and so on.
+MODELS_USED: Final = """
+    WITH RECURSIVE used (model) AS (
+        SELECT MIN(model) FROM daily_cost WHERE org_id = %(org)s
+        UNION ALL
+        SELECT (SELECT MIN(model) FROM daily_cost WHERE org_id = %(org)s AND model > used.model)
+        FROM used WHERE used.model IS NOT NULL
+    )
+    SELECT model,
+        (SELECT MIN(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model),
+        (SELECT MAX(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model)
+    FROM used WHERE model IS NOT NULL LIMIT 500
+"""
+
+
+def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
+    """Return (provider, model) of everything that was ever charged, sorted by model."""
+    with connection.cursor() as cursor:
+        as_kept = organization_id if connection.vendor == "postgresql" else str(organization_id)
+        cursor.execute(MODELS_USED, {"org": as_kept})
+        rows = cursor.fetchall()
+    return [
+        (provider, model) for model, *providers in rows for provider in dict.fromkeys(providers)
+    ]
+
+
+def models_meant(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the models among `used` that `wanted` means: itself and its dated snapshots."""
+    found = (m for provider, m in used if means(wanted, model=m, provider=provider))
+    return tuple(dict.fromkeys(found))
+
+
+def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str, str]:
+    """Return the e-mail addresses of those ids that are members of the organization.
+
+    A dimension may hold anything a caller wrote: an id of somebody else stays an id.
+    """
+    ids = {user_id for text in user_ids if (user_id := _uuid(text))}
+    if not ids:
+        return {}
+    members = User.objects.filter(memberships__org=organization_id, id__in=ids)
+    return {str(user_id): email for user_id, email in members.values_list("id", "email")}
+
+
+def user_id_of(email: str, *, organization_id: UUID) -> str | None:
+    """Return the id of the member with this e-mail address."""
+    found = User.objects.filter(memberships__org=organization_id, email=email.lower()).first()
+    return str(found.pk) if found else None
+
+
+def key_names(*, organization_id: UUID, key_ids: Iterable[str | None]) -> dict[str, str]:
+    """Return the names of those ids that are the organization's keys."""
+    ids = {key_id for text in key_ids if (key_id := _uuid(text))}
+    if not ids:
+        return {}
+    keys = ApiKey.objects.filter(org=organization_id, id__in=ids)
+    return {str(key_id): name for key_id, name in keys.values_list("id", "name")}
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

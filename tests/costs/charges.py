@@ -1,0 +1,43 @@
+"""Charges of any moment, with the daily lines that the ledger would have kept of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid5
+from zoneinfo import ZoneInfo
+
+from django.db.models import F
+
+from costs.models import CostEvent, DailyCost
+from orgs.models import Organization
+from tests.factories import CostEventFactory
+
+NOON = datetime(2025, 6, 10, 12, tzinfo=UTC)
+NAMED = (
+    *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
+    *("task_type", "key_id"),
+)
+
+
+def charge(organization: Organization, amount_nanoeur: int, **said: object) -> CostEvent:
+    """Charge an organization, at NOON unless `occurred_at` says when."""
+    event = CostEventFactory.create(
+        org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | said
+    )
+    day = event.occurred_at.astimezone(ZoneInfo(organization.timezone)).date()
+    named = {name: getattr(event, name) for name in NAMED}
+    period_id = uuid5(organization.pk, f"{day}")
+    line, _ = DailyCost.objects.get_or_create(
+        **{"org": organization, "period_id": period_id, "day": day} | named,
+        defaults=dict.fromkeys(
+            ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
+        ),
+    )
+    DailyCost.objects.filter(pk=line.pk).update(
+        amount_nanoeur=F("amount_nanoeur") + amount_nanoeur,
+        events=F("events") + 1,
+        requests=F("requests") + int(event.kind != CostEvent.Kind.CORRECTION),
+        input_tokens=F("input_tokens") + (event.input_tokens or 0),
+        output_tokens=F("output_tokens") + (event.output_tokens or 0),
+    )
+    return event
