@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from gateway import api, api_reads, dropin, model_list, schema
+from gateway import api, api_backtest, api_reads, dropin, model_list, schema
 
 urlpatterns = [
     path("api/ai/request", api.ai_request, name="api-request"),
     path("api/ai/quote", api.ai_quote, name="api-quote"),
     path("api/ai/requests", api_reads.ai_requests, name="api-requests"),
     path("api/ai/requests/<request_id>", api_reads.ai_request_detail, name="api-request-detail"),
+    path("api/ai/policies/backtest", api_backtest.policy_backtest, name="api-backtest"),
     path("api/schema", schema.api_schema, name="api-schema"),
     path("v1/responses", dropin.responses, name="responses"),
     path("v1/embeddings", dropin.embeddings, name="embeddings"),

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from costs.core.money import format_eur
+from gateway.backtest import Backtest
 from gateway.core.models import Catalog, entry_matches, undated
+from gateway.operations import PolicyLimits
 
 NAMES_IN_A_SENTENCE: Final = 4
 
@@ -32,6 +34,40 @@ def policy_sentence(
         return "Sets no limit: it lets every request pass."
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def limits_sentence(limits: PolicyLimits) -> str:
+    """Return a policy's limits as one sentence, also where there is no policy yet."""
+    return policy_sentence(
+        allowed=limits.allowed_models,
+        blocked=limits.blocked_models,
+        max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
+        max_tokens_per_request=limits.max_tokens_per_request,
+    )
+
+
+def backtest_sentence(report: Backtest) -> str:
+    """Return what a backtest found, as a sentence."""
+    judged, asked = len(report.days), report.asked_days
+    period = (
+        f"the last {asked} days" if report.is_complete else f"the last {judged} of {asked} days"
+    )
+    if not report.requests:
+        return f"No request was let through in {period}, so there is nothing to judge."
+    of_all = f"{report.requests:,} requests of {period}"
+    if not report.refused:
+        return f"It would have refused none of the {of_all}."
+    people = f"{report.user_count:,} {_plural('person', 'people', report.user_count)}"
+    apps = f"{report.app_count:,} {_plural('app', 'apps', report.app_count)}"
+    return (
+        f"It would have refused {report.refused:,} of the {of_all}, of {people} and {apps}; "
+        f"{format_eur(report.not_spent_nanoeur)} of {format_eur(report.spent_nanoeur)} "
+        "would not have been spent."
+    )
+
+
+def _plural(one: str, many: str, count: int) -> str:
+    return one if count == 1 else many
 
 
 def names_of_no_model(entries: Iterable[str], catalog: Catalog) -> list[str]:

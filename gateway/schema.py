@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway import schema_backtest
 from gateway import schema_values as values
 from gateway.answers import REQUEST_ID_HEADER, json_response, only
 from gateway.api_reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
@@ -223,6 +224,20 @@ DETAIL: Final[Schema] = {
         **refusals(UNKNOWN_CALLER, {404: ("not_found",)}),
     },
 }
+BACKTEST: Final[Schema] = {
+    "operationId": "backtestPolicy",
+    "summary": "What a policy would have done to the organization's last days",
+    "security": READERS,
+    "parameters": schema_backtest.PARAMETERS,
+    "responses": {
+        "200": answer(
+            "What it would have done; nothing is written.",
+            schema_backtest.BACKTEST,
+            headers={REQUEST_ID_HEADER: REQUEST_ID},
+        ),
+        **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",)}),
+    },
+}
 SCHEMA: Final[Schema] = {
     "operationId": "readSchema",
     "summary": "This description",
@@ -265,6 +280,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/api/ai/quote": {"post": QUOTE},
         "/api/ai/requests": {"get": LIST},
         "/api/ai/requests/{request_id}": {"get": DETAIL},
+        "/api/ai/policies/backtest": {"get": BACKTEST},
         "/api/schema": {"get": SCHEMA},
         "/healthz": {"get": HEALTH},
         "/readyz": {"get": READINESS},

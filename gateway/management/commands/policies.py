@@ -1,18 +1,23 @@
-"""`manage.py policies`: makes, lists, changes and removes an organization's policies."""
+"""`manage.py policies`: makes, lists, changes, removes and tries out policies."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import transaction
+from django.utils.timezone import now
 
 from gateway import operations, reports
+from gateway.backtest import PERIODS_DAYS, backtest, rule_of
+from gateway.backtest_json import backtest_as_json
 from gateway.forms import PolicyForm, plain_eur, policy_values
 from gateway.models import Policy
-from gateway.policy_words import names_of_no_model
+from gateway.policy_words import backtest_sentence, limits_sentence, names_of_no_model
 from gateway.providers.catalog import load_catalog
 from orgs.commands import ActionCommand, add_format, organization, write_rows
 from orgs.errors import Invalid, Missing
@@ -56,6 +61,12 @@ class Command(ActionCommand):
             )
         delete = add("delete", self.delete, help="remove a policy for good")
         _add_policy(delete)
+        replay = add("backtest", self.backtest, help="show what a policy would have done")
+        replay.add_argument("slug", metavar="SLUG", help="the organization")
+        replay.add_argument("name", metavar="NAME", nargs="?", help="the policy to begin with")
+        replay.add_argument("--days", type=int, choices=PERIODS_DAYS, default=30)
+        _add_limits(replay)
+        add_format(replay)
 
     def create(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -95,6 +106,30 @@ class Command(ActionCommand):
         policy = _the_policy(org, options["name"])
         operations.delete_policy(organization_id=org.pk, policy_id=policy.pk)
         self.stdout.write(f'Deleted the policy "{policy.name}" of {org.slug}.')
+
+    def backtest(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        named = options["name"]
+        values = policy_values(_the_policy(org, named)) if named else {"name": "this policy"}
+        form = _checked(values | _given(options))
+        catalog = load_catalog(sandbox=settings.SANDBOX)
+        report = backtest(
+            organization_id=org.pk,
+            zone=ZoneInfo(org.timezone),
+            rule=rule_of(form.limits(), catalog),
+            catalog=catalog,
+            moment=now(),
+            days=options["days"],
+        )
+        if options["format"] == "json":
+            found = {"policy": limits_sentence(form.limits()), **backtest_as_json(report)}
+            self.stdout.write(json.dumps(found, indent=2))
+            return
+        self.stdout.write(limits_sentence(form.limits()))
+        self.stdout.write(backtest_sentence(report))
+        for example in report.examples:
+            moment = example.occurred_at.isoformat(timespec="seconds")
+            self.stdout.write(f"  {moment}  {example.request_id}  {example.sentence}")
 
     def _warn(self, form: PolicyForm) -> None:
         limits = form.limits()

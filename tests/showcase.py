@@ -1,0 +1,283 @@
+"""A month in the life of an organization, made up: for looking at the pages, and for pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.utils.timezone import now
+
+from costs.core.periods import day_around
+from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.usage import Usage
+from costs.models import CostEvent, Hold, HoldPeriod, Period
+from costs.prices import PriceBook, load_price_book
+from gateway.core.models import price_names
+from gateway.models import AiRequestLog, Policy
+from orgs.fields import new_id
+from orgs.models import ApiKey, Organization
+
+DAYS: Final = 30
+EURO: Final = 10**9
+MODELS: Final = (
+    # provider, asked for, answered by, usual tokens in and out, how often
+    ("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", 900, 220, 44),
+    ("openai", "gpt-4o", "gpt-4o-2024-08-06", 2_400, 480, 16),
+    ("anthropic", "claude-3-5-sonnet-20241022", "claude-3-5-sonnet-20241022", 3_100, 650, 14),
+    ("google", "gemini-2.0-flash", "gemini-2.0-flash", 5_200, 300, 14),
+    ("mistral", "mistral-large-latest", "mistral-large-latest", 1_300, 400, 8),
+    ("openai", "gpt-4", "gpt-4", 1_100, 350, 4),
+)
+PLACES: Final = (
+    # team, project, app, task
+    ("support", "helpdesk", "ticket-triage", "classification"),
+    ("support", "helpdesk", "reply-drafts", "writing"),
+    ("growth", "catalogue", "product-texts", "writing"),
+    ("platform", "assistant", "code-review", "code-review"),
+    ("platform", "assistant", "search", "retrieval"),
+)
+HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 19, 17, 12, 15, 18, 18, 16, 12, 7, 5, 4, 3, 2, 1)
+CAP_TOKENS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a made-up request ended."""
+
+    status: str
+    code: str | None = None
+    error: str | None = None
+
+
+OK: Final = Ending(status="ok")
+FAILED: Final = Ending(
+    status="error", code="provider_error", error="The provider answered 529: overloaded"
+)
+LOST: Final = Ending(
+    status="unknown", code="provider_timeout", error="The provider did not answer within 120 s"
+)
+
+
+def fill(
+    org: Organization, *, keys: list[ApiKey], users: list[str], per_day: int = 160, seed: int = 7
+) -> None:
+    """Give the organization two policies and DAYS days of requests, with their charges."""
+    Policy.objects.create(
+        org=org,
+        name="Production",
+        blocked_models=["gpt-4"],
+        max_cost_per_day_nanoeur=5 * EURO,
+        max_tokens_per_request=16_000,
+    )
+    Policy.objects.create(
+        org=org,
+        name="Trial of cheap models",
+        enabled=False,
+        allowed_models=["gpt-4o-mini", "gemini-2.0-flash"],
+    )
+    chance = random.Random(seed)  # noqa: S311  not for secrets
+    policies = [
+        {
+            "id": str(policy.id),
+            "name": policy.name,
+            "limit_nanoeur": policy.max_cost_per_day_nanoeur,
+            "max_tokens": policy.max_tokens_per_request,
+        }
+        for policy in Policy.objects.filter(org=org, enabled=True)
+    ]
+    made = _Made(org, load_price_book(), policies)
+    for occurred_at in _moments(org, chance, per_day):
+        made.add(occurred_at, chance, keys, users)
+    made.save()
+
+
+def _moments(org: Organization, chance: random.Random, per_day: int) -> Iterator[datetime]:
+    moment = now()
+    zone = ZoneInfo(org.timezone)
+    for back in range(DAYS, -1, -1):
+        starts_at, _ = day_around(moment - timedelta(days=back), zone)
+        weekend = starts_at.astimezone(zone).weekday() >= 5
+        count = round(per_day * (0.3 if weekend else 1) * chance.uniform(0.8, 1.2))
+        hours = chance.choices(range(24), HOURS, k=count)
+        moments = (starts_at + timedelta(hours=h, seconds=chance.uniform(0, 3600)) for h in hours)
+        yield from sorted(at for at in moments if at < moment)
+
+
+class _Made:
+    """Rows on their way into the database."""
+
+    def __init__(
+        self, org: Organization, prices: PriceBook, policies: list[dict[str, Any]]
+    ) -> None:
+        self.org, self.prices, self.policies = org, prices, policies
+        self.rows: list[AiRequestLog] = []
+        self.holds: list[Hold] = []
+        self.events: list[CostEvent] = []
+        self.periods: dict[datetime, Period] = {}
+        self.in_periods: list[HoldPeriod] = []
+
+    def add(
+        self, occurred_at: datetime, chance: random.Random, keys: list[ApiKey], users: list[str]
+    ) -> None:
+        """Make one request with what belongs to it."""
+        provider, asked, answered, usual_in, usual_out, _ = chance.choices(
+            MODELS, [model[-1] for model in MODELS]
+        )[0]
+        rates = self.prices.rates_for(price_names(asked), provider, occurred_at)
+        if rates is None:
+            return
+        tokens_in = max(20, round(chance.lognormvariate(0, 0.6) * usual_in))
+        tokens_out = min(CAP_TOKENS, max(2, round(chance.lognormvariate(0, 0.5) * usual_out)))
+        usage = Usage(input_uncached=tokens_in, output_text=tokens_out)
+        bound = cost_nanoeur(Usage(input_uncached=tokens_in * 4, output_text=CAP_TOKENS), rates)
+        ending = self._ending(asked, chance)
+        row = self._row(occurred_at, chance, keys, users, ending)
+        row.requested_model, row.provider = asked, provider
+        row.model = answered if ending is OK else asked
+        if ending.status in ("ok", "unknown"):
+            row.cost_nanoeur = cost_nanoeur(usage, rates) if ending is OK else bound
+        if ending is OK:
+            row.input_tokens, row.output_tokens = tokens_in, tokens_out
+            row.usage = {"buckets": usage.as_dict(), "adds_up": True, "reported": None}
+        row.hold_nanoeur = None if ending.status == "blocked" else bound
+        row.decision = self._trace(row, ending, tokens_in, bound, rates)
+        self.rows.append(row)
+        if row.hold_nanoeur is not None:
+            self._charge(row, bound, rates, usage if ending is OK else None)
+
+    def _ending(self, asked: str, chance: random.Random) -> Ending:
+        if asked == "gpt-4":
+            sentence = 'Model gpt-4 is blocked by policy "Production"'
+            return Ending(status="blocked", code="model_blocked", error=sentence)
+        return chance.choices((OK, FAILED, LOST), (975, 20, 5))[0]
+
+    def _row(
+        self,
+        occurred_at: datetime,
+        chance: random.Random,
+        keys: list[ApiKey],
+        users: list[str],
+        ending: Ending,
+    ) -> AiRequestLog:
+        team, project, app, task = chance.choice(PLACES)
+        latency_ms = 3 if ending.status == "blocked" else round(chance.lognormvariate(6.6, 0.5))
+        repeated = chance.random() < 0.1
+        prompt = str(chance.randrange(40) if repeated else chance.random())
+        return AiRequestLog(
+            org=self.org,
+            occurred_at=occurred_at,
+            completed_at=occurred_at + timedelta(milliseconds=latency_ms),
+            channel="api",
+            stream=chance.random() < 0.3,
+            status=ending.status,
+            code=ending.code,
+            error=ending.error,
+            finish_reason="stop" if ending is OK else None,
+            prompt_hash=hashlib.sha256(prompt.encode()).hexdigest(),
+            cost_nanoeur=0,
+            latency_ms=latency_ms,
+            user_id=chance.choice(users),
+            team_id=team,
+            project_id=project,
+            app_id=app,
+            task_type=task,
+            key_id=chance.choice(keys).pk,
+        )
+
+    def _trace(
+        self, row: AiRequestLog, ending: Ending, tokens_in: int, bound: int, rates: Rates
+    ) -> dict[str, Any]:
+        period = self._period(row.occurred_at)
+        charged = period.settled_nanoeur
+        limit = self.policies[0]["limit_nanoeur"]
+        before = {
+            "limit_nanoeur": limit,
+            "charged_nanoeur": charged,
+            "held_nanoeur": 0,
+            "left_nanoeur": max(0, limit - charged),
+        }
+        after = before | {"held_nanoeur": bound, "left_nanoeur": max(0, limit - charged - bound)}
+        refused = ending.status == "blocked"
+        verdict = ending.code if refused else "ok"
+        return {
+            "model": {
+                "requested": row.requested_model,
+                "meant": row.requested_model,
+                "provider": row.provider,
+            },
+            "input": {"bytes": tokens_in * 4, "counted_tokens": None if refused else tokens_in},
+            "output_cap": None if refused else CAP_TOKENS,
+            "bound_nanoeur": None if refused else bound,
+            "bound_by": "bytes",
+            "policies": [{**policy, "verdict": verdict} for policy in self.policies],
+            "config_version": 1,
+            "rates": None if refused else rates.as_dict(),
+            "before": None if refused else before,
+            "after": None if refused else after,
+        }
+
+    def _period(self, occurred_at: datetime) -> Period:
+        starts_at, ends_at = day_around(occurred_at, ZoneInfo(self.org.timezone))
+        if starts_at not in self.periods:
+            self.periods[starts_at] = Period(
+                org=self.org,
+                scope="org",
+                starts_at=starts_at,
+                ends_at=ends_at,
+                limit_nanoeur=self.policies[0]["limit_nanoeur"],
+            )
+        return self.periods[starts_at]
+
+    def _charge(self, row: AiRequestLog, bound: int, rates: Rates, usage: Usage | None) -> None:
+        states = {"ok": "settled", "error": "released", "unknown": "unknown"}
+        hold = Hold(
+            org=self.org,
+            request_id=row.pk,
+            state=states[row.status],
+            amount_nanoeur=bound,
+            charged_nanoeur=row.cost_nanoeur or 0,
+            held_at=row.occurred_at,
+            deadline_at=row.occurred_at + timedelta(minutes=3),
+            resolved_at=row.completed_at,
+            instance_id=new_id(),
+            charge_to={},
+            rates=rates.as_dict(),
+        )
+        self.holds.append(hold)
+        period = self._period(row.occurred_at)
+        period.settled_nanoeur += row.cost_nanoeur or 0
+        self.in_periods.append(HoldPeriod(hold_id=hold.pk, period_id=period.pk))
+        if row.status == "error":
+            return
+        said = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type", "key_id")
+        self.events.append(
+            CostEvent(
+                org=self.org,
+                kind="usage" if usage else "bound",
+                occurred_at=row.occurred_at,
+                recorded_at=row.completed_at or row.occurred_at,
+                amount_nanoeur=row.cost_nanoeur or 0,
+                request_id=row.pk,
+                hold_id=hold.pk,
+                model=row.model,
+                provider=row.provider or "",
+                input_tokens=row.input_tokens,
+                output_tokens=row.output_tokens,
+                usage=usage.as_dict() if usage else None,
+                rates=rates.as_dict(),
+                **{name: getattr(row, name) for name in said},
+            )
+        )
+
+    def save(self) -> None:
+        """Write everything, in the order in which the tables need each other."""
+        Period.objects.bulk_create(self.periods.values())
+        AiRequestLog.objects.bulk_create(self.rows, batch_size=500)
+        Hold.objects.bulk_create(self.holds, batch_size=500)
+        HoldPeriod.objects.bulk_create(self.in_periods, batch_size=500)
+        CostEvent.objects.bulk_create(self.events, batch_size=500)
