@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.timezone import now
 
 from gateway.answers import error_response, json_response, only
-from gateway.backtest import PERIODS_DAYS, backtest, rule_of
+from gateway.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.backtest_json import backtest_as_json
 from gateway.callers import authenticate
 from gateway.core.calls import Principal
@@ -28,7 +28,6 @@ from orgs.models import Organization
 
 # How long a replay may take here; the command has no such limit.
 BACKTEST_MAX_S: Final = 10.0
-DAYS_DEFAULT: Final = 30
 # The address's names, as the policy form calls them.
 FIELDS: Final = {
     "allow": "allowed_models",

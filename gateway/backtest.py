@@ -33,6 +33,7 @@ from gateway.models import AiRequestLog
 from gateway.operations import PolicyLimits
 
 PERIODS_DAYS: Final = (7, 30, 90)
+DAYS_DEFAULT: Final = 30
 EXAMPLES_MAX: Final = 5
 # People and apps that are counted one by one; a caller can name any number of them.
 NAMES_MAX: Final = 10_000

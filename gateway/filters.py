@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -24,6 +25,9 @@ PERIODS: Final = (
 )
 DAYS: Final = {"today": 1, "7d": 7, "30d": 30}
 PROVIDER_MAX_CHARS: Final = 32
+# What is a place in the list and no filter of it.
+PLACES: Final = ("before", "after", "waiting")
+WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
 FOLDED: Final = ("requestId", "keyId", "userId", *(field for field, _, _ in DIMENSION_FIELDS))
 
 
@@ -45,6 +49,10 @@ class RequestFilterForm(forms.Form):
         label="Key id", required=False, error_messages={"invalid": "This is no key's id."}
     )
     before = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    after = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    waiting = forms.CharField(
+        required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
+    )
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         super().__init__(data, label_suffix="")
@@ -53,15 +61,26 @@ class RequestFilterForm(forms.Form):
             self.fields[parameter] = dimension_field(label)
 
     def clean_before(self) -> Cursor | None:
-        text: str = self.cleaned_data["before"]
+        return _cursor(self.cleaned_data["before"])
+
+    def clean_after(self) -> Cursor | None:
+        return _cursor(self.cleaned_data["after"])
+
+    def clean_waiting(self) -> list[UUID]:
+        """Return the ids of the requests whose end is waited for."""
+        text: str = self.cleaned_data["waiting"]
         try:
-            return Cursor.from_text(text) if text else None
-        except (ValueError, OverflowError) as exc:
-            raise forms.ValidationError("This page of the list does not exist.") from exc
+            return [UUID(request_id) for request_id in filter(None, text.split(","))]
+        except ValueError as exc:
+            raise forms.ValidationError("One of these is no request id.") from exc
 
     def folded_fields(self) -> list[forms.BoundField]:
         """The fields that the page folds away."""
         return [self[name] for name in FOLDED]
+
+    def is_filtered(self) -> bool:
+        """Whether a valid form leaves anything out."""
+        return any(value for name, value in self.cleaned_data.items() if name not in PLACES)
 
     def unfolds(self) -> bool:
         """Whether one of the folded fields is in use or in error."""
@@ -73,6 +92,7 @@ class RequestFilterForm(forms.Form):
         return RequestQuery(
             since=_since(values["period"], moment, zone),
             before=values["before"],
+            after=values["after"],
             request_id=values["requestId"],
             status=values["status"] or None,
             model=values["model"] or None,
@@ -87,9 +107,16 @@ class RequestFilterForm(forms.Form):
         chosen = {
             name: f"{value}"
             for name, value in self.cleaned_data.items()
-            if value and name != "before"
+            if value and name not in PLACES
         }
         return urlencode(chosen | ({"before": f"{before}"} if before else {}))
+
+
+def _cursor(text: str) -> Cursor | None:
+    try:
+        return Cursor.from_text(text) if text else None
+    except (ValueError, OverflowError) as exc:
+        raise forms.ValidationError("This page of the list does not exist.") from exc
 
 
 def _since(period: str, moment: datetime, zone: ZoneInfo) -> datetime | None:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
 
+from costs.charts import share_width
+from costs.core.periods import day_around
 from gateway import operations, reports
-from gateway.forms import PolicyForm, policy_values
+from gateway.exports import exported
+from gateway.forms import PolicyForm, plain_eur, policy_values
 from gateway.models import Policy
+from gateway.policy_effect import policy_effect_of
 from gateway.policy_words import names_of_no_model, policy_sentence
 from gateway.providers.catalog import load_catalog
-from orgs.access import admin, get_or_404, viewer
+from gateway.reports import RefusedToday, SpendToday
+from orgs.access import Access, admin, get_or_404, viewer
+from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.forms import show_refusal
 
+COLUMNS: Final = (
+    *("policyId", "name", "enabled", "allowedModels", "blockedModels", "maxCostPerDayEur"),
+    *("maxTokensPerRequest", "refusedToday"),
+)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLine:
-    """A policy as the list shows it."""
+    """A policy as the list shows it; `used_percent` is None without a limit of the day."""
 
     policy: Policy
     sentence: str
+    used_percent: str | None
+    held_percent: str | None
+    refused_today: int
 
 
 @login_required
@@ -36,12 +55,30 @@ class PolicyLine:
 def policies(request: HttpRequest) -> HttpResponse:
     """List the policies in the order in which they are judged."""
     access = viewer(request)
-    found = reports.policies(organization_id=access.organization.pk)
+    organization, moment = access.organization, now()
+    refused = _refused_today(access, moment)
+    spend = reports.spend_today(organization_id=organization.pk, moment=moment)
+    found = reports.policies(organization_id=organization.pk)
     context = {
-        "lines": [PolicyLine(policy, _sentence(policy)) for policy in found],
+        "lines": [_line(policy, spend, refused) for policy in found],
+        "spend": spend,
+        "is_cut": refused.is_cut,
         "can_change": access.can_change,
     }
     return render(request, "gateway/policies.html", context)
+
+
+@login_required
+@require_safe
+def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send the policies as a file."""
+    if format not in ("csv", "json"):
+        raise Http404
+    access = viewer(request)
+    refused = _refused_today(access, now()).by_policy
+    found = reports.policies(organization_id=access.organization.pk)
+    rows = [[_exported(policy, refused.get(str(policy.pk), 0)) for policy in found]]
+    return exported(request, rows, columns=COLUMNS, name="policies", format=format)
 
 
 @login_required
@@ -51,7 +88,7 @@ def create_policy(request: HttpRequest) -> HttpResponse:
     """Make a policy; it is in force from the next request on."""
     access = admin(request)
     form = PolicyForm(request.POST or None, label_suffix="")
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and not _only_asks(request) and form.is_valid():
         try:
             policy = operations.create_policy(
                 organization_id=access.organization.pk, limits=form.limits()
@@ -60,7 +97,7 @@ def create_policy(request: HttpRequest) -> HttpResponse:
             show_refusal(form, refusal)
         else:
             return _saved(request, form, f'The policy "{policy.name}" is in force.')
-    return render(request, "gateway/policy_form.html", {"form": form, "title": "New policy"})
+    return _form_page(request, access, form, title="New policy")
 
 
 @login_required
@@ -71,7 +108,7 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     access = admin(request)
     policy = get_or_404(access, Policy.objects.all(), policy_id)
     form = PolicyForm(request.POST or None, initial=policy_values(policy), label_suffix="")
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and not _only_asks(request) and form.is_valid():
         limits = form.limits()
         try:
             operations.update_policy(
@@ -83,8 +120,21 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
             show_refusal(form, refusal)
         else:
             return _saved(request, form, f'The policy "{limits.name}" is saved.')
-    context = {"form": form, "title": "Edit policy", "policy": policy}
-    return render(request, "gateway/policy_form.html", context)
+    return _form_page(request, access, form, title="Edit policy")
+
+
+@login_required
+@never_cache
+@require_POST
+def policy_effect(request: HttpRequest) -> HttpResponse:
+    """Show what the policy in the form would have done, beside the form; nothing is saved.
+
+    A POST, since lists of models do not fit in every address.
+    """
+    access = admin(request)
+    return render(
+        request, "gateway/_effect.html", policy_effect_of(access.organization, request.POST)
+    )
 
 
 @login_required
@@ -107,16 +157,41 @@ def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
+@vary_on_headers("HX-Request")
+def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
     """Ask, then remove the policy."""
     access = admin(request)
     policy = get_or_404(access, Policy.objects.all(), policy_id)
     if request.method != "POST":
         context = {"policy": policy, "sentence": _sentence(policy)}
-        return render(request, "gateway/policy_delete.html", context)
+        return question(request, "gateway/policy_delete.html", context)
     operations.delete_policy(organization_id=access.organization.pk, policy_id=policy.pk)
     messages.success(request, f'The policy "{policy.name}" is deleted.')
     return redirect("policies")
+
+
+def _only_asks(request: HttpRequest) -> bool:
+    """Whether the form was sent without scripts to see what it would do."""
+    return "effect" in request.POST
+
+
+def _form_page(
+    request: HttpRequest, access: Access, form: PolicyForm, *, title: str
+) -> HttpResponse:
+    catalog = load_catalog(sandbox=settings.SANDBOX)
+    asked = request.POST if request.method == "POST" else _as_typed(form)
+    context = policy_effect_of(access.organization, asked) | {
+        "form": form,
+        "title": title,
+        "models": sorted({model.id for model in catalog.by_name.values()}),
+    }
+    return render(request, "gateway/policy_form.html", context)
+
+
+def _as_typed(form: PolicyForm) -> dict[str, Any]:
+    """Return the form's first values as a browser would send them."""
+    typed = {name: form[name].value() for name in form.fields}
+    return {name: "" if value is None else value for name, value in typed.items()}
 
 
 def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpResponse:
@@ -127,6 +202,40 @@ def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpRespons
     if unknown := names_of_no_model(entries, load_catalog(sandbox=settings.SANDBOX)):
         messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
     return redirect("policies")
+
+
+def _line(policy: Policy, spend: SpendToday, refused: RefusedToday) -> PolicyLine:
+    limit = policy.max_cost_per_day_nanoeur
+    room = None if limit is None else max(0, limit - spend.charged_nanoeur)
+    return PolicyLine(
+        policy=policy,
+        sentence=_sentence(policy),
+        used_percent=None if limit is None else share_width(spend.charged_nanoeur, limit),
+        held_percent=None
+        if limit is None or room is None
+        else share_width(min(room, spend.held_nanoeur), limit),
+        refused_today=refused.by_policy.get(str(policy.pk), 0),
+    )
+
+
+def _refused_today(access: Access, moment: datetime) -> RefusedToday:
+    organization = access.organization
+    starts_at, _ = day_around(moment, ZoneInfo(organization.timezone))
+    return reports.refused_since(organization_id=organization.pk, since=starts_at)
+
+
+def _exported(policy: Policy, refused_today: int) -> dict[str, Any]:
+    limit = policy.max_cost_per_day_nanoeur
+    return {
+        "policyId": str(policy.pk),
+        "name": policy.name,
+        "enabled": policy.enabled,
+        "allowedModels": policy.allowed_models,
+        "blockedModels": policy.blocked_models,
+        "maxCostPerDayEur": None if limit is None else plain_eur(limit),
+        "maxTokensPerRequest": policy.max_tokens_per_request,
+        "refusedToday": refused_today,
+    }
 
 
 def _sentence(policy: Policy) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
 
 from costs.models import CostEvent, Hold, Period
 from costs.names import emails
@@ -16,6 +17,15 @@ from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
+# Rows get their time before they are committed, and processes commit in any order: who follows
+# the list looks back this far and knows by id what is new.
+LOOKS_BACK: Final = timedelta(seconds=5)
+# Where requests with the same prompt are looked for around a request; there is no index by prompt.
+SAME_PROMPT_WITHIN: Final = timedelta(days=1)
+SAME_PROMPT_ROWS_MAX: Final = 20_000
+SAME_PROMPT_SHOWN: Final = 5
+# Refusals of a day that are read to tell whose they are.
+REFUSALS_READ_MAX: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,7 @@ class RequestQuery:
     since: datetime | None = None
     until: datetime | None = None
     before: Cursor | None = None
+    after: Cursor | None = None
     request_id: UUID | None = None
     status: str | None = None
     model: str | None = None
@@ -95,12 +106,21 @@ class SpendToday:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedToday:
+    """Refused requests by the policy's id; `is_cut` says that there are more than were read."""
+
+    by_policy: dict[str, int]
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStory:
     """A request with everything that the ledger has of it, oldest first."""
 
     row: AiRequestLog
     holds: list[Hold]
     events: list[CostEvent]
+    same_prompt: list[AiRequestLog]
     names: Names
 
 
@@ -128,6 +148,8 @@ def _between(rows: QuerySet[AiRequestLog], query: RequestQuery) -> QuerySet[AiRe
         rows = rows.filter(occurred_at__gte=query.since)
     if query.until is not None:
         rows = rows.filter(occurred_at__lt=query.until)
+    if query.after is not None:
+        rows = rows.filter(occurred_at__gt=query.after.occurred_at - LOOKS_BACK)
     return rows if query.before is None else rows_before(query.before, rows)
 
 
@@ -136,6 +158,27 @@ def rows_before(cursor: Cursor, rows: QuerySet[AiRequestLog]) -> QuerySet[AiRequ
     moment, row_id = cursor.occurred_at, cursor.id
     # The first condition says nothing new; it is the one that the index can begin with.
     return rows.filter(occurred_at__lte=moment).filter(Q(occurred_at__lt=moment) | Q(id__lt=row_id))
+
+
+def ended(*, organization_id: UUID, request_ids: Collection[UUID]) -> list[AiRequestLog]:
+    """Return those of the requests that are no longer pending."""
+    if not request_ids:
+        return []
+    rows = AiRequestLog.objects.filter(org=organization_id, id__in=request_ids)
+    return list(rows.exclude(status=AiRequestLog.Status.PENDING).defer("decision", "usage"))
+
+
+def same_prompt(row: AiRequestLog) -> list[AiRequestLog]:
+    """Return the newest requests with the row's prompt, of the day before it and the day after."""
+    around = AiRequestLog.objects.filter(
+        org=row.org_id,
+        occurred_at__gte=row.occurred_at - SAME_PROMPT_WITHIN,
+        occurred_at__lte=row.occurred_at + SAME_PROMPT_WITHIN,
+    ).order_by("-occurred_at", "-id")
+    rows = AiRequestLog.objects.filter(
+        id__in=around.values("id")[:SAME_PROMPT_ROWS_MAX], prompt_hash=row.prompt_hash
+    ).exclude(id=row.pk)
+    return list(rows.order_by("-occurred_at", "-id").defer("decision", "usage")[:SAME_PROMPT_SHOWN])
 
 
 def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> Names:
@@ -179,7 +222,7 @@ def spend_today(*, organization_id: UUID, moment: datetime) -> SpendToday:
 
 
 def story(row: AiRequestLog) -> RequestStory:
-    """Return a request with its holds and events."""
+    """Return a request with its holds, its events and its likes."""
     of_request = Hold.objects.filter(org=row.org_id, request_id=row.id)
     holds = list(of_request.select_related("rate_card").order_by("id"))
     events = CostEvent.objects.filter(
@@ -189,6 +232,7 @@ def story(row: AiRequestLog) -> RequestStory:
         row=row,
         holds=holds,
         events=list(events.order_by("recorded_at", "id")),
+        same_prompt=same_prompt(row),
         names=names_in([row], organization_id=row.org_id),
     )
 
@@ -207,6 +251,35 @@ def alias_names(*, organization_id: UUID, but: UUID | None = None) -> list[str]:
     """Return what the organization's aliases are called, without the alias `but`."""
     rows = ModelAlias.objects.filter(org=organization_id).values_list("id", "name")
     return [name for alias_id, name in rows if alias_id != but]
+
+
+def refused_since(*, organization_id: UUID, since: datetime) -> RefusedToday:
+    """Return how many requests each policy has refused, by the trace's own verdicts.
+
+    Each policy is asked by itself; the first that says the request's own code was decisive.
+    """
+    refused = AiRequestLog.objects.filter(
+        org=organization_id, occurred_at__gte=since, status=AiRequestLog.Status.BLOCKED
+    ).order_by("-occurred_at", "-id")
+    counts: Counter[str] = Counter()
+    read = 0
+    for code, verdicts in refused.values_list("code", "decision__policies")[:REFUSALS_READ_MAX]:
+        read += 1
+        deciding = (said for said in verdicts or () if said.get("verdict") == code)
+        if (policy := next(deciding, None)) is not None:
+            counts[str(policy.get("id"))] += 1
+    return RefusedToday(by_policy=dict(counts), is_cut=read == REFUSALS_READ_MAX)
+
+
+def spend_by_key(
+    *, organization_id: UUID, key_ids: Collection[UUID], since: datetime
+) -> dict[UUID, int]:
+    """Return what each key has cost since then; a key that has cost nothing is left out."""
+    if not key_ids:
+        return {}
+    events = CostEvent.objects.filter(org=organization_id, occurred_at__gte=since)
+    sums = events.filter(key_id__in=key_ids).values("key_id").annotate(sum=Sum("amount_nanoeur"))
+    return {row["key_id"]: int(row["sum"] or 0) for row in sums if row["key_id"] is not None}
 
 
 def _said(ids: Iterable[UUID | None]) -> set[UUID]:

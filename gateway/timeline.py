@@ -36,6 +36,10 @@ HOLD_WORDS: Final = {
     "released": "released: nothing was billed",
     "unknown": "charged whole: what the provider billed is not known",
 }
+# Failures of a call that had been held for and never left.
+NEVER_SENT: Final = frozenset(
+    {"provider_not_configured", "provider_unavailable", "ledger_unavailable", "client_disconnected"}
+)
 _BUCKET_WORDS: Final = {
     "input_uncached": "input",
     "cache_read": "cache read",
@@ -100,11 +104,13 @@ def status_badge(status: str) -> Status:
 
 
 def steps(story: RequestStory) -> list[Step]:
-    """Return what happened, in order: asked, judged, held, answered or refused, charged."""
+    """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
     row = story.row
     trace = _mapping(row.decision)
     told = [_asked(row, trace), _judged(row, trace)]
     told += [_held(hold, trace) for hold in story.holds]
+    if story.holds and row.status != "pending":
+        told.append(_sent(row, trace))
     told.append(_ended(row, was_held=bool(story.holds)))
     told += [_charged(event) for event in story.events]
     if row.status in ("ok", "unknown") or story.events:
@@ -136,7 +142,6 @@ def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
         Fact("provider", _text(model.get("provider")) or row.provider),
         Fact("text", _counted(given.get("bytes"), "bytes")),
         Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
-        Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
         Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
     ]
     return Step(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
@@ -186,6 +191,23 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
         at=hold.held_at,
         sentence=f"The most it could cost was set aside; {HOLD_WORDS.get(hold.state, hold.state)}.",
         facts=_known(facts),
+    )
+
+
+def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
+    provider = row.provider or "the provider"
+    never_left = row.status == "error" and row.code in NEVER_SENT
+    sentence = f"Nothing reached {provider}." if never_left else f"The call went out to {provider}."
+    facts = [
+        Fact("model", _text(_mapping(trace.get("model")).get("meant"))),
+        Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
+    ]
+    tone = IDLE if never_left else GOOD
+    return Step(
+        title="Not sent" if never_left else "Sent",
+        tone=tone,
+        sentence=sentence,
+        facts=() if never_left else _known(facts),
     )
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import path
 
-from gateway import alias_views, console, playground_views, policy_views, request_views
-from orgs import key_views
+from gateway import (
+    alias_views,
+    console,
+    key_views,
+    playground_views,
+    policy_views,
+    request_exports,
+    request_views,
+)
 
 urlpatterns = [
     path("ai", request_views.requests, name="requests"),
+    path("ai/requests/new", request_views.new_requests, name="requests-new"),
+    path("ai/requests.<str:format>", request_exports.export_requests, name="requests-export"),
     path("ai/requests/<str:request_id>", request_views.request_detail, name="request"),
     path("ai/policies", policy_views.policies, name="policies"),
+    path("ai/policies.<str:format>", policy_views.export_policies, name="policies-export"),
+    path("ai/policies/effect", policy_views.policy_effect, name="policy-effect"),
     path("ai/policies/create", policy_views.create_policy, name="policy-create"),
     path("ai/policies/<str:policy_id>", policy_views.edit_policy, name="policy-edit"),
     path("ai/policies/<str:policy_id>/toggle", policy_views.toggle_policy, name="policy-toggle"),
@@ -21,8 +32,11 @@ urlpatterns = [
     path("ai/aliases/<str:alias_id>/toggle", alias_views.toggle_alias, name="alias-toggle"),
     path("ai/aliases/<str:alias_id>/delete", alias_views.delete_alias, name="alias-delete"),
     path("ai/playground", playground_views.playground, name="playground"),
-    path("ai/keys/", include("orgs.key_urls")),
     path("ai/keys", key_views.keys, name="keys"),
+    path("ai/keys.<str:format>", key_views.export_keys, name="keys-export"),
+    path("ai/keys/create", key_views.create_key, name="key-create"),
+    path("ai/keys/<str:key_id>/rotate", key_views.rotate_key, name="key-rotate"),
+    path("ai/keys/<str:key_id>/revoke", key_views.revoke_key, name="key-revoke"),
     # What is left would be Django admin's, whose answer to a stranger is its own sign-in.
     path("ai/", console.elsewhere),
     path("ai/<path:rest>", console.elsewhere),

@@ -13,11 +13,13 @@ from orgs.models import ApiKey, Membership, Organization, User
 
 KEYS_PER_PAGE: Final = 100
 
-_TONES: Final = {
-    "active": "good",
-    "being replaced": "wait",
-    "owner not active": "bad",
-    "revoked": "bad",
+# How a status looks: a tone, and a sign beside the word.
+_LOOKS: Final = {
+    "active": ("good", "✓"),
+    "being replaced": ("wait", "↻"),
+    "owner not active": ("bad", "!"),
+    "revoked": ("", "✕"),
+    "expired": ("", "○"),
 }
 
 
@@ -48,6 +50,7 @@ class KeyRow:
     last_used_at: datetime | None
     status: str
     tone: str
+    sign: str
     can_be_rotated: bool
     can_be_revoked: bool
 
@@ -138,7 +141,8 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,
         status=status,
-        tone=_TONES.get(status, ""),
+        tone=_LOOKS[status][0],
+        sign=_LOOKS[status][1],
         can_be_rotated=works and not is_replaced,
         can_be_revoked=key.revoked_at is None,
     )

@@ -53,3 +53,9 @@ def instant(moment: datetime | None, zone: ZoneInfo) -> str | SafeString:
         f"{exact:%Y-%m-%d %H:%M:%S.%f}",
         f"{local:%-d %b %Y, %H:%M:%S}",
     )
+
+
+@register.filter
+def clock(moment: datetime, zone: ZoneInfo) -> str:
+    """Show the time of day in the organization's time zone, as `14:05`."""
+    return f"{moment.astimezone(zone):%H:%M}"

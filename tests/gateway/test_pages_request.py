@@ -77,7 +77,7 @@ def test_a_charged_request_tells_its_whole_story(
     hold = hold_for(row)
     CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk)
     client = client_for(auditor_user)
-    assert titles(client, row) == ["Asked", "Judged", "Held", "Answered", "Charged"]
+    assert titles(client, row) == ["Asked", "Judged", "Held", "Sent", "Answered", "Charged"]
     page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
     for told in (
         *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
@@ -127,7 +127,7 @@ def test_an_unknown_outcome_and_its_correction_are_both_told(
             org=acme, request_id=row.pk, hold_id=hold.pk, kind=kind, amount_nanoeur=amount
         )
     client = client_for(member_user)
-    assert titles(client, row)[3:] == ["Outcome unknown", "Charged", "Corrected"]
+    assert titles(client, row)[3:] == ["Sent", "Outcome unknown", "Charged", "Corrected"]
     assert 'value="-598672"' in client.get(f"/admin/ai/requests/{row.pk}").content.decode()
 
 

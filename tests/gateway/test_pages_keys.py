@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -14,7 +17,7 @@ from django.utils.timezone import now
 from orgs import credentials, key_operations
 from orgs.core import keys as key_format
 from orgs.models import ApiKey, Organization, User
-from tests.factories import ApiKeyFactory
+from tests.factories import ApiKeyFactory, CostEventFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -151,7 +154,7 @@ def test_only_admins_change_keys(
     key, client = make(acme, owner=user), client_for(user)
     listing = client.get(path("keys")).content.decode()
     assert key.public in listing
-    assert "Revoke" not in listing.split("<table>")[1]
+    assert "Revoke" not in listing.split("</thead>")[1]
     for address in (path("key-create"), path("key-rotate", key), path("key-revoke", key)):
         assert client.get(address).status_code == 403
         assert client.post(address, {"name": "x", "overlap_hours": "1"}).status_code == 403
@@ -192,7 +195,8 @@ def test_every_state_is_said_in_a_word(
     ApiKey.objects.filter(pk=make(acme, "late").pk).update(expires_at=now())
     make(acme, "orphan", owner=member_user)
     User.objects.filter(pk=member_user.pk).update(is_active=False)
-    rows = client_for(admin_user).get(path("keys")).context["page"].rows
+    lines = client_for(admin_user).get(path("keys")).context["lines"]
+    rows = [line.key for line in lines]
     states = {row.name: (row.status, row.can_be_rotated, row.can_be_revoked) for row in rows}
     assert states == {
         "works": ("active", True, True),
@@ -205,7 +209,7 @@ def test_every_state_is_said_in_a_word(
 def test_an_empty_list_gives_the_next_step(
     client_for: CLIENTS, admin_user: User, member_user: User
 ) -> None:
-    assert "create the first" in client_for(admin_user).get(path("keys")).content.decode()
+    assert "Create the first" in client_for(admin_user).get(path("keys")).content.decode()
     assert "You own no key" in client_for(member_user).get(path("keys")).content.decode()
 
 
@@ -213,12 +217,12 @@ def test_a_long_list_has_pages(client_for: CLIENTS, acme: Organization, admin_us
     made = [ApiKeyFactory.create(org=acme, name=f"key number {n}") for n in range(101)]
     client = client_for(admin_user)
     first = client.get(path("keys"))
-    older = first.context["page"].older_than
-    assert len(first.context["page"].rows) == 100
+    older = first.context["older_than"]
+    assert len(first.context["lines"]) == 100
     assert f"?older_than={older}" in first.content.decode()
-    second = client.get(path("keys"), {"older_than": str(older)}).context["page"]
-    assert [row.id for row in second.rows] == [made[0].pk]
-    assert second.older_than is None
+    second = client.get(path("keys"), {"older_than": str(older)}).context
+    assert [line.key.id for line in second["lines"]] == [made[0].pk]
+    assert second["older_than"] is None
     assert client.get(path("keys"), {"older_than": "nonsense"}).status_code == 404
 
 
@@ -227,4 +231,43 @@ def test_instants_are_shown_in_the_organizations_zone(
 ) -> None:
     ApiKeyFactory.create(org=acme, last_used_at="2025-07-01T22:30:00Z")
     page = client_for(admin_user).get(path("keys")).content.decode()
-    assert '<time datetime="2025-07-01T22:30:00+00:00">2025-07-02 00:30</time>' in page
+    assert "2 Jul 2025, 00:30:00</time>" in page
+
+
+def test_a_new_key_comes_with_code_for_each_client(client_for: CLIENTS, admin_user: User) -> None:
+    page = client_for(admin_user).post(path("key-create"), {"name": "ci"}).content.decode()
+    text = shown_key(page)
+    code = html.unescape(page)
+    assert f'OpenAI(base_url="http://testserver/v1", api_key="{text}")' in code
+    assert f'Anthropic(base_url="http://testserver", api_key="{text}")' in code
+    assert f'-H "x-pulse-key: {text}"' in code
+    assert code.count("data-copy=") == 4
+
+
+def test_what_a_key_has_cost_is_counted_from_the_first_of_the_month(
+    client_for: CLIENTS, acme: Organization, globex: Organization, admin_user: User
+) -> None:
+    key = make(acme)
+    zone = ZoneInfo(acme.timezone)
+    begins = now().astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for org, at in ((acme, begins), (acme, begins - timedelta(seconds=1)), (globex, begins)):
+        CostEventFactory.create(org=org, key_id=key.pk, occurred_at=at, amount_nanoeur=700)
+    client = client_for(admin_user)
+    [line] = client.get(path("keys")).context["lines"]
+    assert line.spent_nanoeur == 700
+    [row] = json.loads(client.get("/admin/ai/keys.json").getvalue())
+    assert (row["keyId"], row["spentThisMonthEur"]) == (str(key.pk), "0.000000700")
+    assert client.get("/admin/ai/keys.csv").getvalue().decode().count("\n") == 2
+    assert client.get("/admin/ai/keys.xml").status_code == 404
+
+
+def test_a_question_is_a_page_and_the_same_in_a_dialog(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    key, client = make(acme), client_for(admin_user)
+    for name in ("key-rotate", "key-revoke"):
+        page = client.get(path(name, key)).content.decode()
+        part = client.get(path(name, key), headers={"HX-Request": "true"}).content.decode()
+        assert part.strip().startswith("<article")
+        assert "<html" in page
+        assert f'action="{path(name, key)}"' in part

@@ -1,0 +1,99 @@
+// On every page: copy buttons, questions in a dialog, and what to say when the network fails.
+"use strict";
+
+(() => {
+  const notices = document.getElementById("notices");
+  const dialog = document.getElementById("dialog");
+
+  // What only works with scripts is shown only where they run.
+  for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
+
+  function say(words, tone) {
+    const message = document.createElement("div");
+    message.className = `message ${tone}`;
+    message.setAttribute("role", "alert");
+    const paragraph = document.createElement("p");
+    paragraph.textContent = words;
+    message.append(paragraph);
+    notices?.replaceChildren(message);
+    message.scrollIntoView({ block: "nearest" });
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    const words = button.textContent;
+    try {
+      await navigator.clipboard.writeText(source.textContent.trim());
+      button.textContent = "Copied";
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(source);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      button.textContent = "Selected: copy it now";
+    }
+    setTimeout(() => { button.textContent = words; }, 2500);
+  }
+
+  document.addEventListener("click", (event) => {
+    const copying = event.target.closest("[data-copy]");
+    if (copying) copy(copying);
+    if (event.target.closest("[data-print]")) print();
+    if (event.target.closest("[data-close]") && dialog?.open) {
+      event.preventDefault();
+      dialog.close();
+    }
+    if (event.target === dialog) dialog.close();
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const menu = event.target.closest?.("details.menu[open]");
+    if (event.key === "Escape" && menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "yes";
+    event.submitter?.setAttribute("aria-busy", "true");
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    for (const button of document.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
+  });
+
+  // Questions come as pages of their own; with scripts they open above the page.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target === dialog && !dialog.open) dialog.showModal();
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    say(
+      status === 403 || status === 404
+        ? "This is not open to you any more. Reload the page, or sign in again."
+        : `The server could not do that (${status}). Try again in a minute.`,
+      "error",
+    );
+  });
+  document.addEventListener("htmx:sendError", () => {
+    say("The server cannot be reached. Nothing was changed; try again.", "error");
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    // A session that has ended answers with the sign-in page: go there instead of showing it here.
+    if (event.detail.xhr.responseURL && new URL(event.detail.xhr.responseURL).pathname === "/login") {
+      event.detail.shouldSwap = false;
+      location.reload();
+    }
+  });
+})();
