@@ -179,6 +179,11 @@ class PlaygroundForm(forms.Form):
         said = ((name, self.cleaned_data[field]) for field, _, name in DIMENSION_FIELDS)
         return {name: value for name, value in said if value}
 
+    def unfolds(self) -> bool:
+        """Whether one of the folded fields is in use or in error."""
+        folded = ("maxTokens", *(parameter for parameter, _, _ in DIMENSION_FIELDS))
+        return any(self[name].value() or self[name].errors for name in folded)
+
     def dimension_fields(self) -> Iterable[forms.BoundField]:
         """The fields that the page folds away."""
         return [self[parameter] for parameter, _, _ in DIMENSION_FIELDS]

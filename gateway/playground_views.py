@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+from zoneinfo import ZoneInfo
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -10,10 +13,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from costs.core.money import nanoeur_from_euros
+from gateway import reports
 from gateway.forms import PlaygroundForm
 from gateway.providers.catalog import load_catalog
+from gateway.reports import RequestQuery
+from gateway.request_lines import request_lines
 from gateway.sdk import AiResponse, ai_request
 from orgs.access import Access, member, viewer
+
+REQUESTS_SHOWN: Final = 5
 
 
 @login_required
@@ -61,9 +69,16 @@ def _send(access: Access, form: PlaygroundForm) -> AiResponse | None:
 def _page(
     request: HttpRequest, access: Access, form: PlaygroundForm, context: dict[str, object]
 ) -> HttpResponse:
+    organization = access.organization
+    latest = reports.requests(
+        organization_id=organization.pk, query=RequestQuery(), limit=REQUESTS_SHOWN
+    )
     context |= {
         "form": form,
         "can_use": access.can_use,
-        "gateway_enabled": access.organization.ai_gateway_enabled,
+        "can_change": access.can_change,
+        "gateway_enabled": organization.ai_gateway_enabled,
+        "lines": request_lines(latest.rows, organization_id=organization.pk),
+        "zone": ZoneInfo(organization.timezone),
     }
     return render(request, "gateway/playground.html", context)

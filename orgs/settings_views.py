@@ -11,9 +11,11 @@ from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
 
 from orgs import operations, reports
 from orgs.access import Access, admin, choose_organization, get_or_404, viewer
+from orgs.asking import HtmxRequest, question
 from orgs.errors import OrgsError
 from orgs.forms import MemberForm, OrganizationForm, show_refusal
 from orgs.models import Membership, User
@@ -90,7 +92,8 @@ def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def remove_member(request: HttpRequest, member_id: str) -> HttpResponse:
+@vary_on_headers("HX-Request")
+def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
     """Ask, then take a person out of the organization and revoke their keys in it."""
     access = admin(request)
     membership = get_or_404(access, Membership.objects, member_id)
@@ -101,7 +104,7 @@ def remove_member(request: HttpRequest, member_id: str) -> HttpResponse:
             "organization": access.organization,
             "keys": count,
         }
-        return render(request, "orgs/member_remove.html", context)
+        return question(request, "orgs/member_remove.html", context)
     try:
         revoked = operations.remove_member(membership=membership)
     except OrgsError as refusal:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium calls home on its own at every start; a test's browser speaks to the test's server only.
@@ -28,14 +28,20 @@ def chromium_path() -> str | None:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """An empty page in a browser of its own."""
+async def chromium() -> AsyncIterator[Browser]:
+    """A browser of the test's own."""
     executable = chromium_path()
     if executable is None:
         pytest.skip("no Chromium is installed, and CHROMIUM does not name one")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable, args=[*QUIET])
         try:
-            yield await browser.new_page()
+            yield browser
         finally:
             await browser.close()
+
+
+@pytest.fixture
+async def page(chromium: Browser) -> Page:
+    """An empty page in a browser of its own."""
+    return await chromium.new_page()

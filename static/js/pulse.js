@@ -8,6 +8,8 @@
   // What only works with scripts is shown only where they run.
   for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
 
+  document.querySelector(".site-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   function say(words, tone) {
     const message = document.createElement("div");
     message.className = `message ${tone}`;

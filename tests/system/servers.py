@@ -170,6 +170,11 @@ class Installation:
         """Run several management commands and return what they print."""
         return self._python("-c", SEVERAL, json.dumps(commands))
 
+    def script(self, text: str) -> str:
+        """Run Python in the installation, with Django set up, and return what it prints."""
+        setup = "import django; django.setup()\n"
+        return self._python("-c", setup + text, DJANGO_SETTINGS_MODULE="pulse.settings")
+
     def organizations(self, *slugs: str, timezone: str = "UTC") -> dict[str, str]:
         """Make organizations with their gateway on, and return a key of each by its slug."""
         commands: list[tuple[str, ...]] = []
