@@ -14,13 +14,23 @@ from gateway import (
     request_views,
 )
 
+CSV = {"format": "csv"}
+JSON = {"format": "json"}
+
 urlpatterns = [
     path("ai", request_views.requests, name="requests"),
     path("ai/requests/new", request_views.new_requests, name="requests-new"),
-    path("ai/requests.<str:format>", request_exports.export_requests, name="requests-export"),
+    path("ai/requests.csv", request_exports.export_requests, CSV, name="requests-csv"),
+    path(
+        "ai/requests.json",
+        request_exports.export_requests,
+        JSON,
+        name="requests-json",
+    ),
     path("ai/requests/<str:request_id>", request_views.request_detail, name="request"),
     path("ai/policies", policy_views.policies, name="policies"),
-    path("ai/policies.<str:format>", policy_views.export_policies, name="policies-export"),
+    path("ai/policies.csv", policy_views.export_policies, CSV, name="policies-csv"),
+    path("ai/policies.json", policy_views.export_policies, JSON, name="policies-json"),
     path("ai/policies/effect", policy_views.policy_effect, name="policy-effect"),
     path("ai/policies/create", policy_views.create_policy, name="policy-create"),
     path("ai/policies/<str:policy_id>", policy_views.edit_policy, name="policy-edit"),
@@ -33,7 +43,8 @@ urlpatterns = [
     path("ai/aliases/<str:alias_id>/delete", alias_views.delete_alias, name="alias-delete"),
     path("ai/playground", playground_views.playground, name="playground"),
     path("ai/keys", key_views.keys, name="keys"),
-    path("ai/keys.<str:format>", key_views.export_keys, name="keys-export"),
+    path("ai/keys.csv", key_views.export_keys, CSV, name="keys-csv"),
+    path("ai/keys.json", key_views.export_keys, JSON, name="keys-json"),
     path("ai/keys/create", key_views.create_key, name="key-create"),
     path("ai/keys/<str:key_id>/rotate", key_views.rotate_key, name="key-rotate"),
     path("ai/keys/<str:key_id>/revoke", key_views.revoke_key, name="key-revoke"),

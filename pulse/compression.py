@@ -1,14 +1,53 @@
-"""Packs what browsers get: pages, and static files where no packed form lies beside them."""
+"""Packs what browsers get: pages, files, and static files that have no packed form beside them."""
 
 from __future__ import annotations
 
-from django.middleware.gzip import GZipMiddleware
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.middleware.gzip import GZipMiddleware, re_accepts_gzip
+from django.utils.cache import patch_vary_headers
+
+GZIP: Final = 31  # zlib's name for gzip's header and its largest window
 
 
 class CompressionMiddleware(GZipMiddleware):
-    """Django's own, under a name of its own: it stands outside ServeStatic, which forbids that.
+    """Django's own, but for streams.
 
-    ServeStatic packs files only when they are collected, so the server of `make run` would send
-    them whole. Collected ones are packed already and pass. Django pads what it packs with random
-    bytes, against BREACH.
+    ServeStatic packs files only when they are collected, so `make run` would send them whole;
+    collected ones are packed already and pass. Of an asynchronous stream Django packs each piece
+    by itself, and a browser reads no further than the first.
     """
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Pack the response where the client takes gzip; part of a file stays as it is."""
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+            return response
+        if not isinstance(response, StreamingHttpResponse):
+            return super().process_response(request, response)
+        pieces = response.streaming_content
+        if not isinstance(pieces, AsyncIterable):
+            return super().process_response(request, response)
+        if response.has_header("Content-Encoding"):
+            return response
+        patch_vary_headers(response, ("Accept-Encoding",))
+        if re_accepts_gzip.search(request.headers.get("Accept-Encoding", "")):
+            response.streaming_content = _packed(pieces)
+            del response.headers["Content-Length"]
+            response.headers["Content-Encoding"] = "gzip"
+            if (etag := response.headers.get("ETag", "")).startswith('"'):
+                response.headers["ETag"] = f"W/{etag}"
+        return response
+
+
+async def _packed(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    packer = zlib.compressobj(wbits=GZIP)
+    async for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,10 +37,8 @@ for user in people:
     Membership.objects.create(org=empty, user=user, role="admin")
 """
 
-Visit = Callable[..., Coroutine[Any, Any, Page]]
 
-
-@dataclass(slots=True)
+@dataclass  # without slots: Playwright marks the methods it calls
 class Complaints:
     """What a browser had to say: errors, and requests to other hosts."""
 

@@ -1,0 +1,111 @@
+"""Takes the pictures of the README: `python -m tests.screenshots`, with an installed Chromium."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.chromium import QUIET, chromium_path
+from tests.system.console import context_for, fill, sign_in
+from tests.system.servers import ROOT, Installation, Server
+
+WINDOW: Final = {"width": 1120, "height": 640}
+FOLDER: Final = ROOT / "static" / "screenshots"
+MAX_BYTES: Final = 60_000
+
+
+async def requests(page: Page) -> None:
+    """Today, the last 24 hours, the newest requests."""
+    await page.goto("/admin/ai")
+
+
+async def request(page: Page) -> None:
+    """One request's story."""
+    await page.goto("/admin/ai?status=ok&model=gpt-4o-2024-08-06")
+    await page.locator("#list tbody a").first.click()
+
+
+async def policy(page: Page) -> None:
+    """A policy while it is written, and what it would have done."""
+    await page.goto("/admin/ai/policies/create")
+    await page.get_by_label("Policy name", exact=True).fill("Small models only")
+    await page.get_by_label("Allowed models", exact=True).fill("gpt-4o-mini\ngemini-*")
+    await expect(page.locator("#effect")).to_contain_text("Allows only")
+
+
+async def playground(page: Page) -> None:
+    """An answer with its cost."""
+    await page.goto("/admin/ai/playground")
+    await page.get_by_label("Prompt", exact=True).fill("Say what a gateway is good for.")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.locator("#trace ol")).to_be_visible()
+
+
+PICTURES: Final[dict[str, Callable[[Page], Awaitable[None]]]] = {
+    "requests": requests,
+    "request": request,
+    "policy": policy,
+    "playground": playground,
+}
+
+
+def main() -> int:
+    """Fill a new installation, serve it, and take every picture."""
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots")
+    parser.add_argument("--to", type=Path, default=FOLDER, help=f"default: {FOLDER}")
+    folder: Path = parser.parse_args().to
+    executable = chromium_path()
+    if executable is None:
+        sys.stderr.write("No Chromium is installed, and CHROMIUM does not name one.\n")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="pulse-screenshots-") as scratch:
+        installation = _installation(Path(scratch))
+        try:
+            [server] = installation.serve()
+            folder.mkdir(parents=True, exist_ok=True)
+            asyncio.run(_take(server, executable, folder))
+        finally:
+            installation.kill_all()
+    return 0
+
+
+def _installation(scratch: Path) -> Installation:
+    made = Installation(
+        database_url=f"sqlite:///{scratch}/pulse.sqlite3",
+        folder=scratch,
+        environment={"SECRET_KEY": secrets.token_urlsafe(64)},
+    )
+    made.run_each(("migrate", "-v0"), ("prices", "load"))
+    made.organizations("acme", timezone="Europe/Paris")
+    fill(made, per_day=120)
+    return made
+
+
+async def _take(server: Server, executable: str, folder: Path) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, args=[*QUIET])
+        async with context_for(browser, server.url, viewport=WINDOW) as context:
+            page = await context.new_page()
+            await sign_in(page)
+            for name, prepare in PICTURES.items():
+                await prepare(page)
+                await page.evaluate("document.activeElement.blur()")
+                picture = folder / f"{name}.png"
+                await page.screenshot(path=picture, animations="disabled")
+                size = picture.stat().st_size
+                sys.stdout.write(f"{picture} {size} bytes\n")
+                if size > MAX_BYTES:
+                    sys.stderr.write(f"{picture.name} is larger than {MAX_BYTES} bytes\n")
+        await browser.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+"""What people do in the console, with scripts and without, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.system.console import ADMIN, Complaints, context_for, fill, sign_in
+from tests.system.servers import Installation, Server
+
+pytestmark = pytest.mark.browser
+
+HIDDEN_TAB: Final = """
+let isHidden = false;
+Object.defineProperty(document, "hidden", {get: () => isHidden});
+window.hideTab = (hidden) => {
+  isHidden = hidden;
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+FOLLOWS_EVERY_MS: Final = 2_000
+
+
+@pytest.fixture(scope="module")
+def filled(installation: Installation) -> Iterator[Server]:
+    """A server with a month of data."""
+    fill(installation, per_day=20)
+    [server] = installation.serve()
+    yield server
+
+
+@pytest.fixture
+async def desk(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
+    """The admin at a desk, signed in; nothing may complain while the test runs."""
+    complaints = Complaints(filled.url)
+    permissions = ["clipboard-read", "clipboard-write"]
+    async with context_for(chromium, filled.url, permissions=permissions) as context:
+        page = await context.new_page()
+        complaints.listen(page)
+        await sign_in(page)
+        yield page
+    assert complaints.errors == []
+    assert complaints.foreign == []
+
+
+@pytest.fixture
+async def plain(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
+    """The same admin with a browser that runs no scripts."""
+    async with context_for(chromium, filled.url, java_script_enabled=False) as context:
+        page = await context.new_page()
+        await sign_in(page)
+        yield page
+
+
+async def ask(server: Server, key: str, **body: Any) -> str:
+    """Send a request as a program does and return its id."""
+    sent = {"model": "sandbox-small", "prompt": "Say hello"} | body
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{server.url}/api/ai/request", json=sent, headers={"x-pulse-key": key}
+        ) as answer,
+    ):
+        return str(answer.headers["x-pulse-request-id"])
+
+
+# --- the first minute ----------------------------------------------------------------------------
+
+
+async def test_the_first_minute(desk: Page) -> None:
+    await desk.get_by_role("link", name="Playground", exact=True).click()
+    await expect(desk.get_by_label("Model", exact=True)).to_have_value("sandbox-small")
+    await desk.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
+    await desk.get_by_role("button", name="Send", exact=True).click()
+    await expect(desk.locator("#answer-text")).to_have_text("Tell me about gateways")
+    await expect(desk.locator("#fact-cost")).to_contain_text("€")
+    first_row = desk.locator("#recent tbody tr").first
+    await expect(first_row).to_contain_text("sandbox-small")
+    await expect(first_row).to_contain_text(ADMIN)
+    await expect(desk.locator("#trace")).to_contain_text("Every policy let it pass.")
+    await desk.get_by_role("link", name="What happened to this request").click()
+    steps = await desk.locator(".timeline h3").all_inner_texts()
+    titles = [re.split(r"\s", step)[0] for step in steps]
+    assert titles == ["Asked", "Judged", "Held", "Sent", "Answered", "Charged"]
+
+
+async def test_the_first_minute_without_scripts(plain: Page) -> None:
+    await plain.get_by_role("link", name="Playground", exact=True).click()
+    await plain.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
+    await plain.get_by_role("button", name="Send", exact=True).click()
+    await expect(plain.locator("#answer-text")).to_have_text("Tell me about gateways")
+    await expect(plain.locator("#fact-cost")).to_contain_text("€")
+    await expect(plain.locator("#recent tbody tr").first).to_contain_text("sandbox-small")
+    await plain.get_by_role("link", name="What happened to this request").click()
+    await expect(plain.get_by_role("heading", name="What happened")).to_be_visible()
+
+
+async def test_a_refusal_is_shown_where_the_answer_would_be(desk: Page) -> None:
+    await desk.goto("/admin/ai/playground?model=gpt-4")
+    await desk.get_by_label("Prompt", exact=True).fill("Say hello")
+    await desk.get_by_role("button", name="Send", exact=True).click()
+    await expect(desk.locator("#answer-error")).to_have_text(
+        'Model gpt-4 is blocked by policy "Production"'
+    )
+    await expect(desk.locator("#answer-status")).to_contain_text("model_blocked")
+    await expect(desk.locator("#trace")).to_contain_text('The policy "Production" refused it.')
+    await expect(desk.locator("#recent tbody tr").first).to_contain_text("blocked")
+
+
+# --- recent requests -----------------------------------------------------------------------------
+
+
+async def test_new_requests_arrive_while_the_list_is_followed(
+    desk: Page, filled: Server, installation: Installation
+) -> None:
+    await desk.add_init_script(HIDDEN_TAB)
+    await desk.goto("/admin/ai")
+    before = await desk.locator("#list tbody tr").count()
+    await desk.get_by_role("button", name="Follow new requests").click()
+    await expect(desk).to_have_url(re.compile(r"live=on"))
+    request_id = await ask(filled, installation.key)
+    await expect(desk.locator(f"#row-{request_id}")).to_be_visible()
+    assert await desk.locator("#list tbody tr").count() == before + 1
+    assert await desk.locator("#list tbody tr").first.get_attribute("data-id") == request_id
+    await expect(desk.locator("#follow-news")).to_have_text("1 new request")
+
+    asked: list[str] = []
+    desk.on("request", lambda request: asked.append(request.url))
+    await desk.evaluate("hideTab(true)")
+    later = await ask(filled, installation.key)
+    await desk.wait_for_timeout(2 * FOLLOWS_EVERY_MS)
+    assert asked == []
+    await desk.evaluate("hideTab(false)")
+    await expect(desk.locator(f"#row-{later}")).to_be_visible()
+
+    await desk.get_by_role("button", name="Follow new requests").click()
+    asked.clear()
+    await desk.wait_for_timeout(2 * FOLLOWS_EVERY_MS)
+    assert asked == []
+
+
+async def test_following_respects_the_filters(
+    desk: Page, filled: Server, installation: Installation
+) -> None:
+    await desk.goto("/admin/ai?teamId=red&live=on")
+    await expect(desk.get_by_text("No request matches")).to_be_visible()
+    other = await ask(filled, installation.key, teamId="blue")
+    wanted = await ask(filled, installation.key, teamId="red")
+    await expect(desk.locator(f"#row-{wanted}")).to_be_visible()
+    assert await desk.locator(f"#row-{other}").count() == 0
+
+
+async def test_filters_change_the_list_and_the_address(desk: Page) -> None:
+    await desk.get_by_label("Status", exact=True).select_option("blocked")
+    await desk.get_by_role("button", name="Apply", exact=True).click()
+    await expect(desk).to_have_url(re.compile(r"status=blocked"))
+    await expect(desk.locator("#list tbody tr .state").first).to_contain_text("blocked")
+    words = await desk.locator("#list tbody .status").all_inner_texts()
+    assert {word.split()[-1] for word in words} == {"blocked"}
+    await expect(desk.get_by_role("heading", name="Last 24 hours")).to_be_visible()
+    await desk.go_back()
+    await expect(desk.get_by_label("Status", exact=True)).to_have_value("")
+
+
+async def test_filters_and_pages_need_no_script(plain: Page) -> None:
+    await plain.get_by_label("Status", exact=True).select_option("ok")
+    await plain.get_by_role("button", name="Apply", exact=True).click()
+    assert "status=ok" in plain.url
+    first = await plain.locator("#list tbody tr").first.get_attribute("data-id")
+    await plain.get_by_role("link", name="Older requests").click()
+    assert "status=ok" in plain.url
+    assert await plain.locator("#list tbody tr").first.get_attribute("data-id") != first
+    await plain.get_by_role("link", name="Back to the newest").click()
+    assert await plain.locator("#list tbody tr").first.get_attribute("data-id") == first
+
+
+async def test_what_is_shown_can_be_taken_away_as_a_file(desk: Page) -> None:
+    await desk.goto("/admin/ai?status=blocked")
+    shown = await desk.locator("#list tbody tr").count()
+    async with desk.expect_download() as download:
+        await desk.get_by_role("link", name="Download CSV", exact=True).click()
+    lines = (await (await download.value).path()).read_text().splitlines()
+    assert lines[0].startswith("requestId,occurredAt,")
+    assert len(lines) - 1 == shown
+    async with desk.expect_download() as download:
+        await desk.get_by_role("link", name="JSON", exact=True).click()
+    rows = json.loads((await (await download.value).path()).read_text())
+    assert {row["status"] for row in rows} == {"blocked"}
+    assert len(rows) == shown
+
+
+async def test_a_request_can_be_linked_and_printed(desk: Page) -> None:
+    await desk.locator("#list tbody a").first.click()
+    await desk.get_by_role("button", name="Copy link").click()
+    assert await desk.evaluate("navigator.clipboard.readText()") == desk.url
+    await desk.emulate_media(media="print")
+    await expect(desk.get_by_role("heading", name="What happened")).to_be_visible()
+    await expect(desk.locator(".site-header")).to_be_hidden()
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+async def create_key(page: Page, name: str) -> str:
+    """Create a key and return its text, which the page shows once."""
+    await page.goto("/admin/ai/keys")
+    await page.get_by_role("link", name="Create key", exact=True).click()
+    await page.get_by_label("Key name", exact=True).fill(name)
+    await page.get_by_role("button", name="Create key", exact=True).click()
+    return await page.locator("#new-key").inner_text()
+
+
+async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, filled: Server) -> None:
+    text = await create_key(desk, "nightly")
+    await desk.get_by_role("button", name="Copy key").click()
+    await expect(desk.get_by_role("button", name="Copied")).to_be_visible()
+    assert await desk.evaluate("navigator.clipboard.readText()") == text
+    await desk.get_by_text("OpenAI SDK (Python)").click()
+    await expect(desk.locator("#snippet-openai")).to_contain_text(f'api_key="{text}"')
+    await ask(filled, text)
+
+    await desk.goto("/admin/ai/keys")
+    row = desk.get_by_role("row").filter(has_text="nightly")
+    await row.get_by_role("button", name="Rotate", exact=True).click()
+    dialog = desk.locator("dialog[open]")
+    await expect(dialog).to_contain_text("Both work until the old one ends")
+    await dialog.get_by_role("button", name="Rotate", exact=True).click()
+    assert await desk.locator("#new-key").inner_text() != text
+
+    await desk.goto("/admin/ai/keys")
+    rows = desk.get_by_role("row").filter(has_text="nightly")
+    await expect(rows).to_have_count(2)
+    await (
+        rows.filter(has_text="being replaced")
+        .get_by_role("button", name="Revoke", exact=True)
+        .click()
+    )
+    dialog = desk.locator("dialog[open]")
+    await expect(dialog.get_by_role("link", name="Keep the key")).to_be_focused()
+    await desk.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await (
+        rows.filter(has_text="being replaced")
+        .get_by_role("button", name="Revoke", exact=True)
+        .click()
+    )
+    await desk.locator("dialog[open]").get_by_role("button", name="Revoke", exact=True).click()
+    await expect(desk.locator(".message.success")).to_contain_text("is revoked")
+    await expect(rows.filter(has_text="revoked")).to_have_count(1)
+
+
+async def test_keys_need_no_script(plain: Page, filled: Server) -> None:
+    text = await create_key(plain, "without scripts")
+    await ask(filled, text)
+    await plain.goto("/admin/ai/keys")
+    row = plain.get_by_role("row").filter(has_text="without scripts")
+    await row.get_by_role("button", name="Revoke", exact=True).click()
+    await expect(plain.get_by_role("heading", name="Revoke without scripts?")).to_be_visible()
+    await plain.get_by_role("button", name="Revoke", exact=True).click()
+    await expect(plain.locator(".message.success")).to_contain_text("is revoked")
+
+
+# --- policies ------------------------------------------------------------------------------------
+
+
+async def test_a_policy_shows_what_it_would_have_done_while_it_is_written(desk: Page) -> None:
+    await desk.goto("/admin/ai/policies")
+    await desk.get_by_role("link", name="Create policy", exact=True).click()
+    await desk.get_by_label("Policy name", exact=True).fill("No Claude")
+    search = desk.get_by_label("Search one to block")
+    await search.fill("claude-3-5-sonnet-20241022")
+    await search.press("Enter")
+    blocked = desk.get_by_label("Blocked models", exact=True)
+    await expect(blocked).to_have_value("claude-3-5-sonnet-20241022")
+    effect = desk.locator("#effect")
+    await expect(effect).to_contain_text("Blocks claude-3-5-sonnet-20241022.")
+    await expect(effect).to_contain_text(re.compile(r"It would have refused \d+ of the \d+"))
+    await expect(effect.locator(".plain li").first).to_contain_text('by policy "No Claude"')
+    await desk.get_by_text("7 days", exact=True).click()
+    await expect(effect).to_contain_text("of the last 7 days")
+    await desk.get_by_label("Max cost per day (EUR)", exact=True).fill("-1")
+    await expect(effect).to_contain_text("Correct the fields")
+    await desk.get_by_label("Max cost per day (EUR)", exact=True).fill("0.05")
+    await desk.get_by_label("Max tokens per request", exact=True).fill("100000")
+    await expect(effect).to_contain_text("at most 0.05 EUR per day")
+    await desk.get_by_role("button", name="Save", exact=True).click()
+    await expect(desk.locator(".message.success")).to_contain_text("is in force")
+    await desk.get_by_role("button", name="Delete No Claude").click()
+    await desk.get_by_role("button", name="Delete policy", exact=True).click()
+    await expect(desk.locator(".message.success")).to_contain_text("is deleted")
+
+
+async def test_a_policy_needs_no_script(plain: Page) -> None:
+    await plain.goto("/admin/ai/policies/create")
+    await plain.get_by_label("Allowed models", exact=True).fill("gpt-4o-mini")
+    await plain.get_by_text("90 days", exact=True).click()
+    await plain.get_by_role("button", name="Show what it would have done").click()
+    effect = plain.locator("#effect")
+    await expect(effect).to_contain_text("Allows only gpt-4o-mini.")
+    await expect(effect).to_contain_text("of the last 90 days")
+    await expect(plain.get_by_label("Allowed models", exact=True)).to_have_value("gpt-4o-mini")
+    await plain.get_by_label("Policy name", exact=True).fill("Cheap only")
+    await plain.get_by_role("button", name="Save", exact=True).click()
+    await expect(plain.locator(".message.success")).to_contain_text("is in force")
+    await plain.get_by_role("button", name="Delete Cheap only").click()
+    await plain.get_by_role("button", name="Delete policy", exact=True).click()
+    await expect(plain.locator(".message.success")).to_contain_text("is deleted")
+
+
+# --- settings, organizations, the keyboard -------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["desk", "plain"])
+async def test_settings_are_saved_and_organizations_switched(
+    request: pytest.FixtureRequest, desk: Page, plain: Page, who: str
+) -> None:
+    page = {"desk": desk, "plain": plain}[who]
+    await page.locator("details.menu summary").click()
+    await page.get_by_role("button", name="Empty Ltd").click()
+    await expect(page.locator("details.menu summary strong")).to_have_text("Empty Ltd")
+    await page.goto("/settings/organization")
+    switch = page.get_by_label("AI Gateway", exact=True)
+    was_on = await switch.is_checked()
+    await switch.set_checked(not was_on)
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.locator(".message.success")).to_contain_text("saved")
+    assert await page.get_by_label("AI Gateway", exact=True).is_checked() is not was_on
+
+
+async def test_the_keyboard_is_enough(desk: Page) -> None:
+    await desk.goto("/admin/ai/keys")
+    await desk.keyboard.press("Tab")
+    await expect(desk.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await desk.keyboard.press("Enter")
+    await expect(desk.locator("main")).to_be_focused()
+    await desk.keyboard.press("Tab")
+    await expect(desk.get_by_role("link", name="Download CSV")).to_be_focused()
+
+    menu = desk.locator("details.menu")
+    await menu.locator("summary").focus()
+    await desk.keyboard.press("Enter")
+    await expect(menu.get_by_role("button", name="Sign out")).to_be_visible()
+    await desk.keyboard.press("Tab")
+    await desk.keyboard.press("Escape")
+    await expect(menu.get_by_role("button", name="Sign out")).to_be_hidden()
+    await expect(menu.locator("summary")).to_be_focused()
+
+    revoke = desk.get_by_role("button", name="Revoke", exact=True).first
+    await revoke.focus()
+    await desk.keyboard.press("Enter")
+    await expect(desk.get_by_role("link", name="Keep the key")).to_be_focused()
+    await desk.keyboard.press("Enter")
+    await expect(desk.locator("dialog[open]")).to_have_count(0)
+    await expect(revoke).to_be_focused()
+
+
+async def test_a_server_that_is_away_is_said_in_place(chromium: Browser, filled: Server) -> None:
+    async with context_for(chromium, filled.url) as context:
+        page = await context.new_page()
+        await sign_in(page)
+        await page.route("**/api/ai/request", lambda route: route.abort())
+        await page.route("**/keys/*/revoke", lambda route: route.abort())
+        await page.goto("/admin/ai/playground")
+        await page.get_by_label("Prompt", exact=True).fill("Say hello")
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await expect(page.locator("#answer-error")).to_contain_text("cannot be reached")
+        await expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+        await page.goto("/admin/ai/keys")
+        await page.get_by_role("button", name="Revoke", exact=True).first.click()
+        await expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+
+
+async def test_every_name_that_people_rely_on_is_there(desk: Page) -> None:
+    names = {
+        "/admin/ai": {"heading": ["Recent requests"], "link": ["Playground", "Download CSV"]},
+        "/admin/ai/keys": {"link": ["Create key"], "button": ["Rotate", "Revoke"]},
+        "/admin/ai/keys/create": {"textbox": ["Key name"], "button": ["Create key"]},
+        "/admin/ai/policies": {"link": ["Create policy"]},
+        "/admin/ai/policies/create": {
+            "textbox": ["Policy name", "Allowed models", "Blocked models"],
+            "spinbutton": ["Max cost per day (EUR)", "Max tokens per request"],
+            "button": ["Save"],
+        },
+        "/admin/ai/playground": {
+            "heading": ["Playground"],
+            "combobox": ["Model"],
+            "textbox": ["Prompt"],
+            "button": ["Send"],
+        },
+        "/settings/organization": {"switch": ["AI Gateway"], "button": ["Save"]},
+        "/costs": {"combobox": ["Group by"], "button": ["Apply"], "link": ["Download CSV"]},
+    }
+    for path, roles in names.items():
+        await desk.goto(path)
+        for role, wanted in roles.items():
+            for name in wanted:
+                found = desk.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]  # a literal
+                assert await found.count() >= 1, (path, role, name)
