@@ -18,11 +18,16 @@ from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
 
 # How long a page waits for a backtest; what is not judged by then is said to be missing.
-EFFECT_MAX_S: Final = 4.0
+EFFECT_MAX_S: Final = 3.0
 
 
-def policy_effect_of(organization: Organization, typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the typed policy says and would have done; a name it lacks is no hindrance."""
+def policy_effect_of(
+    organization: Organization, typed: Mapping[str, Any], *, judge: bool = True
+) -> dict[str, Any]:
+    """Return what the typed policy says and would have done; a name it lacks is no hindrance.
+
+    Without `judge` the past is not looked at, and `is_waiting` says so.
+    """
     periods = [str(days) for days in PERIODS_DAYS]
     days = typed.get("days") if typed.get("days") in periods else str(DAYS_DEFAULT)
     form = PolicyForm({**_plain(typed), "name": typed.get("name") or "this policy"})
@@ -34,6 +39,13 @@ def policy_effect_of(organization: Organization, typed: Mapping[str, Any]) -> di
     if not form.is_valid():
         return context | {"is_unreadable": True}
     limits, catalog = form.limits(), load_catalog(sandbox=settings.SANDBOX)
+    context |= {
+        "sentence": limits_sentence(limits),
+        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models], catalog),
+        "is_waiting": not judge,
+    }
+    if not judge:
+        return context
     report = backtest(
         organization_id=organization.pk,
         zone=context["zone"],
@@ -43,16 +55,12 @@ def policy_effect_of(organization: Organization, typed: Mapping[str, Any]) -> di
         days=int(days or DAYS_DEFAULT),
         within_s=EFFECT_MAX_S,
     )
-    emails_of = emails(
-        organization_id=organization.pk, user_ids=[hit.value for hit in report.users]
-    )
+    people = emails(organization_id=organization.pk, user_ids=[hit.value for hit in report.users])
     return context | {
-        "sentence": limits_sentence(limits),
-        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models], catalog),
         "report": report,
         "found": backtest_sentence(report),
         "bars": effect_bars(report),
-        "users": [(emails_of.get(hit.value, hit.value), hit) for hit in report.users],
+        "users": [(people.get(hit.value, hit.value), hit) for hit in report.users],
     }
 
 

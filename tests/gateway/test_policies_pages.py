@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
 from gateway.models import Policy
 from gateway.operations import POLICIES_MAX
 from orgs.fields import new_id
 from orgs.models import Organization, User
-from tests.factories import PolicyFactory
+from tests.factories import AiRequestLogFactory, PeriodFactory, PolicyFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -216,3 +218,78 @@ def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: Us
     client.force_login(admin_user)
     assert client.post(CREATE, TYPED).status_code == 403
     assert client.get(f"{POLICIES}/{policy.pk}/toggle").status_code == 405
+
+
+# --- what a policy does and would have done ------------------------------------------------------
+
+EFFECT = "/admin/ai/policies/effect"
+
+
+def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, user_id=str(admin_user.pk), app_id="search")
+    client = client_for(admin_user)
+    typed = {"name": "", "blocked_models": "gpt-4o-mini, no-such", "days": "7"}
+    response = client.post(EFFECT, typed)
+    page = response.content.decode()
+    assert "Blocks gpt-4o-mini and no-such." in page
+    assert "No known model is meant by: no-such." in page
+    assert "refused 1 of the 1 requests of the last 7 days, of 1 person and 1 app" in page
+    assert admin_user.email in page
+    assert f'href="/admin/ai/requests/{row.pk}"' in page
+    assert not Policy.objects.exists()
+    assert (
+        "Correct the fields"
+        in client.post(EFFECT, {"max_tokens_per_request": "x"}).content.decode()
+    )
+
+
+def test_only_an_admin_tries_policies_out(
+    client_for: CLIENTS, member_user: User, auditor_user: User
+) -> None:
+    for user in (member_user, auditor_user):
+        assert client_for(user).post(EFFECT, TYPED).status_code == 403
+
+
+def test_without_scripts_a_button_shows_it_and_saves_nothing(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    AiRequestLogFactory.create(org=acme)
+    policy = PolicyFactory.create(org=acme, name="P")
+    client = client_for(admin_user)
+    first = client.get(f"{POLICIES}/{policy.pk}").content.decode()
+    assert "Show what it would have done" in first
+    assert "requests of the last" not in first
+    page = client.post(f"{POLICIES}/{policy.pk}", TYPED | {"effect": "show"}).content.decode()
+    assert "requests of the last 30 days" in page
+    assert 'value="Production Policy"' in page
+    policy.refresh_from_db()
+    assert policy.name == "P"
+
+
+def test_the_list_says_how_much_of_today_is_used_and_whom_each_policy_refused(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    first = PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=1_000)
+    second = PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
+    moment = now()
+    PeriodFactory.create(
+        org=acme,
+        settled_nanoeur=250,
+        held_nanoeur=900,
+        starts_at=moment - timedelta(minutes=1),
+        ends_at=moment + timedelta(hours=1),
+    )
+    verdicts = [
+        {"id": str(first.pk), "verdict": "token_limit"},  # too, but blocked comes first
+        {"id": str(second.pk), "verdict": "model_blocked"},
+    ]
+    blocked = {"org": acme, "status": "blocked", "code": "model_blocked"}
+    AiRequestLogFactory.create(**blocked, decision={"policies": verdicts})
+    AiRequestLogFactory.create(**blocked, decision={})
+    yesterday = moment - timedelta(days=1, hours=1)
+    AiRequestLogFactory.create(**blocked, decision={"policies": verdicts}, occurred_at=yesterday)
+    lines = client_for(member_user).get(POLICIES).context["lines"]
+    shown = [(line.used_percent, line.held_percent, line.refused_today) for line in lines]
+    assert shown == [("25.00", "75.00", 0), (None, None, 1)]
