@@ -8,173 +8,32 @@ kept; a time limit ends the replay between pages, and the report then says how f
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import BigIntegerField, CharField, QuerySet
+from django.db.models import BigIntegerField, CharField, QuerySet, Value
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, NullIf
 
 from costs.core.periods import day_around, first_instant
 from costs.core.pricing import bound_nanoeur
 from costs.prices import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
-from gateway.core.errors import Refused
 from gateway.core.models import Catalog, Model, price_names
 from gateway.core.policy import Rule
 from gateway.core.replay import Day, Past, Price
+from gateway.core.replay_report import Backtest, DayOutcome
 from gateway.models import AiRequestLog
 from gateway.operations import PolicyLimits
 
 PERIODS_DAYS: Final = (7, 30, 90)
 DAYS_DEFAULT: Final = 30
-EXAMPLES_MAX: Final = 5
-# People and apps that are counted one by one; a caller can name any number of them.
-NAMES_MAX: Final = 10_000
-NAMES_SHOWN: Final = 5
 ROWS_PER_PAGE: Final = 2_000
 MODELS_REMEMBERED: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A request that the policy would have refused."""
-
-    request_id: UUID
-    occurred_at: datetime
-    model: str
-    code: str
-    sentence: str
-    cost_nanoeur: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """A person or an app and what the policy would have refused of theirs."""
-
-    value: str
-    requests: int
-    nanoeur: int
-
-
-@dataclass(slots=True, kw_only=True)
-class DayOutcome:
-    """One replayed day. `spent` is what the let-through requests of that day cost in fact."""
-
-    on: date
-    requests: int = 0
-    refused: int = 0
-    spent_nanoeur: int = 0
-    not_spent_nanoeur: int = 0
-
-
-@dataclass(slots=True)
-class _Hits:
-    """Counts by name, in bounded memory."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    nanoeur: Counter[str] = field(default_factory=Counter)
-
-    def add(self, value: str | None, nanoeur: int) -> None:
-        if value and (value in self.requests or len(self.requests) < NAMES_MAX):
-            self.requests[value] += 1
-            self.nanoeur[value] += nanoeur
-
-    def top(self) -> tuple[Hit, ...]:
-        most = self.requests.most_common(NAMES_SHOWN)
-        return tuple(
-            Hit(value=value, requests=count, nanoeur=self.nanoeur[value]) for value, count in most
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class Backtest:
-    """What the policy would have done. `days` has the newest first; without `is_complete` the
-    time was over before all days were replayed, and the oldest are missing."""
-
-    asked_days: int
-    days: list[DayOutcome] = field(default_factory=list)
-    codes: Counter[str] = field(default_factory=Counter)
-    examples: list[Example] = field(default_factory=list)
-    is_complete: bool = True
-    took_s: float = 0.0
-    _users: _Hits = field(default_factory=_Hits)
-    _apps: _Hits = field(default_factory=_Hits)
-
-    @property
-    def requests(self) -> int:
-        """How many let-through requests were judged."""
-        return sum(day.requests for day in self.days)
-
-    @property
-    def refused(self) -> int:
-        """How many of them the policy would have refused."""
-        return sum(day.refused for day in self.days)
-
-    @property
-    def spent_nanoeur(self) -> int:
-        """What all of them cost."""
-        return sum(day.spent_nanoeur for day in self.days)
-
-    @property
-    def not_spent_nanoeur(self) -> int:
-        """What the refused ones cost: it would not have been spent."""
-        return sum(day.not_spent_nanoeur for day in self.days)
-
-    @property
-    def user_count(self) -> int:
-        """How many people were hit, NAMES_MAX at most."""
-        return len(self._users.requests)
-
-    @property
-    def app_count(self) -> int:
-        """How many apps were hit, NAMES_MAX at most."""
-        return len(self._apps.requests)
-
-    @property
-    def users(self) -> tuple[Hit, ...]:
-        """The people hit most."""
-        return self._users.top()
-
-    @property
-    def apps(self) -> tuple[Hit, ...]:
-        """The apps hit most."""
-        return self._apps.top()
-
-    def refuse(self, row: _Row, past: Past, refusal: Refused) -> None:
-        """Count a request that the policy would have refused."""
-        day = self.days[-1]
-        day.refused += 1
-        day.not_spent_nanoeur += past.cost_nanoeur
-        self.codes[refusal.code] += 1
-        self._users.add(row.user_id, past.cost_nanoeur)
-        self._apps.add(row.app_id, past.cost_nanoeur)
-        if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(
-                Example(
-                    request_id=row.id,
-                    occurred_at=past.occurred_at,
-                    model=past.named,
-                    code=refusal.code,
-                    sentence=refusal.message,
-                    cost_nanoeur=past.cost_nanoeur,
-                )
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What is kept of a row beside what is judged."""
-
-    id: UUID
-    user_id: str | None
-    app_id: str | None
 
 
 def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
@@ -251,7 +110,7 @@ def _judge(report: Backtest, day: Day, values: tuple[Any, ...], find: Any) -> No
     outcome.spent_nanoeur += past.cost_nanoeur
     refusal = day.judge(past)
     if refusal is not None:
-        report.refuse(_Row(row_id, user_id, app_id), past, refusal)
+        report.refuse(past, refusal, request_id=row_id, user_id=user_id, app_id=app_id)
 
 
 def _rows_between(
@@ -268,12 +127,17 @@ def _rows_between(
         .values_list(
             *("id", "occurred_at", "completed_at", "requested_model", "model"),
             *("user_id", "app_id", "hold_nanoeur", "cost_nanoeur", "input_tokens"),
-            Cast(KT("decision__model__meant"), CharField()),
-            Cast(KT("decision__input__bytes"), BigIntegerField()),
-            Cast(KT("decision__input__counted_tokens"), BigIntegerField()),
-            Cast(KT("decision__output_cap"), BigIntegerField()),
+            _from_trace("model__meant", CharField()),
+            _from_trace("input__bytes", BigIntegerField()),
+            _from_trace("input__counted_tokens", BigIntegerField()),
+            _from_trace("output_cap", BigIntegerField()),
         )
     )
+
+
+def _from_trace(path: str, kind: BigIntegerField[int, int] | CharField[str, str]) -> Cast:
+    # On SQLite Django hands out JSON's null as the word, which as a number would be 0.
+    return Cast(NullIf(KT(f"decision__{path}"), Value("null")), kind)
 
 
 def _pages(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from costs.templatetags.figures import short_eur
-from gateway.backtest import Backtest
+from gateway.core.replay_report import Backtest
 
 HEIGHT: Final = 100
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from costs.core.money import format_eur
-from gateway.backtest import Backtest
 from gateway.core.models import Catalog, entry_matches, undated
+from gateway.core.replay_report import Backtest
 from gateway.operations import PolicyLimits
 
 NAMES_IN_A_SENTENCE: Final = 4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.backtest import EXAMPLES_MAX, NAMES_SHOWN, PERIODS_DAYS
+from gateway.backtest import PERIODS_DAYS
 from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 from gateway.schema_values import COUNT, EUR, FLAG, ID, MOMENT, TEXT, Schema, exactly
 
 TOKENS_MAX: Final = 2**63 - 1

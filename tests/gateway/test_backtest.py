@@ -14,8 +14,9 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from gateway.backtest import EXAMPLES_MAX, NAMES_MAX, ROWS_PER_PAGE, Backtest, backtest
+from gateway.backtest import ROWS_PER_PAGE, backtest
 from gateway.core.policy import Rule
+from gateway.core.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
 from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from orgs import key_operations
@@ -110,6 +111,13 @@ def test_a_row_without_a_trace_is_judged_by_its_columns(acme: Organization) -> N
     AiRequestLogFactory.create(org=acme, occurred_at=NOON, model="gpt-4", decision={})
     assert replay(acme, blocked=("gpt-4",)).refused == 1
     assert replay(acme, max_tokens_per_request=1).refused == 0
+
+
+def test_what_a_trace_does_not_know_is_not_zero(acme: Organization) -> None:
+    asked(acme, counted=None, meant=None, input_tokens=50, cap=100)
+    assert replay(acme, max_tokens_per_request=149).codes == {"token_limit": 1}
+    assert replay(acme, max_tokens_per_request=150).refused == 0
+    assert replay(acme, blocked=("gpt-4o-mini",)).refused == 1
 
 
 def test_pages_of_rows_leave_none_out(
