@@ -14,6 +14,7 @@ from typing import Final
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.chromium import QUIET, chromium_path
+from tests.small_png import small_png
 from tests.system.console import context_for, fill, sign_in
 from tests.system.servers import ROOT, Installation, Server
 
@@ -93,16 +94,16 @@ async def _take(server: Server, executable: str, folder: Path) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable, args=[*QUIET])
         async with context_for(browser, server.url, viewport=WINDOW) as context:
-            page = await context.new_page()
+            page, blank = await context.new_page(), await context.new_page()
             await sign_in(page)
             for name, prepare in PICTURES.items():
                 await prepare(page)
                 await page.evaluate("document.activeElement.blur()")
                 picture = folder / f"{name}.png"
-                await page.screenshot(path=picture, animations="disabled")
-                size = picture.stat().st_size
-                sys.stdout.write(f"{picture} {size} bytes\n")
-                if size > MAX_BYTES:
+                png = await small_png(blank, await page.screenshot(animations="disabled"))
+                picture.write_bytes(png)
+                sys.stdout.write(f"{picture} {len(png)} bytes\n")
+                if len(png) > MAX_BYTES:
                     sys.stderr.write(f"{picture.name} is larger than {MAX_BYTES} bytes\n")
         await browser.close()
 
