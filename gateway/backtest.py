@@ -75,7 +75,7 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
         ends_at = first_instant(on + timedelta(days=1), zone)
         day = Day(rule, ends_at, price)
         report.days.append(DayOutcome(on=on))
-        for page in _pages(_rows_between(organization_id, starts_at, ends_at)):
+        for page in _pages(organization_id, starts_at, ends_at):
             for values in page:
                 _judge(report, day, values, find)
             if ends_s is not None and time.monotonic() > ends_s:
@@ -141,19 +141,21 @@ def _from_trace(path: str, kind: BigIntegerField[int, int] | CharField[str, str]
 
 
 def _pages(
-    rows: QuerySet[AiRequestLog, tuple[Any, ...]],
+    organization_id: UUID, starts_at: datetime, ends_at: datetime
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows page by page, each page its own statement: nothing is held open between."""
-    page = list(rows[:ROWS_PER_PAGE])
-    while page:
+    """Yield the rows page by page, each page its own statement: nothing is held open between.
+
+    A page begins where the last ended, by one lower bound: of two, an index may take the wrong.
+    """
+    rows = _rows_between(organization_id, starts_at, ends_at)
+    while page := list(rows[:ROWS_PER_PAGE]):
         yield page
         if len(page) < ROWS_PER_PAGE:
             return
         row_id, occurred_at = page[-1][0], page[-1][1]
-        later = rows.filter(occurred_at__gte=occurred_at).exclude(
+        rows = _rows_between(organization_id, occurred_at, ends_at).exclude(
             occurred_at=occurred_at, id__lte=row_id
         )
-        page = list(later[:ROWS_PER_PAGE])
 
 
 def _price_of(prices: PriceBook) -> Price:
