@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils.timezone import now
 
-from costs.reports import emails
+from costs.names import emails
 from gateway.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.effect_chart import effect_bars
 from gateway.forms import PolicyForm

@@ -15,7 +15,7 @@ from django.utils.timezone import now
 from costs.core.periods import day_around
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
-from costs.models import CostEvent, Hold, HoldPeriod, Period
+from costs.models import CostEvent, Hold, HoldPeriod, Period, RateCard
 from costs.prices import PriceBook, load_price_book
 from gateway.core.models import price_names
 from gateway.models import AiRequestLog, Policy
@@ -227,11 +227,16 @@ class _Made:
             self.periods[starts_at] = Period(
                 org=self.org,
                 scope="org",
+                starts_on=starts_at.astimezone(ZoneInfo(self.org.timezone)).date(),
                 starts_at=starts_at,
                 ends_at=ends_at,
                 limit_nanoeur=self.policies[0]["limit_nanoeur"],
             )
         return self.periods[starts_at]
+
+    def _card(self, rates: Rates) -> RateCard:
+        card = rates.card
+        return RateCard.objects.get_or_create(id=card.id, defaults={"rates": rates.as_dict()})[0]
 
     def _charge(self, row: AiRequestLog, bound: int, rates: Rates, usage: Usage | None) -> None:
         states = {"ok": "settled", "error": "released", "unknown": "unknown"}
@@ -246,7 +251,7 @@ class _Made:
             resolved_at=row.completed_at,
             instance_id=new_id(),
             charge_to={},
-            rates=rates.as_dict(),
+            rate_card=self._card(rates),
         )
         self.holds.append(hold)
         period = self._period(row.occurred_at)
@@ -269,7 +274,7 @@ class _Made:
                 input_tokens=row.input_tokens,
                 output_tokens=row.output_tokens,
                 usage=usage.as_dict() if usage else None,
-                rates=rates.as_dict(),
+                rate_card=self._card(rates),
                 **{name: getattr(row, name) for name in said},
             )
         )

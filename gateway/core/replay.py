@@ -13,10 +13,12 @@ from heapq import heappop, heappush
 
 from costs.core.admission import Balance
 from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
+from gateway.core.demand import Demand
 from gateway.core.errors import Refused
 from gateway.core.models import Model
 from gateway.core.policy import (
     Rule,
+    model_verdicts,
     refusal_for_cost,
     refusal_for_model,
     refusal_for_tokens,
@@ -61,13 +63,16 @@ class Day:
 
     def judge(self, past: Past) -> Refused | None:
         """Return why the policy would have refused the request, or None. Oldest first."""
+        rules = (self.rule,)
         if past.model is not None:
-            refusal = refusal_for_model(past.model, named=past.named, rules=(self.rule,))
+            refusal = refusal_for_model(
+                model_verdicts(past.model, rules), named=past.named, rules=rules
+            )
             if refusal is not None:
                 return refusal
         cap_tokens, counted = self._cap(past), _counted(past)
         if counted is not None and cap_tokens is not None:
-            refusal = refusal_for_tokens(counted + cap_tokens, rules=(self.rule,))
+            refusal = refusal_for_tokens(counted + cap_tokens, rules=rules)
             if refusal is not None:
                 return refusal
         return self._judge_cost(past, cap_tokens)
@@ -79,7 +84,7 @@ class Day:
         limit = self.rule.max_tokens_per_request
         return output_cap(
             past.model,
-            asked_tokens=_asked(past.cap_tokens, past.model),
+            demand=Demand(max_output_tokens=_asked(past.cap_tokens, past.model)),
             input_tokens=_counted(past) or 0,
             token_limit=limit,
             is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,
