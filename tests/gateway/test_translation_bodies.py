@@ -120,7 +120,7 @@ def test_the_choice_of_a_tool_is_kept(
         Tool(
             name="get_weather",
             description="The weather of a city",
-            parameters=WEATHER["function"]["parameters"],  # type: ignore[index]
+            parameters=WEATHER["function"]["parameters"],
         ),
         Tool(name="get_time"),
     )

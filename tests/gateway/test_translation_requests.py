@@ -84,7 +84,7 @@ def test_anthropic_is_told_the_tools_and_the_choice() -> None:
         {
             "name": "get_weather",
             "description": "The weather of a city",
-            "input_schema": WEATHER["function"]["parameters"],  # type: ignore[index]
+            "input_schema": WEATHER["function"]["parameters"],
         },
         {"name": "get_time", "input_schema": {"type": "object", "properties": {}}},
     ]

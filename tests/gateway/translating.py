@@ -14,9 +14,9 @@ CLAUDE: Final = "claude-opus-4-6"
 GEMINI: Final = "gemini-2.5-flash"
 GEMINI_3: Final = "gemini-3.6-flash"
 PIXEL: Final = "iVBORw0KGgo="
-PICTURE: Final = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
-USER: Final = {"role": "user", "content": "Weather in Paris?"}
-WEATHER: Final = {
+PICTURE: Any = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+USER: Any = {"role": "user", "content": "Weather in Paris?"}
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -28,8 +28,8 @@ WEATHER: Final = {
         },
     },
 }
-TIME: Final = {"type": "function", "function": {"name": "get_time"}}
-CALLED: Final = {
+TIME: Any = {"type": "function", "function": {"name": "get_time"}}
+CALLED: Any = {
     "role": "assistant",
     "content": None,
     "tool_calls": [
@@ -41,11 +41,11 @@ CALLED: Final = {
         {"id": "call_2", "type": "function", "function": {"name": "get_time", "arguments": ""}},
     ],
 }
-RESULTS: Final = (
+RESULTS: Any = (
     {"role": "tool", "tool_call_id": "call_1", "content": "Sunny"},
     {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "Noon"}]},
 )
-TALK: Final = [{"role": "system", "content": "Be brief"}, USER, CALLED, *RESULTS]
+TALK: Any = [{"role": "system", "content": "Be brief"}, USER, CALLED, *RESULTS]
 CATALOG: Final = load_catalog(sandbox=True)
 
 
