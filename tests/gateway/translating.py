@@ -46,6 +46,21 @@ RESULTS: Any = (
     {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "Noon"}]},
 )
 TALK: Any = [{"role": "system", "content": "Be brief"}, USER, CALLED, *RESULTS]
+SCHEMA: Any = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "title": "Person",
+    "properties": {
+        "title": {"type": "string", "minLength": 1, "description": "As it is said"},
+        "age": {"type": "integer", "minimum": 0, "exclusiveMaximum": 150},
+        "kind": {"const": "person"},
+        "note": {"type": ["string", "null"], "format": "color"},
+        "tags": {"type": "array", "items": {"type": "string", "format": "uri"}, "minItems": 2},
+        "more": {"oneOf": [{"type": "object"}, {"$ref": "#/$defs/other"}]},
+    },
+    "required": ["title", "age"],
+    "$defs": {"other": {"type": "object", "properties": {"examples": {"type": "null"}}}},
+}
 CATALOG: Final = load_catalog(sandbox=True)
 
 
