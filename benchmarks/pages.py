@@ -1,0 +1,227 @@
+"""How long each page takes on a year of a million requests, how often it asks, and what it scans.
+
+    python manage.py invent year            # once, on each database; minutes
+    python -m benchmarks.pages year         # on DATABASE_URL
+
+Pages are asked in this process, signed in as a member, each several times; the time is the median
+of whole answers, templates included. Every statement is explained once: one that reads a big table
+from end to end is named. Ends with an error when a page breaks one of the limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import django
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+if TYPE_CHECKING:
+    from orgs.models import Organization
+
+TIMES: Final = 7
+MEDIAN_MS_MAX: Final = 150
+QUERIES_MAX: Final = 12
+BIG: Final = ("ai_request_log", "cost_event", "hold", "hold_period")
+DIMENSIONS: Final = (
+    *("model", "provider", "team", "project", "app", "client", "user", "task", "key", "day"),
+)
+PAIRS: Final = (("day", "model"), ("day", "user"), ("user", "model"), ("team", "app"))
+SCANS: Final = {
+    "postgresql": re.compile(r"Seq Scan on (\w+)"),
+    "sqlite": re.compile(r"SCAN (\w+)(?! USING)"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One page: the median of its times, its queries and the big tables that they read whole."""
+
+    path: str
+    median_ms: float
+    queries: int
+    slowest_query_ms: float
+    size_kib: float
+    scans: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        is_quick = self.median_ms <= MEDIAN_MS_MAX or ".csv" in self.path
+        return is_quick and self.queries <= QUERIES_MAX and not self.scans
+
+
+def main() -> int:
+    """Measure every page, report, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages")
+    parser.add_argument("slug", help="an organization that `manage.py invent` made")
+    parser.add_argument("--all", action="store_true", help="every page's line, not the summary")
+    options = parser.parse_args()
+    organization, client = _signed_in(options.slug)
+    _say(f"{connection.vendor}, {_rows(organization)}")
+    _say(f"{'median ms':>10} {'queries':>8} {'dearest ms':>11} {'KiB':>7}  page")
+    bad = 0
+    for name, paths in _pages(organization):
+        found = [_measured(client, path) for path in paths]
+        bad += sum(not each.is_good for each in found)
+        shown = found if options.all or len(found) == 1 else [max(found, key=_time)]
+        for each in shown:
+            _say(_line(each, "" if options.all or len(found) == 1 else _of(name, found)))
+        for each in found:
+            if each not in shown and not each.is_good:
+                _say(_line(each, ""))
+    _say(f"{bad} pages past a limit ({MEDIAN_MS_MAX} ms, {QUERIES_MAX} queries, no scan)")
+    return 1 if bad else 0
+
+
+def _pages(organization: Organization) -> Iterator[tuple[str, list[str]]]:
+    yield "requests", ["/admin/ai", *_request_lists(organization)]
+    yield (
+        "other pages",
+        [
+            *(f"/admin/ai/{name}" for name in ("keys", "policies", "playground")),
+            *("/settings/organization", "/api/ai/requests"),
+            f"/admin/ai/requests/{_newest(organization).pk}",
+        ],
+    )
+    for period in ("30d", "365d"):
+        groupings = [(one, "") for one in DIMENSIONS] + list(PAIRS)
+        for filters in _cost_filters(organization):
+            yield (
+                f"/costs, {period}, {filters.partition('=')[0] or 'no'} filter",
+                [
+                    f"/costs?period={period}&groupBy={a}&thenBy={b}&{filters}".rstrip("&")
+                    for a, b in groupings
+                ],
+            )
+    yield "csv", ["/costs.csv?period=365d&groupBy=user&thenBy=day"]
+
+
+def _request_lists(organization: Organization) -> list[str]:
+    """Filters with common, rare and absent values; a place deep in the list."""
+    newest = _newest(organization)
+    said = {"userId": newest.user_id or "", "teamId": newest.team_id, "keyId": newest.key_id or ""}
+    filters = [
+        *(f"status={status}" for status in ("ok", "blocked", "error", "unknown", "pending")),
+        *("model=gpt-4o-mini", "model=o3-mini-2025-01-31", "model=nobody"),
+        *("provider=mistral", "provider=nobody"),
+        *(f"{name}={value}" for name, value in said.items() if value),
+        *(f"{name}=nobody" for name in ("userId", "teamId", "projectId", "appId", "clientId")),
+        *("clientId=client-007", "taskType=summary", "status=error&teamId=legal"),
+        *("period=today", "period=30d&status=unknown", f"requestId={newest.pk}"),
+        "keyId=00000000-0000-4000-8000-000000000000",
+    ]
+    half_a_year_ago = newest.occurred_at - timedelta(days=182)
+    place = f"{half_a_year_ago:%Y%m%dT%H%M%S.%f}_{newest.pk}"
+    return [f"/admin/ai?{each}" for each in (*filters, f"before={place}")]
+
+
+def _cost_filters(organization: Organization) -> list[str]:
+    person = organization.memberships.order_by("id")[5].user_id
+    return ["", "model=gpt-4o-mini", "teamId=support", f"userId={person}", "without=userId"]
+
+
+def _measured(client: Client, path: str) -> Measured:
+    _ask(client, path)  # templates are read once
+    with CaptureQueriesContext(connection) as asked:
+        size = _ask(client, path)
+    queries = list(asked.captured_queries)  # the next request would clear them
+    times_ms = []
+    for _ in range(TIMES):
+        started_s = time.perf_counter()
+        _ask(client, path)
+        times_ms.append((time.perf_counter() - started_s) * 1000)
+    return Measured(
+        path=path,
+        median_ms=statistics.median(times_ms),
+        queries=len(queries),
+        slowest_query_ms=max((float(query["time"]) for query in queries), default=0) * 1000,
+        size_kib=size / 1024,
+        scans=tuple(sorted({table for query in queries for table in _scanned(query["sql"])})),
+    )
+
+
+def _ask(client: Client, path: str) -> int:
+    response: Any = client.get(path)
+    if response.status_code != 200:
+        raise SystemExit(f"{path} answered {response.status_code}")
+    body = response.streaming_content if response.streaming else [response.content]
+    return sum(len(piece) for piece in body)
+
+
+def _scanned(statement: str) -> list[str]:
+    """Return the big tables that the statement reads from end to end."""
+    if not re.match(r"\s*(SELECT|WITH)\b", statement):
+        return []
+    explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
+    plan = ""
+    with suppress(django.db.Error), connection.cursor() as cursor:
+        cursor.execute(explain + statement.replace("%", "%%"), [])
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    return [name for name in SCANS[connection.vendor].findall(plan) if name in BIG]
+
+
+def _signed_in(slug: str) -> tuple[Organization, Client]:
+    from orgs.models import Membership, Organization  # noqa: PLC0415  after django.setup
+
+    organization = Organization.objects.filter(slug=slug).first()
+    if organization is None:
+        raise SystemExit(f'There is no organization "{slug}"; see `manage.py invent --help`')
+    member = Membership.objects.filter(org=organization, user__memberships__org=organization)
+    client = Client(SERVER_NAME="127.0.0.1")
+    client.force_login(member.order_by("user__email")[1].user)
+    return organization, client
+
+
+def _newest(organization: Organization) -> Any:
+    from gateway.models import AiRequestLog  # noqa: PLC0415  after django.setup
+
+    return AiRequestLog.objects.filter(org=organization).order_by("-occurred_at")[0]
+
+
+def _rows(organization: Organization) -> str:
+    counts = []
+    for table in ("ai_request_log", "cost_event", "daily_cost"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608  our own names
+            counts.append(f"{cursor.fetchone()[0]:,} {table} rows")
+    return ", ".join(counts)
+
+
+def _time(each: Measured) -> float:
+    return each.median_ms
+
+
+def _of(name: str, found: list[Measured]) -> str:
+    middle = statistics.median(map(_time, found))
+    return f"   <- slowest of {len(found)} ({name}); their median {middle:.0f} ms"
+
+
+def _line(each: Measured, note: str) -> str:
+    scans = f"   SCANS {', '.join(each.scans)}" if each.scans else ""
+    mark = "" if each.is_good else "   PAST A LIMIT"
+    return (
+        f"{each.median_ms:10.1f} {each.queries:8} {each.slowest_query_ms:11.0f} "
+        f"{each.size_kib:7.0f}  {each.path}{note}{scans}{mark}"
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
+    django.setup()
+    sys.exit(main())
