@@ -28,7 +28,7 @@ def newest_by(column: str, condition: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0004_attempts")]
+    dependencies = [("gateway", "0005_model_alias")]
 
     operations = [
         run_sql(
