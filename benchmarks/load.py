@@ -1,0 +1,109 @@
+"""Runs the load client against a gateway, and counts what it cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.stage import Gateway, Tools, asked
+from benchmarks.usage import cpu_s, resident_mib
+
+CHAT: Final = "/v1/chat/completions"
+NATIVE: Final = "/api/ai/request"
+LOAD_MAX_S: Final = 240
+_MESSAGES: Final = [
+    {"role": "system", "content": "You are a helpful assistant."},
+    {"role": "user", "content": "Tell me a short story about a fox and a dog, in one sentence."},
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One load: how many requests of what kind, and what they cost. Times are in milliseconds."""
+
+    done: int
+    failed: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    first_byte_p50_ms: float
+    gateway_cpu_s: float
+    database_cpu_s: float
+    chunks: int
+    resident_mib: float
+
+    @property
+    def gateway_ms(self) -> float:
+        """CPU of the gateway for each request."""
+        return self.gateway_cpu_s * 1e3 / max(1, self.done)
+
+    @property
+    def database_ms(self) -> float:
+        """CPU of the database for each request."""
+        return self.database_cpu_s * 1e3 / max(1, self.done)
+
+    @property
+    def ms_per_1000_chunks(self) -> float:
+        """CPU of the gateway for a thousand chunks, their requests included."""
+        return self.gateway_cpu_s * 1e6 / max(1, self.chunks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A closed loop of `connections`, for a number of requests or of seconds."""
+
+    connections: int
+    requests: int | None = None
+    seconds: float = 60.0
+    stream: bool = False
+    path: str = CHAT
+
+
+def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase:
+    """Send the load and return what it cost."""
+    asked(provider_port, "/reset")
+    before = cpu_s(gateway.pid), cpu_s(gateway.database_pid)
+    said = _sent(tools, gateway, load)
+    after = cpu_s(gateway.pid), cpu_s(gateway.database_pid)
+    good = said["status"].get("200", 0)
+    return Phase(
+        done=good,
+        failed=said["done"] - good + said["errors"] + said["unanswered"],
+        per_s=good / said["wall"],
+        p50_ms=said["p50"],
+        p99_ms=said["p99"],
+        first_byte_p50_ms=said["ttfb50"],
+        gateway_cpu_s=after[0] - before[0],
+        database_cpu_s=after[1] - before[1],
+        chunks=asked(provider_port, "/count")["chunks"],
+        resident_mib=resident_mib(gateway.pid),
+    )
+
+
+def configure(provider_port: int, *, gap_ms: float = 0, chunks: int = 50) -> None:
+    """Say how the provider streams."""
+    asked(provider_port, f"/config?latency_ms=0&gap_ms={gap_ms}&chunks={chunks}")
+
+
+def _sent(tools: Tools, gateway: Gateway, load: Load) -> Any:
+    command = [str(tools.load), "-p", str(gateway.port), "-u", load.path]
+    command += ["-c", str(load.connections), "-b", json.dumps(_body(load))]
+    command += ["-n", str(load.requests)] if load.requests else []
+    command += ["-d", str(load.seconds)]
+    command += ["-H", f"Authorization: Bearer {gateway.key}"] if gateway.key else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_MAX_S, check=False)
+    if done.returncode:
+        raise SystemExit(f"the load client failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def _body(load: Load) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": "gpt-4o-mini", "messages": _MESSAGES}
+    if load.path == NATIVE:
+        return {**body, "maxTokens": 64, "stream": load.stream}
+    body |= {"max_tokens": 64}
+    if load.stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body
