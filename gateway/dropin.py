@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from gateway.answers import JSON_TYPE, encoded, finished, only, with_error_headers
 from gateway.callers import RoleNotAllowed, authenticate
 from gateway.core.calls import Call, Delta, Principal
-from gateway.core.errors import AlreadyDone, GatewayError, ProviderFailed, Refused
+from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused, Rejected
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.exchange import Answered
 from gateway.providers.dialects.arrival import Arrival, fields_of
@@ -29,7 +29,7 @@ from orgs.fields import new_id
 COST_HEADER: Final = "x-pulse-cost-eur"
 # Where an API's errors have no place for our code.
 CODE_HEADER: Final = "x-pulse-error-code"
-_ERROR_STATUSES: Final = range(400, 600)
+_CLIENT_ERRORS: Final = range(400, 500)
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -122,10 +122,10 @@ class DialectWording:
         return self._speaker().last(answer)
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
-        """Return an error; a provider's own keeps its status and, where relayed, its words."""
+        """Return an error; a provider's 4xx keeps its status and, where relayed, its words."""
         status = error.status
         body: bytes | None = None
-        if isinstance(error, ProviderFailed) and error.provider_status in _ERROR_STATUSES:
+        if isinstance(error, Rejected | RateLimited) and error.provider_status in _CLIENT_ERRORS:
             status, body = error.provider_status or status, error.body
         if body is None:
             body = encoded(self._dialect.error(error, status=status))

@@ -92,6 +92,9 @@ def headers(road: Road, vendor: str) -> dict[str, str]:
             return {"x-api-key": road.key, "anthropic-version": "2023-06-01"}
         case "google":
             return {"x-goog-api-key": road.key}
+        case "mistral":  # whose own client gets its usage unasked
+            agent = "mistral-client-python/3.7.0"
+            return {"authorization": f"Bearer {road.key}", "user-agent": agent}
         case _:
             return {"authorization": f"Bearer {road.key}"}
 

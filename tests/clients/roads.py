@@ -8,13 +8,9 @@ from typing import Final
 
 from tests.system.servers import HOST, URL_VARIABLES
 
-# The one switch: whether the gateway serves what the clients of this folder speak.
-GATEWAY_IS_READY: Final = False
-NOT_READY: Final = "the gateway does not serve the drop-in endpoints yet"
-
 MODELS: Final = {
     "openai": "gpt-4o-mini",
-    "anthropic": "claude-sonnet-4-5",
+    "anthropic": "claude-sonnet-4-5-20250929",
     "google": "gemini-2.0-flash",
     "mistral": "mistral-large-latest",
     "sandbox": "sandbox-small",

@@ -23,7 +23,8 @@ def assert_is_the_vendors(vendor: str, call: Mapping[str, Any]) -> None:
         case "anthropic":
             params = MessageCreateParamsNonStreaming
             known = params.__required_keys__ | params.__optional_keys__
-            assert set(body) <= known
+            # Its newest version has no temperature; the version that is asked for has.
+            assert set(body) <= known | {"temperature"}
             assert params.__required_keys__ <= set(body)
             assert all(turn["role"] in {"user", "assistant"} for turn in body["messages"])
         case "google":
@@ -48,7 +49,8 @@ def image_in(vendor: str, body: Mapping[str, Any]) -> tuple[str, str]:
             parts = body["contents"][-1]["parts"]
             [inline] = [part["inlineData"] for part in parts if "inlineData" in part]
             # Google's own client writes this field so; the vendor takes both spellings.
-            return inline.get("mimeType") or inline["mime_type"], inline["data"]
+            data = inline["data"].replace("-", "+").replace("_", "/")
+            return inline.get("mimeType") or inline["mime_type"], data
         case _:
             [url] = [
                 part["image_url"]
@@ -85,7 +87,9 @@ def tool_in(vendor: str, body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
             return tool["name"], tool["input_schema"]
         case "google":
             [declared] = tool["functionDeclarations"]
-            return declared["name"], declared.get("parametersJsonSchema") or declared["parameters"]
+            # As above: Google's own client writes the second.
+            spellings = ("parametersJsonSchema", "parameters_json_schema", "parameters")
+            return declared["name"], next(declared[each] for each in spellings if each in declared)
         case _:
             return tool["function"]["name"], tool["function"]["parameters"]
 

@@ -42,6 +42,7 @@ class _Variant:
     whole: Callable[..., Completion]
     reading: Callable[[str], Reading]
     own_client: bytes | None = None
+    cap_name: str | None = None  # where the vendor knows one spelling alone
 
 
 _VARIANTS: Final = {
@@ -58,6 +59,7 @@ _VARIANTS: Final = {
         whole=mistral.completion_from,
         reading=mistral.Reading,
         own_client=b"mistral",
+        cap_name="max_tokens",
     ),
 }
 
@@ -134,6 +136,9 @@ class ChatBody:
             sent[cap_name(model.id)] = cap.tokens
         if fields.get("store"):
             sent["store"] = False  # it would be kept where every tenant's requests are
+        if variant.cap_name is not None and _has_cap(fields):
+            sent.pop("max_completion_tokens", None)
+            sent[variant.cap_name] = cap.tokens
         if not variant.takes_stream_options:
             sent.pop("stream_options", None)
         elif self.arrival.is_streamed():
