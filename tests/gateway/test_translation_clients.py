@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -307,6 +308,6 @@ def test_a_pydantic_ai_agent_uses_its_tools_and_then_answers(
         asked_for.append(city)
         return f"Sunny in {city}"
 
-    result = agent.run_sync("Paris")
+    result = asyncio.run(agent.run("Paris"))  # `run_sync` leaves its loop open
     assert asked_for == ["Paris"]
     assert result.output == Plan(goal="Paris", first=Step(title="Paris", minutes=0))
