@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import anthropic
 import pytest
+from anthropic.types import ToolParam
 from google import genai
 from google.genai import errors, types
 
@@ -21,7 +22,7 @@ from tests.system.upstream import Upstream
 SAID: Final = "Say hello to everyone here, «ü» and \\ all"
 SONNET: Final = MODELS["anthropic"]
 FLASH: Final = MODELS["google"]
-TOOL: Final[dict[str, Any]] = {
+TOOL: Final[ToolParam] = {
     "name": "look_up",
     "description": "Looks something up",
     "input_schema": {"type": "object", "properties": {"what": {"type": "string"}}},

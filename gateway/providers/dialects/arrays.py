@@ -17,9 +17,12 @@ from gateway.core.errors import Broken
 from gateway.providers.dialects.events import EVENT_MAX_BYTES, Reading
 from gateway.providers.formats.hostile import ErrorAnswer
 
-# What moves between the levels of JSON, outside of its strings and inside of them.
-_OUTSIDE: Final = re.compile(rb'["{}\[\]]')
-_INSIDE: Final = re.compile(rb'["\\]')
+# What moves between the levels of JSON. Outside of its strings, whole ones are passed over; it
+# never goes back, so a string without an end costs no more than its length.
+_OUTSIDE: Final = re.compile(
+    rb"""(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(["{}\[\]])""", re.DOTALL
+)
+_INSIDE: Final = re.compile(rb"""[^"\\]*+(["\\])""")
 _BETWEEN_ELEMENTS: Final = b"[, \t\r\n"
 
 
@@ -95,12 +98,12 @@ class ArrayReading:
         """Return where the next whole element ends, or None until more has come."""
         while not self._is_closed:
             pattern = _INSIDE if self._is_in_text else _OUTSIDE
-            found = pattern.search(self._held, self._place)
+            found = pattern.match(self._held, self._place)
             if found is None:
                 self._place = max(self._place, len(self._held))
                 return None
             self._place = found.end()
-            if self._moves(found[0]):
+            if self._moves(found[1]):
                 return self._place
         return None
 
