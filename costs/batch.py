@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from operator import add, itemgetter
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -30,7 +31,16 @@ from costs.core.holds import EventKind, Move, State, move
 from costs.core.periods import clipped, first_instant, local_day
 from costs.core.pricing import RateCard
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
-from costs.tables import CHARGED_TO, COST_EVENT, DAILY_COST, HOLD, HOLD_PERIOD, PERIOD, RATE_CARD
+from costs.tables import (
+    CHARGED_TO,
+    COST_EVENT,
+    DAILY_COST,
+    HOLD,
+    HOLD_PERIOD,
+    MONTHLY_COST,
+    PERIOD,
+    RATE_CARD,
+)
 from orgs.fields import new_id
 
 SOURCE: Final = "AI"
@@ -270,6 +280,7 @@ class Batch:
         store.update(HOLD, ("state", "charged_nanoeur", "resolved_at"), changes)
         store.insert(COST_EVENT, self.events)
         store.insert(DAILY_COST, [self._daily_row(*line) for line in self.daily.items()])
+        store.insert(MONTHLY_COST, self._monthly_rows())
 
     def _daily_row(
         self, line: tuple[UUID, tuple[str | None, ...]], sums: Sequence[int]
@@ -282,6 +293,22 @@ class Batch:
         period = self.locked.periods[period_id]
         id_ = line_id(period_id, (SOURCE, *charged_to))
         return (id_, period.org_id, period_id, period.starts_on, SOURCE, *charged_to, *sums)
+
+    def _monthly_rows(self) -> list[Sequence[Any]]:
+        """Return what the batch adds to the lines of months, in the order of their ids.
+
+        Batches that settle different days of a month lock the same lines, all in that order.
+        """
+        months: dict[tuple[UUID, date, tuple[str | None, ...]], list[int]] = {}
+        for (period_id, charged_to), sums in self.daily.items():
+            period = self.locked.periods[period_id]
+            line = (period.org_id, period.starts_on.replace(day=1), charged_to)
+            months[line] = list(map(add, months.get(line, (0, 0, 0, 0, 0)), sums))
+        rows = [
+            (line_id(f"{org_id} {month}", (SOURCE, *named)), org_id, month, SOURCE, *named, *sums)
+            for (org_id, month, named), sums in months.items()
+        ]
+        return sorted(rows, key=itemgetter(0))
 
 
 def _balance(period: PeriodRow) -> Balance:

@@ -13,9 +13,9 @@ from costs.core.money import NANO
 from costs.core.spans import Span
 from costs.templatetags.figures import short_eur
 
-# A bar needs some pixels: up to a quarter the bars are days, up to two years weeks, then months.
+# A bar needs some pixels: up to a quarter the bars are days, up to half a year weeks, then months.
 DAY_BARS_MAX: Final = 92
-WEEK_BARS_MAX: Final = 750
+WEEK_BARS_MAX: Final = 184
 SERIES_MAX: Final = 7
 HEIGHT: Final = 100
 BAR_WIDTH: Final = 0.76
@@ -109,6 +109,11 @@ def stacked_chart(
     )
 
 
+def is_by_month(span: Span) -> bool:
+    """Whether the bars of a span are months, for which the days of whole months are not asked."""
+    return span.days > WEEK_BARS_MAX
+
+
 def share_width(part_nanoeur: int, whole_nanoeur: int) -> str:
     """Return a part's width in percent of a bar, from 0 to 100."""
     if whole_nanoeur <= 0 or part_nanoeur <= 0:
@@ -121,7 +126,7 @@ def _buckets(span: Span) -> tuple[str, list[_Bucket]]:
     days = span.all_days()
     if span.days <= DAY_BARS_MAX:
         return "day", [_Bucket(day, day, f"{day:%a %-d %b %Y}") for day in days]
-    if span.days <= WEEK_BARS_MAX:
+    if not is_by_month(span):
         weeks = [
             list(some)
             for _, some in groupby(days, lambda day: (day - timedelta(day.weekday())).toordinal())

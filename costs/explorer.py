@@ -23,8 +23,9 @@ from costs.forms import (
     Changes,
     CostForm,
 )
+from costs.lines import DAY, CostQuery
 from costs.names import emails, key_names
-from costs.reports import DAY, NOT_SAID, CostGroup, CostQuery, CostReport, Sums
+from costs.reports import NOT_SAID, CostGroup, CostReport, Sums
 
 # What a click on a line groups by next: what people ask of such a line.
 NEXT_GROUP: Final = {

@@ -11,7 +11,8 @@ from costs import charts, reports
 from costs.charts import StackedChart
 from costs.core.shares import share_percent
 from costs.forms import CostForm
-from costs.reports import DAY, CostGroup, CostQuery, CostReport, Sums
+from costs.lines import DAY, CostQuery
+from costs.reports import CostGroup, CostReport, Sums
 
 OTHERS: Final = "Others"
 
@@ -31,9 +32,12 @@ def stacked(
     organization_id: UUID, form: CostForm, query: CostQuery, report: CostReport
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
     """Return the bars of the query's days, stacked by its dimension, and what its colours mean."""
+    by_month = charts.is_by_month(query.span)
     dimension = next((each for each in query.group_by if each != DAY), None)
     if dimension is None:
-        days = reports.by_day(organization_id=organization_id, query=query, span=query.span)
+        days = reports.by_day(
+            organization_id=organization_id, query=query, span=query.span, by_month=by_month
+        )
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
@@ -44,6 +48,7 @@ def stacked(
             organization_id=organization_id,
             query=query,
             values=[group.values[0] for group in top],
+            by_month=by_month,
         ),
         span=query.span,
         labels=[group.labels[0] for group in top],

@@ -331,3 +331,38 @@ class DailyCost(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.model} {self.amount_nanoeur} n€"
+
+
+class MonthlyCost(models.Model):
+    """The daily lines of one month that name the same, added up: a year without its days.
+
+    Kept by SETTLE in the same transaction. `month` is its first day.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(
+        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    month = models.DateField()
+    source = models.CharField(max_length=16)
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=32)
+    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
+    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    key_id = IdField(null=True)
+    amount_nanoeur = models.BigIntegerField()
+    events = models.BigIntegerField()
+    requests = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+
+    class Meta:
+        db_table = "monthly_cost"
+        indexes: ClassVar = [models.Index(fields=("org", "month"), name="monthly_cost_org_month")]
+
+    def __str__(self) -> str:
+        return f"{self.month} {self.model} {self.amount_nanoeur} n€"

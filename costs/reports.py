@@ -1,62 +1,23 @@
-"""What the cost pages show, read from the days' lines and added up exactly.
-
-`costs.core.daily` says what a line is. A year of a busy organization is some hundred thousand
-lines, not a million events; a filter or a grouping never looks at anything else.
-"""
+"""What the cost pages show: lines of days and months, added up exactly, with their names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from django.db.models import BigIntegerField, Case, F, IntegerField, Q, QuerySet, Sum, Value, When
-from django.db.models.functions import Coalesce
-
+from costs import lines
 from costs.core.spans import Span
-from costs.models import DailyCost
+from costs.lines import CostQuery, Row
 from costs.names import emails, key_names
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
-GROUPS_MAX: Final = 500
+GROUPS_MAX: Final = 100
 GROUPS_AT_ONCE: Final = 1000
-DAY: Final = "day"
 NOT_SAID: Final = "not said"
-# The dimensions that costs can be grouped by, and their columns.
-GROUP_COLUMNS: Final = {
-    "model": "model",
-    "provider": "provider",
-    "team": "team_id",
-    "project": "project_id",
-    "app": "app_id",
-    "client": "client_id",
-    "user": "user_id",
-    "task": "task_type",
-    "key": "key_id",
-    DAY: "day",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostQuery:
-    """Which costs to add up, by one or two dimensions, and what to compare them with.
-
-    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
-    names that a wanted model means.
-    """
-
-    span: Span
-    group_by: tuple[str, ...]
-    before: Span | None = None
-    wanted: Mapping[str, Any] = field(default_factory=dict)
-    models: tuple[str, ...] | None = None
-
-    @property
-    def is_by_day(self) -> bool:
-        return DAY in self.group_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +33,11 @@ class Sums:
     def __add__(self, other: Sums) -> Sums:
         return Sums(
             **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
+
+    def __sub__(self, other: Sums) -> Sums:
+        return Sums(
+            **{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)}
         )
 
 
@@ -110,31 +76,31 @@ def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
     One statement, so that lines and total are of one moment; tables by day, which compare with
     other days, take a second one for those.
     """
-    groups: list[CostGroup] = []
-    rest, rest_before, rest_groups, total = Sums(), 0, 0, Sums()
-    before = 0
-    for group in _groups(organization_id, query):
-        total += group.sums
-        before += group.before_nanoeur or 0
-        if len(groups) < GROUPS_MAX:
-            groups.append(group)
-        else:
-            rest, rest_groups = rest + group.sums, rest_groups + 1
-            rest_before += group.before_nanoeur or 0
-    if query.before and query.is_by_day:
-        before = _amount(organization_id, query, query.before)
+    found = list(lines.grouped(organization_id, query, most=GROUPS_MAX))
+    width = len(query.group_by)
+    groups = [_group(row, width) for row in found]
+    number, total, before = 0, Sums(), 0
+    if found:  # after the group, its sums and what it was before: those of all
+        number, *sums, all_before = found[0][width + len(lines.SUMS) + 1 :]
+        total, before = _sums(sums), int(all_before or 0)
     compares = query.before is not None and not query.is_by_day
+    if query.before and query.is_by_day:
+        before = _sums(lines.totals(organization_id, query, query.before)).amount_nanoeur
+    rest = CostGroup(
+        values=(),
+        labels=(),
+        sums=sum((group.sums for group in groups), start=Sums()),
+        before_nanoeur=sum(group.before_nanoeur or 0 for group in groups),
+    )
+    rest = replace(
+        rest,
+        sums=total - rest.sums,
+        before_nanoeur=before - (rest.before_nanoeur or 0) if compares else None,
+    )
     return CostReport(
         groups=tuple(named(groups, organization_id=organization_id, group_by=query.group_by)),
-        rest=CostGroup(
-            values=(),
-            labels=(),
-            sums=rest,
-            before_nanoeur=rest_before if compares else None,
-        )
-        if rest_groups
-        else None,
-        rest_groups=rest_groups,
+        rest=rest if number > len(groups) else None,
+        rest_groups=number - len(groups),
         total=total,
         before_nanoeur=before if query.before else None,
     )
@@ -142,22 +108,28 @@ def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
 
 def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
     """Give all lines, however many, in the page's order; GROUPS_AT_ONCE of them are in memory."""
-    groups = _groups(organization_id, query)
-    while some := list(islice(groups, GROUPS_AT_ONCE)):
+    rows = lines.grouped(organization_id, query)
+    while some := [_group(row, len(query.group_by)) for row in islice(rows, GROUPS_AT_ONCE)]:
         yield from named(some, organization_id=organization_id, group_by=query.group_by)
 
 
 def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None]:
     """Return the sums of the span, and what was charged in the span compared with."""
-    row = _lines(organization_id, query, query.span).aggregate(**_sums())
-    before = _amount(organization_id, query, query.before) if query.before else None
-    return _added(row), before
+    total = _sums(lines.totals(organization_id, query, query.span))
+    if query.before is None:
+        return total, None
+    return total, _sums(lines.totals(organization_id, query, query.before)).amount_nanoeur
 
 
-def by_day(*, organization_id: UUID, query: CostQuery, span: Span) -> dict[date, int]:
-    """Return nano-euro by day, for the query's filters and the days of `span`."""
-    rows = _lines(organization_id, query, span).values("day").order_by()
-    return {row["day"]: int(row["charged"]) for row in rows.annotate(charged=Sum("amount_nanoeur"))}
+def by_day(
+    *, organization_id: UUID, query: CostQuery, span: Span, by_month: bool = False
+) -> dict[date, int]:
+    """Return nano-euro by day, for the query's filters and the days of `span`.
+
+    With `by_month`, those of a whole month stand at its first day.
+    """
+    rows = lines.dated(organization_id, query, span, by_month=by_month)
+    return {_date(day): int(nanoeur) for day, _, nanoeur in rows}
 
 
 def dearest(
@@ -165,7 +137,7 @@ def dearest(
 ) -> list[CostGroup]:
     """Return the dearest groups by one dimension, for the query's filters and days."""
     alone = replace(query, group_by=(dimension,), before=None)
-    found = list(islice(_groups(organization_id, alone), most))
+    found = [_group(row, 1) for row in lines.grouped(organization_id, alone, most=most)]
     return list(named(found, organization_id=organization_id, group_by=(dimension,)))
 
 
@@ -175,26 +147,21 @@ def by_day_and(
     organization_id: UUID,
     query: CostQuery,
     values: Sequence[str | None],
+    by_month: bool = False,
 ) -> dict[tuple[date, int | None], int]:
     """Return nano-euro by day and the place of the dimension's value in `values`.
 
-    None is the place of all other values.
+    None is the place of all other values; `by_month` as in `by_day`.
     """
-    column = GROUP_COLUMNS[dimension]
-    said = [When(**{column: value}, then=Value(n)) for n, value in enumerate(values) if value]
-    not_said = [
-        When(**{f"{column}__isnull": True}, then=Value(n))
-        for n, value in enumerate(values)
-        if value is None
-    ]
-    rows = (
-        _lines(organization_id, query, query.span)
-        .annotate(place=Case(*said, *not_said, default=None, output_field=IntegerField()))
-        .values("day", "place")
-        .annotate(charged=Sum("amount_nanoeur"))
-        .order_by()
+    rows = lines.dated(
+        organization_id,
+        query,
+        query.span,
+        dimension=dimension,
+        places=values,
+        by_month=by_month,
     )
-    return {(row["day"], row["place"]): int(row["charged"]) for row in rows}
+    return {(_date(day), place): int(nanoeur) for day, place, nanoeur in rows}
 
 
 def named(
@@ -218,61 +185,21 @@ def named(
         yield replace(group, labels=tuple(labels))
 
 
-# --- lines --------------------------------------------------------------------------------------
+def _group(row: Row, width: int) -> CostGroup:
+    values = tuple(None if value is None else str(value) for value in row[:width])
+    end = width + len(lines.SUMS)
+    before = row[end]
+    return CostGroup(
+        values=values,
+        labels=tuple(value or NOT_SAID for value in values),
+        sums=_sums(row[width:end]),
+        before_nanoeur=None if before is None else int(before),
+    )
 
 
-def _groups(organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
-    """Give the groups, unnamed: dearest first, within a day where days are asked for."""
-    compared = None if query.is_by_day else query.before
-    columns = [GROUP_COLUMNS[dimension] for dimension in query.group_by]
-    spans = [query.span, compared] if compared else [query.span]
-    rows = _lines(organization_id, query, *spans).values(*columns)
-    rows = rows.annotate(**_sums(_within(query.span) if compared else None))
-    if compared:
-        rows = rows.annotate(before=Sum("amount_nanoeur", filter=_within(compared)))
-    days_first = ["-day"] if query.is_by_day else []
-    others = [F(column).asc(nulls_last=True) for column in columns if column != DAY]
-    for row in rows.order_by(*days_first, "-sum_amount_nanoeur", *others).iterator():
-        values = tuple(None if row[name] is None else str(row[name]) for name in columns)
-        yield CostGroup(
-            values=values,
-            labels=values,  # type: ignore[arg-type]  # `named` fills in what is not said
-            sums=_added(row),
-            before_nanoeur=int(row["before"] or 0) if compared else None,
-        )
+def _sums(row: Sequence[int | None]) -> Sums:
+    return Sums(**{f.name: int(value or 0) for f, value in zip(fields(Sums), row, strict=True)})
 
 
-def _lines(organization_id: UUID, query: CostQuery, *spans: Span) -> QuerySet[DailyCost]:
-    days = Q()
-    for span in spans:
-        days |= _within(span)
-    lines = DailyCost.objects.filter(days, org=organization_id)
-    if query.models is not None:
-        lines = lines.filter(model__in=query.models)
-    for column, value in query.wanted.items():
-        condition = {f"{column}__isnull": True} if value is None else {column: value}
-        lines = lines.filter(**condition)
-    return lines
-
-
-def _within(span: Span) -> Q:
-    return Q(day__gte=span.first, day__lte=span.last)
-
-
-def _sums(only: Q | None = None) -> dict[str, Any]:
-    """Return the sums of the lines, of those alone that are `only` where it is given."""
-    return {
-        f"sum_{f.name}": Coalesce(
-            Sum(f.name, filter=only), Value(0), output_field=BigIntegerField()
-        )
-        for f in fields(Sums)
-    }
-
-
-def _added(row: Mapping[str, Any]) -> Sums:
-    return Sums(**{f.name: int(row[f"sum_{f.name}"] or 0) for f in fields(Sums)})
-
-
-def _amount(organization_id: UUID, query: CostQuery, span: Span) -> int:
-    row = _lines(organization_id, query, span).aggregate(charged=Sum("amount_nanoeur"))
-    return int(row["charged"] or 0)
+def _date(day: date | str) -> date:
+    return day if isinstance(day, date) else date.fromisoformat(day)

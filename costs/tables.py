@@ -92,5 +92,11 @@ DAILY_COST: Final = Table(
     },
     adds_up=("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"),
 )
+MONTHLY_COST: Final = Table(
+    "monthly_cost",
+    {"id": "uuid", "org_id": "uuid", "month": "date"}
+    | {name: kind for name, kind in DAILY_COST.columns.items() if name not in ("period_id", "day")},
+    adds_up=DAILY_COST.adds_up,
+)
 # The columns of a cost event that come from `charge_to`, in the table's order.
 CHARGED_TO: Final = tuple(COST_EVENT.columns)[9:18]

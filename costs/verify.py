@@ -104,6 +104,20 @@ DAILY_LINES: Final = f"""
     HAVING SUM(amount) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
         OR SUM(input) <> 0 OR SUM(output) <> 0
 """  # noqa: S608  our own names
+_MONTH_OF: Final = "CAST(SUBSTR(CAST(day AS TEXT), 1, 7) AS TEXT)"
+MONTHLY_LINES: Final = f"""
+    SELECT org_id, month, model, SUM(amount_nanoeur), SUM(events), SUM(requests),
+           SUM(input_tokens), SUM(output_tokens), {_NAMED.replace("model, ", "")}
+    FROM (
+        SELECT org_id, {_MONTH_OF} AS month, {_NAMED}, amount_nanoeur, events, requests,
+            input_tokens, output_tokens FROM daily_cost
+        UNION ALL
+        SELECT org_id, {_MONTH_OF.replace("day", "month")}, {_NAMED}, -amount_nanoeur, -events,
+            -requests, -input_tokens, -output_tokens FROM monthly_cost
+    ) b GROUP BY org_id, month, {_NAMED}
+    HAVING SUM(amount_nanoeur) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+        OR SUM(input_tokens) <> 0 OR SUM(output_tokens) <> 0
+"""  # noqa: S608  our own names
 CHECKS: Final = (
     Check(
         name="daily_cost",
@@ -112,6 +126,14 @@ CHECKS: Final = (
             f"period {row[0]} has events for {row[1]} of {row[2]} that its daily lines lack "
             f"(or have too much): {row[3]} n€, {row[4]} events, {row[5]} requests, {row[6]} input "
             f"and {row[7]} output tokens"
+        ),
+    ),
+    Check(
+        name="monthly_cost",
+        select=MONTHLY_LINES,
+        sentence=lambda row: (
+            f"{row[1]} of organization {row[0]}: the daily lines have {row[3]} n€, {row[4]} events "
+            f"and {row[5]} requests for {row[2]} more than the month's"
         ),
     ),
     Check(

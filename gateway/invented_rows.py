@@ -20,7 +20,16 @@ from costs.core.periods import first_instant
 from costs.core.pricing import RateCard, Rates, bound_nanoeur, cost_nanoeur
 from costs.core.usage import Usage
 from costs.stores.base import Store, Table
-from costs.tables import CHARGED_TO, COST_EVENT, DAILY_COST, HOLD, HOLD_PERIOD, PERIOD, RATE_CARD
+from costs.tables import (
+    CHARGED_TO,
+    COST_EVENT,
+    DAILY_COST,
+    HOLD,
+    HOLD_PERIOD,
+    MONTHLY_COST,
+    PERIOD,
+    RATE_CARD,
+)
 from gateway.invention import MODELS, Invented
 from gateway.journal import AI_REQUEST_LOG
 
@@ -93,7 +102,14 @@ class Day:
         store.insert(COST_EVENT, self.events)
         store.insert(AI_REQUEST_LOG, self.log)
         store.insert(DAILY_COST, list(self._daily_rows(period_id)))
+        store.insert(MONTHLY_COST, list(self._monthly_rows()))
         store.commit()
+
+    def _monthly_rows(self) -> Iterator[Sequence[Any]]:
+        month = self.day.replace(day=1)
+        for named, sums in self.lines.items():
+            id_ = line_id(f"{self.org_id} {month}", ("AI", *named))
+            yield (id_, self.org_id, month, "AI", *named, *sums)
 
     def _daily_rows(self, period_id: UUID) -> Iterator[Sequence[Any]]:
         for named, sums in self.lines.items():

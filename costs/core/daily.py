@@ -1,4 +1,4 @@
-"""Which line of a day a charge counts in: one for all charges that name the same."""
+"""Which line of a day or a month a charge counts in: one for all that name the same."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _BETWEEN: Final = "\x1f"
 _NOT_SAID: Final = "\x00"
 
 
-def line_id(period_id: UUID, named: Sequence[str | None]) -> UUID:
-    """Return the id of the line of `period_id` for what its charges name; None is not said.
+def line_id(of: object, named: Sequence[str | None]) -> UUID:
+    """Return the id of the line of a period, or of an organization's month, for what its charges
+    name; None is not said.
 
     Made of the values, so that a process can add to a line without having looked for it.
     """
     values = [_NOT_SAID if value is None else value for value in named]
-    text = _BETWEEN.join((str(period_id), *values))
+    text = _BETWEEN.join((str(of), *values))
     return UUID(bytes=blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())

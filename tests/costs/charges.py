@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import F
 
-from costs.models import CostEvent, DailyCost
+from costs.models import CostEvent, DailyCost, MonthlyCost
 from orgs.models import Organization
 from tests.factories import CostEventFactory
 
@@ -16,6 +16,9 @@ NOON = datetime(2025, 6, 10, 12, tzinfo=UTC)
 NAMED = (
     *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
     *("task_type", "key_id"),
+)
+NOTHING = dict.fromkeys(
+    ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
 )
 
 
@@ -27,17 +30,21 @@ def charge(organization: Organization, amount_nanoeur: int, **said: object) -> C
     day = event.occurred_at.astimezone(ZoneInfo(organization.timezone)).date()
     named = {name: getattr(event, name) for name in NAMED}
     period_id = uuid5(organization.pk, f"{day}")
-    line, _ = DailyCost.objects.get_or_create(
-        **{"org": organization, "period_id": period_id, "day": day} | named,
-        defaults=dict.fromkeys(
-            ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
+    of_line = {"org": organization} | named
+    lines = (
+        DailyCost.objects.get_or_create(
+            **of_line | {"period_id": period_id, "day": day}, defaults=NOTHING
+        ),
+        MonthlyCost.objects.get_or_create(
+            **of_line | {"month": day.replace(day=1)}, defaults=NOTHING
         ),
     )
-    DailyCost.objects.filter(pk=line.pk).update(
-        amount_nanoeur=F("amount_nanoeur") + amount_nanoeur,
-        events=F("events") + 1,
-        requests=F("requests") + int(event.kind != CostEvent.Kind.CORRECTION),
-        input_tokens=F("input_tokens") + (event.input_tokens or 0),
-        output_tokens=F("output_tokens") + (event.output_tokens or 0),
-    )
+    for line, _ in lines:
+        type(line)._default_manager.filter(pk=line.pk).update(
+            amount_nanoeur=F("amount_nanoeur") + amount_nanoeur,
+            events=F("events") + 1,
+            requests=F("requests") + int(event.kind != CostEvent.Kind.CORRECTION),
+            input_tokens=F("input_tokens") + (event.input_tokens or 0),
+            output_tokens=F("output_tokens") + (event.output_tokens or 0),
+        )
     return event

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from costs.core.admission import Admitted, Ask, Settlement
 from costs.core.daily import line_id
 from costs.core.holds import State
-from costs.models import CostEvent, DailyCost, Period
+from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from costs.reaper import reap
 from costs.verify import verify
 from costs.writer import Writer
@@ -193,14 +193,30 @@ def test_a_line_that_is_not_the_sum_of_its_events_is_found(
 ) -> None:
     charge_one(desk, acme)
     DailyCost.objects.update(**change)
-    assert {finding.check for finding in verify().findings} == {check}
+    assert check in {finding.check for finding in verify().findings}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"amount_nanoeur": 41}, {"requests": 2}, {"events": 0}),
+        *({"team_id": None}, {"month": date(2025, 7, 1)}),
+    ],
+)
+def test_a_month_that_is_not_the_sum_of_its_days_is_found(
+    desk: Desk, acme: Organization, change: dict[str, Any]
+) -> None:
+    charge_one(desk, acme)
+    MonthlyCost.objects.update(**change)
+    assert {finding.check for finding in verify().findings} == {"monthly_cost"}
 
 
 def test_a_line_that_is_missing_is_found(desk: Desk, acme: Organization) -> None:
     charge_one(desk, acme)
     DailyCost.objects.all().delete()
-    [finding] = verify().findings
-    assert (finding.check, "40 n€, 1 events" in finding.sentence) == ("daily_cost", True)
+    found = {finding.check: finding.sentence for finding in verify().findings}
+    assert set(found) == {"daily_cost", "monthly_cost"}
+    assert "40 n€, 1 events" in found["daily_cost"]
 
 
 def test_a_line_of_another_organization_is_found(
@@ -225,12 +241,15 @@ def test_the_migration_makes_the_lines_that_the_ledger_would_have(
             desk.settle(settlement(asked, admitted, State.SETTLED, 30))
             desk.pass_s(13 * 3600)
     kept = list(DailyCost.objects.order_by("id").values())
+    months = list(MonthlyCost.objects.order_by("id").values())
     days = list(Period.objects.order_by("id").values_list("starts_on", flat=True))
     DailyCost.objects.all().delete()
+    MonthlyCost.objects.all().delete()
     Period.objects.update(starts_on=date(1999, 1, 1))
-    migration = import_module("costs.migrations.0003_daily_cost")
     with connection.schema_editor() as editor:
-        migration.fill(apps, editor)
+        for name in ("0003_daily_cost", "0006_monthly_cost"):
+            import_module(f"costs.migrations.{name}").fill(apps, editor)
+    assert list(MonthlyCost.objects.order_by("id").values()) == months
     assert list(DailyCost.objects.order_by("id").values()) == kept
     assert list(Period.objects.order_by("id").values_list("starts_on", flat=True)) == days
     check_the_books()

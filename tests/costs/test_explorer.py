@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from costs import names, reports
 from costs.core.spans import Span
-from costs.models import CostEvent, DailyCost
+from costs.lines import DAY, GROUP_COLUMNS, CostQuery
+from costs.models import CostEvent
 from costs.names import models_meant, models_used
-from costs.reports import DAY, GROUP_COLUMNS, GROUPS_MAX, CostQuery, CostReport
-from orgs.fields import new_id
+from costs.reports import GROUPS_MAX, CostReport
 from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge
 from tests.factories import ApiKeyFactory, OrganizationFactory
@@ -143,23 +143,8 @@ def test_another_organizations_costs_are_never_counted(
 
 
 def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
-    DailyCost.objects.bulk_create(
-        DailyCost(
-            org=acme,
-            period_id=new_id(),
-            day=NOON.date(),
-            source="AI",
-            model="m",
-            provider="p",
-            team_id=f"{number}",
-            amount_nanoeur=number,
-            events=1,
-            requests=1,
-            input_tokens=1,
-            output_tokens=1,
-        )
-        for number in range(1, GROUPS_MAX + 4)
-    )
+    for number in range(1, GROUPS_MAX + 4):
+        charge(acme, number, team_id=f"{number}")
     report = explored(acme, "team", before=MAY)
     assert len(report.groups) == GROUPS_MAX
     assert report.groups[0].values == (f"{GROUPS_MAX + 3}",)  # the dearest first

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from costs import reaper
 from costs.core.admission import Admitted, Full, Stale, SwitchedOff
 from costs.core.holds import State
-from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, Period
+from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Period
 from gateway.models import AiRequestLog, Policy
 from orgs import key_operations
 from orgs.models import ApiKey, Organization
@@ -58,7 +58,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(moment=st.sampled_from(MOMENTS), zone=st.sampled_from(ZONES))
     def open(self, moment: str, zone: str) -> None:
         # The reaper sees what others left.
-        for table in (HoldPeriod, CostEvent, DailyCost, Hold, Period):
+        for table in (HoldPeriod, CostEvent, DailyCost, MonthlyCost, Hold, Period):
             table.objects.all().delete()
         AiRequestLog.objects.all().delete()
         self.clock = Clock(datetime.fromisoformat(moment).replace(tzinfo=UTC))
