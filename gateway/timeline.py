@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from costs.core.usage import TOKEN_BUCKETS
@@ -108,7 +108,7 @@ def steps(story: RequestStory) -> list[Step]:
     row = story.row
     trace = _mapping(row.decision)
     told = [_asked(row, trace), _judged(row, trace)]
-    told += [_held(hold, trace) for hold in story.holds]
+    told += _tried(story, trace)
     if story.holds and row.status != "pending":
         told.append(_sent(row, trace))
     told.append(_ended(row, was_held=bool(story.holds)))
@@ -209,6 +209,50 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
         sentence=sentence,
         facts=() if never_left else _known(facts),
     )
+
+
+def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
+    """Return each hold by its own trace and, where an alias has several models, how each fared."""
+    kept = _items(story.row.attempts)
+    made = {_text(attempt.get("hold_id")): attempt for attempt in kept}
+    told = [
+        (_moment(attempt), [_not_answered(attempt)])
+        for attempt in kept
+        if not attempt.get("hold_id")
+    ]
+    for hold in story.holds:
+        attempt = made.get(str(hold.id))
+        if attempt is None:
+            told.append((hold.held_at, [_held(hold, trace)]))
+        else:
+            own = _mapping(attempt.get("decision"))
+            told.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
+    told.sort(key=lambda entry: entry[0])
+    return [step for _, several in told for step in several]
+
+
+def _not_answered(attempt: Mapping[str, Any]) -> Step:
+    was_made = attempt.get("hold_id") is not None
+    latency = _integer(attempt.get("latency_ms"))
+    facts = [
+        Fact("model", _text(attempt.get("model"))),
+        Fact("provider", _text(attempt.get("provider"))),
+        Fact("after", None if latency is None else f"{latency:,} ms"),
+        Fact("code", _text(attempt.get("code"))),
+    ]
+    return Step(
+        title="Not answered" if was_made else "Passed over",
+        tone=BAD if was_made else IDLE,
+        sentence=_text(attempt.get("error")) or "",
+        facts=_known(facts),
+    )
+
+
+def _moment(attempt: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromisoformat(_text(attempt.get("at")) or "")
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _ended(row: AiRequestLog, *, was_held: bool) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -186,3 +187,40 @@ def test_what_callers_wrote_is_shown_as_text(
     )
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
     assert "<script>alert" not in page
+
+
+def test_an_aliass_attempts_are_told_in_order_each_by_its_own_trace(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, requested_model="fast", decision=TRACE)
+    first = hold_for(row, state=Hold.State.RELEASED, amount_nanoeur=1_000, charged_nanoeur=0)
+    hold_for(row, held_at=row.occurred_at + timedelta(seconds=2))
+    own = {"before": {"left_nanoeur": 9 * 10**9}}
+    row.attempts = [
+        {
+            "at": row.occurred_at.isoformat(),
+            "hold_id": str(first.pk),
+            "model": "gpt-4",
+            "code": "provider_rate_limited",
+            "error": "Too busy",
+            "decision": own,
+        },
+        {
+            "at": (row.occurred_at + timedelta(seconds=1)).isoformat(),
+            "hold_id": None,
+            "model": "gpt-4o",
+            "code": "model_blocked",
+            "error": "Model gpt-4o is blocked",
+        },
+    ]
+    row.save()
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
+    assert page.status_code == 200
+    told = page.context["steps"]
+    titles = [step.title for step in told]
+    assert titles[2:6] == ["Held", "Not answered", "Passed over", "Held"]
+    left = [fact.value for step in told for fact in step.facts if fact.name.endswith("day before")]
+    assert len(set(map(str, left))) == 3  # 9 EUR at first, 48 at last, and what was charged
+    row.attempts = [{"at": "never"}, "odd", 7]
+    row.save()
+    assert client_for(member_user).get(f"/admin/ai/requests/{row.pk}").status_code == 200
