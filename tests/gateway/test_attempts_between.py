@@ -79,7 +79,7 @@ def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
 ) -> None:
     fast(acme, retries=1)
     vendors.answers(status=503, times=0)
-    assert ask(CHAT, path="/v1/chat/completions").status == 503
+    assert ask(CHAT, path="/v1/chat/completions").status == 502
     seen = [call.vendor for call in vendors.calls]
     assert seen == ["openai", "openai", "anthropic", "anthropic"]
     found = tried()
