@@ -13,7 +13,7 @@ from benchmarks.usage import cpu_s, resident_mib
 CHAT: Final = "/v1/chat/completions"
 NATIVE: Final = "/api/ai/request"
 LOAD_MAX_S: Final = 240
-_MESSAGES: Final = [
+MESSAGES: Final = [
     {"role": "system", "content": "You are a helpful assistant."},
     {"role": "user", "content": "Tell me a short story about a fox and a dog, in one sentence."},
 ]
@@ -82,9 +82,12 @@ def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase
     )
 
 
-def configure(provider_port: int, *, gap_ms: float = 0, chunks: int = 50) -> None:
-    """Say how the provider streams."""
-    asked(provider_port, f"/config?latency_ms=0&gap_ms={gap_ms}&chunks={chunks}")
+def configure(
+    provider_port: int, *, latency_ms: float = 0, gap_ms: float = 0, chunks: int = 50
+) -> None:
+    """Say how the provider answers."""
+    how = f"latency_ms={latency_ms}&gap_ms={gap_ms}&chunks={chunks}"
+    asked(provider_port, f"/config?{how}")
 
 
 def _sent(tools: Tools, gateway: Gateway, load: Load) -> Any:
@@ -100,7 +103,7 @@ def _sent(tools: Tools, gateway: Gateway, load: Load) -> Any:
 
 
 def _body(load: Load) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": "gpt-4o-mini", "messages": _MESSAGES}
+    body: dict[str, Any] = {"model": "gpt-4o-mini", "messages": MESSAGES}
     if load.path == NATIVE:
         return {**body, "maxTokens": 64, "stream": load.stream}
     body |= {"max_tokens": 64}

@@ -104,6 +104,7 @@ def _postgresql(
         run(tools, ours, port, Load(connections=8, requests=400))
         alone = run(tools, ours, port, Load(connections=1, requests=500))
         busy = run(tools, ours, port, Load(connections=64, seconds=options.seconds))
+        run(tools, ours, port, Load(connections=8, requests=100, path=NATIVE))  # imports the SDK
         sdk = run(tools, ours, port, Load(connections=16, seconds=options.seconds / 2, path=NATIVE))
         configure(port, gap_ms=10)
         one = run(tools, ours, port, Load(connections=1, requests=20, stream=True))
