@@ -132,15 +132,26 @@ def requests(
     rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
-    if query.model is not None:
-        rows = rows.filter(Q(model=query.model) | Q(requested_model=query.model))
-    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage", "attempts")
-    found = list(newest_first[: limit + 1])
+    if query.model is None:
+        found = _newest(rows, limit + 1)
+    else:
+        # Two questions: of one with OR, SQLite would look at every row for a model nobody uses.
+        either = [
+            *_newest(rows.filter(model=query.model), limit + 1),
+            *_newest(rows.filter(requested_model=query.model), limit + 1),
+        ]
+        once = {row.id: row for row in either}.values()
+        found = sorted(once, key=lambda row: (row.occurred_at, row.id), reverse=True)[: limit + 1]
     last = found[limit - 1] if len(found) > limit else None
     return RequestPage(
         rows=found[:limit],
         before=Cursor(occurred_at=last.occurred_at, id=last.id) if last else None,
     )
+
+
+def _newest(rows: QuerySet[AiRequestLog], most: int) -> list[AiRequestLog]:
+    newest_first = rows.order_by("-occurred_at", "-id")
+    return list(newest_first.defer("decision", "usage", "attempts")[:most])
 
 
 def _between(rows: QuerySet[AiRequestLog], query: RequestQuery) -> QuerySet[AiRequestLog]:

@@ -1,0 +1,44 @@
+"""Invented requests leave the books that the gateway's own would have left."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from costs.models import CostEvent
+from gateway.models import AiRequestLog
+from orgs.models import Organization
+from tests.costs.books import check_the_books
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def invent(*arguments: str) -> str:
+    out = StringIO()
+    call_command("prices", "load", stdout=StringIO())
+    call_command("invent", "year", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_the_books_of_invented_requests_agree() -> None:
+    assert "Invented 900 requests of 12 days" in invent("--requests", "900", "--days", "12")
+    assert AiRequestLog.objects.count() == 900
+    assert set(CostEvent.objects.values_list("kind", flat=True)) >= {"usage"}
+    check_the_books()
+
+
+def test_nothing_is_invented_in_production(settings: Settings) -> None:
+    settings.LOCAL = False
+    with pytest.raises(CommandError, match="production"):
+        invent("--requests", "1")
+    assert Organization.objects.count() == 0
+
+
+def test_nothing_is_invented_in_an_organization_that_exists() -> None:
+    Organization.objects.create(name="Year", slug="year")
+    with pytest.raises(CommandError, match="exists already"):
+        invent("--requests", "1")
+    assert AiRequestLog.objects.count() == 0
