@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 
-from gateway import schema_backtest
+from gateway import schema_backtest, schema_dropin
 from gateway import schema_values as values
 from gateway.answers import REQUEST_ID_HEADER, json_response, only
 from gateway.api_reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
@@ -282,6 +282,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/api/ai/requests/{request_id}": {"get": DETAIL},
         "/api/ai/policies/backtest": {"get": BACKTEST},
         "/api/schema": {"get": SCHEMA},
+        **schema_dropin.PATHS,
         "/healthz": {"get": HEALTH},
         "/readyz": {"get": READINESS},
     },

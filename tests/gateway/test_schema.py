@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -53,10 +54,7 @@ def documented() -> Iterator[tuple[str, str, Any]]:
 
 def routes(patterns: Sequence[URLPattern]) -> set[str]:
     """Return the addresses as OpenAPI writes them."""
-    return {
-        "/" + str(each.pattern).replace("<", "{").replace(">", "}").replace("str:", "")
-        for each in patterns
-    }
+    return {"/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(each.pattern)) for each in patterns}
 
 
 def test_every_route_is_documented_and_nothing_else() -> None:
@@ -76,7 +74,8 @@ def test_a_method_that_is_not_documented_is_405_with_those_that_are(ask: Asking)
         allowed = {name.upper() for name in DOCUMENT["paths"][path]}
         if "GET" in allowed:
             allowed.add("HEAD")
-        reply = ask(method=method, path=path.replace("{request_id}", AN_ID))
+        named = path.replace("{request_id}", AN_ID).replace("{model}", "gemini-2.0-flash")
+        reply = ask(method=method, path=named)
         assert (reply.status == 405) == (method not in allowed), (path, method)
         if method == "HEAD":
             assert reply.body == b""
@@ -105,7 +104,9 @@ async def served(scope: Any, receive: Any, send: Any) -> None:
 
 def examined(api_key: str) -> BaseSchema:
     config = SchemathesisConfig.from_dict(EXAMINATION)
-    schema = schemathesis.openapi.from_asgi("/api/schema", served, config=config)
+    described = schemathesis.openapi.from_asgi("/api/schema", served, config=config)
+    # What a vendor takes for a good body only the vendor's own schema says.
+    schema = described.exclude(path_regex=r"^/v1")
     schema.config.update(headers={"x-pulse-key": api_key})
 
     @schema.hook
