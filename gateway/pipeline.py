@@ -116,6 +116,7 @@ async def _admit(
     started_s, times_stale = time.monotonic(), 0
     while times_stale < JUDGED_ANEW_MAX:
         chosen = await _chosen(gateway, principal, call, trail)
+        await _open(gateway, chosen)
         ask, answer = await _asked(gateway, principal, call, exchange, trail, chosen)
         if isinstance(answer, Stale):
             times_stale += 1
@@ -146,6 +147,13 @@ async def _chosen(gateway: Gateway, principal: Principal, call: Call, trail: Tra
         place=trail.place,
         is_first_attempt=trail.failure is None,
     )
+
+
+async def _open(gateway: Gateway, chosen: Candidate) -> None:
+    """Import a vendor's SDK, which takes seconds, before money is held and the clock runs."""
+    found = chosen.found
+    if found.refusal is None and found.model and isinstance(found.outgoing, ProviderCall):
+        await gateway.providers.get(found.model.provider)
 
 
 async def _asked(  # noqa: PLR0913  everything that is known by now goes into the hold

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -21,12 +22,31 @@ PASSWORD: Final = "correct horse battery staple"
 PERSON: Final = "person@acme.example"
 SAID: Final = "let me through"
 # The addresses at which a provider can be reached, with the body that does it there.
-REACHES: Final = {"api/ai/request", "admin/ai/playground"}
+BY_BODY: Final = {
+    "admin/ai/playground",
+    "api/ai/request",
+    "v1/chat/completions",
+    "v1/embeddings",
+    "v1/messages",
+    "v1/messages/count_tokens",
+    "v1/responses",
+}
+BY_ADDRESS: Final = {
+    f"{version}/models/<path:model>:{method}"
+    for version in ("v1", "v1beta")
+    for method in ("generateContent", "streamGenerateContent", "countTokens")
+}
+REACHES: Final = BY_BODY | BY_ADDRESS
 # What fills the variable part of an address.
 PARTS: Final = (
     "01a208b6-8176-71c0-bcb7-5d3dc01d4fca",
     "gpt-4o-mini",
-    "gpt-4o-mini:generateContent",
+    "gemini-2.0-flash",
+)
+# Each vendor has addresses of its own.
+ASKED: Final = (
+    *(MODELS[vendor] for vendor in ("openai", "anthropic", "google")),
+    "text-embedding-3-small",
 )
 SPELLINGS: Final = (
     *MODELS.values(),
@@ -110,6 +130,10 @@ def _bodies(model: str) -> list[dict[str, Any]]:
     ]
 
 
+def _models_at(route: str) -> tuple[str, ...]:
+    return ASKED if route.startswith("v1") else ASKED[:1]
+
+
 async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> list[Page]:
     """Send every body to an address, by key and by session, and the form that a page would send."""
     paths = {"/" + re.sub(r"<[^>]+>", part, route) for part in PARTS}
@@ -136,7 +160,8 @@ async def test_a_provider_is_reached_at_these_addresses_and_no_other(
         if route == "logout":
             continue
         before = len(upstream.calls())
-        await _try_every_way(browser, installation.key, route, MODELS["openai"])
+        for model in _models_at(route):
+            await _try_every_way(browser, installation.key, route, model)
         if len(upstream.calls()) > before:
             reached.add(route)
     assert reached == REACHES
@@ -147,7 +172,8 @@ async def test_a_policy_that_blocks_everything_leaves_no_address_to_a_provider(
 ) -> None:
     for route in all_routes():
         if route != "logout":
-            await _try_every_way(browser, installation.key, route, MODELS["openai"])
+            for model in _models_at(route):
+                await _try_every_way(browser, installation.key, route, model)
     assert upstream.calls() == []
     assert rows.query("SELECT 1 FROM hold WHERE state = 'held'") == []
 
@@ -156,7 +182,18 @@ async def _ask(browser: Browser, key: str, route: str, model: str, **headers: st
     if route == "admin/ai/playground":
         return await browser.send("POST", f"/{route}", fields={"model": model, "prompt": SAID})
     sent = headers or {"x-pulse-key": key}
-    return await browser.send("POST", f"/{route}", body=_bodies(model)[0], headers=sent)
+    path = "/" + route.replace("<path:model>", quote(model))
+    return await browser.send("POST", path, body=_body_at(route, model), headers=sent)
+
+
+def _body_at(route: str, model: str) -> dict[str, Any]:
+    """Return what a client of that address sends."""
+    native, _, _, chat, _, embedded, google = _bodies(model)
+    if route in BY_ADDRESS:
+        return google
+    if route in ("v1/embeddings", "v1/responses"):
+        return embedded
+    return native if route.startswith("api/") else chat
 
 
 @pytest.mark.parametrize("entries", ["*", "every model", "odd spellings"])
@@ -176,7 +213,8 @@ async def test_no_spelling_of_a_model_passes_a_policy_that_blocks_it(
     for route in sorted(REACHES):
         for model in SPELLINGS:
             page = await _ask(browser, installation.key, route, model)
-            assert page.status in {200, 400, 403} if "playground" in route else {400, 403}, model
+            refused = {200, 400, 403} if "playground" in route else {400, 403, 404, 405}
+            assert page.status in refused, (route, model)
     assert upstream.calls() == []
 
 

@@ -50,6 +50,20 @@ class Route:
 
 PAGE: Final = Route(methods=("GET",))
 # Every route has its entry here; one without an id is tried for what it shows.
+# Vendors' addresses name no object of an organization.
+BY_BODY: Final = (
+    *("v1/chat/completions", "v1/embeddings", "v1/responses"),
+    *("v1/messages", "v1/messages/count_tokens"),
+)
+BY_ADDRESS: Final = tuple(
+    f"{version}/models/<path:model>:{method}"
+    for version in ("v1", "v1beta")
+    for method in ("generateContent", "streamGenerateContent", "countTokens")
+)
+MODEL_LISTS: Final = (
+    *("v1/models", "v1/models/<path:model>", "v1beta/models", "v1beta/models/<path:model>"),
+)
+
 ROUTES: Final[dict[str, Route]] = {
     "": PAGE,
     "login": PAGE,
@@ -94,12 +108,14 @@ ROUTES: Final[dict[str, Route]] = {
     ),
     "costs": Route(methods=("GET",), query="?userId={id}&teamId=x&groupBy=user", id_of="user"),
     "costs/": PAGE,
+    "costs.json": Route(methods=("GET",), query="?userId={id}&groupBy=user", id_of="user"),
     "costs.csv": Route(methods=("GET",), query="?userId={id}&groupBy=user", id_of="user"),
     "api/ai/request": PAGE,
     "api/ai/quote": PAGE,
     "api/ai/requests": Route(methods=("GET",), query="?userId={id}", id_of="user"),
     "api/ai/requests/<request_id>": Route(id_of=REQUEST),
     "api/ai/policies/backtest": PAGE,
+    **dict.fromkeys((*BY_BODY, *BY_ADDRESS, *MODEL_LISTS), PAGE),
     "api/schema": PAGE,
     "healthz": PAGE,
     "readyz": PAGE,
@@ -170,7 +186,7 @@ def _compared(page: Page, id_: str) -> tuple[int, str, str]:
     for random in (
         r'name="csrfmiddlewaretoken" value="[^"]*"',
         r'csrfToken": "[^"]*"',
-        r'"requestId": "[^"]*"',
+        r'"requestId": ?"[^"]*"',
     ):
         text = re.sub(random, "RANDOM", text)
     return page.status, text, page.headers.get("location", "").replace(id_, "ID")
