@@ -98,7 +98,7 @@ class Sending:
                 await asyncio.Event().wait()
             if left is not None and len(piece) >= left:
                 await response.write(piece[:left])
-                await asyncio.sleep(0.02)  # so that what was written arrives before the reset
+                await asyncio.sleep(0.1)  # so that what was written arrives before the reset
                 reset(self.request)
                 return response
             await response.write(piece)
@@ -142,7 +142,7 @@ async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
     """Begin as ever and then repeat the event with the first piece of the text."""
     first = answer.pieces[0] if answer.pieces else ""
     text = json.dumps(first, ensure_ascii=False).encode()
-    begun = next(place for place, event in enumerate(events[:-1]) if text in event)
+    begun = next(place for place, event in enumerate(events) if text in event)
     for event in events[:begun]:
         yield event
     while True:
