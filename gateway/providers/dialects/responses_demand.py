@@ -125,13 +125,14 @@ def _read_item(measure: Measure, tools: Tools, item: Mapping[str, Any], where: s
 def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: str) -> None:
     """Take in an item with content: text, or a list of parts."""
     content = item.get(name)
-    parts = [content] if isinstance(content, dict) else content
-    if not isinstance(parts, list):
-        measure.texts.append(text_of(item))
-        return
     rest = {key: value for key, value in item.items() if key not in (name, "type", "role")}
     if rest:
         measure.texts.append(text_of(rest))
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        if content is not None:
+            measure.texts.append(text_of(content))
+        return
     for index, part in enumerate(parts):
         if not isinstance(part, dict):
             raise invalid(f"{where}.{name}[{index}] is an object with a type")
