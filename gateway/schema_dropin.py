@@ -28,7 +28,7 @@ MEANINGS: Final = {
     504: "The provider did not answer in time. Charged at its bound until the outcome is known.",
 }
 SENT: Final = (400, 401, 403, 405, 409, 413, 415, 422, 429, 502, 503, 504)
-READ: Final = (400, 401, 405, 503)
+READ: Final = (400, 401, 403, 405, 503)
 
 
 def _object(properties: Schema, *, required: tuple[str, ...] = ()) -> Schema:
