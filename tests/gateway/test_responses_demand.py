@@ -98,7 +98,7 @@ def test_pictures_are_counted_wherever_they_stand() -> None:
 
 def test_sound_is_measured_by_its_bytes_and_a_file_by_the_models_context() -> None:
     sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
-    assert (sound.media_bytes, sound.buckets) == (40, {"input_audio"})
+    assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
     for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
         assert measured(**said({"type": "input_file", **file})).rounds == 1
 

@@ -199,7 +199,7 @@ def stream_of(*events: dict[str, Any], end: str = "\n") -> bytes:
 def told(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
     begun = response("in_progress", output=[], usage=None)
     delta = {"type": "response.output_text.delta", "delta": TRICKY, "unheard_of": [1, None]}
-    events = [{"type": "response.created", "response": begun}, delta, delta]
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}, delta, delta]
     return stream_of(*events, *([last] if last else []), end=end)
 
 
