@@ -1,6 +1,10 @@
 # What a person types. `make help` lists it.
 
-PYTHON ?= python3
+# The system's own Python first: it is built with optimizations, and one that was not costs a
+# request 1.4 times as much. Another one: make PYTHON=python3.12 …
+PYTHON ?= $(firstword $(foreach python,/usr/bin/python3 python3,\
+	$(shell $(python) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+		2>/dev/null && echo $(python))) python3)
 PORT ?= 8000
 ARGS ?=
 LONG ?=

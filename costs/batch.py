@@ -111,8 +111,9 @@ class Batch:
         amount_nanoeur = ask.amount_nanoeur or 0
         period.held_nanoeur += amount_nanoeur
         self._change(period.id, held=amount_nanoeur)
-        if amount_nanoeur:  # a call that costs nothing may be made past the limit
-            self.limits[period.id] = ask.limit_nanoeur
+        # A call that costs nothing may be made past the limit.
+        if amount_nanoeur and period.limit_nanoeur != ask.limit_nanoeur:
+            period.limit_nanoeur = self.limits[period.id] = ask.limit_nanoeur
         self.holds.append(
             (
                 ask.id,

@@ -10,6 +10,7 @@ from gateway.callers import RoleNotAllowed, authenticate
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import call_from
+from gateway.headers import header
 from gateway.quote import quote
 from gateway.runtime import current
 from gateway.serving import json_body, serve, unread
@@ -56,7 +57,7 @@ def read_call(request: HttpRequest, principal: Principal) -> Call:
         return call_from(
             json_body(request),
             principal=principal,
-            idempotency_key=request.headers.get("idempotency-key"),
+            idempotency_key=header(request, "idempotency-key"),
         )
     except Refused as exc:
         return unread(principal, exc)

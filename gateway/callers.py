@@ -12,6 +12,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
+from gateway.headers import header
 from gateway.runtime import UNAUTHENTICATED, Gateway
 from gateway.snapshot import read
 from orgs.core.keys import matches, parse
@@ -85,7 +86,7 @@ def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
 
 def _values(request: HttpRequest, name: str) -> list[str]:
     """Return what a header says, each time it is there: Django joins them with commas."""
-    said = request.headers.get(name)
+    said = header(request, name)
     return [] if said is None else [value.strip() for value in said.split(",")]
 
 
@@ -137,7 +138,7 @@ def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
 
 
 def _is_same_origin(request: HttpRequest) -> bool:
-    return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    return header(request, "sec-fetch-site") in (None, "same-origin")
 
 
 class _CsrfCheck(CsrfViewMiddleware):

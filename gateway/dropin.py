@@ -15,6 +15,7 @@ from gateway.core.calls import Call, Delta, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused, Rejected
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.exchange import Answered
+from gateway.headers import headers_of
 from gateway.providers.dialects.arrival import Arrival, fields_of
 from gateway.providers.dialects.base import Dialect, Speaker
 from gateway.providers.dialects.chat import ChatCompletions
@@ -73,7 +74,7 @@ def _read(
     streams: bool | None,
 ) -> Call:
     """Return the call that the request asks for; one that cannot be read carries its refusal."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = headers_of(request)
     try:
         body = json_body(request)
         return dialect.read(

@@ -19,6 +19,7 @@ from gateway.core.demand import NOTHING
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import invalid
 from gateway.exchange import Answered, Exchange
+from gateway.headers import header
 from gateway.runtime import Gateway
 
 # Longer than any length that is worth reading as a number.
@@ -91,7 +92,7 @@ def json_body(request: HttpRequest) -> bytes:
     """Return the body. Raises Refused for one that is not plain JSON or too large."""
     if request.content_type != JSON_TYPE:
         raise not_json()
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+    encoding = (header(request, "content-encoding") or "").strip().lower()
     if encoding not in ("", "identity"):
         raise invalid("Compressed bodies are not taken")
     if _declared_bytes(request) > settings.BODY_MAX_BYTES:

@@ -29,7 +29,9 @@ from costs.stores.pipeline import Pipeline, Statement
 SESSION: Final = """
     SET default_transaction_isolation = 'read committed';
     SET lock_timeout = '5s'; SET statement_timeout = '15s'; SET synchronous_commit = on;
-    SET idle_in_transaction_session_timeout = '15s'; SET TIME ZONE 'UTC'
+    SET idle_in_transaction_session_timeout = '15s'; SET TIME ZONE 'UTC';
+    SET plan_cache_mode = force_generic_plan; SET jit = off;
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
 """
 # A network that swallows packets must become a 503 too, before TCP gives up by itself (15 min).
 NETWORK: Final = {
@@ -40,19 +42,24 @@ NETWORK: Final = {
     "keepalives_count": 3,
 }
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
-READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now()), (SELECT version FROM price_list)"
+READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now())"
 LOCK_ORGANIZATIONS: Final = b"""
     SELECT id, name, ai_gateway_enabled, timezone, config_version
     FROM organization WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
 """
+# One row at least, for the clock and the version: a statement less is 0.1 ms less.
 LOCK_PERIODS: Final = b"""
-    SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
-           held_nanoeur, settled_nanoeur, overrun_nanoeur
-    FROM period
-    WHERE id = ANY($1)
-       OR (org_id = ANY($2) AND starts_at <= coalesce($3::timestamptz, now())
-           AND ends_at > coalesce($3::timestamptz, now()))
-    ORDER BY id FOR NO KEY UPDATE
+    WITH locked AS (
+        SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
+               held_nanoeur, settled_nanoeur, overrun_nanoeur
+        FROM period
+        WHERE id = ANY($1)
+           OR (org_id = ANY($2) AND starts_at <= coalesce($3::timestamptz, now())
+               AND ends_at > coalesce($3::timestamptz, now()))
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    SELECT coalesce($3::timestamptz, now()), (SELECT version FROM price_list), locked.*
+    FROM (SELECT) AS one LEFT JOIN locked ON true
 """
 LOCK_HOLDS: Final = b"""
     SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
@@ -98,30 +105,31 @@ class PostgresStore:
             self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
-        _, [(now, _)] = self._run((b"BEGIN", ()), (READ_CLOCK, (scalar(self._now()),)))
+        _, [(now,)] = self._run((b"BEGIN", ()), (READ_CLOCK, (scalar(self._now()),)))
         moment: datetime = now
         return moment
 
     def lock(
         self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
     ) -> Locked:
-        orgs, now = array(org_ids, _UUID), scalar(self._now())
-        statements: list[Statement] = [
+        orgs = array(org_ids, _UUID)
+        # Each after the locks before it, so that it sees what committed while they were waited for.
+        found = self._run(
             (b"BEGIN", ()),
-            (LOCK_ORGANIZATIONS, (orgs,)),
-            # After the locks, so that it sees what committed while they were waited for.
-            (READ_CLOCK, (now,)),
-            (LOCK_PERIODS, (array(period_ids, _UUID), orgs, now)),
-        ]
-        if hold_ids:
-            statements.append((LOCK_HOLDS, (array(hold_ids, _UUID),)))
-        _, organizations, [(moment, prices_version)], periods, *holds = self._run(*statements)
+            *([(LOCK_ORGANIZATIONS, (orgs,))] if org_ids else ()),
+            (LOCK_PERIODS, (array(period_ids, _UUID), orgs, scalar(self._now()))),
+            *([(LOCK_HOLDS, (array(hold_ids, _UUID),))] if hold_ids else ()),
+        )
+        organizations = found[1] if org_ids else []
+        holds = found[-1] if hold_ids else []
+        periods = found[-2] if hold_ids else found[-1]
+        moment, prices_version, *_ = periods[0]
         return Locked(
             now=moment,
             prices_version=prices_version or 0,
             organizations={row[0]: _organization(row) for row in organizations},
-            periods={row[0]: _period(row) for row in periods},
-            holds={row[0]: _hold(row) for row in holds[0]} if holds else {},
+            periods={row[2]: _period(row[2:]) for row in periods if row[2] is not None},
+            holds={row[0]: _hold(row) for row in holds},
         )
 
     def neighbours(

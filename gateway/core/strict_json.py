@@ -21,12 +21,7 @@ def loads(body: bytes) -> Any:
     not UTF-8.
     """
     try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-        )
+        value = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise NotStrictJson("The body is not UTF-8") from exc
     except RecursionError as exc:
@@ -66,6 +61,12 @@ def _float(text: str) -> float:
     if not math.isfinite(value):
         raise NotStrictJson("The body has a number that is too large")
     return value
+
+
+# Made once: `json.loads` makes one at every call where it is told anything.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
+)
 
 
 def _depth_exceeds(value: Any, left: int) -> bool:
