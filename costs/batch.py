@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from operator import add, itemgetter
 from typing import Any, Final
@@ -19,6 +18,7 @@ from costs.core.admission import (
     Ask,
     Balance,
     Full,
+    Limit,
     Recorded,
     Repeated,
     Settled,
@@ -28,7 +28,7 @@ from costs.core.admission import (
 )
 from costs.core.daily import line_id
 from costs.core.holds import EventKind, Move, State, move
-from costs.core.periods import clipped, first_instant, local_day
+from costs.core.periods import clipped, local_day
 from costs.core.pricing import RateCard
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
 from costs.tables import (
@@ -87,7 +87,8 @@ class Batch:
         if organization is None:
             return Stale()
         if ask.id in self.placed:  # by an earlier try, which also wrote what was left before it
-            before = _balance(self._period_in_force(organization))
+            periods = [self._period_in_force(organization, limit) for limit in ask.limits]
+            before = tuple(map(_balance, periods, ask.limits))
             return Admitted(now=self.now, before=before, period_ids=self.placed[ask.id])
         if not organization.enabled:
             return SwitchedOff(now=self.now, name=organization.name)
@@ -100,20 +101,23 @@ class Batch:
             return Recorded(now=self.now)
         if repeated is not None:
             return repeated
-        period = self._period_in_force(organization)
-        before = replace(_balance(period), limit_nanoeur=ask.limit_nanoeur)
-        if not before.has_room_for(ask.amount_nanoeur):
-            return Full(now=self.now, balance=before)
-        self._hold(ask, period)
-        return Admitted(now=self.now, before=before, period_ids=(period.id,))
+        periods = [self._period_in_force(organization, limit) for limit in ask.limits]
+        before = tuple(map(_balance, periods, ask.limits))
+        for balance, limit in zip(before, ask.limits, strict=True):
+            if not balance.has_room_for(ask.amount_nanoeur):
+                return Full(now=self.now, limit=limit, balance=balance, before=before)
+        self._hold(ask, ask.amount_nanoeur, periods)
+        return Admitted(
+            now=self.now, before=before, period_ids=tuple([period.id for period in periods])
+        )
 
-    def _hold(self, ask: Ask, period: PeriodRow) -> None:
-        amount_nanoeur = ask.amount_nanoeur or 0
-        period.held_nanoeur += amount_nanoeur
-        self._change(period.id, held=amount_nanoeur)
-        # A call that costs nothing may be made past the limit.
-        if amount_nanoeur and period.limit_nanoeur != ask.limit_nanoeur:
-            period.limit_nanoeur = self.limits[period.id] = ask.limit_nanoeur
+    def _hold(self, ask: Ask, amount_nanoeur: int, periods: Sequence[PeriodRow]) -> None:
+        for period, limit in zip(periods, ask.limits, strict=True):
+            period.held_nanoeur += amount_nanoeur
+            self._change(period.id, held=amount_nanoeur)
+            self.hold_periods.append((ask.id, period.id))
+            if amount_nanoeur:  # a call that costs nothing may be made past the limit
+                self._limit(period, limit.limit_nanoeur)
         self.holds.append(
             (
                 ask.id,
@@ -130,37 +134,43 @@ class Batch:
                 self._card(ask.rates),
             )
         )
-        self.hold_periods.append((ask.id, period.id))
 
-    def _period_in_force(self, organization: OrganizationRow) -> PeriodRow:
-        """Return the organization's day, making it when this is its first call."""
-        org_id = organization.id
-        period = self.in_force.get((org_id, ORG_SCOPE))
+    def _limit(self, period: PeriodRow, limit_nanoeur: int | None) -> None:
+        """Keep the limit that a hold fits in beside the period, which a trigger holds it to."""
+        own = None if limit_nanoeur is None else limit_nanoeur - period.carried_nanoeur
+        if period.limit_nanoeur != own:
+            period.limit_nanoeur = self.limits[period.id] = own
+
+    def _period_in_force(self, organization: OrganizationRow, limit: Limit) -> PeriodRow:
+        """Return the period that a limit counts in now, making it when this is its first call."""
+        org_id, scope = organization.id, limit.scope
+        period = self.in_force.get((org_id, scope))
         if period is not None:
             return period
         previous_ends_at, next_starts_at = self.store.neighbours(
-            org_id=org_id, scope=ORG_SCOPE, moment=self.now
+            org_id=org_id, scope=scope, moment=self.now
         )
         zone = ZoneInfo(organization.timezone)
         day = local_day(self.now, zone)
         starts_at, ends_at = clipped(
-            (first_instant(day, zone), first_instant(day + timedelta(days=1), zone)),
+            limit.span.around(day, zone),
             previous_ends_at=previous_ends_at,
             next_starts_at=next_starts_at,
         )
         period = PeriodRow(
             id=new_id(),
             org_id=org_id,
-            scope=ORG_SCOPE,
-            starts_on=day,
+            scope=scope,
+            starts_on=limit.span.days_around(day)[0],
             starts_at=starts_at,
             ends_at=ends_at,
             limit_nanoeur=None,
             held_nanoeur=0,
             settled_nanoeur=0,
             overrun_nanoeur=0,
+            carried_nanoeur=0,
         )
-        self.in_force[org_id, ORG_SCOPE] = period
+        self.in_force[org_id, scope] = period
         self.new_periods.append(period)
         return period
 
@@ -263,7 +273,7 @@ class Batch:
             [
                 (
                     *(row.id, row.org_id, row.scope, row.starts_on, row.starts_at, row.ends_at),
-                    *(None, 0, 0, 0),
+                    *(None, 0, 0, 0, 0),
                 )
                 for row in self.new_periods
             ],
@@ -312,10 +322,10 @@ class Batch:
         return sorted(rows, key=itemgetter(0))
 
 
-def _balance(period: PeriodRow) -> Balance:
+def _balance(period: PeriodRow, limit: Limit) -> Balance:
     return Balance(
-        limit_nanoeur=period.limit_nanoeur,
-        charged_nanoeur=period.settled_nanoeur + period.overrun_nanoeur,
+        limit_nanoeur=limit.limit_nanoeur,
+        charged_nanoeur=period.carried_nanoeur + period.settled_nanoeur + period.overrun_nanoeur,
         held_nanoeur=period.held_nanoeur,
         ends_at=period.ends_at,
     )

@@ -128,10 +128,12 @@ class Instance(models.Model):
 class Period(models.Model):
     """What an organization may spend, holds and has spent in [starts_at, ends_at).
 
-    `scope` says of what: "org" is everything. `settled_nanoeur` counts at most each hold,
-    `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
-    period's cost events. `starts_on` is the local date of its first day. A trigger refuses any
-    rise of `held_nanoeur` past the limit.
+    `scope` says of what: "org" is everything in a day. `settled_nanoeur` counts at most each
+    hold, `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
+    period's cost events. `carried_nanoeur` was spent before there was a period to count it, and
+    is taken off what may be spent: `limit_nanoeur` is what was left of the limit by then.
+    `starts_on` is the local date of its first day. A trigger refuses any rise of `held_nanoeur`
+    past the limit.
     """
 
     id = IdPrimaryKey()
@@ -144,6 +146,7 @@ class Period(models.Model):
     held_nanoeur = models.BigIntegerField(default=0)
     settled_nanoeur = models.BigIntegerField(default=0)
     overrun_nanoeur = models.BigIntegerField(default=0)
+    carried_nanoeur = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "period"

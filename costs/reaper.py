@@ -84,7 +84,8 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
     try:
         # A connection that was lost at COMMIT may have left a server at work on it: what it holds
         # is only seen when it is done, and its organization's lock says when that is.
-        store.lock(org_ids=sorted({each.org_id for each in left}), period_ids=(), hold_ids=())
+        org_ids = sorted({each.org_id for each in left})
+        store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=())
         store.commit()
         periods = periods_of(store, [each.hold_id for each in left])
         located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]

@@ -38,6 +38,7 @@ PERIOD: Final = Table(
         "held_nanoeur": "bigint",
         "settled_nanoeur": "bigint",
         "overrun_nanoeur": "bigint",
+        "carried_nanoeur": "bigint",
     },
 )
 COST_EVENT: Final = Table(

@@ -6,21 +6,19 @@ judged by the alias as it is now.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils.timezone import now
 
 from gateway.models import ModelAlias
 from orgs.errors import Conflict, Missing
-from orgs.operations import locked
+from orgs.operations import locked, one_name
 
 ALIASES_MAX: Final = 200  # of one organization: all that are enabled are kept in every process
-_NAME_CONSTRAINT: Final = "model_alias_name_once"
+_ONE_NAME: Final = ("model_alias_name_once", "An alias with this name exists already")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,7 @@ class AliasTerms:
 
 def create_alias(*, organization_id: UUID, terms: AliasTerms) -> ModelAlias:
     """Make an alias, enabled. Raises Conflict when its name is taken or there are too many."""
-    with _conflict_of_names(), transaction.atomic():
+    with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if organization.aliases.count() >= ALIASES_MAX:
             raise Conflict(f"An organization has at most {ALIASES_MAX} aliases")
@@ -51,7 +49,7 @@ def update_alias(
     changes: dict[str, Any] = asdict(terms)
     if enabled is not None:
         changes["enabled"] = enabled
-    with _conflict_of_names(), transaction.atomic():
+    with one_name(*_ONE_NAME), transaction.atomic():
         locked(organization_id)
         _change(organization_id, alias_id, changes)
 
@@ -74,13 +72,3 @@ def _change(organization_id: UUID, alias_id: UUID, changes: dict[str, Any]) -> N
     rows = ModelAlias.objects.filter(org=organization_id, id=alias_id)
     if not rows.update(updated_at=now(), **changes):
         raise Missing("There is no such alias")
-
-
-@contextmanager
-def _conflict_of_names() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as exc:
-        if _NAME_CONSTRAINT not in str(exc):
-            raise
-        raise Conflict("An alias with this name exists already", field="name") from exc

@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from costs.core.admission import (
+    ORG_SCOPE,
     Admitted,
     Answer,
     Ask,
@@ -26,6 +27,7 @@ from costs.core.holds import State
 from costs.core.pricing import Rates
 from costs.stores.base import Store, Table
 from gateway.core.attempts import NOTHING_TRIED, Past
+from gateway.core.budgets import BudgetRule, explained_budgets, refusal_for_budget
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
@@ -108,6 +110,7 @@ class Opening:
     refusal: GatewayError | None
     trace: Mapping[str, Any]
     started_s: float
+    budgets: tuple[BudgetRule, ...] = ()
     rates: Rates | None = None
     past: Past = NOTHING_TRIED
 
@@ -132,16 +135,23 @@ def refusal_of(
     if isinstance(answer, SwitchedOff):
         sentence = f'AI Gateway is not enabled for organization "{answer.name}"'
         return Refused("gateway_disabled", sentence)
-    if isinstance(answer, Full) and opening.daily_rule is not None:
-        return refusal_for_cost(
-            opening.daily_rule,
-            bound_nanoeur=bound_nanoeur or 0,
-            balance=answer.balance,
-            now=answer.now,
-        )
+    if isinstance(answer, Full):
+        return _refusal_for_room(answer, opening, bound_nanoeur=bound_nanoeur or 0)
     if isinstance(answer, Repeated):
         return _refusal_of_repeat(answer)
     return opening.refusal
+
+
+def _refusal_for_room(answer: Full, opening: Opening, *, bound_nanoeur: int) -> Refused:
+    balance, now = answer.balance, answer.now
+    for rule in opening.budgets:
+        if rule.scope == answer.limit.scope:
+            return refusal_for_budget(rule, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
+    if opening.daily_rule is None:
+        raise AssertionError("only a limit can leave no room")
+    return refusal_for_cost(
+        opening.daily_rule, bound_nanoeur=bound_nanoeur, balance=balance, now=now
+    )
 
 
 def _refusal_of_repeat(repeated: Repeated) -> Refused:
@@ -313,16 +323,22 @@ def trace_of(ask: Ask, answer: Answer) -> dict[str, Any]:
     trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
     if not isinstance(answer, Admitted):  # what is admitted has them with its hold
         trace["rates"] = opening.rates.as_dict() if opening.rates else None
+    before: Sequence[Balance] = ()
+    full = None
     if isinstance(answer, Full):
-        trace["before"] = _shown(answer.balance, 0)
-        full = opening.daily_rule.id if opening.daily_rule else None
+        full, before = answer.limit.scope, answer.before
+        trace["before"] = _shown(before[0], 0)
+        day = opening.daily_rule.id if opening.daily_rule and full == ORG_SCOPE else None
         trace["policies"] = [
-            {**policy, "verdict": "daily_cost_limit"} if policy["id"] == full else policy
+            {**policy, "verdict": "daily_cost_limit"} if policy["id"] == day else policy
             for policy in trace["policies"]
         ]
     elif isinstance(answer, Admitted):
-        trace["before"] = _shown(answer.before, 0)
-        trace["after"] = _shown(answer.before, ask.amount_nanoeur or 0)
+        before = answer.before
+        trace["before"] = _shown(before[0], 0)
+        trace["after"] = _shown(before[0], ask.amount_nanoeur or 0)
+    if opening.budgets:
+        trace["budgets"] = explained_budgets(opening.budgets, before[1:], full=full)
     return trace
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from costs.core.pricing import Rates, bound_nanoeur
 from costs.prices import PriceBook
 from gateway.core import bounds
+from gateway.core.budgets import BudgetRule
 from gateway.core.calls import Call, Outgoing
 from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import GatewayError, Refused
@@ -24,7 +25,8 @@ class Judgement:
 
     `refusal` is None when only room is left to be asked for; `bound_nanoeur`, `cap`, `rates` and
     `outgoing` are then known. `counted_tokens` is None where nobody needed the count; it is
-    `counted_text` and what is not text. `verdicts` are the policies' on the model.
+    `counted_text` and what is not text. `verdicts` are the policies' on the model, `budgets` those
+    that the call counts in.
     """
 
     organization: OrganizationSnapshot
@@ -40,6 +42,7 @@ class Judgement:
     bound_nanoeur: int | None = None
     is_tight: bool = False
     rates: Rates | None = None
+    budgets: tuple[BudgetRule, ...] = ()
     refusal: GatewayError | None = None
 
     def needed_tokens(self, call: Call) -> int | None:
@@ -130,6 +133,8 @@ def _refusal_for_model(
     organization = found.organization
     found.model, found.text_bytes = model, bounds.text_bytes(call.demand)
     found.verdicts = organization.verdicts_on(model)
+    if organization.budgets:
+        found.budgets = organization.budgets_of(model, call.dimensions.as_dict())
     return refusal_for_model(found.verdicts, named=named.strip(), rules=organization.rules)
 
 

@@ -6,21 +6,19 @@ parts of each other, and nothing is admitted on a limit that has been withdrawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils.timezone import now
 
 from gateway.models import Policy
 from orgs.errors import Conflict, Missing
-from orgs.operations import locked
+from orgs.operations import locked, one_name
 
 POLICIES_MAX: Final = 100  # of one organization: every request is judged by all that are enabled
-_NAME_CONSTRAINT: Final = "policy_name_once"
+_ONE_NAME: Final = ("policy_name_once", "A policy with this name exists already")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class PolicyLimits:
 
 def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
     """Make a policy, enabled. Raises Conflict when its name is taken or there are too many."""
-    with _conflict_of_names(), transaction.atomic():
+    with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if organization.policies.count() >= POLICIES_MAX:
             raise Conflict(f"An organization has at most {POLICIES_MAX} policies")
@@ -53,7 +51,7 @@ def update_policy(
     changes: dict[str, Any] = asdict(limits)
     if enabled is not None:
         changes["enabled"] = enabled
-    with _conflict_of_names(), transaction.atomic():
+    with one_name(*_ONE_NAME), transaction.atomic():
         locked(organization_id)
         _change(organization_id, policy_id, changes)
 
@@ -76,13 +74,3 @@ def _change(organization_id: UUID, policy_id: UUID, changes: dict[str, Any]) -> 
     rows = Policy.objects.filter(org=organization_id, id=policy_id)
     if not rows.update(updated_at=now(), **changes):
         raise Missing("There is no such policy")
-
-
-@contextmanager
-def _conflict_of_names() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as exc:
-        if _NAME_CONSTRAINT not in str(exc):
-            raise
-        raise Conflict("A policy with this name exists already", field="name") from exc

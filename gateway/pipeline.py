@@ -203,7 +203,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
         config_version=organization.config_version,
         prices_version=found.prices.version,
         amount_nanoeur=None if is_refused else found.bound_nanoeur,
-        limit_nanoeur=organization.limit_nanoeur,
+        limits=(organization.day, *(rule.limit for rule in found.budgets)),
         deadline_s=gateway.timeout_s + DRAIN_MAX_S + DEADLINE_MARGIN_S,
         charge_to={
             "model": model_id,
@@ -222,6 +222,7 @@ def _ask(  # noqa: PLR0913  everything that is known by now goes into the hold
             provider=provider,
             prompt_hash=prompt_hash(organization.prompt_mac, call),
             daily_rule=organization.daily_rule,
+            budgets=found.budgets,
             refusal=found.refusal,
             trace=found.trace(call),
             rates=found.rates,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from costs.balances import balance_of
+from costs.balances import balances_of
 from costs.core.admission import Balance
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
 from gateway.candidates import candidate
+from gateway.core.budgets import refusal_for_budget
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.policy import refusal_for_cost
@@ -42,32 +44,31 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         counts=True,
     )
     found = chosen.found
-    enabled, balance = await read(_live, organization)
+    enabled, balances = await read(_live, found)
     refusal = found.refusal
     if not enabled:
         refusal = _switched_off(organization)
-    if refusal is None and balance is not None and not _fits(found, balance):
+    if refusal is None and _too_dear(found, balances) is not None:
         if found.can_be_tightened:
             await tighten(found, call)
-        if not _fits(found, balance):
-            refusal = _too_dear(found, balance)
+        refusal = _too_dear(found, balances)
     if refusal is not None and refusal.status == 400:
         raise refusal
     expected = await read(_expected_output, principal.org_id, found)
-    return _body(found, refusal, balance, expected)
+    return _body(found, refusal, balances, expected)
 
 
-def _fits(found: Judgement, balance: Balance) -> bool:
-    return found.bound_nanoeur is None or balance.has_room_for(found.bound_nanoeur)
-
-
-def _too_dear(found: Judgement, balance: Balance) -> Refused | None:
+def _too_dear(found: Judgement, balances: Sequence[Balance]) -> Refused | None:
+    """Return the refusal of the first limit without room: the day's, then the budgets'."""
+    bound_nanoeur, now = found.bound_nanoeur or 0, datetime.now(UTC)
+    day, *others = balances
     rule = found.organization.daily_rule
-    if rule is None:
-        return None
-    return refusal_for_cost(
-        rule, bound_nanoeur=found.bound_nanoeur or 0, balance=balance, now=datetime.now(UTC)
-    )
+    if rule is not None and not day.has_room_for(bound_nanoeur):
+        return refusal_for_cost(rule, bound_nanoeur=bound_nanoeur, balance=day, now=now)
+    for budget, balance in zip(found.budgets, others, strict=True):
+        if not balance.has_room_for(bound_nanoeur):
+            return refusal_for_budget(budget, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
+    return None
 
 
 def _switched_off(organization: OrganizationSnapshot) -> Refused:
@@ -75,10 +76,11 @@ def _switched_off(organization: OrganizationSnapshot) -> Refused:
     return Refused("gateway_disabled", sentence)
 
 
-def _live(organization: OrganizationSnapshot) -> tuple[bool, Balance]:
-    row = Organization.objects.get(id=organization.id)
-    balance = balance_of(row, limit_nanoeur=organization.limit_nanoeur, now=datetime.now(UTC))
-    return row.ai_gateway_enabled, balance
+def _live(found: Judgement) -> tuple[bool, tuple[Balance, ...]]:
+    """Return whether the organization is on, and the balances of all that the call counts in."""
+    row = Organization.objects.get(id=found.organization.id)
+    limits = (found.organization.day, *(rule.limit for rule in found.budgets))
+    return row.ai_gateway_enabled, balances_of(row, limits, now=datetime.now(UTC))
 
 
 def _expected_output(org_id: UUID, found: Judgement) -> int:
@@ -96,7 +98,7 @@ def _expected_output(org_id: UUID, found: Judgement) -> int:
 
 
 def _body(
-    found: Judgement, refusal: GatewayError | None, balance: Balance | None, expected: int
+    found: Judgement, refusal: GatewayError | None, balances: Sequence[Balance], expected: int
 ) -> dict[str, Any]:
     counted = found.counted_tokens
     expected_nanoeur = None
@@ -114,25 +116,32 @@ def _body(
         "outputCap": found.cap.tokens if found.cap else None,
         "boundEur": _eur(found.bound_nanoeur),
         "expectedEur": _eur(expected_nanoeur),
-        "limits": _limits(found.organization, balance),
+        "limits": _limits(found, balances),
     }
 
 
-def _limits(organization: OrganizationSnapshot, balance: Balance | None) -> list[dict[str, Any]]:
-    if balance is None:
-        return []
-    spent = balance.charged_nanoeur + balance.held_nanoeur
-    return [
-        {
-            "policy": rule.name,
-            "limitEur": _eur(rule.max_cost_per_day_nanoeur),
-            "chargedEur": _eur(balance.charged_nanoeur),
-            "heldEur": _eur(balance.held_nanoeur),
-            "leftEur": _eur(max(0, rule.max_cost_per_day_nanoeur - spent)),
-        }
-        for rule in organization.rules
+def _limits(found: Judgement, balances: Sequence[Balance]) -> list[dict[str, Any]]:
+    day, *others = balances
+    policies = [
+        {"policy": rule.name, **_room(rule.max_cost_per_day_nanoeur, day)}
+        for rule in found.organization.rules
         if rule.max_cost_per_day_nanoeur is not None
     ]
+    budgets = [
+        {"budget": rule.name, "per": rule.span.value, **_room(rule.limit_nanoeur, balance)}
+        for rule, balance in zip(found.budgets, others, strict=True)
+    ]
+    return policies + budgets
+
+
+def _room(limit_nanoeur: int, balance: Balance) -> dict[str, float | None]:
+    spent = balance.charged_nanoeur + balance.held_nanoeur
+    return {
+        "limitEur": _eur(limit_nanoeur),
+        "chargedEur": _eur(balance.charged_nanoeur),
+        "heldEur": _eur(balance.held_nanoeur),
+        "leftEur": _eur(max(0, limit_nanoeur - spent)),
+    }
 
 
 def _eur(nanoeur: int | None) -> float | None:

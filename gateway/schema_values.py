@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from costs.core.periods import Span
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.models import NAME_MAX_CHARS
 from gateway.core.request_body import (
@@ -169,9 +170,13 @@ EVENT: Final[Schema] = {
     ],
 }
 
-LIMIT: Final = exactly(
-    {"policy": TEXT, "limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "leftEur": EUR}
-)
+_ROOM: Final[Schema] = {"limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "leftEur": EUR}
+LIMIT: Final[Schema] = {
+    "oneOf": [
+        exactly({"policy": TEXT, **_ROOM}),
+        exactly({"budget": TEXT, "per": {"enum": [span.value for span in Span]}, **_ROOM}),
+    ]
+}
 QUOTE: Final = exactly(
     {
         "success": {"type": "boolean", "const": True},

@@ -19,12 +19,15 @@ from uuid import UUID
 import django.db
 from django.conf import settings
 
+from costs.core.admission import ORG_SCOPE, Limit
+from costs.core.periods import Span
 from costs.prices import PriceBook, load_price_book
 from gateway.core.attempts import MODELS_MAX, Alias
+from gateway.core.budgets import BUDGET_DIMENSIONS, BudgetRule
 from gateway.core.errors import Refused
 from gateway.core.models import Catalog, Model
 from gateway.core.policy import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
-from gateway.models import ModelAlias, Policy
+from gateway.models import Budget, ModelAlias, Policy
 from orgs.credentials import KeyRecord, key_record
 from orgs.models import Organization
 
@@ -51,6 +54,7 @@ class OrganizationSnapshot:
     # HMAC-SHA-256 under the key of the organization's prompts; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
+    budgets: tuple[BudgetRule, ...] = ()
     _verdicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def verdicts_on(self, model: Model) -> tuple[str, ...]:
@@ -72,9 +76,24 @@ class OrganizationSnapshot:
         return self.daily_rule.max_cost_per_day_nanoeur if self.daily_rule else None
 
     @property
+    def day(self) -> Limit:
+        """What every call counts in."""
+        return Limit(scope=ORG_SCOPE, span=Span.DAY, limit_nanoeur=self.limit_nanoeur)
+
+    def budgets_of(
+        self, model: Model, dimensions: Mapping[str, str | None]
+    ) -> tuple[BudgetRule, ...]:
+        """Return the budgets that a call counts in."""
+        return tuple([rule for rule in self.budgets if rule.counts(model, dimensions)])
+
+    @property
     def is_limited(self) -> bool:
-        """Whether a limit applies, so that every request needs a bound."""
-        return self.token_limit is not None or self.daily_rule is not None
+        """Whether a limit may apply, so that every request needs a bound."""
+        return (
+            self.token_limit is not None
+            or self.daily_rule is not None
+            or any(rule.is_hard for rule in self.budgets)
+        )
 
 
 class Directory:
@@ -184,6 +203,25 @@ def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot |
             hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
         ),
         aliases=_load_aliases(org_id),
+        budgets=tuple(
+            budget_rule(budget, catalog)
+            for budget in Budget.objects.filter(org_id=org_id, enabled=True)
+        ),
+    )
+
+
+def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
+    """Return a budget as requests are judged by it."""
+    said = {name: getattr(budget, name) for name in BUDGET_DIMENSIONS}
+    return BudgetRule(
+        id=str(budget.id),
+        name=budget.name,
+        scope=budget.scope,
+        span=Span(budget.span),
+        limit_nanoeur=budget.limit_nanoeur,
+        is_hard=budget.is_hard,
+        of={name: value for name, value in said.items() if value is not None},
+        models=tuple(catalog.entry(entry) for entry in budget.models),
     )
 
 

@@ -6,6 +6,8 @@ cannot remove the last two admins at once, and nothing is admitted on what they 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 from uuid import UUID
@@ -52,6 +54,17 @@ def locked(org_id: UUID) -> Organization:
 
 
 # --- organizations ------------------------------------------------------------------------------
+
+
+@contextmanager
+def one_name(constraint: str, sentence: str) -> Iterator[None]:
+    """Raise Conflict with the sentence where the constraint on names finds a second one."""
+    try:
+        yield
+    except IntegrityError as exc:
+        if constraint not in str(exc):
+            raise
+        raise Conflict(sentence, field="name") from exc
 
 
 def create_organization(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.holds import State
+from costs.core.periods import Span
 from costs.core.pricing import RateCard
 from costs.core.usage import Usage
 
@@ -24,15 +25,24 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What calls of one `scope` may cost within a span: None to count them and refuse none."""
+
+    scope: str
+    span: Span
+    limit_nanoeur: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One call that wants to be admitted - or, without an amount, one that was refused already
     and only leaves its audit row, if what it was judged by still holds.
 
-    `config_version` and `prices_version` are what the caller was judged by; `limit_nanoeur` is
-    the tightest limit of the organization's day. `charge_to` says whom a cost event names
-    (model, provider, dimensions, key). `entry` is the audit row, known to the journal alone.
-    With `record_if_full` off, a call that does not fit leaves no row: its caller has a tighter
-    bound to try.
+    `config_version` and `prices_version` are what the caller was judged by. `limits` are all that
+    it counts in: the organization's day first, with its tightest limit. `charge_to` says whom a
+    cost event names (model, provider, dimensions, key). `entry` is the audit row, known to the
+    journal alone. With `record_if_full` off, a call that does not fit leaves no row: its caller
+    has a tighter bound to try.
     """
 
     id: UUID
@@ -41,7 +51,7 @@ class Ask:
     config_version: int
     prices_version: int
     amount_nanoeur: int | None
-    limit_nanoeur: int | None
+    limits: tuple[Limit, ...]
     deadline_s: float
     charge_to: Mapping[str, Any]
     rates: RateCard
@@ -52,7 +62,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """A period at one moment, in nano-euro; `charged` is settled plus overrun."""
+    """A period at one moment, in nano-euro; `charged` is all that was spent in it."""
 
     limit_nanoeur: int | None
     charged_nanoeur: int
@@ -67,26 +77,31 @@ class Balance:
         return max(0, self.limit_nanoeur - self.charged_nanoeur - self.held_nanoeur)
 
     def has_room_for(self, amount_nanoeur: int) -> bool:
-        """Whether settled + held + overrun + the new hold stays within the limit."""
+        """Whether charged + held + the new hold stays within the limit."""
         left = self.left_nanoeur
         return left is None or amount_nanoeur <= left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """The hold is committed: the call may go out."""
+    """The hold is committed: the call may go out. `before` has a balance for each limit."""
 
     now: datetime
-    before: Balance
+    before: tuple[Balance, ...]
     period_ids: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
-    """The hold does not fit in what is left of the period."""
+    """The hold does not fit in what is left of a limit's period; of several, the first.
+
+    `before` has a balance for each of the ask's limits, `balance` is that of `limit`.
+    """
 
     now: datetime
+    limit: Limit
     balance: Balance
+    before: tuple[Balance, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,39 @@
-"""Which stretch of time a limit counts: the organization's local day, as two instants."""
+"""Which stretch of time a limit counts: local days of an organization, as two instants."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from zoneinfo import ZoneInfo
+
+
+class Span(Enum):
+    """How long a limit counts before it begins anew."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    QUARTER = "quarter"
+
+    def days_around(self, day: date) -> tuple[date, date]:
+        """Return the first day of the span that holds `day`, and the first day after it.
+
+        Weeks begin on Monday, quarters in January, April, July and October.
+        """
+        if self is Span.DAY:
+            return day, day + timedelta(days=1)
+        if self is Span.WEEK:
+            first = day - timedelta(days=day.weekday())
+            return first, first + timedelta(days=7)
+        months = 1 if self is Span.MONTH else 3
+        first = date(day.year, (day.month - 1) // months * months + 1, 1)
+        years, month = divmod(first.month - 1 + months, 12)
+        return first, date(first.year + years, month + 1, 1)
+
+    def around(self, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        """Return the span that holds the local `day` as [starts_at, ends_at) in UTC."""
+        first, after = self.days_around(day)
+        return first_instant(first, zone), first_instant(after, zone)
 
 
 def day_around(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

@@ -70,6 +70,7 @@ class PeriodRow:
     held_nanoeur: int
     settled_nanoeur: int
     overrun_nanoeur: int
+    carried_nanoeur: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,11 +102,16 @@ class Store(Protocol):
     """
 
     def lock(
-        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+        self,
+        *,
+        org_ids: Sequence[UUID],
+        scopes: Sequence[str],
+        period_ids: Sequence[UUID],
+        hold_ids: Sequence[UUID],
     ) -> Locked:
         """Begin a transaction and lock, in this order: organizations, periods, holds.
 
-        Locks the periods in force of `org_ids` besides `period_ids`.
+        Locks the periods in force of `org_ids` and `scopes` besides `period_ids`.
         """
         ...
 

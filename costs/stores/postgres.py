@@ -51,10 +51,11 @@ LOCK_ORGANIZATIONS: Final = b"""
 LOCK_PERIODS: Final = b"""
     WITH locked AS (
         SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
-               held_nanoeur, settled_nanoeur, overrun_nanoeur
+               held_nanoeur, settled_nanoeur, overrun_nanoeur, carried_nanoeur
         FROM period
         WHERE id = ANY($1)
-           OR (org_id = ANY($2) AND starts_at <= coalesce($3::timestamptz, now())
+           OR (org_id = ANY($2) AND scope = ANY($4)
+               AND starts_at <= coalesce($3::timestamptz, now())
                AND ends_at > coalesce($3::timestamptz, now()))
         ORDER BY id FOR NO KEY UPDATE
     )
@@ -71,6 +72,7 @@ NEIGHBOURS: Final = b"""
     FROM period WHERE org_id = $2 AND scope = $3
 """
 _UUID: Final = TYPES["uuid"]
+_TEXT: Final = TYPES["text"]
 
 
 @contextmanager
@@ -110,14 +112,22 @@ class PostgresStore:
         return moment
 
     def lock(
-        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+        self,
+        *,
+        org_ids: Sequence[UUID],
+        scopes: Sequence[str],
+        period_ids: Sequence[UUID],
+        hold_ids: Sequence[UUID],
     ) -> Locked:
         orgs = array(org_ids, _UUID)
         # Each after the locks before it, so that it sees what committed while they were waited for.
         found = self._run(
             (b"BEGIN", ()),
             *([(LOCK_ORGANIZATIONS, (orgs,))] if org_ids else ()),
-            (LOCK_PERIODS, (array(period_ids, _UUID), orgs, scalar(self._now()))),
+            (
+                LOCK_PERIODS,
+                (array(period_ids, _UUID), orgs, scalar(self._now()), array(scopes, _TEXT)),
+            ),
             *([(LOCK_HOLDS, (array(hold_ids, _UUID),))] if hold_ids else ()),
         )
         organizations = found[1] if org_ids else []
@@ -242,6 +252,7 @@ def _period(row: Row) -> PeriodRow:
         held_nanoeur=row[7],
         settled_nanoeur=row[8],
         overrun_nanoeur=row[9],
+        carried_nanoeur=row[10],
     )
 
 

@@ -51,7 +51,12 @@ class SqliteStore:
         return self._clock()
 
     def lock(
-        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+        self,
+        *,
+        org_ids: Sequence[UUID],
+        scopes: Sequence[str],
+        period_ids: Sequence[UUID],
+        hold_ids: Sequence[UUID],
     ) -> Locked:
         now = self.begin()
         organizations = self.query(
@@ -61,10 +66,11 @@ class SqliteStore:
         )
         periods = self.query(
             "SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur, held_nanoeur, "
-            "settled_nanoeur, overrun_nanoeur FROM period WHERE id = ANY(%s) "
-            "OR (org_id = ANY(%s) AND starts_at <= %s AND ends_at > %s)",
+            "settled_nanoeur, overrun_nanoeur, carried_nanoeur FROM period WHERE id = ANY(%s) "
+            "OR (org_id = ANY(%s) AND scope = ANY(%s) AND starts_at <= %s AND ends_at > %s)",
             period_ids,
             org_ids,
+            scopes,
             now,
             now,
         )
@@ -203,6 +209,7 @@ def _period(row: Row) -> PeriodRow:
         held_nanoeur=row[7],
         settled_nanoeur=row[8],
         overrun_nanoeur=row[9],
+        carried_nanoeur=row[10],
     )
 
 

@@ -83,15 +83,20 @@ def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: d
     It may be tried again at the end of the day, or in a second where calls in flight hold what
     is missing.
     """
-    limit_nanoeur = balance.limit_nanoeur or 0
-    fits_without_the_held = balance.charged_nanoeur + bound_nanoeur <= limit_nanoeur
-    wait_s = 1 if fits_without_the_held else ceil((balance.ends_at - now).total_seconds())
     sentence = (
         f"Request could cost up to {format_eur(bound_nanoeur, ROUND_CEILING)}; "
-        f'policy "{rule.name}" allows {format_eur(limit_nanoeur)} per day '
+        f'policy "{rule.name}" allows {format_eur(balance.limit_nanoeur or 0)} per day '
         f"and {format_eur(balance.left_nanoeur or 0, ROUND_FLOOR)} are left"
     )
-    return Refused("daily_cost_limit", sentence, retry_after_s=max(1, wait_s))
+    wait_s = wait_for_room_s(balance, bound_nanoeur=bound_nanoeur, now=now)
+    return Refused("daily_cost_limit", sentence, retry_after_s=wait_s)
+
+
+def wait_for_room_s(balance: Balance, *, bound_nanoeur: int, now: datetime) -> int:
+    """Return after how many seconds a call that did not fit may be tried again."""
+    if balance.charged_nanoeur + bound_nanoeur <= (balance.limit_nanoeur or 0):
+        return 1
+    return max(1, ceil((balance.ends_at - now).total_seconds()))
 
 
 def tightest_token_limit(rules: Iterable[Rule]) -> int | None:

@@ -10,14 +10,26 @@ from uuid import UUID
 
 from costs import verify
 from costs.connect import open_store
-from costs.core.admission import Admitted, Answer, Ask, Full, Repeat, Settled, Settlement
+from costs.core.admission import (
+    ORG_SCOPE,
+    Admitted,
+    Answer,
+    Ask,
+    Full,
+    Limit,
+    Repeat,
+    Settled,
+    Settlement,
+)
 from costs.core.holds import State
+from costs.core.periods import Span
 from costs.core.pricing import rate_card
 from costs.core.usage import Usage
 from costs.ledger import Ledger
 from costs.models import CostEvent, Hold, Period, PriceList
 from costs.stores.base import Store
 from gateway import audit
+from gateway.core.budgets import BudgetRule
 from gateway.core.calls import Call, Dimensions, Principal, Unread
 from gateway.core.demand import NOTHING
 from gateway.core.policy import Rule
@@ -103,6 +115,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     version: int | None = None,
     prices: int | None = None,
     record_if_full: bool = True,
+    budgets: tuple[BudgetRule, ...] = (),
 ) -> Ask:
     """Return an ask as the pipeline makes it, judged by what is in the database now."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
@@ -116,7 +129,10 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
         config_version=current if version is None else version,
         prices_version=prices_version() if prices is None else prices,
         amount_nanoeur=nanoeur,
-        limit_nanoeur=limit,
+        limits=(
+            Limit(scope=ORG_SCOPE, span=Span.DAY, limit_nanoeur=limit),
+            *(budget.limit for budget in budgets),
+        ),
         deadline_s=deadline_s,
         charge_to={"model": MODEL, "provider": "openai", "team_id": "team-123", "key_id": None},
         rates=RATES,
@@ -128,6 +144,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
             prompt_hash="0" * 64,
             daily_rule=rule if limit is not None else None,
             refusal=None,
+            budgets=budgets,
             trace={"policies": []},
             started_s=0.0,
         ),

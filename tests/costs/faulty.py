@@ -45,10 +45,17 @@ class FaultyStore:
         return self.store.begin()
 
     def lock(
-        self, *, org_ids: Sequence[UUID], period_ids: Sequence[UUID], hold_ids: Sequence[UUID]
+        self,
+        *,
+        org_ids: Sequence[UUID],
+        scopes: Sequence[str],
+        period_ids: Sequence[UUID],
+        hold_ids: Sequence[UUID],
     ) -> Locked:
         self.faults.check()
-        return self.store.lock(org_ids=org_ids, period_ids=period_ids, hold_ids=hold_ids)
+        return self.store.lock(
+            org_ids=org_ids, scopes=scopes, period_ids=period_ids, hold_ids=hold_ids
+        )
 
     def neighbours(
         self, *, org_id: UUID, scope: str, moment: datetime

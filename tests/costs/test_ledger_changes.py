@@ -127,7 +127,7 @@ def test_a_change_waits_for_a_reservation_that_runs_and_holds_for_the_next(
     desk: Desk, new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     asked = ask(acme, 10)
-    desk.store.lock(org_ids=[acme.pk], period_ids=[], hold_ids=[])
+    desk.store.lock(org_ids=[acme.pk], scopes=(), period_ids=[], hold_ids=[])
 
     def change() -> None:
         try:

@@ -203,7 +203,7 @@ def test_the_books_are_read_at_one_moment_and_nobody_waits_for_it(
 ) -> None:
     with snapshot() as cursor:
         before = count(cursor, "cost_event")
-        desk.store.lock(org_ids=[books_with_everything.pk], period_ids=[], hold_ids=[])
+        desk.store.lock(org_ids=[books_with_everything.pk], scopes=(), period_ids=[], hold_ids=[])
         desk.store.commit()
         in_another_thread(lambda: CostEventFactory.create(org=books_with_everything))
         assert count(cursor, "cost_event") == before

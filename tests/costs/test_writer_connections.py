@@ -51,7 +51,7 @@ def test_a_lock_that_nobody_gives_back_becomes_a_refusal(
     writer = new_writer()
     together(writer, ask(acme, 1))
     asked = ask(acme, 100)
-    today.store.lock(org_ids=[acme.pk], period_ids=[], hold_ids=[])
+    today.store.lock(org_ids=[acme.pk], scopes=(), period_ids=[], hold_ids=[])
     started = time.monotonic()
     (refused,) = together(writer, asked)
     assert isinstance(refused, LedgerUnavailable)
