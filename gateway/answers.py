@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
 from uuid import UUID
@@ -192,7 +192,7 @@ class Pieces:
         self._gateway = gateway
         self._exchange = exchange
         self._wording = wording
-        self._first: Event | None = first
+        self._first: Piece | Answered | None = first
         self._is_relayed = type(first) is bytes
         self._is_ended = False
 
@@ -202,7 +202,8 @@ class Pieces:
     async def __anext__(self) -> bytes:
         if self._is_ended:
             raise StopAsyncIteration
-        event, self._first = self._first, None
+        event: Event | None = self._first
+        self._first = None
         if event is None:
             event = await self._gateway.home.call(self._exchange.next())
         if isinstance(event, bytes):
@@ -215,6 +216,28 @@ class Pieces:
         if self._is_relayed:
             raise StopAsyncIteration
         return self._wording.last(event)
+
+    async def pass_on(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send every piece, to the end."""
+        first = self._first
+        if not self._gateway.home.is_here() or isinstance(first, Answered):
+            async for piece in self:
+                await send(piece)
+            return
+        self._first = None
+        word = self._wording.piece
+
+        def sink(piece: Piece) -> Awaitable[None]:
+            return send(piece if isinstance(piece, bytes) else word(piece))
+
+        if first is not None:
+            await sink(first)
+        end = await self._exchange.pour(sink)
+        self._is_ended = True
+        if isinstance(end, GatewayError):
+            await send(self._wording.broken(end, self._exchange.request_id))
+        elif not self._is_relayed:
+            await send(self._wording.last(end))
 
     def close(self) -> None:
         """Say that nobody reads on."""

@@ -30,6 +30,10 @@ class Home:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
 
+    def is_here(self) -> bool:
+        """Whether the running loop is home."""
+        return asyncio.get_running_loop() is self._at_home()
+
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work` at home. Being cancelled cancels it there."""
         loop = self._at_home()

@@ -171,8 +171,9 @@ async def _send_whole(response: HttpResponseBase, send: Send, *, has_body: bool 
 async def _send_pieces(response: EventStream, send: Send) -> None:
     try:
         await send(_start(response))
-        async for piece in response.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await response.pieces.pass_on(
+            lambda piece: send({"type": "http.response.body", "body": piece, "more_body": True})
+        )
         await send({"type": "http.response.body", "body": b""})
     finally:
         response.pieces.close()  # when the client has left, this is what tells the call
