@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from costs.prices import PriceBook
 from gateway.core.attempts import Alias
 from gateway.core.calls import Call
@@ -11,9 +9,10 @@ from gateway.core.errors import NotConfigured, Refused
 from gateway.judgement import Judgement, judge
 from gateway.runtime import Gateway
 from gateway.snapshot import OrganizationSnapshot
+from orgs.core.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Candidate:
     """The model at `place` of an alias, or the one that was named, and how it was judged.
 

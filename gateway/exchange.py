@@ -12,13 +12,14 @@ from uuid import UUID
 
 from gateway.core.calls import Completion, Delta
 from gateway.core.errors import GatewayError
+from orgs.core.frozen import frozen
 
 # A reader slower than its provider holds the provider back instead of filling memory.
 PIECES_MAX: Final = 64
 PIECES_MAX_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answered:
     """A finished call, charged and recorded; `completion` is what came back."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -33,6 +32,7 @@ from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
 from gateway.models import AiRequestLog
 from gateway.repeats import give_back, note, used_before
+from orgs.core.frozen import frozen
 
 ERROR_MAX_CHARS: Final = 1000
 FINISH_REASON_MAX_CHARS: Final = 40
@@ -93,7 +93,7 @@ REOPENED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Opening:
     """An audit row as it begins. `refusal` is set when the request ended before RESERVE.
 
@@ -115,7 +115,7 @@ class Opening:
     past: Past = NOTHING_TRIED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Closing:
     """How an audit row ends. `code` and `error` are None when all went well."""
 

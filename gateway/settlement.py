@@ -6,7 +6,6 @@ Anything else: the whole hold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from costs.core.admission import Admitted, Ask, Settlement
@@ -18,12 +17,13 @@ from gateway.core.errors import ProviderFailed
 from gateway.core.models import NAME_MAX_CHARS, price_names
 from gateway.journal import Closing, attempt, since_ms, trace_of
 from gateway.judgement import Judgement
+from orgs.core.frozen import frozen
 
 # So long a run that a provider's words share with the prompt is a quotation of it.
 QUOTED_CHARS: Final = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Held:
     """An admitted call: its hold and audit row are committed, and it may go out.
 

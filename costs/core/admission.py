@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,11 +11,12 @@ from costs.core.holds import State
 from costs.core.periods import Span
 from costs.core.pricing import RateCard
 from costs.core.usage import Usage
+from orgs.core.frozen import frozen
 
 ORG_SCOPE: Final = "org"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Repeat:
     """A caller's Idempotency-Key: both parts are hashes."""
 
@@ -24,7 +24,7 @@ class Repeat:
     body_hash: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limit:
     """What calls of one `scope` may cost within a span: None to count them and refuse none."""
 
@@ -33,7 +33,7 @@ class Limit:
     limit_nanoeur: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ask:
     """One call that wants to be admitted - or, without an amount, one that was refused already
     and only leaves its audit row, if what it was judged by still holds.
@@ -60,7 +60,7 @@ class Ask:
     record_if_full: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Balance:
     """A period at one moment, in nano-euro; `charged` is all that was spent in it."""
 
@@ -82,7 +82,7 @@ class Balance:
         return left is None or amount_nanoeur <= left
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Admitted:
     """The hold is committed: the call may go out. `before` has a balance for each limit."""
 
@@ -91,7 +91,7 @@ class Admitted:
     period_ids: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Full:
     """The hold does not fit in what is left of a limit's period; of several, the first.
 
@@ -104,12 +104,12 @@ class Full:
     before: tuple[Balance, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stale:
     """The configuration or the prices changed since the call was judged: judge it anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SwitchedOff:
     """The organization's gateway is off."""
 
@@ -117,7 +117,7 @@ class SwitchedOff:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Repeated:
     """The Idempotency-Key was used before, by `request_id`.
 
@@ -131,7 +131,7 @@ class Repeated:
     cost_nanoeur: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recorded:
     """The audit row of a refusal is committed."""
 
@@ -141,7 +141,7 @@ class Recorded:
 Answer = Admitted | Full | Stale | SwitchedOff | Repeated | Recorded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settlement:
     """How a call ended. `cost_nanoeur` and `usage` are known when `outcome` is settled.
 
@@ -163,7 +163,7 @@ class Settlement:
     repeat: Repeat | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settled:
     """Where the hold stands now. `changed` is False when another had settled it before."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from orgs.core.frozen import frozen
 
 INPUT_BUCKETS: Final = (
     "input_uncached",
@@ -26,7 +27,7 @@ class UnusableUsage(ValueError):
     """A provider reported counts that cannot be true: negative, huge, not integers, or absent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Usage:
     """What one call consumed, normalised from a vendor's report.
 

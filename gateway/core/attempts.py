@@ -58,7 +58,7 @@ class Past:
 
     def passing(self, *models: Mapping[str, Any]) -> Past:
         """Return the past with these models passed over."""
-        return replace(self, passed=(*self.passed, *models))
+        return replace(self, passed=(*self.passed, *models)) if models else self
 
 
 NOTHING_TRIED: Final = Past()

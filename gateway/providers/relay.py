@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -146,7 +146,7 @@ async def _whole(answer: aiohttp.ClientResponse, peer: Peer, request: RelayReque
         raise Broken(peer.broke_off(str(exc)), provider_status=answer.status) from exc
     except orjson.JSONDecodeError as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
-    return replace(completion, body=body, headers=returned(answer))
+    return completion.relayed(body, returned(answer))
 
 
 async def _check(answer: aiohttp.ClientResponse, peer: Peer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,7 @@ from gateway.core.demand import Demand
 from gateway.core.errors import Refused
 from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in
 from gateway.core.strict_json import quoted
+from orgs.core.frozen import frozen
 
 # Fields by which servers that resemble OpenAI's are told to go elsewhere, or to use other keys.
 ELSEWHERE: Final = frozenset(
@@ -24,7 +25,7 @@ ELSEWHERE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Arrival:
     """A request as it came: its body, parsed strictly, and what is said outside of it.
 
