@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import pytest
 
-from costs.core.admission import Admitted, Full
+from costs.core.admission import Admitted, Ask, Full
 from costs.core.holds import State
 from costs.core.periods import Span
 from costs.models import HoldPeriod, Period
@@ -136,17 +137,16 @@ def test_processes_that_race_for_a_budget_admit_what_fits_and_no_more(acme: Orga
     budgets = (limit("budget:a", 1000), limit("budget:b", 700, Span.WEEK))
     answers: list[object] = []
 
-    def spend() -> None:
+    def spend(asks: Sequence[Ask]) -> None:
         desk = Desk()
         try:
-            for _ in range(10):
-                answers.extend(
-                    desk.commit([ask(acme, 30, limit=5000, budgets=budgets) for _ in range(3)])[0]
-                )
+            for start in range(0, len(asks), 3):
+                answers.extend(desk.commit(asks[start : start + 3])[0])
         finally:
             desk.close()
 
-    threads = [threading.Thread(target=spend) for _ in range(3)]
+    everybody = [[ask(acme, 30, limit=5000, budgets=budgets) for _ in range(30)] for _ in range(3)]
+    threads = [threading.Thread(target=spend, args=(asks,)) for asks in everybody]
     for thread in threads:
         thread.start()
     for thread in threads:
