@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 
@@ -13,8 +13,8 @@ from django.contrib.auth.hashers import make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
-from costs.models import CostEvent, ExchangeRate, Period, Rate, RateCard
-from gateway.models import AiRequestLog, ModelAlias, Policy
+from costs.models import CostEvent, DailyCost, ExchangeRate, Period, Rate, RateCard
+from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
 
@@ -85,6 +85,18 @@ class AliasFactory(DjangoModelFactory[ModelAlias]):
     models = factory.LazyFunction(lambda: ["gpt-4o-mini"])
 
 
+class BudgetFactory(DjangoModelFactory[Budget]):
+    """A monthly budget of all calls. What it has counted is a period of its scope."""
+
+    class Meta:
+        model = Budget
+
+    org = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Budget {n}")
+    span = "month"
+    limit_nanoeur = 100 * 10**9
+
+
 class RateFactory(DjangoModelFactory[Rate]):
     class Meta:
         model = Rate
@@ -117,6 +129,34 @@ class PeriodFactory(DjangoModelFactory[Period]):
     starts_on = factory.LazyAttribute(lambda period: period.starts_at.date())
     starts_at = datetime(2025, 6, 1, tzinfo=UTC)
     ends_at = datetime(2025, 6, 2, tzinfo=UTC)
+
+
+class DailyCostFactory(DjangoModelFactory[DailyCost]):
+    """What one day's calls that name the same have cost."""
+
+    class Meta:
+        model = DailyCost
+
+    org = factory.SubFactory(OrganizationFactory)
+    period = factory.LazyAttribute(
+        lambda line: (
+            Period.objects.filter(org=line.org, starts_on=line.day, scope="org").first()
+            or PeriodFactory.create(
+                org=line.org,
+                starts_at=datetime.combine(line.day, time.min, tzinfo=UTC),
+                ends_at=datetime.combine(line.day + timedelta(days=1), time.min, tzinfo=UTC),
+            )
+        )
+    )
+    day = date(2025, 6, 1)
+    source = "AI"
+    model = "gpt-4o-mini"
+    provider = "openai"
+    amount_nanoeur = 2_328
+    events = 1
+    requests = 1
+    input_tokens = 9
+    output_tokens = 2
 
 
 class AiRequestLogFactory(DjangoModelFactory[AiRequestLog]):

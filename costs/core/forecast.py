@@ -1,4 +1,4 @@
-"""What a month will have cost at its end: an estimate, and how far off it may be."""
+"""What a month, or another span, will have cost at its end, and how far off that may be."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A month in nano-euro: spent so far, and its end with the range of four cases in five."""
+    """A span in nano-euro: spent so far, and its end with the range of four cases in five."""
 
     spent_nanoeur: int
     expected_nanoeur: int
@@ -35,34 +35,50 @@ class Forecast:
 def month_forecast(by_day: Mapping[date, int], *, today: date) -> Forecast | None:
     """Return the forecast of the month of `today` from nano-euro by day, or None.
 
+    `by_day` has the charged days since `history_starts(today)`; None where the first of them is
+    less than a week ago.
+    """
+    first = today.replace(day=1)
+    spent = sum(nanoeur for day, nanoeur in by_day.items() if first <= day <= today)
+    ahead = course(by_day, today=today, last=month_end(today), spent_nanoeur=spent)
+    return ahead[-1] if ahead else None
+
+
+def course(
+    by_day: Mapping[date, int], *, today: date, last: date, spent_nanoeur: int
+) -> tuple[Forecast, ...]:
+    """Return where a span will stand at the end of each day from `today` to `last`.
+
     Every day that is left costs what its weekday cost on average in the last eight weeks, at the
-    level of the last two. `by_day` has the charged days since `history_starts(today)`; None where
-    the first of them is less than a week ago.
+    level of the last two. Empty where the first charge is less than a week ago.
     """
     history = _history(by_day, today)
     if len(history) < HISTORY_DAYS_MIN:
-        return None
+        return ()
     usual = {weekday: _mean_of(history, weekday) for weekday in range(7)}
     recent = [day for day in history if day >= today - LEVEL_DAYS * _DAY]
     level = _ratio(sum(history[day] for day in recent), sum(usual[d.weekday()] for d in recent))
-    last = month_end(today)
-    left = [today + n * _DAY for n in range((last - today).days + 1)]
-    # What is left of today: as much as is missing to a usual one.
-    today_left = max(0.0, level * usual[today.weekday()] - by_day.get(today, 0))
-    to_come = today_left + sum(level * usual[day.weekday()] for day in left[1:])
     off_by = [history[day] - level * usual[day.weekday()] for day in history]
     variance = fmean(each * each for each in off_by)
-    # The days' own chance, and that of the mean that stands for all of them.
-    spread = DEVIATIONS * sqrt(variance * (len(left) + len(left) ** 2 / len(history)))
-    spent = sum(nanoeur for day, nanoeur in by_day.items() if today.replace(day=1) <= day <= today)
-    return Forecast(
-        spent_nanoeur=spent,
-        expected_nanoeur=spent + round(to_come),
-        low_nanoeur=spent + round(max(0.0, to_come - spread)),
-        high_nanoeur=spent + round(to_come + spread),
-        last_day=last,
-        days_left=len(left) - 1,
-    )
+    # What is left of today: as much as is missing to a usual one.
+    to_come = max(0.0, level * usual[today.weekday()] - by_day.get(today, 0))
+    ahead = []
+    for number in range(1, (last - today).days + 2):
+        day = today + (number - 1) * _DAY
+        to_come += level * usual[day.weekday()] if number > 1 else 0.0
+        # The days' own chance, and that of the mean that stands for all of them.
+        spread = DEVIATIONS * sqrt(variance * (number + number**2 / len(history)))
+        ahead.append(
+            Forecast(
+                spent_nanoeur=spent_nanoeur,
+                expected_nanoeur=spent_nanoeur + round(to_come),
+                low_nanoeur=spent_nanoeur + round(max(0.0, to_come - spread)),
+                high_nanoeur=spent_nanoeur + round(to_come + spread),
+                last_day=day,
+                days_left=number - 1,
+            )
+        )
+    return tuple(ahead)
 
 
 def history_starts(today: date) -> date:
