@@ -92,7 +92,7 @@ def stacked_chart(
     heights = [sum(max(0, nanoeur) for nanoeur in stack.values()) for stack in stacks]
     if max(heights, default=0) <= 0:
         return None
-    top = _top(max(heights))
+    top = round_top(max(heights))
     order = [*range(len(labels)), None]
     named = dict(zip(order, [*labels, rest_label], strict=True))
     return StackedChart(
@@ -103,7 +103,7 @@ def stacked_chart(
             Bar(x=n, text=_said(bucket, stack, named))
             for n, (bucket, stack) in enumerate(zip(buckets, stacks, strict=True))
         ),
-        ticks=tuple(_tick(n, top) for n in range(TICKS + 1)),
+        ticks=scale(top),
         dates=tuple(_dates(buckets)),
         summary=_summary(kind, buckets, heights),
     )
@@ -139,7 +139,7 @@ def _buckets(span: Span) -> tuple[str, list[_Bucket]]:
     return "month", [_Bucket(month[0], month[-1], f"{month[0]:%B %Y}") for month in months]
 
 
-def _top(highest: int) -> int:
+def round_top(highest: int) -> int:
     """Return a round amount that nothing passes, a multiple of TICKS round steps."""
     step = ceil(highest / TICKS)
     magnitude = 10 ** (len(f"{step}") - 1)
@@ -176,6 +176,11 @@ def _said(bucket: _Bucket, stack: Mapping[int | None, int], named: Mapping[int |
     if len(named) > 1:
         lines += [f"{named[place]}: {short_eur(stack[place])}" for place in named if place in stack]
     return "\n".join(lines)
+
+
+def scale(top: int) -> tuple[Mark, ...]:
+    """Return the marks of an axis from nothing up to a round top."""
+    return tuple(_tick(n, top) for n in range(TICKS + 1))
 
 
 def _tick(n: int, top: int) -> Mark:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,12 @@ MODELS_USED: Final = """
         (SELECT MAX(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model)
     FROM used WHERE model IS NOT NULL LIMIT 500
 """
+DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
+VALUES_USED: Final = " UNION ALL ".join(
+    f"SELECT '{column}' AS said, {column} FROM (SELECT DISTINCT {column} FROM daily_cost "  # noqa: S608
+    f"WHERE org_id = %s AND day >= %s AND {column} IS NOT NULL ORDER BY {column} LIMIT 200) v"
+    for column in DIMENSIONS
+)
 
 
 def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
@@ -36,6 +43,18 @@ def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
     return [
         (provider, model) for model, *providers in rows for provider in dict.fromkeys(providers)
     ]
+
+
+def values_used(*, organization_id: UUID, since: date) -> dict[str, list[str]]:
+    """Return what calls since that day have said of each dimension: one query, sorted, some of
+    many."""
+    said: dict[str, list[str]] = {column: [] for column in DIMENSIONS}
+    as_kept = organization_id if connection.vendor == "postgresql" else str(organization_id)
+    with connection.cursor() as cursor:
+        cursor.execute(VALUES_USED, [as_kept, f"{since}"] * len(DIMENSIONS))
+        for column, value in cursor.fetchall():
+            said[column].append(value)
+    return said
 
 
 def models_meant(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, ...]:

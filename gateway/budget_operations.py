@@ -60,7 +60,7 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
     """
     with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
-        if organization.budgets.count() >= BUDGETS_MAX:
+        if has_all(organization):
             raise Conflict(f"An organization has at most {BUDGETS_MAX} budgets")
         budget = Budget.objects.create(org=organization, **terms.as_columns())
         _begin(organization, budget)
@@ -92,6 +92,24 @@ def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
     with transaction.atomic():
         locked(organization_id)
         Budget.objects.filter(org=organization_id, id=budget_id).delete()
+
+
+def terms_of(budget: Budget) -> BudgetTerms:
+    """Return what a row says."""
+    said = {name: getattr(budget, name) for name in BUDGET_DIMENSIONS}
+    return BudgetTerms(
+        name=budget.name,
+        span=Span(budget.span),
+        limit_nanoeur=budget.limit_nanoeur,
+        is_hard=budget.is_hard,
+        models=budget.models,
+        **said,
+    )
+
+
+def has_all(organization: Organization) -> bool:
+    """Whether the organization has as many budgets as there may be."""
+    return organization.budgets.count() >= BUDGETS_MAX
 
 
 def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]) -> None:

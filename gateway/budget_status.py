@@ -16,7 +16,7 @@ from costs.balances import balances_of
 from costs.core.admission import Balance
 from costs.core.forecast import Forecast, course, history_starts
 from costs.core.periods import local_day
-from costs.models import DailyCost
+from costs.models import DailyCost, Period
 from gateway.budget_operations import is_of_model
 from gateway.core.budgets import BUDGET_DIMENSIONS, BudgetRule
 from gateway.models import Budget
@@ -24,6 +24,7 @@ from gateway.runtime import current
 from gateway.snapshot import budget_rule
 from orgs.models import Organization
 
+PAST_SPANS_MAX: Final = 12
 _DAY: Final = timedelta(days=1)
 
 
@@ -182,3 +183,34 @@ def _full_on(
         return next(passing, None)
     sums = zip(sorted(by_day), accumulate(by_day[day] for day in sorted(by_day)), strict=True)
     return next((day for day, spent in sums if spent >= limit_nanoeur), today)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSpan:
+    """A span that has ended; its limit was this at its last call, None where it refused nothing."""
+
+    starts_on: date
+    last_day: date
+    charged_nanoeur: int
+    limit_nanoeur: int | None
+
+
+def past_spans(status: BudgetStatus, *, organization_id: UUID) -> list[PastSpan]:
+    """Return the spans that the budget counted before this one, the newest first."""
+    periods = Period.objects.filter(
+        org=organization_id, scope=status.rule.scope, starts_on__lt=status.starts_on
+    )
+    return [
+        PastSpan(
+            starts_on=period.starts_on,
+            last_day=status.rule.span.days_around(period.starts_on)[1] - _DAY,
+            charged_nanoeur=period.carried_nanoeur
+            + period.settled_nanoeur
+            + period.overrun_nanoeur,
+            # The period has what was left of the limit when it began to count.
+            limit_nanoeur=None
+            if period.limit_nanoeur is None
+            else period.limit_nanoeur + period.carried_nanoeur,
+        )
+        for period in periods.order_by("-starts_on")[:PAST_SPANS_MAX]
+    ]

@@ -25,10 +25,17 @@ PERIODS: Final = (
 )
 DAYS: Final = {"today": 1, "7d": 7, "30d": 30}
 PROVIDER_MAX_CHARS: Final = 32
+CODE_MAX_CHARS: Final = 40
 # What is a place in the list and no filter of it.
 PLACES: Final = ("before", "after", "waiting")
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
-FOLDED: Final = ("requestId", "keyId", "userId", *(field for field, _, _ in DIMENSION_FIELDS))
+FOLDED: Final = (
+    "code",
+    "requestId",
+    "keyId",
+    "userId",
+    *(field for field, _, _ in DIMENSION_FIELDS),
+)
 
 
 class RequestFilterForm(forms.Form):
@@ -42,6 +49,7 @@ class RequestFilterForm(forms.Form):
     model = forms.CharField(label="Model", required=False, max_length=NAME_MAX_CHARS)
     provider = forms.CharField(label="Provider", required=False, max_length=PROVIDER_MAX_CHARS)
     period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
+    code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
     requestId = forms.UUIDField(  # the API's name, as all here
         label="Request id", required=False, error_messages={"invalid": "This is no request id."}
     )
@@ -95,6 +103,7 @@ class RequestFilterForm(forms.Form):
             after=values["after"],
             request_id=values["requestId"],
             status=values["status"] or None,
+            code=values["code"] or None,
             model=values["model"] or None,
             provider=values["provider"] or None,
             key_id=values["keyId"],

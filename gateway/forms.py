@@ -63,10 +63,10 @@ def _check_entry(name: str) -> None:
 class EurosField(forms.DecimalField):
     """An amount in EUR, exact to a billionth."""
 
-    def __init__(self, *, label: str, help_text: str) -> None:
+    def __init__(self, *, label: str, help_text: str, required: bool = False) -> None:
         widget = forms.NumberInput({"step": "any", "inputmode": "decimal"})
         super().__init__(
-            required=False, min_value=0, widget=widget, label=label, help_text=help_text
+            required=required, min_value=0, widget=widget, label=label, help_text=help_text
         )
 
     def clean(self, value: Any) -> Any:
@@ -79,10 +79,30 @@ class EurosField(forms.DecimalField):
         return amount
 
 
+def name_field(label: str) -> forms.CharField:
+    """Return the field for what a policy or a budget is called; refusals quote it."""
+    return forms.CharField(label=label, max_length=100, validators=[_check_printable])
+
+
+def dimension_field(label: str) -> forms.CharField:
+    """Return an optional field for a dimension."""
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=DIMENSION_MAX_CHARS,
+        validators=[_check_printable],
+    )
+
+
+def _check_printable(text: str) -> None:
+    if not text.isprintable():
+        raise forms.ValidationError("There is a character that cannot be printed.")
+
+
 class PolicyForm(forms.Form):
     """A policy's name and limits."""
 
-    name = forms.CharField(label="Policy name", max_length=100)
+    name = name_field("Policy name")
     allowed_models = ModelNamesField(
         label="Allowed models",
         help_text="One per line. A name also means its dated snapshots; * is a wildcard. "
@@ -103,12 +123,6 @@ class PolicyForm(forms.Form):
         max_value=MAX_NANOEUR,
         help_text="Input and the longest possible answer together. Empty: no limit.",
     )
-
-    def clean_name(self) -> str:
-        name: str = self.cleaned_data["name"]
-        if not name.isprintable():
-            raise forms.ValidationError("The name has a character that cannot be printed.")
-        return name
 
     def limits(self) -> PolicyLimits:
         """Return what a valid form says."""
@@ -187,15 +201,3 @@ class PlaygroundForm(forms.Form):
     def dimension_fields(self) -> Iterable[forms.BoundField]:
         """The fields that the page folds away."""
         return [self[parameter] for parameter, _, _ in DIMENSION_FIELDS]
-
-
-def dimension_field(label: str) -> forms.CharField:
-    """Return an optional field for a dimension."""
-    field = forms.CharField(label=label, required=False, max_length=DIMENSION_MAX_CHARS)
-    field.validators.append(_check_printable)
-    return field
-
-
-def _check_printable(text: str) -> None:
-    if not text.isprintable():
-        raise forms.ValidationError("There is a character that cannot be printed.")

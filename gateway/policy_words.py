@@ -23,9 +23,9 @@ def policy_sentence(
     """Return a policy's limits as one sentence."""
     parts: list[str] = []
     if allowed:
-        parts.append(f"allows only {_listed(allowed)}")
+        parts.append(f"allows only {listed(allowed)}")
     if blocked:
-        parts.append(f"blocks {_listed(blocked)}")
+        parts.append(f"blocks {listed(blocked)}")
     if max_cost_per_day_nanoeur is not None:
         parts.append(f"at most {format_eur(max_cost_per_day_nanoeur)} per day")
     if max_tokens_per_request is not None:
@@ -83,8 +83,9 @@ def _means_one(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
     return any(entry_matches(catalog.entry(entry), name) for name in names)
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown, more = names[:NAMES_IN_A_SENTENCE], len(names) - NAMES_IN_A_SENTENCE
+def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
+    """Return the names as a sentence has them, the first few of many."""
+    shown, more = names[:most], len(names) - most
     if more > 0:
         return f"{', '.join(shown)} and {more} more"
     *first, last = shown

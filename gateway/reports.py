@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet, Sum
 
 from costs.models import CostEvent, Hold, Period
 from costs.names import emails
-from gateway.models import AiRequestLog, ModelAlias, Policy
+from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
@@ -56,6 +56,7 @@ class RequestQuery:
     after: Cursor | None = None
     request_id: UUID | None = None
     status: str | None = None
+    code: str | None = None
     model: str | None = None
     provider: str | None = None
     key_id: UUID | None = None
@@ -68,7 +69,7 @@ class RequestQuery:
 
 
 _EQUALS: Final = (
-    *("status", "provider", "key_id", "task_type"),
+    *("status", "code", "provider", "key_id", "task_type"),
     *("user_id", "team_id", "project_id", "app_id", "client_id"),
 )
 
@@ -115,13 +116,17 @@ class RefusedToday:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStory:
-    """A request with everything that the ledger has of it, oldest first."""
+    """A request with everything that the ledger has of it, oldest first.
+
+    `budget_ids` are those of its trace's budgets that are still there.
+    """
 
     row: AiRequestLog
     holds: list[Hold]
     events: list[CostEvent]
     same_prompt: list[AiRequestLog]
     names: Names
+    budget_ids: frozenset[str] = frozenset()
 
 
 def requests(
@@ -245,12 +250,31 @@ def story(row: AiRequestLog) -> RequestStory:
         events=list(events.order_by("recorded_at", "id")),
         same_prompt=same_prompt(row),
         names=names_in([row], organization_id=row.org_id),
+        budget_ids=_budgets_of(row),
     )
+
+
+def _budgets_of(row: AiRequestLog) -> frozenset[str]:
+    trace = row.decision if isinstance(row.decision, dict) else {}
+    if not trace.get("budgets"):
+        return frozenset()
+    ids = Budget.objects.filter(org=row.org_id).values_list("id", flat=True)
+    return frozenset(map(str, ids))
 
 
 def policies(*, organization_id: UUID) -> list[Policy]:
     """Return the organization's policies in the order in which they are judged."""
     return list(Policy.objects.filter(org=organization_id))
+
+
+def budgets(
+    *, organization_id: UUID, newer_than: UUID | None = None, limit: int | None = None
+) -> list[Budget]:
+    """Return the organization's budgets, oldest first: all, or `limit` after one of them."""
+    rows = Budget.objects.filter(org=organization_id).order_by("id")
+    if newer_than is not None:
+        rows = rows.filter(id__gt=newer_than)
+    return list(rows[:limit])
 
 
 def aliases(*, organization_id: UUID) -> list[ModelAlias]:

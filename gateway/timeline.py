@@ -6,7 +6,7 @@ wrote them. What is missing is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,13 +14,20 @@ from typing import Any, Final
 from costs.core.usage import TOKEN_BUCKETS
 from costs.models import CostEvent, Hold
 from costs.templatetags.figures import count, eur
+from gateway.core.traces import integer, items, mapping, text
 from gateway.models import AiRequestLog
 from gateway.reports import RequestStory
-
-GOOD: Final = "good"
-WAIT: Final = "wait"
-BAD: Final = "bad"
-IDLE: Final = "idle"
+from gateway.verdicts import (
+    BAD,
+    GOOD,
+    IDLE,
+    WAIT,
+    BudgetVerdict,
+    Verdict,
+    budget_verdict_of,
+    judgement,
+    verdict_of,
+)
 
 STATUS_TONES: Final = {
     "ok": (GOOD, "✓"),
@@ -74,18 +81,6 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one policy said."""
-
-    name: str
-    code: str
-    word: str
-    tone: str
-    limit_nanoeur: int | None
-    max_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of the story. `tone` colours its dot."""
 
@@ -95,6 +90,7 @@ class Step:
     at: datetime | None = None
     facts: tuple[Fact, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    budgets: tuple[BudgetVerdict, ...] = ()
 
 
 def status_badge(status: str) -> Status:
@@ -106,8 +102,8 @@ def status_badge(status: str) -> Status:
 def steps(story: RequestStory) -> list[Step]:
     """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
     row = story.row
-    trace = _mapping(row.decision)
-    told = [_asked(row, trace), _judged(row, trace)]
+    trace = mapping(row.decision)
+    told = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
     told += _tried(story, trace)
     if story.holds and row.status != "pending":
         told.append(_sent(row, trace))
@@ -120,14 +116,14 @@ def steps(story: RequestStory) -> list[Step]:
 
 def usage_facts(row: AiRequestLog) -> list[Fact]:
     """Return the tokens of the request, by what they are priced as."""
-    usage = _mapping(row.usage)
-    buckets = _mapping(usage.get("buckets")) or usage
+    usage = mapping(row.usage)
+    buckets = mapping(usage.get("buckets")) or usage
     facts = [
         Fact(_BUCKET_WORDS[name], count(number))
         for name in (*TOKEN_BUCKETS, "web_searches")
-        if (number := _integer(buckets.get(name)))
+        if (number := integer(buckets.get(name)))
     ]
-    if tier := _text(buckets.get("service_tier")):
+    if tier := text(buckets.get("service_tier")):
         facts.append(Fact(_BUCKET_WORDS["service_tier"], tier))
     if usage.get("adds_up") is False:
         facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
@@ -135,11 +131,11 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
 
 
 def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
-    model, given = _mapping(trace.get("model")), _mapping(trace.get("input"))
+    model, given = mapping(trace.get("model")), mapping(trace.get("input"))
     facts = [
-        Fact("model asked for", _text(model.get("requested")) or row.requested_model),
-        Fact("model meant", _text(model.get("meant"))),
-        Fact("provider", _text(model.get("provider")) or row.provider),
+        Fact("model asked for", text(model.get("requested")) or row.requested_model),
+        Fact("model meant", text(model.get("meant"))),
+        Fact("provider", text(model.get("provider")) or row.provider),
         Fact("text", _counted(given.get("bytes"), "bytes")),
         Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
         Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
@@ -147,37 +143,20 @@ def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
     return Step(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
 
 
-def _judged(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
-    verdicts = tuple(_verdict(item) for item in _items(trace.get("policies")))
-    tone = BAD if row.status == "blocked" else GOOD
-    return Step(title="Judged", tone=tone, sentence=_judgement(row, verdicts), verdicts=verdicts)
-
-
-def _judgement(row: AiRequestLog, verdicts: Sequence[Verdict]) -> str:
-    if row.status == "blocked":
-        # Each policy is asked by itself; the first that says the request's own code was decisive.
-        refused = next((verdict for verdict in verdicts if verdict.code == row.code), None)
-        if refused is not None:
-            return f'The policy "{refused.name}" refused it.'
-        return "No policy refused it; the gateway did."
-    return "Every policy let it pass." if verdicts else "No policy was in force."
-
-
-def _verdict(item: Mapping[str, Any]) -> Verdict:
-    code = _text(item.get("verdict")) or "not known"
-    tones = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
-    return Verdict(
-        name=_text(item.get("name")) or "unnamed",
-        code=code,
-        word=code.replace("_", " "),
-        tone=tones.get(code, BAD),
-        limit_nanoeur=_integer(item.get("limit_nanoeur")),
-        max_tokens=_integer(item.get("max_tokens")),
+def _judged(row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]) -> Step:
+    verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
+    budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
+    return Step(
+        title="Judged",
+        tone=BAD if row.status == "blocked" else GOOD,
+        sentence=judgement(row, verdicts, budgets),
+        verdicts=verdicts,
+        budgets=budgets,
     )
 
 
 def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
-    before, after = _mapping(trace.get("before")), _mapping(trace.get("after"))
+    before, after = mapping(trace.get("before")), mapping(trace.get("after"))
     facts = [
         Fact("held", eur(hold.amount_nanoeur)),
         Fact("left of the day before", _amount(before.get("left_nanoeur"))),
@@ -199,7 +178,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
     never_left = row.status == "error" and row.code in NEVER_SENT
     sentence = f"Nothing reached {provider}." if never_left else f"The call went out to {provider}."
     facts = [
-        Fact("model", _text(_mapping(trace.get("model")).get("meant"))),
+        Fact("model", text(mapping(trace.get("model")).get("meant"))),
         Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
     ]
     tone = IDLE if never_left else GOOD
@@ -213,8 +192,8 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
 
 def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
     """Return each hold by its own trace and, where an alias has several models, how each fared."""
-    kept = _items(story.row.attempts)
-    made = {_text(attempt.get("hold_id")): attempt for attempt in kept}
+    kept = items(story.row.attempts)
+    made = {text(attempt.get("hold_id")): attempt for attempt in kept}
     told = [
         (_moment(attempt), [_not_answered(attempt)])
         for attempt in kept
@@ -225,7 +204,7 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
         if attempt is None:
             told.append((hold.held_at, [_held(hold, trace)]))
         else:
-            own = _mapping(attempt.get("decision"))
+            own = mapping(attempt.get("decision"))
             told.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
     told.sort(key=lambda entry: entry[0])
     return [step for _, several in told for step in several]
@@ -233,24 +212,24 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
 
 def _not_answered(attempt: Mapping[str, Any]) -> Step:
     was_made = attempt.get("hold_id") is not None
-    latency = _integer(attempt.get("latency_ms"))
+    latency = integer(attempt.get("latency_ms"))
     facts = [
-        Fact("model", _text(attempt.get("model"))),
-        Fact("provider", _text(attempt.get("provider"))),
+        Fact("model", text(attempt.get("model"))),
+        Fact("provider", text(attempt.get("provider"))),
         Fact("after", None if latency is None else f"{latency:,} ms"),
-        Fact("code", _text(attempt.get("code"))),
+        Fact("code", text(attempt.get("code"))),
     ]
     return Step(
         title="Not answered" if was_made else "Passed over",
         tone=BAD if was_made else IDLE,
-        sentence=_text(attempt.get("error")) or "",
+        sentence=text(attempt.get("error")) or "",
         facts=_known(facts),
     )
 
 
 def _moment(attempt: Mapping[str, Any]) -> datetime:
     try:
-        return datetime.fromisoformat(_text(attempt.get("at")) or "")
+        return datetime.fromisoformat(text(attempt.get("at")) or "")
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
 
@@ -295,27 +274,11 @@ def _known(facts: Iterable[Fact]) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.value is not None and fact.value != "")
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _items(value: object) -> Sequence[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _counted(value: object, unit: str) -> str | None:
-    number = _integer(value)
+    number = integer(value)
     return None if number is None else f"{number:,} {unit}"
 
 
 def _amount(value: object) -> object:
-    nanoeur = _integer(value)
+    nanoeur = integer(value)
     return None if nanoeur is None else eur(nanoeur)

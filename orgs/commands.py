@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from django import forms
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import Error as DatabaseError
 
-from orgs.errors import Missing, OrgsError
+from orgs.errors import Invalid, Missing, OrgsError
 from orgs.models import Organization
 
+FilledForm = TypeVar("FilledForm", bound=forms.Form)
 Action = Callable[[dict[str, Any]], None]
 LOCAL_URL = "http://127.0.0.1:8000"
 
@@ -76,6 +78,22 @@ def write_rows(out: OutputWrapper, rows: Sequence[Mapping[str, Any]], *, format:
     for line in table:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         out.write("  ".join(cells).rstrip())
+
+
+def checked(form: FilledForm) -> FilledForm:
+    """Return a page's form that is valid; raises Invalid with its first complaint."""
+    for field, faults in form.errors.items():
+        label = form.fields[field].label if field in form.fields else "What is given"
+        raise Invalid(f"{label}: {faults[0]}", field=field)
+    return form
+
+
+def as_typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as a person types them into a form: a list is lines."""
+    return {
+        name: "\n".join(value) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
 
 
 def organization(slug: str) -> Organization:

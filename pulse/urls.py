@@ -10,5 +10,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("orgs.urls")),
     path("", include("costs.urls")),
+    path("costs/", include("gateway.budget_urls")),
     path("", include("gateway.api_urls")),
 ]

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.utils.timezone import now
 
-from costs.core.periods import day_around
+from costs.core.daily import line_id
+from costs.core.periods import Span, day_around
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
-from costs.models import CostEvent, Hold, HoldPeriod, Period, RateCard
+from costs.models import (
+    CostEvent,
+    DailyCost,
+    Hold,
+    HoldPeriod,
+    MonthlyCost,
+    Period,
+    RateCard,
+)
 from costs.prices import PriceBook, load_price_book
+from gateway.budget_operations import BudgetTerms, create_budget
+from gateway.budget_status import statuses
 from gateway.core.models import price_names
-from gateway.models import AiRequestLog, Policy
+from gateway.models import AiRequestLog, Budget, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Organization
 
@@ -43,6 +55,23 @@ PLACES: Final = (
 )
 HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 19, 17, 12, 15, 18, 18, 16, 12, 7, 5, 4, 3, 2, 1)
 CAP_TOKENS: Final = 4096
+LINE_NAMES: Final = (
+    *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
+    *("task_type", "key_id"),
+)
+NO_SUMS: Final = dict.fromkeys(
+    ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
+)
+# name, share of the limit that is spent, what it is of
+BUDGETS: Final[tuple[tuple[str, float, dict[str, Any]], ...]] = (
+    ("Support team", 0.6, {"team_id": "support"}),
+    ("Code review", 0.97, {"app_id": "code-review", "task_type": "code-review"}),
+    ("Sonnet and GPT-4o", 1.15, {"models": ["claude-3-5-sonnet", "gpt-4o"], "is_hard": False}),
+    ("Everything", 0.2, {"span": Span.QUARTER}),
+    ("Drafts this week", 1.0, {"app_id": "reply-drafts", "span": Span.WEEK}),
+    ("Nothing yet", 0, {"team_id": "research", "span": Span.DAY}),
+    ("Trial", 0.4, {"models": ["gemini-*"], "span": Span.WEEK}),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,3 +315,51 @@ class _Made:
         Hold.objects.bulk_create(self.holds, batch_size=500)
         HoldPeriod.objects.bulk_create(self.in_periods, batch_size=500)
         CostEvent.objects.bulk_create(self.events, batch_size=500)
+        self._save_lines(DailyCost, lambda period: {"period": period, "day": period.starts_on})
+        self._save_lines(MonthlyCost, lambda period: {"month": period.starts_on.replace(day=1)})
+
+    def _save_lines(
+        self, model: type[DailyCost | MonthlyCost], of: Callable[[Period], dict[str, Any]]
+    ) -> None:
+        """Add the events up, as SETTLE does."""
+        lines: dict[UUID, Any] = {}
+        for event in self.events:
+            when = of(self._period(event.occurred_at))
+            named = {name: getattr(event, name) for name in LINE_NAMES}
+            texts = [None if value is None else str(value) for value in named.values()]
+            whose = when["period"].pk if "period" in when else f"{self.org.pk} {when['month']}"
+            line = lines.setdefault(
+                line_id(whose, texts),
+                model(id=line_id(whose, texts), org=self.org, **when, **named, **NO_SUMS),
+            )
+            line.amount_nanoeur += event.amount_nanoeur
+            line.events += 1
+            line.requests += 1
+            line.input_tokens += event.input_tokens or 0
+            line.output_tokens += event.output_tokens or 0
+        model._default_manager.bulk_create(lines.values(), batch_size=500)
+
+
+def add_budgets(org: Organization) -> None:
+    """Give the organization budgets that hold, that will not, that are full, over and off."""
+    for name, share, said in BUDGETS:
+        terms: dict[str, Any] = {"span": Span.MONTH, "limit_nanoeur": EURO, **said}
+        budget = create_budget(organization_id=org.pk, terms=BudgetTerms(name=name, **terms))
+        (status,) = statuses(org, now(), [budget])
+        first = (status.starts_on - timedelta(days=1)).replace(day=1)
+        if share:
+            budget.limit_nanoeur = max(1, round(status.charged_nanoeur / share))
+            budget.save()
+        if budget.span == "month":
+            before = budget.limit_nanoeur * 4 // 5
+            starts_at = day_around(now() - timedelta(days=40), ZoneInfo(org.timezone))[0]
+            Period.objects.create(
+                org=org,
+                scope=budget.scope,
+                starts_on=first,
+                starts_at=starts_at,
+                ends_at=starts_at + timedelta(days=1),
+                settled_nanoeur=before,
+                limit_nanoeur=budget.limit_nanoeur if budget.is_hard else None,
+            )
+    Budget.objects.filter(org=org, name="Trial").update(enabled=False)

@@ -37,6 +37,11 @@ PAGES: Final = (
     "/admin/ai/policies/{policy}/delete",
     "/admin/ai/playground",
     "/costs",
+    "/costs/budgets",
+    "/costs/budgets/create",
+    "/costs/budgets/{budget}",
+    "/costs/budgets/{over}",
+    "/costs/budgets/{budget}/delete",
     "/settings/organization",
     "/settings/organization/members/{member}/remove",
     "/nothing/here",
@@ -49,6 +54,8 @@ PAGES_BY_ROLE: Final = (
     "/admin/ai/keys/create",
     "/admin/ai/policies",
     "/admin/ai/playground",
+    "/costs/budgets",
+    "/costs/budgets/{budget}",
     "/settings/organization",
 )
 EMPTY_PAGES: Final = (
@@ -58,6 +65,8 @@ EMPTY_PAGES: Final = (
     "/admin/ai/policies/create",
     "/admin/ai/playground",
     "/costs",
+    "/costs/budgets",
+    "/costs/budgets/create",
 )
 
 
@@ -70,10 +79,10 @@ def filled(installation: Installation) -> Iterator[Server]:
 
 
 @pytest.fixture
-def paths(filled: Server, rows: Rows) -> list[str]:
-    """Every page of Acme's, with the ids of real rows."""
+def ids(filled: Server, rows: Rows) -> dict[str, str]:
+    """The ids of rows of Acme's that pages are about."""
     acme = rows.value("SELECT id FROM organization WHERE slug = 'acme'")
-    ids = {
+    ids: dict[str, str] = {
         status: rows.value(
             "SELECT id FROM ai_request_log WHERE org_id = %s AND status = %s LIMIT 1", acme, status
         )
@@ -83,6 +92,16 @@ def paths(filled: Server, rows: Rows) -> list[str]:
         name: rows.value(f"SELECT id FROM {table} WHERE org_id = %s LIMIT 1", acme)  # noqa: S608
         for name, table in (("key", "api_key"), ("policy", "policy"), ("member", "membership"))
     }
+    ids |= {
+        name: rows.value("SELECT id FROM budget WHERE org_id = %s AND is_hard = %s", acme, is_hard)
+        for name, is_hard in (("budget", True), ("over", False))
+    }
+    return ids
+
+
+@pytest.fixture
+def paths(ids: dict[str, str]) -> list[str]:
+    """Every page of Acme's, with the ids of real rows."""
     return [path.format(**ids) for path in PAGES]
 
 
@@ -143,12 +162,12 @@ async def test_an_organization_without_anything_has_good_pages_too(
 
 @pytest.mark.parametrize("email", [MEMBER, AUDITOR])
 async def test_members_and_auditors_see_pages_without_fault(
-    chromium: Browser, filled: Server, email: str
+    chromium: Browser, filled: Server, ids: dict[str, str], email: str
 ) -> None:
     async with context_for(chromium, filled.url, viewport=DESK) as context:
         page = await context.new_page()
         await sign_in(page, email)
-        assert await examine(page, PAGES_BY_ROLE) == {}
+        assert await examine(page, [path.format(**ids) for path in PAGES_BY_ROLE]) == {}
 
 
 @pytest.mark.parametrize("width", [360, 768, 2560])

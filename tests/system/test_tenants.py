@@ -28,6 +28,7 @@ MEMBER: Final = f"{SECRET_NAME.lower()}@acme.example"
 
 REQUEST, POLICY, KEY, MEMBERSHIP = "request", "policy", "key", "membership"
 ALIAS: Final = "alias"
+BUDGET: Final = "budget"
 NOTHING: Final = ""
 FORM: Final[dict[str, str]] = {
     "name": "Taken over",
@@ -110,6 +111,13 @@ ROUTES: Final[dict[str, Route]] = {
     "costs/": PAGE,
     "costs.json": Route(methods=("GET",), query="?userId={id}&groupBy=user", id_of="user"),
     "costs.csv": Route(methods=("GET",), query="?userId={id}&groupBy=user", id_of="user"),
+    "costs/budgets": Route(methods=("GET",), query="?newer_than={id}", id_of=BUDGET),
+    "costs/budgets.csv": PAGE,
+    "costs/budgets.json": PAGE,
+    "costs/budgets/create": PAGE,
+    "costs/budgets/<str:budget_id>": Route(id_of=BUDGET),
+    "costs/budgets/<str:budget_id>/toggle": Route(id_of=BUDGET),
+    "costs/budgets/<str:budget_id>/delete": Route(id_of=BUDGET),
     "api/ai/request": PAGE,
     "api/ai/quote": PAGE,
     "api/ai/requests": Route(methods=("GET",), query="?userId={id}", id_of="user"),
@@ -124,6 +132,7 @@ ID_QUERIES: Final = {
     REQUEST: "SELECT id FROM ai_request_log WHERE org_id = %s",
     POLICY: "SELECT id FROM policy WHERE org_id = %s",
     ALIAS: "SELECT id FROM model_alias WHERE org_id = %s",
+    BUDGET: "SELECT id FROM budget WHERE org_id = %s",
     KEY: "SELECT id FROM api_key WHERE org_id = %s",
     MEMBERSHIP: "SELECT id FROM membership WHERE org_id = %s",
     "user": "SELECT user_id FROM membership WHERE org_id = %s",
@@ -143,6 +152,7 @@ def globex_key(installation: Installation) -> str:
         ("keys", "create", "acme", "--name", SECRET_NAME, "--user", MEMBER, "--team", SECRET_NAME),
         ("policies", "create", "acme", "--name", SECRET_NAME, "--max-cost-per-day", "90"),
         ("aliases", "create", "acme", SECRET_NAME, "--models", "gpt-4o-mini"),
+        ("budgets", "create", "acme", SECRET_NAME, "--limit", "90", "--per", "month"),
     )
     return key
 
@@ -251,7 +261,11 @@ async def test_acme_s_own_admin_sees_what_the_stranger_does_not(
     async with Browser(server.url) as admin:
         await admin.sign_in(ADMIN, PASSWORD)
         for route, entry in ROUTES.items():
-            if "<str:" in route and entry.id_of in {REQUEST, POLICY, KEY} and "toggle" not in route:
+            if (
+                "<str:" in route
+                and entry.id_of in {REQUEST, POLICY, KEY, BUDGET}
+                and "toggle" not in route
+            ):
                 id_ = foreign[entry.id_of][-1]
                 own = await _try(admin.send, "GET", route, entry, id_)
                 nothing = await _try(admin.send, "GET", route, entry, UNUSED_ID)
@@ -267,6 +281,7 @@ def _acmes_rows(rows: Rows) -> list[Any]:
     tables = {
         "policy": "id, name, enabled",
         "model_alias": "id, name, enabled",
+        "budget": "id, name, enabled",
         "api_key": "id, name, revoked_at, expires_at",
         "membership": "id, role, user_id",
     }

@@ -12,7 +12,14 @@ from gateway import alias_operations, reports
 from gateway.alias_forms import AliasForm, alias_values, doubtful_models
 from gateway.core.attempts import RETRIES_MAX
 from gateway.models import ModelAlias
-from orgs.commands import ActionCommand, add_format, organization, write_rows
+from orgs.commands import (
+    ActionCommand,
+    add_format,
+    as_typed,
+    checked,
+    organization,
+    write_rows,
+)
 from orgs.errors import Invalid, Missing
 from orgs.models import Organization
 from orgs.operations import locked
@@ -100,13 +107,7 @@ def _add_alias(action: CommandParser) -> None:
 
 
 def _checked(values: dict[str, Any], *, others: Collection[str]) -> AliasForm:
-    """Return the page's form with these values; raises Invalid with its first complaint."""
-    models = values["models"]
-    typed = values | {"models": "\n".join(models) if isinstance(models, list) else models}
-    form = AliasForm(typed, other_aliases=others)
-    for field, faults in form.errors.items():
-        raise Invalid(f"{form.fields[field].label}: {faults[0]}", field=field)
-    return form
+    return checked(AliasForm(as_typed(values), other_aliases=others))
 
 
 def _the_alias(org: Organization, name: str) -> ModelAlias:

@@ -19,7 +19,14 @@ from gateway.forms import PolicyForm, plain_eur, policy_values
 from gateway.models import Policy
 from gateway.policy_words import backtest_sentence, limits_sentence, names_of_no_model
 from gateway.providers.catalog import load_catalog
-from orgs.commands import ActionCommand, add_format, organization, write_rows
+from orgs.commands import (
+    ActionCommand,
+    add_format,
+    as_typed,
+    checked,
+    organization,
+    write_rows,
+)
 from orgs.errors import Invalid, Missing
 from orgs.models import Organization
 from orgs.operations import locked
@@ -166,15 +173,7 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(values: dict[str, Any]) -> PolicyForm:
-    """Return the page's form with these values; raises Invalid with its first complaint."""
-    typed = {
-        name: "\n".join(value) if isinstance(value, list) else value
-        for name, value in values.items()
-    }
-    form = PolicyForm(typed)
-    for field, faults in form.errors.items():
-        raise Invalid(f"{form.fields[field].label}: {faults[0]}", field=field)
-    return form
+    return checked(PolicyForm(as_typed(values)))
 
 
 def _the_policy(org: Organization, name: str) -> Policy:

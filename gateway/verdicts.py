@@ -1,0 +1,100 @@
+"""What policies and budgets said of a request, as its trace keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.core.traces import integer, text
+from gateway.models import AiRequestLog
+
+GOOD: Final = "good"
+WAIT: Final = "wait"
+BAD: Final = "bad"
+IDLE: Final = "idle"
+TONES_OF: Final = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one policy said."""
+
+    name: str
+    code: str
+    word: str
+    tone: str
+    limit_nanoeur: int | None
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetVerdict:
+    """What one budget said, and what was left of it before; `budget_id` is None once it is gone."""
+
+    budget_id: str | None
+    name: str
+    code: str
+    word: str
+    tone: str
+    per: str
+    limit_nanoeur: int | None
+    left_nanoeur: int | None
+    is_hard: bool
+
+
+def judgement(
+    row: AiRequestLog, verdicts: Sequence[Verdict], budgets: Sequence[BudgetVerdict]
+) -> str:
+    """Return who refused a request, or that nobody did."""
+    if row.status == "blocked":
+        if (full := next((each for each in budgets if each.code == row.code), None)) is not None:
+            return (
+                f'The budget "{full.name}" refused it: what is left this {full.per} is too little.'
+            )
+        # Each policy is asked by itself; the first that says the request's own code was decisive.
+        refused = next((verdict for verdict in verdicts if verdict.code == row.code), None)
+        if refused is not None:
+            return f'The policy "{refused.name}" refused it.'
+        return "No policy refused it; the gateway did."
+    if budgets:
+        said = "Every policy and every budget let it pass."
+        return said if verdicts else "Every budget let it pass; no policy was in force."
+    return "Every policy let it pass." if verdicts else "No policy was in force."
+
+
+def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> BudgetVerdict:
+    """Return a trace's entry of a budget; `budget_ids` are those that are still there."""
+    code, budget_id = _code(item), text(item.get("id"))
+    limit, charged, held = (
+        integer(item.get(name)) for name in ("limit_nanoeur", "charged_nanoeur", "held_nanoeur")
+    )
+    is_known = limit is not None and charged is not None and held is not None
+    return BudgetVerdict(
+        budget_id=budget_id if budget_id in budget_ids else None,
+        name=text(item.get("name")) or "unnamed",
+        code=code,
+        word=code.replace("_", " "),
+        tone=TONES_OF.get(code, BAD),
+        per=text(item.get("span")) or "span",
+        limit_nanoeur=limit,
+        left_nanoeur=max(0, (limit or 0) - (charged or 0) - (held or 0)) if is_known else None,
+        is_hard=item.get("is_hard") is not False,
+    )
+
+
+def _code(item: Mapping[str, Any]) -> str:
+    return text(item.get("verdict")) or "not known"
+
+
+def verdict_of(item: Mapping[str, Any]) -> Verdict:
+    """Return a trace's entry of a policy."""
+    code = _code(item)
+    return Verdict(
+        name=text(item.get("name")) or "unnamed",
+        code=code,
+        word=code.replace("_", " "),
+        tone=TONES_OF.get(code, BAD),
+        limit_nanoeur=integer(item.get("limit_nanoeur")),
+        max_tokens=integer(item.get("max_tokens")),
+    )
