@@ -12,10 +12,16 @@ from django.test import Client
 from django.utils.timezone import now
 
 from costs.models import CostEvent, Hold
-from gateway.models import AiRequestLog
+from gateway.models import AiRequestLog, Budget
 from orgs.fields import new_id
 from orgs.models import Organization, User
-from tests.factories import AiRequestLogFactory, ApiKeyFactory, CostEventFactory, RateCardFactory
+from tests.factories import (
+    AiRequestLogFactory,
+    ApiKeyFactory,
+    BudgetFactory,
+    CostEventFactory,
+    RateCardFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -224,3 +230,60 @@ def test_an_aliass_attempts_are_told_in_order_each_by_its_own_trace(
     row.attempts = [{"at": "never"}, "odd", 7]
     row.save()
     assert client_for(member_user).get(f"/admin/ai/requests/{row.pk}").status_code == 200
+
+
+# --- what budgets said ---------------------------------------------------------------------------
+
+
+def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
+    """An entry of a trace, as RESERVE leaves it."""
+    return {
+        "id": str(budget.pk),
+        "name": budget.name,
+        "span": "month",
+        "is_hard": True,
+        "limit_nanoeur": 5 * 10**9,
+        "verdict": "ok",
+        "charged_nanoeur": 10**9,
+        "held_nanoeur": 10**9,
+        **said,
+    }
+
+
+def test_a_request_says_what_every_budget_said(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
+    said = [
+        budget_said(gone, is_hard=False),
+        budget_said(full, verdict="budget_limit"),
+        budget_said(full, name="Later", verdict="not reached", charged_nanoeur=None),
+        {"name": 3, "limit_nanoeur": "much"},
+    ]
+    row = AiRequestLogFactory.create(
+        org=acme,
+        status="blocked",
+        code="budget_limit",
+        decision={"policies": [], "budgets": said},
+    )
+    response = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
+    page = response.content.decode()
+    assert "The budget &quot;Blue&quot; refused it: what is left this month is too little." in page
+    assert f'<a href="/costs/budgets/{full.pk}">Blue</a>' in page
+    assert f"/costs/budgets/{gone.pk}" not in page
+    judged = next(step for step in response.context["steps"] if step.budgets)
+    assert [(each.name, each.word, each.left_nanoeur) for each in judged.budgets] == [
+        ("Gone", "ok", 3 * 10**9),
+        ("Blue", "budget limit", 3 * 10**9),
+        ("Later", "not reached", None),
+        ("unnamed", "not known", None),
+    ]
+
+
+def test_budgets_that_let_a_request_pass_are_spoken_of(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    budget = BudgetFactory.create(org=acme)
+    row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_said(budget)]})
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "Every budget let it pass; no policy was in force." in page

@@ -1,0 +1,142 @@
+"""`manage.py budgets`."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils.timezone import now
+
+from costs.models import Period
+from gateway.models import Budget
+from orgs.models import Organization, User
+from tests.factories import BudgetFactory, DailyCostFactory
+
+pytestmark = pytest.mark.django_db
+
+MONTHLY = ("--limit", "200", "--per", "month")
+
+
+def budgets(*words: str) -> str:
+    out = io.StringIO()
+    call_command("budgets", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def test_create_makes_a_budget_that_is_on_and_counts(acme: Organization, member_user: User) -> None:
+    acme.timezone = "UTC"
+    acme.save()
+    DailyCostFactory.create(org=acme, day=now().date(), team_id="support", amount_nanoeur=7)
+    said = budgets(
+        *("create", "acme", "Support", *MONTHLY, "--team", "support", "--task-type", "chat"),
+        *("--user", member_user.email, "--models", "gpt-4o-mini,claude-*", "--warn"),
+    )
+    assert 'Made the budget "Support" of acme; it is on.' in said
+    budget = Budget.objects.get(org=acme)
+    assert (budget.enabled, budget.is_hard, budget.span) == (True, False, "month")
+    assert budget.limit_nanoeur == 200 * 10**9
+    assert (budget.team_id, budget.task_type, budget.app_id) == ("support", "chat", None)
+    assert (budget.user_id, budget.models) == (str(member_user.pk), ["gpt-4o-mini", "claude-*"])
+    budgets("create", "acme", "All", "--limit", "1", "--per", "day")
+    everything = Budget.objects.get(name="All")
+    assert everything.is_hard
+    assert Period.objects.get(scope=everything.scope).carried_nanoeur == 7
+
+
+def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+    budget = BudgetFactory.create(org=acme, name="Blue", team_id="blue", models=["gpt-4o"])
+    BudgetFactory.create(org=globex)
+    assert json.loads(budgets("list", "acme", "--format", "json")) == [
+        {
+            "name": "Blue",
+            "enabled": True,
+            "limit_eur": "100.00",
+            "per": "month",
+            "hard": True,
+            "of": {"team_id": "blue"},
+            "models": ["gpt-4o"],
+            "spent_eur": "0.00",
+            "held_eur": "0.00",
+            "left_eur": "100.00",
+            "forecast_eur": None,
+            "outlook": "too early to tell",
+            "full_on": None,
+            "id": str(budget.pk),
+        }
+    ]
+    assert "Calls of team blue to gpt-4o" in budgets("list", "acme")
+
+
+def test_show_says_what_one_does_and_where_it_stands(acme: Organization) -> None:
+    BudgetFactory.create(org=acme, name="Blue", limit_nanoeur=0)
+    said = budgets("show", "acme", "blue")
+    assert "All calls may cost 0.00 EUR per month; a call that could pass that is refused." in said
+    assert "outlook" in said
+    assert "full" in said
+    (row,) = json.loads(budgets("show", "acme", "Blue", "--format", "json"))
+    assert (row["name"], row["outlook"], row["models"]) == ("Blue", "full", [])
+
+
+def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+    budgets("create", "acme", "Blue", *MONTHLY, "--team", "blue", "--models", "gpt-4o")
+    budgets("update", "acme", "BLUE", "--limit", "0.5", "--rename", "Navy", "--warn")
+    budget = Budget.objects.get()
+    assert (budget.name, budget.limit_nanoeur, budget.is_hard) == ("Navy", 5 * 10**8, False)
+    assert (budget.team_id, budget.models, budget.revision) == ("blue", ["gpt-4o"], 1)
+    budgets("update", "acme", "Navy", "--no-team", "--no-models", "--app", "a", "--hard")
+    budget.refresh_from_db()
+    assert (budget.team_id, budget.models, budget.app_id) == (None, [], "a")
+    assert (budget.is_hard, budget.revision) == (True, 2)
+
+
+def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
+    budget = BudgetFactory.create(org=acme, name="Blue")
+    assert 'The budget "Blue" of acme is off.' in budgets("disable", "acme", "blue")
+    budget.refresh_from_db()
+    assert not budget.enabled
+    assert 'The budget "Blue" of acme is on.' in budgets("enable", "acme", "blue")
+    budget.refresh_from_db()
+    assert (budget.enabled, budget.revision) == (True, 2)
+    budgets("delete", "acme", "blue")
+    assert not Budget.objects.exists()
+
+
+def test_a_model_that_nobody_knows_is_a_warning(acme: Organization) -> None:
+    said = budgets("create", "acme", "Blue", *MONTHLY, "--models", "gpt-44")
+    assert "no known model is meant by: gpt-44" in said
+    assert Budget.objects.get().models == ["gpt-44"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("list", "nobody"), 'There is no organization "nobody"'),
+        (("update", "acme", "a"), "Say what to change"),
+        (("update", "acme", "a", "--team", "x", "--no-team"), "exclude each other"),
+        (("update", "acme", "a", "--hard", "--warn"), "not allowed with"),
+        (("update", "acme", "x", "--limit", "1"), 'acme has no budget "x"'),
+        (("enable", "acme", "x"), 'acme has no budget "x"'),
+        (("delete", "acme", "x"), 'acme has no budget "x"'),
+        (("show", "acme", "x"), 'acme has no budget "x"'),
+        (("create", "acme", "A", *MONTHLY), "exists already"),
+        (("create", "acme", "b", "--per", "day"), "--limit"),
+        (("create", "acme", "b", "--limit", "1"), "--per"),
+        (("create", "acme", "b", "--limit", "1", "--per", "year"), "invalid choice"),
+        (("create", "acme", "b", "--limit", "-1", "--per", "day"), "Limit (EUR)"),
+        (("create", "acme", "b", "--limit", "much", "--per", "day"), "Limit (EUR)"),
+        (("create", "acme", "b", *MONTHLY, "--models", "gpt 4"), "Models: "),
+        (("update", "acme", "a", "--rename", ""), "Budget name"),
+        (("polish",), "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    acme: Organization, words: tuple[str, ...], sentence: str
+) -> None:
+    BudgetFactory.create(org=acme, name="a")
+    with pytest.raises(CommandError) as refusal:
+        budgets(*words)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert Budget.objects.count() == 1
