@@ -323,6 +323,17 @@ def test_what_is_no_answer_is_none_and_closes_nothing(stream: bytes) -> None:
         assert (completion.usage, completion.finish_reason) == (None, None)
 
 
+def test_half_an_event_is_no_end_of_what_breaks_off_and_can_be_one_of_an_answer() -> None:
+    stream = message_stream()
+    before_usage = stream.index(b"event: message_delta")
+    for place in range(before_usage):
+        out = passed(of_messages(), [stream[:place]])
+        assert out == stream[: len(out)]
+        assert out == b"" or out.endswith(b"\n\n")
+    without_blank_line = stream.removesuffix(b"\n\n")
+    assert passed(of_messages(), [without_blank_line]) == without_blank_line
+
+
 @given(stream=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=5))
 def test_no_bytes_break_a_reading(stream: bytes, places: list[int]) -> None:
     for begin in (of_messages, lambda: of_google(is_array=False), lambda: of_google(is_array=True)):

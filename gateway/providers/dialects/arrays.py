@@ -14,7 +14,7 @@ import orjson
 
 from gateway.core.calls import Completion
 from gateway.core.errors import Broken
-from gateway.providers.dialects.events import EVENT_MAX_BYTES, Reading
+from gateway.providers.dialects.events import EVENT_MAX_BYTES, Reading, is_answer
 from gateway.providers.formats.hostile import ErrorAnswer
 
 # What moves between the levels of JSON. Outside of its strings, whole ones are passed over. No
@@ -73,7 +73,7 @@ class ArrayReading:
 
     def rest(self) -> bytes:
         """Return the end of the array; where the answer is none, an error of ours is its end."""
-        if not self._is_answer():
+        if not is_answer(self):
             return b""
         rest = bytes(self._held)
         self._held.clear()
@@ -87,13 +87,6 @@ class ArrayReading:
         if self._error is not None:
             raise self._error
         return self.reading.completion()
-
-    def _is_answer(self) -> bool:
-        try:
-            completion = self.completion()
-        except ErrorAnswer:
-            return False
-        return completion.finish_reason is not None or completion.usage is not None
 
     def _next_end(self) -> int | None:
         """Return where the next whole element ends, or None until more has come."""

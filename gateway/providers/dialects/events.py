@@ -36,6 +36,23 @@ class Reading(Protocol):
         ...
 
 
+class Read(Protocol):
+    """What has been read of a stream."""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        ...
+
+
+def is_answer(read: Read) -> bool:
+    """Whether what was read is an answer; anything else ends with an error of ours."""
+    try:
+        completion = read.completion()
+    except ErrorAnswer:
+        return False
+    return completion.finish_reason is not None or completion.usage is not None
+
+
 def _as_it_is(chunk: bytes) -> bytes:
     return chunk
 
@@ -88,10 +105,16 @@ class EventReading:
         return b"".join(self._read(event) for event in _events(chunk))
 
     def rest(self) -> bytes:
-        """Return what came behind the last whole event: some servers end without a blank line."""
+        """Return what came behind the last whole event: some servers end without a blank line.
+
+        Where the answer is none an error of ours follows, and half an event would swallow it.
+        """
         half = bytes(self._half)
         self._half.clear()
-        return self._read(half) if half.strip() else b""
+        if not half.strip():
+            return b""
+        passed = self._read(half)
+        return passed if is_answer(self) else b""
 
     def completion(self) -> Completion:
         """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
