@@ -145,6 +145,10 @@ async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
     begun = next(place for place, event in enumerate(events) if text in event)
     for event in events[:begun]:
         yield event
+    yield events[begun]
+    # The first element of an array has the bracket, and none of the others has.
+    again = events[begun]
+    again = b"\n,\r\n" + again[1:] if again.startswith(b"[") else again
     while True:
-        yield events[begun]
+        yield again
         await asyncio.sleep(0.001)

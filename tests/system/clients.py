@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +21,29 @@ MODELS: Final = {
     "mistral": "mistral-large-latest",
 }
 CALL_MAX_S: Final = 60.0
+
+
+class Question(Protocol):
+    """One request as it is sent."""
+
+    @property
+    def path(self) -> str:
+        """Where it is sent."""
+        ...
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON of the request."""
+        ...
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Return the headers that prove who asks."""
+        ...
+
+
+def said_at(call: str) -> str:
+    """Return what is said in a call: its name, and some words."""
+    return f"{call} " + " ".join(f"word{n}" for n in range(12))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +59,12 @@ class Asked:
     @property
     def prompt(self) -> str:
         """What is said; the fake provider says it again, word by word."""
-        return f"{self.call} " + " ".join(f"word{n}" for n in range(12))
+        return said_at(self.call)
+
+    @property
+    def path(self) -> str:
+        """Where it is sent."""
+        return "/api/ai/request"
 
     @property
     def body(self) -> dict[str, Any]:
@@ -49,6 +77,10 @@ class Asked:
             "clientId": self.call,
             **self.more,
         }
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Return the headers that prove who asks."""
+        return {"x-pulse-key": key}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +109,7 @@ async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) 
     timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
     try:
         async with session.post(
-            f"{url}/api/ai/request", json=asked.body, headers={"x-pulse-key": key}, timeout=timeout
+            f"{url}{asked.path}", json=asked.body, headers=asked.headers(key), timeout=timeout
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             whole = await response.text()
@@ -147,16 +179,19 @@ class RawClient:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def sending(cls, url: str, key: str, asked: Asked, *, limit: int = 2**16) -> RawClient:
+    async def sending(cls, url: str, key: str, asked: Question, *, limit: int = 2**16) -> RawClient:
         """Connect and send the whole request."""
         address = urlsplit(url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=limit)
         body = json.dumps(asked.body).encode()
-        head = (
-            f"POST /api/ai/request HTTP/1.1\r\nhost: {address.netloc}\r\nx-pulse-key: {key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
+        headers = {
+            "host": address.netloc,
+            **asked.headers(key),
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+        }
+        lines = [f"POST {asked.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         await writer.drain()
         return cls(reader, writer)
 

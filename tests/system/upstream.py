@@ -86,5 +86,10 @@ def said_in(call: Seen) -> str:
     body = call["body"] or {}
     if "contents" in body:
         return str(body["contents"][-1]["parts"][0]["text"])
+    if "input" in body:
+        given = body["input"]
+        return str(given if isinstance(given, str) else given[-1])
+    if "requests" in body:
+        return str(body["requests"][-1]["content"]["parts"][0]["text"])
     content = body["messages"][-1]["content"]
     return str(content if isinstance(content, str) else content[0]["text"])

@@ -127,7 +127,7 @@ def _sse(body: Mapping[str, Any]) -> str:
 
 def as_array(events: list[str]) -> list[str]:
     """Return a stream as one JSON array that grows, which is what comes without `alt=sse`."""
-    bodies = [event.removeprefix("data: ").strip() for event in events]
+    bodies = [event.partition("data: ")[2].strip() for event in events]
     first, *others = bodies
     return [f"[{first}", *(f"\n,\r\n{body}" for body in others), "\n]\n"]
 
