@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from tests.system.clients import CALL_MAX_S, MODELS, said_at
+from tests.system.upstream import Seen
 
 Body = dict[str, Any]
 
@@ -179,6 +180,14 @@ async def _ask(session: aiohttp.ClientSession, url: str, key: str, asked: AskedA
             headers={name.lower(): value for name, value in response.headers.items()},
             raw=await response.read(),
         )
+
+
+def billed_at(door: Door, call: Seen) -> Body | None:
+    """Return what a call at a door cost by the vendor's own record, None where it is free."""
+    billed: Body | None = call["billed"]
+    if billed is None or door.has_output:
+        return billed
+    return {**billed, "output_tokens": 0}
 
 
 # --- what clients send ----------------------------------------------------------------------------

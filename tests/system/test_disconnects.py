@@ -15,6 +15,7 @@ import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, RawClient, until
+from tests.system.doors import DOORS, PLAIN, STREAMED, AskedAt, Door, billed_at
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
@@ -24,6 +25,8 @@ CLOSED_WITHIN_S: Final = 1.0
 SETTLED_WITHIN_S: Final = 10.0
 # Of a stream's bytes: the status line, the headers, and every part of the events that follow.
 BYTES: Final = (1, 40, 200, 400, 450, 500, 550, 600, 650, 700, 800)
+# The same at the drop-in addresses, whose headers are longer.
+DROP_IN_BYTES: Final = (0, 1, 300, 900)
 EVENTS: Final = (1, 2, 3, 5, 8)
 # A provider that is not held back sends tens of megabytes a second; four readers that do not read
 # are worth 64 pieces each, and what the sockets hold.
@@ -37,7 +40,7 @@ GROWTH_MAX_BYTES: Final = 80 * 2**20
 class Left:
     """A call whose client left, `left_at` in seconds since the epoch."""
 
-    asked: Asked
+    asked: Asked | AskedAt
     left_at: float
 
 
@@ -49,7 +52,9 @@ def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
     upstream.reset()
 
 
-async def _leave_after(server: Server, key: str, asked: Asked, upstream: Upstream, k: int) -> Left:
+async def _leave_after(
+    server: Server, key: str, asked: Asked | AskedAt, upstream: Upstream, k: int
+) -> Left:
     """Leave after k bytes of the answer; 0 is as soon as the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
     if k:
@@ -68,11 +73,11 @@ async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) ->
     return Left(asked=asked, left_at=time.time())
 
 
-def _seen(upstream: Upstream, asked: Asked) -> Seen:
+def _seen(upstream: Upstream, asked: Asked | AskedAt) -> Seen:
     return upstream.wait_for(lambda call: said_in(call) == asked.prompt)
 
 
-def _resolved(rows: Rows, asked: Asked) -> Charge:
+def _resolved(rows: Rows, asked: Asked | AskedAt) -> Charge:
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while (charge := rows.charge(asked.call)).state == "held" and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -85,12 +90,17 @@ def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
         charge = _resolved(rows, each.asked)
         assert (charge.state, charge.status) == ("unknown", "unknown")
         assert charge.code == "client_disconnected"
-        assert charge.charged_nanoeur == charge.amount_nanoeur > 0
+        assert charge.charged_nanoeur == charge.amount_nanoeur
+        assert (charge.amount_nanoeur > 0) != _is_free(each.asked)
     calls = {said_in(call): call for call in upstream.calls()}
     closed_at = {call: seen["disconnected_at"] or inf for call, seen in calls.items()}
     took_s = {each.asked.call: closed_at[each.asked.prompt] - each.left_at for each in left}
     assert {call: s for call, s in took_s.items() if s > CLOSED_WITHIN_S} == {}
     assert rows.disagreements() == []
+
+
+def _is_free(asked: Asked | AskedAt) -> bool:
+    return isinstance(asked, AskedAt) and asked.door.is_free
 
 
 def _asked(vendor: str, *, stream: bool) -> Asked:
@@ -178,6 +188,65 @@ async def test_where_the_organization_chose_exactness_the_answer_is_read_on(
             assert charge.charged_nanoeur == charge.price_of(billed)
     finally:
         rows.execute("UPDATE organization SET on_disconnect = 'close'")
+
+
+# --- the drop-in addresses ------------------------------------------------------------------------
+
+
+def _at(door: Door) -> AskedAt:
+    return AskedAt(call=secrets.token_hex(8), door=door)
+
+
+async def test_at_every_drop_in_address_a_client_that_leaves_is_charged_and_stops_the_spend(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    leaving = [(door, 0) for door in PLAIN] + [(d, k) for d in STREAMED for k in DROP_IN_BYTES]
+    left = await asyncio.gather(
+        *(_leave_after(server, installation.key, _at(door), upstream, k) for door, k in leaving)
+    )
+    await asyncio.sleep(CLOSED_WITHIN_S)
+    _check(left, upstream, rows)
+
+
+async def test_at_every_drop_in_address_exactness_is_had_by_reading_on(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "drip_s": DRIP_S / 2})
+    rows.execute("UPDATE organization SET on_disconnect = 'drain'")
+    try:
+        left = await asyncio.gather(
+            *(_leave_after(server, installation.key, _at(door), upstream, 0) for door in DOORS)
+        )
+        for each in left:
+            _check_exact(each.asked, upstream, rows)
+    finally:
+        rows.execute("UPDATE organization SET on_disconnect = 'close'")
+
+
+async def test_a_client_that_leaves_with_the_last_event_is_charged_exactly(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows
+) -> None:
+    upstream.reset()
+    upstream.answers({"times": FOREVER, "drip_s": DRIP_S / 3})
+
+    async def read_to_the_last_event(asked: AskedAt) -> None:
+        client = await RawClient.sending(server.url, installation.key, asked)
+        await client.reader.readuntil(asked.door.last)
+        await client.leave()
+
+    asked = [_at(door) for door in STREAMED]
+    await asyncio.gather(*(read_to_the_last_event(each) for each in asked))
+    for each in asked:
+        _check_exact(each, upstream, rows)
+
+
+def _check_exact(asked: Asked | AskedAt, upstream: Upstream, rows: Rows) -> None:
+    charge = _resolved(rows, asked)
+    assert isinstance(asked, AskedAt)
+    assert (charge.state, charge.status) == ("settled", "ok"), asked.door.name
+    billed = billed_at(asked.door, _seen(upstream, asked))
+    assert charge.charged_nanoeur == (charge.price_of(billed) if billed else 0), asked.door.name
 
 
 def _resident_bytes(pid: int) -> int:
