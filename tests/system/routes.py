@@ -8,6 +8,22 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
 OPERATORS = "admin"
+# The addresses at which a provider can be reached, with the body that does it there.
+BY_BODY = {
+    "admin/ai/playground",
+    "api/ai/request",
+    "v1/chat/completions",
+    "v1/embeddings",
+    "v1/messages",
+    "v1/messages/count_tokens",
+    "v1/responses",
+}
+BY_ADDRESS = {
+    f"{version}/models/<path:model>:{method}"
+    for version in ("v1", "v1beta")
+    for method in ("generateContent", "streamGenerateContent", "countTokens")
+}
+REACHES = BY_BODY | BY_ADDRESS
 
 
 def all_routes() -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser, Page
 from tests.system.clients import MODELS
-from tests.system.routes import all_routes
+from tests.system.routes import BY_ADDRESS, REACHES, all_routes
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream
@@ -21,22 +21,6 @@ from tests.system.upstream import Upstream
 PASSWORD: Final = "correct horse battery staple"
 PERSON: Final = "person@acme.example"
 SAID: Final = "let me through"
-# The addresses at which a provider can be reached, with the body that does it there.
-BY_BODY: Final = {
-    "admin/ai/playground",
-    "api/ai/request",
-    "v1/chat/completions",
-    "v1/embeddings",
-    "v1/messages",
-    "v1/messages/count_tokens",
-    "v1/responses",
-}
-BY_ADDRESS: Final = {
-    f"{version}/models/<path:model>:{method}"
-    for version in ("v1", "v1beta")
-    for method in ("generateContent", "streamGenerateContent", "countTokens")
-}
-REACHES: Final = BY_BODY | BY_ADDRESS
 # What fills the variable part of an address.
 PARTS: Final = (
     "01a208b6-8176-71c0-bcb7-5d3dc01d4fca",
