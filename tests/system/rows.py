@@ -32,9 +32,10 @@ DISAGREEMENTS: Final = {
         GROUP BY h.id, h.charged_nanoeur
         HAVING h.charged_nanoeur <> coalesce(sum(e.amount_nanoeur), 0)
     """,
-    "a hold is in no period or in several": """
+    "a hold is in no day or in several": """
         SELECT h.id FROM hold h LEFT JOIN hold_period hp ON hp.hold_id = h.id
-        GROUP BY h.id HAVING count(hp.period_id) <> 1
+        LEFT JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
+        GROUP BY h.id HAVING count(p.id) <> 1
     """,
     "a hold has no audit row, or one that says another cost": """
         SELECT h.id FROM hold h LEFT JOIN ai_request_log l ON l.id = h.request_id

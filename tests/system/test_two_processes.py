@@ -77,7 +77,17 @@ def _holds_of(rows: Rows, tenant: Tenant) -> list[tuple[str, int, int]]:
     )
 
 
-async def test_sixty_four_clients_share_the_last_euro_exactly(
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("policies", "--name", "Last euro", "--max-cost-per-day"), "daily_cost_limit"),
+        (("budgets", "Last euro", "--per", "month", "--limit"), "budget_limit"),
+    ],
+    ids=["of the day", "of a month, with what was spent before"],
+)
+async def test_sixty_four_clients_share_the_last_euro_exactly(  # noqa: PLR0913  the fixtures
+    words: tuple[str, ...],
+    code: str,
     installation: Installation,
     servers: list[Server],
     upstream: Upstream,
@@ -88,10 +98,8 @@ async def test_sixty_four_clients_share_the_last_euro_exactly(
     [(_, bound, charged)] = _holds_of(rows, tenant)
     fitting = 23
     limit = charged + bound * fitting + bound // 2
-    installation.run(
-        *("policies", "create", tenant.slug, "--name", "Last euro"),
-        *("--max-cost-per-day", f"{limit / 1e9:.9f}"),
-    )
+    command, *terms = words
+    installation.run(command, "create", tenant.slug, *terms, f"{limit / 1e9:.9f}")
     # A call whose outcome is unknown keeps its whole bound, so that nothing gives room back.
     upstream.answers({"times": FOREVER, "pause_s": 1, "reset": "after"})
 
@@ -111,7 +119,7 @@ async def test_sixty_four_clients_share_the_last_euro_exactly(
     holds = _holds_of(rows, tenant)
     told = Counter((outcome.status, outcome.code) for outcome in outcomes)
     assert first[0].is_answered
-    assert told == {(502, "provider_error"): fitting, (403, "daily_cost_limit"): CLIENTS - fitting}
+    assert told == {(502, "provider_error"): fitting, (403, code): CLIENTS - fitting}
     assert len(holds) == fitting + 1
     assert {amount for _, amount, _ in holds} == {bound}
     assert len(upstream.calls()) == fitting + 1
