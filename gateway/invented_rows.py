@@ -94,6 +94,7 @@ class Day:
             held_nanoeur=0,
             settled_nanoeur=self.settled_nanoeur,
             overrun_nanoeur=self.overrun_nanoeur,
+            carried_nanoeur=0,
         )
         store.insert(PERIOD, [period])
         store.insert(RATE_CARD, [(card.id, card.rates) for card in self.cards.values()])
