@@ -17,6 +17,8 @@ from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
+# What is answered has no code, nor what runs.
+HAVE_A_CODE: Final = ("blocked", "error", "unknown")
 # Rows get their time before they are committed, and processes commit in any order: who follows
 # the list looks back this far and knows by id what is new.
 LOOKS_BACK: Final = timedelta(seconds=5)
@@ -137,16 +139,15 @@ def requests(
     rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
-    if query.model is None:
-        found = _newest(rows, limit + 1)
-    else:
-        # Two questions: of one with OR, SQLite would look at every row for a model nobody uses.
-        either = [
-            *_newest(rows.filter(model=query.model), limit + 1),
-            *_newest(rows.filter(requested_model=query.model), limit + 1),
-        ]
-        once = {row.id: row for row in either}.values()
-        found = sorted(once, key=lambda row: (row.occurred_at, row.id), reverse=True)[: limit + 1]
+    # Several questions: of one with OR, SQLite would look at every row for what nobody uses.
+    several = [rows]
+    if query.code is not None and query.status is None:  # statuses have an index, codes have none
+        several = [rows.filter(status=status) for status in HAVE_A_CODE]
+    if query.model is not None:
+        named = (Q(model=query.model), Q(requested_model=query.model))
+        several = [some.filter(name) for some in several for name in named]
+    once = {row.id: row for some in several for row in _newest(some, limit + 1)}.values()
+    found = sorted(once, key=lambda row: (row.occurred_at, row.id), reverse=True)[: limit + 1]
     last = found[limit - 1] if len(found) > limit else None
     return RequestPage(
         rows=found[:limit],

@@ -446,3 +446,16 @@ def test_the_requests_that_budgets_refused_are_a_filter_of_the_list(
     query = admin.get(f"{BUDGETS}/{budget.pk}").context["page"].refused_query
     assert query == "status=blocked&code=budget_limit&teamId=support"
     assert [line.row.pk for line in admin.get(f"/admin/ai?{query}").context["lines"]] == [row.pk]
+
+
+def test_a_code_alone_finds_requests_of_every_status_that_has_codes(
+    utc: Organization, admin: Client
+) -> None:
+    ids = {
+        AiRequestLogFactory.create(org=utc, status=status, code="x").pk
+        for status in ("blocked", "error", "unknown")
+    }
+    AiRequestLogFactory.create(org=utc, status="error", code="y")
+    AiRequestLogFactory.create(org=utc)
+    found = admin.get("/admin/ai", {"code": "x"}).context["lines"]
+    assert {line.row.pk for line in found} == ids
