@@ -57,10 +57,8 @@ def judgement(
         if refused is not None:
             return f'The policy "{refused.name}" refused it.'
         return "No policy refused it; the gateway did."
-    if budgets:
-        said = "Every policy and every budget let it pass."
-        return said if verdicts else "Every budget let it pass; no policy was in force."
-    return "Every policy let it pass." if verdicts else "No policy was in force."
+    said = "Every policy let it pass." if verdicts else "No policy was in force."
+    return f"{said} Every budget that it counts in let it pass." if budgets else said
 
 
 def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> BudgetVerdict:

@@ -286,4 +286,4 @@ def test_budgets_that_let_a_request_pass_are_spoken_of(
     budget = BudgetFactory.create(org=acme)
     row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_said(budget)]})
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
-    assert "Every budget let it pass; no policy was in force." in page
+    assert "No policy was in force. Every budget that it counts in let it pass." in page
