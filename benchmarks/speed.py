@@ -2,7 +2,8 @@
 
 The client, the provider, PostgreSQL (fsync on) and the gateway share the machine. Every request
 has an API key, two policies, a daily limit, an audit row, a hold, a settle and a cost event, all
-durable before its answer. Peers are measured in the same run where their command is given:
+durable before its answer. The bare relay (`benchmarks.bare`) is measured beside it, and peers in
+the same run where their command is given:
 
     python -m benchmarks.speed --peer 'litellm=4000=litellm --config c.yaml --port 4000'
 
@@ -29,6 +30,7 @@ from benchmarks.stage import (
     Database,
     Gateway,
     Tools,
+    bare_relay,
     compiled,
     gateway,
     new_postgresql_database,
@@ -50,6 +52,8 @@ class Row:
     unit: str
     target: float | None = None
     is_most: bool = True
+    # The same of the bare relay, in the same run.
+    bare: float | None = None
 
     @property
     def is_met(self) -> bool:
@@ -99,16 +103,21 @@ def _postgresql(
     direct: tuple[float, float],
 ) -> list[Row]:
     key = prepare(database)
-    with gateway(database, key=key, provider_port=port) as ours:
+    with gateway(database, key=key, provider_port=port) as ours, bare_relay(port) as bare:
         configure(port)
-        run(tools, ours, port, Load(connections=8, requests=400))
+        for each in (bare, ours):
+            run(tools, each, port, Load(connections=16, requests=1000))
+        bare_alone = run(tools, bare, port, Load(connections=1, requests=500))
         alone = run(tools, ours, port, Load(connections=1, requests=500))
+        bare_busy = run(tools, bare, port, Load(connections=64, seconds=options.seconds / 2))
         busy = run(tools, ours, port, Load(connections=64, seconds=options.seconds))
         run(tools, ours, port, Load(connections=8, requests=100, path=NATIVE))  # imports the SDK
         sdk = run(tools, ours, port, Load(connections=16, seconds=options.seconds / 2, path=NATIVE))
         configure(port, gap_ms=10)
         one = run(tools, ours, port, Load(connections=1, requests=20, stream=True))
-        streams = run(tools, ours, port, Load(connections=32, seconds=options.seconds, stream=True))
+        load = Load(connections=32, seconds=options.seconds, stream=True)
+        bare_streams = run(tools, bare, port, load)
+        streams = run(tools, ours, port, load)
         configure(port)
         for _ in range(options.soak // 10_000):
             run(tools, ours, port, Load(connections=64, requests=10_000))
@@ -118,10 +127,35 @@ def _postgresql(
     return [
         Row("CPU a request, gateway, c=64", busy.gateway_ms, "ms"),
         Row("CPU a request, database, c=64", busy.database_ms, "ms"),
-        Row("CPU a request together, c=64", busy.gateway_ms + busy.database_ms, "ms", 0.7),
-        Row("requests a second, c=64, one worker", busy.per_s, "/s", 1200, is_most=False),
-        Row("added latency, c=1, p50", alone.p50_ms - direct[0], "ms", 3),
-        Row("CPU for 1,000 relayed chunks", streams.ms_per_1000_chunks, "ms", 70),
+        Row(
+            "CPU a request together, c=64",
+            busy.gateway_ms + busy.database_ms,
+            "ms",
+            0.7,
+            bare=bare_busy.gateway_ms,
+        ),
+        Row(
+            "requests a second, c=64, one worker",
+            busy.per_s,
+            "/s",
+            1200,
+            is_most=False,
+            bare=bare_busy.per_s,
+        ),
+        Row(
+            "added latency, c=1, p50",
+            alone.p50_ms - direct[0],
+            "ms",
+            3,
+            bare=bare_alone.p50_ms - direct[0],
+        ),
+        Row(
+            "CPU for 1,000 relayed chunks",
+            streams.ms_per_1000_chunks,
+            "ms",
+            70,
+            bare=bare_streams.ms_per_1000_chunks,
+        ),
         Row("added time to first byte, p50", one.first_byte_p50_ms - direct[1], "ms", 3.5),
         Row("resident memory after the load", memory, "MiB", 150),
         Row("CPU a request, /api/ai/request by SDK", sdk.gateway_ms, "ms", 2),
@@ -207,7 +241,9 @@ def _print(rows: list[Row], peers: list[tuple[str, Phase, Phase]]) -> None:
     for row in rows:
         sign = "" if row.target is None else ("<=" if row.is_most else ">=") + f" {row.target:g}"
         verdict = "" if row.target is None else "met" if row.is_met else "MISSED"
-        sys.stdout.write(f"{row.name:45} {row.value:9.2f} {row.unit:4} {sign:9} {verdict}\n")
+        beside = f"bare relay {row.bare:.2f} {row.unit}" if row.bare is not None else ""
+        line = f"{row.name:45} {row.value:9.2f} {row.unit:4} {sign:9} {verdict:6} {beside}"
+        sys.stdout.write(line.rstrip() + "\n")
     together = next(row.value for row in rows if "together" in row.name)
     chunks = next(row.value for row in rows if "chunks" in row.name)
     for name, busy, streams in peers:

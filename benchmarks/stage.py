@@ -142,6 +142,18 @@ def gateway(database: Database, *, key: str, provider_port: int) -> Iterator[Gat
         yield Gateway(port=port, key=key, pid=pid, ready_s=ready_s, database_pid=database.pid)
 
 
+@contextmanager
+def bare_relay(provider_port: int) -> Iterator[Gateway]:
+    """Run `benchmarks.bare` in front of the provider."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare:application"]
+    command += ["--port", str(port), "--loop", "uvloop", "--lifespan", "off", "--no-access-log"]
+    upstream = f"http://{HOST}:{provider_port}/v1/chat/completions"
+    with _running(command, {**os.environ, "BARE_UPSTREAM": upstream}) as pid:
+        _wait_for(f"http://{HOST}:{port}/")
+        yield Gateway(port=port, key="", pid=pid, ready_s=0)
+
+
 def asked(port: int, path: str) -> Any:
     """Return what a server says to a GET."""
     with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as answer:
