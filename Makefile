@@ -8,6 +8,7 @@ PYTHON ?= $(firstword $(foreach python,/usr/bin/python3 python3,\
 PORT ?= 8000
 ARGS ?=
 LONG ?=
+AIMOCK ?=
 ON ?= sqlite postgresql
 
 VENV := .venv/bin
@@ -26,8 +27,8 @@ setup: .venv/requirements.txt ## make .venv and install the locked dependencies
 run: setup ## serve on http://127.0.0.1:8000 (PORT=… for another port); the first time, make a demo
 	@$(VENV)/python manage.py up --port $(PORT)
 
-test: .venv/requirements-dev.txt ## the whole suite on both databases (ARGS="tests/costs -k ledger", LONG=1, ON=sqlite)
-	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(ARGS)
+test: .venv/requirements-dev.txt ## the whole suite on both databases (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, ON=sqlite)
+	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(if $(AIMOCK),--aimock) $(ARGS)
 
 lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations
 	@$(VENV)/ruff format --check .

@@ -13,6 +13,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "empty_databas
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long loops")
+    parser.addoption("--aimock", action="store_true", help="also try a fake that npm installs")
     parser.addoption(
         "--second-database",
         action="store_true",
@@ -30,7 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
     if item.get_closest_marker("postgres_only") and connection.vendor != "postgresql":
         return False
-    if item.get_closest_marker("long") and not config.getoption("--long"):
+    if any(
+        item.get_closest_marker(name) and not config.getoption(f"--{name}")
+        for name in ("long", "aimock")
+    ):
         return False
     return not config.getoption("--second-database") or _touches_a_database(item)
 
