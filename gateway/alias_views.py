@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from gateway import alias_operations, reports
 from gateway.alias_forms import AliasForm, alias_sentence, alias_values, doubtful_models
 from gateway.models import ModelAlias
 from orgs.access import admin, get_or_404, viewer
+from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
+from orgs.exports import exported
 from orgs.forms import show_refusal
+
+COLUMNS: Final = ("aliasId", "name", "models", "retries", "enabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,16 @@ def aliases(request: HttpRequest) -> HttpResponse:
         "can_change": access.can_change,
     }
     return render(request, "gateway/aliases.html", context)
+
+
+@login_required
+@require_safe
+def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send the aliases as a file."""
+    access = viewer(request)
+    found = reports.aliases(organization_id=access.organization.pk)
+    rows = [[_exported(alias) for alias in found]]
+    return exported(request, rows, columns=COLUMNS, name="aliases", format=format)
 
 
 @login_required
@@ -106,16 +122,27 @@ def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
+@vary_on_headers("HX-Request")
+def delete_alias(request: HtmxRequest, alias_id: str) -> HttpResponse:
     """Ask, then remove the alias."""
     access = admin(request)
     alias = get_or_404(access, ModelAlias.objects.all(), alias_id)
     if request.method != "POST":
         context = {"alias": alias, "sentence": alias_sentence(alias)}
-        return render(request, "gateway/alias_delete.html", context)
+        return question(request, "gateway/alias_delete.html", context)
     alias_operations.delete_alias(organization_id=access.organization.pk, alias_id=alias.pk)
     messages.success(request, f'The alias "{alias.name}" is deleted.')
     return redirect("aliases")
+
+
+def _exported(alias: ModelAlias) -> dict[str, Any]:
+    return {
+        "aliasId": str(alias.pk),
+        "name": alias.name,
+        "models": alias.models,
+        "retries": alias.retries,
+        "enabled": alias.enabled,
+    }
 
 
 def _saved(request: HttpRequest, form: AliasForm, sentence: str) -> HttpResponse:

@@ -24,13 +24,13 @@ from gateway import budget_operations, reports
 from gateway.budget_forms import BudgetForm, budget_values
 from gateway.budget_pages import COLUMNS, budget_lines, budget_page, exported, people_in
 from gateway.budget_words import DIMENSION_WORDS, budget_sentence
-from gateway.exports import exported as file_of
 from gateway.models import Budget
 from gateway.policy_words import names_of_no_model
 from gateway.providers.catalog import load_catalog
 from orgs.access import Access, admin, get_or_404, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
+from orgs.exports import exported as file_of
 from orgs.forms import show_refusal
 
 BUDGETS_PER_PAGE: Final = 50

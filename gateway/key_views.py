@@ -24,13 +24,13 @@ from django.views.decorators.vary import vary_on_headers
 from costs.core.money import euros
 from costs.core.periods import day_around, first_instant
 from gateway import reports
-from gateway.exports import exported
 from gateway.snippets import snippets_for
 from orgs import key_operations
 from orgs import reports as orgs_reports
 from orgs.access import Access, admin, get_or_404, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import OrgsError
+from orgs.exports import exported
 from orgs.forms import KeyForm, RotateForm, show_refusal
 from orgs.models import ApiKey
 from orgs.reports import KeyPage, KeyRow

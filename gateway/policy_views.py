@@ -20,7 +20,6 @@ from django.views.decorators.vary import vary_on_headers
 from costs.charts import share_width
 from costs.core.periods import day_around
 from gateway import operations, reports
-from gateway.exports import exported
 from gateway.forms import PolicyForm, plain_eur, policy_values
 from gateway.models import Policy
 from gateway.policy_effect import policy_effect_of
@@ -30,6 +29,7 @@ from gateway.reports import RefusedToday, SpendToday
 from orgs.access import Access, admin, get_or_404, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
+from orgs.exports import exported
 from orgs.forms import show_refusal
 
 COLUMNS: Final = (

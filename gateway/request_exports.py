@@ -15,11 +15,11 @@ from django.views.decorators.http import require_safe
 
 from costs.core.money import euros
 from gateway import reports
-from gateway.exports import exported
 from gateway.filters import RequestFilterForm
 from gateway.models import AiRequestLog
 from gateway.reports import RequestQuery
 from orgs.access import viewer
+from orgs.exports import exported
 
 ROWS_PER_PAGE: Final = 1_000
 # As the API calls them, which lists the same requests.

@@ -82,6 +82,17 @@ class OrganizationForm(forms.Form):
             if self.add_initial_prefix(name) not in self.data or name in self.changed_data
         }
 
+    def turns_the_gateway_off(self) -> bool:
+        """Whether a person turns off, on the page, what was on; a program knows what it posts."""
+        name = "ai_gateway_enabled"
+        was_on = bool(self.initial[name]) and self.add_initial_prefix(name) in self.data
+        return was_on and self.changes().get(name) is False
+
+    def posted(self) -> list[tuple[str, str]]:
+        """Return what the page sent, to be sent again with an answer."""
+        names = (n for name in self.fields for n in (name, self.add_initial_prefix(name)))
+        return [(name, self.data[name]) for name in names if name in self.data]
+
 
 class MemberForm(forms.Form):
     """A person to let in."""

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from orgs import operations, reports
 from orgs.access import Access, admin, choose_organization, get_or_404, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import OrgsError
+from orgs.exports import exported
 from orgs.forms import MemberForm, OrganizationForm, show_refusal
 from orgs.models import Membership, User
+from orgs.reports import MemberRow
+
+MEMBER_COLUMNS: Final = ("memberId", "email", "name", "role", "active", "hasPassword")
 
 
 @login_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def organization(request: HttpRequest) -> HttpResponse:
-    """Show the settings to everyone in the organization; an admin saves them here."""
+def organization(request: HtmxRequest) -> HttpResponse:
+    """Show the settings to everyone in the organization; an admin saves them here.
+
+    Who turns the gateway off on the page is asked before.
+    """
     if request.method != "POST":
         return _settings_page(request, viewer(request))
     access = admin(request)
     form = OrganizationForm(request.POST, organization=access.organization)
     if form.is_valid():
+        if form.turns_the_gateway_off() and "turn_off" not in request.POST:
+            context = {"organization": access.organization, "posted": form.posted()}
+            return question(request, "orgs/gateway_off.html", context)
         try:
             operations.change_organization(org=access.organization, **form.changes())
         except OrgsError as refusal:
@@ -39,6 +49,14 @@ def organization(request: HttpRequest) -> HttpResponse:
             messages.success(request, "The settings are saved.")
             return redirect("settings-organization")
     return _settings_page(request, access, form=form)
+
+
+@login_required
+@require_safe
+def export_members(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send the organization's members as a file."""
+    rows = [[_exported(row) for row in reports.members(viewer(request).organization)]]
+    return exported(request, rows, columns=MEMBER_COLUMNS, name="members", format=format)
 
 
 @login_required
@@ -143,6 +161,17 @@ def _settings_page(
         "roles": Membership.Role.choices,
     }
     return render(request, "orgs/settings.html", context)
+
+
+def _exported(row: MemberRow) -> dict[str, Any]:
+    return {
+        "memberId": str(row.id),
+        "email": row.email,
+        "name": row.name,
+        "role": row.role,
+        "active": row.is_active,
+        "hasPassword": row.has_password,
+    }
 
 
 def _link_page(request: HttpRequest, user: User, path: str) -> HttpResponse:

@@ -12,6 +12,18 @@ urlpatterns = [
     path("logout", session_views.sign_out, name="logout"),
     path("welcome/<str:uid>/<str:token>/", session_views.welcome, name="welcome"),
     path("settings/organization", settings_views.organization, name="settings-organization"),
+    path(
+        "settings/organization/members.csv",
+        settings_views.export_members,
+        {"format": "csv"},
+        name="members-csv",
+    ),
+    path(
+        "settings/organization/members.json",
+        settings_views.export_members,
+        {"format": "json"},
+        name="members-json",
+    ),
     path("settings/organization/members", settings_views.add_member, name="member-add"),
     path(
         "settings/organization/members/<str:member_id>/role",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -157,6 +158,36 @@ def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user
     assert ModelAlias.objects.filter(pk=alias.pk).exists()
     client.post(f"{ALIASES}/{alias.pk}/delete")
     assert not ModelAlias.objects.filter(pk=alias.pk).exists()
+
+
+def test_with_scripts_the_question_comes_alone(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    alias = AliasFactory.create(org=acme, name="old")
+    asked = client_for(admin_user).get(
+        f"{ALIASES}/{alias.pk}/delete", headers={"HX-Request": "true"}
+    )
+    assert "Delete “old”?" in asked.content.decode()
+    assert "<html" not in asked.content.decode()
+
+
+def test_aliases_can_be_taken_away_as_files(
+    acme: Organization, globex: Organization, client_for: CLIENTS, auditor_user: User
+) -> None:
+    client = client_for(auditor_user)
+    assert "aliases.csv" not in client.get(ALIASES).content.decode()
+    alias = AliasFactory.create(org=acme, name="fast", models=["gpt-4o-mini", "gpt-4o"])
+    AliasFactory.create(org=globex, name="theirs")
+    page = client.get(ALIASES).content.decode()
+    assert f'href="{ALIASES}.csv"' in page
+    assert f'href="{ALIASES}.json"' in page
+    lines = client.get(f"{ALIASES}.csv").getvalue().decode().splitlines()
+    assert lines == [
+        "aliasId,name,models,retries,enabled",
+        f"{alias.pk},fast,gpt-4o-mini gpt-4o,{alias.retries},True",
+    ]
+    [row] = json.loads(client.get(f"{ALIASES}.json").getvalue())
+    assert row["models"] == ["gpt-4o-mini", "gpt-4o"]
 
 
 def test_members_and_auditors_see_and_change_nothing(

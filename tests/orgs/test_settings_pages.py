@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -81,14 +83,33 @@ def test_a_page_left_open_does_not_undo_what_was_changed_since(
     assert (acme.name, acme.ai_gateway_enabled) == ("Renamed", False)
 
 
-def test_a_switch_in_a_browser_counts(
+def test_who_turns_the_gateway_off_on_the_page_is_asked_and_keeps_what_was_typed(
     client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
     client = client_for(admin_user)
-    off = values() | as_rendered(page_of(client))
+    off = values(name="Acme <& Sons>") | as_rendered(page_of(client))
     del off["ai_gateway_enabled"]
-    client.post(SETTINGS, off)
-    assert not is_on(acme)
+    asked = client.post(SETTINGS, off).content.decode()
+    assert "Turn the AI Gateway off for Acme?" in asked
+    assert is_on(acme)
+    sent_again = re.findall(r'<input type="hidden" name="([\w-]+)" value="([^"]*)"', asked)
+    again = {name: unescape(value) for name, value in sent_again if name != "csrfmiddlewaretoken"}
+    assert again == off
+    assert client.post(SETTINGS, again | {"turn_off": "yes"}).status_code == 302
+    acme.refresh_from_db()
+    assert (acme.ai_gateway_enabled, acme.name) == (False, "Acme <& Sons>")
+
+
+def test_turning_the_gateway_on_or_leaving_it_off_asks_nothing(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
+    client = client_for(admin_user)
+    off = values(name="Still off") | as_rendered(page_of(client))
+    del off["ai_gateway_enabled"]
+    assert client.post(SETTINGS, off).status_code == 302
+    assert client.post(SETTINGS, values() | as_rendered(page_of(client))).status_code == 302
+    assert is_on(acme)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +166,25 @@ def test_a_person_without_organization_is_told_so(client: Client, stranger: User
 
 
 # --- members --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["admin_user", "auditor_user"])
+def test_the_members_can_be_taken_away_as_files(
+    request: pytest.FixtureRequest, client_for: CLIENTS, stranger: User, who: str
+) -> None:
+    user: User = request.getfixturevalue(who)
+    User.objects.filter(pk=user.pk).update(name="=1+1")
+    client = client_for(user)
+    assert f'href="{SETTINGS}/members.csv"' in page_of(client)
+    answer = client.get(f"{SETTINGS}/members.csv")
+    assert answer["Content-Disposition"] == 'attachment; filename="members.csv"'
+    member = membership_of(user)
+    assert answer.getvalue().decode().splitlines() == [
+        "memberId,email,name,role,active,hasPassword",
+        f"{member.pk},{user.email},'=1+1,{member.role},True,True",
+    ]
+    [row] = json.loads(client.get(f"{SETTINGS}/members.json").getvalue())
+    assert (row["email"], row["name"], row["active"]) == (user.email, "=1+1", True)
 
 
 def test_a_new_members_link_is_shown_once(client_for: CLIENTS, admin_user: User) -> None:

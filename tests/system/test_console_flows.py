@@ -326,11 +326,24 @@ async def test_settings_are_saved_and_organizations_switched(
     await expect(page.locator("details.menu summary strong")).to_have_text("Empty Ltd")
     await page.goto("/settings/organization")
     switch = page.get_by_label("AI Gateway", exact=True)
-    was_on = await switch.is_checked()
-    await switch.set_checked(not was_on)
+    await switch.check()
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.locator(".message.success")).to_contain_text("saved")
-    assert await page.get_by_label("AI Gateway", exact=True).is_checked() is not was_on
+    await expect(switch).to_be_checked()
+
+    await page.get_by_label("Name", exact=True).fill("Empty & Co")
+    await switch.uncheck()
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_role("heading", name="Turn the AI Gateway off")).to_be_visible()
+    await page.get_by_role("link", name="Keep it on").click()
+    await expect(switch).to_be_checked()
+
+    await switch.uncheck()
+    await page.get_by_label("Name", exact=True).fill("Empty Ltd")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.get_by_role("button", name="Turn the gateway off").click()
+    await expect(page.locator(".message.success")).to_contain_text("saved")
+    await expect(switch).not_to_be_checked()
 
 
 async def test_the_keyboard_is_enough(desk: Page) -> None:

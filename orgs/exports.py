@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
-
-from gateway.snapshot import read
 
 # A spreadsheet takes a text that begins so for a formula, and a caller can write any text.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -37,8 +37,16 @@ def exported(
 
 async def _in_threads(text: Iterator[str]) -> AsyncIterator[str]:
     """Yield from an iterator that asks the database, without holding up the event loop."""
-    while (piece := await read(next, text, None)) is not None:
+    while (piece := await asyncio.to_thread(_next_piece, text)) is not None:
         yield piece
+
+
+def _next_piece(text: Iterator[str]) -> str | None:
+    """Return the next piece; while a slow client takes it, no connection is kept for the rest."""
+    try:
+        return next(text, None)
+    finally:
+        connections.close_all()
 
 
 class _Echo:
