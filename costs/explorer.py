@@ -13,10 +13,11 @@ from costs.charts import StackedChart, share_width
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change, share_percent
 from costs.core.spans import Preset, Span
-from costs.explorer_chart import LegendEntry, stacked
+from costs.explorer_chart import LegendEntry, stacked, stacking
 from costs.forms import (
     FILTERS,
     GROUP_LABELS,
+    GROUP_WORDS,
     PARAMETER_OF,
     PRESET_LABELS,
     WITHOUT,
@@ -95,6 +96,7 @@ class ExplorerPage:
     lines: tuple[Line, ...]
     rest: Line | None
     group_labels: tuple[str, ...]
+    table_title: str
     presets: tuple[Link, ...]
     chips: tuple[Chip, ...]
     chart: StackedChart | None
@@ -127,10 +129,11 @@ def explorer_page(
         lines=tuple(_line(group, query, total, form) for group in report.groups),
         rest=_rest(report, query) if report.rest else None,
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
+        table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
         chips=tuple(_chips(organization_id, form, query)),
         chart=chart,
-        chart_title=_chart_title(chart, query) if chart else "",
+        chart_title=_chart_title(chart, stacking(form, query)) if chart else "",
         legend=legend,
         forecast=_forecast(organization_id, query, today),
         address=form.address(),
@@ -238,10 +241,9 @@ def _chips(organization_id: UUID, form: CostForm, query: CostQuery) -> list[Chip
     return chips
 
 
-def _chart_title(chart: StackedChart, query: CostQuery) -> str:
-    stacked_by = [GROUP_LABELS[dimension].lower() for dimension in query.group_by]
-    by = [name for name in stacked_by if name != DAY][:1]
-    return f"Costs by {chart.bucket}" + (f", by {by[0]}" if by else "")
+def _chart_title(chart: StackedChart, dimension: str | None) -> str:
+    by = f", by {GROUP_WORDS[dimension]}" if dimension else ""
+    return f"Costs by {chart.bucket}{by}"
 
 
 def _forecast(organization_id: UUID, query: CostQuery, today: date) -> Forecast | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from costs import charts, reports
 from costs.charts import StackedChart
 from costs.core.shares import share_percent
-from costs.forms import CostForm
+from costs.forms import PARAMETER_OF, WITHOUT, CostForm
 from costs.lines import DAY, CostQuery
 from costs.reports import CostGroup, CostReport, Sums
 
@@ -33,7 +33,7 @@ def stacked(
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
     """Return the bars of the query's days, stacked by its dimension, and what its colours mean."""
     by_month = charts.is_by_month(query.span)
-    dimension = next((each for each in query.group_by if each != DAY), None)
+    dimension = stacking(form, query)
     if dimension is None:
         days = reports.by_day(
             organization_id=organization_id, query=query, span=query.span, by_month=by_month
@@ -55,6 +55,18 @@ def stacked(
         rest_label=OTHERS,
     )
     return chart, _legend(chart, top, dimension, form, report.total) if chart else ()
+
+
+def stacking(form: CostForm, query: CostQuery) -> str | None:
+    """Return what the bars are stacked by: the first dimension that no filter holds to one value.
+
+    Bars of one colour say nothing that the total does not; where all are held, the first it is.
+    """
+    dimensions = [each for each in query.group_by if each != DAY]
+    held = {PARAMETER_OF[each] for each in dimensions if form.cleaned_data[PARAMETER_OF[each]]}
+    held |= set(form.cleaned_data[WITHOUT])
+    free = [each for each in dimensions if PARAMETER_OF[each] not in held]
+    return next(iter(free or dimensions), None)
 
 
 def _dearest(

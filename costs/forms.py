@@ -22,6 +22,10 @@ GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
     "task": "Task type",
     "key": "API key",
 }
+# The same inside a sentence.
+GROUP_WORDS: Final = {name: label.lower() for name, label in GROUP_LABELS.items()} | {
+    "key": "API key"
+}
 # dimension -> parameter, label, the most characters that its column holds
 FILTERS: Final = {
     "model": ("model", "Model", 200),

@@ -1,0 +1,315 @@
+"""The cost explorer in a real browser, with scripts and without: the same figures by every road."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.system.console import Complaints, context_for, fill, sign_in
+from tests.system.servers import Installation, Server
+
+pytestmark = pytest.mark.browser
+
+NANO: Final = Decimal(10) ** 9
+# label, what the URL says of it
+PRESETS: Final = (
+    ("Today", "today"),
+    ("7 days", "7d"),
+    ("30 days", "30d"),
+    ("Month to date", "month"),
+    ("Last month", "last-month"),
+    ("Custom", None),
+)
+SHOWN: Final = ("h1 + p", ".explorer-figures", ".bars-plot desc", ".explorer-table")
+
+
+@pytest.fixture(scope="module")
+def filled(installation: Installation) -> Iterator[Server]:
+    """A server with weeks of charges, more than two months of them."""
+    fill(installation, per_day=12)
+    [server] = installation.serve()
+    yield server
+
+
+@pytest.fixture(scope="module")
+def session() -> dict[str, Any]:
+    """The cookies of the first who signs in, for all others."""
+    return {}
+
+
+@pytest.fixture(params=["with scripts", "without scripts"])
+async def page(
+    request: pytest.FixtureRequest, chromium: Browser, filled: Server, session: dict[str, Any]
+) -> AsyncIterator[Page]:
+    """The admin's browser, signed in; nothing may complain while the test runs."""
+    complaints = Complaints(filled.url)
+    options = {"java_script_enabled": request.param == "with scripts", "storage_state": session}
+    async with context_for(chromium, filled.url, **options) as context:
+        page = await context.new_page()
+        complaints.listen(page)
+        if not session:
+            await sign_in(page)
+            session.update(await context.storage_state())
+        yield page
+    assert complaints.errors == []
+    assert complaints.foreign == []
+
+
+# --- what is on the page -------------------------------------------------------------------------
+
+
+async def nanoeur_in(place: Locator) -> list[int]:
+    """Return the exact amounts that a part of the page shows, in its order."""
+    found = await place.locator("data").all()
+    return [int(await each.get_attribute("value") or "") for each in found]
+
+
+async def total_of(page: Page) -> int:
+    """Return the exact total of the page."""
+    return (await nanoeur_in(page.locator(".explorer-figures .total dd:first-of-type")))[0]
+
+
+async def costs_of(page: Page) -> list[int]:
+    """Return the exact cost of each line of the table."""
+    rows = await page.locator(".explorer-table tbody tr").all()
+    return [(await nanoeur_in(row.locator("td").first))[0] for row in rows]
+
+
+async def state_of(page: Page) -> list[str]:
+    """Return everything that the page says of the costs."""
+    return [text for place in SHOWN for text in await page.locator(place).all_text_contents()]
+
+
+def asked(page: Page) -> dict[str, str]:
+    """Return the parameters of the page's address that say something."""
+    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+async def group(page: Page, by: str, then: str = "Nothing else") -> None:
+    """Choose what the table is grouped by."""
+    await page.get_by_label("Group by", exact=True).select_option(label=by)
+    await page.get_by_label("Then by", exact=True).select_option(label=then)
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    title = f"By {by}" if then == "Nothing else" else f"By {by} and {then}"
+    await expect(page.locator("#table-heading")).to_have_text(title, ignore_case=True)
+
+
+async def go(page: Page, link: Locator, state: re.Pattern[str]) -> None:
+    """Follow a link to another state of the page."""
+    await link.click()
+    await expect(page).to_have_url(state)
+
+
+# --- periods -------------------------------------------------------------------------------------
+
+
+async def test_every_period_is_a_click_away_and_adds_up(page: Page) -> None:
+    await page.goto("/costs")
+    totals: dict[str, int] = {}
+    for label, name in PRESETS:
+        said = rf"period={name}\b" if name else r"from=\d{4}-\d\d-\d\d&to="
+        presets = page.get_by_role("navigation", name="Period")
+        await go(page, presets.get_by_role("link", name=label, exact=True), re.compile(said))
+        await expect(presets.locator("[aria-current]")).to_have_text(label)
+        assert sum(await costs_of(page)) == await total_of(page)
+        totals[label] = await total_of(page)
+    assert totals["Custom"] == totals["Last month"] > 0  # begins with the days that were shown
+    assert totals["Today"] <= totals["7 days"] < totals["30 days"]
+
+
+async def test_days_are_chosen_by_hand(page: Page) -> None:
+    await page.goto("/costs?period=last-month&groupBy=day")
+    presets = page.get_by_role("navigation", name="Period")
+    await go(page, presets.get_by_role("link", name="Custom"), re.compile("from="))
+    last = date.fromisoformat(asked(page)["to"])
+    await page.get_by_label("From", exact=True).fill(f"{last - timedelta(days=2)}")
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    await expect(page.locator(".explorer-table tbody tr")).to_have_count(3)
+    assert asked(page)["from"] == f"{last - timedelta(days=2)}"
+
+
+async def test_a_wrong_day_is_said_at_its_field_and_kept(page: Page) -> None:
+    await page.goto("/costs?from=2026-03-02&to=2026-03-01")
+    await expect(page.locator("#id_from_error")).to_contain_text("after the last")
+    await expect(page.get_by_role("alert")).to_contain_text("Nothing was added up")
+    await expect(page.get_by_label("From", exact=True)).to_have_value("2026-03-02")
+
+
+# --- groups, bars, filters -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by", "then"),
+    [("Team", "Nothing else"), ("User", "Model"), ("Day", "API key")],
+)
+async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str, then: str) -> None:
+    await page.goto("/costs")
+    total = await total_of(page)
+    await group(page, by, then)
+    assert await total_of(page) == total
+    rest = await page.locator(".explorer-table tbody tr", has_text=re.compile(r"\d more")).count()
+    lines = await costs_of(page)
+    assert len(lines) > 2
+    assert sum(lines) == total
+    assert rest == (len(lines) > 100)
+
+
+async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None:
+    await page.goto("/costs?period=7d&groupBy=day&thenBy=team")
+    await expect(page.get_by_role("heading", name="Costs by day, by team")).to_be_visible()
+    await expect(page.locator(".bars-hit")).to_have_count(7)
+    legend = page.get_by_role("list", name="Colours of the bars").get_by_role("listitem")
+    teams = {text.split()[0] for text in await legend.all_inner_texts()}
+    assert teams == {"support", "growth", "platform"}
+    assert await page.locator('.bars-plot path[class^="series-"]').count() == len(teams)
+    heights = [
+        await each.locator("title").inner_html() for each in await page.locator(".bars-hit").all()
+    ]
+    assert all("€" in text for text in heights)
+    # What is stacked is what the table says, and its summary is there for who sees no bars.
+    assert sum(
+        [n for entry in await legend.all() for n in await nanoeur_in(entry)]
+    ) == await total_of(page)
+    await expect(page.locator(".bars-plot desc")).to_contain_text("the dearest is")
+
+
+async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
+    await page.goto("/costs?groupBy=team")
+    row = page.locator(".explorer-table tbody tr").first
+    name = await row.locator("th").inner_text()
+    [cost, *_] = await costs_of(page)
+    await go(page, row.get_by_role("link", name=name), re.compile(f"teamId={name}"))
+    await expect(page.get_by_role("heading", name="By project", exact=True)).to_be_visible()
+    assert await total_of(page) == cost
+    await page.locator(".explorer-table tbody th a").first.click()
+    await expect(page.get_by_role("heading", name="By app", exact=True)).to_be_visible()
+    chips = page.get_by_role("list", name="Filters in use")
+    await expect(chips.get_by_role("listitem")).to_have_count(2)
+    await chips.get_by_role("link", name="Project").click()
+    await expect(chips.get_by_role("listitem")).to_have_count(1)
+    assert await total_of(page) == cost
+    await page.go_back()
+    await expect(chips.get_by_role("listitem")).to_have_count(2)
+
+
+async def test_a_colour_of_the_legend_filters(page: Page) -> None:
+    await page.goto("/costs?groupBy=provider")
+    legend = page.get_by_role("list", name="Colours of the bars")
+    await go(page, legend.get_by_role("link", name="google"), re.compile("provider=google"))
+    assert await page.get_by_role("list", name="Filters in use").inner_text() != ""
+
+
+async def test_filters_are_typed_and_taken_out(page: Page) -> None:
+    await page.goto("/costs?groupBy=app")
+    everything = await total_of(page)
+    await page.get_by_text("Filters", exact=True).click()
+    await page.get_by_label("Team", exact=True).fill("support")
+    await page.get_by_label("Model", exact=True).fill("gpt-4o-mini")
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    chips = page.get_by_role("list", name="Filters in use")
+    await expect(chips).to_contain_text("gpt-4o-mini and 1 dated snapshot")
+    assert asked(page)["teamId"] == "support"
+    assert 0 < await total_of(page) < everything
+    await go(page, chips.get_by_role("link", name="Model"), re.compile(r"costs\?(?!.*model=)"))
+    await go(page, chips.get_by_role("link", name="Team"), re.compile(r"costs\?(?!.*teamId=)"))
+    await expect(chips).to_have_count(0)
+    assert await total_of(page) == everything
+    await page.goto("/costs?teamId=nobody")
+    await expect(page.get_by_role("heading", name="No charges match")).to_be_visible()
+    await page.get_by_role("link", name="begin again without filters").click()
+    await expect(page.locator("#table-heading")).to_be_visible()
+    assert await total_of(page) == everything
+
+
+# --- comparison, forecast ------------------------------------------------------------------------
+
+
+async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
+    await page.goto("/costs?period=30d&groupBy=team")
+    before = {}
+    for row in await page.locator(".explorer-table tbody tr").all():
+        _, before[await row.locator("th").inner_text()] = await nanoeur_in(row)
+    note = page.locator(".explorer-figures .figure-note").first
+    assert [sum(before.values())] == await nanoeur_in(note)
+    said = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
+    assert said is not None
+    last = datetime.strptime(f"{said[2]} {said[3]}", "%d %b %Y").date()  # noqa: DTZ007  a day
+    first = last - timedelta(days=29)
+    assert f"{first:%-d %b}" == said[1]
+
+    # Those days, asked for themselves, cost what the comparison says.
+    await page.goto(f"/costs?from={first}&to={last}&groupBy=team")
+    await page.get_by_label("Compare with", exact=True).select_option(label="Nothing")
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    await expect(page.get_by_role("columnheader", name="Before")).to_have_count(0)
+    rows = await page.locator(".explorer-table tbody tr").all()
+    found = {await row.locator("th").inner_text(): (await nanoeur_in(row))[0] for row in rows}
+    assert found == before
+
+
+async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
+    await page.goto("/costs?period=month")
+    spent = await total_of(page)
+    forecast = page.locator(".explorer-figures > div").filter(has_text="by its end")
+    expected, low, high, so_far = await nanoeur_in(forecast)
+    assert so_far == spent
+    assert spent <= low <= expected <= high
+    await expect(forecast).to_contain_text("four times in five")
+    await page.goto("/costs?period=last-month")
+    await expect(page.get_by_text("by its end")).to_have_count(0)
+
+
+# --- taking it away, passing it on ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "period=30d&groupBy=day&thenBy=provider",
+        "period=last-month&groupBy=user&thenBy=model&teamId=support",
+    ],
+)
+async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
+    await page.goto(f"/costs?{query}")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download CSV", exact=True).click()
+    text = (await (await download.value).path()).read_bytes().decode()
+    lines = list(csv.DictReader(StringIO(text)))
+    assert [int(line["amount_nanoeur"]) for line in lines] == await costs_of(page)
+    assert sum(int(line["amount_nanoeur"]) for line in lines) == await total_of(page)
+    assert all(Decimal(line["amount_eur"]) * NANO == int(line["amount_nanoeur"]) for line in lines)
+    rows = await page.locator(".explorer-table tbody tr").all()
+    for line, row in zip(lines, rows, strict=True):
+        said = await row.locator("th").all_inner_texts()
+        texts = " ".join(f"{value}" for value in line.values())
+        assert all(name in texts for name in said if not re.match(r"\w{3} \d+ \w{3} \d{4}", name))
+        assert f"{int(line['requests']):,}" in await row.inner_text()
+        assert line["share_percent"] in await row.locator(".share").inner_text()
+
+
+async def test_an_address_shows_the_same_to_who_opens_it_anew(
+    page: Page, chromium: Browser, filled: Server
+) -> None:
+    await page.goto("/costs")
+    await group(page, "Team", "Model")
+    presets = page.get_by_role("navigation", name="Period")
+    await go(page, presets.get_by_role("link", name="Month to date"), re.compile("period=month"))
+    await page.locator(".explorer-table tbody th a").first.click()
+    await expect(page).to_have_url(re.compile("teamId="))
+    await expect(page.get_by_role("list", name="Filters in use")).to_be_visible()
+    for scripts in (True, False):
+        async with context_for(chromium, filled.url, java_script_enabled=scripts) as context:
+            other = await context.new_page()
+            await sign_in(other)
+            await other.goto(page.url)
+            assert await state_of(other) == await state_of(page)
+            await expect(other.get_by_label("Group by", exact=True)).to_have_value("model")
