@@ -9,6 +9,12 @@ from django.db.models.functions import Lower
 from django.utils.timezone import now
 
 from costs.core.periods import Span
+from gateway.alert_models import (  # noqa: F401  the app's models are found here
+    Alert,
+    AlertChannel,
+    AlertDelivery,
+    Lease,
+)
 from gateway.core.attempts import RETRIES_MAX
 from orgs.fields import IdField, IdPrimaryKey
 from orgs.models import Organization

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from typing import Final
@@ -13,12 +14,14 @@ django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402  the apps are ready only now
 
+from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.runtime import current  # noqa: E402
 from gateway.server import stop_with_parent  # noqa: E402
 from pulse import lean  # noqa: E402
 
 # How long a stopping process waits for calls that run, beyond their own time limit.
 STOP_MARGIN_S: Final = 5.0
+ALERTS_STOP_MAX_S: Final = 15.0  # longer than a webhook or a mail server may take
 # New containers between two looks for cyclic garbage. Requests leave next to none, and at Python's
 # own 700 the looking took 8 % of a request.
 GARBAGE_AFTER: Final = 20_000
@@ -37,6 +40,7 @@ async def application(scope: lean.Scope, receive: lean.Receive, send: lean.Send)
 async def _live(receive: lean.Receive, send: lean.Send) -> None:
     """Start and stop with the server: calls run on its loop, and none is lost when it ends."""
     gateway = current()
+    alerts = AlertLoop(settings.ALERTS_EVERY_S)
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -48,8 +52,11 @@ async def _live(receive: lean.Receive, send: lean.Send) -> None:
             gateway.home.settle_here()
             gateway.pace.begin()
             gateway.writer.start()  # also for its housekeeping, before anybody asks
+            alerts.start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
+            alerts.stop()
             await gateway.stop(grace_s=settings.PROVIDER_TIMEOUT_S + STOP_MARGIN_S)
+            await asyncio.to_thread(alerts.join, timeout_s=ALERTS_STOP_MAX_S)
             await send({"type": "lifespan.shutdown.complete"})
             return

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 SECRET_MIN_CHARS = 50
 DATABASE_SCHEMES = frozenset({"postgresql", "postgres", "sqlite"})
+EMAIL_SCHEMES = frozenset({"smtp", "smtp+tls", "smtp+ssl", "consolemail"})
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 env = environ.Env()
@@ -53,6 +54,35 @@ def database_url(*, default: str) -> dict[str, Any]:
     if not config.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL names no database")
     return config
+
+
+def email_url() -> dict[str, Any]:
+    """Read EMAIL_URL, which may have a password: errors do not repeat it. Nothing without one."""
+    url: str = env.str("EMAIL_URL", default="").strip()
+    if not url:
+        return {}
+    if url.partition(":")[0] not in EMAIL_SCHEMES:
+        raise ImproperlyConfigured(
+            "EMAIL_URL is not smtp://, smtp+tls:// or smtp+ssl://user:password@host:port"
+        )
+    try:
+        config: dict[str, Any] = env.email_url_config(url)
+    except ValueError as exc:
+        raise ImproperlyConfigured("EMAIL_URL is not a URL that can be read") from exc
+    if url.startswith("smtp") and not config.get("EMAIL_HOST"):
+        raise ImproperlyConfigured("EMAIL_URL names no host")
+    # Without a user there is none to sign in; without a port, it is the protocol's.
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def email_from(*, sends: bool) -> str:
+    """Read EMAIL_FROM, the sender; it is required where anything is sent."""
+    sender: str = env.str("EMAIL_FROM", default="").strip()
+    if sends and not sender:
+        raise ImproperlyConfigured("EMAIL_FROM is not set; e-mail needs a sender's address")
+    if sender and ("@" not in sender or not sender.isprintable()):
+        raise ImproperlyConfigured(f'EMAIL_FROM is "{sender}"; it is not an e-mail address')
+    return sender
 
 
 def secret_key(*, debug: bool, var: Path) -> str:

@@ -14,6 +14,8 @@ from csp.constants import NONE, SELF
 from pulse.environment import (
     allowed_hosts,
     database_url,
+    email_from,
+    email_url,
     env,
     number,
     secret_key,
@@ -34,6 +36,7 @@ ALLOWED_HOSTS = allowed_hosts(debug=LOCAL)
 
 # Keys made by one SECRET_KEY mean nothing under another: changing it revokes every API key.
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
+WEBHOOK_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse webhook secrets", hashlib.sha256)
 PROMPT_HASH_KEY = hmac.digest(SECRET_KEY.encode(), b"pulse prompt hashes", hashlib.sha256)
 
 INSTALLED_APPS = [
@@ -207,6 +210,25 @@ PROVIDERS = {
         upstream("MISTRAL_BASE_URL", allow_http=_allow_http),
     ),
 }
+
+# --- alerts -----------------------------------------------------------------------------------
+
+_email = email_url()
+SENDS_EMAIL = bool(_email)
+EMAIL_BACKEND = _email.get("EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend")
+EMAIL_HOST = _email.get("EMAIL_HOST", "localhost")
+EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+EMAIL_PORT = _email.get("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587 if EMAIL_USE_TLS else 25)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = email_from(sends=SENDS_EMAIL)
+ALERTS_EVERY_S = number("PULSE_ALERTS_EVERY_S", default=60, least=0, most=86_400)
+ALERTS_SPIKE_MIN_NANOEUR = round(
+    number("PULSE_ALERTS_SPIKE_MIN_EUR", default=5, least=0.01, most=1_000_000) * 10**9
+)
+ALERTS_PRIVATE_HOSTS = switch("PULSE_ALERTS_PRIVATE_HOSTS", default=False)
 
 LOGGING = {
     "version": 1,

@@ -1,0 +1,142 @@
+"""Looks at the ledger and writes down what is to be told, each thing once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, transaction
+from django.db.models import F, Sum
+
+from costs.core.periods import local_day
+from costs.models import Period
+from gateway.alert_models import Alert, AlertChannel, AlertDelivery
+from gateway.alerts.findings import Finding
+from gateway.alerts.limits import findings_on_limits
+from gateway.alerts.unusual import Remembered, findings_on_today
+from gateway.reports import spend_today
+from orgs.models import Organization
+
+ORGANIZATIONS_AT_ONCE: Final = 200
+SENTENCE_MAX_CHARS: Final = 1000
+
+logger = logging.getLogger("pulse.alerts")
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a process need not look at again: how organizations stood, and their usual days.
+
+    It saves work and decides nothing: an empty one finds the same.
+    """
+
+    stood: dict[UUID, tuple[Any, ...]] = field(default_factory=dict)
+    usual: Remembered = field(default_factory=dict)
+
+
+def evaluate(
+    now: datetime, memory: Memory, *, goes_on: Callable[[], bool] = lambda: True
+) -> list[Alert]:
+    """Look at every organization in which money has moved, and return the new alerts.
+
+    One organization that cannot be looked at is logged, and keeps none of the others from it.
+    Stops where `goes_on` says so. Raises Django's database errors.
+    """
+    raised: list[Alert] = []
+    for organization, stands in _moved(now, memory):
+        if not goes_on():
+            break
+        try:
+            findings, watches = _look_at(organization, now, memory)
+            raised += record(organization, findings, now)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("the alerts of %s could not be worked out", organization.slug)
+            continue
+        if not watches:
+            memory.stood[organization.pk] = stands
+    return raised
+
+
+def record(organization: Organization, findings: Sequence[Finding], now: datetime) -> list[Alert]:
+    """Write down what has not been told, with its way through each channel; return it."""
+    keys = {key for finding in findings for key in finding.keys}
+    rows = Alert.objects.filter(org=organization, key__in=keys)
+    told = set(rows.values_list("key", flat=True)) if keys else set()
+    new = [finding for finding in findings if told.isdisjoint(finding.keys)]
+    return [alert for finding in new if (alert := _written(organization, finding, now))]
+
+
+def _written(organization: Organization, finding: Finding, now: datetime) -> Alert | None:
+    """Write an alert and its deliveries, or None where another process was first."""
+    try:
+        with transaction.atomic():
+            alert = Alert.objects.create(
+                org=organization,
+                key=finding.key,
+                kind=finding.kind,
+                percent=finding.percent,
+                sentence=finding.sentence[:SENTENCE_MAX_CHARS],
+                figures=dict(finding.figures),
+                budget_id=finding.budget_id,
+                raised_at=now,
+            )
+            AlertDelivery.objects.bulk_create(
+                AlertDelivery(alert=alert, channel=channel, next_try_at=now)
+                for channel in AlertChannel.objects.filter(org=organization, enabled=True)
+            )
+            return alert
+    except IntegrityError:
+        if Alert.objects.filter(org=organization, key=finding.key).exists():
+            return None
+        raise
+
+
+def _look_at(
+    organization: Organization, now: datetime, memory: Memory
+) -> tuple[list[Finding], bool]:
+    day = spend_today(organization_id=organization.pk, moment=now)
+    findings, watches = findings_on_limits(organization, now, day)
+    findings += findings_on_today(organization, now, day.charged_nanoeur, memory.usual)
+    return findings, watches
+
+
+# --- where money has moved ----------------------------------------------------------------------
+
+
+def _moved(now: datetime, memory: Memory) -> Iterator[tuple[Organization, tuple[Any, ...]]]:
+    """Give the organizations whose money, day or settings are not as they are remembered."""
+    last: UUID | None = None
+    while True:
+        page = Organization.objects.order_by("id")
+        some = list((page if last is None else page.filter(id__gt=last))[:ORGANIZATIONS_AT_ONCE])
+        sums = _sums(some, now)
+        for organization in some:
+            if (money := sums.get(organization.pk)) is None:
+                continue
+            today = local_day(now, ZoneInfo(organization.timezone))
+            stands = (today, organization.config_version, *money)
+            if memory.stood.get(organization.pk) != stands:
+                yield organization, stands
+        if len(some) < ORGANIZATIONS_AT_ONCE:
+            return
+        last = some[-1].pk
+
+
+def _sums(organizations: Sequence[Organization], now: datetime) -> dict[UUID, tuple[int, int]]:
+    """Return what is charged and held in the periods that run, by organization: one query."""
+    running = Period.objects.filter(
+        org__in=[organization.pk for organization in organizations],
+        ends_at__gt=now,
+        starts_at__lte=now,
+    )
+    charged = F("settled_nanoeur") + F("overrun_nanoeur") + F("carried_nanoeur")
+    sums = running.order_by().values_list("org").annotate(Sum(charged), Sum("held_nanoeur"))
+    return {org: (int(charged), int(held)) for org, charged, held in sums}

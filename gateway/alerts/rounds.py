@@ -1,0 +1,70 @@
+"""One round of alerts: find what is new, tell it. By one process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.utils.timezone import now as current_time
+
+from gateway.alert_models import Alert
+from gateway.alerts import lease
+from gateway.alerts.deliver import Told, deliver_due
+from gateway.alerts.evaluate import Memory, evaluate
+from orgs.fields import new_id
+
+JOB: Final = "alerts"
+# Longer than any one step of a round; it is taken anew while a round lasts, but not at each step.
+LEASE_LASTS: Final = timedelta(minutes=3)
+LEASE_RENEWED_AFTER: Final = timedelta(minutes=1)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What a round did; `is_ours` is False where another process has the lease."""
+
+    is_ours: bool
+    raised: list[Alert] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rounds:
+    """The rounds of one process."""
+
+    holder_id: UUID = field(default_factory=new_id)
+    memory: Memory = field(default_factory=Memory)
+    clock: Clock = current_time
+    _taken_at: datetime | None = None
+
+    def run(self, goes_on: Callable[[], bool] = lambda: True) -> Round:
+        """Do one round, unless another process does them. Raises Django's database errors."""
+
+        def goes_on_with_lease() -> bool:
+            return goes_on() and (self._is_fresh() or self._takes_lease())
+
+        if not self._takes_lease():
+            return Round(is_ours=False)
+        raised = evaluate(self.clock(), self.memory, goes_on=goes_on_with_lease)
+        told = deliver_due(clock=self.clock, goes_on=goes_on_with_lease)
+        return Round(is_ours=True, raised=raised, told=told)
+
+    def end(self) -> None:
+        """Give the lease back."""
+        lease.give_back(JOB, holder_id=self.holder_id, now=self.clock())
+
+    def _takes_lease(self) -> bool:
+        now = self.clock()
+        is_ours = lease.take(JOB, holder_id=self.holder_id, now=now, lasts=LEASE_LASTS)
+        self._taken_at = now if is_ours else None
+        return is_ours
+
+    def _is_fresh(self) -> bool:
+        return self._taken_at is not None and (
+            self._taken_at <= self.clock() < self._taken_at + LEASE_RENEWED_AFTER
+        )
