@@ -1,4 +1,4 @@
-"""Django admin of policies, aliases, budgets and the audit log, for operators."""
+"""Django admin of policies, aliases, budgets, alerts and the audit log, for operators."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from costs.admin import ReadOnlyAdmin
 from gateway import reports
+from gateway.alert_models import Alert, AlertChannel, AlertDelivery, Lease
 from gateway.alias_forms import add_fault, models_field, retries_field
 from gateway.budget_forms import models_field as budget_models_field
 from gateway.budget_operations import (
@@ -148,3 +149,40 @@ class AiRequestLogAdmin(ReadOnlyAdmin):
     list_select_related = ("org",)
     search_fields = ("=id",)
     ordering = ("-id",)
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """What was found, and who has seen it."""
+
+    list_display = ("id", "org", "kind", "sentence", "raised_at", "acknowledged_at")
+    list_filter = ("kind", "org")
+    list_select_related = ("org",)
+    search_fields = ("=id",)
+
+
+@admin.register(AlertChannel)
+class AlertChannelAdmin(ReadOnlyAdmin):
+    """Where alerts are told; a webhook's URL may be a secret, and is not shown."""
+
+    list_display = ("name", "org", "kind", "enabled", "created_at")
+    list_filter = ("kind", "org")
+    list_select_related = ("org",)
+    exclude = ("url",)
+
+
+@admin.register(AlertDelivery)
+class AlertDeliveryAdmin(ReadOnlyAdmin):
+    """How alerts were told."""
+
+    list_display = ("id", "channel", "state", "tries", "next_try_at", "delivered_at")
+    list_filter = ("state",)
+    list_select_related = ("channel",)
+    ordering = ("-id",)
+
+
+@admin.register(Lease)
+class LeaseAdmin(ReadOnlyAdmin):
+    """Which process does a job that one process does."""
+
+    list_display = ("name", "holder_id", "expires_at")

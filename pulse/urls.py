@@ -11,5 +11,6 @@ urlpatterns = [
     path("", include("orgs.urls")),
     path("", include("costs.urls")),
     path("costs/", include("gateway.budget_urls")),
+    path("costs/", include("gateway.alert_urls")),
     path("", include("gateway.api_urls")),
 ]
