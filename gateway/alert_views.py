@@ -25,10 +25,10 @@ from gateway.alert_reports import AlertQuery
 from gateway.alerts.deliver import secret_for
 from gateway.alerts.spikes import RATIO, WEEKS
 from gateway.alerts.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
-from gateway.exports import exported as file_of
 from orgs.access import Access, admin, get_or_404, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
+from orgs.exports import exported as file_of
 from orgs.forms import show_refusal
 
 ROWS_PER_CHUNK: Final = 1_000
