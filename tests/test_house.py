@@ -21,8 +21,8 @@ FUNCTION_MAX_LINES = 60
 # What a core/ may use besides the standard library.
 CORE_MAY_IMPORT = {
     "orgs": ("orgs.core",),
-    "costs": ("costs.core",),
-    "gateway": ("gateway.core", "costs.core"),
+    "costs": ("costs.core", "orgs.core"),
+    "gateway": ("gateway.core", "costs.core", "orgs.core"),
 }
 TRIGGERS = {
     "postgresql": {
