@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from urllib.error import URLError
 
 from django.conf import settings
 
@@ -13,6 +19,8 @@ SECRET_KEY = "for-tests-only-" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
 # What a process needs from the machine; all else would let a developer's settings in.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 TIMEOUT_S = 60
+READY_MAX_S = 60.0
+STOP_MAX_S = 30.0
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -36,3 +44,35 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> subprocess.Complete
         timeout=TIMEOUT_S,
         check=False,
     )
+
+
+@contextmanager
+def started(*arguments: str, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a command that serves, and stop it, whatever happens."""
+    process = subprocess.Popen(
+        command_line(*arguments, "--port", str(port)),
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=STOP_MAX_S)
+
+
+def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
+    """Return when /readyz says so."""
+    deadline = time.monotonic() + READY_MAX_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return
+        except (URLError, http.client.HTTPException, ConnectionError):
+            time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    raise AssertionError(f"not ready: {process.communicate()[0]}")

@@ -9,56 +9,18 @@ import re
 import shlex
 import signal
 import socket
-import subprocess
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 
-from tests.commands import SECRET_KEY, command_line, environment, manage
+from tests.commands import SECRET_KEY, STOP_MAX_S, manage, started, wait_until_ready
 from tests.system.servers import free_port
 
-READY_MAX_S = 60.0
-STOP_MAX_S = 30.0
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "127.0.0.1"}
-
-
-@contextmanager
-def started(*arguments: str, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a command that serves, and stop it, whatever happens."""
-    process = subprocess.Popen(
-        command_line(*arguments, "--port", str(port)),
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=STOP_MAX_S)
-
-
-def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
-    """Return when /readyz says so."""
-    deadline = time.monotonic() + READY_MAX_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                return
-        except (URLError, http.client.HTTPException, ConnectionError):
-            time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    raise AssertionError(f"not ready: {process.communicate()[0]}")
 
 
 def up_and_down(port: int, url: str, *, by: int = signal.SIGTERM) -> str:

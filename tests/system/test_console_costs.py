@@ -259,13 +259,13 @@ async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
 async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
     await page.goto("/costs?period=month")
     spent = await total_of(page)
-    forecast = page.locator(".explorer-figures > div").filter(has_text="by its end")
+    forecast = page.locator(".explorer-figures > div").filter(has_text="Forecast for all of")
     expected, low, high, so_far = await nanoeur_in(forecast)
     assert so_far == spent
     assert spent <= low <= expected <= high
     await expect(forecast).to_contain_text("four times in five")
     await page.goto("/costs?period=last-month")
-    await expect(page.get_by_text("by its end")).to_have_count(0)
+    await expect(page.get_by_text("Forecast")).to_have_count(0)
 
 
 # --- taking it away, passing it on ---------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page
+from django.template.loader import render_to_string
+from playwright.async_api import Browser, Page, Route
 
 from tests.system.console import AUDITOR, MEMBER, Complaints, context_for, fill, sign_in
 from tests.system.rows import Rows
@@ -17,6 +18,7 @@ from tests.system.servers import Installation, Server
 pytestmark = pytest.mark.browser
 
 FIRST_VISIT_MAX_BYTES: Final = 120 * 1024
+TABS_MAX: Final = 400
 PHONE: Final = {"width": 360, "height": 740}
 DESK: Final = {"width": 1440, "height": 900}
 PAGES: Final = (
@@ -27,6 +29,7 @@ PAGES: Final = (
     "/admin/ai/requests/{ok}",
     "/admin/ai/requests/{blocked}",
     "/admin/ai/requests/{unknown}",
+    "/admin/ai/requests/{error}",
     "/admin/ai/keys",
     "/admin/ai/keys/create",
     "/admin/ai/keys/{key}/rotate",
@@ -35,6 +38,10 @@ PAGES: Final = (
     "/admin/ai/policies/create",
     "/admin/ai/policies/{policy}",
     "/admin/ai/policies/{policy}/delete",
+    "/admin/ai/aliases",
+    "/admin/ai/aliases/create",
+    "/admin/ai/aliases/{alias}",
+    "/admin/ai/aliases/{alias}/delete",
     "/admin/ai/playground",
     "/costs",
     "/costs/budgets",
@@ -42,10 +49,31 @@ PAGES: Final = (
     "/costs/budgets/{budget}",
     "/costs/budgets/{over}",
     "/costs/budgets/{budget}/delete",
+    "/costs?groupBy=day&thenBy=team",
+    "/costs?from=2026-03-02&to=2026-03-01",
     "/settings/organization",
     "/settings/organization/members/{member}/remove",
     "/nothing/here",
 )
+# The explorer in all its states; the addresses of the pages have two of them.
+COSTS: Final = (
+    *(f"/costs?groupBy={name}" for name in ("provider", "team", "project", "app", "client")),
+    *(f"/costs?groupBy={name}" for name in ("user", "task", "key", "day")),
+    "/costs?groupBy=user&thenBy=model&teamId=support&without=clientId",
+    "/costs?period=today",
+    "/costs?period=month&compare=nothing",
+    "/costs?period=365d&compare=year",
+    "/costs?from=2026-01-01&to=2026-01-01",
+    "/costs?teamId=nobody",
+)
+# Pages that come up when nothing else does; their templates are written to stand alone.
+LAST_RESORTS: Final = ("400.html", "403_csrf.html", "500.html")
+TABLES: Final = {
+    "key": "api_key",
+    "policy": "policy",
+    "member": "membership",
+    "alias": "model_alias",
+}
 IS_WIDER: Final = "document.documentElement.scrollWidth > innerWidth"
 # Pages that show less to those who may do less.
 PAGES_BY_ROLE: Final = (
@@ -53,9 +81,11 @@ PAGES_BY_ROLE: Final = (
     "/admin/ai/keys",
     "/admin/ai/keys/create",
     "/admin/ai/policies",
+    "/admin/ai/aliases",
     "/admin/ai/playground",
     "/costs/budgets",
     "/costs/budgets/{budget}",
+    "/costs",
     "/settings/organization",
 )
 EMPTY_PAGES: Final = (
@@ -63,17 +93,29 @@ EMPTY_PAGES: Final = (
     "/admin/ai/keys",
     "/admin/ai/policies",
     "/admin/ai/policies/create",
+    "/admin/ai/aliases",
     "/admin/ai/playground",
     "/costs",
     "/costs/budgets",
     "/costs/budgets/create",
+    "/settings/organization",
 )
+# What Tab goes to: everything that works, and of a group of radio buttons one.
+TABBABLE: Final = """() => [...document.querySelectorAll(
+  "a[href], button, input, select, textarea, summary, [tabindex]")].filter((each) =>
+    each.tabIndex >= 0 && !each.disabled && each.type !== "hidden" && each.checkVisibility()
+    && !(each.type === "radio" && !each.checked)).length"""
+PLACE: Final = """() => document.activeElement === document.body ? -1
+  : [...document.querySelectorAll("*")].indexOf(document.activeElement)"""
 
 
 @pytest.fixture(scope="module")
 def filled(installation: Installation) -> Iterator[Server]:
-    """A server with a month of data."""
-    fill(installation)
+    """A server with weeks of data."""
+    fill(installation, per_day=16)
+    installation.run(
+        *("aliases", "create", "acme", "fast", "--models", "gpt-4o-mini,gpt-4o", "--retries", "1")
+    )
     [server] = installation.serve()
     yield server
 
@@ -86,11 +128,11 @@ def ids(filled: Server, rows: Rows) -> dict[str, str]:
         status: rows.value(
             "SELECT id FROM ai_request_log WHERE org_id = %s AND status = %s LIMIT 1", acme, status
         )
-        for status in ("ok", "blocked", "unknown")
+        for status in ("ok", "blocked", "unknown", "error")
     }
     ids |= {
         name: rows.value(f"SELECT id FROM {table} WHERE org_id = %s LIMIT 1", acme)  # noqa: S608
-        for name, table in (("key", "api_key"), ("policy", "policy"), ("member", "membership"))
+        for name, table in TABLES.items()
     }
     ids |= {
         name: rows.value("SELECT id FROM budget WHERE org_id = %s AND is_hard = %s", acme, is_hard)
@@ -141,7 +183,7 @@ async def test_no_page_has_a_fault(
         complaints.listen(page)
         assert await examine(page, ["/login"]) == {}
         await sign_in(page)
-        assert await examine(page, paths) == {}
+        assert await examine(page, [*paths, *COSTS]) == {}
     assert complaints.errors == []
     assert complaints.foreign == []
 
@@ -204,17 +246,118 @@ async def test_dialogs_and_a_streamed_answer_have_no_fault(
         assert await faults_of(page) == []
 
 
-@pytest.mark.parametrize("path", ["/login", "/admin/ai", "/admin/ai/playground"])
-async def test_a_first_visit_is_small(chromium: Browser, filled: Server, path: str) -> None:
-    async with context_for(chromium, filled.url) as context:
-        door = await context.new_page()
-        if path != "/login":
-            await sign_in(door)
+async def test_questions_and_what_is_shown_once_have_no_fault(
+    chromium: Browser, filled: Server
+) -> None:
+    async with context_for(chromium, filled.url, color_scheme="dark", viewport=PHONE) as context:
         page = await context.new_page()
-        wire = await context.new_cdp_session(page)
-        await wire.send("Network.enable")
-        await wire.send("Network.clearBrowserCache")
-        sizes: list[float] = []
-        wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
-        await page.goto(path, wait_until="networkidle")
-        assert 0 < sum(sizes) <= FIRST_VISIT_MAX_BYTES, json.dumps(sizes)
+        await sign_in(page)
+        await page.goto("/settings/organization")
+        await page.get_by_label("AI Gateway", exact=True).uncheck()
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await page.get_by_role("heading", name="Turn the AI Gateway off").wait_for()
+        assert await faults_of(page) == []
+        await page.goto("/settings/organization")
+        await page.get_by_label("Email", exact=True).fill("not an address")
+        await page.get_by_role("button", name="Add member").click()
+        await page.locator(".errorlist").wait_for()
+        assert await faults_of(page) == []
+        await page.get_by_label("Email", exact=True).fill("new@acme.example")
+        await page.get_by_role("button", name="Add member").click()
+        link = await page.locator("#member-link").inner_text()
+        assert await faults_of(page) == []
+        await page.goto("/admin/ai/keys/create")
+        await page.get_by_label("Key name", exact=True).fill("Shown once")
+        await page.get_by_role("button", name="Create key").click()
+        await page.locator("#new-key").wait_for()
+        assert await faults_of(page) == []
+    async with context_for(chromium, filled.url, color_scheme="dark", viewport=PHONE) as context:
+        page = await context.new_page()
+        assert await examine(page, (link, f"{filled.url}/welcome/x/y/")) == {}
+        await page.goto("/login")
+        await page.get_by_label("Email", exact=True).fill("nobody@acme.example")
+        await page.get_by_label("Password", exact=True).fill("wrong")
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await page.locator(".errorlist").wait_for()
+        assert await faults_of(page) == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "window"), [("light", DESK), ("dark", PHONE)], ids=["light 1440", "dark 360"]
+)
+async def test_a_policy_s_effect_and_pages_of_last_resort_have_no_fault(
+    chromium: Browser, filled: Server, scheme: str, window: dict[str, int]
+) -> None:
+    async with context_for(chromium, filled.url, color_scheme=scheme, viewport=window) as context:
+        page = await context.new_page()
+        await sign_in(page)
+        await page.goto("/admin/ai/policies/create")
+        await page.get_by_label("Blocked models", exact=True).fill("gpt-4o-mini")
+        await page.locator("#effect svg.chart").wait_for()
+        assert await faults_of(page) == []
+        for name in LAST_RESORTS:
+            await page.route("**/last-resort", partial(_answer, html=render_to_string(name)))
+            assert await examine(page, ("/last-resort",)) == {}, name
+            await page.unroute("**/last-resort")
+
+
+async def _answer(route: Route, html: str) -> None:
+    await route.fulfill(body=html, content_type="text/html")
+
+
+async def test_tab_goes_through_every_page_in_its_order(
+    chromium: Browser, filled: Server, paths: list[str]
+) -> None:
+    async with context_for(chromium, filled.url, viewport=DESK) as context:
+        page = await context.new_page()
+        await sign_in(page)
+        astray = {}
+        for path in paths:
+            await page.goto(path, wait_until="networkidle")
+            if await page.evaluate(PLACE) != -1:  # a question begins at its harmless answer
+                continue
+            expected, places = await page.evaluate(TABBABLE), await _places_of_tab(page)
+            if places != sorted(places) or len(places) < expected:
+                astray[path] = (expected, places)
+        assert astray == {}
+
+
+async def _places_of_tab(page: Page) -> list[int]:
+    """Return where Tab goes, as places in the document, until it leaves or begins again."""
+    places: list[int] = []
+    for _ in range(TABS_MAX):
+        await page.keyboard.press("Tab")
+        place = await page.evaluate(PLACE)
+        if place == -1 or (places and place == places[0] != places[-1]):
+            return places
+        if [place] != places[-1:]:  # a date is three stops in one field
+            places.append(place)
+    raise AssertionError("Tab does not come to an end")
+
+
+async def test_a_first_visit_is_small_and_asks_no_other_host(
+    chromium: Browser, filled: Server, paths: list[str]
+) -> None:
+    complaints = Complaints(filled.url)
+    too_large = {}
+    async with context_for(chromium, filled.url) as context:
+        for path in ("/login", *paths):
+            page = await context.new_page()
+            complaints.listen(page)
+            if not 0 < (size := await _bytes_of_first_visit(page, path)) <= FIRST_VISIT_MAX_BYTES:
+                too_large[path] = size
+            if path == "/login":
+                await sign_in(page)
+            await page.close()
+    assert too_large == {}
+    assert complaints.foreign == []
+
+
+async def _bytes_of_first_visit(page: Page, path: str) -> float:
+    wire = await page.context.new_cdp_session(page)
+    await wire.send("Network.enable")
+    await wire.send("Network.clearBrowserCache")
+    sizes: list[float] = []
+    wire.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    await page.goto(path, wait_until="networkidle")
+    return sum(sizes)
