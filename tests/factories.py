@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
 from costs.models import CostEvent, DailyCost, ExchangeRate, Period, Rate, RateCard
+from gateway.alert_models import Alert, AlertChannel, AlertDelivery
 from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
@@ -95,6 +96,44 @@ class BudgetFactory(DjangoModelFactory[Budget]):
     name = factory.Sequence(lambda n: f"Budget {n}")
     span = "month"
     limit_nanoeur = 100 * 10**9
+
+
+class AlertFactory(DjangoModelFactory[Alert]):
+    """A budget's alert that is open."""
+
+    class Meta:
+        model = Alert
+
+    org = factory.SubFactory(OrganizationFactory)
+    key = factory.Sequence(lambda n: f"budget:{n}:80")
+    kind = Alert.Kind.BUDGET
+    percent = 80
+    sentence = 'Budget "Team 1" is 82 % spent.'
+    figures = factory.LazyFunction(dict)
+    raised_at = factory.LazyFunction(now)
+
+
+class AlertChannelFactory(DjangoModelFactory[AlertChannel]):
+    """A webhook on the public internet."""
+
+    class Meta:
+        model = AlertChannel
+
+    org = factory.SubFactory(OrganizationFactory)
+    kind = AlertChannel.Kind.WEBHOOK
+    name = factory.Sequence(lambda n: f"Channel {n}")
+    url = "https://hooks.example.org/T0/B0/secret-path"
+
+
+class AlertDeliveryFactory(DjangoModelFactory[AlertDelivery]):
+    """An alert that waits to be told."""
+
+    class Meta:
+        model = AlertDelivery
+
+    channel = factory.SubFactory(AlertChannelFactory)
+    alert = factory.SubFactory(AlertFactory, org=factory.SelfAttribute("..channel.org"))
+    next_try_at = factory.LazyFunction(now)
 
 
 class RateFactory(DjangoModelFactory[Rate]):

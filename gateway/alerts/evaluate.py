@@ -138,5 +138,6 @@ def _sums(organizations: Sequence[Organization], now: datetime) -> dict[UUID, tu
         starts_at__lte=now,
     )
     charged = F("settled_nanoeur") + F("overrun_nanoeur") + F("carried_nanoeur")
-    sums = running.order_by().values_list("org").annotate(Sum(charged), Sum("held_nanoeur"))
+    by_organization = running.order_by().values_list("org")
+    sums = by_organization.annotate(charged=Sum(charged), held=Sum("held_nanoeur"))
     return {org: (int(charged), int(held)) for org, charged, held in sums}
