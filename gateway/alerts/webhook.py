@@ -16,6 +16,7 @@ from gateway.alerts.addresses import Reach, fault_of_address, fault_of_url, lite
 
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
+NO_URL: Final = "This is no URL that can be called."
 # Of 4xx, those that may pass by themselves.
 PASSING: Final = frozenset({408, 409, 425, 429})
 
@@ -45,7 +46,7 @@ def _fault_as_sent(url: str, reach: Reach) -> str | None:
     try:
         host = URL(url).host
     except ValueError:
-        return "This is no URL."
+        return NO_URL
     address = literal_address(host or "")
     return None if address is None else fault_of_address(address, reach)
 
@@ -74,6 +75,8 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
         if isinstance(exc.os_error, AddressRefused):
             return Outcome(is_delivered=False, said=str(exc.os_error))
         return _failed(f"no connection: {_reason(exc)}")
+    except aiohttp.InvalidURL:
+        return Outcome(is_delivered=False, said=NO_URL)
     except TimeoutError:
         return _failed(f"no answer within {TIMEOUT_S:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as exc:
