@@ -56,7 +56,7 @@ async def _sign_in(page: Page, printed: str) -> None:
 
 
 async def _send(page: Page) -> None:
-    """Send a request from the page that the empty list leads to; its answer comes piece by piece."""
+    """Send a request from where the empty list leads to; its answer comes piece by piece."""
     await page.get_by_role("link", name="Send the first one").click()
     words = " ".join(f"word{n}" for n in range(120))
     await page.get_by_label("Prompt", exact=True).fill(words)
