@@ -27,6 +27,8 @@ from costs.models import (
     RateCard,
 )
 from costs.prices import PriceBook, load_price_book
+from gateway.alert_models import Alert, AlertChannel, AlertDelivery
+from gateway.alerts.evaluate import Memory, evaluate
 from gateway.budget_operations import BudgetTerms, create_budget
 from gateway.budget_status import statuses
 from gateway.core.models import price_names
@@ -363,3 +365,47 @@ def add_budgets(org: Organization) -> None:
                 limit_nanoeur=budget.limit_nanoeur if budget.is_hard else None,
             )
     Budget.objects.filter(org=org, name="Trial").update(enabled=False)
+
+
+def add_alerts(org: Organization) -> None:
+    """Give the organization two channels and alerts: open, acknowledged, told and not told."""
+    chat = AlertChannel.objects.create(
+        org=org, kind="webhook", name="On call", url="https://hooks.chat.invalid/T0/B0/secret"
+    )
+    people = AlertChannel.objects.create(
+        org=org, kind="email", name="Finance", emails=["finance@acme.example"], enabled=False
+    )
+    evaluate(now(), Memory())
+    today = now().date()
+    Alert.objects.create(
+        org=org,
+        key=f"spike:{today - timedelta(days=3)}:1",
+        kind=Alert.Kind.SPIKE,
+        sentence="Costs of today are 3.2 times the usual: 42.10 EUR by 14:05, where Mondays have "
+        '13.20 EUR by then. App "ticket-triage" makes 87 % of the rise.',
+        figures={"costs_query": f"from={today}&to={today}&groupBy=model&appId=ticket-triage"},
+        raised_at=now() - timedelta(days=3),
+        acknowledged_at=now() - timedelta(days=2),
+        acknowledged_by="ada@acme.example",
+    )
+    for alert in Alert.objects.filter(org=org):
+        AlertDelivery.objects.filter(alert=alert).delete()
+        for channel, said in ((chat, ("503", "200")), (people, ("the mail server said 550",))):
+            is_delivered = said[-1] == "200"
+            AlertDelivery.objects.create(
+                alert=alert,
+                channel=channel,
+                state="delivered" if is_delivered else "failed",
+                tries=len(said),
+                next_try_at=alert.raised_at,
+                delivered_at=alert.raised_at if is_delivered else None,
+                attempts=[
+                    {
+                        "at": alert.raised_at.isoformat(timespec="seconds"),
+                        "delivered": each == "200",
+                        "said": each,
+                        "took_ms": 84,
+                    }
+                    for each in said
+                ],
+            )

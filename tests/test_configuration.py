@@ -29,6 +29,15 @@ BAD = [
     ("PULSE_ALLOW_HTTP_UPSTREAM", "perhaps", {}),
     ("PULSE_BEHIND_PROXY", "perhaps", {}),
     ("PULSE_HTTPS_REDIRECT", "perhaps", PRODUCTION),
+    ("EMAIL_URL", "mail.example.org", {}),
+    ("EMAIL_URL", "smtp://user:secret@host:port", {"EMAIL_FROM": "pulse@example.org"}),
+    ("EMAIL_URL", "smtp://", {"EMAIL_FROM": "pulse@example.org"}),
+    ("EMAIL_FROM", "", {"EMAIL_URL": "smtp+tls://user:secret@mail.example.org:587"}),
+    ("EMAIL_FROM", "nobody", {}),
+    ("PULSE_ALERTS_EVERY_S", "-1", {}),
+    ("PULSE_ALERTS_EVERY_S", "often", {}),
+    ("PULSE_ALERTS_SPIKE_MIN_EUR", "0", {}),
+    ("PULSE_ALERTS_PRIVATE_HOSTS", "perhaps", {}),
     ("OPENAI_BASE_URL", "api.example.org/v1", {}),
     ("OPENAI_BASE_URL", "http://api.example.org/v1", {}),
     ("OPENAI_BASE_URL", "http://[bad", {}),
@@ -48,6 +57,7 @@ def test_a_bad_value_stops_the_start_and_is_named(
     assert len(lines) == 1, ended.stderr
     assert name in lines[0]
     assert not (value and name == "SECRET_KEY" and value in ended.stderr)
+    assert "secret@" not in ended.stderr
 
 
 @pytest.mark.parametrize("command", ["migrate", "serve", "up", "orgs", "nothing-like-this"])
@@ -64,6 +74,8 @@ def test_every_command_says_it_in_one_line(command: str) -> None:
         {"OPENAI_BASE_URL": "http://127.0.0.1:9000/v1"},
         {"OPENAI_BASE_URL": "http://[::1]:9000/v1"},
         {"OPENAI_BASE_URL": "http://10.0.0.1/v1", "PULSE_ALLOW_HTTP_UPSTREAM": "on"},
+        {"EMAIL_URL": "smtp+tls://user:secret@mail.example.org", "EMAIL_FROM": "a@example.org"},
+        {"PULSE_ALERTS_EVERY_S": "0", "PULSE_ALERTS_PRIVATE_HOSTS": "on"},
         {"PULSE_PROVIDER_TIMEOUT_S": "1"},
         {"PULSE_PROVIDER_TIMEOUT_S": "3600"},
         PRODUCTION,

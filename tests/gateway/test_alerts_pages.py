@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from gateway.alert_models import Alert, AlertChannel, AlertDelivery
 from gateway.alert_operations import CHANNELS_MAX
+from gateway.alert_reports import open_count
 from gateway.alerts.deliver import secret_for
 from orgs.fields import new_id
 from orgs.models import Organization, User
@@ -142,6 +143,8 @@ def test_an_organization_without_alerts_is_told_what_belongs_here(
 def test_the_header_counts_open_alerts_with_one_query(
     acme: Organization, admin: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
+    with django_assert_num_queries(1):
+        assert open_count(acme.pk) == 0
     assert "badge" not in page(admin, "/admin/ai/aliases")
     AlertFactory.create_batch(3, org=acme)
     AlertFactory.create(org=acme, acknowledged_at=now())

@@ -33,6 +33,7 @@ keys = [
 revoke_key(key=create_key(org=org, name="Old importer")[0])
 showcase.fill(org, keys=keys, users=[str(user.pk) for user in people], per_day=PER_DAY)
 showcase.add_budgets(org)
+showcase.add_alerts(org)
 empty = create_organization(name="Empty Ltd", slug="empty", timezone="UTC")
 for user in people:
     Membership.objects.create(org=empty, user=user, role="admin")

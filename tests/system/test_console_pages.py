@@ -51,6 +51,13 @@ PAGES: Final = (
     "/costs/budgets/{budget}/delete",
     "/costs?groupBy=day&thenBy=team",
     "/costs?from=2026-03-02&to=2026-03-01",
+    "/costs/alerts",
+    "/costs/alerts?state=acknowledged",
+    "/costs/alerts?alertId=wrong",
+    "/costs/alerts/channels",
+    "/costs/alerts/channels/create",
+    "/costs/alerts/channels/{channel}/secret",
+    "/costs/alerts/channels/{channel}/delete",
     "/settings/organization",
     "/settings/organization/members/{member}/remove",
     "/nothing/here",
@@ -86,6 +93,8 @@ PAGES_BY_ROLE: Final = (
     "/costs/budgets",
     "/costs/budgets/{budget}",
     "/costs",
+    "/costs/alerts",
+    "/costs/alerts/channels",
     "/settings/organization",
 )
 EMPTY_PAGES: Final = (
@@ -99,6 +108,9 @@ EMPTY_PAGES: Final = (
     "/costs/budgets",
     "/costs/budgets/create",
     "/settings/organization",
+    "/costs/alerts",
+    "/costs/alerts/channels",
+    "/costs/alerts/channels/create",
 )
 # What Tab goes to: everything that works, and of a group of radio buttons one.
 TABBABLE: Final = """() => [...document.querySelectorAll(
@@ -138,6 +150,9 @@ def ids(filled: Server, rows: Rows) -> dict[str, str]:
         name: rows.value("SELECT id FROM budget WHERE org_id = %s AND is_hard = %s", acme, is_hard)
         for name, is_hard in (("budget", True), ("over", False))
     }
+    ids["channel"] = rows.value(
+        "SELECT id FROM alert_channel WHERE org_id = %s AND kind = 'webhook'", acme
+    )
     return ids
 
 

@@ -29,6 +29,7 @@ MEMBER: Final = f"{SECRET_NAME.lower()}@acme.example"
 REQUEST, POLICY, KEY, MEMBERSHIP = "request", "policy", "key", "membership"
 ALIAS: Final = "alias"
 BUDGET: Final = "budget"
+ALERT, CHANNEL = "alert", "channel"
 NOTHING: Final = ""
 FORM: Final[dict[str, str]] = {
     "name": "Taken over",
@@ -122,6 +123,19 @@ ROUTES: Final[dict[str, Route]] = {
     "costs/budgets/<str:budget_id>": Route(id_of=BUDGET),
     "costs/budgets/<str:budget_id>/toggle": Route(id_of=BUDGET),
     "costs/budgets/<str:budget_id>/delete": Route(id_of=BUDGET),
+    "costs/alerts": Route(methods=("GET",), query="?alertId={id}", id_of=ALERT),
+    "costs/alerts.csv": Route(methods=("GET",), query="?alertId={id}", id_of=ALERT),
+    "costs/alerts.json": Route(methods=("GET",), query="?alertId={id}", id_of=ALERT),
+    "costs/alerts/acknowledge": Route(
+        methods=("POST",), id_of=ALERT, fields={"up_to": "{id}", "state": "open"}
+    ),
+    "costs/alerts/<str:alert_id>/acknowledge": Route(id_of=ALERT),
+    "costs/alerts/channels": PAGE,
+    "costs/alerts/channels/create": PAGE,
+    **{
+        f"costs/alerts/channels/<str:channel_id>/{what}": Route(id_of=CHANNEL)
+        for what in ("toggle", "test", "secret", "delete")
+    },
     "api/ai/request": PAGE,
     "api/ai/quote": PAGE,
     "api/ai/requests": Route(methods=("GET",), query="?userId={id}", id_of="user"),
@@ -137,11 +151,20 @@ ID_QUERIES: Final = {
     POLICY: "SELECT id FROM policy WHERE org_id = %s",
     ALIAS: "SELECT id FROM model_alias WHERE org_id = %s",
     BUDGET: "SELECT id FROM budget WHERE org_id = %s",
+    ALERT: "SELECT id FROM alert WHERE org_id = %s",
+    CHANNEL: "SELECT id FROM alert_channel WHERE org_id = %s",
     KEY: "SELECT id FROM api_key WHERE org_id = %s",
     MEMBERSHIP: "SELECT id FROM membership WHERE org_id = %s",
     "user": "SELECT user_id FROM membership WHERE org_id = %s",
     "organization": "SELECT id FROM organization WHERE id = %s",
 }
+AN_ALERT: Final = """
+from django.utils.timezone import now
+from gateway.alert_models import Alert
+from orgs.models import Organization
+org = Organization.objects.get(slug="acme")
+Alert.objects.create(org=org, key="k", kind="budget", sentence="{name} is spent", raised_at=now())
+"""
 UNUSED_ID: Final = "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"
 
 
@@ -157,7 +180,9 @@ def globex_key(installation: Installation) -> str:
         ("policies", "create", "acme", "--name", SECRET_NAME, "--max-cost-per-day", "90"),
         ("aliases", "create", "acme", SECRET_NAME, "--models", "gpt-4o-mini"),
         ("budgets", "create", "acme", SECRET_NAME, "--limit", "90", "--per", "month"),
+        ("alerts", "add-channel", "acme", SECRET_NAME, "--email", f"{SECRET_NAME}@acme.example"),
     )
+    installation.script(AN_ALERT.format(name=SECRET_NAME))
     return key
 
 
@@ -286,6 +311,8 @@ def _acmes_rows(rows: Rows) -> list[Any]:
         "policy": "id, name, enabled",
         "model_alias": "id, name, enabled",
         "budget": "id, name, enabled",
+        "alert": "id, acknowledged_at",
+        "alert_channel": "id, name, enabled, secret_version",
         "api_key": "id, name, revoked_at, expires_at",
         "membership": "id, role, user_id",
     }

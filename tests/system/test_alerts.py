@@ -1,0 +1,70 @@
+"""A server tells by itself what happened: a budget is passed, and a webhook hears of it once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from typing import Any, Final
+
+from tests.gateway.receiver import Receiver
+from tests.system.clients import until
+from tests.system.rows import Rows
+from tests.system.servers import Installation
+
+BODY: Final = {"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 10}
+PAUSE_S: Final = 4.0  # of a receiver: longer than a round
+BLINK_S: Final = 3.0
+
+
+def ask(url: str, key: str) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310
+        f"{url}/api/ai/request",
+        data=json.dumps(BODY).encode(),
+        headers={"x-pulse-key": key, "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        said: dict[str, Any] = json.load(answer)
+        return said
+
+
+async def test_two_servers_tell_of_a_passed_budget_once_without_holding_up_a_request(
+    installation: Installation, rows: Rows
+) -> None:
+    with Receiver(statuses=[503, 200], pause_s=PAUSE_S) as receiver:
+        installation.run_each(
+            ("alerts", "add-channel", "acme", "Ops", "--webhook", receiver.url),
+            (
+                "budgets",
+                "create",
+                "acme",
+                "Tiny",
+                "--limit",
+                "0.00000001",
+                "--per",
+                "month",
+                "--warn",
+            ),
+        )
+        servers = installation.serve(2, PULSE_ALERTS_EVERY_S="1", PULSE_SANDBOX="on")
+        ask(servers[0].url, installation.key)
+        await until(lambda: len(receiver.received) == 1)
+        # The receiver takes its time; requests do not wait for it.
+        started = time.monotonic()
+        for server in servers:
+            ask(server.url, installation.key)
+        assert time.monotonic() - started < BLINK_S
+        body = json.loads(receiver.received[0].body)
+        assert (body["event"], body["percent"]) == ("budget.threshold", 100)
+        assert 'Budget "Tiny" is spent' in body["text"]
+        assert "Say hello" not in receiver.received[0].body.decode()
+        await until(lambda: rows.value("SELECT state FROM alert_delivery") == "delivered")
+        assert rows.value("SELECT count(*) FROM alert") == 1
+        assert len({got.headers["idempotency-key"] for got in receiver.received}) == 1
+        assert len(receiver.received) == 2
+        for server in servers:
+            server.terminate()
+        codes = [await asyncio.to_thread(server.wait) for server in servers]
+        assert codes == [0, 0]
+    assert "Traceback" not in installation.logs()
