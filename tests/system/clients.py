@@ -150,10 +150,15 @@ async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
         return list(await asyncio.gather(*(ask(session, url, key, each) for each in asked)))
 
 
-async def warm_up(url: str, key: str) -> None:
+async def first_calls(url: str, key: str) -> list[Outcome]:
     """Call every vendor once: an SDK takes seconds to import, which no timing should see."""
     asked = [Asked(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
-    outcomes = await ask_all(url, key, *asked)
+    return await ask_all(url, key, *asked)
+
+
+async def warm_up(url: str, key: str) -> None:
+    """Make the first calls, which must be answered."""
+    outcomes = await first_calls(url, key)
     assert all(outcome.is_answered for outcome in outcomes), outcomes
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.clients import warm_up
+from tests.system.clients import first_calls, warm_up
 from tests.system.databases import SECRET_KEY, Databases, at_upstream, prepare
+from tests.system.misbehaviour import TIMEOUT_S, Case
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream
@@ -79,6 +80,20 @@ def server(installation: Installation) -> Server:
     [started] = installation.serve()
     asyncio.run(warm_up(started.url, installation.key))
     return started
+
+
+@pytest.fixture(scope="module")
+def hasty(installation: Installation) -> Server:
+    """A server whose patience with providers is short, too short maybe for the first calls."""
+    [started] = installation.serve(PULSE_PROVIDER_TIMEOUT_S=str(TIMEOUT_S))
+    asyncio.run(first_calls(started.url, installation.key))
+    return started
+
+
+@pytest.fixture
+def facing(server: Server, hasty: Server, case: Case) -> Server:
+    """The server that a case is tried with: where patience is not the matter, it has much."""
+    return hasty if case.waits else server
 
 
 @pytest.fixture

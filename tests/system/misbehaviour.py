@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-TIMEOUT_S: Final = 1
+TIMEOUT_S: Final = 2
 PLAIN, STREAMED = "plain", "streamed"
 GARBAGE: Final = "<html>not what you think</html>"
 EVENTS: Final = {"content-type": "text/event-stream"}
@@ -34,6 +34,11 @@ class Case:
     has_begun: bool = False
     max_tokens: int = 60
     retry_after: str | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it ends when the gateway's patience does."""
+        return self.code == "provider_timeout" and "status" not in self.behaviour
 
 
 def _refused(status: int, **behaviour: Any) -> list[Case]:

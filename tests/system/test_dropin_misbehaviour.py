@@ -13,7 +13,7 @@ from gateway.providers.transport import ANSWER_MAX_BYTES
 from tests.fake_provider import FOREVER
 from tests.fake_provider.formats import ERRORS
 from tests.system.doors import DOORS, PLAIN, Answer, AskedAt, Door, ask_each, billed_at
-from tests.system.misbehaviour import CASES, STREAMED, TIMEOUT_S, Case
+from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import URL_VARIABLES, Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
@@ -38,10 +38,10 @@ class End(NamedTuple):
     state: str
 
 
-@pytest.fixture(scope="module")
-def hasty(installation: Installation) -> Iterator[Server]:
-    """A server whose patience with providers is short. At the end its books are in order."""
-    yield installation.serve(PULSE_PROVIDER_TIMEOUT_S=str(TIMEOUT_S))[0]
+@pytest.fixture(scope="module", autouse=True)
+def _books(installation: Installation) -> Iterator[None]:
+    """Demand of the books, when all is over, that they are in order."""
+    yield
     installation.run_each(("ledger", "verify"), ("audit", "verify"))
 
 
@@ -161,12 +161,13 @@ def _all_is_in_order(rows: Rows, upstream: Upstream) -> Iterator[None]:
     [pytest.param(case, way, id=f"{case.name}, {way}") for case in CASES for way in case.ways],
 )
 async def test_at_every_drop_in_address_misbehaviour_is_charged_as_the_table_says(
-    installation: Installation, hasty: Server, upstream: Upstream, case: Case, way: str
+    installation: Installation, facing: Server, upstream: Upstream, case: Case, way: str
 ) -> None:
     doors = _doors(case, way)
+    upstream.reset()  # of a server's first calls
     upstream.answers({"times": FOREVER, **case.behaviour})
     asked = [_asked(door, max_tokens=case.max_tokens) for door in doors]
-    found = await _round(installation, hasty, upstream, *asked)
+    found = await _round(installation, facing, upstream, *asked)
     ends = {
         answer.asked.door.name: _end(answer, found.charges[answer.asked.door.name], case)
         for answer in found.answers

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, Outcome, ask_all
-from tests.system.misbehaviour import CASES, STREAMED, TIMEOUT_S, Case
+from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
@@ -22,12 +22,6 @@ class Round:
     outcomes: dict[str, Outcome]
     charges: dict[str, Charge]
     calls: dict[str, list[Seen]] = field(default_factory=dict)
-
-
-@pytest.fixture(scope="module")
-def hasty(installation: Installation) -> Server:
-    """A server whose patience with providers is short."""
-    return installation.serve(PULSE_PROVIDER_TIMEOUT_S=str(TIMEOUT_S))[0]
 
 
 async def _round(
@@ -59,9 +53,9 @@ async def _round(
     [pytest.param(case, way, id=f"{case.name}, {way}") for case in CASES for way in case.ways],
 )
 async def test_a_misbehaving_provider_is_charged_as_the_table_says(
-    installation: Installation, hasty: Server, upstream: Upstream, case: Case, way: str
+    installation: Installation, facing: Server, upstream: Upstream, case: Case, way: str
 ) -> None:
-    found = await _round(installation, hasty, upstream, case, way)
+    found = await _round(installation, facing, upstream, case, way)
     for vendor in VENDORS:
         outcome, charge, calls = found.outcomes[vendor], found.charges[vendor], found.calls[vendor]
         told = (outcome.status, outcome.code, charge.state)
@@ -103,14 +97,14 @@ async def test_a_provider_that_nobody_can_reach_costs_nothing(
 
 
 async def test_a_vendor_s_misbehaviour_does_not_stop_the_next_call(
-    installation: Installation, hasty: Server, upstream: Upstream
+    installation: Installation, server: Server, upstream: Upstream
 ) -> None:
     upstream.reset()
     upstream.answers({"times": FOREVER, "vendor": "openai", "reset": "after"})
     asked = [Asked(call=secrets.token_hex(6), vendor=vendor) for vendor in VENDORS * 4]
-    outcomes = await ask_all(hasty.url, installation.key, *asked)
+    outcomes = await ask_all(server.url, installation.key, *asked)
     answered = {outcome.asked.vendor for outcome in outcomes if outcome.is_answered}
     upstream.reset()
-    [after] = await ask_all(hasty.url, installation.key, Asked(call=secrets.token_hex(6)))
+    [after] = await ask_all(server.url, installation.key, Asked(call=secrets.token_hex(6)))
     assert answered == set(VENDORS) - {"openai"}
     assert after.is_answered
