@@ -75,6 +75,14 @@
     for (const button of document.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
   });
 
+  // What was typed since takes the place of a question on its way; htmx would log that as an error.
+  if (window.htmx) {
+    htmx.logger = (element, name, detail) => {
+      const isGivenUp = detail.xhr?.status === 0 && ["htmx:afterRequest", "htmx:sendAbort"].includes(name);
+      if (isGivenUp) delete detail.error;
+    };
+  }
+
   // Questions come as pages of their own; with scripts they open above the page.
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target === dialog && !dialog.open) dialog.showModal();

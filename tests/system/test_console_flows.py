@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Error, Page, Route, expect
 
 from tests.system.console import ADMIN, Complaints, context_for, fill, sign_in
 from tests.system.servers import Installation, Server
@@ -24,6 +26,7 @@ window.hideTab = (hidden) => {
   document.dispatchEvent(new Event("visibilitychange"));
 };
 """
+LATE_S: Final = 2.0
 FOLLOWS_EVERY_MS: Final = 2_000
 
 
@@ -294,6 +297,24 @@ async def test_a_policy_shows_what_it_would_have_done_while_it_is_written(desk: 
     await desk.get_by_role("button", name="Delete No Claude").click()
     await desk.get_by_role("button", name="Delete policy", exact=True).click()
     await expect(desk.locator(".message.success")).to_contain_text("is deleted")
+
+
+async def test_who_types_on_or_leaves_while_the_effect_is_awaited_sees_no_error(
+    desk: Page,
+) -> None:
+    async def late(route: Route) -> None:
+        await asyncio.sleep(LATE_S)
+        with suppress(Error):  # nobody waits for it any more
+            await route.continue_()
+
+    await desk.route("**/policies/effect", late)
+    await desk.goto("/admin/ai/policies/create")
+    for name in ("gpt-4o", "gpt-4o-mini"):
+        async with desk.expect_request("**/policies/effect"):
+            await desk.get_by_label("Blocked models", exact=True).fill(name)
+    await desk.get_by_role("link", name="Cancel").click()
+    await expect(desk.get_by_role("heading", name="Policies")).to_be_visible()
+    await expect(desk.get_by_role("alert")).to_have_count(0)
 
 
 async def test_a_policy_needs_no_script(plain: Page) -> None:
