@@ -1,4 +1,4 @@
-"""A month in the life of an organization, made up: for looking at the pages, and for pictures."""
+"""Weeks in the life of an organization, made up: for looking at the pages, and for pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from gateway.models import AiRequestLog, Budget, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Organization
 
-DAYS: Final = 30
+# More than two months, so that the last 30 days and the last month have days before them.
+DAYS: Final = 75
 EURO: Final = 10**9
 MODELS: Final = (
     # provider, asked for, answered by, usual tokens in and out, how often
@@ -125,6 +126,9 @@ def fill(
     for occurred_at in _moments(org, chance, per_day):
         made.add(occurred_at, chance, keys, users)
     made.save()
+    for key in keys:
+        key.last_used_at = max(row.occurred_at for row in made.rows if row.key_id == key.pk)
+        key.save()
 
 
 def _moments(org: Organization, chance: random.Random, per_day: int) -> Iterator[datetime]:
@@ -151,6 +155,7 @@ class _Made:
         self.events: list[CostEvent] = []
         self.periods: dict[datetime, Period] = {}
         self.in_periods: list[HoldPeriod] = []
+        self.cards: dict[UUID, RateCard] = {}
 
     def add(
         self, occurred_at: datetime, chance: random.Random, keys: list[ApiKey], users: list[str]
@@ -267,7 +272,10 @@ class _Made:
 
     def _card(self, rates: Rates) -> RateCard:
         card = rates.card
-        return RateCard.objects.get_or_create(id=card.id, defaults={"rates": rates.as_dict()})[0]
+        if card.id not in self.cards:
+            defaults = {"rates": rates.as_dict()}
+            self.cards[card.id] = RateCard.objects.get_or_create(id=card.id, defaults=defaults)[0]
+        return self.cards[card.id]
 
     def _charge(self, row: AiRequestLog, bound: int, rates: Rates, usage: Usage | None) -> None:
         states = {"ok": "settled", "error": "released", "unknown": "unknown"}
