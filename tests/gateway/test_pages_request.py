@@ -89,7 +89,7 @@ def test_a_charged_request_tells_its_whole_story(
     for told in (
         *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
         *("Every policy let it pass.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
-        *("1.1172 USD per EUR", "of 2026-10-30", "the vendor&#x27;s page", "0.15"),
+        *("1.1172 USD per EUR", "of <time>2026-10-30</time>", "the vendor&#x27;s page", "0.15"),
         *("Standard, above 200,000 input tokens", "cache read", "nightly report", "blue"),
         *('value="601000"', 'value="2328"', "total differs", row.prompt_hash),
     ):

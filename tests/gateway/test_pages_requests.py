@@ -184,8 +184,8 @@ def test_the_page_needs_few_queries(
     for _ in range(10):
         AiRequestLogFactory.create(org=acme, user_id=str(member_user.pk), key_id=key.pk)
     client = client_for(member_user)
-    # session, user, membership twice, requests, people, keys, policy, period, last 24 hours
-    with django_assert_max_num_queries(10):
+    # session, user, membership twice, requests, people, keys, policy, period, last 24 hours, alerts
+    with django_assert_max_num_queries(11):
         client.get(REQUESTS)
 
 
