@@ -77,7 +77,7 @@ class ChannelForm(forms.Form):
     )
     kind = forms.ChoiceField(
         label="How",
-        choices=[(WEBHOOK, "Webhook: Slack, Mattermost, PagerDuty, your own"), (EMAIL, "E-mail")],
+        choices=[(WEBHOOK, "Webhook: Slack, Mattermost or your own"), (EMAIL, "E-mail")],
         initial=WEBHOOK,
     )
     url = forms.CharField(
@@ -85,7 +85,8 @@ class ChannelForm(forms.Form):
         required=False,
         max_length=URL_MAX_CHARS,
         widget=forms.URLInput({"autocomplete": "off", "spellcheck": "false"}),
-        help_text="https://, on the public internet. It is shown in full only while you type it.",
+        help_text="https://, on the public internet. Each alert is one signed POST of JSON. The "
+        "secret is shown once, when the channel is added; the URL only by its host from then on.",
     )
     emails = forms.CharField(
         label="E-mail addresses",
@@ -98,9 +99,10 @@ class ChannelForm(forms.Form):
         super().__init__(data, label_suffix="")
 
     def clean(self) -> dict[str, Any]:
-        """Ask for what the chosen way needs; the other field is of no account."""
+        """Ask for what the chosen way needs; the other field is of no account, nor its errors."""
         values = self.cleaned_data
-        wanted = "emails" if values.get("kind") == EMAIL else "url"
+        wanted, other = ("emails", "url") if values.get("kind") == EMAIL else ("url", "emails")
+        self.errors.pop(other, None)
         if wanted not in self.errors and not values.get(wanted):
             self.add_error(wanted, "Give an address." if wanted == "emails" else "Give a URL.")
         return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -32,13 +33,22 @@ _DELIVERY: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try of a delivery, and what came of it."""
+
+    at: datetime
+    said: str
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryLine:
-    """One delivery as the page shows it; `said` is what came of its last try."""
+    """One delivery as the page shows it, with its tries, oldest first."""
 
     delivery: AlertDelivery
     status: Status
+    tries: tuple[Try, ...]
     said: str
-    tries: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +123,16 @@ def exported(alert: Alert, deliveries: Sequence[AlertDelivery]) -> dict[str, Any
 def delivery_line(delivery: AlertDelivery) -> DeliveryLine:
     """Return a delivery as a line."""
     attempts: Sequence[Mapping[str, Any]] = delivery.attempts
-    count = len(attempts)
+    tries = tuple(
+        Try(at=datetime.fromisoformat(each["at"]), said=each["said"], took_ms=each["took_ms"])
+        for each in attempts
+    )
+    said = tries[-1].said if tries else ""
     return DeliveryLine(
         delivery=delivery,
         status=_DELIVERY[AlertDelivery.State(delivery.state)],
-        said=f"{attempts[-1]['said']}" if attempts else "",
-        tries=f"{count} tries" if count > 1 else "",
+        tries=tries,
+        said=f"{said}, {len(tries)} tries" if len(tries) > 1 else said,
     )
 
 

@@ -54,7 +54,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "is_filtered": form.is_bound and (not form.is_valid() or form.is_filtered()),
         "is_first": "older_than" not in request.GET,
         "newest_open": next((a for a in found if a.acknowledged_at is None), None),
-        "channels": alert_reports.channels(organization_id=organization.pk),
+        "channels": [
+            channel
+            for channel in alert_reports.channels(organization_id=organization.pk)
+            if channel.enabled
+        ],
         "can_change": access.can_change,
         "zone": ZoneInfo(organization.timezone),
     }

@@ -20,16 +20,18 @@ class Received:
 
 @dataclass(slots=True)
 class Receiver:
-    """Answers each POST with the next of `statuses`, the last one for ever."""
+    """Answers each POST with the next of `statuses`, the last for ever, while it `may_answer`."""
 
     statuses: list[int] = field(default_factory=lambda: [200])
     location: str = ""
     pause_s: float = 0.0
+    may_answer: threading.Event = field(default_factory=threading.Event)
     received: list[Received] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
 
     def __enter__(self) -> Self:
         receiver = self
+        self.may_answer.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -37,6 +39,7 @@ class Receiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.received.append(Received(self.path, headers, body))
                 time.sleep(receiver.pause_s)
+                receiver.may_answer.wait()
                 left = receiver.statuses
                 status = left.pop(0) if len(left) > 1 else left[0]
                 self.send_response(status)
