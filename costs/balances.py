@@ -39,7 +39,7 @@ def _balance(
         )
     return Balance(
         limit_nanoeur=limit.limit_nanoeur,
-        charged_nanoeur=period.carried_nanoeur + period.settled_nanoeur + period.overrun_nanoeur,
+        charged_nanoeur=period.charged_nanoeur,
         held_nanoeur=period.held_nanoeur,
         ends_at=period.ends_at,
     )

@@ -325,7 +325,7 @@ class Batch:
 def _balance(period: PeriodRow, limit: Limit) -> Balance:
     return Balance(
         limit_nanoeur=limit.limit_nanoeur,
-        charged_nanoeur=period.carried_nanoeur + period.settled_nanoeur + period.overrun_nanoeur,
+        charged_nanoeur=period.charged_nanoeur,
         held_nanoeur=period.held_nanoeur,
         ends_at=period.ends_at,
     )

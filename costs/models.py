@@ -167,6 +167,11 @@ class Period(models.Model):
     def __str__(self) -> str:
         return f"{self.scope} {self.starts_at:%Y-%m-%d}"
 
+    @property
+    def charged_nanoeur(self) -> int:
+        """All that was spent in it."""
+        return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
+
 
 class Hold(models.Model):
     """Money set aside for one call, from before it is sent until it is known what it cost.

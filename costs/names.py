@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 
 from costs.core.model_names import means
+from orgs.database import kept_id
 from orgs.models import ApiKey, User
 
 # The models that an organization has used, without a look at every line: the index is asked for
@@ -37,8 +38,7 @@ VALUES_USED: Final = " UNION ALL ".join(
 def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
     """Return (provider, model) of everything that was ever charged, sorted by model."""
     with connection.cursor() as cursor:
-        as_kept = organization_id if connection.vendor == "postgresql" else str(organization_id)
-        cursor.execute(MODELS_USED, {"org": as_kept})
+        cursor.execute(MODELS_USED, {"org": kept_id(organization_id)})
         rows = cursor.fetchall()
     return [
         (provider, model) for model, *providers in rows for provider in dict.fromkeys(providers)
@@ -49,9 +49,8 @@ def values_used(*, organization_id: UUID, since: date) -> dict[str, list[str]]:
     """Return what calls since that day have said of each dimension: one query, sorted, some of
     many."""
     said: dict[str, list[str]] = {column: [] for column in DIMENSIONS}
-    as_kept = organization_id if connection.vendor == "postgresql" else str(organization_id)
     with connection.cursor() as cursor:
-        cursor.execute(VALUES_USED, [as_kept, f"{since}"] * len(DIMENSIONS))
+        cursor.execute(VALUES_USED, [kept_id(organization_id), f"{since}"] * len(DIMENSIONS))
         for column, value in cursor.fetchall():
             said[column].append(value)
     return said

@@ -65,9 +65,7 @@ def abandoned(store: Store) -> list[Settlement]:
             cost_nanoeur=None,
             usage=None,
             charge_to=_mapping(charge_to),
-            rates=RateCard(
-                as_uuid(card_id), rates if isinstance(rates, str) else json.dumps(rates)
-            ),
+            rates=RateCard(as_uuid(card_id), _text(rates)),
             entry=None,
         )
         for hold_id, request_id, org_id, charge_to, card_id, rates in rows

@@ -23,7 +23,7 @@ from gateway.budget_operations import (
     terms_of,
     update_budget,
 )
-from gateway.core.budgets import BUDGET_DIMENSIONS
+from gateway.core.calls import DIMENSIONS
 from gateway.forms import ModelNamesField
 from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
 
@@ -92,7 +92,7 @@ class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
         model = Budget
         fields = (
             *("org", "name", "enabled", "span", "limit_nanoeur", "is_hard"),
-            *(*BUDGET_DIMENSIONS, "models"),
+            *(*DIMENSIONS, "models"),
         )
 
     def clean(self) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from django.utils.timezone import now
 from costs.core.admission import ORG_SCOPE
 from costs.core.periods import Span, local_day
 from costs.models import DailyCost, Period
-from gateway.core.budgets import BUDGET_DIMENSIONS, BudgetRule
+from gateway.core.budgets import BudgetRule
+from gateway.core.calls import DIMENSIONS
 from gateway.core.models import any_entry_matches
 from gateway.models import Budget
 from gateway.runtime import current
@@ -96,7 +97,7 @@ def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
 
 def terms_of(budget: Budget) -> BudgetTerms:
     """Return what a row says."""
-    said = {name: getattr(budget, name) for name in BUDGET_DIMENSIONS}
+    said = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetTerms(
         name=budget.name,
         span=Span(budget.span),
@@ -130,7 +131,7 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
-    said = (getattr(budget, name) for name in BUDGET_DIMENSIONS)
+    said = (getattr(budget, name) for name in DIMENSIONS)
     return (budget.enabled, budget.span, sorted(budget.models), *said)
 
 
@@ -165,9 +166,8 @@ def _spent(rule: BudgetRule, days: Any) -> int:
 
 def is_of_model(rule: BudgetRule, name: str) -> bool:
     """Whether a budget is of the model that a charge names, known to this gateway or not."""
-    if not rule.models:
-        return True
     catalog = current().catalog
     model = catalog.find(name)
-    names = (catalog.entry(name),) if model is None else model.names
-    return any_entry_matches(rule.models, names)
+    if model is not None:
+        return rule.is_of_model(model)
+    return not rule.models or any_entry_matches(rule.models, (catalog.entry(name),))

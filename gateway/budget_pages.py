@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,17 +15,15 @@ from costs.core.shares import share_percent
 from costs.names import emails
 from gateway.budget_chart import BurnDown, burn_down
 from gateway.budget_days import BudgetDay, budget_days
+from gateway.budget_links import costs_query, one_model, requests_query
 from gateway.budget_status import BudgetStatus, PastSpan, past_spans, statuses
 from gateway.budget_words import Outlook, budget_sentence, outlook, whose_calls
-from gateway.core.budgets import BUDGET_DIMENSIONS
-from gateway.forms import DIMENSION_FIELDS, plain_eur
+from gateway.core.calls import DIMENSIONS
+from gateway.core.request_body import NAME_IN_JSON
+from gateway.forms import plain_eur
 from gateway.models import Budget
 from orgs.models import Organization
 
-# As the pages of costs and of requests call the dimensions.
-PARAMETER_OF: Final = {name: parameter for parameter, _, name in DIMENSION_FIELDS} | {
-    "user_id": "userId"
-}
 COLUMNS: Final = (
     *("budgetId", "name", "enabled", "span", "startsOn", "lastDay", "isHard", "limitEur"),
     *("spentEur", "heldEur", "leftEur", "forecastEur", "forecastLowEur", "forecastHighEur"),
@@ -108,13 +105,15 @@ def budget_page(
     return BudgetPage(
         line=_line(budget, status, people),
         chart=burn_down(status, days, day_share=(now - begins) / (ends - begins)),
-        days=tuple(DayLine(day=day, costs_query=_costs(budget, day.on, day.on)) for day in days),
+        days=tuple(
+            DayLine(day=day, costs_query=costs_query(budget, day.on, day.on)) for day in days
+        ),
         past=tuple(
             _past(budget, span) for span in past_spans(status, organization_id=organization.pk)
         ),
         uncounted_nanoeur=days_sum - status.charged_nanoeur,
-        refused_query=_requests(budget, status="blocked", code="budget_limit"),
-        shows_more_models=bool(budget.models) and _one_model(budget) is None,
+        refused_query=requests_query(budget, status="blocked", code="budget_limit"),
+        shows_more_models=bool(budget.models) and one_model(budget) is None,
     )
 
 
@@ -144,7 +143,7 @@ def exported(line: BudgetLine) -> dict[str, Any]:
         "forecastHighEur": None if ahead is None else plain_eur(ahead.high_nanoeur),
         "outlook": line.outlook.word,
         "fullOn": f"{status.full_on}" if status.full_on else None,
-        **{PARAMETER_OF[name]: getattr(budget, name) for name in BUDGET_DIMENSIONS},
+        **{NAME_IN_JSON[name]: getattr(budget, name) for name in DIMENSIONS},
         "models": budget.models,
     }
 
@@ -161,8 +160,8 @@ def _line(budget: Budget, status: BudgetStatus, people: Mapping[str, str]) -> Bu
         share_percent=share_percent(charged, limit),
         used_width=share_width(charged, limit) if limit else "100",
         held_width=share_width(min(room, status.held_nanoeur), limit),
-        costs_query=_costs(budget, status.starts_on, status.today),
-        waiting_query=_requests(budget, status="pending"),
+        costs_query=costs_query(budget, status.starts_on, status.today),
+        waiting_query=requests_query(budget, status="pending"),
     )
 
 
@@ -173,29 +172,5 @@ def _past(budget: Budget, span: PastSpan) -> PastLine:
         share_percent=None if limit is None else share_percent(charged, limit),
         used_width="0" if limit is None else share_width(charged, limit),
         is_over=limit is not None and charged > limit,
-        costs_query=_costs(budget, span.starts_on, span.last_day),
+        costs_query=costs_query(budget, span.starts_on, span.last_day),
     )
-
-
-def _costs(budget: Budget, first: date, last: date) -> str:
-    """Return the cost explorer's parameters for the budget's calls on these days."""
-    by = "model" if first == last else "day"
-    model = _one_model(budget)
-    wanted = {**_said(budget), **({"model": model} if model else {})}
-    return urlencode({**wanted, "from": f"{first}", "to": f"{last}", "groupBy": by})
-
-
-def _requests(budget: Budget, **wanted: str) -> str:
-    """Return the parameters of the list of requests for the budget's calls, of any model."""
-    return urlencode({**wanted, **_said(budget)})
-
-
-def _said(budget: Budget) -> dict[str, str]:
-    values = {PARAMETER_OF[name]: getattr(budget, name) for name in BUDGET_DIMENSIONS}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _one_model(budget: Budget) -> str | None:
-    """Return the budget's model where it is one: filters take no more, and no wildcard."""
-    is_one = len(budget.models) == 1 and "*" not in budget.models[0]
-    return budget.models[0] if is_one else None

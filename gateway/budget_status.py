@@ -18,7 +18,8 @@ from costs.core.forecast import Forecast, course, history_starts
 from costs.core.periods import local_day
 from costs.models import DailyCost, Period
 from gateway.budget_operations import is_of_model
-from gateway.core.budgets import BUDGET_DIMENSIONS, BudgetRule
+from gateway.core.budgets import BudgetIndex, BudgetRule
+from gateway.core.calls import DIMENSIONS
 from gateway.models import Budget
 from gateway.runtime import current
 from gateway.snapshot import budget_rule
@@ -111,40 +112,22 @@ def charged_by_day(
 ) -> dict[str, dict[date, int]]:
     """Return, by the rule's id, what its calls cost on each of these days: one query for all."""
     charged: dict[str, dict[date, int]] = {rule.id: {} for rule in rules}
-    of_values = _by_what_they_name(rules)
-    named = [name for name in BUDGET_DIMENSIONS if any(name in names for names in of_values)]
+    index = BudgetIndex(rules)
+    named = [name for name in DIMENSIONS if any(name in rule.of for rule in rules)]
     lines = DailyCost.objects.filter(org=organization_id, day__gte=first, day__lte=last)
     for name in named:
-        if all(name in names for names in of_values):
+        if all(name in rule.of for rule in rules):
             lines = lines.filter(**{f"{name}__in": {rule.of[name] for rule in rules}})
     sums = lines.order_by().values_list("day", "model", *named).annotate(Sum("amount_nanoeur"))
     known: dict[tuple[tuple[str, ...], str], bool] = {}
     for day, model, *values, nanoeur in sums.iterator():
-        said = dict(zip(named, values, strict=True))
-        for names, by_values in of_values.items():
-            for rule in by_values.get(tuple(said[name] for name in names), ()):
-                if (counts := known.get((rule.models, model))) is None:
-                    counts = known[rule.models, model] = is_of_model(rule, model)
-                if counts:
-                    days = charged[rule.id]
-                    days[day] = days.get(day, 0) + int(nanoeur)
+        for rule in index.of(dict(zip(named, values, strict=True))):
+            if (counts := known.get((rule.models, model))) is None:
+                counts = known[rule.models, model] = is_of_model(rule, model)
+            if counts:
+                days = charged[rule.id]
+                days[day] = days.get(day, 0) + int(nanoeur)
     return charged
-
-
-_ByValues = dict[tuple[str, ...], list[BudgetRule]]
-
-
-def _by_what_they_name(rules: Sequence[BudgetRule]) -> dict[tuple[str, ...], _ByValues]:
-    """Return the rules by the dimensions that they name, and by those dimensions' values.
-
-    So a line of costs finds its budgets without a look at all of them.
-    """
-    found: dict[tuple[str, ...], _ByValues] = {}
-    for rule in rules:
-        names = tuple(sorted(rule.of))
-        values = tuple(rule.of[name] for name in names)
-        found.setdefault(names, {}).setdefault(values, []).append(rule)
-    return found
 
 
 def _status(
@@ -204,9 +187,7 @@ def past_spans(status: BudgetStatus, *, organization_id: UUID) -> list[PastSpan]
         PastSpan(
             starts_on=period.starts_on,
             last_day=status.rule.span.days_around(period.starts_on)[1] - _DAY,
-            charged_nanoeur=period.carried_nanoeur
-            + period.settled_nanoeur
-            + period.overrun_nanoeur,
+            charged_nanoeur=period.charged_nanoeur,
             # The period has what was left of the limit when it began to count.
             limit_nanoeur=None
             if period.limit_nanoeur is None

@@ -27,7 +27,7 @@ from gateway.budget_words import DIMENSION_WORDS, budget_sentence
 from gateway.models import Budget
 from gateway.policy_words import names_of_no_model
 from gateway.providers.catalog import load_catalog
-from orgs.access import Access, admin, get_or_404, viewer
+from orgs.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.exports import exported as file_of
@@ -44,7 +44,7 @@ SUGGESTED_OF_DAYS: Final = 30
 def budgets(request: HttpRequest) -> HttpResponse:
     """List the budgets in the order in which calls are held to them, and where each stands."""
     access = viewer(request)
-    after = _newer_than(request)
+    after = id_parameter(request, "newer_than")
     found = reports.budgets(
         organization_id=access.organization.pk, newer_than=after, limit=BUDGETS_PER_PAGE + 1
     )
@@ -187,13 +187,3 @@ def _saved(request: HttpRequest, form: BudgetForm, budget_id: UUID, sentence: st
     if unknown := names_of_no_model(models, load_catalog(sandbox=settings.SANDBOX)):
         messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
     return redirect("budget", budget_id=budget_id)
-
-
-def _newer_than(request: HttpRequest) -> UUID | None:
-    wanted = request.GET.get("newer_than")
-    if not wanted:
-        return None
-    try:
-        return UUID(wanted)
-    except ValueError as exc:
-        raise Http404 from exc

@@ -9,7 +9,7 @@ from typing import Final
 
 from costs.core.money import format_eur
 from gateway.budget_status import BudgetStatus
-from gateway.core.budgets import BUDGET_DIMENSIONS
+from gateway.core.calls import DIMENSIONS
 from gateway.models import Budget
 from gateway.policy_words import listed
 
@@ -44,7 +44,7 @@ def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
     ]
     if not said and not budget.models:
         return "All calls"
-    of = f" of {listed(said, most=len(BUDGET_DIMENSIONS))}" if said else ""
+    of = f" of {listed(said, most=len(DIMENSIONS))}" if said else ""
     to = f" to {listed(budget.models)}" if budget.models else ""
     return f"Calls{of}{to}"
 

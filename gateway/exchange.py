@@ -71,7 +71,10 @@ class Exchange:
         if self._is_abandoned:
             return
         if self._sink is not None:
-            await self._sink(piece)
+            try:
+                await self._sink(piece)
+            except OSError:  # what a server says of a client that has gone; Uvicorn says nothing
+                self.abandon()
             return
         self._pieces.append(piece)
         if type(piece) is bytes:

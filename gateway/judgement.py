@@ -45,6 +45,11 @@ class Judgement:
     budgets: tuple[BudgetRule, ...] = ()
     refusal: GatewayError | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit applies to the call, so that it needs a bound."""
+        return self.organization.is_limited or any(rule.is_hard for rule in self.budgets)
+
     def needed_tokens(self, call: Call) -> int | None:
         """Counted input plus the output of all answers, where they were counted."""
         if self.counted_tokens is None or self.cap is None:
@@ -133,7 +138,7 @@ def _refusal_for_model(
     organization = found.organization
     found.model, found.text_bytes = model, bounds.text_bytes(call.demand)
     found.verdicts = organization.verdicts_on(model)
-    if organization.budgets:
+    if organization.budgets.rules:
         found.budgets = organization.budgets_of(model, call.dimensions.as_dict())
     return refusal_for_model(found.verdicts, named=named.strip(), rules=organization.rules)
 
@@ -148,7 +153,7 @@ async def _cap_output(found: Judgement, call: Call, model: Model, *, counts: boo
         demand=demand,
         input_tokens=found.counted_tokens or 0,
         token_limit=limit,
-        is_limited=found.organization.is_limited,
+        is_limited=found.is_limited,
     )
 
 
@@ -191,7 +196,7 @@ def _refusal_for_price(found: Judgement, call: Call, model: Model) -> Refused | 
         sentence = f"Model {model.id} has no price; an administrator must set one"
         return Refused("model_unpriced", sentence)
     why = call.demand.unbounded
-    if why is not None and found.organization.is_limited:
+    if why is not None and found.is_limited:
         return Refused("invalid_request", why, status=400)
     at_most = bounds.input_tokens_at_most(call.demand, model, text_bytes=found.text_bytes)
     _bound(found, call, at_most)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
@@ -27,7 +26,7 @@ from gateway import reports
 from gateway.snippets import snippets_for
 from orgs import key_operations
 from orgs import reports as orgs_reports
-from orgs.access import Access, admin, get_or_404, viewer
+from orgs.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.asking import HtmxRequest, question
 from orgs.errors import OrgsError
 from orgs.exports import exported
@@ -55,7 +54,7 @@ class KeyLine:
 def keys(request: HttpRequest) -> HttpResponse:
     """List the keys the person may see, newest first, with what each has cost this month."""
     access = viewer(request)
-    page = _page(access, older_than=_older_than(request))
+    page = _page(access, older_than=id_parameter(request, "older_than"))
     context = {
         "lines": _lines(access, page.rows),
         "older_than": page.older_than,
@@ -184,13 +183,3 @@ def _key_page(request: HttpRequest, key: ApiKey, text: str) -> HttpResponse:
         "snippets": snippets_for(key=text, base_url=base_url, sandbox=settings.SANDBOX),
     }
     return render(request, "gateway/key_created.html", context)
-
-
-def _older_than(request: HttpRequest) -> UUID | None:
-    wanted = request.GET.get("older_than")
-    if not wanted:
-        return None
-    try:
-        return UUID(wanted)
-    except ValueError as exc:
-        raise Http404 from exc

@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError, Refused
 from gateway.core.models import Model, price_names
 from gateway.core.offered import Offer, Offered
 from gateway.dropin import CODE_HEADER
+from gateway.headers import header
 from gateway.providers.dialects.listing import ANTHROPIC, GOOGLE, OPENAI, Listing
 from gateway.runtime import Gateway, current
 from gateway.snapshot import OrganizationSnapshot, read
@@ -52,9 +53,9 @@ async def google_model(request: HttpRequest, model: str) -> HttpResponse:
 
 def _listing_for(request: HttpRequest) -> Listing:
     """Return whose client this is: `/v1/models` is the address of all three."""
-    if "anthropic-version" in request.headers:
+    if header(request, "anthropic-version") is not None:
         return ANTHROPIC
-    return GOOGLE if "x-goog-api-key" in request.headers else OPENAI
+    return OPENAI if header(request, "x-goog-api-key") is None else GOOGLE
 
 
 def _usable(offer: Offer, listing: Listing) -> list[Offered]:

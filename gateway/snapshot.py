@@ -23,7 +23,8 @@ from costs.core.admission import ORG_SCOPE, Limit
 from costs.core.periods import Span
 from costs.prices import PriceBook, load_price_book
 from gateway.core.attempts import MODELS_MAX, Alias
-from gateway.core.budgets import BUDGET_DIMENSIONS, BudgetRule
+from gateway.core.budgets import BudgetIndex, BudgetRule
+from gateway.core.calls import DIMENSIONS
 from gateway.core.errors import Refused
 from gateway.core.models import Catalog, Model
 from gateway.core.policy import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -54,7 +55,7 @@ class OrganizationSnapshot:
     # HMAC-SHA-256 under the key of the organization's prompts; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
-    budgets: tuple[BudgetRule, ...] = ()
+    budgets: BudgetIndex = field(default_factory=BudgetIndex)
     _verdicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def verdicts_on(self, model: Model) -> tuple[str, ...]:
@@ -84,16 +85,12 @@ class OrganizationSnapshot:
         self, model: Model, dimensions: Mapping[str, str | None]
     ) -> tuple[BudgetRule, ...]:
         """Return the budgets that a call counts in."""
-        return tuple([rule for rule in self.budgets if rule.counts(model, dimensions)])
+        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(model)])
 
     @property
     def is_limited(self) -> bool:
-        """Whether a limit may apply, so that every request needs a bound."""
-        return (
-            self.token_limit is not None
-            or self.daily_rule is not None
-            or any(rule.is_hard for rule in self.budgets)
-        )
+        """Whether a limit applies to every request, so that each needs a bound."""
+        return self.token_limit is not None or self.daily_rule is not None
 
 
 class Directory:
@@ -203,16 +200,18 @@ def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot |
             hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
         ),
         aliases=_load_aliases(org_id),
-        budgets=tuple(
-            budget_rule(budget, catalog)
-            for budget in Budget.objects.filter(org_id=org_id, enabled=True)
+        budgets=BudgetIndex(
+            [
+                budget_rule(budget, catalog)
+                for budget in Budget.objects.filter(org_id=org_id, enabled=True)
+            ]
         ),
     )
 
 
 def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
     """Return a budget as requests are judged by it."""
-    said = {name: getattr(budget, name) for name in BUDGET_DIMENSIONS}
+    said = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetRule(
         id=str(budget.id),
         name=budget.name,

@@ -147,3 +147,14 @@ def _chosen(memberships: list[Membership], session: SessionBase) -> Membership |
         if str(membership.org_id) == wanted:
             return membership
     return memberships[0] if memberships else None
+
+
+def id_parameter(request: HttpRequest, name: str) -> uuid.UUID | None:
+    """Return the id that a parameter of the address says, None without one, else raise Http404."""
+    wanted = request.GET.get(name)
+    if not wanted:
+        return None
+    try:
+        return uuid.UUID(wanted)
+    except ValueError as exc:
+        raise Http404 from exc

@@ -1,9 +1,11 @@
-"""Statements that differ between the two databases, for migrations."""
+"""What differs between the two databases: statements of migrations, and ids in plain SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
+from django.db import connection
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
@@ -25,3 +27,34 @@ def drop_index(name: str) -> RunPython:
     """Return a migration step that drops an index, without making its table anew on SQLite."""
     statement = f"DROP INDEX {name}"
     return run_sql(postgresql=(statement,), sqlite=(statement,))
+
+
+def kept_id(id_: UUID) -> UUID | str:
+    """Return an id as a column of the database has it: SQLite has a text."""
+    return id_ if connection.vendor == "postgresql" else str(id_)
+
+
+def raises_config_version(table: str) -> RunPython:
+    """Return a migration step: a change of the table's rows raises organization.config_version."""
+    return run_sql(
+        postgresql=(
+            f"""
+            CREATE TRIGGER {table}_config_version AFTER INSERT OR UPDATE OR DELETE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION raise_config_version()
+            """,
+        ),
+        sqlite=tuple(
+            f"""
+            CREATE TRIGGER {table}_config_version_{event.lower()} AFTER {event} ON {table}
+            BEGIN
+                UPDATE organization SET config_version = config_version + 1
+                WHERE id IN ({rows});
+            END
+            """  # noqa: S608  our own names
+            for event, rows in (
+                ("INSERT", "NEW.org_id"),
+                ("UPDATE", "OLD.org_id, NEW.org_id"),
+                ("DELETE", "OLD.org_id"),
+            )
+        ),
+    )

@@ -72,6 +72,11 @@ class PeriodRow:
     overrun_nanoeur: int
     carried_nanoeur: int
 
+    @property
+    def charged_nanoeur(self) -> int:
+        """All that was spent in it."""
+        return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
+
 
 @dataclass(slots=True, kw_only=True)
 class HoldRow:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final, TypeVar
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from costs.core.periods import local_day
 from gateway.alert_models import Alert
 from gateway.alerts.findings import Finding
 from gateway.alerts.thresholds import Day, Spending, is_near, of_budget, of_day
+from gateway.budget_links import costs_query
 from gateway.budget_status import BudgetStatus, statuses
 from gateway.models import AiRequestLog, Budget
 from gateway.reports import SpendToday
@@ -23,15 +23,6 @@ from orgs.models import Organization
 REFUSALS_WITHIN: Final = timedelta(hours=1)
 REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
-# What the explorer calls the dimensions of a budget.
-PARAMETERS: Final = {
-    "user_id": "userId",
-    "team_id": "teamId",
-    "project_id": "projectId",
-    "app_id": "appId",
-    "client_id": "clientId",
-    "task_type": "taskType",
-}
 
 AnyLimit = TypeVar("AnyLimit", Spending, Day)
 
@@ -97,21 +88,8 @@ def _spending(budget: Budget, status: BudgetStatus) -> Spending:
         is_hard=budget.is_hard,
         expected_nanoeur=forecast.expected_nanoeur if forecast else None,
         full_on=status.full_on,
-        costs_query=_costs_query(budget, status),
+        costs_query=costs_query(budget, status.starts_on, status.today),
     )
-
-
-def _costs_query(budget: Budget, status: BudgetStatus) -> str:
-    """Return the parameters by which the explorer shows the budget's costs by day.
-
-    It filters by one model: of several, the costs of all models are shown.
-    """
-    said = {name: getattr(budget, column) for column, name in PARAMETERS.items()}
-    if len(budget.models) == 1 and "*" not in budget.models[0]:
-        said["model"] = budget.models[0]
-    wanted = {name: value for name, value in said.items() if value is not None}
-    days = {"from": f"{status.starts_on}", "to": f"{status.today}"}
-    return urlencode({**wanted, **days, "groupBy": "day"})
 
 
 # --- refusals -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from costs.core.periods import first_instant
 from costs.models import DailyCost
 from costs.names import emails, key_names
 from gateway.alerts.spikes import Driver, Part
+from orgs.database import kept_id
 
 # What may explain a rise, its column, what the explorer calls it, what people do. What comes
 # first is named where several explain as much: it says best what to look at.
@@ -59,7 +60,7 @@ def costs_by_hour(
     values: list[Any] = []
     for day in days:
         spans = first_instant(day, zone), first_instant(day + _DAY, zone)
-        values += [_as_kept(organization_id), *map(_instant, spans)]
+        values += [kept_id(organization_id), *map(_instant, spans)]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([one_day] * len(days)), values)
         rows = cursor.fetchall()
@@ -110,10 +111,6 @@ def named(organization_id: UUID, driver: Driver) -> str:
 def parameter_of(driver: Driver) -> str:
     """Return what the cost explorer calls a driver's dimension."""
     return next(name for label, _, name in DIMENSIONS if label == driver.dimension)
-
-
-def _as_kept(organization_id: UUID) -> UUID | str:
-    return organization_id if connection.vendor == "postgresql" else str(organization_id)
 
 
 def _instant(moment: datetime) -> datetime | str:

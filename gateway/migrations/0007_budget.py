@@ -6,7 +6,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 import orgs.fields
-from orgs.database import run_sql
+from orgs.database import raises_config_version
 
 
 class Migration(migrations.Migration):
@@ -90,26 +90,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        run_sql(
-            postgresql=(
-                """
-                CREATE TRIGGER budget_config_version AFTER INSERT OR UPDATE OR DELETE ON budget
-                FOR EACH ROW EXECUTE FUNCTION raise_config_version()
-                """,
-            ),
-            sqlite=tuple(
-                f"""
-                CREATE TRIGGER budget_config_version_{event.lower()} AFTER {event} ON budget
-                BEGIN
-                    UPDATE organization SET config_version = config_version + 1
-                    WHERE id IN ({rows});
-                END
-                """  # noqa: S608  two constants
-                for event, rows in (
-                    ("INSERT", "NEW.org_id"),
-                    ("UPDATE", "OLD.org_id, NEW.org_id"),
-                    ("DELETE", "OLD.org_id"),
-                )
-            ),
-        ),
+        raises_config_version("budget"),
     ]

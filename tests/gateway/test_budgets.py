@@ -85,6 +85,29 @@ def test_another_model_than_the_budgets_goes_through(ask: Asking, acme: Organiza
     assert ask(HELLO).status == 200
 
 
+def test_only_calls_that_count_in_a_hard_budget_need_a_bound(
+    ask: Asking, acme: Organization
+) -> None:
+    uncapped = {"model": "sandbox-small", "prompt": "Hello"}
+    own = ask(uncapped, path="/api/ai/quote").json["outputCap"]
+    budget(acme, team_id="1")
+    budget(acme, "Warning", team_id="2", is_hard=False)
+    caps = {
+        team: ask(uncapped | {"teamId": team}, path="/api/ai/quote").json["outputCap"]
+        for team in "123"
+    }
+    assert caps["1"] < own
+    assert caps["2"] == caps["3"] == own
+
+
+def test_of_several_full_budgets_the_first_refuses(ask: Asking, acme: Organization) -> None:
+    budget(acme, "Of the team", team_id="1", limit_nanoeur=0)
+    budget(acme, "Of all", limit_nanoeur=0)
+    budget(acme, "Of the app", app_id="a", limit_nanoeur=0)
+    assert 'budget "Of the team"' in ask(HELLO | {"teamId": "1", "appId": "a"}).json["error"]
+    assert 'budget "Of all"' in ask(HELLO | {"appId": "a"}).json["error"]
+
+
 def test_a_budget_that_only_warns_counts_and_refuses_nothing(
     ask: Asking, acme: Organization
 ) -> None:
