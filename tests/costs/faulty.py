@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,15 @@ class Faults:
     fails_at_write: int | None = None  # counted from 0, once
     loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost
     is_away: bool = False
+    may_go_on: Event = field(default_factory=Event)  # cleared: whoever asks the database waits
     writes: int = field(default=0, init=False)
     commits: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self.may_go_on.set()
+
     def check(self) -> None:
+        assert self.may_go_on.wait(timeout=30), "nobody let the database go on"
         if self.is_away:
             raise StoreUnavailable("the database is away")
 
