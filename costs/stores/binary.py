@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 TEXT_FORMAT: Final = 0
@@ -83,8 +83,7 @@ _TYPE_OF: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A value as it is sent, of the type that `oid` names."""
 
     oid: int
@@ -95,12 +94,22 @@ class Parameter:
 NULL: Final = Parameter(UNKNOWN_OID, None)
 
 
-def array(values: Sequence[Any], type_: Type) -> Parameter:
+def array(values: Sequence[Any], type_: Type) -> bytes:
     """Return values, some of them None, as an array of one type."""
     written, has_null = type_.written, None in values
     cells = [_NULL if value is None else written(value) for value in values]
     head = _ARRAY(1, has_null, type_.oid, len(values), 1)
-    return Parameter(type_.array_oid, b"".join((head, *cells)))
+    return b"".join((head, *cells))
+
+
+def single(value: Any, type_: Type) -> bytes | None:
+    """Return one value of a type, which travels without its length."""
+    return None if value is None else type_.written(value)[4:]
+
+
+def arrays(values: Sequence[Any], type_: Type) -> Parameter:
+    """Return values of one type as a parameter."""
+    return Parameter(type_.array_oid, array(values, type_))
 
 
 def scalar(value: Any) -> Parameter:
@@ -111,6 +120,6 @@ def scalar(value: Any) -> Parameter:
         return Parameter(UNKNOWN_OID, value.encode(), TEXT_FORMAT)
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
-        return array(values, _TYPE_OF[type(values[0])] if values else TYPES["text"])
+        return arrays(values, _TYPE_OF[type(values[0])] if values else TYPES["text"])
     type_ = _TYPE_OF[type(value)]
-    return Parameter(type_.oid, type_.written(value)[4:])
+    return Parameter(type_.oid, single(value, type_))

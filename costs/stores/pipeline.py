@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import errors, pq
@@ -18,12 +18,26 @@ from psycopg.adapt import Transformer
 from costs.stores.binary import BINARY_FORMAT, Parameter
 
 _ENDED: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
-Statement = tuple[bytes, Sequence[Parameter]]
 Rows = list[tuple[Any, ...]]
 
 
+class Statement(NamedTuple):
+    """A statement of the form `… $1 … $2 …`, with its values as they are sent."""
+
+    text: bytes
+    oids: tuple[int, ...] = ()
+    values: Sequence[bytes | None] = ()
+    formats: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, text: bytes, *parameters: Parameter) -> Statement:
+        """Return a statement with its parameters."""
+        oids, values, formats = zip(*parameters, strict=True) if parameters else ((), (), ())
+        return cls(text, oids, values, formats)
+
+
 class Pipeline:
-    """Runs statements of the form `… $1 … $2 …`, each prepared when it is first seen.
+    """Runs statements, each prepared when it is first seen.
 
     After an error the connection is good for a rollback and no more. Raises psycopg.Error.
     """
@@ -41,8 +55,8 @@ class Pipeline:
         """Send statements in one round trip and return what each one read."""
         # What is read back of a statement that is prepared first is not the caller's.
         is_wanted: list[bool] = []
-        for text, parameters in statements:
-            self._send(text, parameters, is_wanted)
+        for statement in statements:
+            self._send(statement, is_wanted)
         self._pgconn.pipeline_sync()
         self._flush()
         results = self._results()
@@ -50,19 +64,14 @@ class Pipeline:
             self._rows(result) for result, wanted in zip(results, is_wanted, strict=True) if wanted
         ]
 
-    def _send(self, text: bytes, parameters: Sequence[Parameter], is_wanted: list[bool]) -> None:
-        oids = tuple([parameter.oid for parameter in parameters])
+    def _send(self, statement: Statement, is_wanted: list[bool]) -> None:
+        text, oids, values, formats = statement
         name = self._prepared.get((text, oids))
         if name is None:
             name = self._prepared[text, oids] = b"ledger_%d" % len(self._prepared)
             self._pgconn.send_prepare(name, text, oids)
             is_wanted.append(False)
-        self._pgconn.send_query_prepared(
-            name,
-            [parameter.value for parameter in parameters],
-            [parameter.format for parameter in parameters],
-            result_format=BINARY_FORMAT,
-        )
+        self._pgconn.send_query_prepared(name, values, formats, result_format=BINARY_FORMAT)
         is_wanted.append(True)
 
     def _flush(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -22,8 +21,9 @@ from costs.stores.base import (
     StoreUnavailable,
     Table,
 )
-from costs.stores.binary import TYPES, Parameter, array, scalar
+from costs.stores.binary import NULL, TYPES, Parameter, arrays, scalar
 from costs.stores.pipeline import Pipeline, Statement
+from costs.stores.writes import ADD, SET, Write, form, gathered
 
 # A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
 # lock must be what was committed before it: another default of the server's would not see that.
@@ -43,26 +43,29 @@ NETWORK: Final = {
     "keepalives_count": 3,
 }
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
+# It comes with the rows, and the version with the organizations: a statement less is 0.1 ms less.
 READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now())"
 LOCK_ORGANIZATIONS: Final = b"""
-    SELECT id, name, ai_gateway_enabled, timezone, config_version
-    FROM organization WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+    SELECT coalesce($1::timestamptz, now()), (SELECT version FROM price_list),
+           id, name, ai_gateway_enabled, timezone, config_version
+    FROM organization WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE
 """
-# One row at least, for the clock and the version: a statement less is 0.1 ms less.
-LOCK_PERIODS: Final = b"""
-    WITH locked AS (
-        SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
-               held_nanoeur, settled_nanoeur, overrun_nanoeur, carried_nanoeur
-        FROM period
-        WHERE id = ANY($1)
-           OR (org_id = ANY($2) AND scope = ANY($4)
-               AND starts_at <= coalesce($3::timestamptz, now())
-               AND ends_at > coalesce($3::timestamptz, now()))
-        ORDER BY id FOR NO KEY UPDATE
-    )
-    SELECT coalesce($3::timestamptz, now()), (SELECT version FROM price_list), locked.*
-    FROM (SELECT) AS one LEFT JOIN locked ON true
+_PERIODS: Final = """
+    SELECT coalesce($1::timestamptz, now()),
+           id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
+           held_nanoeur, settled_nanoeur, overrun_nanoeur, carried_nanoeur
+    FROM period WHERE {} ORDER BY id FOR NO KEY UPDATE
 """
+_IN_FORCE: Final = """
+    (org_id = ANY($2) AND scope = ANY($3)
+     AND starts_at <= coalesce($1::timestamptz, now())
+     AND ends_at > coalesce($1::timestamptz, now()))
+"""
+# Three forms, since what only asks or only settles is most there is while little is to do, and
+# finds its rows in half the time: 0.09 against 0.13 ms of the server's.
+LOCK_IN_FORCE: Final = _PERIODS.format(_IN_FORCE).encode()
+LOCK_PERIODS: Final = _PERIODS.format("id = ANY($2)").encode()
+LOCK_BOTH: Final = _PERIODS.format(f"id = ANY($4) OR {_IN_FORCE}").encode()
 LOCK_HOLDS: Final = b"""
     SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
     FROM hold WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
@@ -72,6 +75,9 @@ NEIGHBOURS: Final = b"""
            min(starts_at) FILTER (WHERE starts_at > $1)
     FROM period WHERE org_id = $2 AND scope = $3
 """
+BEGIN: Final = Statement(b"BEGIN")
+COMMIT: Final = Statement(b"COMMIT")
+ROLLBACK: Final = Statement(b"ROLLBACK")
 _UUID: Final = TYPES["uuid"]
 _TEXT: Final = TYPES["text"]
 
@@ -108,7 +114,7 @@ class PostgresStore:
             self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
-        _, [(now,)] = self._run((b"BEGIN", ()), (READ_CLOCK, (scalar(self._now()),)))
+        _, [(now,)] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
         moment: datetime = now
         return moment
 
@@ -120,61 +126,66 @@ class PostgresStore:
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
     ) -> Locked:
-        orgs = array(org_ids, _UUID)
+        clock, orgs = self._clock_read(), arrays(org_ids, _UUID)
+        in_force, ids = (orgs, arrays(scopes, _TEXT)), arrays(period_ids, _UUID)
         # Each after the locks before it, so that it sees what committed while they were waited for.
-        found = self._run(
-            (b"BEGIN", ()),
-            *([(LOCK_ORGANIZATIONS, (orgs,))] if org_ids else ()),
-            (
-                LOCK_PERIODS,
-                (array(period_ids, _UUID), orgs, scalar(self._now()), array(scopes, _TEXT)),
-            ),
-            *([(LOCK_HOLDS, (array(hold_ids, _UUID),))] if hold_ids else ()),
-        )
-        organizations = found[1] if org_ids else []
-        holds = found[-1] if hold_ids else []
-        periods = found[-2] if hold_ids else found[-1]
-        moment, prices_version, *_ = periods[0]
+        asked: dict[str, Statement] = {}
+        if org_ids:
+            asked["organizations"] = Statement.of(LOCK_ORGANIZATIONS, clock, orgs)
+        if org_ids and period_ids:
+            asked["periods"] = Statement.of(LOCK_BOTH, clock, *in_force, ids)
+        elif org_ids:
+            asked["periods"] = Statement.of(LOCK_IN_FORCE, clock, *in_force)
+        elif period_ids:
+            asked["periods"] = Statement.of(LOCK_PERIODS, clock, ids)
+        if hold_ids:
+            asked["holds"] = Statement.of(LOCK_HOLDS, arrays(hold_ids, _UUID))
+        _, *read = self._run(BEGIN, *asked.values())
+        found = dict(zip(asked, read, strict=True))
+        organizations, periods = found.get("organizations", ()), found.get("periods", ())
+        stamped = organizations or periods
+        if not stamped:  # nothing that the clock could come with
+            [stamped] = self._run(Statement.of(READ_CLOCK, clock))
         return Locked(
-            now=moment,
-            prices_version=prices_version or 0,
-            organizations={row[0]: _organization(row) for row in organizations},
-            periods={row[2]: _period(row[2:]) for row in periods if row[2] is not None},
-            holds={row[0]: _hold(row) for row in holds},
+            now=stamped[0][0],
+            prices_version=organizations[0][1] or 0 if organizations else 0,
+            organizations={row[2]: _organization(row[2:]) for row in organizations},
+            periods={row[1]: _period(row[1:]) for row in periods},
+            holds={row[0]: _hold(row) for row in found.get("holds", ())},
         )
 
     def neighbours(
         self, *, org_id: UUID, scope: str, moment: datetime
     ) -> tuple[datetime | None, datetime | None]:
-        values = (scalar(moment), scalar(org_id), scalar(scope))
-        [[(previous_ends_at, next_starts_at)]] = self._run((NEIGHBOURS, values))
+        asked = Statement.of(NEIGHBOURS, scalar(moment), scalar(org_id), scalar(scope))
+        [[(previous_ends_at, next_starts_at)]] = self._run(asked)
         return previous_ends_at, next_starts_at
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write.of(_form(table), rows))
+            self._unsent.append(Write(form(table), rows))
 
     def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write.of(_form(table, columns, "{0} = v.{0}"), rows))
+            self._unsent.append(Write(form(table, columns, SET), rows))
 
     def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write.of(_form(table, columns, "{0} = t.{0} + v.{0}"), rows))
+            self._unsent.append(Write(form(table, columns, ADD), rows))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._run((_numbered(statement), tuple(map(scalar, values))))[-1]
+        return self._run(Statement.of(_numbered(statement), *map(scalar, values)))[-1]
 
     def execute(self, statement: str, *values: Any) -> None:
-        self._unsent.append((_numbered(statement), tuple(map(scalar, values))))
+        self._unsent.append(Statement.of(_numbered(statement), *map(scalar, values)))
 
     def commit(self) -> None:
-        self._run((b"COMMIT", ()))
+        self._run(COMMIT)
 
     def rollback(self) -> None:
         self._unsent.clear()
         try:
-            self._pipeline.run(((b"ROLLBACK", ()),))
+            self._pipeline.run((ROLLBACK,))
         except psycopg.Error:
             self._connection.close()
 
@@ -183,12 +194,12 @@ class PostgresStore:
 
     def _run(self, *statements: Statement) -> list[list[tuple[Any, ...]]]:
         """Send the writes that wait and these statements; return what these read."""
-        writes, self._unsent = _gathered(self._unsent), []
+        writes, self._unsent = gathered(self._unsent), []
         with _errors():
             return self._pipeline.run((*writes, *statements))[len(writes) :]
 
-    def _now(self) -> datetime | None:
-        return None if self._clock is None else self._clock()
+    def _clock_read(self) -> Parameter:
+        return NULL if self._clock is None else scalar(self._clock())
 
 
 @cache
@@ -197,100 +208,6 @@ def _numbered(statement: str) -> bytes:
     first, *others = statement.split("%s")
     marked = (f"${number}{text}" for number, text in enumerate(others, start=1))
     return "".join((first, *marked)).encode()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Form:
-    """What a write of rows does: it inserts them or, with a `change`, makes it in those there are.
-
-    `columns` are names with their types.
-    """
-
-    table: str
-    columns: tuple[tuple[str, str], ...]
-    change: str
-    on_conflict: str
-
-    def text(self, first: int) -> str:
-        """Return the statement, whose parameters are numbered from `first` on."""
-        names = ", ".join(name for name, _ in self.columns)
-        marks = (f"${number}::{type_}[]" for number, (_, type_) in enumerate(self.columns, first))
-        rows = f"unnest({', '.join(marks)})"
-        if not self.change:
-            head = f"INSERT INTO {self.table} ({names})"
-            return f"{head} SELECT * FROM {rows}{self.on_conflict}"  # noqa: S608  our own names
-        changes = ", ".join(self.change.format(name) for name, _ in self.columns[1:])
-        head = f"UPDATE {self.table} AS t SET {changes}"  # noqa: S608
-        return f"{head} FROM {rows} AS v ({names}) WHERE t.id = v.id"
-
-
-_forms: Final[dict[tuple[str, tuple[str, ...], str], Form]] = {}
-
-
-def _form(table: Table, columns: Sequence[str] = (), change: str = "") -> Form:
-    """Return the one Form of such a write: made anew, it would be hashed anew, 30 columns long."""
-    key = (table.name, tuple(columns), change)
-    form = _forms.get(key)
-    if form is None:
-        names = ("id", *columns) if change else tuple(table.columns)
-        typed = tuple([(name, table.columns[name]) for name in names])
-        form = Form(table.name, typed, change, "" if change else table.on_conflict)
-        _forms[key] = form
-    return form
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Rows on their way, a parameter for each column."""
-
-    form: Form
-    columns: Sequence[Parameter]
-
-    @classmethod
-    def of(cls, form: Form, rows: Sequence[Row]) -> Write:
-        """Return the rows' columns, an array each."""
-        cells = zip(*rows, strict=True)
-        pairs = zip(form.columns, cells, strict=True)
-        return cls(form, [array(values, TYPES[type_]) for (_, type_), values in pairs])
-
-
-def _gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:
-    """Return what waits in as few statements as can be: writes to different tables travel in one.
-
-    Each statement costs 50 us by itself, however few its rows.
-    """
-    statements: list[Statement] = []
-    together: list[Write] = []
-
-    def close() -> None:
-        if together:
-            text = _together(tuple([write.form for write in together]))
-            statements.append((text, [each for write in together for each in write.columns]))
-            together.clear()
-
-    for each in unsent:
-        if not isinstance(each, Write):
-            close()
-            statements.append(each)
-            continue
-        if any(write.form.table == each.form.table for write in together):
-            close()  # one statement would not see what it has written itself
-        together.append(each)
-    close()
-    return statements
-
-
-@cache
-def _together(forms: tuple[Form, ...]) -> bytes:
-    texts, first = [], 1
-    for form in forms:
-        texts.append(form.text(first))
-        first += len(form.columns)
-    *parts, last = texts
-    if not parts:
-        return last.encode()
-    named = ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(parts))
-    return f"WITH {named} {last}".encode()
 
 
 def _organization(row: Row) -> OrganizationRow:
