@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
 import httpx2
 
 from gateway.core.errors import (
@@ -27,6 +26,7 @@ from gateway.core.errors import (
 )
 from gateway.providers.formats import hostile
 from gateway.providers.transport import Traffic
+from gateway.providers.wire import Answer
 
 logger = logging.getLogger("pulse.providers")
 
@@ -98,7 +98,7 @@ def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFai
     return Rejected(f'Provider "{peer.title}" cannot be asked this; nothing was sent')
 
 
-def _judged(answer: aiohttp.ClientResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
+def _judged(answer: Answer, exc: Exception, *, peer: Peer) -> ProviderFailed:
     status = answer.status
     if status in TIMEOUT_STATUSES:
         return _timed_out(peer, status=status)

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
 import orjson
 
 from gateway.core.calls import Completion, RelayRequest
-from gateway.core.errors import Broken, ProviderFailed, TimedOut, Unreachable
+from gateway.core.errors import Broken, Unreachable
+from gateway.providers.connection import BrokenOff
 from gateway.providers.failures import Peer, answered_with
 from gateway.providers.formats.hostile import ErrorAnswer
-from gateway.providers.transport import (
-    ANSWER_MAX_BYTES,
-    CONNECT_TIMEOUT_S,
-    STREAM_MAX_BYTES,
-    UNSENT,
-    open_session,
-)
+from gateway.providers.transport import ANSWER_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.providers.upstreams import Upstream
+from gateway.providers.wire import Answer, NotSent, Wire
 
 ERROR_MAX_BYTES: Final = 1024 * 1024
 # What of a provider's headers its client may see; none of them names whose account it is.
@@ -45,16 +40,13 @@ HEADERS_RETURNED: Final = frozenset(
     }
 )
 LIMIT_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
-_TIMEOUT: Final = aiohttp.ClientTimeout(
-    total=None, connect=CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
-)
 
 
 @dataclass(slots=True, eq=False)
 class Relay:
-    """Sends relayed requests over one session, which belongs to the loop of its first request."""
+    """Sends relayed requests from one event loop."""
 
-    _session: aiohttp.ClientSession | None = None
+    _wire: Wire = field(default_factory=Wire)
 
     async def whole(self, upstream: Upstream, request: RelayRequest) -> Completion:
         """Ask for a plain answer and read it. Raises ProviderFailed."""
@@ -85,30 +77,28 @@ class Relay:
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._wire.aclose()
 
-    async def _sent(self, upstream: Upstream, request: RelayRequest) -> aiohttp.ClientResponse:
+    async def _sent(self, upstream: Upstream, request: RelayRequest) -> Answer:
         """Send the request, once, and wait for the answer's head. Raises ProviderFailed."""
-        if self._session is None:
-            self._session = open_session()
         try:
-            return await self._session.post(
-                upstream.url(request.path),
+            return await self._wire.ask(
+                upstream.target(request.path),
                 headers={**request.headers, **upstream.headers},
-                data=request.body,
-                allow_redirects=False,
-                timeout=_TIMEOUT,
+                body=request.body,
             )
-        except (*UNSENT, TimeoutError, aiohttp.ClientError, OSError) as exc:
-            raise _failure_from(exc, upstream.peer) from exc
+        except NotSent as exc:
+            sentence = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
+            raise Unreachable(sentence) from exc
+        except BrokenOff as exc:
+            raise Broken(upstream.peer.broke_off("")) from exc
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
     """The chunks of an answer as they arrive. Raises ProviderFailed when it breaks off."""
 
-    _answer: aiohttp.ClientResponse
+    _answer: Answer
     _peer: Peer
     _bytes: int = 0
 
@@ -120,25 +110,25 @@ class Stream:
     async def next(self) -> bytes:
         """Return what has arrived, waiting for it; nothing is the end."""
         try:
-            chunk = await self._answer.content.readany()
-        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
-            raise _failure_from(exc, self._peer, status=self._answer.status) from exc
+            chunk = await self._answer.next()
+        except BrokenOff as exc:
+            raise Broken(self._peer.broke_off(""), provider_status=self._answer.status) from exc
         self._bytes += len(chunk)
         if self._bytes > STREAM_MAX_BYTES:
             raise Broken(f'Provider "{self._peer.title}" sent more than an answer may have')
         return chunk
 
 
-def returned(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
+def returned(answer: Answer) -> Mapping[str, str]:
     """Return those headers of an answer that its client may see."""
     return {
         name: value
-        for name, value in ((n.lower(), v) for n, v in answer.headers.items())
+        for name, value in answer.headers.items()
         if name in HEADERS_RETURNED or name.startswith(LIMIT_HEADERS)
     }
 
 
-async def _whole(answer: aiohttp.ClientResponse, peer: Peer, request: RelayRequest) -> Completion:
+async def _whole(answer: Answer, peer: Peer, request: RelayRequest) -> Completion:
     body = await _body(answer, peer, at_most=ANSWER_MAX_BYTES)
     try:
         completion = request.whole(body)
@@ -149,7 +139,7 @@ async def _whole(answer: aiohttp.ClientResponse, peer: Peer, request: RelayReque
     return completion.relayed(body, returned(answer))
 
 
-async def _check(answer: aiohttp.ClientResponse, peer: Peer) -> None:
+async def _check(answer: Answer, peer: Peer) -> None:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if answer.status < HTTPStatus.BAD_REQUEST:
@@ -159,25 +149,15 @@ async def _check(answer: aiohttp.ClientResponse, peer: Peer) -> None:
     raise answered_with(answer.status, answer.headers, body, peer=peer)
 
 
-async def _body(answer: aiohttp.ClientResponse, peer: Peer, *, at_most: int) -> bytes:
+async def _body(answer: Answer, peer: Peer, *, at_most: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        while chunk := await answer.content.readany():
+        while chunk := await answer.next():
             size += len(chunk)
             if size > at_most:
                 raise Broken(f'Provider "{peer.title}" sent more than an answer may have')
             pieces.append(chunk)
-    except (TimeoutError, aiohttp.ClientError, OSError) as exc:
-        raise _failure_from(exc, peer, status=answer.status) from exc
+    except BrokenOff as exc:
+        raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _failure_from(exc: Exception, peer: Peer, *, status: int | None = None) -> ProviderFailed:
-    """Return what a failure of the wire means: what is not proven to be unsent is unknown."""
-    if isinstance(exc, UNSENT):
-        return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
-    if isinstance(exc, TimeoutError):
-        sentence = f'Provider "{peer.title}" did not answer in time'
-        return TimedOut(sentence, provider_status=status)
-    return Broken(peer.broke_off(""), provider_status=status)

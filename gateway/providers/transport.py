@@ -1,4 +1,4 @@
-"""One road to every vendor: aiohttp under the SDKs' httpx2, which knows exactly what was sent.
+"""The SDKs' road to the vendors: the wire under their httpx2, which knows exactly what was sent.
 
 All four SDKs take an httpx2 client, so all four get this transport instead of their own:
 
@@ -13,38 +13,27 @@ All four SDKs take an httpx2 client, so all four get this transport instead of t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 import httpx2
-from yarl import URL
 
-CONNECT_TIMEOUT_S: Final = 10.0
-CONNECTIONS_MAX: Final = 10_000
-# Below the idle timeouts of the vendors' load balancers: a connection that they close while we
-# write to it leaves the outcome unknown.
-KEEPALIVE_S: Final = 30.0
+from gateway.providers.connection import BrokenOff
+from gateway.providers.wire import CONNECT_TIMEOUT_S, Answer, NotSent, Target, Wire
+
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
 # An event costs some 300 bytes for each token.
 STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
-CHUNK_BYTES: Final = 64 * 1024
 
 HEADERS_SENT: Final = frozenset(
     {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
 )
+# Of the wire alone: what it unpacks and joins is plain.
 _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
-
-# aiohttp raises these only while it gets a connection, so nothing of the request went out.
-UNSENT: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-)
 
 
 @dataclass(slots=True)
@@ -52,7 +41,7 @@ class Traffic:
     """What went over the wire for one call of ours, whatever an SDK makes of it."""
 
     was_sent: bool = False
-    answers: list[aiohttp.ClientResponse] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
 
     def close(self) -> None:
         """Close the answers: back to the pool those that were read to their end.
@@ -76,7 +65,7 @@ class Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, credentials: Mapping[str, str]) -> None:
         self._credentials = dict(credentials)
-        self._session: aiohttp.ClientSession | None = None
+        self._wire = Wire()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, once."""
@@ -84,51 +73,30 @@ class Transport(httpx2.AsyncBaseTransport):
             name: value for name, value in request.headers.items() if name in HEADERS_SENT
         } | self._credentials
         traffic = _traffic.get() or Traffic()
+        read_s = request.extensions["timeout"]["read"]
+        # Below the call's own timeout, so that a connection never made is known as such before it.
+        connect_s = CONNECT_TIMEOUT_S if read_s is None else min(CONNECT_TIMEOUT_S, read_s * 0.8)
         with _known_outcome(traffic):
-            response = await self._opened_session().request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=headers,
-                data=request.content or None,
-                allow_redirects=False,
-                timeout=_timeout(request),
-            )
-        traffic.answers.append(response)
+            async with asyncio.timeout(read_s):
+                answer = await self._wire.ask(
+                    Target.of(str(request.url)),
+                    method=request.method,
+                    headers=headers,
+                    body=request.content,
+                    connect_timeout_s=connect_s,
+                )
+        traffic.answers.append(answer)
         return httpx2.Response(
-            response.status,
-            headers=[pair for pair in response.raw_headers if pair[0].lower() not in _HOP_HEADERS],
-            stream=_Body(response),
+            answer.status,
+            headers=[pair for pair in answer.raw_headers if pair[0] not in _HOP_HEADERS],
+            stream=_Body(answer, read_s),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    def _opened_session(self) -> aiohttp.ClientSession:
-        # Made on first use because aiohttp binds a session to the running loop.
-        if self._session is None:
-            self._session = open_session()
-        return self._session
-
-
-def open_session() -> aiohttp.ClientSession:
-    """Return a new session of connections to vendors, on the running loop."""
-    connector = aiohttp.TCPConnector(
-        limit=CONNECTIONS_MAX,
-        keepalive_timeout=KEEPALIVE_S,
-        ssl=httpx2.create_ssl_context(trust_env=False),
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        # What a vendor reads is decided here, and compression would delay a stream's events.
-        skip_auto_headers=("user-agent",),
-        headers={"accept-encoding": "identity"},
-    )
+        await self._wire.aclose()
 
 
 def client(credentials: Mapping[str, str]) -> httpx2.AsyncClient:
@@ -151,22 +119,27 @@ def noting(traffic: Traffic) -> Iterator[None]:
 class _Body(httpx2.AsyncByteStream):
     """An answer's bytes, decompressed and counted."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        is_stream = response.content_type == "text/event-stream"
+    def __init__(self, answer: Answer, read_s: float | None) -> None:
+        self._answer = answer
+        self._read_s = read_s
+        is_stream = answer.content_type == "text/event-stream"
         self._max_bytes = STREAM_MAX_BYTES if is_stream else ANSWER_MAX_BYTES
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = self._max_bytes
+        while chunk := await self._next():
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.ReadError(f"the answer is above {self._max_bytes} bytes")
+            yield chunk
+
+    async def _next(self) -> bytes:
         with _known_failures():
-            async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
-                left -= len(chunk)
-                if left < 0:
-                    raise httpx2.ReadError(f"the answer is above {self._max_bytes} bytes")
-                yield chunk
+            async with asyncio.timeout(self._read_s):
+                return await self._answer.next()
 
     async def aclose(self) -> None:
-        self._response.release()
+        self._answer.release()
 
 
 @contextmanager
@@ -184,16 +157,9 @@ def _known_outcome(traffic: Traffic) -> Iterator[None]:
 def _known_failures() -> Iterator[None]:
     try:
         yield
-    except UNSENT as exc:
+    except NotSent as exc:
         raise httpx2.ConnectError(str(exc)) from exc
     except TimeoutError as exc:
         raise httpx2.ReadTimeout(str(exc)) from exc
-    except (aiohttp.ClientError, OSError) as exc:
+    except BrokenOff as exc:
         raise httpx2.ReadError(str(exc)) from exc
-
-
-def _timeout(request: httpx2.Request) -> aiohttp.ClientTimeout:
-    read_s = request.extensions["timeout"]["read"]
-    # Below the call's own timeout, so that a connection never made is known as such before it.
-    connect_s = CONNECT_TIMEOUT_S if read_s is None else min(CONNECT_TIMEOUT_S, read_s * 0.8)
-    return aiohttp.ClientTimeout(connect=connect_s, sock_connect=connect_s, sock_read=read_s)
