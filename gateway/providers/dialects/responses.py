@@ -35,7 +35,7 @@ PROVIDER: Final = "openai"
 PATH: Final = "/v1/responses"
 # What is read of a stream: how it ended, with what it used.
 TELLING: Final = re.compile(
-    rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|"error"\s*:\s*\{'
+    rb'"(?:type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|error"\s*:\s*\{)'
 )
 ENDS: Final = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"')
 
