@@ -15,6 +15,8 @@ import httptools
 HEAD_MAX_BYTES: Final = 128 * 1024
 # What may wait unread before the vendor is held back.
 UNREAD_MAX_BYTES: Final = 128 * 1024
+# Where one of these is, the end of the connection is not the end of the answer.
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _HAVE_NO_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -109,7 +111,8 @@ class Connection(asyncio.Protocol):
     def end(self) -> None:
         """End the connection at once."""
         self._is_spoilt = True
-        if self._transport is not None:
+        # What belonged to a loop that has closed goes with its last reference.
+        if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
 
     def _wake(self) -> None:
@@ -126,9 +129,14 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _fail(self, reason: str) -> None:
+    def _break_off(self, reason: str) -> None:
+        self._is_spoilt = True
         if not self._is_over and self._error is None:
             self._error = BrokenOff(reason)
+        self._wake()
+
+    def _fail(self, reason: str) -> None:
+        self._break_off(reason)
         self.end()
 
     # --- for asyncio --------------------------------------------------------------------------
@@ -152,12 +160,15 @@ class Connection(asyncio.Protocol):
             self._pause(is_paused=True)
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and self._is_head_over and self._ends_with_connection:
+    def eof_received(self) -> None:
+        """Nothing more comes; the transport closes itself, once it has sent what it still has."""
+        if self._is_head_over and self._ends_with_connection:
             self._is_over = True
+        self._break_off("the connection ended")
+
+    def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._fail("the connection ended")
-        self._wake()
+        self._break_off("the connection ended")
 
     # --- for httptools ------------------------------------------------------------------------
 
@@ -166,7 +177,7 @@ class Connection(asyncio.Protocol):
             self._is_spoilt = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_over:
+        if not self._is_head_over:  # what follows a body is not of the head
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -174,11 +185,8 @@ class Connection(asyncio.Protocol):
         if self._is_over or status < HTTPStatus.OK:  # an interim answer: another follows
             self._headers = []
             return
-        names = dict(self._headers)
-        is_chunked = names.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
-        self._ends_with_connection = not (
-            is_chunked or b"content-length" in names or status in _HAVE_NO_BODY
-        )
+        names = {name for name, _ in self._headers}
+        self._ends_with_connection = names.isdisjoint(_FRAMING) and status not in _HAVE_NO_BODY
         self._status, self._is_head_over = status, True
 
     def on_body(self, body: bytes) -> None:

@@ -56,7 +56,8 @@ class Target(NamedTuple):
             host, port, path = url.raw_host, url.port, url.raw_path_qs
         except ValueError as exc:
             raise NotSent(f"{address!r} is not an address: {exc}") from exc
-        is_readable = path.isascii() and path.isprintable() and " " not in path
+        # Of the address as it was given: yarl takes line breaks out of it.
+        is_readable = address.isascii() and address.isprintable() and " " not in address
         if url.scheme not in {"http", "https"} or not host or not port or not is_readable:
             raise NotSent(f"{address!r} is not the address of an HTTP server")
         shown = url.host_subcomponent or host
@@ -121,13 +122,17 @@ class Answer:
         """
         while True:
             packed = unpacker.unconsumed_tail or await connection.next()
+            piece = b""
             try:
-                if not packed:
-                    return bytes(unpacker.flush()) if not unpacker.eof else b""
-                piece: bytes = unpacker.decompress(packed, UNPACKED_AT_ONCE_BYTES)
+                if packed:
+                    piece = unpacker.decompress(packed, UNPACKED_AT_ONCE_BYTES)
+                elif not unpacker.eof:
+                    piece = unpacker.flush()
             except zlib.error as exc:
                 raise BrokenOff(f"the answer cannot be unpacked: {exc}") from exc
-            if piece:
+            if unpacker.unused_data or not (packed or unpacker.eof):
+                raise BrokenOff("the answer's packed body ends before or after the answer")
+            if piece or not packed:
                 return piece
 
 
@@ -234,6 +239,8 @@ class Wire:
                     raise
         except (OSError, TimeoutError, ValueError) as exc:  # TLS and names fail with an OSError too
             raise NotSent(f"{origin.host}:{origin.port} cannot be reached: {exc}") from exc
+        if not connection.is_open:
+            raise NotSent(f"{origin.host}:{origin.port} ended the connection at once")
         return connection
 
     async def _addresses_of(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> Any:
@@ -242,6 +249,8 @@ class Wire:
         until, task = self._addresses.get(key, (0.0, None))
         if task is None or now > until or (task.done() and task.exception() is not None):
             task = loop.create_task(_addresses(loop, *key))
+            # Seen even when all who waited have gone.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._addresses[key] = (now + ADDRESSES_KEPT_S, task)
         # Shielded: who stops waiting must not fail the others.
         return await asyncio.shield(task)
