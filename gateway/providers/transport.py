@@ -57,7 +57,7 @@ _traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """Sends httpx2 requests over aiohttp; belongs to the event loop of its first request.
+    """Sends httpx2 requests over a wire; belongs to the event loop of its first request.
 
     Raises httpx2.ConnectError when nothing was sent, httpx2.ReadTimeout and httpx2.ReadError when
     the outcome is unknown.

@@ -270,7 +270,10 @@ def _head(method: str, target: Target, headers: Mapping[str, str], body_bytes: i
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
         raise NotSent("a header has a line break in it")
-    return f"{text}\r\n\r\n".encode()
+    try:
+        return f"{text}\r\n\r\n".encode()
+    except UnicodeEncodeError as exc:
+        raise NotSent("a header is no text") from exc
 
 
 def _unpacker(encoding: str) -> Any:
