@@ -184,7 +184,15 @@ async def test_over_tls_answers_are_read_and_connections_kept_as_without(
 
 
 @pytest.mark.parametrize(
-    "headers", [{"a": "b\r\nc: d"}, {"a": "b\nc"}, {"a": "b\rc"}, {"a\r\nb": "c"}, {"a": "\0"}]
+    "headers",
+    [
+        {"a": "b\r\nc: d"},
+        {"a": "b\nc"},
+        {"a": "b\rc"},
+        {"a\r\nb": "c"},
+        {"a": "\0"},
+        {"a": "\ud800"},
+    ],
 )
 async def test_a_header_with_a_line_break_is_not_sent(
     server: RawServer, wire: Wire, headers: dict[str, str]

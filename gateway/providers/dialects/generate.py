@@ -34,7 +34,9 @@ COUNT: Final = "countTokens"
 
 # What is read of a stream besides the last chunk's usage: how it ended, that it failed, what it
 # searched for. Inside a JSON string a quotation mark has a backslash before it.
-TELLING: Final = re.compile(rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")')
+TELLING: Final = re.compile(
+    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")'
+)
 ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
 NEVER: Final = re.compile(rb"(?!)")
 COUNTING: Final = b'"usageMetadata"'
