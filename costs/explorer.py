@@ -131,7 +131,7 @@ def explorer_page(
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
-        chips=tuple(_chips(organization_id, form, query)),
+        chips=tuple(_chips(organization_id, form, query, report)),
         chart=chart,
         chart_title=_chart_title(chart, stacking(form, query)) if chart else "",
         legend=legend,
@@ -167,7 +167,8 @@ def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Lin
 
 def _rest(report: CostReport, query: CostQuery) -> Line:
     assert report.rest is not None  # noqa: S101  asked before
-    cell = Cell(label=f"{report.rest_groups:,} more", title="", href="", is_said=False)
+    label = "The rest" if report.rest_groups is None else f"{report.rest_groups:,} more"
+    cell = Cell(label=label, title="", href="", is_said=False)
     return _with_figures((cell,), report.rest, report.total.amount_nanoeur)
 
 
@@ -209,7 +210,9 @@ def _preset(preset: Preset, form: CostForm) -> Link:
     )
 
 
-def _chips(organization_id: UUID, form: CostForm, query: CostQuery) -> list[Chip]:
+def _chips(
+    organization_id: UUID, form: CostForm, query: CostQuery, report: CostReport
+) -> list[Chip]:
     values = form.cleaned_data
     chips = [
         Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
@@ -223,12 +226,16 @@ def _chips(organization_id: UUID, form: CostForm, query: CostQuery) -> list[Chip
             0, Chip(name="Model", value=values["model"], href=form.address(model=None), also=also)
         )
     if values["userId"]:
-        person = emails(organization_id=organization_id, user_ids=[values["userId"]])
+        person = _labels(report, query, "user") or emails(
+            organization_id=organization_id, user_ids=[values["userId"]]
+        )
         shown = person.get(values["userId"], values["userId"])
         chips.append(Chip(name="User", value=shown, href=form.address(userId=None)))
     if values["keyId"]:
         key_id = f"{values['keyId']}"
-        names = key_names(organization_id=organization_id, key_ids=[key_id])
+        names = _labels(report, query, "key") or key_names(
+            organization_id=organization_id, key_ids=[key_id]
+        )
         chips.append(
             Chip(name="API key", value=names.get(key_id, key_id), href=form.address(keyId=None))
         )
@@ -239,6 +246,14 @@ def _chips(organization_id: UUID, form: CostForm, query: CostQuery) -> list[Chip
     if values["source"]:
         chips.append(Chip(name="Source", value=values["source"], href=form.address(source=None)))
     return chips
+
+
+def _labels(report: CostReport, query: CostQuery, dimension: str) -> dict[str | None, str]:
+    """Return the names that the table's lines have already."""
+    if dimension not in query.group_by:
+        return {}
+    place = query.group_by.index(dimension)
+    return {group.values[place]: group.labels[place] for group in report.groups}
 
 
 def _chart_title(chart: StackedChart, dimension: str | None) -> str:

@@ -58,11 +58,11 @@ class CostGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
     """The lines of a span, dearest first; days newest first. With `rest`, the sums of the groups
-    that no line shows, they add up to `total`."""
+    that no line shows, they add up to `total`. A table by day does not count those."""
 
     groups: tuple[CostGroup, ...]
     rest: CostGroup | None
-    rest_groups: int
+    rest_groups: int | None
     total: Sums
     before_nanoeur: int | None
 
@@ -73,34 +73,30 @@ class CostReport:
 def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
     """Return the costs by the query's dimensions. Only GROUPS_MAX lines are kept.
 
-    One statement, so that lines and total are of one moment; tables by day, which compare with
-    other days, take a second one for those.
+    Lines and total are of one statement, and so of one moment.
     """
-    found = list(lines.grouped(organization_id, query, most=GROUPS_MAX))
+    read = lines.newest if query.is_by_day else lines.grouped
+    found = list(read(organization_id, query, most=GROUPS_MAX))
     width = len(query.group_by)
-    groups = [_group(row, width) for row in found]
+    groups = [_group(row, width) for row in found if row[width] is not None]
     number, total, before = 0, Sums(), 0
     if found:  # after the group, its sums and what it was before: those of all
         number, *sums, all_before = found[0][width + len(lines.SUMS) + 1 :]
         total, before = _sums(sums), int(all_before or 0)
     compares = query.before is not None and not query.is_by_day
-    if query.before and query.is_by_day:
-        before = _sums(lines.totals(organization_id, query, query.before)).amount_nanoeur
+    shown = sum((group.sums for group in groups), start=Sums())
+    shown_before = sum(group.before_nanoeur or 0 for group in groups)
     rest = CostGroup(
         values=(),
         labels=(),
-        sums=sum((group.sums for group in groups), start=Sums()),
-        before_nanoeur=sum(group.before_nanoeur or 0 for group in groups),
+        sums=total - shown,
+        before_nanoeur=before - shown_before if compares else None,
     )
-    rest = replace(
-        rest,
-        sums=total - rest.sums,
-        before_nanoeur=before - (rest.before_nanoeur or 0) if compares else None,
-    )
+    is_more = rest.sums.events > 0 if number is None else number > len(groups)
     return CostReport(
         groups=tuple(named(groups, organization_id=organization_id, group_by=query.group_by)),
-        rest=rest if number > len(groups) else None,
-        rest_groups=number - len(groups),
+        rest=rest if is_more else None,
+        rest_groups=None if number is None else number - len(groups),
         total=total,
         before_nanoeur=before if query.before else None,
     )

@@ -28,7 +28,7 @@ JUNE = Span(date(2025, 6, 1), date(2025, 6, 30))
 MAY = Span(date(2025, 5, 2), date(2025, 5, 31))
 GROUPINGS = [
     *((name,) for name in GROUP_COLUMNS),
-    *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b),
+    *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
 ]
 SAID = st.sampled_from(["a", "b", None])
 
@@ -155,6 +155,38 @@ def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
     query = CostQuery(span=JUNE, group_by=("team",))
     every = list(reports.every_group(organization_id=acme.pk, query=query))
     assert len(every) == GROUPS_MAX + 3
+
+
+@pytest.mark.parametrize("days_between", [1, 4, 9])
+@pytest.mark.parametrize("group_by", [(DAY, "team"), (DAY,)])
+def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
+    acme: Organization, days_between: int, group_by: tuple[str, ...]
+) -> None:
+    last, number = date(2025, 12, 31), GROUPS_MAX // 2 + 5
+    days = [last - timedelta(days=days_between * place) for place in range(number)]
+    for place, day in enumerate(days):
+        at = datetime.combine(day, NOON.timetz())
+        charge(acme, 1000 + place, occurred_at=at, team_id="blue")
+        charge(acme, 10, occurred_at=at, team_id="red")
+    query = CostQuery(span=Span(days[-1], last), group_by=group_by)
+    report = reports.explore(organization_id=acme.pk, query=query)
+    lines = [(f"{day}", team) for day in days for team in ("blue", "red")]
+    if len(group_by) == 1:
+        assert [group.values for group in report.groups] == [(f"{day}",) for day in days]
+        assert report.rest is None
+    else:
+        assert [group.values for group in report.groups] == lines[:GROUPS_MAX]
+        assert report.rest is not None
+        assert report.rest.sums.amount_nanoeur == sum(range(1050, 1055)) + 5 * 10
+        assert report.rest.sums.requests == 10
+    assert report.total.amount_nanoeur == sum(range(1000, 1000 + number)) + number * 10
+
+
+def test_a_table_by_day_of_nothing_still_says_what_was_before(acme: Organization) -> None:
+    charge(acme, 17, occurred_at=datetime.combine(MAY.last, NOON.timetz()))
+    report = explored(acme, DAY, "team", before=MAY)
+    assert (report.groups, report.rest, report.total) == ((), None, reports.Sums())
+    assert report.before_nanoeur == 17
 
 
 # --- compared with ------------------------------------------------------------------------------
