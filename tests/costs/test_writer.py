@@ -32,6 +32,9 @@ from tests.costs.faulty import Faults, FaultyStore
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NewWriter = Callable[..., Writer]
+# Below RETRY_WITHIN_S, which is what a refusal would take that waited; above what a busy machine
+# takes to say it.
+AT_ONCE_S = 2.5
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_without_a_database_a_call_is_refused_at_once(
     asks = [ask(acme, 10) for _ in range(300)]
     started = time.monotonic()
     answers = together(writer, *asks)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < AT_ONCE_S
     assert all(isinstance(answer, LedgerUnavailable) for answer in answers)
     faults.is_away = False
     asked = ask(acme, 10)
@@ -119,7 +122,7 @@ def test_settlements_wait_for_the_database_and_asks_behind_them_do_not(
         started = time.monotonic()
         with pytest.raises(LedgerUnavailable):
             await writer.reserve(late_ask)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < AT_ONCE_S
         assert not any(future.done() for future in waiting)
         faults.is_away = False
         return await asyncio.wait_for(asyncio.gather(*waiting), timeout=10)
