@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, Final
 
-from openai import AsyncOpenAI, AsyncStream
+import httpx2
+from openai import AsyncOpenAI, AsyncStream, RequestOptions
 
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.providers import asking, transport
@@ -13,6 +14,8 @@ from gateway.providers.failures import Peer
 from gateway.providers.formats import openai as chat
 from gateway.providers.openai_models import cap_name, is_first_reasoning
 from gateway.providers.upstreams import VENDORS
+
+PATH: Final = "/chat/completions"
 
 
 class OpenAI:
@@ -34,10 +37,12 @@ class OpenAI:
         """Ask for the whole answer at once."""
 
         async def ask() -> object:
-            answer = await self._client.chat.completions.with_raw_response.create(
-                **_request(call), timeout=call.timeout_s
+            # By `post`: the SDK's typed method looks at every part of a body that is right already,
+            # and builds objects of the answer: a third of all that a request costs.
+            answer = await self._client.post(
+                PATH, body=_request(call), cast_to=httpx2.Response, options=_options(call)
             )
-            return answer.http_response.json()
+            return answer.json()
 
         return await asking.whole(
             self._peer,
@@ -50,14 +55,15 @@ class OpenAI:
         """Ask for the answer in pieces."""
 
         async def ask() -> AsyncIterator[object]:
-            answer = await self._client.chat.completions.with_raw_response.create(
-                **_request(call),
-                stream=True,
-                stream_options={"include_usage": True},
-                timeout=call.timeout_s,
-            )
             # Plain JSON: building the SDK's objects costs more than all else on a chunk's way.
-            events: AsyncStream[object] = answer.parse(to=AsyncStream[object])
+            events = await self._client.post(
+                PATH,
+                body=_request(call) | {"stream": True, "stream_options": {"include_usage": True}},
+                cast_to=object,
+                options=_options(call),
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
             return aiter(events)
 
         return asking.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
@@ -73,6 +79,10 @@ class OpenAI:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _options(call: ProviderCall) -> RequestOptions:
+    return {"timeout": call.timeout_s}
 
 
 def _request(call: ProviderCall) -> dict[str, Any]:

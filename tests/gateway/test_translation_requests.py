@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.calls import Message, ProviderCall, ToolCall
-from gateway.providers.formats.anthropic_request import request_from
+from gateway.providers.formats.anthropic_request import headers_from, request_from
 from gateway.providers.formats.google_request import config_from, contents_from
 from gateway.providers.formats.json_schema import for_anthropic, for_google
 from tests.gateway.translating import (
@@ -146,9 +146,11 @@ def test_anthropic_is_told_how_much_to_think(
 
 
 def test_anthropic_is_asked_in_its_older_version_for_any_sampling() -> None:
-    request = request_from(asked(top_p=0.5, stop=["a", "b"]))
-    assert request["extra_body"] == {"top_p": 0.5}
-    assert request["extra_headers"] == {"anthropic-version": "2023-06-01"}
+    call = asked(top_p=0.5, stop=["a", "b"])
+    assert headers_from(call) == {"anthropic-version": "2023-06-01"}
+    assert headers_from(asked(stop=["a", "b"])) == {}
+    request = request_from(call)
+    assert request["top_p"] == 0.5
     assert request["stop_sequences"] == ["a", "b"]
 
 

@@ -34,7 +34,7 @@ Fields = dict[str, Any]
 
 
 def request_from(call: ProviderCall) -> Fields:
-    """Return the arguments of the SDK's `messages.create`."""
+    """Return the body of a request to `/v1/messages`."""
     request: Fields = {
         "model": call.model,
         "messages": _turns(call.messages),
@@ -57,6 +57,11 @@ def _system(call: ProviderCall) -> str:
     said = [message.text for message in call.messages if message.role == "system"]
     wants_any_json = call.response_format is not None and call.response_format.schema is None
     return "\n\n".join([*said, _JSON_ONLY] if wants_any_json else said)
+
+
+def headers_from(call: ProviderCall) -> dict[str, str]:
+    """Return what is said above the body: the version, where the newest does not take it."""
+    return {"anthropic-version": VERSION_WITH_SAMPLING} if _sampling(call) else {}
 
 
 def _turns(messages: Iterable[Message]) -> list[Fields]:
@@ -181,10 +186,4 @@ def _format(schema: Fields) -> Fields:
 
 def _sampling(call: ProviderCall) -> Fields:
     asked = {"temperature": call.temperature, "top_p": call.top_p}
-    sampling = {name: value for name, value in asked.items() if value is not None}
-    if not sampling:
-        return {}
-    return {
-        "extra_body": sampling,
-        "extra_headers": {"anthropic-version": VERSION_WITH_SAMPLING},
-    }
+    return {name: value for name, value in asked.items() if value is not None}
