@@ -68,6 +68,8 @@ class Judgement:
 
     def trace(self, call: Call) -> dict[str, Any]:
         """Return the decision trace: what was looked at, in the order it was looked at."""
+        rules = self.organization.rules
+        policies = explained(rules, verdicts=self.verdicts, needed_tokens=self.needed_tokens(call))
         return {
             "model": {
                 "requested": call.model,
@@ -79,11 +81,8 @@ class Judgement:
             "answers": call.demand.answers,
             "bound_nanoeur": self.bound_nanoeur,
             "bound_by": "tokens" if self.is_tight else "bytes",
-            "policies": explained(
-                self.organization.rules,
-                verdicts=self.verdicts,
-                needed_tokens=self.needed_tokens(call),
-            ),
+            "policies": policies,
+            "policies_left_out": len(rules) - len(policies),
             "config_version": self.organization.config_version,
         }
 

@@ -146,10 +146,12 @@ def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
 def _judged(row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]) -> Step:
     verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
     budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
+    left_out = integer(trace.get("policies_left_out"))
     return Step(
         title="Judged",
         tone=BAD if row.status == "blocked" else GOOD,
         sentence=judgement(row, verdicts, budgets),
+        facts=(Fact("not listed", _counted(left_out, "more policies")),) if left_out else (),
         verdicts=verdicts,
         budgets=budgets,
     )

@@ -17,6 +17,9 @@ from gateway.core.models import Model, any_entry_matches
 
 OK: Final = "ok"
 NOT_REACHED: Final = "not reached"
+# Of more policies a trace keeps those that say something: a thousand were 100 KB for each request,
+# and cost the database twenty times as much as the rest of it.
+EXPLAINED_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,18 +120,30 @@ def explained(
     """Return what each policy says by itself, for the decision trace.
 
     `verdicts` are those on the model, none where no model is known; `needed_tokens` is None where
-    they were not counted. What a policy says of the day's cost is the ledger's to add.
+    they were not counted. What a policy says of the day's cost is the ledger's to add. Of more than
+    EXPLAINED_MAX, the one with the smallest limit per day and those that refuse come first.
     """
+    judged = [
+        (rule, _verdict(rule, verdict, needed_tokens))
+        for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_REACHED)
+        if isinstance(rule, Rule)
+    ]
     return [
         {
             "id": rule.id,
             "name": rule.name,
-            "verdict": _verdict(rule, verdict, needed_tokens),
+            "verdict": verdict,
             "max_tokens": rule.max_tokens_per_request,
             "limit_nanoeur": rule.max_cost_per_day_nanoeur,
         }
-        for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_REACHED)
-        if isinstance(rule, Rule)
+        for rule, verdict in (judged if len(judged) <= EXPLAINED_MAX else _telling(judged))
+    ]
+
+
+def _telling(judged: Sequence[tuple[Rule, str]]) -> list[tuple[Rule, str]]:
+    day = tightest_daily_rule(rule for rule, _ in judged)
+    return sorted(judged, key=lambda each: (each[0] is not day, each[1] in (OK, NOT_REACHED)))[
+        :EXPLAINED_MAX
     ]
 
 

@@ -112,7 +112,8 @@ def test_a_blocked_request_names_the_policy(
                 {"name": "Earlier", "verdict": "token_limit"},  # too, but blocked comes first
                 refusal,
                 {"name": "Next", "verdict": "not reached"},
-            ]
+            ],
+            "policies_left_out": 1900,
         },
     )
     client = client_for(member_user)
@@ -121,6 +122,7 @@ def test_a_blocked_request_names_the_policy(
     assert "The policy &quot;Production Policy&quot; refused it." in page
     assert "model blocked" in page
     assert "not reached" in page
+    assert "1,900 more policies" in page
     assert "no money was held" in page
 
 
@@ -149,6 +151,7 @@ def test_an_unknown_outcome_and_its_correction_are_both_told(
         {"model": [], "input": 5, "policies": {"a": 1}, "before": "x", "rates": []},
         {"model": None, "input": None, "policies": [None, "x", {}], "after": [], "rates": None},
         {"policies": [{"verdict": 3, "name": {}, "limit_nanoeur": "x", "max_tokens": True}]},
+        {"policies": [], "policies_left_out": "x"},
         {"rates": {"bands": "x"}, "bound_nanoeur": "much", "output_cap": 1.5},
         {"rates": {"bands": [1, {}, {"above_input_tokens": "x"}], "usd_per_eur": {}}},
     ],

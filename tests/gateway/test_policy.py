@@ -11,6 +11,7 @@ from costs.core.admission import Balance
 from gateway.core.errors import Refused
 from gateway.core.models import Model
 from gateway.core.policy import (
+    EXPLAINED_MAX,
     Rule,
     explained,
     model_verdicts,
@@ -175,3 +176,12 @@ def test_the_trace_says_what_each_policy_says_by_itself() -> None:
     assert {each["verdict"] for each in explained(rules, verdicts=(), needed_tokens=None)} == {
         "not reached"
     }
+
+
+def test_the_trace_of_very_many_policies_keeps_what_decides() -> None:
+    rules = [rule(f"fine {number}") for number in range(EXPLAINED_MAX)]
+    rules += [rule("blocks", blocked=["gpt-4"]), rule("dear", max_cost_per_day_nanoeur=2)]
+    rules += [rule("cheap", max_cost_per_day_nanoeur=1), rule("few", max_tokens_per_request=10)]
+    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
+    assert len(trace) == EXPLAINED_MAX
+    assert [each["name"] for each in trace[:4]] == ["cheap", "blocks", "few", "fine 0"]
