@@ -33,9 +33,9 @@ GROUP_COLUMNS: Final = {
 }
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
 FETCHED_AT_ONCE: Final = 1000
-# So many days are looked at for the first lines of a table by day, then more: by one dimension, by
-# two.
-LOOKED_AT_FIRST: Final = ((130,), (14, 90))
+# So many days are looked at for the first lines of a table by day, by one dimension and by two.
+# Where they have too few, the whole span is little more.
+LOOKED_AT_FIRST: Final = (130, 31)
 _DAY: Final = timedelta(days=1)
 
 Row = tuple[Any, ...]
@@ -127,27 +127,23 @@ def _first_shown(
     organization_id: UUID, query: CostQuery, columns: Sequence[str], *, most: int
 ) -> date:
     """Return the first day of which a table of `most` lines, newest days first, shows something."""
-    for days in LOOKED_AT_FIRST[len(columns) - 1]:
-        first = query.span.last - timedelta(days=days - 1)
-        if first <= query.span.first:
-            break
-        lines, values = _union(
-            organization_id,
-            query,
-            columns,
-            [(_Part("daily_cost", "day", first, query.span.last), 1)],
-        )
-        keys = ", ".join(f"k{n}" for n in range(len(columns)))
-        found = 0
-        for day, groups in _rows(
-            f"SELECT k0, COUNT(*) FROM (SELECT DISTINCT {keys} FROM ({lines}) l) g "  # noqa: S608
-            "GROUP BY k0 ORDER BY k0 DESC",
-            values,
-        ):
-            found += groups
-            if found >= most:
-                return date.fromisoformat(str(day))
-    return query.span.first
+    span = query.span
+    first = span.last - timedelta(days=LOOKED_AT_FIRST[len(columns) - 1] - 1)
+    if first <= span.first:
+        return span.first
+    looked_at = [(part, 1) for part in _parts(Span(first, span.last), by_day=True)]
+    lines, values = _union(organization_id, query, columns, looked_at)
+    keys = ", ".join(f"k{n}" for n in range(len(columns)))
+    found = 0
+    for day, groups in _rows(
+        f"SELECT k0, COUNT(*) FROM (SELECT DISTINCT {keys} FROM ({lines}) l) g "  # noqa: S608
+        "GROUP BY k0 ORDER BY k0 DESC",
+        values,
+    ):
+        found += groups
+        if found >= most:
+            return date.fromisoformat(str(day))
+    return span.first
 
 
 def totals(organization_id: UUID, query: CostQuery, span: Span) -> Row:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import PermissionDenied
 from django.db import Error as DatabaseUnavailable
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Manager, Model, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest
 
 from orgs.models import Membership, Organization, User
@@ -98,7 +98,7 @@ def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: objec
 
 def active_membership(user: User, session: SessionBase) -> Membership | None:
     """Return the membership of the organization chosen in the session, else the first."""
-    return _chosen(list(_memberships(user)), session)
+    return _chosen(_memberships(user), session)
 
 
 def choose_organization(request: HttpRequest, chosen: str) -> None:
@@ -124,7 +124,7 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
     user = getattr(request, "user", None)  # an error before the middleware leaves none
     if not isinstance(user, User):
         return None
-    memberships = list(_memberships(user))
+    memberships = _memberships(user)
     chosen = _chosen(memberships, request.session)
     return {
         "email": user.email,
@@ -137,8 +137,11 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
     }
 
 
-def _memberships(user: User) -> QuerySet[Membership]:
-    return user.memberships.select_related("org").order_by("org__name", "id")
+def _memberships(user: User) -> list[Membership]:
+    """Return the person's memberships, read once: a view and the frame of its page ask for them."""
+    rows = Membership.objects.select_related("org").order_by("org__name", "id")
+    prefetch_related_objects([user], Prefetch("memberships", queryset=rows))
+    return list(user.memberships.all())
 
 
 def _chosen(memberships: list[Membership], session: SessionBase) -> Membership | None:
