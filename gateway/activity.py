@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from gateway.models import AiRequestLog
+from django.db import connection
+
+from orgs.database import kept_id
 
 HOURS: Final = 24
 WINDOW: Final = timedelta(hours=HOURS)
@@ -18,8 +20,26 @@ ROWS_MAX: Final = 20_000
 MODELS_MAX: Final = 5
 LATENCY_PERCENT: Final = 95
 
-# occurred_at, status, latency, model as called, model as asked for, cost
-Row = tuple[datetime, str, int | None, str, str, int | None]
+# hour (the oldest is 0), status, model as called or else as asked for, requests, nano-euro
+Group = tuple[int, str, str, int, int]
+# The newest rows along the list's own index, added up where they are: a day of 9,500 requests takes
+# 15 ms so, and took 90 as rows of Python's.
+NEWEST: Final = f"""
+    SELECT occurred_at, status, latency_ms, cost_nanoeur,
+           COALESCE(NULLIF(model, ''), requested_model) AS model
+    FROM ai_request_log WHERE org_id = %s AND occurred_at > %s AND occurred_at <= %s
+    ORDER BY occurred_at DESC, id DESC LIMIT {ROWS_MAX}
+"""  # noqa: S608  our own number
+GROUPED: Final = f"""
+    SELECT CASE {" ".join(["WHEN occurred_at > %s THEN %s"] * (HOURS - 1))} ELSE 0 END AS hour,
+           status, model, COUNT(*), SUM(cost_nanoeur), MIN(occurred_at),
+           COUNT(CASE WHEN status = 'ok' THEN latency_ms END)
+    FROM ({NEWEST}) newest GROUP BY 1, 2, 3
+"""  # noqa: S608
+LATENCY_AT: Final = f"""
+    SELECT latency_ms FROM ({NEWEST}) newest WHERE status = 'ok' AND latency_ms IS NOT NULL
+    ORDER BY latency_ms LIMIT 1 OFFSET %s
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,54 +71,80 @@ class Activity:
 
 
 def last_day(*, organization_id: UUID, moment: datetime) -> Activity:
-    """Return the organization's last 24 hours: one query along the list's own index."""
-    rows = AiRequestLog.objects.filter(
-        org=organization_id, occurred_at__gt=moment - WINDOW, occurred_at__lte=moment
-    ).order_by("-occurred_at", "-id")
-    found: list[Row] = list(
-        rows.values_list(
-            "occurred_at", "status", "latency_ms", "model", "requested_model", "cost_nanoeur"
-        )[: ROWS_MAX + 1]
-    )
-    return summed(found[:ROWS_MAX], moment=moment, is_cut=len(found) > ROWS_MAX)
-
-
-def summed(rows: Sequence[Row], *, moment: datetime, is_cut: bool = False) -> Activity:
-    """Return what the rows add up to; they come newest first."""
-    statuses = Counter(status for _, status, *_ in rows)
-    answered = [
-        latency for _, status, latency, *_ in rows if status == "ok" and latency is not None
+    """Return the organization's last 24 hours: two queries."""
+    at = connection.ops.adapt_datetimefield_value
+    newest = (kept_id(organization_id), at(moment - WINDOW), at(moment))
+    edges = [
+        value for hour in range(HOURS - 1, 0, -1) for value in (at(_starts_at(hour, moment)), hour)
     ]
-    return Activity(
-        since=rows[-1][0] if rows and is_cut else moment - WINDOW,
+    with connection.cursor() as cursor:
+        cursor.execute(GROUPED, [*edges, *newest])
+        found = cursor.fetchall()
+        answered = sum(row[-1] for row in found)
+        latency = None
+        if answered:
+            cursor.execute(LATENCY_AT, [*newest, rank(answered, LATENCY_PERCENT)])
+            [(latency,)] = cursor.fetchall()
+    groups = [
+        (hour, status, model, n, int(cost or 0)) for hour, status, model, n, cost, *_ in found
+    ]
+    is_cut = sum(n for *_, n, _ in groups) >= ROWS_MAX
+    return summed(
+        groups,
+        since=min(_instant(row[5]) for row in found) if is_cut else moment - WINDOW,
+        latency_p95_ms=latency,
         is_cut=is_cut,
-        requests=len(rows),
+    )
+
+
+def summed(
+    groups: Sequence[Group],
+    *,
+    since: datetime,
+    latency_p95_ms: int | None = None,
+    is_cut: bool = False,
+) -> Activity:
+    """Return what the groups add up to."""
+    statuses: Counter[str] = Counter()
+    for _, status, _, requests, _ in groups:
+        statuses[status] += requests
+    return Activity(
+        since=since,
+        is_cut=is_cut,
+        requests=statuses.total(),
         refused=statuses["blocked"],
         failed=statuses["error"],
         unknown=statuses["unknown"],
-        latency_p95_ms=percentile(answered, LATENCY_PERCENT),
-        nanoeur=sum(cost or 0 for *_, cost in rows),
-        models=_by_model(rows, moment),
+        latency_p95_ms=latency_p95_ms,
+        nanoeur=sum(nanoeur for *_, nanoeur in groups),
+        models=_by_model(groups),
     )
 
 
-def percentile(values: Sequence[int], percent: int) -> int | None:
-    """Return the smallest value that `percent` of all do not exceed (nearest rank)."""
-    if not values:
-        return None
-    rank = -(-len(values) * percent // 100)
-    return sorted(values)[max(0, rank - 1)]
+def rank(number: int, percent: int) -> int:
+    """Return the place, from 0, of the smallest of so many sorted values that `percent` of them do
+    not exceed (nearest rank)."""
+    return max(0, -(-number * percent // 100) - 1)
 
 
-def _by_model(rows: Sequence[Row], moment: datetime) -> tuple[ModelActivity, ...]:
+def _starts_at(hour: int, moment: datetime) -> datetime:
+    return moment - timedelta(hours=HOURS - hour)
+
+
+def _instant(value: datetime | str) -> datetime:
+    """Return an instant as SQLite has it, which is text in UTC, or PostgreSQL."""
+    return (
+        value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    )
+
+
+def _by_model(groups: Sequence[Group]) -> tuple[ModelActivity, ...]:
     """Return the dearest models, then all others as one."""
     requests: Counter[str] = Counter()
     costs: dict[str, list[int]] = {}
-    for occurred_at, _, _, called, asked, cost in rows:
-        model = called or asked
-        requests[model] += 1
-        hours = costs.setdefault(model, [0] * HOURS)
-        hours[HOURS - 1 - min(HOURS - 1, (moment - occurred_at) // timedelta(hours=1))] += cost or 0
+    for hour, _, model, number, nanoeur in groups:
+        requests[model] += number
+        costs.setdefault(model, [0] * HOURS)[hour] += nanoeur
     ranked = sorted(costs, key=lambda model: (-sum(costs[model]), -requests[model], model))
     shown, rest = ranked[:MODELS_MAX], ranked[MODELS_MAX:]
     lines = [

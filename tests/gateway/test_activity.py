@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.activity import HOURS, MODELS_MAX, last_day, percentile, summed
+from gateway import activity
+from gateway.activity import HOURS, MODELS_MAX, Group, last_day, rank, summed
 from gateway.activity_chart import hour_chart
 from orgs.models import Organization
 from tests.factories import AiRequestLogFactory
@@ -16,12 +17,42 @@ NOON = datetime(2025, 6, 15, 10, tzinfo=UTC)
 PARIS = ZoneInfo("Europe/Paris")
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [([], None), ([7], 7), ([1, 2], 2), (list(range(1, 101)), 95), (list(range(1, 21)), 19)],
-)
-def test_a_percentile_is_one_of_the_values(values: list[int], expected: int | None) -> None:
-    assert percentile(values, 95) == expected
+@pytest.mark.parametrize(("number", "place"), [(1, 0), (2, 1), (20, 18), (21, 19), (100, 94)])
+def test_a_percentile_is_one_of_the_values(number: int, place: int) -> None:
+    assert rank(number, 95) == place
+
+
+@pytest.mark.django_db
+def test_the_latency_is_that_which_95_of_100_answers_do_not_exceed(acme: Organization) -> None:
+    assert last_day(organization_id=acme.pk, moment=NOON).latency_p95_ms is None
+    for latency_ms in [None, *range(100, 0, -1)]:
+        AiRequestLogFactory.create(org=acme, occurred_at=NOON, status="ok", latency_ms=latency_ms)
+    assert last_day(organization_id=acme.pk, moment=NOON).latency_p95_ms == 95
+
+
+@pytest.mark.django_db
+def test_an_hour_ends_where_the_next_begins(acme: Organization) -> None:
+    for hours, later in ((1, 0), (1, 1), (23, 0), (23, 1)):
+        at = NOON - timedelta(hours=hours) + timedelta(microseconds=later)
+        AiRequestLogFactory.create(org=acme, occurred_at=at, cost_nanoeur=7)
+    [model] = last_day(organization_id=acme.pk, moment=NOON).models
+    assert (model.hours[0], model.hours[1], model.hours[22], model.hours[23]) == (7, 7, 7, 7)
+
+
+@pytest.mark.django_db
+def test_the_newest_of_very_many_are_counted(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {
+        name: getattr(activity, name).replace("20000", "3") for name in ("GROUPED", "LATENCY_AT")
+    }
+    for name, value in {**few, "ROWS_MAX": 3}.items():
+        monkeypatch.setattr(activity, name, value)
+    moments = [NOON - timedelta(minutes=minute) for minute in range(5)]
+    for at in moments:
+        AiRequestLogFactory.create(org=acme, occurred_at=at)
+    found = last_day(organization_id=acme.pk, moment=NOON)
+    assert (found.requests, found.is_cut, found.since) == (3, True, moments[2])
 
 
 @pytest.mark.django_db
@@ -55,25 +86,20 @@ def test_endings_are_told_apart_and_only_answers_have_a_latency(acme: Organizati
     assert counted == (5, 1, 1, 1, 10)
 
 
-def rows(*costs: tuple[str, int]) -> list[tuple[datetime, str, int, str, str, int]]:
-    return [(NOON, "ok", 5, model, model, cost) for model, cost in costs]
+def groups(*costs: tuple[str, int], hour: int = HOURS - 1) -> list[Group]:
+    return [(hour, "ok", model, 1, cost) for model, cost in costs]
 
 
 def test_models_beyond_the_dearest_are_one_line() -> None:
-    many = rows(*((f"m-{n}", n) for n in range(1, MODELS_MAX + 3)))
-    found = summed(many, moment=NOON)
+    many = groups(*((f"m-{n}", n) for n in range(1, MODELS_MAX + 3)))
+    found = summed(many, since=NOON)
     assert [model.model for model in found.models] == ["m-7", "m-6", "m-5", "m-4", "m-3", None]
     assert (found.models[-1].requests, found.models[-1].nanoeur) == (2, 1 + 2)
     assert sum(model.nanoeur for model in found.models) == found.nanoeur
 
 
-def test_a_cut_says_from_when_on_it_counts() -> None:
-    found = summed(rows(("m", 1)), moment=NOON + timedelta(hours=3), is_cut=True)
-    assert (found.is_cut, found.since) == (True, NOON)
-
-
 def test_the_bars_of_an_hour_stand_on_each_other() -> None:
-    found = summed(rows(("a", 300), ("b", 100)), moment=NOON)
+    found = summed(groups(("a", 300), ("b", 100)), since=NOON)
     chart = hour_chart(found, moment=NOON, zone=PARIS)
     assert chart is not None
     a, b = chart.bars
@@ -84,5 +110,5 @@ def test_the_bars_of_an_hour_stand_on_each_other() -> None:
 
 
 def test_there_is_no_chart_of_nothing() -> None:
-    assert hour_chart(summed([], moment=NOON), moment=NOON, zone=PARIS) is None
-    assert hour_chart(summed(rows(("m", 0)), moment=NOON), moment=NOON, zone=PARIS) is None
+    assert hour_chart(summed([], since=NOON), moment=NOON, zone=PARIS) is None
+    assert hour_chart(summed(groups(("m", 0)), since=NOON), moment=NOON, zone=PARIS) is None
