@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import connection
 
 from costs.core.spans import Span, month_end
+from orgs.database import kept_id
 
 DAY: Final = "day"
 # The dimensions that costs can be grouped by, and their columns.
@@ -253,7 +254,7 @@ def _kept(column: str, value: Any) -> Any:
     """Return a value as the column keeps it."""
     if column != "key_id":
         return value
-    return UUID(str(value)) if connection.vendor == "postgresql" else str(value)
+    return kept_id(UUID(str(value)))
 
 
 def _rows(statement: str, values: Sequence[Any]) -> Iterator[Row]:

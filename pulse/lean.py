@@ -47,13 +47,15 @@ async def handle(
     try:
         body = await _body(receive)
         watch.has_body = True
-        request = ASGIRequest(dict(scope), BytesIO(body))
+        try:
+            request = ASGIRequest(dict(scope), BytesIO(body))
+        except UnicodeDecodeError:
+            await _send_whole(_outside(invalid("The address is not UTF-8")), send)
+            return
         request.META["CONTENT_LENGTH"] = str(len(body))  # what came, whatever was announced
         await _respond(await _response(request), request, send)
     except ClientLeft:
         return
-    except UnicodeDecodeError:
-        await _send_whole(_outside(invalid("The address is not UTF-8")), send)
     except asyncio.CancelledError:
         if watch.is_late:
             watch.forgive()

@@ -5,9 +5,9 @@ out? Here `NotSent` means that no connection was made; every other failure is `B
 vendor may have worked and billed. Redirects are not followed, cookies not kept, proxies not taken
 from the environment, and nothing is tried again.
 
-Connections are made by aiohappyeyeballs, as aiohttp makes them. The rest of aiohttp's client took
-a fifth of the gateway's time for a request, and 10 of the 70 us that a streamed chunk costs, for
-what no vendor's API has a use for.
+Connections are made by aiohappyeyeballs, as aiohttp makes them. The rest of aiohttp's client is
+for what no vendor's API has a use for: without it a request took 2.6 instead of 3.3 ms at one
+connection, and a streamed chunk 70 instead of 80 us.
 """
 
 from __future__ import annotations

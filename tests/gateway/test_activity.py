@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway import activity
 from gateway.activity import HOURS, MODELS_MAX, Group, last_day, rank, summed
 from gateway.activity_chart import hour_chart
 from orgs.models import Organization
@@ -40,18 +39,11 @@ def test_an_hour_ends_where_the_next_begins(acme: Organization) -> None:
 
 
 @pytest.mark.django_db
-def test_the_newest_of_very_many_are_counted(
-    acme: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = {
-        name: getattr(activity, name).replace("20000", "3") for name in ("GROUPED", "LATENCY_AT")
-    }
-    for name, value in {**few, "ROWS_MAX": 3}.items():
-        monkeypatch.setattr(activity, name, value)
+def test_the_newest_of_very_many_are_counted(acme: Organization) -> None:
     moments = [NOON - timedelta(minutes=minute) for minute in range(5)]
     for at in moments:
         AiRequestLogFactory.create(org=acme, occurred_at=at)
-    found = last_day(organization_id=acme.pk, moment=NOON)
+    found = last_day(organization_id=acme.pk, moment=NOON, most=3)
     assert (found.requests, found.is_cut, found.since) == (3, True, moments[2])
 
 

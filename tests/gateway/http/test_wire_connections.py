@@ -5,34 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from gateway.providers import wire as wire_module
 from gateway.providers.connection import UNREAD_MAX_BYTES, BrokenOff
 from gateway.providers.wire import Answer, Wire
-from tests.gateway.raw_server import RawServer, answered, ask, raw_server, read
+from tests.gateway.http.raw_server import RawServer, answered, ask, raw_server, read
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"content-length: 5\r\n\r\nhello"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
 FORGED = OK + b"content-length: 6\r\n\r\nforged"
 LARGE_BYTES = 32 * 1024 * 1024
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    made = Wire()
-    yield made
-    await made.aclose()
 
 
 async def _says_hello(wire: Wire, server: RawServer) -> None:

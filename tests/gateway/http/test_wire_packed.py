@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
 from gateway.providers.connection import BrokenOff
 from gateway.providers.wire import UNPACKED_AT_ONCE_BYTES, Wire
-from tests.gateway.raw_server import RawServer, answered, raw_server, read
+from tests.gateway.http.raw_server import RawServer, answered, read
 
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    made = Wire()
-    yield made
-    await made.aclose()
 
 
 def _packed_head(encoding: bytes, body: bytes) -> bytes:

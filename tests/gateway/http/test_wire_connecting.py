@@ -6,14 +6,13 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohappyeyeballs
 import pytest
-import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,23 +22,18 @@ from gateway.providers import wire as wire_module
 from gateway.providers.connection import BrokenOff
 from gateway.providers.wire import NotSent, Target, Wire
 from tests.fake_provider import closed_port
-from tests.gateway.raw_server import HOST, WAIT_MAX_S, RawServer, answered, ask, raw_server, read
+from tests.gateway.http.raw_server import (
+    HOST,
+    WAIT_MAX_S,
+    RawServer,
+    answered,
+    ask,
+    raw_server,
+    read,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"content-length: 5\r\n\r\nhello"
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    made = Wire()
-    yield made
-    await made.aclose()
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.providers import connection
 from gateway.providers.connection import BrokenOff
 from gateway.providers.wire import Wire
-from tests.gateway.raw_server import RawServer, answered, ask, raw_server, read
+from tests.gateway.http.raw_server import RawServer, answered, ask, raw_server, read
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BY_LENGTH = OK + b"X-Id: 7\r\nContent-Length: 5\r\n\r\nhello"
@@ -33,19 +32,6 @@ ANSWERS = {
     "with bare line feeds": BY_LENGTH.replace(b"\r\n", b"\n"),
 }
 every_answer = pytest.mark.parametrize("raw", ANSWERS.values(), ids=ANSWERS)
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[RawServer]:
-    async with raw_server() as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    made = Wire()
-    yield made
-    await made.aclose()
 
 
 async def _is_hello(wire: Wire, server: RawServer, pieces: Sequence[bytes]) -> None:
