@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.stage import Gateway, Tools, asked
@@ -79,6 +81,37 @@ def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase
         database_cpu_s=after[1] - before[1],
         chunks=asked(provider_port, "/count")["chunks"],
         resident_mib=resident_mib(gateway.pid),
+    )
+
+
+def in_turns(
+    tools: Tools, gateways: Sequence[Gateway], provider_port: int, load: Load, *, rounds: int
+) -> list[Phase]:
+    """Send the load to each gateway in turn, so many times; return what each one's cost together.
+
+    A machine's speed may change by two within minutes. What is measured in turns is compared all
+    the same.
+    """
+    phases: list[list[Phase]] = [[] for _ in gateways]
+    for _ in range(rounds):
+        for gateway, of_it in zip(gateways, phases, strict=True):
+            of_it.append(run(tools, gateway, provider_port, load))
+    return list(map(_together, phases))
+
+
+def _together(phases: Sequence[Phase]) -> Phase:
+    done = sum(phase.done for phase in phases)
+    return Phase(
+        done=done,
+        failed=sum(phase.failed for phase in phases),
+        per_s=done / sum(phase.done / phase.per_s for phase in phases),
+        p50_ms=median(phase.p50_ms for phase in phases),
+        p99_ms=median(phase.p99_ms for phase in phases),
+        first_byte_p50_ms=median(phase.first_byte_p50_ms for phase in phases),
+        gateway_cpu_s=sum(phase.gateway_cpu_s for phase in phases),
+        database_cpu_s=sum(phase.database_cpu_s for phase in phases),
+        chunks=sum(phase.chunks for phase in phases),
+        resident_mib=phases[-1].resident_mib,
     )
 
 
