@@ -44,6 +44,8 @@ from costs.tables import (
 from orgs.fields import new_id
 
 SOURCE: Final = "AI"
+# An open hold, and the periods that it counts in.
+Left = tuple[HoldRow, Sequence[PeriodRow]]
 
 
 class Batch:
@@ -69,6 +71,7 @@ class Batch:
         self.period_changes: dict[UUID, list[int]] = {}
         self.limits: dict[UUID, int | None] = {}
         self.holds: list[Sequence[Any]] = []
+        self.left: dict[UUID, Left] = {}
         self.hold_periods: list[Sequence[Any]] = []
         self.hold_changes: dict[UUID, Sequence[Any]] = {}
         self.events: list[Sequence[Any]] = []
@@ -118,6 +121,14 @@ class Batch:
             self.hold_periods.append((ask.id, period.id))
             if amount_nanoeur:  # a call that costs nothing may be made past the limit
                 self._limit(period, limit.limit_nanoeur)
+        hold = HoldRow(
+            id=ask.id,
+            state=State.HELD,
+            amount_nanoeur=amount_nanoeur,
+            charged_nanoeur=0,
+            held_at=self.now,
+        )
+        self.left[hold.id] = hold, periods
         self.holds.append(
             (
                 ask.id,

@@ -21,6 +21,10 @@ class StoreUnavailable(Exception):
     """The database could not be reached, or the transaction was rolled back and may be retried."""
 
 
+class NotAsExpected(Exception):
+    """A row is not what the batch was decided on; nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table the ledger or the journal writes: its columns with their PostgreSQL types.
@@ -100,6 +104,14 @@ class Locked:
     holds: dict[UUID, HoldRow]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """Rows as they must be if nobody else has changed them."""
+
+    periods: dict[UUID, PeriodRow]
+    holds: dict[UUID, HoldRow]
+
+
 class Store(Protocol):
     """One connection to one database. Raises StoreUnavailable when the batch may be retried.
 
@@ -113,10 +125,14 @@ class Store(Protocol):
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        expected: Expected | None = None,
     ) -> Locked:
         """Begin a transaction and lock, in this order: organizations, periods, holds.
 
-        Locks the periods in force of `org_ids` and `scopes` besides `period_ids`.
+        Locks the periods in force of `org_ids` and `scopes` besides `period_ids`. A store may
+        return what is `expected` and look at it when it commits, which saves a round trip; then
+        that raises NotAsExpected when a hold was settled meanwhile. Of periods only what never
+        changes may be relied on.
         """
         ...
 

@@ -112,6 +112,12 @@ def arrays(values: Sequence[Any], type_: Type) -> Parameter:
     return Parameter(type_.array_oid, array(values, type_))
 
 
+def only(values: Sequence[Any], type_: Type) -> Parameter:
+    """Return the only one of some values as a parameter."""
+    [value] = values
+    return Parameter(type_.oid, single(value, type_))
+
+
 def scalar(value: Any) -> Parameter:
     """Return one value, or a sequence of values of one type, as what it is in Python."""
     if value is None:

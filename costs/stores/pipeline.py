@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -39,13 +40,14 @@ class Statement(NamedTuple):
 class Pipeline:
     """Runs statements, each prepared when it is first seen.
 
-    After an error the connection is good for a rollback and no more. Raises psycopg.Error.
+    After an error it goes on with a rollback. Raises psycopg.Error.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
         self._prepared: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+        self._numbers = count()
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
         self._poll = select.poll()
@@ -55,11 +57,17 @@ class Pipeline:
         """Send statements in one round trip and return what each one read."""
         # What is read back of a statement that is prepared first is not the caller's.
         is_wanted: list[bool] = []
+        before = len(self._prepared)
         for statement in statements:
             self._send(statement, is_wanted)
         self._pgconn.pipeline_sync()
         self._flush()
-        results = self._results()
+        try:
+            results = self._results()
+        except psycopg.Error:  # what came after the error was not prepared
+            for key in list(self._prepared)[before:]:
+                del self._prepared[key]
+            raise
         return [
             self._rows(result) for result, wanted in zip(results, is_wanted, strict=True) if wanted
         ]
@@ -68,7 +76,7 @@ class Pipeline:
         text, oids, values, formats = statement
         name = self._prepared.get((text, oids))
         if name is None:
-            name = self._prepared[text, oids] = b"ledger_%d" % len(self._prepared)
+            name = self._prepared[text, oids] = b"ledger_%d" % next(self._numbers)
             self._pgconn.send_prepare(name, text, oids)
             is_wanted.append(False)
         self._pgconn.send_query_prepared(name, values, formats, result_format=BINARY_FORMAT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -13,15 +15,17 @@ import psycopg
 
 from costs.core.holds import State
 from costs.stores.base import (
+    Expected,
     HoldRow,
     Locked,
+    NotAsExpected,
     OrganizationRow,
     PeriodRow,
     Row,
     StoreUnavailable,
     Table,
 )
-from costs.stores.binary import NULL, TYPES, Parameter, arrays, scalar
+from costs.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
 from costs.stores.pipeline import Pipeline, Statement
 from costs.stores.writes import ADD, SET, Write, form, gathered
 
@@ -45,11 +49,22 @@ NETWORK: Final = {
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
 # It comes with the rows, and the version with the organizations: a statement less is 0.1 ms less.
 READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now())"
-LOCK_ORGANIZATIONS: Final = b"""
+
+
+def _forms(many: str) -> tuple[bytes, bytes]:
+    """Return a lock of many rows, in the order of their ids, and the same for a single one.
+
+    Sorting one row was 7 % of what the server does for a batch of one call.
+    """
+    one = re.sub(r"ANY\((\$\d)\)", r"\1", many).replace(" ORDER BY id", "")
+    return many.encode(), one.encode()
+
+
+LOCK_ORGANIZATIONS: Final = _forms("""
     SELECT coalesce($1::timestamptz, now()), (SELECT version FROM price_list),
            id, name, ai_gateway_enabled, timezone, config_version
     FROM organization WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE
-"""
+""")
 _PERIODS: Final = """
     SELECT coalesce($1::timestamptz, now()),
            id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
@@ -61,14 +76,20 @@ _IN_FORCE: Final = """
      AND starts_at <= coalesce($1::timestamptz, now())
      AND ends_at > coalesce($1::timestamptz, now()))
 """
-# Three forms, since what only asks or only settles is most there is while little is to do, and
+# Three of them, since what only asks or only settles is most there is while little is to do, and
 # finds its rows in half the time: 0.09 against 0.13 ms of the server's.
-LOCK_IN_FORCE: Final = _PERIODS.format(_IN_FORCE).encode()
-LOCK_PERIODS: Final = _PERIODS.format("id = ANY($2)").encode()
+LOCK_IN_FORCE: Final = _forms(_PERIODS.format(_IN_FORCE))
+LOCK_PERIODS: Final = _forms(_PERIODS.format("id = ANY($2)"))
 LOCK_BOTH: Final = _PERIODS.format(f"id = ANY($4) OR {_IN_FORCE}").encode()
-LOCK_HOLDS: Final = b"""
+LOCK_HOLDS: Final = _forms("""
     SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
     FROM hold WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
+""")
+# Fails, and with it the transaction, where one of so many holds is not open any more.
+LOCK_OPEN_HOLDS: Final = b"""
+    SELECT 1 / (count(*) = $2)::integer FROM (
+        SELECT FROM hold WHERE id = ANY($1) AND state = 'held' ORDER BY id FOR NO KEY UPDATE
+    ) AS still_open
 """
 NEIGHBOURS: Final = b"""
     SELECT max(ends_at) FILTER (WHERE starts_at <= $1),
@@ -87,6 +108,8 @@ def _errors() -> Iterator[None]:
     """Deadlocks, timeouts and lost connections: the same batch may be tried again."""
     try:
         yield
+    except psycopg.errors.DivisionByZero as exc:  # LOCK_OPEN_HOLDS alone divides
+        raise NotAsExpected from exc
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
@@ -99,14 +122,16 @@ def _errors() -> Iterator[None]:
 class PostgresStore:
     """One connection to PostgreSQL; see `Store`.
 
-    Writes are kept until the commit, or the next question, and travel together: a settle and a
-    reserve cost two round trips each.
+    Writes are kept until the commit, or the next question, and travel together: a reserve costs two
+    round trips, a settle of what is as expected one.
     """
 
     def __init__(
         self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._clock = clock
+        # The database's clock when it was last read, and this process's just before.
+        self._read: tuple[datetime, float] | None = None
         self._unsent: list[Write | Statement] = []
         with _errors():
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
@@ -114,7 +139,9 @@ class PostgresStore:
             self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
+        asked_at_s = time.monotonic()
         _, [(now,)] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
+        self._read = now, asked_at_s
         moment: datetime = now
         return moment
 
@@ -125,33 +152,61 @@ class PostgresStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        expected: Expected | None = None,
     ) -> Locked:
-        clock, orgs = self._clock_read(), arrays(org_ids, _UUID)
-        in_force, ids = (orgs, arrays(scopes, _TEXT)), arrays(period_ids, _UUID)
+        if expected is not None and self._read is not None:
+            return self._lock_unseen(expected, self._read)
+        clock, asked_at_s = self._clock_read(), time.monotonic()
         # Each after the locks before it, so that it sees what committed while they were waited for.
         asked: dict[str, Statement] = {}
         if org_ids:
-            asked["organizations"] = Statement.of(LOCK_ORGANIZATIONS, clock, orgs)
+            asked["organizations"] = _lock(LOCK_ORGANIZATIONS, (org_ids, _UUID), first=clock)
         if org_ids and period_ids:
-            asked["periods"] = Statement.of(LOCK_BOTH, clock, *in_force, ids)
+            keys = arrays(org_ids, _UUID), arrays(scopes, _TEXT), arrays(period_ids, _UUID)
+            asked["periods"] = Statement.of(LOCK_BOTH, clock, *keys)
         elif org_ids:
-            asked["periods"] = Statement.of(LOCK_IN_FORCE, clock, *in_force)
+            asked["periods"] = _lock(LOCK_IN_FORCE, (org_ids, _UUID), (scopes, _TEXT), first=clock)
         elif period_ids:
-            asked["periods"] = Statement.of(LOCK_PERIODS, clock, ids)
+            asked["periods"] = _lock(LOCK_PERIODS, (period_ids, _UUID), first=clock)
         if hold_ids:
-            asked["holds"] = Statement.of(LOCK_HOLDS, arrays(hold_ids, _UUID))
+            asked["holds"] = _lock(LOCK_HOLDS, (hold_ids, _UUID))
         _, *read = self._run(BEGIN, *asked.values())
         found = dict(zip(asked, read, strict=True))
         organizations, periods = found.get("organizations", ()), found.get("periods", ())
         stamped = organizations or periods
         if not stamped:  # nothing that the clock could come with
             [stamped] = self._run(Statement.of(READ_CLOCK, clock))
+        self._read = stamped[0][0], asked_at_s
         return Locked(
             now=stamped[0][0],
             prices_version=organizations[0][1] or 0 if organizations else 0,
             organizations={row[2]: _organization(row[2:]) for row in organizations},
             periods={row[1]: _period(row[1:]) for row in periods},
             holds={row[0]: _hold(row) for row in found.get("holds", ())},
+        )
+
+    def _lock_unseen(self, expected: Expected, read: tuple[datetime, float]) -> Locked:
+        """Have the locks travel with what is written: 0.2 ms less for a settle of one.
+
+        The database's clock is then what it was, and what has passed here since.
+        """
+        period_ids, hold_ids = sorted(expected.periods), sorted(expected.holds)
+        self._unsent += (
+            BEGIN,
+            _lock(LOCK_PERIODS, (period_ids, _UUID), first=NULL),
+            Statement.of(LOCK_OPEN_HOLDS, arrays(hold_ids, _UUID), scalar(len(hold_ids))),
+        )
+        now = (
+            self._clock()
+            if self._clock
+            else read[0] + timedelta(seconds=time.monotonic() - read[1])
+        )
+        return Locked(
+            now=now,
+            prices_version=0,
+            organizations={},
+            periods=expected.periods,
+            holds=expected.holds,
         )
 
     def neighbours(
@@ -200,6 +255,16 @@ class PostgresStore:
 
     def _clock_read(self) -> Parameter:
         return NULL if self._clock is None else scalar(self._clock())
+
+
+def _lock(
+    forms: tuple[bytes, bytes], *keys: tuple[Sequence[Any], Type], first: Parameter | None = None
+) -> Statement:
+    """Return the lock of the rows that have one of each sort of key."""
+    many, one = forms
+    is_one = all(len(values) == 1 for values, _ in keys)
+    parameters = [(only if is_one else arrays)(values, type_) for values, type_ in keys]
+    return Statement.of(one if is_one else many, *([first] if first else ()), *parameters)
 
 
 @cache

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-from costs.stores.base import Locked, Row, Store, StoreUnavailable, Table
+from costs.stores.base import Expected, Locked, Row, Store, StoreUnavailable, Table
 
 
 @dataclass
@@ -57,10 +57,15 @@ class FaultyStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        expected: Expected | None = None,
     ) -> Locked:
         self.faults.check()
         return self.store.lock(
-            org_ids=org_ids, scopes=scopes, period_ids=period_ids, hold_ids=hold_ids
+            org_ids=org_ids,
+            scopes=scopes,
+            period_ids=period_ids,
+            hold_ids=hold_ids,
+            expected=expected,
         )
 
     def neighbours(
