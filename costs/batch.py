@@ -44,8 +44,6 @@ from costs.tables import (
 from orgs.fields import new_id
 
 SOURCE: Final = "AI"
-# An open hold, and the periods that it counts in.
-Left = tuple[HoldRow, Sequence[PeriodRow]]
 
 
 class Batch:
@@ -71,7 +69,7 @@ class Batch:
         self.period_changes: dict[UUID, list[int]] = {}
         self.limits: dict[UUID, int | None] = {}
         self.holds: list[Sequence[Any]] = []
-        self.left: dict[UUID, Left] = {}
+        self.placed_now: list[tuple[HoldRow, Sequence[PeriodRow]]] = []
         self.hold_periods: list[Sequence[Any]] = []
         self.hold_changes: dict[UUID, Sequence[Any]] = {}
         self.events: list[Sequence[Any]] = []
@@ -128,7 +126,7 @@ class Batch:
             charged_nanoeur=0,
             held_at=self.now,
         )
-        self.left[hold.id] = hold, periods
+        self.placed_now.append((hold, periods))
         self.holds.append(
             (
                 ask.id,

@@ -12,14 +12,16 @@ a change of policy, key or switch take effect at once: such a change raises `con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from costs.batch import Batch, Left
+from costs.batch import Batch
 from costs.core.admission import Answer, Ask, Full, Repeated, Settled, Settlement, Stale
-from costs.stores.base import Expected, HoldRow, NotAsExpected, PeriodRow, Store
+from costs.memory import Memory
+from costs.stores.base import Expect, NotAsExpected, Store
 
 
 class Journal(Protocol):
@@ -50,9 +52,7 @@ class Ledger:
     instance_id: UUID
     # Rates that this process has seen committed, which need not be written again.
     _known_cards: set[UUID] = field(default_factory=set)
-    # The open holds of this process, with their periods. They are settled as they were left here,
-    # unless another process took this one for dead.
-    _left: dict[UUID, Left] = field(default_factory=dict)
+    _memory: Memory = field(default_factory=Memory)
 
     def commit(
         self,
@@ -69,12 +69,13 @@ class Ledger:
         admitted, whatever has changed since. Raises StoreUnavailable, with nothing written or
         all of it.
         """
-        expected = None if asks else self._expected(settlements)
         try:
-            return self._commit(store, asks, settlements, again=again, expected=expected)
+            expect = _nothing if again else partial(self._memory.expected, asks, settlements)
+            return self._commit(store, asks, settlements, again=again, expect=expect)
         except NotAsExpected:
+            self._memory.was_wrong()
             store.rollback()
-            return self._commit(store, asks, settlements, again=again, expected=None)
+            return self._commit(store, asks, settlements, again=again, expect=_nothing)
 
     def _commit(
         self,
@@ -83,7 +84,7 @@ class Ledger:
         settlements: Sequence[Settlement],
         *,
         again: bool,
-        expected: Expected | None,
+        expect: Expect,
     ) -> tuple[list[Answer], list[Settled]]:
         locked = store.lock(
             org_ids=sorted({ask.org_id for ask in asks}),
@@ -92,8 +93,10 @@ class Ledger:
             hold_ids=sorted(
                 {each.hold_id for each in settlements} | {ask.id for ask in asks if again}
             ),
-            expected=expected,
+            expect=expect,
         )
+        if asks and not locked.is_expected:
+            self._memory.compare(locked)
         # After the locks: the earlier try may only now have committed, and had them till then.
         placed = periods_of(store, [ask.id for ask in asks if again and ask.id in locked.holds])
         batch = Batch(
@@ -123,23 +126,12 @@ class Ledger:
         self.journal.complete(store, list(moved.values()), now=locked.now)
         store.commit()
         self._known_cards.update(batch.cards)
-        self._left.update(batch.left)
-        for settlement in settlements:
-            self._left.pop(settlement.hold_id, None)
+        self._memory.keep(locked, batch, settlements)
         return answers, settled
 
-    def _expected(self, settlements: Sequence[Settlement]) -> Expected | None:
-        """Return what a batch of settlements will find, if this process placed all its holds."""
-        holds: dict[UUID, HoldRow] = {}
-        periods: dict[UUID, PeriodRow] = {}
-        for settlement in settlements:
-            left = self._left.get(settlement.hold_id)
-            if left is None:
-                return None
-            hold, of_it = left
-            holds[hold.id] = replace(hold)  # the batch changes what it is given
-            periods.update({period.id: period for period in of_it})
-        return Expected(periods=periods, holds=holds)
+
+def _nothing() -> None:
+    """Expect nothing."""
 
 
 def periods_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, ...]]:

@@ -6,7 +6,7 @@ batch of 64 requests must cost a handful of statements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -95,21 +95,35 @@ class HoldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """Everything a batch may change, locked, and the database's clock at its start."""
+    """Everything a batch may change, locked, and the database's clock at its start.
+
+    Or, where it `is_expected`, to be locked with the writes.
+    """
 
     now: datetime
     prices_version: int
     organizations: dict[UUID, OrganizationRow]
     periods: dict[UUID, PeriodRow]
     holds: dict[UUID, HoldRow]
+    is_expected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Rows as they must be if nobody else has changed them."""
+    """Rows as they are if nobody else has changed them: all that a batch is decided on.
 
+    A batch that asks names its organizations, and their periods in force with their sums. One
+    that only settles changes sums without looking at them: of its periods, it is what never
+    changes that counts. The holds are open.
+    """
+
+    prices_version: int
+    organizations: dict[UUID, OrganizationRow]
     periods: dict[UUID, PeriodRow]
     holds: dict[UUID, HoldRow]
+
+
+Expect = Callable[[], Expected | None]
 
 
 class Store(Protocol):
@@ -125,14 +139,13 @@ class Store(Protocol):
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expected: Expected | None = None,
+        expect: Expect = lambda: None,
     ) -> Locked:
         """Begin a transaction and lock, in this order: organizations, periods, holds.
 
         Locks the periods in force of `org_ids` and `scopes` besides `period_ids`. A store may
-        return what is `expected` and look at it when it commits, which saves a round trip; then
-        that raises NotAsExpected when a hold was settled meanwhile. Of periods only what never
-        changes may be relied on.
+        return what it is to `expect` and have the database look at the next question or the commit,
+        which saves a round trip; these then raise NotAsExpected if it is not so.
         """
         ...
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from costs.core.holds import State
 from costs.stores.base import (
-    Expected,
+    Expect,
     HoldRow,
     Locked,
     OrganizationRow,
@@ -58,7 +58,7 @@ class SqliteStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expected: Expected | None = None,
+        expect: Expect = lambda: None,
     ) -> Locked:
         now = self.begin()
         organizations = self.query(

@@ -96,7 +96,8 @@ def check_the_books() -> None:
     """Assert that `ledger verify` and `audit verify` find nothing."""
     found = [*verify.verify().findings, *audit.verify().findings]
     # On a fake clock of the past every call in flight is late.
-    assert [each for each in found if each.check != "pending_too_long"] == []
+    unexpected = [each for each in found if each.check != "pending_too_long"]
+    assert not unexpected, unexpected
 
 
 def limit(org: Organization, nanoeur: int) -> Policy:

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-from costs.stores.base import Expected, Locked, Row, Store, StoreUnavailable, Table
+from costs.stores.base import Expect, Locked, Row, Store, StoreUnavailable, Table
 
 
 @dataclass
@@ -57,7 +57,7 @@ class FaultyStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expected: Expected | None = None,
+        expect: Expect = lambda: None,
     ) -> Locked:
         self.faults.check()
         return self.store.lock(
@@ -65,7 +65,7 @@ class FaultyStore:
             scopes=scopes,
             period_ids=period_ids,
             hold_ids=hold_ids,
-            expected=expected,
+            expect=expect,
         )
 
     def neighbours(
