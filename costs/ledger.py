@@ -72,8 +72,11 @@ class Ledger:
         try:
             expect = _nothing if again else partial(self._memory.expected, asks, settlements)
             return self._commit(store, asks, settlements, again=again, expect=expect)
-        except NotAsExpected:
-            self._memory.was_wrong()
+        except (
+            NotAsExpected
+        ):  # decided on what is not so, and rolled back: once more, looking first
+            if asks:
+                self._memory.was_wrong()
             store.rollback()
             return self._commit(store, asks, settlements, again=again, expect=_nothing)
 

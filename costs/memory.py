@@ -15,8 +15,10 @@ from costs.core.admission import Ask, Settlement
 from costs.stores.base import Expected, HoldRow, Locked, OrganizationRow, PeriodRow
 
 # Where several processes serve an organization, its sums are seldom what one of them remembers,
-# and a batch that expected them is decided twice. So they have to be right so many times before.
+# and a batch that expected them is decided twice. So they have to be right so many times before,
+# and twice as many after each time that they were not.
 TRUSTED_AFTER: Final = 8
+TRUSTED_AFTER_MAX: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +26,7 @@ class Memory:
     """Rows as the last commits left them."""
 
     _times_right: int = 0
+    _trusted_after: int = TRUSTED_AFTER
     _prices_version: int = 0
     _organizations: dict[UUID, OrganizationRow] = field(default_factory=dict)
     _in_force: dict[tuple[UUID, str], PeriodRow] = field(default_factory=dict)
@@ -32,7 +35,7 @@ class Memory:
 
     def expected(self, asks: Sequence[Ask], settlements: Sequence[Settlement]) -> Expected | None:
         """Return copies of what a batch will find; None where that is not known well enough."""
-        if asks and self._times_right < TRUSTED_AFTER:
+        if asks and self._times_right < self._trusted_after:
             return None
         try:
             organizations = {ask.org_id: self._organizations[ask.org_id] for ask in asks}
@@ -63,6 +66,7 @@ class Memory:
     def was_wrong(self) -> None:
         """Say that a batch did not find what was expected."""
         self._times_right = 0
+        self._trusted_after = min(TRUSTED_AFTER_MAX, 2 * self._trusted_after)
 
     def compare(self, locked: Locked) -> None:
         """Count how many times in a row what a batch found is what was remembered of it."""

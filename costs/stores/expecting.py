@@ -31,19 +31,13 @@ class _Check:
         names = list(columns)
         marks = [f"${at}::{type_}" for at, type_ in enumerate(columns.values(), start=1)]
         lists = ", ".join(f"{mark}[]" for mark in marks)
-        lock = f"FROM {table} AS t {{}} FOR NO KEY UPDATE OF t"
-        among = (
-            f"JOIN unnest({lists}) AS e ({', '.join(names)}) ON "
-            + _all_same(names, [f"e.{name}" for name in names])
-            + f" WHERE {more} ORDER BY t.id"
+        among = _all_same(names, [f"e.{name}" for name in names])
+        self.many = _check(
+            f"{table} AS t JOIN unnest({lists}) AS e ({', '.join(names)}) ON {among} "
+            f"WHERE {more} ORDER BY t.id",
+            count="(count(*) = cardinality($1))::integer",
         )
-        only = f"WHERE {_all_same(names, marks)} AND {more}"
-        # Dividing by zero is the error, since plain SQL has no other way to raise one.
-        self.many = f"""
-            SELECT 1 / (count(*) = cardinality($1))::integer
-            FROM (SELECT {lock.format(among)}) AS as_expected
-        """.encode()  # noqa: S608  our own names
-        self.one = f"SELECT 1 / count(*) FROM (SELECT {lock.format(only)}) AS as_expected".encode()  # noqa: S608
+        self.one = _check(f"{table} AS t WHERE {_all_same(names, marks)} AND {more}")
 
     def of(self, rows: Sequence[Row], *more: Parameter) -> Statement:
         """Return the statement for these rows."""
@@ -58,6 +52,16 @@ class _Check:
             for column, type_ in zip(zip(*rows, strict=True), self.types, strict=True)
         ]
         return Statement.of(self.many, *lists, *more)
+
+
+def _check(rows: str, *, count: str = "count(*)") -> bytes:
+    """Return the lock of rows, which divides by zero if their count is.
+
+    Plain SQL has no other way to raise an error, and the server writes the statement into its log.
+    """
+    said = "/* fails if another process changed it; the batch is then decided anew */"
+    rows = f"SELECT FROM {rows} FOR NO KEY UPDATE OF t"
+    return f"SELECT {said} 1 / {count} FROM ({rows}) AS as_expected".encode()  # noqa: S608
 
 
 def _all_same(names: Sequence[str], values: Sequence[str]) -> str:
