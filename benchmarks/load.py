@@ -129,6 +129,7 @@ def _sent(tools: Tools, gateway: Gateway, load: Load) -> Any:
     command += ["-n", str(load.requests)] if load.requests else []
     command += ["-d", str(load.seconds)]
     command += ["-H", f"Authorization: Bearer {gateway.key}"] if gateway.key else []
+    command += [word for header in gateway.headers for word in ("-H", header)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_MAX_S, check=False)
     if done.returncode:
         raise SystemExit(f"the load client failed: {done.stderr.strip()}")

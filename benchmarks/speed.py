@@ -5,9 +5,14 @@ has an API key, two policies, a daily limit, an audit row, a hold, a settle and 
 durable before its answer. The bare relay (`benchmarks.bare`) is measured in turns with it, and
 peers in the same run where their command is given:
 
-    python -m benchmarks.speed --peer 'litellm=4000=litellm --config c.yaml --port 4000'
+    python -m benchmarks.speed \\
+        --peer 'litellm=4000=env BASE=http://127.0.0.1:{provider}/v1 litellm --config c.yaml' \\
+        --peer 'portkey=8787=node build/start-server.js' \\
+        --header 'portkey=x-portkey-provider: openai' \\
+        --header 'portkey=x-portkey-custom-host: http://127.0.0.1:{provider}/v1'
 
-`{provider}` in a peer's command is the provider's port. Load stays on loopback and ends by itself.
+`{provider}` is the provider's port, in a peer's command and in its headers. Load stays on loopback
+and ends by itself.
 """
 
 from __future__ import annotations
@@ -95,6 +100,7 @@ def main() -> int:
     parser.add_argument("--many", type=int, default=2000, help="streams open at once, 0 for none")
     parser.add_argument("--soak", type=int, default=0, help="requests after which memory is read")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PORT=COMMAND")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME=HEADER: VALUE")
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="pulse-benchmark-") as name:
@@ -105,7 +111,7 @@ def main() -> int:
                 database = new_postgresql_database(server, "speed")
                 rows += _postgresql(tools, port, database, options, bare)
                 rows += _sqlite(tools, port, folder, options.seconds, bare)
-            peers = [_peer(tools, port, text, options.seconds) for text in options.peer]
+            peers = [_peer(tools, port, text, options) for text in options.peer]
     _print(rows, peers)
     return 1 if any(row.verdict == "MISSED" for row in rows) else 0
 
@@ -248,16 +254,33 @@ def _sqlite(tools: Tools, port: int, folder: Path, seconds: float, bare: Gateway
     ]
 
 
-def _peer(tools: Tools, port: int, text: str, seconds: float) -> tuple[str, Phase, Phase]:
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another gateway, under the loads of ours."""
+
+    name: str
+    direct_ms: float
+    alone: Phase
+    busy: Phase
+    streams: Phase
+
+
+def _peer(tools: Tools, port: int, text: str, options: argparse.Namespace) -> Peer:
     name, peer_port, command = text.split("=", 2)
+    given = (header.format(provider=port).split("=", 1) for header in options.header)
+    headers = tuple(header for whose, header in given if whose == name)
+    seconds: float = options.seconds
+    straight = Gateway(port=port, key="", pid=0, ready_s=0)
     with _started(shlex.split(command.format(provider=port))) as pid:
-        peer = Gateway(port=int(peer_port), key="sk-peer", pid=pid, ready_s=0)
+        peer = Gateway(port=int(peer_port), key="sk-peer", pid=pid, ready_s=0, headers=headers)
         _wait_until_it_answers(tools, peer, port)
         configure(port)
+        run(tools, peer, port, Load(connections=16, requests=200))
+        direct, alone = in_turns(tools, (straight, peer), port, ALONE, rounds=1)
         busy = run(tools, peer, port, Load(connections=64, seconds=seconds))
         configure(port, gap_ms=10)
         streams = run(tools, peer, port, Load(connections=32, seconds=seconds, stream=True))
-    return name, busy, streams
+    return Peer(name, direct.p50_ms, alone, busy, streams)
 
 
 @contextmanager
@@ -294,7 +317,7 @@ def _beside(row: Row) -> str:
     return f"bare relay {row.bare:.2f}, {row.times_bare:.2f} times{wanted}"
 
 
-def _print(rows: list[Row], peers: list[tuple[str, Phase, Phase]]) -> None:
+def _print(rows: list[Row], peers: list[Peer]) -> None:
     load = ", ".join(f"{each:.2f}" for each in os.getloadavg())
     sys.stdout.write(f"\nload of the machine in the last 1, 5, 15 minutes: {load}\n\n")
     for row in rows:
@@ -303,12 +326,13 @@ def _print(rows: list[Row], peers: list[tuple[str, Phase, Phase]]) -> None:
         sys.stdout.write(f"{line} {row.verdict}".rstrip() + "\n")
     together = next(row.value for row in rows if "together" in row.name)
     chunks = next(row.value for row in rows if "chunks" in row.name)
-    for name, busy, streams in peers:
-        of_ours, chunks_ms = busy.gateway_ms / together, streams.ms_per_1000_chunks
+    for peer in peers:
+        cpu_ms, chunks_ms = peer.busy.gateway_ms, peer.streams.ms_per_1000_chunks
         sys.stdout.write(
-            f"{name}: {busy.gateway_ms:.2f} ms of CPU a request ({of_ours:.1f} x), "
-            f"{busy.per_s:.0f}/s, {chunks_ms:.0f} ms for 1,000 chunks "
-            f"({chunks_ms / chunks:.1f} x)\n"
+            f"{peer.name}: {cpu_ms:.2f} ms of CPU a request ({cpu_ms / together:.1f} x ours), "
+            f"{peer.busy.per_s:.0f}/s, {peer.alone.p50_ms - peer.direct_ms:.2f} ms added at c=1, "
+            f"{chunks_ms:.0f} ms for 1,000 chunks ({chunks_ms / chunks:.1f} x), "
+            f"{peer.streams.resident_mib:.0f} MiB, {peer.busy.failed + peer.alone.failed} failed\n"
         )
 
 

@@ -44,6 +44,7 @@ class Gateway:
     pid: int
     ready_s: float
     database_pid: int = 0
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
