@@ -172,9 +172,12 @@ UNUSED_ID: Final = "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"
 def globex_key(installation: Installation) -> str:
     """A key of Globex, and a stranger who is its admin; Acme's rows have SECRET_NAME in them."""
     key = installation.organizations("globex")["globex"]
-    installation.member("globex", STRANGER, "admin", PASSWORD)
-    installation.member("acme", MEMBER, "member", PASSWORD)
-    installation.member("acme", ADMIN, "admin", PASSWORD)
+    installation.members(
+        ("globex", STRANGER, "admin"),
+        ("acme", MEMBER, "member"),
+        ("acme", ADMIN, "admin"),
+        password=PASSWORD,
+    )
     installation.run_each(
         ("keys", "create", "acme", "--name", SECRET_NAME, "--user", MEMBER, "--team", SECRET_NAME),
         ("policies", "create", "acme", "--name", SECRET_NAME, "--max-cost-per-day", "90"),
