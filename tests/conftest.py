@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings as project
 from django.db import connection
 from pytest_django import Settings
 
@@ -19,6 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run only what another database could change: the rest has run on the first",
     )
+
+
+def pytest_configure() -> None:
+    """Hash cheaply in the tests' own process: the sign-in's tests guess a hundred passwords."""
+    project.PASSWORD_HASHERS = ["tests.factories.CheapArgon2"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
