@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.conf import settings as project
 from django.db import connection
@@ -9,6 +11,7 @@ from pytest_django import Settings
 
 pytest_plugins = ["tests.databases", "tests.cast", "tests.chromium"]
 
+SYSTEM = Path(__file__).parent / "system"
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "empty_database_url"}
 
 
@@ -32,10 +35,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, rather than skip, what is not for this run: a skip should mean something."""
+    """Leave out, rather than skip, what is not for this run: a skip should mean something.
+
+    What starts servers comes first: a file of it takes minutes, for which nobody should wait alone.
+    """
     left_out = [item for item in items if not _is_for_this_run(item, config)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 
 def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
