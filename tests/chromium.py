@@ -7,7 +7,8 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium calls home on its own at every start; a test's browser speaks to the test's server only.
@@ -27,9 +28,14 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture
+# A start takes 1.3 s, so the tests of a module share a browser and the loop that drives it. What a
+# person keeps - cookies, storage, what was loaded - is in a context, and each test makes its own.
+IN_ONE_BROWSER = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser of the test's own."""
+    """A browser of the module's own."""
     executable = chromium_path()
     if executable is None:
         pytest.skip("no Chromium is installed, and CHROMIUM does not name one")
@@ -39,9 +45,3 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
-
-
-@pytest.fixture
-async def page(chromium: Browser) -> Page:
-    """An empty page in a browser of its own."""
-    return await chromium.new_page()

@@ -17,7 +17,7 @@ from django.conf import settings
 
 SECRET_KEY = "for-tests-only-" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
 # What a process needs from the machine; all else would let a developer's settings in.
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
 TIMEOUT_S = 60
 READY_MAX_S = 60.0
 STOP_MAX_S = 30.0

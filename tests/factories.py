@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache
 
 import factory
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
@@ -24,9 +24,17 @@ LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 SOURCE = "made up for a test"
 
 
+class CheapArgon2(Argon2PasswordHasher):
+    """The hash that passwords have, at its least price: Argon2 is slow on purpose."""
+
+    time_cost = 1
+    memory_cost = 8
+    parallelism = 1
+
+
 @cache
 def hashed_password() -> str:
-    """Return PASSWORD hashed once: Argon2 is slow on purpose, and every test makes people."""
+    """Return PASSWORD hashed once: every test makes people."""
     return make_password(PASSWORD)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.chromium import IN_ONE_BROWSER
 from tests.commands import SECRET_KEY, started, wait_until_ready
 from tests.system.console import Complaints, context_for
 from tests.system.servers import free_port
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_ONE_BROWSER
 
 # A new process imports what calls need when the first one comes.
 FIRST_ANSWER_MAX_MS = 30_000

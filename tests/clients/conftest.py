@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
+from tests.clients.raw import CALL_MAX_S
 from tests.clients.roads import Road, direct_road, gateway_road
 from tests.system.databases import at_upstream, prepare
 from tests.system.rows import Rows
@@ -76,3 +78,10 @@ def road(request: pytest.FixtureRequest) -> Road:
 def rows(installation: Installation) -> Rows:
     """The rows of the gateway's database."""
     return Rows(installation.database_url)
+
+
+@pytest.fixture
+def http() -> Iterator[httpx2.Client]:
+    """No vendor's client. Nothing here is encrypted: to read whom one could trust takes 0.05 s."""
+    with httpx2.Client(timeout=CALL_MAX_S, trust_env=False, verify=False) as opened:
+        yield opened

@@ -25,7 +25,7 @@ from google.genai import types
 
 from tests.clients.node_clients import installed
 from tests.clients.questions import ANTHROPIC_TOOL, CHAT_TOOL, PARAMETERS, SAID
-from tests.clients.raw import CALL_MAX_S, CASES, Case, ask
+from tests.clients.raw import CASES, Case, ask
 from tests.clients.roads import MODELS, Road, gateway_road
 from tests.clients.seen import Seen, of_chat, of_chat_stream, of_gemini, of_message
 from tests.clients.test_rows import row_of
@@ -106,12 +106,6 @@ def both(port: int, installation: Installation) -> Both:
     [server] = installation.serve(**variables)
     direct = Road("direct", urls, "aimock-takes-any")
     return Both(direct, gateway_road(server.url, installation.key))
-
-
-@pytest.fixture
-def http() -> Iterator[httpx2.Client]:
-    with httpx2.Client(timeout=CALL_MAX_S, trust_env=False) as opened:
-        yield opened
 
 
 def _asking(case: Case, said: str) -> Case:

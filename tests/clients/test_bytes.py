@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -18,7 +17,7 @@ from tests.clients.questions import (
     TWO_CALLS,
     WORDS,
 )
-from tests.clients.raw import CALL_MAX_S, CASES, CHAT, STREAMED, Case, ask, headers
+from tests.clients.raw import CASES, CHAT, STREAMED, Case, ask, headers
 from tests.clients.roads import Road
 from tests.system.upstream import Upstream
 
@@ -28,12 +27,6 @@ TOOLS: dict[str, dict[str, Any]] = {
     "/responses": {"tools": [RESPONSES_TOOL]},
     "/v1/messages": {"tools": [ANTHROPIC_TOOL]},
 }
-
-
-@pytest.fixture
-def http() -> Iterator[httpx2.Client]:
-    with httpx2.Client(timeout=CALL_MAX_S, trust_env=False) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

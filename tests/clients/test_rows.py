@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from tests.clients.raw import CALL_MAX_S, CASES, STREAMED, Case, ask
+from tests.clients.raw import CASES, STREAMED, Case, ask
 from tests.clients.roads import Road
 from tests.system.rows import Rows
 from tests.system.upstream import Upstream
@@ -34,12 +33,6 @@ DIMENSIONS = {
     "x-pulse-app-id": "app-1",
     "x-pulse-task-type": "greeting",
 }
-
-
-@pytest.fixture
-def http() -> Iterator[httpx2.Client]:
-    with httpx2.Client(timeout=CALL_MAX_S, trust_env=False) as opened:
-        yield opened
 
 
 def is_streamed(case: Case) -> bool:

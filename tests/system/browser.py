@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,9 +24,10 @@ class Page:
 class Browser:
     """Keeps its cookies; sends the CSRF token with everything that is not a GET."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, cookies: Mapping[str, str] | None = None) -> None:
         self.url = url
         jar = aiohttp.CookieJar(unsafe=True)  # it would refuse cookies of a host that is an address
+        jar.update_cookies(cookies or {}, URL(url))
         self._session = aiohttp.ClientSession(cookie_jar=jar)
 
     async def __aenter__(self) -> Self:
@@ -39,10 +41,15 @@ class Browser:
     ) -> None:
         await self._session.close()
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What it keeps, by name."""
+        kept = self._session.cookie_jar.filter_cookies(URL(self.url))
+        return {name: morsel.value for name, morsel in kept.items()}
+
     def cookie(self, name: str) -> str:
         """Return the value of a cookie, empty when there is none."""
-        found = self._session.cookie_jar.filter_cookies(URL(self.url)).get(name)
-        return found.value if found else ""
+        return self.cookies.get(name, "")
 
     async def sign_in(self, email: str, password: str) -> None:
         """Sign in as the form does."""

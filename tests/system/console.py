@@ -66,8 +66,12 @@ class Complaints:
 
 def fill(installation: Installation, *, per_day: int = 40) -> None:
     """Give Acme people, keys, policies and a month of requests."""
-    for email, role in ((ADMIN, "admin"), (MEMBER, "member"), (AUDITOR, "auditor")):
-        installation.member("acme", email, role, PASSWORD)
+    installation.members(
+        ("acme", ADMIN, "admin"),
+        ("acme", MEMBER, "member"),
+        ("acme", AUDITOR, "auditor"),
+        password=PASSWORD,
+    )
     installation.script(FILL.replace("PER_DAY", str(per_day)))
 
 

@@ -33,12 +33,14 @@ FOREIGN: Final = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MIST
 FOREIGN_NAMES: Final = frozenset({"DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"})
 # One process for several commands: most of a command's time is Django's start.
 SEVERAL: Final = """
-import json, os, sys
+import io, json, os, sys
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
 import django
 from django.core.management import call_command
 django.setup()
+said = sys.stdin.read()
 for words in json.loads(sys.argv[1]):
+    sys.stdin = io.StringIO(said)
     call_command(*words)
 """
 KEY_VARIABLES: Final = {vendor: f"{vendor.upper()}_API_KEY" for vendor in VENDORS}
@@ -166,9 +168,9 @@ class Installation:
         """Run a management command as a user would, and return what it prints."""
         return self._python("manage.py", *words, **variables)
 
-    def run_each(self, *commands: tuple[str, ...]) -> str:
-        """Run several management commands and return what they print."""
-        return self._python("-c", SEVERAL, json.dumps(commands))
+    def run_each(self, *commands: tuple[str, ...], said: str = "") -> str:
+        """Run several management commands, each told the same, and return what they print."""
+        return self._python("-c", SEVERAL, json.dumps(commands), said=said)
 
     def script(self, text: str) -> str:
         """Run Python in the installation, with Django set up, and return what it prints."""
@@ -188,11 +190,13 @@ class Installation:
         keys = [line for line in lines if line.startswith("pulse_")]
         return dict(zip(slugs, keys, strict=True))
 
-    def member(self, slug: str, email: str, role: str, password: str) -> None:
-        """Make a person and give them a role in an organization."""
-        words = ("members", "add", slug, email, "--role", role, "--password-stdin")
-        done = self._finished("manage.py", *words, said=f"{password}\n")
-        assert done.returncode == 0, done.stderr
+    def members(self, *people: tuple[str, str, str], password: str) -> None:
+        """Make people, each with a role: an organization's slug, an address, the role."""
+        commands = [
+            ("members", "add", slug, email, "--role", role, "--password-stdin")
+            for slug, email, role in people
+        ]
+        self.run_each(*commands, said=f"{password}\n")
 
     def exit_code(self, *words: str) -> int:
         """Run a management command that may fail."""
@@ -212,8 +216,8 @@ class Installation:
             check=False,
         )
 
-    def _python(self, *words: str, **variables: str) -> str:
-        done = self._finished(*words, **variables)
+    def _python(self, *words: str, said: str = "", **variables: str) -> str:
+        done = self._finished(*words, said=said, **variables)
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 

@@ -12,12 +12,14 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.chromium import IN_ONE_BROWSER
 from tests.system.console import Complaints, context_for, fill, sign_in
 from tests.system.servers import Installation, Server
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_ONE_BROWSER
 
 NANO: Final = Decimal(10) ** 9
 # label, what the URL says of it
@@ -46,7 +48,7 @@ def session() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture(params=["with scripts", "without scripts"])
+@pytest_asyncio.fixture(loop_scope="module", params=["with scripts", "without scripts"])
 async def page(
     request: pytest.FixtureRequest, chromium: Browser, filled: Server, session: dict[str, Any]
 ) -> AsyncIterator[Page]:

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Error, Page, Route, expect
 
+from tests.chromium import IN_ONE_BROWSER
 from tests.system.console import ADMIN, Complaints, context_for, fill, sign_in
 from tests.system.servers import Installation, Server
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_ONE_BROWSER
 
 HIDDEN_TAB: Final = """
 let isHidden = false;
@@ -38,7 +40,7 @@ def filled(installation: Installation) -> Iterator[Server]:
     yield server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def desk(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
     """The admin at a desk, signed in; nothing may complain while the test runs."""
     complaints = Complaints(filled.url)
@@ -52,7 +54,7 @@ async def desk(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
     assert complaints.foreign == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def plain(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
     """The same admin with a browser that runs no scripts."""
     async with context_for(chromium, filled.url, java_script_enabled=False) as context:

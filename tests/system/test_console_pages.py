@@ -11,11 +11,12 @@ from axe_playwright_python.async_playwright import Axe
 from django.template.loader import render_to_string
 from playwright.async_api import Browser, Page, Route
 
+from tests.chromium import IN_ONE_BROWSER
 from tests.system.console import AUDITOR, MEMBER, Complaints, context_for, fill, sign_in
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_ONE_BROWSER
 
 FIRST_VISIT_MAX_BYTES: Final = 120 * 1024
 TABS_MAX: Final = 400

@@ -74,7 +74,7 @@ PERSUASION: Final = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _a_person(installation: Installation) -> None:
-    installation.member("acme", PERSON, "admin", PASSWORD)
+    installation.members(("acme", PERSON, "admin"), password=PASSWORD)
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ async def test_the_search_finds_what_is_there(installation: Installation, rows: 
 async def test_a_key_is_shown_once_and_pages_that_fail_show_nothing(
     installation: Installation, rows: Rows
 ) -> None:
-    installation.member("acme", PERSON, "admin", PASSWORD)
+    installation.members(("acme", PERSON, "admin"), password=PASSWORD)
     server = (await asyncio.to_thread(installation.serve))[0]
     async with Browser(server.url) as browser:
         await browser.sign_in(PERSON, PASSWORD)
