@@ -43,7 +43,7 @@ from benchmarks.stage import (
     prepare,
     provider,
 )
-from benchmarks.usage import resident_mib
+from benchmarks.usage import fdatasync_ms, resident_mib
 
 PEER_STARTS_MAX_S: Final = 90
 ROUNDS: Final = 5
@@ -110,6 +110,9 @@ def main() -> int:
             with postgresql(folder) as server, bare_relay(port) as bare:
                 database = new_postgresql_database(server, "speed")
                 rows += _postgresql(tools, port, database, options, bare)
+                rows.append(
+                    Row("the disk's fdatasync, p50; a call has two", fdatasync_ms(folder), "ms")
+                )
                 rows += _sqlite(tools, port, folder, options.seconds, bare)
             peers = [_peer(tools, port, text, options) for text in options.peer]
     _print(rows, peers)

@@ -1,8 +1,11 @@
-"""What processes use, read from /proc: CPU seconds and memory of a process with its children."""
+"""What processes use, read from /proc, and how long the disk takes for what must be durable."""
 
 from __future__ import annotations
 
 import os
+import statistics
+import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
@@ -25,6 +28,19 @@ def resident_mib(pid: int) -> float:
         except OSError:
             continue
     return pages * PAGE_BYTES / 2**20
+
+
+def fdatasync_ms(folder: Path) -> float:
+    """Return how long the disk takes to keep 8 KiB, as a commit waits for it; the median of 200."""
+    times_s: list[float] = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(200):
+            file.write(bytes(8192))
+            file.flush()
+            started_s = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times_s.append(time.perf_counter() - started_s)
+    return statistics.median(times_s) * 1e3
 
 
 def _stats(pid: int) -> list[list[str]]:

