@@ -47,7 +47,7 @@ from benchmarks.usage import fdatasync_ms, resident_mib
 
 PEER_STARTS_MAX_S: Final = 90
 ROUNDS: Final = 5
-ALONE: Final = Load(connections=1, requests=200)
+ALONE: Final = Load(connections=1, seconds=2)
 ONE_STREAM: Final = Load(connections=1, requests=10, stream=True)
 
 

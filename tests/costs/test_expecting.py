@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from costs.core.admission import Admitted, Answer, Full, Stale, SwitchedOff
+from costs.core.admission import Admitted, Answer, Ask, Full, Stale, SwitchedOff
 from costs.core.holds import State
 from costs.memory import TRUSTED_AFTER, Memory
 from costs.models import CostEvent, Hold, Period
@@ -37,6 +37,7 @@ from tests.costs.books import (
 )
 from tests.costs.clients import reserve_together
 from tests.costs.test_ledger_race import without_the_wall
+from tests.costs.test_several_limits import limit as budget
 from tests.factories import RateFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,6 +97,36 @@ def test_what_is_as_expected_takes_one_round_trip(
         [ask(acme, 1), ask(acme, 1)], [settlement(*each, State.UNKNOWN) for each in held[1:]]
     )
     assert len(trips) == 6
+    check_the_books()
+
+
+@pytest.mark.postgres_only
+def test_several_organizations_and_their_budgets_take_one_round_trip_too(
+    desk: Desk, new_desk: NewDesk, acme: Organization, globex: Organization, trips: list[int]
+) -> None:
+    budgets = (budget("budget:a", 500), budget("budget:b", None))
+
+    def batch(nanoeur: int) -> list[Ask]:
+        within_budgets = ask(acme, nanoeur, limit=400, budgets=budgets)
+        return [within_budgets, ask(globex, nanoeur), ask(acme, nanoeur, limit=400)]
+
+    for _ in range(TRUSTED_AFTER + 1):
+        asks = batch(1)
+        answers, _ = desk.commit(asks)
+        ended = [settlement(*each, State.SETTLED, 1) for each in zip(asks, answers, strict=True)]
+        desk.commit((), ended)
+    asks = batch(100)
+    trips.clear()
+    answers, _ = desk.commit(asks)
+    assert all(isinstance(answer, Admitted) for answer in answers)
+    assert len(trips) == 1
+    new_desk().hold(globex, 5)  # one of all the rows is not as expected
+    trips.clear()
+    ended = [settlement(*each, State.SETTLED, 9) for each in zip(asks, answers, strict=True)]
+    answers, settled = desk.commit(batch(100), ended)
+    assert len(trips) == 4
+    assert all(isinstance(answer, Admitted) for answer in answers)
+    assert all(each.changed for each in settled)
     check_the_books()
 
 
