@@ -92,6 +92,7 @@ NEIGHBOURS: Final = b"""
            min(starts_at) FILTER (WHERE starts_at > $1)
     FROM period WHERE org_id = $2 AND scope = $3
 """
+CLOCK_TOLD_WITHIN_S: Final = 0.05
 BEGIN: Final = Statement(b"BEGIN")
 COMMIT: Final = Statement(b"COMMIT")
 ROLLBACK: Final = Statement(b"ROLLBACK")
@@ -126,8 +127,10 @@ class PostgresStore:
         self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._clock = clock
-        # The database's clock when it was last read, and this process's just before.
+        # The database's clock when it was last read, and this process's just after; the latest time
+        # that was given out.
         self._read: tuple[datetime, float] | None = None
+        self._latest: datetime | None = None
         self._unsent: list[Write | Statement] = []
         with _errors():
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
@@ -137,7 +140,7 @@ class PostgresStore:
     def begin(self) -> datetime:
         asked_at_s = time.monotonic()
         _, [(now,)] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
-        self._read = now, asked_at_s
+        self._learn(now, asked_at_s)
         moment: datetime = now
         return moment
 
@@ -173,7 +176,7 @@ class PostgresStore:
         stamped = organizations or periods
         if not stamped:  # nothing that the clock could come with
             [stamped] = self._run(Statement.of(READ_CLOCK, clock))
-        self._read = stamped[0][0], asked_at_s
+        self._learn(stamped[0][0], asked_at_s)
         return Locked(
             now=stamped[0][0],
             prices_version=organizations[0][1] or 0 if organizations else 0,
@@ -245,14 +248,26 @@ class PostgresStore:
         with _errors():
             return self._pipeline.run((*writes, *statements))[len(writes) :]
 
+    def _learn(self, now: datetime, asked_at_s: float) -> None:
+        """Take the database's clock for known if it was told at once: no lock was waited for."""
+        self._latest, told_at_s = now, time.monotonic()
+        if told_at_s - asked_at_s < CLOCK_TOLD_WITHIN_S:
+            self._read = now, told_at_s
+
     def _now_here(self) -> datetime | None:
-        """Return the database's time by when it was read and what has passed here since."""
+        """Return the database's time by when it was told and what has passed here since.
+
+        It is behind by as long as the telling took, and never ahead: no call may seem to have been
+        made before its hold. Nor does it go back.
+        """
         if self._clock is not None:
             return self._clock()
-        if self._read is None:
+        if self._read is None or self._latest is None:
             return None
-        moment, asked_at_s = self._read
-        return moment + timedelta(seconds=time.monotonic() - asked_at_s)
+        moment, told_at_s = self._read
+        now = moment + timedelta(seconds=time.monotonic() - told_at_s)
+        self._latest = max(now, self._latest)
+        return self._latest
 
     def _clock_read(self) -> Parameter:
         return NULL if self._clock is None else scalar(self._clock())

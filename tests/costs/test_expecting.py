@@ -5,6 +5,7 @@ SQLite is read for every batch; the same must come of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -326,12 +327,37 @@ def test_a_database_whose_clock_was_put_forward_is_asked_for_the_time(
     today: Desk, acme: Organization, trips: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learn(today, acme)
-    moment, read_at_s = today.store._read  # type: ignore[attr-defined]
-    monkeypatch.setattr(today.store, "_read", (moment - timedelta(hours=5), read_at_s))
+    moment, told_at_s = today.store._read  # type: ignore[attr-defined]
+    earlier = moment - timedelta(hours=5)
+    monkeypatch.setattr(today.store, "_read", (earlier, told_at_s))
+    monkeypatch.setattr(today.store, "_latest", earlier)
     trips.clear()
     _, admitted = today.hold(acme, 100)
     assert len(trips) == 4
     assert abs(admitted.now - moment) < timedelta(minutes=1)
+
+
+@pytest.mark.postgres_only
+@pytest.mark.parametrize("late_s", [0.03, 0.2])
+def test_no_call_seems_to_be_held_later_than_it_was(
+    today: Desk, acme: Organization, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    learn(today, acme)
+    run = Pipeline.run
+
+    def late(self: Pipeline, statements: Sequence[Statement]) -> Any:
+        time.sleep(late_s)
+        return run(self, statements)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "run", late)
+        told = today.store.begin()
+        today.store.commit()
+    _, admitted = today.hold(acme, 100)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        [[now]] = cursor.fetchall()
+    assert told <= admitted.now <= now
 
 
 def test_a_call_is_held_and_settled_at_the_databases_time(today: Desk, acme: Organization) -> None:
