@@ -98,7 +98,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed")
     parser.add_argument("--seconds", type=float, default=10, help="of each load")
     parser.add_argument("--many", type=int, default=2000, help="streams open at once, 0 for none")
-    parser.add_argument("--soak", type=int, default=0, help="requests after which memory is read")
+    parser.add_argument("--soak", type=int, default=0, help="requests over which memory is watched")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PORT=COMMAND")
     parser.add_argument("--header", action="append", default=[], metavar="NAME=HEADER: VALUE")
     options = parser.parse_args()
@@ -140,6 +140,7 @@ def _postgresql(
         bare_16, sdk = measured(native, bare, ours)
         configure(port, gap_ms=10)
         direct_stream, bare_one, one = measured(ONE_STREAM, straight, bare, ours)
+        # A stream takes half a second, and one that has begun is read to its end.
         streaming = Load(connections=32, seconds=max(seconds, 2), stream=True)
         bare_streams, streams = measured(streaming, bare, ours)
         configure(port)

@@ -36,7 +36,7 @@ class Change:
 class Fault:
     """A way to break the ledger, and the tests of which at least one must fail.
 
-    With a `database`, only that one can be broken so.
+    With a `database`, which its URL begins with, only that one can be broken so.
     """
 
     name: str
@@ -65,7 +65,7 @@ FAULTS = (
             ),
         ),
         ("tests/costs/test_expecting.py",),
-        database="postgresql",
+        database="postgres",
     ),
     Fault(
         "settle in two transactions",
