@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -12,7 +12,7 @@ from costs.charts import StackedChart
 from costs.core.shares import share_percent
 from costs.forms import PARAMETER_OF, WITHOUT, CostForm
 from costs.lines import DAY, CostQuery
-from costs.reports import CostGroup, CostReport, Sums
+from costs.reports import CostReport, Stacks, Sums
 
 OTHERS: Final = "Others"
 
@@ -41,20 +41,17 @@ def stacked(
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
-    top = _dearest(organization_id, query, report, dimension)
-    chart = charts.stacked_chart(
-        reports.by_day_and(
-            dimension,
-            organization_id=organization_id,
-            query=query,
-            values=[group.values[0] for group in top],
-            by_month=by_month,
-        ),
-        span=query.span,
-        labels=[group.labels[0] for group in top],
-        rest_label=OTHERS,
+    stacks = reports.stacks(
+        dimension,
+        organization_id=organization_id,
+        query=query,
+        most=charts.SERIES_MAX,
+        by_month=by_month,
     )
-    return chart, _legend(chart, top, dimension, form, report.total) if chart else ()
+    chart = charts.stacked_chart(
+        stacks.amounts, span=query.span, labels=stacks.labels, rest_label=OTHERS
+    )
+    return chart, _legend(chart, stacks, dimension, form, report.total) if chart else ()
 
 
 def stacking(form: CostForm, query: CostQuery) -> str | None:
@@ -69,28 +66,16 @@ def stacking(form: CostForm, query: CostQuery) -> str | None:
     return next(iter(free or dimensions), None)
 
 
-def _dearest(
-    organization_id: UUID, query: CostQuery, report: CostReport, dimension: str
-) -> Sequence[CostGroup]:
-    """Return the groups of the dimension that get a colour."""
-    groups: Sequence[CostGroup] = report.groups
-    if query.group_by != (dimension,):
-        groups = reports.dearest(
-            dimension, organization_id=organization_id, query=query, most=charts.SERIES_MAX
-        )
-    return [group for group in groups[: charts.SERIES_MAX] if group.sums.amount_nanoeur > 0]
-
-
 def _legend(
     chart: StackedChart,
-    top: Sequence[CostGroup],
+    stacks: Stacks,
     dimension: str,
     form: CostForm,
     total: Sums,
 ) -> tuple[LegendEntry, ...]:
     hrefs: Mapping[str, str] = {
-        f"series-{n + 1}": form.address(**form.only(dimension, group.values[0]))
-        for n, group in enumerate(top)
+        f"series-{n + 1}": form.address(**form.only(dimension, value))
+        for n, value in enumerate(stacks.values)
     }
     return tuple(
         LegendEntry(

@@ -176,6 +176,7 @@ class CostForm(forms.Form):
             group_by=self.group_by,
             wanted=wanted,
             models=models_meant(values["model"], used) if values["model"] else None,
+            today=self._today,
         )
 
     def not_said(self) -> list[str]:

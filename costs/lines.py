@@ -1,21 +1,24 @@
 """The statements that add up the lines of days and months, the same on both databases.
 
-A span is read as few lines as there are: whole months from `monthly_cost`, the days before and
-after from `daily_cost`; a question by day reads days alone. A filter or a grouping never looks at
-anything else.
+A span is read as few lines as there are: whole months from `monthly_cost`, and from `daily_cost`
+the days that they lack, or have too many: a month so far is the month without the days to come. A
+question by day reads days alone. A filter or a grouping never looks at anything else.
+
+Every table is added up by group before anything else is done with its lines: SQLite copies a line
+at each step that it passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
 
-from costs.core.spans import Span, month_end
+from costs.core.spans import Span, months_of
 from orgs.database import kept_id
 
 DAY: Final = "day"
@@ -33,11 +36,12 @@ GROUP_COLUMNS: Final = {
     DAY: "day",
 }
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
+# The same of the span compared with, and what they are the sums of.
+BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 FETCHED_AT_ONCE: Final = 1000
 # So many days are looked at for the first lines of a table by day, by one dimension and by two.
 # Where they have too few, the whole span is little more.
 LOOKED_AT_FIRST: Final = (130, 31)
-_DAY: Final = timedelta(days=1)
 
 Row = tuple[Any, ...]
 
@@ -47,7 +51,7 @@ class CostQuery:
     """Which costs to add up, by one or two dimensions, by day first, and what to compare them with.
 
     `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
-    names that a wanted model means.
+    names that a wanted model means. `today` only says which days have no lines yet.
     """
 
     span: Span
@@ -55,6 +59,7 @@ class CostQuery:
     before: Span | None = None
     wanted: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
+    today: date = date.max
 
     def __post_init__(self) -> None:
         if DAY in self.group_by[1:]:
@@ -73,20 +78,18 @@ def grouped(organization_id: UUID, query: CostQuery, *, most: int | None = None)
     A table by day does not count its groups: `newest` gives the first of them in less time.
     """
     columns = [GROUP_COLUMNS[dimension] for dimension in query.group_by]
-    parts = [(part, 1) for part in _parts(query.span, by_day=query.is_by_day)]
-    if query.before is not None and not query.is_by_day:
-        parts += [(part, 0) for part in _parts(query.before, by_day=False)]
-    lines, values = _union(organization_id, query, columns, parts)
-    keys = ", ".join(f"k{n}" for n in range(len(columns)))
-    sums = ", ".join(f"SUM({name} * is_now) AS {name}" for name in SUMS)
+    parts = [_Part.of_days(query.span)] if query.is_by_day else _compared(query)
+    lines, values = _union(organization_id, query, parts, columns, (*SUMS, *BEFORE))
+    keys = [f"k{n}" for n in range(len(columns))]
     compares = query.before is not None and not query.is_by_day
-    before = "SUM(amount_nanoeur * (1 - is_now))" if compares else "CAST(NULL AS bigint)"
+    before = "SUM(before_nanoeur)" if compares else "CAST(NULL AS bigint)"
     all_of_it = ", ".join(f"SUM({name}) OVER ()" for name in (*SUMS, "before_nanoeur"))
     order = ["k0 DESC"] if query.is_by_day else []
-    others = [f"k{n} NULLS LAST" for n in range(len(order), len(columns))]
+    others = [f"{key} NULLS LAST" for key in keys[len(order) :]]
     statement = (
         f"SELECT g.*{f', COUNT(*) OVER (), {all_of_it}' if most else ''} FROM ("  # noqa: S608
-        f"SELECT {keys}, {sums}, {before} AS before_nanoeur FROM ({lines}) l GROUP BY {keys}"
+        f"SELECT {', '.join(keys)}, {_added(SUMS)}, {before} AS before_nanoeur FROM ({lines}) l"
+        f" GROUP BY {', '.join(keys)} HAVING SUM(events) > 0 OR SUM(before_events) > 0"
         f") g ORDER BY {', '.join([*order, 'amount_nanoeur DESC', *others])}"
     )
     if most:
@@ -103,22 +106,13 @@ def newest(organization_id: UUID, query: CostQuery, *, most: int) -> Iterator[Ro
     """
     columns = [GROUP_COLUMNS[dimension] for dimension in query.group_by]
     shown = Span(_first_shown(organization_id, query, columns, most=most), query.span.last)
-    lines, values = _union(
-        organization_id, query, columns, [(part, 1) for part in _parts(shown, by_day=True)]
-    )
-    parts = [(part, 1) for part in _parts(query.span, by_day=False)]
-    if query.before is not None:
-        parts += [(part, 0) for part in _parts(query.before, by_day=False)]
-    all_lines, all_values = _union(organization_id, query, [], parts)
-    keys = [f"k{n}" for n in range(len(columns))]
-    sums = ", ".join(f"SUM({name}) AS {name}" for name in SUMS)
-    all_sums = ", ".join(f"SUM({name} * is_now)" for name in SUMS)
-    others = "".join(f", {key} NULLS LAST" for key in keys[1:])
+    lines, values = _union(organization_id, query, [_Part.of_days(shown)], columns, SUMS)
+    all_sums = (*SUMS, "before_nanoeur")
+    all_lines, all_values = _union(organization_id, query, _compared(query), [], all_sums)
+    others = "".join(f", k{n} NULLS LAST" for n in range(1, len(columns)))
     statement = (
-        f"SELECT g.*, CAST(NULL AS bigint), CAST(NULL AS bigint), a.* FROM ("  # noqa: S608
-        f"SELECT {all_sums}, SUM(amount_nanoeur * (1 - is_now)) FROM ({all_lines}) l"
-        f") a LEFT JOIN (SELECT {', '.join(keys)}, {sums} FROM ({lines}) l"
-        f" GROUP BY {', '.join(keys)}) g ON 1 = 1"
+        "SELECT g.*, CAST(NULL AS bigint), CAST(NULL AS bigint), a.* FROM ("  # noqa: S608
+        f"SELECT {_added(all_sums)} FROM ({all_lines}) l) a LEFT JOIN ({lines}) g ON 1 = 1"
         f" ORDER BY k0 DESC, g.amount_nanoeur DESC{others} LIMIT %s"
     )
     return _rows(statement, [*all_values, *values, most])
@@ -132,13 +126,11 @@ def _first_shown(
     first = span.last - timedelta(days=LOOKED_AT_FIRST[len(columns) - 1] - 1)
     if first <= span.first:
         return span.first
-    looked_at = [(part, 1) for part in _parts(Span(first, span.last), by_day=True)]
-    lines, values = _union(organization_id, query, columns, looked_at)
-    keys = ", ".join(f"k{n}" for n in range(len(columns)))
+    looked_at = [_Part.of_days(Span(first, span.last))]
+    lines, values = _union(organization_id, query, looked_at, columns, ())
     found = 0
     for day, groups in _rows(
-        f"SELECT k0, COUNT(*) FROM (SELECT DISTINCT {keys} FROM ({lines}) l) g "  # noqa: S608
-        "GROUP BY k0 ORDER BY k0 DESC",
+        f"SELECT k0, COUNT(*) FROM ({lines}) g GROUP BY k0 ORDER BY k0 DESC",  # noqa: S608
         values,
     ):
         found += groups
@@ -147,92 +139,148 @@ def _first_shown(
     return span.first
 
 
-def totals(organization_id: UUID, query: CostQuery, span: Span) -> Row:
-    """Return the SUMS of a span, None for what has no line."""
-    parts = [(part, 1) for part in _parts(span, by_day=False)]
-    lines, values = _union(organization_id, query, [], parts)
-    sums = ", ".join(f"SUM({name})" for name in SUMS)
-    return next(_rows(f"SELECT {sums} FROM ({lines}) l", values))  # noqa: S608  our own names
+def totals(organization_id: UUID, query: CostQuery) -> Row:
+    """Return the SUMS of the span and what it was before, None for what has no line."""
+    sums = (*SUMS, "before_nanoeur")
+    lines, values = _union(organization_id, query, _compared(query), [], sums)
+    return next(_rows(f"SELECT {_added(sums)} FROM ({lines}) l", values))  # noqa: S608  our names
 
 
-def dated(  # noqa: PLR0913  keyword-only
-    organization_id: UUID,
-    query: CostQuery,
-    span: Span,
-    *,
-    dimension: str | None = None,
-    places: Sequence[str | None] = (),
-    by_month: bool = False,
+def dated(
+    organization_id: UUID, query: CostQuery, span: Span, *, by_month: bool = False
 ) -> Iterator[Row]:
-    """Give (day, place of the dimension's value in `places` or None, nano-euro).
+    """Give (day, nano-euro), by month where that is enough.
 
-    By month where that is enough: whole months have the date of their first day.
+    A month that is mostly in the span then has the date of its first day, also where that is
+    before the span.
     """
-    columns = [GROUP_COLUMNS[DAY], *([GROUP_COLUMNS[dimension]] if dimension else [])]
-    parts = [(part, 1) for part in _parts(span, by_day=not by_month)]
-    lines, values = _union(organization_id, query, columns, parts)
-    whens = [
-        "WHEN k1 IS NULL THEN %s" if value is None else "WHEN k1 = %s THEN %s" for value in places
-    ]
-    place = f"CASE {' '.join(whens)} END" if dimension and places else "NULL"
-    named: list[Any] = []
-    for n, value in enumerate(places):
-        named += [n] if value is None else [_kept(columns[-1], value), n]
-    statement = (
-        f"SELECT k0, place, SUM(amount_nanoeur) FROM (SELECT k0, {place} AS place, "  # noqa: S608
-        f"amount_nanoeur FROM ({lines}) l) p GROUP BY k0, place"
+    lines, values = _dated(organization_id, query, span, [], by_month=by_month)
+    return _rows(
+        f"SELECT k0, SUM(amount_nanoeur) FROM ({lines}) l"  # noqa: S608  our own names
+        " GROUP BY k0 HAVING SUM(events) > 0",
+        values,
     )
-    return _rows(statement, [*named, *values])
+
+
+def stacked(
+    organization_id: UUID, query: CostQuery, dimension: str, *, most: int, by_month: bool = False
+) -> Iterator[Row]:
+    """Give (day, place, value, nano-euro) of the query's span by the dimension; days as in `dated`.
+
+    Places are those of the `most` dearest values, from 0; all others have NULL for both.
+    """
+    columns = [GROUP_COLUMNS[dimension]]
+    lines, values = _dated(organization_id, query, query.span, columns, by_month=by_month)
+    return _rows(
+        f"WITH l AS ({lines}), t AS ("  # noqa: S608  our own names
+        "SELECT k1, ROW_NUMBER() OVER (ORDER BY SUM(amount_nanoeur) DESC, k1 NULLS LAST) - 1 AS n"
+        " FROM l GROUP BY k1 HAVING SUM(amount_nanoeur) > 0 ORDER BY n LIMIT %s"
+        ") SELECT l.k0, t.n, t.k1, SUM(amount_nanoeur) FROM l"
+        " LEFT JOIN t ON l.k1 = t.k1 OR (l.k1 IS NULL AND t.k1 IS NULL)"
+        " GROUP BY l.k0, t.n, t.k1 HAVING SUM(events) > 0",
+        [*values, most],
+    )
+
+
+def _dated(
+    organization_id: UUID, query: CostQuery, span: Span, columns: Sequence[str], *, by_month: bool
+) -> tuple[str, list[Any]]:
+    parts = _parts(span, query.today) if by_month else [_Part.of_days(span)]
+    sums = ("amount_nanoeur", "events")
+    return _union(organization_id, query, parts, [DAY, *columns], sums)
 
 
 # --- parts of a span ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
+    """Lines of a table that a span has or, with the sign `-`, has not.
+
+    With a `month`, their days count as that month's first.
+    """
+
     table: str
     column: str
-    first: date
-    last: date
+    span: Span
+    month: date | None = None
+    sign: str = ""
+    is_before: bool = False
+
+    @classmethod
+    def of_days(cls, span: Span) -> _Part:
+        return cls(table="daily_cost", column="day", span=span)
+
+    @classmethod
+    def of_months(cls, span: Span) -> _Part:
+        return cls(table="monthly_cost", column="month", span=span)
+
+    @classmethod
+    def outside(cls, span: Span) -> _Part:
+        """Days of one month that is not to have them."""
+        return replace(cls.of_days(span), month=span.first.replace(day=1), sign="-")
+
+    def key(self, column: str) -> tuple[str, bool]:
+        """Return the expression of a group's value, and whether lines differ in it."""
+        if column != DAY:
+            return column, True
+        return (f"'{self.month}'", False) if self.month else (self.column, True)
+
+    def sum(self, name: str) -> str:
+        """Return the expression of what the part adds to a sum."""
+        if self.is_before != (name in BEFORE):
+            return f"0 AS {name}"
+        return f"{self.sign}SUM({BEFORE.get(name, name)}) AS {name}"
 
 
-def _parts(span: Span, *, by_day: bool) -> list[_Part]:
-    """Return what to read for a span: days, or whole months and the days around them."""
-    first = span.first
-    if first.day != 1:
-        first = month_end(first) + _DAY
-    last = span.last
-    if last != month_end(last):
-        last = last.replace(day=1) - _DAY
-    if by_day or first > last:
-        return [_Part("daily_cost", "day", span.first, span.last)]
-    parts = [_Part("monthly_cost", "month", first, last)]
-    if span.first < first:
-        parts.append(_Part("daily_cost", "day", span.first, first - _DAY))
-    if last < span.last:
-        parts.append(_Part("daily_cost", "day", last + _DAY, span.last))
-    return parts
+def _parts(span: Span, today: date) -> list[_Part]:
+    """Return what to read for a span: months, and the days that they lack or have too many."""
+    months = months_of(span, today=today)
+    if months is None:
+        return [_Part.of_days(span)]
+    return [
+        _Part.of_months(months),
+        *(_Part.of_days(days) for days in span.without(months)),
+        *(_Part.outside(days) for days in months.without(span)),
+    ]
+
+
+def _compared(query: CostQuery) -> list[_Part]:
+    """Return what to read for the query's span and for the one that it is compared with."""
+    before = _parts(query.before, query.today) if query.before else []
+    return [*_parts(query.span, query.today), *(replace(part, is_before=True) for part in before)]
 
 
 def _union(
     organization_id: UUID,
     query: CostQuery,
+    parts: Sequence[_Part],
     columns: Sequence[str],
-    parts: Sequence[tuple[_Part, int]],
+    sums: Sequence[str],
 ) -> tuple[str, list[Any]]:
-    """Return the statement that gives the lines of all parts (their values are k0, k1), and its
-    own values."""
+    """Return the statement that gives the groups of every part, and the statement's own values.
+
+    Their values are k0, k1. A group is there where its `events` or `before_events` add up to more
+    than nothing: parts may take away all that another one has.
+    """
     condition, filters = _condition(query)
     selects, values = [], []
-    for part, is_now in parts:
-        keys = [f"{part.column if c == 'day' else c} AS k{n}" for n, c in enumerate(columns)]
-        chosen = ", ".join([*keys, f"{is_now} AS is_now", *SUMS])
+    for part in parts:
+        keys = [part.key(column) for column in columns]
+        chosen = [f"{key} AS k{n}" for n, (key, _) in enumerate(keys)] + [*map(part.sum, sums)]
+        by = ", ".join(key for key, differs in keys if differs)
         selects.append(
-            f"SELECT {chosen} FROM {part.table} "  # noqa: S608  our own names
+            f"SELECT {', '.join(chosen)} FROM {part.table} "  # noqa: S608  our own names
             f"WHERE org_id = %s AND {part.column} >= %s AND {part.column} <= %s{condition}"
+            f"{f' GROUP BY {by}' if by else ''}"
         )
-        values += [_kept("key_id", organization_id), f"{part.first}", f"{part.last}", *filters]
+        first, last = f"{part.span.first}", f"{part.span.last}"
+        values += [_kept("key_id", organization_id), first, last, *filters]
     return " UNION ALL ".join(selects), values
+
+
+def _added(sums: Sequence[str]) -> str:
+    return ", ".join(f"SUM({name}) AS {name}" for name in sums)
 
 
 def _condition(query: CostQuery) -> tuple[str, list[Any]]:

@@ -67,6 +67,16 @@ class CostReport:
     before_nanoeur: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stacks:
+    """The dearest values of a dimension, what they are called, and nano-euro by day and place
+    among them; None is the place of all others."""
+
+    values: tuple[str | None, ...]
+    labels: tuple[str, ...]
+    amounts: Mapping[tuple[date, int | None], int]
+
+
 # --- the report ---------------------------------------------------------------------------------
 
 
@@ -111,10 +121,8 @@ def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGrou
 
 def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None]:
     """Return the sums of the span, and what was charged in the span compared with."""
-    total = _sums(lines.totals(organization_id, query, query.span))
-    if query.before is None:
-        return total, None
-    return total, _sums(lines.totals(organization_id, query, query.before)).amount_nanoeur
+    *sums, before = lines.totals(organization_id, query)
+    return _sums(sums), int(before or 0) if query.before else None
 
 
 def by_day(
@@ -122,63 +130,62 @@ def by_day(
 ) -> dict[date, int]:
     """Return nano-euro by day, for the query's filters and the days of `span`.
 
-    With `by_month`, those of a whole month stand at its first day.
+    With `by_month`, those of a month may stand at its first day in the span.
     """
-    rows = lines.dated(organization_id, query, span, by_month=by_month)
-    return {_date(day): int(nanoeur) for day, _, nanoeur in rows}
+    found: dict[date, int] = {}
+    for day, nanoeur in lines.dated(organization_id, query, span, by_month=by_month):
+        key = _date_in(span, day)
+        found[key] = found.get(key, 0) + int(nanoeur)
+    return found
 
 
-def dearest(
-    dimension: str, *, organization_id: UUID, query: CostQuery, most: int
-) -> list[CostGroup]:
-    """Return the dearest groups by one dimension, for the query's filters and days."""
-    alone = replace(query, group_by=(dimension,), before=None)
-    found = [_group(row, 1) for row in lines.grouped(organization_id, alone, most=most)]
-    return list(named(found, organization_id=organization_id, group_by=(dimension,)))
-
-
-def by_day_and(
-    dimension: str,
-    *,
-    organization_id: UUID,
-    query: CostQuery,
-    values: Sequence[str | None],
-    by_month: bool = False,
-) -> dict[tuple[date, int | None], int]:
-    """Return nano-euro by day and the place of the dimension's value in `values`.
-
-    None is the place of all other values; `by_month` as in `by_day`.
-    """
-    rows = lines.dated(
-        organization_id,
-        query,
-        query.span,
-        dimension=dimension,
-        places=values,
-        by_month=by_month,
+def stacks(
+    dimension: str, *, organization_id: UUID, query: CostQuery, most: int, by_month: bool = False
+) -> Stacks:
+    """Return the dearest values of one dimension by day; `by_month` as in `by_day`."""
+    amounts: dict[tuple[date, int | None], int] = {}
+    values: dict[int, str | None] = {}
+    rows = lines.stacked(organization_id, query, dimension, most=most, by_month=by_month)
+    for day, place, value, nanoeur in rows:
+        key = _date_in(query.span, day), place
+        amounts[key] = amounts.get(key, 0) + int(nanoeur)
+        if place is not None:
+            values[place] = None if value is None else str(value)
+    dearest = tuple(values[place] for place in sorted(values))
+    names = _names(dimension, dearest, organization_id=organization_id)
+    return Stacks(
+        values=dearest, labels=tuple(_label(value, names) for value in dearest), amounts=amounts
     )
-    return {(_date(day), place): int(nanoeur) for day, place, nanoeur in rows}
 
 
 def named(
     groups: Sequence[CostGroup], *, organization_id: UUID, group_by: Sequence[str]
 ) -> Iterator[CostGroup]:
     """Give the groups with the names of people and keys: one query for either."""
-    names: list[Mapping[str, str]] = []
-    for place, dimension in enumerate(group_by):
-        ids = [group.values[place] for group in groups]
-        if dimension == "user":
-            names.append(emails(organization_id=organization_id, user_ids=ids))
-        elif dimension == "key":
-            names.append(key_names(organization_id=organization_id, key_ids=ids))
-        else:
-            names.append({})
-    for group in groups:
-        labels = (
-            known.get(value or "", value or NOT_SAID)
-            for value, known in zip(group.values, names, strict=True)
+    names = [
+        _names(
+            dimension, [group.values[place] for group in groups], organization_id=organization_id
         )
+        for place, dimension in enumerate(group_by)
+    ]
+    for group in groups:
+        labels = (_label(value, known) for value, known in zip(group.values, names, strict=True))
         yield replace(group, labels=tuple(labels))
+
+
+def _names(
+    dimension: str, values: Sequence[str | None], *, organization_id: UUID
+) -> Mapping[str, str]:
+    """Return what people and keys are called; other values are their own names."""
+    if dimension == "user":
+        return emails(organization_id=organization_id, user_ids=values)
+    if dimension == "key":
+        return key_names(organization_id=organization_id, key_ids=values)
+    return {}
+
+
+def _label(value: str | None, names: Mapping[str, str]) -> str:
+    return names.get(value or "", value or NOT_SAID)
 
 
 def _group(row: Row, width: int) -> CostGroup:
@@ -197,5 +204,6 @@ def _sums(row: Sequence[int | None]) -> Sums:
     return Sums(**{f.name: int(value or 0) for f, value in zip(fields(Sums), row, strict=True)})
 
 
-def _date(day: date | str) -> date:
-    return day if isinstance(day, date) else date.fromisoformat(day)
+def _date_in(span: Span, day: date | str) -> date:
+    """Return the date of a row; for a month that begins before the span, its first day."""
+    return max(date.fromisoformat(f"{day}"), span.first)

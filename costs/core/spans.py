@@ -43,6 +43,12 @@ class Span:
     def all_days(self) -> list[date]:
         return [self.first + n * _DAY for n in range(self.days)]
 
+    def without(self, other: Span) -> list[Span]:
+        """Return what is before and what is after `other`, where that is something."""
+        before = self.first, min(self.last, other.first - _DAY)
+        after = max(self.first, other.last + _DAY), self.last
+        return [Span(first, last) for first, last in (before, after) if first <= last]
+
 
 def span_of(preset: Preset, today: date) -> Span:
     """Return the days that a preset means; a custom one has no days of its own."""
@@ -75,9 +81,31 @@ def compared_with(span: Span, compare: Compare, preset: Preset) -> Span | None:
     return Span(first, min(last_before, first + (span.days - 1) * _DAY))
 
 
+def months_of(span: Span, *, today: date = date.max) -> Span | None:
+    """Return the whole months of which more days are in the span than outside of it, or None.
+
+    With the days of the span that they lack, and without the days that are none of the span's,
+    they are the span: at either end half a month at most. Days after `today` do not count.
+    """
+    first, last = span.first.replace(day=1), month_end(span.last)
+    if not _is_mostly_in(span, first, today):
+        first = month_end(first) + _DAY
+    if first < last and not _is_mostly_in(span, last, today):
+        last = last.replace(day=1) - _DAY
+    return Span(first, last) if first < last else None
+
+
 def month_end(day: date) -> date:
     """Return the last day of the month of `day`."""
     return (day.replace(day=28) + 4 * _DAY).replace(day=1) - _DAY
+
+
+def _is_mostly_in(span: Span, day: date, today: date) -> bool:
+    month = Span(day.replace(day=1), month_end(day))
+    outside = month.without(span)
+    inside_days = month.days - sum(part.days for part in outside)
+    past = (max(0, (min(part.last, today) - part.first).days + 1) for part in outside)
+    return sum(past) < inside_days
 
 
 def _is_month(span: Span, preset: Preset) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,8 @@ GROUPINGS = [
     *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
 ]
 SAID = st.sampled_from(["a", "b", None])
+DAYS = st.dates(date(2025, 4, 20), date(2025, 7, 20))
+SPANS = st.tuples(DAYS, DAYS).map(lambda ends: Span(min(ends), max(ends)))
 
 
 def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
@@ -57,7 +60,7 @@ def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> Non
 
 
 @settings(
-    max_examples=15,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -68,31 +71,75 @@ def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> Non
             st.fixed_dictionaries(
                 {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": SAID, "user_id": SAID}
             ),
-            st.integers(0, 40),
+            DAYS,
         ),
         max_size=12,
     ),
     group_by=st.sampled_from(GROUPINGS),
     wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), SAID),
+    span=SPANS,
+    before=st.none() | SPANS,
+    today=st.just(date.max) | DAYS,
 )
-def test_any_filter_and_grouping_adds_up_to_the_events(
+def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a whole question
     db: None,
-    charges: list[tuple[int, dict[str, Any], int]],
+    charges: list[tuple[int, dict[str, Any], date]],
     group_by: tuple[str, ...],
     wanted: Mapping[str, Any],
+    span: Span,
+    before: Span | None,
+    today: date,
 ) -> None:
     org = OrganizationFactory.create()
-    for amount, said, days in charges:
-        charge(org, amount, **said, occurred_at=datetime(2025, 5, 27, tzinfo=UTC) + timedelta(days))
-    expected = sum(
-        amount
-        for amount, said, days in charges
-        if JUNE.first <= date(2025, 5, 27) + timedelta(days) <= JUNE.last
-        and all(said.get(column) == value for column, value in wanted.items())
+    now: dict[tuple[str | None, ...], int] = {}
+    then: dict[tuple[str | None, ...], int] = {}
+    bars: dict[tuple[date, str | None], int] = {}
+    for amount, said, day in charges:
+        event = charge(org, amount, **said, occurred_at=datetime.combine(day, NOON.timetz()))
+        if any(said[column] != value for column, value in wanted.items()):
+            continue
+        named = {name: getattr(event, column, None) for name, column in GROUP_COLUMNS.items()}
+        group = tuple((named | {DAY: f"{day}"})[name] for name in group_by)
+        for sums, days in ((now, span), (then, before)):
+            if days and days.first <= day <= days.last:
+                sums[group] = sums.get(group, 0) + amount
+        if span.first <= day <= span.last:
+            bar = max(day.replace(day=1), span.first), said["team_id"]
+            bars[bar] = bars.get(bar, 0) + amount
+    query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
+    report = reports.explore(organization_id=org.pk, query=query)
+    compares = before is not None and DAY not in group_by
+    groups = now.keys() | (then.keys() if compares else ())
+    assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
+        group: now.get(group, 0) for group in groups
+    }
+    assert {group.values: group.before_nanoeur for group in report.groups} == {
+        group: then.get(group, 0) if compares else None for group in groups
+    }
+    assert report.total.amount_nanoeur == sum(now.values())
+    assert report.before_nanoeur == (sum(then.values()) if before else None)
+    assert reports.totals(organization_id=org.pk, query=query) == (
+        report.total,
+        report.before_nanoeur,
     )
-    report = explored(org, *group_by, wanted=wanted)
-    assert report.total.amount_nanoeur == expected
-    assert sum(group.sums.amount_nanoeur for group in report.groups) == expected
+    every = reports.every_group(organization_id=org.pk, query=query)
+    assert list(every) == list(report.groups)
+    stacks = reports.stacks("team", organization_id=org.pk, query=query, most=1, by_month=True)
+    shown: dict[tuple[date, bool], int] = {}
+    for (day, place), amount in stacks.amounts.items():
+        assert span.first <= day <= span.last
+        bar = max(day.replace(day=1), span.first), place is not None
+        shown[bar] = shown.get(bar, 0) + amount
+    expected: dict[tuple[date, bool], int] = {}
+    for (month, team), amount in bars.items():
+        bar = month, team in stacks.values
+        expected[bar] = expected.get(bar, 0) + amount
+    assert shown == expected
+    by_team: Counter[str | None] = Counter()
+    for (_, team), amount in bars.items():
+        by_team[team] += amount
+    dearest = max(by_team.values(), default=0)
+    assert [by_team[team] for team in stacks.values] == ([dearest] if dearest > 0 else [])
 
 
 def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
@@ -220,16 +267,23 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
     query = CostQuery(span=JUNE, group_by=("team",))
-    found = reports.by_day_and(
-        "team", organization_id=acme.pk, query=query, values=["t1", None, "t2"]
-    )
-    assert sum(found.values()) == sum(range(12))
-    assert sum(nano for (_, place), nano in found.items() if place == 1) == 0 + 4 + 8
-    assert sum(nano for (_, place), nano in found.items() if place is None) == 3 + 7 + 11
+    stacks = reports.stacks("team", organization_id=acme.pk, query=query, most=2)
+    assert (stacks.values, stacks.labels) == (("t3", "t2"), ("t3", "t2"))
+    assert sum(stacks.amounts.values()) == sum(range(12))
+    assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
+    assert sum(nano for (_, place), nano in stacks.amounts.items() if place is None) == 27
     days = reports.by_day(organization_id=acme.pk, query=query, span=JUNE)
     assert sum(days.values()) == sum(range(12))
-    top = reports.dearest("team", organization_id=acme.pk, query=query, most=2)
-    assert [group.values for group in top] == [("t3",), ("t2",)]
+
+
+def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> None:
+    for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
+        charge(acme, amount, team_id=team)
+    query = CostQuery(span=JUNE, group_by=("team",))
+    stacks = reports.stacks("team", organization_id=acme.pk, query=query, most=7)
+    assert (stacks.values, stacks.labels) == ((None, "t1", "t2"), ("not said", "t1", "t2"))
+    day = NOON.date()
+    assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
 
 
 # --- names --------------------------------------------------------------------------------------

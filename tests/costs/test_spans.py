@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.shares import change, share_percent
-from costs.core.spans import Compare, Preset, Span, compared_with, month_end, span_of
+from costs.core.spans import (
+    Compare,
+    Preset,
+    Span,
+    compared_with,
+    month_end,
+    months_of,
+    span_of,
+)
 
 TODAY = date(2025, 3, 14)
 DATES = st.dates(min_value=date(2000, 1, 1), max_value=date(2100, 1, 1))
@@ -107,3 +115,50 @@ def test_a_change_is_said_as_people_say_it(now: int, before: int, text: str, ton
 def test_nothing_to_compare_is_no_change() -> None:
     assert change(5, None) is None
     assert change(0, 0) is None
+
+
+@given(first=DATES, days=st.integers(1, 800), today=st.just(date.max) | DATES)
+def test_months_and_the_days_at_their_ends_are_the_span(
+    first: date, days: int, today: date
+) -> None:
+    span = Span(first, first + timedelta(days=days - 1))
+    months = months_of(span, today=today)
+    read = set() if months is None else set(months.all_days())
+    lacking = span.without(months) if months else [span]
+    beyond = months.without(span) if months else []
+    for part in lacking:
+        assert not read.intersection(part.all_days())
+        read.update(part.all_days())
+    for part in beyond:
+        assert part.first.replace(day=1) == part.last.replace(day=1)
+        read.difference_update(part.all_days())
+    assert read == set(span.all_days())
+    assert sum(day <= today for part in beyond for day in part.all_days()) <= 2 * 15
+    if months:
+        assert (months.first.day, months.last) == (1, month_end(months.last))
+
+
+@pytest.mark.parametrize(
+    ("days", "months"),
+    [
+        (span("2025-02-01", "2025-02-15"), span("2025-02-01", "2025-02-28")),
+        (span("2025-02-01", "2025-02-14"), None),
+        (span("2025-01-20", "2025-02-10"), None),
+        (span("2025-01-10", "2025-02-10"), span("2025-01-01", "2025-01-31")),
+        (span("2025-01-20", "2025-02-20"), span("2025-02-01", "2025-02-28")),
+        (span("2025-01-20", "2025-03-10"), span("2025-02-01", "2025-02-28")),
+    ],
+)
+def test_a_month_is_read_whole_where_that_is_fewer_days(days: Span, months: Span | None) -> None:
+    assert months_of(days) == months
+
+
+def test_a_month_so_far_is_read_whole_on_its_first_day() -> None:
+    today = date(2025, 3, 1)
+    month = span("2025-03-01", "2025-03-31")
+    assert months_of(Span(today, today), today=today) == month
+    assert months_of(span("2025-02-20", "2025-03-01"), today=today) == month
+    assert months_of(span("2025-02-10", "2025-03-01"), today=today) == Span(
+        date(2025, 2, 1), month.last
+    )
+    assert months_of(Span(today, today), today=date(2025, 3, 3)) is None
