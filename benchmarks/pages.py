@@ -104,6 +104,11 @@ def _pages(organization: Organization) -> Iterator[tuple[str, list[str]]]:
                     for a, b in groupings
                 ],
             )
+        days = _in_the_middle(organization, int(period.removesuffix("d")))
+        yield (
+            f"/costs, {period} that end in the middle of a month",
+            [f"/costs?{days}&groupBy={a}&thenBy={b}" for a, b in groupings],
+        )
     yield "csv", ["/costs.csv?period=365d&groupBy=user&thenBy=day"]
 
 
@@ -129,6 +134,12 @@ def _request_lists(organization: Organization) -> list[str]:
 def _cost_filters(organization: Organization) -> list[str]:
     person = organization.memberships.order_by("id")[5].user_id
     return ["", "model=gpt-4o-mini", "teamId=support", f"userId={person}", "without=userId"]
+
+
+def _in_the_middle(organization: Organization, days: int) -> str:
+    """So many days until a 15th of a month: the most days that are not in whole months."""
+    last = (_newest(organization).occurred_at.date() - timedelta(days=15)).replace(day=15)
+    return f"from={last - timedelta(days=days - 1)}&to={last}"
 
 
 def _measured(client: Client, path: str) -> Measured:

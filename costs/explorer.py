@@ -25,7 +25,7 @@ from costs.forms import (
     CostForm,
 )
 from costs.lines import DAY, CostQuery
-from costs.names import emails, key_names
+from costs.names import Names
 from costs.reports import NOT_SAID, CostGroup, CostReport, Sums
 
 # What a click on a line groups by next: what people ask of such a line.
@@ -117,8 +117,9 @@ def explorer_page(
     today: date,
 ) -> ExplorerPage:
     """Return the page of a valid form."""
-    report = reports.explore(organization_id=organization_id, query=query)
-    chart, legend = stacked(organization_id, form, query, report)
+    names = Names(organization_id)
+    report = reports.explore(query=query, names=names)
+    chart, legend = stacked(form, query, report, names)
     total = report.total.amount_nanoeur
     return ExplorerPage(
         span=query.span,
@@ -131,7 +132,7 @@ def explorer_page(
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
-        chips=tuple(_chips(organization_id, form, query, report)),
+        chips=tuple(_chips(form, query, names)),
         chart=chart,
         chart_title=_chart_title(chart, stacking(form, query)) if chart else "",
         legend=legend,
@@ -210,9 +211,7 @@ def _preset(preset: Preset, form: CostForm) -> Link:
     )
 
 
-def _chips(
-    organization_id: UUID, form: CostForm, query: CostQuery, report: CostReport
-) -> list[Chip]:
+def _chips(form: CostForm, query: CostQuery, names: Names) -> list[Chip]:
     values = form.cleaned_data
     chips = [
         Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
@@ -225,20 +224,12 @@ def _chips(
         chips.insert(
             0, Chip(name="Model", value=values["model"], href=form.address(model=None), also=also)
         )
-    if values["userId"]:
-        person = _labels(report, query, "user") or emails(
-            organization_id=organization_id, user_ids=[values["userId"]]
-        )
-        shown = person.get(values["userId"], values["userId"])
-        chips.append(Chip(name="User", value=shown, href=form.address(userId=None)))
-    if values["keyId"]:
-        key_id = f"{values['keyId']}"
-        names = _labels(report, query, "key") or key_names(
-            organization_id=organization_id, key_ids=[key_id]
-        )
-        chips.append(
-            Chip(name="API key", value=names.get(key_id, key_id), href=form.address(keyId=None))
-        )
+    for dimension, label in (("user", "User"), ("key", "API key")):
+        parameter = PARAMETER_OF[dimension]
+        if values[parameter]:
+            value = f"{values[parameter]}"
+            shown = names.of(dimension, [value]).get(value, value)
+            chips.append(Chip(name=label, value=shown, href=form.address(**{parameter: None})))
     for name in form.not_said():
         left = tuple(other for other in values[WITHOUT] if other != PARAMETER_OF[name])
         href = form.address(**{WITHOUT: left})
@@ -246,14 +237,6 @@ def _chips(
     if values["source"]:
         chips.append(Chip(name="Source", value=values["source"], href=form.address(source=None)))
     return chips
-
-
-def _labels(report: CostReport, query: CostQuery, dimension: str) -> dict[str | None, str]:
-    """Return the names that the table's lines have already."""
-    if dimension not in query.group_by:
-        return {}
-    place = query.group_by.index(dimension)
-    return {group.values[place]: group.labels[place] for group in report.groups}
 
 
 def _chart_title(chart: StackedChart, dimension: str | None) -> str:

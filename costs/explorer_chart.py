@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from costs import charts, reports
 from costs.charts import StackedChart
 from costs.core.shares import share_percent
 from costs.forms import PARAMETER_OF, WITHOUT, CostForm
 from costs.lines import DAY, CostQuery
+from costs.names import Names
 from costs.reports import CostReport, Stacks, Sums
 
 OTHERS: Final = "Others"
@@ -29,23 +29,26 @@ class LegendEntry:
 
 
 def stacked(
-    organization_id: UUID, form: CostForm, query: CostQuery, report: CostReport
+    form: CostForm, query: CostQuery, report: CostReport, names: Names
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
     """Return the bars of the query's days, stacked by its dimension, and what its colours mean."""
     by_month = charts.is_by_month(query.span)
     dimension = stacking(form, query)
     if dimension is None:
         days = reports.by_day(
-            organization_id=organization_id, query=query, span=query.span, by_month=by_month
+            organization_id=names.organization_id,
+            query=query,
+            span=query.span,
+            by_month=by_month,
         )
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
     stacks = reports.stacks(
         dimension,
-        organization_id=organization_id,
         query=query,
         most=charts.SERIES_MAX,
+        names=names,
         by_month=by_month,
     )
     chart = charts.stacked_chart(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from math import ceil
 from typing import Any, Final
 from uuid import UUID
 
@@ -39,9 +40,15 @@ SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_t
 # The same of the span compared with, and what they are the sums of.
 BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 FETCHED_AT_ONCE: Final = 1000
-# So many days are looked at for the first lines of a table by day, by one dimension and by two.
-# Where they have too few, the whole span is little more.
-LOOKED_AT_FIRST: Final = (130, 31)
+# SQLite would read all of a model's lines by the index of models, instead of a few days' lines.
+MODEL: Final = "model || ''"
+# So many days are looked at first for the lines of a table by day and something else.
+LOOKED_AT_FIRST_DAYS: Final = 14
+DAYS: Final = """
+    SELECT starts_on, SUM(settled_nanoeur + overrun_nanoeur) FROM period
+    WHERE org_id = %s AND scope = 'org' AND starts_on >= %s AND starts_on <= %s
+    GROUP BY starts_on HAVING SUM(settled_nanoeur + overrun_nanoeur) > 0
+"""
 
 Row = tuple[Any, ...]
 
@@ -64,6 +71,10 @@ class CostQuery:
     def __post_init__(self) -> None:
         if DAY in self.group_by[1:]:
             raise ValueError("a table by day has its days first")
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.wanted) or self.models is not None
 
     @property
     def is_by_day(self) -> bool:
@@ -97,46 +108,39 @@ def grouped(organization_id: UUID, query: CostQuery, *, most: int | None = None)
     return _rows(statement, values)
 
 
-def newest(organization_id: UUID, query: CostQuery, *, most: int) -> Iterator[Row]:
-    """Give the first rows of a table by day as `grouped` does, but NULL for the number of groups.
+def newest(organization_id: UUID, query: CostQuery, *, most: int) -> list[Row]:
+    """Return the first rows of a table by day as `grouped` does, but NULL for the number of groups.
 
-    Only the days that are shown are added up by group, and all of them by month: a year of a
+    Only so many days are added up by group as are shown, and all of them by month: a year of a
     million requests by day and user has 44,000 groups. Where there is no group, one row of NULLs
     has the sums of all.
     """
+    span = query.span
+    # Lines come by day, so days alone need no guess: the database stops when it has enough.
+    days = span.days if query.group_by == (DAY,) else LOOKED_AT_FIRST_DAYS
+    while True:
+        first = max(span.first, span.last - timedelta(days=min(days, span.days) - 1))
+        rows = list(_newest(organization_id, query, Span(first, span.last), most=most))
+        if len(rows) == most or first == span.first:
+            return rows
+        days = ceil(1.2 * days * most / len(rows))
+
+
+def _newest(organization_id: UUID, query: CostQuery, shown: Span, *, most: int) -> Iterator[Row]:
     columns = [GROUP_COLUMNS[dimension] for dimension in query.group_by]
-    shown = Span(_first_shown(organization_id, query, columns, most=most), query.span.last)
     lines, values = _union(organization_id, query, [_Part.of_days(shown)], columns, SUMS)
     all_sums = (*SUMS, "before_nanoeur")
     all_lines, all_values = _union(organization_id, query, _compared(query), [], all_sums)
-    others = "".join(f", k{n} NULLS LAST" for n in range(1, len(columns)))
+    order = ["k0 DESC"]
+    if len(columns) > 1:
+        order += ["amount_nanoeur DESC", "k1 NULLS LAST"]
     statement = (
         "SELECT g.*, CAST(NULL AS bigint), CAST(NULL AS bigint), a.* FROM ("  # noqa: S608
-        f"SELECT {_added(all_sums)} FROM ({all_lines}) l) a LEFT JOIN ({lines}) g ON 1 = 1"
-        f" ORDER BY k0 DESC, g.amount_nanoeur DESC{others} LIMIT %s"
+        f"SELECT {_added(all_sums)} FROM ({all_lines}) l) a LEFT JOIN ("
+        f"{lines} ORDER BY {', '.join(order)} LIMIT %s) g ON 1 = 1"
+        f" ORDER BY {', '.join(order).replace('amount', 'g.amount')}"
     )
     return _rows(statement, [*all_values, *values, most])
-
-
-def _first_shown(
-    organization_id: UUID, query: CostQuery, columns: Sequence[str], *, most: int
-) -> date:
-    """Return the first day of which a table of `most` lines, newest days first, shows something."""
-    span = query.span
-    first = span.last - timedelta(days=LOOKED_AT_FIRST[len(columns) - 1] - 1)
-    if first <= span.first:
-        return span.first
-    looked_at = [_Part.of_days(Span(first, span.last))]
-    lines, values = _union(organization_id, query, looked_at, columns, ())
-    found = 0
-    for day, groups in _rows(
-        f"SELECT k0, COUNT(*) FROM ({lines}) g GROUP BY k0 ORDER BY k0 DESC",  # noqa: S608
-        values,
-    ):
-        found += groups
-        if found >= most:
-            return date.fromisoformat(str(day))
-    return span.first
 
 
 def totals(organization_id: UUID, query: CostQuery) -> Row:
@@ -152,8 +156,11 @@ def dated(
     """Give (day, nano-euro), by month where that is enough.
 
     A month that is mostly in the span then has the date of its first day, also where that is
-    before the span.
+    before the span. All that an organization spends in a day is in the day's period too, so that
+    two months of 40,000 lines need not be added up, 16 ms of a page.
     """
+    if not query.is_filtered and not by_month:
+        return _rows(DAYS, [_kept("key_id", organization_id), f"{span.first}", f"{span.last}"])
     lines, values = _dated(organization_id, query, span, [], by_month=by_month)
     return _rows(
         f"SELECT k0, SUM(amount_nanoeur) FROM ({lines}) l"  # noqa: S608  our own names
@@ -222,6 +229,8 @@ class _Part:
 
     def key(self, column: str) -> tuple[str, bool]:
         """Return the expression of a group's value, and whether lines differ in it."""
+        if column == "model":
+            return MODEL, True
         if column != DAY:
             return column, True
         return (f"'{self.month}'", False) if self.month else (self.column, True)
@@ -293,7 +302,7 @@ def _condition(query: CostQuery) -> tuple[str, list[Any]]:
             values.append(_kept(column, value))
     if query.models is not None:
         names = ", ".join(["%s"] * len(query.models))
-        condition += f" AND model IN ({names})" if names else " AND 1 = 0"
+        condition += f" AND {MODEL} IN ({names})" if names else " AND 1 = 0"
         values += query.models
     return condition, values
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -27,6 +28,7 @@ MODELS_USED: Final = """
         (SELECT MAX(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model)
     FROM used WHERE model IS NOT NULL LIMIT 500
 """
+NAMES_KEPT_MAX: Final = 10_000
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 VALUES_USED: Final = " UNION ALL ".join(
     f"SELECT '{column}' AS said, {column} FROM (SELECT DISTINCT {column} FROM daily_cost "  # noqa: S608
@@ -87,6 +89,32 @@ def key_names(*, organization_id: UUID, key_ids: Iterable[str | None]) -> dict[s
         return {}
     keys = ApiKey.objects.filter(org=organization_id, id__in=ids)
     return {str(key_id): name for key_id, name in keys.values_list("id", "name")}
+
+
+@dataclass(slots=True)
+class Names:
+    """What the values of a dimension are called, for one page or file: each is looked up once.
+
+    A file may have any number of people: of those it has had long ago, the names are forgotten.
+    """
+
+    organization_id: UUID
+    _known: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def of(self, dimension: str, values: Iterable[str | None]) -> Mapping[str, str]:
+        """Return the names of people and keys by value; others are their own: one query at most."""
+        known = self._known.setdefault(dimension, {})
+        new = {value for value in values if value} - known.keys()
+        if dimension not in ("user", "key") or not new:
+            return known
+        if len(known) + len(new) > NAMES_KEPT_MAX:
+            known.clear()
+        known |= {value: value for value in new}
+        if dimension == "user":
+            known |= emails(organization_id=self.organization_id, user_ids=new)
+        else:
+            known |= key_names(organization_id=self.organization_id, key_ids=new)
+        return known
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from costs import lines
 from costs.core.spans import Span
 from costs.lines import CostQuery, Row
-from costs.names import emails, key_names
+from costs.names import Names
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 100
@@ -80,13 +80,14 @@ class Stacks:
 # --- the report ---------------------------------------------------------------------------------
 
 
-def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
-    """Return the costs by the query's dimensions. Only GROUPS_MAX lines are kept.
+def explore(*, query: CostQuery, names: Names) -> CostReport:
+    """Return the costs by the query's dimensions, of the names' organization.
 
+    Only GROUPS_MAX lines are kept.
     Lines and total are of one statement, and so of one moment.
     """
     read = lines.newest if query.is_by_day else lines.grouped
-    found = list(read(organization_id, query, most=GROUPS_MAX))
+    found = list(read(names.organization_id, query, most=GROUPS_MAX))
     width = len(query.group_by)
     groups = [_group(row, width) for row in found if row[width] is not None]
     number, total, before = 0, Sums(), 0
@@ -104,7 +105,7 @@ def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
     )
     is_more = rest.sums.events > 0 if number is None else number > len(groups)
     return CostReport(
-        groups=tuple(named(groups, organization_id=organization_id, group_by=query.group_by)),
+        groups=tuple(_named(groups, query, names)),
         rest=rest if is_more else None,
         rest_groups=None if number is None else number - len(groups),
         total=total,
@@ -114,9 +115,9 @@ def explore(*, organization_id: UUID, query: CostQuery) -> CostReport:
 
 def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
     """Give all lines, however many, in the page's order; GROUPS_AT_ONCE of them are in memory."""
-    rows = lines.grouped(organization_id, query)
+    rows, names = lines.grouped(organization_id, query), Names(organization_id)
     while some := [_group(row, len(query.group_by)) for row in islice(rows, GROUPS_AT_ONCE)]:
-        yield from named(some, organization_id=organization_id, group_by=query.group_by)
+        yield from _named(some, query, names)
 
 
 def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None]:
@@ -140,52 +141,36 @@ def by_day(
 
 
 def stacks(
-    dimension: str, *, organization_id: UUID, query: CostQuery, most: int, by_month: bool = False
+    dimension: str, *, query: CostQuery, most: int, names: Names, by_month: bool = False
 ) -> Stacks:
     """Return the dearest values of one dimension by day; `by_month` as in `by_day`."""
     amounts: dict[tuple[date, int | None], int] = {}
     values: dict[int, str | None] = {}
-    rows = lines.stacked(organization_id, query, dimension, most=most, by_month=by_month)
+    rows = lines.stacked(names.organization_id, query, dimension, most=most, by_month=by_month)
     for day, place, value, nanoeur in rows:
         key = _date_in(query.span, day), place
         amounts[key] = amounts.get(key, 0) + int(nanoeur)
         if place is not None:
             values[place] = None if value is None else str(value)
     dearest = tuple(values[place] for place in sorted(values))
-    names = _names(dimension, dearest, organization_id=organization_id)
+    known = names.of(dimension, dearest)
     return Stacks(
-        values=dearest, labels=tuple(_label(value, names) for value in dearest), amounts=amounts
+        values=dearest, labels=tuple(_label(value, known) for value in dearest), amounts=amounts
     )
 
 
-def named(
-    groups: Sequence[CostGroup], *, organization_id: UUID, group_by: Sequence[str]
-) -> Iterator[CostGroup]:
-    """Give the groups with the names of people and keys: one query for either."""
-    names = [
-        _names(
-            dimension, [group.values[place] for group in groups], organization_id=organization_id
-        )
-        for place, dimension in enumerate(group_by)
+def _named(groups: Sequence[CostGroup], query: CostQuery, names: Names) -> Iterator[CostGroup]:
+    known = [
+        names.of(dimension, (group.values[place] for group in groups))
+        for place, dimension in enumerate(query.group_by)
     ]
     for group in groups:
-        labels = (_label(value, known) for value, known in zip(group.values, names, strict=True))
+        labels = (_label(value, some) for value, some in zip(group.values, known, strict=True))
         yield replace(group, labels=tuple(labels))
 
 
-def _names(
-    dimension: str, values: Sequence[str | None], *, organization_id: UUID
-) -> Mapping[str, str]:
-    """Return what people and keys are called; other values are their own names."""
-    if dimension == "user":
-        return emails(organization_id=organization_id, user_ids=values)
-    if dimension == "key":
-        return key_names(organization_id=organization_id, key_ids=values)
-    return {}
-
-
 def _label(value: str | None, names: Mapping[str, str]) -> str:
-    return names.get(value or "", value or NOT_SAID)
+    return names.get(value, value) if value else NOT_SAID
 
 
 def _group(row: Row, width: int) -> CostGroup:

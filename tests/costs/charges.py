@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import F
 
-from costs.models import CostEvent, DailyCost, MonthlyCost
+from costs.core.periods import day_around, local_day
+from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from orgs.models import Organization
 from tests.factories import CostEventFactory
 
@@ -27,13 +28,23 @@ def charge(organization: Organization, amount_nanoeur: int, **said: object) -> C
     event = CostEventFactory.create(
         org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | said
     )
-    day = event.occurred_at.astimezone(ZoneInfo(organization.timezone)).date()
+    zone = ZoneInfo(organization.timezone)
+    day = local_day(event.occurred_at, zone)
+    starts_at, ends_at = day_around(event.occurred_at, zone)
     named = {name: getattr(event, name) for name in NAMED}
-    period_id = uuid5(organization.pk, f"{day}")
+    period, _ = Period.objects.get_or_create(
+        id=uuid5(organization.pk, f"{day}"),
+        defaults={"org": organization, "scope": "org", "starts_on": day}
+        | {"starts_at": starts_at, "ends_at": ends_at},
+    )
+    # A day of the ledger never has less than nothing.
+    Period.objects.filter(pk=period.pk).update(
+        settled_nanoeur=max(0, period.settled_nanoeur + amount_nanoeur)
+    )
     of_line = {"org": organization} | named
     lines = (
         DailyCost.objects.get_or_create(
-            **of_line | {"period_id": period_id, "day": day}, defaults=NOTHING
+            **of_line | {"period_id": period.pk, "day": day}, defaults=NOTHING
         ),
         MonthlyCost.objects.get_or_create(
             **of_line | {"month": day.replace(day=1)}, defaults=NOTHING

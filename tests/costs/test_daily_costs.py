@@ -16,9 +16,12 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costs import reports
 from costs.core.admission import Admitted, Ask, Settlement
 from costs.core.daily import line_id
 from costs.core.holds import State
+from costs.core.spans import Span
+from costs.lines import CostQuery
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from costs.reaper import reap
 from costs.verify import verify
@@ -122,6 +125,28 @@ def test_a_change_of_time_zone_moves_nothing(desk: Desk, acme: Organization) -> 
         (date(2025, 6, 2), "team-123", 5),
         (date(2025, 6, 4), "team-123", 7),
     ]
+    check_the_books()
+
+
+def test_a_day_of_an_organization_is_the_sum_of_its_lines(desk: Desk, acme: Organization) -> None:
+    for hours, state, cost in (
+        (0, State.UNKNOWN, None),
+        (4, State.SETTLED, 700),  # above its hold
+        (2, State.RELEASED, None),
+        (30, State.SETTLED, 40),
+    ):
+        desk.pass_s(hours * 3600)
+        asked, admitted = desk.hold(acme, 100)
+        desk.settle(settlement(asked, admitted, state, cost))
+    span = Span(date(2025, 6, 1), date(2025, 6, 30))
+    every = CostQuery(span=span, group_by=("model",))
+    by_line = replace(every, wanted={"source": "AI"})  # every line, one by one
+    of_periods, of_lines = (
+        reports.by_day(organization_id=acme.pk, query=query, span=span)
+        for query in (every, by_line)
+    )
+    assert of_periods == of_lines
+    assert sorted(of_periods.values()) == [40, 800]
     check_the_books()
 
 

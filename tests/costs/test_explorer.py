@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -17,7 +18,7 @@ from costs import names, reports
 from costs.core.spans import Span
 from costs.lines import DAY, GROUP_COLUMNS, CostQuery
 from costs.models import CostEvent
-from costs.names import models_meant, models_used
+from costs.names import Names, models_meant, models_used
 from costs.reports import GROUPS_MAX, CostReport
 from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge
@@ -39,7 +40,7 @@ SPANS = st.tuples(DAYS, DAYS).map(lambda ends: Span(min(ends), max(ends)))
 def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
     """Return June 2025 of the organization."""
     query = CostQuery(span=JUNE, group_by=group_by or ("model",), **options)
-    return reports.explore(organization_id=organization.pk, query=query)
+    return reports.explore(query=query, names=Names(organization.pk))
 
 
 def amounts(report: CostReport) -> dict[str | None, int]:
@@ -107,7 +108,7 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
             bar = max(day.replace(day=1), span.first), said["team_id"]
             bars[bar] = bars.get(bar, 0) + amount
     query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
-    report = reports.explore(organization_id=org.pk, query=query)
+    report = reports.explore(query=query, names=Names(org.pk))
     compares = before is not None and DAY not in group_by
     groups = now.keys() | (then.keys() if compares else ())
     assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
@@ -124,7 +125,7 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     )
     every = reports.every_group(organization_id=org.pk, query=query)
     assert list(every) == list(report.groups)
-    stacks = reports.stacks("team", organization_id=org.pk, query=query, most=1, by_month=True)
+    stacks = reports.stacks("team", query=query, names=Names(org.pk), most=1, by_month=True)
     shown: dict[tuple[date, bool], int] = {}
     for (day, place), amount in stacks.amounts.items():
         assert span.first <= day <= span.last
@@ -216,7 +217,7 @@ def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
         charge(acme, 1000 + place, occurred_at=at, team_id="blue")
         charge(acme, 10, occurred_at=at, team_id="red")
     query = CostQuery(span=Span(days[-1], last), group_by=group_by)
-    report = reports.explore(organization_id=acme.pk, query=query)
+    report = reports.explore(query=query, names=Names(acme.pk))
     lines = [(f"{day}", team) for day in days for team in ("blue", "red")]
     if len(group_by) == 1:
         assert [group.values for group in report.groups] == [(f"{day}",) for day in days]
@@ -267,7 +268,7 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
     query = CostQuery(span=JUNE, group_by=("team",))
-    stacks = reports.stacks("team", organization_id=acme.pk, query=query, most=2)
+    stacks = reports.stacks("team", query=query, names=Names(acme.pk), most=2)
     assert (stacks.values, stacks.labels) == (("t3", "t2"), ("t3", "t2"))
     assert sum(stacks.amounts.values()) == sum(range(12))
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
@@ -280,7 +281,7 @@ def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> No
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
     query = CostQuery(span=JUNE, group_by=("team",))
-    stacks = reports.stacks("team", organization_id=acme.pk, query=query, most=7)
+    stacks = reports.stacks("team", query=query, names=Names(acme.pk), most=7)
     assert (stacks.values, stacks.labels) == ((None, "t1", "t2"), ("not said", "t1", "t2"))
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
@@ -327,6 +328,47 @@ def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
     found = names.user_id_of(admin_user.email.upper(), organization_id=acme.pk)
     assert found == str(admin_user.pk)
     assert names.user_id_of(stranger.email, organization_id=acme.pk) is None
+
+
+def test_each_person_is_looked_up_once(
+    acme: Organization,
+    admin_user: User,
+    stranger: User,
+    django_assert_num_queries: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    found = Names(acme.pk)
+    ours, theirs = str(admin_user.pk), str(stranger.pk)
+    with django_assert_num_queries(1):
+        assert found.of("user", [ours, theirs, None, "alice"])[ours] == admin_user.email
+    with django_assert_num_queries(0):
+        assert found.of("user", ["alice", theirs, ours])[theirs] == theirs
+        assert found.of("model", ["gpt-4o"]).get("gpt-4o") is None
+
+
+def test_a_file_of_many_lines_asks_for_its_people_once(
+    acme: Organization,
+    admin_user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(reports, "GROUPS_AT_ONCE", 2)
+    for day in range(7):
+        charge(acme, 1, user_id=str(admin_user.pk), occurred_at=NOON + timedelta(days=day))
+    query = CostQuery(span=JUNE, group_by=(DAY, "user"))
+    with django_assert_num_queries(2):
+        every = list(reports.every_group(organization_id=acme.pk, query=query))
+    assert [group.labels[1] for group in every] == [admin_user.email] * 7
+
+
+def test_people_of_long_ago_are_looked_up_again(
+    acme: Organization, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "NAMES_KEPT_MAX", 2)
+    found = Names(acme.pk)
+    for value in ("alice", "bob", "carol", str(admin_user.pk)):
+        known = found.of("user", [value])
+        assert len(known) <= 2
+    assert known[str(admin_user.pk)] == admin_user.email
 
 
 def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
