@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -26,7 +26,7 @@ from costs.forms import (
 )
 from costs.lines import DAY, CostQuery
 from costs.names import Names
-from costs.reports import NOT_SAID, CostGroup, CostReport, Sums
+from costs.reports import NOT_SAID, CostGroup, CostReport
 
 # What a click on a line groups by next: what people ask of such a line.
 NEXT_GROUP: Final = {
@@ -74,10 +74,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A group as the page's table shows it."""
+    """A group as the page's table shows it, or the rest; no tokens are None."""
 
     cells: tuple[Cell, ...]
-    sums: Sums
+    is_rest: bool
+    amount_nanoeur: int
+    requests: int
+    input_tokens: int | None
+    output_tokens: int | None
     share_percent: str | None
     bar_percent: str
     before_nanoeur: int | None
@@ -94,7 +98,6 @@ class ExplorerPage:
     change: Change | None
     compares: bool
     lines: tuple[Line, ...]
-    rest: Line | None
     group_labels: tuple[str, ...]
     table_title: str
     presets: tuple[Link, ...]
@@ -127,8 +130,7 @@ def explorer_page(
         report=report,
         change=change(total, report.before_nanoeur),
         compares=query.before is not None and not query.is_by_day,
-        lines=tuple(_line(group, query, total, form) for group in report.groups),
-        rest=_rest(report, query) if report.rest else None,
+        lines=tuple(_lines(report, query, form)),
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
@@ -144,6 +146,17 @@ def explorer_page(
 
 
 # --- table --------------------------------------------------------------------------------------
+
+
+def _lines(report: CostReport, query: CostQuery, form: CostForm) -> Iterator[Line]:
+    total = report.total.amount_nanoeur
+    for group in report.groups:
+        yield _line(group, query, total, form)
+    if report.rest:
+        number = report.rest_groups
+        label = "The rest" if number is None else f"{number:,} more"
+        cell = Cell(label=label, title="", href="", is_said=False)
+        yield _with_figures((cell,), report.rest, total, is_rest=True)
 
 
 def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Line:
@@ -166,18 +179,17 @@ def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Lin
     return _with_figures(tuple(made), group, total)
 
 
-def _rest(report: CostReport, query: CostQuery) -> Line:
-    assert report.rest is not None  # noqa: S101  asked before
-    label = "The rest" if report.rest_groups is None else f"{report.rest_groups:,} more"
-    cell = Cell(label=label, title="", href="", is_said=False)
-    return _with_figures((cell,), report.rest, report.total.amount_nanoeur)
-
-
-def _with_figures(cells: tuple[Cell, ...], group: CostGroup, total: int) -> Line:
+def _with_figures(
+    cells: tuple[Cell, ...], group: CostGroup, total: int, *, is_rest: bool = False
+) -> Line:
     nanoeur = group.sums.amount_nanoeur
     return Line(
         cells=cells,
-        sums=group.sums,
+        is_rest=is_rest,
+        amount_nanoeur=nanoeur,
+        requests=group.sums.requests,
+        input_tokens=group.sums.input_tokens or None,
+        output_tokens=group.sums.output_tokens or None,
         share_percent=share_percent(nanoeur, total),
         bar_percent=share_width(nanoeur, total),
         before_nanoeur=group.before_nanoeur,
