@@ -40,8 +40,6 @@ SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_t
 # The same of the span compared with, and what they are the sums of.
 BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 FETCHED_AT_ONCE: Final = 1000
-# SQLite would read all of a model's lines by the index of models, instead of a few days' lines.
-MODEL: Final = "model || ''"
 # So many days are looked at first for the lines of a table by day and something else.
 LOOKED_AT_FIRST_DAYS: Final = 14
 DAYS: Final = """
@@ -202,7 +200,8 @@ def _dated(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Lines of a table that a span has or, with the sign `-`, has not.
+    """Lines of a table, and how they count for the span and for the one that is compared with it:
+    1, 0, or -1 where months have them and the span has not.
 
     With a `month`, their days count as that month's first.
     """
@@ -211,8 +210,8 @@ class _Part:
     column: str
     span: Span
     month: date | None = None
-    sign: str = ""
-    is_before: bool = False
+    now: int = 1
+    before: int = 0
 
     @classmethod
     def of_days(cls, span: Span) -> _Part:
@@ -225,21 +224,20 @@ class _Part:
     @classmethod
     def outside(cls, span: Span) -> _Part:
         """Days of one month that is not to have them."""
-        return replace(cls.of_days(span), month=span.first.replace(day=1), sign="-")
+        return replace(cls.of_days(span), month=span.first.replace(day=1), now=-1)
 
     def key(self, column: str) -> tuple[str, bool]:
         """Return the expression of a group's value, and whether lines differ in it."""
-        if column == "model":
-            return MODEL, True
         if column != DAY:
             return column, True
         return (f"'{self.month}'", False) if self.month else (self.column, True)
 
     def sum(self, name: str) -> str:
         """Return the expression of what the part adds to a sum."""
-        if self.is_before != (name in BEFORE):
+        counts = self.before if name in BEFORE else self.now
+        if not counts:
             return f"0 AS {name}"
-        return f"{self.sign}SUM({BEFORE.get(name, name)}) AS {name}"
+        return f"{'-' if counts < 0 else ''}SUM({BEFORE.get(name, name)}) AS {name}"
 
 
 def _parts(span: Span, today: date) -> list[_Part]:
@@ -255,9 +253,15 @@ def _parts(span: Span, today: date) -> list[_Part]:
 
 
 def _compared(query: CostQuery) -> list[_Part]:
-    """Return what to read for the query's span and for the one that it is compared with."""
-    before = _parts(query.before, query.today) if query.before else []
-    return [*_parts(query.span, query.today), *(replace(part, is_before=True) for part in before)]
+    """Return what to read for the query's span and for the one that it is compared with.
+
+    The days that one has of a month are often those that the other has not: they are read once.
+    """
+    parts = {(part.table, part.span): part for part in _parts(query.span, query.today)}
+    for part in _parts(query.before, query.today) if query.before else ():
+        both = parts.get((part.table, part.span), replace(part, now=0))
+        parts[part.table, part.span] = replace(both, before=part.now)
+    return [*parts.values()]
 
 
 def _union(
@@ -302,7 +306,7 @@ def _condition(query: CostQuery) -> tuple[str, list[Any]]:
             values.append(_kept(column, value))
     if query.models is not None:
         names = ", ".join(["%s"] * len(query.models))
-        condition += f" AND {MODEL} IN ({names})" if names else " AND 1 = 0"
+        condition += f" AND model IN ({names})" if names else " AND 1 = 0"
         values += query.models
     return condition, values
 

@@ -332,10 +332,7 @@ class DailyCost(models.Model):
 
     class Meta:
         db_table = "daily_cost"
-        indexes: ClassVar = [
-            models.Index(fields=("org", "day"), name="daily_cost_org_day"),
-            models.Index(fields=("org", "model", "provider"), name="daily_cost_org_model"),
-        ]
+        indexes: ClassVar = [models.Index(fields=("org", "day"), name="daily_cost_org_day")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model} {self.amount_nanoeur} n€"
@@ -370,7 +367,10 @@ class MonthlyCost(models.Model):
 
     class Meta:
         db_table = "monthly_cost"
-        indexes: ClassVar = [models.Index(fields=("org", "month"), name="monthly_cost_org_month")]
+        indexes: ClassVar = [
+            models.Index(fields=("org", "month"), name="monthly_cost_org_month"),
+            models.Index(fields=("org", "model", "provider"), name="monthly_cost_org_model"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.month} {self.model} {self.amount_nanoeur} n€"

@@ -18,14 +18,14 @@ from orgs.models import ApiKey, User
 # the first, then for the first after that, and so on.
 MODELS_USED: Final = """
     WITH RECURSIVE used (model) AS (
-        SELECT MIN(model) FROM daily_cost WHERE org_id = %(org)s
+        SELECT MIN(model) FROM monthly_cost WHERE org_id = %(org)s
         UNION ALL
-        SELECT (SELECT MIN(model) FROM daily_cost WHERE org_id = %(org)s AND model > used.model)
+        SELECT (SELECT MIN(model) FROM monthly_cost WHERE org_id = %(org)s AND model > used.model)
         FROM used WHERE used.model IS NOT NULL
     )
     SELECT model,
-        (SELECT MIN(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model),
-        (SELECT MAX(provider) FROM daily_cost d WHERE d.org_id = %(org)s AND d.model = used.model)
+        (SELECT MIN(provider) FROM monthly_cost WHERE org_id = %(org)s AND model = used.model),
+        (SELECT MAX(provider) FROM monthly_cost WHERE org_id = %(org)s AND model = used.model)
     FROM used WHERE model IS NOT NULL LIMIT 500
 """
 NAMES_KEPT_MAX: Final = 10_000
