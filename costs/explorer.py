@@ -138,7 +138,7 @@ def explorer_page(
         chart=chart,
         chart_title=_chart_title(chart, stacking(form, query)) if chart else "",
         legend=legend,
-        forecast=_forecast(organization_id, query, today),
+        forecast=_forecast(organization_id, query, report, today),
         address=form.address(),
         models_used=tuple(dict.fromkeys(model for _, model in used)),
         providers_used=tuple(sorted({provider for provider, _ in used})),
@@ -256,11 +256,21 @@ def _chart_title(chart: StackedChart, dimension: str | None) -> str:
     return f"Costs by {chart.bucket}{by}"
 
 
-def _forecast(organization_id: UUID, query: CostQuery, today: date) -> Forecast | None:
+def _forecast(
+    organization_id: UUID, query: CostQuery, report: CostReport, today: date
+) -> Forecast | None:
     """Return the month's forecast for the query's filters, where the span reaches today."""
     if not query.span.first <= today <= query.span.last:
         return None
-    by_day = reports.by_day(
-        organization_id=organization_id, query=query, span=Span(history_starts(today), today)
-    )
+    history = Span(history_starts(today), today)
+    if query.group_by == (DAY,) and query.span.first <= history.first:
+        # The table has them: its newest lines are more days than a history.
+        by_day = {
+            date.fromisoformat(day): group.sums.amount_nanoeur
+            for group in report.groups
+            for day in group.values
+            if day
+        }
+    else:
+        by_day = reports.by_day(organization_id=organization_id, query=query, span=history)
     return month_forecast(by_day, today=today)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django import template
@@ -31,8 +32,9 @@ def eur(nanoeur: int | None) -> str | SafeString:
 
 
 def short_eur(nanoeur: int) -> str:
-    """Return the amount as `0.0123 €`, with the digits that are significant."""
-    return format_eur(nanoeur).replace(" EUR", f"{_NO_BREAK_SPACE}€")
+    """Return the amount as `0.0123 €` or `1,024.02 €`, with the digits that are significant."""
+    amount_eur = Decimal(format_eur(nanoeur).removesuffix(" EUR"))
+    return f"{amount_eur:,f}{_NO_BREAK_SPACE}€"
 
 
 @register.filter

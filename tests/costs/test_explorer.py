@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
 
 from costs import names, reports
 from costs.core.spans import Span
@@ -334,7 +334,7 @@ def test_each_person_is_looked_up_once(
     acme: Organization,
     admin_user: User,
     stranger: User,
-    django_assert_num_queries: Callable[[int], AbstractContextManager[None]],
+    django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     found = Names(acme.pk)
     ours, theirs = str(admin_user.pk), str(stranger.pk)
@@ -349,7 +349,7 @@ def test_a_file_of_many_lines_asks_for_its_people_once(
     acme: Organization,
     admin_user: User,
     monkeypatch: pytest.MonkeyPatch,
-    django_assert_num_queries: Callable[[int], AbstractContextManager[None]],
+    django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     monkeypatch.setattr(reports, "GROUPS_AT_ONCE", 2)
     for day in range(7):

@@ -172,6 +172,16 @@ def test_a_month_is_compared_with_the_month_before(acme: Organization, person: C
     assert shown(person, f"{JUNE}&compare=nothing").before is None
 
 
+def test_a_period_before_that_begins_in_another_year_says_so(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 100)
+    shown_at = person.get("/costs?from=2025-06-01&to=2026-05-31").content.decode()
+    assert "1 Jun 2024 to 31 May 2025" in " ".join(shown_at.split())
+    shown_at = person.get(f"/costs?{JUNE}").content.decode()
+    assert "1 May to 31 May 2025" in " ".join(shown_at.split())
+
+
 def test_the_forecast_is_for_spans_that_reach_today(acme: Organization, person: Client) -> None:
     for days in range(1, 20):
         charge(acme, 10**9, occurred_at=now() - timedelta(days=days))
@@ -180,6 +190,20 @@ def test_the_forecast_is_for_spans_that_reach_today(acme: Organization, person: 
     assert forecast.low_nanoeur <= forecast.expected_nanoeur <= forecast.high_nanoeur
     assert shown(person, "period=last-month").forecast is None
     assert shown(person, "teamId=nobody").forecast is None
+
+
+def test_the_forecast_is_the_same_whatever_the_table_shows(
+    acme: Organization, person: Client
+) -> None:
+    for days in range(75):
+        charge(acme, 10**9 + days, team_id="blue", occurred_at=now() - timedelta(days=days))
+    found = [
+        shown(person, f"period=365d&groupBy={group_by}&{more}").forecast
+        for group_by in ("team", "day", "day&thenBy=team")
+        for more in ("", "teamId=blue")
+    ]
+    assert found[0] is not None
+    assert found == [found[0]] * 6
 
 
 # --- links --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.money import MAX_NANOEUR, euros, format_eur, nanoeur_from_euros
+from costs.templatetags.figures import short_eur
 
 AMOUNTS = st.integers(min_value=-MAX_NANOEUR, max_value=MAX_NANOEUR)
 
@@ -71,6 +72,21 @@ def test_what_cannot_be_kept_is_refused(amount: str) -> None:
 )
 def test_sentences_have_as_many_digits_as_tell_something(nanoeur: int, sentence: str) -> None:
     assert format_eur(nanoeur) == sentence
+
+
+@pytest.mark.parametrize(
+    ("nanoeur", "shown"),
+    [
+        (0, "0.00 €"),
+        (1, "0.000000001 €"),
+        (-4_500_000, "-0.0045 €"),
+        (48_700_000_000, "48.70 €"),
+        (1_234_567_891_000_000, "1,234,567.89 €"),
+        (-1_024_020_000_000, "-1,024.02 €"),
+    ],
+)
+def test_pages_show_thousands_and_the_euro_sign(nanoeur: int, shown: str) -> None:
+    assert short_eur(nanoeur) == shown.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def test_a_bound_is_quoted_up_and_what_is_left_down() -> None:
