@@ -74,7 +74,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A group as the page's table shows it, or the rest; no tokens are None."""
+    """A group as the page's table shows it, or the rest; tokens are None where there are none."""
 
     cells: tuple[Cell, ...]
     is_rest: bool
