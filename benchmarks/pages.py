@@ -5,8 +5,8 @@
 
 Pages are asked in this process, signed in as a member, each several times; the time is the median
 of whole answers, templates included, and beside it the least: what the page takes when nothing
-else has the processor. Every statement is explained once: one that reads a big table
-from end to end is named. Ends with an error when a page breaks one of the limits.
+else has the processor. Every statement is explained once: one that reads a big table from end to
+end is named. Ends with an error when a page breaks one of the limits.
 """
 
 from __future__ import annotations

@@ -36,20 +36,13 @@ def stacked(
     dimension = stacking(form, query)
     if dimension is None:
         days = reports.by_day(
-            organization_id=names.organization_id,
-            query=query,
-            span=query.span,
-            by_month=by_month,
+            organization_id=names.organization_id, query=query, span=query.span, by_month=by_month
         )
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
     stacks = reports.stacks(
-        dimension,
-        query=query,
-        most=charts.SERIES_MAX,
-        names=names,
-        by_month=by_month,
+        dimension, query=query, most=charts.SERIES_MAX, names=names, by_month=by_month
     )
     chart = charts.stacked_chart(
         stacks.amounts, span=query.span, labels=stacks.labels, rest_label=OTHERS

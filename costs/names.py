@@ -104,11 +104,13 @@ class Names:
     def of(self, dimension: str, values: Iterable[str | None]) -> Mapping[str, str]:
         """Return the names of people and keys by value; others are their own: one query at most."""
         known = self._known.setdefault(dimension, {})
-        new = {value for value in values if value} - known.keys()
+        wanted = {value for value in values if value}
+        new = wanted - known.keys()
         if dimension not in ("user", "key") or not new:
             return known
         if len(known) + len(new) > NAMES_KEPT_MAX:
             known.clear()
+            new = wanted
         known |= {value: value for value in new}
         if dimension == "user":
             known |= emails(organization_id=self.organization_id, user_ids=new)

@@ -7,6 +7,7 @@ judged by the budget as it is now.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -153,13 +154,13 @@ def _begin(organization: Organization, budget: Budget) -> None:
         starts_on=first,
         starts_at=starts_at,
         ends_at=ends_at,
-        carried_nanoeur=max(0, _spent(rule, days)),
+        carried_nanoeur=max(0, _spent(organization, rule, first, after)),
     )
 
 
-def _spent(rule: BudgetRule, days: Any) -> int:
-    """Return what the calls that the budget is of cost on these days."""
-    lines = DailyCost.objects.filter(period__in=days, **rule.of)
+def _spent(organization: Organization, rule: BudgetRule, first: date, after: date) -> int:
+    """Return what the calls that the budget is of cost from the first day on."""
+    lines = DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after, **rule.of)
     by_model = lines.values_list("model").annotate(Sum("amount_nanoeur"))
     return sum(amount for model, amount in by_model if is_of_model(rule, model))
 

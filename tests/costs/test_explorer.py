@@ -364,11 +364,12 @@ def test_people_of_long_ago_are_looked_up_again(
     acme: Organization, admin_user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names, "NAMES_KEPT_MAX", 2)
-    found = Names(acme.pk)
-    for value in ("alice", "bob", "carol", str(admin_user.pk)):
+    found, person = Names(acme.pk), str(admin_user.pk)
+    for value in ("alice", "bob", "carol", person):
         known = found.of("user", [value])
         assert len(known) <= 2
-    assert known[str(admin_user.pk)] == admin_user.email
+    assert known[person] == admin_user.email
+    assert found.of("user", [person, "dave", "erin"])[person] == admin_user.email
 
 
 def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
