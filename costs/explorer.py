@@ -8,7 +8,7 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
-from costs import reports
+from costs import charts, reports
 from costs.charts import StackedChart, share_width
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change, share_percent
@@ -24,8 +24,8 @@ from costs.forms import (
     Changes,
     CostForm,
 )
-from costs.lines import DAY, CostQuery
 from costs.names import Names
+from costs.parts import DAY, CostQuery
 from costs.reports import NOT_SAID, CostGroup, CostReport
 
 # What a click on a line groups by next: what people ask of such a line.
@@ -121,8 +121,11 @@ def explorer_page(
 ) -> ExplorerPage:
     """Return the page of a valid form."""
     names = Names(organization_id)
-    report = reports.explore(query=query, names=names)
-    chart, legend = stacked(form, query, report, names)
+    dimension = stacking(form, query)
+    report = reports.explore(
+        query=query, names=names, dimension=dimension, dearest=charts.SERIES_MAX
+    )
+    chart, legend = stacked(form, query, report, names, dimension)
     total = report.total.amount_nanoeur
     return ExplorerPage(
         span=query.span,
@@ -136,7 +139,7 @@ def explorer_page(
         presets=tuple(_preset(preset, form) for preset in Preset),
         chips=tuple(_chips(form, query, names)),
         chart=chart,
-        chart_title=_chart_title(chart, stacking(form, query)) if chart else "",
+        chart_title=_chart_title(chart, dimension) if chart else "",
         legend=legend,
         forecast=_forecast(organization_id, query, report, today),
         address=form.address(),

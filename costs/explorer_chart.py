@@ -10,9 +10,9 @@ from costs import charts, reports
 from costs.charts import StackedChart
 from costs.core.shares import share_percent
 from costs.forms import PARAMETER_OF, WITHOUT, CostForm
-from costs.lines import DAY, CostQuery
 from costs.names import Names
-from costs.reports import CostReport, Stacks, Sums
+from costs.parts import DAY, CostQuery
+from costs.reports import CostReport
 
 OTHERS: Final = "Others"
 
@@ -29,11 +29,11 @@ class LegendEntry:
 
 
 def stacked(
-    form: CostForm, query: CostQuery, report: CostReport, names: Names
+    form: CostForm, query: CostQuery, report: CostReport, names: Names, dimension: str | None
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
-    """Return the bars of the query's days, stacked by its dimension, and what its colours mean."""
+    """Return the bars of the query's days, stacked by the dearest values of a dimension, and what
+    their colours mean."""
     by_month = charts.is_by_month(query.span)
-    dimension = stacking(form, query)
     if dimension is None:
         days = reports.by_day(
             organization_id=names.organization_id, query=query, span=query.span, by_month=by_month
@@ -41,13 +41,11 @@ def stacked(
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
-    stacks = reports.stacks(
-        dimension, query=query, most=charts.SERIES_MAX, names=names, by_month=by_month
-    )
+    stacks = reports.stacks(dimension, report.dearest, query=query, names=names, by_month=by_month)
     chart = charts.stacked_chart(
         stacks.amounts, span=query.span, labels=stacks.labels, rest_label=OTHERS
     )
-    return chart, _legend(chart, stacks, dimension, form, report.total) if chart else ()
+    return chart, _legend(chart, report, dimension, form) if chart else ()
 
 
 def stacking(form: CostForm, query: CostQuery) -> str | None:
@@ -63,22 +61,18 @@ def stacking(form: CostForm, query: CostQuery) -> str | None:
 
 
 def _legend(
-    chart: StackedChart,
-    stacks: Stacks,
-    dimension: str,
-    form: CostForm,
-    total: Sums,
+    chart: StackedChart, report: CostReport, dimension: str, form: CostForm
 ) -> tuple[LegendEntry, ...]:
     hrefs: Mapping[str, str] = {
         f"series-{n + 1}": form.address(**form.only(dimension, value))
-        for n, value in enumerate(stacks.values)
+        for n, value in enumerate(report.dearest)
     }
     return tuple(
         LegendEntry(
             style=series.style,
             label=series.label,
             amount_nanoeur=series.amount_nanoeur,
-            share_percent=share_percent(series.amount_nanoeur, total.amount_nanoeur),
+            share_percent=share_percent(series.amount_nanoeur, report.total.amount_nanoeur),
             href=hrefs.get(series.style),
         )
         for series in chart.series

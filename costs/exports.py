@@ -15,7 +15,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from costs.core.money import euros
 from costs.core.shares import share_percent
 from costs.core.spans import Span
-from costs.lines import CostQuery
+from costs.parts import CostQuery
 from costs.reports import CostGroup, Sums
 
 LINES_AT_ONCE: Final = 500

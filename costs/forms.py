@@ -11,8 +11,8 @@ from django import forms
 from django.http import QueryDict
 
 from costs.core.spans import Compare, Preset, Span, compared_with, span_of
-from costs.lines import DAY, GROUP_COLUMNS, CostQuery
 from costs.names import models_meant
+from costs.parts import DAY, GROUP_COLUMNS, CostQuery
 
 DEFAULT_DAYS: Final = 30
 EARLIEST: Final = date(2000, 1, 1)

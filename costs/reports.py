@@ -11,8 +11,9 @@ from uuid import UUID
 
 from costs import lines
 from costs.core.spans import Span
-from costs.lines import CostQuery, Row
+from costs.lines import Row
 from costs.names import Names
+from costs.parts import SUMS, CostQuery
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 100
@@ -58,21 +59,24 @@ class CostGroup:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
     """The lines of a span, dearest first; days newest first. With `rest`, the sums of the groups
-    that no line shows, they add up to `total`. A table by day does not count those."""
+    that no line shows, they add up to `total`. A table by day does not count those.
+
+    `dearest` are the dearest values of the dimension that was asked for.
+    """
 
     groups: tuple[CostGroup, ...]
     rest: CostGroup | None
     rest_groups: int | None
     total: Sums
     before_nanoeur: int | None
+    dearest: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stacks:
-    """The dearest values of a dimension, what they are called, and nano-euro by day and place
-    among them; None is the place of all others."""
+    """What some values of a dimension are called, and nano-euro by day and place among them; None
+    is the place of all others."""
 
-    values: tuple[str | None, ...]
     labels: tuple[str, ...]
     amounts: Mapping[tuple[date, int | None], int]
 
@@ -80,20 +84,20 @@ class Stacks:
 # --- the report ---------------------------------------------------------------------------------
 
 
-def explore(*, query: CostQuery, names: Names) -> CostReport:
+def explore(
+    *, query: CostQuery, names: Names, dimension: str | None = None, dearest: int = 0
+) -> CostReport:
     """Return the costs by the query's dimensions, of the names' organization.
 
-    Only GROUPS_MAX lines are kept.
+    Only GROUPS_MAX lines are kept, and so many `dearest` values of one of the dimensions.
     Lines and total are of one statement, and so of one moment.
     """
-    read = lines.newest if query.is_by_day else lines.grouped
-    found = list(read(names.organization_id, query, most=GROUPS_MAX))
-    width = len(query.group_by)
-    groups = [_group(row, width) for row in found if row[width] is not None]
-    number, total, before = 0, Sums(), 0
-    if found:  # after the group, its sums and what it was before: those of all
-        number, *sums, all_before = found[0][width + len(lines.SUMS) + 1 :]
-        total, before = _sums(sums), int(all_before or 0)
+    found = lines.table(
+        names.organization_id, query, most=GROUPS_MAX, dimension=dimension, dearest=dearest
+    )
+    groups = [_group(row, len(query.group_by)) for row in found.lines]
+    *sums, all_before = found.total
+    total, before = _sums(sums), int(all_before or 0)
     compares = query.before is not None and not query.is_by_day
     shown = sum((group.sums for group in groups), start=Sums())
     shown_before = sum(group.before_nanoeur or 0 for group in groups)
@@ -103,13 +107,15 @@ def explore(*, query: CostQuery, names: Names) -> CostReport:
         sums=total - shown,
         before_nanoeur=before - shown_before if compares else None,
     )
-    is_more = rest.sums.events > 0 if number is None else number > len(groups)
+    rest_groups = None if found.groups is None else found.groups - len(groups)
+    is_more = rest.sums.events > 0 if rest_groups is None else rest_groups > 0
     return CostReport(
         groups=tuple(_named(groups, query, names)),
         rest=rest if is_more else None,
-        rest_groups=None if number is None else number - len(groups),
+        rest_groups=rest_groups,
         total=total,
         before_nanoeur=before if query.before else None,
+        dearest=tuple(_value(value) for value in found.dearest),
     )
 
 
@@ -141,22 +147,31 @@ def by_day(
 
 
 def stacks(
-    dimension: str, *, query: CostQuery, most: int, names: Names, by_month: bool = False
+    dimension: str,
+    values: Sequence[str | None],
+    *,
+    query: CostQuery,
+    names: Names,
+    by_month: bool = False,
 ) -> Stacks:
-    """Return the dearest values of one dimension by day; `by_month` as in `by_day`."""
+    """Return what these values of a dimension cost by day, and all others; `by_month` as in
+    `by_day`."""
     amounts: dict[tuple[date, int | None], int] = {}
-    values: dict[int, str | None] = {}
-    rows = lines.stacked(names.organization_id, query, dimension, most=most, by_month=by_month)
-    for day, place, value, nanoeur in rows:
-        key = _date_in(query.span, day), place
-        amounts[key] = amounts.get(key, 0) + int(nanoeur)
-        if place is not None:
-            values[place] = None if value is None else str(value)
-    dearest = tuple(values[place] for place in sorted(values))
-    known = names.of(dimension, dearest)
-    return Stacks(
-        values=dearest, labels=tuple(_label(value, known) for value in dearest), amounts=amounts
+    rows = lines.dated(
+        names.organization_id,
+        query,
+        query.span,
+        by_month=by_month,
+        dimension=dimension,
+        values=values,
     )
+    for day, *parts, total in rows:
+        key = _date_in(query.span, day)
+        shown = {place: int(part) for place, part in enumerate(parts) if part is not None}
+        for place, nanoeur in (*shown.items(), (None, int(total) - sum(shown.values()))):
+            amounts[key, place] = amounts.get((key, place), 0) + nanoeur
+    known = names.of(dimension, values)
+    return Stacks(labels=tuple(_label(value, known) for value in values), amounts=amounts)
 
 
 def _named(groups: Sequence[CostGroup], query: CostQuery, names: Names) -> Iterator[CostGroup]:
@@ -174,8 +189,8 @@ def _label(value: str | None, names: Mapping[str, str]) -> str:
 
 
 def _group(row: Row, width: int) -> CostGroup:
-    values = tuple(None if value is None else str(value) for value in row[:width])
-    end = width + len(lines.SUMS)
+    values = tuple(_value(value) for value in row[:width])
+    end = width + len(SUMS)
     before = row[end]
     return CostGroup(
         values=values,
@@ -183,6 +198,10 @@ def _group(row: Row, width: int) -> CostGroup:
         sums=_sums(row[width:end]),
         before_nanoeur=None if before is None else int(before),
     )
+
+
+def _value(value: object) -> str | None:
+    return None if value is None else f"{value}"
 
 
 def _sums(row: Sequence[int | None]) -> Sums:

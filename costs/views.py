@@ -21,8 +21,8 @@ from costs.core.periods import local_day
 from costs.explorer import explorer_page
 from costs.exports import csv_pieces, json_pieces, streamed
 from costs.forms import CostForm
-from costs.lines import CostQuery
 from costs.names import models_used, user_id_of
+from costs.parts import CostQuery
 from orgs.access import viewer
 from orgs.models import Organization
 

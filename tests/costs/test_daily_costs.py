@@ -21,8 +21,8 @@ from costs.core.admission import Admitted, Ask, Settlement
 from costs.core.daily import line_id
 from costs.core.holds import State
 from costs.core.spans import Span
-from costs.lines import CostQuery
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
+from costs.parts import CostQuery
 from costs.reaper import reap
 from costs.verify import verify
 from costs.writer import Writer

@@ -16,9 +16,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from costs import names, reports
 from costs.core.spans import Span
-from costs.lines import DAY, GROUP_COLUMNS, CostQuery
 from costs.models import CostEvent
 from costs.names import Names, models_meant, models_used
+from costs.parts import DAY, GROUP_COLUMNS, CostQuery
 from costs.reports import GROUPS_MAX, CostReport
 from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge
@@ -95,6 +95,7 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     now: dict[tuple[str | None, ...], int] = {}
     then: dict[tuple[str | None, ...], int] = {}
     bars: dict[tuple[date, str | None], int] = {}
+    dimension = next((name for name in group_by if name != DAY), None)
     for amount, said, day in charges:
         event = charge(org, amount, **said, occurred_at=datetime.combine(day, NOON.timetz()))
         if any(said[column] != value for column, value in wanted.items()):
@@ -105,10 +106,10 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
             if days and days.first <= day <= days.last:
                 sums[group] = sums.get(group, 0) + amount
         if span.first <= day <= span.last:
-            bar = max(day.replace(day=1), span.first), said["team_id"]
+            bar = max(day.replace(day=1), span.first), named.get(dimension or "")
             bars[bar] = bars.get(bar, 0) + amount
     query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
-    report = reports.explore(query=query, names=Names(org.pk))
+    report = reports.explore(query=query, names=Names(org.pk), dimension=dimension, dearest=1)
     compares = before is not None and DAY not in group_by
     groups = now.keys() | (then.keys() if compares else ())
     assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
@@ -125,22 +126,27 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     )
     every = reports.every_group(organization_id=org.pk, query=query)
     assert list(every) == list(report.groups)
-    stacks = reports.stacks("team", query=query, names=Names(org.pk), most=1, by_month=True)
+    by_value: Counter[str | None] = Counter()
+    for (_, value), amount in bars.items():
+        by_value[value] += amount
+    highest = max(by_value.values(), default=0)
+    is_any = dimension is not None and highest > 0
+    assert [by_value[value] for value in report.dearest] == ([highest] if is_any else [])
+    stacks = reports.stacks(
+        dimension or "team", report.dearest, query=query, names=Names(org.pk), by_month=True
+    )
     shown: dict[tuple[date, bool], int] = {}
     for (day, place), amount in stacks.amounts.items():
         assert span.first <= day <= span.last
         bar = max(day.replace(day=1), span.first), place is not None
         shown[bar] = shown.get(bar, 0) + amount
     expected: dict[tuple[date, bool], int] = {}
-    for (month, team), amount in bars.items():
-        bar = month, team in stacks.values
+    for (month, value), amount in bars.items():
+        bar = month, value in report.dearest
         expected[bar] = expected.get(bar, 0) + amount
-    assert shown == expected
-    by_team: Counter[str | None] = Counter()
-    for (_, team), amount in bars.items():
-        by_team[team] += amount
-    dearest = max(by_team.values(), default=0)
-    assert [by_team[team] for team in stacks.values] == ([dearest] if dearest > 0 else [])
+    assert {bar: amount for bar, amount in shown.items() if amount} == {
+        bar: amount for bar, amount in expected.items() if amount
+    }
 
 
 def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
@@ -268,8 +274,10 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
     query = CostQuery(span=JUNE, group_by=("team",))
-    stacks = reports.stacks("team", query=query, names=Names(acme.pk), most=2)
-    assert (stacks.values, stacks.labels) == (("t3", "t2"), ("t3", "t2"))
+    report = reports.explore(query=query, names=Names(acme.pk), dimension="team", dearest=2)
+    assert report.dearest == ("t3", "t2")
+    stacks = reports.stacks("team", report.dearest, query=query, names=Names(acme.pk))
+    assert stacks.labels == ("t3", "t2")
     assert sum(stacks.amounts.values()) == sum(range(12))
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place is None) == 27
@@ -281,8 +289,10 @@ def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> No
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
     query = CostQuery(span=JUNE, group_by=("team",))
-    stacks = reports.stacks("team", query=query, names=Names(acme.pk), most=7)
-    assert (stacks.values, stacks.labels) == ((None, "t1", "t2"), ("not said", "t1", "t2"))
+    report = reports.explore(query=query, names=Names(acme.pk), dimension="team", dearest=7)
+    assert report.dearest == (None, "t1", "t2")
+    stacks = reports.stacks("team", report.dearest, query=query, names=Names(acme.pk))
+    assert stacks.labels == ("not said", "t1", "t2")
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
 

@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client
 
 from costs.core.spans import Span
 from costs.exports import csv_pieces, csv_text
-from costs.lines import CostQuery
+from costs.parts import CostQuery
 from costs.reports import CostGroup, Sums
 from orgs.models import Organization, User
 from tests.costs.charges import charge

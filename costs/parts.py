@@ -1,0 +1,191 @@
+"""What is read for a span of days: whole months, and the days that they lack or have too many.
+
+A month so far is the month without the days to come. A question by day reads days alone. Every
+table is added up by group before anything else is done with its lines: SQLite copies a line at
+each step that it passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+from costs.core.spans import Span, months_of
+from orgs.database import kept_id
+
+DAY: Final = "day"
+# The dimensions that costs can be grouped by, and their columns.
+GROUP_COLUMNS: Final = {
+    "model": "model",
+    "provider": "provider",
+    "team": "team_id",
+    "project": "project_id",
+    "app": "app_id",
+    "client": "client_id",
+    "user": "user_id",
+    "task": "task_type",
+    "key": "key_id",
+    DAY: "day",
+}
+SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
+# The same of the span compared with, and what they are the sums of.
+BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
+
+# A statement's text and its values.
+Sql = tuple[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostQuery:
+    """Which costs to add up, by one or two dimensions, by day first, and what to compare them with.
+
+    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
+    names that a wanted model means. `today` only says which days have no lines yet.
+    """
+
+    span: Span
+    group_by: tuple[str, ...]
+    before: Span | None = None
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    today: date = date.max
+
+    def __post_init__(self) -> None:
+        if DAY in self.group_by[1:]:
+            raise ValueError("a table by day has its days first")
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.wanted) or self.models is not None
+
+    @property
+    def is_by_day(self) -> bool:
+        return DAY in self.group_by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Lines of a table, and how they count for the span and for the one that is compared with it:
+    1, 0, or -1 where months have them and the span has not. None: nothing is compared.
+
+    With a `month`, their days count as that month's first.
+    """
+
+    table: str
+    column: str
+    span: Span
+    month: date | None = None
+    now: int = 1
+    before: int | None = None
+
+    @classmethod
+    def of_days(cls, span: Span) -> Part:
+        return cls(table="daily_cost", column="day", span=span)
+
+    @classmethod
+    def of_months(cls, span: Span) -> Part:
+        return cls(table="monthly_cost", column="month", span=span)
+
+    @classmethod
+    def outside(cls, span: Span) -> Part:
+        """Days of one month that is not to have them."""
+        return replace(cls.of_days(span), month=span.first.replace(day=1), now=-1)
+
+    def key(self, column: str) -> tuple[str, bool]:
+        """Return the expression of a group's value, and whether lines differ in it."""
+        if column != DAY:
+            return column, True
+        return (f"'{self.month}'", False) if self.month else (self.column, True)
+
+    def sum(self, name: str, only: str = "") -> str:
+        """Return the expression of what the part adds to a sum, `only` for some of its lines."""
+        counts = self.before if name in BEFORE else self.now
+        if not counts:
+            return "CAST(NULL AS bigint)" if counts is None else "0"
+        chosen = f" FILTER (WHERE {only})" if only else ""
+        return f"{'-' if counts < 0 else ''}SUM({BEFORE.get(name, name)}){chosen}"
+
+
+def parts_of(span: Span, today: date) -> list[Part]:
+    """Return what to read for a span."""
+    months = months_of(span, today=today)
+    if months is None:
+        return [Part.of_days(span)]
+    return [
+        Part.of_months(months),
+        *(Part.of_days(days) for days in span.without(months)),
+        *(Part.outside(days) for days in months.without(span)),
+    ]
+
+
+def compared(query: CostQuery) -> list[Part]:
+    """Return what to read for the query's span and for the one that it is compared with.
+
+    The days that one has of a month are often those that the other has not: they are read once.
+    """
+    now = parts_of(query.span, query.today)
+    if query.before is None:
+        return now
+    parts = {(part.table, part.span): replace(part, before=0) for part in now}
+    for part in parts_of(query.before, query.today):
+        both = parts.get((part.table, part.span), replace(part, now=0))
+        parts[part.table, part.span] = replace(both, before=part.now)
+    return [*parts.values()]
+
+
+def union(  # noqa: PLR0913  what, of which lines, added up how
+    organization_id: UUID,
+    query: CostQuery,
+    parts: Sequence[Part],
+    *,
+    keys: Mapping[str, str],
+    sums: Sequence[str],
+    amounts_of: Mapping[str, Sql] | None = None,
+) -> Sql:
+    """Return the statement that gives the groups of every part: `keys` by their columns, `sums`,
+    and the amounts of those lines alone that a condition holds for.
+
+    A group is there where its `events` or `before_events` add up to more than nothing: parts may
+    take away all that another one has.
+    """
+    condition, filters = _condition(query)
+    selects, values = [], []
+    for part in parts:
+        found = {name: part.key(column) for name, column in keys.items()}
+        chosen = [f"{key} AS {name}" for name, (key, _) in found.items()]
+        chosen += [f"{part.sum(name)} AS {name}" for name in sums]
+        for name, (only, wanted) in (amounts_of or {}).items():
+            chosen.append(f"{part.sum('amount_nanoeur', only)} AS {name}")
+            values += wanted
+        by = ", ".join(key for key, differs in found.values() if differs)
+        selects.append(
+            f"SELECT {', '.join(chosen)} FROM {part.table} "  # noqa: S608  our own names
+            f"WHERE org_id = %s AND {part.column} >= %s AND {part.column} <= %s{condition}"
+            f"{f' GROUP BY {by}' if by else ''}"
+        )
+        first, last = f"{part.span.first}", f"{part.span.last}"
+        values += [kept_id(organization_id), first, last, *filters]
+    return " UNION ALL ".join(selects), values
+
+
+def said(column: str, value: Any) -> Sql:
+    """Return the condition that a line says `value` of a column, None: nothing."""
+    if value is None:
+        return f"{column} IS NULL", []
+    return f"{column} = %s", [kept_id(UUID(str(value))) if column == "key_id" else value]
+
+
+def _condition(query: CostQuery) -> Sql:
+    condition, values = "", []
+    for column, value in query.wanted.items():
+        is_said, wanted = said(column, value)
+        condition += f" AND {is_said}"
+        values += wanted
+    if query.models is not None:
+        names = ", ".join(["%s"] * len(query.models))
+        condition += f" AND model IN ({names})" if names else " AND 1 = 0"
+        values += query.models
+    return condition, values
