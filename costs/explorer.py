@@ -1,19 +1,22 @@
-"""The cost explorer's page as plain values: lines with their links, chart, comparison, forecast."""
+"""The cost explorer's page as plain values: its table, chart, comparison, forecast and links."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 from uuid import UUID
 
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
 from costs import charts, reports
-from costs.charts import StackedChart, share_width
+from costs.charts import StackedChart
 from costs.core.forecast import Forecast, history_starts, month_forecast
-from costs.core.shares import Change, change, share_percent
+from costs.core.shares import Change, change
 from costs.core.spans import Preset, Span
 from costs.explorer_chart import LegendEntry, stacked, stacking
+from costs.explorer_table import Line, table_lines, table_rows
 from costs.forms import (
     FILTERS,
     GROUP_LABELS,
@@ -21,26 +24,11 @@ from costs.forms import (
     PARAMETER_OF,
     PRESET_LABELS,
     WITHOUT,
-    Changes,
     CostForm,
 )
 from costs.names import Names
 from costs.parts import DAY, CostQuery
-from costs.reports import NOT_SAID, CostGroup, CostReport
-
-# What a click on a line groups by next: what people ask of such a line.
-NEXT_GROUP: Final = {
-    "model": "team",
-    "provider": "model",
-    "team": "project",
-    "project": "app",
-    "app": "model",
-    "client": "model",
-    "user": "model",
-    "task": "model",
-    "key": "model",
-    DAY: "model",
-}
+from costs.reports import NOT_SAID, CostReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +51,6 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A group's value of one dimension, and the costs of it alone."""
-
-    label: str
-    title: str
-    href: str
-    is_said: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A group as the page's table shows it, or the rest; tokens are None where there are none."""
-
-    cells: tuple[Cell, ...]
-    is_rest: bool
-    amount_nanoeur: int
-    requests: int
-    input_tokens: int | None
-    output_tokens: int | None
-    share_percent: str | None
-    bar_percent: str
-    before_nanoeur: int | None
-    change: Change | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplorerPage:
     """Everything the template shows of a valid question."""
 
@@ -98,6 +60,7 @@ class ExplorerPage:
     change: Change | None
     compares: bool
     lines: tuple[Line, ...]
+    rows: SafeString
     group_labels: tuple[str, ...]
     table_title: str
     presets: tuple[Link, ...]
@@ -126,14 +89,16 @@ def explorer_page(
         query=query, names=names, dimension=dimension, dearest=charts.SERIES_MAX
     )
     chart, legend = stacked(form, query, report, names, dimension)
-    total = report.total.amount_nanoeur
+    lines = tuple(table_lines(report, query, form))
+    compares = query.before is not None and not query.is_by_day
     return ExplorerPage(
         span=query.span,
         before=query.before,
         report=report,
-        change=change(total, report.before_nanoeur),
-        compares=query.before is not None and not query.is_by_day,
-        lines=tuple(_lines(report, query, form)),
+        change=change(report.total.amount_nanoeur, report.before_nanoeur),
+        compares=compares,
+        lines=lines,
+        rows=table_rows(lines, url=reverse("costs"), width=len(query.group_by), compares=compares),
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
@@ -146,69 +111,6 @@ def explorer_page(
         models_used=tuple(dict.fromkeys(model for _, model in used)),
         providers_used=tuple(sorted({provider for provider, _ in used})),
     )
-
-
-# --- table --------------------------------------------------------------------------------------
-
-
-def _lines(report: CostReport, query: CostQuery, form: CostForm) -> Iterator[Line]:
-    total = report.total.amount_nanoeur
-    for group in report.groups:
-        yield _line(group, query, total, form)
-    if report.rest:
-        number = report.rest_groups
-        label = "The rest" if number is None else f"{number:,} more"
-        cell = Cell(label=label, title="", href="", is_said=False)
-        yield _with_figures((cell,), report.rest, total, is_rest=True)
-
-
-def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Line:
-    cells = zip(query.group_by, group.values, group.labels, strict=True)
-    filters: Changes = {}
-    made = []
-    for place, (dimension, value, label) in enumerate(cells):
-        filters |= form.only(dimension, value)
-        rest = query.group_by[place + 1 :]
-        then = {"groupBy": rest[0] if rest else _next_group(dimension, form), "thenBy": None}
-        shown = _day_label(label) if dimension == DAY else label
-        made.append(
-            Cell(
-                label=shown,
-                title=value if value and value != shown else "",
-                href=form.address(**filters, **then),
-                is_said=value is not None,
-            )
-        )
-    return _with_figures(tuple(made), group, total)
-
-
-def _with_figures(
-    cells: tuple[Cell, ...], group: CostGroup, total: int, *, is_rest: bool = False
-) -> Line:
-    nanoeur = group.sums.amount_nanoeur
-    return Line(
-        cells=cells,
-        is_rest=is_rest,
-        amount_nanoeur=nanoeur,
-        requests=group.sums.requests,
-        input_tokens=group.sums.input_tokens or None,
-        output_tokens=group.sums.output_tokens or None,
-        share_percent=share_percent(nanoeur, total),
-        bar_percent=share_width(nanoeur, total),
-        before_nanoeur=group.before_nanoeur,
-        change=change(nanoeur, group.before_nanoeur),
-    )
-
-
-def _next_group(dimension: str, form: CostForm) -> str:
-    """Return what to group one value of `dimension` by; what is filtered already says nothing."""
-    following = NEXT_GROUP[dimension]
-    is_taken = following in form.not_said() or form.cleaned_data[PARAMETER_OF[following]]
-    return DAY if is_taken else following
-
-
-def _day_label(day: str) -> str:
-    return f"{date.fromisoformat(day):%a %-d %b %Y}"
 
 
 # --- above the table ----------------------------------------------------------------------------

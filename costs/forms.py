@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -194,6 +195,12 @@ class CostForm(forms.Form):
 
     def address(self, **changes: str | tuple[str, ...] | None) -> str:
         """Return a valid form as the part of a URL, with parameters changed; None takes one out."""
+        kept = {name: value for name, value in (self._state | changes).items() if value}
+        return urlencode(kept, doseq=True)
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        """What the address of a valid form says; a page has hundreds of addresses."""
         values = self.cleaned_data
         chosen: dict[str, Any] = {"groupBy": values["groupBy"], "thenBy": values["thenBy"]}
         if values["period"] is Preset.CUSTOM:
@@ -202,10 +209,8 @@ class CostForm(forms.Form):
             chosen["period"] = values["period"].value
         if values["compare"] is not Compare.BEFORE:
             chosen["compare"] = values["compare"].value
-        for name in ("source", *PARAMETER_OF.values(), WITHOUT):
-            chosen[name] = values[name]
-        kept = {name: value for name, value in (chosen | changes).items() if value}
-        return urlencode(kept, doseq=True)
+        # What is not said now keeps its place, for a change of it.
+        return chosen | {name: values[name] for name in ("source", *PARAMETER_OF.values(), WITHOUT)}
 
 
 def _choice(label: str, choices: Iterable[tuple[str, str]]) -> forms.ChoiceField:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from costs import lines
@@ -21,25 +21,14 @@ GROUPS_AT_ONCE: Final = 1000
 NOT_SAID: Final = "not said"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
-    """Added-up lines."""
+class Sums(NamedTuple):
+    """Added-up lines, in the order of SUMS."""
 
     amount_nanoeur: int = 0
     events: int = 0
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        )
-
-    def __sub__(self, other: Sums) -> Sums:
-        return Sums(
-            **{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)}
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +88,13 @@ def explore(
     *sums, all_before = found.total
     total, before = _sums(sums), int(all_before or 0)
     compares = query.before is not None and not query.is_by_day
-    shown = sum((group.sums for group in groups), start=Sums())
+    of_each = zip(total, *(group.sums for group in groups), strict=True)
+    left = Sums(*(whole - sum(parts) for whole, *parts in of_each))
     shown_before = sum(group.before_nanoeur or 0 for group in groups)
     rest = CostGroup(
         values=(),
         labels=(),
-        sums=total - shown,
+        sums=left,
         before_nanoeur=before - shown_before if compares else None,
     )
     rest_groups = None if found.groups is None else found.groups - len(groups)
@@ -205,7 +195,7 @@ def _value(value: object) -> str | None:
 
 
 def _sums(row: Sequence[int | None]) -> Sums:
-    return Sums(**{f.name: int(value or 0) for f, value in zip(fields(Sums), row, strict=True)})
+    return Sums(*(int(value or 0) for value in row))
 
 
 def _date_in(span: Span, day: date | str) -> date:

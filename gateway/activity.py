@@ -22,23 +22,28 @@ LATENCY_PERCENT: Final = 95
 
 # hour (the oldest is 0), status, model as called or else as asked for, requests, nano-euro
 Group = tuple[int, str, str, int, int]
-# The newest rows along the list's own index, added up where they are: a day of 9,500 requests takes
-# 15 ms so, and took 90 as rows of Python's.
-NEWEST: Final = """
-    SELECT occurred_at, status, latency_ms, cost_nanoeur,
-           COALESCE(NULLIF(model, ''), requested_model) AS model
-    FROM ai_request_log WHERE org_id = %s AND occurred_at > %s AND occurred_at <= %s
-    ORDER BY occurred_at DESC, id DESC LIMIT %s
-"""
-GROUPED: Final = f"""
-    SELECT CASE {" ".join(["WHEN occurred_at > %s THEN %s"] * (HOURS - 1))} ELSE 0 END AS hour,
-           status, model, COUNT(*), SUM(cost_nanoeur), MIN(occurred_at),
-           COUNT(CASE WHEN status = 'ok' THEN latency_ms END)
-    FROM ({NEWEST}) newest GROUP BY 1, 2, 3
-"""  # noqa: S608
-LATENCY_AT: Final = f"""
-    SELECT latency_ms FROM ({NEWEST}) newest WHERE status = 'ok' AND latency_ms IS NOT NULL
-    ORDER BY latency_ms LIMIT 1 OFFSET %s
+# The newest rows along the list's own index, read once and added up where they are: a day of 9,500
+# requests takes 22 ms so, 35 where they are read for their latency too, 90 as rows of Python's.
+# The last row has the latency alone, that of the nearest rank.
+FOUND: Final = f"""
+    WITH newest AS (
+        SELECT CASE {" ".join(["WHEN occurred_at > %s THEN %s"] * (HOURS - 1))} ELSE 0 END AS hour,
+               status, COALESCE(NULLIF(model, ''), requested_model) AS model, cost_nanoeur,
+               occurred_at, CASE WHEN status = 'ok' THEN latency_ms END AS latency_ms
+        FROM ai_request_log WHERE org_id = %s AND occurred_at > %s AND occurred_at <= %s
+        ORDER BY ai_request_log.occurred_at DESC, id DESC LIMIT %s
+    )
+    SELECT hour, status, model, COUNT(*), SUM(cost_nanoeur), MIN(occurred_at), NULL
+    FROM newest GROUP BY hour, status, model
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, latency_ms FROM (
+        SELECT latency_ms FROM newest WHERE latency_ms IS NOT NULL ORDER BY latency_ms
+        LIMIT 1 OFFSET (
+            SELECT CASE WHEN COUNT(latency_ms) > 0
+                        THEN (COUNT(latency_ms) * {LATENCY_PERCENT} + 99) / 100 - 1 ELSE 0 END
+            FROM newest
+        )
+    ) answered
 """  # noqa: S608
 
 
@@ -73,18 +78,14 @@ class Activity:
 def last_day(*, organization_id: UUID, moment: datetime, most: int = ROWS_MAX) -> Activity:
     """Return the organization's last 24 hours, or the `most` newest requests of them."""
     at = connection.ops.adapt_datetimefield_value
-    newest = (kept_id(organization_id), at(moment - WINDOW), at(moment), most)
     edges = [
         value for hour in range(HOURS - 1, 0, -1) for value in (at(_starts_at(hour, moment)), hour)
     ]
+    newest = (kept_id(organization_id), at(moment - WINDOW), at(moment), most)
     with connection.cursor() as cursor:
-        cursor.execute(GROUPED, [*edges, *newest])
-        found = cursor.fetchall()
-        answered = sum(row[-1] for row in found)
-        latency = None
-        if answered:
-            cursor.execute(LATENCY_AT, [*newest, rank(answered, LATENCY_PERCENT)])
-            [(latency,)] = cursor.fetchall()
+        cursor.execute(FOUND, [*edges, *newest])
+        rows = cursor.fetchall()
+    found = [row for row in rows if row[0] is not None]
     groups = [
         (hour, status, model, n, int(cost or 0)) for hour, status, model, n, cost, *_ in found
     ]
@@ -92,7 +93,7 @@ def last_day(*, organization_id: UUID, moment: datetime, most: int = ROWS_MAX) -
     return summed(
         groups,
         since=min(_instant(row[5]) for row in found) if is_cut else moment - WINDOW,
-        latency_p95_ms=latency,
+        latency_p95_ms=next((latency for *_, latency in rows if latency is not None), None),
         is_cut=is_cut,
     )
 
@@ -119,12 +120,6 @@ def summed(
         nanoeur=sum(nanoeur for *_, nanoeur in groups),
         models=_by_model(groups),
     )
-
-
-def rank(number: int, percent: int) -> int:
-    """Return the place, from 0, of the smallest of so many sorted values that `percent` of them do
-    not exceed (nearest rank)."""
-    return max(0, -(-number * percent // 100) - 1)
 
 
 def _starts_at(hour: int, moment: datetime) -> datetime:

@@ -15,7 +15,8 @@ from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
 from costs.core.periods import local_day
-from costs.explorer import ExplorerPage, Line
+from costs.explorer import ExplorerPage
+from costs.explorer_table import Line
 from costs.reports import Sums
 from orgs.models import Organization, User
 from tests.costs.charges import charge
