@@ -157,8 +157,12 @@ def stacks(
     )
     for day, *parts, total in rows:
         key = _date_in(query.span, day)
-        shown = {place: int(part) for place, part in enumerate(parts) if part is not None}
-        for place, nanoeur in (*shown.items(), (None, int(total) - sum(shown.values()))):
+        shown: dict[int | None, int] = {
+            place: int(part) for place, part in enumerate(parts) if part is not None
+        }
+        if others := int(total) - sum(shown.values()):
+            shown[None] = others
+        for place, nanoeur in shown.items():
             amounts[key, place] = amounts.get((key, place), 0) + nanoeur
     known = names.of(dimension, values)
     return Stacks(labels=tuple(_label(value, known) for value in values), amounts=amounts)

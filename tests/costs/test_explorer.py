@@ -285,6 +285,15 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
     assert sum(days.values()) == sum(range(12))
 
 
+def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> None:
+    charge(acme, 5, team_id="blue")
+    charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    stacks = reports.stacks("team", ("blue",), query=query, names=Names(acme.pk))
+    day = NOON.date()
+    assert stacks.amounts == {(day, 0): 5, (day + timedelta(days=1), None): 3}
+
+
 def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> None:
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
