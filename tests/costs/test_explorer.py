@@ -285,6 +285,15 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
     assert sum(days.values()) == sum(range(12))
 
 
+def test_days_that_a_month_has_and_the_span_has_not_are_in_no_bar(acme: Organization) -> None:
+    for amount, day in ((5, 3), (70, 28)):
+        charge(acme, amount, team_id="blue", occurred_at=NOON.replace(day=day))
+        charge(acme, 2 * amount, team_id="red", occurred_at=NOON.replace(day=day))
+    query = CostQuery(span=Span(JUNE.first, date(2025, 6, 20)), group_by=("team",))
+    stacks = reports.stacks("team", ("blue",), query=query, names=Names(acme.pk), by_month=True)
+    assert stacks.amounts == {(JUNE.first, 0): 5, (JUNE.first, None): 10}
+
+
 def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> None:
     charge(acme, 5, team_id="blue")
     charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
