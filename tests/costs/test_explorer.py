@@ -126,6 +126,17 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     )
     every = reports.every_group(organization_id=org.pk, query=query)
     assert list(every) == list(report.groups)
+    check_the_bars(org, query, report, dimension, bars)
+
+
+def check_the_bars(
+    org: Organization,
+    query: CostQuery,
+    report: CostReport,
+    dimension: str | None,
+    bars: Mapping[tuple[date, str | None], int],
+) -> None:
+    """The dearest value has a colour, and the chart's months add up to the `bars` of each value."""
     by_value: Counter[str | None] = Counter()
     for (_, value), amount in bars.items():
         by_value[value] += amount
@@ -135,18 +146,14 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     stacks = reports.stacks(
         dimension or "team", report.dearest, query=query, names=Names(org.pk), by_month=True
     )
-    shown: dict[tuple[date, bool], int] = {}
+    shown: Counter[tuple[date, bool]] = Counter()
     for (day, place), amount in stacks.amounts.items():
-        assert span.first <= day <= span.last
-        bar = max(day.replace(day=1), span.first), place is not None
-        shown[bar] = shown.get(bar, 0) + amount
-    expected: dict[tuple[date, bool], int] = {}
+        assert query.span.first <= day <= query.span.last
+        shown[max(day.replace(day=1), query.span.first), place is not None] += amount
+    expected: Counter[tuple[date, bool]] = Counter()
     for (month, value), amount in bars.items():
-        bar = month, value in report.dearest
-        expected[bar] = expected.get(bar, 0) + amount
-    assert {bar: amount for bar, amount in shown.items() if amount} == {
-        bar: amount for bar, amount in expected.items() if amount
-    }
+        expected[month, value in report.dearest] += amount
+    assert shown == expected
 
 
 def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
