@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from costs import charts, reports
 from costs.charts import StackedChart
+from costs.core.cost_query import DAY, CostQuery
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change
 from costs.core.spans import Preset, Span
@@ -27,7 +28,6 @@ from costs.forms import (
     CostForm,
 )
 from costs.names import Names
-from costs.parts import DAY, CostQuery
 from costs.reports import NOT_SAID, CostReport
 
 
@@ -90,15 +90,14 @@ def explorer_page(
     )
     chart, legend = stacked(form, query, report, names, dimension)
     lines = tuple(table_lines(report, query, form))
-    compares = query.before is not None and not query.is_by_day
     return ExplorerPage(
         span=query.span,
         before=query.before,
         report=report,
         change=change(report.total.amount_nanoeur, report.before_nanoeur),
-        compares=compares,
+        compares=query.compares_groups,
         lines=lines,
-        rows=table_rows(lines, url=reverse("costs"), width=len(query.group_by), compares=compares),
+        rows=table_rows(lines, query, url=reverse("costs")),
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),

@@ -8,10 +8,10 @@ from typing import Final
 
 from costs import charts, reports
 from costs.charts import StackedChart
+from costs.core.cost_query import DAY, CostQuery
 from costs.core.shares import share_percent
 from costs.forms import PARAMETER_OF, WITHOUT, CostForm
 from costs.names import Names
-from costs.parts import DAY, CostQuery
 from costs.reports import CostReport
 
 OTHERS: Final = "Others"

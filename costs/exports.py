@@ -12,10 +12,10 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
+from costs.core.cost_query import CostQuery
 from costs.core.money import euros
 from costs.core.shares import share_percent
 from costs.core.spans import Span
-from costs.parts import CostQuery
 from costs.reports import CostGroup, Sums
 
 LINES_AT_ONCE: Final = 500
@@ -33,13 +33,12 @@ _BEFORE: Final = ("before_eur", "before_nanoeur")
 def csv_pieces(query: CostQuery, groups: Iterable[CostGroup], total: Sums) -> Iterator[str]:
     """Give the lines of the page as CSV, LINES_AT_ONCE of them in each piece."""
     writer = csv.writer(_Echo())
-    compares = query.before is not None and not query.is_by_day
     names = [
         name
         for dimension in query.group_by
         for name in (dimension, *([f"{dimension}_name"] if dimension in _WITH_NAMES else []))
     ]
-    yield writer.writerow((*names, *_FIGURES, *(_BEFORE if compares else ())))
+    yield writer.writerow((*names, *_FIGURES, *(_BEFORE if query.compares_groups else ())))
     lines = iter(groups)
     while some := list(islice(lines, LINES_AT_ONCE)):
         yield "".join(writer.writerow(_csv_line(query, group, total)) for group in some)

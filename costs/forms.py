@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from django import forms
 from django.http import QueryDict
 
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import Compare, Preset, Span, compared_with, span_of
 from costs.names import models_meant
-from costs.parts import DAY, GROUP_COLUMNS, CostQuery
 
 DEFAULT_DAYS: Final = 30
 EARLIEST: Final = date(2000, 1, 1)

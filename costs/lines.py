@@ -7,27 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from math import ceil
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
 
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import Span
-from costs.parts import (
-    BEFORE,
-    DAY,
-    GROUP_COLUMNS,
-    SUMS,
-    CostQuery,
-    Part,
-    Sql,
-    compared,
-    parts_of,
-    said,
-    union,
-)
+from costs.parts import BEFORE, SUMS, Part, Sql, compared, parts_of, said, union
 from orgs.database import kept_id
 
 FETCHED_AT_ONCE: Final = 1000
@@ -83,7 +72,7 @@ def table(
     if query.is_by_day and query.group_by != (DAY,) and days > WEEK:
         days = _days_likely(organization_id, query, most)
     while True:
-        first = max(span.first, span.last - timedelta(days=min(days, span.days) - 1))
+        first = max(span.first, _newest_day(query) - timedelta(days=min(days, span.days) - 1))
         statement, values = _table(
             organization_id, query, Span(first, span.last), most, dimension, dearest
         )
@@ -95,11 +84,17 @@ def table(
 
 def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
     """Return how many days the newest lines of a table are likely to be of, by those of a week."""
-    week = Span(query.span.last - timedelta(days=WEEK - 1), query.span.last)
+    newest = _newest_day(query)
+    week = Span(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
     keys = _keys(query.group_by)
     lines, values = union(organization_id, query, [Part.of_days(week)], keys=keys, sums=())
     [(number,)] = _rows(f"SELECT COUNT(*) FROM ({lines}) l", values)  # noqa: S608  our own names
-    return _days_for(most, number, WEEK)
+    return _days_for(most, number, week.days)
+
+
+def _newest_day(query: CostQuery) -> date:
+    """Return the last day of the span that may have lines: a year's end is asked for in June."""
+    return max(query.span.first, min(query.span.last, query.today))
 
 
 def _days_for(most: int, number: int, days: int) -> int:

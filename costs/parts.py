@@ -8,62 +8,21 @@ each step that it passes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
+from costs.core.cost_query import DAY, CostQuery
 from costs.core.spans import Span, months_of
 from orgs.database import kept_id
 
-DAY: Final = "day"
-# The dimensions that costs can be grouped by, and their columns.
-GROUP_COLUMNS: Final = {
-    "model": "model",
-    "provider": "provider",
-    "team": "team_id",
-    "project": "project_id",
-    "app": "app_id",
-    "client": "client_id",
-    "user": "user_id",
-    "task": "task_type",
-    "key": "key_id",
-    DAY: "day",
-}
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
 # The same of the span compared with, and what they are the sums of.
 BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 
 # A statement's text and its values.
 Sql = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostQuery:
-    """Which costs to add up, by one or two dimensions, by day first, and what to compare them with.
-
-    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
-    names that a wanted model means. `today` only says which days have no lines yet.
-    """
-
-    span: Span
-    group_by: tuple[str, ...]
-    before: Span | None = None
-    wanted: Mapping[str, Any] = field(default_factory=dict)
-    models: tuple[str, ...] | None = None
-    today: date = date.max
-
-    def __post_init__(self) -> None:
-        if DAY in self.group_by[1:]:
-            raise ValueError("a table by day has its days first")
-
-    @property
-    def is_filtered(self) -> bool:
-        return bool(self.wanted) or self.models is not None
-
-    @property
-    def is_by_day(self) -> bool:
-        return DAY in self.group_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

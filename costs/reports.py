@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from costs import lines
+from costs.core.cost_query import CostQuery
 from costs.core.spans import Span
 from costs.lines import Row
 from costs.names import Names
-from costs.parts import SUMS, CostQuery
+from costs.parts import SUMS
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 100
@@ -87,15 +88,14 @@ def explore(
     groups = [_group(row, len(query.group_by)) for row in found.lines]
     *sums, all_before = found.total
     total, before = _sums(sums), int(all_before or 0)
-    compares = query.before is not None and not query.is_by_day
     of_each = zip(total, *(group.sums for group in groups), strict=True)
-    left = Sums(*(whole - sum(parts) for whole, *parts in of_each))
+    left = Sums._make(whole - sum(parts) for whole, *parts in of_each)
     shown_before = sum(group.before_nanoeur or 0 for group in groups)
     rest = CostGroup(
         values=(),
         labels=(),
         sums=left,
-        before_nanoeur=before - shown_before if compares else None,
+        before_nanoeur=before - shown_before if query.compares_groups else None,
     )
     rest_groups = None if found.groups is None else found.groups - len(groups)
     is_more = rest.sums.events > 0 if rest_groups is None else rest_groups > 0
@@ -199,7 +199,7 @@ def _value(value: object) -> str | None:
 
 
 def _sums(row: Sequence[int | None]) -> Sums:
-    return Sums(*(int(value or 0) for value in row))
+    return Sums._make(int(value or 0) for value in row)
 
 
 def _date_in(span: Span, day: date | str) -> date:

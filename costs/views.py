@@ -17,12 +17,12 @@ from django.views.decorators.vary import vary_on_headers
 from django_htmx.middleware import HtmxDetails
 
 from costs import reports
+from costs.core.cost_query import CostQuery
 from costs.core.periods import local_day
 from costs.explorer import explorer_page
 from costs.exports import csv_pieces, json_pieces, streamed
 from costs.forms import CostForm
 from costs.names import models_used, user_id_of
-from costs.parts import CostQuery
 from orgs.access import viewer
 from orgs.models import Organization
 

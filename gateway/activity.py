@@ -31,7 +31,7 @@ FOUND: Final = f"""
                status, COALESCE(NULLIF(model, ''), requested_model) AS model, cost_nanoeur,
                occurred_at, CASE WHEN status = 'ok' THEN latency_ms END AS latency_ms
         FROM ai_request_log WHERE org_id = %s AND occurred_at > %s AND occurred_at <= %s
-        ORDER BY ai_request_log.occurred_at DESC, id DESC LIMIT %s
+        ORDER BY occurred_at DESC, id DESC LIMIT %s
     )
     SELECT hour, status, model, COUNT(*), SUM(cost_nanoeur), MIN(occurred_at), NULL
     FROM newest GROUP BY hour, status, model

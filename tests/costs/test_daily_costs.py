@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from costs import reports
 from costs.core.admission import Admitted, Ask, Settlement
+from costs.core.cost_query import CostQuery
 from costs.core.daily import line_id
 from costs.core.holds import State
 from costs.core.spans import Span
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
-from costs.parts import CostQuery
 from costs.reaper import reap
 from costs.verify import verify
 from costs.writer import Writer

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from costs import names, reports
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import Span
 from costs.models import CostEvent
 from costs.names import Names, models_meant, models_used
-from costs.parts import DAY, GROUP_COLUMNS, CostQuery
 from costs.reports import GROUPS_MAX, CostReport
 from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge

@@ -14,9 +14,9 @@ import pytest
 from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
+from costs.core.cost_query import CostQuery
 from costs.core.spans import Span
 from costs.exports import csv_pieces, csv_text
-from costs.parts import CostQuery
 from costs.reports import CostGroup, Sums
 from orgs.models import Organization, User
 from tests.costs.charges import charge

@@ -1,0 +1,58 @@
+"""What is asked of costs: whose days, by what, and compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+from costs.core.spans import Span
+
+DAY: Final = "day"
+# The dimensions that costs can be grouped by, and their columns.
+GROUP_COLUMNS: Final = {
+    "model": "model",
+    "provider": "provider",
+    "team": "team_id",
+    "project": "project_id",
+    "app": "app_id",
+    "client": "client_id",
+    "user": "user_id",
+    "task": "task_type",
+    "key": "key_id",
+    DAY: "day",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostQuery:
+    """Which costs to add up, by one or two dimensions, by day first, and what to compare them with.
+
+    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
+    names that a wanted model means. `today` only says which days have no lines yet.
+    """
+
+    span: Span
+    group_by: tuple[str, ...]
+    before: Span | None = None
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    models: tuple[str, ...] | None = None
+    today: date = date.max
+
+    def __post_init__(self) -> None:
+        if DAY in self.group_by[1:]:
+            raise ValueError("a table by day has its days first")
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.wanted) or self.models is not None
+
+    @property
+    def is_by_day(self) -> bool:
+        return DAY in self.group_by
+
+    @property
+    def compares_groups(self) -> bool:
+        """Whether each group has one to be compared with; the days of two spans are others."""
+        return self.before is not None and not self.is_by_day
