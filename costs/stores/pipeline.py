@@ -37,6 +37,9 @@ class Statement(NamedTuple):
         return cls(text, oids, values, formats)
 
 
+ROLLBACK: Final = Statement(b"ROLLBACK")
+
+
 class Pipeline:
     """Runs statements, each prepared when it is first seen.
 
@@ -71,6 +74,11 @@ class Pipeline:
         return [
             self._rows(result) for result, wanted in zip(results, is_wanted, strict=True) if wanted
         ]
+
+    def roll_back(self) -> None:
+        """Leave the transaction, if there is one."""
+        if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self.run((ROLLBACK,))
 
     def _send(self, statement: Statement, is_wanted: list[bool]) -> None:
         text, oids, values, formats = statement

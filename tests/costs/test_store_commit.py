@@ -1,0 +1,41 @@
+"""A store's commit says what the database says of it, also where the batch is one statement."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from costs.connect import open_store
+from costs.models import Period
+from costs.stores.base import Row
+from costs.tables import PERIOD
+from orgs.fields import new_id
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = (date(2026, 3, 1), datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+
+
+def day_of_nobody() -> Row:
+    """A period of an organization that is not there, which is looked at only at the commit."""
+    return (new_id(), new_id(), "org", *DAY, None, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("begins", [True, pytest.param(False, marks=pytest.mark.postgres_only)])
+def test_what_fails_at_the_commit_is_not_taken_for_written(rows: int, *, begins: bool) -> None:
+    store = open_store()
+    try:
+        if begins:
+            store.begin()
+        store.insert(PERIOD, [day_of_nobody() for _ in range(rows)])
+        with pytest.raises(Exception, match=r"(?i)foreign key"):
+            store.commit()
+        store.rollback()
+        assert not Period.objects.exists()
+        store.begin()
+        assert [tuple(row) for row in store.query("SELECT count(*) FROM period")] == [(0,)]
+        store.commit()
+    finally:
+        store.close()
