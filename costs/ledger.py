@@ -89,14 +89,13 @@ class Ledger:
         again: bool,
         expect: Expect,
     ) -> tuple[list[Answer], list[Settled]]:
-        locked = store.lock(
+        locked = store.lock_unseen(expect) or store.lock(
             org_ids=sorted({ask.org_id for ask in asks}),
             scopes=sorted({limit.scope for ask in asks for limit in ask.limits}),
             period_ids=sorted({id_ for each in settlements for id_ in each.period_ids}),
             hold_ids=sorted(
                 {each.hold_id for each in settlements} | {ask.id for ask in asks if again}
             ),
-            expect=expect,
         )
         if asks and not locked.is_expected:
             self._memory.compare(locked)

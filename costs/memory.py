@@ -5,8 +5,8 @@ Nothing is decided by it alone: the database looks whether it is so, under the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -52,8 +52,8 @@ class Memory:
         return Expected(
             prices_version=self._prices_version,
             organizations=organizations,
-            periods={id_: replace(row) for id_, row in _by_id((*asked, *settled)).items()},
-            holds={hold.id: replace(hold) for hold, _ in placed},
+            periods={row.id: row.copy() for row in (*asked, *settled)},
+            holds={hold.id: hold.copy() for hold, _ in placed},
         )
 
     def _latest(self, period: PeriodRow) -> PeriodRow:
@@ -95,7 +95,3 @@ class Memory:
             self._placed[hold.id] = hold, periods
         for settlement in settlements:
             self._placed.pop(settlement.hold_id, None)
-
-
-def _by_id(rows: Iterable[PeriodRow]) -> dict[UUID, PeriodRow]:
-    return {row.id: row for row in rows}

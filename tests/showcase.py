@@ -336,7 +336,7 @@ class _Made:
         for event in self.events:
             when = of(self._period(event.occurred_at))
             named = {name: getattr(event, name) for name in LINE_NAMES}
-            texts = [None if value is None else str(value) for value in named.values()]
+            texts = tuple([None if value is None else str(value) for value in named.values()])
             whose = when["period"].pk if "period" in when else f"{self.org.pk} {when['month']}"
             line = lines.setdefault(
                 line_id(whose, texts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 from uuid import UUID
@@ -10,9 +10,12 @@ from uuid import UUID
 # Neither is printable, so no value can have one: two different lines never read the same.
 _BETWEEN: Final = "\x1f"
 _NOT_SAID: Final = "\x00"
+# So many lines that were charged last are known by their id: a few hundred bytes each.
+_KNOWN_MAX: Final = 4096
 
 
-def line_id(of: object, named: Sequence[str | None]) -> UUID:
+@lru_cache(_KNOWN_MAX)
+def line_id(of: UUID | str, named: tuple[str | None, ...]) -> UUID:
     """Return the id of the line of a period, or of an organization's month, for what its charges
     name; None is not said.
 

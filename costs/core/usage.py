@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from orgs.core.frozen import frozen
@@ -17,7 +18,12 @@ INPUT_BUCKETS: Final = (
 )
 OUTPUT_BUCKETS: Final = ("output_text", "output_reasoning", "output_audio")
 TOKEN_BUCKETS: Final = INPUT_BUCKETS + OUTPUT_BUCKETS
-_KEPT: Final = (*TOKEN_BUCKETS, "web_searches", "service_tier")
+_COUNTS: Final = (*TOKEN_BUCKETS, "web_searches")
+_KEPT: Final = (*_COUNTS, "service_tier")
+_counts_of: Final = attrgetter(*_COUNTS)
+_kept_of: Final = attrgetter(*_KEPT)
+_input_of: Final = attrgetter(*INPUT_BUCKETS)
+_output_of: Final = attrgetter(*OUTPUT_BUCKETS)
 STANDARD_TIER: Final = "standard"
 # Far above any context window. A report beyond it is no report, and its cost would not fit a row.
 COUNT_MAX: Final = 10**9
@@ -51,20 +57,19 @@ class Usage:
     reported_total: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (*TOKEN_BUCKETS, "web_searches"):
-            count = getattr(self, name)
+        for name, count in zip(_COUNTS, _counts_of(self), strict=True):
             if type(count) is not int or not 0 <= count <= COUNT_MAX:
                 raise UnusableUsage(f"{name} is {count!r}; a count is from 0 to {COUNT_MAX}")
 
     @property
     def input_tokens(self) -> int:
         """All tokens that went in, cached or not."""
-        return sum(getattr(self, name) for name in INPUT_BUCKETS)
+        return sum(_input_of(self))
 
     @property
     def output_tokens(self) -> int:
         """All tokens that came out, reasoning included."""
-        return sum(getattr(self, name) for name in OUTPUT_BUCKETS)
+        return sum(_output_of(self))
 
     @property
     def total_tokens(self) -> int:
@@ -78,4 +83,6 @@ class Usage:
 
     def as_dict(self) -> dict[str, int | str]:
         """Return the buckets that are not empty, for the audit row and the cost event."""
-        return {name: value for name in _KEPT if (value := getattr(self, name)) != 0}
+        return {
+            name: value for name, value in zip(_KEPT, _kept_of(self), strict=True) if value != 0
+        }

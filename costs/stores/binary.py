@@ -58,8 +58,9 @@ def _jsonb_cell(value: str) -> bytes:
 
 
 def _uuid(value: UUID | str) -> bytes:
-    # What was kept in JSON comes back as text.
-    return value.bytes if isinstance(value, UUID) else UUID(value).bytes
+    # What was kept in JSON comes back as text. Not `value.bytes`, which is one more call, each of
+    # thirty times.
+    return (value if isinstance(value, UUID) else UUID(value)).int.to_bytes(16, "big")
 
 
 def _microseconds(value: datetime) -> int:

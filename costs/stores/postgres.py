@@ -16,7 +16,6 @@ import psycopg
 from costs.core.holds import State
 from costs.stores.base import (
     Expect,
-    Expected,
     HoldRow,
     Locked,
     NotAsExpected,
@@ -145,6 +144,24 @@ class PostgresStore:
         moment: datetime = now
         return moment
 
+    def lock_unseen(self, expect: Expect) -> Locked | None:
+        """A batch of one takes 0.2 to 0.4 ms less by it."""
+        now, expected = self._now_here(), expect()
+        if now is None or expected is None:
+            return None
+        if expected.organizations and not is_safely_in_force(expected, now):
+            return None
+        clock = self._clock() if self._clock else None
+        self._unsent += expectations(expected, clock=clock, now=now)
+        return Locked(
+            now=now,
+            prices_version=expected.prices_version,
+            organizations=expected.organizations,
+            periods=expected.periods,
+            holds=expected.holds,
+            is_expected=True,
+        )
+
     def lock(
         self,
         *,
@@ -152,11 +169,7 @@ class PostgresStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expect: Expect = lambda: None,
     ) -> Locked:
-        now, expected = self._now_here(), expect()
-        if now and expected and (not expected.organizations or is_safely_in_force(expected, now)):
-            return self._lock_unseen(expected, now)
         clock, asked_at_s = self._clock_read(), time.monotonic()
         # Each after the locks before it, so that it sees what committed while they were waited for.
         asked: dict[str, Statement] = {}
@@ -183,19 +196,6 @@ class PostgresStore:
             organizations={row[2]: _organization(row[2:]) for row in organizations},
             periods={row[1]: _period(row[1:]) for row in periods},
             holds={row[0]: _hold(row) for row in found.get("holds", ())},
-        )
-
-    def _lock_unseen(self, expected: Expected, now: datetime) -> Locked:
-        """Have the locks travel with the writes: a batch of one takes 0.2 to 0.4 ms less."""
-        clock = self._clock() if self._clock else None
-        self._unsent += expectations(expected, clock=clock, now=now)
-        return Locked(
-            now=now,
-            prices_version=expected.prices_version,
-            organizations=expected.organizations,
-            periods=expected.periods,
-            holds=expected.holds,
-            is_expected=True,
         )
 
     def neighbours(

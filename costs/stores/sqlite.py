@@ -51,6 +51,9 @@ class SqliteStore:
             self._connection.execute("BEGIN IMMEDIATE")
         return self._clock()
 
+    def lock_unseen(self, expect: Expect) -> None:
+        """Look first, always: there is no round trip that could be saved."""
+
     def lock(
         self,
         *,
@@ -58,7 +61,6 @@ class SqliteStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expect: Expect = lambda: None,
     ) -> Locked:
         now = self.begin()
         organizations = self.query(

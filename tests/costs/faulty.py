@@ -50,6 +50,10 @@ class FaultyStore:
         self.faults.check()
         return self.store.begin()
 
+    def lock_unseen(self, expect: Expect) -> Locked | None:
+        self.faults.check()
+        return self.store.lock_unseen(expect)
+
     def lock(
         self,
         *,
@@ -57,7 +61,6 @@ class FaultyStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
-        expect: Expect = lambda: None,
     ) -> Locked:
         self.faults.check()
         return self.store.lock(
@@ -65,7 +68,6 @@ class FaultyStore:
             scopes=scopes,
             period_ids=period_ids,
             hold_ids=hold_ids,
-            expect=expect,
         )
 
     def neighbours(
