@@ -21,7 +21,7 @@ from uuid import UUID
 from costs.batch import Batch
 from costs.core.admission import Answer, Ask, Full, Repeated, Settled, Settlement, Stale
 from costs.memory import Memory
-from costs.stores.base import Expect, NotAsExpected, Store
+from costs.stores.base import Expect, Locked, NotAsExpected, Store
 
 
 class Journal(Protocol):
@@ -53,6 +53,7 @@ class Ledger:
     # Rates that this process has seen committed, which need not be written again.
     _known_cards: set[UUID] = field(default_factory=set)
     _memory: Memory = field(default_factory=Memory)
+    _unremembered: list[tuple[Locked, Batch, Sequence[Settlement]]] = field(default_factory=list)
 
     def commit(
         self,
@@ -69,6 +70,7 @@ class Ledger:
         admitted, whatever has changed since. Raises StoreUnavailable, with nothing written or
         all of it.
         """
+        self.remember()
         try:
             expect = _nothing if again else partial(self._memory.expected, asks, settlements)
             return self._commit(store, asks, settlements, again=again, expect=expect)
@@ -79,6 +81,13 @@ class Ledger:
                 self._memory.was_wrong()
             store.rollback()
             return self._commit(store, asks, settlements, again=again, expect=_nothing)
+
+    def remember(self) -> None:
+        """Take in what the last commit left, unless that is done: its answers need not wait."""
+        while self._unremembered:
+            locked, batch, settlements = self._unremembered.pop()
+            self._known_cards.update(batch.cards)
+            self._memory.keep(locked, batch, settlements)
 
     def _commit(
         self,
@@ -127,8 +136,7 @@ class Ledger:
         }
         self.journal.complete(store, list(moved.values()), now=locked.now)
         store.commit()
-        self._known_cards.update(batch.cards)
-        self._memory.keep(locked, batch, settlements)
+        self._unremembered.append((locked, batch, settlements))
         return answers, settled
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
+from psycopg import errors
 
 from costs.core.holds import State
 from costs.stores.base import (
@@ -99,20 +99,26 @@ _UUID: Final = TYPES["uuid"]
 _TEXT: Final = TYPES["text"]
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
+class _Errors:
     """Deadlocks, timeouts and lost connections: the same batch may be tried again."""
-    try:
-        yield
-    except psycopg.errors.DivisionByZero as exc:  # nothing but a check divides
-        raise NotAsExpected from exc
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg.errors.ReadOnlySqlTransaction,
-        psycopg.errors.IdleInTransactionSessionTimeout,
-    ) as exc:
-        raise StoreUnavailable(str(exc)) from exc
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        if isinstance(exc, errors.DivisionByZero):  # nothing but a check divides
+            raise NotAsExpected from exc
+        if isinstance(exc, _MAY_BE_TRIED_AGAIN):
+            raise StoreUnavailable(str(exc)) from exc
+
+
+_MAY_BE_TRIED_AGAIN: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+)
+# One for all, and no generator: that was ten calls for each use.
+_errors: Final = _Errors()
 
 
 class PostgresStore:
@@ -132,7 +138,7 @@ class PostgresStore:
         self._latest: datetime | None = None
         self._unsent: list[Expectation | Write | Statement] = []
         self._has_begun = False
-        with _errors():
+        with _errors:
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
             self._connection.execute(SESSION)
             self._pipeline = Pipeline(self._connection)
@@ -225,7 +231,7 @@ class PostgresStore:
 
     def commit(self) -> None:
         waiting, self._unsent = gathered(self._unsent), []
-        with _errors():
+        with _errors:
             if self._has_begun:
                 self._pipeline.run((*waiting, COMMIT))
             elif len(waiting) == 1:  # which is a transaction by itself
@@ -251,7 +257,7 @@ class PostgresStore:
         if not self._has_begun:
             before.insert(0, BEGIN)
             self._has_begun = True
-        with _errors():
+        with _errors:
             return self._pipeline.run((*before, *statements))[len(before) :]
 
     def _learn(self, now: datetime, asked_at_s: float) -> None:

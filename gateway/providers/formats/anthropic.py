@@ -31,7 +31,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     message says how much of it there was.
     """
     usage = report.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage))
 

@@ -17,7 +17,7 @@ from gateway.providers.formats import hostile
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what a response body reports, or None."""
     usage = report.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage))
 

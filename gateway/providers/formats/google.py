@@ -32,7 +32,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     candidates' count excludes thoughts.
     """
     usage = report.get("usageMetadata")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage, report))
 

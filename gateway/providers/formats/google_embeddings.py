@@ -49,7 +49,7 @@ def joined(parts: Sequence[Completion]) -> Completion:
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what the answer reports, or None: the older models report nothing."""
     usage = report.get("usageMetadata")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: Usage(input_uncached=hostile.count(usage, "promptTokenCount")))
 

@@ -25,7 +25,7 @@ class ErrorAnswer(Exception):
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return a JSON object, empty when it is something else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def items(value: object) -> Sequence[Any]:
@@ -66,7 +66,7 @@ def model_named(value: object, *, asked: str) -> str:
 
 def raw(usage: object) -> dict[str, Any] | None:
     """Return the vendor's report to keep beside ours, or None when it gave none."""
-    return dict(usage) if isinstance(usage, Mapping) else None
+    return dict(usage) if isinstance(usage, dict) else None
 
 
 def count(report: Mapping[str, Any], name: str) -> int:
@@ -87,7 +87,7 @@ def details(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = report.get(name)
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise UnusableUsage(f"{name} is {value!r:.100}; a breakdown is an object")
     return value
 
@@ -124,7 +124,7 @@ def error_message(body: object) -> str | None:
     if isinstance(error, str):
         return error or None
     said = mapping(error).get("message") or report.get("message")
-    if isinstance(said, Mapping):
+    if isinstance(said, dict):
         said = said.get("detail")
     found = text(said) or text(report.get("detail"))
     return found or text(first(report.get("detail") or said).get("msg")) or None

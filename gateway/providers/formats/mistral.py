@@ -20,7 +20,7 @@ _FINISH_REASONS: Final = {"model_length": "length"}
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what a response body (or a stream's last chunk) reports, or None."""
     usage = report.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage))
 

@@ -26,7 +26,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     includes reasoning. The tier is the response's, not the request's.
     """
     usage = report.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage, report))
 

@@ -27,7 +27,7 @@ def usage_from(response: Mapping[str, Any]) -> Usage | None:
     reasoning. The tier is the response's, not the request's.
     """
     usage = response.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     return hostile.usable(lambda: _usage(usage, response))
 
