@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from gateway.core.models import Model
 from orgs.core.frozen import frozen
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
+_dimensions_of: Final = attrgetter(*DIMENSIONS)
 DIMENSION_MAX_CHARS: Final = 128
 
 
@@ -106,7 +108,8 @@ class Dimensions:
 
     def as_dict(self) -> dict[str, str]:
         """Return those that are said."""
-        return {name: value for name in DIMENSIONS if (value := getattr(self, name)) is not None}
+        said = zip(DIMENSIONS, _dimensions_of(self), strict=True)
+        return {name: value for name, value in said if value is not None}
 
 
 @frozen
