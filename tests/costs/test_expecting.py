@@ -223,6 +223,45 @@ def test_writers_that_expect_whatever_the_others_do_admit_exactly_what_fits(
     check_the_books()
 
 
+def test_processes_that_settle_at_once_in_one_day_leave_nothing_out(
+    new_desk: NewDesk, acme: Organization
+) -> None:
+    barrier = Barrier(4)
+
+    def client(desk: Desk) -> None:
+        held = [desk.hold(acme, 10) for _ in range(25)]
+        connection.close()
+        barrier.wait(timeout=30)
+        for asked, admitted in held:
+            assert desk.settle(settlement(asked, admitted, State.SETTLED, 7)).changed
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(client, [new_desk() for _ in range(4)]))
+    assert books(acme) == Books(held=0, settled=700)
+    assert len(events(acme)) == 100
+    check_the_books()
+
+
+@pytest.mark.usefixtures("expects_always")
+def test_processes_that_hold_and_settle_at_once_leave_nothing_out(
+    new_desk: NewDesk, acme: Organization
+) -> None:
+    barrier = Barrier(4)
+
+    def client(desk: Desk) -> None:
+        asks = [ask(acme, 10) for _ in range(15)]
+        connection.close()
+        barrier.wait(timeout=30)
+        for asked in asks:
+            admitted = desk.reserve(asked)
+            assert desk.settle(settlement(asked, admitted, State.SETTLED, 7)).changed
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(client, [new_desk() for _ in range(4)]))
+    assert books(acme) == Books(held=0, settled=420)
+    check_the_books()
+
+
 def test_what_another_process_charged_is_not_charged_again(
     desk: Desk, new_desk: NewDesk, acme: Organization
 ) -> None:

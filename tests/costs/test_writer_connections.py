@@ -24,9 +24,10 @@ def cut_off_everybody_else() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE %s",
-            ["%COMMIT%"],
+            "WHERE datname = current_database() AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
         )
+        assert cursor.fetchall(), "nobody was connected"
 
 
 @pytest.mark.postgres_only
