@@ -43,7 +43,8 @@ ROLLBACK: Final = Statement(b"ROLLBACK")
 class Pipeline:
     """Runs statements, each prepared when it is first seen.
 
-    After an error it goes on with a rollback. Raises psycopg.Error.
+    Without BEGIN, what goes in one run is a transaction. After an error it goes on with
+    `roll_back`. Raises psycopg.Error.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:

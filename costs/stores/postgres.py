@@ -125,7 +125,8 @@ class PostgresStore:
     """One connection to PostgreSQL; see `Store`.
 
     Writes are kept until the commit, or the next question, and travel together: a batch takes two
-    round trips, and one where it is told what to expect.
+    round trips, and one where it is told what to expect. A transaction begins with the first of
+    them, and needs no BEGIN where it is but one statement.
     """
 
     def __init__(

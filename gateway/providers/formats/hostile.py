@@ -1,4 +1,7 @@
-"""Reading JSON that somebody else wrote: what is not as it should be is absent, never a crash."""
+"""Reading JSON that somebody else wrote: what is not as it should be is absent, never a crash.
+
+An object is a dict, whoever parsed it; to ask for a Mapping takes three times as long.
+"""
 
 from __future__ import annotations
 
