@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from costs.prices import PriceBook
+from gateway.call_stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
 from gateway.core.attempts import Alias
-from gateway.core.calls import Call
 from gateway.core.errors import NotConfigured, Refused
-from gateway.judgement import Judgement, judge
+from gateway.judgement import judge
 from gateway.runtime import Gateway
-from gateway.snapshot import OrganizationSnapshot
 from orgs.core.frozen import frozen
 
 
@@ -22,51 +20,47 @@ class Candidate:
     alias: Alias | None
     place: int
     name: str
-    found: Judgement
-    passed: tuple[tuple[str, Judgement], ...] = ()
+    judged: JudgedCall
+    passed: tuple[tuple[str, RefusedCall], ...] = ()
 
 
-async def candidate(  # noqa: PLR0913  keyword-only: what a request is judged by
+async def candidate(
     gateway: Gateway,
-    call: Call,
+    requested: RequestedCall,
     *,
-    organization: OrganizationSnapshot,
-    prices: PriceBook,
     alias: Alias | None,
     place: int = 0,
     is_first_attempt: bool = True,
-    counts: bool = False,
 ) -> Candidate:
     """Judge the call to the models from `place` on, until one may be asked or none is left.
 
     What the gateway refuses for the first model of all is refused; a fallback is passed over.
     """
-    names = alias.models if alias else (call.model,)
-    passed: tuple[tuple[str, Judgement], ...] = ()
+    names = alias.models if alias else (requested.call.model,)
+    passed: tuple[tuple[str, RefusedCall], ...] = ()
     while True:
-        found = await judge(
-            call,
-            named=names[place],
-            organization=organization,
-            prices=prices,
-            catalog=gateway.catalog,
-            timeout_s=gateway.timeout_s,
-            counts=counts,
+        judged = await judge(
+            requested, names[place], catalog=gateway.catalog, timeout_s=gateway.timeout_s
         )
-        _check_configured(gateway, found)
-        is_decisive = isinstance(found.refusal, Refused) and is_first_attempt and place == 0
-        if found.refusal is None or is_decisive or place + 1 == len(names):
+        if isinstance(judged, BoundedCall):
+            judged = _configured(gateway, judged)
+        is_first_of_all = is_first_attempt and place == 0
+        if (
+            isinstance(judged, BoundedCall)
+            or (is_first_of_all and isinstance(judged.refusal, Refused))
+            or place + 1 == len(names)
+        ):
             return Candidate(
-                alias=alias, place=place, name=names[place], found=found, passed=passed
+                alias=alias, place=place, name=names[place], judged=judged, passed=passed
             )
-        passed = (*passed, (names[place], found))
+        passed = (*passed, (names[place], judged))
         place += 1
 
 
-def _check_configured(gateway: Gateway, found: Judgement) -> None:
+def _configured(gateway: Gateway, bounded: BoundedCall) -> JudgedCall:
     """Refuse a model whose provider has no key here, before money is held for it."""
-    if found.refusal is None and found.model is not None:
-        try:
-            gateway.providers.check(found.model.provider)
-        except NotConfigured as exc:
-            found.refusal = exc
+    try:
+        gateway.providers.check(bounded.resolved.model.provider)
+    except NotConfigured as exc:
+        return RefusedCall(refusal=exc, reached=bounded)
+    return bounded

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
 from costs.balances import balances_of
 from costs.core.admission import Balance
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
+from gateway.call_stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
 from gateway.candidates import candidate
-from gateway.core.budgets import refusal_for_budget
+from gateway.core.budgets import BudgetRule, refusal_for_budget
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.policy import refusal_for_cost
-from gateway.judgement import Judgement, tighten
+from gateway.judgement import tighten
 from gateway.models import AiRequestLog
 from gateway.runtime import Gateway
 from gateway.snapshot import OrganizationSnapshot, read
@@ -35,37 +35,46 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     """
     await gateway.reload(principal)
     organization = await gateway.directory.organization(principal.org_id)
-    chosen = await candidate(
-        gateway,
-        call,
+    requested = RequestedCall(
+        call=call,
         organization=organization,
         prices=await gateway.directory.prices(),
-        alias=organization.alias(call.model),
+        judged_at=datetime.now(UTC),
         counts=True,
     )
-    found = chosen.found
-    enabled, balances = await read(_live, found)
-    refusal = found.refusal
-    if not enabled:
-        refusal = _switched_off(organization)
-    if refusal is None and _too_dear(found, balances) is not None:
-        if found.can_be_tightened:
-            await tighten(found, call)
-        refusal = _too_dear(found, balances)
+    chosen = await candidate(gateway, requested, alias=organization.alias(call.model))
+    enabled, balances = await read(_live, chosen.judged)
+    judged: JudgedCall = chosen.judged
+    refusal: GatewayError | None = _switched_off(organization)
+    if enabled:
+        judged, refusal = await _with_room(judged, balances)
     if refusal is not None and refusal.status == 400:
         raise refusal
-    expected = await read(_expected_output, principal.org_id, found)
-    return _body(found, refusal, balances, expected)
+    expected = await read(_expected_output, judged)
+    return _body(judged, refusal, balances, expected)
 
 
-def _too_dear(found: Judgement, balances: Sequence[Balance]) -> Refused | None:
+async def _with_room(
+    judged: JudgedCall, balances: Sequence[Balance]
+) -> tuple[JudgedCall, GatewayError | None]:
+    """Return the call, tightened where it has no room else, and why it would be refused."""
+    if isinstance(judged, RefusedCall):
+        return judged, judged.refusal
+    refusal = _too_dear(judged, balances)
+    if refusal is not None and judged.can_be_tightened:
+        judged = await tighten(judged)
+        refusal = _too_dear(judged, balances)
+    return judged, refusal
+
+
+def _too_dear(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | None:
     """Return the refusal of the first limit without room: the day's, then the budgets'."""
-    bound_nanoeur, now = found.bound_nanoeur or 0, datetime.now(UTC)
+    bound_nanoeur, now = bounded.bound_nanoeur, datetime.now(UTC)
     day, *others = balances
-    rule = found.organization.daily_rule
+    rule = bounded.requested.organization.daily_rule
     if rule is not None and not day.has_room_for(bound_nanoeur):
         return refusal_for_cost(rule, bound_nanoeur=bound_nanoeur, balance=day, now=now)
-    for budget, balance in zip(found.budgets, others, strict=True):
+    for budget, balance in zip(bounded.resolved.budgets, others, strict=True):
         if not balance.has_room_for(bound_nanoeur):
             return refusal_for_budget(budget, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
     return None
@@ -76,60 +85,74 @@ def _switched_off(organization: OrganizationSnapshot) -> Refused:
     return Refused("gateway_disabled", sentence)
 
 
-def _live(found: Judgement) -> tuple[bool, tuple[Balance, ...]]:
+def _live(judged: JudgedCall) -> tuple[bool, tuple[Balance, ...]]:
     """Return whether the organization is on, and the balances of all that the call counts in."""
-    row = Organization.objects.get(id=found.organization.id)
-    limits = (found.organization.day, *(rule.limit for rule in found.budgets))
+    organization = judged.requested.organization
+    row = Organization.objects.get(id=organization.id)
+    limits = (organization.day, *(rule.limit for rule in _budgets(judged)))
     return row.ai_gateway_enabled, balances_of(row, limits, now=datetime.now(UTC))
 
 
-def _expected_output(org_id: UUID, found: Judgement) -> int:
+def _budgets(judged: JudgedCall) -> tuple[BudgetRule, ...]:
+    return judged.resolved.budgets if judged.resolved else ()
+
+
+def _expected_output(judged: JudgedCall) -> int:
     """Return the usual output of the organization's last calls to the model, within the cap."""
-    if found.model is None or found.cap is None:
+    capped = judged.capped
+    if capped is None:
         return 0
+    org_id, model = judged.requested.organization.id, capped.resolved.model
     latest = (
-        AiRequestLog.objects.filter(org_id=org_id, model=found.model.id, status="ok")
+        AiRequestLog.objects.filter(org_id=org_id, model=model.id, status="ok")
         .order_by("-occurred_at")
         .values("output_tokens")[:LOOKED_BACK_AT]
     )
     counts = [row["output_tokens"] for row in latest if row["output_tokens"] is not None]
     expected = round(sum(counts) / len(counts)) if counts else EXPECTED_OUTPUT_TOKENS
-    return min(expected, found.cap.tokens)
+    return min(expected, capped.cap.tokens)
 
 
 def _body(
-    found: Judgement, refusal: GatewayError | None, balances: Sequence[Balance], expected: int
+    judged: JudgedCall,
+    refusal: GatewayError | None,
+    balances: Sequence[Balance],
+    expected_output: int,
 ) -> dict[str, Any]:
-    counted = found.counted_tokens
-    expected_nanoeur = None
-    if found.rates is not None and counted is not None:
-        usage = Usage(input_uncached=counted, output_text=expected)
-        expected_nanoeur = cost_nanoeur(usage, found.rates)
+    resolved, capped = judged.resolved, judged.capped
     return {
         "success": True,
         "allowed": refusal is None,
         "code": refusal.code if refusal else None,
         "error": refusal.message if refusal else None,
-        "provider": found.model.provider if found.model else None,
-        "model": found.model.id if found.model else None,
-        "inputTokens": counted,
-        "outputCap": found.cap.tokens if found.cap else None,
-        "boundEur": _eur(found.bound_nanoeur),
-        "expectedEur": _eur(expected_nanoeur),
-        "limits": _limits(found, balances),
+        "provider": resolved.model.provider if resolved else None,
+        "model": resolved.model.id if resolved else None,
+        "inputTokens": capped.counted_tokens if capped else None,
+        "outputCap": capped.cap.tokens if capped else None,
+        "boundEur": _eur(judged.bound_nanoeur),
+        "expectedEur": _eur(_expected_nanoeur(judged, expected_output)),
+        "limits": _limits(judged, balances),
     }
 
 
-def _limits(found: Judgement, balances: Sequence[Balance]) -> list[dict[str, Any]]:
+def _expected_nanoeur(judged: JudgedCall, expected_output: int) -> int | None:
+    priced = judged.priced
+    if priced is None or priced.rates is None or priced.capped.counted_tokens is None:
+        return None
+    usage = Usage(input_uncached=priced.capped.counted_tokens, output_text=expected_output)
+    return cost_nanoeur(usage, priced.rates)
+
+
+def _limits(judged: JudgedCall, balances: Sequence[Balance]) -> list[dict[str, Any]]:
     day, *others = balances
     policies = [
         {"policy": rule.name, **_room(rule.max_cost_per_day_nanoeur, day)}
-        for rule in found.organization.rules
+        for rule in judged.requested.organization.rules
         if rule.max_cost_per_day_nanoeur is not None
     ]
     budgets = [
         {"budget": rule.name, "per": rule.span.value, **_room(rule.limit_nanoeur, balance)}
-        for rule, balance in zip(found.budgets, others, strict=True)
+        for rule, balance in zip(_budgets(judged), others, strict=True)
     ]
     return policies + budgets
 

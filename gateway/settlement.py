@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from costs.core.admission import Admitted, Ask, Settlement
+from costs.core.admission import Admitted, Ask, Settled, Settlement
 from costs.core.holds import State
+from costs.core.money import euros
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
-from gateway.core.calls import Call, Completion, Outgoing
+from gateway.call_stages import BoundedCall, RefusedCall, decision_trace
+from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.models import NAME_MAX_CHARS, price_names
+from gateway.exchange import Answered
 from gateway.journal import Closing, attempt, since_ms, trace_of
-from gateway.judgement import Judgement
 from orgs.core.frozen import frozen
 
 # So long a run that a provider's words share with the prompt is a quotation of it.
@@ -24,7 +26,7 @@ QUOTED_CHARS: Final = 12
 
 
 @frozen
-class Held:
+class HeldCall:
     """An admitted call: its hold and audit row are committed, and it may go out.
 
     `started_s` is when this attempt began, on the monotonic clock.
@@ -32,33 +34,32 @@ class Held:
 
     ask: Ask
     admitted: Admitted
-    judgement: Judgement
-    outgoing: Outgoing
+    bounded: BoundedCall
     started_s: float
+
+    @property
+    def call(self) -> Call:
+        """What was sent to the gateway."""
+        return self.bounded.requested.call
 
     @property
     def provider(self) -> str:
         """Who is asked."""
-        return str(self.ask.charge_to["provider"])
+        return self.bounded.resolved.model.provider
 
 
 def settlement_of(
-    held: Held,
-    call: Call,
-    completion: Completion | None,
-    failure: ProviderFailed | None,
-    *,
-    is_last: bool,
+    held: HeldCall, ended: Completion | ProviderFailed, *, is_last: bool
 ) -> Settlement:
     """Return how the call ended, for the ledger and the audit row.
 
     Where another attempt follows, the caller's Idempotency-Key stays in use.
     """
     ask = held.ask
-    usage = completion.usage if completion else None
-    model = _answered_model(completion, ask)
+    usage = ended.usage if isinstance(ended, Completion) else None
+    model = _answered_model(ended, ask)
     rates = _rates(held, model)
-    outcome = _outcome(completion, failure)
+    outcome = _outcome(ended)
     return Settlement(
         hold_id=ask.id,
         request_id=ask.request_id,
@@ -69,20 +70,53 @@ def settlement_of(
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
-        entry=Closing(
-            status=_status(outcome, completion),
-            model=model,
-            code=failure.code if failure else None,
-            error=_without_prompt(failure.message, call) if failure else None,
-            finish_reason=completion.finish_reason if completion else None,
-            raw_usage=completion.raw_usage if completion else None,
-            latency_ms=since_ms(ask.entry.started_s),
-        ),
+        entry=_closing(held, ended, model=model, outcome=outcome),
         repeat=ask.repeat if is_last else None,
     )
 
 
-def attempt_of(held: Held, call: Call, failure: ProviderFailed) -> dict[str, Any]:
+def _closing(
+    held: HeldCall, ended: Completion | ProviderFailed, *, model: str, outcome: State
+) -> Closing:
+    """Return the audit row as it ends."""
+    latency_ms = since_ms(held.ask.entry.started_s)
+    if isinstance(ended, ProviderFailed):
+        return Closing(
+            status="unknown" if outcome is State.UNKNOWN else "error",
+            model=model,
+            code=ended.code,
+            error=_without_prompt(ended.message, held.call),
+            latency_ms=latency_ms,
+        )
+    return Closing(
+        status="unknown" if outcome is State.UNKNOWN else "ok",
+        model=model,
+        finish_reason=ended.finish_reason,
+        raw_usage=ended.raw_usage,
+        latency_ms=latency_ms,
+    )
+
+
+def last_event(
+    settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
+) -> Answered | ProviderFailed:
+    """Return how the call ended, for its client."""
+    if isinstance(ended, ProviderFailed):
+        return ended
+    usage = settlement.usage
+    return Answered(
+        request_id=settlement.request_id,
+        provider=str(settlement.charge_to["provider"]),
+        model=str(settlement.charge_to["model"]),
+        completion=ended,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cost_eur=euros(settled.charged_nanoeur),
+        latency_ms=settlement.entry.latency_ms,
+    )
+
+
+def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
     """Return what the audit row keeps of an attempt that another one follows."""
     ask = held.ask
     kept = attempt(
@@ -95,33 +129,26 @@ def attempt_of(held: Held, call: Call, failure: ProviderFailed) -> dict[str, Any
         latency_ms=since_ms(held.started_s),
         decision=trace_of(ask, held.admitted),
     )
-    return {**kept, "error": _without_prompt(kept["error"], call)}
+    return {**kept, "error": _without_prompt(kept["error"], held.call)}
 
 
-def passed_over(found: Judgement, call: Call, name: str) -> dict[str, Any]:
+def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
     """Return what the audit row keeps of a model that was judged, and not asked."""
+    model = refused.resolved.model if refused.resolved else None
     return attempt(
-        at=found.judged_at,
-        model=(found.model.id if found.model else name)[:NAME_MAX_CHARS],
-        provider=found.model.provider if found.model else None,
-        bound_nanoeur=found.bound_nanoeur,
-        failure=found.refusal,
-        decision=found.trace(call),
+        at=refused.requested.judged_at,
+        model=(model.id if model else name)[:NAME_MAX_CHARS],
+        provider=model.provider if model else None,
+        bound_nanoeur=refused.bound_nanoeur,
+        failure=refused.refusal,
+        decision=decision_trace(refused),
     )
 
 
-def _outcome(completion: Completion | None, failure: ProviderFailed | None) -> State:
-    if completion is not None and completion.usage is not None:
-        return State.SETTLED
-    if failure is not None and failure.nothing_billed:
-        return State.RELEASED
-    return State.UNKNOWN
-
-
-def _status(outcome: State, completion: Completion | None) -> str:
-    if outcome is State.UNKNOWN:
-        return "unknown"
-    return "ok" if completion is not None else "error"
+def _outcome(ended: Completion | ProviderFailed) -> State:
+    if isinstance(ended, ProviderFailed):
+        return State.RELEASED if ended.nothing_billed else State.UNKNOWN
+    return State.UNKNOWN if ended.usage is None else State.SETTLED
 
 
 def _without_prompt(sentence: str, call: Call) -> str:
@@ -139,13 +166,14 @@ def _without_prompt(sentence: str, call: Call) -> str:
     return sentence
 
 
-def _answered_model(completion: Completion | None, ask: Ask) -> str:
+def _answered_model(ended: Completion | ProviderFailed, ask: Ask) -> str:
     """Return the model that answered, by the provider's word, which is hostile input."""
     asked = str(ask.charge_to["model"])
-    if completion is None:
+    if isinstance(ended, ProviderFailed):
         return asked
-    said = completion.model.removeprefix("models/")
-    return said if said.isprintable() and 0 < len(said) <= NAME_MAX_CHARS else asked
+    answered = ended.model.removeprefix("models/")
+    is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
+    return answered if is_usable else asked
 
 
 def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
@@ -155,10 +183,10 @@ def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
     return cost_nanoeur(usage, rates) if rates else 0
 
 
-def _rates(held: Held, model: str) -> Rates | None:
+def _rates(held: HeldCall, model: str) -> Rates | None:
     """Return the rates at admission of the model that answered, else of the one that was asked."""
-    found = held.judgement
-    if found.rates is None or found.model is None:
+    rates, resolved = held.bounded.priced.rates, held.bounded.resolved
+    if rates is None:
         return None
-    own = found.prices.rates_for(price_names(model), found.model.provider, found.judged_at)
-    return own or found.rates
+    prices, judged_at = resolved.requested.prices, resolved.requested.judged_at
+    return prices.rates_for(price_names(model), resolved.model.provider, judged_at) or rates
