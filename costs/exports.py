@@ -17,6 +17,7 @@ from costs.core.money import euros
 from costs.core.shares import share_percent
 from costs.core.spans import Span
 from costs.reports import CostGroup, Sums
+from orgs.exports import Echo
 
 LINES_AT_ONCE: Final = 500
 # A cell that begins with one of these is a formula to some spreadsheet.
@@ -32,7 +33,7 @@ _BEFORE: Final = ("before_eur", "before_nanoeur")
 
 def csv_pieces(query: CostQuery, groups: Iterable[CostGroup], total: Sums) -> Iterator[str]:
     """Give the lines of the page as CSV, LINES_AT_ONCE of them in each piece."""
-    writer = csv.writer(_Echo())
+    writer = csv.writer(Echo())
     names = [
         name
         for dimension in query.group_by
@@ -89,13 +90,6 @@ async def _in_a_thread(pieces: Iterator[str]) -> AsyncIterator[str]:
 def csv_text(text: str) -> str:
     """Return the text such that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
-
-
-class _Echo:
-    """What csv.writer writes into: it hands each line back."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def _csv_line(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[object]:

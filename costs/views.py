@@ -14,7 +14,6 @@ from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
-from django_htmx.middleware import HtmxDetails
 
 from costs import reports
 from costs.core.cost_query import CostQuery
@@ -24,13 +23,8 @@ from costs.exports import csv_pieces, json_pieces, streamed
 from costs.forms import CostForm
 from costs.names import models_used, user_id_of
 from orgs.access import viewer
+from orgs.asking import HtmxRequest
 from orgs.models import Organization
-
-
-class HtmxRequest(HttpRequest):
-    """A request as django-htmx's middleware leaves it."""
-
-    htmx: HtmxDetails
 
 
 @dataclass(frozen=True, slots=True)

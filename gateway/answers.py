@@ -181,7 +181,7 @@ class ApiWording:
 
 
 class Pieces:
-    """The exchange as bytes of a stream. Closed before its end, it abandons the call.
+    """A running call as bytes of a stream. Closed before its end, it abandons the call.
 
     What a provider's stream has in it is passed on as it is, to its end, which is then ours too.
     """
@@ -247,7 +247,7 @@ class Pieces:
 
 
 class EventStream(StreamingHttpResponse):
-    """An exchange as it runs. Whoever sends `pieces` closes them, at once and in any case."""
+    """A call as it runs. Whoever sends `pieces` closes them, at once and in any case."""
 
     def __init__(self, pieces: Pieces, request_id: UUID, *, headers: Mapping[str, str]) -> None:
         super().__init__(pieces, headers={"Content-Type": EVENTS_TYPE, **headers})

@@ -63,7 +63,7 @@ class CappedCall:
 
     @property
     def needed_tokens(self) -> int | None:
-        """Counted input plus the output of all answers, where they were counted."""
+        """Counted input plus the output of all choices, where they were counted."""
         if self.counted_tokens is None:
             return None
         return self.counted_tokens + self.cap.tokens * self.resolved.requested.call.demand.answers

@@ -40,7 +40,7 @@ Sink = Callable[[Piece], Awaitable[None]]
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One running call as its client sees it: pieces, then one Answered or one GatewayError.
+    """One running call as its client sees it: pieces, then one result or one GatewayError.
 
     Pieces are Deltas, or bytes where the provider's stream is passed on as it is; `headers` are
     then the provider's own that go with it. The call goes on when the client is gone
@@ -90,7 +90,7 @@ class Exchange:
         _wake(self._reader)
 
     def abandon(self) -> None:
-        """Say that the client is gone. Saying it again does nothing."""
+        """Note that the client is gone. A second time does nothing."""
         if self._is_abandoned:
             return
         self._is_abandoned = True

@@ -1,8 +1,8 @@
-"""The one event loop of a process on which calls run, and the way to it from anywhere else.
+"""The one event loop of a process on which calls run, usable from any thread and loop.
 
-A call outlives its client, so it cannot live on a loop that ends with a request (sync code, the
-WSGI development server, `asyncio.run`). Under the ASGI server home is the server's own loop and
-the way there costs nothing; elsewhere it is a loop in a thread, started when first needed.
+A call outlives its client, so it cannot run on a loop that ends with a request (sync code, the
+WSGI development server, `asyncio.run`). Under the ASGI server it runs on the server's own loop,
+at no extra cost; elsewhere on a loop in a thread, started when first needed.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class Home:
         self._starting = threading.Lock()
 
     def settle_here(self) -> None:
-        """Make the running loop the process's home, if it has none yet."""
+        """Run calls on the loop that runs now, if the process has no loop for them yet."""
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
 
     def is_here(self) -> bool:
-        """Whether the running loop is home."""
+        """Whether the loop that runs now is the one on which calls run."""
         return asyncio.get_running_loop() is self._at_home()
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work` at home. Being cancelled cancels it there."""
+        """Await `work` on this loop. Cancelling the caller cancels it."""
         loop = self._at_home()
         if asyncio.get_running_loop() is loop:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
     def call_sync(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` at home and wait for it, from code that has no running loop.
+        """Run `work` on this loop and wait for it, from code that has no running loop.
 
         Raises RuntimeError inside async code, which must await instead.
         """
@@ -54,7 +54,7 @@ class Home:
         raise RuntimeError("this is async code: await the async variant instead")
 
     def tell(self, message: Callable[[], None]) -> None:
-        """Run a plain function at home, soon."""
+        """Run a plain function on this loop, soon."""
         loop = self._at_home()
         try:
             is_here = asyncio.get_running_loop() is loop

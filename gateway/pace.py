@@ -1,9 +1,9 @@
-"""How far the event loop is behind, and what streams do about it.
+"""Measure event-loop lag; streams coalesce chunks under load.
 
-When more chunks arrive than a process can pass on one by one, each stream rests for a moment after
-a chunk: what arrives meanwhile is then read and sent as one. So an overload costs latency and not
-its own growth: 2,000 streams of 20 chunks a second are passed on whole, where without the rest the
-loop falls behind at 16,000 chunks a second and new requests wait for seconds.
+When more chunks arrive than a process can pass on one by one, each stream waits for a moment after
+a chunk: what arrives meanwhile is then read and sent as one. So an overload adds latency and does
+not grow by itself: 2,000 streams of 20 chunks a second are passed on whole, where without the rest
+the loop falls behind at 16,000 chunks a second and new requests wait for seconds.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ REST_MAX_S: Final = 0.25
 
 @dataclass(slots=True, eq=False)
 class Pace:
-    """Looks at the loop's clock now and then. `rest_s` is 0 while the loop keeps up."""
+    """Measures how late the loop is. `rest_s`, a stream's wait, is 0 while it is on time."""
 
     rest_s: float = 0.0
     _due_s: float = 0.0
 
     def begin(self) -> None:
-        """Look at the running loop from now on."""
+        """Measure the running loop from now on."""
         loop = asyncio.get_running_loop()
         self._due_s = loop.time() + LOOK_EVERY_S
         loop.call_at(self._due_s, self._look, loop)

@@ -4,7 +4,7 @@
 
 No call without a committed hold and audit row; no commit that could pass a limit; nothing billed
 that is not in the ledger. The path runs in a task of its own, which does not end with the client:
-`start` returns the Exchange by which the client follows it.
+`start` returns the stream by which the client follows it.
 
 An alias may name several models: when a provider refused before it billed anything, and nothing
 has reached the client, the next attempt goes the same way, with a judgement and a hold of its own.

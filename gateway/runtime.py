@@ -47,7 +47,7 @@ class Gateway:
     is_stopping: bool = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a call in a task of its own. Only at home."""
+        """Run a call in a task of its own. Only on the loop on which calls run."""
         if self.is_stopping:
             work.close()
             sentence = "This gateway is stopping; another one answers"

@@ -141,7 +141,7 @@ async def _first(
 ) -> Event:
     """Start the call, say so in `started`, and return its first event.
 
-    In `started`, because whoever is cancelled while this returns gets no exchange to abandon.
+    In `started`, because whoever is cancelled while this returns gets no call to abandon.
     """
     started.append(await _started(gateway, principal, call))
     return await started[0].next()

@@ -43,7 +43,7 @@ async def serve(
     try:
         return await gateway.home.call(at_home())
     except asyncio.CancelledError:
-        # The stream may be ready at home just when its client leaves: nobody would read it.
+        # The stream may be ready on its loop just when its client leaves: nobody would read it.
         gateway.home.tell(partial(_abandon, started))
         raise
 

@@ -167,7 +167,7 @@ def _without_prompt(sentence: str, call: Call) -> str:
 
 
 def _answered_model(ended: Completion | ProviderFailed, ask: Ask) -> str:
-    """Return the model that answered, by the provider's word, which is hostile input."""
+    """Return the model that answered, as the provider names it, which is untrusted input."""
     asked = str(ask.charge_to["model"])
     if isinstance(ended, ProviderFailed):
         return asked

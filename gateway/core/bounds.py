@@ -38,20 +38,24 @@ def counted_tokens_at_most(demand: Demand, model: Model, *, counted: int) -> int
 
 def counted_tokens(demand: Demand, model: Model, *, counted: int) -> int:
     """Return what a policy's token limit counts as input: the counted text and all else."""
-    seen = counted + not_text_tokens(demand, model)
-    return demand.rounds * max(seen, model.context_tokens) if demand.rounds else seen
+    return _as_often_as_read(demand, model, counted + not_text_tokens(demand, model))
 
 
 def not_text_tokens(demand: Demand, model: Model) -> int:
     """Return at most how many tokens are in what is not text."""
-    return demand.overhead_tokens + demand.images * model.image_tokens + demand.media_bytes
+    images = demand.images * model.image_tokens
+    return demand.overhead_tokens + images + demand.media_bytes
 
 
 def _with_the_rest(demand: Demand, model: Model, text_tokens: int) -> int:
     frames = MESSAGE_FRAME_TOKENS * demand.messages + REQUEST_FRAME_TOKENS
-    seen = text_tokens + frames + not_text_tokens(demand, model)
-    # What a vendor brings in by itself fits in the model's context, each time it is read.
-    return demand.rounds * max(seen, model.context_tokens) if demand.rounds else seen
+    return _as_often_as_read(demand, model, text_tokens + frames + not_text_tokens(demand, model))
+
+
+def _as_often_as_read(demand: Demand, model: Model, tokens: int) -> int:
+    """Return the tokens of all readings: what a vendor brings in by itself fits in the context."""
+    rounds = demand.rounds
+    return rounds * max(tokens, model.context_tokens) if rounds else tokens
 
 
 def not_possible(demand: Demand) -> frozenset[str]:
@@ -60,7 +64,7 @@ def not_possible(demand: Demand) -> frozenset[str]:
 
 
 def output_tokens_at_most(demand: Demand, cap: OutputCap) -> int:
-    """Return how many tokens can come out of all answers together."""
+    """Return how many output tokens all choices together can have."""
     rounds = max(1, demand.rounds)
     return cap.tokens * demand.answers * rounds + demand.more_output_tokens
 

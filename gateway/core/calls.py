@@ -162,7 +162,7 @@ class Call:
 
 
 class Unread:
-    """The form of a request that nobody could read."""
+    """The body of a request that nobody could read."""
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
         """Never go out."""

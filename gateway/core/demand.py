@@ -14,8 +14,8 @@ class Demand:
     `texts` are all that a vendor may tokenise as text; `messages` have a frame around each,
     `overhead_tokens` are what vendors put in besides (tools). `images` cost what the model's
     dearest image costs; a token of sound, film or a document covers at least one of `media_bytes`.
-    `rounds` is how often a vendor may read its whole context for it, 0 where it reads only what
-    is in the request. `buckets` are those beyond plain text that it can fill.
+    `rounds` is how often a vendor may read its whole context for it, 0 where it reads
+    only what is in the request. `buckets` are those beyond plain text that it can fill.
 
     `max_output_tokens` is what the caller asked for, of each of `answers`; `more_output_tokens`
     may come on top. A request that writes no output (embeddings) has no cap.

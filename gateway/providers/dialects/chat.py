@@ -95,7 +95,7 @@ class ChatCompletions:
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """The Form of a chat completion."""
+    """The body of a chat completion."""
 
     arrival: Arrival
 

@@ -14,7 +14,7 @@ from gateway.providers.formats import hostile
 
 
 def free(demand: Demand) -> Demand:
-    """Return the demand of counting what would be asked: nothing is used, nothing is written."""
+    """Return the bound of counting what would be asked: nothing is used, nothing is written."""
     return replace(demand, is_free=True, has_output=False, unbounded=None)
 
 

@@ -116,7 +116,7 @@ def _is_token(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsBody:
-    """The Form of a request for embeddings."""
+    """The body of a request for embeddings."""
 
     arrival: Arrival
 

@@ -107,7 +107,7 @@ class _Address:
 
 @dataclass(frozen=True, slots=True)
 class GenerateBody:
-    """The Form of a request for content; its fields are in one spelling."""
+    """The body of a request for content; its fields are in one spelling."""
 
     arrival: Arrival
     address: _Address
@@ -160,7 +160,7 @@ class GenerateBody:
 
 @dataclass(frozen=True, slots=True)
 class CountBody:
-    """The Form of a request for a count: of contents, or of a whole request inside of it."""
+    """The body of a request for a count: of contents, or of a whole request inside of it."""
 
     arrival: Arrival
     address: _Address

@@ -44,7 +44,7 @@ _TOOL: Final = frozenset({_FUNCTIONS, _COMPUTER, *_UNBOUNDED, *_REFUSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolNeeds:
-    """What all tools of a request need together, in the words of `Demand`."""
+    """What all tools of a request need together, in the fields of `Demand`."""
 
     texts: tuple[str, ...] = ()
     overhead_tokens: int = 0

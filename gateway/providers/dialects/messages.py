@@ -102,7 +102,7 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class MessagesBody:
-    """The Form of a request for a message."""
+    """The body of a request for a message."""
 
     arrival: Arrival
 
@@ -135,7 +135,7 @@ class MessagesBody:
 
 @dataclass(frozen=True, slots=True)
 class CountBody:
-    """The Form of a request for a count."""
+    """The body of a request for a count."""
 
     arrival: Arrival
 

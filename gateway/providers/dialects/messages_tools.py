@@ -54,7 +54,7 @@ _FINDING_TOOLS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolNeeds:
-    """What all tools of a request need together, in the words of `Demand`."""
+    """What all tools of a request need together, in the fields of `Demand`."""
 
     overhead_tokens: int = 0
     rounds: int = 0

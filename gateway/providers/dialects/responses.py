@@ -70,7 +70,7 @@ class Responses:
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """The Form of a response."""
+    """The body of a response."""
 
     arrival: Arrival
 
