@@ -69,7 +69,6 @@ class Batch:
         self.period_changes: dict[UUID, list[int]] = {}
         self.limits: dict[UUID, int | None] = {}
         self.holds: list[Sequence[Any]] = []
-        self.placed_now: list[tuple[HoldRow, Sequence[PeriodRow]]] = []
         self.hold_periods: list[Sequence[Any]] = []
         self.hold_changes: dict[UUID, Sequence[Any]] = {}
         self.events: list[Sequence[Any]] = []
@@ -119,14 +118,6 @@ class Batch:
             self.hold_periods.append((ask.id, period.id))
             if amount_nanoeur:  # a call that costs nothing may be made past the limit
                 self._limit(period, limit.limit_nanoeur)
-        hold = HoldRow(
-            id=ask.id,
-            state=State.HELD,
-            amount_nanoeur=amount_nanoeur,
-            charged_nanoeur=0,
-            held_at=self.now,
-        )
-        self.placed_now.append((hold, periods))
         self.holds.append(
             (
                 ask.id,

@@ -14,14 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from costs.batch import Batch
 from costs.core.admission import Answer, Ask, Full, Repeated, Settled, Settlement, Stale
-from costs.memory import Memory
-from costs.stores.base import Expect, Locked, NotAsExpected, Store
+from costs.stores.base import Store
 
 
 class Journal(Protocol):
@@ -52,8 +50,6 @@ class Ledger:
     instance_id: UUID
     # Rates that this process has seen committed, which need not be written again.
     _known_cards: set[UUID] = field(default_factory=set)
-    _memory: Memory = field(default_factory=Memory)
-    _unremembered: list[tuple[Locked, Batch, Sequence[Settlement]]] = field(default_factory=list)
 
     def commit(
         self,
@@ -70,35 +66,7 @@ class Ledger:
         admitted, whatever has changed since. Raises StoreUnavailable, with nothing written or
         all of it.
         """
-        self.remember()
-        try:
-            expect = _nothing if again else partial(self._memory.expected, asks, settlements)
-            return self._commit(store, asks, settlements, again=again, expect=expect)
-        except (
-            NotAsExpected
-        ):  # decided on what is not so, and rolled back: once more, looking first
-            if asks:
-                self._memory.was_wrong()
-            store.rollback()
-            return self._commit(store, asks, settlements, again=again, expect=_nothing)
-
-    def remember(self) -> None:
-        """Take in what the last commit left, unless that is done: its answers need not wait."""
-        while self._unremembered:
-            locked, batch, settlements = self._unremembered.pop()
-            self._known_cards.update(batch.cards)
-            self._memory.keep(locked, batch, settlements)
-
-    def _commit(
-        self,
-        store: Store,
-        asks: Sequence[Ask],
-        settlements: Sequence[Settlement],
-        *,
-        again: bool,
-        expect: Expect,
-    ) -> tuple[list[Answer], list[Settled]]:
-        locked = store.lock_unseen(expect) or store.lock(
+        locked = store.lock(
             org_ids=sorted({ask.org_id for ask in asks}),
             scopes=sorted({limit.scope for ask in asks for limit in ask.limits}),
             period_ids=sorted({id_ for each in settlements for id_ in each.period_ids}),
@@ -106,8 +74,6 @@ class Ledger:
                 {each.hold_id for each in settlements} | {ask.id for ask in asks if again}
             ),
         )
-        if asks and not locked.is_expected:
-            self._memory.compare(locked)
         # After the locks: the earlier try may only now have committed, and had them till then.
         placed = periods_of(store, [ask.id for ask in asks if again and ask.id in locked.holds])
         batch = Batch(
@@ -136,12 +102,8 @@ class Ledger:
         }
         self.journal.complete(store, list(moved.values()), now=locked.now)
         store.commit()
-        self._unremembered.append((locked, batch, settlements))
+        self._known_cards.update(batch.cards)
         return answers, settled
-
-
-def _nothing() -> None:
-    """Expect nothing."""
 
 
 def periods_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, ...]]:

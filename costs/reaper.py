@@ -84,8 +84,8 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
         # is only seen when it is done, and its organization's lock says when that is.
         org_ids = sorted({each.org_id for each in left})
         store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=())
-        store.commit()
         periods = periods_of(store, [each.hold_id for each in left])
+        store.commit()
         located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]
         _, settled = ledger.commit(store, asks=(), settlements=located)
         return sum(each.changed for each in settled)

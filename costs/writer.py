@@ -211,7 +211,6 @@ class Writer:
                 break
         self._backoff_s = 0.0
         self._answer([item for item, _ in (*asks, *settlements)], [*answers, *settled])
-        self.ledger.remember()
 
     # --- answers ------------------------------------------------------------------------------
 

@@ -50,21 +50,17 @@ FAULTS = (
         "no row lock",
         (
             Change("costs/stores/postgres.py", " FOR NO KEY UPDATE", ""),
-            Change("costs/stores/expecting.py", " FOR NO KEY UPDATE OF t", ""),
             Change("costs/stores/sqlite.py", '"BEGIN IMMEDIATE"', '"BEGIN"'),
         ),
         ("tests/costs/test_ledger_race.py",),
     ),
     Fault(
-        "expects and does not look",
+        "settle without a lock",
         (
-            Change(
-                "costs/stores/expecting.py",
-                'f"t.{name} IS NOT DISTINCT FROM {value}"',
-                'f"t.{name} IS NOT DISTINCT FROM t.{name}"',
-            ),
+            Change("costs/stores/postgres.py", "{} ORDER BY id FOR NO KEY UPDATE", "{}"),
+            Change("costs/stores/postgres.py", "ANY($1) ORDER BY id FOR NO KEY UPDATE", "ANY($1)"),
         ),
-        ("tests/costs/test_expecting.py",),
+        ("tests/costs/test_ledger_processes.py",),
         database="postgres",
     ),
     Fault(

@@ -6,7 +6,7 @@ batch of 64 requests must cost a handful of statements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -19,10 +19,6 @@ Row = Sequence[Any]
 
 class StoreUnavailable(Exception):
     """The database could not be reached, or the transaction was rolled back and may be retried."""
-
-
-class NotAsExpected(Exception):
-    """A row is not what the batch was decided on; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +77,6 @@ class PeriodRow:
         """All that was spent in it."""
         return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
 
-    def copy(self) -> PeriodRow:
-        """Return one that may be changed by itself; `dataclasses.replace` takes five times as
-        long."""
-        return PeriodRow(
-            id=self.id,
-            org_id=self.org_id,
-            scope=self.scope,
-            starts_on=self.starts_on,
-            starts_at=self.starts_at,
-            ends_at=self.ends_at,
-            limit_nanoeur=self.limit_nanoeur,
-            held_nanoeur=self.held_nanoeur,
-            settled_nanoeur=self.settled_nanoeur,
-            overrun_nanoeur=self.overrun_nanoeur,
-            carried_nanoeur=self.carried_nanoeur,
-        )
-
 
 @dataclass(slots=True, kw_only=True)
 class HoldRow:
@@ -109,48 +88,16 @@ class HoldRow:
     charged_nanoeur: int
     held_at: datetime
 
-    def copy(self) -> HoldRow:
-        """Return one that may be changed by itself."""
-        return HoldRow(
-            id=self.id,
-            state=self.state,
-            amount_nanoeur=self.amount_nanoeur,
-            charged_nanoeur=self.charged_nanoeur,
-            held_at=self.held_at,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """Everything a batch may change, locked, and the database's clock at its start.
-
-    Or, where it `is_expected`, to be locked with the writes.
-    """
+    """Everything a batch may change, locked, and the database's clock at its start."""
 
     now: datetime
     prices_version: int
     organizations: dict[UUID, OrganizationRow]
     periods: dict[UUID, PeriodRow]
     holds: dict[UUID, HoldRow]
-    is_expected: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """Rows as they are if nobody else has changed them: all that a batch is decided on.
-
-    A batch that asks names its organizations, and their periods in force with their sums. One
-    that only settles changes sums without looking at them: of its periods, it is what never
-    changes that counts. The holds are open.
-    """
-
-    prices_version: int
-    organizations: dict[UUID, OrganizationRow]
-    periods: dict[UUID, PeriodRow]
-    holds: dict[UUID, HoldRow]
-
-
-Expect = Callable[[], Expected | None]
 
 
 class Store(Protocol):
@@ -158,14 +105,6 @@ class Store(Protocol):
 
     A write may be kept until the next `query` or `commit`, and fail only there.
     """
-
-    def lock_unseen(self, expect: Expect) -> Locked | None:
-        """Begin a transaction that finds what it is to expect; None if it has to look first.
-
-        The database looks, and locks, at the next question or the commit, which saves a round
-        trip. These raise NotAsExpected if it is not so.
-        """
-        ...
 
     def lock(
         self,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -15,10 +14,8 @@ from psycopg import errors
 
 from costs.core.holds import State
 from costs.stores.base import (
-    Expect,
     HoldRow,
     Locked,
-    NotAsExpected,
     OrganizationRow,
     PeriodRow,
     Row,
@@ -26,7 +23,6 @@ from costs.stores.base import (
     Table,
 )
 from costs.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
-from costs.stores.expecting import Expectation, expectations, is_safely_in_force
 from costs.stores.pipeline import Pipeline, Statement
 from costs.stores.writes import ADD, SET, Write, form, gathered
 
@@ -50,8 +46,6 @@ NETWORK: Final = {
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
 # It comes with the rows, and the version with the organizations: a statement less is 0.1 ms less.
 READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now())"
-# How long it may take to be told, for the clock to be known here from then on.
-CLOCK_TOLD_WITHIN_S: Final = 0.05
 
 
 def _forms(many: str) -> tuple[bytes, bytes]:
@@ -105,8 +99,6 @@ class _Errors:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        if isinstance(exc, errors.DivisionByZero):  # nothing but a check divides
-            raise NotAsExpected from exc
         if isinstance(exc, _MAY_BE_TRIED_AGAIN):
             raise StoreUnavailable(str(exc)) from exc
 
@@ -125,49 +117,23 @@ class PostgresStore:
     """One connection to PostgreSQL; see `Store`.
 
     Writes are kept until the commit, or the next question, and travel together: a batch takes two
-    round trips, and one where it is told what to expect. A transaction begins with the first of
-    them, and needs no BEGIN where it is but one statement.
+    round trips, one to lock and one to write and commit.
     """
 
     def __init__(
         self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._clock = clock
-        # The database's clock when it was last read, and this process's just after; the latest time
-        # that was given out.
-        self._read: tuple[datetime, float] | None = None
-        self._latest: datetime | None = None
-        self._unsent: list[Expectation | Write | Statement] = []
-        self._has_begun = False
+        self._unsent: list[Write | Statement] = []
         with _errors:
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
             self._connection.execute(SESSION)
             self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
-        asked_at_s = time.monotonic()
-        [[(now,)]] = self._run(Statement.of(READ_CLOCK, self._clock_read()))
-        self._learn(now, asked_at_s)
+        [_, [(now,)]] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
         moment: datetime = now
         return moment
-
-    def lock_unseen(self, expect: Expect) -> Locked | None:
-        """A batch of one takes 0.2 to 0.4 ms less by it."""
-        now, expected = self._now_here(), expect()
-        if now is None or expected is None:
-            return None
-        if expected.organizations and not is_safely_in_force(expected, now):
-            return None
-        clock = self._clock() if self._clock else None
-        self._unsent += expectations(expected, clock=clock, now=now)
-        return Locked(
-            now=now,
-            prices_version=expected.prices_version,
-            organizations=expected.organizations,
-            periods=expected.periods,
-            holds=expected.holds,
-            is_expected=True,
-        )
 
     def lock(
         self,
@@ -177,7 +143,7 @@ class PostgresStore:
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
     ) -> Locked:
-        clock, asked_at_s = self._clock_read(), time.monotonic()
+        clock = self._clock_read()
         # Each after the locks before it, so that it sees what committed while they were waited for.
         asked: dict[str, Statement] = {}
         if org_ids:
@@ -191,12 +157,12 @@ class PostgresStore:
             asked["periods"] = _lock(LOCK_PERIODS, (period_ids, _UUID), first=clock)
         if hold_ids:
             asked["holds"] = _lock(LOCK_HOLDS, (hold_ids, _UUID))
-        found = dict(zip(asked, self._run(*asked.values()), strict=True))
+        _, *rows = self._run(BEGIN, *asked.values())
+        found = dict(zip(asked, rows, strict=True))
         organizations, periods = found.get("organizations", ()), found.get("periods", ())
         stamped = organizations or periods
         if not stamped:  # nothing that the clock could come with
             [stamped] = self._run(Statement.of(READ_CLOCK, clock))
-        self._learn(stamped[0][0], asked_at_s)
         return Locked(
             now=stamped[0][0],
             prices_version=organizations[0][1] or 0 if organizations else 0,
@@ -233,17 +199,10 @@ class PostgresStore:
     def commit(self) -> None:
         waiting, self._unsent = gathered(self._unsent), []
         with _errors:
-            if self._has_begun:
-                self._pipeline.run((*waiting, COMMIT))
-            elif len(waiting) == 1:  # which is a transaction by itself
-                self._pipeline.run(waiting)
-            else:
-                self._pipeline.run((BEGIN, *waiting, COMMIT))
-        self._has_begun = False
+            self._pipeline.run((*waiting, COMMIT))
 
     def rollback(self) -> None:
         self._unsent.clear()
-        self._has_begun = False
         try:
             self._pipeline.roll_back()
         except psycopg.Error:
@@ -255,32 +214,8 @@ class PostgresStore:
     def _run(self, *statements: Statement) -> list[list[tuple[Any, ...]]]:
         """Send the writes that wait and these statements; return what these read."""
         before, self._unsent = gathered(self._unsent), []
-        if not self._has_begun:
-            before.insert(0, BEGIN)
-            self._has_begun = True
         with _errors:
             return self._pipeline.run((*before, *statements))[len(before) :]
-
-    def _learn(self, now: datetime, asked_at_s: float) -> None:
-        """Take the database's clock for known if it was told at once: no lock was waited for."""
-        self._latest, told_at_s = now, time.monotonic()
-        if told_at_s - asked_at_s < CLOCK_TOLD_WITHIN_S:
-            self._read = now, told_at_s
-
-    def _now_here(self) -> datetime | None:
-        """Return the database's time by when it was told and what has passed here since.
-
-        It is behind by as long as the telling took, and never ahead: no call may seem to have been
-        made before its hold. Nor does it go back.
-        """
-        if self._clock is not None:
-            return self._clock()
-        if self._read is None or self._latest is None:
-            return None
-        moment, told_at_s = self._read
-        now = moment + timedelta(seconds=time.monotonic() - told_at_s)
-        self._latest = max(now, self._latest)
-        return self._latest
 
     def _clock_read(self) -> Parameter:
         return NULL if self._clock is None else scalar(self._clock())

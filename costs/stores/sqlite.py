@@ -11,7 +11,6 @@ from uuid import UUID
 
 from costs.core.holds import State
 from costs.stores.base import (
-    Expect,
     HoldRow,
     Locked,
     OrganizationRow,
@@ -50,9 +49,6 @@ class SqliteStore:
         with _errors():
             self._connection.execute("BEGIN IMMEDIATE")
         return self._clock()
-
-    def lock_unseen(self, expect: Expect) -> None:
-        """Look first, always: there is no round trip that could be saved."""
 
     def lock(
         self,

@@ -6,14 +6,13 @@ travels as values, not as an array for each column, costs two thirds of what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
 from costs.stores.base import Row, Table
 from costs.stores.binary import BINARY_FORMAT, TYPES, Type, array, singles
-from costs.stores.expecting import Condition, Expectation, unless_all
 from costs.stores.pipeline import Statement
 
 # What an update makes of a column {0} and the value {1} that is sent.
@@ -78,84 +77,48 @@ class Write(NamedTuple):
     rows: Sequence[Row]
 
 
-def gathered(unsent: Sequence[Expectation | Write | Statement]) -> list[Statement]:
-    """Return what waits in few statements: writes to different tables travel in one.
-
-    So does what is expected of rows, and where it is all of single rows, with what is written.
-    """
+def gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:
+    """Return what waits in few statements: writes to different tables travel in one."""
     statements: list[Statement] = []
-    expected: list[Expectation] = []
     together: list[Write] = []
-    tables: set[str] = set()
-
-    def close() -> None:
-        if expected or together:
-            statements.extend(_statements(expected, together))
-            expected.clear()
-            together.clear()
-            tables.clear()
-
     for each in unsent:
-        if isinstance(each, Write):
-            if each.form.table in tables:
-                close()  # one statement would not see what it has written itself
-            tables.add(each.form.table)
-            together.append(each)
-        elif isinstance(each, Expectation):
-            expected.append(each)
-        else:
-            close()
+        if isinstance(each, Statement):
+            statements += _statements(together)
             statements.append(each)
-    close()
-    return statements
+            together = []
+            continue
+        if each.form.table in {write.form.table for write in together}:
+            statements += _statements(together)  # one would not see what it has written itself
+            together = []
+        together.append(each)
+    return statements + _statements(together)
 
 
-def _statements(expected: Sequence[Expectation], writes: Sequence[Write]) -> Iterator[Statement]:
-    all_rows = [*[each.rows for each in expected], *[each.rows for each in writes]]
-    is_single = max(map(len, all_rows)) == 1
-    if is_single or not (expected and writes):
-        yield _statement(expected, writes, is_single=is_single)
-    else:  # each way of mixing many and one would be another plan for the server to keep
-        yield _statement(expected, (), is_single=False)
-        yield _statement((), writes, is_single=False)
-
-
-def _statement(
-    expected: Sequence[Expectation], writes: Sequence[Write], *, is_single: bool
-) -> Statement:
-    conditions = tuple([(each.condition, len(each.rows) == 1) for each in expected])
-    forms = tuple([write.form for write in writes])
-    text, oids, formats = _together(conditions, forms, is_single=is_single)
+def _statements(writes: Sequence[Write]) -> list[Statement]:
+    """Return the statement that makes all of these writes, if there are any."""
+    if not writes:
+        return []
+    is_single = all(len(write.rows) == 1 for write in writes)
+    text, oids, formats = _together(tuple([write.form for write in writes]), is_single=is_single)
     values: list[bytes | None] = []
-    for each in expected:
-        values += each.condition.values(each.rows, each.more)
     for write in writes:
         if is_single:
             values += singles(write.rows[0], write.form.types)
         else:
             values += map(array, zip(*write.rows, strict=True), write.form.types)
-    return Statement(text, oids, values, formats)
+    return [Statement(text, oids, values, formats)]
 
 
 @cache
 def _together(
-    conditions: tuple[tuple[Condition, bool], ...], forms: tuple[Form, ...], *, is_single: bool
+    forms: tuple[Form, ...], *, is_single: bool
 ) -> tuple[bytes, tuple[int, ...], list[int]]:
-    """Return the text of a statement that asks and does all of these, its types and its formats.
-
-    PostgreSQL first runs what is asked, which locks, and then what is written beside it. It does
-    not promise so: in another order it would fail every time, and the batch be decided anew.
-    """
+    """Return the text of a statement that does all of these, its types and its formats."""
     oids: list[int] = []
-    asked, texts = [], []
-    for condition, is_one in conditions:
-        asked.append(condition.text(len(oids) + 1, is_one=is_one))
-        oids += condition.oids(is_one=is_one)
+    texts: list[str] = []
     for each in forms:
         texts.append(each.text(len(oids) + 1, is_single=is_single))
         oids += [type_.oid if is_single else type_.array_oid for type_ in each.types]
-    if asked:
-        texts.append(unless_all(asked))
     *parts, last = texts
     named = ", ".join(f"part_{number} AS ({text})" for number, text in enumerate(parts))
     text = f"WITH {named} {last}" if parts else last

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-from costs.stores.base import Expect, Locked, Row, Store, StoreUnavailable, Table
+from costs.stores.base import Locked, Row, Store, StoreUnavailable, Table
 
 
 @dataclass
@@ -49,10 +49,6 @@ class FaultyStore:
     def begin(self) -> datetime:
         self.faults.check()
         return self.store.begin()
-
-    def lock_unseen(self, expect: Expect) -> Locked | None:
-        self.faults.check()
-        return self.store.lock_unseen(expect)
 
     def lock(
         self,

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from costs.core.admission import Admitted, Full, Recorded, Repeated
 from costs.core.holds import State
-from costs.models import Hold, HoldPeriod, Period
+from costs.models import CostEvent, Hold, HoldPeriod, Period
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.costs.books import (
@@ -164,6 +165,19 @@ def test_a_clock_that_was_put_back_finds_its_day_again(
     assert isinstance(desk.reserve(ask(acme, 1, limit=100)), Full)
     assert len(period_ids(acme)) == 2
     check_the_books()
+
+
+def test_hold_and_charge_have_the_database_clock(today: Desk, acme: Organization) -> None:
+    asked, admitted = today.hold(acme, 100)
+    today.settle(settlement(asked, admitted, State.SETTLED, 40))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        [[now]] = cursor.fetchall()
+    hold, event = Hold.objects.get(pk=asked.id), CostEvent.objects.get()
+    assert hold.resolved_at is not None
+    assert admitted.now == hold.held_at < hold.resolved_at == event.recorded_at
+    if connection.vendor == "postgresql":  # SQLite's own has no fractions
+        assert abs(hold.resolved_at - now) < timedelta(seconds=0.5)
 
 
 def test_a_hold_keeps_the_rates_of_its_admission(desk: Desk, acme: Organization) -> None:

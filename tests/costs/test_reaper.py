@@ -8,6 +8,7 @@ import pytest
 
 from costs import reaper
 from costs.core.holds import State
+from costs.models import HoldPeriod
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.costs.books import (
@@ -126,7 +127,7 @@ def test_a_hold_that_cannot_be_settled_does_not_keep_the_others(
 ) -> None:
     beat(desk)
     asked, _ = desk.hold(acme, 100)
-    desk.store.execute("DELETE FROM hold_period WHERE hold_id = %s", asked.id)
+    HoldPeriod.objects.filter(hold_id=asked.id).delete()
     for _ in range(3):
         desk.hold(acme, 100)
     desk.pass_s(60)
