@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
-from operator import add, itemgetter
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from costs.charges import (
+    NOTHING,
+    ChargedTo,
+    Sums,
+    added,
+    charged_to,
+    day_row,
+    event_row,
+    month_row,
+    sums_of,
+)
 from costs.core.admission import (
     ORG_SCOPE,
     Admitted,
@@ -26,13 +38,11 @@ from costs.core.admission import (
     Stale,
     SwitchedOff,
 )
-from costs.core.daily import line_id
-from costs.core.holds import EventKind, Move, State, move
+from costs.core.holds import Move, State, move
 from costs.core.periods import clipped, local_day
 from costs.core.pricing import RateCard
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
 from costs.tables import (
-    CHARGED_TO,
     COST_EVENT,
     DAILY_COST,
     HOLD,
@@ -40,10 +50,11 @@ from costs.tables import (
     MONTHLY_COST,
     PERIOD,
     RATE_CARD,
+    Row,
 )
 from orgs.fields import new_id
 
-SOURCE: Final = "AI"
+NO_CHANGE: Final = {"held_nanoeur": 0, "settled_nanoeur": 0, "overrun_nanoeur": 0}
 
 
 class Batch:
@@ -65,14 +76,14 @@ class Batch:
         self.instance_id = instance_id
         self.known_cards = known_cards
         self.cards: dict[UUID, RateCard] = {}
-        self.new_periods: list[PeriodRow] = []
-        self.period_changes: dict[UUID, list[int]] = {}
-        self.limits: dict[UUID, int | None] = {}
-        self.holds: list[Sequence[Any]] = []
-        self.hold_periods: list[Sequence[Any]] = []
-        self.hold_changes: dict[UUID, Sequence[Any]] = {}
-        self.events: list[Sequence[Any]] = []
-        self.daily: dict[tuple[UUID, tuple[str | None, ...]], list[int]] = {}
+        self.new_periods: list[Row] = []
+        self.period_changes: dict[UUID, dict[str, Any]] = {}
+        self.limits: dict[UUID, Row] = {}
+        self.holds: list[Row] = []
+        self.hold_periods: list[Row] = []
+        self.hold_changes: dict[UUID, Row] = {}
+        self.events: list[Row] = []
+        self.daily: dict[tuple[UUID, ChargedTo], Sums] = {}
         self.in_force: dict[tuple[UUID, str], PeriodRow] = {
             (period.org_id, period.scope): period
             for period in locked.periods.values()
@@ -90,7 +101,7 @@ class Batch:
             periods = [self._period_in_force(organization, limit) for limit in ask.limits]
             before = tuple(map(_balance, periods, ask.limits))
             return Admitted(now=self.now, before=before, period_ids=self.placed[ask.id])
-        if not organization.enabled:
+        if not organization.ai_gateway_enabled:
             return SwitchedOff(now=self.now, name=organization.name)
         if (organization.config_version, self.locked.prices_version) != (
             ask.config_version,
@@ -113,33 +124,32 @@ class Batch:
 
     def _hold(self, ask: Ask, amount_nanoeur: int, periods: Sequence[PeriodRow]) -> None:
         for period, limit in zip(periods, ask.limits, strict=True):
-            period.held_nanoeur += amount_nanoeur
-            self._change(period.id, held=amount_nanoeur)
-            self.hold_periods.append((ask.id, period.id))
+            self._change(period, held=amount_nanoeur)
+            self.hold_periods.append({"hold_id": ask.id, "period_id": period.id})
             if amount_nanoeur:  # a call that costs nothing may be made past the limit
                 self._limit(period, limit.limit_nanoeur)
         self.holds.append(
-            (
-                ask.id,
-                ask.org_id,
-                ask.request_id,
-                State.HELD.value,
-                amount_nanoeur,
-                0,
-                self.now,
-                self.now + timedelta(seconds=ask.deadline_s),
-                None,
-                self.instance_id,
-                orjson.dumps(ask.charge_to).decode(),
-                self._card(ask.rates),
-            )
+            {
+                "id": ask.id,
+                "org_id": ask.org_id,
+                "request_id": ask.request_id,
+                "state": State.HELD.value,
+                "amount_nanoeur": amount_nanoeur,
+                "charged_nanoeur": 0,
+                "held_at": self.now,
+                "deadline_at": self.now + timedelta(seconds=ask.deadline_s),
+                "instance_id": self.instance_id,
+                "charge_to": orjson.dumps(ask.charge_to).decode(),
+                "rate_card_id": self._card(ask.rates),
+            }
         )
 
     def _limit(self, period: PeriodRow, limit_nanoeur: int | None) -> None:
         """Keep the limit that a hold fits in beside the period, which a trigger holds it to."""
         own = None if limit_nanoeur is None else limit_nanoeur - period.carried_nanoeur
         if period.limit_nanoeur != own:
-            period.limit_nanoeur = self.limits[period.id] = own
+            period.limit_nanoeur = own
+            self.limits[period.id] = {"id": period.id, "limit_nanoeur": own}
 
     def _period_in_force(self, organization: OrganizationRow, limit: Limit) -> PeriodRow:
         """Return the period that a limit counts in now, making it when this is its first call."""
@@ -171,7 +181,7 @@ class Batch:
             carried_nanoeur=0,
         )
         self.in_force[org_id, scope] = period
-        self.new_periods.append(period)
+        self.new_periods.append(asdict(period))  # as it is now, before its first hold
         return period
 
     # --- settle -------------------------------------------------------------------------------
@@ -203,51 +213,32 @@ class Batch:
     def _apply(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
         hold.state, hold.charged_nanoeur = step.state, step.charged_nanoeur
         for period_id in settlement.period_ids:
-            period = self.locked.periods[period_id]
-            period.held_nanoeur += step.held_change
-            period.settled_nanoeur += step.settled_change
-            period.overrun_nanoeur += step.overrun_change
             self._change(
-                period_id,
+                self.locked.periods[period_id],
                 held=step.held_change,
                 settled=step.settled_change,
                 overrun=step.overrun_change,
             )
-        self.hold_changes[hold.id] = (hold.id, step.state.value, step.charged_nanoeur, self.now)
+        self.hold_changes[hold.id] = {
+            "id": hold.id,
+            "state": step.state.value,
+            "charged_nanoeur": step.charged_nanoeur,
+            "resolved_at": self.now,
+        }
         if step.event_kind is not None:
-            self._charge(step, step.event_kind, hold, settlement)
+            self._charge(step, hold, settlement)
 
-    def _charge(self, step: Move, kind: EventKind, hold: HoldRow, settlement: Settlement) -> None:
+    def _charge(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
         """Write the cost event, and count it in the costs of its day."""
-        usage = settlement.usage
-        charged_to = tuple(settlement.charge_to.get(name) for name in CHARGED_TO)
+        self._card(settlement.rates)
         self.events.append(
-            (
-                new_id(),
-                settlement.org_id,
-                SOURCE,
-                kind.value,
-                hold.held_at,
-                self.now,
-                step.event_nanoeur,
-                settlement.request_id,
-                hold.id,
-                *charged_to,
-                usage.input_tokens if usage else None,
-                usage.output_tokens if usage else None,
-                orjson.dumps(usage.as_dict()).decode() if usage else None,
-                self._card(settlement.rates),
-            )
+            event_row(new_id(), step, settlement, held_at=hold.held_at, now=self.now)
         )
+        named, more = charged_to(settlement.charge_to), sums_of(step, settlement.usage)
         for period_id in settlement.period_ids:
-            if self.locked.periods[period_id].scope != ORG_SCOPE:
-                continue
-            sums = self.daily.setdefault((period_id, charged_to), [0, 0, 0, 0, 0])
-            sums[0] += step.event_nanoeur or 0
-            sums[1] += 1
-            sums[2] += kind is not EventKind.CORRECTION  # a request is counted by its first event
-            sums[3] += usage.input_tokens if usage else 0
-            sums[4] += usage.output_tokens if usage else 0
+            if self.locked.periods[period_id].scope == ORG_SCOPE:
+                sums = self.daily.get((period_id, named), NOTHING)
+                self.daily[period_id, named] = added(sums, more)
 
     def _card(self, card: RateCard) -> UUID:
         """Return the id of rates, which are written with what names them first."""
@@ -258,68 +249,53 @@ class Batch:
     # --- write --------------------------------------------------------------------------------
 
     def _change(
-        self, period_id: UUID, *, held: int = 0, settled: int = 0, overrun: int = 0
+        self, period: PeriodRow, *, held: int = 0, settled: int = 0, overrun: int = 0
     ) -> None:
-        sums = self.period_changes.setdefault(period_id, [0, 0, 0])
-        sums[0] += held
-        sums[1] += settled
-        sums[2] += overrun
+        period.held_nanoeur += held
+        period.settled_nanoeur += settled
+        period.overrun_nanoeur += overrun
+        change = self.period_changes.setdefault(period.id, {"id": period.id, **NO_CHANGE})
+        change["held_nanoeur"] += held
+        change["settled_nanoeur"] += settled
+        change["overrun_nanoeur"] += overrun
 
     def write(self) -> None:
         """Send every change, each table in one statement."""
         store = self.store
-        store.insert(
-            PERIOD,
-            [
-                (
-                    *(row.id, row.org_id, row.scope, row.starts_on, row.starts_at, row.ends_at),
-                    *(None, 0, 0, 0, 0),
-                )
-                for row in self.new_periods
-            ],
-        )
-        store.update(PERIOD, ("limit_nanoeur",), list(self.limits.items()))
-        store.add(
-            PERIOD,
-            ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur"),
-            [(period_id, *sums) for period_id, sums in self.period_changes.items()],
-        )
-        store.insert(RATE_CARD, [(card.id, card.rates) for card in self.cards.values()])
+        store.insert(PERIOD, self.new_periods)
+        store.update(PERIOD, list(self.limits.values()))
+        store.add(PERIOD, list(self.period_changes.values()))
+        store.insert(RATE_CARD, [asdict(card) for card in self.cards.values()])
         store.insert(HOLD, self.holds)
         store.insert(HOLD_PERIOD, self.hold_periods)
-        changes = list(self.hold_changes.values())
-        store.update(HOLD, ("state", "charged_nanoeur", "resolved_at"), changes)
+        store.update(HOLD, list(self.hold_changes.values()))
         store.insert(COST_EVENT, self.events)
-        store.insert(DAILY_COST, [self._daily_row(*line) for line in self.daily.items()])
+        store.insert(DAILY_COST, self._daily_rows())
         store.insert(MONTHLY_COST, self._monthly_rows())
 
-    def _daily_row(
-        self, line: tuple[UUID, tuple[str | None, ...]], sums: Sequence[int]
-    ) -> Sequence[Any]:
-        """Return what the batch adds to one line of a day.
+    def _daily_rows(self) -> list[Row]:
+        """Return what the batch adds to the lines of days.
 
-        Its period's row is locked, so nobody else adds to the line at the same time.
+        Their periods' rows are locked, so nobody else adds to a line at the same time.
         """
-        period_id, charged_to = line
-        period = self.locked.periods[period_id]
-        id_ = line_id(period_id, (SOURCE, *charged_to))
-        return (id_, period.org_id, period_id, period.starts_on, SOURCE, *charged_to, *sums)
+        periods = self.locked.periods
+        return [
+            day_row(period_id, periods[period_id].org_id, periods[period_id].starts_on, named, sums)
+            for (period_id, named), sums in self.daily.items()
+        ]
 
-    def _monthly_rows(self) -> list[Sequence[Any]]:
+    def _monthly_rows(self) -> list[Row]:
         """Return what the batch adds to the lines of months, in the order of their ids.
 
         Batches that settle different days of a month lock the same lines, all in that order.
         """
-        months: dict[tuple[UUID, date, tuple[str | None, ...]], list[int]] = {}
-        for (period_id, charged_to), sums in self.daily.items():
+        months: dict[tuple[UUID, date, ChargedTo], Sums] = {}
+        for (period_id, named), sums in self.daily.items():
             period = self.locked.periods[period_id]
-            line = (period.org_id, period.starts_on.replace(day=1), charged_to)
-            months[line] = list(map(add, months.get(line, (0, 0, 0, 0, 0)), sums))
-        rows = [
-            (line_id(f"{org_id} {month}", (SOURCE, *named)), org_id, month, SOURCE, *named, *sums)
-            for (org_id, month, named), sums in months.items()
-        ]
-        return sorted(rows, key=itemgetter(0))
+            line = (period.org_id, period.starts_on.replace(day=1), named)
+            months[line] = added(months.get(line, NOTHING), sums)
+        rows = [month_row(*line, sums) for line, sums in months.items()]
+        return sorted(rows, key=itemgetter("id"))
 
 
 def _balance(period: PeriodRow, limit: Limit) -> Balance:

@@ -1,103 +1,111 @@
-"""The tables that the ledger writes: their columns with PostgreSQL's types, in order."""
+"""The tables that the ledger writes; their columns are those of the models."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final
 
-from costs.stores.base import Table
+from django.db.models import ForeignKey, Model
 
-RATE_CARD: Final = Table("rate_card", {"id": "uuid", "rates": "jsonb"}, keeps_first=True)
-HOLD: Final = Table(
-    "hold",
-    {
-        "id": "uuid",
-        "org_id": "uuid",
-        "request_id": "uuid",
-        "state": "text",
-        "amount_nanoeur": "bigint",
-        "charged_nanoeur": "bigint",
-        "held_at": "timestamptz",
-        "deadline_at": "timestamptz",
-        "resolved_at": "timestamptz",
-        "instance_id": "uuid",
-        "charge_to": "jsonb",
-        "rate_card_id": "uuid",
-    },
+from costs.models import (
+    CostEvent,
+    DailyCost,
+    Hold,
+    HoldPeriod,
+    MonthlyCost,
+    Period,
+    RateCard,
 )
-HOLD_PERIOD: Final = Table("hold_period", {"hold_id": "uuid", "period_id": "uuid"})
-PERIOD: Final = Table(
-    "period",
-    {
-        "id": "uuid",
-        "org_id": "uuid",
-        "scope": "text",
-        "starts_on": "date",
-        "starts_at": "timestamptz",
-        "ends_at": "timestamptz",
-        "limit_nanoeur": "bigint",
-        "held_nanoeur": "bigint",
-        "settled_nanoeur": "bigint",
-        "overrun_nanoeur": "bigint",
-        "carried_nanoeur": "bigint",
-    },
+from orgs.models import Organization
+
+# A row by the names of its columns, and its values in the order of some columns.
+Row = Mapping[str, Any]
+Values = tuple[Any, ...]
+
+POSTGRES_TYPES: Final = {
+    "BigIntegerField": "bigint",
+    "BooleanField": "boolean",
+    "CharField": "text",
+    "DateField": "date",
+    "DateTimeField": "timestamptz",
+    "IntegerField": "integer",
+    "JSONField": "jsonb",
+    "SlugField": "text",
+    "UUIDField": "uuid",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table that the ledger or the journal writes: its columns with their PostgreSQL types.
+
+    In one that `keeps_first`, inserting an id that is there already does nothing; in one that
+    `adds_up`, it adds to these columns of the row that is there.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    keeps_first: bool = False
+    adds_up: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, model: type[Model], *, keeps_first: bool = False, adds_up: tuple[str, ...] = ()
+    ) -> Table:
+        """Return the table of a model."""
+        columns: dict[str, str] = {}
+        for field in model._meta.concrete_fields:
+            typed = field.target_field if isinstance(field, ForeignKey) else field
+            columns[str(field.column)] = POSTGRES_TYPES[typed.get_internal_type()]
+        return cls(model._meta.db_table, columns, keeps_first, adds_up)
+
+    @property
+    def on_conflict(self) -> str:
+        """The clause for an id that is there already, the same on both databases."""
+        if self.adds_up:
+            sums = ", ".join(
+                f"{name} = {self.name}.{name} + excluded.{name}" for name in self.adds_up
+            )
+            return f" ON CONFLICT (id) DO UPDATE SET {sums}"
+        return " ON CONFLICT (id) DO NOTHING" if self.keeps_first else ""
+
+    def new_values(self, rows: Sequence[Row]) -> list[Values]:
+        """Return rows to insert in the order of the columns; what a row does not name is NULL.
+
+        Raises ValueError for a name that is no column.
+        """
+        columns = self.columns
+        for row in rows:
+            if not row.keys() <= columns.keys():
+                raise ValueError(f"{self.name} has no {sorted(row.keys() - columns.keys())}")
+        return [tuple(map(row.get, columns)) for row in rows]
+
+
+def changed_values(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Values]]:
+    """Return the columns that rows change, and their values in that order after the id.
+
+    Raises ValueError where not all rows change the same columns.
+    """
+    names = rows[0].keys()
+    if any(row.keys() != names for row in rows):
+        raise ValueError("all rows of an update must have the same columns")
+    columns = tuple([name for name in names if name != "id"])
+    return columns, list(map(itemgetter("id", *columns), rows))
+
+
+ORGANIZATION: Final = Table.of(Organization)
+RATE_CARD: Final = Table.of(RateCard, keeps_first=True)
+HOLD: Final = Table.of(Hold)
+HOLD_PERIOD: Final = Table.of(HoldPeriod)
+PERIOD: Final = Table.of(Period)
+COST_EVENT: Final = Table.of(CostEvent)
+SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
+DAILY_COST: Final = Table.of(DailyCost, adds_up=SUMS)
+MONTHLY_COST: Final = Table.of(MonthlyCost, adds_up=SUMS)
+# What tells the lines of a day or a month apart, and what of it a call's `charge_to` names.
+LINE_NAMES: Final = tuple(
+    name for name in MONTHLY_COST.columns if name not in {"id", "org_id", "month", *SUMS}
 )
-COST_EVENT: Final = Table(
-    "cost_event",
-    {
-        "id": "uuid",
-        "org_id": "uuid",
-        "source": "text",
-        "kind": "text",
-        "occurred_at": "timestamptz",
-        "recorded_at": "timestamptz",
-        "amount_nanoeur": "bigint",
-        "request_id": "uuid",
-        "hold_id": "uuid",
-        "model": "text",
-        "provider": "text",
-        "user_id": "text",
-        "team_id": "text",
-        "project_id": "text",
-        "app_id": "text",
-        "client_id": "text",
-        "task_type": "text",
-        "key_id": "uuid",
-        "input_tokens": "bigint",
-        "output_tokens": "bigint",
-        "usage": "jsonb",
-        "rate_card_id": "uuid",
-    },
-)
-DAILY_COST: Final = Table(
-    "daily_cost",
-    {
-        "id": "uuid",
-        "org_id": "uuid",
-        "period_id": "uuid",
-        "day": "date",
-        "source": "text",
-        "model": "text",
-        "provider": "text",
-        "user_id": "text",
-        "team_id": "text",
-        "project_id": "text",
-        "app_id": "text",
-        "client_id": "text",
-        "task_type": "text",
-        "key_id": "uuid",
-        "amount_nanoeur": "bigint",
-        "events": "bigint",
-        "requests": "bigint",
-        "input_tokens": "bigint",
-        "output_tokens": "bigint",
-    },
-    adds_up=("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"),
-)
-MONTHLY_COST: Final = Table(
-    "monthly_cost",
-    {"id": "uuid", "org_id": "uuid", "month": "date"}
-    | {name: kind for name, kind in DAILY_COST.columns.items() if name not in ("period_id", "day")},
-    adds_up=DAILY_COST.adds_up,
-)
-# The columns of a cost event that come from `charge_to`, in the table's order.
-CHARGED_TO: Final = tuple(COST_EVENT.columns)[9:18]
+CHARGED_TO: Final = tuple(name for name in LINE_NAMES if name != "source")

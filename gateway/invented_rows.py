@@ -1,27 +1,40 @@
 """Writes invented requests as the gateway would have left them: holds, events, days, audit rows.
 
-Straight into the tables, a day in one transaction: the ledger itself would take ten times as
-long. `ledger verify` and `audit verify` hold it to the same books.
+Straight into the tables, a day in one transaction, as finished rows: the ledger itself, which
+writes each row twice and commits each batch, would take several times as long. What each row says
+comes of the ledger's own functions, and `ledger verify` and `audit verify` hold it to the same
+books.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from costs.core.daily import line_id
+from costs.charges import (
+    NOTHING,
+    ChargedTo,
+    Sums,
+    added,
+    charged_to,
+    day_row,
+    event_row,
+    month_row,
+    sums_of,
+)
+from costs.core.admission import ORG_SCOPE, Settlement
+from costs.core.holds import EventKind, State, move
 from costs.core.periods import first_instant
 from costs.core.pricing import RateCard, Rates, bound_nanoeur, cost_nanoeur
 from costs.core.usage import Usage
-from costs.stores.base import Store, Table
+from costs.stores.base import Store
 from costs.tables import (
-    CHARGED_TO,
     COST_EVENT,
     DAILY_COST,
     HOLD,
@@ -29,6 +42,7 @@ from costs.tables import (
     MONTHLY_COST,
     PERIOD,
     RATE_CARD,
+    Row,
 )
 from gateway.invention import MODELS, Invented
 from gateway.journal import AI_REQUEST_LOG
@@ -43,13 +57,13 @@ REFUSALS: Final = (
         'Request needs up to {tokens} tokens; policy "Production" allows 5000 per request',
     ),
 )
-# end -> status, code, hold's state; what is refused has none
-ENDINGS: Final[dict[str, tuple[str, str | None, str]]] = {
-    "ok": ("ok", None, "settled"),
-    "over": ("ok", None, "settled"),
-    "late": ("ok", None, "settled"),
-    "error": ("error", "provider_error", "released"),
-    "unknown": ("unknown", "provider_timeout", "unknown"),
+# end -> status, code, and how the hold was settled, one after another; what is refused has none
+ENDINGS: Final[dict[str, tuple[str, str | None, tuple[State, ...]]]] = {
+    "ok": ("ok", None, (State.SETTLED,)),
+    "over": ("ok", None, (State.SETTLED,)),
+    "late": ("ok", None, (State.UNKNOWN, State.SETTLED)),
+    "error": ("error", "provider_error", (State.RELEASED,)),
+    "unknown": ("unknown", "provider_timeout", (State.UNKNOWN,)),
 }
 
 
@@ -62,11 +76,11 @@ class Day:
     zone: ZoneInfo
     rng: Random
     prompt_hashes: Sequence[str]
-    holds: list[Sequence[Any]] = field(default_factory=list)
-    events: list[Sequence[Any]] = field(default_factory=list)
-    log: list[Sequence[Any]] = field(default_factory=list)
+    holds: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
     cards: dict[UUID, RateCard] = field(default_factory=dict)
-    lines: dict[tuple[str | None, ...], list[int]] = field(default_factory=dict)
+    lines: dict[ChargedTo, Sums] = field(default_factory=dict)
     settled_nanoeur: int = 0
     overrun_nanoeur: int = 0
 
@@ -81,196 +95,144 @@ class Day:
         """Write the day in one transaction."""
         store.begin()
         starts_at = first_instant(self.day, self.zone)
-        ends_at = first_instant(self.day + timedelta(days=1), self.zone)
-        period_id = self._id(starts_at)
-        period = _row(
-            PERIOD,
-            id=period_id,
-            org_id=self.org_id,
-            scope="org",
-            starts_on=self.day,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            held_nanoeur=0,
-            settled_nanoeur=self.settled_nanoeur,
-            overrun_nanoeur=self.overrun_nanoeur,
-            carried_nanoeur=0,
-        )
+        period_id, month = self._id(starts_at), self.day.replace(day=1)
+        period = {
+            "id": period_id,
+            "org_id": self.org_id,
+            "scope": ORG_SCOPE,
+            "starts_on": self.day,
+            "starts_at": starts_at,
+            "ends_at": first_instant(self.day + timedelta(days=1), self.zone),
+            "held_nanoeur": 0,
+            "settled_nanoeur": self.settled_nanoeur,
+            "overrun_nanoeur": self.overrun_nanoeur,
+            "carried_nanoeur": 0,
+        }
+        placed = [{"hold_id": hold["id"], "period_id": period_id} for hold in self.holds]
+        lines = self.lines.items()
         store.insert(PERIOD, [period])
-        store.insert(RATE_CARD, [(card.id, card.rates) for card in self.cards.values()])
+        store.insert(RATE_CARD, list(map(asdict, self.cards.values())))
         store.insert(HOLD, self.holds)
-        store.insert(HOLD_PERIOD, [(hold[0], period_id) for hold in self.holds])
+        store.insert(HOLD_PERIOD, placed)
         store.insert(COST_EVENT, self.events)
         store.insert(AI_REQUEST_LOG, self.log)
-        store.insert(DAILY_COST, list(self._daily_rows(period_id)))
-        store.insert(MONTHLY_COST, list(self._monthly_rows()))
+        store.insert(
+            DAILY_COST, [day_row(period_id, self.org_id, self.day, *line) for line in lines]
+        )
+        store.insert(MONTHLY_COST, [month_row(self.org_id, month, *line) for line in lines])
         store.commit()
-
-    def _monthly_rows(self) -> Iterator[Sequence[Any]]:
-        month = self.day.replace(day=1)
-        for named, sums in self.lines.items():
-            id_ = line_id(f"{self.org_id} {month}", ("AI", *named))
-            yield (id_, self.org_id, month, "AI", *named, *sums)
-
-    def _daily_rows(self, period_id: UUID) -> Iterator[Sequence[Any]]:
-        for named, sums in self.lines.items():
-            id_ = line_id(period_id, ("AI", *named))
-            yield (id_, self.org_id, period_id, self.day, "AI", *named, *sums)
 
     # --- one request --------------------------------------------------------------------------
 
     def _refused(self, asked: Invented) -> None:
         code, sentence = self.rng.choice(REFUSALS)
         model = MODELS[asked.model][1]
-        error = sentence.format(model=model, tokens=asked.input_tokens + OUTPUT_CAP)
-        outcome = ("blocked", code, error, None, None, None, None, 0, 1)
-        self._log(asked, self._id(asked.at), model, outcome, usage=None, decision={"policies": []})
+        self._log(
+            asked,
+            id=self._id(asked.at),
+            completed_at=asked.at + timedelta(milliseconds=1),
+            model=model,
+            status="blocked",
+            code=code,
+            error=sentence.format(model=model, tokens=asked.input_tokens + OUTPUT_CAP),
+            cost_nanoeur=0,
+            latency_ms=1,
+            decision=json.dumps({"policies": []}),
+        )
 
     def _admitted(self, asked: Invented, rates: Rates) -> None:
         usage = Usage(input_uncached=asked.input_tokens, output_text=asked.output_tokens)
-        cost = cost_nanoeur(usage, rates)
-        bound = bound_nanoeur(
-            input_tokens_at_most=4 * asked.input_tokens,
-            output_tokens_at_most=OUTPUT_CAP,
-            rates=rates,
-        )
+        cost, bound = cost_nanoeur(usage, rates), _bound(asked, rates)
         held = cost - cost // 10 if asked.end == "over" else bound
-        status, code, state = ENDINGS[asked.end]
-        charged = {"released": 0, "unknown": held}.get(state, cost)
-        request_id, hold_id = self._id(asked.at), self._id(asked.at)
-        ended_at = asked.at + timedelta(milliseconds=asked.latency_ms)
-        known = usage if state == "settled" else None
-        charge_to = self._charge_to(asked)
-        self.cards[rates.card.id] = rates.card
-        self.holds.append(
-            _row(
-                HOLD,
-                id=hold_id,
-                org_id=self.org_id,
-                request_id=request_id,
-                state=state,
-                amount_nanoeur=held,
-                charged_nanoeur=charged,
-                held_at=asked.at,
-                deadline_at=asked.at + DEADLINE,
-                resolved_at=ended_at,
-                instance_id=self.org_id,
-                charge_to=json.dumps(charge_to),
-                rate_card_id=rates.card.id,
-            )
-        )
-        self.settled_nanoeur += min(charged, held)
-        self.overrun_nanoeur += max(0, charged - held)
-        for kind, nanoeur, tokens in _charges(asked.end, held, cost, known):
-            of_request = (asked.at, ended_at, nanoeur, request_id, hold_id)
-            self._charge(kind, of_request, charge_to, tokens, rates)
-        tokens_said = (asked.input_tokens, asked.output_tokens) if known else (None, None)
-        finish = "stop" if status == "ok" else None
-        error = "The provider did not answer as it should" if code else None
-        outcome = (status, code, error, finish, *tokens_said, held, charged, asked.latency_ms)
-        decision = {"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}
-        self._log(
-            asked, request_id, str(charge_to["model"]), outcome, usage=known, decision=decision
-        )
-
-    def _charge(
-        self,
-        kind: str,
-        of_request: tuple[datetime, datetime, int, UUID, UUID],
-        charge_to: dict[str, str | None],
-        usage: Usage | None,
-        rates: Rates,
-    ) -> None:
-        at, ended_at, nanoeur, request_id, hold_id = of_request
-        named = tuple(charge_to[name] for name in CHARGED_TO)
-        counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
-        buckets = json.dumps(usage.as_dict()) if usage else None
-        recorded_at = ended_at + CORRECTED_AFTER if kind == "correction" else ended_at
-        self.events.append(
-            _row(
-                COST_EVENT,
-                id=self._id(recorded_at),
-                org_id=self.org_id,
-                source="AI",
-                kind=kind,
-                occurred_at=at,
-                recorded_at=recorded_at,
-                amount_nanoeur=nanoeur,
-                request_id=request_id,
-                hold_id=hold_id,
-                **charge_to,
-                input_tokens=counts[0],
-                output_tokens=counts[1],
-                usage=buckets,
-                rate_card_id=rates.card.id,
-            )
-        )
-        sums = self.lines.setdefault(named, [0, 0, 0, 0, 0])
-        added = (nanoeur, 1, kind != "correction", counts[0] or 0, counts[1] or 0)
-        sums[:] = map(sum, zip(sums, added, strict=True))
-
-    def _log(  # noqa: PLR0913  the parts of one row
-        self,
-        asked: Invented,
-        request_id: UUID,
-        model: str,
-        outcome: tuple[Any, ...],
-        *,
-        usage: Usage | None,
-        decision: dict[str, Any],
-    ) -> None:
-        source = asked.source
-        status, code, error, finish, tokens_in, tokens_out, held, charged, latency_ms = outcome
-        provider, requested, _, _ = MODELS[asked.model]
-        kept = {"buckets": usage.as_dict(), "adds_up": True} if usage else None
-        self.log.append(
-            _row(
-                AI_REQUEST_LOG,
-                id=request_id,
-                org_id=self.org_id,
-                occurred_at=asked.at,
-                completed_at=asked.at + timedelta(milliseconds=latency_ms),
-                channel="api" if source.key_id else "sdk",
-                stream=False,
-                requested_model=requested,
-                model=model,
-                provider=provider,
-                status=status,
-                code=code,
-                error=error,
-                finish_reason=finish,
-                prompt_hash=self.rng.choice(self.prompt_hashes),
-                input_tokens=tokens_in,
-                output_tokens=tokens_out,
-                hold_nanoeur=held,
-                cost_nanoeur=charged,
-                latency_ms=latency_ms,
-                user_id=source.user_id,
-                team_id=source.team_id,
-                project_id=source.project_id,
-                app_id=source.app_id,
-                client_id=asked.client_id,
-                task_type=asked.task_type,
-                key_id=source.key_id,
-                usage=json.dumps(kept) if kept else None,
-                decision=json.dumps(decision),
-            )
-        )
-
-    def _charge_to(self, asked: Invented) -> dict[str, str | None]:
-        provider, requested, answered, _ = MODELS[asked.model]
-        source = asked.source
-        return {
-            "model": answered if ENDINGS[asked.end][0] == "ok" else requested,
-            "provider": provider,
-            "user_id": source.user_id,
-            "team_id": source.team_id,
-            "project_id": source.project_id,
-            "app_id": source.app_id,
-            "client_id": asked.client_id,
-            "task_type": asked.task_type,
-            "key_id": str(source.key_id) if source.key_id else None,
+        status, code, outcomes = ENDINGS[asked.end]
+        request_id, charge_to = self._id(asked.at), _charge_to(asked)
+        hold: dict[str, Any] = {
+            "id": self._id(asked.at),
+            "org_id": self.org_id,
+            "request_id": request_id,
+            "state": State.HELD,
+            "amount_nanoeur": held,
+            "charged_nanoeur": 0,
+            "held_at": asked.at,
+            "deadline_at": asked.at + DEADLINE,
+            "resolved_at": asked.at + timedelta(milliseconds=asked.latency_ms),
+            "instance_id": self.org_id,
+            "charge_to": json.dumps(charge_to),
+            "rate_card_id": rates.card.id,
         }
+        self.cards[rates.card.id] = rates.card
+        self.holds.append(hold)
+        for outcome in outcomes:
+            known = outcome is State.SETTLED
+            settlement = Settlement(
+                hold_id=hold["id"],
+                request_id=request_id,
+                org_id=self.org_id,
+                period_ids=(),
+                outcome=outcome,
+                cost_nanoeur=cost if known else None,
+                usage=usage if known else None,
+                charge_to=charge_to,
+                rates=rates.card,
+                entry=None,
+            )
+            self._settle(hold, settlement)
+        self._log(
+            asked,
+            id=request_id,
+            completed_at=hold["resolved_at"],
+            model=charge_to["model"],
+            status=status,
+            code=code,
+            error="The provider did not answer as it should" if code else None,
+            finish_reason="stop" if status == "ok" else None,
+            input_tokens=asked.input_tokens if known else None,
+            output_tokens=asked.output_tokens if known else None,
+            hold_nanoeur=held,
+            cost_nanoeur=hold["charged_nanoeur"],
+            latency_ms=asked.latency_ms,
+            usage=json.dumps({"buckets": usage.as_dict(), "adds_up": True}) if known else None,
+            decision=json.dumps({"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}),
+        )
+
+    def _settle(self, hold: dict[str, Any], settlement: Settlement) -> None:
+        step = move(
+            state=State(hold["state"]),
+            amount_nanoeur=hold["amount_nanoeur"],
+            outcome=settlement.outcome,
+            cost_nanoeur=settlement.cost_nanoeur,
+        )
+        if step is None:
+            raise AssertionError("an invented hold is settled in steps that exist")
+        hold |= {"state": step.state.value, "charged_nanoeur": step.charged_nanoeur}
+        self.settled_nanoeur += step.settled_change
+        self.overrun_nanoeur += step.overrun_change
+        if step.event_kind is None:
+            return
+        is_late = step.event_kind is EventKind.CORRECTION
+        moment = hold["resolved_at"] + (CORRECTED_AFTER if is_late else timedelta())
+        row = event_row(self._id(moment), step, settlement, held_at=hold["held_at"], now=moment)
+        self.events.append(row)
+        named = charged_to(settlement.charge_to)
+        self.lines[named] = added(self.lines.get(named, NOTHING), sums_of(step, settlement.usage))
+
+    def _log(self, asked: Invented, **columns: Any) -> None:
+        source = asked.source
+        provider, requested, _, _ = MODELS[asked.model]
+        self.log.append(
+            {
+                "org_id": self.org_id,
+                "occurred_at": asked.at,
+                "channel": "api" if source.key_id else "sdk",
+                "stream": False,
+                "requested_model": requested,
+                "provider": provider,
+                "prompt_hash": self.rng.choice(self.prompt_hashes),
+                **_dimensions(asked),
+                "key_id": source.key_id,
+                **columns,
+            }
+        )
 
     def _id(self, at: datetime) -> UUID:
         """Return a UUIDv7 of that moment, as the gateway would have made it then."""
@@ -280,19 +242,32 @@ class Day:
         return UUID(int=(ms << 80) | (0x7 << 76) | (chance >> 62) << 64 | low)
 
 
-def _row(table: Table, **values: Any) -> Sequence[Any]:
-    """Return a row in the order of the table's columns; what is not given is NULL."""
-    return [values.get(column) for column in table.columns]
+def _bound(asked: Invented, rates: Rates) -> int:
+    return bound_nanoeur(
+        input_tokens_at_most=4 * asked.input_tokens,
+        output_tokens_at_most=OUTPUT_CAP,
+        rates=rates,
+    )
 
 
-def _charges(
-    end: str, held: int, cost: int, usage: Usage | None
-) -> Iterable[tuple[str, int, Usage | None]]:
-    """Return the events of an ending as (kind, nano-euro, usage)."""
-    if end == "error":
-        return ()
-    if end == "unknown":
-        return (("bound", held, None),)
-    if end == "late":
-        return (("bound", held, None), ("correction", cost - held, usage))
-    return (("usage", cost, usage),)
+def _dimensions(asked: Invented) -> dict[str, str | None]:
+    source = asked.source
+    return {
+        "user_id": source.user_id,
+        "team_id": source.team_id,
+        "project_id": source.project_id,
+        "app_id": source.app_id,
+        "client_id": asked.client_id,
+        "task_type": asked.task_type,
+    }
+
+
+def _charge_to(asked: Invented) -> dict[str, str | None]:
+    provider, requested, answered, _ = MODELS[asked.model]
+    key_id = asked.source.key_id
+    return {
+        "model": answered if ENDINGS[asked.end][0] == "ok" else requested,
+        "provider": provider,
+        **_dimensions(asked),
+        "key_id": str(key_id) if key_id else None,
+    }

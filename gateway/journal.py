@@ -24,10 +24,11 @@ from costs.core.admission import (
 )
 from costs.core.holds import State
 from costs.core.pricing import Rates
-from costs.stores.base import Store, Table
+from costs.stores.base import Store
+from costs.tables import Row, Table
 from gateway.core.attempts import NOTHING_TRIED, Past
 from gateway.core.budgets import BudgetRule, explained_budgets, refusal_for_budget
-from gateway.core.calls import Call, Principal
+from gateway.core.calls import DIMENSIONS, Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.policy import Rule, refusal_for_cost
 from gateway.models import AiRequestLog
@@ -37,60 +38,7 @@ from orgs.core.frozen import frozen
 ERROR_MAX_CHARS: Final = 1000
 FINISH_REASON_MAX_CHARS: Final = 40
 
-AI_REQUEST_LOG: Final = Table(
-    "ai_request_log",
-    {
-        "id": "uuid",
-        "org_id": "uuid",
-        "occurred_at": "timestamptz",
-        "completed_at": "timestamptz",
-        "channel": "text",
-        "stream": "boolean",
-        "requested_model": "text",
-        "model": "text",
-        "provider": "text",
-        "status": "text",
-        "code": "text",
-        "error": "text",
-        "finish_reason": "text",
-        "prompt_hash": "text",
-        "input_tokens": "bigint",
-        "output_tokens": "bigint",
-        "hold_nanoeur": "bigint",
-        "cost_nanoeur": "bigint",
-        "latency_ms": "integer",
-        "user_id": "text",
-        "team_id": "text",
-        "project_id": "text",
-        "app_id": "text",
-        "client_id": "text",
-        "task_type": "text",
-        "key_id": "uuid",
-        "usage": "jsonb",
-        "decision": "jsonb",
-        "attempts": "jsonb",
-    },
-    keeps_first=True,
-)
-COMPLETED: Final = (
-    "completed_at",
-    "model",
-    "status",
-    "code",
-    "error",
-    "finish_reason",
-    "input_tokens",
-    "output_tokens",
-    "cost_nanoeur",
-    "latency_ms",
-    "usage",
-)
-# What another attempt changes in the row that the first one opened, and a failed one completed.
-# What the row said of that one goes into `attempts`, with its decision.
-REOPENED: Final = (
-    *("completed_at", "model", "provider", "status", "code", "error", "finish_reason"),
-    *("hold_nanoeur", "cost_nanoeur", "latency_ms", "usage", "decision", "attempts"),
-)
+AI_REQUEST_LOG: Final = Table.of(AiRequestLog, keeps_first=True)
 
 
 @frozen
@@ -180,8 +128,8 @@ class AuditJournal:
         goes_on = [pair for pair in later if isinstance(pair[1], Admitted)]
         ends = [pair for pair in later if not isinstance(pair[1], Admitted)]
         store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in first])
-        store.update(AI_REQUEST_LOG, REOPENED, [_reopened(*pair) for pair in goes_on])
-        store.update(AI_REQUEST_LOG, ("attempts",), [_ended_at(*pair, now=now) for pair in ends])
+        store.update(AI_REQUEST_LOG, [_reopened(*pair) for pair in goes_on])
+        store.update(AI_REQUEST_LOG, [_ended_at(*pair, now=now) for pair in ends])
         for ask, _ in ends:
             _give_back(store, ask)
         note(store, [ask for ask, answer in decided if isinstance(answer, Admitted)], now=now)
@@ -195,7 +143,7 @@ class AuditJournal:
         may try again.
         """
         changed = [pair for pair in settled if pair[1].changed]
-        store.update(AI_REQUEST_LOG, COMPLETED, [_completion(*pair, now=now) for pair in changed])
+        store.update(AI_REQUEST_LOG, [_completion(*pair, now=now) for pair in changed])
         for settlement, result in changed:
             if result.state is State.RELEASED:
                 _give_back(store, settlement)
@@ -207,64 +155,64 @@ def _give_back(store: Store, ended: Ask | Settlement) -> None:
         give_back(store, org_id=ended.org_id, key_hash=key_hash, request_id=ended.request_id)
 
 
-def _row(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
+def _row(ask: Ask, answer: Answer, *, now: datetime) -> Row:
     opening: Opening = ask.entry
     refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
-    said = opening.call.dimensions
-    return (
-        ask.request_id,
-        ask.org_id,
-        now,
-        now if refusal else None,
-        opening.principal.channel,
-        opening.call.stream,
-        opening.call.model,
-        opening.model,
-        opening.provider,
-        _status(refusal),
-        refusal.code if refusal else None,
-        _clean(refusal.message, ERROR_MAX_CHARS) if refusal else None,
-        None,
-        opening.prompt_hash,
-        None,
-        None,
-        ask.amount_nanoeur,
-        0 if refusal else None,
-        since_ms(opening.started_s) if refusal else None,
-        said.user_id,
-        said.team_id,
-        said.project_id,
-        said.app_id,
-        said.client_id,
-        said.task_type,
-        opening.principal.key_id,
-        None,
-        orjson.dumps(trace_of(ask, answer)).decode(),
-        _attempts(opening.past.behind(a_new_attempt=True)),
-    )
+    row = {
+        "id": ask.request_id,
+        "org_id": ask.org_id,
+        "occurred_at": now,
+        "channel": opening.principal.channel,
+        "stream": opening.call.stream,
+        "requested_model": opening.call.model,
+        "model": opening.model,
+        "provider": opening.provider,
+        "status": _status(refusal),
+        "prompt_hash": opening.prompt_hash,
+        "hold_nanoeur": ask.amount_nanoeur,
+        **{name: getattr(opening.call.dimensions, name) for name in DIMENSIONS},
+        "key_id": opening.principal.key_id,
+        "decision": orjson.dumps(trace_of(ask, answer)).decode(),
+        "attempts": _attempts(opening.past.behind(a_new_attempt=True)),
+    }
+    if refusal is None:
+        return row
+    return row | {
+        "completed_at": now,
+        "code": refusal.code,
+        "error": _clean(refusal.message, ERROR_MAX_CHARS),
+        "cost_nanoeur": 0,
+        "latency_ms": since_ms(opening.started_s),
+    }
 
 
-def _reopened(ask: Ask, answer: Answer) -> Sequence[Any]:
+# What a failed attempt wrote of its end, which goes into `attempts` with its decision.
+_NOT_ENDED: Final[Row] = dict.fromkeys(
+    ("completed_at", "code", "error", "finish_reason", "cost_nanoeur", "latency_ms", "usage")
+)
+
+
+def _reopened(ask: Ask, answer: Answer) -> Row:
+    """Return what another attempt changes in the row that the first one opened."""
     opening: Opening = ask.entry
-    return (
-        ask.request_id,
-        None,
-        opening.model,
-        opening.provider,
-        AiRequestLog.Status.PENDING.value,
-        *(None, None, None),
-        ask.amount_nanoeur,
-        *(None, None, None),
-        orjson.dumps(trace_of(ask, answer)).decode(),
-        _attempts(opening.past.behind(a_new_attempt=True)),
-    )
+    return {
+        **_NOT_ENDED,
+        "id": ask.request_id,
+        "model": opening.model,
+        "provider": opening.provider,
+        "status": AiRequestLog.Status.PENDING.value,
+        "hold_nanoeur": ask.amount_nanoeur,
+        "decision": orjson.dumps(trace_of(ask, answer)).decode(),
+        "attempts": _attempts(opening.past.behind(a_new_attempt=True)),
+    }
 
 
-def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Sequence[Any]:
+def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Row:
     """Return what a row says when the attempt that should have followed may not be made."""
     past: Past = ask.entry.past
     left_out = left_out_attempt(ask, answer, at=now)
-    return (ask.request_id, _attempts((*past.behind(a_new_attempt=False), left_out)))
+    attempts = (*past.behind(a_new_attempt=False), left_out)
+    return {"id": ask.request_id, "attempts": _attempts(attempts)}
 
 
 def left_out_attempt(ask: Ask, answer: Answer, *, at: datetime) -> dict[str, Any]:
@@ -352,22 +300,22 @@ def _shown(balance: Balance, held_nanoeur: int) -> dict[str, Any]:
     }
 
 
-def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Sequence[Any]:
+def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Row:
     closing = settlement.entry or _unattended(settlement)
     usage = settlement.usage
-    return (
-        settlement.request_id,
-        now,
-        closing.model,
-        closing.status,
-        closing.code,
-        _clean(closing.error, ERROR_MAX_CHARS),
-        _clean(closing.finish_reason, FINISH_REASON_MAX_CHARS),
-        usage.input_tokens if usage else None,
-        usage.output_tokens if usage else None,
-        result.charged_nanoeur,
-        closing.latency_ms,
-        _clean_json(
+    return {
+        "id": settlement.request_id,
+        "completed_at": now,
+        "model": closing.model,
+        "status": closing.status,
+        "code": closing.code,
+        "error": _clean(closing.error, ERROR_MAX_CHARS),
+        "finish_reason": _clean(closing.finish_reason, FINISH_REASON_MAX_CHARS),
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cost_nanoeur": result.charged_nanoeur,
+        "latency_ms": closing.latency_ms,
+        "usage": _clean_json(
             {
                 "buckets": usage.as_dict() if usage else None,
                 "adds_up": usage.adds_up if usage else None,
@@ -375,7 +323,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Se
                 "overrun_nanoeur": result.overrun_nanoeur,
             }
         ),
-    )
+    }
 
 
 def _unattended(settlement: Settlement) -> Closing:

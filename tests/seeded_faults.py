@@ -57,8 +57,11 @@ FAULTS = (
     Fault(
         "settle without a lock",
         (
-            Change("costs/stores/postgres.py", "{} ORDER BY id FOR NO KEY UPDATE", "{}"),
-            Change("costs/stores/postgres.py", "ANY($1) ORDER BY id FOR NO KEY UPDATE", "ANY($1)"),
+            Change(
+                "costs/stores/postgres.py",
+                'ORDER BY id FOR NO KEY UPDATE"',
+                'ORDER BY id {"FOR NO KEY UPDATE" * (kind is OrganizationRow)}"',
+            ),
         ),
         ("tests/costs/test_ledger_processes.py",),
         database="postgres",

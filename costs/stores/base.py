@@ -6,52 +6,28 @@ batch of 64 requests must cost a handful of statements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 from costs.core.holds import State
-
-Row = Sequence[Any]
+from costs.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
 
 
 class StoreUnavailable(Exception):
     """The database could not be reached, or the transaction was rolled back and may be retried."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table the ledger or the journal writes: its columns with their PostgreSQL types.
-
-    In one that `keeps_first`, inserting an id that is there already does nothing; in one that
-    `adds_up`, it adds to these columns of the row that is there.
-    """
-
-    name: str
-    columns: Mapping[str, str]
-    keeps_first: bool = False
-    adds_up: tuple[str, ...] = ()
-
-    @property
-    def on_conflict(self) -> str:
-        """The clause that says so, the same on both databases."""
-        if self.adds_up:
-            sums = ", ".join(
-                f"{name} = {self.name}.{name} + excluded.{name}" for name in self.adds_up
-            )
-            return f" ON CONFLICT (id) DO UPDATE SET {sums}"
-        return " ON CONFLICT (id) DO NOTHING" if self.keeps_first else ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationRow:
     """What RESERVE reads live of an organization."""
 
+    table: ClassVar[Table] = ORGANIZATION
     id: UUID
     name: str
-    enabled: bool
+    ai_gateway_enabled: bool
     timezone: str
     config_version: int
 
@@ -60,6 +36,7 @@ class OrganizationRow:
 class PeriodRow:
     """A locked period; the ledger changes it in memory and writes the changes once."""
 
+    table: ClassVar[Table] = PERIOD
     id: UUID
     org_id: UUID
     scope: str
@@ -82,11 +59,30 @@ class PeriodRow:
 class HoldRow:
     """A locked hold."""
 
+    table: ClassVar[Table] = HOLD
     id: UUID
     state: State
     amount_nanoeur: int
     charged_nanoeur: int
     held_at: datetime
+
+    def __post_init__(self) -> None:
+        self.state = State(self.state)  # a database has it as text
+
+
+LockedRow = TypeVar("LockedRow", OrganizationRow, PeriodRow, HoldRow)
+
+
+def columns_of(kind: type[OrganizationRow | PeriodRow | HoldRow]) -> tuple[str, ...]:
+    """Return the columns of its table that a kind of row has, in the order of its fields."""
+    return tuple([field.name for field in fields(kind)])
+
+
+def rows_by_id(kind: type[LockedRow], found: Iterable[Sequence[Any]]) -> dict[UUID, LockedRow]:
+    """Return rows of a kind by their ids, of values in the order of `columns_of`."""
+    names = columns_of(kind)
+    rows = [kind(**dict(zip(names, values, strict=True))) for values in found]
+    return {row.id: row for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +123,15 @@ class Store(Protocol):
         ...
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        """Insert rows in the order of the table's columns."""
+        """Insert rows; columns that a row does not name are NULL."""
         ...
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Set `columns` of the rows whose id is the first value of each row."""
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
+        """Set the other columns of the rows whose `id` is named; all rows name the same."""
         ...
 
-    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Add to integer `columns` of the rows whose id is the first value of each row."""
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        """Add to the other, integer columns of the rows whose `id` is named."""
         ...
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:

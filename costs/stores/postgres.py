@@ -12,19 +12,19 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 
-from costs.core.holds import State
 from costs.stores.base import (
     HoldRow,
     Locked,
     OrganizationRow,
     PeriodRow,
-    Row,
     StoreUnavailable,
-    Table,
+    columns_of,
+    rows_by_id,
 )
 from costs.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
 from costs.stores.pipeline import Pipeline, Statement
 from costs.stores.writes import ADD, SET, Write, form, gathered
+from costs.tables import Row, Table, changed_values
 
 # A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
 # lock must be what was committed before it: another default of the server's would not see that.
@@ -44,44 +44,32 @@ NETWORK: Final = {
     "keepalives_count": 3,
 }
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
-# It comes with the rows, and the version with the organizations: a statement less is 0.1 ms less.
-READ_CLOCK: Final = b"SELECT coalesce($1::timestamptz, now())"
+NOW: Final = "coalesce($1::timestamptz, now())"
+READ_CLOCK: Final = f"SELECT {NOW}, coalesce((SELECT version FROM price_list), 0)".encode()  # noqa: S608
 
 
-def _forms(many: str) -> tuple[bytes, bytes]:
-    """Return a lock of many rows, in the order of their ids, and the same for a single one.
+def _lock(kind: type[OrganizationRow | PeriodRow | HoldRow], where: str) -> tuple[bytes, bytes]:
+    """Return the lock of many rows, in the order of their ids, and the same for a single one.
 
     Sorting one row was 7 % of what the server does for a batch of one call.
     """
+    names = ", ".join(columns_of(kind))
+    rows = f"SELECT {names} FROM {kind.table.name} WHERE {where}"  # noqa: S608  our own names
+    many = f"{rows} ORDER BY id FOR NO KEY UPDATE"
     one = re.sub(r"ANY\((\$\d)\)", r"\1", many).replace(" ORDER BY id", "")
     return many.encode(), one.encode()
 
 
-LOCK_ORGANIZATIONS: Final = _forms("""
-    SELECT coalesce($1::timestamptz, now()), (SELECT version FROM price_list),
-           id, name, ai_gateway_enabled, timezone, config_version
-    FROM organization WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE
-""")
-_PERIODS: Final = """
-    SELECT coalesce($1::timestamptz, now()),
-           id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur,
-           held_nanoeur, settled_nanoeur, overrun_nanoeur, carried_nanoeur
-    FROM period WHERE {} ORDER BY id FOR NO KEY UPDATE
-"""
-_IN_FORCE: Final = """
-    (org_id = ANY($2) AND scope = ANY($3)
-     AND starts_at <= coalesce($1::timestamptz, now())
-     AND ends_at > coalesce($1::timestamptz, now()))
-"""
+LOCK_ORGANIZATIONS: Final = _lock(OrganizationRow, "id = ANY($1)")
+_IN_FORCE: Final = (
+    f"org_id = ANY($2) AND scope = ANY($3) AND starts_at <= {NOW} AND ends_at > {NOW}"
+)
 # Three of them, since what only asks or only settles is most there is while little is to do, and
 # finds its rows in half the time: 0.09 against 0.13 ms of the server's.
-LOCK_IN_FORCE: Final = _forms(_PERIODS.format(_IN_FORCE))
-LOCK_PERIODS: Final = _forms(_PERIODS.format("id = ANY($2)"))
-LOCK_BOTH: Final = _PERIODS.format(f"id = ANY($4) OR {_IN_FORCE}").encode()
-LOCK_HOLDS: Final = _forms("""
-    SELECT id, state, amount_nanoeur, charged_nanoeur, held_at
-    FROM hold WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE
-""")
+LOCK_IN_FORCE: Final = _lock(PeriodRow, _IN_FORCE)
+LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
+LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
+LOCK_HOLDS: Final = _lock(HoldRow, "id = ANY($1)")
 NEIGHBOURS: Final = b"""
     SELECT max(ends_at) FILTER (WHERE starts_at <= $1),
            min(starts_at) FILTER (WHERE starts_at > $1)
@@ -131,7 +119,7 @@ class PostgresStore:
             self._pipeline = Pipeline(self._connection)
 
     def begin(self) -> datetime:
-        [_, [(now,)]] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
+        [_, [(now, _)]] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
         moment: datetime = now
         return moment
 
@@ -147,28 +135,28 @@ class PostgresStore:
         # Each after the locks before it, so that it sees what committed while they were waited for.
         asked: dict[str, Statement] = {}
         if org_ids:
-            asked["organizations"] = _lock(LOCK_ORGANIZATIONS, (org_ids, _UUID), first=clock)
+            asked["organizations"] = _locking(LOCK_ORGANIZATIONS, (org_ids, _UUID))
         if org_ids and period_ids:
-            keys = arrays(org_ids, _UUID), arrays(scopes, _TEXT), arrays(period_ids, _UUID)
-            asked["periods"] = Statement.of(LOCK_BOTH, clock, *keys)
+            keys = ((org_ids, _UUID), (scopes, _TEXT), (period_ids, _UUID))
+            asked["periods"] = _locking(LOCK_BOTH, *keys, first=clock)
         elif org_ids:
-            asked["periods"] = _lock(LOCK_IN_FORCE, (org_ids, _UUID), (scopes, _TEXT), first=clock)
+            asked["periods"] = _locking(
+                LOCK_IN_FORCE, (org_ids, _UUID), (scopes, _TEXT), first=clock
+            )
         elif period_ids:
-            asked["periods"] = _lock(LOCK_PERIODS, (period_ids, _UUID), first=clock)
+            asked["periods"] = _locking(LOCK_PERIODS, (period_ids, _UUID))
         if hold_ids:
-            asked["holds"] = _lock(LOCK_HOLDS, (hold_ids, _UUID))
-        _, *rows = self._run(BEGIN, *asked.values())
-        found = dict(zip(asked, rows, strict=True))
-        organizations, periods = found.get("organizations", ()), found.get("periods", ())
-        stamped = organizations or periods
-        if not stamped:  # nothing that the clock could come with
-            [stamped] = self._run(Statement.of(READ_CLOCK, clock))
+            asked["holds"] = _locking(LOCK_HOLDS, (hold_ids, _UUID))
+        asked["clock"] = Statement.of(READ_CLOCK, clock)
+        _, *results = self._run(BEGIN, *asked.values())
+        found = dict(zip(asked, results, strict=True))
+        [(now, prices_version)] = found["clock"]
         return Locked(
-            now=stamped[0][0],
-            prices_version=organizations[0][1] or 0 if organizations else 0,
-            organizations={row[2]: _organization(row[2:]) for row in organizations},
-            periods={row[1]: _period(row[1:]) for row in periods},
-            holds={row[0]: _hold(row) for row in found.get("holds", ())},
+            now=now,
+            prices_version=prices_version,
+            organizations=rows_by_id(OrganizationRow, found.get("organizations", ())),
+            periods=rows_by_id(PeriodRow, found.get("periods", ())),
+            holds=rows_by_id(HoldRow, found.get("holds", ())),
         )
 
     def neighbours(
@@ -180,15 +168,18 @@ class PostgresStore:
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write(form(table), rows))
+            self._unsent.append(Write(form(table), table.new_values(rows)))
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        if rows:
-            self._unsent.append(Write(form(table, columns, SET), rows))
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
+        self._change(table, SET, rows)
 
-    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        self._change(table, ADD, rows)
+
+    def _change(self, table: Table, change: str, rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write(form(table, columns, ADD), rows))
+            columns, values = changed_values(rows)
+            self._unsent.append(Write(form(table, columns, change), values))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._run(Statement.of(_numbered(statement), *map(scalar, values)))[-1]
@@ -221,11 +212,11 @@ class PostgresStore:
         return NULL if self._clock is None else scalar(self._clock())
 
 
-def _lock(
-    forms: tuple[bytes, bytes], *keys: tuple[Sequence[Any], Type], first: Parameter | None = None
+def _locking(
+    lock: tuple[bytes, bytes], *keys: tuple[Sequence[Any], Type], first: Parameter | None = None
 ) -> Statement:
     """Return the lock of the rows that have one of each sort of key."""
-    many, one = forms
+    many, one = lock
     is_one = all(len(values) == 1 for values, _ in keys)
     parameters = [(only if is_one else arrays)(values, type_) for values, type_ in keys]
     return Statement.of(one if is_one else many, *([first] if first else ()), *parameters)
@@ -237,35 +228,3 @@ def _numbered(statement: str) -> bytes:
     first, *others = statement.split("%s")
     marked = (f"${number}{text}" for number, text in enumerate(others, start=1))
     return "".join((first, *marked)).encode()
-
-
-def _organization(row: Row) -> OrganizationRow:
-    return OrganizationRow(
-        id=row[0], name=row[1], enabled=row[2], timezone=row[3], config_version=row[4]
-    )
-
-
-def _period(row: Row) -> PeriodRow:
-    return PeriodRow(
-        id=row[0],
-        org_id=row[1],
-        scope=row[2],
-        starts_on=row[3],
-        starts_at=row[4],
-        ends_at=row[5],
-        limit_nanoeur=row[6],
-        held_nanoeur=row[7],
-        settled_nanoeur=row[8],
-        overrun_nanoeur=row[9],
-        carried_nanoeur=row[10],
-    )
-
-
-def _hold(row: Row) -> HoldRow:
-    return HoldRow(
-        id=row[0],
-        state=State(row[1]),
-        amount_nanoeur=row[2],
-        charged_nanoeur=row[3],
-        held_at=row[4],
-    )

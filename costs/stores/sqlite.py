@@ -9,16 +9,17 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from costs.core.holds import State
 from costs.stores.base import (
     HoldRow,
     Locked,
+    LockedRow,
     OrganizationRow,
     PeriodRow,
-    Row,
     StoreUnavailable,
-    Table,
+    columns_of,
+    rows_by_id,
 )
+from costs.tables import Row, Table, Values, changed_values
 
 BUSY_TIMEOUT_S: Final = 5.0
 
@@ -59,33 +60,25 @@ class SqliteStore:
         hold_ids: Sequence[UUID],
     ) -> Locked:
         now = self.begin()
-        organizations = self.query(
-            "SELECT id, name, ai_gateway_enabled, timezone, config_version "
-            "FROM organization WHERE id = ANY(%s)",
-            org_ids,
-        )
-        periods = self.query(
-            "SELECT id, org_id, scope, starts_on, starts_at, ends_at, limit_nanoeur, held_nanoeur, "
-            "settled_nanoeur, overrun_nanoeur, carried_nanoeur FROM period WHERE id = ANY(%s) "
-            "OR (org_id = ANY(%s) AND scope = ANY(%s) AND starts_at <= %s AND ends_at > %s)",
-            period_ids,
-            org_ids,
-            scopes,
-            now,
-            now,
-        )
-        holds = self.query(
-            "SELECT id, state, amount_nanoeur, charged_nanoeur, held_at "
-            "FROM hold WHERE id = ANY(%s)",
-            hold_ids,
-        )
+        in_force = "org_id = ANY(%s) AND scope = ANY(%s) AND starts_at <= %s AND ends_at > %s"
+        periods = f"id = ANY(%s) OR ({in_force})"
         version = self.query("SELECT version FROM price_list")
         return Locked(
             now=now,
             prices_version=version[0][0] if version else 0,
-            organizations={row.id: row for row in map(_organization, organizations)},
-            periods={row.id: row for row in map(_period, periods)},
-            holds={row.id: row for row in map(_hold, holds)},
+            organizations=self._rows(OrganizationRow, "id = ANY(%s)", org_ids),
+            periods=self._rows(PeriodRow, periods, period_ids, org_ids, scopes, now, now),
+            holds=self._rows(HoldRow, "id = ANY(%s)", hold_ids),
+        )
+
+    def _rows(self, kind: type[LockedRow], where: str, *values: Any) -> dict[UUID, LockedRow]:
+        names = columns_of(kind)
+        read = [_READ.get(kind.table.columns[name], _as_it_is) for name in names]
+        selected = f"SELECT {', '.join(names)} FROM {kind.table.name} WHERE {where}"  # noqa: S608
+        found = self.query(selected, *values)
+        return rows_by_id(
+            kind,
+            [[read_one(value) for read_one, value in zip(read, row, strict=True)] for row in found],
         )
 
     def neighbours(
@@ -100,27 +93,28 @@ class SqliteStore:
             org_id,
             scope,
         )[0]
-        return _moment(row[0]), _moment(row[1])
+        previous_ends_at, next_starts_at = (moment and _moment(moment) for moment in row)
+        return previous_ends_at, next_starts_at
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        marks = ", ".join("?" * len(table.columns))
-        names = ", ".join(table.columns)
+        marks, names = ", ".join("?" * len(table.columns)), ", ".join(table.columns)
         values = f"VALUES ({marks}){table.on_conflict}"
-        self._many(f"INSERT INTO {table.name} ({names}) {values}", rows)
+        self._many(f"INSERT INTO {table.name} ({names}) {values}", table.new_values(rows))
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        changes = ", ".join(f"{name} = ?" for name in columns)
-        self._write(table, changes, rows)
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
+        self._change(table, "{0} = ?", rows)
 
-    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        changes = ", ".join(f"{name} = {name} + ?" for name in columns)
-        self._write(table, changes, rows)
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        self._change(table, "{0} = {0} + ?", rows)
 
-    def _write(self, table: Table, changes: str, rows: Sequence[Row]) -> None:
-        statement = f"UPDATE {table.name} SET {changes} WHERE id = ?"  # noqa: S608  our own names
-        self._many(statement, [(*row[1:], row[0]) for row in rows])
+    def _change(self, table: Table, change: str, rows: Sequence[Row]) -> None:
+        if rows:
+            columns, values = changed_values(rows)
+            changes = ", ".join(map(change.format, columns))
+            statement = f"UPDATE {table.name} SET {changes} WHERE id = ?"  # noqa: S608  our own names
+            self._many(statement, [(*others, id_) for id_, *others in values])
 
-    def _many(self, statement: str, rows: Sequence[Row]) -> None:
+    def _many(self, statement: str, rows: Sequence[Values]) -> None:
         with _errors():
             self._connection.executemany(statement, [tuple(map(_adapted, row)) for row in rows])
 
@@ -179,45 +173,18 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _known_moment(text: str) -> datetime:
+def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _organization(row: Row) -> OrganizationRow:
-    return OrganizationRow(
-        id=UUID(row[0]),
-        name=row[1],
-        enabled=bool(row[2]),
-        timezone=row[3],
-        config_version=row[4],
-    )
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
-def _period(row: Row) -> PeriodRow:
-    return PeriodRow(
-        id=UUID(row[0]),
-        org_id=UUID(row[1]),
-        scope=row[2],
-        starts_on=date.fromisoformat(row[3]),
-        starts_at=_known_moment(row[4]),
-        ends_at=_known_moment(row[5]),
-        limit_nanoeur=row[6],
-        held_nanoeur=row[7],
-        settled_nanoeur=row[8],
-        overrun_nanoeur=row[9],
-        carried_nanoeur=row[10],
-    )
-
-
-def _hold(row: Row) -> HoldRow:
-    return HoldRow(
-        id=UUID(row[0]),
-        state=State(row[1]),
-        amount_nanoeur=row[2],
-        charged_nanoeur=row[3],
-        held_at=_known_moment(row[4]),
-    )
+# Of columns that are never NULL.
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "boolean": bool,
+    "date": date.fromisoformat,
+    "timestamptz": _moment,
+    "uuid": UUID,
+}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
-from costs.stores.base import Row, Table
 from costs.stores.binary import BINARY_FORMAT, TYPES, Type, array, singles
 from costs.stores.pipeline import Statement
+from costs.tables import Table, Values
 
 # What an update makes of a column {0} and the value {1} that is sent.
 SET: Final = "{1}"
@@ -22,59 +22,46 @@ ADD: Final = "t.{0} + {1}"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """What a write of rows does: it inserts them or, with a `change`, makes it in those there are.
+    """A write of rows: it inserts them or, with a `change`, changes `columns` of existing ones."""
 
-    `columns` are names with their types.
-    """
-
-    table: str
-    columns: tuple[tuple[str, str], ...]
-    types: tuple[Type, ...]
+    table: Table
+    columns: tuple[str, ...]
     change: str
-    on_conflict: str
+    types: tuple[Type, ...]
 
     def text(self, first: int, *, is_single: bool) -> str:
         """Return the statement, whose parameters are numbered from `first` on.
 
         A single row travels as its values, others as an array for each column.
         """
-        names = [name for name, _ in self.columns]
-        many = "" if is_single else "[]"
-        marks = [f"${at}::{type_}{many}" for at, (_, type_) in enumerate(self.columns, first)]
+        name, names, many = self.table.name, self.columns, "" if is_single else "[]"
+        numbered = enumerate(names, first)
+        marks = [f"${at}::{self.table.columns[column]}{many}" for at, column in numbered]
         listed, all_marks = ", ".join(names), ", ".join(marks)
         if not self.change:
             rows = f"VALUES ({all_marks})" if is_single else f"SELECT * FROM unnest({all_marks})"  # noqa: S608
-            return f"INSERT INTO {self.table} ({listed}) {rows}{self.on_conflict}"
-        sent = marks if is_single else [f"v.{name}" for name in names]
+            return f"INSERT INTO {name} ({listed}) {rows}{self.table.on_conflict}"
+        sent = marks if is_single else [f"v.{column}" for column in names]
         changes = ", ".join(
-            f"{name} = {self.change.format(name, value)}"
-            for name, value in zip(names[1:], sent[1:], strict=True)
+            f"{column} = {self.change.format(column, value)}"
+            for column, value in zip(names[1:], sent[1:], strict=True)
         )
         source = "" if is_single else f" FROM unnest({all_marks}) AS v ({listed})"
-        return f"UPDATE {self.table} AS t SET {changes}{source} WHERE t.id = {sent[0]}"  # noqa: S608
+        return f"UPDATE {name} AS t SET {changes}{source} WHERE t.id = {sent[0]}"  # noqa: S608
 
 
-_forms: Final[dict[tuple[str, tuple[str, ...], str], Form]] = {}
-
-
-def form(table: Table, columns: Sequence[str] = (), change: str = "") -> Form:
-    """Return the one Form of such a write: made anew, it would be hashed anew, 30 columns long."""
-    key = (table.name, tuple(columns), change)
-    known = _forms.get(key)
-    if known is None:
-        names = ("id", *columns) if change else tuple(table.columns)
-        typed = tuple([(name, table.columns[name]) for name in names])
-        types = tuple([TYPES[type_] for _, type_ in typed])
-        known = Form(table.name, typed, types, change, "" if change else table.on_conflict)
-        _forms[key] = known
-    return known
+@cache
+def form(table: Table, columns: tuple[str, ...] = (), change: str = "") -> Form:
+    """Return how rows are inserted into a table or, with a `change`, how columns are changed."""
+    names = ("id", *columns) if change else tuple(table.columns)
+    return Form(table, names, change, tuple([TYPES[table.columns[name]] for name in names]))
 
 
 class Write(NamedTuple):
     """Rows on their way."""
 
     form: Form
-    rows: Sequence[Row]
+    rows: Sequence[Values]
 
 
 def gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:

@@ -9,7 +9,8 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-from costs.stores.base import Locked, Row, Store, StoreUnavailable, Table
+from costs.stores.base import Locked, Store, StoreUnavailable
+from costs.tables import Row, Table
 
 
 @dataclass
@@ -76,13 +77,13 @@ class FaultyStore:
         self.faults.write()
         self.store.insert(table, rows)
 
-    def update(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()
-        self.store.update(table, columns, rows)
+        self.store.update(table, rows)
 
-    def add(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()
-        self.store.add(table, columns, rows)
+        self.store.add(table, rows)
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         self.faults.check()

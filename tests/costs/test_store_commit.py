@@ -8,18 +8,22 @@ import pytest
 
 from costs.connect import open_store
 from costs.models import Period
-from costs.stores.base import Row
-from costs.tables import PERIOD
+from costs.tables import PERIOD, Row
 from orgs.fields import new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DAY = (date(2026, 3, 1), datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+DAY = {
+    "starts_on": date(2026, 3, 1),
+    "starts_at": datetime(2026, 3, 1, tzinfo=UTC),
+    "ends_at": datetime(2026, 3, 2, tzinfo=UTC),
+}
+BALANCES = ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur", "carried_nanoeur")
 
 
 def day_of_nobody() -> Row:
     """A period of an organization that is not there, which is looked at only at the commit."""
-    return (new_id(), new_id(), "org", *DAY, None, 0, 0, 0, 0)
+    return {"id": new_id(), "org_id": new_id(), "scope": "org", **DAY, **dict.fromkeys(BALANCES, 0)}
 
 
 @pytest.mark.parametrize("rows", [1, 2])
