@@ -6,30 +6,31 @@ rows need no memory here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from costs.tables import LINE_NAMES
+
 # More lines than this of one kind say nothing new; how many there are is said.
 FINDINGS_MAX: Final = 200
-
-Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One rule: a SELECT of the rows that break it, and the sentence about such a row.
 
-    The first column is the id of the row that the sentence is about.
+    The first column is the id of the row that the sentence is about; the sentence names columns
+    in braces.
     """
 
     name: str
     select: str
-    sentence: Callable[[Row], str]
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,8 @@ class Report:
 # A balance counts min(charged, amount) as settled and what is above as overrun.
 PERIOD_BALANCES: Final = """
     SELECT p.id, p.scope, p.starts_at, p.held_nanoeur, p.settled_nanoeur, p.overrun_nanoeur,
-           COALESCE(s.held, 0), COALESCE(s.settled, 0), COALESCE(s.overrun, 0)
+           COALESCE(s.held, 0) AS held, COALESCE(s.settled, 0) AS settled,
+           COALESCE(s.overrun, 0) AS overrun
     FROM period p LEFT JOIN (
         SELECT hp.period_id,
             SUM(CASE WHEN h.state = 'held' THEN h.amount_nanoeur ELSE 0 END) AS held,
@@ -68,8 +70,9 @@ PERIOD_BALANCES: Final = """
        OR p.overrun_nanoeur <> COALESCE(s.overrun, 0)
 """
 HOLD_EVENTS: Final = """
-    SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0),
-           COALESCE(e.usages, 0), COALESCE(e.bounds, 0), COALESCE(e.corrections, 0)
+    SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0) AS charged,
+           COALESCE(e.usages, 0) AS usages, COALESCE(e.bounds, 0) AS bounds,
+           COALESCE(e.corrections, 0) AS corrections
     FROM hold h LEFT JOIN (
         SELECT hold_id, SUM(amount_nanoeur) AS charged,
             SUM(CASE WHEN kind = 'usage' THEN 1 ELSE 0 END) AS usages,
@@ -84,13 +87,11 @@ HOLD_EVENTS: Final = """
         ELSE (e.usages = 1 AND e.bounds = 0 AND e.corrections = 0)
           OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
 """
-_NAMED: Final = (
-    "source, model, provider, user_id, team_id, project_id, app_id, client_id, task_type, key_id"
-)
+_NAMED: Final = ", ".join(LINE_NAMES)
 # Both sides in one pass, the lines as negative events: what names the same must leave nothing.
 DAILY_LINES: Final = f"""
-    SELECT period_id, model, provider, SUM(amount), SUM(events), SUM(requests),
-           SUM(input), SUM(output), {_NAMED.replace("model, provider, ", "")}
+    SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(events) AS events,
+           SUM(requests) AS requests, SUM(input) AS input, SUM(output) AS output
     FROM (
         SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount, 1 AS events,
             CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
@@ -106,8 +107,8 @@ DAILY_LINES: Final = f"""
 """  # noqa: S608  our own names
 _MONTH_OF: Final = "CAST(SUBSTR(CAST(day AS TEXT), 1, 7) AS TEXT)"
 MONTHLY_LINES: Final = f"""
-    SELECT org_id, month, model, SUM(amount_nanoeur), SUM(events), SUM(requests),
-           SUM(input_tokens), SUM(output_tokens), {_NAMED.replace("model, ", "")}
+    SELECT org_id, month, {_NAMED}, SUM(amount_nanoeur) AS amount, SUM(events) AS events,
+           SUM(requests) AS requests
     FROM (
         SELECT org_id, {_MONTH_OF} AS month, {_NAMED}, amount_nanoeur, events, requests,
             input_tokens, output_tokens FROM daily_cost
@@ -122,19 +123,15 @@ CHECKS: Final = (
     Check(
         name="daily_cost",
         select=DAILY_LINES,
-        sentence=lambda row: (
-            f"period {row[0]} has events for {row[1]} of {row[2]} that its daily lines lack "
-            f"(or have too much): {row[3]} n€, {row[4]} events, {row[5]} requests, {row[6]} input "
-            f"and {row[7]} output tokens"
-        ),
+        sentence="period {period_id} has events for {model} of {provider} that its daily lines "
+        "lack (or have too much): {amount} n€, {events} events, {requests} requests, {input} input "
+        "and {output} output tokens",
     ),
     Check(
         name="monthly_cost",
         select=MONTHLY_LINES,
-        sentence=lambda row: (
-            f"{row[1]} of organization {row[0]}: the daily lines have {row[3]} n€, {row[4]} events "
-            f"and {row[5]} requests for {row[2]} more than the month's"
-        ),
+        sentence="{month} of organization {org_id}: the daily lines have {amount} n€, {events} "
+        "events and {requests} requests for {model} more than the month's",
     ),
     Check(
         name="daily_cost_day",
@@ -143,18 +140,15 @@ CHECKS: Final = (
             LEFT JOIN period p ON p.id = d.period_id
             WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
         """,
-        sentence=lambda row: (
-            f"daily line {row[0]} is of {row[1]}, but its period {row[2]} is of {row[3]}, or of "
-            "something else than the organization's day"
-        ),
+        sentence="daily line {id} is of {day}, but its period {period_id} is of {starts_on}, or of "
+        "something else than the organization's day",
     ),
     Check(
         name="period_balance",
         select=PERIOD_BALANCES,
-        sentence=lambda row: (
-            f"period {row[0]} ({row[1]} from {row[2]}) says held {row[3]}, settled {row[4]}, "
-            f"overrun {row[5]} n€; its holds say {row[6]}, {row[7]}, {row[8]}"
-        ),
+        sentence="period {id} ({scope} from {starts_at}) has held {held_nanoeur}, settled "
+        "{settled_nanoeur}, overrun {overrun_nanoeur} n€; its holds add up to {held}, {settled}, "
+        "{overrun}",
     ),
     Check(
         name="period_limit",
@@ -163,10 +157,8 @@ CHECKS: Final = (
             SELECT id, scope, starts_at, limit_nanoeur, settled_nanoeur, held_nanoeur FROM period
             WHERE settled_nanoeur + held_nanoeur > limit_nanoeur
         """,
-        sentence=lambda row: (
-            f"period {row[0]} ({row[1]} from {row[2]}) was admitted past its limit of {row[3]} n€: "
-            f"settled {row[4]}, held {row[5]}"
-        ),
+        sentence="period {id} ({scope} from {starts_at}) was admitted past its limit of "
+        "{limit_nanoeur} n€: settled {settled_nanoeur}, held {held_nanoeur}",
     ),
     Check(
         name="period_overlap",
@@ -177,17 +169,14 @@ CHECKS: Final = (
                 FROM period WINDOW days AS (PARTITION BY org_id, scope ORDER BY starts_at)
             ) d WHERE next_starts_at < ends_at
         """,
-        sentence=lambda row: (
-            f"period {row[0]} ({row[1]}) ends at {row[2]}, after period {row[3]} begins at {row[4]}"
-        ),
+        sentence="period {id} ({scope}) ends at {ends_at}, after period {next_id} begins at "
+        "{next_starts_at}",
     ),
     Check(
         name="hold_events",
         select=HOLD_EVENTS,
-        sentence=lambda row: (
-            f"hold {row[0]} is {row[1]} and charged {row[2]} n€; its events add up to {row[3]} n€ "
-            f"({row[4]} usage, {row[5]} bound, {row[6]} correction)"
-        ),
+        sentence="hold {id} is {state} and charged {charged_nanoeur} n€; its events add up to "
+        "{charged} n€ ({usages} usage, {bounds} bound, {corrections} correction)",
     ),
     Check(
         name="hold_charge",
@@ -196,10 +185,8 @@ CHECKS: Final = (
             WHERE (state = 'unknown' AND charged_nanoeur <> amount_nanoeur)
                OR (state = 'held') <> (resolved_at IS NULL)
         """,
-        sentence=lambda row: (
-            f"hold {row[0]} is {row[1]} with {row[3]} of {row[2]} n€ charged, which is not a state "
-            "that a hold can have"
-        ),
+        sentence="hold {id} is {state} with {charged_nanoeur} of {amount_nanoeur} n€ charged, "
+        "which is not a state that a hold can have",
     ),
     Check(
         name="hold_without_period",
@@ -207,7 +194,7 @@ CHECKS: Final = (
             SELECT h.id, h.state FROM hold h
             WHERE NOT EXISTS (SELECT 1 FROM hold_period hp WHERE hp.hold_id = h.id)
         """,
-        sentence=lambda row: f"hold {row[0]} ({row[1]}) counts in no period",
+        sentence="hold {id} ({state}) counts in no period",
     ),
     Check(
         name="hold_period",
@@ -216,21 +203,21 @@ CHECKS: Final = (
                 WHEN h.id IS NULL THEN 'there is no such hold'
                 WHEN p.id IS NULL THEN 'there is no such period'
                 WHEN h.org_id <> p.org_id THEN 'the period is another organization''s'
-                ELSE 'the hold was made outside the period' END
+                ELSE 'the hold was made outside the period' END AS why
             FROM hold_period hp
             LEFT JOIN hold h ON h.id = hp.hold_id LEFT JOIN period p ON p.id = hp.period_id
             WHERE h.id IS NULL OR p.id IS NULL OR h.org_id <> p.org_id
                OR h.held_at < p.starts_at OR h.held_at >= p.ends_at
         """,
-        sentence=lambda row: f"hold {row[0]} counts in period {row[1]}, but {row[2]}",
+        sentence="hold {hold_id} counts in period {period_id}, but {why}",
     ),
     Check(
         name="hold_counted_twice",
         select="""
-            SELECT hp.hold_id, p.scope, COUNT(*) FROM hold_period hp
+            SELECT hp.hold_id, p.scope, COUNT(*) AS periods FROM hold_period hp
             JOIN period p ON p.id = hp.period_id GROUP BY hp.hold_id, p.scope HAVING COUNT(*) > 1
         """,
-        sentence=lambda row: f"hold {row[0]} counts in {row[2]} periods of {row[1]}",
+        sentence="hold {hold_id} counts in {periods} periods of {scope}",
     ),
     Check(
         name="event_without_hold",
@@ -240,10 +227,8 @@ CHECKS: Final = (
             WHERE e.source = 'AI' AND (
                 h.id IS NULL OR h.org_id <> e.org_id OR h.request_id <> e.request_id)
         """,
-        sentence=lambda row: (
-            f"cost event {row[0]} over {row[1]} n€ is not of the organization and request of "
-            f"a hold {row[2]}"
-        ),
+        sentence="cost event {id} over {amount_nanoeur} n€ is not of the organization and request "
+        "of a hold {hold_id}",
     ),
 )
 OVERRUN: Final = Check(
@@ -253,10 +238,8 @@ OVERRUN: Final = Check(
         WHERE overrun_nanoeur > 0
           AND settled_nanoeur + held_nanoeur + overrun_nanoeur > limit_nanoeur
     """,
-    sentence=lambda row: (
-        f"period {row[0]} ({row[1]} from {row[2]}) is past its limit of {row[3]} n€, since "
-        f"providers billed {row[4]} n€ above their holds"
-    ),
+    sentence="period {id} ({scope} from {starts_at}) is past its limit of {limit_nanoeur} n€, "
+    "since providers billed {overrun_nanoeur} n€ above their holds",
 )
 COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost")
 
@@ -306,9 +289,11 @@ def count(cursor: CursorWrapper, table: str) -> int:
 
 def _find(cursor: CursorWrapper, check: Check) -> Iterator[Finding]:
     cursor.execute(f"{check.select} LIMIT {FINDINGS_MAX + 1}")
+    names = [name for name, *_ in cursor.description]
     for position, row in enumerate(cursor.fetchall()):
         if position == FINDINGS_MAX:
-            sentence = f"and more: only the first {FINDINGS_MAX} of {check.name} are said"
+            sentence = f"and more: only the first {FINDINGS_MAX} of {check.name} are shown"
             yield Finding(check=check.name, id="", sentence=sentence)
             return
-        yield Finding(check=check.name, id=str(row[0]), sentence=check.sentence(row))
+        sentence = check.sentence.format_map(dict(zip(names, row, strict=True)))
+        yield Finding(check=check.name, id=str(row[0]), sentence=sentence)

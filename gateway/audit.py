@@ -33,7 +33,7 @@ class Audit:
 
 # A request may have several holds, one for each attempt: all but the last are released.
 STATUS_AND_STATE: Final = """
-    SELECT l.id, l.status, COALESCE(h.holds, 0), COALESCE(h.state, 'none')
+    SELECT l.id, l.status, COALESCE(h.holds, 0) AS holds, COALESCE(h.state, 'none') AS state
     FROM ai_request_log l LEFT JOIN (
         SELECT request_id,
             COUNT(*) FILTER (WHERE state <> 'released') AS holds,
@@ -48,7 +48,7 @@ STATUS_AND_STATE: Final = """
         ELSE h.state IS NULL END
 """
 COSTS: Final = """
-    SELECT l.id, l.status, l.cost_nanoeur, COALESCE(e.charged, 0)
+    SELECT l.id, l.status, l.cost_nanoeur, COALESCE(e.charged, 0) AS charged
     FROM ai_request_log l LEFT JOIN (
         SELECT request_id, SUM(amount_nanoeur) AS charged FROM cost_event
         WHERE source = 'AI' GROUP BY request_id
@@ -65,16 +65,13 @@ CHECKS: Final = (
             LEFT JOIN ai_request_log l ON l.id = h.request_id
             WHERE l.id IS NULL OR l.org_id <> h.org_id
         """,
-        sentence=lambda row: (
-            f"hold {row[0]} ({row[1]}, {row[2]} n€) has no audit row {row[3]} in its organization"
-        ),
+        sentence="hold {id} ({state}, {amount_nanoeur} n€) has no audit row {request_id} in its "
+        "organization",
     ),
     Check(
         name="status",
         select=STATUS_AND_STATE,
-        sentence=lambda row: (
-            f"request {row[0]} is {row[1]}, and it has {row[2]} hold(s), in state {row[3]}"
-        ),
+        sentence="request {id} is {status}, and it has {holds} hold(s), in state {state}",
     ),
     Check(
         name="hold_amount",
@@ -86,16 +83,13 @@ CHECKS: Final = (
                 SELECT 1 FROM hold later
                 WHERE later.request_id = l.id AND later.held_at > h.held_at)
         """,
-        sentence=lambda row: (
-            f"request {row[0]} says that {row[1]} n€ were held; its hold says {row[2]} n€"
-        ),
+        sentence="request {id} has {hold_nanoeur} n€ as held; its hold has {amount_nanoeur} n€",
     ),
     Check(
         name="cost",
         select=COSTS,
-        sentence=lambda row: (
-            f"request {row[0]} is {row[1]} at {row[2]} n€; its cost events add up to {row[3]} n€"
-        ),
+        sentence="request {id} is {status} at {cost_nanoeur} n€; its cost events add up to "
+        "{charged} n€",
     ),
     Check(
         name="event_without_row",
@@ -104,9 +98,8 @@ CHECKS: Final = (
             LEFT JOIN ai_request_log l ON l.id = e.request_id
             WHERE e.source = 'AI' AND (l.id IS NULL OR l.org_id <> e.org_id)
         """,
-        sentence=lambda row: (
-            f"cost event {row[0]} over {row[1]} n€ has no audit row {row[2]} in its organization"
-        ),
+        sentence="cost event {id} over {amount_nanoeur} n€ has no audit row {request_id} in its "
+        "organization",
     ),
 )
 
@@ -149,10 +142,8 @@ def _overdue(moment: datetime) -> Check:
             SELECT h.id, h.request_id, h.deadline_at FROM hold h
             WHERE h.state = 'held' AND h.deadline_at < '{literal}'
         """,  # noqa: S608  a moment of our own, not a caller's text
-        sentence=lambda row: (
-            f"request {row[1]} is pending though its time was over at {row[2]}; "
-            "`manage.py ledger reap` charges it"
-        ),
+        sentence="request {request_id} is pending though its time was over at {deadline_at}; "
+        "`manage.py ledger reap` charges it",
     )
 
 
