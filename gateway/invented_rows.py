@@ -1,9 +1,9 @@
 """Writes invented requests as the gateway would have left them: holds, events, days, audit rows.
 
-Straight into the tables, a day in one transaction, as finished rows: the ledger itself, which
-writes each row twice and commits each batch, would take several times as long. What each row says
-comes of the ledger's own functions, and `ledger verify` and `audit verify` hold it to the same
-books.
+Straight into the tables, a day in one transaction, as finished rows: all that the ledger does in
+one transaction happens at one instant, so that requests which each have their own would take two
+transactions each, 2.4 times as long on PostgreSQL and 11 times on SQLite. The rows come of the
+ledger's own functions, and `ledger verify` and `audit verify` hold them to the same books.
 """
 
 from __future__ import annotations
