@@ -1,4 +1,7 @@
-"""RESERVE and SETTLE: the only code that writes holds, periods and cost events.
+"""RESERVE and SETTLE: the only code that writes holds, balances and cost events.
+
+It makes a period with its first hold; `costs.new_periods` makes that of a budget which begins in
+the middle of its span.
 
 One transaction takes a batch of both. At every commit, for every period:
 `settled + held + overrun <= limit`, or a provider billed more than its hold (the overrun).

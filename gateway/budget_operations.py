@@ -7,18 +7,15 @@ judged by the budget as it is now.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Sum
 from django.utils.timezone import now
 
-from costs.core.admission import ORG_SCOPE
-from costs.core.periods import Span, local_day
-from costs.models import DailyCost, Period
+from costs.core.periods import Span
+from costs.new_periods import open_period
 from gateway.core.budgets import BudgetRule
 from gateway.core.calls import DIMENSIONS
 from gateway.core.models import any_entry_matches
@@ -138,31 +135,14 @@ def _counted(budget: Budget) -> tuple[object, ...]:
 
 def _begin(organization: Organization, budget: Budget) -> None:
     """Make the budget's period of now, with what was spent in it already."""
-    moment, zone = now(), ZoneInfo(organization.timezone)
     rule = budget_rule(budget, current().catalog)
-    day = local_day(moment, zone)
-    starts_at, ends_at = rule.span.around(day, zone)
-    first, after = rule.span.days_around(day)
-    days = Period.objects.filter(
-        org=organization, scope=ORG_SCOPE, starts_on__gte=first, starts_on__lt=after
+    open_period(
+        organization,
+        rule.limit,
+        dimensions=rule.of,
+        counts_model=partial(is_of_model, rule),
+        now=now(),
     )
-    # SETTLE adds to a day's lines under the lock of the day's period: so none is missed between.
-    list(days.order_by("id").select_for_update().values_list("id", flat=True))
-    Period.objects.create(
-        org=organization,
-        scope=budget.scope,
-        starts_on=first,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        carried_nanoeur=max(0, _spent(organization, rule, first, after)),
-    )
-
-
-def _spent(organization: Organization, rule: BudgetRule, first: date, after: date) -> int:
-    """Return what the calls that the budget is of cost from the first day on."""
-    lines = DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after, **rule.of)
-    by_model = lines.values_list("model").annotate(Sum("amount_nanoeur"))
-    return sum(amount for model, amount in by_model if is_of_model(rule, model))
 
 
 def is_of_model(rule: BudgetRule, name: str) -> bool:

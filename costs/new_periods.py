@@ -1,0 +1,50 @@
+"""Opens the period of a scope that begins to count in the middle of its span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+
+from costs.core.admission import ORG_SCOPE, Limit
+from costs.core.periods import local_day
+from costs.models import DailyCost, Period
+from orgs.models import Organization
+
+
+def open_period(
+    organization: Organization,
+    limit: Limit,
+    *,
+    dimensions: Mapping[str, str],
+    counts_model: Callable[[str], bool],
+    now: datetime,
+) -> None:
+    """Make the period of a new limit's scope, with what its calls have cost in the span already.
+
+    Those are the charges that name these `dimensions` and a model that counts; calls in flight do
+    not count in it. The caller's transaction has locked the organization, as RESERVE does, and
+    the scope has no other period.
+    """
+    zone = ZoneInfo(organization.timezone)
+    day = local_day(now, zone)
+    starts_at, ends_at = limit.span.around(day, zone)
+    first, after = limit.span.days_around(day)
+    days = Period.objects.filter(
+        org=organization, scope=ORG_SCOPE, starts_on__gte=first, starts_on__lt=after
+    )
+    # SETTLE adds to a day's lines under the lock of the day's period: so none is missed between.
+    list(days.order_by("id").select_for_update().values_list("id", flat=True))
+    lines = DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after, **dimensions)
+    by_model = lines.values_list("model").annotate(Sum("amount_nanoeur"))
+    spent_nanoeur = sum(amount for model, amount in by_model if counts_model(model))
+    Period.objects.create(
+        org=organization,
+        scope=limit.scope,
+        starts_on=first,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        carried_nanoeur=max(0, spent_nanoeur),
+    )
