@@ -21,6 +21,7 @@ from django.db.models.functions import Cast, NullIf
 
 from costs.core.periods import day_around, first_instant
 from costs.core.pricing import bound_nanoeur
+from costs.core.usage import UsageCeiling
 from costs.prices import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
 from gateway.core.models import Catalog, Model, price_names
@@ -169,11 +170,9 @@ def _price_of(prices: PriceBook) -> Price:
         rates = prices.rates_for(names(model.id), model.provider, at.astimezone(UTC))
         if rates is None:
             return None
-        return bound_nanoeur(
-            input_tokens_at_most=input_tokens,
-            output_tokens_at_most=output_tokens,
-            rates=rates,
-            without=NOT_IN_TEXT,
+        most = UsageCeiling(
+            input_tokens=input_tokens, output_tokens=output_tokens, without=NOT_IN_TEXT
         )
+        return bound_nanoeur(most, rates)
 
     return price

@@ -32,7 +32,7 @@ from costs.core.admission import ORG_SCOPE, Settlement
 from costs.core.holds import EventKind, State, move
 from costs.core.periods import first_instant
 from costs.core.pricing import RateCard, Rates, bound_nanoeur, cost_nanoeur
-from costs.core.usage import Usage
+from costs.core.usage import Usage, UsageCeiling
 from costs.stores.base import Store
 from costs.tables import (
     COST_EVENT,
@@ -142,7 +142,8 @@ class Day:
 
     def _admitted(self, asked: Invented, rates: Rates) -> None:
         usage = Usage(input_uncached=asked.input_tokens, output_text=asked.output_tokens)
-        cost, bound = cost_nanoeur(usage, rates), _bound(asked, rates)
+        most = UsageCeiling(input_tokens=4 * asked.input_tokens, output_tokens=OUTPUT_CAP)
+        cost, bound = cost_nanoeur(usage, rates), bound_nanoeur(most, rates)
         held = cost - cost // 10 if asked.end == "over" else bound
         status, code, outcomes = ENDINGS[asked.end]
         request_id, charge_to = self._id(asked.at), _charge_to(asked)
@@ -240,14 +241,6 @@ class Day:
         chance = self.rng.getrandbits(74)
         low = (0b10 << 62) | (chance & (1 << 62) - 1)
         return UUID(int=(ms << 80) | (0x7 << 76) | (chance >> 62) << 64 | low)
-
-
-def _bound(asked: Invented, rates: Rates) -> int:
-    return bound_nanoeur(
-        input_tokens_at_most=4 * asked.input_tokens,
-        output_tokens_at_most=OUTPUT_CAP,
-        rates=rates,
-    )
 
 
 def _dimensions(asked: Invented) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from costs.core.pricing import bound_nanoeur
+from costs.core.usage import UsageCeiling
 from gateway.call_stages import (
     BoundedCall,
     CappedCall,
@@ -144,11 +145,11 @@ def _bound(priced: PricedCall, input_tokens: int) -> int:
     if priced.rates is None:
         return 0
     demand = priced.capped.resolved.requested.call.demand
-    return bound_nanoeur(
-        input_tokens_at_most=input_tokens,
-        output_tokens_at_most=bounds.output_tokens_at_most(demand, priced.capped.cap),
-        rates=priced.rates,
+    most = UsageCeiling(
+        input_tokens=input_tokens,
+        output_tokens=bounds.output_tokens_at_most(demand, priced.capped.cap),
         service_tier=demand.service_tier,
-        web_searches_at_most=demand.searches,
+        web_searches=demand.searches,
         without=bounds.not_possible(demand),
     )
+    return bound_nanoeur(most, priced.rates)

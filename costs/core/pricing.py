@@ -20,7 +20,7 @@ from operator import attrgetter, mul
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
-from costs.core.usage import INPUT_BUCKETS, STANDARD_TIER, TOKEN_BUCKETS, Usage
+from costs.core.usage import INPUT_BUCKETS, STANDARD_TIER, TOKEN_BUCKETS, Usage, UsageCeiling
 
 # Two names for the tier that is meant when nobody asks for another one.
 _STANDARD_NAMES: Final = frozenset({STANDARD_TIER, "default"})
@@ -253,30 +253,20 @@ def is_estimate(usage: Usage, rates: Rates) -> bool:
     return searches_unpriced or _known_tier(usage.service_tier, tiers) is None
 
 
-def bound_nanoeur(  # noqa: PLR0913  keyword-only; each narrows the bound
-    *,
-    input_tokens_at_most: int,
-    output_tokens_at_most: int,
-    rates: Rates,
-    service_tier: str | None = STANDARD_TIER,
-    web_searches_at_most: int = 0,
-    without: frozenset[str] = frozenset(),
-) -> int:
-    """Return what no call within these counts can exceed, rounded up.
+def bound_nanoeur(most: UsageCeiling, rates: Rates) -> int:
+    """Return what no call that uses `most` can exceed, rounded up.
 
     Every token costs the dearest bucket of its side in the dearest band that could apply.
-    `without` names buckets that the request cannot fill, say those of audio or of
-    one-hour cache writes; `service_tier` None is "whichever the vendor chooses".
     """
     denominator, tiers = rates._denominator_and_tiers
     numerator = max(
-        input_tokens_at_most * of_input + output_tokens_at_most * of_output
-        for above, of_input, of_output in rates.ceilings(service_tier, without)
-        if input_tokens_at_most > above or above == 0
+        most.input_tokens * of_input + most.output_tokens * of_output
+        for above, of_input, of_output in rates.ceilings(most.service_tier, most.without)
+        if most.input_tokens > above or above == 0
     )
-    if web_searches_at_most:
+    if most.web_searches:
         search = max(weights.per_unit[-1] for bands in tiers.values() for weights in bands)
-        numerator += web_searches_at_most * search
+        numerator += most.web_searches * search
     return -(-numerator // denominator)
 
 

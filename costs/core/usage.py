@@ -86,3 +86,18 @@ class Usage:
         return {
             name: value for name, value in zip(_KEPT, _kept_of(self), strict=True) if value != 0
         }
+
+
+@frozen
+class UsageCeiling:
+    """The most that one call can use.
+
+    `without` names buckets that the request cannot fill, say those of audio or of one-hour cache
+    writes; `service_tier` None is "whichever the vendor chooses".
+    """
+
+    input_tokens: int
+    output_tokens: int
+    service_tier: str | None = STANDARD_TIER
+    web_searches: int = 0
+    without: frozenset[str] = frozenset()

@@ -22,7 +22,13 @@ from costs.core.pricing import (
     is_estimate,
     rate_at,
 )
-from costs.core.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS, Usage
+from costs.core.usage import (
+    INPUT_BUCKETS,
+    OUTPUT_BUCKETS,
+    TOKEN_BUCKETS,
+    Usage,
+    UsageCeiling,
+)
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -181,12 +187,12 @@ def test_the_rate_in_force_is_the_last_one_begun() -> None:
 
 def test_a_bound_takes_the_dearest_bucket_and_band() -> None:
     def bound(of: Rates, **more: Any) -> int:
-        return bound_nanoeur(input_tokens_at_most=10, output_tokens_at_most=1, rates=of, **more)
+        return bound_nanoeur(UsageCeiling(input_tokens=10, output_tokens=1, **more), of)
 
     cached, talking = rates(WITH_CACHE_WRITES), rates(TALKING)
     assert bound(cached) == 10 * 6_000 + 15_000
     assert bound(cached, without=frozenset({"cache_write_1h"})) == 10 * 3_750 + 15_000
-    assert bound(cached, web_searches_at_most=2) == 75_000 + 20_000_000
+    assert bound(cached, web_searches=2) == 75_000 + 20_000_000
     assert bound(talking) == 10 * 40_000 + 80_000
     assert bound(talking, without=frozenset({"input_audio", "output_audio"})) == 35_000
 
@@ -194,7 +200,7 @@ def test_a_bound_takes_the_dearest_bucket_and_band() -> None:
 def test_a_bound_knows_which_bands_could_apply() -> None:
     def bound(input_tokens: int) -> int:
         return bound_nanoeur(
-            input_tokens_at_most=input_tokens, output_tokens_at_most=10, rates=rates(*LONG)
+            UsageCeiling(input_tokens=input_tokens, output_tokens=10), rates(*LONG)
         )
 
     assert bound(200_000) == 250_100_000
@@ -206,7 +212,7 @@ def test_a_bound_over_every_tier_covers_the_dearest() -> None:
 
     def bound(tier: str | None) -> int:
         return bound_nanoeur(
-            input_tokens_at_most=1, output_tokens_at_most=1, rates=tiered, service_tier=tier
+            UsageCeiling(input_tokens=1, output_tokens=1, service_tier=tier), tiered
         )
 
     assert bound("standard") == bound("default") == 10_000
@@ -270,40 +276,29 @@ def test_a_cost_is_the_exact_one_rounded_up_once(usage: Usage, of: Rates) -> Non
 
 @given(any_usage(), any_rates(), COUNTS, COUNTS)
 def test_no_bill_is_above_the_bound(usage: Usage, of: Rates, more_in: int, more_out: int) -> None:
-    bound = bound_nanoeur(
-        input_tokens_at_most=usage.input_tokens + more_in,
-        output_tokens_at_most=usage.output_tokens + more_out,
-        rates=of,
+    most = UsageCeiling(
+        input_tokens=usage.input_tokens + more_in, output_tokens=usage.output_tokens + more_out
     )
-    assert cost_nanoeur(usage, of) <= bound
+    assert cost_nanoeur(usage, of) <= bound_nanoeur(most, of)
 
 
 @given(any_usage(), any_rates(), st.sampled_from(["standard", "priority", "scale"]))
 def test_no_bill_of_any_tier_is_above_the_bound_over_all(
     usage: Usage, of: Rates, tier: str
 ) -> None:
-    bound = bound_nanoeur(
-        input_tokens_at_most=usage.input_tokens,
-        output_tokens_at_most=usage.output_tokens,
-        rates=of,
-        service_tier=None,
+    most = UsageCeiling(
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, service_tier=None
     )
-    assert cost_nanoeur(replace(usage, service_tier=tier), of) <= bound
+    assert cost_nanoeur(replace(usage, service_tier=tier), of) <= bound_nanoeur(most, of)
 
 
 @given(any_rates(), COUNTS, COUNTS, COUNTS, COUNTS)
 def test_a_wider_bound_is_not_lower(
     of: Rates, tokens_in: int, tokens_out: int, more_in: int, more_out: int
 ) -> None:
-    narrow = bound_nanoeur(
-        input_tokens_at_most=tokens_in, output_tokens_at_most=tokens_out, rates=of
-    )
-    wide = bound_nanoeur(
-        input_tokens_at_most=tokens_in + more_in,
-        output_tokens_at_most=tokens_out + more_out,
-        rates=of,
-    )
-    assert narrow <= wide
+    narrow = UsageCeiling(input_tokens=tokens_in, output_tokens=tokens_out)
+    wide = UsageCeiling(input_tokens=tokens_in + more_in, output_tokens=tokens_out + more_out)
+    assert bound_nanoeur(narrow, of) <= bound_nanoeur(wide, of)
 
 
 @given(any_usage(), any_rates(), st.sampled_from(OUTPUT_BUCKETS), COUNTS)
