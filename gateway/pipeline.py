@@ -37,6 +37,7 @@ from gateway.core.errors import (
     ProviderFailed,
     Refused,
     TimedOut,
+    Unreachable,
 )
 from gateway.exchange import Exchange
 from gateway.journal import left_out_attempt, refusal_of
@@ -207,16 +208,22 @@ async def _converse(running: RunningCall, held: HeldCall) -> Completion | Provid
         return TimedOut(f"No answer from the provider within {timeout_s:g} s")
     except ProviderFailed as exc:
         return exc
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as exc:
         if not exchange.is_abandoned() or task is None:
             raise
         task.uncancel()
-        return ClientGone("The client left before the answer was complete")
+        return _client_left(exc)
     except Exception:  # a defect in reading the answer: it was sent, and is charged as unknown
         logger.exception("request %s: the provider's answer met a defect", exchange.request_id)
         return Broken("The provider's answer could not be read")
     finally:
         exchange.on_abandon = None
+
+
+def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
+    if isinstance(cancelled.__cause__, Unreachable):  # the proof that it was before the request
+        return NeverSent("The client left before the request was sent")
+    return ClientGone("The client left before the answer was complete")
 
 
 async def _answered(running: RunningCall, held: HeldCall) -> Completion:

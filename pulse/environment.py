@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -133,6 +134,69 @@ def upstream(name: str, *, allow_http: bool) -> str | None:
             f"{name} is plain http; use https, or set PULSE_ALLOW_HTTP_UPSTREAM=on"
         )
     return url
+
+
+def proxy(scheme: str) -> str | None:
+    """Read the proxy for addresses of a scheme: `https_proxy`, else `HTTPS_PROXY`.
+
+    It may have a password: errors do not repeat it.
+    """
+    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+        url: str = env.str(name, default="").strip()
+        if not url:
+            continue
+        url = url if "://" in url else f"http://{url}"
+        try:
+            parts = urlsplit(url)
+            is_good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good or not url.isprintable():
+            raise ImproperlyConfigured(
+                f"{name} must be a URL, such as http://proxy.example.org:3128"
+            )
+        return url
+    return None
+
+
+def no_proxy() -> str:
+    """Read the hosts that are reached without a proxy."""
+    hosts: str = env.str("no_proxy", default="") or env.str("NO_PROXY", default="")
+    return hosts
+
+
+def certificate_authorities() -> tuple[str | None, str | None]:
+    """Read SSL_CERT_FILE and SSL_CERT_DIR, which replace the system's certificate authorities."""
+    file: str = env.str("SSL_CERT_FILE", default="").strip()
+    folders: str = env.str("SSL_CERT_DIR", default="").strip()
+    if file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+        except OSError as exc:
+            raise ImproperlyConfigured(
+                f'SSL_CERT_FILE must be a PEM file of certificates; "{file}" is not: {exc}'
+            ) from exc
+    if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
+        raise ImproperlyConfigured(f'SSL_CERT_DIR must be a directory; "{folders}" is not')
+    return file or None, folders or None
+
+
+def client_certificate() -> tuple[str | None, str | None]:
+    """Read the files of the certificate that is shown to providers, and of its key."""
+    certificate: str = env.str("PULSE_CLIENT_CERT_FILE", default="").strip()
+    key: str = env.str("PULSE_CLIENT_KEY_FILE", default="").strip()
+    if key and not certificate:
+        raise ImproperlyConfigured("PULSE_CLIENT_KEY_FILE needs PULSE_CLIENT_CERT_FILE beside it")
+    if certificate:
+        try:
+            # With an empty password: without one, OpenSSL would ask for it at the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key or None, "")
+        except OSError as exc:
+            raise ImproperlyConfigured(
+                "PULSE_CLIENT_CERT_FILE and PULSE_CLIENT_KEY_FILE must be PEM files of a "
+                f"certificate and its key, which must not be encrypted: {exc}"
+            ) from exc
+    return certificate or None, key or None
 
 
 def _is_loopback(host: str) -> bool:

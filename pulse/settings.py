@@ -13,11 +13,15 @@ from csp.constants import NONE, SELF
 
 from pulse.environment import (
     allowed_hosts,
+    certificate_authorities,
+    client_certificate,
     database_url,
     email_from,
     email_url,
     env,
+    no_proxy,
     number,
+    proxy,
     secret_key,
     switch,
     upstream,
@@ -209,6 +213,26 @@ PROVIDERS = {
         env.str("MISTRAL_API_KEY", default=""),
         upstream("MISTRAL_BASE_URL", allow_http=_allow_http),
     ),
+}
+
+# --- how the providers are reached: the fields of `gateway.providers.network.Network` -----------
+
+_ca_file, _ca_dir = certificate_authorities()
+_client_cert_file, _client_key_file = client_certificate()
+# Proxies' URLs may have a password; Django's technical pages hide what is named so.
+SECRET_PROXIES: dict[str, Any] = {"http_proxy": proxy("http"), "https_proxy": proxy("https")}
+NETWORK: dict[str, Any] = {
+    "no_proxy": no_proxy(),
+    "ca_file": _ca_file,
+    "ca_dir": _ca_dir,
+    "client_cert_file": _client_cert_file,
+    "client_key_file": _client_key_file,
+    # Each stream that runs has a connection of its own.
+    "connections_per_origin": int(
+        number("PULSE_UPSTREAM_CONNECTIONS", default=4000, least=1, most=100_000)
+    ),
+    # Below a call's own time, so that one never sent is known as such before that ends.
+    "connect_timeout_s": min(10.0, PROVIDER_TIMEOUT_S * 0.8),
 }
 
 # --- alerts -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ NO_TESTS_RAN = 5
 POSTGRES_CONF = "\nfsync = off\nfull_page_writes = off\nmax_connections = 200\n"
 # What a developer has set for real work must not decide a test.
 FOREIGN = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
+PROXY = "_proxy"
 FOREIGN_NAMES = {
     *("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"),
     # Without compiled files every worker rewrites all assertions anew, 7 s of its 20 s, and every
@@ -124,6 +125,7 @@ def _environment(database_url: str, authority: Path) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES
+        if not name.lower().endswith(PROXY)
     }
     return kept | {"DATABASE_URL": database_url, "SSL_CERT_FILE": f"{authority}"}
 

@@ -44,6 +44,18 @@ BAD = [
     ("ANTHROPIC_BASE_URL", "http://10.0.0.1", {}),
     ("GOOGLE_GEMINI_BASE_URL", "file:///etc/passwd", {}),
     ("MISTRAL_BASE_URL", "http://localhost.example.org", {}),
+    ("PULSE_UPSTREAM_CONNECTIONS", "0", {}),
+    ("PULSE_UPSTREAM_CONNECTIONS", "many", {}),
+    ("HTTPS_PROXY", "socks5://user:secret@proxy.example.org:1080", {}),
+    ("HTTPS_PROXY", "http://user:secret@proxy.example.org:port", {}),
+    ("https_proxy", "http://user:secret@", {"HTTPS_PROXY": "http://proxy.example.org:3128"}),
+    ("HTTP_PROXY", "http://[bad", {}),
+    ("SSL_CERT_FILE", "/nowhere/authorities.pem", {}),
+    ("SSL_CERT_FILE", __file__, {}),
+    ("SSL_CERT_DIR", "/nowhere", {}),
+    ("PULSE_CLIENT_CERT_FILE", "/nowhere/client.pem", {}),
+    ("PULSE_CLIENT_CERT_FILE", __file__, {}),
+    ("PULSE_CLIENT_KEY_FILE", __file__, {}),
 ]
 
 
@@ -78,6 +90,9 @@ def test_every_command_says_it_in_one_line(command: str) -> None:
         {"PULSE_ALERTS_EVERY_S": "0", "PULSE_ALERTS_PRIVATE_HOSTS": "on"},
         {"PULSE_PROVIDER_TIMEOUT_S": "1"},
         {"PULSE_PROVIDER_TIMEOUT_S": "3600"},
+        {"PULSE_UPSTREAM_CONNECTIONS": "1", "NO_PROXY": "localhost"},
+        {"HTTPS_PROXY": "http://user:p%40ss@proxy.example.org:3128"},
+        {"https_proxy": "proxy.example.org:3128", "HTTPS_PROXY": "nonsense://"},
         PRODUCTION,
         {},
     ],

@@ -13,6 +13,7 @@ from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import anthropic as messages
 from gateway.providers.formats.anthropic_request import headers_from, request_from
+from gateway.providers.http_client import HttpClient
 from gateway.providers.upstreams import VENDORS
 
 PATH: Final = "/v1/messages"
@@ -23,7 +24,9 @@ class Anthropic:
 
     name = "anthropic"
 
-    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+    ) -> None:
         self._peer = Peer(title="Anthropic", secret=api_key)
         self._timeout_s = timeout_s
         self._client = AsyncAnthropic(
@@ -33,7 +36,7 @@ class Anthropic:
             open_telemetry=False,
             # The SDK sends the first, proxies made for its predecessor read the second.
             http_client=transport.client(
-                {"authorization": f"Bearer {api_key}", "x-api-key": api_key}
+                http, {"authorization": f"Bearer {api_key}", "x-api-key": api_key}
             ),
         )
 

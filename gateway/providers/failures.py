@@ -25,8 +25,8 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.providers.formats import hostile
+from gateway.providers.http_client import UpstreamResponse, causes_of
 from gateway.providers.transport import Traffic
-from gateway.providers.wire import Answer
 
 logger = logging.getLogger("pulse.providers")
 
@@ -86,19 +86,19 @@ class Peer:
 def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:
     """Return what the failure means.
 
-    What went over the wire decides: an answer's status, else whether the request was sent. An
+    What was sent and answered decides: an answer's status, else whether the request was sent. An
     SDK's classes and words decide nothing. What is not proven is unknown.
     """
     if traffic.answers:
         return _judged(traffic.answers[-1], exc, peer=peer)
     if traffic.was_sent:
         return _timed_out(peer) if _is_timeout(exc) else _broken(exc, peer=peer)
-    if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in _causes(exc)):
+    if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in causes_of(exc)):
         return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
     return Rejected(f'Provider "{peer.title}" cannot be asked this; nothing was sent')
 
 
-def _judged(answer: Answer, exc: Exception, *, peer: Peer) -> ProviderFailed:
+def _judged(answer: UpstreamResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
     status = answer.status
     if status in TIMEOUT_STATUSES:
         return _timed_out(peer, status=status)
@@ -165,15 +165,7 @@ def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
 
 
 def _is_timeout(exc: BaseException) -> bool:
-    return any(isinstance(link, TimeoutError | httpx2.TimeoutException) for link in _causes(exc))
-
-
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    # Causes only: the context may be an earlier call's failure, and proves nothing for this one.
-    link: BaseException | None = exc
-    while link is not None:
-        yield link
-        link = link.__cause__
+    return any(isinstance(link, TimeoutError | httpx2.TimeoutException) for link in causes_of(exc))
 
 
 def _body_in(exc: Exception) -> object:

@@ -20,6 +20,7 @@ from gateway.providers.formats import google as gemini
 from gateway.providers.formats import google_embeddings as embeddings
 from gateway.providers.formats.google_embeddings import usage_counted
 from gateway.providers.formats.google_request import config_from, contents_from
+from gateway.providers.http_client import HttpClient
 from gateway.providers.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
@@ -36,10 +37,12 @@ class Google:
 
     name = "google"
 
-    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+    ) -> None:
         self._peer = Peer(title="Google", secret=api_key)
         self._timeout_s = timeout_s
-        self._http = transport.client({"x-goog-api-key": api_key})
+        self._http = transport.client(http, {"x-goog-api-key": api_key})
         self._client = genai.Client(
             api_key=api_key,
             vertexai=False,  # else GOOGLE_GENAI_USE_VERTEXAI decides

@@ -16,6 +16,7 @@ from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import hostile
 from gateway.providers.formats import mistral as chat
+from gateway.providers.http_client import HttpClient
 from gateway.providers.upstreams import VENDORS
 
 
@@ -24,10 +25,12 @@ class Mistral:
 
     name = "mistral"
 
-    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+    ) -> None:
         self._peer = Peer(title="Mistral", secret=api_key)
         self._timeout_s = timeout_s
-        self._http = transport.client({"authorization": f"Bearer {api_key}"})
+        self._http = transport.client(http, {"authorization": f"Bearer {api_key}"})
         self._client = MistralClient(
             api_key=api_key,
             server_url=base_url or VENDORS[self.name].base_url,

@@ -12,6 +12,7 @@ from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.providers import asking, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import openai as chat
+from gateway.providers.http_client import HttpClient
 from gateway.providers.openai_models import cap_name, is_first_reasoning
 from gateway.providers.upstreams import VENDORS
 
@@ -23,14 +24,16 @@ class OpenAI:
 
     name = "openai"
 
-    def __init__(self, *, api_key: str, base_url: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+    ) -> None:
         self._peer = Peer(title="OpenAI", secret=api_key)
         self._timeout_s = timeout_s
         self._client = AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or VENDORS[self.name].base_url,
             max_retries=0,
-            http_client=transport.client({"authorization": f"Bearer {api_key}"}),
+            http_client=transport.client(http, {"authorization": f"Bearer {api_key}"}),
         )
 
     async def complete(self, call: ProviderCall) -> Completion:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from gateway.core.errors import NotConfigured
 from gateway.providers.base import Provider
+from gateway.providers.http_client import HttpClient
+from gateway.providers.network import Network
 from gateway.providers.relay import Relay
 from gateway.providers.upstreams import Upstream, upstream
 
@@ -33,6 +35,7 @@ class _Entry:
 
 
 SANDBOX: Final = "sandbox"
+DIRECT: Final = Network()
 _ENTRIES: Final = {
     "openai": _Entry("OpenAI", "gateway.providers.openai", "OpenAI", "OPENAI_API_KEY"),
     "anthropic": _Entry(
@@ -51,15 +54,22 @@ class Providers:
     server's, and one of each thread that calls from sync code.
     """
 
-    def __init__(self, settings: Mapping[str, ProviderSettings], *, sandbox: bool) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, ProviderSettings],
+        *,
+        sandbox: bool,
+        network: Network = DIRECT,
+    ) -> None:
         self._settings = {name: found for name, found in settings.items() if found.api_key}
         self._sandbox = sandbox
+        self._network = network
         self._upstreams = {
             name: upstream(name, api_key=found.api_key, base_url=found.base_url)
             for name, found in self._settings.items()
         }
         self._opened: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Provider]]] = {}
-        self._relays: dict[asyncio.AbstractEventLoop, Relay] = {}
+        self._http: dict[asyncio.AbstractEventLoop, HttpClient] = {}
         self._lock = threading.Lock()
 
     def configured(self) -> tuple[str, ...]:
@@ -78,12 +88,7 @@ class Providers:
 
     def relay(self) -> Relay:
         """Return what relays on the running loop."""
-        loop = asyncio.get_running_loop()
-        found = self._relays.get(loop)
-        if found is None:
-            with self._lock:
-                found = self._relays.setdefault(loop, Relay())
-        return found
+        return Relay(self._client())
 
     async def get(self, name: str) -> Provider:
         """Return the provider. Raises NotConfigured when it has no key here."""
@@ -101,11 +106,11 @@ class Providers:
         """Close what the running loop opened."""
         with self._lock:
             mine = self._opened.pop(asyncio.get_running_loop(), {})
-            relay = self._relays.pop(asyncio.get_running_loop(), None)
+            http = self._http.pop(asyncio.get_running_loop(), None)
         for task in mine.values():
             await (await task).aclose()
-        if relay is not None:
-            await relay.aclose()
+        if http is not None:
+            await http.aclose()
 
     def _is_configured(self, name: str) -> bool:
         return self._sandbox if name == SANDBOX else name in self._settings and name in _ENTRIES
@@ -114,18 +119,28 @@ class Providers:
         with self._lock:
             return self._opened.setdefault(asyncio.get_running_loop(), {})
 
+    def _client(self) -> HttpClient:
+        loop = asyncio.get_running_loop()
+        found = self._http.get(loop)
+        if found is None:
+            with self._lock:
+                found = self._http.setdefault(loop, HttpClient(self._network))
+        return found
+
     async def _open(self, name: str) -> Provider:
         # In a thread: a vendor's SDK takes up to two seconds to import.
-        return await asyncio.to_thread(self._made, name)
+        return await asyncio.to_thread(self._made, name, self._client())
 
-    def _made(self, name: str) -> Provider:
+    def _made(self, name: str, http: HttpClient) -> Provider:
         entry = _ENTRIES[name]
         adapter: Any = getattr(importlib.import_module(entry.module), entry.adapter)
         if name == SANDBOX:
             made: Provider = adapter()
             return made
         found = self._settings[name]
-        made = adapter(api_key=found.api_key, base_url=found.base_url, timeout_s=found.timeout_s)
+        made = adapter(
+            api_key=found.api_key, base_url=found.base_url, timeout_s=found.timeout_s, http=http
+        )
         return made
 
     async def _forget_closed_loops(self) -> None:
@@ -133,11 +148,12 @@ class Providers:
         with self._lock:
             gone = [loop for loop in self._opened if loop.is_closed()]
             tasks = [task for loop in gone for task in self._opened.pop(loop).values()]
-            for loop in [loop for loop in self._relays if loop.is_closed()]:
-                del self._relays[loop]
+            clients = [self._http.pop(loop) for loop in [*self._http] if loop.is_closed()]
         for task in tasks:
             if task.done() and not task.cancelled() and task.exception() is None:
                 await task.result().aclose()
+        for http in clients:
+            await http.aclose()
 
 
 def _not_configured(name: str) -> str:

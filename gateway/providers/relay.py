@@ -2,14 +2,15 @@
 
 For clients that already speak the provider's format: no field is lost, no SDK is imported, and a
 streamed chunk costs microseconds. What is sent, and what is read off the answer, says the
-`RelayRequest`; this is only the wire, and what its failures mean.
+`RelayRequest`; this only sends and reads, and says what failures mean.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -17,12 +18,17 @@ import orjson
 
 from gateway.core.calls import Completion, RelayRequest
 from gateway.core.errors import Broken, Unreachable
-from gateway.providers.connection import BrokenOff
 from gateway.providers.failures import Peer, answered_with
 from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.http_client import (
+    BrokenOff,
+    HttpClient,
+    NotSent,
+    UpstreamResponse,
+    is_not_sent,
+)
 from gateway.providers.transport import ANSWER_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.providers.upstreams import Upstream
-from gateway.providers.wire import Answer, NotSent, Wire
 
 ERROR_MAX_BYTES: Final = 1024 * 1024
 # What of a provider's headers its client may see; none of them names whose account it is.
@@ -42,11 +48,11 @@ HEADERS_RETURNED: Final = frozenset(
 LIMIT_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Relay:
-    """Sends relayed requests from one event loop."""
+    """Sends relayed requests by the HTTP client of an event loop."""
 
-    _wire: Wire = field(default_factory=Wire)
+    _http: HttpClient
 
     async def whole(self, upstream: Upstream, request: RelayRequest) -> Completion:
         """Ask for a plain answer and read it. Raises ProviderFailed."""
@@ -75,21 +81,24 @@ class Relay:
         finally:
             answer.release()  # back to the pool what was read to its end; else it is closed
 
-    async def aclose(self) -> None:
-        """Close the pooled connections."""
-        await self._wire.aclose()
+    async def _sent(self, upstream: Upstream, request: RelayRequest) -> UpstreamResponse:
+        """Send the request, once, and wait for the answer's head. Raises ProviderFailed.
 
-    async def _sent(self, upstream: Upstream, request: RelayRequest) -> Answer:
-        """Send the request, once, and wait for the answer's head. Raises ProviderFailed."""
+        A cancellation that came before anything was sent has Unreachable as its cause.
+        """
+        unsent = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
         try:
-            return await self._wire.ask(
-                upstream.target(request.path),
+            return await self._http.send(
+                upstream.address(request.path),
                 headers={**request.headers, **upstream.headers},
                 body=request.body,
             )
         except NotSent as exc:
-            sentence = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
-            raise Unreachable(sentence) from exc
+            raise Unreachable(unsent) from exc
+        except asyncio.CancelledError as exc:
+            if is_not_sent(exc):
+                raise exc from Unreachable(unsent)
+            raise
         except BrokenOff as exc:
             raise Broken(upstream.peer.broke_off("")) from exc
 
@@ -98,7 +107,7 @@ class Relay:
 class Stream:
     """The chunks of an answer as they arrive. Raises ProviderFailed when it breaks off."""
 
-    _answer: Answer
+    _answer: UpstreamResponse
     _peer: Peer
     _bytes: int = 0
 
@@ -119,7 +128,7 @@ class Stream:
         return chunk
 
 
-def returned(answer: Answer) -> Mapping[str, str]:
+def returned(answer: UpstreamResponse) -> Mapping[str, str]:
     """Return those headers of an answer that its client may see."""
     return {
         name: value
@@ -128,7 +137,7 @@ def returned(answer: Answer) -> Mapping[str, str]:
     }
 
 
-async def _whole(answer: Answer, peer: Peer, request: RelayRequest) -> Completion:
+async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) -> Completion:
     body = await _body(answer, peer, at_most=ANSWER_MAX_BYTES)
     try:
         completion = request.whole(body)
@@ -139,7 +148,7 @@ async def _whole(answer: Answer, peer: Peer, request: RelayRequest) -> Completio
     return completion.relayed(body, returned(answer))
 
 
-async def _check(answer: Answer, peer: Peer) -> None:
+async def _check(answer: UpstreamResponse, peer: Peer) -> None:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if answer.status < HTTPStatus.BAD_REQUEST:
@@ -149,7 +158,7 @@ async def _check(answer: Answer, peer: Peer) -> None:
     raise answered_with(answer.status, answer.headers, body, peer=peer)
 
 
-async def _body(answer: Answer, peer: Peer, *, at_most: int) -> bytes:
+async def _body(answer: UpstreamResponse, peer: Peer, *, at_most: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""The SDKs' road to the vendors: the wire under their httpx2, which knows exactly what was sent.
+"""The HTTP client under the SDKs' httpx2, which knows exactly what was sent.
 
 All four SDKs take an httpx2 client, so all four get this transport instead of their own:
 
@@ -6,7 +6,7 @@ All four SDKs take an httpx2 client, so all four get this transport instead of t
   and Anthropic SDKs report a connection that the vendor closed after reading the request as
   `httpx2.ConnectTimeout`, and google-genai silently sends the request again. Here ConnectError
   means that no connection was made; everything else may have been billed.
-- Answers are bounded, cookies are not kept, no proxy is taken from the environment.
+- Answers are bounded, and connections, proxies and certificates are those of all other calls.
 - Of the SDKs' headers only a list goes out, and the credential is set last: the SDKs read
   variables like OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS on their own.
 """
@@ -22,8 +22,14 @@ from typing import Final
 
 import httpx2
 
-from gateway.providers.connection import BrokenOff
-from gateway.providers.wire import CONNECT_TIMEOUT_S, Answer, NotSent, Target, Wire
+from gateway.providers.http_client import (
+    BrokenOff,
+    HttpClient,
+    NotSent,
+    UpstreamResponse,
+    address,
+    is_not_sent,
+)
 
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
 # An event costs some 300 bytes for each token.
@@ -32,16 +38,16 @@ STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
 HEADERS_SENT: Final = frozenset(
     {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
 )
-# Of the wire alone: what it unpacks and joins is plain.
+# Of the connection alone: the client unpacks and joins.
 _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire for one call of ours, whatever an SDK makes of it."""
+    """What was sent and answered for one call of ours, whatever an SDK makes of it."""
 
     was_sent: bool = False
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[UpstreamResponse] = field(default_factory=list)
 
     def close(self) -> None:
         """Close the answers: back to the pool those that were read to their end.
@@ -57,15 +63,15 @@ _traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """Sends httpx2 requests over a wire; belongs to the event loop of its first request.
+    """Sends httpx2 requests by the HTTP client of an event loop.
 
     Raises httpx2.ConnectError when nothing was sent, httpx2.ReadTimeout and httpx2.ReadError when
     the outcome is unknown.
     """
 
-    def __init__(self, credentials: Mapping[str, str]) -> None:
+    def __init__(self, http: HttpClient, credentials: Mapping[str, str]) -> None:
+        self._http = http
         self._credentials = dict(credentials)
-        self._wire = Wire()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, once."""
@@ -74,35 +80,29 @@ class Transport(httpx2.AsyncBaseTransport):
         } | self._credentials
         traffic = _traffic.get() or Traffic()
         read_s = request.extensions["timeout"]["read"]
-        # Below the call's own timeout, so that a connection never made is known as such before it.
-        connect_s = CONNECT_TIMEOUT_S if read_s is None else min(CONNECT_TIMEOUT_S, read_s * 0.8)
-        with _known_outcome(traffic):
+        with _known_failures(traffic):
             async with asyncio.timeout(read_s):
-                answer = await self._wire.ask(
-                    Target.of(str(request.url)),
-                    method=request.method,
-                    headers=headers,
-                    body=request.content,
-                    connect_timeout_s=connect_s,
-                )
+                with _noted_outcome(traffic):
+                    answer = await self._http.send(
+                        address(str(request.url)),
+                        method=request.method,
+                        headers=headers,
+                        body=request.content,
+                    )
         traffic.answers.append(answer)
         return httpx2.Response(
             answer.status,
             headers=[pair for pair in answer.raw_headers if pair[0] not in _HOP_HEADERS],
-            stream=_Body(answer, read_s),
+            stream=_Body(answer, read_s, traffic),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
 
-    async def aclose(self) -> None:
-        """Close the pooled connections."""
-        await self._wire.aclose()
 
-
-def client(credentials: Mapping[str, str]) -> httpx2.AsyncClient:
+def client(http: HttpClient, credentials: Mapping[str, str]) -> httpx2.AsyncClient:
     """Return the client that an SDK is given; `credentials` are the headers that prove us."""
     return httpx2.AsyncClient(
-        transport=Transport(credentials), trust_env=False, follow_redirects=False
+        transport=Transport(http, credentials), trust_env=False, follow_redirects=False
     )
 
 
@@ -119,9 +119,10 @@ def noting(traffic: Traffic) -> Iterator[None]:
 class _Body(httpx2.AsyncByteStream):
     """An answer's bytes, decompressed and counted."""
 
-    def __init__(self, answer: Answer, read_s: float | None) -> None:
+    def __init__(self, answer: UpstreamResponse, read_s: float | None, traffic: Traffic) -> None:
         self._answer = answer
         self._read_s = read_s
+        self._traffic = traffic
         is_stream = answer.content_type == "text/event-stream"
         self._max_bytes = STREAM_MAX_BYTES if is_stream else ANSWER_MAX_BYTES
 
@@ -134,7 +135,7 @@ class _Body(httpx2.AsyncByteStream):
             yield chunk
 
     async def _next(self) -> bytes:
-        with _known_failures():
+        with _known_failures(self._traffic):
             async with asyncio.timeout(self._read_s):
                 return await self._answer.next()
 
@@ -143,23 +144,23 @@ class _Body(httpx2.AsyncByteStream):
 
 
 @contextmanager
-def _known_outcome(traffic: Traffic) -> Iterator[None]:
-    traffic.was_sent = True
+def _noted_outcome(traffic: Traffic) -> Iterator[None]:
+    """Note that a request was sent, unless its failure proves that it was not."""
+    was_sent, traffic.was_sent = traffic.was_sent, True
     try:
-        with _known_failures():
-            yield
-    except httpx2.ConnectError:
-        traffic.was_sent = False
+        yield
+    except BaseException as exc:
+        traffic.was_sent = was_sent or not is_not_sent(exc)
         raise
 
 
 @contextmanager
-def _known_failures() -> Iterator[None]:
+def _known_failures(traffic: Traffic) -> Iterator[None]:
     try:
         yield
-    except NotSent as exc:
-        raise httpx2.ConnectError(str(exc)) from exc
-    except TimeoutError as exc:
-        raise httpx2.ReadTimeout(str(exc)) from exc
-    except BrokenOff as exc:
+    except (NotSent, BrokenOff, TimeoutError) as exc:
+        if not traffic.was_sent:
+            raise httpx2.ConnectError(str(exc)) from exc
+        if isinstance(exc, TimeoutError):
+            raise httpx2.ReadTimeout(str(exc)) from exc
         raise httpx2.ReadError(str(exc)) from exc

@@ -30,6 +30,7 @@ STOP_MAX_S: Final = 30.0
 PORTS: Final = range(20_000, 32_000)
 # What a developer has set for real work must not reach a server under test.
 FOREIGN: Final = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
+PROXY: Final = "_proxy"
 FOREIGN_NAMES: Final = frozenset({"DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"})
 # One process for several commands: most of a command's time is Django's start.
 SEVERAL: Final = """
@@ -67,6 +68,7 @@ def clean_environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES
+        if not name.lower().endswith(PROXY)
     }
 
 

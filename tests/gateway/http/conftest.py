@@ -1,12 +1,14 @@
-"""A wire, and a server of plain bytes at its other end."""
+"""An HTTP client, a server of plain bytes at its other end, and certificates for TLS."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
-from gateway.providers.wire import Wire
+from gateway.providers.http_client import HttpClient
+from tests.gateway.http.certificates import Certificates, make_certificates
 from tests.gateway.http.raw_server import RawServer, raw_server
 
 
@@ -17,7 +19,12 @@ async def server() -> AsyncIterator[RawServer]:
 
 
 @pytest_asyncio.fixture
-async def wire() -> AsyncIterator[Wire]:
-    made = Wire()
+async def client() -> AsyncIterator[HttpClient]:
+    made = HttpClient()
     yield made
     await made.aclose()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -12,11 +12,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.providers.wire import Answer, Target, Wire
+from yarl import URL
+
+from gateway.providers.http_client import HttpClient, UpstreamResponse, address
 
 HOST: Final = "127.0.0.1"
 # Far above what anything here takes: a test that waits so long has failed.
 WAIT_MAX_S: Final = 20.0
+OK: Final = b"HTTP/1.1 200 OK\r\n"
+HELLO: Final = OK + b"X-Id: 7\r\nContent-Length: 5\r\n\r\nhello"
+# More than all buffers on the way hold together.
+LARGE_BYTES: Final = 32 * 1024 * 1024
 SMALL_BUFFER_BYTES: Final = 16 * 1024
 # So many turns of the loop bring a piece to the client before the next one is written.
 TURNS_FOR_A_PIECE: Final = 3
@@ -60,7 +66,7 @@ class Visit:
         try:
             while True:
                 request = await self.reader.readuntil(b"\r\n\r\n")
-                size = re.search(rb"content-length: (\d+)", request)
+                size = re.search(rb"(?i)content-length: (\d+)", request)
                 if size and bodies:
                     request += await self.reader.readexactly(int(size[1]))
                 self.requests.append(request)
@@ -82,10 +88,10 @@ class RawServer:
     _hearing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
-    def target(self) -> Target:
+    def url(self) -> URL:
         """Its address; over TLS by the name that its certificate has."""
         where = f"https://localhost:{self.port}" if self.is_tls else f"http://{HOST}:{self.port}"
-        return Target.of(f"{where}/v1/chat")
+        return address(f"{where}/v1/chat")
 
     async def asked(self) -> Visit:
         """Wait for the next request, and return the connection that it came over."""
@@ -133,23 +139,25 @@ async def raw_server(
         await server.wait_closed()
 
 
-async def ask(wire: Wire, server: RawServer) -> Answer:
+async def send(client: HttpClient, server: RawServer) -> UpstreamResponse:
     """Send a small request."""
     async with asyncio.timeout(WAIT_MAX_S):
-        return await wire.ask(server.target, headers={"x-key": "k"}, body=b"{}")
+        return await client.send(server.url, headers={"x-key": "k"}, body=b"{}")
 
 
-async def answered(wire: Wire, server: RawServer, *pieces: bytes, ends: bool = False) -> Answer:
+async def answered(
+    client: HttpClient, server: RawServer, *pieces: bytes, ends: bool = False
+) -> UpstreamResponse:
     """Send a request, answer it with these pieces, and return the answer."""
-    asking = asyncio.create_task(ask(wire, server))
+    sending = asyncio.create_task(send(client, server))
     visit = await server.asked()
     await visit.say(*pieces)
     if ends:
         visit.end()
-    return await asking
+    return await sending
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: UpstreamResponse) -> bytes:
     """Return the whole body, and release the answer."""
     pieces = []
     try:
