@@ -1,4 +1,4 @@
-"""Recomputes every balance of the ledger from its rows, and says what does not agree.
+"""Recomputes every balance of the ledger from its rows, and reports what does not agree.
 
 Reads one snapshot of the database while the gateway works on, and sums in SQL, so that a million
 rows need no memory here.
@@ -16,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 
 from costs.tables import LINE_NAMES
 
-# More lines than this of one kind say nothing new; how many there are is said.
+# More lines than this of one kind add nothing.
 FINDINGS_MAX: Final = 200
 
 

@@ -208,7 +208,7 @@ def _reopened(ask: Ask, answer: Answer) -> Row:
 
 
 def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Row:
-    """Return what a row says when the attempt that should have followed may not be made."""
+    """Return the attempts of a row whose next attempt may not be made."""
     past: Past = ask.entry.past
     left_out = left_out_attempt(ask, answer, at=now)
     attempts = (*past.behind(a_new_attempt=False), left_out)
@@ -216,7 +216,7 @@ def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Row:
 
 
 def left_out_attempt(ask: Ask, answer: Answer, *, at: datetime) -> dict[str, Any]:
-    """Return what a row keeps of a model that was not asked, because the ledger said no."""
+    """Return what a row keeps of a model that was not called, because the ledger refused it."""
     opening: Opening = ask.entry
     refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
     return attempt(
