@@ -26,17 +26,17 @@ from costs.charges import (
 from costs.core.admission import (
     ORG_SCOPE,
     Admitted,
-    Answer,
-    Ask,
     Balance,
-    Full,
+    GatewayDisabled,
+    InsufficientRoom,
     Limit,
-    Recorded,
+    RefusalRecorded,
     Repeated,
+    ReserveRequest,
+    ReserveResult,
     Settled,
     Settlement,
     Stale,
-    SwitchedOff,
 )
 from costs.core.holds import Move, State, move
 from costs.core.periods import clipped, local_day
@@ -92,55 +92,57 @@ class Batch:
 
     # --- reserve ------------------------------------------------------------------------------
 
-    def reserve(self, ask: Ask, repeated: Repeated | None) -> Answer:
+    def reserve(self, request: ReserveRequest, repeated: Repeated | None) -> ReserveResult:
         """Admit one call or say why not, in order of arrival."""
-        organization = self.locked.organizations.get(ask.org_id)
+        organization = self.locked.organizations.get(request.org_id)
         if organization is None:
             return Stale()
-        if ask.id in self.placed:  # by an earlier try, which also wrote what was left before it
-            periods = [self._period_in_force(organization, limit) for limit in ask.limits]
-            before = tuple(map(_balance, periods, ask.limits))
-            return Admitted(now=self.now, before=before, period_ids=self.placed[ask.id])
+        if request.id in self.placed:  # by an earlier try, which also wrote what was left before it
+            periods = [self._period_in_force(organization, limit) for limit in request.limits]
+            before = tuple(map(_balance, periods, request.limits))
+            return Admitted(now=self.now, before=before, period_ids=self.placed[request.id])
         if not organization.ai_gateway_enabled:
-            return SwitchedOff(now=self.now, name=organization.name)
+            return GatewayDisabled(now=self.now, name=organization.name)
         if (organization.config_version, self.locked.prices_version) != (
-            ask.config_version,
-            ask.prices_version,
+            request.config_version,
+            request.prices_version,
         ):
             return Stale()
-        if ask.amount_nanoeur is None:
-            return Recorded(now=self.now)
+        if request.amount_nanoeur is None:
+            return RefusalRecorded(now=self.now)
         if repeated is not None:
             return repeated
-        periods = [self._period_in_force(organization, limit) for limit in ask.limits]
-        before = tuple(map(_balance, periods, ask.limits))
-        for balance, limit in zip(before, ask.limits, strict=True):
-            if not balance.has_room_for(ask.amount_nanoeur):
-                return Full(now=self.now, limit=limit, balance=balance, before=before)
-        self._hold(ask, ask.amount_nanoeur, periods)
+        periods = [self._period_in_force(organization, limit) for limit in request.limits]
+        before = tuple(map(_balance, periods, request.limits))
+        for balance, limit in zip(before, request.limits, strict=True):
+            if not balance.has_room_for(request.amount_nanoeur):
+                return InsufficientRoom(now=self.now, limit=limit, balance=balance, before=before)
+        self._hold(request, request.amount_nanoeur, periods)
         return Admitted(
             now=self.now, before=before, period_ids=tuple([period.id for period in periods])
         )
 
-    def _hold(self, ask: Ask, amount_nanoeur: int, periods: Sequence[PeriodRow]) -> None:
-        for period, limit in zip(periods, ask.limits, strict=True):
+    def _hold(
+        self, request: ReserveRequest, amount_nanoeur: int, periods: Sequence[PeriodRow]
+    ) -> None:
+        for period, limit in zip(periods, request.limits, strict=True):
             self._change(period, held=amount_nanoeur)
-            self.hold_periods.append({"hold_id": ask.id, "period_id": period.id})
+            self.hold_periods.append({"hold_id": request.id, "period_id": period.id})
             if amount_nanoeur:  # a call that costs nothing may be made past the limit
                 self._limit(period, limit.limit_nanoeur)
         self.holds.append(
             {
-                "id": ask.id,
-                "org_id": ask.org_id,
-                "request_id": ask.request_id,
+                "id": request.id,
+                "org_id": request.org_id,
+                "request_id": request.request_id,
                 "state": State.HELD.value,
                 "amount_nanoeur": amount_nanoeur,
                 "charged_nanoeur": 0,
                 "held_at": self.now,
-                "deadline_at": self.now + timedelta(seconds=ask.deadline_s),
+                "deadline_at": self.now + timedelta(seconds=request.deadline_s),
                 "instance_id": self.instance_id,
-                "charge_to": orjson.dumps(ask.charge_to).decode(),
-                "rate_card_id": self._card(ask.rates),
+                "charge_to": orjson.dumps(request.charge_to).decode(),
+                "rate_card_id": self._card(request.rates),
             }
         )
 

@@ -21,7 +21,15 @@ from typing import Protocol
 from uuid import UUID
 
 from costs.batch import Batch
-from costs.core.admission import Answer, Ask, Full, Repeated, Settled, Settlement, Stale
+from costs.core.admission import (
+    InsufficientRoom,
+    Repeated,
+    ReserveRequest,
+    ReserveResult,
+    Settled,
+    Settlement,
+    Stale,
+)
 from costs.stores.base import Store
 
 
@@ -29,13 +37,19 @@ class Journal(Protocol):
     """Keeps the audit rows, in the ledger's transaction. The gateway brings it."""
 
     def repeats(
-        self, store: Store, asks: Sequence[Ask], *, now: datetime
+        self, store: Store, requests: Sequence[ReserveRequest], *, now: datetime
     ) -> Mapping[UUID, Repeated]:
-        """Return, by the ask's id, which Idempotency-Keys were used before; note the others."""
+        """Return, by the request's id, which Idempotency-Keys were used before; note the others."""
         ...
 
-    def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
-        """Write the audit rows of what was asked."""
+    def record(
+        self,
+        store: Store,
+        decided: Sequence[tuple[ReserveRequest, ReserveResult]],
+        *,
+        now: datetime,
+    ) -> None:
+        """Write the audit rows of reservations."""
         ...
 
     def complete(
@@ -58,27 +72,30 @@ class Ledger:
         self,
         store: Store,
         *,
-        asks: Sequence[Ask],
+        requests: Sequence[ReserveRequest],
         settlements: Sequence[Settlement],
         again: bool = False,
-    ) -> tuple[list[Answer], list[Settled]]:
+    ) -> tuple[list[ReserveResult], list[Settled]]:
         """Decide and write a whole batch in one transaction; answers come in its order.
 
-        Settlements first: what they give back is there for the asks. `again` says that an
-        earlier try of the same batch may have committed unseen: an ask whose hold is there was
+        Settlements first: what they give back is there for reservations. `again` says that an
+        earlier try of the same batch may have committed unseen: one whose hold is there was
         admitted, whatever has changed since. Raises StoreUnavailable, with nothing written or
         all of it.
         """
         locked = store.lock(
-            org_ids=sorted({ask.org_id for ask in asks}),
-            scopes=sorted({limit.scope for ask in asks for limit in ask.limits}),
+            org_ids=sorted({request.org_id for request in requests}),
+            scopes=sorted({limit.scope for request in requests for limit in request.limits}),
             period_ids=sorted({id_ for each in settlements for id_ in each.period_ids}),
             hold_ids=sorted(
-                {each.hold_id for each in settlements} | {ask.id for ask in asks if again}
+                {each.hold_id for each in settlements}
+                | {request.id for request in requests if again}
             ),
         )
         # After the locks: the earlier try may only now have committed, and had them till then.
-        placed = periods_of(store, [ask.id for ask in asks if again and ask.id in locked.holds])
+        placed = periods_of(
+            store, [request.id for request in requests if again and request.id in locked.holds]
+        )
         batch = Batch(
             store=store,
             locked=locked,
@@ -88,13 +105,15 @@ class Ledger:
         )
         settled = [batch.settle(settlement) for settlement in settlements]
         repeats = self.journal.repeats(
-            store, [ask for ask in asks if ask.repeat and ask.id not in placed], now=locked.now
+            store,
+            [request for request in requests if request.repeat and request.id not in placed],
+            now=locked.now,
         )
-        answers = [batch.reserve(ask, repeats.get(ask.id)) for ask in asks]
+        answers = [batch.reserve(request, repeats.get(request.id)) for request in requests]
         batch.write()
         self.journal.record(
             store,
-            [pair for pair in zip(asks, answers, strict=True) if _leaves_a_row(*pair)],
+            [pair for pair in zip(requests, answers, strict=True) if _leaves_a_row(*pair)],
             now=locked.now,
         )
         # One hold may be settled twice in a batch; its audit row is completed by the last.
@@ -127,7 +146,7 @@ def as_uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
-def _leaves_a_row(ask: Ask, answer: Answer) -> bool:
+def _leaves_a_row(request: ReserveRequest, answer: ReserveResult) -> bool:
     if isinstance(answer, Stale):
         return False
-    return ask.record_if_full or not isinstance(answer, Full)
+    return request.record_if_full or not isinstance(answer, InsufficientRoom)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from costs.core.admission import Ask, Settlement
+from costs.core.admission import ReserveRequest, Settlement
 
-Unheard = Callable[[Ask | None, Any], None]
+Unheard = Callable[[ReserveRequest | None, Any], None]
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """An ask or a settlement, and the future that waits for it in its own loop.
+    """A reservation or a settlement, and the future that waits for it in its own loop.
 
     `may_be_there` says that a try failed at a point where it may have committed unseen.
     """
 
-    ask: Ask | None
+    request: ReserveRequest | None
     settlement: Settlement | None
     loop: AbstractEventLoop
     future: Future[Any]
@@ -39,13 +39,13 @@ def answer(items: Sequence[Item], results: Sequence[Any], *, unheard: Unheard) -
             loop.call_soon_threadsafe(_resolve, answers, unheard)
         except RuntimeError:  # the loop has closed
             for item, result in answers:
-                unheard(item.ask, result)
+                unheard(item.request, result)
 
 
 def _resolve(answers: Sequence[tuple[Item, Any]], unheard: Unheard) -> None:
     for item, result in answers:
         if item.future.done():
-            unheard(item.ask, result)
+            unheard(item.request, result)
         elif isinstance(result, Exception):
             item.future.set_exception(result)
         else:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from costs.core.admission import Ask, Settlement
+from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
 from costs.core.pricing import RateCard
 from costs.ledger import Ledger, as_uuid, periods_of
@@ -87,7 +87,7 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
         periods = periods_of(store, [each.hold_id for each in left])
         store.commit()
         located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]
-        _, settled = ledger.commit(store, asks=(), settlements=located)
+        _, settled = ledger.commit(store, requests=(), settlements=located)
         return sum(each.changed for each in settled)
     except StoreUnavailable:
         raise
@@ -99,20 +99,20 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
         return sum(settle_left(store, ledger, [each]) for each in left)
 
 
-def withdrawal(ask: Ask) -> Settlement:
+def withdrawal(request: ReserveRequest) -> Settlement:
     """Return the settlement of a hold whose call was never sent, for `settle_left`."""
     return Settlement(
-        hold_id=ask.id,
-        request_id=ask.request_id,
-        org_id=ask.org_id,
+        hold_id=request.id,
+        request_id=request.request_id,
+        org_id=request.org_id,
         period_ids=(),
         outcome=State.RELEASED,
         cost_nanoeur=None,
         usage=None,
-        charge_to=ask.charge_to,
-        rates=ask.rates,
+        charge_to=request.charge_to,
+        rates=request.rates,
         entry=None,
-        repeat=ask.repeat,
+        repeat=request.repeat,
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from costs.core.admission import Admitted, Answer, Ask, Settled, Settlement
+from costs.core.admission import Admitted, ReserveRequest, ReserveResult, Settled, Settlement
 from costs.ledger import Ledger
 from costs.mailbox import Item, answer
 from costs.reaper import REAPED_AT_ONCE_MAX, beat, reap, say_stopped, settle_left, withdrawal
@@ -70,17 +70,17 @@ class Writer:
     _stopping: bool = False
     _ended: bool = False
 
-    async def reserve(self, ask: Ask) -> Answer:
-        """Queue one ask and wait for its commit. Raises LedgerUnavailable.
+    async def reserve(self, request: ReserveRequest) -> ReserveResult:
+        """Queue one reservation and wait for its commit. Raises LedgerUnavailable.
 
         A waiter that is cancelled sends nothing, so a hold it would have got is released.
         """
-        future = self._submit(ask=ask, settlement=None)
+        future = self._submit(request=request, settlement=None)
         try:
-            admission: Answer = await future
+            admission: ReserveResult = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self._unheard(ask, future.result())
+                self._unheard(request, future.result())
             raise
         return admission
 
@@ -89,7 +89,7 @@ class Writer:
 
         Raises LedgerUnavailable when its values cannot be written, or the process is stopping.
         """
-        settled: Settled = await self._submit(ask=None, settlement=settlement)
+        settled: Settled = await self._submit(request=None, settlement=settlement)
         return settled
 
     def start(self) -> None:
@@ -111,11 +111,13 @@ class Writer:
         thread.join(timeout_s)
         return not thread.is_alive()
 
-    def _submit(self, *, ask: Ask | None, settlement: Settlement | None) -> Future[Any]:
-        if ask is not None and self._queue.qsize() > QUEUE_MAX:
+    def _submit(
+        self, *, request: ReserveRequest | None, settlement: Settlement | None
+    ) -> Future[Any]:
+        if request is not None and self._queue.qsize() > QUEUE_MAX:
             raise LedgerUnavailable("too many requests wait for the ledger")
         loop = asyncio.get_running_loop()
-        item = Item(ask, settlement, loop, loop.create_future())
+        item = Item(request, settlement, loop, loop.create_future())
         self._queue.put(item)
         if self._thread is None:
             self.start()
@@ -163,7 +165,7 @@ class Writer:
                 item = self._queue.get(block, wait_s if block else None)
                 if item is None:  # somebody wakes this thread
                     wait_s = 0
-                elif item.ask is None or not item.future.cancelled():
+                elif item.request is None or not item.future.cancelled():
                     items.append(item)
         return items
 
@@ -186,7 +188,7 @@ class Writer:
                 self._refuse(batch, "the ledger could not write this request")
 
     def _commit(self, batch: Sequence[Item]) -> None:
-        asks = [(item, item.ask) for item in batch if item.ask is not None]
+        requests = [(item, item.request) for item in batch if item.request is not None]
         settlements = [(item, item.settlement) for item in batch if item.settlement is not None]
         give_up_at = time.monotonic() + RETRY_WITHIN_S
         for attempt in range(1, TRIES + 1):
@@ -194,13 +196,13 @@ class Writer:
                 store = self._opened()
                 answers, settled = self.ledger.commit(
                     store,
-                    asks=[ask for _, ask in asks],
+                    requests=[request for _, request in requests],
                     settlements=[settlement for _, settlement in settlements],
-                    again=any(item.may_be_there for item, _ in asks),
+                    again=any(item.may_be_there for item, _ in requests),
                 )
             except BaseException as exc:
                 if self._store is not None:
-                    for item, _ in asks:
+                    for item, _ in requests:
                         item.may_be_there = True
                     self._store.rollback()
                     self._drop_store()
@@ -210,31 +212,31 @@ class Writer:
             else:
                 break
         self._backoff_s = 0.0
-        self._answer([item for item, _ in (*asks, *settlements)], [*answers, *settled])
+        self._answer([item for item, _ in (*requests, *settlements)], [*answers, *settled])
 
     # --- answers ------------------------------------------------------------------------------
 
     def _answer(self, items: Sequence[Item], results: Sequence[Any]) -> None:
         answer(items, results, unheard=self._unheard)
 
-    def _unheard(self, ask: Ask | None, result: Any) -> None:
+    def _unheard(self, request: ReserveRequest | None, result: Any) -> None:
         """Release a hold whose waiter is gone: nothing was sent for it, and nothing will be."""
-        if ask is not None and isinstance(result, Admitted):
-            self._withdraw([ask])
+        if request is not None and isinstance(result, Admitted):
+            self._withdraw([request])
             self._queue.put(None)
 
     def _refuse(self, items: Sequence[Item], reason: str) -> None:
         """Answer that the ledger is not available.
 
-        A lost connection may hide a commit, so the hold of a refused ask is released later on:
+        A lost connection may hide a commit, so the hold of a refused one is released later on:
         nothing was sent for it.
         """
-        self._withdraw([each.ask for each in items if each.ask and each.may_be_there])
+        self._withdraw([each.request for each in items if each.request and each.may_be_there])
         self._answer(items, [LedgerUnavailable(reason)] * len(items))
 
-    def _withdraw(self, asks: Sequence[Ask]) -> None:
-        if asks:
-            self._withdrawn += map(withdrawal, asks)
+    def _withdraw(self, requests: Sequence[ReserveRequest]) -> None:
+        if requests:
+            self._withdrawn += map(withdrawal, requests)
             self._housekeeping_at = min(self._housekeeping_at, self._away_until)
 
     # --- the database away --------------------------------------------------------------------
@@ -243,16 +245,16 @@ class Writer:
         return time.monotonic() < self._away_until
 
     def _go_away(self, exc: StoreUnavailable) -> None:
-        """Try again only after a while; until then asks are refused without waiting."""
+        """Try again only after a while; until then reservations are refused at once."""
         logger.warning("the ledger's database is away: %s", exc)
         self._backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_MIN_S, self._backoff_s * 2))
         self._away_until = time.monotonic() + self._backoff_s
 
     def _give_up(self, batch: Sequence[Item]) -> None:
-        """Refuse the asks, keep the settlements for the next try."""
+        """Refuse the reservations, keep the settlements for the next try."""
         self._late += [item for item in batch if item.settlement is not None]
         self._refuse(
-            [item for item in batch if item.ask is not None],
+            [item for item in batch if item.request is not None],
             "the ledger's database is away; nothing was sent",
         )
 

@@ -13,14 +13,14 @@ import orjson
 from costs.core.admission import (
     ORG_SCOPE,
     Admitted,
-    Answer,
-    Ask,
     Balance,
-    Full,
+    GatewayDisabled,
+    InsufficientRoom,
     Repeated,
+    ReserveRequest,
+    ReserveResult,
     Settled,
     Settlement,
-    SwitchedOff,
 )
 from costs.core.holds import State
 from costs.core.pricing import Rates
@@ -77,20 +77,20 @@ class Closing:
 
 
 def refusal_of(
-    answer: Answer, opening: Opening, *, bound_nanoeur: int | None
+    answer: ReserveResult, opening: Opening, *, bound_nanoeur: int | None
 ) -> GatewayError | None:
     """Return the refusal that the ledger's answer means, or None when the call may go out."""
-    if isinstance(answer, SwitchedOff):
+    if isinstance(answer, GatewayDisabled):
         sentence = f'AI Gateway is not enabled for organization "{answer.name}"'
         return Refused("gateway_disabled", sentence)
-    if isinstance(answer, Full):
+    if isinstance(answer, InsufficientRoom):
         return _refusal_for_room(answer, opening, bound_nanoeur=bound_nanoeur or 0)
     if isinstance(answer, Repeated):
         return _refusal_of_repeat(answer)
     return opening.refusal
 
 
-def _refusal_for_room(answer: Full, opening: Opening, *, bound_nanoeur: int) -> Refused:
+def _refusal_for_room(answer: InsufficientRoom, opening: Opening, *, bound_nanoeur: int) -> Refused:
     balance, now = answer.balance, answer.now
     for rule in opening.budgets:
         if rule.scope == answer.limit.scope:
@@ -116,23 +116,31 @@ class AuditJournal:
     """The gateway's side of the ledger's transactions; see `costs.ledger.Journal`."""
 
     def repeats(
-        self, store: Store, asks: Sequence[Ask], *, now: datetime
+        self, store: Store, requests: Sequence[ReserveRequest], *, now: datetime
     ) -> Mapping[UUID, Repeated]:
-        """Return, by the ask's id, which Idempotency-Keys were used before."""
-        return used_before(store, asks, now=now)
+        """Return, by the request's id, which Idempotency-Keys were used before."""
+        return used_before(store, requests, now=now)
 
-    def record(self, store: Store, decided: Sequence[tuple[Ask, Answer]], *, now: datetime) -> None:
-        """Write the audit rows of what was asked, and note the Idempotency-Keys of what runs."""
+    def record(
+        self,
+        store: Store,
+        decided: Sequence[tuple[ReserveRequest, ReserveResult]],
+        *,
+        now: datetime,
+    ) -> None:
+        """Write the audit rows of reservations, and note the Idempotency-Keys of what runs."""
         first = [pair for pair in decided if pair[0].entry.past.is_nothing_held]
         later = [pair for pair in decided if not pair[0].entry.past.is_nothing_held]
         goes_on = [pair for pair in later if isinstance(pair[1], Admitted)]
         ends = [pair for pair in later if not isinstance(pair[1], Admitted)]
-        store.insert(AI_REQUEST_LOG, [_row(ask, answer, now=now) for ask, answer in first])
+        store.insert(AI_REQUEST_LOG, [_row(request, answer, now=now) for request, answer in first])
         store.update(AI_REQUEST_LOG, [_reopened(*pair) for pair in goes_on])
         store.update(AI_REQUEST_LOG, [_ended_at(*pair, now=now) for pair in ends])
-        for ask, _ in ends:
-            _give_back(store, ask)
-        note(store, [ask for ask, answer in decided if isinstance(answer, Admitted)], now=now)
+        for request, _ in ends:
+            _give_back(store, request)
+        note(
+            store, [request for request, answer in decided if isinstance(answer, Admitted)], now=now
+        )
 
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
@@ -149,18 +157,18 @@ class AuditJournal:
                 _give_back(store, settlement)
 
 
-def _give_back(store: Store, ended: Ask | Settlement) -> None:
+def _give_back(store: Store, ended: ReserveRequest | Settlement) -> None:
     if ended.repeat is not None:
         key_hash = ended.repeat.key_hash
         give_back(store, org_id=ended.org_id, key_hash=key_hash, request_id=ended.request_id)
 
 
-def _row(ask: Ask, answer: Answer, *, now: datetime) -> Row:
-    opening: Opening = ask.entry
-    refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
+def _row(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Row:
+    opening: Opening = request.entry
+    refusal = refusal_of(answer, opening, bound_nanoeur=request.amount_nanoeur)
     row = {
-        "id": ask.request_id,
-        "org_id": ask.org_id,
+        "id": request.request_id,
+        "org_id": request.org_id,
         "occurred_at": now,
         "channel": opening.principal.channel,
         "stream": opening.call.stream,
@@ -169,10 +177,10 @@ def _row(ask: Ask, answer: Answer, *, now: datetime) -> Row:
         "provider": opening.provider,
         "status": _status(refusal),
         "prompt_hash": opening.prompt_hash,
-        "hold_nanoeur": ask.amount_nanoeur,
+        "hold_nanoeur": request.amount_nanoeur,
         **{name: getattr(opening.call.dimensions, name) for name in DIMENSIONS},
         "key_id": opening.principal.key_id,
-        "decision": orjson.dumps(trace_of(ask, answer)).decode(),
+        "decision": orjson.dumps(trace_of(request, answer)).decode(),
         "attempts": _attempts(opening.past.behind(a_new_attempt=True)),
     }
     if refusal is None:
@@ -192,40 +200,42 @@ _NOT_ENDED: Final[Row] = dict.fromkeys(
 )
 
 
-def _reopened(ask: Ask, answer: Answer) -> Row:
+def _reopened(request: ReserveRequest, answer: ReserveResult) -> Row:
     """Return what another attempt changes in the row that the first one opened."""
-    opening: Opening = ask.entry
+    opening: Opening = request.entry
     return {
         **_NOT_ENDED,
-        "id": ask.request_id,
+        "id": request.request_id,
         "model": opening.model,
         "provider": opening.provider,
         "status": AiRequestLog.Status.PENDING.value,
-        "hold_nanoeur": ask.amount_nanoeur,
-        "decision": orjson.dumps(trace_of(ask, answer)).decode(),
+        "hold_nanoeur": request.amount_nanoeur,
+        "decision": orjson.dumps(trace_of(request, answer)).decode(),
         "attempts": _attempts(opening.past.behind(a_new_attempt=True)),
     }
 
 
-def _ended_at(ask: Ask, answer: Answer, *, now: datetime) -> Row:
+def _ended_at(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Row:
     """Return the attempts of a row whose next attempt may not be made."""
-    past: Past = ask.entry.past
-    left_out = left_out_attempt(ask, answer, at=now)
+    past: Past = request.entry.past
+    left_out = left_out_attempt(request, answer, at=now)
     attempts = (*past.behind(a_new_attempt=False), left_out)
-    return {"id": ask.request_id, "attempts": _attempts(attempts)}
+    return {"id": request.request_id, "attempts": _attempts(attempts)}
 
 
-def left_out_attempt(ask: Ask, answer: Answer, *, at: datetime) -> dict[str, Any]:
+def left_out_attempt(
+    request: ReserveRequest, answer: ReserveResult, *, at: datetime
+) -> dict[str, Any]:
     """Return what a row keeps of a model that was not called, because the ledger refused it."""
-    opening: Opening = ask.entry
-    refusal = refusal_of(answer, opening, bound_nanoeur=ask.amount_nanoeur)
+    opening: Opening = request.entry
+    refusal = refusal_of(answer, opening, bound_nanoeur=request.amount_nanoeur)
     return attempt(
         at=at,
         model=opening.model,
         provider=opening.provider,
-        bound_nanoeur=ask.amount_nanoeur,
+        bound_nanoeur=request.amount_nanoeur,
         failure=refusal,
-        decision=trace_of(ask, answer),
+        decision=trace_of(request, answer),
     )
 
 
@@ -265,15 +275,15 @@ def _status(refusal: GatewayError | None) -> str:
     return "blocked" if isinstance(refusal, Refused) else "error"
 
 
-def trace_of(ask: Ask, answer: Answer) -> dict[str, Any]:
+def trace_of(request: ReserveRequest, answer: ReserveResult) -> dict[str, Any]:
     """Return the decision trace with what the ledger adds: what was left, before and after."""
-    opening: Opening = ask.entry
+    opening: Opening = request.entry
     trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
     if not isinstance(answer, Admitted):  # what is admitted has them with its hold
         trace["rates"] = opening.rates.as_dict() if opening.rates else None
     before: Sequence[Balance] = ()
     full = None
-    if isinstance(answer, Full):
+    if isinstance(answer, InsufficientRoom):
         full, before = answer.limit.scope, answer.before
         trace["before"] = _shown(before[0], 0)
         day = opening.daily_rule.id if opening.daily_rule and full == ORG_SCOPE else None
@@ -284,7 +294,7 @@ def trace_of(ask: Ask, answer: Answer) -> dict[str, Any]:
     elif isinstance(answer, Admitted):
         before = answer.before
         trace["before"] = _shown(before[0], 0)
-        trace["after"] = _shown(before[0], ask.amount_nanoeur or 0)
+        trace["after"] = _shown(before[0], request.amount_nanoeur or 0)
     if opening.budgets:
         trace["budgets"] = explained_budgets(opening.budgets, before[1:], full=full)
     return trace

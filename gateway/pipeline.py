@@ -21,7 +21,15 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from costs.core.admission import Admitted, Answer, Ask, Full, Settled, Settlement, Stale
+from costs.core.admission import (
+    Admitted,
+    InsufficientRoom,
+    ReserveRequest,
+    ReserveResult,
+    Settled,
+    Settlement,
+    Stale,
+)
 from costs.core.holds import State
 from costs.core.money import euros
 from costs.writer import LedgerUnavailable
@@ -129,7 +137,7 @@ async def _admit(running: RunningCall) -> HeldCall:
         if refusal is None and isinstance(answer, Admitted) and isinstance(bounded, BoundedCall):
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
             return HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
-        if isinstance(answer, Full) and trail.failure is not None:
+        if isinstance(answer, InsufficientRoom) and trail.failure is not None:
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
             if trail.pass_over(left_out_attempt(ask, answer, at=answer.now)):
                 continue
@@ -157,7 +165,9 @@ async def _chosen(running: RunningCall) -> Candidate:
     )
 
 
-async def _reserve(running: RunningCall, chosen: Candidate) -> tuple[Candidate, Ask, Answer]:
+async def _reserve(
+    running: RunningCall, chosen: Candidate
+) -> tuple[Candidate, ReserveRequest, ReserveResult]:
     """Ask the ledger for room; where there is none, once more with a closer bound."""
     bounded = chosen.judged
     if isinstance(bounded, BoundedCall) and isinstance(bounded.priced.outgoing, ProviderCall):
@@ -165,14 +175,18 @@ async def _reserve(running: RunningCall, chosen: Candidate) -> tuple[Candidate, 
         await running.gateway.providers.get(bounded.resolved.model.provider)
     ask = reserve_request(running, chosen)
     answer = await _reserved(running, ask)
-    if isinstance(answer, Full) and isinstance(bounded, BoundedCall) and bounded.can_be_tightened:
+    if (
+        isinstance(answer, InsufficientRoom)
+        and isinstance(bounded, BoundedCall)
+        and bounded.can_be_tightened
+    ):
         chosen = replace(chosen, judged=await tighten(bounded))
         ask = reserve_request(running, chosen)
         answer = await _reserved(running, ask)
     return chosen, ask, answer
 
 
-async def _reserved(running: RunningCall, ask: Ask) -> Answer:
+async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
     try:
         return await running.gateway.writer.reserve(ask)
     except LedgerUnavailable as exc:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from costs.core.admission import Ask, Repeated
+from costs.core.admission import Repeated, ReserveRequest
 from costs.stores.base import Store
 from gateway.core.attempts import WAIT_MAX_S
 
@@ -17,57 +17,64 @@ REPEATS_KEPT: Final = timedelta(hours=24)
 BETWEEN_ATTEMPTS: Final = timedelta(seconds=WAIT_MAX_S + 10)
 
 
-def used_before(store: Store, asks: Sequence[Ask], *, now: datetime) -> Mapping[UUID, Repeated]:
-    """Return, by the ask's id, the earlier requests that came with the same key."""
-    if not asks:
+def used_before(
+    store: Store, requests: Sequence[ReserveRequest], *, now: datetime
+) -> Mapping[UUID, Repeated]:
+    """Return, by the request's id, the earlier requests that came with the same key."""
+    if not requests:
         return {}
-    hashes = [ask.repeat.key_hash for ask in asks if ask.repeat]
+    hashes = [request.repeat.key_hash for request in requests if request.repeat]
     rows = store.query(
         "SELECT k.key_hash, k.body_hash, k.request_id, l.status, l.cost_nanoeur "
         "FROM idempotency_key k LEFT JOIN ai_request_log l ON l.id = k.request_id "
         "WHERE k.org_id = ANY(%s) AND k.key_hash = ANY(%s) AND k.seen_at > %s "
         "AND (l.status IS NULL OR l.status <> 'error' OR l.completed_at > %s)",
-        list({ask.org_id for ask in asks}),
+        list({request.org_id for request in requests}),
         hashes,
         now - REPEATS_KEPT,
         now - BETWEEN_ATTEMPTS,
     )
     used = {row[0]: row[1:] for row in rows}
     found: dict[UUID, Repeated] = {}
-    for ask in asks:
-        if ask.repeat is None:
+    for request in requests:
+        if request.repeat is None:
             continue
-        first = used.get(ask.repeat.key_hash)
+        first = used.get(request.repeat.key_hash)
         if first is None:  # a second one in this batch finds this one
-            used[ask.repeat.key_hash] = (ask.repeat.body_hash, ask.request_id, "pending", None)
+            used[request.repeat.key_hash] = (
+                request.repeat.body_hash,
+                request.request_id,
+                "pending",
+                None,
+            )
             continue
         body_hash, request_id, status, cost_nanoeur = first
         request_id = request_id if isinstance(request_id, UUID) else UUID(request_id)
-        if request_id == ask.request_id:  # its own, from an attempt before this one
+        if request_id == request.request_id:  # its own, from an attempt before this one
             continue
-        found[ask.id] = Repeated(
+        found[request.id] = Repeated(
             request_id=request_id,
-            same_body=body_hash == ask.repeat.body_hash,
+            same_body=body_hash == request.repeat.body_hash,
             running=status in ("pending", "error"),
             cost_nanoeur=cost_nanoeur,
         )
     return found
 
 
-def note(store: Store, asks: Sequence[Ask], *, now: datetime) -> None:
+def note(store: Store, requests: Sequence[ReserveRequest], *, now: datetime) -> None:
     """Keep the keys of calls that were admitted."""
-    for ask in asks:
-        if ask.repeat is None:
+    for request in requests:
+        if request.repeat is None:
             continue
         store.execute(
             "INSERT INTO idempotency_key (org_id, key_hash, body_hash, request_id, seen_at) "
             "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (org_id, key_hash) DO UPDATE SET "
             "body_hash = excluded.body_hash, request_id = excluded.request_id, "
             "seen_at = excluded.seen_at",
-            ask.org_id,
-            ask.repeat.key_hash,
-            ask.repeat.body_hash,
-            ask.request_id,
+            request.org_id,
+            request.repeat.key_hash,
+            request.repeat.body_hash,
+            request.request_id,
             now,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from costs.core.admission import Ask
+from costs.core.admission import ReserveRequest
 from costs.core.pricing import FREE
 from gateway.call_stages import BoundedCall, RefusedCall, decision_trace
 from gateway.candidates import Candidate
@@ -36,7 +36,7 @@ class RunningCall:
     trail: Trail
 
 
-def reserve_request(running: RunningCall, chosen: Candidate) -> Ask:
+def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
     """Return what the ledger is asked: for the hold, or to record a refusal."""
     judged, principal, trail = chosen.judged, running.principal, running.trail
     organization, prices = judged.requested.organization, judged.requested.prices
@@ -44,7 +44,7 @@ def reserve_request(running: RunningCall, chosen: Candidate) -> Ask:
     # A fallback has the key already, and gives it back where it may not go out.
     keeps_key = bounded is not None or trail.failure is not None
     opening = _opening(running, chosen)
-    return Ask(
+    return ReserveRequest(
         id=new_id(),
         request_id=running.exchange.request_id,
         org_id=organization.id,

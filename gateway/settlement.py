@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from costs.core.admission import Admitted, Ask, Settled, Settlement
+from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import Rates, cost_nanoeur
@@ -32,7 +32,7 @@ class HeldCall:
     `started_s` is when this attempt began, on the monotonic clock.
     """
 
-    ask: Ask
+    ask: ReserveRequest
     admitted: Admitted
     bounded: BoundedCall
     started_s: float
@@ -166,7 +166,7 @@ def _without_prompt(sentence: str, call: Call) -> str:
     return sentence
 
 
-def _answered_model(ended: Completion | ProviderFailed, ask: Ask) -> str:
+def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
     """Return the model that answered, as the provider names it, which is untrusted input."""
     asked = str(ask.charge_to["model"])
     if isinstance(ended, ProviderFailed):

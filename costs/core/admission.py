@@ -34,7 +34,7 @@ class Limit:
 
 
 @frozen
-class Ask:
+class ReserveRequest:
     """One call that wants to be admitted - or, without an amount, one that was refused already
     and only leaves its audit row, if what it was judged by still holds.
 
@@ -92,10 +92,10 @@ class Admitted:
 
 
 @frozen
-class Full:
+class InsufficientRoom:
     """The hold does not fit in what is left of a limit's period; of several, the first.
 
-    `before` has a balance for each of the ask's limits, `balance` is that of `limit`.
+    `before` has a balance for each of the request's limits, `balance` is that of `limit`.
     """
 
     now: datetime
@@ -110,7 +110,7 @@ class Stale:
 
 
 @frozen
-class SwitchedOff:
+class GatewayDisabled:
     """The organization's gateway is off."""
 
     now: datetime
@@ -132,13 +132,13 @@ class Repeated:
 
 
 @frozen
-class Recorded:
+class RefusalRecorded:
     """The audit row of a refusal is committed."""
 
     now: datetime
 
 
-Answer = Admitted | Full | Stale | SwitchedOff | Repeated | Recorded
+ReserveResult = Admitted | InsufficientRoom | Stale | GatewayDisabled | Repeated | RefusalRecorded
 
 
 @frozen

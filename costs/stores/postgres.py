@@ -23,7 +23,7 @@ from costs.stores.base import (
 )
 from costs.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
 from costs.stores.pipeline import Pipeline, Statement
-from costs.stores.writes import ADD, SET, Write, form, gathered
+from costs.stores.writes import ADD, SET, Write, gathered, sql_write
 from costs.tables import Row, Table, changed_values
 
 # A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
@@ -64,8 +64,8 @@ LOCK_ORGANIZATIONS: Final = _lock(OrganizationRow, "id = ANY($1)")
 _IN_FORCE: Final = (
     f"org_id = ANY($2) AND scope = ANY($3) AND starts_at <= {NOW} AND ends_at > {NOW}"
 )
-# Three of them, since what only asks or only settles is most there is while little is to do, and
-# finds its rows in half the time: 0.09 against 0.13 ms of the server's.
+# Three of them, since a batch that only reserves or only settles, as most do while little is to
+# do, finds its rows in half the time: 0.09 against 0.13 ms of the server's.
 LOCK_IN_FORCE: Final = _lock(PeriodRow, _IN_FORCE)
 LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
 LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
@@ -168,7 +168,7 @@ class PostgresStore:
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            self._unsent.append(Write(form(table), table.new_values(rows)))
+            self._unsent.append(Write(sql_write(table), table.new_values(rows)))
 
     def update(self, table: Table, rows: Sequence[Row]) -> None:
         self._change(table, SET, rows)
@@ -179,7 +179,7 @@ class PostgresStore:
     def _change(self, table: Table, change: str, rows: Sequence[Row]) -> None:
         if rows:
             columns, values = changed_values(rows)
-            self._unsent.append(Write(form(table, columns, change), values))
+            self._unsent.append(Write(sql_write(table, columns, change), values))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._run(Statement.of(_numbered(statement), *map(scalar, values)))[-1]

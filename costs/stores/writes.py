@@ -21,7 +21,7 @@ ADD: Final = "t.{0} + {1}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class SqlWrite:
     """A write of rows: it inserts them or, with a `change`, changes `columns` of existing ones."""
 
     table: Table
@@ -51,16 +51,16 @@ class Form:
 
 
 @cache
-def form(table: Table, columns: tuple[str, ...] = (), change: str = "") -> Form:
+def sql_write(table: Table, columns: tuple[str, ...] = (), change: str = "") -> SqlWrite:
     """Return how rows are inserted into a table or, with a `change`, how columns are changed."""
     names = ("id", *columns) if change else tuple(table.columns)
-    return Form(table, names, change, tuple([TYPES[table.columns[name]] for name in names]))
+    return SqlWrite(table, names, change, tuple([TYPES[table.columns[name]] for name in names]))
 
 
 class Write(NamedTuple):
     """Rows on their way."""
 
-    form: Form
+    sql_write: SqlWrite
     rows: Sequence[Values]
 
 
@@ -74,7 +74,7 @@ def gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:
             statements.append(each)
             together = []
             continue
-        if each.form.table in {write.form.table for write in together}:
+        if each.sql_write.table in {write.sql_write.table for write in together}:
             statements += _statements(together)  # one would not see what it has written itself
             together = []
         together.append(each)
@@ -86,19 +86,21 @@ def _statements(writes: Sequence[Write]) -> list[Statement]:
     if not writes:
         return []
     is_single = all(len(write.rows) == 1 for write in writes)
-    text, oids, formats = _together(tuple([write.form for write in writes]), is_single=is_single)
+    text, oids, formats = _together(
+        tuple([write.sql_write for write in writes]), is_single=is_single
+    )
     values: list[bytes | None] = []
     for write in writes:
         if is_single:
-            values += singles(write.rows[0], write.form.types)
+            values += singles(write.rows[0], write.sql_write.types)
         else:
-            values += map(array, zip(*write.rows, strict=True), write.form.types)
+            values += map(array, zip(*write.rows, strict=True), write.sql_write.types)
     return [Statement(text, oids, values, formats)]
 
 
 @cache
 def _together(
-    forms: tuple[Form, ...], *, is_single: bool
+    forms: tuple[SqlWrite, ...], *, is_single: bool
 ) -> tuple[bytes, tuple[int, ...], list[int]]:
     """Return the text of a statement that does all of these, its types and its formats."""
     oids: list[int] = []

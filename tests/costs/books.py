@@ -13,11 +13,11 @@ from costs.connect import open_store
 from costs.core.admission import (
     ORG_SCOPE,
     Admitted,
-    Answer,
-    Ask,
-    Full,
+    InsufficientRoom,
     Limit,
     Repeat,
+    ReserveRequest,
+    ReserveResult,
     Settled,
     Settlement,
 )
@@ -117,13 +117,13 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     prices: int | None = None,
     record_if_full: bool = True,
     budgets: tuple[BudgetRule, ...] = (),
-) -> Ask:
+) -> ReserveRequest:
     """Return an ask as the pipeline makes it, judged by what is in the database now."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
     dimensions = Dimensions(team_id="team-123")
     call = Call(model=MODEL, form=Unread(), demand=NOTHING, dimensions=dimensions)
     rule = Rule(id="1", name="Daily", max_cost_per_day_nanoeur=limit)
-    return Ask(
+    return ReserveRequest(
         id=new_id(),
         request_id=new_id(),
         org_id=org.pk,
@@ -161,7 +161,7 @@ def prices_version() -> int:
 
 
 def settlement(
-    asked: Ask, admitted: Answer, outcome: State, cost_nanoeur: int | None = None
+    asked: ReserveRequest, admitted: ReserveResult, outcome: State, cost_nanoeur: int | None = None
 ) -> Settlement:
     """Return how the call of `asked` ended."""
     assert isinstance(admitted, Admitted)
@@ -216,20 +216,22 @@ class Desk:
 
     def commit(
         self,
-        asks: Sequence[Ask] = (),
+        asks: Sequence[ReserveRequest] = (),
         settlements: Sequence[Settlement] = (),
         *,
         again: bool = False,
-    ) -> tuple[list[Answer], list[Settled]]:
-        return self.ledger.commit(self.store, asks=asks, settlements=settlements, again=again)
+    ) -> tuple[list[ReserveResult], list[Settled]]:
+        return self.ledger.commit(self.store, requests=asks, settlements=settlements, again=again)
 
-    def reserve(self, asked: Ask) -> Answer:
+    def reserve(self, asked: ReserveRequest) -> ReserveResult:
         return self.commit([asked])[0][0]
 
     def settle(self, ended: Settlement) -> Settled:
         return self.commit((), [ended])[1][0]
 
-    def hold(self, org: Organization, nanoeur: int, **options: Any) -> tuple[Ask, Admitted]:
+    def hold(
+        self, org: Organization, nanoeur: int, **options: Any
+    ) -> tuple[ReserveRequest, Admitted]:
         """Reserve what must be admitted."""
         asked = ask(org, nanoeur, **options)
         admitted = self.reserve(asked)
@@ -239,7 +241,7 @@ class Desk:
 
 def admitted_and_full(answers: Sequence[object]) -> tuple[int, int]:
     """Count the calls that were admitted and those that did not fit; there may be no other."""
-    others = [each for each in answers if not isinstance(each, (Admitted, Full))]
+    others = [each for each in answers if not isinstance(each, (Admitted, InsufficientRoom))]
     assert others == []
     admitted = sum(isinstance(each, Admitted) for each in answers)
     return admitted, len(answers) - admitted

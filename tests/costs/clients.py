@@ -10,17 +10,17 @@ from itertools import cycle
 from threading import Barrier
 from typing import Any
 
-from costs.core.admission import Answer, Ask
+from costs.core.admission import ReserveRequest, ReserveResult
 from costs.writer import LedgerUnavailable, Writer
 
 
 def reserve_together(
-    writers: Sequence[Writer], asks: Sequence[Ask], *, barrier: Barrier | None = None
-) -> list[Answer | LedgerUnavailable]:
+    writers: Sequence[Writer], asks: Sequence[ReserveRequest], *, barrier: Barrier | None = None
+) -> list[ReserveResult | LedgerUnavailable]:
     """Send every ask at once, over the writers in turn; return the answers."""
     ready = barrier or Barrier(len(asks))
 
-    def client(asked: Ask, writer: Writer) -> Answer | LedgerUnavailable:
+    def client(asked: ReserveRequest, writer: Writer) -> ReserveResult | LedgerUnavailable:
         ready.wait(timeout=30)
         try:
             return asyncio.run(writer.reserve(asked))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs import reports
-from costs.core.admission import Admitted, Ask, Settlement
+from costs.core.admission import Admitted, ReserveRequest, Settlement
 from costs.core.cost_query import CostQuery
 from costs.core.daily import line_id
 from costs.core.holds import State
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SAID = st.text(max_size=6).filter(str.isprintable) | st.none()
 
 
-def charged_to(asked: Ask, **said: str | None) -> Ask:
+def charged_to(asked: ReserveRequest, **said: str | None) -> ReserveRequest:
     return replace(asked, charge_to={**asked.charge_to, **said})
 
 

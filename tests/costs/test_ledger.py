@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from costs.core.admission import Admitted, Full, Recorded, Repeated
+from costs.core.admission import Admitted, InsufficientRoom, RefusalRecorded, Repeated
 from costs.core.holds import State
 from costs.models import CostEvent, Hold, HoldPeriod, Period
 from gateway.models import AiRequestLog
@@ -72,7 +72,7 @@ def test_a_bill_above_the_hold_counts_against_the_limit(desk: Desk, acme: Organi
     settled = desk.settle(settlement(asked, admitted, State.SETTLED, 150))
     assert (settled.charged_nanoeur, settled.overrun_nanoeur) == (150, 50)
     assert books(acme) == Books(held=0, settled=100, overrun=50)
-    assert isinstance(desk.reserve(ask(acme, 51, limit=200)), Full)
+    assert isinstance(desk.reserve(ask(acme, 51, limit=200)), InsufficientRoom)
     desk.hold(acme, 50, limit=200)
     check_the_books()
 
@@ -81,7 +81,7 @@ def test_the_limit_itself_is_still_admitted(desk: Desk, acme: Organization) -> N
     asks = [ask(acme, 100, limit=299) for _ in range(3)]
     assert admitted_and_full(desk.commit(asks)[0]) == (2, 1)
     desk.hold(acme, 99, limit=299)
-    assert isinstance(desk.reserve(ask(acme, 1, limit=299)), Full)
+    assert isinstance(desk.reserve(ask(acme, 1, limit=299)), InsufficientRoom)
     desk.hold(acme, 0, limit=299)
     check_the_books()
 
@@ -146,7 +146,7 @@ def test_a_changed_time_zone_gives_no_money_twice(
 ) -> None:
     desk.hold(acme, 100, limit=100)
     Organization.objects.update(timezone="Pacific/Kiritimati")  # its day ends at 10:00 UTC
-    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), Full)
+    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), InsufficientRoom)
     clock.now = datetime(2025, 6, 2, 22, tzinfo=UTC)
     desk.hold(acme, 100, limit=100)
     clock.now = datetime(2025, 6, 3, 10, tzinfo=UTC)
@@ -162,7 +162,7 @@ def test_a_clock_that_was_put_back_finds_its_day_again(
     desk.hold(acme, 100, limit=100)
     clock.pass_s(-24 * 3600)
     desk.hold(acme, 100, limit=100)
-    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), Full)
+    assert isinstance(desk.reserve(ask(acme, 1, limit=100)), InsufficientRoom)
     assert len(period_ids(acme)) == 2
     check_the_books()
 
@@ -189,13 +189,13 @@ def test_a_hold_keeps_the_rates_of_its_admission(desk: Desk, acme: Organization)
 
 def test_a_refusal_leaves_its_row_and_no_hold(desk: Desk, acme: Organization) -> None:
     refused = ask(acme, 101, limit=100)
-    assert isinstance(desk.reserve(refused), Full)
+    assert isinstance(desk.reserve(refused), InsufficientRoom)
     row = row_of(refused.request_id)
     assert (row.status, row.code, row.cost_nanoeur) == ("blocked", "daily_cost_limit", 0)
     judged_before = ask(acme, None)
-    assert isinstance(desk.reserve(judged_before), Recorded)
+    assert isinstance(desk.reserve(judged_before), RefusalRecorded)
     tighter = ask(acme, 101, limit=100, record_if_full=False)
-    assert isinstance(desk.reserve(tighter), Full)
+    assert isinstance(desk.reserve(tighter), InsufficientRoom)
     assert not AiRequestLog.objects.filter(pk=tighter.request_id).exists()
     assert states(acme) == []
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils.timezone import now
 
-from costs.core.admission import Admitted, Recorded, Stale, SwitchedOff
+from costs.core.admission import Admitted, GatewayDisabled, RefusalRecorded, Stale
 from costs.core.holds import State
 from costs.models import CostEvent, ExchangeRate, Rate
 from gateway.models import Policy
@@ -86,7 +86,7 @@ def test_a_call_that_was_judged_before_a_change_is_judged_anew(
     CHANGES[change](configured)
     assert desk.commit(asks)[0] == [Stale(), Stale()]
     answers, _ = desk.commit([ask(configured, 10, limit=1000), ask(configured, None)])
-    assert [type(answer) for answer in answers] == [Admitted, Recorded]
+    assert [type(answer) for answer in answers] == [Admitted, RefusalRecorded]
     assert states(configured) == ["held"]
 
 
@@ -96,7 +96,7 @@ def test_the_switch_by_hand_takes_effect_at_the_next_call(
     asks = [ask(acme, 10), ask(globex, 10)]
     by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE id = %s", acme.pk)
     (refused, other), _ = desk.commit(asks)
-    assert refused == SwitchedOff(now=NOON, name="Acme")
+    assert refused == GatewayDisabled(now=NOON, name="Acme")
     assert isinstance(other, Admitted)
     by_hand("UPDATE organization SET ai_gateway_enabled = true WHERE id = %s", acme.pk)
     assert desk.reserve(asks[0]) == Stale()
@@ -141,7 +141,7 @@ def test_a_change_waits_for_a_reservation_that_runs_and_holds_for_the_next(
             changing.result(timeout=0.3)
         desk.store.commit()
         changing.result(timeout=10)
-    assert isinstance(new_desk().reserve(asked), SwitchedOff)
+    assert isinstance(new_desk().reserve(asked), GatewayDisabled)
 
 
 @pytest.mark.postgres_only

@@ -53,7 +53,7 @@ def test_a_settlement_that_fails_at_any_write_leaves_nothing_half_done(
     for n in range(WRITES_MAX):
         faults.writes, faults.fails_at_write = 0, n
         try:
-            ledger.commit(faulty, asks=(), settlements=[ended])
+            ledger.commit(faulty, requests=(), settlements=[ended])
         except StoreUnavailable:
             faulty.rollback()
             assert (states(acme), events(acme)) == (["held"], [])
@@ -75,7 +75,7 @@ def test_a_correction_that_fails_at_any_write_leaves_nothing_half_done(
     for n in range(WRITES_MAX):
         faults.writes, faults.fails_at_write = 0, n
         try:
-            desk.ledger.commit(faulty, asks=(), settlements=[late])
+            desk.ledger.commit(faulty, requests=(), settlements=[late])
         except StoreUnavailable:
             faulty.rollback()
             assert (states(acme), events(acme)) == (["unknown"], [("bound", 100)])
@@ -94,7 +94,7 @@ def test_a_reservation_that_fails_at_any_write_leaves_nothing_half_done(
     for n in range(WRITES_MAX):
         faults.writes, faults.fails_at_write = 0, n
         try:
-            (answer,), _ = ledger.commit(faulty, asks=[asked], settlements=(), again=n > 0)
+            (answer,), _ = ledger.commit(faulty, requests=[asked], settlements=(), again=n > 0)
         except StoreUnavailable:
             faulty.rollback()
             assert (states(acme), books(acme)) == ([], Books(0, 0))
@@ -114,8 +114,8 @@ def test_a_commit_that_was_lost_on_its_way_back_neither_doubles_nor_loses(
     ended = [settlement(asked, admitted, State.SETTLED, 100)]
     faults.loses_commits = 1
     with pytest.raises(StoreUnavailable):
-        desk.ledger.commit(faulty, asks=asks, settlements=ended)
-    answers, settled = desk.ledger.commit(faulty, asks=asks, settlements=ended, again=True)
+        desk.ledger.commit(faulty, requests=asks, settlements=ended)
+    answers, settled = desk.ledger.commit(faulty, requests=asks, settlements=ended, again=True)
     assert all(isinstance(answer, Admitted) for answer in answers)
     assert (settled[0].changed, settled[0].charged_nanoeur) == (False, 100)
     assert books(acme) == Books(held=200, settled=100)

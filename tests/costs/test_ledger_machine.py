@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from costs import reaper
-from costs.core.admission import Admitted, Full, Stale, SwitchedOff
+from costs.core.admission import Admitted, GatewayDisabled, InsufficientRoom, Stale
 from costs.core.holds import State
 from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Period
 from gateway.models import AiRequestLog, Policy
@@ -99,10 +99,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self, org: Organization, amount: int, limit: int | None, by: int, id_: Any
     ) -> type:
         if not org.ai_gateway_enabled:
-            return SwitchedOff
+            return GatewayDisabled
         day = self.model.day(org.pk, self.clock.now, org.timezone)
         if not self.model.fits(day, amount, limit):
-            return Full
+            return InsufficientRoom
         deadline_at = self.clock.now + timedelta(seconds=DEADLINE_S)
         hold = Holding(org.pk, day, amount, deadline_at)
         self.model.hold(id_, hold, limit)
@@ -144,7 +144,7 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             asked = ask(org, 1, prices=prices_version() - 1)
         answer = self.desks[0].reserve(asked)
-        assert isinstance(answer, Stale if org.ai_gateway_enabled else SwitchedOff)
+        assert isinstance(answer, Stale if org.ai_gateway_enabled else GatewayDisabled)
 
     # --- time, and processes that die -----------------------------------------------------------
 

@@ -9,7 +9,7 @@ from threading import Barrier, Event, Thread
 import pytest
 from django.db import connection
 
-from costs.core.admission import Admitted, Full, Settlement
+from costs.core.admission import Admitted, InsufficientRoom, Settlement
 from costs.core.holds import State
 from orgs.models import Organization
 from tests.costs.books import (
@@ -121,7 +121,7 @@ def test_limit_used_up_by_another_process_refuses_call(
     desk.hold(acme, 1, limit=100)
     with without_the_wall():
         new_desk().hold(acme, 60, limit=100)
-        assert isinstance(desk.reserve(ask(acme, 60, limit=100)), Full)
+        assert isinstance(desk.reserve(ask(acme, 60, limit=100)), InsufficientRoom)
     assert books(acme) == Books(held=61, settled=0)
     check_the_books()
 
@@ -131,7 +131,7 @@ def test_room_given_back_by_another_process_admits_call(
 ) -> None:
     other = new_desk()
     held = other.hold(acme, 90, limit=100)
-    assert isinstance(desk.reserve(ask(acme, 60, limit=100)), Full)
+    assert isinstance(desk.reserve(ask(acme, 60, limit=100)), InsufficientRoom)
     other.settle(settlement(*held, State.RELEASED))
     assert isinstance(desk.reserve(ask(acme, 60, limit=100)), Admitted)
     assert books(acme) == Books(held=60, settled=0)

@@ -16,7 +16,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from costs.core.admission import Answer
+from costs.core.admission import ReserveResult
 from costs.core.holds import State
 from costs.writer import Writer
 from orgs.models import Organization
@@ -92,7 +92,7 @@ def test_ledgers_that_commit_one_by_one_keep_the_limit(
     """Without the writers' batches there are as many transactions as calls."""
     barrier = Barrier(8)
 
-    def client(desk: Desk) -> list[Answer]:
+    def client(desk: Desk) -> list[ReserveResult]:
         asks = [ask(acme, BOUND, limit=EURO) for _ in range(8)]
         connection.close()
         barrier.wait(timeout=30)

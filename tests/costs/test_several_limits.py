@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from costs.core.admission import Admitted, Ask, Full
+from costs.core.admission import Admitted, InsufficientRoom, ReserveRequest
 from costs.core.holds import State
 from costs.core.periods import Span
 from costs.models import HoldPeriod, Period
@@ -64,10 +64,10 @@ def test_the_first_limit_without_room_refuses_and_nothing_is_held_anywhere(
     budgets = (limit("budget:a", 150), limit("budget:b", 120))
     desk.hold(acme, 100, limit=1000, budgets=budgets)
     answer = desk.reserve(ask(acme, 51, limit=1000, budgets=budgets))
-    assert isinstance(answer, Full)
+    assert isinstance(answer, InsufficientRoom)
     assert (answer.limit.scope, answer.balance.left_nanoeur) == ("budget:a", 50)
     answer = desk.reserve(ask(acme, 50, limit=1000, budgets=budgets))
-    assert isinstance(answer, Full)
+    assert isinstance(answer, InsufficientRoom)
     assert (answer.limit.scope, answer.balance.left_nanoeur) == ("budget:b", 20)
     assert [balance.held_nanoeur for balance in answer.before] == [100, 100, 100]
     assert set(Period.objects.values_list("held_nanoeur", flat=True)) == {100}
@@ -88,7 +88,7 @@ def test_what_was_carried_is_taken_off_the_limit(desk: Desk, acme: Organization)
     budgets = (limit("budget:a", 500),)
     desk.hold(acme, 1, limit=1000, budgets=budgets)
     Period.objects.filter(scope="budget:a").update(carried_nanoeur=450)
-    assert isinstance(desk.reserve(ask(acme, 50, limit=1000, budgets=budgets)), Full)
+    assert isinstance(desk.reserve(ask(acme, 50, limit=1000, budgets=budgets)), InsufficientRoom)
     _, admitted = desk.hold(acme, 49, limit=1000, budgets=budgets)
     assert admitted.before[1].charged_nanoeur == 450
     assert period("budget:a").limit_nanoeur == 50, "what is left of it, for the trigger"
@@ -122,12 +122,12 @@ def test_a_week_ends_before_the_month_that_goes_on(acme: Organization) -> None:
     desk = Desk(clock)
     budgets = (limit("budget:w", 100, Span.WEEK), limit("budget:m", 150, Span.QUARTER))
     desk.hold(acme, 100, budgets=budgets)
-    assert isinstance(desk.reserve(ask(acme, 1, budgets=budgets)), Full)
+    assert isinstance(desk.reserve(ask(acme, 1, budgets=budgets)), InsufficientRoom)
     desk.pass_s(7 * 24 * 3600)
     desk.hold(acme, 50, budgets=budgets)
     refused = desk.reserve(ask(acme, 1, budgets=budgets))
     desk.close()
-    assert isinstance(refused, Full)
+    assert isinstance(refused, InsufficientRoom)
     assert refused.limit.scope == "budget:m"
     assert Period.objects.filter(scope="budget:w").count() == 2
     check_the_books()
@@ -137,7 +137,7 @@ def test_processes_that_race_for_a_budget_admit_what_fits_and_no_more(acme: Orga
     budgets = (limit("budget:a", 1000), limit("budget:b", 700, Span.WEEK))
     answers: list[object] = []
 
-    def spend(asks: Sequence[Ask]) -> None:
+    def spend(asks: Sequence[ReserveRequest]) -> None:
         desk = Desk()
         try:
             for start in range(0, len(asks), 3):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from costs.connect import open_store
-from costs.core.admission import Admitted, Ask
+from costs.core.admission import Admitted, ReserveRequest
 from costs.core.holds import State
 from costs.models import Instance
 from costs.stores.base import Store, StoreUnavailable
@@ -174,7 +174,7 @@ def test_a_settlement_whose_answer_was_lost_charges_once(
 def test_a_waiter_that_leaves_leaves_no_hold(writer: Writer, acme: Organization) -> None:
     together(writer, ask(acme, 1))
 
-    async def leave(asked: Ask, after_s: float) -> bool:
+    async def leave(asked: ReserveRequest, after_s: float) -> bool:
         waiting = asyncio.ensure_future(writer.reserve(asked))
         await asyncio.sleep(after_s)
         had_no_answer = waiting.cancel()
@@ -193,7 +193,7 @@ def test_a_waiter_that_leaves_leaves_no_hold(writer: Writer, acme: Organization)
 def test_a_waiter_that_leaves_with_its_answer_on_the_way_leaves_no_hold(
     writer: Writer, acme: Organization
 ) -> None:
-    async def leave(asked: Ask) -> None:
+    async def leave(asked: ReserveRequest) -> None:
         waiting = asyncio.ensure_future(writer.reserve(asked))
         await asyncio.sleep(0)
         time.sleep(0.3)  # noqa: ASYNC251  the loop is busy while its answer comes in
