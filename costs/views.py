@@ -23,7 +23,7 @@ from costs.exports import csv_pieces, json_pieces, streamed
 from costs.forms import CostForm
 from costs.names import models_used, user_id_of
 from orgs.access import viewer
-from orgs.asking import HtmxRequest
+from orgs.confirm import HtmxRequest
 from orgs.models import Organization
 
 

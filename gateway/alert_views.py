@@ -26,7 +26,7 @@ from gateway.alerts.deliver import secret_for
 from gateway.alerts.spikes import RATIO, WEEKS
 from gateway.alerts.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
 from orgs.access import Access, admin, get_or_404, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.exports import exported as file_of
 from orgs.forms import show_refusal

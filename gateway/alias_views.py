@@ -17,7 +17,7 @@ from gateway import alias_operations, reports
 from gateway.alias_forms import AliasForm, alias_sentence, alias_values, doubtful_models
 from gateway.models import ModelAlias
 from orgs.access import admin, get_or_404, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.exports import exported
 from orgs.forms import show_refusal

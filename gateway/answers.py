@@ -12,9 +12,9 @@ import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from costs.core.money import euros
+from gateway.call_stream import CallResult, CallStream, Event, Piece
 from gateway.core.calls import Delta
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
-from gateway.exchange import Answered, Event, Exchange, Piece
 from gateway.runtime import Gateway
 from orgs.fields import new_id
 
@@ -51,7 +51,7 @@ def only(*methods: str) -> Callable[[View[P]], View[P]]:
     return limited
 
 
-def answer_body(answer: Answered) -> dict[str, Any]:
+def answer_body(answer: CallResult) -> dict[str, Any]:
     """Return the contract's object for a finished call."""
     total = None
     if answer.input_tokens is not None and answer.output_tokens is not None:
@@ -132,7 +132,7 @@ def finished(response: R, request_id: UUID | None) -> R:
 class Wording(Protocol):
     """How the answers of one API are worded. Has the state of a stream: one for each answer."""
 
-    def whole(self, answer: Answered) -> HttpResponse:
+    def whole(self, answer: CallResult) -> HttpResponse:
         """Return the whole answer."""
         ...
 
@@ -140,7 +140,7 @@ class Wording(Protocol):
         """Return what a streamed piece is on the wire."""
         ...
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Return the end of a stream."""
         ...
 
@@ -156,7 +156,7 @@ class Wording(Protocol):
 class ApiWording:
     """The Wording of `/api/ai/request`."""
 
-    def whole(self, answer: Answered) -> HttpResponse:
+    def whole(self, answer: CallResult) -> HttpResponse:
         """Return the contract's object."""
         return json_response(answer_body(answer), answer.request_id)
 
@@ -164,7 +164,7 @@ class ApiWording:
         """Return a `delta` event."""
         return _event("delta", {"content": delta.content})
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Return the `done` event."""
         done = answer_body(answer)
         del done["content"]
@@ -187,12 +187,12 @@ class Pieces:
     """
 
     def __init__(
-        self, gateway: Gateway, exchange: Exchange, wording: Wording, first: Piece | Answered
+        self, gateway: Gateway, stream: CallStream, wording: Wording, first: Piece | CallResult
     ) -> None:
         self._gateway = gateway
-        self._exchange = exchange
+        self._stream = stream
         self._wording = wording
-        self._first: Piece | Answered | None = first
+        self._first: Piece | CallResult | None = first
         self._is_relayed = type(first) is bytes
         self._is_ended = False
 
@@ -205,14 +205,14 @@ class Pieces:
         event: Event | None = self._first
         self._first = None
         if event is None:
-            event = await self._gateway.home.call(self._exchange.next())
+            event = await self._gateway.call_loop.call(self._stream.next())
         if isinstance(event, bytes):
             return event
         if isinstance(event, Delta):
             return self._wording.piece(event)
         self._is_ended = True
         if isinstance(event, GatewayError):
-            return self._wording.broken(event, self._exchange.request_id)
+            return self._wording.broken(event, self._stream.request_id)
         if self._is_relayed:
             raise StopAsyncIteration
         return self._wording.last(event)
@@ -220,7 +220,7 @@ class Pieces:
     async def pass_on(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send every piece, to the end."""
         first = self._first
-        if not self._gateway.home.is_here() or isinstance(first, Answered):
+        if not self._gateway.call_loop.is_current() or isinstance(first, CallResult):
             async for piece in self:
                 await send(piece)
             return
@@ -232,18 +232,18 @@ class Pieces:
 
         if first is not None:
             await sink(first)
-        end = await self._exchange.pour(sink)
+        end = await self._stream.pour(sink)
         self._is_ended = True
         if isinstance(end, GatewayError):
-            await send(self._wording.broken(end, self._exchange.request_id))
+            await send(self._wording.broken(end, self._stream.request_id))
         elif not self._is_relayed:
             await send(self._wording.last(end))
 
     def close(self) -> None:
         """Say that nobody reads on."""
-        if not self._is_ended and not self._exchange.is_abandoned():
+        if not self._is_ended and not self._stream.is_abandoned():
             self._is_ended = True
-            self._gateway.home.tell(self._exchange.abandon)
+            self._gateway.call_loop.call_soon(self._stream.abandon)
 
 
 class EventStream(StreamingHttpResponse):

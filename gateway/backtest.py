@@ -24,7 +24,7 @@ from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
 from costs.prices import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
-from gateway.core.models import Catalog, Model, price_names
+from gateway.core.model_names import Catalog, Model, price_names
 from gateway.core.policy import Rule
 from gateway.core.replay import Day, Past, Price
 from gateway.core.replay_report import Backtest, DayOutcome

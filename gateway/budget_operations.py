@@ -18,7 +18,7 @@ from costs.core.periods import Span
 from costs.new_periods import open_period
 from gateway.core.budgets import BudgetRule
 from gateway.core.calls import DIMENSIONS
-from gateway.core.models import any_entry_matches
+from gateway.core.model_names import any_entry_matches
 from gateway.models import Budget
 from gateway.runtime import current
 from gateway.snapshot import budget_rule

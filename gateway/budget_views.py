@@ -28,7 +28,7 @@ from gateway.models import Budget
 from gateway.policy_words import names_of_no_model
 from gateway.providers.catalog import load_catalog
 from orgs.access import Access, admin, get_or_404, id_parameter, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.exports import exported as file_of
 from orgs.forms import show_refusal

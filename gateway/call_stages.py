@@ -9,10 +9,10 @@ from costs.core.pricing import Rates
 from costs.prices import PriceBook
 from gateway.core.budgets import BudgetRule
 from gateway.core.calls import Call, Outgoing
-from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.policy import explained
+from gateway.core.usage_bound import OutputCap
 from gateway.snapshot import OrganizationSnapshot
 from orgs.core.frozen import frozen
 
@@ -66,7 +66,9 @@ class CappedCall:
         """Counted input plus the output of all choices, where they were counted."""
         if self.counted_tokens is None:
             return None
-        return self.counted_tokens + self.cap.tokens * self.resolved.requested.call.demand.answers
+        return (
+            self.counted_tokens + self.cap.tokens * self.resolved.requested.call.usage_bound.choices
+        )
 
 
 @frozen
@@ -173,7 +175,7 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
             "counted_tokens": capped.counted_tokens if capped else None,
         },
         "output_cap": capped.cap.tokens if capped else None,
-        "answers": call.demand.answers,
+        "answers": call.usage_bound.choices,
         "bound_nanoeur": judged.bound_nanoeur,
         "bound_by": "tokens" if _is_tight(judged) else "bytes",
         "policies": policies,

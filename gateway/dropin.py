@@ -10,11 +10,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from gateway.answers import JSON_TYPE, encoded, finished, only, with_error_headers
+from gateway.call_stream import CallResult
 from gateway.callers import RoleNotAllowed, authenticate
 from gateway.core.calls import Call, Delta, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused, Rejected
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
-from gateway.exchange import Answered
 from gateway.headers import headers_of
 from gateway.providers.dialects.arrival import Arrival, fields_of
 from gateway.providers.dialects.base import Dialect, Speaker
@@ -108,7 +108,7 @@ class DialectWording:
         self._request_id = request_id
         self._made: Speaker | None = None
 
-    def whole(self, answer: Answered) -> HttpResponse:
+    def whole(self, answer: CallResult) -> HttpResponse:
         """Return the whole answer, with its cost."""
         completion = answer.completion
         if completion.body is not None:
@@ -124,7 +124,7 @@ class DialectWording:
         """Return what a streamed piece is on the wire."""
         return self._speaker().piece(delta)
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Return the end of a stream."""
         return self._speaker().last(answer)
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from costs.core.periods import day_around, first_instant
-from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.forms import DIMENSION_FIELDS, dimension_field
 from gateway.models import AiRequestLog
 from gateway.reports import Cursor, RequestQuery

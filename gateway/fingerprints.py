@@ -17,7 +17,7 @@ def prompt_hash(keyed: hmac.HMAC, call: Call) -> str:
     A plain hash of a short prompt could be guessed; this one only by who has the key.
     """
     mac = keyed.copy()  # see `orgs.core.keys` for why not `hmac.digest`
-    mac.update(orjson.dumps(call.form.canonical()))
+    mac.update(orjson.dumps(call.body.canonical()))
     return mac.hexdigest()
 
 
@@ -28,7 +28,7 @@ def repeat_of(principal: Principal, call: Call) -> Repeat | None:
     caller = principal.key_id or principal.fixed.user_id
     return Repeat(
         key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
-        body_hash=_sha256(call.form.identity()),
+        body_hash=_sha256(call.body.identity()),
     )
 
 

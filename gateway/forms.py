@@ -11,7 +11,7 @@ from django import forms
 
 from costs.core.money import MAX_NANOEUR, euros, nanoeur_from_euros
 from gateway.core.calls import DIMENSION_MAX_CHARS
-from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import Policy
 from gateway.operations import PolicyLimits
 

@@ -18,9 +18,9 @@ from gateway.call_stages import (
 from gateway.core import bounds
 from gateway.core.budgets import BudgetRule
 from gateway.core.errors import Refused
-from gateway.core.models import Catalog, price_names
+from gateway.core.model_names import Catalog, price_names
 from gateway.core.policy import refusal_for_model, refusal_for_tokens
-from gateway.tokens import count_at_most, count_demand_async
+from gateway.tokens import count_at_most, count_tokens_async
 
 
 async def judge(
@@ -42,13 +42,13 @@ async def judge(
 async def tighten(bounded: BoundedCall) -> BoundedCall:
     """Return the call with the closer bound that `can_be_tightened` promises."""
     capped, model = bounded.capped, bounded.resolved.model
-    demand, counted = bounded.requested.call.demand, capped.counted_text
+    usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
     if counted is None:
-        counted = await count_demand_async(demand, model)
-    tokens = bounds.counted_tokens(demand, model, counted=counted)
+        counted = await count_tokens_async(usage_bound, model)
+    tokens = bounds.counted_tokens(usage_bound, model, counted=counted)
     recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
     priced = replace(bounded.priced, capped=recounted)
-    at_most = bounds.counted_tokens_at_most(demand, model, counted=counted)
+    at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
     return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most), is_tight=True)
 
 
@@ -67,7 +67,7 @@ def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> Resolve
     resolved = ResolvedCall(
         requested=requested,
         model=model,
-        text_bytes=bounds.text_bytes(call.demand),
+        text_bytes=bounds.text_bytes(call.usage_bound),
         verdicts=organization.verdicts_on(model),
         budgets=budgets,
     )
@@ -77,14 +77,14 @@ def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> Resolve
 
 async def _capped(resolved: ResolvedCall) -> CappedCall:
     requested, model = resolved.requested, resolved.model
-    demand, limit = requested.call.demand, requested.organization.token_limit
+    usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
     counted_text = counted_tokens = None
     if requested.counts or (limit is not None and not _fits_surely(resolved, limit)):
-        counted_text = await count_demand_async(demand, model)
-        counted_tokens = bounds.counted_tokens(demand, model, counted=counted_text)
+        counted_text = await count_tokens_async(usage_bound, model)
+        counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
         model,
-        demand=demand,
+        usage_bound=usage_bound,
         input_tokens=counted_tokens or 0,
         token_limit=limit,
         is_limited=resolved.is_limited,
@@ -96,19 +96,19 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
 
 def _fits_surely(resolved: ResolvedCall, limit: int) -> bool:
     """Whether no count could reach the limit: to count takes 40 us, and a tokenizer 70 MB."""
-    demand, model = resolved.requested.call.demand, resolved.model
-    if demand.is_free:
+    usage_bound, model = resolved.requested.call.usage_bound, resolved.model
+    if usage_bound.is_free:
         return True
-    if demand.max_output_tokens is None and demand.has_output:
+    if usage_bound.max_output_tokens is None and usage_bound.has_output:
         return False  # the cap is made of the count
-    asked = (demand.max_output_tokens or 0) * demand.answers
-    at_most = count_at_most(demand, model, text_bytes=resolved.text_bytes)
-    return bounds.counted_tokens(demand, model, counted=at_most) + asked <= limit
+    asked = (usage_bound.max_output_tokens or 0) * usage_bound.choices
+    at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
+    return bounds.counted_tokens(usage_bound, model, counted=at_most) + asked <= limit
 
 
 def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
     requested, needed = capped.resolved.requested, capped.needed_tokens
-    if needed is None or requested.call.demand.is_free:
+    if needed is None or requested.call.usage_bound.is_free:
         return None
     return refusal_for_tokens(needed, rules=requested.organization.rules)
 
@@ -116,10 +116,10 @@ def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
 def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall:
     requested, model = capped.resolved.requested, capped.resolved.model
     try:
-        outgoing = requested.call.form.outgoing(model, capped.cap, timeout_s=timeout_s)
+        outgoing = requested.call.body.outgoing(model, capped.cap, timeout_s=timeout_s)
     except Refused as exc:
         return RefusedCall(refusal=exc, reached=capped)
-    if requested.call.demand.is_free:
+    if requested.call.usage_bound.is_free:
         return PricedCall(capped=capped, outgoing=outgoing, rates=None)
     rates = requested.prices.rates_for(price_names(model.id), model.provider, requested.judged_at)
     if rates is None:
@@ -130,13 +130,15 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
 
 def _bounded(priced: PricedCall) -> JudgedCall:
     resolved = priced.capped.resolved
-    demand = resolved.requested.call.demand
-    if demand.is_free:
+    usage_bound = resolved.requested.call.usage_bound
+    if usage_bound.is_free:
         return BoundedCall(priced=priced, bound_nanoeur=0, is_tight=True)
-    if demand.unbounded is not None and resolved.is_limited:
-        refusal = Refused("invalid_request", demand.unbounded, status=400)
+    if usage_bound.unbounded is not None and resolved.is_limited:
+        refusal = Refused("invalid_request", usage_bound.unbounded, status=400)
         return RefusedCall(refusal=refusal, reached=priced)
-    at_most = bounds.input_tokens_at_most(demand, resolved.model, text_bytes=resolved.text_bytes)
+    at_most = bounds.input_tokens_at_most(
+        usage_bound, resolved.model, text_bytes=resolved.text_bytes
+    )
     return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most))
 
 
@@ -144,12 +146,12 @@ def _bound(priced: PricedCall, input_tokens: int) -> int:
     """Return what the call costs at most: nothing where it has no rates, since it is free then."""
     if priced.rates is None:
         return 0
-    demand = priced.capped.resolved.requested.call.demand
+    usage_bound = priced.capped.resolved.requested.call.usage_bound
     most = UsageCeiling(
         input_tokens=input_tokens,
-        output_tokens=bounds.output_tokens_at_most(demand, priced.capped.cap),
-        service_tier=demand.service_tier,
-        web_searches=demand.searches,
-        without=bounds.not_possible(demand),
+        output_tokens=bounds.output_tokens_at_most(usage_bound, priced.capped.cap),
+        service_tier=usage_bound.service_tier,
+        web_searches=usage_bound.searches,
+        without=bounds.not_possible(usage_bound),
     )
     return bound_nanoeur(most, priced.rates)

@@ -27,7 +27,7 @@ from gateway.snippets import snippets_for
 from orgs import key_operations
 from orgs import reports as orgs_reports
 from orgs.access import Access, admin, get_or_404, id_parameter, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import OrgsError
 from orgs.exports import exported
 from orgs.forms import KeyForm, RotateForm, show_refusal

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from gateway.answers import json_response, only, with_error_headers
 from gateway.callers import authenticate
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.models import Model, price_names
+from gateway.core.model_names import Model, price_names
 from gateway.core.offered import Offer, Offered
 from gateway.dropin import CODE_HEADER
 from gateway.headers import header

@@ -34,6 +34,7 @@ from costs.core.holds import State
 from costs.core.money import euros
 from costs.writer import LedgerUnavailable
 from gateway.call_stages import BoundedCall, RequestedCall
+from gateway.call_stream import CallStream
 from gateway.candidates import Candidate, candidate
 from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
@@ -47,7 +48,6 @@ from gateway.core.errors import (
     TimedOut,
     Unreachable,
 )
-from gateway.exchange import Exchange
 from gateway.journal import left_out_attempt, refusal_of
 from gateway.judgement import tighten
 from gateway.reservation import DRAIN_MAX_S, RunningCall, reserve_request
@@ -59,22 +59,22 @@ JUDGED_ANEW_MAX: Final = 5
 logger = logging.getLogger("pulse.gateway")
 
 
-def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID) -> Exchange:
+def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID) -> CallStream:
     """Send one request down the path and return the channel by which its client follows it."""
     running = RunningCall(
         gateway=gateway,
         principal=principal,
         call=call,
-        exchange=Exchange(request_id=request_id),
+        stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
     )
     gateway.run(_travel(running))
-    return running.exchange
+    return running.stream
 
 
 async def _travel(running: RunningCall) -> None:
     """Go the whole way. Every end of it is an event for the client."""
-    exchange, trail = running.exchange, running.trail
+    stream, trail = running.stream, running.trail
     try:
         while True:
             held = await _admit(running)
@@ -85,34 +85,34 @@ async def _travel(running: RunningCall) -> None:
             settled = await _settle(running, settlement)
             # A reaper may have charged the hold meanwhile, when this process was stopped too long.
             if step is None or failure is None or settled.state is not State.RELEASED:
-                exchange.end(last_event(settlement, settled, ended))
+                stream.end(last_event(settlement, settled, ended))
                 return
             trail.take(step, failure, attempt_of(held, failure))
-            await _pause(exchange, step.wait_s)
+            await _pause(stream, step.wait_s)
     except GatewayError as exc:
         # A fallback that may not go out leaves the request as the attempt before it ended.
-        exchange.end(trail.failure or exc)
+        stream.end(trail.failure or exc)
     except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
-        logger.exception("request %s met a defect of the gateway", exchange.request_id)
-        exchange.end(GatewayError("The gateway failed; the request is recorded"))
+        logger.exception("request %s met a defect of the gateway", stream.request_id)
+        stream.end(GatewayError("The gateway failed; the request is recorded"))
 
 
 def _may_go_on(running: RunningCall) -> bool:
     """Whether another attempt could serve: nobody has seen anything, and somebody waits for it."""
-    exchange = running.exchange
+    stream = running.stream
     is_in_time = time.monotonic() - running.trail.started_s < running.gateway.timeout_s
-    return is_in_time and not (exchange.has_begun or exchange.is_abandoned())
+    return is_in_time and not (stream.has_begun or stream.is_abandoned())
 
 
-async def _pause(exchange: Exchange, wait_s: float) -> None:
+async def _pause(stream: CallStream, wait_s: float) -> None:
     """Wait before the next attempt, no longer than the client does."""
     has_left = asyncio.Event()
-    exchange.on_abandon = has_left.set
-    if exchange.is_abandoned():
+    stream.on_abandon = has_left.set
+    if stream.is_abandoned():
         has_left.set()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(has_left.wait(), wait_s)
-    exchange.on_abandon = None
+    stream.on_abandon = None
 
 
 # --- judge and RESERVE ------------------------------------------------------------------------
@@ -203,8 +203,8 @@ async def _converse(running: RunningCall, held: HeldCall) -> Completion | Provid
     When the client leaves, the provider is stopped at once, or read to the end where the
     organization chose exactness.
     """
-    exchange, timeout_s = running.exchange, running.gateway.timeout_s
-    if exchange.is_abandoned():
+    stream, timeout_s = running.stream, running.gateway.timeout_s
+    if stream.is_abandoned():
         return NeverSent("The client left before the request was sent")
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     try:
@@ -216,22 +216,22 @@ async def _converse(running: RunningCall, held: HeldCall) -> Completion | Provid
                 elif limit.when() is not None and not limit.expired():
                     limit.reschedule(min(limit.when() or 0, loop.time() + DRAIN_MAX_S))
 
-            exchange.on_abandon = client_left
+            stream.on_abandon = client_left
             return await _answered(running, held)
     except TimeoutError:
         return TimedOut(f"No answer from the provider within {timeout_s:g} s")
     except ProviderFailed as exc:
         return exc
     except asyncio.CancelledError as exc:
-        if not exchange.is_abandoned() or task is None:
+        if not stream.is_abandoned() or task is None:
             raise
         task.uncancel()
         return _client_left(exc)
     except Exception:  # a defect in reading the answer: it was sent, and is charged as unknown
-        logger.exception("request %s: the provider's answer met a defect", exchange.request_id)
+        logger.exception("request %s: the provider's answer met a defect", stream.request_id)
         return Broken("The provider's answer could not be read")
     finally:
-        exchange.on_abandon = None
+        stream.on_abandon = None
 
 
 def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
@@ -257,13 +257,13 @@ async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> 
         async for event in events:
             if isinstance(event, Completion):
                 return event
-            await running.exchange.put(event)
+            await running.stream.put(event)
     raise AssertionError("a provider's stream ends with a completion or an error")
 
 
 async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
     """Go the relay road: bytes out, bytes back, the usage read off them as they pass."""
-    gateway, exchange = running.gateway, running.exchange
+    gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
         return await relay.whole(upstream, request)
@@ -271,19 +271,19 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
     async with relay.stream(upstream, request) as answer:
         if isinstance(answer, Completion):
             return answer
-        exchange.headers = answer.headers
+        stream.headers = answer.headers
         try:
             while chunk := await answer.next():
                 if passed := reading.take(chunk):
-                    await exchange.put(passed)
-                if gateway.pace.rest_s:
-                    await asyncio.sleep(gateway.pace.rest_s)
+                    await stream.put(passed)
+                if gateway.loop_lag.rest_s:
+                    await asyncio.sleep(gateway.loop_lag.rest_s)
             if passed := reading.rest():
-                await exchange.put(passed)
+                await stream.put(passed)
         except asyncio.CancelledError:
             # Clients leave as soon as they have read the last event: all is known then.
             task = asyncio.current_task()
-            if task is None or not (exchange.is_abandoned() and reading.is_ended):
+            if task is None or not (stream.is_abandoned() and reading.is_ended):
                 raise
             task.uncancel()
     return upstream.finished(reading)

@@ -27,7 +27,7 @@ from gateway.policy_words import names_of_no_model, policy_sentence
 from gateway.providers.catalog import load_catalog
 from gateway.reports import RefusedToday, SpendToday
 from orgs.access import Access, admin, get_or_404, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import Missing, OrgsError
 from orgs.exports import exported
 from orgs.forms import show_refusal

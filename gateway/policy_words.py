@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from costs.core.money import format_eur
-from gateway.core.models import Catalog, entry_matches, undated
+from gateway.core.model_names import Catalog, entry_matches, undated
 from gateway.core.replay_report import Backtest
 from gateway.operations import PolicyLimits
 

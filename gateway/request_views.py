@@ -24,7 +24,7 @@ from gateway.rate_table import rate_table
 from gateway.reports import RequestPage, SpendToday
 from gateway.request_lines import dimensions_of, request_lines, who_sent
 from orgs.access import Access, get_or_404, viewer
-from orgs.asking import HtmxRequest
+from orgs.confirm import HtmxRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from typing import Final
 from costs.core.admission import ReserveRequest
 from costs.core.pricing import FREE
 from gateway.call_stages import BoundedCall, RefusedCall, decision_trace
+from gateway.call_stream import CallStream
 from gateway.candidates import Candidate
 from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Principal
-from gateway.core.models import NAME_MAX_CHARS
-from gateway.exchange import Exchange
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.fingerprints import prompt_hash, repeat_of
 from gateway.journal import Opening
 from gateway.runtime import Gateway
@@ -32,7 +32,7 @@ class RunningCall:
     gateway: Gateway
     principal: Principal
     call: Call
-    exchange: Exchange
+    stream: CallStream
     trail: Trail
 
 
@@ -46,7 +46,7 @@ def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
     opening = _opening(running, chosen)
     return ReserveRequest(
         id=new_id(),
-        request_id=running.exchange.request_id,
+        request_id=running.stream.request_id,
         org_id=organization.id,
         config_version=organization.config_version,
         prices_version=prices.version,

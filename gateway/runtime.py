@@ -16,12 +16,12 @@ from costs.connect import open_store
 from costs.ledger import Ledger
 from costs.stores.base import Store
 from costs.writer import Writer
+from gateway.call_loop import CallLoop
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
-from gateway.core.models import Catalog
-from gateway.home import Home
+from gateway.core.model_names import Catalog
 from gateway.journal import AuditJournal
-from gateway.pace import Pace
+from gateway.loop_lag import LoopLag
 from gateway.providers.catalog import load_catalog
 from gateway.providers.network import Network
 from gateway.providers.registry import Providers, ProviderSettings
@@ -41,8 +41,8 @@ class Gateway:
     providers: Providers
     writer: Writer
     timeout_s: float
-    home: Home = field(default_factory=Home)
-    pace: Pace = field(default_factory=Pace)
+    call_loop: CallLoop = field(default_factory=CallLoop)
+    loop_lag: LoopLag = field(default_factory=LoopLag)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
     is_stopping: bool = False

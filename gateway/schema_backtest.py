@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.backtest import PERIODS_DAYS
-from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 from gateway.schema_values import COUNT, EUR, FLAG, ID, MOMENT, TEXT, Schema, exactly
 

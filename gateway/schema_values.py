@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from costs.core.periods import Span
 from gateway.core.calls import DIMENSION_MAX_CHARS
-from gateway.core.models import NAME_MAX_CHARS
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import (
     IDEMPOTENCY_KEY_MAX_CHARS,
     MESSAGES_MAX,

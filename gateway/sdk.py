@@ -22,10 +22,10 @@ from typing import Any, Final, TypedDict, Unpack
 from uuid import UUID
 
 from gateway import pipeline
+from gateway.call_stream import CallResult, CallStream, Event
 from gateway.core.calls import Call, Delta, Dimensions, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
-from gateway.exchange import Answered, Event, Exchange
 from gateway.runtime import Gateway, current
 from orgs.fields import new_id
 
@@ -81,13 +81,13 @@ class AiResponse:
 def ai_request(**asked: Unpack[AiArguments]) -> AiResponse:
     """Send one request and wait for its answer. RuntimeError inside async code."""
     gateway = current()
-    return gateway.home.call_sync(_whole(gateway, *_read(asked, stream=False)))
+    return gateway.call_loop.call_sync(_whole(gateway, *_read(asked, stream=False)))
 
 
 async def aai_request(**asked: Unpack[AiArguments]) -> AiResponse:
     """Send one request and await its answer. Being cancelled abandons the call."""
     gateway = current()
-    return await gateway.home.call(_whole(gateway, *_read(asked, stream=False)))
+    return await gateway.call_loop.call(_whole(gateway, *_read(asked, stream=False)))
 
 
 def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
@@ -107,37 +107,37 @@ def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
 
 
 def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
-    started: list[Exchange] = []
+    started: list[CallStream] = []
     event: Event | None = None
     try:
-        event = gateway.home.call_sync(_first(gateway, principal, call, started))
+        event = gateway.call_loop.call_sync(_first(gateway, principal, call, started))
         yield _piece(event, started[0])
         while isinstance(event, Delta):
-            event = gateway.home.call_sync(started[0].next())
+            event = gateway.call_loop.call_sync(started[0].next())
             yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
-            gateway.home.tell(partial(_abandon, started))
+            gateway.call_loop.call_soon(partial(_abandon, started))
 
 
 async def _async_pieces(
     gateway: Gateway, principal: Principal, call: Call
 ) -> AsyncIterator[str | AiResponse]:
-    started: list[Exchange] = []
+    started: list[CallStream] = []
     event: Event | None = None
     try:
-        event = await gateway.home.call(_first(gateway, principal, call, started))
+        event = await gateway.call_loop.call(_first(gateway, principal, call, started))
         yield _piece(event, started[0])
         while isinstance(event, Delta):
-            event = await gateway.home.call(started[0].next())
+            event = await gateway.call_loop.call(started[0].next())
             yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
-            gateway.home.tell(partial(_abandon, started))
+            gateway.call_loop.call_soon(partial(_abandon, started))
 
 
 async def _first(
-    gateway: Gateway, principal: Principal, call: Call, started: list[Exchange]
+    gateway: Gateway, principal: Principal, call: Call, started: list[CallStream]
 ) -> Event:
     """Start the call, say so in `started`, and return its first event.
 
@@ -147,41 +147,41 @@ async def _first(
     return await started[0].next()
 
 
-def _abandon(started: list[Exchange]) -> None:
-    for exchange in started:
-        if not exchange.is_abandoned():
-            exchange.abandon()
+def _abandon(started: list[CallStream]) -> None:
+    for stream in started:
+        if not stream.is_abandoned():
+            stream.abandon()
 
 
 async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiResponse:
-    exchange = await _started(gateway, principal, call)
+    stream = await _started(gateway, principal, call)
     try:
-        return _response(await exchange.result(), exchange)
+        return _response(await stream.result(), stream)
     except GatewayError as exc:
-        return _response(exc, exchange)
+        return _response(exc, stream)
 
 
-async def _started(gateway: Gateway, principal: Principal, call: Call) -> Exchange:
+async def _started(gateway: Gateway, principal: Principal, call: Call) -> CallStream:
     request_id = new_id()
     try:
         return pipeline.start(gateway, principal, call, request_id=request_id)
     except Refused as exc:  # the process is stopping
-        ended = Exchange(request_id=request_id)
+        ended = CallStream(request_id=request_id)
         ended.end(exc)
         return ended
 
 
-def _piece(event: Event, exchange: Exchange) -> str | AiResponse:
+def _piece(event: Event, stream: CallStream) -> str | AiResponse:
     if isinstance(event, bytes):
         raise AssertionError("the SDK's calls are not relayed")
-    return event.content if isinstance(event, Delta) else _response(event, exchange)
+    return event.content if isinstance(event, Delta) else _response(event, stream)
 
 
-def _response(event: Answered | GatewayError, exchange: Exchange) -> AiResponse:
+def _response(event: CallResult | GatewayError, stream: CallStream) -> AiResponse:
     if isinstance(event, GatewayError):
         return AiResponse(
             success=False,
-            request_id=exchange.request_id,
+            request_id=stream.request_id,
             error=event.message,
             code=event.code,
             retry_after_s=event.retry_after_s,

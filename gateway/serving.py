@@ -13,12 +13,12 @@ from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 
 from gateway import pipeline
 from gateway.answers import EventStream, Pieces, Wording
+from gateway.call_stream import CallResult, CallStream
 from gateway.callers import JSON_TYPE, not_json
 from gateway.core.calls import Call, Principal, Unread
-from gateway.core.demand import NOTHING
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import invalid
-from gateway.exchange import Answered, Exchange
+from gateway.core.usage_bound import NOTHING
 from gateway.headers import header
 from gateway.runtime import Gateway
 
@@ -30,59 +30,59 @@ async def serve(
     gateway: Gateway, principal: Principal, call: Call, wording: Wording, request_id: UUID
 ) -> HttpResponseBase:
     """Send the call down the pipeline and answer with what comes of it."""
-    started: list[Exchange] = []
+    started: list[CallStream] = []
 
-    async def at_home() -> HttpResponseBase:
+    async def on_call_loop() -> HttpResponseBase:
         try:
-            exchange = pipeline.start(gateway, principal, call, request_id=request_id)
+            stream = pipeline.start(gateway, principal, call, request_id=request_id)
         except Refused as exc:  # the process is stopping
             return wording.refusal(exc, request_id)
-        started.append(exchange)
-        return await _answer(gateway, call, exchange, wording)
+        started.append(stream)
+        return await _answer(gateway, call, stream, wording)
 
     try:
-        return await gateway.home.call(at_home())
+        return await gateway.call_loop.call(on_call_loop())
     except asyncio.CancelledError:
         # The stream may be ready on its loop just when its client leaves: nobody would read it.
-        gateway.home.tell(partial(_abandon, started))
+        gateway.call_loop.call_soon(partial(_abandon, started))
         raise
 
 
-def _abandon(started: list[Exchange]) -> None:
-    for exchange in started:
-        if not exchange.is_abandoned():
-            exchange.abandon()
+def _abandon(started: list[CallStream]) -> None:
+    for stream in started:
+        if not stream.is_abandoned():
+            stream.abandon()
 
 
 async def _answer(
-    gateway: Gateway, call: Call, exchange: Exchange, wording: Wording
+    gateway: Gateway, call: Call, stream: CallStream, wording: Wording
 ) -> HttpResponseBase:
     """Follow the call to its end, or to the first piece of its stream."""
     if call.stream:
-        return await _streamed(gateway, exchange, wording)
+        return await _streamed(gateway, stream, wording)
     try:
-        return wording.whole(await exchange.result())
+        return wording.whole(await stream.result())
     except GatewayError as exc:
-        return wording.refusal(exc, exchange.request_id)
+        return wording.refusal(exc, stream.request_id)
 
 
-async def _streamed(gateway: Gateway, exchange: Exchange, wording: Wording) -> HttpResponseBase:
+async def _streamed(gateway: Gateway, stream: CallStream, wording: Wording) -> HttpResponseBase:
     # The status is known with the first event: a refusal is a refusal, not a stream.
-    first = await exchange.next()
+    first = await stream.next()
     if isinstance(first, GatewayError):
-        return wording.refusal(first, exchange.request_id)
-    if isinstance(first, Answered) and first.completion.body is not None:
+        return wording.refusal(first, stream.request_id)
+    if isinstance(first, CallResult) and first.completion.body is not None:
         return wording.whole(first)  # a provider that does not stream
-    pieces = Pieces(gateway, exchange, wording, first)
-    return EventStream(pieces, exchange.request_id, headers=exchange.headers)
+    pieces = Pieces(gateway, stream, wording, first)
+    return EventStream(pieces, stream.request_id, headers=stream.headers)
 
 
 def unread(principal: Principal, refusal: Refused) -> Call:
     """Return the call of a request that nobody reads: it leaves its audit row and no more."""
     return Call(
         model="",
-        form=Unread(),
-        demand=NOTHING,
+        body=Unread(),
+        usage_bound=NOTHING,
         dimensions=principal.fixed,
         refusal=refusal,
     )

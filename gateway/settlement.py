@@ -14,10 +14,10 @@ from costs.core.money import euros
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
 from gateway.call_stages import BoundedCall, RefusedCall, decision_trace
+from gateway.call_stream import CallResult
 from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
-from gateway.core.models import NAME_MAX_CHARS, price_names
-from gateway.exchange import Answered
+from gateway.core.model_names import NAME_MAX_CHARS, price_names
 from gateway.journal import Closing, attempt, since_ms, trace_of
 from orgs.core.frozen import frozen
 
@@ -99,12 +99,12 @@ def _closing(
 
 def last_event(
     settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
-) -> Answered | ProviderFailed:
+) -> CallResult | ProviderFailed:
     """Return how the call ended, for its client."""
     if isinstance(ended, ProviderFailed):
         return ended
     usage = settlement.usage
-    return Answered(
+    return CallResult(
         request_id=settlement.request_id,
         provider=str(settlement.charge_to["provider"]),
         model=str(settlement.charge_to["model"]),
@@ -158,7 +158,7 @@ def _without_prompt(sentence: str, call: Call) -> str:
     quotation of twice as many is always found.
     """
     places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
-    for said in call.demand.texts:
+    for said in call.usage_bound.texts:
         if (len(said) >= QUOTED_CHARS and said in sentence) or any(
             sentence[place : place + QUOTED_CHARS] in said for place in places
         ):

@@ -26,7 +26,7 @@ from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.budgets import BudgetIndex, BudgetRule
 from gateway.core.calls import DIMENSIONS
 from gateway.core.errors import Refused
-from gateway.core.models import Catalog, Model
+from gateway.core.model_names import Catalog, Model
 from gateway.core.policy import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.credentials import KeyRecord, key_record

@@ -13,8 +13,8 @@ from typing import Final
 
 import tiktoken
 
-from gateway.core.demand import Demand
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsageBound
 
 INLINE_MAX_CHARS: Final = 4096
 # A longer run of blanks than about a million characters overflows the regular expression's stack
@@ -116,30 +116,30 @@ def cut(text: str, encoding: str, max_tokens: int) -> str:
     return text
 
 
-def count_demand(demand: Demand, model: Model) -> int:
-    """Return the input tokens that the texts of `demand` are for `model`.
+def count_tokens(usage_bound: UsageBound, model: Model) -> int:
+    """Return the input tokens that the texts of `usage_bound` are for `model`.
 
     Content is multiplied by the model's margin, because other vendors' tokenizers differ from
     OpenAI's, and rounded up; the frame around each message is added.
     """
-    content = sum(count(text, model.tokenizer) for text in demand.texts)
+    content = sum(count(text, model.tokenizer) for text in usage_bound.texts)
     # A fraction, so that 1.3 means 1.3 and no float error adds a token.
     margin = Fraction(str(model.token_margin))
-    return -(-content * margin.numerator // margin.denominator) + frame_tokens(demand.messages)
+    return -(-content * margin.numerator // margin.denominator) + frame_tokens(usage_bound.messages)
 
 
-def count_at_most(demand: Demand, model: Model, *, text_bytes: int) -> int:
-    """Return a number that `count_demand` does not exceed: a token covers at least one byte."""
+def count_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> int:
+    """Return a number that `count_tokens` does not exceed: a token covers at least one byte."""
     margin = Fraction(str(model.token_margin)) if model.token_margin != 1 else 1
-    return ceil(text_bytes * margin) + frame_tokens(demand.messages)
+    return ceil(text_bytes * margin) + frame_tokens(usage_bound.messages)
 
 
-async def count_demand_async(demand: Demand, model: Model) -> int:
+async def count_tokens_async(usage_bound: UsageBound, model: Model) -> int:
     """Count without holding up the event loop, as `count_async` does."""
-    chars = sum(map(len, demand.texts))
+    chars = sum(map(len, usage_bound.texts))
     if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
-        return count_demand(demand, model)
-    return await asyncio.to_thread(count_demand, demand, model)
+        return count_tokens(usage_bound, model)
+    return await asyncio.to_thread(count_tokens, usage_bound, model)
 
 
 def frame_tokens(messages: int) -> int:

@@ -15,7 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from orgs import operations, reports
 from orgs.access import Access, admin, choose_organization, get_or_404, viewer
-from orgs.asking import HtmxRequest, question
+from orgs.confirm import HtmxRequest, question
 from orgs.errors import OrgsError
 from orgs.exports import exported
 from orgs.forms import MemberForm, OrganizationForm, show_refusal

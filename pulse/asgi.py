@@ -49,8 +49,8 @@ async def _live(receive: lean.Receive, send: lean.Send) -> None:
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_AFTER, 10, 10)
-            gateway.home.settle_here()
-            gateway.pace.begin()
+            gateway.call_loop.adopt_running_loop()
+            gateway.loop_lag.begin()
             gateway.writer.start()  # also for its housekeeping, before anybody asks
             alerts.start()
             await send({"type": "lifespan.startup.complete"})

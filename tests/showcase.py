@@ -31,7 +31,7 @@ from gateway.alert_models import Alert, AlertChannel, AlertDelivery
 from gateway.alerts.evaluate import Memory, evaluate
 from gateway.budget_operations import BudgetTerms, create_budget
 from gateway.budget_status import statuses
-from gateway.core.models import price_names
+from gateway.core.model_names import price_names
 from gateway.models import AiRequestLog, Budget, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Organization

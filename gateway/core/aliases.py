@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.attempts import MODELS_MAX, RETRIES_MAX
-from gateway.core.models import Catalog
+from gateway.core.model_names import Catalog
 
 ALIAS_NAME_MAX_CHARS: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -12,7 +12,7 @@ from costs.core.admission import ORG_SCOPE, Balance, Limit
 from costs.core.money import format_eur
 from costs.core.periods import Span
 from gateway.core.errors import Refused
-from gateway.core.models import Model, any_entry_matches
+from gateway.core.model_names import Model, any_entry_matches
 from gateway.core.policy import NOT_REACHED, OK, wait_for_room_s
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from costs.core.usage import Usage
-from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap, UsageBound
 from orgs.core.frozen import frozen
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
@@ -126,7 +126,7 @@ class Principal:
 # --- a call on its way in ---------------------------------------------------------------------
 
 
-class Form(Protocol):
+class RequestBody(Protocol):
     """A request in the words of the API by which it came: it knows how it goes out."""
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
@@ -153,8 +153,8 @@ class Call:
     """
 
     model: str
-    form: Form
-    demand: Demand
+    body: RequestBody
+    usage_bound: UsageBound
     stream: bool = False
     dimensions: Dimensions = Dimensions()
     idempotency_key: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.attempts import Alias
-from gateway.core.models import Catalog, Model
+from gateway.core.model_names import Catalog, Model
 from gateway.core.policy import OK, Rule, model_verdicts
 
 

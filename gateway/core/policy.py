@@ -13,7 +13,7 @@ from typing import Final
 from costs.core.admission import Balance
 from costs.core.money import format_eur
 from gateway.core.errors import Refused
-from gateway.core.models import Model, any_entry_matches
+from gateway.core.model_names import Model, any_entry_matches
 
 OK: Final = "ok"
 NOT_REACHED: Final = "not reached"

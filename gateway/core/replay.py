@@ -13,9 +13,8 @@ from heapq import heappop, heappush
 
 from costs.core.admission import Balance
 from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
-from gateway.core.demand import Demand
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.policy import (
     Rule,
     model_verdicts,
@@ -23,6 +22,7 @@ from gateway.core.policy import (
     refusal_for_model,
     refusal_for_tokens,
 )
+from gateway.core.usage_bound import UsageBound
 
 # What so many input and output tokens of a model cost at most at a moment, in nano-euro; None
 # where the model had no price then.
@@ -84,7 +84,7 @@ class Day:
         limit = self.rule.max_tokens_per_request
         return output_cap(
             past.model,
-            demand=Demand(max_output_tokens=_asked(past.cap_tokens, past.model)),
+            usage_bound=UsageBound(max_output_tokens=_asked(past.cap_tokens, past.model)),
             input_tokens=_counted(past) or 0,
             token_limit=limit,
             is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,

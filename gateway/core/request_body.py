@@ -15,10 +15,10 @@ from gateway.core.calls import (
     Principal,
     ProviderCall,
 )
-from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import Refused
-from gateway.core.models import NAME_MAX_CHARS, Model
+from gateway.core.model_names import NAME_MAX_CHARS, Model
 from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import OutputCap, UsageBound
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000
@@ -99,12 +99,12 @@ def call_from_fields(
     dimensions = scoped(_dimensions(fields), principal)
     return Call(
         model=model,
-        form=Chat(
+        body=Chat(
             messages=messages,
             temperature=temperature,
             rest=(model, max_tokens, stream, dimensions.as_dict()),
         ),
-        demand=Demand(
+        usage_bound=UsageBound(
             texts=tuple(message.content for message in messages),
             messages=len(messages),
             max_output_tokens=max_tokens,

@@ -9,7 +9,7 @@ import httpx2
 from anthropic import AsyncAnthropic, AsyncStream, RequestOptions
 
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.providers import asking, transport
+from gateway.providers import sdk_call, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import anthropic as messages
 from gateway.providers.formats.anthropic_request import headers_from, request_from
@@ -51,7 +51,7 @@ class Anthropic:
             )
             return answer.json()
 
-        return await asking.whole(
+        return await sdk_call.whole(
             self._peer,
             call,
             ask=ask,
@@ -73,7 +73,7 @@ class Anthropic:
             )
             return aiter(events)
 
-        return asking.pieces(self._peer, call, ask=ask, reading=messages.Reading(call.model))
+        return sdk_call.pieces(self._peer, call, ask=ask, reading=messages.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -82,7 +82,7 @@ class Anthropic:
             page = await self._client.models.list(limit=1000, timeout=self._timeout_s)
             return len(page.data)
 
-        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""

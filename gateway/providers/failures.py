@@ -24,7 +24,7 @@ from gateway.core.errors import (
     TimedOut,
     Unreachable,
 )
-from gateway.providers.formats import hostile
+from gateway.providers.formats import untrusted_json
 from gateway.providers.http_client import UpstreamResponse, causes_of
 from gateway.providers.transport import Traffic
 
@@ -146,7 +146,7 @@ def _hidden_in(value: object, peer: Peer) -> object:
 def _refusal(
     status: int, headers: Mapping[str, str], body: object, *, peer: Peer
 ) -> RateLimited | Rejected:
-    said = peer.said(hostile.error_message(body) or "")
+    said = peer.said(untrusted_json.error_message(body) or "")
     message = said or f'Provider "{peer.title}" answered with status {status}'
     retry_after_s = _retry_after_s(headers, body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -159,8 +159,8 @@ def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
-    told = str(exc) if isinstance(exc, hostile.ErrorAnswer) else _body_in(exc)
-    said = told if isinstance(told, str) else hostile.error_message(told) or ""
+    told = str(exc) if isinstance(exc, untrusted_json.ErrorAnswer) else _body_in(exc)
+    said = told if isinstance(told, str) else untrusted_json.error_message(told) or ""
     return Broken(peer.broke_off(said), provider_status=status)
 
 
@@ -175,7 +175,7 @@ def _body_in(exc: Exception) -> object:
     a body that is not JSON under `message`.
     """
     body = getattr(exc, "body", None)
-    details = hostile.mapping(getattr(exc, "details", None))
+    details = untrusted_json.mapping(getattr(exc, "details", None))
     if body is None and "error" in details:
         return details
     if not isinstance(body, str):
@@ -197,7 +197,7 @@ def _retry_after_s(headers: Mapping[str, str], body: object) -> int | None:
         None if milliseconds is None else milliseconds / 1000,
         _number(headers.get("retry-after")),
         _seconds_until(headers.get("retry-after")),
-        _number(hostile.retry_delay(body).removesuffix("s")),
+        _number(untrusted_json.retry_delay(body).removesuffix("s")),
     )
     seconds = next((candidate for candidate in candidates if candidate is not None), None)
     if seconds is None:

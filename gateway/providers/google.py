@@ -14,7 +14,7 @@ from google.genai import types
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed, Rejected
-from gateway.providers import asking, transport
+from gateway.providers import sdk_call, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import google as gemini
 from gateway.providers.formats import google_embeddings as embeddings
@@ -68,7 +68,7 @@ class Google:
             sent = answer.sdk_http_response
             return json.loads(sent.body if sent is not None and sent.body else "null")
 
-        return await asking.whole(
+        return await sdk_call.whole(
             self._peer,
             call,
             ask=ask,
@@ -86,7 +86,7 @@ class Google:
             )
             return _as_json(chunks)
 
-        return asking.pieces(self._peer, call, ask=ask, reading=gemini.Reading(call.model))
+        return sdk_call.pieces(self._peer, call, ask=ask, reading=gemini.Reading(call.model))
 
     async def _embedded(self, call: ProviderCall) -> Completion:
         """Ask for the embeddings of the inputs, and what they are in tokens where it is not said.
@@ -118,7 +118,7 @@ class Google:
             )
             return _json(answer)
 
-        return await asking.whole(
+        return await sdk_call.whole(
             self._peer,
             call,
             ask=ask,
@@ -138,7 +138,7 @@ class Google:
                 )
             )
 
-        return await asking.aside(self._peer, timeout_s=timeout_s, ask=ask, read=usage_counted)
+        return await sdk_call.aside(self._peer, timeout_s=timeout_s, ask=ask, read=usage_counted)
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -147,7 +147,7 @@ class Google:
             config = types.ListModelsConfig(page_size=1000, http_options=_timeout(self._timeout_s))
             return len(await self._client.aio.models.list(config=config))
 
-        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""

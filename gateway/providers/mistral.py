@@ -12,10 +12,10 @@ from mistralai.client.utils.eventstreaming import EventStreamAsync
 from mistralai.client.utils.logger import NoOpLogger
 
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.providers import asking, transport
+from gateway.providers import sdk_call, transport
 from gateway.providers.failures import Peer
-from gateway.providers.formats import hostile
 from gateway.providers.formats import mistral as chat
+from gateway.providers.formats import untrusted_json
 from gateway.providers.http_client import HttpClient
 from gateway.providers.upstreams import VENDORS
 
@@ -56,7 +56,7 @@ class Mistral:
             # Only what was set: the SDK reads a count that is absent as 0.
             return answer.model_dump(mode="json", exclude_unset=True)
 
-        return await asking.whole(
+        return await sdk_call.whole(
             self._peer,
             call,
             ask=ask,
@@ -76,7 +76,7 @@ class Mistral:
             )
             return aiter(events)
 
-        return asking.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
+        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -85,7 +85,7 @@ class Mistral:
             timeout_ms = _milliseconds(self._timeout_s)
             return len((await self._client.models.list_async(timeout_ms=timeout_ms)).data or ())
 
-        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -107,7 +107,7 @@ def _request(call: ProviderCall) -> dict[str, Any]:
 
 
 def _data(event: str) -> object:
-    data = hostile.mapping(json.loads(event)).get("data")
+    data = untrusted_json.mapping(json.loads(event)).get("data")
     if not isinstance(data, dict):
         raise ValueError("an event without an object")
     return data

@@ -9,7 +9,7 @@ import httpx2
 from openai import AsyncOpenAI, AsyncStream, RequestOptions
 
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
-from gateway.providers import asking, transport
+from gateway.providers import sdk_call, transport
 from gateway.providers.failures import Peer
 from gateway.providers.formats import openai as chat
 from gateway.providers.http_client import HttpClient
@@ -47,7 +47,7 @@ class OpenAI:
             )
             return answer.json()
 
-        return await asking.whole(
+        return await sdk_call.whole(
             self._peer,
             call,
             ask=ask,
@@ -69,7 +69,7 @@ class OpenAI:
             )
             return aiter(events)
 
-        return asking.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
+        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""
@@ -77,7 +77,7 @@ class OpenAI:
         async def count() -> int:
             return len((await self._client.models.list(timeout=self._timeout_s)).data)
 
-        return await asking.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -19,7 +19,7 @@ import orjson
 from gateway.core.calls import Completion, RelayRequest
 from gateway.core.errors import Broken, Unreachable
 from gateway.providers.failures import Peer, answered_with
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 from gateway.providers.http_client import (
     BrokenOff,
     HttpClient,

@@ -12,7 +12,7 @@ from gateway.core.calls import Completion, StreamReading
 from gateway.core.errors import Broken
 from gateway.providers import http_client
 from gateway.providers.failures import Peer
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

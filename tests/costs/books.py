@@ -31,8 +31,8 @@ from costs.stores.base import Store
 from gateway import audit
 from gateway.core.budgets import BudgetRule
 from gateway.core.calls import Call, Dimensions, Principal, Unread
-from gateway.core.demand import NOTHING
 from gateway.core.policy import Rule
+from gateway.core.usage_bound import NOTHING
 from gateway.journal import AuditJournal, Closing, Opening
 from gateway.models import Policy
 from orgs.fields import new_id
@@ -121,7 +121,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     """Return an ask as the pipeline makes it, judged by what is in the database now."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
     dimensions = Dimensions(team_id="team-123")
-    call = Call(model=MODEL, form=Unread(), demand=NOTHING, dimensions=dimensions)
+    call = Call(model=MODEL, body=Unread(), usage_bound=NOTHING, dimensions=dimensions)
     rule = Rule(id="1", name="Daily", max_cost_per_day_nanoeur=limit)
     return ReserveRequest(
         id=new_id(),

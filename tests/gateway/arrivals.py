@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from gateway.core.calls import Call, Dimensions, RelayRequest
-from gateway.core.demand import OutputCap
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
 from gateway.providers.dialects.arrival import Arrival
 from gateway.providers.dialects.base import Dialect
@@ -51,7 +51,7 @@ def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
 def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
     """Return what goes out, with a cap that is written in where one is given."""
     written = OutputCap(cap or to.max_output_tokens, is_written=cap is not None)
-    request = call.form.outgoing(to, written, timeout_s=TIMEOUT_S)
+    request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S)
     assert isinstance(request, RelayRequest)
     return request
 

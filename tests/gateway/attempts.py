@@ -68,7 +68,7 @@ def charged() -> dict[str, int]:
 
 def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
     """Put OpenAI and Anthropic at the fake, or elsewhere; one at None has no key."""
-    gateway.home.call_sync(gateway.providers.aclose())
+    gateway.call_loop.call_sync(gateway.providers.aclose())
     urls = {vendor: fake.base_url(vendor) for vendor in ("openai", "anthropic")} | elsewhere
     known = settings_at({vendor: url for vendor, url in urls.items() if url})
     gateway.providers = Providers(known, sandbox=True)

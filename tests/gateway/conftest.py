@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from pytest_django import Settings
 
-from gateway.home import Home
+from gateway.call_loop import CallLoop
 from gateway.runtime import Gateway, make_gateway
 from orgs import key_operations
 from orgs.models import Organization
@@ -36,22 +36,22 @@ class Asking(Protocol):
 
 
 @pytest.fixture(scope="session")
-def home() -> Home:
+def call_loop() -> CallLoop:
     """One loop for the calls of all tests; it ends with the process."""
-    return Home()
+    return CallLoop()
 
 
 @pytest.fixture
-def gateway(transactional_db: None, settings: Settings, home: Home) -> Iterator[Gateway]:
+def gateway(transactional_db: None, settings: Settings, call_loop: CallLoop) -> Iterator[Gateway]:
     """This process's gateway, made for one test and stopped after it."""
     settings.SANDBOX = True
     config = apps.get_app_config("gateway")
     before = config.__dict__.pop("gateway", None)
     made = make_gateway()
-    made.home = home
+    made.call_loop = call_loop
     config.__dict__["gateway"] = made
     yield made
-    home.call_sync(made.stop(grace_s=STOP_MAX_S))
+    call_loop.call_sync(made.stop(grace_s=STOP_MAX_S))
     if before is None:
         config.__dict__.pop("gateway")
     else:
@@ -115,5 +115,5 @@ def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
     with FakeProvider() as fake:
         wire(gateway, fake)
         yield fake
-        gateway.home.call_sync(gateway.providers.aclose())
+        gateway.call_loop.call_sync(gateway.providers.aclose())
         assert_books_agree()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from costs.models import CostEvent, Hold
+from gateway.call_stream import PIECES_MAX
 from gateway.core.errors import Broken, TimedOut
-from gateway.exchange import PIECES_MAX
 from gateway.models import AiRequestLog
 from gateway.runtime import Gateway
 from orgs.models import Organization

@@ -120,7 +120,7 @@ def test_a_request_that_is_wrong_is_wrong_anywhere(
 @pytest.fixture
 def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
     """The vendors, for whom the gateway waits a second and a half; their SDK is imported."""
-    gateway.home.call_sync(gateway.providers.get("openai"))
+    gateway.call_loop.call_sync(gateway.providers.get("openai"))
     gateway.timeout_s = 1.5
     return vendors
 

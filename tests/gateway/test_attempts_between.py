@@ -185,7 +185,7 @@ def test_a_hold_that_was_charged_meanwhile_ends_the_request(
     running.start()
     until(provider.reached.is_set)
     hold = Hold.objects.get()
-    gateway.home.call_sync(gateway.writer.settle(_charged_whole(hold)))
+    gateway.call_loop.call_sync(gateway.writer.settle(_charged_whole(hold)))
     provider.may_end.set()
     running.join()
     assert replies[0].refusal[:2] == (429, "provider_rate_limited")
@@ -248,7 +248,7 @@ def test_a_process_that_dies_between_attempts_leaves_clean_books_and_a_key_that_
     client = Thread(target=_visit(api_key, leaves_when=lambda _: is_dead.is_set()).run)
     client.start()
     until(lambda: AiRequestLog.objects.filter(status="error").exists())
-    gateway.home.call_sync(_kill(gateway))
+    gateway.call_loop.call_sync(_kill(gateway))
     found = tried()
     assert (found.row.code, found.states, charged()) == (
         "provider_rate_limited",

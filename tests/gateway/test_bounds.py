@@ -15,8 +15,8 @@ from gateway.core.bounds import (
     output_cap,
     text_bytes,
 )
-from gateway.core.demand import Demand, OutputCap
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap, UsageBound
 
 MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, default_output_tokens=4_096)
 contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4)
@@ -25,19 +25,19 @@ contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=
 @settings(deadline=None)  # the tokenizer is loaded by whoever comes first
 @given(contents)
 def test_no_tokenizer_counts_more_than_the_bound(texts: list[str]) -> None:
-    demand = Demand(texts=tuple(texts), messages=len(texts))
-    size = text_bytes(demand)
+    usage_bound = UsageBound(texts=tuple(texts), messages=len(texts))
+    size = text_bytes(usage_bound)
     assert size == sum(len(text.encode()) for text in texts)
-    counted = tokens.count_demand(demand, MODEL)
-    assert counted <= input_tokens_at_most(demand, MODEL, text_bytes=size)
-    assert counted <= counted_tokens_at_most(demand, MODEL, counted=counted)
+    counted = tokens.count_tokens(usage_bound, MODEL)
+    assert counted <= input_tokens_at_most(usage_bound, MODEL, text_bytes=size)
+    assert counted <= counted_tokens_at_most(usage_bound, MODEL, counted=counted)
 
 
 def test_the_frame_around_messages_is_in_both_bounds() -> None:
-    demand = Demand(texts=("hi", "ho"), messages=2)
+    usage_bound = UsageBound(texts=("hi", "ho"), messages=2)
     frame = 2 * MESSAGE_FRAME_TOKENS + REQUEST_FRAME_TOKENS
-    assert input_tokens_at_most(demand, MODEL, text_bytes=4) == 4 + frame
-    assert counted_tokens_at_most(demand, MODEL, counted=101) == 101 + 3 + frame
+    assert input_tokens_at_most(usage_bound, MODEL, text_bytes=4) == 4 + frame
+    assert counted_tokens_at_most(usage_bound, MODEL, counted=101) == 101 + 3 + frame
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_cap_is_what_was_asked_else_the_room_else_the_default(
 ) -> None:
     found = output_cap(
         MODEL,
-        demand=Demand(max_output_tokens=asked),
+        usage_bound=UsageBound(max_output_tokens=asked),
         input_tokens=100,
         token_limit=token_limit,
         is_limited=is_limited,

@@ -8,7 +8,7 @@ import pytest
 
 from costs.core.pricing import rate_at
 from costs.price_seed import SeedPrice, seed_prices
-from gateway.core.models import Model, price_names
+from gateway.core.model_names import Model, price_names
 from gateway.providers.catalog import load_catalog
 
 CATALOG = load_catalog(True)

@@ -18,7 +18,7 @@ from gateway.core.errors import Broken, TimedOut
 from gateway.providers.dialects import events, google_errors
 from gateway.providers.dialects.generate import STREAM, Generate
 from gateway.providers.dialects.messages import Messages
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import model, read, sent
 
 OPUS, FLASH = model("claude-opus-4-6"), model("gemini-2.5-flash")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from costs.core.usage import Usage
+from gateway.call_stream import CallResult
 from gateway.core.calls import Completion, ProviderCall
-from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import Refused
-from gateway.exchange import Answered
+from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.providers.dialects.embeddings import INPUTS_MAX, Embeddings
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 from orgs.fields import new_id
 from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read, refusal, sent
 
@@ -28,12 +28,12 @@ ASKED: dict[str, Any] = {"model": "my-alias", "input": ["one", "two"]}
 NO_CAP = OutputCap(0, is_written=False)
 
 
-def measured(**changes: Any) -> Demand:
-    return read(DIALECT, ASKED | changes).demand
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
 
 
 def asked_of_google(**changes: Any) -> ProviderCall:
-    call = read(DIALECT, ASKED | changes).form.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S)
+    call = read(DIALECT, ASKED | changes).body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S)
     assert isinstance(call, ProviderCall)
     return call
 
@@ -42,15 +42,15 @@ def asked_of_google(**changes: Any) -> ProviderCall:
 
 
 def test_texts_are_measured_as_they_are_and_nothing_comes_out() -> None:
-    demand = measured()
-    assert demand == Demand(texts=("one", "two"), messages=2, has_output=False)
+    usage_bound = measured()
+    assert usage_bound == UsageBound(texts=("one", "two"), messages=2, has_output=False)
     assert measured(input="one").texts == ("one",)
 
 
 @pytest.mark.parametrize(("given", "tokens"), [([1, 2, 3], 3), ([[1, 2], [3]], 3)])
 def test_a_token_is_a_token(given: Any, tokens: int) -> None:
-    demand = measured(input=given)
-    assert (demand.texts, demand.overhead_tokens) == ((), tokens)
+    usage_bound = measured(input=given)
+    assert (usage_bound.texts, usage_bound.overhead_tokens) == ((), tokens)
 
 
 def test_what_is_not_known_is_counted_and_kept() -> None:
@@ -112,13 +112,13 @@ def test_google_is_asked_through_its_library() -> None:
 def test_only_openai_can_read_its_own_tokens(name: str) -> None:
     call = read(DIALECT, {"model": "x", "input": [1, 2]})
     with pytest.raises(Refused, match="send the text"):
-        call.form.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
 def test_a_model_that_makes_no_embeddings_is_refused(name: str) -> None:
     with pytest.raises(Refused, match="not served at /v1/embeddings") as refused:
-        read(DIALECT, ASKED).form.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
     assert refused.value.status == 400
 
 
@@ -149,7 +149,7 @@ def test_an_error_that_came_as_a_success_is_one() -> None:
 
 def worded(**changes: Any) -> Any:
     vectors = ((0.5, -1.0), (0.25, 2.0))
-    answer = Answered(
+    answer = CallResult(
         request_id=new_id(),
         provider="google",
         model=GOOGLE.id,

@@ -138,20 +138,20 @@ def test_the_same_conversation_is_the_same_by_every_api() -> None:
         {"role": roles.get(role, role), "parts": [{"text": text}]} for role, text in TURNS[1:]
     ]
     asked = {"system_instruction": {"parts": {"text": "Be brief"}}, "contents": contents}
-    assert read(DIALECT, asked, named="m").form.canonical() == api.form.canonical()
+    assert read(DIALECT, asked, named="m").body.canonical() == api.body.canonical()
     for counted in (asked, {"generateContentRequest": asked}):
-        assert read(COUNTING, counted, named="m").form.canonical() == api.form.canonical()
+        assert read(COUNTING, counted, named="m").body.canonical() == api.body.canonical()
 
 
 def test_a_content_without_a_role_is_the_users() -> None:
     alone = {"contents": {"parts": {"text": "Hello"}}}
-    assert read(DIALECT, alone, named="m").form.canonical() == [["user", "Hello"]]
+    assert read(DIALECT, alone, named="m").body.canonical() == [["user", "Hello"]]
 
 
 def test_what_is_more_than_text_is_another_prompt() -> None:
     text, picture = {"text": "Hello"}, {"inlineData": {"mimeType": "image/png", "data": "A"}}
     seen = [
-        read(DIALECT, {"contents": [{"role": "user", "parts": given}]}, named="m").form.canonical()
+        read(DIALECT, {"contents": [{"role": "user", "parts": given}]}, named="m").body.canonical()
         for given in ([text], [text, picture], [text, text], [text | {"thought": True}])
     ]
     assert all(seen.count(each) == 1 for each in seen)

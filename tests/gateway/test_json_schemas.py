@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import tokens
-from gateway.providers.dialects.chat_demand import FORMAT_FRAME_TOKENS
+from gateway.providers.dialects.chat_usage_bound import FORMAT_FRAME_TOKENS
 from gateway.providers.formats.json_schema import for_anthropic, for_google
 from tests.gateway.translating import SCHEMA
 

@@ -131,7 +131,7 @@ ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api")
 
 
 def as_chat() -> object:
-    return read(ChatCompletions(), {"model": "m", "messages": AS_PAIRS}).form.canonical()
+    return read(ChatCompletions(), {"model": "m", "messages": AS_PAIRS}).body.canonical()
 
 
 def test_the_same_conversation_is_the_same_by_every_api() -> None:
@@ -145,7 +145,7 @@ def test_the_same_conversation_is_the_same_by_every_api() -> None:
     }
     for fields in (plain, blocks):
         for dialect in (DIALECT, COUNTING):
-            assert read(dialect, fields).form.canonical() == as_chat() == api.form.canonical()
+            assert read(dialect, fields).body.canonical() == as_chat() == api.body.canonical()
 
 
 def test_what_is_more_than_text_is_another_prompt() -> None:
@@ -153,18 +153,18 @@ def test_what_is_more_than_text_is_another_prompt() -> None:
     picture = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     contents: list[Any] = ["Hello", [text, picture], [text, text], [text | {"citations": []}]]
     seen = [
-        read(DIALECT, ASKED | {"messages": [{"role": "user", "content": c}]}).form.canonical()
+        read(DIALECT, ASKED | {"messages": [{"role": "user", "content": c}]}).body.canonical()
         for c in contents
     ]
     assert all(seen.count(each) == 1 for each in seen)
 
 
 def test_a_repeat_is_the_same_address_body_and_dimensions() -> None:
-    first = read(DIALECT, ASKED, path="/v1/messages").form.identity()
-    assert first == read(DIALECT, ASKED, path="/v1/messages").form.identity()
+    first = read(DIALECT, ASKED, path="/v1/messages").body.identity()
+    assert first == read(DIALECT, ASKED, path="/v1/messages").body.identity()
     others = [
         read(DIALECT, ASKED, path="/v1/messages?beta=true"),
         read(DIALECT, ASKED | {"max_tokens": 101}, path="/v1/messages"),
         read(DIALECT, ASKED, path="/v1/messages", dimensions=Dimensions(team_id="t")),
     ]
-    assert first not in [call.form.identity() for call in others]
+    assert first not in [call.body.identity() for call in others]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.models import (
+from gateway.core.model_names import (
     NAME_MAX_CHARS,
     Catalog,
     Model,

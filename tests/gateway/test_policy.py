@@ -9,7 +9,7 @@ import pytest
 
 from costs.core.admission import Balance
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.policy import (
     EXPLAINED_MAX,
     Rule,

@@ -6,8 +6,8 @@ import pytest
 
 from gateway import tokens
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
-from gateway.core.demand import Demand
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsageBound
 from gateway.providers.sandbox import ENCODING, Sandbox
 from tests.fake_provider.vendors import ask, read
 
@@ -44,9 +44,9 @@ async def test_the_last_user_message_comes_back_as_it_was(streamed: bool) -> Non
 async def test_usage_is_counted(streamed: bool) -> None:
     answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
     model = Model(id="sandbox-small", provider="sandbox", tokenizer=ENCODING)
-    demand = Demand(texts=tuple(message.content for message in TALK), messages=len(TALK))
+    usage_bound = UsageBound(texts=tuple(message.content for message in TALK), messages=len(TALK))
     assert answer.usage is not None
-    assert answer.usage.input_tokens == tokens.count_demand(demand, model)
+    assert answer.usage.input_tokens == tokens.count_tokens(usage_bound, model)
     assert answer.usage.output_tokens == tokens.count(answer.content, ENCODING)
     assert answer.raw_usage == {
         "input_tokens": answer.usage.input_tokens,

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from gateway import tokens
-from gateway.core.demand import Demand
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsageBound
 
 DATA = Path(tokens.__file__).parent / "data"
 ENCODINGS = ("o200k_base", "cl100k_base")
@@ -146,26 +146,26 @@ def model(*, margin: float = 1.0) -> Model:
     return Model(id="m", provider="p", tokenizer="o200k_base", token_margin=margin)
 
 
-def saying(*texts: str) -> Demand:
-    return Demand(texts=texts, messages=len(texts))
+def saying(*texts: str) -> UsageBound:
+    return UsageBound(texts=texts, messages=len(texts))
 
 
 def test_messages_are_counted_with_the_frame_around_them() -> None:
     # What OpenAI reports for this request.
-    assert tokens.count_demand(saying("Say hello"), model()) == 9
+    assert tokens.count_tokens(saying("Say hello"), model()) == 9
     talk = saying("Be brief", "Say hello")
-    assert tokens.count_demand(talk, model()) == 15
+    assert tokens.count_tokens(talk, model()) == 15
 
 
 def test_a_margin_multiplies_the_content_and_rounds_up() -> None:
     ten = saying(" word" * 10)
     frame = tokens.frame_tokens(1)
-    assert tokens.count_demand(ten, model(margin=1.3)) == 13 + frame
-    assert tokens.count_demand(ten, model(margin=1.5)) == 15 + frame
-    assert tokens.count_demand(ten, model(margin=1.01)) == 11 + frame
+    assert tokens.count_tokens(ten, model(margin=1.3)) == 13 + frame
+    assert tokens.count_tokens(ten, model(margin=1.5)) == 15 + frame
+    assert tokens.count_tokens(ten, model(margin=1.01)) == 11 + frame
 
 
 async def test_messages_are_counted_the_same_in_async_code() -> None:
     for text in ("Say hello", "word " * 5000):
         talk = saying(text)
-        assert await tokens.count_demand_async(talk, model()) == tokens.count_demand(talk, model())
+        assert await tokens.count_tokens_async(talk, model()) == tokens.count_tokens(talk, model())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ToolCall
-from gateway.providers.formats import anthropic, google, hostile, mistral, openai
+from gateway.providers.formats import anthropic, google, mistral, openai, untrusted_json
 from tests.fake_provider import VENDORS
 
 FORMATS: Mapping[str, Any] = {
@@ -317,7 +317,7 @@ _JSON = st.recursive(
 def test_no_answer_whatever_is_in_it_crashes_the_reading(vendor: str, report: object) -> None:
     try:
         answer = FORMATS[vendor].completion_from(report, model="asked")
-    except hostile.ErrorAnswer:
+    except untrusted_json.ErrorAnswer:
         return
     _is_well_formed(answer)
 
@@ -328,7 +328,7 @@ def test_no_stream_whatever_is_in_it_crashes_the_reading(vendor: str, events: li
     reading = FORMATS[vendor].Reading("asked")
     try:
         deltas = [delta for event in events for delta in reading.feed(event)]
-    except hostile.ErrorAnswer:
+    except untrusted_json.ErrorAnswer:
         return
     assert all(isinstance(delta, Delta) for delta in deltas)
     _is_well_formed(reading.completion())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.policy import Rule
 from gateway.core.replay import Day, Past
 

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from gateway.core.calls import DIMENSIONS, Call, Dimensions, Message, Principal, ProviderCall
-from gateway.core.demand import OutputCap
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.request_body import MESSAGES_MAX, NAME_IN_JSON, TOKENS_MAX, call_from
+from gateway.core.usage_bound import OutputCap
 
 ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api", key_id=UUID(int=2))
 LEAST = {"model": "gpt-4o", "prompt": "Say hello"}
@@ -36,15 +36,15 @@ def without(name: str) -> dict[str, Any]:
 def test_a_prompt_is_one_message_of_the_user() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
-    assert asked.form == call(without("prompt") | {"messages": [said("Say hello")]}).form
-    assert (asked.model, asked.demand.max_output_tokens) == ("gpt-4o", None)
+    assert asked.body == call(without("prompt") | {"messages": [said("Say hello")]}).body
+    assert (asked.model, asked.usage_bound.max_output_tokens) == ("gpt-4o", None)
     assert sent(asked).temperature is None
     assert (asked.stream, asked.dimensions, asked.refusal) == (False, Dimensions(), None)
 
 
 def sent(asked: Call) -> ProviderCall:
     model = Model(id="gpt-4o", provider="openai")
-    outgoing = asked.form.outgoing(model, OutputCap(10, is_written=True), timeout_s=1)
+    outgoing = asked.body.outgoing(model, OutputCap(10, is_written=True), timeout_s=1)
     assert isinstance(outgoing, ProviderCall)
     return outgoing
 
@@ -67,7 +67,7 @@ def test_every_field_is_taken() -> None:
     assert asked.model == " GPT-4o\n"
     roles = [message.role for message in sent(asked).messages]
     assert roles == ["system", "user", "assistant", "user"]
-    assert (asked.demand.max_output_tokens, asked.stream) == (1000, True)
+    assert (asked.usage_bound.max_output_tokens, asked.stream) == (1000, True)
     assert sent(asked).temperature == 0.7
     assert asked.dimensions == Dimensions(team_id="team-123", project_id="project-456")
     assert asked.idempotency_key == "once"
@@ -163,7 +163,7 @@ def test_both_ends_of_a_range_are_taken(name: str, least: Any, most: Any) -> Non
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:
-    assert call(LEAST | {"maxTokens": 1000.0}).demand.max_output_tokens == 1000
+    assert call(LEAST | {"maxTokens": 1000.0}).usage_bound.max_output_tokens == 1000
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)

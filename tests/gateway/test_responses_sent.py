@@ -16,7 +16,7 @@ from gateway.core.calls import Completion, Dimensions
 from gateway.core.errors import Broken, Refused
 from gateway.providers.dialects.chat import ChatCompletions
 from gateway.providers.dialects.responses import Responses
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import body_of, model, read, sent
 
 DIALECT = Responses()
@@ -76,16 +76,16 @@ def test_other_models_are_sent_to_where_they_are_served(name: str, instead: str)
 
 def test_a_prompt_is_the_same_by_whichever_api() -> None:
     chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, HELLO]}
-    wanted = read(ChatCompletions(), chat).form.canonical()
+    wanted = read(ChatCompletions(), chat).body.canonical()
     parts = [{"type": "input_text", "text": "Hello"}]
     for said in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
         asked = {"model": "m", "instructions": "Be brief", "input": said}
-        assert read(DIALECT, asked).form.canonical() == wanted
+        assert read(DIALECT, asked).body.canonical() == wanted
 
 
 def test_a_repeat_is_the_same_body_for_the_same_dimensions() -> None:
     def identity(fields: dict[str, Any], team: str) -> object:
-        return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).form.identity()
+        return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
 
     assert identity(ASKED, "a") == identity(ASKED, "a")
     assert identity(ASKED, "a") != identity(ASKED, "b")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gateway.core import bounds
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.core.demand import OutputCap
-from gateway.providers.dialects.chat_demand import demand_of
+from gateway.core.usage_bound import OutputCap
+from gateway.providers.dialects.chat_usage_bound import usage_bound_of
 from gateway.providers.sample_values import TEXT_MAX_CHARS, VALUES_MAX, sample_of
 from gateway.providers.sandbox import Sandbox
 from tests.gateway.translating import CALLED, PICTURE, RESULTS, TIME, USER, WEATHER, asked, model_of
@@ -155,9 +155,9 @@ async def test_what_is_counted_is_never_more_than_what_is_held(
             "type": "json_schema",
             "json_schema": {"name": "a", "schema": schema},
         }
-    demand = demand_of(body)
+    usage_bound = usage_bound_of(body)
     held = bounds.input_tokens_at_most(
-        demand, model_of(SANDBOX), text_bytes=bounds.text_bytes(demand)
+        usage_bound, model_of(SANDBOX), text_bytes=bounds.text_bytes(usage_bound)
     )
     answer = await Sandbox().complete(asked(**body))
     assert answer.usage is not None
@@ -165,10 +165,10 @@ async def test_what_is_counted_is_never_more_than_what_is_held(
 
 
 def test_a_format_and_tools_of_the_past_are_held_for() -> None:
-    plain = demand_of({"messages": [USER]})
-    talk = demand_of({"messages": [USER, CALLED]})
-    wanted = demand_of({"messages": [USER], "response_format": {"type": "json_object"}})
-    text = demand_of({"messages": [USER], "response_format": {"type": "text"}})
+    plain = usage_bound_of({"messages": [USER]})
+    talk = usage_bound_of({"messages": [USER, CALLED]})
+    wanted = usage_bound_of({"messages": [USER], "response_format": {"type": "json_object"}})
+    text = usage_bound_of({"messages": [USER], "response_format": {"type": "text"}})
     assert plain.overhead_tokens == text.overhead_tokens == 0
     assert talk.overhead_tokens > 1024
     assert wanted.overhead_tokens == 256

@@ -13,8 +13,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from costs.models import CostEvent, Hold
+from gateway.call_loop import CallLoop
 from gateway.core.errors import Broken, RateLimited
-from gateway.home import Home
 from gateway.models import AiRequestLog
 from gateway.runtime import Gateway
 from gateway.sdk import AiResponse, aai_request, aai_stream, ai_request, ai_stream
@@ -72,20 +72,20 @@ def from_a_sync_view(asked: Arguments) -> AiResponse:
     """Ask as a sync view does under the ASGI server, whose loop is where calls run."""
 
     async def served() -> AiResponse:
-        home = Home()
-        home.settle_here()
-        return await sync_to_async(_at)(home, asked)
+        call_loop = CallLoop()
+        call_loop.adopt_running_loop()
+        return await sync_to_async(_at)(call_loop, asked)
 
     return asyncio.run(served())
 
 
-def _at(home: Home, asked: Arguments) -> AiResponse:
+def _at(call_loop: CallLoop, asked: Arguments) -> AiResponse:
     gateway = asked["gateway"]
-    before, gateway.home = gateway.home, home
+    before, gateway.call_loop = gateway.call_loop, call_loop
     try:
         return ai_request(**{name: asked[name] for name in asked if name != "gateway"})
     finally:
-        gateway.home = before
+        gateway.call_loop = before
 
 
 WAYS = [from_sync, from_async, from_sync_stream, from_async_stream]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from costs.core.usage import Usage
+from gateway.call_stream import CallResult
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.exchange import Answered
 from gateway.providers.dialects.chat_answers import Speaker
 from gateway.providers.formats import anthropic, google
 
@@ -25,9 +25,9 @@ def speaker(*, with_usage: bool = False) -> Speaker:
     return Speaker(model="asked", request_id=REQUEST, with_usage=with_usage)
 
 
-def answered(**fields: Any) -> Answered:
+def answered(**fields: Any) -> CallResult:
     usual: dict[str, Any] = {"model": "m", "finish_reason": "stop", "usage": None}
-    return Answered(
+    return CallResult(
         request_id=REQUEST,
         provider="google",
         model="answered",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.core.calls import ProviderCall
-from gateway.core.demand import OutputCap
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
 from gateway.providers.dialects.translation import provider_call
 

@@ -22,7 +22,7 @@ from costs.core.money import NANO
 from costs.core.pricing import Rates
 from costs.models import Period
 from costs.prices import PriceBook, load_price_book
-from gateway.core.models import price_names
+from gateway.core.model_names import price_names
 from gateway.invented_rows import Day
 from gateway.invention import MODELS, SERVICES, day_of_requests, requests_a_day, sources
 from gateway.models import Policy

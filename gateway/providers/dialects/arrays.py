@@ -15,7 +15,7 @@ import orjson
 from gateway.core.calls import Completion
 from gateway.core.errors import Broken
 from gateway.providers.dialects.events import EVENT_MAX_BYTES, Reading, is_answer
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 # What moves between the levels of JSON. Outside of its strings, whole ones are passed over. No
 # string can be split in two ways, so one without an end is gone through twice at most. Groups are

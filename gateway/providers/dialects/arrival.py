@@ -9,11 +9,11 @@ from typing import Any, Final
 import orjson
 
 from gateway.core import strict_json
-from gateway.core.calls import Call, Dimensions, Form
-from gateway.core.demand import Demand
+from gateway.core.calls import Call, Dimensions, RequestBody
 from gateway.core.errors import Refused
 from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in
 from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import UsageBound
 from orgs.core.frozen import frozen
 
 # Fields by which servers that resemble OpenAI's are told to go elsewhere, or to use other keys.
@@ -42,20 +42,20 @@ class Arrival:
     streams: bool | None = None
     path: str = ""
 
-    def call(self, form: Form, demand: Demand) -> Call:
+    def call(self, body: RequestBody, usage_bound: UsageBound) -> Call:
         """Return the Call of this arrival. Raises Refused."""
         return Call(
             model=model_in(self.fields) if self.named is None else self.named,
-            form=form,
-            demand=demand,
+            body=body,
+            usage_bound=usage_bound,
             stream=self.is_streamed(),
             dimensions=self.dimensions,
             idempotency_key=self.idempotency_key,
         )
 
-    def whole_call(self, form: Form, demand: Demand) -> Call:
+    def whole_call(self, body: RequestBody, usage_bound: UsageBound) -> Call:
         """Return the Call of an arrival whose answer comes whole, whatever its body says."""
-        return replace(self, streams=False).call(form, demand)
+        return replace(self, streams=False).call(body, usage_bound)
 
     def identity(self) -> bytes:
         """Return the request as it came, with who it is counted for: alike in a repeat."""

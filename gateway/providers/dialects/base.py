@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any, Protocol
 from uuid import UUID
 
+from gateway.call_stream import CallResult
 from gateway.core.calls import Call, Delta
 from gateway.core.errors import GatewayError
-from gateway.exchange import Answered
 from gateway.providers.dialects.arrival import Arrival
 
 
 class Speaker(Protocol):
     """Words one answer that was not relayed. Has the state of a stream, so one for each answer."""
 
-    def whole(self, answer: Answered) -> dict[str, Any]:
+    def whole(self, answer: CallResult) -> dict[str, Any]:
         """Return the whole answer as its client expects it."""
         ...
 
@@ -22,7 +22,7 @@ class Speaker(Protocol):
         """Return what a streamed piece is on the wire."""
         ...
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Return the end of a stream."""
         ...
 

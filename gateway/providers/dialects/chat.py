@@ -14,12 +14,12 @@ from uuid import UUID
 import orjson
 
 from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
-from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.dialects import chat_answers, openai_errors, translation
 from gateway.providers.dialects.arrival import Arrival, dumped, refuse_elsewhere
-from gateway.providers.dialects.chat_demand import demand_of, tier_in
+from gateway.providers.dialects.chat_usage_bound import tier_in, usage_bound_of
 from gateway.providers.dialects.events import EventReading, Reading
 from gateway.providers.formats import mistral, openai
 from gateway.providers.openai_models import cap_name
@@ -73,15 +73,15 @@ class ChatCompletions:
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
         refuse_elsewhere(arrival.fields)
-        return arrival.call(ChatBody(arrival), demand_of(arrival.fields))
+        return arrival.call(ChatBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> chat_answers.Speaker:
         """Return what words a translated answer."""
-        form = call.form
+        body = call.body
         return chat_answers.Speaker(
             model=call.model,
             request_id=request_id,
-            with_usage=isinstance(form, ChatBody) and form.asks_for_usage(),
+            with_usage=isinstance(body, ChatBody) and body.asks_for_usage(),
         )
 
     def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import orjson
 
+from gateway.call_stream import CallResult
 from gateway.core.calls import Delta, ToolCall, ToolCallDelta
-from gateway.exchange import Answered
 
 # Beside these, clients know `stop` and `tool_calls`; whatever else a vendor says is one of them.
 _CUT_SHORT: Final = frozenset({"length", "content_filter"})
@@ -35,7 +35,7 @@ class Speaker:
         self._has_begun = False
         self._has_called = False
 
-    def whole(self, answer: Answered) -> dict[str, Any]:
+    def whole(self, answer: CallResult) -> dict[str, Any]:
         """Return a chat completion."""
         completion = answer.completion
         calls = completion.tool_calls
@@ -68,7 +68,7 @@ class Speaker:
             said["tool_calls"] = [self._call_piece(delta.tool_call)]
         return self._chunk([self._choice(said)])
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Return the chunk with the finish reason, that with the usage where asked, and the end."""
         reason = _finish_reason(answer.completion.finish_reason, has_called=self._has_called)
         ended = self._chunk([self._choice({}, finish_reason=reason)])
@@ -131,7 +131,7 @@ def _finish_reason(reason: str | None, *, has_called: bool) -> str:
     return "tool_calls" if has_called else "stop"
 
 
-def _usage(answer: Answered) -> dict[str, Any] | None:
+def _usage(answer: CallResult) -> dict[str, Any] | None:
     usage = answer.completion.usage
     if usage is None:
         return None

@@ -9,18 +9,18 @@ import orjson
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
-from gateway.core.demand import Demand
-from gateway.providers.formats import hostile
+from gateway.core.usage_bound import UsageBound
+from gateway.providers.formats import untrusted_json
 
 
-def free(demand: Demand) -> Demand:
+def free(usage_bound: UsageBound) -> UsageBound:
     """Return the bound of counting what would be asked: nothing is used, nothing is written."""
-    return replace(demand, is_free=True, has_output=False, unbounded=None)
+    return replace(usage_bound, is_free=True, has_output=False, unbounded=None)
 
 
 def counted(body: bytes, *, model: str) -> Completion:
     """Read a vendor's count. Raises ErrorAnswer for an error that came as a success."""
-    hostile.raise_for_error(orjson.loads(body))
+    untrusted_json.raise_for_error(orjson.loads(body))
     return Completion(model=model, finish_reason=None, usage=Usage())
 
 

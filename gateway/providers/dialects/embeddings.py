@@ -15,12 +15,12 @@ from uuid import UUID
 
 import orjson
 
+from gateway.call_stream import CallResult
 from gateway.core.calls import Call, Completion, Delta, Outgoing, ProviderCall, RelayRequest
-from gateway.core.demand import Demand, OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
-from gateway.exchange import Answered
+from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.providers.dialects import openai_errors
 from gateway.providers.dialects.arrival import (
     Arrival,
@@ -30,7 +30,7 @@ from gateway.providers.dialects.arrival import (
     refuse_elsewhere,
     whole,
 )
-from gateway.providers.dialects.chat_demand import tier_in
+from gateway.providers.dialects.chat_usage_bound import tier_in
 from gateway.providers.formats import embeddings
 
 PATH: Final = "/v1/embeddings"
@@ -55,12 +55,12 @@ class Embeddings:
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
         refuse_elsewhere(arrival.fields)
-        return arrival.whole_call(EmbeddingsBody(arrival), demand_of(arrival.fields))
+        return arrival.whole_call(EmbeddingsBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Return what words a translated answer."""
-        form = call.form
-        asked = form.arrival.fields if isinstance(form, EmbeddingsBody) else {}
+        body = call.body
+        asked = body.arrival.fields if isinstance(body, EmbeddingsBody) else {}
         return Speaker(in_base64=asked.get("encoding_format") == "base64")
 
     def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
@@ -72,14 +72,14 @@ class Embeddings:
         return openai_errors.error_event(error)
 
 
-def demand_of(fields: Mapping[str, Any]) -> Demand:
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a request for embeddings. Raises Refused, which names the field."""
     inputs = inputs_of(fields)
     whole(fields, "dimensions")
     if fields.get("encoding_format") not in (None, *ENCODINGS):
         raise invalid(f"encoding_format is one of {', '.join(ENCODINGS)}")
     texts = [given for given in inputs if isinstance(given, str)]
-    return Demand(
+    return UsageBound(
         texts=(*texts, *others(fields, _NO_TEXT)),
         messages=len(inputs),
         overhead_tokens=sum(len(given) for given in inputs if not isinstance(given, str)),
@@ -172,7 +172,7 @@ class Speaker:
     def __init__(self, *, in_base64: bool) -> None:
         self._in_base64 = in_base64
 
-    def whole(self, answer: Answered) -> dict[str, Any]:
+    def whole(self, answer: CallResult) -> dict[str, Any]:
         """Return a list of embeddings."""
         tokens = answer.input_tokens or 0
         return {
@@ -189,7 +189,7 @@ class Speaker:
         """Never say a piece."""
         raise AssertionError("embeddings come whole")
 
-    def last(self, answer: Answered) -> bytes:
+    def last(self, answer: CallResult) -> bytes:
         """Never end a stream."""
         raise AssertionError("embeddings come whole")
 

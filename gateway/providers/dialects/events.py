@@ -16,7 +16,7 @@ import orjson
 
 from gateway.core.calls import Completion
 from gateway.core.errors import Broken
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 # An event of this size is no event; the largest carry a whole answer once more.
 EVENT_MAX_BYTES: Final = 32 * 1024 * 1024

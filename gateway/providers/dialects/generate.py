@@ -15,16 +15,16 @@ from uuid import UUID
 import orjson
 
 from gateway.core.calls import Call, RelayRequest, StreamReading
-from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.request_body import invalid, model_in
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.dialects import counting, google_errors
 from gateway.providers.dialects.arrays import ArrayReading
 from gateway.providers.dialects.arrival import Arrival, dumped, not_served, refuse_elsewhere
 from gateway.providers.dialects.base import Speaker
 from gateway.providers.dialects.events import EventReading
-from gateway.providers.dialects.generate_demand import demand_of, spelled
+from gateway.providers.dialects.generate_usage_bound import spelled, usage_bound_of
 from gateway.providers.formats import google
 
 VERSIONS: Final = ("v1beta", "v1")
@@ -69,8 +69,8 @@ class Generate:
         address = _Address(self._version, self._method, self._is_array)
         if self._method == COUNT:
             body = CountBody(asked, address)
-            return asked.whole_call(body, counting.free(demand_of(body.counted())))
-        return asked.call(GenerateBody(asked, address), demand_of(asked.fields))
+            return asked.whole_call(body, counting.free(usage_bound_of(body.counted())))
+        return asked.call(GenerateBody(asked, address), usage_bound_of(asked.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never be asked: every answer here is the vendor's own."""

@@ -12,11 +12,11 @@ from typing import Any, Final
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
 from gateway.providers.dialects.arrival import text_of
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.providers.dialects.spelling import in_camel_case
 
 # Google says no maximum for either; a prompt has a few.
-ROUNDS_GUESSED: Final = 10
+CONTEXT_READS_GUESSED: Final = 10
 SEARCHES_GUESSED: Final = 10
 
 _FUNCTIONS: Final = "functionDeclarations"
@@ -44,11 +44,11 @@ _TOOL: Final = frozenset({_FUNCTIONS, _COMPUTER, *_UNBOUNDED, *_REFUSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolNeeds:
-    """What all tools of a request need together, in the fields of `Demand`."""
+    """What all tools of a request need together, in the fields of `UsageBound`."""
 
     texts: tuple[str, ...] = ()
     overhead_tokens: int = 0
-    rounds: int = 0
+    context_reads: int = 0
     searches: int = 0
     unbounded: str | None = None
 
@@ -64,7 +64,7 @@ def needs_of(tools: Sequence[object]) -> ToolNeeds:
         texts=tuple(text_of(tool) for tool in named),
         overhead_tokens=TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * sum(map(_functions, named)),
         # What Google writes in for the use of a computer is not documented; it fits in the context.
-        rounds=ROUNDS_GUESSED if unbounded else int(_COMPUTER in kinds),
+        context_reads=CONTEXT_READS_GUESSED if unbounded else int(_COMPUTER in kinds),
         searches=SEARCHES_GUESSED if kinds & _SEARCHES else 0,
         unbounded=f"{unbounded}; where a limit applies, leave the tool out" if unbounded else None,
     )

@@ -14,14 +14,14 @@ from uuid import UUID
 import orjson
 
 from gateway.core.calls import Call, RelayRequest
-from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.dialects import anthropic_errors, counting
 from gateway.providers.dialects.arrival import Arrival, dumped, not_served, refuse_elsewhere
 from gateway.providers.dialects.base import Speaker
 from gateway.providers.dialects.events import EventReading
-from gateway.providers.dialects.messages_demand import demand_of
+from gateway.providers.dialects.messages_usage_bound import usage_bound_of
 from gateway.providers.formats import anthropic
 
 PATH: Final = "/v1/messages"
@@ -82,10 +82,10 @@ class Messages:
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
         refuse_elsewhere(arrival.fields)
-        demand = demand_of(arrival.fields)
+        usage_bound = usage_bound_of(arrival.fields)
         if self._counts:
-            return arrival.whole_call(CountBody(arrival), counting.free(demand))
-        return arrival.call(MessagesBody(arrival), demand)
+            return arrival.whole_call(CountBody(arrival), counting.free(usage_bound))
+        return arrival.call(MessagesBody(arrival), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never be asked: every answer here is the vendor's own."""

@@ -13,11 +13,11 @@ from typing import Any, Final
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
 from gateway.providers.dialects.arrival import whole
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 
 USES_MAX: Final = 1000
 # How often Anthropic's own loop goes round before it pauses, where nothing else ends it.
-ROUNDS_GUESSED: Final = 10
+CONTEXT_READS_GUESSED: Final = 10
 
 # What the vendor writes in for tools that it knows by name and the caller runs. Documented: bash
 # 245 tokens, the editor 700, the computer 735 and a system prompt of 499; these are above.
@@ -54,10 +54,10 @@ _FINDING_TOOLS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolNeeds:
-    """What all tools of a request need together, in the fields of `Demand`."""
+    """What all tools of a request need together, in the fields of `UsageBound`."""
 
     overhead_tokens: int = 0
-    rounds: int = 0
+    context_reads: int = 0
     searches: int = 0
     unbounded: str | None = None
 
@@ -67,13 +67,13 @@ def needs_of(tools: Sequence[Mapping[str, Any]]) -> ToolNeeds:
     if not tools:
         return ToolNeeds()
     each = [_needs(tool) for tool in tools]
-    uses = sum(needs.rounds for needs in each)
+    uses = sum(needs.context_reads for needs in each)
     unbounded = next((needs.unbounded for needs in each if needs.unbounded), None)
     # The context is read once more after each use.
-    rounds = uses + 1 if uses else int(any(_family(tool) in _UNMEASURED for tool in tools))
+    context_reads = uses + 1 if uses else int(any(_family(tool) in _UNMEASURED for tool in tools))
     return ToolNeeds(
         overhead_tokens=TOOLS_FRAME_TOKENS + sum(needs.overhead_tokens for needs in each),
-        rounds=max(rounds, ROUNDS_GUESSED) if unbounded else rounds,
+        context_reads=max(context_reads, CONTEXT_READS_GUESSED) if unbounded else context_reads,
         searches=sum(needs.searches for needs in each),
         unbounded=unbounded,
     )
@@ -90,7 +90,7 @@ def _family(tool: Mapping[str, Any]) -> str:
 
 
 def _needs(tool: Mapping[str, Any]) -> ToolNeeds:
-    """Return one tool's needs; its `rounds` are its uses."""
+    """Return one tool's needs; its `context_reads` are its uses."""
     family = _family(tool)
     if family in _SENTENCES:
         raise invalid(_SENTENCES[family])
@@ -114,10 +114,10 @@ def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> ToolNeeds:
     callers = tool.get("allowed_callers")
     is_direct = callers == ["direct"] or (kind in _DIRECT_ONLY and callers is None)
     no_limit = None if uses else _NO_LIMIT.format(kind)
-    rounds = uses or ROUNDS_GUESSED
+    context_reads = uses or CONTEXT_READS_GUESSED
     return ToolNeeds(
         overhead_tokens=TOOLS_FRAME_TOKENS,  # its definition is the vendor's own
-        rounds=rounds,
-        searches=rounds if family == _SEARCH else 0,
+        context_reads=context_reads,
+        searches=context_reads if family == _SEARCH else 0,
         unbounded=no_limit if is_direct else _FROM_CODE.format(kind),
     )

@@ -16,18 +16,18 @@ from uuid import UUID
 import orjson
 
 from gateway.core.calls import Call, Completion, RelayRequest
-from gateway.core.demand import OutputCap
 from gateway.core.errors import GatewayError
-from gateway.core.models import Model
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
 from gateway.providers.dialects import openai_errors
 from gateway.providers.dialects.arrival import Arrival, dumped, not_served, refuse_elsewhere
 from gateway.providers.dialects.base import Speaker
-from gateway.providers.dialects.chat_demand import tier_in
+from gateway.providers.dialects.chat_usage_bound import tier_in
 from gateway.providers.dialects.events import EventReading
-from gateway.providers.dialects.responses_demand import (
-    demand_of,
+from gateway.providers.dialects.responses_usage_bound import (
     is_known_by_its_id_alone,
     items_of,
+    usage_bound_of,
 )
 from gateway.providers.formats import responses
 
@@ -49,7 +49,7 @@ class Responses:
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
         refuse_elsewhere(arrival.fields)
-        return arrival.call(ResponseBody(arrival), demand_of(arrival.fields))
+        return arrival.call(ResponseBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never word an answer: all are relayed."""

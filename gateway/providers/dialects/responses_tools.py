@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
 from gateway.providers.dialects.arrival import objects, whole
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 
 CALLS_MAX: Final = 1000
 # Where nobody says how often a tool may run at the provider, the figures are made with this.

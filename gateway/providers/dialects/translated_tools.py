@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.core.calls import Tool
 from gateway.core.errors import Refused
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
 from gateway.providers.dialects.arrival import objects

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core.calls import ProviderCall, ResponseFormat
-from gateway.core.demand import OutputCap
-from gateway.core.models import Model
+from gateway.core.model_names import Model
 from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
 from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import OutputCap
 from gateway.providers import anthropic_models, google_models
-from gateway.providers.dialects.chat_demand import tier_in
+from gateway.providers.dialects.chat_usage_bound import tier_in
 from gateway.providers.dialects.translated_messages import messages_in, untranslatable
 from gateway.providers.dialects.translated_tools import tools_in
 

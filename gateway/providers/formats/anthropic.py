@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.providers.formats import hostile
+from gateway.providers.formats import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic has our word for it
 _FINISH_REASONS: Final = {
@@ -33,57 +33,59 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     usage = report.get("usage")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: _usage(usage))
+    return untrusted_json.usable(lambda: _usage(usage))
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
-    output = hostile.details(usage, "output_tokens_details")
-    split = hostile.details(usage, "cache_creation")
-    written_1h = hostile.part(split, "ephemeral_1h_input_tokens")
-    written_5m = hostile.part(split, "ephemeral_5m_input_tokens")
+    output = untrusted_json.details(usage, "output_tokens_details")
+    split = untrusted_json.details(usage, "cache_creation")
+    written_1h = untrusted_json.part(split, "ephemeral_1h_input_tokens")
+    written_5m = untrusted_json.part(split, "ephemeral_5m_input_tokens")
     if usage.get("cache_creation_input_tokens") is not None:
         # The sum has the last word: five minutes is what a write without a split lives.
-        written_5m = hostile.count(usage, "cache_creation_input_tokens") - written_1h
-    thinking = hostile.part(output, "thinking_tokens")
-    searches = hostile.details(usage, "server_tool_use")
+        written_5m = untrusted_json.count(usage, "cache_creation_input_tokens") - written_1h
+    thinking = untrusted_json.part(output, "thinking_tokens")
+    searches = untrusted_json.details(usage, "server_tool_use")
     return Usage(
-        input_uncached=hostile.count(usage, "input_tokens"),
-        cache_read=hostile.part(usage, "cache_read_input_tokens"),
+        input_uncached=untrusted_json.count(usage, "input_tokens"),
+        cache_read=untrusted_json.part(usage, "cache_read_input_tokens"),
         cache_write_5m=written_5m,
         cache_write_1h=written_1h,
-        output_text=hostile.count(usage, "output_tokens") - thinking,
+        output_text=untrusted_json.count(usage, "output_tokens") - thinking,
         output_reasoning=thinking,
-        web_searches=hostile.part(searches, "web_search_requests"),
-        service_tier=hostile.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+        web_searches=untrusted_json.part(searches, "web_search_requests"),
+        service_tier=untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
     )
 
 
 def finish_reason_from(value: object) -> str | None:
     """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
-    reason = hostile.word(value)
+    reason = untrusted_json.word(value)
     return None if reason is None else _FINISH_REASONS.get(reason, reason)
 
 
 def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole message. Raises ErrorAnswer for an error that came as a success."""
-    body = hostile.mapping(report)
-    hostile.raise_for_error(body)
-    blocks = [hostile.mapping(block) for block in hostile.items(body.get("content"))]
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
+    blocks = [untrusted_json.mapping(block) for block in untrusted_json.items(body.get("content"))]
     return Completion(
-        model=hostile.model_named(body.get("model"), asked=model),
-        content="".join(hostile.text(b.get("text")) for b in blocks if b.get("type") == "text"),
+        model=untrusted_json.model_named(body.get("model"), asked=model),
+        content="".join(
+            untrusted_json.text(b.get("text")) for b in blocks if b.get("type") == "text"
+        ),
         finish_reason=finish_reason_from(body.get("stop_reason")),
         usage=usage_from(body),
-        raw_usage=hostile.raw(body.get("usage")),
+        raw_usage=untrusted_json.raw(body.get("usage")),
         tool_calls=tuple(_tool_call(b) for b in blocks if b.get("type") == "tool_use"),
     )
 
 
 def _tool_call(block: Mapping[str, Any]) -> ToolCall:
     return ToolCall(
-        id=hostile.text(block.get("id")),
-        name=hostile.text(block.get("name")),
-        arguments=hostile.json_text(block.get("input")),
+        id=untrusted_json.text(block.get("id")),
+        name=untrusted_json.text(block.get("name")),
+        arguments=untrusted_json.json_text(block.get("input")),
     )
 
 
@@ -105,23 +107,23 @@ class Reading:
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Take in one event and return what it adds."""
-        body = hostile.mapping(event)
-        hostile.raise_for_error(body)
+        body = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(body)
         kind = body.get("type")
         if kind == "message_start":
-            message = hostile.mapping(body.get("message"))
-            self._answered = hostile.model_named(message.get("model"), asked=self.model)
-            self._usage |= hostile.mapping(message.get("usage"))
+            message = untrusted_json.mapping(body.get("message"))
+            self._answered = untrusted_json.model_named(message.get("model"), asked=self.model)
+            self._usage |= untrusted_json.mapping(message.get("usage"))
         elif kind == "message_delta":
-            delta = hostile.mapping(body.get("delta"))
+            delta = untrusted_json.mapping(body.get("delta"))
             self._finish_reason = (
                 finish_reason_from(delta.get("stop_reason")) or self._finish_reason
             )
-            self._count(hostile.mapping(body.get("usage")))
+            self._count(untrusted_json.mapping(body.get("usage")))
         elif kind == "content_block_start":
-            return self._begun(hostile.mapping(body.get("content_block")))
+            return self._begun(untrusted_json.mapping(body.get("content_block")))
         elif kind == "content_block_delta":
-            return self._continued(hostile.mapping(body.get("delta")))
+            return self._continued(untrusted_json.mapping(body.get("delta")))
         elif kind == "content_block_stop":
             return self._ended()
         return ()
@@ -155,7 +157,7 @@ class Reading:
         kind = delta.get("type")
         if kind == "text_delta":
             return _said(delta.get("text"))
-        written = hostile.text(delta.get("partial_json"))
+        written = untrusted_json.text(delta.get("partial_json"))
         if kind != "input_json_delta" or not written or not self._tool_calls:
             return ()
         self._has_arguments = True
@@ -177,5 +179,5 @@ class Reading:
 
 
 def _said(text: object) -> tuple[Delta, ...]:
-    said = hostile.text(text)
+    said = untrusted_json.text(text)
     return (Delta(said),) if said else ()

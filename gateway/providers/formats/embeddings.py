@@ -11,7 +11,7 @@ from typing import Any
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
-from gateway.providers.formats import hostile
+from gateway.providers.formats import untrusted_json
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
@@ -19,25 +19,25 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     usage = report.get("usage")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: _usage(usage))
+    return untrusted_json.usable(lambda: _usage(usage))
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
     total = usage.get("total_tokens")
     return Usage(
-        input_uncached=hostile.count(usage, "prompt_tokens"),
-        output_text=hostile.part(usage, "completion_tokens"),  # Mistral says 0
-        reported_total=None if total is None else hostile.count(usage, "total_tokens"),
+        input_uncached=untrusted_json.count(usage, "prompt_tokens"),
+        output_text=untrusted_json.part(usage, "completion_tokens"),  # Mistral says 0
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
     )
 
 
 def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
-    body = hostile.mapping(report)
-    hostile.raise_for_error(body)
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
     return Completion(
-        model=hostile.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), asked=model),
         finish_reason=None,
         usage=usage_from(body),
-        raw_usage=hostile.raw(body.get("usage")),
+        raw_usage=untrusted_json.raw(body.get("usage")),
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.providers.formats import hostile
+from gateway.providers.formats import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
 _FINISH_REASONS: Final = {
@@ -34,18 +34,18 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     usage = report.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: _usage(usage, report))
+    return untrusted_json.usable(lambda: _usage(usage, report))
 
 
 def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
-    prompt = hostile.count(usage, "promptTokenCount")
-    cached = hostile.part(usage, "cachedContentTokenCount")
-    tool_prompt = hostile.part(usage, "toolUsePromptTokenCount")
-    thoughts = hostile.part(usage, "thoughtsTokenCount")
+    prompt = untrusted_json.count(usage, "promptTokenCount")
+    cached = untrusted_json.part(usage, "cachedContentTokenCount")
+    tool_prompt = untrusted_json.part(usage, "toolUsePromptTokenCount")
+    thoughts = untrusted_json.part(usage, "thoughtsTokenCount")
     total = usage.get("totalTokenCount")
-    reported_total = None if total is None else hostile.count(usage, "totalTokenCount")
+    reported_total = None if total is None else untrusted_json.count(usage, "totalTokenCount")
     if usage.get("candidatesTokenCount") is not None:
-        answer = hostile.count(usage, "candidatesTokenCount")
+        answer = untrusted_json.count(usage, "candidatesTokenCount")
     elif reported_total == prompt + tool_prompt + thoughts:
         answer = 0  # Google leaves zeros out, and the total says that it is one
     else:
@@ -61,46 +61,48 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
         output_reasoning=thoughts,
         output_audio=audio_out,
         web_searches=_searches(report),
-        service_tier=hostile.tier(usage.get("serviceTier"), standard=_STANDARD_TIERS),
+        service_tier=untrusted_json.tier(usage.get("serviceTier"), standard=_STANDARD_TIERS),
         reported_total=reported_total,
     )
 
 
 def _audio(usage: Mapping[str, Any], name: str) -> int:
-    parts = (hostile.mapping(part) for part in hostile.items(usage.get(name)))
-    return sum(hostile.part(p, "tokenCount") for p in parts if p.get("modality") == "AUDIO")
+    parts = (untrusted_json.mapping(part) for part in untrusted_json.items(usage.get(name)))
+    return sum(untrusted_json.part(p, "tokenCount") for p in parts if p.get("modality") == "AUDIO")
 
 
 def _searches(report: Mapping[str, Any]) -> int:
-    candidate = hostile.first(report.get("candidates"))
-    grounding = hostile.mapping(candidate.get("groundingMetadata"))
-    return len(hostile.items(grounding.get("webSearchQueries")))
+    candidate = untrusted_json.first(report.get("candidates"))
+    grounding = untrusted_json.mapping(candidate.get("groundingMetadata"))
+    return len(untrusted_json.items(grounding.get("webSearchQueries")))
 
 
 def finish_reason_from(report: Mapping[str, Any]) -> str | None:
     """Return why the answer ended; a prompt that was blocked has no candidate to say so."""
-    reason = hostile.word(hostile.first(report.get("candidates")).get("finishReason"))
+    reason = untrusted_json.word(untrusted_json.first(report.get("candidates")).get("finishReason"))
     if reason is None:
-        blocked = hostile.word(hostile.mapping(report.get("promptFeedback")).get("blockReason"))
+        blocked = untrusted_json.word(
+            untrusted_json.mapping(report.get("promptFeedback")).get("blockReason")
+        )
         return None if blocked is None else "content_filter"
     return _FINISH_REASONS.get(reason, reason)
 
 
 def content_from(report: Mapping[str, Any]) -> str:
     """Return the text of the first candidate, without its thoughts."""
-    texts = (hostile.text(p.get("text")) for p in _parts(report) if not p.get("thought"))
+    texts = (untrusted_json.text(p.get("text")) for p in _parts(report) if not p.get("thought"))
     return "".join(texts)
 
 
 def tool_calls_from(report: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """Return what the first candidate calls; a call is whole in its chunk."""
-    calls = ((part, hostile.mapping(part.get("functionCall"))) for part in _parts(report))
+    calls = ((part, untrusted_json.mapping(part.get("functionCall"))) for part in _parts(report))
     return tuple(
         ToolCall(
-            id=hostile.text(call.get("id")),
-            name=hostile.text(call.get("name")),
-            arguments=hostile.json_text(call.get("args")),
-            signature=hostile.text(part.get("thoughtSignature")) or None,
+            id=untrusted_json.text(call.get("id")),
+            name=untrusted_json.text(call.get("name")),
+            arguments=untrusted_json.json_text(call.get("args")),
+            signature=untrusted_json.text(part.get("thoughtSignature")) or None,
         )
         for part, call in calls
         if call
@@ -108,20 +110,20 @@ def tool_calls_from(report: Mapping[str, Any]) -> tuple[ToolCall, ...]:
 
 
 def _parts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    content = hostile.mapping(hostile.first(report.get("candidates")).get("content"))
-    return [hostile.mapping(part) for part in hostile.items(content.get("parts"))]
+    content = untrusted_json.mapping(untrusted_json.first(report.get("candidates")).get("content"))
+    return [untrusted_json.mapping(part) for part in untrusted_json.items(content.get("parts"))]
 
 
 def completion_from(report: object, *, model: str) -> Completion:
     """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
-    body = hostile.mapping(report)
-    hostile.raise_for_error(report)
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(report)
     return Completion(
-        model=hostile.model_named(body.get("modelVersion"), asked=model),
+        model=untrusted_json.model_named(body.get("modelVersion"), asked=model),
         content=content_from(body),
         finish_reason=finish_reason_from(body),
         usage=usage_from(body),
-        raw_usage=hostile.raw(body.get("usageMetadata")),
+        raw_usage=untrusted_json.raw(body.get("usageMetadata")),
         tool_calls=tool_calls_from(body),
     )
 
@@ -138,10 +140,10 @@ class Reading:
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Take in one chunk and return what it adds."""
-        chunk = hostile.mapping(event)
-        hostile.raise_for_error(chunk)
+        chunk = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(chunk)
         asked = self._answered or self.model
-        self._answered = hostile.model_named(chunk.get("modelVersion"), asked=asked)
+        self._answered = untrusted_json.model_named(chunk.get("modelVersion"), asked=asked)
         self._finish_reason = finish_reason_from(chunk) or self._finish_reason
         if chunk.get("usageMetadata") is not None:
             self._last["usageMetadata"] = chunk["usageMetadata"]
@@ -158,7 +160,7 @@ class Reading:
             content="",
             finish_reason=self._finish_reason,
             usage=usage_from(self._last),
-            raw_usage=hostile.raw(self._last.get("usageMetadata")),
+            raw_usage=untrusted_json.raw(self._last.get("usageMetadata")),
         )
 
     def _called(self, call: ToolCall) -> Delta:

@@ -11,17 +11,17 @@ from typing import Any
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
-from gateway.providers.formats import hostile
-from gateway.providers.formats.hostile import ErrorAnswer
+from gateway.providers.formats import untrusted_json
+from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 
 def completion_from(report: object, *, model: str, inputs: int) -> Completion:
     """Read an answer with a vector for each of the inputs. Raises ErrorAnswer for any other."""
-    body = hostile.mapping(report)
-    hostile.raise_for_error(body)
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
     vectors = tuple(
-        tuple(hostile.items(hostile.mapping(each).get("values")))
-        for each in hostile.items(body.get("embeddings"))
+        tuple(untrusted_json.items(untrusted_json.mapping(each).get("values")))
+        for each in untrusted_json.items(body.get("embeddings"))
     )
     if len(vectors) != inputs or not all(vectors):
         raise ErrorAnswer(f"{len(vectors)} of {inputs} embeddings came back")
@@ -29,7 +29,7 @@ def completion_from(report: object, *, model: str, inputs: int) -> Completion:
         model=model,
         finish_reason=None,
         usage=usage_from(body),
-        raw_usage=hostile.raw(body.get("usageMetadata")),
+        raw_usage=untrusted_json.raw(body.get("usageMetadata")),
         vectors=vectors,
     )
 
@@ -51,10 +51,14 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     usage = report.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: Usage(input_uncached=hostile.count(usage, "promptTokenCount")))
+    return untrusted_json.usable(
+        lambda: Usage(input_uncached=untrusted_json.count(usage, "promptTokenCount"))
+    )
 
 
 def usage_counted(report: object) -> Usage | None:
     """Return as usage what countTokens says, or None where it says nothing."""
-    counted = hostile.mapping(report)
-    return hostile.usable(lambda: Usage(input_uncached=hostile.count(counted, "totalTokens")))
+    counted = untrusted_json.mapping(report)
+    return untrusted_json.usable(
+        lambda: Usage(input_uncached=untrusted_json.count(counted, "totalTokens"))
+    )

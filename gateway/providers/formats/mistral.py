@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta
-from gateway.providers.formats import hostile, openai
+from gateway.providers.formats import openai, untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
 _FINISH_REASONS: Final = {"model_length": "length"}
@@ -22,19 +22,21 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     usage = report.get("usage")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: _usage(usage))
+    return untrusted_json.usable(lambda: _usage(usage))
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
     # https://docs.mistral.ai/studio-api/conversations/advanced/prompt-caching
-    cached = hostile.part(hostile.details(usage, "prompt_tokens_details"), "cached_tokens")
+    cached = untrusted_json.part(
+        untrusted_json.details(usage, "prompt_tokens_details"), "cached_tokens"
+    )
     total = usage.get("total_tokens")
     return Usage(
-        input_uncached=hostile.count(usage, "prompt_tokens") - cached,
+        input_uncached=untrusted_json.count(usage, "prompt_tokens") - cached,
         cache_read=cached,
-        output_text=hostile.count(usage, "completion_tokens"),
-        service_tier=hostile.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
-        reported_total=None if total is None else hostile.count(usage, "total_tokens"),
+        output_text=untrusted_json.count(usage, "completion_tokens"),
+        service_tier=untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
     )
 
 

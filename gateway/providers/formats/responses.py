@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
-from gateway.providers.formats import hostile
+from gateway.providers.formats import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
 # The events that carry the response as it ended, with its usage.
@@ -29,47 +29,49 @@ def usage_from(response: Mapping[str, Any]) -> Usage | None:
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return None
-    return hostile.usable(lambda: _usage(usage, response))
+    return untrusted_json.usable(lambda: _usage(usage, response))
 
 
 def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
-    read = hostile.details(usage, "input_tokens_details")
-    said = hostile.details(usage, "output_tokens_details")
-    cached = hostile.part(read, "cached_tokens")
-    written = hostile.part(read, "cache_write_tokens")
+    read = untrusted_json.details(usage, "input_tokens_details")
+    said = untrusted_json.details(usage, "output_tokens_details")
+    cached = untrusted_json.part(read, "cached_tokens")
+    written = untrusted_json.part(read, "cache_write_tokens")
     # What is kept for half a day is priced like the longest that any vendor keeps it.
-    kept = hostile.part(hostile.details(read, "cache_write_tokens_details"), "ttl_12h_tokens")
-    reasoning = hostile.part(said, "reasoning_tokens")
+    kept = untrusted_json.part(
+        untrusted_json.details(read, "cache_write_tokens_details"), "ttl_12h_tokens"
+    )
+    reasoning = untrusted_json.part(said, "reasoning_tokens")
     total = usage.get("total_tokens")
     return Usage(
-        input_uncached=hostile.count(usage, "input_tokens") - cached - written,
+        input_uncached=untrusted_json.count(usage, "input_tokens") - cached - written,
         cache_read=cached,
         cache_write_5m=written - kept,
         cache_write_1h=kept,
-        output_text=hostile.count(usage, "output_tokens") - reasoning,
+        output_text=untrusted_json.count(usage, "output_tokens") - reasoning,
         output_reasoning=reasoning,
         web_searches=_kinds(response).count("web_search_call"),
-        service_tier=hostile.tier(response.get("service_tier"), standard=_STANDARD_TIERS),
-        reported_total=None if total is None else hostile.count(usage, "total_tokens"),
+        service_tier=untrusted_json.tier(response.get("service_tier"), standard=_STANDARD_TIERS),
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
     )
 
 
 def finish_reason_from(response: Mapping[str, Any]) -> str | None:
     """Return why the answer ended, in the words of chat completions where they have one."""
-    status = hostile.word(response.get("status"))
+    status = untrusted_json.word(response.get("status"))
     if status == "completed":
         return "tool_calls" if _TOOL_CALLS.intersection(_kinds(response)) else "stop"
     if status == "incomplete":
-        details = hostile.mapping(response.get("incomplete_details"))
-        reason = hostile.word(details.get("reason")) or status
+        details = untrusted_json.mapping(response.get("incomplete_details"))
+        reason = untrusted_json.word(details.get("reason")) or status
         return _CUT.get(reason, reason)
     return status
 
 
 def _kinds(response: Mapping[str, Any]) -> list[str]:
     """Return the types of the items of output."""
-    items = hostile.items(response.get("output"))
-    return [hostile.text(hostile.mapping(item).get("type")) for item in items]
+    items = untrusted_json.items(response.get("output"))
+    return [untrusted_json.text(untrusted_json.mapping(item).get("type")) for item in items]
 
 
 def completion_from(report: object, *, model: str) -> Completion:
@@ -77,14 +79,14 @@ def completion_from(report: object, *, model: str) -> Completion:
 
     A response that failed while it was made is no such error: it says what it used until then.
     """
-    response = hostile.mapping(report)
+    response = untrusted_json.mapping(report)
     if response.get("object") != "response":
-        hostile.raise_for_error(response)
+        untrusted_json.raise_for_error(response)
     return Completion(
-        model=hostile.model_named(response.get("model"), asked=model),
+        model=untrusted_json.model_named(response.get("model"), asked=model),
         finish_reason=finish_reason_from(response),
         usage=usage_from(response),
-        raw_usage=hostile.raw(response.get("usage")),
+        raw_usage=untrusted_json.raw(response.get("usage")),
     )
 
 
@@ -98,9 +100,9 @@ class Reading:
 
     def feed(self, event: object) -> str:
         """Take in one event; its text is of no interest here."""
-        told = hostile.mapping(event)
-        hostile.raise_for_error(told)
-        response = hostile.mapping(told.get("response"))
+        told = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(told)
+        response = untrusted_json.mapping(told.get("response"))
         if told.get("type") in ENDS:
             self._has_ended = True
             self._last = response

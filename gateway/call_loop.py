@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Home:
+class CallLoop:
     """Where calls run. Safe to use from any thread and any loop."""
 
     def __init__(self) -> None:
@@ -24,19 +24,19 @@ class Home:
         self._pid = os.getpid()
         self._starting = threading.Lock()
 
-    def settle_here(self) -> None:
+    def adopt_running_loop(self) -> None:
         """Run calls on the loop that runs now, if the process has no loop for them yet."""
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
 
-    def is_here(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the loop that runs now is the one on which calls run."""
-        return asyncio.get_running_loop() is self._at_home()
+        return asyncio.get_running_loop() is self._started()
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work` on this loop. Cancelling the caller cancels it."""
-        loop = self._at_home()
+        loop = self._started()
         if asyncio.get_running_loop() is loop:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
@@ -49,23 +49,23 @@ class Home:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run_coroutine_threadsafe(work, self._at_home()).result()
+            return asyncio.run_coroutine_threadsafe(work, self._started()).result()
         work.close()
         raise RuntimeError("this is async code: await the async variant instead")
 
-    def tell(self, message: Callable[[], None]) -> None:
+    def call_soon(self, message: Callable[[], None]) -> None:
         """Run a plain function on this loop, soon."""
-        loop = self._at_home()
+        loop = self._started()
         try:
-            is_here = asyncio.get_running_loop() is loop
+            is_current = asyncio.get_running_loop() is loop
         except RuntimeError:
-            is_here = False
-        if is_here:
+            is_current = False
+        if is_current:
             message()
         else:
             loop.call_soon_threadsafe(message)
 
-    def _at_home(self) -> asyncio.AbstractEventLoop:
+    def _started(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
         if loop is None or loop.is_closed() or self._pid != os.getpid():
             return self._start()

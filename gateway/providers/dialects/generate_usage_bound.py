@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.core.demand import Demand
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import UsageBound
 from gateway.providers.dialects.arrival import others, refuse, text_of, whole
-from gateway.providers.dialects.chat_demand import ANSWERS_MAX, Measure
+from gateway.providers.dialects.chat_usage_bound import CHOICES_MAX, Measure
 from gateway.providers.dialects.generate_tools import needs_of
 from gateway.providers.dialects.spelling import in_camel_case
 
@@ -96,7 +96,7 @@ def spelled(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "generationConfig": in_camel_case(config, _CONFIG)}
 
 
-def demand_of(body: Mapping[str, Any]) -> Demand:
+def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a body as `spelled` returns it. Raises Refused."""
     refuse(body, _SENTENCES)
     if body.get("serviceTier") not in _STANDARD_TIERS:
@@ -114,8 +114,8 @@ def demand_of(body: Mapping[str, Any]) -> Demand:
     if body.get("systemInstruction") is not None:
         _read_content(measure, body["systemInstruction"], "systemInstruction")
     needs = needs_of(_each(body.get("tools")))
-    cap, answers = whole(config, "maxOutputTokens"), _answers(config)
-    return Demand(
+    cap, choices = whole(config, "maxOutputTokens"), _choices(config)
+    return UsageBound(
         texts=(
             *measure.texts,
             *needs.texts,
@@ -126,12 +126,12 @@ def demand_of(body: Mapping[str, Any]) -> Demand:
         overhead_tokens=needs.overhead_tokens,
         images=measure.images,
         media_bytes=measure.media_bytes,
-        rounds=max(measure.rounds, needs.rounds),
+        context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=frozenset(measure.buckets | _buckets_out(config)),
         max_output_tokens=cap,
-        more_output_tokens=_thinking_above(config, cap) * answers,
-        answers=answers,
+        more_output_tokens=_thinking_above(config, cap) * choices,
+        choices=choices,
         unbounded=needs.unbounded,
     )
 
@@ -143,11 +143,11 @@ def _each(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _answers(config: Mapping[str, Any]) -> int:
-    answers = whole(config, "candidateCount") or 1
-    if answers > ANSWERS_MAX:
-        raise invalid(f"candidateCount is a whole number from 1 to {ANSWERS_MAX}")
-    return answers
+def _choices(config: Mapping[str, Any]) -> int:
+    choices = whole(config, "candidateCount") or 1
+    if choices > CHOICES_MAX:
+        raise invalid(f"candidateCount is a whole number from 1 to {CHOICES_MAX}")
+    return choices
 
 
 def _buckets_out(config: Mapping[str, Any]) -> set[str]:
@@ -196,7 +196,7 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
         else:
             measure.texts.append(text_of(value))
             if name not in _TEXT_PARTS:  # whatever it is, it fits in the model's context
-                measure.rounds = max(measure.rounds, 1)
+                measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_data(measure: Measure, data: object, where: str) -> None:
@@ -214,7 +214,7 @@ def _read_data(measure: Measure, data: object, where: str) -> None:
         # A film has as many tokens as seconds, or as frames where it says so, and one that stands
         # still has few bytes; pages are read as pictures. All of it fits in the model's context.
         measure.buckets |= {"input_audio", "input_image"}
-        measure.rounds = max(measure.rounds, 1)
+        measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_file(measure: Measure, file: object, where: str) -> None:
@@ -226,7 +226,7 @@ def _read_file(measure: Measure, file: object, where: str) -> None:
     if _PUBLIC.match(uri) is None:
         raise invalid(f"{STORED} instead of {quoted(uri)}")
     measure.buckets |= {"input_audio", "input_image"}
-    measure.rounds = max(measure.rounds, 1)
+    measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_function_response(measure: Measure, response: object, where: str) -> None:

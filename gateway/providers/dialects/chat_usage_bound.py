@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.core.demand import Demand
 from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.usage_bound import UsageBound
 from gateway.providers.dialects.arrival import objects, others, refuse, text_of, whole
 
-ANSWERS_MAX: Final = 128
+CHOICES_MAX: Final = 128
 # What a vendor writes around the definitions of tools, and around each: for OpenAI and Mistral
 # some 30 in all, for Anthropic up to 804 and up to some 50 a tool (translated requests are
 # measured here too): https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
@@ -50,7 +50,7 @@ class Measure:
     texts: list[str] = field(default_factory=list)
     images: int = 0
     media_bytes: int = 0
-    rounds: int = 0
+    context_reads: int = 0
     tool_calls: int = 0
     buckets: set[str] = field(default_factory=set)
 
@@ -66,7 +66,7 @@ class Measure:
             self.buckets.add(bucket)
 
 
-def demand_of(fields: Mapping[str, Any]) -> Demand:
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a chat completion. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     measure = Measure()
@@ -79,20 +79,20 @@ def demand_of(fields: Mapping[str, Any]) -> Demand:
         _read_message(measure, message, f"messages[{index}]")
     if "audio" in (fields.get("modalities") or ()):
         measure.buckets.add("output_audio")
-    return Demand(
+    return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields)),
         messages=len(messages),
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
         media_bytes=measure.media_bytes,
-        rounds=measure.rounds,
+        context_reads=measure.context_reads,
         # A search model searches once for each request, and reads what it found.
         searches=int(fields.get("web_search_options") is not None),
         buckets=frozenset(measure.buckets),
         service_tier=tier_in(fields),
         max_output_tokens=_cap(fields),
         more_output_tokens=_predicted(fields),
-        answers=_answers(fields),
+        choices=_choices(fields),
     )
 
 
@@ -128,12 +128,12 @@ def _cap(fields: Mapping[str, Any]) -> int | None:
     return max((cap for cap in caps if cap is not None), default=None)
 
 
-def _answers(fields: Mapping[str, Any]) -> int:
+def _choices(fields: Mapping[str, Any]) -> int:
     asked = [whole(fields, name) for name in ("n", "best_of")]
-    answers = max((number for number in asked if number is not None), default=1)
-    if answers > ANSWERS_MAX:
-        raise invalid(f"n is a whole number from 1 to {ANSWERS_MAX}")
-    return answers
+    choices = max((number for number in asked if number is not None), default=1)
+    if choices > CHOICES_MAX:
+        raise invalid(f"n is a whole number from 1 to {CHOICES_MAX}")
+    return choices
 
 
 def _predicted(fields: Mapping[str, Any]) -> int:
@@ -176,7 +176,7 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
         measure.texts.append(text_of(part))
     else:  # whatever it is, it fits in the model's context
         measure.texts.append(text_of(part))
-        measure.rounds = max(measure.rounds, 1)
+        measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_file(measure: Measure, part: Mapping[str, Any]) -> None:
@@ -184,4 +184,4 @@ def _read_file(measure: Measure, part: Mapping[str, Any]) -> None:
     file = part.get("file")
     if isinstance(file, dict) and file.get("file_id") is not None:
         raise invalid(FILE_ID)
-    measure.rounds = max(measure.rounds, 1)
+    measure.context_reads = max(measure.context_reads, 1)

@@ -21,7 +21,7 @@ REST_MAX_S: Final = 0.25
 
 
 @dataclass(slots=True, eq=False)
-class Pace:
+class LoopLag:
     """Measures how late the loop is. `rest_s`, a stream's wait, is 0 while it is on time."""
 
     rest_s: float = 0.0

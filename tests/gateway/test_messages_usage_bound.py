@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.demand import Demand
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.core.usage_bound import UsageBound
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.providers.dialects.messages import Messages
-from gateway.providers.dialects.messages_tools import ROUNDS_GUESSED, USES_MAX
+from gateway.providers.dialects.messages_tools import CONTEXT_READS_GUESSED, USES_MAX
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Messages()
@@ -22,8 +22,8 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 FETCH = {"type": "web_fetch_20250910", "name": "web_fetch"}
 
 
-def measured(**changes: Any) -> Demand:
-    return read(DIALECT, ASKED | changes).demand
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
 
 
 def refused(**changes: Any) -> str:
@@ -38,12 +38,12 @@ def said(*blocks: Any) -> dict[str, Any]:
 
 
 def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
-    demand = measured(system="Be brief")
-    assert demand == Demand(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
+    usage_bound = measured(system="Be brief")
+    assert usage_bound == UsageBound(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
 
 
 def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
-    demand = measured(
+    usage_bound = measured(
         system=[{"type": "text", "text": "one"}],
         messages=[
             {"role": "user", "content": [{"type": "text", "text": "two"}], "name": "three"},
@@ -73,14 +73,14 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
         output_config={"format": {"type": "json_schema", "schema": {"title": "seventeen"}}},
         unheard_of={"prompt": "eighteen"},
     )
-    everything = "\n".join(demand.texts)
+    everything = "\n".join(usage_bound.texts)
     numbers = (
         *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
         *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
         "eighteen",
     )
     assert [number for number in numbers if number not in everything] == []
-    assert demand.rounds == 0
+    assert usage_bound.context_reads == 0
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_each_picture_is_counted_wherever_it_stands() -> None:
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
     linked = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     document = {"type": "document", "source": {"type": "content", "content": [inline]}}
-    demand = measured(**said(inline, {"type": "tool_result", "content": [linked]}, document))
-    assert (demand.images, demand.rounds) == (3, 0)
-    assert demand.buckets == {"input_image"}
+    usage_bound = measured(**said(inline, {"type": "tool_result", "content": [linked]}, document))
+    assert (usage_bound.images, usage_bound.context_reads) == (3, 0)
+    assert usage_bound.buckets == {"input_image"}
 
 
 @pytest.mark.parametrize(
-    ("source", "rounds"),
+    ("source", "context_reads"),
     [
         ({"type": "text", "media_type": "text/plain", "data": "abc"}, 0),
         ({"type": "base64", "media_type": "application/pdf", "data": "JVBE"}, 1),
@@ -154,15 +154,15 @@ def test_each_picture_is_counted_wherever_it_stands() -> None:
         (None, 1),
     ],
 )
-def test_a_document_of_pages_fits_in_the_context(source: Any, rounds: int) -> None:
-    demand = measured(**said({"type": "document", "source": source, "title": "The title"}))
-    assert demand.rounds == rounds
-    assert "The title" in "".join(demand.texts)
+def test_a_document_of_pages_fits_in_the_context(source: Any, context_reads: int) -> None:
+    usage_bound = measured(**said({"type": "document", "source": source, "title": "The title"}))
+    assert usage_bound.context_reads == context_reads
+    assert "The title" in "".join(usage_bound.texts)
 
 
 def test_a_block_that_is_not_known_fits_in_the_context() -> None:
-    assert measured(**said({"type": "of_tomorrow", "data": "x"})).rounds == 1
-    assert measured(**said({"type": "web_search_tool_result", "content": []})).rounds == 1
+    assert measured(**said({"type": "of_tomorrow", "data": "x"})).context_reads == 1
+    assert measured(**said({"type": "web_search_tool_result", "content": []})).context_reads == 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,9 @@ def test_a_file_of_the_whole_installation_is_never_taken(block: dict[str, Any]) 
 def test_a_tool_may_have_a_file_id_of_its_own() -> None:
     schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
     use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
-    assert measured(tools=[{"name": "open", "input_schema": schema}], **said(use)).rounds == 0
+    assert (
+        measured(tools=[{"name": "open", "input_schema": schema}], **said(use)).context_reads == 0
+    )
 
 
 # --- the cache --------------------------------------------------------------------------------
@@ -221,13 +223,17 @@ def test_tools_of_the_caller_have_a_frame_together_and_each() -> None:
     mine = {"name": "mine", "input_schema": {"type": "object"}}
     assert measured().overhead_tokens == 0
     for count in (1, 3):
-        demand = measured(tools=[mine | {"type": "custom"}, *[mine] * (count - 1)])
-        assert demand.overhead_tokens == TOOLS_FRAME_TOKENS + count * TOOL_FRAME_TOKENS
-        assert (demand.rounds, demand.searches, demand.unbounded) == (0, 0, None)
+        usage_bound = measured(tools=[mine | {"type": "custom"}, *[mine] * (count - 1)])
+        assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + count * TOOL_FRAME_TOKENS
+        assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+            0,
+            0,
+            None,
+        )
 
 
 @pytest.mark.parametrize(
-    ("kind", "least", "rounds"),
+    ("kind", "least", "context_reads"),
     [
         ("bash_20250124", 245, 0),
         ("text_editor_20250728", 700, 0),
@@ -238,22 +244,26 @@ def test_tools_of_the_caller_have_a_frame_together_and_each() -> None:
     ],
 )
 def test_what_the_vendor_writes_for_its_own_tools_is_bounded(
-    kind: str, least: int, rounds: int
+    kind: str, least: int, context_reads: int
 ) -> None:
-    demand = measured(tools=[{"type": kind, "name": "it"}])
-    assert demand.overhead_tokens - TOOLS_FRAME_TOKENS >= least
-    assert (demand.rounds, demand.unbounded) == (rounds, None)
+    usage_bound = measured(tools=[{"type": kind, "name": "it"}])
+    assert usage_bound.overhead_tokens - TOOLS_FRAME_TOKENS >= least
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (context_reads, None)
 
 
 @pytest.mark.parametrize("uses", [1, 5, USES_MAX])
 def test_searches_are_bounded_by_max_uses(uses: int) -> None:
-    demand = measured(tools=[SEARCH | {"max_uses": uses}])
-    assert (demand.rounds, demand.searches, demand.unbounded) == (uses + 1, uses, None)
+    usage_bound = measured(tools=[SEARCH | {"max_uses": uses}])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+        uses + 1,
+        uses,
+        None,
+    )
 
 
 def test_fetches_are_bounded_likewise_and_have_no_fee() -> None:
-    demand = measured(tools=[FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}])
-    assert (demand.rounds, demand.searches, demand.unbounded) == (6, 2, None)
+    usage_bound = measured(tools=[FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (6, 2, None)
 
 
 @pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
@@ -275,16 +285,16 @@ def test_max_uses_is_a_number_of_uses(uses: Any) -> None:
     ],
 )
 def test_what_has_no_bound_is_a_guess_and_says_why(tool: dict[str, Any], word: str) -> None:
-    demand = measured(tools=[tool])
-    assert demand.unbounded is not None
-    assert word in demand.unbounded
-    assert demand.rounds >= min(ROUNDS_GUESSED, 2)
+    usage_bound = measured(tools=[tool])
+    assert usage_bound.unbounded is not None
+    assert word in usage_bound.unbounded
+    assert usage_bound.context_reads >= min(CONTEXT_READS_GUESSED, 2)
 
 
 def test_a_later_search_that_the_model_alone_calls_is_bounded() -> None:
     tool = SEARCH | {"type": "web_search_20260209", "max_uses": 4, "allowed_callers": ["direct"]}
-    demand = measured(tools=[tool])
-    assert (demand.rounds, demand.searches, demand.unbounded) == (5, 4, None)
+    usage_bound = measured(tools=[tool])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (5, 4, None)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +359,10 @@ def test_what_changes_no_price_is_taken(changes: dict[str, Any]) -> None:
 
 def test_counting_is_free_and_writes_nothing() -> None:
     call = read(Messages(counts=True), ASKED | {"stream": True, "tools": [SEARCH]})
-    demand = call.demand
-    assert (demand.is_free, demand.has_output, demand.unbounded) == (True, False, None)
+    usage_bound = call.usage_bound
+    assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
+        True,
+        False,
+        None,
+    )
     assert not call.stream

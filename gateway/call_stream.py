@@ -20,7 +20,7 @@ PIECES_MAX_BYTES: Final = 64 * 1024
 
 
 @frozen
-class Answered:
+class CallResult:
     """A finished call, charged and recorded; `completion` is what came back."""
 
     request_id: UUID
@@ -34,12 +34,12 @@ class Answered:
 
 
 Piece = Delta | bytes
-Event = Piece | Answered | GatewayError
+Event = Piece | CallResult | GatewayError
 Sink = Callable[[Piece], Awaitable[None]]
 
 
 @dataclass(slots=True, eq=False)
-class Exchange:
+class CallStream:
     """One running call as its client sees it: pieces, then one result or one GatewayError.
 
     Pieces are Deltas, or bytes where the provider's stream is passed on as it is; `headers` are
@@ -84,7 +84,7 @@ class Exchange:
     def _is_behind(self) -> bool:
         return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
 
-    def end(self, event: Answered | GatewayError) -> None:
+    def end(self, event: CallResult | GatewayError) -> None:
         """Hand over the last event; never waits."""
         self._pieces.append(event)
         _wake(self._reader)
@@ -114,7 +114,7 @@ class Exchange:
         _wake(self._writer)
         return event
 
-    async def pour(self, sink: Sink) -> Answered | GatewayError:
+    async def pour(self, sink: Sink) -> CallResult | GatewayError:
         """Send every piece to the client by `sink`, and return the end.
 
         Once it has caught up, the call itself sends: a turn of the loop less for each piece, which
@@ -122,21 +122,21 @@ class Exchange:
         """
         while self._pieces:
             event = await self.next()
-            if isinstance(event, Answered | GatewayError):
+            if isinstance(event, CallResult | GatewayError):
                 return event
             await sink(event)
         self._sink = sink
         _wake(self._writer)
         while True:
             event = await self.next()
-            if isinstance(event, Answered | GatewayError):
+            if isinstance(event, CallResult | GatewayError):
                 return event
 
-    async def result(self) -> Answered:
+    async def result(self) -> CallResult:
         """Wait for the end, passing over the pieces. Raises GatewayError."""
         while True:
             event = await self.next()
-            if isinstance(event, Answered):
+            if isinstance(event, CallResult):
                 return event
             if isinstance(event, GatewayError):
                 raise event

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.demand import Demand
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.core.usage_bound import UsageBound
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.providers.dialects.generate import COUNT, GENERATE, Generate
 from tests.gateway.arrivals import read, refusal
 
@@ -18,8 +18,8 @@ ASKED: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Hello
 BLOB = {"mimeType": "image/png", "data": "AAAA"}
 
 
-def measured(**changes: Any) -> Demand:
-    return read(DIALECT, ASKED | changes, named=MODEL).demand
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes, named=MODEL).usage_bound
 
 
 def refused(**changes: Any) -> str:
@@ -38,8 +38,8 @@ def config(**given: Any) -> dict[str, Any]:
 
 
 def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
-    demand = measured(systemInstruction={"parts": [{"text": "Be brief"}]})
-    assert demand == Demand(texts=("Hello", "Be brief"), messages=2)
+    usage_bound = measured(systemInstruction={"parts": [{"text": "Be brief"}]})
+    assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2)
 
 
 def test_one_content_and_one_part_need_no_list() -> None:
@@ -48,7 +48,7 @@ def test_one_content_and_one_part_need_no_list() -> None:
 
 
 def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
-    demand = measured(
+    usage_bound = measured(
         system_instruction={"parts": {"text": "one"}, "more": "two"},
         contents=[
             {"parts": [{"text": "three", "thought": True, "thoughtSignature": "four"}]},
@@ -63,13 +63,13 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
         unheard_of={"prompt": "sixteen"},
         labels={"seventeen": "17"},
     )
-    everything = "\n".join(demand.texts)
+    everything = "\n".join(usage_bound.texts)
     numbers = (
         *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
         *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
     )
     assert [number for number in numbers if number not in everything] == []
-    assert demand.rounds == 0
+    assert usage_bound.context_reads == 0
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_the_second_spelling_of_what_is_refused_is_refused(changes: dict[str, An
 
 
 def test_candidates_multiply_and_the_cap_is_the_callers() -> None:
-    demand = measured(**config(maxOutputTokens=10, candidateCount=3))
-    assert (demand.max_output_tokens, demand.answers) == (10, 3)
-    assert (measured().max_output_tokens, measured().answers) == (None, 1)
+    usage_bound = measured(**config(maxOutputTokens=10, candidateCount=3))
+    assert (usage_bound.max_output_tokens, usage_bound.choices) == (10, 3)
+    assert (measured().max_output_tokens, measured().choices) == (None, 1)
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ def test_pictures_and_sound_are_counted_wherever_they_stand() -> None:
     sound = {"inlineData": {"mimeType": "audio/wav", "data": "A" * 400}}
     picture = {"inlineData": BLOB}
     answer = {"functionResponse": {"name": "f", "response": {}, "parts": [picture, sound]}}
-    demand = measured(**parts(picture, sound, answer))
-    assert (demand.images, demand.media_bytes, demand.rounds) == (2, 800, 0)
-    assert demand.buckets == {"input_image", "input_audio"}
+    usage_bound = measured(**parts(picture, sound, answer))
+    assert (usage_bound.images, usage_bound.media_bytes, usage_bound.context_reads) == (2, 800, 0)
+    assert usage_bound.buckets == {"input_image", "input_audio"}
 
 
 @pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", "", None, 7])
 def test_what_has_pages_or_frames_fits_in_the_context(kind: Any) -> None:
     still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
-    demand = measured(**parts(still))
-    assert demand.rounds == 1
-    assert demand.buckets == {"input_image", "input_audio"}
+    usage_bound = measured(**parts(still))
+    assert usage_bound.context_reads == 1
+    assert usage_bound.buckets == {"input_image", "input_audio"}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_has_pages_or_frames_fits_in_the_context(kind: Any) -> None:
     ["https://www.youtube.com/watch?v=x", "https://youtu.be/x", "https://m.youtube.com/watch?v=x"],
 )
 def test_a_public_film_fits_in_the_context(uri: str) -> None:
-    assert measured(**parts({"fileData": {"fileUri": uri}})).rounds == 1
+    assert measured(**parts({"fileData": {"fileUri": uri}})).context_reads == 1
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_file_that_the_installation_reaches_is_never_taken(uri: Any) -> None:
 
 
 def test_a_part_that_is_not_known_fits_in_the_context() -> None:
-    assert measured(**parts({"ofTomorrow": {}})).rounds == 1
+    assert measured(**parts({"ofTomorrow": {}})).context_reads == 1
 
 
 # --- tools ------------------------------------------------------------------------------------
@@ -278,16 +278,16 @@ def test_functions_have_a_frame_together_and_each() -> None:
     ],
 )
 def test_what_has_no_bound_is_a_guess_and_says_why(kind: str, searches: bool) -> None:
-    demand = measured(tools=[{kind: {}}])
-    assert demand.unbounded is not None
-    assert "no bound" in demand.unbounded
-    assert demand.rounds > 1
-    assert (demand.searches > 0) == searches
+    usage_bound = measured(tools=[{kind: {}}])
+    assert usage_bound.unbounded is not None
+    assert "no bound" in usage_bound.unbounded
+    assert usage_bound.context_reads > 1
+    assert (usage_bound.searches > 0) == searches
 
 
 def test_the_use_of_a_computer_is_the_callers_own_and_fits_in_the_context() -> None:
-    demand = measured(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}])
-    assert (demand.rounds, demand.unbounded) == (1, None)
+    usage_bound = measured(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}])
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -342,8 +342,12 @@ def test_another_form_of_the_answer_is_refused(query: str) -> None:
 def test_counting_is_free_and_writes_nothing() -> None:
     for fields in (ASKED, {"generateContentRequest": ASKED | {"tools": [{"googleSearch": {}}]}}):
         call = read(COUNTING, fields, named=MODEL)
-        demand = call.demand
-        assert (demand.is_free, demand.has_output, demand.unbounded) == (True, False, None)
+        usage_bound = call.usage_bound
+        assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
+            True,
+            False,
+            None,
+        )
         assert not call.stream
 
 

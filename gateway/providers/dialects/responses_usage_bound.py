@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.core.demand import Demand
 from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.usage_bound import UsageBound
 from gateway.providers.dialects.arrival import objects, others, refuse, text_of, whole
-from gateway.providers.dialects.chat_demand import FILE_ID, Measure, tier_in
+from gateway.providers.dialects.chat_usage_bound import FILE_ID, Measure, tier_in
 from gateway.providers.dialects.responses_tools import UNBOUNDED, Tools
 
 _STORED: Final = (
@@ -55,7 +55,7 @@ COMPACTION: Final = "Nothing bounds what it costs to compact a conversation; lea
 _TWICE: Final = 2
 
 
-def demand_of(fields: Mapping[str, Any]) -> Demand:
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a response. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     measure, tools = Measure(), Tools()
@@ -66,14 +66,14 @@ def demand_of(fields: Mapping[str, Any]) -> Demand:
     _read_cache_options(measure, fields)
     compacts = _compacts(fields, items)
     calls = tools.calls_at_provider(fields)
-    rounds = calls + 1 if calls else measure.rounds
-    return Demand(
+    context_reads = calls + 1 if calls else measure.context_reads
+    return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(items) + 1,  # the instructions
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
         media_bytes=measure.media_bytes,
-        rounds=max(rounds, _TWICE) if compacts else rounds,
+        context_reads=max(context_reads, _TWICE) if compacts else context_reads,
         searches=calls if tools.searches else 0,
         buckets=frozenset(measure.buckets),
         service_tier=tier_in(fields),
@@ -119,7 +119,7 @@ def _read_item(measure: Measure, tools: Tools, item: Mapping[str, Any], where: s
         raise invalid(f"{where} is an object with a role or a type")
     else:  # whatever it is, it fits in the model's context
         measure.texts.append(text_of(item))
-        measure.rounds = max(measure.rounds, 1)
+        measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: str) -> None:
@@ -155,7 +155,7 @@ def _read_part(measure: Measure, part: Mapping[str, Any]) -> None:
     else:  # a file's pages are read as text and as pictures, so its bytes say little
         if kind != "input_file":
             measure.texts.append(text_of(part))
-        measure.rounds = max(measure.rounds, 1)
+        measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_cache_options(measure: Measure, fields: Mapping[str, Any]) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from gateway.core.demand import Demand
-from gateway.providers.dialects.chat_demand import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.core.usage_bound import UsageBound
+from gateway.providers.dialects.chat_usage_bound import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.providers.dialects.responses import Responses
-from gateway.providers.dialects.responses_demand import COMPACTION
 from gateway.providers.dialects.responses_tools import (
     CALLS_GUESSED,
     CALLS_MAX,
     DESCRIBED_TOKENS,
     UNBOUNDED,
 )
+from gateway.providers.dialects.responses_usage_bound import COMPACTION
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Responses()
@@ -24,8 +24,8 @@ SEARCH = {"type": "web_search"}
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 
 
-def measured(**changes: Any) -> Demand:
-    return read(DIALECT, ASKED | changes).demand
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
 
 
 def refused(**changes: Any) -> str:
@@ -40,12 +40,12 @@ def said(*parts: Any) -> dict[str, Any]:
 
 
 def test_plain_text_is_measured_as_it_is() -> None:
-    demand = measured(instructions="Be brief", max_output_tokens=50)
-    assert demand == Demand(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
+    usage_bound = measured(instructions="Be brief", max_output_tokens=50)
+    assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
 
 
 def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
-    demand = measured(
+    usage_bound = measured(
         input=[
             {"role": "user", "content": "one"},
             {"type": "message", "role": "assistant", "content": [{"type": "refusal", "no": "two"}]},
@@ -63,18 +63,18 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
         unheard_of={"twelve": 12},
         tools=[WEATHER | {"description": "thirteen"}],
     )
-    everything = " ".join(demand.texts)
+    everything = " ".join(usage_bound.texts)
     for word in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"):
         assert word in everything
     assert all(word in everything for word in ("ten", "eleven", "twelve", "thirteen"))
-    assert (demand.messages, demand.rounds) == (7, 0)
+    assert (usage_bound.messages, usage_bound.context_reads) == (7, 0)
 
 
 def test_settings_are_no_prompt() -> None:
-    demand = measured(
+    usage_bound = measured(
         temperature=1, metadata={"k": "v"}, user="u", include=["x"], prompt_cache_key="k"
     )
-    assert demand.texts == ("Hello",)
+    assert usage_bound.texts == ("Hello",)
 
 
 # --- what is not text -------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_settings_are_no_prompt() -> None:
 def test_pictures_are_counted_wherever_they_stand() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     shot = {"type": "computer_screenshot", "image_url": "data:image/png;base64,AAAA"}
-    demand = measured(
+    usage_bound = measured(
         input=[
             {"role": "user", "content": [picture, {"type": "input_text", "text": "What is it?"}]},
             {"type": "function_call_output", "call_id": "c", "output": [picture]},
@@ -91,21 +91,21 @@ def test_pictures_are_counted_wherever_they_stand() -> None:
             {"type": "image_generation_call", "id": "ig", "result": "AAAA"},
         ]
     )
-    assert demand.images == 4
-    assert demand.buckets == {"input_image"}
-    assert "AAAA" not in "".join(demand.texts)
+    assert usage_bound.images == 4
+    assert usage_bound.buckets == {"input_image"}
+    assert "AAAA" not in "".join(usage_bound.texts)
 
 
 def test_sound_is_measured_by_its_bytes_and_a_file_by_the_models_context() -> None:
     sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
     assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
     for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
-        assert measured(**said({"type": "input_file", **file})).rounds == 1
+        assert measured(**said({"type": "input_file", **file})).context_reads == 1
 
 
 def test_what_is_not_known_fits_in_the_models_context() -> None:
-    assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).rounds == 1
-    assert measured(**said({"type": "of_tomorrow", "x": "new"})).rounds == 1
+    assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).context_reads == 1
+    assert measured(**said({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
 @pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
@@ -118,8 +118,8 @@ def test_a_compaction_is_another_pass_that_nothing_bounds() -> None:
         {"context_management": [{"type": "compaction"}]},
         {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]},
     ):
-        demand = measured(**changes)
-        assert (demand.rounds, demand.unbounded) == (2, COMPACTION)
+        usage_bound = measured(**changes)
+        assert (usage_bound.context_reads, usage_bound.unbounded) == (2, COMPACTION)
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_the_tier_decides_the_price(tier: str | None, priced: str) -> None:
 
 def test_tools_of_the_client_are_taken() -> None:
     nested = {"type": "namespace", "name": "crm", "tools": [WEATHER, {"type": "custom"}]}
-    demand = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
+    usage_bound = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
     # The two in the namespace, and the namespace itself.
-    assert demand.overhead_tokens == TOOLS_FRAME_TOKENS + 5 * TOOL_FRAME_TOKENS
-    assert (demand.rounds, demand.searches, demand.unbounded) == (0, 0, None)
+    assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + 5 * TOOL_FRAME_TOKENS
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -159,19 +159,23 @@ def test_tools_that_the_provider_describes_are_measured_by_that(tool: dict[str, 
 @pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025_03_11"])
 @pytest.mark.parametrize("calls", [1, CALLS_MAX])
 def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
-    demand = measured(tools=[{"type": kind}], max_tool_calls=calls)
-    assert (demand.rounds, demand.searches, demand.unbounded) == (calls + 1, calls, None)
+    usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+        calls + 1,
+        calls,
+        None,
+    )
 
 
 def test_searches_without_max_tool_calls_have_a_guess_and_no_bound() -> None:
-    demand = measured(tools=[SEARCH])
-    assert (demand.rounds, demand.searches) == (CALLS_GUESSED + 1, CALLS_GUESSED)
-    assert demand.unbounded == UNBOUNDED
+    usage_bound = measured(tools=[SEARCH])
+    assert (usage_bound.context_reads, usage_bound.searches) == (CALLS_GUESSED + 1, CALLS_GUESSED)
+    assert usage_bound.unbounded == UNBOUNDED
 
 
 def test_a_search_among_tools_runs_at_the_provider_and_is_no_search_of_the_web() -> None:
-    demand = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
-    assert (demand.rounds, demand.searches) == (4, 0)
+    usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
+    assert (usage_bound.context_reads, usage_bound.searches) == (4, 0)
 
 
 @pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.core.demand import Demand
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import UsageBound
 from gateway.providers.dialects.arrival import objects, others, refuse, text_of, whole
-from gateway.providers.dialects.chat_demand import FILE_ID, Measure
+from gateway.providers.dialects.chat_usage_bound import FILE_ID, Measure
 from gateway.providers.dialects.messages_tools import needs_of
 
 # Beside these, whatever a body has is counted as a prompt.
@@ -71,7 +71,7 @@ _NAMES_A_FILE: Final = re.compile(r'"file_id":')
 _FOR_AN_HOUR: Final = re.compile(r'"ttl":"(?!5m")')
 
 
-def demand_of(fields: Mapping[str, Any]) -> Demand:
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a request. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     _check_price(fields)
@@ -92,12 +92,12 @@ def demand_of(fields: Mapping[str, Any]) -> Demand:
         measure.texts.append(text_of(tool))
     needs = needs_of(tools)
     cap = whole(fields, "max_tokens", least=0)  # 0 only fills the cache
-    return Demand(
+    return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(messages) + 1,
         overhead_tokens=needs.overhead_tokens,
         images=measure.images,
-        rounds=max(measure.rounds, needs.rounds),
+        context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=frozenset(measure.buckets),
         max_output_tokens=cap,
@@ -204,7 +204,7 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
         _read_blocks(measure, source.get("content"), f"{where}.source.content")
         measure.texts += others(block, ("type", "source", "cache_control"))
     elif kind in ("base64", "url"):
-        measure.rounds = max(measure.rounds, 1)
+        measure.context_reads = max(measure.context_reads, 1)
         measure.texts += others(block, ("type", "source", "cache_control"))
     else:
         _read_unknown(measure, block)
@@ -218,4 +218,4 @@ def _read_unknown(measure: Measure, block: Mapping[str, Any]) -> None:
     if _FOR_AN_HOUR.search(text):
         measure.buckets.add("cache_write_1h")
     measure.texts.append(text)
-    measure.rounds = max(measure.rounds, 1)
+    measure.context_reads = max(measure.context_reads, 1)
