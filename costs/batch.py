@@ -40,7 +40,7 @@ from costs.core.admission import (
 )
 from costs.core.holds import Move, State, move
 from costs.core.periods import clipped, local_day
-from costs.core.pricing import RateCard
+from costs.core.pricing import StoredRates
 from costs.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
 from costs.tables import (
     COST_EVENT,
@@ -75,7 +75,7 @@ class Batch:
         self.now = locked.now
         self.instance_id = instance_id
         self.known_cards = known_cards
-        self.cards: dict[UUID, RateCard] = {}
+        self.cards: dict[UUID, StoredRates] = {}
         self.new_periods: list[Row] = []
         self.period_changes: dict[UUID, dict[str, Any]] = {}
         self.limits: dict[UUID, Row] = {}
@@ -242,7 +242,7 @@ class Batch:
                 sums = self.daily.get((period_id, named), NOTHING)
                 self.daily[period_id, named] = added(sums, more)
 
-    def _card(self, card: RateCard) -> UUID:
+    def _card(self, card: StoredRates) -> UUID:
         """Return the id of rates, which are written with what names them first."""
         if card.id not in self.known_cards:
             self.cards[card.id] = card

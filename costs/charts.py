@@ -10,7 +10,7 @@ from math import ceil
 from typing import Final
 
 from costs.core.money import NANO
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.templatetags.figures import short_eur
 
 # A bar needs some pixels: up to a quarter the bars are days, up to half a year weeks, then months.
@@ -37,7 +37,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class HoverTarget:
     """What the pointer meets over one bar: its whole height, and what it says."""
 
     x: int
@@ -59,7 +59,7 @@ class StackedChart:
     bucket: str
     width: int
     series: tuple[Series, ...]
-    bars: tuple[Bar, ...]
+    bars: tuple[HoverTarget, ...]
     ticks: tuple[Mark, ...]
     dates: tuple[Mark, ...]
     summary: str
@@ -73,7 +73,7 @@ class _Bucket:
 
 
 def stacked_chart(
-    amounts: Amounts, *, span: Span, labels: Sequence[str], rest_label: str
+    amounts: Amounts, *, span: DateRange, labels: Sequence[str], rest_label: str
 ) -> StackedChart | None:
     """Return the chart of nano-euro by day and place in `labels`, or None without a charge.
 
@@ -83,7 +83,7 @@ def stacked_chart(
     place_of_day = {
         day: n
         for n, bucket in enumerate(buckets)
-        for day in Span(bucket.first, bucket.last).all_days()
+        for day in DateRange(bucket.first, bucket.last).all_days()
     }
     stacks: list[dict[int | None, int]] = [{} for _ in buckets]
     for (day, place), nanoeur in amounts.items():
@@ -100,7 +100,7 @@ def stacked_chart(
         width=len(buckets),
         series=tuple(_series(place, named[place], stacks, order, top) for place in order),
         bars=tuple(
-            Bar(x=n, text=_said(bucket, stack, named))
+            HoverTarget(x=n, text=_said(bucket, stack, named))
             for n, (bucket, stack) in enumerate(zip(buckets, stacks, strict=True))
         ),
         ticks=scale(top),
@@ -109,7 +109,7 @@ def stacked_chart(
     )
 
 
-def is_by_month(span: Span) -> bool:
+def is_by_month(span: DateRange) -> bool:
     """Whether the bars of a span are months, for which the days of whole months are not asked."""
     return span.days > WEEK_BARS_MAX
 
@@ -121,7 +121,7 @@ def share_width(part_nanoeur: int, whole_nanoeur: int) -> str:
     return f"{min(100 * part_nanoeur / whole_nanoeur, 100):.2f}"
 
 
-def _buckets(span: Span) -> tuple[str, list[_Bucket]]:
+def _buckets(span: DateRange) -> tuple[str, list[_Bucket]]:
     """Return what a bar stands for, and the bars in order."""
     days = span.all_days()
     if span.days <= DAY_BARS_MAX:

@@ -15,7 +15,7 @@ from costs.charts import StackedChart
 from costs.core.cost_query import DAY, CostQuery
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change
-from costs.core.spans import Preset, Span
+from costs.core.spans import DateRange, Preset
 from costs.explorer_chart import LegendEntry, stacked, stacking
 from costs.explorer_table import Line, table_lines, table_rows
 from costs.forms import (
@@ -27,7 +27,7 @@ from costs.forms import (
     WITHOUT,
     CostForm,
 )
-from costs.names import Names
+from costs.names import DimensionNames
 from costs.reports import NOT_SAID, CostReport
 
 
@@ -54,8 +54,8 @@ class Chip:
 class ExplorerPage:
     """Everything the template shows of a valid question."""
 
-    span: Span
-    before: Span | None
+    span: DateRange
+    before: DateRange | None
     report: CostReport
     change: Change | None
     compares: bool
@@ -83,7 +83,7 @@ def explorer_page(
     today: date,
 ) -> ExplorerPage:
     """Return the page of a valid form."""
-    names = Names(organization_id)
+    names = DimensionNames(organization_id)
     dimension = stacking(form, query)
     report = reports.explore(
         query=query, names=names, dimension=dimension, dearest=charts.SERIES_MAX
@@ -127,7 +127,7 @@ def _preset(preset: Preset, form: CostForm) -> Link:
     )
 
 
-def _chips(form: CostForm, query: CostQuery, names: Names) -> list[Chip]:
+def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip]:
     values = form.cleaned_data
     chips = [
         Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
@@ -166,7 +166,7 @@ def _forecast(
     """Return the month's forecast for the query's filters, where the span reaches today."""
     if not query.span.first <= today <= query.span.last:
         return None
-    history = Span(history_starts(today), today)
+    history = DateRange(history_starts(today), today)
     if query.group_by == (DAY,) and query.span.first <= history.first:
         # The table has them: its newest lines are more days than a history.
         by_day = {

@@ -11,7 +11,7 @@ from costs.charts import StackedChart
 from costs.core.cost_query import DAY, CostQuery
 from costs.core.shares import share_percent
 from costs.forms import PARAMETER_OF, WITHOUT, CostForm
-from costs.names import Names
+from costs.names import DimensionNames
 from costs.reports import CostReport
 
 OTHERS: Final = "Others"
@@ -29,7 +29,11 @@ class LegendEntry:
 
 
 def stacked(
-    form: CostForm, query: CostQuery, report: CostReport, names: Names, dimension: str | None
+    form: CostForm,
+    query: CostQuery,
+    report: CostReport,
+    names: DimensionNames,
+    dimension: str | None,
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
     """Return the bars of the query's days, stacked by the dearest values of a dimension, and what
     their colours mean."""

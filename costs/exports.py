@@ -15,7 +15,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from costs.core.cost_query import CostQuery
 from costs.core.money import euros
 from costs.core.shares import share_percent
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.reports import CostGroup, Sums
 from orgs.exports import Echo
 
@@ -127,7 +127,7 @@ def _json_sums(sums: Sums) -> dict[str, Any]:
     }
 
 
-def _json_before(span: Span | None, nanoeur: int | None) -> dict[str, Any] | None:
+def _json_before(span: DateRange | None, nanoeur: int | None) -> dict[str, Any] | None:
     if span is None or nanoeur is None:
         return None
     return {"from": f"{span.first}", "to": f"{span.last}", "amountNanoeur": nanoeur}

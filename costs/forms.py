@@ -12,7 +12,7 @@ from django import forms
 from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import Compare, Preset, Span, compared_with, span_of
+from costs.core.spans import Compare, DateRange, Preset, compared_with, span_of
 from costs.names import models_meant
 
 DEFAULT_DAYS: Final = 30
@@ -122,7 +122,7 @@ class CostForm(forms.Form):
             return Preset(values["period"])
         return Preset.CUSTOM if "from" in self.data or "to" in self.data else Preset.THIRTY_DAYS
 
-    def _custom(self, values: dict[str, Any]) -> Span:
+    def _custom(self, values: dict[str, Any]) -> DateRange:
         last = values.get("to") or max(self._today, values.get("from") or self._today)
         first = values.get("from") or max(EARLIEST, last - timedelta(days=DEFAULT_DAYS - 1))
         if "from" in values and "to" in values and first > last:
@@ -130,7 +130,7 @@ class CostForm(forms.Form):
         if not self.errors:  # a page shows the days it is about, also when the URL leaves them out
             self.data = self._url.copy()
             self.data.update({"from": f"{first}", "to": f"{last}"})
-        return Span(first, last)
+        return DateRange(first, last)
 
     @property
     def is_custom(self) -> bool:
@@ -143,9 +143,9 @@ class CostForm(forms.Form):
         return any(self[parameter].errors for parameter, _, _ in FILTERS.values())
 
     @property
-    def span(self) -> Span:
+    def span(self) -> DateRange:
         """The days that a valid form asks for."""
-        span: Span = self.cleaned_data["span"]
+        span: DateRange = self.cleaned_data["span"]
         return span
 
     @property

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.parts import BEFORE, SUMS, Part, Sql, compared, parts_of, said, union
 from orgs.database import kept_id
 
@@ -34,7 +34,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class CostTable:
     """What a page shows of a question, all of one moment.
 
     The first `lines`, as `grouped` gives them; the dearest values of a dimension; how many lines
@@ -60,7 +60,7 @@ def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
 
 def table(
     organization_id: UUID, query: CostQuery, *, most: int, dimension: str | None, dearest: int
-) -> Table:
+) -> CostTable:
     """Return the first `most` lines of a question, and the `dearest` values of `dimension`, which
     is one that the query groups by.
 
@@ -74,7 +74,7 @@ def table(
     while True:
         first = max(span.first, _newest_day(query) - timedelta(days=min(days, span.days) - 1))
         statement, values = _table(
-            organization_id, query, Span(first, span.last), most, dimension, dearest
+            organization_id, query, DateRange(first, span.last), most, dimension, dearest
         )
         found = _table_of(_rows(statement, values), query, dimension)
         if len(found.lines) == most or first == span.first:
@@ -85,7 +85,7 @@ def table(
 def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
     """Return how many days the newest lines of a table are likely to be of, by those of a week."""
     newest = _newest_day(query)
-    week = Span(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
+    week = DateRange(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
     keys = _keys(query.group_by)
     lines, values = union(organization_id, query, [Part.of_days(week)], keys=keys, sums=())
     [(number,)] = _rows(f"SELECT COUNT(*) FROM ({lines}) l", values)  # noqa: S608  our own names
@@ -110,7 +110,7 @@ def totals(organization_id: UUID, query: CostQuery) -> Row:
 def dated(  # noqa: PLR0913  whose, which, when, and by what
     organization_id: UUID,
     query: CostQuery,
-    span: Span,
+    span: DateRange,
     *,
     by_month: bool = False,
     dimension: str | None = None,
@@ -149,7 +149,7 @@ def dated(  # noqa: PLR0913  whose, which, when, and by what
 def _table(  # noqa: PLR0913  a whole question
     organization_id: UUID,
     query: CostQuery,
-    shown: Span,
+    shown: DateRange,
     most: int,
     dimension: str | None,
     dearest: int,
@@ -185,13 +185,13 @@ def _table(  # noqa: PLR0913  a whole question
     return f"WITH g AS ({groups}) {' UNION ALL '.join(selects)} ORDER BY kind, place", values
 
 
-def _table_of(rows: Iterator[Row], query: CostQuery, dimension: str | None) -> Table:
+def _table_of(rows: Iterator[Row], query: CostQuery, dimension: str | None) -> CostTable:
     kinds: tuple[list[Row], ...] = ([], [], [])
     for kind, *row in rows:
         kinds[kind].append(tuple(row))
     [(groups, *total)] = kinds[TOTAL]
     value = 1 + (query.group_by.index(dimension) if dimension else 0)
-    return Table(
+    return CostTable(
         lines=[row[1:] for row in kinds[LINE]],
         dearest=[row[value] for row in kinds[DEAREST]],
         groups=None if query.is_by_day else groups,

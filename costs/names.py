@@ -92,7 +92,7 @@ def key_names(*, organization_id: UUID, key_ids: Iterable[str | None]) -> dict[s
 
 
 @dataclass(slots=True)
-class Names:
+class DimensionNames:
     """What the values of a dimension are called, for one page or file: each is looked up once.
 
     A file may have any number of people: of those it has had long ago, the names are forgotten.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.cost_query import DAY, CostQuery
-from costs.core.spans import Span, months_of
+from costs.core.spans import DateRange, months_of
 from orgs.database import kept_id
 
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
@@ -35,21 +35,21 @@ class Part:
 
     table: str
     column: str
-    span: Span
+    span: DateRange
     month: date | None = None
     now: int = 1
     before: int | None = None
 
     @classmethod
-    def of_days(cls, span: Span) -> Part:
+    def of_days(cls, span: DateRange) -> Part:
         return cls(table="daily_cost", column="day", span=span)
 
     @classmethod
-    def of_months(cls, span: Span) -> Part:
+    def of_months(cls, span: DateRange) -> Part:
         return cls(table="monthly_cost", column="month", span=span)
 
     @classmethod
-    def outside(cls, span: Span) -> Part:
+    def outside(cls, span: DateRange) -> Part:
         """Days of one month that is not to have them."""
         return replace(cls.of_days(span), month=span.first.replace(day=1), now=-1)
 
@@ -68,7 +68,7 @@ class Part:
         return f"{'-' if counts < 0 else ''}SUM({BEFORE.get(name, name)}){chosen}"
 
 
-def parts_of(span: Span, today: date) -> list[Part]:
+def parts_of(span: DateRange, today: date) -> list[Part]:
     """Return what to read for a span."""
     months = months_of(span, today=today)
     if months is None:

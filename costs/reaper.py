@@ -16,7 +16,7 @@ from uuid import UUID
 
 from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
-from costs.core.pricing import RateCard
+from costs.core.pricing import StoredRates
 from costs.ledger import Ledger, as_uuid, periods_of
 from costs.stores.base import Store, StoreUnavailable
 
@@ -65,7 +65,7 @@ def abandoned(store: Store) -> list[Settlement]:
             cost_nanoeur=None,
             usage=None,
             charge_to=_mapping(charge_to),
-            rates=RateCard(as_uuid(card_id), _text(rates)),
+            rates=StoredRates(as_uuid(card_id), _text(rates)),
             entry=None,
         )
         for hold_id, request_id, org_id, charge_to, card_id, rates in rows

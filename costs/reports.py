@@ -11,9 +11,9 @@ from uuid import UUID
 
 from costs import lines
 from costs.core.cost_query import CostQuery
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.lines import Row
-from costs.names import Names
+from costs.names import DimensionNames
 from costs.parts import SUMS
 
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
@@ -75,7 +75,7 @@ class Stacks:
 
 
 def explore(
-    *, query: CostQuery, names: Names, dimension: str | None = None, dearest: int = 0
+    *, query: CostQuery, names: DimensionNames, dimension: str | None = None, dearest: int = 0
 ) -> CostReport:
     """Return the costs by the query's dimensions, of the names' organization.
 
@@ -111,7 +111,7 @@ def explore(
 
 def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
     """Give all lines, however many, in the page's order; GROUPS_AT_ONCE of them are in memory."""
-    rows, names = lines.grouped(organization_id, query), Names(organization_id)
+    rows, names = lines.grouped(organization_id, query), DimensionNames(organization_id)
     while some := [_group(row, len(query.group_by)) for row in islice(rows, GROUPS_AT_ONCE)]:
         yield from _named(some, query, names)
 
@@ -123,7 +123,7 @@ def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None
 
 
 def by_day(
-    *, organization_id: UUID, query: CostQuery, span: Span, by_month: bool = False
+    *, organization_id: UUID, query: CostQuery, span: DateRange, by_month: bool = False
 ) -> dict[date, int]:
     """Return nano-euro by day, for the query's filters and the days of `span`.
 
@@ -141,7 +141,7 @@ def stacks(
     values: Sequence[str | None],
     *,
     query: CostQuery,
-    names: Names,
+    names: DimensionNames,
     by_month: bool = False,
 ) -> Stacks:
     """Return what these values of a dimension cost by day, and all others; `by_month` as in
@@ -168,7 +168,9 @@ def stacks(
     return Stacks(labels=tuple(_label(value, known) for value in values), amounts=amounts)
 
 
-def _named(groups: Sequence[CostGroup], query: CostQuery, names: Names) -> Iterator[CostGroup]:
+def _named(
+    groups: Sequence[CostGroup], query: CostQuery, names: DimensionNames
+) -> Iterator[CostGroup]:
     known = [
         names.of(dimension, (group.values[place] for group in groups))
         for place, dimension in enumerate(query.group_by)
@@ -202,6 +204,6 @@ def _sums(row: Sequence[int | None]) -> Sums:
     return Sums._make(int(value or 0) for value in row)
 
 
-def _date_in(span: Span, day: date | str) -> date:
+def _date_in(span: DateRange, day: date | str) -> date:
     """Return the date of a row; for a month that begins before the span, its first day."""
     return max(date.fromisoformat(f"{day}"), span.first)

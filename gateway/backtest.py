@@ -26,7 +26,7 @@ from costs.prices import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
 from gateway.core.model_names import Catalog, Model, price_names
 from gateway.core.policy import Rule
-from gateway.core.replay import Day, Past, Price
+from gateway.core.replay import PastRequest, Price, ReplayedDay
 from gateway.core.replay_report import Backtest, DayOutcome
 from gateway.models import AiRequestLog
 from gateway.operations import PolicyLimits
@@ -74,7 +74,7 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
         on = today - timedelta(days=back)
         starts_at = first_instant(on, zone)
         ends_at = first_instant(on + timedelta(days=1), zone)
-        day = Day(rule, ends_at, price)
+        day = ReplayedDay(rule, ends_at, price)
         report.days.append(DayOutcome(on=on))
         for page in _pages(organization_id, starts_at, ends_at):
             for values in page:
@@ -88,12 +88,12 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
     return report
 
 
-def _judge(report: Backtest, day: Day, values: tuple[Any, ...], find: Any) -> None:
+def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: Any) -> None:
     (
         row_id, occurred_at, completed_at, requested, called, user_id, app_id,
         hold, cost, input_tokens, meant, text_bytes, counted, cap,
     ) = values  # fmt: skip
-    past = Past(
+    past = PastRequest(
         occurred_at=occurred_at,
         ended_at=completed_at,
         named=requested.strip(),

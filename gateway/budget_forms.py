@@ -9,7 +9,7 @@ from uuid import UUID
 from django import forms
 
 from costs.core.money import nanoeur_from_euros
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.names import user_id_of
 from gateway.budget_operations import BudgetTerms
 from gateway.budget_words import DIMENSION_WORDS
@@ -37,8 +37,8 @@ class BudgetForm(forms.Form):
     )
     span = forms.ChoiceField(
         label="Per",
-        choices=[(span.value, span.value) for span in Span],
-        initial=Span.MONTH.value,
+        choices=[(span.value, span.value) for span in BudgetWindow],
+        initial=BudgetWindow.MONTH.value,
         help_text="It begins anew with each, in the organization's own days.",
     )
     when_full = forms.ChoiceField(
@@ -77,7 +77,7 @@ class BudgetForm(forms.Form):
         values = self.cleaned_data
         return BudgetTerms(
             name=values["name"],
-            span=Span(values["span"]),
+            span=BudgetWindow(values["span"]),
             limit_nanoeur=nanoeur_from_euros(values["limit_eur"]),
             is_hard=values["when_full"] == HARD,
             models=values["models"],

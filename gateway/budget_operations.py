@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.timezone import now
 
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.new_periods import open_period
 from gateway.core.budgets import BudgetRule
 from gateway.core.calls import DIMENSIONS
@@ -35,7 +35,7 @@ class BudgetTerms:
     """What a budget says. A dimension that is None is any; no `models` are all."""
 
     name: str
-    span: Span
+    span: BudgetWindow
     limit_nanoeur: int
     is_hard: bool = True
     models: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ def terms_of(budget: Budget) -> BudgetTerms:
     said = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetTerms(
         name=budget.name,
-        span=Span(budget.span),
+        span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         models=budget.models,

@@ -31,7 +31,7 @@ from costs.charges import (
 from costs.core.admission import ORG_SCOPE, Settlement
 from costs.core.holds import EventKind, State, move
 from costs.core.periods import first_instant
-from costs.core.pricing import RateCard, Rates, bound_nanoeur, cost_nanoeur
+from costs.core.pricing import Rates, StoredRates, bound_nanoeur, cost_nanoeur
 from costs.core.usage import Usage, UsageCeiling
 from costs.stores.base import Store
 from costs.tables import (
@@ -68,7 +68,7 @@ ENDINGS: Final[dict[str, tuple[str, str | None, tuple[State, ...]]]] = {
 
 
 @dataclass(slots=True)
-class Day:
+class InventedDay:
     """The rows of one day, as they are gathered."""
 
     org_id: UUID
@@ -79,7 +79,7 @@ class Day:
     holds: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
-    cards: dict[UUID, RateCard] = field(default_factory=dict)
+    cards: dict[UUID, StoredRates] = field(default_factory=dict)
     lines: dict[ChargedTo, Sums] = field(default_factory=dict)
     settled_nanoeur: int = 0
     overrun_nanoeur: int = 0

@@ -26,7 +26,7 @@ from costs.core.holds import State
 from costs.core.pricing import Rates
 from costs.stores.base import Store
 from costs.tables import Row, Table
-from gateway.core.attempts import NOTHING_TRIED, Past
+from gateway.core.attempts import NOTHING_TRIED, PastAttempts
 from gateway.core.budgets import BudgetRule, explained_budgets, refusal_for_budget
 from gateway.core.calls import DIMENSIONS, Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
@@ -60,7 +60,7 @@ class Opening:
     started_s: float
     budgets: tuple[BudgetRule, ...] = ()
     rates: Rates | None = None
-    past: Past = NOTHING_TRIED
+    past: PastAttempts = NOTHING_TRIED
 
 
 @frozen
@@ -217,7 +217,7 @@ def _reopened(request: ReserveRequest, answer: ReserveResult) -> Row:
 
 def _ended_at(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Row:
     """Return the attempts of a row whose next attempt may not be made."""
-    past: Past = request.entry.past
+    past: PastAttempts = request.entry.past
     left_out = left_out_attempt(request, answer, at=now)
     attempts = (*past.behind(a_new_attempt=False), left_out)
     return {"id": request.request_id, "attempts": _attempts(attempts)}

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from gateway.alert_models import (  # noqa: F401  the app's models are found here
     Alert,
     AlertChannel,
@@ -114,7 +114,9 @@ class Budget(models.Model):
     org = models.ForeignKey(Organization, models.CASCADE, related_name="budgets")
     name = models.CharField(max_length=100)
     enabled = models.BooleanField(default=True)
-    span = models.CharField(max_length=8, choices=[(span.value, span.value) for span in Span])
+    span = models.CharField(
+        max_length=8, choices=[(span.value, span.value) for span in BudgetWindow]
+    )
     limit_nanoeur = models.BigIntegerField()
     is_hard = models.BooleanField(default=True)
     user_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  not said differs from ""
@@ -143,7 +145,8 @@ class Budget(models.Model):
                 condition=models.Q(limit_nanoeur__gte=0), name="budget_limit_not_negative"
             ),
             models.CheckConstraint(
-                condition=models.Q(span__in=[span.value for span in Span]), name="budget_span"
+                condition=models.Q(span__in=[span.value for span in BudgetWindow]),
+                name="budget_span",
             ),
         ]
 

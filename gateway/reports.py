@@ -85,7 +85,7 @@ class RequestPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class CallerNames:
     """What ids of people and keys are called in the organization."""
 
     people: dict[str, str]
@@ -127,7 +127,7 @@ class RequestStory:
     holds: list[Hold]
     events: list[CostEvent]
     same_prompt: list[AiRequestLog]
-    names: Names
+    names: CallerNames
     budget_ids: frozenset[str] = frozenset()
 
 
@@ -198,10 +198,10 @@ def same_prompt(row: AiRequestLog) -> list[AiRequestLog]:
     return list(rows.order_by("-occurred_at", "-id").defer("decision", "usage")[:SAME_PROMPT_SHOWN])
 
 
-def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> Names:
+def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> CallerNames:
     """Return the names of the members and keys that the rows mention: two queries."""
     keys = ApiKey.objects.filter(org=organization_id, id__in=_said(row.key_id for row in rows))
-    return Names(
+    return CallerNames(
         people=emails(organization_id=organization_id, user_ids=(row.user_id for row in rows)),
         keys=dict(keys.values_list("id", "name")),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from gateway import reports, timeline
 from gateway.models import AiRequestLog
-from gateway.reports import Names
+from gateway.reports import CallerNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ def request_lines(rows: Collection[AiRequestLog], *, organization_id: UUID) -> l
     return [_line(row, names) for row in rows]
 
 
-def who_sent(row: AiRequestLog, names: Names) -> str | None:
+def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
     """Return the person's e-mail address, else the id as it was sent."""
     return names.people.get(row.user_id, row.user_id) if row.user_id else None
 
@@ -46,7 +46,7 @@ def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
     return [(name, value) for name, value in said if value]
 
 
-def _line(row: AiRequestLog, names: Names) -> RequestLine:
+def _line(row: AiRequestLog, names: CallerNames) -> RequestLine:
     said = [count for count in (row.input_tokens, row.output_tokens) if count is not None]
     key_name = names.keys.get(row.key_id) if row.key_id else None
     return RequestLine(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import (
@@ -174,7 +174,7 @@ _ROOM: Final[Schema] = {"limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "lef
 LIMIT: Final[Schema] = {
     "oneOf": [
         exactly({"policy": TEXT, **_ROOM}),
-        exactly({"budget": TEXT, "per": {"enum": [span.value for span in Span]}, **_ROOM}),
+        exactly({"budget": TEXT, "per": {"enum": [span.value for span in BudgetWindow]}, **_ROOM}),
     ]
 }
 QUOTE: Final = exactly(

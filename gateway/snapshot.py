@@ -20,7 +20,7 @@ import django.db
 from django.conf import settings
 
 from costs.core.admission import ORG_SCOPE, Limit
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.prices import PriceBook, load_price_book
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.budgets import BudgetIndex, BudgetRule
@@ -79,7 +79,7 @@ class OrganizationSnapshot:
     @property
     def day(self) -> Limit:
         """What every call counts in."""
-        return Limit(scope=ORG_SCOPE, span=Span.DAY, limit_nanoeur=self.limit_nanoeur)
+        return Limit(scope=ORG_SCOPE, span=BudgetWindow.DAY, limit_nanoeur=self.limit_nanoeur)
 
     def budgets_of(
         self, model: Model, dimensions: Mapping[str, str | None]
@@ -216,7 +216,7 @@ def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
         id=str(budget.id),
         name=budget.name,
         scope=budget.scope,
-        span=Span(budget.span),
+        span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         of={name: value for name, value in said.items() if value is not None},

@@ -81,7 +81,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TimelineStep:
     """One step of the story. `tone` colours its dot."""
 
     title: str
@@ -99,7 +99,7 @@ def status_badge(status: str) -> Status:
     return Status(word=status, tone=tone, sign=sign)
 
 
-def steps(story: RequestStory) -> list[Step]:
+def steps(story: RequestStory) -> list[TimelineStep]:
     """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
     row = story.row
     trace = mapping(row.decision)
@@ -130,7 +130,7 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
     return facts
 
 
-def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
+def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     model, given = mapping(trace.get("model")), mapping(trace.get("input"))
     facts = [
         Fact("model asked for", text(model.get("requested")) or row.requested_model),
@@ -140,14 +140,16 @@ def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
         Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
         Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
     ]
-    return Step(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
+    return TimelineStep(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
 
 
-def _judged(row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]) -> Step:
+def _judged(
+    row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]
+) -> TimelineStep:
     verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
     budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
     left_out = integer(trace.get("policies_left_out"))
-    return Step(
+    return TimelineStep(
         title="Judged",
         tone=BAD if row.status == "blocked" else GOOD,
         sentence=judgement(row, verdicts, budgets),
@@ -157,7 +159,7 @@ def _judged(row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[
     )
 
 
-def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
+def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
     before, after = mapping(trace.get("before")), mapping(trace.get("after"))
     facts = [
         Fact("held", eur(hold.amount_nanoeur)),
@@ -166,7 +168,7 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
         Fact("charged that day before", _amount(before.get("charged_nanoeur"))),
         Fact("held by other calls", _amount(before.get("held_nanoeur"))),
     ]
-    return Step(
+    return TimelineStep(
         title="Held",
         tone=HOLD_TONES.get(hold.state, IDLE),
         at=hold.held_at,
@@ -175,7 +177,7 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> Step:
     )
 
 
-def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
+def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     provider = row.provider or "the provider"
     never_left = row.status == "error" and row.code in NEVER_SENT
     sentence = f"Nothing reached {provider}." if never_left else f"The call went out to {provider}."
@@ -184,7 +186,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
         Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
     ]
     tone = IDLE if never_left else GOOD
-    return Step(
+    return TimelineStep(
         title="Not sent" if never_left else "Sent",
         tone=tone,
         sentence=sentence,
@@ -192,7 +194,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> Step:
     )
 
 
-def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
+def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
     """Return each hold by its own trace and, where an alias has several models, how each fared."""
     kept = items(story.row.attempts)
     made = {text(attempt.get("hold_id")): attempt for attempt in kept}
@@ -212,7 +214,7 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[Step]:
     return [step for _, several in told for step in several]
 
 
-def _not_answered(attempt: Mapping[str, Any]) -> Step:
+def _not_answered(attempt: Mapping[str, Any]) -> TimelineStep:
     was_made = attempt.get("hold_id") is not None
     latency = integer(attempt.get("latency_ms"))
     facts = [
@@ -221,7 +223,7 @@ def _not_answered(attempt: Mapping[str, Any]) -> Step:
         Fact("after", None if latency is None else f"{latency:,} ms"),
         Fact("code", text(attempt.get("code"))),
     ]
-    return Step(
+    return TimelineStep(
         title="Not answered" if was_made else "Passed over",
         tone=BAD if was_made else IDLE,
         sentence=text(attempt.get("error")) or "",
@@ -236,7 +238,7 @@ def _moment(attempt: Mapping[str, Any]) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _ended(row: AiRequestLog, *, was_held: bool) -> Step:
+def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
     facts = _known(
         [
             Fact("after", f"{row.latency_ms:,} ms" if row.latency_ms is not None else None),
@@ -252,10 +254,10 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> Step:
         "unknown": ("Outcome unknown", WAIT, row.error or ""),
     }
     title, tone, sentence = ends.get(row.status, (row.status, IDLE, row.error or ""))
-    return Step(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
+    return TimelineStep(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
 
 
-def _charged(event: CostEvent) -> Step:
+def _charged(event: CostEvent) -> TimelineStep:
     titles = {
         "usage": ("Charged", GOOD, "At its price, for what the provider reported."),
         "bound": ("Charged", WAIT, "The whole hold, since the outcome is not known."),
@@ -263,13 +265,15 @@ def _charged(event: CostEvent) -> Step:
     }
     title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))
     facts = (Fact("amount", eur(event.amount_nanoeur)),)
-    return Step(title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=facts)
+    return TimelineStep(
+        title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=facts
+    )
 
 
-def _not_charged(row: AiRequestLog) -> Step:
+def _not_charged(row: AiRequestLog) -> TimelineStep:
     if row.status == "pending":
-        return Step(title="Not charged yet", tone=WAIT)
-    return Step(title="Nothing charged", tone=IDLE)
+        return TimelineStep(title="Not charged yet", tone=WAIT)
+    return TimelineStep(title="Nothing charged", tone=IDLE)
 
 
 def _known(facts: Iterable[Fact]) -> tuple[Fact, ...]:

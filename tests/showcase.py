@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from django.utils.timezone import now
 
 from costs.core.daily import line_id
-from costs.core.periods import Span, day_around
+from costs.core.periods import BudgetWindow, day_around
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
 from costs.models import (
@@ -28,7 +28,7 @@ from costs.models import (
 )
 from costs.prices import PriceBook, load_price_book
 from gateway.alert_models import Alert, AlertChannel, AlertDelivery
-from gateway.alerts.evaluate import Memory, evaluate
+from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.budget_operations import BudgetTerms, create_budget
 from gateway.budget_status import statuses
 from gateway.core.model_names import price_names
@@ -70,10 +70,10 @@ BUDGETS: Final[tuple[tuple[str, float, dict[str, Any]], ...]] = (
     ("Support team", 0.6, {"team_id": "support"}),
     ("Code review", 0.97, {"app_id": "code-review", "task_type": "code-review"}),
     ("Sonnet and GPT-4o", 1.15, {"models": ["claude-3-5-sonnet", "gpt-4o"], "is_hard": False}),
-    ("Everything", 0.2, {"span": Span.QUARTER}),
-    ("Drafts this week", 1.0, {"app_id": "reply-drafts", "span": Span.WEEK}),
-    ("Nothing yet", 0, {"team_id": "research", "span": Span.DAY}),
-    ("Trial", 0.4, {"models": ["gemini-*"], "span": Span.WEEK}),
+    ("Everything", 0.2, {"span": BudgetWindow.QUARTER}),
+    ("Drafts this week", 1.0, {"app_id": "reply-drafts", "span": BudgetWindow.WEEK}),
+    ("Nothing yet", 0, {"team_id": "research", "span": BudgetWindow.DAY}),
+    ("Trial", 0.4, {"models": ["gemini-*"], "span": BudgetWindow.WEEK}),
 )
 
 
@@ -353,7 +353,7 @@ class _Made:
 def add_budgets(org: Organization) -> None:
     """Give the organization budgets that hold, that will not, that are full, over and off."""
     for name, share, said in BUDGETS:
-        terms: dict[str, Any] = {"span": Span.MONTH, "limit_nanoeur": EURO, **said}
+        terms: dict[str, Any] = {"span": BudgetWindow.MONTH, "limit_nanoeur": EURO, **said}
         budget = create_budget(organization_id=org.pk, terms=BudgetTerms(name=name, **terms))
         (status,) = statuses(org, now(), [budget])
         first = (status.starts_on - timedelta(days=1)).replace(day=1)
@@ -383,7 +383,7 @@ def add_alerts(org: Organization) -> None:
     people = AlertChannel.objects.create(
         org=org, kind="email", name="Finance", emails=["finance@acme.example"], enabled=False
     )
-    evaluate(now(), Memory())
+    evaluate(now(), EvaluationCache())
     today = now().date()
     Alert.objects.create(
         org=org,

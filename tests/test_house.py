@@ -134,6 +134,17 @@ def test_every_file_says_what_lives_in_it() -> None:
     assert silent == []
 
 
+def test_each_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path in _sources():
+        if path.is_relative_to(ROOT / "tests") or "migrations" in path.parts:
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name != "Command":  # Django's name for it
+                places.setdefault(node.name, []).append(_place(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_no_function_is_longer_than_a_screen() -> None:
     long = [
         f"{_place(path)}:{node.lineno} {node.name} has {length} lines"

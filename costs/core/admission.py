@@ -8,8 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.holds import State
-from costs.core.periods import Span
-from costs.core.pricing import RateCard
+from costs.core.periods import BudgetWindow
+from costs.core.pricing import StoredRates
 from costs.core.usage import Usage
 from orgs.core.frozen import frozen
 
@@ -29,7 +29,7 @@ class Limit:
     """What calls of one `scope` may cost within a span: None to count them and refuse none."""
 
     scope: str
-    span: Span
+    span: BudgetWindow
     limit_nanoeur: int | None
 
 
@@ -54,7 +54,7 @@ class ReserveRequest:
     limits: tuple[Limit, ...]
     deadline_s: float
     charge_to: Mapping[str, Any]
-    rates: RateCard
+    rates: StoredRates
     entry: Any
     repeat: Repeat | None = None
     record_if_full: bool = True
@@ -158,7 +158,7 @@ class Settlement:
     cost_nanoeur: int | None
     usage: Usage | None
     charge_to: Mapping[str, Any]
-    rates: RateCard
+    rates: StoredRates
     entry: Any
     repeat: Repeat | None = None
 

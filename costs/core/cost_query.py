@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 
 DAY: Final = "day"
 # The dimensions that costs can be grouped by, and their columns.
@@ -33,9 +33,9 @@ class CostQuery:
     names that a wanted model means. `today` only says which days have no lines yet.
     """
 
-    span: Span
+    span: DateRange
     group_by: tuple[str, ...]
-    before: Span | None = None
+    before: DateRange | None = None
     wanted: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
     today: date = date.max

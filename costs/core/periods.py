@@ -7,7 +7,7 @@ from enum import Enum
 from zoneinfo import ZoneInfo
 
 
-class Span(Enum):
+class BudgetWindow(Enum):
     """How long a limit counts before it begins anew."""
 
     DAY = "day"
@@ -20,12 +20,12 @@ class Span(Enum):
 
         Weeks begin on Monday, quarters in January, April, July and October.
         """
-        if self is Span.DAY:
+        if self is BudgetWindow.DAY:
             return day, day + timedelta(days=1)
-        if self is Span.WEEK:
+        if self is BudgetWindow.WEEK:
             first = day - timedelta(days=day.weekday())
             return first, first + timedelta(days=7)
-        months = 1 if self is Span.MONTH else 3
+        months = 1 if self is BudgetWindow.MONTH else 3
         first = date(day.year, (day.month - 1) // months * months + 1, 1)
         years, month = divmod(first.month - 1 + months, 12)
         return first, date(first.year + years, month + 1, 1)

@@ -114,16 +114,16 @@ class _Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class RateCard:
+class StoredRates:
     """Rates as they are kept, once for all calls that were admitted at them."""
 
     id: UUID
     rates: str
 
 
-def rate_card(rates: str) -> RateCard:
+def rate_card(rates: str) -> StoredRates:
     """Return the card of rates in JSON; its id is made of them."""
-    return RateCard(UUID(bytes=blake2b(rates.encode(), digest_size=16).digest()), rates)
+    return StoredRates(UUID(bytes=blake2b(rates.encode(), digest_size=16).digest()), rates)
 
 
 # What a call was admitted at that costs nothing.
@@ -198,7 +198,7 @@ class Rates:
         return found
 
     @cached_property
-    def card(self) -> RateCard:
+    def card(self) -> StoredRates:
         """These rates as holds and cost events name them; decimals are strings."""
         return rate_card(json.dumps(self.as_dict(), separators=(",", ":")))
 

@@ -30,7 +30,7 @@ class Compare(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DateRange:
     """Whole days, both ends included."""
 
     first: date
@@ -43,26 +43,26 @@ class Span:
     def all_days(self) -> list[date]:
         return [self.first + n * _DAY for n in range(self.days)]
 
-    def without(self, other: Span) -> list[Span]:
+    def without(self, other: DateRange) -> list[DateRange]:
         """Return what is before and what is after `other`, where that is something."""
         before = self.first, min(self.last, other.first - _DAY)
         after = max(self.first, other.last + _DAY), self.last
-        return [Span(first, last) for first, last in (before, after) if first <= last]
+        return [DateRange(first, last) for first, last in (before, after) if first <= last]
 
 
-def span_of(preset: Preset, today: date) -> Span:
+def span_of(preset: Preset, today: date) -> DateRange:
     """Return the days that a preset means; a custom one has no days of its own."""
     month = today.replace(day=1)
     if preset is Preset.MONTH:
-        return Span(month, today)
+        return DateRange(month, today)
     if preset is Preset.LAST_MONTH:
         last = month - _DAY
-        return Span(last.replace(day=1), last)
+        return DateRange(last.replace(day=1), last)
     days = {Preset.TODAY: 1, Preset.WEEK: 7, Preset.THIRTY_DAYS: 30, Preset.YEAR: 365}[preset]
-    return Span(today - (days - 1) * _DAY, today)
+    return DateRange(today - (days - 1) * _DAY, today)
 
 
-def compared_with(span: Span, compare: Compare, preset: Preset) -> Span | None:
+def compared_with(span: DateRange, compare: Compare, preset: Preset) -> DateRange | None:
     """Return the span that `span` is compared with, or None for no comparison.
 
     Whole months, and a month so far, are compared with the same days of the month before; other
@@ -71,17 +71,17 @@ def compared_with(span: Span, compare: Compare, preset: Preset) -> Span | None:
     if compare is Compare.NOTHING:
         return None
     if compare is Compare.YEAR:
-        return Span(_in_year(span.first, -1), _in_year(span.last, -1))
+        return DateRange(_in_year(span.first, -1), _in_year(span.last, -1))
     last_before = span.first - _DAY
     if preset is not Preset.MONTH and not _is_month(span, preset):
-        return Span(span.first - span.days * _DAY, last_before)
+        return DateRange(span.first - span.days * _DAY, last_before)
     first = last_before.replace(day=1)
     if span.last == month_end(span.last):
-        return Span(first, last_before)
-    return Span(first, min(last_before, first + (span.days - 1) * _DAY))
+        return DateRange(first, last_before)
+    return DateRange(first, min(last_before, first + (span.days - 1) * _DAY))
 
 
-def months_of(span: Span, *, today: date = date.max) -> Span | None:
+def months_of(span: DateRange, *, today: date = date.max) -> DateRange | None:
     """Return the whole months of which more days are in the span than outside of it, or None.
 
     With the days of the span that they lack, and without the days that are none of the span's,
@@ -92,7 +92,7 @@ def months_of(span: Span, *, today: date = date.max) -> Span | None:
         first = month_end(first) + _DAY
     if first < last and not _is_mostly_in(span, last, today):
         last = last.replace(day=1) - _DAY
-    return Span(first, last) if first < last else None
+    return DateRange(first, last) if first < last else None
 
 
 def month_end(day: date) -> date:
@@ -100,17 +100,17 @@ def month_end(day: date) -> date:
     return (day.replace(day=28) + 4 * _DAY).replace(day=1) - _DAY
 
 
-def _is_mostly_in(span: Span, day: date, today: date) -> bool:
-    month = Span(day.replace(day=1), month_end(day))
+def _is_mostly_in(span: DateRange, day: date, today: date) -> bool:
+    month = DateRange(day.replace(day=1), month_end(day))
     outside = month.without(span)
     inside_days = month.days - sum(part.days for part in outside)
     past = (max(0, (min(part.last, today) - part.first).days + 1) for part in outside)
     return sum(past) < inside_days
 
 
-def _is_month(span: Span, preset: Preset) -> bool:
+def _is_month(span: DateRange, preset: Preset) -> bool:
     """Whether somebody who chose the span has chosen a month."""
-    is_whole = span == Span(span.last.replace(day=1), month_end(span.last))
+    is_whole = span == DateRange(span.last.replace(day=1), month_end(span.last))
     return is_whole and preset in (Preset.LAST_MONTH, Preset.CUSTOM)
 
 

@@ -15,7 +15,7 @@ from django.utils.timezone import now as current_time
 from gateway.alert_models import AlertChannel, AlertDelivery
 from gateway.alerts import mail, messages, webhook
 from gateway.alerts.addresses import Reach
-from gateway.alerts.messages import Message
+from gateway.alerts.messages import AlertMessage
 from gateway.alerts.signing import secret_of, signature
 from gateway.alerts.webhook import Outcome
 from orgs.commands import installation_url
@@ -101,14 +101,14 @@ def _tried(delivery: AlertDelivery, clock: Clock, *, is_only_try: bool = False) 
     return Told(delivery=delivery, outcome=outcome)
 
 
-def _message(delivery: AlertDelivery, now: datetime) -> Message:
+def _message(delivery: AlertDelivery, now: datetime) -> AlertMessage:
     organization, base_url = delivery.channel.org, installation_url()
     if delivery.alert is None:
         return messages.of_test(delivery.pk, organization, now, base_url=base_url)
     return messages.of_alert(delivery.alert, organization, base_url=base_url)
 
 
-def _sent(delivery: AlertDelivery, message: Message) -> Outcome:
+def _sent(delivery: AlertDelivery, message: AlertMessage) -> Outcome:
     channel = delivery.channel
     if channel.kind == AlertChannel.Kind.EMAIL:
         subject, text = messages.as_email(message)

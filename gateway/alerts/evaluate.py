@@ -17,7 +17,7 @@ from django.db.models import F, Sum
 from costs.core.periods import local_day
 from costs.models import Period
 from gateway.alert_models import Alert, AlertChannel, AlertDelivery
-from gateway.alerts.findings import Finding
+from gateway.alerts.findings import AlertFinding
 from gateway.alerts.limits import findings_on_limits
 from gateway.alerts.unusual import Remembered, findings_on_today
 from gateway.reports import spend_today
@@ -30,7 +30,7 @@ logger = logging.getLogger("pulse.alerts")
 
 
 @dataclass(slots=True)
-class Memory:
+class EvaluationCache:
     """What a process need not look at again: how organizations stood, and their usual days.
 
     It saves work and decides nothing: an empty one finds the same.
@@ -41,7 +41,7 @@ class Memory:
 
 
 def evaluate(
-    now: datetime, memory: Memory, *, goes_on: Callable[[], bool] = lambda: True
+    now: datetime, memory: EvaluationCache, *, goes_on: Callable[[], bool] = lambda: True
 ) -> list[Alert]:
     """Look at every organization in which money has moved, and return the new alerts.
 
@@ -65,7 +65,9 @@ def evaluate(
     return raised
 
 
-def record(organization: Organization, findings: Sequence[Finding], now: datetime) -> list[Alert]:
+def record(
+    organization: Organization, findings: Sequence[AlertFinding], now: datetime
+) -> list[Alert]:
     """Write down what has not been told, with its way through each channel; return it."""
     keys = {key for finding in findings for key in finding.keys}
     rows = Alert.objects.filter(org=organization, key__in=keys)
@@ -74,7 +76,7 @@ def record(organization: Organization, findings: Sequence[Finding], now: datetim
     return [alert for finding in new if (alert := _written(organization, finding, now))]
 
 
-def _written(organization: Organization, finding: Finding, now: datetime) -> Alert | None:
+def _written(organization: Organization, finding: AlertFinding, now: datetime) -> Alert | None:
     """Write an alert and its deliveries, or None where another process was first."""
     try:
         with transaction.atomic():
@@ -100,8 +102,8 @@ def _written(organization: Organization, finding: Finding, now: datetime) -> Ale
 
 
 def _look_at(
-    organization: Organization, now: datetime, memory: Memory
-) -> tuple[list[Finding], bool]:
+    organization: Organization, now: datetime, memory: EvaluationCache
+) -> tuple[list[AlertFinding], bool]:
     day = spend_today(organization_id=organization.pk, moment=now)
     findings, watches = findings_on_limits(organization, now, day)
     findings += findings_on_today(organization, now, day.charged_nanoeur, memory.usual)
@@ -111,7 +113,9 @@ def _look_at(
 # --- where money has moved ----------------------------------------------------------------------
 
 
-def _moved(now: datetime, memory: Memory) -> Iterator[tuple[Organization, tuple[Any, ...]]]:
+def _moved(
+    now: datetime, memory: EvaluationCache
+) -> Iterator[tuple[Organization, tuple[Any, ...]]]:
     """Give the organizations whose money, day or settings are not as they are remembered."""
     last: UUID | None = None
     while True:

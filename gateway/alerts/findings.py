@@ -11,7 +11,7 @@ from gateway.alert_models import Alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class AlertFinding:
     """Something to tell, once: nobody is told who has been told `key` or one of `or_said_by`."""
 
     key: str

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from costs.core.periods import local_day
 from gateway.alert_models import Alert
-from gateway.alerts.findings import Finding
-from gateway.alerts.thresholds import Day, Spending, is_near, of_budget, of_day
+from gateway.alerts.findings import AlertFinding
+from gateway.alerts.thresholds import DaySpending, Spending, is_near, of_budget, of_day
 from gateway.budget_links import costs_query
 from gateway.budget_status import BudgetStatus, statuses
 from gateway.models import AiRequestLog, Budget
@@ -24,7 +24,7 @@ REFUSALS_WITHIN: Final = timedelta(hours=1)
 REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
 
-AnyLimit = TypeVar("AnyLimit", Spending, Day)
+AnyLimit = TypeVar("AnyLimit", Spending, DaySpending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ Refusals = Mapping[tuple[str, int], Refusal]
 
 def findings_on_limits(
     organization: Organization, now: datetime, day: SpendToday
-) -> tuple[list[Finding], bool]:
+) -> tuple[list[AlertFinding], bool]:
     """Return what is to be told, and whether a refusal would be news that moves no money."""
     budgets = list(Budget.objects.filter(org=organization, enabled=True))
     found = statuses(organization, now, budgets)
     spendings = [_spending(budget, status) for budget, status in zip(budgets, found, strict=True)]
     limit = _day(organization, now, day)
-    refusing: list[Spending | Day] = [each for each in spendings if each.is_hard]
+    refusing: list[Spending | DaySpending] = [each for each in spendings if each.is_hard]
     refusing += [limit] if limit else []
     told = Alert.objects.filter(org=organization, key__in=[each.full_key for each in refusing])
     known = set(told.values_list("key", flat=True)) if refusing else set()
     untold = [each for each in refusing if each.full_key not in known]
     refusals: Refusals = _refusals(organization, now) if untold else {}
-    findings: list[Finding] = []
+    findings: list[AlertFinding] = []
     for spending in spendings:
         findings += of_budget(_after(spending, refusals.get(_named(spending))))
     if limit:
@@ -61,10 +61,10 @@ def findings_on_limits(
     return findings, any(is_near(each) for each in untold)
 
 
-def _day(organization: Organization, now: datetime, day: SpendToday) -> Day | None:
+def _day(organization: Organization, now: datetime, day: SpendToday) -> DaySpending | None:
     if day.limit_nanoeur is None:
         return None
-    return Day(
+    return DaySpending(
         policy_name=day.policy_name or "",
         starts_on=local_day(now, ZoneInfo(organization.timezone)),
         limit_nanoeur=day.limit_nanoeur,

@@ -28,7 +28,7 @@ _SLACK: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class AlertMessage:
     """What is told. `url` leads a person to it; there is never a prompt or an answer in it."""
 
     id: UUID
@@ -43,9 +43,9 @@ class Message:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Message:
+def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> AlertMessage:
     """Return what is told of an alert."""
-    return Message(
+    return AlertMessage(
         id=alert.pk,
         event=EVENTS[Alert.Kind(alert.kind)],
         sentence=alert.sentence,
@@ -61,9 +61,9 @@ def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Mess
 
 def of_test(
     delivery_id: UUID, organization: Organization, now: datetime, *, base_url: str
-) -> Message:
+) -> AlertMessage:
     """Return what a test tells."""
-    return Message(
+    return AlertMessage(
         id=delivery_id,
         event=TEST,
         sentence="This is a test: alerts of Pulse AI Gateway arrive here.",
@@ -74,7 +74,7 @@ def of_test(
     )
 
 
-def as_json(message: Message) -> bytes:
+def as_json(message: AlertMessage) -> bytes:
     """Return the webhook's body: `text` is what Slack and its likes show."""
     text = f"{message.organization}: {message.sentence}"
     for sign, escaped in _SLACK:
@@ -99,7 +99,7 @@ def as_json(message: Message) -> bytes:
     return orjson.dumps(body)
 
 
-def as_email(message: Message) -> tuple[str, str]:
+def as_email(message: AlertMessage) -> tuple[str, str]:
     """Return the subject, which is one line whatever a budget is called, and the text."""
     subject = " ".join(f"{message.organization}: {message.sentence}".split())
     if len(subject) > SUBJECT_MAX_CHARS:

@@ -14,7 +14,7 @@ from django.db.models import Q, Sum
 from costs.core.periods import first_instant
 from costs.models import DailyCost
 from costs.names import emails, key_names
-from gateway.alerts.spikes import Driver, Part
+from gateway.alerts.spikes import DimensionCost, Driver
 from orgs.database import kept_id
 
 # What may explain a rise, its column, what the explorer calls it, what people do. What comes
@@ -70,7 +70,7 @@ def costs_by_hour(
     }
 
 
-def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[Part]:
+def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[DimensionCost]:
     """Return what each value of each dimension has cost today and on those days."""
     is_today = Q(day=today)
     lines = DailyCost.objects.filter(org=organization_id, day__in=[today, *days])
@@ -87,7 +87,7 @@ def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[P
             .filter(now__gt=0)
         )
         found += [
-            Part(
+            DimensionCost(
                 dimension=label,
                 value=f"{value}",
                 today_nanoeur=int(now),

@@ -13,7 +13,7 @@ from django.utils.timezone import now as current_time
 from gateway.alert_models import Alert
 from gateway.alerts import lease
 from gateway.alerts.deliver import Told, deliver_due
-from gateway.alerts.evaluate import Memory, evaluate
+from gateway.alerts.evaluate import EvaluationCache, evaluate
 from orgs.fields import new_id
 
 JOB: Final = "alerts"
@@ -38,7 +38,7 @@ class Rounds:
     """The rounds of one process."""
 
     holder_id: UUID = field(default_factory=new_id)
-    memory: Memory = field(default_factory=Memory)
+    memory: EvaluationCache = field(default_factory=EvaluationCache)
     clock: Clock = current_time
     _taken_at: datetime | None = None
 

@@ -38,7 +38,7 @@ class Spike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class DimensionCost:
     """What one value of a dimension has cost: today, and on the usual days together."""
 
     dimension: str
@@ -102,7 +102,7 @@ def is_told_again(spent_nanoeur: int, told_nanoeur: int) -> bool:
 
 
 def driver_of(
-    spike: Spike, parts: Iterable[Part], *, days: int, usual_part: float
+    spike: Spike, parts: Iterable[DimensionCost], *, days: int, usual_part: float
 ) -> Driver | None:
     """Return what explains most of a spike, or None where no part rose.
 

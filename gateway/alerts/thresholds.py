@@ -10,7 +10,7 @@ from uuid import UUID
 
 from costs.core.money import format_eur
 from gateway.alert_models import Alert
-from gateway.alerts.findings import Finding
+from gateway.alerts.findings import AlertFinding
 
 BUDGET_PERCENTS: Final = (50, 80, 100)
 DAY_PERCENTS: Final = (80, 100)
@@ -53,7 +53,7 @@ class Spending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class DaySpending:
     """An organization's day against its tightest limit, in nano-euro."""
 
     policy_name: str
@@ -74,12 +74,12 @@ class Day:
         return f"{self.base_key}:100"
 
 
-def of_budget(budget: Spending) -> list[Finding]:
+def of_budget(budget: Spending) -> list[AlertFinding]:
     """Return what is to be told of a budget: the highest share reached, and the forecast."""
     return [found for found in (_share_of_budget(budget), _forecast(budget)) if found]
 
 
-def of_day(day: Day) -> list[Finding]:
+def of_day(day: DaySpending) -> list[AlertFinding]:
     """Return what is to be told of the day's limit."""
     refuses = _is_full(day.refused_at_nanoeur, day.limit_nanoeur)
     percent = _reached(DAY_PERCENTS, day.charged_nanoeur, day.limit_nanoeur, refuses=refuses)
@@ -93,7 +93,7 @@ def of_day(day: Day) -> list[Finding]:
         else f"{share} of the day's limit is spent: {spent}."
     )
     return [
-        Finding(
+        AlertFinding(
             key=f"{day.base_key}:{percent}",
             or_said_by=_higher(day.base_key, DAY_PERCENTS, percent),
             kind=Alert.Kind.DAY_LIMIT,
@@ -111,7 +111,7 @@ def of_day(day: Day) -> list[Finding]:
     ]
 
 
-def _share_of_budget(budget: Spending) -> Finding | None:
+def _share_of_budget(budget: Spending) -> AlertFinding | None:
     charged, limit = budget.charged_nanoeur, budget.limit_nanoeur
     refuses = budget.is_hard and _is_full(budget.refused_at_nanoeur, limit)
     percent = _reached(BUDGET_PERCENTS, charged, limit, refuses=refuses)
@@ -119,7 +119,7 @@ def _share_of_budget(budget: Spending) -> Finding | None:
         return None
     state = "is spent" if charged >= limit else f"is {_share(charged, limit)} spent"
     refused = " It refuses calls that do not fit." if budget.is_hard and percent == 100 else ""
-    return Finding(
+    return AlertFinding(
         key=f"{budget.base_key}:{percent}",
         or_said_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
         kind=Alert.Kind.BUDGET,
@@ -131,12 +131,12 @@ def _share_of_budget(budget: Spending) -> Finding | None:
     )
 
 
-def _forecast(budget: Spending) -> Finding | None:
+def _forecast(budget: Spending) -> AlertFinding | None:
     expected = budget.expected_nanoeur
     if expected is None or not budget.charged_nanoeur < budget.limit_nanoeur < expected:
         return None
     passed = f", and its limit is passed on {_day(budget.full_on)}" if budget.full_on else ""
-    return Finding(
+    return AlertFinding(
         key=f"{budget.base_key}:forecast",
         or_said_by=(budget.full_key,),
         kind=Alert.Kind.FORECAST,
@@ -147,7 +147,7 @@ def _forecast(budget: Spending) -> Finding | None:
     )
 
 
-def is_near(limit: Spending | Day) -> bool:
+def is_near(limit: Spending | DaySpending) -> bool:
     """Whether so much is charged and held that a refusal would tell that it is full."""
     return _is_full(limit.charged_nanoeur + limit.held_nanoeur, limit.limit_nanoeur)
 

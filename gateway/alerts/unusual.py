@@ -14,7 +14,7 @@ from costs.core.money import format_eur
 from costs.core.periods import local_day
 from gateway.alert_models import Alert
 from gateway.alerts import past
-from gateway.alerts.findings import Finding
+from gateway.alerts.findings import AlertFinding
 from gateway.alerts.spikes import (
     Driver,
     Spike,
@@ -42,7 +42,7 @@ Remembered = dict[UUID, UsualDays]
 
 def findings_on_today(
     organization: Organization, now: datetime, spent_nanoeur: int, remembered: Remembered
-) -> list[Finding]:
+) -> list[AlertFinding]:
     """Return the spike that is to be told, if there is one."""
     least = settings.ALERTS_SPIKE_MIN_NANOEUR
     if spent_nanoeur < least:
@@ -63,7 +63,7 @@ def findings_on_today(
         query |= {past.parameter_of(driver): driver.value}
         query["groupBy"] = "team" if driver.dimension == "Model" else "model"
     return [
-        Finding(
+        AlertFinding(
             key=f"spike:{today}:{number}",
             kind=Alert.Kind.SPIKE,
             sentence=_sentence(spike, now.astimezone(zone), _said(organization.pk, driver)),

@@ -27,7 +27,7 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextAttempt:
     """Ask the model at `place`, after a wait."""
 
     place: int
@@ -35,7 +35,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastAttempts:
     """What was tried for one request before an attempt, as its audit row says it.
 
     `own` is the attempt that the row tells of by then, `earlier` were before it, and `passed`
@@ -56,12 +56,12 @@ class Past:
         own = (self.own,) if self.own is not None and a_new_attempt else ()
         return (*self.earlier, *own, *self.passed)
 
-    def passing(self, *models: Mapping[str, Any]) -> Past:
+    def passing(self, *models: Mapping[str, Any]) -> PastAttempts:
         """Return the past with these models passed over."""
         return replace(self, passed=(*self.passed, *models)) if models else self
 
 
-NOTHING_TRIED: Final = Past()
+NOTHING_TRIED: Final = PastAttempts()
 
 
 @dataclass(slots=True)
@@ -74,20 +74,20 @@ class Trail:
     started_s: float = 0.0
     alias: Alias | None = None
     place: int = 0
-    past: Past = NOTHING_TRIED
+    past: PastAttempts = NOTHING_TRIED
     failure: ProviderFailed | None = None
     _tries: int = 1
     _waited_s: float = 0.0
 
-    def admit(self, alias: Alias | None, place: int, past: Past) -> None:
+    def admit(self, alias: Alias | None, place: int, past: PastAttempts) -> None:
         """Note that the model at `place` may be asked."""
         if place != self.place:
             self._tries = 1
         self.alias, self.place, self.past = alias, place, past
 
-    def take(self, step: Step, failure: ProviderFailed, attempt: Mapping[str, Any]) -> None:
+    def take(self, step: NextAttempt, failure: ProviderFailed, attempt: Mapping[str, Any]) -> None:
         """Note how the attempt ended, and that the next one is at `step`."""
-        self.past = Past(earlier=self.past.behind(a_new_attempt=True), own=attempt)
+        self.past = PastAttempts(earlier=self.past.behind(a_new_attempt=True), own=attempt)
         self.failure = failure
         self._tries = self._tries + 1 if step.place == self.place else 1
         self._waited_s += step.wait_s
@@ -101,7 +101,7 @@ class Trail:
         self.place, self._tries = self.place + 1, 1
         return True
 
-    def next_step(self, failure: ProviderFailed | None) -> Step | None:
+    def next_step(self, failure: ProviderFailed | None) -> NextAttempt | None:
         """Return what may be tried after `failure`, or None: nothing was billed for it so far.
 
         A refusal that may pass (429, 5xx, no connection) is tried again after the provider's
@@ -115,9 +115,9 @@ class Trail:
             backoff_s = BACKOFF_FIRST_S * 2 ** (self._tries - 1)
             wait_s = backoff_s if failure.retry_after_s is None else float(failure.retry_after_s)
             if self._waited_s + wait_s <= WAIT_MAX_S:
-                return Step(self.place, wait_s)
+                return NextAttempt(self.place, wait_s)
         if self.place + 1 < len(alias.models):
-            return Step(self.place + 1)
+            return NextAttempt(self.place + 1)
         return None
 
 

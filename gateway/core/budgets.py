@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from costs.core.admission import ORG_SCOPE, Balance, Limit
 from costs.core.money import format_eur
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model, any_entry_matches
 from gateway.core.policy import NOT_REACHED, OK, wait_for_room_s
@@ -27,7 +27,7 @@ class BudgetRule:
     id: str
     name: str
     scope: str
-    span: Span
+    span: BudgetWindow
     limit_nanoeur: int
     is_hard: bool
     of: Mapping[str, str]

@@ -79,7 +79,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vendor:
+class CatalogVendor:
     """A provider as the catalog describes it: how to recognise a model that the table lacks.
 
     `max_output_tokens` is taken for such a model; it is high, since bounds are made of it.
@@ -98,7 +98,7 @@ class Catalog:
     """All known models by every name they have, and the vendors by name."""
 
     by_name: Mapping[str, Model]
-    vendors: Mapping[str, Vendor]
+    vendors: Mapping[str, CatalogVendor]
     _found: dict[str, Model] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, name: str) -> Model | None:

@@ -30,7 +30,7 @@ Price = Callable[[Model, datetime, int, int], int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PastRequest:
     """A request that was let through, as its audit row keeps it.
 
     `model` is None where nobody knows the name any more. `counted_tokens`, `cap_tokens` and
@@ -51,7 +51,7 @@ class Past:
 
 
 @dataclass(slots=True)
-class Day:
+class ReplayedDay:
     """One day of the organization, replayed from its first request to its last under one policy."""
 
     rule: Rule
@@ -61,7 +61,7 @@ class Day:
     _held_nanoeur: int = 0
     _running: list[tuple[datetime, int, int]] = field(default_factory=list)
 
-    def judge(self, past: Past) -> Refused | None:
+    def judge(self, past: PastRequest) -> Refused | None:
         """Return why the policy would have refused the request, or None. Oldest first."""
         rules = (self.rule,)
         if past.model is not None:
@@ -77,7 +77,7 @@ class Day:
                 return refusal
         return self._judge_cost(past, cap_tokens)
 
-    def _cap(self, past: Past) -> int | None:
+    def _cap(self, past: PastRequest) -> int | None:
         """Return the output cap that the request would have had under the policy."""
         if past.cap_tokens is None or past.model is None:
             return past.cap_tokens
@@ -90,7 +90,7 @@ class Day:
             is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,
         ).tokens
 
-    def _judge_cost(self, past: Past, cap_tokens: int | None) -> Refused | None:
+    def _judge_cost(self, past: PastRequest, cap_tokens: int | None) -> Refused | None:
         bound = past.bound_nanoeur
         if bound is None or self.rule.max_cost_per_day_nanoeur is None:
             return None
@@ -120,13 +120,13 @@ class Day:
             self._held_nanoeur -= bound
             self._charged_nanoeur += cost
 
-    def _saved_by_cap(self, past: Past, cap_tokens: int | None) -> int:
+    def _saved_by_cap(self, past: PastRequest, cap_tokens: int | None) -> int:
         """Return by how much the policy's own output cap makes the bound smaller."""
         if past.model is None or past.cap_tokens is None or cap_tokens is None:
             return 0
         return self._price(past, output_tokens=past.cap_tokens - cap_tokens)
 
-    def _saved_by_counting(self, past: Past) -> int:
+    def _saved_by_counting(self, past: PastRequest) -> int:
         """Return by how much the vendor's own tokenizer would have made the bound smaller."""
         counted = _counted(past)
         if counted is None or past.text_bytes is None:
@@ -136,14 +136,14 @@ class Day:
         at_most = counted + -(-counted * COUNTED_MARGIN_PERCENT // 100)
         return self._price(past, input_tokens=past.text_bytes - at_most)
 
-    def _price(self, past: Past, *, input_tokens: int = 0, output_tokens: int = 0) -> int:
+    def _price(self, past: PastRequest, *, input_tokens: int = 0, output_tokens: int = 0) -> int:
         """Return what the tokens cost at the request's rates; 0 where there is no saving."""
         if past.model is None or input_tokens + output_tokens <= 0:
             return 0
         return self.price(past.model, past.occurred_at, input_tokens, output_tokens) or 0
 
 
-def _counted(past: Past) -> int | None:
+def _counted(past: PastRequest) -> int | None:
     """Return the input as it was counted, else, where no policy wanted a count, as reported."""
     return past.input_tokens if past.counted_tokens is None else past.counted_tokens
 

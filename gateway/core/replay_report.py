@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.core.errors import Refused
-from gateway.core.replay import Past
+from gateway.core.replay import PastRequest
 
 EXAMPLES_MAX: Final = 5
 # People and apps that are counted one by one; a caller can name any number of them.
@@ -124,7 +124,7 @@ class Backtest:
 
     def refuse(
         self,
-        past: Past,
+        past: PastRequest,
         refusal: Refused,
         *,
         request_id: UUID,

@@ -73,7 +73,9 @@ class Anthropic:
             )
             return aiter(events)
 
-        return sdk_call.pieces(self._peer, call, ask=ask, reading=messages.Reading(call.model))
+        return sdk_call.pieces(
+            self._peer, call, ask=ask, reading=messages.MessagesStreamReader(call.model)
+        )
 
     async def check(self) -> str:
         """Ask for the list of models."""

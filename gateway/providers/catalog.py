@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.core.model_names import Catalog, Model, Vendor
+from gateway.core.model_names import Catalog, CatalogVendor, Model
 
 SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
@@ -24,7 +24,7 @@ def load_catalog(sandbox: bool) -> Catalog:
     """
     tables = tomllib.loads(_TABLE.read_text(encoding="utf-8"))
     by_name: dict[str, Model] = {}
-    vendors: dict[str, Vendor] = {}
+    vendors: dict[str, CatalogVendor] = {}
     for provider, table in tables.items():
         if provider == SANDBOX and not sandbox:
             continue
@@ -38,8 +38,8 @@ def load_catalog(sandbox: bool) -> Catalog:
     return Catalog(MappingProxyType(by_name), MappingProxyType(vendors))
 
 
-def _vendor(provider: str, table: dict[str, Any]) -> Vendor:
-    return Vendor(
+def _vendor(provider: str, table: dict[str, Any]) -> CatalogVendor:
+    return CatalogVendor(
         name=provider,
         model_prefixes=tuple(table["model_prefixes"]),
         tokenizer=table["tokenizer"],
@@ -49,7 +49,7 @@ def _vendor(provider: str, table: dict[str, Any]) -> Vendor:
     )
 
 
-def _model(model_id: str, vendor: Vendor, facts: dict[str, Any]) -> Model:
+def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model:
     return Model(
         id=model_id,
         provider=vendor.name,

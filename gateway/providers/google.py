@@ -86,7 +86,9 @@ class Google:
             )
             return _as_json(chunks)
 
-        return sdk_call.pieces(self._peer, call, ask=ask, reading=gemini.Reading(call.model))
+        return sdk_call.pieces(
+            self._peer, call, ask=ask, reading=gemini.GenerateStreamReader(call.model)
+        )
 
     async def _embedded(self, call: ProviderCall) -> Completion:
         """Ask for the embeddings of the inputs, and what they are in tokens where it is not said.

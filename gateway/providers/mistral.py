@@ -76,7 +76,9 @@ class Mistral:
             )
             return aiter(events)
 
-        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
+        return sdk_call.pieces(
+            self._peer, call, ask=ask, reading=chat.MistralStreamReader(call.model)
+        )
 
     async def check(self) -> str:
         """Ask for the list of models."""

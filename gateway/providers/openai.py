@@ -69,7 +69,7 @@ class OpenAI:
             )
             return aiter(events)
 
-        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.Reading(call.model))
+        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.ChatStreamReader(call.model))
 
     async def check(self) -> str:
         """Ask for the list of models."""

@@ -22,7 +22,7 @@ Aside = TypeVar("Aside")
 TOOL_CALLS_MAX: Final = 128
 
 
-class Reading(Protocol):
+class DeltaReader(Protocol):
     """Reads a streamed answer event by event; pure, one for each answer."""
 
     def feed(self, event: object) -> tuple[Delta, ...]:
@@ -54,7 +54,7 @@ async def pieces(
     call: ProviderCall,
     *,
     ask: Callable[[], Awaitable[AsyncIterator[object]]],
-    reading: Reading,
+    reading: DeltaReader,
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Ask for an answer in events and yield its pieces, then its Completion. Raises ProviderFailed.
 

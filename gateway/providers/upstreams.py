@@ -16,7 +16,7 @@ from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vendor:
+class VendorApi:
     """What is known of a vendor's API. `credentials` are headers around the key."""
 
     title: str
@@ -27,23 +27,23 @@ class Vendor:
 
 
 VENDORS: Final = {
-    "openai": Vendor(
+    "openai": VendorApi(
         title="OpenAI",
         base_url="https://api.openai.com/v1",
         credentials={"authorization": "Bearer {}"},
     ),
-    "anthropic": Vendor(
+    "anthropic": VendorApi(
         title="Anthropic",
         base_url="https://api.anthropic.com",
         # The SDK sends the first, proxies made for its predecessor read the second.
         credentials={"authorization": "Bearer {}", "x-api-key": "{}"},
     ),
-    "google": Vendor(
+    "google": VendorApi(
         title="Google",
         base_url="https://generativelanguage.googleapis.com",
         credentials={"x-goog-api-key": "{}"},
     ),
-    "mistral": Vendor(
+    "mistral": VendorApi(
         title="Mistral",
         base_url="https://api.mistral.ai",
         credentials={"authorization": "Bearer {}"},

@@ -22,7 +22,7 @@ from costs.core.admission import (
     Settlement,
 )
 from costs.core.holds import State
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.core.pricing import rate_card
 from costs.core.usage import Usage
 from costs.ledger import Ledger
@@ -131,7 +131,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
         prices_version=prices_version() if prices is None else prices,
         amount_nanoeur=nanoeur,
         limits=(
-            Limit(scope=ORG_SCOPE, span=Span.DAY, limit_nanoeur=limit),
+            Limit(scope=ORG_SCOPE, span=BudgetWindow.DAY, limit_nanoeur=limit),
             *(budget.limit for budget in budgets),
         ),
         deadline_s=deadline_s,

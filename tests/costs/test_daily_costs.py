@@ -21,7 +21,7 @@ from costs.core.admission import Admitted, ReserveRequest, Settlement
 from costs.core.cost_query import CostQuery
 from costs.core.daily import line_id
 from costs.core.holds import State
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from costs.reaper import reap
 from costs.verify import verify
@@ -138,7 +138,7 @@ def test_a_day_of_an_organization_is_the_sum_of_its_lines(desk: Desk, acme: Orga
         desk.pass_s(hours * 3600)
         asked, admitted = desk.hold(acme, 100)
         desk.settle(settlement(asked, admitted, state, cost))
-    span = Span(date(2025, 6, 1), date(2025, 6, 30))
+    span = DateRange(date(2025, 6, 1), date(2025, 6, 30))
     every = CostQuery(span=span, group_by=("model",))
     by_line = replace(every, wanted={"source": "AI"})  # every line, one by one
     of_periods, of_lines = (

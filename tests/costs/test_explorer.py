@@ -16,9 +16,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from costs import names, reports
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import Span
+from costs.core.spans import DateRange
 from costs.models import CostEvent
-from costs.names import Names, models_meant, models_used
+from costs.names import DimensionNames, models_meant, models_used
 from costs.reports import GROUPS_MAX, CostReport
 from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge
@@ -26,21 +26,21 @@ from tests.factories import ApiKeyFactory, OrganizationFactory
 
 pytestmark = pytest.mark.django_db
 
-JUNE = Span(date(2025, 6, 1), date(2025, 6, 30))
-MAY = Span(date(2025, 5, 2), date(2025, 5, 31))
+JUNE = DateRange(date(2025, 6, 1), date(2025, 6, 30))
+MAY = DateRange(date(2025, 5, 2), date(2025, 5, 31))
 GROUPINGS = [
     *((name,) for name in GROUP_COLUMNS),
     *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
 ]
 SAID = st.sampled_from(["a", "b", None])
 DAYS = st.dates(date(2025, 4, 20), date(2025, 7, 20))
-SPANS = st.tuples(DAYS, DAYS).map(lambda ends: Span(min(ends), max(ends)))
+SPANS = st.tuples(DAYS, DAYS).map(lambda ends: DateRange(min(ends), max(ends)))
 
 
 def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
     """Return June 2025 of the organization."""
     query = CostQuery(span=JUNE, group_by=group_by or ("model",), **options)
-    return reports.explore(query=query, names=Names(organization.pk))
+    return reports.explore(query=query, names=DimensionNames(organization.pk))
 
 
 def amounts(report: CostReport) -> dict[str | None, int]:
@@ -87,8 +87,8 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
     charges: list[tuple[int, dict[str, Any], date]],
     group_by: tuple[str, ...],
     wanted: Mapping[str, Any],
-    span: Span,
-    before: Span | None,
+    span: DateRange,
+    before: DateRange | None,
     today: date,
 ) -> None:
     org = OrganizationFactory.create()
@@ -109,7 +109,9 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
             bar = max(day.replace(day=1), span.first), named.get(dimension or "")
             bars[bar] = bars.get(bar, 0) + amount
     query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
-    report = reports.explore(query=query, names=Names(org.pk), dimension=dimension, dearest=1)
+    report = reports.explore(
+        query=query, names=DimensionNames(org.pk), dimension=dimension, dearest=1
+    )
     compares = before is not None and DAY not in group_by
     groups = now.keys() | (then.keys() if compares else ())
     assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
@@ -144,7 +146,11 @@ def check_the_bars(
     is_any = dimension is not None and highest > 0
     assert [by_value[value] for value in report.dearest] == ([highest] if is_any else [])
     stacks = reports.stacks(
-        dimension or "team", report.dearest, query=query, names=Names(org.pk), by_month=True
+        dimension or "team",
+        report.dearest,
+        query=query,
+        names=DimensionNames(org.pk),
+        by_month=True,
     )
     shown: Counter[tuple[date, bool]] = Counter()
     for (day, place), amount in stacks.amounts.items():
@@ -229,8 +235,8 @@ def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
         at = datetime.combine(day, NOON.timetz())
         charge(acme, 1000 + place, occurred_at=at, team_id="blue")
         charge(acme, 10, occurred_at=at, team_id="red")
-    query = CostQuery(span=Span(days[-1], last), group_by=group_by)
-    report = reports.explore(query=query, names=Names(acme.pk))
+    query = CostQuery(span=DateRange(days[-1], last), group_by=group_by)
+    report = reports.explore(query=query, names=DimensionNames(acme.pk))
     lines = [(f"{day}", team) for day in days for team in ("blue", "red")]
     if len(group_by) == 1:
         assert [group.values for group in report.groups] == [(f"{day}",) for day in days]
@@ -281,9 +287,11 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
     query = CostQuery(span=JUNE, group_by=("team",))
-    report = reports.explore(query=query, names=Names(acme.pk), dimension="team", dearest=2)
+    report = reports.explore(
+        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=2
+    )
     assert report.dearest == ("t3", "t2")
-    stacks = reports.stacks("team", report.dearest, query=query, names=Names(acme.pk))
+    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
     assert stacks.labels == ("t3", "t2")
     assert sum(stacks.amounts.values()) == sum(range(12))
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
@@ -296,8 +304,10 @@ def test_days_that_a_month_has_and_the_span_has_not_are_in_no_bar(acme: Organiza
     for amount, day in ((5, 3), (70, 28)):
         charge(acme, amount, team_id="blue", occurred_at=NOON.replace(day=day))
         charge(acme, 2 * amount, team_id="red", occurred_at=NOON.replace(day=day))
-    query = CostQuery(span=Span(JUNE.first, date(2025, 6, 20)), group_by=("team",))
-    stacks = reports.stacks("team", ("blue",), query=query, names=Names(acme.pk), by_month=True)
+    query = CostQuery(span=DateRange(JUNE.first, date(2025, 6, 20)), group_by=("team",))
+    stacks = reports.stacks(
+        "team", ("blue",), query=query, names=DimensionNames(acme.pk), by_month=True
+    )
     assert stacks.amounts == {(JUNE.first, 0): 5, (JUNE.first, None): 10}
 
 
@@ -305,7 +315,7 @@ def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> N
     charge(acme, 5, team_id="blue")
     charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
     query = CostQuery(span=JUNE, group_by=("team",))
-    stacks = reports.stacks("team", ("blue",), query=query, names=Names(acme.pk))
+    stacks = reports.stacks("team", ("blue",), query=query, names=DimensionNames(acme.pk))
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day + timedelta(days=1), None): 3}
 
@@ -314,9 +324,11 @@ def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> No
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
     query = CostQuery(span=JUNE, group_by=("team",))
-    report = reports.explore(query=query, names=Names(acme.pk), dimension="team", dearest=7)
+    report = reports.explore(
+        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=7
+    )
     assert report.dearest == (None, "t1", "t2")
-    stacks = reports.stacks("team", report.dearest, query=query, names=Names(acme.pk))
+    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
     assert stacks.labels == ("not said", "t1", "t2")
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
@@ -371,7 +383,7 @@ def test_each_person_is_looked_up_once(
     stranger: User,
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    found = Names(acme.pk)
+    found = DimensionNames(acme.pk)
     ours, theirs = str(admin_user.pk), str(stranger.pk)
     with django_assert_num_queries(1):
         assert found.of("user", [ours, theirs, None, "alice"])[ours] == admin_user.email
@@ -399,7 +411,7 @@ def test_people_of_long_ago_are_looked_up_again(
     acme: Organization, admin_user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names, "NAMES_KEPT_MAX", 2)
-    found, person = Names(acme.pk), str(admin_user.pk)
+    found, person = DimensionNames(acme.pk), str(admin_user.pk)
     for value in ("alice", "bob", "carol", person):
         known = found.of("user", [value])
         assert len(known) <= 2

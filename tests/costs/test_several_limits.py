@@ -10,7 +10,7 @@ import pytest
 
 from costs.core.admission import Admitted, InsufficientRoom, ReserveRequest
 from costs.core.holds import State
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.models import HoldPeriod, Period
 from gateway.core.budgets import BudgetRule
 from orgs.models import Organization
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MOMENT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def limit(scope: str, nanoeur: int | None, span: Span = Span.MONTH) -> BudgetRule:
+def limit(scope: str, nanoeur: int | None, span: BudgetWindow = BudgetWindow.MONTH) -> BudgetRule:
     return BudgetRule(
         id=scope,
         name=scope,
@@ -47,7 +47,7 @@ def period(scope: str) -> Period:
 def test_a_call_is_held_and_charged_in_every_period_it_counts_in(
     desk: Desk, acme: Organization
 ) -> None:
-    budgets = (limit("budget:a", 500), limit("budget:b", None, Span.WEEK))
+    budgets = (limit("budget:a", 500), limit("budget:b", None, BudgetWindow.WEEK))
     asked, admitted = desk.hold(acme, 100, limit=1000, budgets=budgets)
     assert len(admitted.period_ids) == 3
     held = Period.objects.order_by("scope").values_list("scope", "held_nanoeur", "limit_nanoeur")
@@ -98,14 +98,14 @@ def test_what_was_carried_is_taken_off_the_limit(desk: Desk, acme: Organization)
 @pytest.mark.parametrize(
     ("span", "starts_on", "starts_at", "ends_at"),
     [
-        (Span.DAY, date(2026, 11, 25), "2026-11-24T23:00", "2026-11-25T23:00"),
-        (Span.WEEK, date(2026, 11, 23), "2026-11-22T23:00", "2026-11-29T23:00"),
-        (Span.MONTH, date(2026, 11, 1), "2026-10-31T23:00", "2026-11-30T23:00"),
-        (Span.QUARTER, date(2026, 10, 1), "2026-09-30T22:00", "2026-12-31T23:00"),
+        (BudgetWindow.DAY, date(2026, 11, 25), "2026-11-24T23:00", "2026-11-25T23:00"),
+        (BudgetWindow.WEEK, date(2026, 11, 23), "2026-11-22T23:00", "2026-11-29T23:00"),
+        (BudgetWindow.MONTH, date(2026, 11, 1), "2026-10-31T23:00", "2026-11-30T23:00"),
+        (BudgetWindow.QUARTER, date(2026, 10, 1), "2026-09-30T22:00", "2026-12-31T23:00"),
     ],
 )
 def test_a_span_is_of_the_organizations_calendar(
-    acme: Organization, span: Span, starts_on: date, starts_at: str, ends_at: str
+    acme: Organization, span: BudgetWindow, starts_on: date, starts_at: str, ends_at: str
 ) -> None:
     Organization.objects.filter(pk=acme.pk).update(timezone="Europe/Paris")
     desk = Desk(Clock(MOMENT))
@@ -120,7 +120,10 @@ def test_a_span_is_of_the_organizations_calendar(
 def test_a_week_ends_before_the_month_that_goes_on(acme: Organization) -> None:
     clock = Clock(MOMENT)
     desk = Desk(clock)
-    budgets = (limit("budget:w", 100, Span.WEEK), limit("budget:m", 150, Span.QUARTER))
+    budgets = (
+        limit("budget:w", 100, BudgetWindow.WEEK),
+        limit("budget:m", 150, BudgetWindow.QUARTER),
+    )
     desk.hold(acme, 100, budgets=budgets)
     assert isinstance(desk.reserve(ask(acme, 1, budgets=budgets)), InsufficientRoom)
     desk.pass_s(7 * 24 * 3600)
@@ -134,7 +137,7 @@ def test_a_week_ends_before_the_month_that_goes_on(acme: Organization) -> None:
 
 
 def test_processes_that_race_for_a_budget_admit_what_fits_and_no_more(acme: Organization) -> None:
-    budgets = (limit("budget:a", 1000), limit("budget:b", 700, Span.WEEK))
+    budgets = (limit("budget:a", 1000), limit("budget:b", 700, BudgetWindow.WEEK))
     answers: list[object] = []
 
     def spend(asks: Sequence[ReserveRequest]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from costs.core.shares import change, share_percent
 from costs.core.spans import (
     Compare,
+    DateRange,
     Preset,
-    Span,
     compared_with,
     month_end,
     months_of,
@@ -23,8 +23,8 @@ TODAY = date(2025, 3, 14)
 DATES = st.dates(min_value=date(2000, 1, 1), max_value=date(2100, 1, 1))
 
 
-def span(first: str, last: str) -> Span:
-    return Span(date.fromisoformat(first), date.fromisoformat(last))
+def span(first: str, last: str) -> DateRange:
+    return DateRange(date.fromisoformat(first), date.fromisoformat(last))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,9 @@ def span(first: str, last: str) -> Span:
         (Preset.LAST_MONTH, span("2025-02-01", "2025-02-28"), span("2025-01-01", "2025-01-31")),
     ],
 )
-def test_a_preset_and_what_came_before_it(preset: Preset, days: Span, before: Span) -> None:
+def test_a_preset_and_what_came_before_it(
+    preset: Preset, days: DateRange, before: DateRange
+) -> None:
     assert span_of(preset, TODAY) == days
     assert compared_with(days, Compare.BEFORE, preset) == before
 
@@ -50,7 +52,7 @@ def test_a_preset_and_what_came_before_it(preset: Preset, days: Span, before: Sp
         (span("2025-03-02", "2025-03-31"), span("2025-01-31", "2025-03-01")),
     ],
 )
-def test_a_custom_month_is_compared_with_a_month(days: Span, before: Span) -> None:
+def test_a_custom_month_is_compared_with_a_month(days: DateRange, before: DateRange) -> None:
     assert compared_with(days, Compare.BEFORE, Preset.CUSTOM) == before
 
 
@@ -121,7 +123,7 @@ def test_nothing_to_compare_is_no_change() -> None:
 def test_months_and_the_days_at_their_ends_are_the_span(
     first: date, days: int, today: date
 ) -> None:
-    span = Span(first, first + timedelta(days=days - 1))
+    span = DateRange(first, first + timedelta(days=days - 1))
     months = months_of(span, today=today)
     read = set() if months is None else set(months.all_days())
     lacking = span.without(months) if months else [span]
@@ -149,16 +151,18 @@ def test_months_and_the_days_at_their_ends_are_the_span(
         (span("2025-01-20", "2025-03-10"), span("2025-02-01", "2025-02-28")),
     ],
 )
-def test_a_month_is_read_whole_where_that_is_fewer_days(days: Span, months: Span | None) -> None:
+def test_a_month_is_read_whole_where_that_is_fewer_days(
+    days: DateRange, months: DateRange | None
+) -> None:
     assert months_of(days) == months
 
 
 def test_a_month_so_far_is_read_whole_on_its_first_day() -> None:
     today = date(2025, 3, 1)
     month = span("2025-03-01", "2025-03-31")
-    assert months_of(Span(today, today), today=today) == month
+    assert months_of(DateRange(today, today), today=today) == month
     assert months_of(span("2025-02-20", "2025-03-01"), today=today) == month
-    assert months_of(span("2025-02-10", "2025-03-01"), today=today) == Span(
+    assert months_of(span("2025-02-10", "2025-03-01"), today=today) == DateRange(
         date(2025, 2, 1), month.last
     )
-    assert months_of(Span(today, today), today=date(2025, 3, 3)) is None
+    assert months_of(DateRange(today, today), today=date(2025, 3, 3)) is None

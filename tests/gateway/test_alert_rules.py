@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from costs.core.periods import first_instant
 from gateway.alerts.addresses import Reach, fault_of_address, fault_of_url
-from gateway.alerts.findings import Finding
+from gateway.alerts.findings import AlertFinding
 from gateway.alerts.signing import secret_of, signature
 from gateway.alerts.spikes import (
-    Part,
+    DimensionCost,
     Spike,
     days_like,
     driver_of,
@@ -27,7 +27,7 @@ from gateway.alerts.spikes import (
     spent_by,
     spike_in,
 )
-from gateway.alerts.thresholds import Day, Spending, of_budget, of_day
+from gateway.alerts.thresholds import DaySpending, Spending, of_budget, of_day
 from orgs.fields import new_id
 
 EUR = 10**9
@@ -44,7 +44,9 @@ BUDGET = Spending(
     charged_nanoeur=0,
     is_hard=True,
 )
-DAY = Day(policy_name="P", starts_on=date(2025, 6, 16), limit_nanoeur=10 * EUR, charged_nanoeur=0)
+DAY = DaySpending(
+    policy_name="P", starts_on=date(2025, 6, 16), limit_nanoeur=10 * EUR, charged_nanoeur=0
+)
 INSIDE = (
     *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
     *("0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fd00::1"),  # noqa: S104  refused
@@ -53,7 +55,7 @@ INSIDE = (
 )
 
 
-def percents(findings: Sequence[Finding]) -> list[int | None]:
+def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
     return [finding.percent for finding in findings]
 
 
@@ -219,10 +221,16 @@ def test_what_a_day_had_cost_is_read_at_the_same_time_of_day(
 def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
     spike = Spike(spent_nanoeur=40 * EUR, usual_nanoeur=10 * EUR)
     parts = [
-        Part(dimension="Team", value="all", today_nanoeur=40 * EUR, before_nanoeur=160 * EUR),
-        Part(dimension="App", value="crawler", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR),
-        Part(dimension="App", value="chat", today_nanoeur=10 * EUR, before_nanoeur=150 * EUR),
-        Part(dimension="Key", value="k", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR),
+        DimensionCost(
+            dimension="Team", value="all", today_nanoeur=40 * EUR, before_nanoeur=160 * EUR
+        ),
+        DimensionCost(
+            dimension="App", value="crawler", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR
+        ),
+        DimensionCost(
+            dimension="App", value="chat", today_nanoeur=10 * EUR, before_nanoeur=150 * EUR
+        ),
+        DimensionCost(dimension="Key", value="k", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR),
     ]
     found = driver_of(spike, parts, days=8, usual_part=0.5)
     assert found is not None

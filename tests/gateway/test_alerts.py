@@ -12,11 +12,11 @@ from django.db import connections
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from costs.core.periods import Span, day_around, first_instant
+from costs.core.periods import BudgetWindow, day_around, first_instant
 from costs.models import Period
 from gateway.alert_models import Alert, AlertDelivery, Lease
 from gateway.alerts import lease
-from gateway.alerts.evaluate import Memory, evaluate
+from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.alerts.past import costs_by_hour
 from gateway.alerts.rounds import Rounds
 from gateway.budget_operations import BudgetTerms, create_budget
@@ -85,24 +85,24 @@ def sentences() -> list[str]:
 def test_each_share_of_a_budget_is_told_once_in_its_span(acme: Organization) -> None:
     budget = BudgetFactory.create(org=acme, name="Team 1")
     count(budget, 55 * EUR)
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert (alert.org, alert.percent, alert.budget_id) == (acme, 50, budget.pk)
     assert "groupBy=day" in alert.figures["costs_query"]
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
     counted = Period.objects.filter(scope=budget.scope)
     counted.update(settled_nanoeur=100 * EUR)
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert alert.percent == 100
     counted.update(settled_nanoeur=85 * EUR)  # a correction
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
     Budget.objects.update(limit_nanoeur=90 * EUR)
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert alert.percent == 80
 
 
 def test_a_budget_that_is_off_tells_nothing(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, enabled=False), 100 * EUR)
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
 
 
 def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
@@ -111,19 +111,19 @@ def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
     count(BudgetFactory.create(org=acme, name="Team 1", limit_nanoeur=100 * EUR), 40 * EUR)
     for back in range(1, 8):
         DailyCostFactory.create(org=acme, day=TODAY - timedelta(days=back), amount_nanoeur=10 * EUR)
-        found = evaluate(NOON, Memory())
+        found = evaluate(NOON, EvaluationCache())
         assert bool(found) is (back == 7)
     (alert,) = found
     assert alert.kind == Alert.Kind.FORECAST
     assert "will not hold" in alert.sentence
-    assert evaluate(NOON + timedelta(days=1), Memory()) == []
+    assert evaluate(NOON + timedelta(days=1), EvaluationCache()) == []
 
 
 def test_the_day_limit_is_the_tightest_of_the_policies(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Wide", max_cost_per_day_nanoeur=100 * EUR)
     PolicyFactory.create(org=acme, name="Tight", max_cost_per_day_nanoeur=5 * EUR)
     charge_day(acme, TODAY, {9: 4})
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 80)
     assert 'policy "Tight"' in alert.sentence
 
@@ -131,9 +131,9 @@ def test_the_day_limit_is_the_tightest_of_the_policies(acme: Organization) -> No
 def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organization) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     ask(HELLO)
-    terms = BudgetTerms(name="Team 1", span=Span.MONTH, limit_nanoeur=needed)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
     budget = create_budget(organization_id=acme.pk, terms=terms)
-    memory = Memory()
+    memory = EvaluationCache()
     spent = evaluate(now(), memory)
     assert ask(HELLO).json["code"] == "budget_limit"
     evaluate(now(), memory)
@@ -144,23 +144,23 @@ def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organizat
     assert (alert.percent, alert.budget_id) == (100, budget.pk)
     assert "It refuses calls that do not fit." in alert.sentence
     assert all(each.percent != 100 for each in spent)
-    assert evaluate(now(), Memory()) == []
+    assert evaluate(now(), EvaluationCache()) == []
 
 
 def test_a_refusal_that_tells_of_a_large_call_is_no_alert(ask: Asking, acme: Organization) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
-    terms = BudgetTerms(name="Team 1", span=Span.MONTH, limit_nanoeur=needed - 1)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed - 1)
     create_budget(organization_id=acme.pk, terms=terms)
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=10 * EUR)
     assert ask(HELLO).json["code"] == "budget_limit"
-    assert evaluate(now(), Memory()) == []
+    assert evaluate(now(), EvaluationCache()) == []
 
 
 def test_a_day_limit_that_refuses_is_told_as_reached(ask: Asking, acme: Organization) -> None:
     first = round(ask(HELLO).json["estimatedCostEur"] * EUR)
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=round(first * 1.2))
     assert ask(HELLO).json["code"] == "daily_cost_limit"
-    (alert,) = evaluate(now(), Memory())
+    (alert,) = evaluate(now(), EvaluationCache())
     assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
     assert "The day's limit is reached" in alert.sentence
 
@@ -174,7 +174,7 @@ def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
     mondays(acme, app_id="chat", team_id="support")
     key = ApiKeyFactory.create(org=acme, name="Nightly")
     charge_day(acme, TODAY, {9: 12}, app_id="crawler", team_id="support", key_id=key.pk)
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert alert.kind == Alert.Kind.SPIKE
     assert alert.sentence == (
         "Costs of today are 6.0 times the usual: 12.00 EUR by 14:00, where Mondays have 2.00 EUR "
@@ -189,19 +189,19 @@ def test_the_same_costs_late_in_the_day_are_usual(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
     late = datetime(2025, 6, 16, 21, 30, tzinfo=UTC)
-    assert evaluate(late, Memory()) == []
+    assert evaluate(late, EvaluationCache()) == []
 
 
 def test_a_spike_is_told_once_a_day_and_again_when_it_doubles(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
     day = Period.objects.filter(org=acme, starts_on=TODAY)
-    assert len(evaluate(NOON, Memory())) == 1
+    assert len(evaluate(NOON, EvaluationCache())) == 1
     day.update(settled_nanoeur=24 * EUR - 1)
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
     day.update(settled_nanoeur=24 * EUR)
-    assert len(evaluate(NOON, Memory())) == 1
-    assert evaluate(NOON, Memory()) == []
+    assert len(evaluate(NOON, EvaluationCache())) == 1
+    assert evaluate(NOON, EvaluationCache()) == []
     assert [alert.key for alert in Alert.objects.order_by("id")] == [
         "spike:2025-06-16:1",
         "spike:2025-06-16:2",
@@ -211,15 +211,15 @@ def test_a_spike_is_told_once_a_day_and_again_when_it_doubles(acme: Organization
 def test_a_new_organization_has_no_usual_day(acme: Organization) -> None:
     mondays(acme, weeks=3)
     charge_day(acme, TODAY, {9: 500})
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
 
 
 def test_cents_are_no_spike(acme: Organization, settings: Settings) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 6})
-    assert evaluate(NOON, Memory()) == []
+    assert evaluate(NOON, EvaluationCache()) == []
     settings.ALERTS_SPIKE_MIN_NANOEUR = 4 * EUR
-    assert len(evaluate(NOON, Memory())) == 1
+    assert len(evaluate(NOON, EvaluationCache())) == 1
 
 
 def test_corrections_take_off_what_a_usual_day_had(acme: Organization) -> None:
@@ -241,7 +241,7 @@ def test_nothing_of_another_organization_is_told(acme: Organization, globex: Org
     channel = AlertChannelFactory.create(org=acme)
     AlertChannelFactory.create(org=acme, enabled=False)
     count(BudgetFactory.create(org=acme), 55 * EUR)
-    (alert,) = evaluate(NOON, Memory())
+    (alert,) = evaluate(NOON, EvaluationCache())
     assert [each.channel for each in AlertDelivery.objects.filter(alert=alert)] == [channel]
 
 
@@ -257,7 +257,7 @@ def test_two_processes_at_the_same_time_tell_each_thing_once(acme: Organization)
     def look() -> None:
         gate.wait()
         try:
-            raised.append(len(evaluate(NOON, Memory())))
+            raised.append(len(evaluate(NOON, EvaluationCache())))
         finally:
             connections.close_all()
 
@@ -276,7 +276,7 @@ def test_an_organization_that_cannot_be_looked_at_keeps_no_other_from_it(
     count(BudgetFactory.create(org=acme), 55 * EUR)
     count(BudgetFactory.create(org=globex), 55 * EUR)
     Budget.objects.filter(org=acme).update(models=[None])
-    assert [alert.org for alert in evaluate(NOON, Memory())] == [globex]
+    assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
     assert "the alerts of acme could not be worked out" in caplog.text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.aliases import Fault, fault_in
-from gateway.core.attempts import BACKOFF_FIRST_S, WAIT_MAX_S, Alias, Step, Trail
+from gateway.core.attempts import BACKOFF_FIRST_S, WAIT_MAX_S, Alias, NextAttempt, Trail
 from gateway.core.errors import (
     Broken,
     ClientGone,
@@ -95,7 +95,7 @@ def test_retries_are_bounded() -> None:
 TWO = Alias(name="fast", models=("a", "b"))
 
 
-def steps(alias: Alias, *failures: ProviderFailed) -> list[Step | None]:
+def steps(alias: Alias, *failures: ProviderFailed) -> list[NextAttempt | None]:
     """Return the steps that follow each failure, as far as there are any."""
     trail, taken = Trail(alias=alias), []
     for failure in failures:
@@ -118,7 +118,7 @@ def steps(alias: Alias, *failures: ProviderFailed) -> list[Step | None]:
     ],
 )
 def test_what_another_model_might_answer_goes_on(failure: ProviderFailed) -> None:
-    assert steps(TWO, failure, failure) == [Step(1), None]
+    assert steps(TWO, failure, failure) == [NextAttempt(1), None]
     assert Trail().next_step(failure) is None
 
 
@@ -141,11 +141,11 @@ def test_a_refusal_that_may_pass_is_tried_again_with_growing_waits() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=2)
     busy = Rejected("busy", provider_status=503)
     assert steps(alias, *[busy] * 6) == [
-        Step(0, BACKOFF_FIRST_S),
-        Step(0, BACKOFF_FIRST_S * 2),
-        Step(1),
-        Step(1, BACKOFF_FIRST_S),
-        Step(1, BACKOFF_FIRST_S * 2),
+        NextAttempt(0, BACKOFF_FIRST_S),
+        NextAttempt(0, BACKOFF_FIRST_S * 2),
+        NextAttempt(1),
+        NextAttempt(1, BACKOFF_FIRST_S),
+        NextAttempt(1, BACKOFF_FIRST_S * 2),
         None,
     ]
 
@@ -153,14 +153,18 @@ def test_a_refusal_that_may_pass_is_tried_again_with_growing_waits() -> None:
 def test_a_refusal_that_stays_is_not_tried_again() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=5)
     for failure in (Rejected("no", provider_status=401), NotConfigured("no")):
-        assert steps(alias, failure, failure) == [Step(1), None]
+        assert steps(alias, failure, failure) == [NextAttempt(1), None]
 
 
 def test_the_provider_says_how_long_to_wait_within_what_all_waits_may_take() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=5)
     half = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S / 2))
-    assert steps(alias, half, half, half) == [Step(0, 10.0), Step(0, 10.0), Step(1)]
+    assert steps(alias, half, half, half) == [
+        NextAttempt(0, 10.0),
+        NextAttempt(0, 10.0),
+        NextAttempt(1),
+    ]
     long = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S) + 1)
-    assert steps(alias, long, long) == [Step(1), None]
+    assert steps(alias, long, long) == [NextAttempt(1), None]
     just = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S))
-    assert steps(alias, just, just) == [Step(0, WAIT_MAX_S), Step(1)]
+    assert steps(alias, just, just) == [NextAttempt(0, WAIT_MAX_S), NextAttempt(1)]

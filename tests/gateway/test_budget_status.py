@@ -9,7 +9,7 @@ import pytest
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.models import Period
 from gateway.budget_operations import BudgetTerms, create_budget, set_budget_enabled
 from gateway.budget_status import BudgetStatus, statuses
@@ -162,7 +162,7 @@ def test_any_number_of_budgets_takes_three_queries(
 
 def test_days_and_ledger_agree_on_what_was_asked(ask: Asking, acme: Organization) -> None:
     ask(HELLO | {"teamId": "1"})
-    terms = BudgetTerms(name="Team 1", span=Span.WEEK, limit_nanoeur=EUR, team_id="1")
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.WEEK, limit_nanoeur=EUR, team_id="1")
     budget = create_budget(organization_id=acme.pk, terms=terms)
     ask(HELLO | {"teamId": "1"})
     (found,) = statuses(acme, now())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from costs.core.forecast import Forecast
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from gateway.budget_chart import burn_down
 from gateway.budget_days import budget_days
 from gateway.budget_status import BudgetStatus
@@ -19,7 +19,7 @@ from gateway.models import Budget
 
 FIRST, TODAY, LAST = date(2025, 6, 1), date(2025, 6, 16), date(2025, 6, 30)
 RULE = BudgetRule(
-    id="b", name="Blue", scope="b", span=Span.MONTH, limit_nanoeur=100, is_hard=True, of={}
+    id="b", name="Blue", scope="b", span=BudgetWindow.MONTH, limit_nanoeur=100, is_hard=True, of={}
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from costs.core.money import euros
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from costs.models import Period
 from gateway.budget_operations import (
     BudgetTerms,
@@ -29,7 +29,7 @@ HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens
 
 
 def budget(acme: Organization, name: str = "Team 1, monthly", **terms: Any) -> Budget:
-    said = {"span": Span.MONTH, "limit_nanoeur": 200 * EUR, **terms}
+    said = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
     return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **said))
 
 
@@ -136,11 +136,11 @@ def test_a_budget_that_comes_to_be_of_others_counts_anew_and_one_with_a_new_limi
         round(ask(HELLO | {"teamId": team}).json["estimatedCostEur"] * EUR) for team in "12"
     )
     found = budget(acme, team_id="1")
-    terms = BudgetTerms(name="New", span=Span.MONTH, limit_nanoeur=EUR, team_id="1")
+    terms = BudgetTerms(name="New", span=BudgetWindow.MONTH, limit_nanoeur=EUR, team_id="1")
     update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
     found.refresh_from_db()
     assert (found.name, found.revision, spent(found)) == ("New", 1, first)
-    terms = BudgetTerms(name="New", span=Span.MONTH, limit_nanoeur=EUR, team_id="2")
+    terms = BudgetTerms(name="New", span=BudgetWindow.MONTH, limit_nanoeur=EUR, team_id="2")
     update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
     found.refresh_from_db()
     assert (found.revision, spent(found)) == (2, second)
@@ -161,7 +161,7 @@ def test_a_budget_that_was_off_counts_what_it_missed(ask: Asking, acme: Organiza
 def test_a_raised_limit_lets_the_next_request_through(ask: Asking, acme: Organization) -> None:
     found = budget(acme, limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
-    terms = BudgetTerms(name="More", span=Span.MONTH, limit_nanoeur=EUR)
+    terms = BudgetTerms(name="More", span=BudgetWindow.MONTH, limit_nanoeur=EUR)
     update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
     assert ask(HELLO).status == 200
 
@@ -184,7 +184,7 @@ def test_the_quote_shows_every_limit_that_the_request_counts_in(
 
 def test_the_trace_says_what_was_left_of_each_budget(ask: Asking, acme: Organization) -> None:
     budget(acme, limit_nanoeur=3 * EUR)
-    budget(acme, "Weekly", span=Span.WEEK, is_hard=False)
+    budget(acme, "Weekly", span=BudgetWindow.WEEK, is_hard=False)
     reply = ask(HELLO)
     said = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
     assert [(each["name"], each["span"], each["verdict"]) for each in said] == [

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
-from costs.core.periods import Span, day_around
+from costs.core.periods import BudgetWindow, day_around
 from costs.models import Period
 from gateway.budget_operations import BUDGETS_MAX
 from gateway.budget_views import BUDGETS_PER_PAGE
@@ -63,7 +63,7 @@ def spend(org: Organization, nanoeur: int, *, days: int = 20, **said: Any) -> No
 
 def count(budget: Budget, charged: int, held: int = 0, **terms: Any) -> Period:
     """Let the ledger have counted so much in the budget's span of now."""
-    first, _ = Span(budget.span).days_around(now().date())
+    first, _ = BudgetWindow(budget.span).days_around(now().date())
     return PeriodFactory.create(
         org=budget.org,
         scope=budget.scope,
@@ -376,7 +376,7 @@ def test_a_budgets_page_has_its_days_with_the_costs_behind_them(
     DailyCostFactory.create(org=utc, day=now().date(), amount_nanoeur=EUR, team_id="other")
     response = admin.get(f"{BUDGETS}/{budget.pk}")
     page = response.context["page"]
-    first, after = Span.QUARTER.days_around(now().date())
+    first, after = BudgetWindow.QUARTER.days_around(now().date())
     assert [each.day.on for each in page.days] == [
         first + timedelta(days=n) for n in range((after - first).days)
     ]

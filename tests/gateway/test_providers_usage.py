@@ -20,6 +20,12 @@ FORMATS: Mapping[str, Any] = {
     "google": google,
     "mistral": mistral,
 }
+READERS = {
+    "openai": openai.ChatStreamReader,
+    "anthropic": anthropic.MessagesStreamReader,
+    "google": google.GenerateStreamReader,
+    "mistral": mistral.MistralStreamReader,
+}
 every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 
 OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
@@ -229,7 +235,7 @@ def test_a_report_with_a_count_that_cannot_be_is_no_report(vendor: str, bad: obj
 
 
 def test_what_anthropic_says_when_it_begins_is_not_what_it_bills() -> None:
-    reading = anthropic.Reading("claude")
+    reading = anthropic.MessagesStreamReader("claude")
     begun = {"type": "message_start", "message": {"usage": ANTHROPIC | {"output_tokens": 1}}}
     reading.feed(begun)
     reading.feed({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
@@ -239,7 +245,7 @@ def test_what_anthropic_says_when_it_begins_is_not_what_it_bills() -> None:
 
 
 def test_anthropics_counts_overwrite_and_what_they_do_not_name_stays() -> None:
-    reading = anthropic.Reading("claude")
+    reading = anthropic.MessagesStreamReader("claude")
     written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 20}
     start = {"cache_creation": written, "cache_creation_input_tokens": 20, "service_tier": "batch"}
     reading.feed({"type": "message_start", "message": {"usage": ANTHROPIC | start}})
@@ -325,7 +331,7 @@ def test_no_answer_whatever_is_in_it_crashes_the_reading(vendor: str, report: ob
 @every_vendor
 @given(events=st.lists(_JSON, max_size=6))
 def test_no_stream_whatever_is_in_it_crashes_the_reading(vendor: str, events: list[object]) -> None:
-    reading = FORMATS[vendor].Reading("asked")
+    reading = READERS[vendor]("asked")
     try:
         deltas = [delta for event in events for delta in reading.feed(event)]
     except untrusted_json.ErrorAnswer:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.model_names import Model
 from gateway.core.policy import Rule
-from gateway.core.replay import Day, Past
+from gateway.core.replay import PastRequest, ReplayedDay
 
 MORNING = datetime(2025, 6, 1, 8, tzinfo=UTC)
 NIGHT = datetime(2025, 6, 2, tzinfo=UTC)
@@ -17,7 +17,7 @@ MINI = Model(id="gpt-4o-mini", provider="openai", max_output_tokens=16_384)
 LARGE = Model(id="claude-3-opus", provider="anthropic", token_margin=1.5)
 
 
-def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> Past:
+def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> PastRequest:
     at = MORNING + timedelta(seconds=seconds)
     values: dict[str, Any] = {
         "occurred_at": at,
@@ -31,17 +31,17 @@ def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> Past:
         "bound_nanoeur": 900,
         "cost_nanoeur": 300,
     }
-    return Past(**values | changes)
+    return PastRequest(**values | changes)
 
 
-def day(**limits: Any) -> Day:
+def day(**limits: Any) -> ReplayedDay:
     """A day under a policy; an input token costs 1 nano-euro and an output token 2."""
-    return Day(
+    return ReplayedDay(
         Rule(id="", name="Draft", **limits), NIGHT, lambda _model, _at, given, out: given + 2 * out
     )
 
 
-def code(day: Day, request: Past) -> str | None:
+def code(day: ReplayedDay, request: PastRequest) -> str | None:
     refusal = day.judge(request)
     return refusal.code if refusal else None
 

@@ -15,14 +15,14 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from costs.core.usage import Usage
 from gateway.call_stream import CallResult
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.providers.dialects.chat_answers import Speaker
+from gateway.providers.dialects.chat_answers import ChatSpeaker
 from gateway.providers.formats import anthropic, google
 
 REQUEST = UUID("01a20f26-9bc3-73c6-a826-3bde5ca1c69b")
 
 
-def speaker(*, with_usage: bool = False) -> Speaker:
-    return Speaker(model="asked", request_id=REQUEST, with_usage=with_usage)
+def speaker(*, with_usage: bool = False) -> ChatSpeaker:
+    return ChatSpeaker(model="asked", request_id=REQUEST, with_usage=with_usage)
 
 
 def answered(**fields: Any) -> CallResult:
@@ -61,7 +61,7 @@ def test_anthropics_calls_of_tools_are_read_bit_by_bit() -> None:
     first = {"type": "tool_use", "id": "toolu_1", "name": "a", "input": {}}
     second = {"type": "tool_use", "id": "toolu_2", "name": "b", "input": {}}
     deltas, end = told(
-        anthropic.Reading("asked"),
+        anthropic.MessagesStreamReader("asked"),
         block("start", 0, content_block={"type": "thinking", "thinking": ""}),
         block("delta", 0, delta={"type": "thinking_delta", "thinking": "Hm"}),
         block("stop", 0),
@@ -112,7 +112,7 @@ def test_googles_calls_are_read_with_their_signatures() -> None:
         ToolCall(id="g2", name="b", arguments="{}"),
     )
     assert google.completion_from(body, model="asked").tool_calls == calls
-    deltas, _ = told(google.Reading("asked"), body)
+    deltas, _ = told(google.GenerateStreamReader("asked"), body)
     assert [delta.tool_call for delta in deltas] == [
         ToolCallDelta(
             index=index,

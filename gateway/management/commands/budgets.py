@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils.timezone import now
 
-from costs.core.periods import Span
+from costs.core.periods import BudgetWindow
 from gateway import budget_operations, reports
 from gateway.budget_forms import HARD, WARNING, BudgetForm, budget_values
 from gateway.budget_pages import BudgetLine, budget_lines
@@ -149,7 +149,7 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
     action.add_argument(
         "--limit", dest="limit_eur", metavar="EUR", required=needed, help="what the calls may cost"
     )
-    spans = [span.value for span in Span]
+    spans = [span.value for span in BudgetWindow]
     action.add_argument(
         "--per", dest="span", choices=spans, required=needed, help="how long the limit counts"
     )

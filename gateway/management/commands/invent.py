@@ -23,7 +23,7 @@ from costs.core.pricing import Rates
 from costs.models import Period
 from costs.prices import PriceBook, load_price_book
 from gateway.core.model_names import price_names
-from gateway.invented_rows import Day
+from gateway.invented_rows import InventedDay
 from gateway.invention import MODELS, SERVICES, day_of_requests, requests_a_day, sources
 from gateway.models import Policy
 from orgs.errors import OrgsError
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         bar = _Bar(self, options["requests"])
         with closing(open_store()) as store:
             for day, count in days:
-                rows = Day(org.pk, day, zone, rng, prompt_hashes)
+                rows = InventedDay(org.pk, day, zone, rng, prompt_hashes)
                 for asked in day_of_requests(
                     rng, day=day, count=count, zone=zone, until=moment, sources=who, weights=weights
                 ):

@@ -14,7 +14,7 @@ import orjson
 
 from gateway.core.calls import Completion
 from gateway.core.errors import Broken
-from gateway.providers.dialects.events import EVENT_MAX_BYTES, Reading, is_answer
+from gateway.providers.dialects.events import EVENT_MAX_BYTES, StreamReader, is_answer
 from gateway.providers.formats.untrusted_json import ErrorAnswer
 
 # What moves between the levels of JSON. Outside of its strings, whole ones are passed over. No
@@ -36,7 +36,7 @@ class ArrayReading:
     is parsed, when the stream has ended.
     """
 
-    reading: Reading
+    reading: StreamReader
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
     counting: bytes

@@ -20,7 +20,7 @@ from gateway.core.usage_bound import OutputCap
 from gateway.providers.dialects import chat_answers, openai_errors, translation
 from gateway.providers.dialects.arrival import Arrival, dumped, refuse_elsewhere
 from gateway.providers.dialects.chat_usage_bound import tier_in, usage_bound_of
-from gateway.providers.dialects.events import EventReading, Reading
+from gateway.providers.dialects.events import EventReading, StreamReader
 from gateway.providers.formats import mistral, openai
 from gateway.providers.openai_models import cap_name
 
@@ -40,7 +40,7 @@ class _Variant:
     standard_tier: str
     takes_stream_options: bool
     whole: Callable[..., Completion]
-    reading: Callable[[str], Reading]
+    reading: Callable[[str], StreamReader]
     own_client: bytes | None = None
     cap_name: str | None = None  # where the vendor knows one spelling alone
 
@@ -51,13 +51,13 @@ _VARIANTS: Final = {
         standard_tier="default",
         takes_stream_options=True,
         whole=openai.completion_from,
-        reading=openai.Reading,
+        reading=openai.ChatStreamReader,
     ),
     "mistral": _Variant(
         standard_tier="standard_only",
         takes_stream_options=False,  # it tells its usage unasked, and refuses fields it lacks
         whole=mistral.completion_from,
-        reading=mistral.Reading,
+        reading=mistral.MistralStreamReader,
         own_client=b"mistral",
         cap_name="max_tokens",
     ),
@@ -75,10 +75,10 @@ class ChatCompletions:
         refuse_elsewhere(arrival.fields)
         return arrival.call(ChatBody(arrival), usage_bound_of(arrival.fields))
 
-    def speaker(self, call: Call, request_id: UUID) -> chat_answers.Speaker:
+    def speaker(self, call: Call, request_id: UUID) -> chat_answers.ChatSpeaker:
         """Return what words a translated answer."""
         body = call.body
-        return chat_answers.Speaker(
+        return chat_answers.ChatSpeaker(
             model=call.model,
             request_id=request_id,
             with_usage=isinstance(body, ChatBody) and body.asks_for_usage(),

@@ -20,7 +20,7 @@ _LIMITS_MET: Final = frozenset({"continuation"})
 _ID_CHARS: Final = 24
 
 
-class Speaker:
+class ChatSpeaker:
     """Words one translated answer."""
 
     def __init__(self, *, model: str, request_id: UUID, with_usage: bool) -> None:

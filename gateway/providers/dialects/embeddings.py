@@ -57,11 +57,11 @@ class Embeddings:
         refuse_elsewhere(arrival.fields)
         return arrival.whole_call(EmbeddingsBody(arrival), usage_bound_of(arrival.fields))
 
-    def speaker(self, call: Call, request_id: UUID) -> Speaker:
+    def speaker(self, call: Call, request_id: UUID) -> EmbeddingsSpeaker:
         """Return what words a translated answer."""
         body = call.body
         asked = body.arrival.fields if isinstance(body, EmbeddingsBody) else {}
-        return Speaker(in_base64=asked.get("encoding_format") == "base64")
+        return EmbeddingsSpeaker(in_base64=asked.get("encoding_format") == "base64")
 
     def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
         """Return an error in OpenAI's shape."""
@@ -166,7 +166,7 @@ class EmbeddingsBody:
         return sent
 
 
-class Speaker:
+class EmbeddingsSpeaker:
     """Words the vectors of a vendor that was asked through its SDK."""
 
     def __init__(self, *, in_base64: bool) -> None:

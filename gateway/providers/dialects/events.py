@@ -24,7 +24,7 @@ _END: Final = re.compile(rb"\r?\n\r?\n")
 DONE: Final = b"[DONE]"
 
 
-class Reading(Protocol):
+class StreamReader(Protocol):
     """Reads a vendor's events, parsed; see `gateway.providers.formats`."""
 
     def feed(self, event: object) -> object:
@@ -71,7 +71,7 @@ class EventReading:
     the last one is parsed, when the stream has ended.
     """
 
-    reading: Reading
+    reading: StreamReader
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
     plain: Callable[[bytes], bytes] = _as_it_is

@@ -68,7 +68,7 @@ class Generate:
         asked = replace(arrival, named=named, fields=spelled(arrival.fields))
         address = _Address(self._version, self._method, self._is_array)
         if self._method == COUNT:
-            body = CountBody(asked, address)
+            body = GenerateCountBody(asked, address)
             return asked.whole_call(body, counting.free(usage_bound_of(body.counted())))
         return asked.call(GenerateBody(asked, address), usage_bound_of(asked.fields))
 
@@ -152,14 +152,14 @@ class GenerateBody:
         config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
         # Of several candidates each has an end of its own, and the stream goes on.
         ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
-        reading = google.Reading(model.id)
+        reading = google.GenerateStreamReader(model.id)
         if self.address.is_array:
             return ArrayReading(reading, TELLING, ends, COUNTING)
         return EventReading(reading, TELLING, ends, counting=COUNTING)
 
 
 @dataclass(frozen=True, slots=True)
-class CountBody:
+class GenerateCountBody:
     """The body of a request for a count: of contents, or of a whole request inside of it."""
 
     arrival: Arrival

@@ -43,7 +43,7 @@ _TOOL: Final = frozenset({_FUNCTIONS, _COMPUTER, *_UNBOUNDED, *_REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolNeeds:
+class GenerateToolNeeds:
     """What all tools of a request need together, in the fields of `UsageBound`."""
 
     texts: tuple[str, ...] = ()
@@ -53,14 +53,14 @@ class ToolNeeds:
     unbounded: str | None = None
 
 
-def needs_of(tools: Sequence[object]) -> ToolNeeds:
+def needs_of(tools: Sequence[object]) -> GenerateToolNeeds:
     """Return what the tools need. Raises Refused for one that cannot be charged."""
     if not tools:
-        return ToolNeeds()
+        return GenerateToolNeeds()
     named = [_named(tool) for tool in tools]
     kinds = {kind for tool in named for kind, value in tool.items() if value is not None}
     unbounded = next((_UNBOUNDED[kind] for kind in sorted(kinds & _UNBOUNDED.keys())), None)
-    return ToolNeeds(
+    return GenerateToolNeeds(
         texts=tuple(text_of(tool) for tool in named),
         overhead_tokens=TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * sum(map(_functions, named)),
         # What Google writes in for the use of a computer is not documented; it fits in the context.

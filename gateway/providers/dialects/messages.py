@@ -84,7 +84,7 @@ class Messages:
         refuse_elsewhere(arrival.fields)
         usage_bound = usage_bound_of(arrival.fields)
         if self._counts:
-            return arrival.whole_call(CountBody(arrival), counting.free(usage_bound))
+            return arrival.whole_call(MessagesCountBody(arrival), counting.free(usage_bound))
         return arrival.call(MessagesBody(arrival), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
@@ -114,7 +114,7 @@ class MessagesBody:
             body=dumped(self._sent(model, cap)),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda: EventReading(anthropic.Reading(model.id), TELLING, ENDS),
+            reading=lambda: EventReading(anthropic.MessagesStreamReader(model.id), TELLING, ENDS),
         )
 
     def canonical(self) -> object:
@@ -134,7 +134,7 @@ class MessagesBody:
 
 
 @dataclass(frozen=True, slots=True)
-class CountBody:
+class MessagesCountBody:
     """The body of a request for a count."""
 
     arrival: Arrival

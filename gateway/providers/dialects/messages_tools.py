@@ -53,7 +53,7 @@ _FINDING_TOOLS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolNeeds:
+class MessagesToolNeeds:
     """What all tools of a request need together, in the fields of `UsageBound`."""
 
     overhead_tokens: int = 0
@@ -62,16 +62,16 @@ class ToolNeeds:
     unbounded: str | None = None
 
 
-def needs_of(tools: Sequence[Mapping[str, Any]]) -> ToolNeeds:
+def needs_of(tools: Sequence[Mapping[str, Any]]) -> MessagesToolNeeds:
     """Return what the tools need. Raises Refused for one that cannot be charged."""
     if not tools:
-        return ToolNeeds()
+        return MessagesToolNeeds()
     each = [_needs(tool) for tool in tools]
     uses = sum(needs.context_reads for needs in each)
     unbounded = next((needs.unbounded for needs in each if needs.unbounded), None)
     # The context is read once more after each use.
     context_reads = uses + 1 if uses else int(any(_family(tool) in _UNMEASURED for tool in tools))
-    return ToolNeeds(
+    return MessagesToolNeeds(
         overhead_tokens=TOOLS_FRAME_TOKENS + sum(needs.overhead_tokens for needs in each),
         context_reads=max(context_reads, CONTEXT_READS_GUESSED) if unbounded else context_reads,
         searches=sum(needs.searches for needs in each),
@@ -89,7 +89,7 @@ def _family(tool: Mapping[str, Any]) -> str:
     return _DATE.sub("", kind)
 
 
-def _needs(tool: Mapping[str, Any]) -> ToolNeeds:
+def _needs(tool: Mapping[str, Any]) -> MessagesToolNeeds:
     """Return one tool's needs; its `context_reads` are its uses."""
     family = _family(tool)
     if family in _SENTENCES:
@@ -98,14 +98,14 @@ def _needs(tool: Mapping[str, Any]) -> ToolNeeds:
         return _needs_of_the_web(tool, family)
     if family in _TOOL_SEARCHES:
         sentence = _FINDING_TOOLS.format(family)
-        return ToolNeeds(overhead_tokens=TOOL_FRAME_TOKENS, unbounded=sentence)
+        return MessagesToolNeeds(overhead_tokens=TOOL_FRAME_TOKENS, unbounded=sentence)
     if family and family not in _RUN_BY_CALLER and family not in _UNMEASURED:
         # It may run at the provider, for a price that is in no list.
         raise invalid(f"The tool type {quoted(str(tool['type']))} is not known to this gateway")
-    return ToolNeeds(overhead_tokens=_RUN_BY_CALLER.get(family, TOOL_FRAME_TOKENS))
+    return MessagesToolNeeds(overhead_tokens=_RUN_BY_CALLER.get(family, TOOL_FRAME_TOKENS))
 
 
-def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> ToolNeeds:
+def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> MessagesToolNeeds:
     """Return the needs of searching (which has a fee for each) or fetching (tokens alone)."""
     kind = str(tool["type"])
     uses = whole(tool, "max_uses")
@@ -115,7 +115,7 @@ def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> ToolNeeds:
     is_direct = callers == ["direct"] or (kind in _DIRECT_ONLY and callers is None)
     no_limit = None if uses else _NO_LIMIT.format(kind)
     context_reads = uses or CONTEXT_READS_GUESSED
-    return ToolNeeds(
+    return MessagesToolNeeds(
         overhead_tokens=TOOLS_FRAME_TOKENS,  # its definition is the vendor's own
         context_reads=context_reads,
         searches=context_reads if family == _SEARCH else 0,

@@ -85,7 +85,7 @@ class ResponseBody:
             body=dumped(self._sent(model, cap)),
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
-            reading=lambda: EventReading(responses.Reading(model.id), TELLING, ENDS),
+            reading=lambda: EventReading(responses.ResponsesStreamReader(model.id), TELLING, ENDS),
         )
 
     def canonical(self) -> object:

@@ -40,7 +40,7 @@ _WHY_NOT: Final = {
 
 
 @dataclass(slots=True)
-class Tools:
+class ResponsesTools:
     """What the tools of one request come to."""
 
     count: int = 0

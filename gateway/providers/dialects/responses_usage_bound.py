@@ -12,7 +12,7 @@ from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import UsageBound
 from gateway.providers.dialects.arrival import objects, others, refuse, text_of, whole
 from gateway.providers.dialects.chat_usage_bound import FILE_ID, Measure, tier_in
-from gateway.providers.dialects.responses_tools import UNBOUNDED, Tools
+from gateway.providers.dialects.responses_tools import UNBOUNDED, ResponsesTools
 
 _STORED: Final = (
     "would reach what others stored at the provider: all share one account, and nothing is stored "
@@ -58,7 +58,7 @@ _TWICE: Final = 2
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the measure of a response. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    measure, tools = Measure(), Tools()
+    measure, tools = Measure(), ResponsesTools()
     items = items_of(fields)
     tools.take(objects(fields, "tools"))
     for index, item in enumerate(items):
@@ -101,7 +101,9 @@ def is_known_by_its_id_alone(item: Mapping[str, Any]) -> bool:
     return item.get("type") == "reasoning" and not item.get("encrypted_content")
 
 
-def _read_item(measure: Measure, tools: Tools, item: Mapping[str, Any], where: str) -> None:
+def _read_item(
+    measure: Measure, tools: ResponsesTools, item: Mapping[str, Any], where: str
+) -> None:
     kind = item.get("type") or ("message" if "role" in item else "item_reference")
     if kind == "item_reference" or (kind == "image_generation_call" and not item.get("result")):
         raise invalid(f"{where} {_STORED}")

@@ -18,7 +18,7 @@ _CHOICES: Final = ("auto", "none", "required")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class TranslatedTools:
     """What may be called: `choice` is auto, none or required, `required` the one that must be."""
 
     tools: tuple[Tool, ...] = ()
@@ -26,19 +26,19 @@ class Tools:
     required: str | None = None
 
 
-def tools_in(fields: Mapping[str, Any], model: Model) -> Tools:
+def tools_in(fields: Mapping[str, Any], model: Model) -> TranslatedTools:
     """Return the tools of a body. Raises Refused, which names the field."""
     given = objects(fields, "tools")
     tools = tuple(_tool(each, f"tools[{index}]", model) for index, each in enumerate(given))
     choice = fields.get("tool_choice")
     if choice is None:
-        return Tools(tools=tools)
+        return TranslatedTools(tools=tools)
     if isinstance(choice, str):
-        return Tools(tools=tools, choice=_mode(choice, tools))
+        return TranslatedTools(tools=tools, choice=_mode(choice, tools))
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "function":
         name = _named(choice, tools, "tool_choice")
-        return Tools(tools=tools, choice="required", required=name)
+        return TranslatedTools(tools=tools, choice="required", required=name)
     if kind == "allowed_tools":
         return _allowed(choice, tools)
     raise invalid(
@@ -84,7 +84,7 @@ def _named(entry: object, tools: tuple[Tool, ...], where: str) -> str:
     return name
 
 
-def _allowed(choice: Mapping[str, Any], tools: tuple[Tool, ...]) -> Tools:
+def _allowed(choice: Mapping[str, Any], tools: tuple[Tool, ...]) -> TranslatedTools:
     """Return only the tools that may be called: the others need not be told."""
     allowed = choice.get("allowed_tools")
     if not isinstance(allowed, dict):
@@ -92,7 +92,7 @@ def _allowed(choice: Mapping[str, Any], tools: tuple[Tool, ...]) -> Tools:
     where = "tool_choice.allowed_tools.tools"
     named = {_named(each, tools, where) for each in objects(allowed, "tools")}
     kept = tuple(tool for tool in tools if tool.name in named)
-    return Tools(tools=kept, choice=_mode(allowed.get("mode"), kept))
+    return TranslatedTools(tools=kept, choice=_mode(allowed.get("mode"), kept))
 
 
 def _wrong(where: str, what: str) -> Refused:

@@ -90,7 +90,7 @@ def _tool_call(block: Mapping[str, Any]) -> ToolCall:
 
 
 @dataclass(slots=True)
-class Reading:
+class MessagesStreamReader:
     """Reads a message's events.
 
     `message_start` has the input, the cache's split and the tier; `message_delta` counts up to

@@ -129,7 +129,7 @@ def completion_from(report: object, *, model: str) -> Completion:
 
 
 @dataclass(slots=True)
-class Reading:
+class GenerateStreamReader:
     """Reads a stream of chunks. Each chunk's usage counts up to its moment: the last one counts."""
 
     model: str

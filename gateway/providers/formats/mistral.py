@@ -45,11 +45,11 @@ def completion_from(report: object, *, model: str) -> Completion:
     return _ended(openai.completion_from(report, model=model, usage_of=usage_from))
 
 
-class Reading:
+class MistralStreamReader:
     """Reads a stream of chunks."""
 
     def __init__(self, model: str) -> None:
-        self._chunks = openai.Reading(model, usage_from)
+        self._chunks = openai.ChatStreamReader(model, usage_from)
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Take in one chunk and return the text that it adds."""

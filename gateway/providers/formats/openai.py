@@ -98,7 +98,7 @@ def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_f
 
 
 @dataclass(slots=True)
-class Reading:
+class ChatStreamReader:
     """Reads a stream of chunks. The last usage counts: some servers send it with every chunk."""
 
     model: str

@@ -91,7 +91,7 @@ def completion_from(report: object, *, model: str) -> Completion:
 
 
 @dataclass(slots=True)
-class Reading:
+class ResponsesStreamReader:
     """Reads a stream of events, of which the last one has the whole response."""
 
     model: str
