@@ -33,5 +33,5 @@ def repeat_of(principal: Principal, call: Call) -> Repeat | None:
 
 
 def _sha256(value: object) -> str:
-    said = value if isinstance(value, bytes) else orjson.dumps(value)
-    return hashlib.sha256(said).hexdigest()
+    encoded = value if isinstance(value, bytes) else orjson.dumps(value)
+    return hashlib.sha256(encoded).hexdigest()

@@ -73,7 +73,7 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
 
 
 async def _travel(running: RunningCall) -> None:
-    """Go the whole way. Every end of it is an event for the client."""
+    """Run the request from admission to settlement. Each way it ends is an event for the client."""
     stream, trail = running.stream, running.trail
     try:
         while True:
@@ -147,7 +147,7 @@ async def _admit(running: RunningCall) -> HeldCall:
 
 
 async def _chosen(running: RunningCall) -> Candidate:
-    """Judge the call on the snapshot at hand, for the model that the trail has come to."""
+    """Judge the call on the current snapshot, for the model that is next on the trail."""
     gateway, call, trail = running.gateway, running.call, running.trail
     organization = await gateway.organization_of(running.principal)
     requested = RequestedCall(
@@ -241,7 +241,7 @@ def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
 
 
 async def _answered(running: RunningCall, held: HeldCall) -> Completion:
-    """Take the road that leads to the provider: as bytes where the client speaks its format."""
+    """Send the call: as bytes where the client speaks the provider's format, else by its SDK."""
     outgoing = held.bounded.priced.outgoing
     if isinstance(outgoing, RelayRequest):
         return await _relayed(running, held, outgoing)
@@ -249,7 +249,7 @@ async def _answered(running: RunningCall, held: HeldCall) -> Completion:
 
 
 async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> Completion:
-    """Go the call road: through the vendor's SDK."""
+    """Call the provider through the vendor's SDK."""
     provider = await running.gateway.providers.get(held.provider)
     if not running.call.stream:
         return await provider.complete(asked)
@@ -262,7 +262,7 @@ async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> 
 
 
 async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
-    """Go the relay road: bytes out, bytes back, the usage read off them as they pass."""
+    """Pass bytes through to the provider and back, reading the usage off them as they pass."""
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:

@@ -1,4 +1,4 @@
-"""What the end of an admitted call means for the books.
+"""Settle an admitted call: what it is charged, by how it ended.
 
 Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
 Anything else: the whole hold.
@@ -152,15 +152,15 @@ def _outcome(ended: Completion | ProviderFailed) -> State:
 
 
 def _without_prompt(sentence: str, call: Call) -> str:
-    """Return what the audit row says of a failure: vendors quote prompts, and it keeps none.
+    """Return a failure's sentence for the audit row: vendors quote prompts, and it keeps none.
 
     The sentence is searched for in steps of QUOTED_CHARS, since a prompt may have megabytes; a
     quotation of twice as many is always found.
     """
     places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
-    for said in call.usage_bound.texts:
-        if (len(said) >= QUOTED_CHARS and said in sentence) or any(
-            sentence[place : place + QUOTED_CHARS] in said for place in places
+    for text in call.usage_bound.texts:
+        if (len(text) >= QUOTED_CHARS and text in sentence) or any(
+            sentence[place : place + QUOTED_CHARS] in text for place in places
         ):
             return "The provider's words repeat the prompt, so they are not kept"
     return sentence

@@ -1,4 +1,4 @@
-"""What policies and budgets said of a request, as its trace keeps it."""
+"""The verdicts of policies and budgets on a request, as its trace keeps them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TONES_OF: Final = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one policy said."""
+    """The verdict of one policy."""
 
     name: str
     code: str
@@ -30,7 +30,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetVerdict:
-    """What one budget said, and what was left of it before; `budget_id` is None once it is gone."""
+    """The verdict of one budget, and what was left of it before.
+
+    `budget_id` is None once the budget is deleted.
+    """
 
     budget_id: str | None
     name: str

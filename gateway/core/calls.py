@@ -19,7 +19,7 @@ _dimensions_of: Final = attrgetter(*DIMENSIONS)
 DIMENSION_MAX_CHARS: Final = 128
 
 
-# --- what is said -----------------------------------------------------------------------------
+# --- what is sent -----------------------------------------------------------------------------
 
 
 @frozen
@@ -97,7 +97,7 @@ class ResponseFormat:
 
 @frozen
 class Dimensions:
-    """Whom a request is counted for; None is "not said"."""
+    """Whom a request is counted for; None where the caller gave nothing."""
 
     user_id: str | None = None
     team_id: str | None = None
@@ -107,9 +107,9 @@ class Dimensions:
     task_type: str | None = None
 
     def as_dict(self) -> dict[str, str]:
-        """Return those that are said."""
-        said = zip(DIMENSIONS, _dimensions_of(self), strict=True)
-        return {name: value for name, value in said if value is not None}
+        """Return those that are given."""
+        pairs = zip(DIMENSIONS, _dimensions_of(self), strict=True)
+        return {name: value for name, value in pairs if value is not None}
 
 
 @frozen
@@ -242,7 +242,7 @@ class StreamReading(Protocol):
 
     @property
     def is_ended(self) -> bool:
-        """Whether the provider has said its last word, whatever may still come."""
+        """Whether the provider has finished its answer, whatever may still come."""
         ...
 
     def completion(self) -> Completion:

@@ -1,7 +1,7 @@
 """Every way a request can end without an answer: one small tree, each with its status and code.
 
 GatewayError
-├── Refused                 the gateway said no; nothing was sent
+├── Refused                 the gateway refused; nothing was sent
 │   └── AlreadyDone         409  the Idempotency-Key's request was done before
 └── ProviderFailed          a provider was asked, or could not be
     ├── NotConfigured       503  nothing was sent
@@ -59,7 +59,7 @@ class AlreadyDone(Refused):
 class ProviderFailed(GatewayError):
     """A provider did not answer as asked. `nothing_billed` says whether that is proven.
 
-    `body` is what it said, where that was JSON, with keys hidden.
+    `body` is its answer, where that was JSON, with keys hidden.
     """
 
     nothing_billed: ClassVar[bool] = False

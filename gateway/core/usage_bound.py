@@ -46,7 +46,7 @@ NOTHING = UsageBound()
 
 @dataclass(frozen=True, slots=True)
 class OutputCap:
-    """How many tokens one answer may have, and whether the provider is told."""
+    """How many tokens one answer may have, and whether it is written into the request."""
 
     tokens: int
     is_written: bool
