@@ -23,8 +23,7 @@ from gateway.core.model_names import Catalog
 from gateway.journal import AuditJournal
 from gateway.loop_lag import LoopLag
 from gateway.providers.catalog import load_catalog
-from gateway.providers.network import Network
-from gateway.providers.registry import Providers, ProviderSettings
+from gateway.providers.registry import Providers, providers_from_settings
 from gateway.repeats import forget_expired
 from gateway.snapshot import Directory, OrganizationSnapshot
 from orgs.fields import new_id
@@ -111,15 +110,7 @@ UNAUTHENTICATED: Final = "No valid API key or session was given"
 def make_gateway() -> Gateway:
     """Make a gateway from the settings. Nothing is opened before its first request."""
     catalog = load_catalog(sandbox=settings.SANDBOX)
-    network: dict[str, Any] = {**settings.NETWORK, **settings.SECRET_PROXIES}
-    providers = Providers(
-        {
-            name: ProviderSettings(key, base_url, settings.PROVIDER_TIMEOUT_S)
-            for name, (key, base_url) in settings.PROVIDERS.items()
-        },
-        sandbox=settings.SANDBOX,
-        network=Network(**network),
-    )
+    providers = providers_from_settings()
     writer = Writer(
         open_store=open_store, ledger=Ledger(journal=AuditJournal(), instance_id=new_id())
     )

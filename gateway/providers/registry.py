@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.conf import settings
+
 from gateway.core.errors import NotConfigured
 from gateway.providers.base import Provider
 from gateway.providers.http_client import HttpClient
@@ -56,12 +58,12 @@ class Providers:
 
     def __init__(
         self,
-        settings: Mapping[str, ProviderSettings],
+        by_name: Mapping[str, ProviderSettings],
         *,
         sandbox: bool,
         network: Network = DIRECT,
     ) -> None:
-        self._settings = {name: found for name, found in settings.items() if found.api_key}
+        self._settings = {name: found for name, found in by_name.items() if found.api_key}
         self._sandbox = sandbox
         self._network = network
         self._upstreams = {
@@ -168,3 +170,16 @@ def _forget_failed(
 ) -> None:
     if task.cancelled() or task.exception() is not None:
         mine.pop(name, None)
+
+
+def providers_from_settings() -> Providers:
+    """Return the providers that the installation's settings configure."""
+    network: dict[str, Any] = {**settings.NETWORK, **settings.SECRET_PROXIES}
+    return Providers(
+        {
+            name: ProviderSettings(key, base_url, settings.PROVIDER_TIMEOUT_S)
+            for name, (key, base_url) in settings.PROVIDERS.items()
+        },
+        sandbox=settings.SANDBOX,
+        network=Network(**network),
+    )

@@ -11,9 +11,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from gateway.core.errors import ProviderFailed
-from gateway.providers.registry import SANDBOX, Providers
+from gateway.providers.registry import SANDBOX, Providers, providers_from_settings
 from gateway.providers.variables import VARIABLES
-from gateway.runtime import current
 from orgs.commands import ActionCommand, add_format, write_rows
 
 CHECK_TIMEOUT_S: Final = 20.0
@@ -33,7 +32,7 @@ class Command(ActionCommand):
         write_rows(self.stdout, rows, format=options["format"])
 
     def _check(self, options: dict[str, Any]) -> None:
-        rows = asyncio.run(_check_all(current().providers))
+        rows = asyncio.run(_check_all(providers_from_settings()))
         write_rows(self.stdout, rows, format=options["format"])
         silent = [row["provider"] for row in rows if not row["answers"]]
         if silent:

@@ -1,16 +1,12 @@
-"""URLs of sign-in and settings."""
+"""URLs of an organization's settings and members."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from orgs import session_views, settings_views
+from orgs import settings_views
 
 urlpatterns = [
-    path("", session_views.home, name="home"),
-    path("login", session_views.sign_in, name="login"),
-    path("logout", session_views.sign_out, name="logout"),
-    path("welcome/<str:uid>/<str:token>/", session_views.welcome, name="welcome"),
     path("settings/organization", settings_views.organization, name="settings-organization"),
     path(
         "settings/organization/members.csv",
