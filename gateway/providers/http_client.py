@@ -171,7 +171,7 @@ async def _once(
             return await handler(request)  # over another one
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         if sent.transport is None:
-            where = f"{request.url.host}:{request.url.port}"
+            where = f"{request.url.raw_host}:{request.url.port}"
             # What a proxy answers has the request to it in its representation, with our password.
             cause = None if isinstance(exc, aiohttp.ClientResponseError) else exc
             raise NotSent(f"{where} cannot be reached: {exc}") from cause

@@ -201,7 +201,7 @@ async def test_broken_compression_breaks_off(client: HttpClient, server: RawServ
             await read(answer)
 
 
-async def test_endless_interim_answers_hold_no_memory_and_end_with_the_calls_time(
+async def test_cancelled_wait_behind_endless_interim_answers_ends_the_connection(
     client: HttpClient, server: RawServer
 ) -> None:
     sending = asyncio.create_task(send(client, server))
