@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gateway.providers import http_client
-from gateway.providers.http_client import READ_BUFFER_BYTES, BrokenOff, HttpClient
+from gateway.providers.http_client import BrokenOff, HttpClient
 from gateway.providers.network import Network
 from tests.gateway.http.certificates import Certificates
 from tests.gateway.http.raw_server import (
@@ -236,43 +236,6 @@ async def test_leaving_before_the_request_is_out_ends_the_connection_at_once(
                 while True:
                     visit.writer.write(b"x")
                     await visit.reader.read(LARGE_BYTES)
-
-
-# --- back-pressure ----------------------------------------------------------------------------
-
-
-async def _pushed(server: RawServer, sent: list[int]) -> None:
-    piece = b"x" * 65536
-    writer = server.visits[0].writer
-    for _ in range(LARGE_BYTES // len(piece)):
-        writer.write(piece)
-        await writer.drain()
-        sent.append(len(piece))
-
-
-async def _until_still(progress: list[int]) -> None:
-    seen = -1
-    while seen != len(progress):
-        seen = len(progress)
-        await asyncio.sleep(0.1)
-
-
-async def test_reader_that_does_not_read_holds_the_provider_back(
-    client: HttpClient, server: RawServer
-) -> None:
-    for _ in range(2):  # and the connection is as good as before
-        sent: list[int] = []
-        head = OK + b"content-length: %d\r\n\r\n" % LARGE_BYTES
-        answer = await answered(client, server, head)
-        pushing = asyncio.create_task(_pushed(server, sent))
-        await _until_still(sent)
-        assert sum(sent) < LARGE_BYTES / 2
-        assert len(await answer.next()) <= READ_BUFFER_BYTES * 6
-        await _until_still(sent)
-        assert not pushing.done()
-        assert len(await read(answer)) > LARGE_BYTES / 2
-        await pushing
-    assert len(server.visits) == 1
 
 
 async def test_answer_that_came_before_the_request_was_out_is_read_and_nothing_is_kept(

@@ -16,7 +16,7 @@ from gateway.providers.http_client import (
     BrokenOff,
     HttpClient,
 )
-from tests.gateway.http.raw_server import HELLO, OK, RawServer, answered, read, send
+from tests.gateway.http.raw_server import HELLO, LARGE_BYTES, OK, RawServer, answered, read, send
 
 BY_CHUNKS = OK + b"X-Id: 7\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -212,3 +212,40 @@ async def test_cancelled_wait_behind_endless_interim_answers_ends_the_connection
     with pytest.raises(asyncio.CancelledError):
         await sending
     await visit.ended()
+
+
+# --- back-pressure ----------------------------------------------------------------------------
+
+
+async def _pushed(server: RawServer, sent: list[int]) -> None:
+    piece = b"x" * 65536
+    writer = server.visits[0].writer
+    for _ in range(LARGE_BYTES // len(piece)):
+        writer.write(piece)
+        await writer.drain()
+        sent.append(len(piece))
+
+
+async def _until_still(progress: list[int]) -> None:
+    seen = -1
+    while seen != len(progress):
+        seen = len(progress)
+        await asyncio.sleep(0.1)
+
+
+async def test_reader_that_does_not_read_holds_the_provider_back(
+    client: HttpClient, server: RawServer
+) -> None:
+    for _ in range(2):  # and the connection is as good as before
+        sent: list[int] = []
+        head = OK + b"content-length: %d\r\n\r\n" % LARGE_BYTES
+        answer = await answered(client, server, head)
+        pushing = asyncio.create_task(_pushed(server, sent))
+        await _until_still(sent)
+        assert sum(sent) < LARGE_BYTES / 2
+        assert len(await answer.next()) <= READ_BUFFER_BYTES * 6
+        await _until_still(sent)
+        assert not pushing.done()
+        assert len(await read(answer)) > LARGE_BYTES / 2
+        await pushing
+    assert len(server.visits) == 1
