@@ -20,9 +20,9 @@ from tests.factories import MembershipFactory, UserFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def together(operations: Iterable[Callable[[], object]]) -> list[object]:
+def together(started: Iterable[Callable[[], object]]) -> list[object]:
     """Start all at once, each on its own connection; return what they returned or refused with."""
-    waiting = list(operations)
+    waiting = list(started)
     barrier = Barrier(len(waiting))
 
     def start(operation: Callable[[], object]) -> object:
