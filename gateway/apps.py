@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from gateway.runtime import Gateway
+    from gateway.call.runtime import Gateway
 
 
 class GatewayConfig(AppConfig):
@@ -20,5 +20,5 @@ class GatewayConfig(AppConfig):
     @cached_property
     def gateway(self) -> Gateway:
         # By name: models are not ready when this module is imported.
-        made: Gateway = import_string("gateway.runtime.make_gateway")()
+        made: Gateway = import_string("gateway.call.runtime.make_gateway")()
         return made

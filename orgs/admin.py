@@ -14,8 +14,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from orgs import key_operations, operations
-from orgs.errors import OrgsError
+from orgs.core.errors import OrgsError
+from orgs.keys import operations as keys_operations
+from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Membership, Organization, User
 
 
@@ -110,7 +111,7 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscr
 
     @admin.action(description="Remove, and revoke their keys", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
-        _do_to_each(request, rows, lambda row: operations.remove_member(membership=row))
+        _do_to_each(request, rows, lambda row: members_operations.remove_member(membership=row))
 
     @admin.action(description="Give the role admin", permissions=["change"])
     def make_admin(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
@@ -147,11 +148,13 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     @admin.action(description="Revoke, for good", permissions=["change"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
-        _do_to_each(request, rows, lambda row: key_operations.revoke_key(key=row))
+        _do_to_each(request, rows, lambda row: keys_operations.revoke_key(key=row))
 
 
 def _give_role(request: HttpRequest, rows: QuerySet[Membership], role: str) -> None:
-    _do_to_each(request, rows, lambda row: operations.change_role(membership=row, role=role))
+    _do_to_each(
+        request, rows, lambda row: members_operations.change_role(membership=row, role=role)
+    )
 
 
 def _do_to_each(

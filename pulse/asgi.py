@@ -15,9 +15,9 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.alerts.loop import AlertLoop  # noqa: E402
-from gateway.runtime import current  # noqa: E402
-from gateway.server import stop_with_parent  # noqa: E402
-from pulse import lean  # noqa: E402
+from gateway.call.runtime import current  # noqa: E402
+from pulse.server import api_handler  # noqa: E402
+from pulse.server.server import stop_with_parent  # noqa: E402
 
 # How long a stopping process waits for calls that run, beyond their own time limit.
 STOP_MARGIN_S: Final = 5.0
@@ -27,17 +27,19 @@ ALERTS_STOP_MAX_S: Final = 15.0  # longer than a webhook or a mail server may ta
 GARBAGE_AFTER: Final = 20_000
 
 
-async def application(scope: lean.Scope, receive: lean.Receive, send: lean.Send) -> None:
+async def application(
+    scope: api_handler.Scope, receive: api_handler.Receive, send: api_handler.Send
+) -> None:
     """Serve one connection's scope."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
-    elif scope["type"] == "http" and scope["path"].startswith(lean.PREFIXES):
-        await lean.handle(scope, receive, send)
+    elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
+        await api_handler.handle(scope, receive, send)
     else:
         await django_application(scope, receive, send)
 
 
-async def _live(receive: lean.Receive, send: lean.Send) -> None:
+async def _live(receive: api_handler.Receive, send: api_handler.Send) -> None:
     """Start and stop with the server: calls run on its loop, and none is lost when it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)

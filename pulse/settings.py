@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "orgs",
     "costs",
     "gateway",
+    "pulse",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -61,7 +62,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "pulse.compression.CompressionMiddleware",
+    "pulse.server.compression.CompressionMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -91,7 +92,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "orgs.access.navigation",
+                "orgs.auth.access.navigation",
             ]
         },
     }
@@ -215,7 +216,7 @@ PROVIDERS = {
     ),
 }
 
-# --- how the providers are reached: the fields of `gateway.providers.network.Network` -----------
+# --- how the providers are reached: the fields of `gateway.upstream.network.Network` -----------
 
 _ca_file, _ca_dir = certificate_authorities()
 _client_cert_file, _client_key_file = client_certificate()

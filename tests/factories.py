@@ -14,8 +14,15 @@ from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
 from costs.models import CostEvent, DailyCost, ExchangeRate, Period, Rate, RateCard
-from gateway.alert_models import Alert, AlertChannel, AlertDelivery
-from gateway.models import AiRequestLog, Budget, ModelAlias, Policy
+from gateway.models import (
+    AiRequestLog,
+    Alert,
+    AlertChannel,
+    AlertDelivery,
+    Budget,
+    ModelAlias,
+    Policy,
+)
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
 

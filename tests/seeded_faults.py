@@ -49,39 +49,39 @@ FAULTS = (
     Fault(
         "no row lock",
         (
-            Change("costs/stores/postgres.py", " FOR NO KEY UPDATE", ""),
-            Change("costs/stores/sqlite.py", '"BEGIN IMMEDIATE"', '"BEGIN"'),
+            Change("costs/ledger/stores/postgres.py", " FOR NO KEY UPDATE", ""),
+            Change("costs/ledger/stores/sqlite.py", '"BEGIN IMMEDIATE"', '"BEGIN"'),
         ),
-        ("tests/costs/test_ledger_race.py",),
+        ("tests/costs/ledger/test_ledger_race.py",),
     ),
     Fault(
         "settle without a lock",
         (
             Change(
-                "costs/stores/postgres.py",
+                "costs/ledger/stores/postgres.py",
                 'ORDER BY id FOR NO KEY UPDATE"',
                 "ORDER BY id {'FOR NO KEY UPDATE' * (kind is OrganizationRow)}\"",
             ),
         ),
-        ("tests/costs/test_ledger_processes.py",),
+        ("tests/costs/ledger/test_ledger_processes.py",),
         database="postgres",
     ),
     Fault(
         "settle in two transactions",
         (
             Change(
-                "costs/batch.py",
+                "costs/ledger/batch.py",
                 "        store.insert(HOLD, self.holds)\n",
                 "        store.commit()\n        store.begin()\n"
                 "        store.insert(HOLD, self.holds)\n",
             ),
         ),
-        ("tests/costs/test_ledger_failures.py",),
+        ("tests/costs/ledger/test_ledger_failures.py",),
     ),
     Fault(
         "release on expiry",
-        (Change("costs/reaper.py", "outcome=State.UNKNOWN", "outcome=State.RELEASED"),),
-        ("tests/costs/test_reaper.py",),
+        (Change("costs/ledger/reaper.py", "outcome=State.UNKNOWN", "outcome=State.RELEASED"),),
+        ("tests/costs/ledger/test_reaper.py",),
     ),
     Fault(
         "no trigger",
@@ -93,7 +93,7 @@ FAULTS = (
             )
             for migration in ("0002_walls", "0003_daily_cost")  # where SQLite has it again
         ),
-        ("tests/costs/test_walls.py",),
+        ("tests/costs/ledger/test_walls.py",),
     ),
 )
 

@@ -26,13 +26,12 @@ from costs.models import (
     Period,
     RateCard,
 )
-from costs.prices import PriceBook, load_price_book
-from gateway.alert_models import Alert, AlertChannel, AlertDelivery
+from costs.prices.book import PriceBook, load_price_book
 from gateway.alerts.evaluate import EvaluationCache, evaluate
-from gateway.budget_operations import BudgetTerms, create_budget
-from gateway.budget_status import statuses
+from gateway.budgets.operations import BudgetTerms, create_budget
+from gateway.budgets.status import statuses
 from gateway.core.model_names import price_names
-from gateway.models import AiRequestLog, Budget, Policy
+from gateway.models import AiRequestLog, Alert, AlertChannel, AlertDelivery, Budget, Policy
 from orgs.fields import new_id
 from orgs.models import ApiKey, Organization
 

@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.test import RequestFactory
 
-from pulse.compression import CompressionMiddleware
+from pulse.server.compression import CompressionMiddleware
 
 PIECES = (b"a" * 9_000, b"b" * 9_000)
 

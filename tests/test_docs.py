@@ -14,7 +14,7 @@ from django.core.management.base import CommandParser
 from django.urls import URLPattern, URLResolver, get_resolver
 
 ROOT: Path = settings.BASE_DIR
-OURS = ("orgs", "costs", "gateway")
+OURS = ("orgs", "costs", "gateway", "pulse")
 # Functions of pulse/environment.py that read the variable they are given first.
 READERS = {"switch", "number", "upstream", "str", "list", "db_url", "bool", "int"}
 # Steps of pages that a reader meets on the pages themselves.

@@ -1,0 +1,1 @@
+"""Money, usage, pricing, holds and periods as plain Python."""

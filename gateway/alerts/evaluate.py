@@ -16,11 +16,11 @@ from django.db.models import F, Sum
 
 from costs.core.periods import local_day
 from costs.models import Period
-from gateway.alert_models import Alert, AlertChannel, AlertDelivery
-from gateway.alerts.findings import AlertFinding
-from gateway.alerts.limits import findings_on_limits
-from gateway.alerts.unusual import Remembered, findings_on_today
-from gateway.reports import spend_today
+from gateway.alerts.rules.findings import AlertFinding
+from gateway.alerts.rules.limits import findings_on_limits
+from gateway.alerts.rules.unusual import Remembered, findings_on_today
+from gateway.models import Alert, AlertChannel, AlertDelivery
+from gateway.policies.reports import spend_today
 from orgs.models import Organization
 
 ORGANIZATIONS_AT_ONCE: Final = 200

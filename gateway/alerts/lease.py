@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from gateway.alert_models import Lease
+from gateway.models import Lease
 
 
 def take(name: str, *, holder_id: UUID, now: datetime, lasts: timedelta) -> bool:

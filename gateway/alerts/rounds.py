@@ -10,10 +10,10 @@ from uuid import UUID
 
 from django.utils.timezone import now as current_time
 
-from gateway.alert_models import Alert
 from gateway.alerts import lease
-from gateway.alerts.deliver import Told, deliver_due
+from gateway.alerts.delivery.deliver import Told, deliver_due
 from gateway.alerts.evaluate import EvaluationCache, evaluate
+from gateway.models import Alert
 from orgs.fields import new_id
 
 JOB: Final = "alerts"

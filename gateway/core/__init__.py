@@ -1,0 +1,1 @@
+"""Calls, errors, bounds, model names, policies and aliases as plain Python."""

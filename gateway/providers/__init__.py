@@ -1,0 +1,1 @@
+"""Providers: the registry, the SDK adapters, the sandbox, the model catalog, tokenizers."""

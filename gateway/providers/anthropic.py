@@ -8,13 +8,14 @@ from typing import Final
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream, RequestOptions
 
+from gateway.apis.messages import answer as messages
+from gateway.apis.messages.request import headers_from, request_from
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.providers import sdk_call, transport
-from gateway.providers.failures import Peer
-from gateway.providers.formats import anthropic as messages
-from gateway.providers.formats.anthropic_request import headers_from, request_from
-from gateway.providers.http_client import HttpClient
-from gateway.providers.upstreams import VENDORS
+from gateway.providers import sdk_call
+from gateway.upstream import transport
+from gateway.upstream.failures import Peer
+from gateway.upstream.http_client import HttpClient
+from gateway.upstream.upstreams import VENDORS
 
 PATH: Final = "/v1/messages"
 

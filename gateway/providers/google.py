@@ -12,16 +12,17 @@ from google import genai
 from google.genai import types
 
 from costs.core.usage import Usage
+from gateway.apis.embeddings import google as embeddings
+from gateway.apis.embeddings.google import usage_counted
+from gateway.apis.generate import answer as gemini
+from gateway.apis.generate.request import config_from, contents_from
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed, Rejected
-from gateway.providers import sdk_call, transport
-from gateway.providers.failures import Peer
-from gateway.providers.formats import google as gemini
-from gateway.providers.formats import google_embeddings as embeddings
-from gateway.providers.formats.google_embeddings import usage_counted
-from gateway.providers.formats.google_request import config_from, contents_from
-from gateway.providers.http_client import HttpClient
-from gateway.providers.upstreams import VENDORS
+from gateway.providers import sdk_call
+from gateway.upstream import transport
+from gateway.upstream.failures import Peer
+from gateway.upstream.http_client import HttpClient
+from gateway.upstream.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
 # Google takes no more in one request; clients of OpenAI's send up to 2048.

@@ -11,13 +11,13 @@ from mistralai.client.errors import ResponseValidationError
 from mistralai.client.utils.eventstreaming import EventStreamAsync
 from mistralai.client.utils.logger import NoOpLogger
 
+from gateway.apis.chat import mistral as chat
 from gateway.core.calls import Completion, Delta, ProviderCall
-from gateway.providers import sdk_call, transport
-from gateway.providers.failures import Peer
-from gateway.providers.formats import mistral as chat
-from gateway.providers.formats import untrusted_json
-from gateway.providers.http_client import HttpClient
-from gateway.providers.upstreams import VENDORS
+from gateway.providers import sdk_call
+from gateway.upstream import transport, untrusted_json
+from gateway.upstream.failures import Peer
+from gateway.upstream.http_client import HttpClient
+from gateway.upstream.upstreams import VENDORS
 
 
 class Mistral:

@@ -8,13 +8,14 @@ from typing import Any, Final
 import httpx2
 from openai import AsyncOpenAI, AsyncStream, RequestOptions
 
+from gateway.apis.chat import answer as chat
+from gateway.apis.families.openai import cap_name, is_first_reasoning
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
-from gateway.providers import sdk_call, transport
-from gateway.providers.failures import Peer
-from gateway.providers.formats import openai as chat
-from gateway.providers.http_client import HttpClient
-from gateway.providers.openai_models import cap_name, is_first_reasoning
-from gateway.providers.upstreams import VENDORS
+from gateway.providers import sdk_call
+from gateway.upstream import transport
+from gateway.upstream.failures import Peer
+from gateway.upstream.http_client import HttpClient
+from gateway.upstream.upstreams import VENDORS
 
 PATH: Final = "/chat/completions"
 

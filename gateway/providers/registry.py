@@ -13,10 +13,10 @@ from django.conf import settings
 
 from gateway.core.errors import NotConfigured
 from gateway.providers.base import Provider
-from gateway.providers.http_client import HttpClient
-from gateway.providers.network import Network
-from gateway.providers.relay import Relay
-from gateway.providers.upstreams import Upstream, upstream
+from gateway.upstream.http_client import HttpClient
+from gateway.upstream.network import Network
+from gateway.upstream.relay import Relay
+from gateway.upstream.upstreams import Upstream, upstream
 
 
 @dataclass(frozen=True, slots=True)

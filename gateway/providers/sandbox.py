@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from costs.core.usage import Usage
-from gateway import tokens
+from gateway.apis.json_schema import as_object
 from gateway.core.calls import (
     Completion,
     Delta,
@@ -25,7 +25,7 @@ from gateway.core.calls import (
     ToolCall,
     ToolCallDelta,
 )
-from gateway.providers.formats.json_schema import as_object
+from gateway.providers import tokens
 from gateway.providers.sample_values import sample_of
 
 ENCODING: Final = "o200k_base"

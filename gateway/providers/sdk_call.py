@@ -11,8 +11,8 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
-from gateway.providers.failures import Peer
-from gateway.providers.transport import Traffic, noting
+from gateway.upstream.failures import Peer
+from gateway.upstream.transport import Traffic, noting
 
 logger = logging.getLogger("pulse.providers")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.db import Error as DatabaseUnavailable
 
-from gateway.alert_reports import OPEN_COUNTED_MAX, open_count
+from gateway.alerts.reports import OPEN_COUNTED_MAX, open_count
 from orgs.models import Organization
 
 register = template.Library()

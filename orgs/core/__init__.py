@@ -1,0 +1,1 @@
+"""Names, dimensions and API keys as plain Python: values in, values out."""

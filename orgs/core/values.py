@@ -29,3 +29,6 @@ def fault_of_slug(slug: str) -> str | None:
     if _SLUG.fullmatch(slug) is None:
         return "The slug is made of lower-case letters, digits, - and _, such as acme-labs"
     return None
+
+
+EMAIL_MAX_CHARS: Final = 254

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from costs import verify
-from costs.connect import open_store
 from costs.core.admission import (
     ORG_SCOPE,
     Admitted,
@@ -25,16 +23,18 @@ from costs.core.holds import State
 from costs.core.periods import BudgetWindow
 from costs.core.pricing import rate_card
 from costs.core.usage import Usage
-from costs.ledger import Ledger
+from costs.ledger import verify
+from costs.ledger.connect import open_store
+from costs.ledger.ledger import Ledger
+from costs.ledger.stores.base import Store
 from costs.models import CostEvent, Hold, Period, PriceList
-from costs.stores.base import Store
-from gateway import audit
-from gateway.core.budgets import BudgetRule
+from gateway.call.journal import AuditJournal, Closing, Opening
 from gateway.core.calls import Call, Dimensions, Principal, Unread
-from gateway.core.policy import Rule
 from gateway.core.usage_bound import NOTHING
-from gateway.journal import AuditJournal, Closing, Opening
+from gateway.guards.budgets import BudgetRule
+from gateway.guards.policies import Rule
 from gateway.models import Policy
+from gateway.requests import audit
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import PolicyFactory

@@ -11,7 +11,7 @@ from threading import Barrier
 from typing import Any
 
 from costs.core.admission import ReserveRequest, ReserveResult
-from costs.writer import LedgerUnavailable, Writer
+from costs.ledger.writer import LedgerUnavailable, Writer
 
 
 def reserve_together(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from costs.connect import open_store
-from costs.stores.base import Store
-from costs.writer import Writer
+from costs.ledger.connect import open_store
+from costs.ledger.stores.base import Store
+from costs.ledger.writer import Writer
 from tests.costs.books import Clock, Desk, new_ledger
 
 

@@ -9,8 +9,8 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
-from costs.stores.base import Locked, Store, StoreUnavailable
-from costs.tables import Row, Table
+from costs.ledger.stores.base import Locked, Store, StoreUnavailable
+from costs.ledger.stores.tables import Row, Table
 
 
 @dataclass

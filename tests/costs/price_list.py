@@ -11,9 +11,9 @@ from django.core.management import call_command
 
 from costs.core.pricing import Band, Rates
 from costs.models import Rate
-from costs.price_changes import Seeded, seed, set_price
-from costs.price_seed import SINCE_EVER, SeedExchangeRate, SeedPrice
-from costs.prices import load_price_book
+from costs.prices.book import load_price_book
+from costs.prices.changes import Seeded, seed, set_price
+from costs.prices.seed import SINCE_EVER, SeedExchangeRate, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

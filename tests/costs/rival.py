@@ -17,8 +17,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
 django.setup()
 
-from costs.connect import open_store  # noqa: E402  the apps are ready only now
-from costs.writer import Writer  # noqa: E402
+from costs.ledger.connect import open_store  # noqa: E402  the apps are ready only now
+from costs.ledger.writer import Writer  # noqa: E402
 from orgs.models import Organization  # noqa: E402
 from tests.costs.books import admitted_and_full, ask, new_ledger  # noqa: E402
 from tests.costs.clients import reserve_together  # noqa: E402

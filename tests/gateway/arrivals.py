@@ -9,13 +9,13 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from gateway.apis.arrival import Arrival
+from gateway.apis.base import Dialect
 from gateway.core.calls import Call, Dimensions, RelayRequest
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
-from gateway.providers.dialects.arrival import Arrival
-from gateway.providers.dialects.base import Dialect
 
 CATALOG: Final = load_catalog(sandbox=False)
 TIMEOUT_S: Final = 5.0

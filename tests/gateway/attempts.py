@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from costs import verify
+from costs.ledger import verify
 from costs.models import CostEvent, Hold
-from gateway import audit
+from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
-from gateway.runtime import Gateway
+from gateway.requests import audit
 from orgs.models import Organization
 from tests.factories import AliasFactory
 from tests.fake_provider.thread import FakeProvider

@@ -10,9 +10,9 @@ import pytest
 from django.apps import apps
 from pytest_django import Settings
 
-from gateway.call_loop import CallLoop
-from gateway.runtime import Gateway, make_gateway
-from orgs import key_operations
+from gateway.call.call_loop import CallLoop
+from gateway.call.runtime import Gateway, make_gateway
+from orgs.keys import operations
 from orgs.models import Organization
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import assert_books_agree, wire
@@ -63,7 +63,7 @@ def make_key(transactional_db: None) -> Callable[..., str]:
     """Return a way to make a key; its text comes back."""
 
     def made(org: Organization, name: str = "test", **fields: Any) -> str:
-        return key_operations.create_key(org=org, name=name, **fields)[1]
+        return operations.create_key(org=org, name=name, **fields)[1]
 
     return made
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gateway.apis.chat.translation import provider_call
 from gateway.core.calls import ProviderCall
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
-from gateway.providers.dialects.translation import provider_call
 
 CLAUDE: Final = "claude-opus-4-6"
 GEMINI: Final = "gemini-2.5-flash"

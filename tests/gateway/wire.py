@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient
 
-from gateway.answers import EventStream
+from gateway.http.answers import EventStream
 from pulse.asgi import application
 
 HOST: Final = "testserver"

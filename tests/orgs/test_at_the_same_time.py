@@ -12,9 +12,12 @@ import pytest
 from django.db import connection
 from django.utils.timezone import now
 
-from orgs import key_operations, operations, throttle, welcome
-from orgs.errors import OrgsError
+from orgs.auth import throttle, welcome
+from orgs.core.errors import OrgsError
+from orgs.keys import operations as keys_operations
+from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Membership, Organization, SignInFailure, User
+from orgs.settings import operations as settings_operations
 from tests.factories import MembershipFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,8 +49,8 @@ def test_the_last_two_admins_cannot_both_go(acme: Organization) -> None:
     admins = [MembershipFactory.create(org=acme, role="admin") for _ in range(2)]
     results = together(
         [
-            lambda: operations.remove_member(membership=admins[0]),
-            lambda: operations.change_role(membership=admins[1], role="member"),
+            lambda: members_operations.remove_member(membership=admins[0]),
+            lambda: members_operations.change_role(membership=admins[1], role="member"),
         ]
     )
     assert refusals(results) == 1
@@ -55,20 +58,20 @@ def test_the_last_two_admins_cannot_both_go(acme: Organization) -> None:
 
 
 def test_a_key_is_rotated_once(acme: Organization) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
-    results = together([lambda: key_operations.rotate_key(key=key)] * 4)
+    key, _ = keys_operations.create_key(org=acme, name="ci")
+    results = together([lambda: keys_operations.rotate_key(key=key)] * 4)
     assert refusals(results) == 3
     assert ApiKey.objects.count() == 2
 
 
 def test_a_name_goes_to_one_key(acme: Organization) -> None:
-    results = together([lambda: key_operations.create_key(org=acme, name="ci")] * 4)
+    results = together([lambda: keys_operations.create_key(org=acme, name="ci")] * 4)
     assert refusals(results) == 3
     assert ApiKey.objects.count() == 1
 
 
 def test_a_slug_goes_to_one_organization(transactional_db: None) -> None:
-    results = together([lambda: operations.create_organization(name="Acme")] * 4)
+    results = together([lambda: settings_operations.create_organization(name="Acme")] * 4)
     assert refusals(results) == 3
     assert Organization.objects.count() == 1
 
@@ -76,7 +79,7 @@ def test_a_slug_goes_to_one_organization(transactional_db: None) -> None:
 def test_a_person_gets_one_account(acme: Organization, globex: Organization) -> None:
     results = together(
         [
-            partial(operations.add_member, org=org, email="new@example.org", role="member")
+            partial(members_operations.add_member, org=org, email="new@example.org", role="member")
             for org in (acme, globex, acme, globex)
         ]
     )
@@ -90,16 +93,16 @@ def test_no_key_is_made_for_one_who_is_being_removed(acme: Organization) -> None
         owner = membership.user
         together(
             [
-                partial(operations.remove_member, membership=membership),
-                partial(key_operations.create_key, org=acme, name=f"k{n}", owner=owner),
+                partial(members_operations.remove_member, membership=membership),
+                partial(keys_operations.create_key, org=acme, name=f"k{n}", owner=owner),
             ]
         )
         assert not ApiKey.objects.filter(owner=owner, revoked_at__isnull=True).exists()
 
 
 def test_a_key_is_revoked_by_one(acme: Organization) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
-    results = together([lambda: key_operations.revoke_key(key=key)] * 4)
+    key, _ = keys_operations.create_key(org=acme, name="ci")
+    results = together([lambda: keys_operations.revoke_key(key=key)] * 4)
     assert sorted(map(bool, results)) == [False, False, False, True]
 
 

@@ -17,13 +17,14 @@ from django.test import Client
 from django.utils.timezone import now
 from pytest_django import Settings
 
-from orgs import credentials, key_operations
-from orgs.commands import LOCAL_URL, installation_url
+from orgs.auth import credentials
+from orgs.console.commands import LOCAL_URL, installation_url
 from orgs.core import keys as key_format
-from orgs.management.commands.keys import Command as KeysCommand
-from orgs.management.commands.members import Command as MembersCommand
-from orgs.management.commands.orgs import Command as OrgsCommand
+from orgs.keys import operations
+from orgs.keys.command import Command as KeysCommand
+from orgs.members.command import Command as MembersCommand
 from orgs.models import ApiKey, Membership, Organization, User
+from orgs.settings.command import Command as OrgsCommand
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -273,7 +274,7 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
 
 def test_a_key_is_named_in_many_ways(acme: Organization) -> None:
     for form in ("public", "prefixed", "id", "whole", "by name"):
-        key, text = key_operations.create_key(org=acme, name="A key")
+        key, text = operations.create_key(org=acme, name="A key")
         words = {
             "public": [key.public],
             "prefixed": [f"pulse_{key.public}"],
@@ -287,13 +288,13 @@ def test_a_key_is_named_in_many_ways(acme: Organization) -> None:
 
 
 def test_revoking_twice_is_no_error(acme: Organization) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
+    key, _ = operations.create_key(org=acme, name="ci")
     run("keys", "revoke", key.public)
     assert "was revoked before" in run("keys", "revoke", key.public)
 
 
 def test_rotation_by_name_takes_the_newest(acme: Organization) -> None:
-    key_operations.create_key(org=acme, name="ci")
+    operations.create_key(org=acme, name="ci")
     first = run("keys", "rotate", "acme", "ci").splitlines()[-1]
     second = run("keys", "rotate", "acme", "ci", "--overlap-hours", "0").splitlines()[-1]
     publics = [row["public"] for row in rows("keys", "list", "acme")]
@@ -306,8 +307,8 @@ def test_rotation_by_name_takes_the_newest(acme: Organization) -> None:
 
 
 def test_revoking_by_a_name_two_keys_share_asks_which(acme: Organization) -> None:
-    old, _ = key_operations.create_key(org=acme, name="ci")
-    new, _ = key_operations.rotate_key(key=old)
+    old, _ = operations.create_key(org=acme, name="ci")
+    new, _ = operations.rotate_key(key=old)
     said = refusal("keys", "revoke", "acme", "ci")
     assert old.public in said
     assert new.public in said
@@ -315,6 +316,6 @@ def test_revoking_by_a_name_two_keys_share_asks_which(acme: Organization) -> Non
 
 @pytest.mark.parametrize("hours", ["-1", "721", "nan", "inf", "1e300"])
 def test_an_overlap_that_cannot_be_is_refused(acme: Organization, hours: str) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
+    key, _ = operations.create_key(org=acme, name="ci")
     refusal("keys", "rotate", key.public, f"--overlap-hours={hours}")
     assert ApiKey.objects.count() == 1

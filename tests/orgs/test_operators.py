@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
-from orgs import key_operations
+from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.factories import PASSWORD, UserFactory
 
@@ -49,7 +49,7 @@ def test_the_role_of_an_admin_opens_nothing_here(client: Client, admin_user: Use
 def test_rows_are_listed_and_found(
     operator: Client, acme: Organization, admin_user: User, model: str
 ) -> None:
-    key_operations.create_key(org=acme, name="ci", owner=admin_user)
+    operations.create_key(org=acme, name="ci", owner=admin_user)
     answer = operator.get(listing(model), {"q": "acme"})
     assert answer.status_code == 200
     assert answer.context["cl"].result_count == 1
@@ -98,7 +98,7 @@ def test_an_operator_makes_organizations_and_memberships(
 def test_nothing_is_deleted(
     operator: Client, acme: Organization, admin_user: User, model: str
 ) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
+    key, _ = operations.create_key(org=acme, name="ci")
     rows = {
         "user": admin_user.pk,
         "organization": acme.pk,
@@ -112,7 +112,7 @@ def test_nothing_is_deleted(
 def test_a_keys_digest_is_not_shown_and_nothing_of_it_is_edited(
     operator: Client, acme: Organization
 ) -> None:
-    key, text = key_operations.create_key(org=acme, name="ci")
+    key, text = operations.create_key(org=acme, name="ci")
     address = reverse("admin:orgs_apikey_change", args=[key.pk])
     page = operator.get(address).content.decode()
     assert key.public in page
@@ -123,7 +123,7 @@ def test_a_keys_digest_is_not_shown_and_nothing_of_it_is_edited(
 
 
 def test_a_key_is_revoked(operator: Client, acme: Organization) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci")
+    key, _ = operations.create_key(org=acme, name="ci")
     assert "Done: 1 of 1" in act(operator, "apikey", "revoke", key)
     key.refresh_from_db()
     assert key.revoked_at is not None
@@ -132,7 +132,7 @@ def test_a_key_is_revoked(operator: Client, acme: Organization) -> None:
 def test_members_are_removed_by_the_same_rules(
     operator: Client, acme: Organization, admin_user: User, member_user: User
 ) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci", owner=member_user)
+    key, _ = operations.create_key(org=acme, name="ci", owner=member_user)
     page = act(operator, "membership", "remove", Membership.objects.get(user=admin_user))
     assert "is the last admin" in page
     promoted = Membership.objects.get(user=member_user)
@@ -150,7 +150,7 @@ def test_members_are_removed_by_the_same_rules(
 def test_one_who_may_not_change_changes_nothing(
     acme: Organization, member_user: User, may_look: bool
 ) -> None:
-    key, _ = key_operations.create_key(org=acme, name="ci", owner=member_user)
+    key, _ = operations.create_key(org=acme, name="ci", owner=member_user)
     membership = Membership.objects.get(user=member_user)
     looker = UserFactory.create(is_staff=True)
     if may_look:

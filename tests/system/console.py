@@ -18,9 +18,9 @@ MEMBER: Final = "bo@acme.example"
 AUDITOR: Final = "audit@acme.example"
 # Run inside the installation, with Django set up.
 FILL: Final = """
-from orgs.key_operations import create_key, revoke_key
+from orgs.keys.operations import create_key, revoke_key
 from orgs.models import Membership, Organization
-from orgs.operations import create_organization
+from orgs.members.operations import create_organization
 from tests import showcase
 org = Organization.objects.get(slug="acme")
 Organization.objects.filter(slug="acme").update(name="Acme")

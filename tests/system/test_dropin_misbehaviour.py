@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from gateway.providers.transport import ANSWER_MAX_BYTES
+from gateway.upstream.transport import ANSWER_MAX_BYTES
 from tests.fake_provider import FOREVER
 from tests.fake_provider.formats import ERRORS
 from tests.system.doors import DOORS, PLAIN, Answer, AskedAt, Door, ask_each, billed_at

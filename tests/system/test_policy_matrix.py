@@ -217,7 +217,7 @@ def test_no_spelling_passes_a_policy_in_the_same_process(
 
 IN_PROCESS: Final = """
 import json
-from gateway.sdk import ai_request, ai_stream
+from gateway.call.sdk import ai_request, ai_stream
 from orgs.models import Membership
 told = {{}}
 for slug, models in {asked!r}.items():

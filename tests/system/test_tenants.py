@@ -160,7 +160,7 @@ ID_QUERIES: Final = {
 }
 AN_ALERT: Final = """
 from django.utils.timezone import now
-from gateway.alert_models import Alert
+from gateway.models.alerts import Alert
 from orgs.models import Organization
 org = Organization.objects.get(slug="acme")
 Alert.objects.create(org=org, key="k", kind="budget", sentence="{name} is spent", raised_at=now())

@@ -1,0 +1,1 @@
+"""The cost explorer: who spent what, from daily and monthly totals."""

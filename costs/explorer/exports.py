@@ -1,0 +1,133 @@
+"""The explorer's lines as CSV and JSON: exact, complete, and given piece by piece."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
+
+from costs.core.cost_query import CostQuery
+from costs.core.money import euros
+from costs.core.shares import share_percent
+from costs.core.spans import DateRange
+from costs.explorer.reports import CostGroup, Sums
+from orgs.console.exports import Echo
+
+LINES_AT_ONCE: Final = 500
+# A cell that begins with one of these is a formula to some spreadsheet.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full-width on purpose
+# Dimensions whose value is an id, and which have a name besides.
+_WITH_NAMES: Final = ("user", "key")
+_FIGURES: Final = (
+    *("amount_eur", "amount_nanoeur", "share_percent"),
+    *("requests", "events", "input_tokens", "output_tokens"),
+)
+_BEFORE: Final = ("before_eur", "before_nanoeur")
+
+
+def csv_pieces(query: CostQuery, groups: Iterable[CostGroup], total: Sums) -> Iterator[str]:
+    """Give the lines of the page as CSV, LINES_AT_ONCE of them in each piece."""
+    writer = csv.writer(Echo())
+    names = [
+        name
+        for dimension in query.group_by
+        for name in (dimension, *([f"{dimension}_name"] if dimension in _WITH_NAMES else []))
+    ]
+    yield writer.writerow((*names, *_FIGURES, *(_BEFORE if query.compares_groups else ())))
+    lines = iter(groups)
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        yield "".join(writer.writerow(_csv_line(query, group, total)) for group in some)
+
+
+def json_pieces(
+    query: CostQuery,
+    groups: Iterable[CostGroup],
+    *,
+    total: Sums,
+    before_nanoeur: int | None,
+    zone: str,
+) -> Iterator[str]:
+    """Give the report as one JSON object, its lines last."""
+    head = {
+        "from": f"{query.span.first}",
+        "to": f"{query.span.last}",
+        "timeZone": zone,
+        "groupBy": list(query.group_by),
+        "total": _json_sums(total),
+        "before": _json_before(query.before, before_nanoeur),
+    }
+    yield json.dumps(head)[:-1] + ', "groups": ['
+    lines, comma = iter(groups), ""
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        yield comma + ", ".join(json.dumps(_json_line(query, group, total)) for group in some)
+        comma = ", "
+    yield "]}\n"
+
+
+def streamed(request: HttpRequest, pieces: Iterator[str], **options: Any) -> StreamingHttpResponse:
+    """Return a response that is sent as it is made, under a server of either kind."""
+    if isinstance(request, ASGIRequest):
+        return StreamingHttpResponse(_in_a_thread(pieces), **options)
+    return StreamingHttpResponse(pieces, **options)
+
+
+async def _in_a_thread(pieces: Iterator[str]) -> AsyncIterator[str]:
+    """Give the pieces, each made in the request's thread, which has its database connection.
+
+    Django would first make the list of them all.
+    """
+    following = sync_to_async(lambda: next(pieces, None))
+    while (piece := await following()) is not None:
+        yield piece
+
+
+def csv_text(text: str) -> str:
+    """Return the text such that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
+def _csv_line(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[object]:
+    for dimension, value, label in zip(query.group_by, group.values, group.labels, strict=True):
+        yield csv_text(value or "")
+        if dimension in _WITH_NAMES:
+            yield csv_text(label)
+    sums, nanoeur = group.sums, group.sums.amount_nanoeur
+    yield from (f"{euros(nanoeur):f}", nanoeur, share_percent(nanoeur, total.amount_nanoeur) or "")
+    yield from (sums.requests, sums.events, sums.input_tokens or "", sums.output_tokens or "")
+    if group.before_nanoeur is not None:
+        yield from (f"{euros(group.before_nanoeur):f}", group.before_nanoeur)
+
+
+def _json_line(query: CostQuery, group: CostGroup, total: Sums) -> dict[str, Any]:
+    said = dict(zip(query.group_by, group.values, strict=True))
+    names = {
+        f"{dimension}Name": label
+        for dimension, label in zip(query.group_by, group.labels, strict=True)
+        if dimension in _WITH_NAMES
+    }
+    share = share_percent(group.sums.amount_nanoeur, total.amount_nanoeur)
+    before = {} if group.before_nanoeur is None else {"beforeNanoeur": group.before_nanoeur}
+    return said | names | _json_sums(group.sums) | {"sharePercent": share} | before
+
+
+def _json_sums(sums: Sums) -> dict[str, Any]:
+    return {
+        "amountEur": f"{euros(sums.amount_nanoeur):f}",
+        "amountNanoeur": sums.amount_nanoeur,
+        "requests": sums.requests,
+        "events": sums.events,
+        "inputTokens": sums.input_tokens or None,  # no answer has none: they are not known
+        "outputTokens": sums.output_tokens or None,
+    }
+
+
+def _json_before(span: DateRange | None, nanoeur: int | None) -> dict[str, Any] | None:
+    if span is None or nanoeur is None:
+        return None
+    return {"from": f"{span.first}", "to": f"{span.last}", "amountNanoeur": nanoeur}

@@ -1,0 +1,234 @@
+"""The cost explorer's state, read from the URL and written back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django import forms
+from django.http import QueryDict
+
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
+from costs.core.spans import Compare, DateRange, Preset, compared_with, span_of
+from costs.explorer.names import models_meant
+
+DEFAULT_DAYS: Final = 30
+EARLIEST: Final = date(2000, 1, 1)
+LATEST: Final = date(2199, 12, 31)
+SOURCES: Final = ("AI",)
+GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
+    "task": "Task type",
+    "key": "API key",
+}
+# The same inside a sentence.
+GROUP_WORDS: Final = {name: label.lower() for name, label in GROUP_LABELS.items()} | {
+    "key": "API key"
+}
+# dimension -> parameter, label, the most characters that its column holds
+FILTERS: Final = {
+    "model": ("model", "Model", 200),
+    "provider": ("provider", "Provider", 32),
+    "team": ("teamId", "Team", 128),
+    "project": ("projectId", "Project", 128),
+    "app": ("appId", "App", 128),
+    "client": ("clientId", "Client", 128),
+    "user": ("userId", "User", 254),  # or the e-mail address of a member
+    "task": ("taskType", "Task type", 128),
+}
+KEY: Final = "keyId"
+# Dimensions that a request need not say.
+OPTIONAL: Final = ("team", "project", "app", "client", "user", "task", "key")
+WITHOUT: Final = "without"
+PARAMETER_OF: Final = {name: parameter for name, (parameter, _, _) in FILTERS.items()} | {
+    "key": KEY
+}
+PRESET_LABELS: Final = {
+    Preset.TODAY: "Today",
+    Preset.WEEK: "7 days",
+    Preset.THIRTY_DAYS: "30 days",
+    Preset.MONTH: "Month to date",
+    Preset.LAST_MONTH: "Last month",
+    Preset.YEAR: "365 days",
+    Preset.CUSTOM: "Custom",
+}
+COMPARE_LABELS: Final = {
+    Compare.BEFORE: "The period before",
+    Compare.YEAR: "A year before",
+    Compare.NOTHING: "Nothing",
+}
+
+
+Changes = dict[str, str | tuple[str, ...] | None]
+
+
+class CostForm(forms.Form):
+    """Every filter of the explorer; each has a default, so an empty URL is a valid one.
+
+    `period` moves with today and wins over dates; dates alone are a custom period. `without` names
+    the dimensions that a request must not have said.
+    """
+
+    period = forms.ChoiceField(
+        required=False, choices=[("", ""), *PRESET_LABELS.items()], widget=forms.HiddenInput
+    )
+    without = forms.MultipleChoiceField(
+        required=False,
+        choices=[(PARAMETER_OF[name], name) for name in OPTIONAL],
+        widget=forms.MultipleHiddenInput,
+    )
+    keyId = forms.UUIDField(  # the API's name, as all here
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": "This is no key's id."},
+    )
+
+    def __init__(self, data: QueryDict, *, today: date) -> None:
+        super().__init__(data, label_suffix="")
+        self._url, self._today = data, today
+        # `from` and `groupBy` are the URL's names, and no names for attributes of a class.
+        self.fields["from"] = _day("From")
+        self.fields["to"] = _day("To")
+        self.fields["groupBy"] = _choice("Group by", GROUP_LABELS.items())
+        self.fields["thenBy"] = _choice("Then by", [("", "Nothing else"), *GROUP_LABELS.items()])
+        self.fields["compare"] = _choice("Compare with", COMPARE_LABELS.items())
+        self.fields["source"] = _choice("Source", [("", "All"), *((s, s) for s in SOURCES)])
+        for parameter, label, max_chars in FILTERS.values():
+            self.fields[parameter] = forms.CharField(
+                label=label, required=False, max_length=max_chars
+            )
+        for parameter in ("model", "provider"):
+            self.fields[parameter].widget.attrs["list"] = f"{parameter}s-used"
+
+    def clean(self) -> dict[str, Any]:
+        """Fill in what was left out."""
+        values = self.cleaned_data
+        preset = self._preset(values)
+        span = self._custom(values) if preset is Preset.CUSTOM else span_of(preset, self._today)
+        group_by = values.get("groupBy") or next(iter(GROUP_COLUMNS))
+        then_by = values.get("thenBy") or ""
+        return values | {
+            "period": preset,
+            "span": span,
+            "groupBy": group_by,
+            "thenBy": "" if then_by == group_by else then_by,
+            "compare": Compare(values.get("compare") or Compare.BEFORE),
+        }
+
+    def _preset(self, values: dict[str, Any]) -> Preset:
+        if values.get("period"):
+            return Preset(values["period"])
+        return Preset.CUSTOM if "from" in self.data or "to" in self.data else Preset.THIRTY_DAYS
+
+    def _custom(self, values: dict[str, Any]) -> DateRange:
+        last = values.get("to") or max(self._today, values.get("from") or self._today)
+        first = values.get("from") or max(EARLIEST, last - timedelta(days=DEFAULT_DAYS - 1))
+        if "from" in values and "to" in values and first > last:
+            self.add_error("from", "The first day is after the last.")
+        if not self.errors:  # a page shows the days it is about, also when the URL leaves them out
+            self.data = self._url.copy()
+            self.data.update({"from": f"{first}", "to": f"{last}"})
+        return DateRange(first, last)
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the page has dates to choose: they are asked for, or one of them is wrong."""
+        chosen = self.cleaned_data.get("period")
+        return chosen is Preset.CUSTOM or bool(self.errors.keys() & {"from", "to"})
+
+    def unfolds(self) -> bool:
+        """Whether one of the folded fields is wrong; those in use are shown as chips."""
+        return any(self[parameter].errors for parameter, _, _ in FILTERS.values())
+
+    @property
+    def span(self) -> DateRange:
+        """The days that a valid form asks for."""
+        span: DateRange = self.cleaned_data["span"]
+        return span
+
+    @property
+    def group_by(self) -> tuple[str, ...]:
+        """The dimensions that a valid form groups by; the day comes first."""
+        chosen = (self.cleaned_data["groupBy"], self.cleaned_data["thenBy"])
+        return tuple(sorted(filter(None, chosen), key=lambda name: name != DAY))
+
+    def query(self, *, used: Iterable[tuple[str, str]], user_id: str | None = None) -> CostQuery:
+        """Return what a valid form asks for.
+
+        `used` are the (provider, model) that the organization knows; `user_id` stands in for an
+        e-mail address.
+        """
+        values = self.cleaned_data
+        wanted: dict[str, Any] = {
+            GROUP_COLUMNS[name]: values[parameter]
+            for name, parameter in PARAMETER_OF.items()
+            if name != "model" and values[parameter]
+        }
+        if values["source"]:
+            wanted["source"] = values["source"]
+        if user_id is not None:
+            wanted["user_id"] = user_id
+        wanted |= {GROUP_COLUMNS[name]: None for name in self.not_said()}
+        return CostQuery(
+            span=self.span,
+            before=compared_with(self.span, values["compare"], values["period"]),
+            group_by=self.group_by,
+            wanted=wanted,
+            models=models_meant(values["model"], used) if values["model"] else None,
+            today=self._today,
+        )
+
+    def not_said(self) -> list[str]:
+        """Return the dimensions that the requests must not have said."""
+        return [name for name in OPTIONAL if PARAMETER_OF[name] in self.cleaned_data[WITHOUT]]
+
+    def only(self, dimension: str, value: str | None) -> Changes:
+        """Return the changes of the address that leave only what has the value."""
+        if dimension == DAY:
+            return {"period": None, "from": value, "to": value}
+        parameter = PARAMETER_OF[dimension]
+        if value:
+            return {parameter: value}
+        return {parameter: None, WITHOUT: (*self.cleaned_data[WITHOUT], parameter)}
+
+    def address(self, **changes: str | tuple[str, ...] | None) -> str:
+        """Return a valid form as the part of a URL, with parameters changed; None takes one out."""
+        kept = {name: value for name, value in (self._state | changes).items() if value}
+        return urlencode(kept, doseq=True)
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        """What the address of a valid form says; a page has hundreds of addresses."""
+        values = self.cleaned_data
+        chosen: dict[str, Any] = {"groupBy": values["groupBy"], "thenBy": values["thenBy"]}
+        if values["period"] is Preset.CUSTOM:
+            chosen |= {"from": f"{self.span.first}", "to": f"{self.span.last}"}
+        else:
+            chosen["period"] = values["period"].value
+        if values["compare"] is not Compare.BEFORE:
+            chosen["compare"] = values["compare"].value
+        # What is not said now keeps its place, for a change of it.
+        return chosen | {name: values[name] for name in ("source", *PARAMETER_OF.values(), WITHOUT)}
+
+
+def _choice(label: str, choices: Iterable[tuple[str, str]]) -> forms.ChoiceField:
+    return forms.ChoiceField(label=label, required=False, choices=list(choices))
+
+
+def _day(label: str) -> forms.DateField:
+    field = forms.DateField(
+        label=label,
+        required=False,
+        input_formats=["%Y-%m-%d"],
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": "Write the day as 2026-01-31."},
+    )
+    field.validators.append(_within_the_calendar)
+    return field
+
+
+def _within_the_calendar(day: date) -> None:
+    if not EARLIEST <= day <= LATEST:
+        raise forms.ValidationError(f"Choose a day from {EARLIEST} to {LATEST}.")

@@ -1,0 +1,239 @@
+"""The statements that add up the lines of days and months, the same on both databases.
+
+A filter or a grouping never looks at anything else. `costs.explorer.parts` says which lines a
+span is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import ceil
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
+from costs.core.spans import DateRange
+from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, parts_of, said, union
+from orgs.database import kept_id
+
+FETCHED_AT_ONCE: Final = 1000
+# The days whose lines are counted to guess how many days the first lines of a table are of.
+WEEK: Final = 7
+DAYS: Final = """
+    SELECT starts_on, SUM(settled_nanoeur + overrun_nanoeur) FROM period
+    WHERE org_id = %s AND scope = 'org' AND starts_on >= %s AND starts_on <= %s
+    GROUP BY starts_on HAVING SUM(settled_nanoeur + overrun_nanoeur) > 0
+"""
+# What a row of `table` is, in the order in which they come.
+LINE, DEAREST, TOTAL = range(3)
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """What a page shows of a question, all of one moment.
+
+    The first `lines`, as `grouped` gives them; the dearest values of a dimension; how many lines
+    there are, None in a table by day; and in `total` the SUMS of all and what all were before,
+    None for what has no line.
+    """
+
+    lines: list[Row]
+    dearest: list[Any]
+    groups: int | None
+    total: Row
+
+
+def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
+    """Give a row for each group: its values, its SUMS, what it was before (NULL in a table by day).
+
+    Dearest first; days newest first.
+    """
+    parts = [Part.of_days(query.span)] if query.is_by_day else compared(query)
+    groups, values = _groups(organization_id, query, parts, _keys(query.group_by))
+    return _rows(f"{groups} ORDER BY {_order(query)}", values)
+
+
+def table(
+    organization_id: UUID, query: CostQuery, *, most: int, dimension: str | None, dearest: int
+) -> CostTable:
+    """Return the first `most` lines of a question, and the `dearest` values of `dimension`, which
+    is one that the query groups by.
+
+    Of a table by day, only so many days are added up by group as are shown, and all of them by
+    month: a year of a million requests by day and user has 44,000 groups.
+    """
+    span, days = query.span, query.span.days
+    # Lines come by day, so days alone need no guess: the database stops when it has enough.
+    if query.is_by_day and query.group_by != (DAY,) and days > WEEK:
+        days = _days_likely(organization_id, query, most)
+    while True:
+        first = max(span.first, _newest_day(query) - timedelta(days=min(days, span.days) - 1))
+        statement, values = _table(
+            organization_id, query, DateRange(first, span.last), most, dimension, dearest
+        )
+        found = _table_of(_rows(statement, values), query, dimension)
+        if len(found.lines) == most or first == span.first:
+            return found
+        days = _days_for(most, len(found.lines), days)
+
+
+def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
+    """Return how many days the newest lines of a table are likely to be of, by those of a week."""
+    newest = _newest_day(query)
+    week = DateRange(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
+    keys = _keys(query.group_by)
+    lines, values = union(organization_id, query, [Part.of_days(week)], keys=keys, sums=())
+    [(number,)] = _rows(f"SELECT COUNT(*) FROM ({lines}) l", values)  # noqa: S608  our own names
+    return _days_for(most, number, week.days)
+
+
+def _newest_day(query: CostQuery) -> date:
+    """Return the last day of the span that may have lines: a year's end is asked for in June."""
+    return max(query.span.first, min(query.span.last, query.today))
+
+
+def _days_for(most: int, number: int, days: int) -> int:
+    """Return how many days have `most` lines where so many days have `number`, and some more."""
+    return 1 + ceil(1.2 * days * most / max(1, number))
+
+
+def totals(organization_id: UUID, query: CostQuery) -> Row:
+    """Return the SUMS of the span and what it was before, None for what has no line."""
+    return next(_rows(*_groups(organization_id, query, compared(query), {})))
+
+
+def dated(  # noqa: PLR0913  whose, which, when, and by what
+    organization_id: UUID,
+    query: CostQuery,
+    span: DateRange,
+    *,
+    by_month: bool = False,
+    dimension: str | None = None,
+    values: Sequence[Any] = (),
+) -> Iterator[Row]:
+    """Give (day, nano-euro of each of the dimension's `values`…, of all), by month where that is
+    enough.
+
+    A month that is mostly in the span then has the date of its first day, also where that is
+    before the span. A sum for each value, since an index has the days in order and grouping by
+    the values too would sort the lines: 20,000 of them take 12 ms instead of 24. All that an
+    organization spends in a day is in the day's period too.
+    """
+    if dimension is None and not query.is_filtered:
+        return _rows(DAYS, [kept_id(organization_id), f"{span.first}", f"{span.last}"])
+    column = GROUP_COLUMNS[dimension or DAY]
+    lines, wanted = union(
+        organization_id,
+        query,
+        parts_of(span, query.today) if by_month else [Part.of_days(span)],
+        keys={"k0": GROUP_COLUMNS[DAY]},
+        sums=("amount_nanoeur", "events"),
+        amounts_of={f"v{n}": said(column, value) for n, value in enumerate(values)},
+    )
+    sums = (*(f"v{n}" for n in range(len(values))), "amount_nanoeur")
+    return _rows(
+        f"SELECT k0, {_added(sums)} FROM ({lines}) l"  # noqa: S608  our own names
+        " GROUP BY k0 HAVING SUM(events) > 0",
+        wanted,
+    )
+
+
+# --- statements ---------------------------------------------------------------------------------
+
+
+def _table(  # noqa: PLR0913  a whole question
+    organization_id: UUID,
+    query: CostQuery,
+    shown: DateRange,
+    most: int,
+    dimension: str | None,
+    dearest: int,
+) -> Sql:
+    """Return the statement of `table`: rows of what it is, its place, the group's values, the SUMS
+    and what was before. The place of a total is the number of groups."""
+    keys = _keys(query.group_by)
+    # A table by day has its days in the lines alone.
+    columns = {key: column for key, column in keys.items() if column != DAY}
+    groups, values = _groups(organization_id, query, compared(query), columns)
+    lines, order = "SELECT * FROM g", _order(query)
+    if query.is_by_day:
+        lines, more = _groups(organization_id, query, [Part.of_days(shown)], keys)
+        values += more
+    all_sums = (*SUMS, "before_nanoeur")
+    no_sums = ", ".join(["NULL"] * len(all_sums))
+    no_keys = ", ".join(["NULL"] * len(keys))
+    selects = [
+        f"SELECT {LINE} AS kind, ROW_NUMBER() OVER (ORDER BY {order}) AS place, l.*"  # noqa: S608
+        f" FROM ({lines} ORDER BY {order} LIMIT %s) l"
+    ]
+    values.append(most)
+    if dimension is not None:
+        key = f"k{query.group_by.index(dimension)}"
+        in_its_column = ", ".join(each if each == key else "NULL" for each in keys)
+        selects.append(
+            f"SELECT {DEAREST}, place, {in_its_column}, {no_sums} FROM (SELECT {key},"  # noqa: S608
+            f" ROW_NUMBER() OVER (ORDER BY SUM(amount_nanoeur) DESC, {key} NULLS LAST) AS place"
+            f" FROM g GROUP BY {key} HAVING SUM(amount_nanoeur) > 0 ORDER BY place LIMIT %s) d"
+        )
+        values.append(dearest)
+    selects.append(f"SELECT {TOTAL}, COUNT(*), {no_keys}, {_added(all_sums)} FROM g")  # noqa: S608
+    return f"WITH g AS ({groups}) {' UNION ALL '.join(selects)} ORDER BY kind, place", values
+
+
+def _table_of(rows: Iterator[Row], query: CostQuery, dimension: str | None) -> CostTable:
+    kinds: tuple[list[Row], ...] = ([], [], [])
+    for kind, *row in rows:
+        kinds[kind].append(tuple(row))
+    [(groups, *total)] = kinds[TOTAL]
+    value = 1 + (query.group_by.index(dimension) if dimension else 0)
+    return CostTable(
+        lines=[row[1:] for row in kinds[LINE]],
+        dearest=[row[value] for row in kinds[DEAREST]],
+        groups=None if query.is_by_day else groups,
+        total=tuple(total[len(query.group_by) :]),
+    )
+
+
+def _groups(
+    organization_id: UUID, query: CostQuery, parts: Sequence[Part], keys: Mapping[str, str]
+) -> Sql:
+    """Return the statement that gives the groups of all parts, their SUMS and what was before."""
+    is_one = len(parts) == 1
+    sums = (*SUMS, *(("before_nanoeur",) if is_one else BEFORE))
+    lines, values = union(organization_id, query, parts, keys=keys, sums=sums)
+    if is_one:
+        return lines, values
+    names = ", ".join(keys)
+    by = f" GROUP BY {names} HAVING SUM(events) > 0 OR SUM(before_events) > 0" if keys else ""
+    chosen = ", ".join([*keys, _added((*SUMS, "before_nanoeur"))])
+    return f"SELECT {chosen} FROM ({lines}) l{by}", values  # noqa: S608  our own names
+
+
+def _keys(group_by: Sequence[str]) -> dict[str, str]:
+    return {f"k{n}": GROUP_COLUMNS[dimension] for n, dimension in enumerate(group_by)}
+
+
+def _order(query: CostQuery) -> str:
+    """Return the order of the lines. One of days alone is an index's, so that few are read."""
+    keys = [*_keys(query.group_by)]
+    first = [f"{keys.pop(0)} DESC"] if query.is_by_day else []
+    rest = ["amount_nanoeur DESC", *(f"{key} NULLS LAST" for key in keys)] if keys else []
+    return ", ".join(first + rest)
+
+
+def _added(sums: Sequence[str]) -> str:
+    return ", ".join(f"SUM({name}) AS {name}" for name in sums)
+
+
+def _rows(statement: str, values: Sequence[Any]) -> Iterator[Row]:
+    """Give the rows, FETCHED_AT_ONCE of them in memory."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(statement, values)
+        while some := cursor.fetchmany(FETCHED_AT_ONCE):
+            yield from some

@@ -1,0 +1,180 @@
+"""The cost explorer's page as plain values: its table, chart, comparison, forecast and links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from costs.core.cost_query import DAY, CostQuery
+from costs.core.forecast import Forecast, history_starts, month_forecast
+from costs.core.shares import Change, change
+from costs.core.spans import DateRange, Preset
+from costs.explorer import charts, reports
+from costs.explorer.chart import LegendEntry, stacked, stacking
+from costs.explorer.charts import StackedChart
+from costs.explorer.forms import (
+    FILTERS,
+    GROUP_LABELS,
+    GROUP_WORDS,
+    PARAMETER_OF,
+    PRESET_LABELS,
+    WITHOUT,
+    CostForm,
+)
+from costs.explorer.names import DimensionNames
+from costs.explorer.reports import NOT_SAID, CostReport
+from costs.explorer.table import Line, table_lines, table_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Another state of the page."""
+
+    label: str
+    href: str
+    is_current: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A filter in use, and the page without it."""
+
+    name: str
+    value: str
+    href: str
+    also: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplorerPage:
+    """Everything the template shows of a valid question."""
+
+    span: DateRange
+    before: DateRange | None
+    report: CostReport
+    change: Change | None
+    compares: bool
+    lines: tuple[Line, ...]
+    rows: SafeString
+    group_labels: tuple[str, ...]
+    table_title: str
+    presets: tuple[Link, ...]
+    chips: tuple[Chip, ...]
+    chart: StackedChart | None
+    chart_title: str
+    legend: tuple[LegendEntry, ...]
+    forecast: Forecast | None
+    address: str
+    models_used: tuple[str, ...]
+    providers_used: tuple[str, ...]
+
+
+def explorer_page(
+    *,
+    organization_id: UUID,
+    form: CostForm,
+    query: CostQuery,
+    used: Sequence[tuple[str, str]],
+    today: date,
+) -> ExplorerPage:
+    """Return the page of a valid form."""
+    names = DimensionNames(organization_id)
+    dimension = stacking(form, query)
+    report = reports.explore(
+        query=query, names=names, dimension=dimension, dearest=charts.SERIES_MAX
+    )
+    chart, legend = stacked(form, query, report, names, dimension)
+    lines = tuple(table_lines(report, query, form))
+    return ExplorerPage(
+        span=query.span,
+        before=query.before,
+        report=report,
+        change=change(report.total.amount_nanoeur, report.before_nanoeur),
+        compares=query.compares_groups,
+        lines=lines,
+        rows=table_rows(lines, query, url=reverse("costs")),
+        group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
+        table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
+        presets=tuple(_preset(preset, form) for preset in Preset),
+        chips=tuple(_chips(form, query, names)),
+        chart=chart,
+        chart_title=_chart_title(chart, dimension) if chart else "",
+        legend=legend,
+        forecast=_forecast(organization_id, query, report, today),
+        address=form.address(),
+        models_used=tuple(dict.fromkeys(model for _, model in used)),
+        providers_used=tuple(sorted({provider for provider, _ in used})),
+    )
+
+
+# --- above the table ----------------------------------------------------------------------------
+
+
+def _preset(preset: Preset, form: CostForm) -> Link:
+    span = form.span
+    days = {"from": f"{span.first}", "to": f"{span.last}"} if preset is Preset.CUSTOM else {}
+    return Link(
+        label=PRESET_LABELS[preset],
+        href=form.address(
+            **{"period": None if days else preset.value, "from": None, "to": None} | days
+        ),
+        is_current=form.cleaned_data["period"] is preset,
+    )
+
+
+def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip]:
+    values = form.cleaned_data
+    chips = [
+        Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
+        for parameter, label, _ in FILTERS.values()
+        if values[parameter] and parameter not in ("userId", "model")
+    ]
+    if values["model"]:
+        others = len(query.models or ()) - 1
+        also = f"and {others} dated snapshot{'s' * (others > 1)}" if others > 0 else ""
+        chips.insert(
+            0, Chip(name="Model", value=values["model"], href=form.address(model=None), also=also)
+        )
+    for dimension, label in (("user", "User"), ("key", "API key")):
+        parameter = PARAMETER_OF[dimension]
+        if values[parameter]:
+            value = f"{values[parameter]}"
+            shown = names.of(dimension, [value]).get(value, value)
+            chips.append(Chip(name=label, value=shown, href=form.address(**{parameter: None})))
+    for name in form.not_said():
+        left = tuple(other for other in values[WITHOUT] if other != PARAMETER_OF[name])
+        href = form.address(**{WITHOUT: left})
+        chips.append(Chip(name=GROUP_LABELS[name], value=NOT_SAID, href=href))
+    if values["source"]:
+        chips.append(Chip(name="Source", value=values["source"], href=form.address(source=None)))
+    return chips
+
+
+def _chart_title(chart: StackedChart, dimension: str | None) -> str:
+    by = f", by {GROUP_WORDS[dimension]}" if dimension else ""
+    return f"Costs by {chart.bucket}{by}"
+
+
+def _forecast(
+    organization_id: UUID, query: CostQuery, report: CostReport, today: date
+) -> Forecast | None:
+    """Return the month's forecast for the query's filters, where the span reaches today."""
+    if not query.span.first <= today <= query.span.last:
+        return None
+    history = DateRange(history_starts(today), today)
+    if query.group_by == (DAY,) and query.span.first <= history.first:
+        # The table has them: its newest lines are more days than a history.
+        by_day = {
+            date.fromisoformat(day): group.sums.amount_nanoeur
+            for group in report.groups
+            for day in group.values
+            if day
+        }
+    else:
+        by_day = reports.by_day(organization_id=organization_id, query=query, span=history)
+    return month_forecast(by_day, today=today)

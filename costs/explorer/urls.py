@@ -1,0 +1,15 @@
+"""URLs of the cost pages."""
+
+from __future__ import annotations
+
+from django.urls import path
+from django.views.generic import RedirectView
+
+from costs.explorer import views
+
+urlpatterns = [
+    path("costs", views.costs, name="costs"),
+    path("costs/", RedirectView.as_view(pattern_name="costs", query_string=True)),
+    path("costs.csv", views.costs_csv, name="costs-csv"),
+    path("costs.json", views.costs_json, name="costs-json"),
+]

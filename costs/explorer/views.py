@@ -1,0 +1,120 @@
+"""The cost explorer: a page, and the same lines as CSV and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from costs.core.cost_query import CostQuery
+from costs.core.periods import local_day
+from costs.explorer import reports
+from costs.explorer.exports import csv_pieces, json_pieces, streamed
+from costs.explorer.forms import CostForm
+from costs.explorer.names import models_used, user_id_of
+from costs.explorer.page import explorer_page
+from orgs.auth.access import viewer
+from orgs.console.confirm import HtmxRequest
+from orgs.models import Organization
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asks the explorer; `query` is None while a field is wrong."""
+
+    organization: Organization
+    today: date
+    form: CostForm
+    used: list[tuple[str, str]]
+    query: CostQuery | None
+
+
+@login_required
+@never_cache
+@vary_on_headers("HX-Request")
+@require_safe
+def costs(request: HtmxRequest) -> HttpResponse:
+    """Show the organization's costs by any dimension; the URL is the whole state."""
+    asked = _question(request)
+    context: dict[str, object] = {
+        "form": asked.form,
+        "zone": asked.organization.timezone,
+        "is_custom": asked.form.is_custom,
+        "unfolds": asked.form.unfolds(),
+    }
+    if asked.query is not None:
+        context["page"] = explorer_page(
+            organization_id=asked.organization.pk,
+            form=asked.form,
+            query=asked.query,
+            used=asked.used,
+            today=asked.today,
+        )
+    wants_part = request.htmx and not request.htmx.history_restore_request
+    template = "explorer/explorer.html#explorer" if wants_part else "explorer/explorer.html"
+    return render(request, template, context)
+
+
+@login_required
+@never_cache
+@require_safe
+def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """Send every line of the page's table as CSV. Amounts are exact; a bad filter is 400."""
+    asked = _question(request)
+    if asked.query is None:
+        return HttpResponse(asked.form.errors.as_text(), status=400, content_type="text/plain")
+    total, _ = reports.totals(organization_id=asked.organization.pk, query=asked.query)
+    groups = reports.every_group(organization_id=asked.organization.pk, query=asked.query)
+    pieces = csv_pieces(asked.query, groups, total)
+    return _file(request, asked.query, pieces, kind="csv", content_type="text/csv; charset=utf-8")
+
+
+@login_required
+@never_cache
+@require_safe
+def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """Send every line of the page's table as JSON. Amounts are exact; a bad filter is 400."""
+    asked = _question(request)
+    if asked.query is None:
+        return JsonResponse({"errors": asked.form.errors.get_json_data()}, status=400)
+    total, before = reports.totals(organization_id=asked.organization.pk, query=asked.query)
+    pieces = json_pieces(
+        asked.query,
+        reports.every_group(organization_id=asked.organization.pk, query=asked.query),
+        total=total,
+        before_nanoeur=before,
+        zone=asked.organization.timezone,
+    )
+    return _file(request, asked.query, pieces, kind="json", content_type="application/json")
+
+
+def _question(request: HttpRequest) -> Question:
+    """Read the question from the URL, with what only the database knows of it."""
+    organization = viewer(request).organization
+    today = local_day(now(), ZoneInfo(organization.timezone))
+    form = CostForm(request.GET, today=today)
+    if not form.is_valid():
+        return Question(organization, today, form, [], None)
+    used = models_used(organization_id=organization.pk)
+    user = form.cleaned_data["userId"]
+    user_id = user_id_of(user, organization_id=organization.pk) if "@" in user else None
+    return Question(organization, today, form, used, form.query(used=used, user_id=user_id))
+
+
+def _file(
+    request: HttpRequest, query: CostQuery, pieces: Iterator[str], *, kind: str, content_type: str
+) -> StreamingHttpResponse:
+    response = streamed(request, pieces, content_type=content_type)
+    by = "-and-".join(query.group_by)
+    name = f"costs-by-{by}-{query.span.first}-{query.span.last}.{kind}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,1 @@
+"""Reserve and settle: the only writer of holds, periods and cost events."""

@@ -1,0 +1,92 @@
+"""What a settlement writes besides the hold: its cost event, and what that adds to the lines of
+its day and month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from operator import add
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from costs.core.admission import Settlement
+from costs.core.daily import line_id
+from costs.core.holds import EventKind, Move
+from costs.core.usage import Usage
+from costs.ledger.stores.tables import CHARGED_TO, SUMS, Row
+
+SOURCE: Final = "AI"
+NOTHING: Final = (0,) * len(SUMS)
+
+ChargedTo = tuple[str | None, ...]
+Sums = tuple[int, ...]
+
+
+def charged_to(charge_to: Mapping[str, Any]) -> ChargedTo:
+    """Return what a charge names, in the order of CHARGED_TO; what it does not name is None."""
+    return tuple([charge_to.get(name) for name in CHARGED_TO])
+
+
+def event_row(
+    event_id: UUID, step: Move, settlement: Settlement, *, held_at: datetime, now: datetime
+) -> Row:
+    """Return the cost event of a step that a hold takes at `now`."""
+    usage = settlement.usage
+    return {
+        "id": event_id,
+        "org_id": settlement.org_id,
+        "source": SOURCE,
+        "kind": step.event_kind and step.event_kind.value,
+        "occurred_at": held_at,
+        "recorded_at": now,
+        "amount_nanoeur": step.event_nanoeur,
+        "request_id": settlement.request_id,
+        "hold_id": settlement.hold_id,
+        **_columns(charged_to(settlement.charge_to)),
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "usage": orjson.dumps(usage.as_dict()).decode() if usage else None,
+        "rate_card_id": settlement.rates.id,
+    }
+
+
+def sums_of(step: Move, usage: Usage | None) -> Sums:
+    """Return what an event adds to its line, in the order of SUMS.
+
+    A request is counted by its first event.
+    """
+    return (
+        step.event_nanoeur or 0,
+        1,
+        int(step.event_kind is not EventKind.CORRECTION),
+        usage.input_tokens if usage else 0,
+        usage.output_tokens if usage else 0,
+    )
+
+
+def added(sums: Iterable[int], more: Iterable[int]) -> Sums:
+    """Return the sums of a line after an event."""
+    return tuple(map(add, sums, more))
+
+
+def day_row(period_id: UUID, org_id: UUID, day: date, named: ChargedTo, sums: Sums) -> Row:
+    """Return a line of a day; its id is made of the day's period."""
+    of_day = {"org_id": org_id, "period_id": period_id, "day": day}
+    return {"id": line_id(period_id, (SOURCE, *named)), **of_day, **_line(named, sums)}
+
+
+def month_row(org_id: UUID, month: date, named: ChargedTo, sums: Sums) -> Row:
+    """Return a line of a month, which is named by its first day."""
+    id_ = line_id(f"{org_id} {month}", (SOURCE, *named))
+    return {"id": id_, "org_id": org_id, "month": month, **_line(named, sums)}
+
+
+def _line(named: ChargedTo, sums: Sums) -> Row:
+    return {"source": SOURCE, **_columns(named), **dict(zip(SUMS, sums, strict=True))}
+
+
+def _columns(named: ChargedTo) -> Row:
+    return dict(zip(CHARGED_TO, named, strict=True))

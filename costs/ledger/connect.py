@@ -1,0 +1,22 @@
+"""Opens the ledger's own connection to the database that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import connection
+
+from costs.ledger.stores.base import Store
+from costs.ledger.stores.postgres import PostgresStore
+from costs.ledger.stores.sqlite import SqliteStore
+
+
+def open_store(*, clock: Callable[[], datetime] | None = None) -> Store:
+    """Return a new store. Raises StoreUnavailable. Tests pass a clock of theirs."""
+    if connection.vendor == "postgresql":
+        parameters = connection.get_connection_params()
+        for ours in ("cursor_factory", "context", "prepare_threshold"):
+            parameters.pop(ours, None)
+        return PostgresStore(parameters, clock=clock)
+    return SqliteStore(str(connection.settings_dict["NAME"]), clock=clock)

@@ -1,0 +1,162 @@
+"""What the ledger needs of a database: one transaction of locks first and set-based writes after.
+
+A store owns one connection and belongs to one thread. It speaks SQL without the ORM, since a
+batch of 64 requests must cost a handful of statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any, ClassVar, Protocol, TypeVar
+from uuid import UUID
+
+from costs.core.holds import State
+from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
+
+
+class StoreUnavailable(Exception):
+    """The database could not be reached, or the transaction was rolled back and may be retried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationRow:
+    """What RESERVE reads live of an organization."""
+
+    table: ClassVar[Table] = ORGANIZATION
+    id: UUID
+    name: str
+    ai_gateway_enabled: bool
+    timezone: str
+    config_version: int
+
+
+@dataclass(slots=True, kw_only=True)
+class PeriodRow:
+    """A locked period; the ledger changes it in memory and writes the changes once."""
+
+    table: ClassVar[Table] = PERIOD
+    id: UUID
+    org_id: UUID
+    scope: str
+    starts_on: date
+    starts_at: datetime
+    ends_at: datetime
+    limit_nanoeur: int | None
+    held_nanoeur: int
+    settled_nanoeur: int
+    overrun_nanoeur: int
+    carried_nanoeur: int
+
+    @property
+    def charged_nanoeur(self) -> int:
+        """All that was spent in it."""
+        return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
+
+
+@dataclass(slots=True, kw_only=True)
+class HoldRow:
+    """A locked hold."""
+
+    table: ClassVar[Table] = HOLD
+    id: UUID
+    state: State
+    amount_nanoeur: int
+    charged_nanoeur: int
+    held_at: datetime
+
+    def __post_init__(self) -> None:
+        self.state = State(self.state)  # a database has it as text
+
+
+LockedRow = TypeVar("LockedRow", OrganizationRow, PeriodRow, HoldRow)
+
+
+def columns_of(kind: type[OrganizationRow | PeriodRow | HoldRow]) -> tuple[str, ...]:
+    """Return the columns of its table that a kind of row has, in the order of its fields."""
+    return tuple([field.name for field in fields(kind)])
+
+
+def rows_by_id(kind: type[LockedRow], found: Iterable[Sequence[Any]]) -> dict[UUID, LockedRow]:
+    """Return rows of a kind by their ids, of values in the order of `columns_of`."""
+    names = columns_of(kind)
+    rows = [kind(**dict(zip(names, values, strict=True))) for values in found]
+    return {row.id: row for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """Everything a batch may change, locked, and the database's clock at its start."""
+
+    now: datetime
+    prices_version: int
+    organizations: dict[UUID, OrganizationRow]
+    periods: dict[UUID, PeriodRow]
+    holds: dict[UUID, HoldRow]
+
+
+class Store(Protocol):
+    """One connection to one database. Raises StoreUnavailable when the batch may be retried.
+
+    A write may be kept until the next `query` or `commit`, and fail only there.
+    """
+
+    def lock(
+        self,
+        *,
+        org_ids: Sequence[UUID],
+        scopes: Sequence[str],
+        period_ids: Sequence[UUID],
+        hold_ids: Sequence[UUID],
+    ) -> Locked:
+        """Begin a transaction and lock, in this order: organizations, periods, holds.
+
+        Locks the periods in force of `org_ids` and `scopes` besides `period_ids`.
+        """
+        ...
+
+    def neighbours(
+        self, *, org_id: UUID, scope: str, moment: datetime
+    ) -> tuple[datetime | None, datetime | None]:
+        """Return the end of the last period begun by `moment` and the start of the next one."""
+        ...
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows; columns that a row does not name are NULL."""
+        ...
+
+    def update(self, table: Table, rows: Sequence[Row]) -> None:
+        """Set the other columns of the rows whose `id` is named; all rows name the same."""
+        ...
+
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        """Add to the other, integer columns of the rows whose `id` is named."""
+        ...
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement that reads the same on both databases.
+
+        `%s` stands for a value, `= ANY(%s)` for a sequence of them.
+        """
+        ...
+
+    def execute(self, statement: str, *values: Any) -> None:
+        """Run a statement that writes, in the manner of `query`."""
+        ...
+
+    def begin(self) -> datetime:
+        """Begin a transaction that locks nothing yet, and return the database's clock."""
+        ...
+
+    def commit(self) -> None:
+        """Make the batch durable."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo the batch; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...

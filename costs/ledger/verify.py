@@ -1,0 +1,299 @@
+"""Recomputes every balance of the ledger from its rows, and reports what does not agree.
+
+Reads one snapshot of the database while the gateway works on, and sums in SQL, so that a million
+rows need no memory here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+from costs.ledger.stores.tables import LINE_NAMES
+
+# More lines than this of one kind add nothing.
+FINDINGS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One rule: a SELECT of the rows that break it, and the sentence about such a row.
+
+    The first column is the id of the row that the sentence is about; the sentence names columns
+    in braces.
+    """
+
+    name: str
+    select: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A row that breaks a rule, in one sentence."""
+
+    check: str
+    id: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found; `notes` break no rule. `counts` are the rows that were looked at."""
+
+    counts: dict[str, int]
+    findings: list[Finding]
+    notes: list[Finding]
+
+
+# A balance counts min(charged, amount) as settled and what is above as overrun.
+PERIOD_BALANCES: Final = """
+    SELECT p.id, p.scope, p.starts_at, p.held_nanoeur, p.settled_nanoeur, p.overrun_nanoeur,
+           COALESCE(s.held, 0) AS held, COALESCE(s.settled, 0) AS settled,
+           COALESCE(s.overrun, 0) AS overrun
+    FROM period p LEFT JOIN (
+        SELECT hp.period_id,
+            SUM(CASE WHEN h.state = 'held' THEN h.amount_nanoeur ELSE 0 END) AS held,
+            SUM(CASE WHEN h.state = 'held' THEN 0
+                WHEN h.charged_nanoeur < h.amount_nanoeur THEN h.charged_nanoeur
+                ELSE h.amount_nanoeur END) AS settled,
+            SUM(CASE WHEN h.state <> 'held' AND h.charged_nanoeur > h.amount_nanoeur
+                THEN h.charged_nanoeur - h.amount_nanoeur ELSE 0 END) AS overrun
+        FROM hold_period hp JOIN hold h ON h.id = hp.hold_id GROUP BY hp.period_id
+    ) s ON s.period_id = p.id
+    WHERE p.held_nanoeur <> COALESCE(s.held, 0) OR p.settled_nanoeur <> COALESCE(s.settled, 0)
+       OR p.overrun_nanoeur <> COALESCE(s.overrun, 0)
+"""
+HOLD_EVENTS: Final = """
+    SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0) AS charged,
+           COALESCE(e.usages, 0) AS usages, COALESCE(e.bounds, 0) AS bounds,
+           COALESCE(e.corrections, 0) AS corrections
+    FROM hold h LEFT JOIN (
+        SELECT hold_id, SUM(amount_nanoeur) AS charged,
+            SUM(CASE WHEN kind = 'usage' THEN 1 ELSE 0 END) AS usages,
+            SUM(CASE WHEN kind = 'bound' THEN 1 ELSE 0 END) AS bounds,
+            SUM(CASE WHEN kind = 'correction' THEN 1 ELSE 0 END) AS corrections
+        FROM cost_event GROUP BY hold_id
+    ) e ON e.hold_id = h.id
+    WHERE h.charged_nanoeur <> COALESCE(e.charged, 0) OR NOT CASE
+        WHEN h.state IN ('held', 'released') THEN e.hold_id IS NULL
+        WHEN e.hold_id IS NULL THEN 1 = 0
+        WHEN h.state = 'unknown' THEN e.usages = 0 AND e.bounds = 1 AND e.corrections = 0
+        ELSE (e.usages = 1 AND e.bounds = 0 AND e.corrections = 0)
+          OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
+"""
+_NAMED: Final = ", ".join(LINE_NAMES)
+# Both sides in one pass, the lines as negative events: what names the same must leave nothing.
+DAILY_LINES: Final = f"""
+    SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(events) AS events,
+           SUM(requests) AS requests, SUM(input) AS input, SUM(output) AS output
+    FROM (
+        SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount, 1 AS events,
+            CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
+            COALESCE(e.input_tokens, 0) AS input, COALESCE(e.output_tokens, 0) AS output
+        FROM cost_event e JOIN hold_period hp ON hp.hold_id = e.hold_id
+        JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
+        UNION ALL
+        SELECT period_id, {_NAMED}, -amount_nanoeur, -events, -requests,
+            -input_tokens, -output_tokens FROM daily_cost
+    ) b GROUP BY period_id, {_NAMED}
+    HAVING SUM(amount) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+        OR SUM(input) <> 0 OR SUM(output) <> 0
+"""  # noqa: S608  our own names
+_MONTH_OF: Final = "CAST(SUBSTR(CAST(day AS TEXT), 1, 7) AS TEXT)"
+MONTHLY_LINES: Final = f"""
+    SELECT org_id, month, {_NAMED}, SUM(amount_nanoeur) AS amount, SUM(events) AS events,
+           SUM(requests) AS requests
+    FROM (
+        SELECT org_id, {_MONTH_OF} AS month, {_NAMED}, amount_nanoeur, events, requests,
+            input_tokens, output_tokens FROM daily_cost
+        UNION ALL
+        SELECT org_id, {_MONTH_OF.replace("day", "month")}, {_NAMED}, -amount_nanoeur, -events,
+            -requests, -input_tokens, -output_tokens FROM monthly_cost
+    ) b GROUP BY org_id, month, {_NAMED}
+    HAVING SUM(amount_nanoeur) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+        OR SUM(input_tokens) <> 0 OR SUM(output_tokens) <> 0
+"""  # noqa: S608  our own names
+CHECKS: Final = (
+    Check(
+        name="daily_cost",
+        select=DAILY_LINES,
+        sentence="period {period_id} has events for {model} of {provider} that its daily lines "
+        "lack (or have too much): {amount} n€, {events} events, {requests} requests, {input} input "
+        "and {output} output tokens",
+    ),
+    Check(
+        name="monthly_cost",
+        select=MONTHLY_LINES,
+        sentence="{month} of organization {org_id}: the daily lines have {amount} n€, {events} "
+        "events and {requests} requests for {model} more than the month's",
+    ),
+    Check(
+        name="daily_cost_day",
+        select="""
+            SELECT d.id, d.day, d.period_id, p.starts_on FROM daily_cost d
+            LEFT JOIN period p ON p.id = d.period_id
+            WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
+        """,
+        sentence="daily line {id} is of {day}, but its period {period_id} is of {starts_on}, or of "
+        "something else than the organization's day",
+    ),
+    Check(
+        name="period_balance",
+        select=PERIOD_BALANCES,
+        sentence="period {id} ({scope} from {starts_at}) has held {held_nanoeur}, settled "
+        "{settled_nanoeur}, overrun {overrun_nanoeur} n€; its holds add up to {held}, {settled}, "
+        "{overrun}",
+    ),
+    Check(
+        name="period_limit",
+        # The limit is only written with a hold that fits it, and only an overrun comes after.
+        select="""
+            SELECT id, scope, starts_at, limit_nanoeur, settled_nanoeur, held_nanoeur FROM period
+            WHERE settled_nanoeur + held_nanoeur > limit_nanoeur
+        """,
+        sentence="period {id} ({scope} from {starts_at}) was admitted past its limit of "
+        "{limit_nanoeur} n€: settled {settled_nanoeur}, held {held_nanoeur}",
+    ),
+    Check(
+        name="period_overlap",
+        select="""
+            SELECT id, scope, ends_at, next_id, next_starts_at FROM (
+                SELECT id, scope, ends_at,
+                    LEAD(id) OVER days AS next_id, LEAD(starts_at) OVER days AS next_starts_at
+                FROM period WINDOW days AS (PARTITION BY org_id, scope ORDER BY starts_at)
+            ) d WHERE next_starts_at < ends_at
+        """,
+        sentence="period {id} ({scope}) ends at {ends_at}, after period {next_id} begins at "
+        "{next_starts_at}",
+    ),
+    Check(
+        name="hold_events",
+        select=HOLD_EVENTS,
+        sentence="hold {id} is {state} and charged {charged_nanoeur} n€; its events add up to "
+        "{charged} n€ ({usages} usage, {bounds} bound, {corrections} correction)",
+    ),
+    Check(
+        name="hold_charge",
+        select="""
+            SELECT id, state, amount_nanoeur, charged_nanoeur FROM hold
+            WHERE (state = 'unknown' AND charged_nanoeur <> amount_nanoeur)
+               OR (state = 'held') <> (resolved_at IS NULL)
+        """,
+        sentence="hold {id} is {state} with {charged_nanoeur} of {amount_nanoeur} n€ charged, "
+        "which is not a state that a hold can have",
+    ),
+    Check(
+        name="hold_without_period",
+        select="""
+            SELECT h.id, h.state FROM hold h
+            WHERE NOT EXISTS (SELECT 1 FROM hold_period hp WHERE hp.hold_id = h.id)
+        """,
+        sentence="hold {id} ({state}) counts in no period",
+    ),
+    Check(
+        name="hold_period",
+        select="""
+            SELECT hp.hold_id, hp.period_id, CASE
+                WHEN h.id IS NULL THEN 'there is no such hold'
+                WHEN p.id IS NULL THEN 'there is no such period'
+                WHEN h.org_id <> p.org_id THEN 'the period is another organization''s'
+                ELSE 'the hold was made outside the period' END AS why
+            FROM hold_period hp
+            LEFT JOIN hold h ON h.id = hp.hold_id LEFT JOIN period p ON p.id = hp.period_id
+            WHERE h.id IS NULL OR p.id IS NULL OR h.org_id <> p.org_id
+               OR h.held_at < p.starts_at OR h.held_at >= p.ends_at
+        """,
+        sentence="hold {hold_id} counts in period {period_id}, but {why}",
+    ),
+    Check(
+        name="hold_counted_twice",
+        select="""
+            SELECT hp.hold_id, p.scope, COUNT(*) AS periods FROM hold_period hp
+            JOIN period p ON p.id = hp.period_id GROUP BY hp.hold_id, p.scope HAVING COUNT(*) > 1
+        """,
+        sentence="hold {hold_id} counts in {periods} periods of {scope}",
+    ),
+    Check(
+        name="event_without_hold",
+        select="""
+            SELECT e.id, e.amount_nanoeur, e.hold_id FROM cost_event e
+            LEFT JOIN hold h ON h.id = e.hold_id
+            WHERE e.source = 'AI' AND (
+                h.id IS NULL OR h.org_id <> e.org_id OR h.request_id <> e.request_id)
+        """,
+        sentence="cost event {id} over {amount_nanoeur} n€ is not of the organization and request "
+        "of a hold {hold_id}",
+    ),
+)
+OVERRUN: Final = Check(
+    name="overrun",
+    select="""
+        SELECT id, scope, starts_at, limit_nanoeur, overrun_nanoeur FROM period
+        WHERE overrun_nanoeur > 0
+          AND settled_nanoeur + held_nanoeur + overrun_nanoeur > limit_nanoeur
+    """,
+    sentence="period {id} ({scope} from {starts_at}) is past its limit of {limit_nanoeur} n€, "
+    "since providers billed {overrun_nanoeur} n€ above their holds",
+)
+COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost")
+
+
+def verify() -> Report:
+    """Compare every balance with the rows that it sums up."""
+    with snapshot() as cursor:
+        return Report(
+            counts={table: count(cursor, table) for table in COUNTED},
+            findings=find(cursor, CHECKS),
+            notes=find(cursor, (OVERRUN,)),
+        )
+
+
+@contextmanager
+def snapshot() -> Iterator[CursorWrapper]:
+    """Give a cursor whose statements all see the database as it was at one moment.
+
+    It takes no lock that a writer waits for: not Django's own transaction, which on SQLite would
+    begin with the writer's.
+    """
+    with connection.cursor() as cursor:
+        if connection.in_atomic_block:
+            yield cursor
+            return
+        is_postgres = connection.vendor == "postgresql"
+        cursor.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgres else "BEGIN"
+        )
+        try:
+            yield cursor
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+def find(cursor: CursorWrapper, checks: Sequence[Check]) -> list[Finding]:
+    """Return what breaks the rules, FINDINGS_MAX lines of each at most."""
+    return [finding for check in checks for finding in _find(cursor, check)]
+
+
+def count(cursor: CursorWrapper, table: str) -> int:
+    """Return how many rows a table has."""
+    cursor.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608  one of our own names
+    found: int = cursor.fetchone()[0]
+    return found
+
+
+def _find(cursor: CursorWrapper, check: Check) -> Iterator[Finding]:
+    cursor.execute(f"{check.select} LIMIT {FINDINGS_MAX + 1}")
+    names = [name for name, *_ in cursor.description]
+    for position, row in enumerate(cursor.fetchall()):
+        if position == FINDINGS_MAX:
+            sentence = f"and more: only the first {FINDINGS_MAX} of {check.name} are shown"
+            yield Finding(check=check.name, id="", sentence=sentence)
+            return
+        sentence = check.sentence.format_map(dict(zip(names, row, strict=True)))
+        yield Finding(check=check.name, id=str(row[0]), sentence=sentence)

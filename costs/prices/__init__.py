@@ -1,0 +1,1 @@
+"""Dated prices and exchange rates: the price book, its seed and its changes."""

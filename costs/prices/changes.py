@@ -1,0 +1,211 @@
+"""The only two ways to change the price list: seed it, and set a price by hand.
+
+Rows are added and those of the past are never touched: a price that changes is a new row from a
+moment on. Holds and cost events keep the rates they were priced with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from costs.core.pricing import Band, rate_at
+from costs.models import ExchangeRate, PriceList, Rate
+from costs.prices.book import band_of
+from costs.prices.seed import SEEDED_SOURCES, SeedExchangeRate, SeedPrice, known_providers
+
+HAND_SOURCE: Final = "set by hand"
+_BATCH_ROWS: Final = 500
+_Key = tuple[str, str, str]
+
+
+class PriceRefused(ValueError):
+    """A price that cannot be added; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """How much was added, and whose prices an operator has set, so that they were left alone."""
+
+    prices: int
+    exchange_rates: int
+    set_by_hand: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The bands that the list has for one tier of one model from a moment on."""
+
+    starts_at: datetime
+    by_hand: bool
+    bands: frozenset[Band]
+
+
+@transaction.atomic
+def seed(
+    *,
+    prices: Iterable[SeedPrice],
+    exchange_rates: Iterable[SeedExchangeRate],
+    exchange_source: str,
+    now: datetime,
+) -> Seeded:
+    """Add what the price list lacks; running it again adds nothing.
+
+    A price set by hand stays in force until another one is set by hand. Where a begun history
+    differs from the seed, a row from `now` on says what the seed says; prices announced for later
+    are replaced, since nothing was priced with them yet.
+    """
+    PriceList.objects.select_for_update().first()  # two instances that start at once: one waits
+    wanted: dict[_Key, list[SeedPrice]] = {}
+    for price in prices:
+        wanted.setdefault((price.provider, price.model, price.service_tier), []).append(price)
+    begun = _begun()
+    rows: list[Rate] = []
+    for key, history in wanted.items():
+        kept = begun.get(key, ())
+        outdated = _outdated(history, kept, now=now)
+        if outdated:
+            provider, model, tier = key
+            of_tier = Rate.objects.filter(provider=provider, model=model, service_tier=tier)
+            of_tier.filter(starts_at__in=outdated).delete()
+        left = [entry for entry in kept if entry.starts_at not in outdated]
+        missing = _missing(history, left, now=now)
+        rows += [_row(price, band) for price in missing for band in price.bands]
+    Rate.objects.bulk_create(rows, batch_size=_BATCH_ROWS)
+    by_hand = {key[:2] for key, kept in begun.items() if any(entry.by_hand for entry in kept)}
+    return Seeded(
+        prices=len(rows),
+        exchange_rates=_add_exchange_rates(exchange_rates, exchange_source),
+        set_by_hand=tuple(" ".join(name) for name in sorted(by_hand)),
+    )
+
+
+def set_price(
+    band: Band, *, provider: str, model: str, starts_at: datetime, source: str = HAND_SOURCE
+) -> Rate:
+    """Add a price from `starts_at` on.
+
+    Raises PriceRefused for a provider nobody knows, an amount that is negative or too fine, a
+    band without its base, or a moment that has a price already.
+    """
+    row = Rate(
+        provider=provider,
+        model=model.strip().casefold(),
+        starts_at=starts_at,
+        source=source,
+        **asdict(band),
+    )
+    _refuse_unreasonable(row)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as exc:
+        raise PriceRefused(
+            f"{provider} {row.model} has a price from {starts_at.isoformat()} already; "
+            "give a later moment"
+        ) from exc
+    return row
+
+
+def _refuse_unreasonable(row: Rate) -> None:
+    if row.provider not in known_providers():
+        known = ", ".join(sorted(known_providers()))
+        raise PriceRefused(f"Unknown provider {row.provider!r}; known are {known}")
+    if row.source.startswith(SEEDED_SOURCES):
+        raise PriceRefused(f"Source {row.source!r} is for prices that `prices load` adds")
+    try:
+        row.clean_fields()
+    except ValidationError as exc:
+        (name, (problem, *_)), *_ = exc.message_dict.items()
+        raise PriceRefused(f"{name}: {problem}") from exc
+    for name, value in asdict(band_of(row)).items():
+        if isinstance(value, Decimal) and value < 0:
+            raise PriceRefused(f"{name}: {value} is less than 0")
+    base = Rate.objects.filter(
+        provider=row.provider,
+        model=row.model,
+        service_tier=row.service_tier,
+        starts_at=row.starts_at,
+        above_input_tokens=0,
+    )
+    if row.above_input_tokens < 0 or (row.above_input_tokens and not base.exists()):
+        raise PriceRefused(
+            "A price for long requests needs the one from 0 tokens first: "
+            "same model, service tier and start"
+        )
+
+
+def _begun() -> dict[_Key, list[_Kept]]:
+    """Return the list's histories, each in order."""
+    sets: dict[_Key, dict[datetime, list[Rate]]] = {}
+    for row in Rate.objects.order_by("starts_at"):
+        key = (row.provider, row.model, row.service_tier)
+        sets.setdefault(key, {}).setdefault(row.starts_at, []).append(row)
+    return {
+        key: [
+            _Kept(
+                moment,
+                not all(row.source.startswith(SEEDED_SOURCES) for row in rows),
+                frozenset(band_of(row) for row in rows),
+            )
+            for moment, rows in history.items()
+        ]
+        for key, history in sets.items()
+    }
+
+
+def _outdated(
+    history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
+) -> set[datetime]:
+    """Return the starts of announced prices that the seed no longer has, or has otherwise."""
+    announced = {price.starts_at: frozenset(price.bands) for price in history}
+    return {
+        entry.starts_at
+        for entry in kept
+        if entry.starts_at > now
+        and not entry.by_hand
+        and announced.get(entry.starts_at) != entry.bands
+    }
+
+
+def _missing(
+    history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
+) -> list[SeedPrice]:
+    """Return what has to be added of a seed's history."""
+    first_by_hand = min((entry.starts_at for entry in kept if entry.by_hand), default=None)
+    if all(entry.by_hand for entry in kept):
+        missing = list(history)
+    else:
+        starts = {entry.starts_at for entry in kept}
+        missing = [p for p in history if p.starts_at > now and p.starts_at not in starts]
+        wanted, in_force = rate_at(history, now), rate_at(kept, now)
+        if wanted and (in_force is None or in_force.bands != frozenset(wanted.bands)):
+            missing.insert(0, replace(wanted, starts_at=now))
+    return [p for p in missing if first_by_hand is None or p.starts_at < first_by_hand]
+
+
+def _row(price: SeedPrice, band: Band) -> Rate:
+    return Rate(
+        provider=price.provider,
+        model=price.model,
+        starts_at=price.starts_at,
+        source=price.source,
+        **asdict(band),
+    )
+
+
+def _add_exchange_rates(rates: Iterable[SeedExchangeRate], source: str) -> int:
+    days = set(ExchangeRate.objects.values_list("on_date", flat=True))
+    new = [
+        ExchangeRate(on_date=rate.on_date, usd_per_eur=rate.usd_per_eur, source=source)
+        for rate in rates
+        if rate.on_date not in days
+    ]
+    ExchangeRate.objects.bulk_create(new, batch_size=_BATCH_ROWS)
+    return len(new)

@@ -1,0 +1,176 @@
+"""`manage.py alerts`: looks and tells once, lists alerts, acknowledges, keeps channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+
+from gateway.alerts import operations, reports
+from gateway.alerts.delivery.deliver import secret_for
+from gateway.alerts.operations import ChannelTerms
+from gateway.alerts.pages import where
+from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
+from gateway.alerts.rounds import Rounds
+from gateway.models import Alert, AlertChannel, AlertDelivery
+from orgs.console.commands import ActionCommand, add_format, organization, write_rows
+from orgs.core.errors import Invalid, Missing
+from orgs.models import Organization
+
+LISTED_MAX = 1_000
+BY_COMMAND = "manage.py"
+
+
+class Command(ActionCommand):
+    help = "Looks for alerts and tells them, lists and acknowledges them, keeps their channels."
+
+    def actions(self, add: Callable[..., CommandParser]) -> None:
+        add("run", self.run, help="do one round: look for alerts, and tell what waits")
+        listing = add("list", self.list, help="list an organization's alerts, newest first")
+        listing.add_argument("slug", metavar="SLUG", help="the organization")
+        listing.add_argument("--state", choices=(OPEN, ACKNOWLEDGED))
+        add_format(listing)
+        ack = add("ack", self.ack, help="acknowledge an alert")
+        ack.add_argument("slug", metavar="SLUG", help="the organization")
+        ack.add_argument("id", metavar="ID", help="the alert's id, or all")
+        channels = add("channels", self.channels, help="list an organization's channels")
+        channels.add_argument("slug", metavar="SLUG", help="the organization")
+        add_format(channels)
+        made = add("add-channel", self.add_channel, help="add a channel; it is on")
+        _add_channel(made)
+        where_to = made.add_mutually_exclusive_group(required=True)
+        where_to.add_argument(
+            "--webhook", metavar="URL", help="prints its secret once, on the last line"
+        )
+        where_to.add_argument("--email", metavar="ADDRESS,…", help="who gets an e-mail")
+        _add_channel(add("test-channel", self.test_channel, help="send a test through a channel"))
+        _add_channel(add("enable-channel", self.enable_channel, help="turn a channel on"))
+        _add_channel(add("disable-channel", self.disable_channel, help="turn a channel off"))
+        _add_channel(add("delete-channel", self.delete_channel, help="remove a channel for good"))
+
+    def run(self, options: dict[str, Any]) -> None:
+        rounds = Rounds()
+        done = rounds.run()
+        if not done.is_ours:
+            self.stdout.write("Another process does the rounds of alerts; nothing was done here.")
+            return
+        rounds.end()
+        for alert in done.raised:
+            self.stdout.write(f"{alert.org.slug}: {alert.sentence}")
+        for told in done.told:
+            delivery, said = told.delivery, told.outcome.said
+            self.stdout.write(f"{delivery.channel.name}: {delivery.state} ({said})")
+        self.stdout.write(f"New alerts: {len(done.raised)}. Deliveries tried: {len(done.told)}.")
+        failed = [each for each in done.told if each.delivery.state == AlertDelivery.State.FAILED]
+        if failed:
+            raise CommandError(f"Deliveries that failed for good: {len(failed)}")
+
+    def list(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        query = AlertQuery(state=options["state"])
+        found, _ = reports.alerts(organization_id=org.pk, query=query, limit=LISTED_MAX)
+        write_rows(self.stdout, [_row(alert) for alert in found], format=options["format"])
+
+    def ack(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        if options["id"] == "all":
+            found, _ = reports.alerts(organization_id=org.pk, query=AlertQuery(), limit=1)
+            count = 0
+            if found:
+                count = operations.acknowledge_all(
+                    organization_id=org.pk, up_to=found[0].pk, by=BY_COMMAND
+                )
+            self.stdout.write(f"Acknowledged: {count}.")
+            return
+        alert = operations.acknowledge(
+            organization_id=org.pk, alert_id=_id(options["id"]), by=BY_COMMAND
+        )
+        self.stdout.write(f"Acknowledged by {alert.acknowledged_by}: {alert.sentence}")
+
+    def channels(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        rows = [_channel_row(each) for each in reports.channels(organization_id=org.pk)]
+        write_rows(self.stdout, rows, format=options["format"])
+
+    def add_channel(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        emails = [each.strip() for each in (options["email"] or "").split(",") if each.strip()]
+        terms = ChannelTerms(name=options["name"], emails=emails, url=options["webhook"] or "")
+        channel = operations.create_channel(organization_id=org.pk, terms=terms)
+        self.stdout.write(f'Added the channel "{channel.name}" of {org.slug}; it is on.')
+        if channel.kind == AlertChannel.Kind.WEBHOOK:
+            self.stdout.write("Deliveries are signed with this secret, shown this once:")
+            self.stdout.write(secret_for(channel))
+
+    def test_channel(self, options: dict[str, Any]) -> None:
+        channel = _the_channel(options)
+        outcome = operations.try_channel(channel=channel).outcome
+        if not outcome.is_delivered:
+            raise CommandError(f'The test of "{channel.name}" failed: {outcome.said}')
+        self.stdout.write(f'The test went through "{channel.name}": {outcome.said}.')
+
+    def enable_channel(self, options: dict[str, Any]) -> None:
+        self._switch(options, enabled=True)
+
+    def disable_channel(self, options: dict[str, Any]) -> None:
+        self._switch(options, enabled=False)
+
+    def delete_channel(self, options: dict[str, Any]) -> None:
+        channel = _the_channel(options)
+        operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
+        self.stdout.write(f'Deleted the channel "{channel.name}".')
+
+    def _switch(self, options: dict[str, Any], *, enabled: bool) -> None:
+        channel = _the_channel(options)
+        operations.set_channel_enabled(
+            organization_id=channel.org_id, channel_id=channel.pk, enabled=enabled
+        )
+        self.stdout.write(f'The channel "{channel.name}" is {"on" if enabled else "off"}.')
+
+
+def _add_channel(action: CommandParser) -> None:
+    action.add_argument("slug", metavar="SLUG", help="the organization")
+    action.add_argument("name", metavar="NAME", help="the channel")
+
+
+def _the_channel(options: dict[str, Any]) -> AlertChannel:
+    org: Organization = organization(options["slug"])
+    name = options["name"].strip()
+    found = list(AlertChannel.objects.filter(org=org, name__iexact=name)[:2])
+    if not found:
+        raise Missing(f'{org.slug} has no channel "{options["name"]}"')
+    if len(found) > 1:
+        raise Invalid(f'{org.slug} has several channels "{name}"; use the page')
+    return found[0]
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as exc:
+        raise Missing("There is no such alert") from exc
+
+
+def _row(alert: Alert) -> dict[str, Any]:
+    at = alert.acknowledged_at
+    return {
+        "raised_at": alert.raised_at.isoformat(timespec="seconds"),
+        "kind": alert.kind,
+        "percent": alert.percent,
+        "sentence": alert.sentence,
+        "acknowledged_at": at.isoformat(timespec="seconds") if at else None,
+        "acknowledged_by": alert.acknowledged_by or None,
+        "id": str(alert.pk),
+    }
+
+
+def _channel_row(channel: AlertChannel) -> dict[str, Any]:
+    return {
+        "name": channel.name,
+        "kind": channel.kind,
+        "enabled": channel.enabled,
+        "where": where(channel),
+        "id": str(channel.pk),
+    }

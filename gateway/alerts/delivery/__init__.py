@@ -1,0 +1,1 @@
+"""How alerts are sent: e-mail and webhooks."""

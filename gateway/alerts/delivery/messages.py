@@ -1,0 +1,134 @@
+"""How an alert is told: as JSON for a webhook, as an e-mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from costs.core.money import euros
+from gateway.models import Alert
+from orgs.models import Organization
+
+# What an alert's kind is called in a payload.
+EVENTS: Final = {
+    Alert.Kind.BUDGET: "budget.threshold",
+    Alert.Kind.FORECAST: "budget.forecast",
+    Alert.Kind.DAY_LIMIT: "day_limit.threshold",
+    Alert.Kind.SPIKE: "cost.spike",
+}
+TEST: Final = "test"
+SUBJECT_MAX_CHARS: Final = 150
+# In Slack's text these begin a mention or a link, and a budget's name may have any of them.
+_SLACK: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertMessage:
+    """What is told. `url` leads a person to it; there is never a prompt or an answer in it."""
+
+    id: UUID
+    event: str
+    sentence: str
+    organization: str
+    organization_slug: str
+    at: datetime
+    url: str
+    percent: int | None = None
+    budget_id: UUID | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> AlertMessage:
+    """Return what is told of an alert."""
+    return AlertMessage(
+        id=alert.pk,
+        event=EVENTS[Alert.Kind(alert.kind)],
+        sentence=alert.sentence,
+        organization=organization.name,
+        organization_slug=organization.slug,
+        at=alert.raised_at,
+        url=f"{base_url}/costs/alerts?alertId={alert.pk}",
+        percent=alert.percent,
+        budget_id=alert.budget_id,
+        figures=alert.figures,
+    )
+
+
+def of_test(
+    delivery_id: UUID, organization: Organization, now: datetime, *, base_url: str
+) -> AlertMessage:
+    """Return what a test tells."""
+    return AlertMessage(
+        id=delivery_id,
+        event=TEST,
+        sentence="This is a test: alerts of Pulse AI Gateway arrive here.",
+        organization=organization.name,
+        organization_slug=organization.slug,
+        at=now,
+        url=f"{base_url}/costs/alerts",
+    )
+
+
+def as_json(message: AlertMessage) -> bytes:
+    """Return the webhook's body: `text` is what Slack and its likes show."""
+    text = f"{message.organization}: {message.sentence}"
+    for sign, escaped in _SLACK:
+        text = text.replace(sign, escaped)
+    costs_query = message.figures.get("costs_query")
+    body: dict[str, Any] = {
+        "text": f"{text}\n{message.url}",
+        "id": str(message.id),
+        "event": message.event,
+        "sentence": message.sentence,
+        "organization": {"name": message.organization, "slug": message.organization_slug},
+        "occurredAt": message.at.astimezone(UTC).isoformat(timespec="seconds"),
+        "url": message.url,
+    }
+    if message.percent is not None:
+        body["percent"] = message.percent
+    if message.budget_id is not None:
+        body["budgetId"] = str(message.budget_id)
+    body |= {_camel(name): value for name, value in _amounts(message.figures).items()}
+    if costs_query:
+        body["costsUrl"] = f"{message.url.partition('/costs/')[0]}/costs?{costs_query}"
+    return orjson.dumps(body)
+
+
+def as_email(message: AlertMessage) -> tuple[str, str]:
+    """Return the subject, which is one line whatever a budget is called, and the text."""
+    subject = " ".join(f"{message.organization}: {message.sentence}".split())
+    if len(subject) > SUBJECT_MAX_CHARS:
+        subject = f"{subject[: SUBJECT_MAX_CHARS - 1]}…"
+    costs_query = message.figures.get("costs_query")
+    costs = f"{message.url.partition('/costs/')[0]}/costs?{costs_query}" if costs_query else ""
+    lines = [
+        message.sentence,
+        "",
+        f"See it and acknowledge it: {message.url}",
+        *([f"The costs behind it: {costs}"] if costs else []),
+        "",
+        f"Organization: {message.organization}",
+        f"Alert: {message.id}",
+    ]
+    return subject, "\n".join(lines) + "\n"
+
+
+def _amounts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures with amounts in euro, as exact texts."""
+    shown: dict[str, Any] = {}
+    for name, value in figures.items():
+        if name.endswith("_nanoeur"):
+            shown[name.removesuffix("nanoeur") + "eur"] = f"{euros(int(value)):f}"
+        elif name != "costs_query" and value is not None:
+            shown[name] = value
+    return shown
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,116 @@
+"""The forms of alerts: the filter of the list, a channel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+
+from gateway.alerts.delivery.addresses import URL_MAX_CHARS
+from gateway.alerts.operations import ChannelTerms
+from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
+from gateway.models import Alert
+
+EMAIL, WEBHOOK = "email", "webhook"
+_SEPARATOR: Final = re.compile(r"[,;\s]+")
+
+
+class AlertFilterForm(forms.Form):
+    """Every filter of the list; an empty URL is everything, newest first."""
+
+    state = forms.ChoiceField(
+        label="State",
+        required=False,
+        choices=[("", "All"), (OPEN, "Open"), (ACKNOWLEDGED, "Acknowledged")],
+    )
+    kind = forms.ChoiceField(
+        label="About",
+        required=False,
+        choices=[
+            ("", "Everything"),
+            (Alert.Kind.BUDGET, "Budgets"),
+            (Alert.Kind.FORECAST, "Forecasts"),
+            (Alert.Kind.DAY_LIMIT, "Limits of the day"),
+            (Alert.Kind.SPIKE, "Spikes"),
+        ],
+    )
+    alertId = forms.UUIDField(  # the API's name
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": "This is no alert's id."},
+    )
+    older_than = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data, label_suffix="")
+
+    def query(self) -> AlertQuery:
+        """Return what a valid form asks for."""
+        values = self.cleaned_data
+        return AlertQuery(
+            state=values["state"] or None,
+            kind=values["kind"] or None,
+            alert_id=values["alertId"],
+            older_than=values["older_than"],
+        )
+
+    def is_filtered(self) -> bool:
+        """Whether a valid form leaves anything out."""
+        return any(self.cleaned_data[name] for name in ("state", "kind", "alertId"))
+
+    def parameters(self, *, older_than: UUID | None = None) -> str:
+        """Return a valid form as the part of a URL, with another place in the list."""
+        chosen = {name: self.cleaned_data[name] for name in ("state", "kind", "alertId")}
+        chosen |= {"older_than": older_than}
+        return urlencode({name: f"{value}" for name, value in chosen.items() if value})
+
+
+class ChannelForm(forms.Form):
+    """Where alerts are told."""
+
+    name = forms.CharField(
+        label="Channel name", max_length=100, help_text="What this list calls it."
+    )
+    kind = forms.ChoiceField(
+        label="How",
+        choices=[(WEBHOOK, "Webhook: Slack, Mattermost or your own"), (EMAIL, "E-mail")],
+        initial=WEBHOOK,
+    )
+    url = forms.CharField(
+        label="Webhook URL",
+        required=False,
+        max_length=URL_MAX_CHARS,
+        widget=forms.URLInput({"autocomplete": "off", "spellcheck": "false"}),
+        help_text="https://, on the public internet. Each alert is one signed POST of JSON. The "
+        "secret is shown once, when the channel is added; the URL only by its host from then on.",
+    )
+    emails = forms.CharField(
+        label="E-mail addresses",
+        required=False,
+        widget=forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
+        help_text="One per line, of people or lists.",
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data, label_suffix="")
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for what the chosen way needs; the other field is of no account, nor its errors."""
+        values = self.cleaned_data
+        wanted, other = ("emails", "url") if values.get("kind") == EMAIL else ("url", "emails")
+        self.errors.pop(other, None)
+        if wanted not in self.errors and not values.get(wanted):
+            self.add_error(wanted, "Give an address." if wanted == "emails" else "Give a URL.")
+        return values
+
+    def terms(self) -> ChannelTerms:
+        """Return what a valid form says."""
+        values = self.cleaned_data
+        if values["kind"] == EMAIL:
+            emails = [email for email in _SEPARATOR.split(values["emails"]) if email]
+            return ChannelTerms(name=values["name"], emails=emails)
+        return ChannelTerms(name=values["name"], url=values["url"].strip())

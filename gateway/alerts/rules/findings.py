@@ -1,0 +1,28 @@
+"""What a rule has found, before anybody knows whether it was found before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from gateway.models import Alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFinding:
+    """Something to tell, once: nobody is told who has been told `key` or one of `or_said_by`."""
+
+    key: str
+    kind: Alert.Kind
+    sentence: str
+    percent: int | None = None
+    budget_id: UUID | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    or_said_by: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys of which one is enough."""
+        return (self.key, *self.or_said_by)

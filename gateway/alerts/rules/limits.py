@@ -1,0 +1,128 @@
+"""Where an organization's budgets and its day stand, and what is to be told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from costs.core.periods import local_day
+from gateway.alerts.rules.findings import AlertFinding
+from gateway.alerts.rules.thresholds import DaySpending, Spending, is_near, of_budget, of_day
+from gateway.budgets.links import costs_query
+from gateway.budgets.status import BudgetStatus, statuses
+from gateway.models import AiRequestLog, Alert, Budget
+from gateway.policies.reports import SpendToday
+from orgs.models import Organization
+
+# How far back refused calls are looked for, and how many are read: a limit that refuses goes on
+# refusing, and this is asked every minute.
+REFUSALS_WITHIN: Final = timedelta(hours=1)
+REFUSALS_READ_MAX: Final = 500
+DAY: Final = "day"
+
+AnyLimit = TypeVar("AnyLimit", Spending, DaySpending)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """When a limit last refused a call, and what was charged and held then."""
+
+    on: date
+    taken_nanoeur: int
+
+
+# By the budget's id, or DAY, and the limit as it was then.
+Refusals = Mapping[tuple[str, int], Refusal]
+
+
+def findings_on_limits(
+    organization: Organization, now: datetime, day: SpendToday
+) -> tuple[list[AlertFinding], bool]:
+    """Return what is to be told, and whether a refusal would be news that moves no money."""
+    budgets = list(Budget.objects.filter(org=organization, enabled=True))
+    found = statuses(organization, now, budgets)
+    spendings = [_spending(budget, status) for budget, status in zip(budgets, found, strict=True)]
+    limit = _day(organization, now, day)
+    refusing: list[Spending | DaySpending] = [each for each in spendings if each.is_hard]
+    refusing += [limit] if limit else []
+    told = Alert.objects.filter(org=organization, key__in=[each.full_key for each in refusing])
+    known = set(told.values_list("key", flat=True)) if refusing else set()
+    untold = [each for each in refusing if each.full_key not in known]
+    refusals: Refusals = _refusals(organization, now) if untold else {}
+    findings: list[AlertFinding] = []
+    for spending in spendings:
+        findings += of_budget(_after(spending, refusals.get(_named(spending))))
+    if limit:
+        findings += of_day(_after(limit, refusals.get((DAY, limit.limit_nanoeur))))
+    return findings, any(is_near(each) for each in untold)
+
+
+def _day(organization: Organization, now: datetime, day: SpendToday) -> DaySpending | None:
+    if day.limit_nanoeur is None:
+        return None
+    return DaySpending(
+        policy_name=day.policy_name or "",
+        starts_on=local_day(now, ZoneInfo(organization.timezone)),
+        limit_nanoeur=day.limit_nanoeur,
+        charged_nanoeur=day.charged_nanoeur,
+        held_nanoeur=day.held_nanoeur,
+    )
+
+
+def _spending(budget: Budget, status: BudgetStatus) -> Spending:
+    forecast = status.forecast
+    return Spending(
+        budget_id=budget.pk,
+        scope=budget.scope,
+        name=budget.name,
+        span=budget.span,
+        starts_on=status.starts_on,
+        last_day=status.last_day,
+        limit_nanoeur=budget.limit_nanoeur,
+        charged_nanoeur=status.charged_nanoeur,
+        held_nanoeur=status.held_nanoeur,
+        is_hard=budget.is_hard,
+        expected_nanoeur=forecast.expected_nanoeur if forecast else None,
+        full_on=status.full_on,
+        costs_query=costs_query(budget, status.starts_on, status.today),
+    )
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def _refusals(organization: Organization, now: datetime) -> Refusals:
+    """Return the last refusal by each limit, from the traces of what was refused lately."""
+    zone = ZoneInfo(organization.timezone)
+    rows = AiRequestLog.objects.filter(
+        org=organization,
+        occurred_at__gte=now - REFUSALS_WITHIN,
+        status=AiRequestLog.Status.BLOCKED,
+        code__in=("budget_limit", "daily_cost_limit"),
+    ).order_by("-occurred_at", "-id")
+    read = rows.values_list("occurred_at", "code", "decision__budgets", "decision__before")
+    found: dict[tuple[str, int], Refusal] = {}
+    for at, code, of_budgets, before in read[:REFUSALS_READ_MAX]:
+        if code == "daily_cost_limit":
+            said = [{"id": DAY, **(before or {})}]
+        else:
+            said = [each for each in of_budgets or () if each.get("verdict") == "budget_limit"]
+        for each in said:
+            taken = (each.get("charged_nanoeur") or 0) + (each.get("held_nanoeur") or 0)
+            name = f"{each.get('id')}", int(each.get("limit_nanoeur") or 0)
+            found.setdefault(name, Refusal(local_day(at, zone), taken))
+    return found
+
+
+def _named(spending: Spending) -> tuple[str, int]:
+    return f"{spending.budget_id}", spending.limit_nanoeur
+
+
+def _after(limit: AnyLimit, refusal: Refusal | None) -> AnyLimit:
+    """Return the limit with its refusal, where that was in the span that runs."""
+    if refusal is None or refusal.on < limit.starts_on:
+        return limit
+    return replace(limit, refused_at_nanoeur=refusal.taken_nanoeur)

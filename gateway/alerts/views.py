@@ -1,0 +1,250 @@
+"""The pages of alerts and their channels. Everybody in the organization sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from costs.core.money import format_eur
+from gateway.alerts import operations, reports
+from gateway.alerts.delivery.deliver import secret_for
+from gateway.alerts.forms import AlertFilterForm, ChannelForm
+from gateway.alerts.pages import COLUMNS, alert_lines, channel_lines, exported, where
+from gateway.alerts.reports import AlertQuery
+from gateway.alerts.rules.spikes import RATIO, WEEKS
+from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
+from gateway.models import Alert, AlertChannel
+from orgs.auth.access import Access, admin, get_or_404, viewer
+from orgs.console.confirm import HtmxRequest, question
+from orgs.console.exports import exported as file_of
+from orgs.console.refusals import show_refusal
+from orgs.core.errors import Missing, OrgsError
+
+ROWS_PER_CHUNK: Final = 1_000
+
+
+@login_required
+@never_cache
+@require_safe
+def alerts(request: HttpRequest) -> HttpResponse:
+    """List the alerts, newest first: what happened, how it was told, who has seen it."""
+    access = viewer(request)
+    organization = access.organization
+    form = AlertFilterForm(request.GET.dict())
+    found: list[Alert] = []
+    has_more = False
+    if form.is_valid():
+        found, has_more = reports.alerts(organization_id=organization.pk, query=form.query())
+    context = {
+        "form": form,
+        "lines": alert_lines(found, organization_id=organization.pk),
+        "older": form.parameters(older_than=found[-1].pk) if has_more else None,
+        "filters": form.parameters() if form.is_valid() else "",
+        "is_filtered": form.is_bound and (not form.is_valid() or form.is_filtered()),
+        "is_first": "older_than" not in request.GET,
+        "newest_open": next((a for a in found if a.acknowledged_at is None), None),
+        "channels": [
+            channel
+            for channel in reports.channels(organization_id=organization.pk)
+            if channel.enabled
+        ],
+        "can_change": access.can_change,
+        "zone": ZoneInfo(organization.timezone),
+    }
+    return render(request, "alerts/list.html", context)
+
+
+@login_required
+@require_safe
+def export_alerts(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
+    """Send the alerts that the filters leave as a file; a bad filter is 400."""
+    organization = viewer(request).organization
+    form = AlertFilterForm(request.GET.dict())
+    if not form.is_valid():
+        return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
+    pages = _pages(organization.pk, replace(form.query(), older_than=None))
+    return file_of(request, pages, columns=COLUMNS, name="alerts", format=format)
+
+
+@login_required
+@require_POST
+def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
+    """Note who has seen an alert, and go back to where they were."""
+    access = admin(request)
+    alert = get_or_404(access, Alert.objects.all(), alert_id)
+    operations.acknowledge(
+        organization_id=access.organization.pk, alert_id=alert.pk, by=access.user.email
+    )
+    messages.success(request, "The alert is acknowledged.")
+    return _back(request)
+
+
+@login_required
+@require_POST
+def acknowledge_all(request: HttpRequest) -> HttpResponse:
+    """Acknowledge all that was open when the page was made."""
+    access = admin(request)
+    newest = get_or_404(access, Alert.objects.all(), request.POST.get("up_to", ""))
+    count = operations.acknowledge_all(
+        organization_id=access.organization.pk, up_to=newest.pk, by=access.user.email
+    )
+    said = "1 alert is acknowledged." if count == 1 else f"{count} alerts are acknowledged."
+    messages.success(request, said)
+    return _back(request)
+
+
+# --- channels -----------------------------------------------------------------------------------
+
+
+@login_required
+@never_cache
+@require_safe
+def channels(request: HttpRequest) -> HttpResponse:
+    """List where alerts are told, and say what is told."""
+    access = viewer(request)
+    found = reports.channels(organization_id=access.organization.pk)
+    context = {
+        "lines": channel_lines(found),
+        "can_change": access.can_change,
+        "zone": ZoneInfo(access.organization.timezone),
+        "budget_percents": BUDGET_PERCENTS,
+        "day_percents": DAY_PERCENTS,
+        "ratio": RATIO,
+        "weeks": WEEKS,
+        "least": format_eur(settings.ALERTS_SPIKE_MIN_NANOEUR),
+        "sends_email": settings.SENDS_EMAIL,
+        "runs": settings.ALERTS_EVERY_S > 0,
+    }
+    return render(request, "alerts/channels.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_channel(request: HttpRequest) -> HttpResponse:
+    """Make a channel. The answer for a webhook is the only page that shows its secret."""
+    access = admin(request)
+    form = ChannelForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            channel = operations.create_channel(
+                organization_id=access.organization.pk, terms=form.terms()
+            )
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _made(request, channel)
+    context = {"form": form, "sends_email": settings.SENDS_EMAIL}
+    return render(request, "alerts/channel_create.html", context)
+
+
+@login_required
+@require_POST
+def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
+    """Turn a channel on or off, as the button said."""
+    access, channel = _channel(request, channel_id)
+    enabled = request.POST.get("enabled") == "on"
+    try:
+        operations.set_channel_enabled(
+            organization_id=access.organization.pk, channel_id=channel.pk, enabled=enabled
+        )
+    except Missing as refusal:
+        raise Http404 from refusal
+    state = "on: it gets what happens from now on" if enabled else "off"
+    messages.success(request, f'The channel "{channel.name}" is {state}.')
+    return redirect("alert-channels")
+
+
+@login_required
+@require_POST
+def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
+    """Send a test and say what came of it."""
+    _, channel = _channel(request, channel_id)
+    try:
+        outcome = operations.try_channel(channel=channel).outcome
+    except OrgsError as refusal:
+        messages.error(request, f"{refusal.message}.")
+    else:
+        if outcome.is_delivered:
+            messages.success(request, f'The test went through "{channel.name}": {outcome.said}.')
+        else:
+            messages.error(request, f'The test of "{channel.name}" failed: {outcome.said}')
+    return redirect("alert-channels")
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
+    """Ask, then make a webhook another secret and show it once."""
+    access, channel = _channel(request, channel_id)
+    if channel.kind != AlertChannel.Kind.WEBHOOK:
+        raise Http404
+    if request.method != "POST":
+        return question(request, "alerts/channel_secret.html", {"channel": channel})
+    renewed = operations.renew_secret(organization_id=access.organization.pk, channel_id=channel.pk)
+    return _secret_page(request, renewed)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def delete_channel(request: HtmxRequest, channel_id: str) -> HttpResponse:
+    """Ask, then remove the channel."""
+    access, channel = _channel(request, channel_id)
+    if request.method != "POST":
+        context = {"channel": channel, "where": where(channel)}
+        return question(request, "alerts/channel_delete.html", context)
+    operations.delete_channel(organization_id=access.organization.pk, channel_id=channel.pk)
+    messages.success(request, f'The channel "{channel.name}" is deleted.')
+    return redirect("alert-channels")
+
+
+def _channel(request: HttpRequest, channel_id: str) -> tuple[Access, AlertChannel]:
+    access = admin(request)
+    return access, get_or_404(access, AlertChannel.objects.all(), channel_id)
+
+
+def _made(request: HttpRequest, channel: AlertChannel) -> HttpResponse:
+    if channel.kind == AlertChannel.Kind.WEBHOOK:
+        return _secret_page(request, channel)
+    messages.success(request, f'The channel "{channel.name}" gets what happens from now on.')
+    return redirect("alert-channels")
+
+
+def _secret_page(request: HttpRequest, channel: AlertChannel) -> HttpResponse:
+    context = {"channel": channel, "where": where(channel), "secret": secret_for(channel)}
+    return render(request, "alerts/channel_secret_shown.html", context)
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    """Return to the list with the filters that it had: they are read as any others are."""
+    form = AlertFilterForm(request.POST.dict())
+    response = redirect("alerts")
+    if form.is_valid() and (filters := form.parameters()):
+        response["Location"] += f"?{filters}"
+    return response
+
+
+def _pages(organization_id: Any, query: AlertQuery) -> Iterator[list[dict[str, Any]]]:
+    more = True
+    while more:
+        found, more = reports.alerts(
+            organization_id=organization_id, query=query, limit=ROWS_PER_CHUNK
+        )
+        deliveries = reports.deliveries_of(found)
+        yield [exported(alert, deliveries[alert.pk]) for alert in found]
+        if found:
+            query = replace(query, older_than=found[-1].pk)

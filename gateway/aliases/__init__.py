@@ -1,0 +1,1 @@
+"""Aliases: an organization's own names for models, with fallbacks."""

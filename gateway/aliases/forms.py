@@ -1,0 +1,105 @@
+"""The form of an alias: on its page, for the command, and in Django admin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from gateway.aliases.operations import AliasTerms
+from gateway.console.fields import ModelNamesField
+from gateway.console.sentences import names_of_no_model
+from gateway.core.aliases import ALIAS_NAME_MAX_CHARS, fault_in
+from gateway.core.attempts import MODELS_MAX, RETRIES_MAX
+from gateway.models import ModelAlias
+from gateway.providers.catalog import load_catalog
+
+
+def models_field() -> ModelNamesField:
+    """Return the field for an alias's models."""
+    return ModelNamesField(
+        label="Models, in order",
+        help_text=f"One per line, up to {MODELS_MAX}. The next is asked when one refuses or cannot "
+        "be reached.",
+    )
+
+
+def retries_field() -> forms.IntegerField:
+    """Return the field for an alias's retries."""
+    return forms.IntegerField(
+        label="Retries of each",
+        min_value=0,
+        max_value=RETRIES_MAX,
+        initial=0,
+        help_text="How often a model is asked again after 429, 5xx or no connection, before the "
+        "next is asked. The provider's Retry-After is kept.",
+    )
+
+
+class AliasForm(forms.Form):
+    """An alias's name, models and retries. `other_aliases` are the organization's other names."""
+
+    name = forms.CharField(
+        label="Alias name",
+        max_length=ALIAS_NAME_MAX_CHARS,
+        help_text="What applications send as the model.",
+    )
+    models = models_field()
+    retries = retries_field()
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        other_aliases: Collection[str],
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=initial, label_suffix="")
+        self._other_aliases = other_aliases
+
+    def clean(self) -> dict[str, Any]:
+        add_fault(self, other_aliases=self._other_aliases)
+        return self.cleaned_data
+
+    def terms(self) -> AliasTerms:
+        """Return what a valid form says."""
+        values = self.cleaned_data
+        return AliasTerms(name=values["name"], models=values["models"], retries=values["retries"])
+
+
+def add_fault(form: forms.BaseForm, *, other_aliases: Collection[str]) -> None:
+    """Put what `gateway.core.aliases` has against the alias at its field."""
+    values = form.cleaned_data
+    if not {"name", "models", "retries"} <= set(values):
+        return
+    fault = fault_in(
+        name=values["name"],
+        models=values["models"],
+        retries=values["retries"],
+        catalog=load_catalog(sandbox=settings.SANDBOX),
+        other_aliases=other_aliases,
+    )
+    if fault is not None:
+        form.add_error(fault.field, fault.sentence)
+
+
+def alias_values(alias: ModelAlias) -> dict[str, Any]:
+    """Return an alias as the values of its form."""
+    return {"name": alias.name, "models": alias.models, "retries": alias.retries}
+
+
+def doubtful_models(models: list[str]) -> list[str]:
+    """Return those that a vendor might know and the catalog does not: slips, or new models."""
+    return names_of_no_model(models, load_catalog(sandbox=settings.SANDBOX))
+
+
+def alias_sentence(alias: ModelAlias) -> str:
+    """Return what an alias does, in plain words."""
+    first, *rest = alias.models or ["no model"]
+    then = f", then {', then '.join(rest)}" if rest else ""
+    if not alias.retries:
+        return f"Asks {first}{then}."
+    times = "once" if alias.retries == 1 else f"up to {alias.retries} times"
+    return f"Asks {first}{then}; each again {times} where its refusal may pass."

@@ -1,0 +1,74 @@
+"""What can be done to aliases; each function is one transaction.
+
+Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
+judged by the alias as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.timezone import now
+
+from gateway.models import ModelAlias
+from orgs.core.errors import Conflict, Missing
+from orgs.locking import locked, one_name
+
+ALIASES_MAX: Final = 200  # of one organization: all that are enabled are kept in every process
+_ONE_NAME: Final = ("model_alias_name_once", "An alias with this name exists already")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasTerms:
+    """What an alias says, checked by `gateway.core.aliases`."""
+
+    name: str
+    models: list[str]
+    retries: int
+
+
+def create_alias(*, organization_id: UUID, terms: AliasTerms) -> ModelAlias:
+    """Make an alias, enabled. Raises Conflict when its name is taken or there are too many."""
+    with one_name(*_ONE_NAME), transaction.atomic():
+        organization = locked(organization_id)
+        if organization.aliases.count() >= ALIASES_MAX:
+            raise Conflict(f"An organization has at most {ALIASES_MAX} aliases")
+        return ModelAlias.objects.create(org=organization, **asdict(terms))
+
+
+def update_alias(
+    *, organization_id: UUID, alias_id: UUID, terms: AliasTerms, enabled: bool | None = None
+) -> None:
+    """Replace what an alias says, and its switch where `enabled` is given.
+
+    Raises Missing when it is gone, Conflict when its name is taken.
+    """
+    changes: dict[str, Any] = asdict(terms)
+    if enabled is not None:
+        changes["enabled"] = enabled
+    with one_name(*_ONE_NAME), transaction.atomic():
+        locked(organization_id)
+        _change(organization_id, alias_id, changes)
+
+
+def set_alias_enabled(*, organization_id: UUID, alias_id: UUID, enabled: bool) -> None:
+    """Turn an alias on or off, from the next request on. Raises Missing when it is gone."""
+    with transaction.atomic():
+        locked(organization_id)
+        _change(organization_id, alias_id, {"enabled": enabled})
+
+
+def delete_alias(*, organization_id: UUID, alias_id: UUID) -> None:
+    """Remove an alias; past requests keep its name. Removing one that is gone does nothing."""
+    with transaction.atomic():
+        locked(organization_id)
+        ModelAlias.objects.filter(org=organization_id, id=alias_id).delete()
+
+
+def _change(organization_id: UUID, alias_id: UUID, changes: dict[str, Any]) -> None:
+    rows = ModelAlias.objects.filter(org=organization_id, id=alias_id)
+    if not rows.update(updated_at=now(), **changes):
+        raise Missing("There is no such alias")

@@ -1,0 +1,1 @@
+"""The client APIs: how each is read, bounded, sent on, answered and metered."""

@@ -1,0 +1,138 @@
+"""OpenAI's chat completions: what they say, how they end and what they used.
+
+https://developers.openai.com/api/reference/resources/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion, Delta
+from gateway.upstream import untrusted_json
+
+UsageFrom = Callable[[Mapping[str, Any]], Usage | None]
+
+_STANDARD_TIERS: Final = frozenset({"default"})
+_FINISH_REASONS: Final = {"function_call": "tool_calls"}
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a response body (or a stream's chunk with usage) reports, or None.
+
+    The prompt's count includes what was read from and written to the cache; the completion's
+    includes reasoning. The tier is the response's, not the request's.
+    """
+    usage = report.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(lambda: _usage(usage, report))
+
+
+def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
+    prompt = untrusted_json.details(usage, "prompt_tokens_details")
+    completion = untrusted_json.details(usage, "completion_tokens_details")
+    cached = untrusted_json.part(prompt, "cached_tokens")
+    written = untrusted_json.part(prompt, "cache_write_tokens")
+    audio_in = untrusted_json.part(prompt, "audio_tokens")
+    reasoning = untrusted_json.part(completion, "reasoning_tokens")
+    audio_out = untrusted_json.part(completion, "audio_tokens")
+    total = usage.get("total_tokens")
+    return Usage(
+        input_uncached=untrusted_json.count(usage, "prompt_tokens") - cached - written - audio_in,
+        cache_read=cached,
+        cache_write_5m=written,
+        input_audio=audio_in,
+        output_text=untrusted_json.count(usage, "completion_tokens") - reasoning - audio_out,
+        output_reasoning=reasoning,
+        output_audio=audio_out,
+        web_searches=_searches(report),
+        service_tier=untrusted_json.tier(report.get("service_tier"), standard=_STANDARD_TIERS),
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
+    )
+
+
+def _searches(report: Mapping[str, Any]) -> int:
+    """Return 1 for an answer that cites pages: a search model searches once for each request."""
+    message = untrusted_json.mapping(untrusted_json.first(report.get("choices")).get("message"))
+    kinds = [
+        untrusted_json.mapping(note).get("type")
+        for note in untrusted_json.items(message.get("annotations"))
+    ]
+    return int("url_citation" in kinds)
+
+
+def finish_reason_from(value: object) -> str | None:
+    """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
+    reason = untrusted_json.word(value)
+    return None if reason is None else _FINISH_REASONS.get(reason, reason)
+
+
+def content_from(message: Mapping[str, Any]) -> str:
+    """Return the text of a message or a delta; a refusal is what the model said too.
+
+    Mistral's reasoning models give a list of parts, of which the text is the answer.
+    """
+    content = message.get("content")
+    parts = (untrusted_json.mapping(part) for part in untrusted_json.items(content))
+    listed = "".join(
+        untrusted_json.text(part.get("text")) for part in parts if part.get("type") == "text"
+    )
+    return untrusted_json.text(content) or listed or untrusted_json.text(message.get("refusal"))
+
+
+def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_from) -> Completion:
+    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
+    choice = untrusted_json.first(body.get("choices"))
+    return Completion(
+        model=untrusted_json.model_named(body.get("model"), asked=model),
+        content=content_from(untrusted_json.mapping(choice.get("message"))),
+        finish_reason=finish_reason_from(choice.get("finish_reason")),
+        usage=usage_of(body),
+        raw_usage=untrusted_json.raw(body.get("usage")),
+    )
+
+
+@dataclass(slots=True)
+class ChatStreamReader:
+    """Reads a stream of chunks. The last usage counts: some servers send it with every chunk."""
+
+    model: str
+    usage_of: UsageFrom = usage_from
+    _answered: str | None = None
+    _finish_reason: str | None = None
+    _last: dict[str, Any] = field(default_factory=dict)
+    _searched: bool = False
+
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one chunk and return the text that it adds."""
+        chunk = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(chunk)
+        self._answered = untrusted_json.model_named(
+            chunk.get("model"), asked=self._answered or self.model
+        )
+        self._last |= {
+            name: chunk[name] for name in ("usage", "service_tier") if chunk.get(name) is not None
+        }
+        choice = untrusted_json.first(chunk.get("choices"))
+        self._finish_reason = finish_reason_from(choice.get("finish_reason")) or self._finish_reason
+        delta = untrusted_json.mapping(choice.get("delta"))
+        self._searched = self._searched or bool(_searches({"choices": [{"message": delta}]}))
+        text = content_from(delta)
+        return (Delta(text),) if text else ()
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        notes = [{"type": "url_citation"}] if self._searched else []
+        report = self._last | {"choices": [{"message": {"annotations": notes}}]}
+        return Completion(
+            model=self._answered or self.model,
+            content="",
+            finish_reason=self._finish_reason,
+            usage=self.usage_of(report),
+            raw_usage=untrusted_json.raw(self._last.get("usage")),
+        )

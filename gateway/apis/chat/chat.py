@@ -1,0 +1,186 @@
+"""`POST /v1/chat/completions`: relayed to who speaks it, translated for everybody else.
+
+https://developers.openai.com/api/reference/resources/chat
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from gateway.apis import openai_errors
+from gateway.apis.arrival import Arrival, dumped, refuse_elsewhere, tier_in
+from gateway.apis.chat import answer as openai
+from gateway.apis.chat import answers, mistral, translation
+from gateway.apis.chat.usage_bound import usage_bound_of
+from gateway.apis.events import EventReading, StreamReader
+from gateway.apis.families.openai import cap_name
+from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
+from gateway.core.errors import GatewayError
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
+
+# What is read of a stream: what it used, how it ended, that it failed, that it cites what it found.
+# Where every branch begins with one of a few characters, a search takes a third of the time.
+TELLING: Final = re.compile(
+    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:|url_citation"|DONE\])'
+)
+DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
+_NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Variant:
+    """A vendor that speaks this API, and in what it differs."""
+
+    standard_tier: str
+    takes_stream_options: bool
+    whole: Callable[..., Completion]
+    reading: Callable[[str], StreamReader]
+    own_client: bytes | None = None
+    cap_name: str | None = None  # where the vendor knows one spelling alone
+
+
+_VARIANTS: Final = {
+    "openai": _Variant(
+        # Else the project's own setting decides, which may be a dearer tier than was bounded.
+        standard_tier="default",
+        takes_stream_options=True,
+        whole=openai.completion_from,
+        reading=openai.ChatStreamReader,
+    ),
+    "mistral": _Variant(
+        standard_tier="standard_only",
+        takes_stream_options=False,  # it tells its usage unasked, and refuses fields it lacks
+        whole=mistral.completion_from,
+        reading=mistral.MistralStreamReader,
+        own_client=b"mistral",
+        cap_name="max_tokens",
+    ),
+}
+
+
+class ChatCompletions:
+    """The Dialect of chat completions."""
+
+    channel = "chat.completions"
+    key_headers: tuple[str, ...] = ()
+
+    def read(self, arrival: Arrival) -> Call:
+        """Return the Call that a body asks for."""
+        refuse_elsewhere(arrival.fields)
+        return arrival.call(ChatBody(arrival), usage_bound_of(arrival.fields))
+
+    def speaker(self, call: Call, request_id: UUID) -> answers.ChatSpeaker:
+        """Return what words a translated answer."""
+        body = call.body
+        return answers.ChatSpeaker(
+            model=call.model,
+            request_id=request_id,
+            with_usage=isinstance(body, ChatBody) and body.asks_for_usage(),
+        )
+
+    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
+        """Return an error in OpenAI's shape."""
+        return openai_errors.error(error, status=status)
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """Return an error as the last event."""
+        return openai_errors.error_event(error)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """The body of a chat completion."""
+
+    arrival: Arrival
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+        """Go out as bytes to who speaks this API, through its SDK to any other."""
+        variant = _VARIANTS.get(model.provider)
+        fields = self.arrival.fields
+        if variant is None:
+            return translation.provider_call(fields, model, cap, timeout_s=timeout_s)
+        return RelayRequest(
+            path="/chat/completions",
+            body=dumped(self._sent(model, cap, variant)),
+            headers={"content-type": "application/json"},
+            whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
+            reading=lambda: self._reading(model, variant),
+        )
+
+    def canonical(self) -> object:
+        """Return the messages, those of text alone as pairs of role and content."""
+        return canonical(self.arrival.fields["messages"])
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        said = self.arrival.dimensions.as_dict()
+        return b"\0".join((self.arrival.path.encode(), orjson.dumps(said), self.arrival.raw))
+
+    def asks_for_usage(self) -> bool:
+        """Whether the client wants the usage of its stream."""
+        options = self.arrival.fields.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    def _sent(self, model: Model, cap: OutputCap, variant: _Variant) -> dict[str, Any]:
+        fields = self.arrival.fields
+        sent = {**fields, "model": model.id}
+        if tier_in(fields) == "standard":
+            sent["service_tier"] = variant.standard_tier
+        if cap.is_written and not _has_cap(fields):
+            sent[cap_name(model.id)] = cap.tokens
+        if fields.get("store"):
+            sent["store"] = False  # it would be kept where every tenant's requests are
+        if variant.cap_name is not None and _has_cap(fields):
+            sent.pop("max_completion_tokens", None)
+            sent[variant.cap_name] = cap.tokens
+        if not variant.takes_stream_options:
+            sent.pop("stream_options", None)
+        elif self.arrival.is_streamed():
+            options = fields.get("stream_options")
+            given = options if isinstance(options, dict) else {}
+            sent["stream_options"] = {**given, "include_usage": True}
+        return sent
+
+    def _reading(self, model: Model, variant: _Variant) -> EventReading:
+        agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
+        is_own_client = variant.own_client is not None and variant.own_client in agent
+        if self.asks_for_usage() or is_own_client:
+            return EventReading(variant.reading(model.id), TELLING, DONE)
+        return EventReading(
+            variant.reading(model.id), TELLING, DONE, plain=_without_null, shown=_without_usage
+        )
+
+
+def canonical(messages: list[dict[str, Any]]) -> list[object]:
+    """Return messages as they are hashed: what is text alone is the same by whichever API."""
+    return [
+        [message["role"], message["content"]] if message.keys() == {"role", "content"} else message
+        for message in messages
+    ]
+
+
+def _has_cap(fields: Mapping[str, Any]) -> bool:
+    return any(fields.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
+
+
+def _without_null(chunk: bytes) -> bytes:
+    return _NO_USAGE.sub(b"", chunk) if b'"usage"' in chunk else chunk
+
+
+def _without_usage(event: bytes, value: object) -> bytes:
+    """Return an event for a client that did not ask for usage; one of usage alone is nothing."""
+    if not isinstance(value, dict) or "usage" not in value:
+        return event
+    if value["usage"] is None:
+        return _without_null(event)
+    if value.get("choices") == []:
+        return b""
+    rest = {name: part for name, part in value.items() if name != "usage"}
+    return b"data: %b\n\n" % orjson.dumps(rest)

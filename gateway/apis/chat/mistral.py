@@ -1,0 +1,68 @@
+"""Mistral's chat completions: OpenAI's format with a usage of its own.
+
+https://docs.mistral.ai/api/endpoint/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from costs.core.usage import Usage
+from gateway.apis.chat import answer as openai
+from gateway.core.calls import Completion, Delta
+from gateway.upstream import untrusted_json
+
+_STANDARD_TIERS: Final = frozenset({"default"})
+_FINISH_REASONS: Final = {"model_length": "length"}
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a response body (or a stream's last chunk) reports, or None."""
+    usage = report.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(lambda: _usage(usage))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    # https://docs.mistral.ai/studio-api/conversations/advanced/prompt-caching
+    cached = untrusted_json.part(
+        untrusted_json.details(usage, "prompt_tokens_details"), "cached_tokens"
+    )
+    total = usage.get("total_tokens")
+    return Usage(
+        input_uncached=untrusted_json.count(usage, "prompt_tokens") - cached,
+        cache_read=cached,
+        output_text=untrusted_json.count(usage, "completion_tokens"),
+        service_tier=untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
+    )
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    return _ended(openai.completion_from(report, model=model, usage_of=usage_from))
+
+
+class MistralStreamReader:
+    """Reads a stream of chunks."""
+
+    def __init__(self, model: str) -> None:
+        self._chunks = openai.ChatStreamReader(model, usage_from)
+
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one chunk and return the text that it adds."""
+        return self._chunks.feed(event)
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        return _ended(self._chunks.completion())
+
+
+def _ended(completion: Completion) -> Completion:
+    reason = completion.finish_reason
+    if reason not in _FINISH_REASONS:
+        return completion
+    return replace(completion, finish_reason=_FINISH_REASONS[reason])

@@ -1,0 +1,159 @@
+"""The messages of a chat completion as values: texts, images, calls of tools and their results."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.apis.arrival import objects
+from gateway.core.calls import Image, Message, ToolCall
+from gateway.core.errors import Refused
+from gateway.core.model_names import Model
+from gateway.core.request_body import invalid
+from gateway.core.strict_json import quoted
+
+_ROLES: Final = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+_WITH_IMAGES: Final = frozenset({"user", "tool"})
+# Pictures and nothing else: sound and film cost more than a picture was bounded at.
+_IMAGE_TYPES: Final = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"}
+)
+_DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)(?:;[^,;]+)*;base64,", re.IGNORECASE)
+_SIGNATURE_AT: Final = ("extra_content", "google", "thought_signature")
+
+
+def messages_in(fields: Mapping[str, Any], model: Model) -> tuple[Message, ...]:
+    """Return the messages of a body. Raises Refused, which names the field."""
+    called: dict[str, str] = {}
+    messages: list[Message] = []
+    for index, given in enumerate(fields["messages"]):
+        message = _message(given, f"messages[{index}]", model, called)
+        called |= {call.id: call.name for call in message.tool_calls}
+        messages.append(message)
+    return tuple(messages)
+
+
+def untranslatable(what: str, model: Model) -> Refused:
+    """Return the refusal of what a model's vendor has no counterpart for."""
+    whose = f'model {model.id} of provider "{model.provider}"'
+    return invalid(f"{what} cannot be translated for {whose}; leave it out")
+
+
+def _message(
+    given: Mapping[str, Any], where: str, model: Model, called: Mapping[str, str]
+) -> Message:
+    role = _ROLES.get(given["role"])
+    if role is None:
+        raise invalid(f"{where}.role is one of {', '.join(_ROLES)}")
+    for name in ("audio", "function_call"):
+        if given.get(name) is not None:
+            raise untranslatable(f"{where}.{name}", model)
+    calls = objects(given, "tool_calls") if role == "assistant" else []
+    places = (f"{where}.tool_calls[{index}]" for index in range(len(calls)))
+    call_id = _call_id(given, where, called) if role == "tool" else None
+    parts = _parts(given, where, role, model)
+    is_text = len(parts) <= 1 and all(isinstance(part, str) for part in parts)
+    return Message(
+        role,
+        "".join(map(str, parts)) if is_text else "",
+        () if is_text else parts,
+        tool_calls=tuple(map(_tool_call, calls, places)),
+        tool_call_id=call_id,
+        tool_name=None if call_id is None else called[call_id],
+    )
+
+
+def _call_id(given: Mapping[str, Any], where: str, called: Mapping[str, str]) -> str:
+    call_id = given.get("tool_call_id")
+    if not isinstance(call_id, str) or call_id not in called:
+        raise invalid(f"{where}.tool_call_id is the id of a call in a message before it")
+    return call_id
+
+
+def _parts(
+    given: Mapping[str, Any], where: str, role: str, model: Model
+) -> tuple[str | Image, ...]:
+    content = given.get("content")
+    if content is None:
+        content = given.get("refusal") if role == "assistant" else None
+    if content is None and role == "assistant":
+        return ()
+    if isinstance(content, str):
+        return (content,)
+    if not isinstance(content, list):
+        raise invalid(f"{where}.content is a string or a list of parts")
+    return tuple(
+        _part(part, f"{where}.content[{index}]", role, model) for index, part in enumerate(content)
+    )
+
+
+def _part(part: object, where: str, role: str, model: Model) -> str | Image:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(part, dict) or not isinstance(kind, str):
+        raise invalid(f"{where} is an object with a type")
+    if kind == "image_url" and role in _WITH_IMAGES:
+        return _image(part.get("image_url"), f"{where}.image_url")
+    if kind not in ("text", "refusal"):
+        raise untranslatable(f"{where} of type {quoted(kind)}", model)
+    text = part.get(kind)
+    if not isinstance(text, str):
+        raise invalid(f"{where}.{kind} is a string")
+    return text
+
+
+def _image(given: object, where: str) -> Image:
+    described = given if isinstance(given, dict) else {"url": given}
+    url, detail = described.get("url"), described.get("detail")
+    if not isinstance(url, str):
+        raise invalid(f"{where}.url is a string")
+    if url.startswith("https://"):
+        return Image(url=url, detail=detail if isinstance(detail, str) else None)
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise invalid(f"{where}.url begins with https:// or is a data URL in base64")
+    media_type = head[1].lower().replace("image/jpg", "image/jpeg")
+    if media_type not in _IMAGE_TYPES:
+        raise invalid(f"{where}.url is {quoted(media_type)} and no picture")
+    return Image(
+        media_type=media_type,
+        data=_base64(url[head.end() :], where),
+        detail=detail if isinstance(detail, str) else None,
+    )
+
+
+def _base64(text: str, where: str) -> str:
+    data = "".join(text.split())
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise invalid(f"{where}.url has data that is not base64") from exc
+    return data
+
+
+def _tool_call(given: Mapping[str, Any], where: str) -> ToolCall:
+    function = given.get("function")
+    described = function if isinstance(function, dict) else {}
+    call_id, name = given.get("id"), described.get("name")
+    arguments = described.get("arguments")
+    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str)):
+        raise invalid(f"{where} has an id and a function with name and arguments, all strings")
+    return ToolCall(id=call_id, name=name, arguments=arguments, signature=_signature(given))
+
+
+def _signature(given: Mapping[str, Any]) -> str | None:
+    """Return the signature that came with the call, where Google's own layer has it too."""
+    found: object = given
+    for name in _SIGNATURE_AT:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,159 @@
+"""Chat completions for models of vendors that do not speak them: what the vendor's SDK is asked.
+
+What changes the meaning and has no counterpart is refused; what does not is left out.
+https://developers.openai.com/api/reference/resources/chat
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gateway.apis.arrival import tier_in
+from gateway.apis.chat.translated_messages import messages_in, untranslatable
+from gateway.apis.chat.translated_tools import tools_in
+from gateway.apis.families import anthropic as anthropic_models
+from gateway.apis.families import google as google_models
+from gateway.core.calls import ProviderCall, ResponseFormat
+from gateway.core.model_names import Model
+from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
+from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import OutputCap
+
+STOPS_MAX: Final = 16
+# What an answer may have where nobody says and the vendor must be told: every model since 2025 can
+# write as much, and the others' own maximum is below it.
+UNASKED_OUTPUT_TOKENS: Final = 32_000
+_MUST_BE_TOLD: Final = frozenset({"anthropic"})
+
+_READ: Final = frozenset(
+    {
+        *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options"),
+        *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls"),
+        *("response_format", "reasoning_effort", "service_tier"),
+    }
+)
+# They name, keep or speed up a request, and do not change its answer.
+_LEFT_OUT: Final = frozenset(
+    {
+        *("user", "metadata", "seed", "store", "safety_identifier", "prompt_cache_key"),
+        *("prompt_cache_retention", "prompt_cache_options"),
+    }
+)
+# Fields without a counterpart, each with the values that ask for nothing.
+_NOTHING_ASKED: Final[Mapping[str, tuple[object, ...]]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "verbosity": ("medium",),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+}
+_NAME: Final = re.compile(r"[a-z_]{1,40}")
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+_TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
+    "anthropic": anthropic_models.takes_effort,
+    "google": google_models.takes_effort,
+}
+
+
+def provider_call(
+    fields: Mapping[str, Any], model: Model, cap: OutputCap, *, timeout_s: float
+) -> ProviderCall:
+    """Return what the vendor is asked. Raises Refused (400) for what it cannot be asked."""
+    _refuse_untranslatable(fields, model)
+    tools = tools_in(fields, model)
+    return ProviderCall(
+        model=model.id,
+        messages=messages_in(fields, model),
+        max_output_tokens=_cap(model, cap),
+        temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),
+        timeout_s=timeout_s,
+        top_p=_number(fields, "top_p", most=1),
+        stop=_stop(fields),
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        required_tool=tools.required,
+        parallel_tool_calls=_optional_flag(fields, "parallel_tool_calls"),
+        response_format=_response_format(fields),
+        reasoning_effort=_effort(fields, model),
+    )
+
+
+def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
+    for name, value in fields.items():
+        if name in _READ or name in _LEFT_OUT or value is None:
+            continue
+        if value not in _NOTHING_ASKED.get(name, ()):
+            raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
+    if tier_in(fields) != "standard":
+        raise untranslatable(f"service_tier {quoted(tier_in(fields))}", model)
+
+
+def _cap(model: Model, cap: OutputCap) -> int | None:
+    if cap.is_written:
+        return cap.tokens
+    return min(cap.tokens, UNASKED_OUTPUT_TOKENS) if model.provider in _MUST_BE_TOLD else None
+
+
+def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise invalid(f"{name} is a number from 0 to {most}")
+    return float(value)
+
+
+def _optional_flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    return None if fields.get(name) is None else flag(fields, name)
+
+
+def _stop(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    value = fields.get("stop")
+    if value is None:
+        return ()
+    stops = [value] if isinstance(value, str) else value
+    is_list = isinstance(stops, list) and len(stops) <= STOPS_MAX
+    if not is_list or not all(isinstance(each, str) and each for each in stops):
+        raise invalid(f"stop is a string or a list of at most {STOPS_MAX}, none of them empty")
+    return tuple(stops)
+
+
+def _response_format(fields: Mapping[str, Any]) -> ResponseFormat | None:
+    value = fields.get("response_format")
+    if value is None or value == {"type": "text"}:
+        return None
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "json_object":
+        return ResponseFormat()
+    described = value.get("json_schema") if isinstance(value, dict) else None
+    if kind != "json_schema" or not isinstance(described, dict):
+        raise invalid(
+            "response_format is an object of type text, json_object or json_schema, the last with "
+            "a json_schema"
+        )
+    schema = described.get("schema")
+    if schema is not None and not isinstance(schema, dict):
+        raise invalid("response_format.json_schema.schema is a JSON schema")
+    return ResponseFormat(schema=schema)
+
+
+def _effort(fields: Mapping[str, Any], model: Model) -> str | None:
+    effort = fields.get("reasoning_effort")
+    if effort is None:
+        return None
+    if effort not in _EFFORTS:
+        raise invalid(f"reasoning_effort is one of {', '.join(_EFFORTS)}")
+    takes_effort = _TAKES_EFFORT.get(model.provider)
+    if takes_effort is None or takes_effort(model.id):
+        return str(effort)
+    if effort == "none":
+        return None
+    raise untranslatable(f"reasoning_effort {quoted(str(effort))}", model)

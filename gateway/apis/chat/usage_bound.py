@@ -1,0 +1,181 @@
+"""What a chat completion can use at most, read off its body.
+
+https://developers.openai.com/api/reference/resources/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.apis.arrival import (
+    TOOL_FRAME_TOKENS,
+    TOOLS_FRAME_TOKENS,
+    objects,
+    others,
+    refuse,
+    text_of,
+    tier_in,
+    whole,
+)
+from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.usage_bound import UsageBound
+
+CHOICES_MAX: Final = 128
+# What a vendor says of the schema of an answer around it. Its own form of the schema is longer than
+# the caller's (translated ones are closed and say their limits in words), so that counts twice:
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+FORMAT_FRAME_TOKENS: Final = 256
+# Beside these, whatever a body has is counted as a prompt.
+_NO_PROMPT: Final = frozenset(
+    {
+        *("model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream"),
+        *("stream_options", "temperature", "top_p", "stop", "seed", "user", "metadata", "store"),
+        *("service_tier", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"),
+        *("top_logprobs", "parallel_tool_calls", "tool_choice", "function_call", "modalities"),
+        *("reasoning_effort", "verbosity", "safety_identifier", "prompt_cache_key"),
+        *("prompt_cache_retention", "prediction", "web_search_options"),
+    }
+)
+_SENTENCES: Final = {
+    "background": "background calls cannot be charged when they end; leave it out",
+}
+FILE_ID: Final = (
+    "Files kept at the provider belong to the whole installation, so a file_id is not taken; "
+    "send the file's data"
+)
+
+
+@dataclass(slots=True)
+class Measure:
+    """Adds up what the parts of messages are."""
+
+    texts: list[str] = field(default_factory=list)
+    images: int = 0
+    media_bytes: int = 0
+    context_reads: int = 0
+    tool_calls: int = 0
+    buckets: set[str] = field(default_factory=set)
+
+    def image(self) -> None:
+        """Take in a picture."""
+        self.images += 1
+        self.buckets.add("input_image")
+
+    def media(self, data: object, *, bucket: str | None = None) -> None:
+        """Take in base64: a token of sound or film covers at least one of its characters."""
+        self.media_bytes += len(data) if isinstance(data, str) else 0
+        if bucket:
+            self.buckets.add(bucket)
+
+
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
+    """Return the measure of a chat completion. Raises Refused, which names the field."""
+    refuse(fields, _SENTENCES)
+    measure = Measure()
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid("messages is a list of at least one message")
+    if len(messages) > MESSAGES_MAX:
+        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+    for index, message in enumerate(messages):
+        _read_message(measure, message, f"messages[{index}]")
+    if "audio" in (fields.get("modalities") or ()):
+        measure.buckets.add("output_audio")
+    return UsageBound(
+        texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields)),
+        messages=len(messages),
+        overhead_tokens=_frames(fields, measure),
+        images=measure.images,
+        media_bytes=measure.media_bytes,
+        context_reads=measure.context_reads,
+        # A search model searches once for each request, and reads what it found.
+        searches=int(fields.get("web_search_options") is not None),
+        buckets=frozenset(measure.buckets),
+        service_tier=tier_in(fields),
+        max_output_tokens=_cap(fields),
+        more_output_tokens=_predicted(fields),
+        choices=_choices(fields),
+    )
+
+
+def _frames(fields: Mapping[str, Any], measure: Measure) -> int:
+    """Return what is written around tools and around the schema of an answer.
+
+    Translated, a talk in which tools were called names these again where the request has none.
+    """
+    tools = len(objects(fields, "tools")) or measure.tool_calls
+    around_tools = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * tools if tools else 0
+    return around_tools + FORMAT_FRAME_TOKENS * len(_formats(fields))
+
+
+def _formats(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return as text the format that an answer must have, none where any will do."""
+    wanted = fields.get("response_format")
+    return () if wanted in (None, {"type": "text"}) else (text_of(wanted),)
+
+
+def _cap(fields: Mapping[str, Any]) -> int | None:
+    """Return the larger of the two spellings: a server heeds the one or the other."""
+    caps = [whole(fields, name) for name in ("max_tokens", "max_completion_tokens")]
+    return max((cap for cap in caps if cap is not None), default=None)
+
+
+def _choices(fields: Mapping[str, Any]) -> int:
+    asked = [whole(fields, name) for name in ("n", "best_of")]
+    choices = max((number for number in asked if number is not None), default=1)
+    if choices > CHOICES_MAX:
+        raise invalid(f"n is a whole number from 1 to {CHOICES_MAX}")
+    return choices
+
+
+def _predicted(fields: Mapping[str, Any]) -> int:
+    """Return the bytes of a prediction: what of it is not used is billed as output."""
+    prediction = fields.get("prediction")
+    return 0 if prediction is None else len(text_of(prediction).encode())
+
+
+def _read_message(measure: Measure, message: object, where: str) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise invalid(f"{where} is an object with role and content")
+    for name, value in message.items():
+        if name == "role" or value is None:
+            continue
+        if name == "content" and isinstance(value, list):
+            for index, part in enumerate(value):
+                _read_part(measure, part, f"{where}.content[{index}]")
+        else:
+            measure.texts.append(text_of(value))
+        if name == "tool_calls" and isinstance(value, list):
+            measure.tool_calls += len(value)
+
+
+def _read_part(measure: Measure, part: object, where: str) -> None:
+    if not isinstance(part, dict):
+        if not isinstance(part, str):
+            raise invalid(f"{where} is an object with a type")
+        part = {"type": "text", "text": part}
+    kind = part.get("type")
+    if kind in ("image_url", "input_image"):
+        measure.image()
+    elif kind == "input_audio":
+        sound = part.get("input_audio")
+        measure.media(sound.get("data") if isinstance(sound, dict) else sound, bucket="input_audio")
+    elif kind in ("file", "document_url"):
+        _read_file(measure, part)
+    elif kind == "text" and part.keys() == {"type", "text"}:
+        measure.texts.append(text_of(part["text"]))
+    elif kind in ("text", "refusal", "thinking"):
+        measure.texts.append(text_of(part))
+    else:  # whatever it is, it fits in the model's context
+        measure.texts.append(text_of(part))
+        measure.context_reads = max(measure.context_reads, 1)
+
+
+def _read_file(measure: Measure, part: Mapping[str, Any]) -> None:
+    """Take in a document: its pages are read as text and as pictures, so its bytes say little."""
+    file = part.get("file")
+    if isinstance(file, dict) and file.get("file_id") is not None:
+        raise invalid(FILE_ID)
+    measure.context_reads = max(measure.context_reads, 1)

@@ -1,0 +1,43 @@
+"""Embeddings as OpenAI and Mistral report them: what they used, which is input alone.
+
+https://developers.openai.com/api/reference/resources/embeddings
+https://docs.mistral.ai/api/endpoint/embeddings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.upstream import untrusted_json
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a response body reports, or None."""
+    usage = report.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(lambda: _usage(usage))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    total = usage.get("total_tokens")
+    return Usage(
+        input_uncached=untrusted_json.count(usage, "prompt_tokens"),
+        output_text=untrusted_json.part(usage, "completion_tokens"),  # Mistral says 0
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
+    )
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
+    return Completion(
+        model=untrusted_json.model_named(body.get("model"), asked=model),
+        finish_reason=None,
+        usage=usage_from(body),
+        raw_usage=untrusted_json.raw(body.get("usage")),
+    )

@@ -1,0 +1,64 @@
+"""Gemini's embedContent and countTokens: the vectors, and what they used.
+
+https://ai.google.dev/api/embeddings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.upstream import untrusted_json
+from gateway.upstream.untrusted_json import ErrorAnswer
+
+
+def completion_from(report: object, *, model: str, inputs: int) -> Completion:
+    """Read an answer with a vector for each of the inputs. Raises ErrorAnswer for any other."""
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
+    vectors = tuple(
+        tuple(untrusted_json.items(untrusted_json.mapping(each).get("values")))
+        for each in untrusted_json.items(body.get("embeddings"))
+    )
+    if len(vectors) != inputs or not all(vectors):
+        raise ErrorAnswer(f"{len(vectors)} of {inputs} embeddings came back")
+    return Completion(
+        model=model,
+        finish_reason=None,
+        usage=usage_from(body),
+        raw_usage=untrusted_json.raw(body.get("usageMetadata")),
+        vectors=vectors,
+    )
+
+
+def joined(parts: Sequence[Completion]) -> Completion:
+    """Return answers to parts of the inputs as one; its usage is known where all of theirs is."""
+    usages = [part.usage for part in parts]
+    known = [usage.input_uncached for usage in usages if usage is not None]
+    return replace(
+        parts[0],
+        vectors=tuple(vector for part in parts for vector in part.vectors),
+        usage=Usage(input_uncached=sum(known)) if len(known) == len(parts) else None,
+        raw_usage=parts[0].raw_usage if len(parts) == 1 else None,
+    )
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what the answer reports, or None: the older models report nothing."""
+    usage = report.get("usageMetadata")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(
+        lambda: Usage(input_uncached=untrusted_json.count(usage, "promptTokenCount"))
+    )
+
+
+def usage_counted(report: object) -> Usage | None:
+    """Return as usage what countTokens says, or None where it says nothing."""
+    counted = untrusted_json.mapping(report)
+    return untrusted_json.usable(
+        lambda: Usage(input_uncached=untrusted_json.count(counted, "totalTokens"))
+    )

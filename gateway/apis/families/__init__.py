@@ -1,0 +1,1 @@
+"""What the vendors' families of models differ in."""

@@ -1,0 +1,1 @@
+"""Google's `generateContent`, `streamGenerateContent` and `countTokens`."""

@@ -1,0 +1,138 @@
+"""Reading usage off a streamed JSON array that is passed on: Google's other form of a stream.
+
+Only whole elements are passed on, and the closing bracket when all is known, so that an error of
+ours can follow as one more element. An element is parsed only where it tells something.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from gateway.apis.events import EVENT_MAX_BYTES, StreamReader, is_answer
+from gateway.core.calls import Completion
+from gateway.core.errors import Broken
+from gateway.upstream.untrusted_json import ErrorAnswer
+
+# What moves between the levels of JSON. Outside of its strings, whole ones are passed over. No
+# string can be split in two ways, so one without an end is gone through twice at most. Groups are
+# not possessive: until 3.11.5 Python loses its place in those (python/cpython#106052).
+_OUTSIDE: Final = re.compile(
+    rb"""(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*")*(["{}\[\]])""", re.DOTALL
+)
+_INSIDE: Final = re.compile(rb"""[^"\\]*+(["\\])""")
+_BETWEEN_ELEMENTS: Final = b"[, \t\r\n"
+
+
+@dataclass(slots=True, eq=False)
+class ArrayReading:
+    """A StreamReading of the elements of one array.
+
+    `telling` finds the elements that are parsed; the first one always is. `ends` finds the last.
+    `counting` is in elements of which each takes the place of those before it: only the last one
+    is parsed, when the stream has ended.
+    """
+
+    reading: StreamReader
+    telling: re.Pattern[bytes]
+    ends: re.Pattern[bytes]
+    counting: bytes
+    # What has come and is not passed on yet, and how far it is scanned.
+    _held: bytearray = field(default_factory=bytearray)
+    _place: int = 0
+    _depth: int = 0
+    _is_in_text: bool = False
+    _is_array: bool = False
+    _is_closed: bool = False
+    _has_begun: bool = False
+    _is_ended: bool = False
+    _last: bytes = b""
+    _error: ErrorAnswer | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the last element has come."""
+        return self._is_ended
+
+    def take(self, chunk: bytes) -> bytes:
+        """Take in what came and return the whole elements in it, with what is between them."""
+        self._held += chunk
+        passed = 0
+        while (end := self._next_end()) is not None:
+            self._note(bytes(self._held[passed:end]))
+            passed = end
+        if len(self._held) - passed > EVENT_MAX_BYTES:
+            raise Broken("The provider sent an element that is too large")
+        whole = bytes(self._held[:passed])
+        del self._held[:passed]
+        self._place -= passed
+        return whole
+
+    def rest(self) -> bytes:
+        """Return the end of the array; where the answer is none, an error of ours is its end."""
+        if not is_answer(self):
+            return b""
+        rest = bytes(self._held)
+        self._held.clear()
+        return rest
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        if self._last:
+            self._feed(self._last)
+            self._last = b""
+        if self._error is not None:
+            raise self._error
+        return self.reading.completion()
+
+    def _next_end(self) -> int | None:
+        """Return where the next whole element ends, or None until more has come."""
+        while not self._is_closed:
+            pattern = _INSIDE if self._is_in_text else _OUTSIDE
+            found = pattern.match(self._held, self._place)
+            if found is None:
+                self._place = max(self._place, len(self._held))
+                return None
+            self._place = found.end()
+            if self._moves(found[1]):
+                return self._place
+        return None
+
+    def _moves(self, sign: bytes) -> bool:
+        """Go where `sign` leads; whether an element of the array ends there."""
+        if sign == b'"':
+            self._is_in_text = not self._is_in_text
+        elif sign == b"\\":
+            self._place += 1  # past what it escapes, which may be still to come
+        elif sign in b"{[":
+            self._is_array = self._is_array or (self._depth == 0 and sign == b"[")
+            self._depth += 1
+        else:
+            self._depth -= 1
+            self._is_closed = self._depth <= 0
+            if self._is_closed and not self._is_array:
+                self._note(bytes(self._held[: self._place]))  # an error stands alone
+            return self._is_array and self._depth == 1 and sign == b"}"
+        return False
+
+    def _note(self, element: bytes) -> None:
+        if self.ends.search(element) is not None:
+            self._is_ended = True
+        is_counting = self.counting in element
+        if self._has_begun and self.telling.search(element) is None:
+            self._last = element if is_counting else self._last
+            return
+        self._has_begun = True
+        self._last = b"" if is_counting else self._last
+        self._feed(element)
+
+    def _feed(self, element: bytes) -> None:
+        try:
+            self.reading.feed(orjson.loads(element.lstrip(_BETWEEN_ELEMENTS)))
+        except orjson.JSONDecodeError:
+            return  # it looked like JSON; the client gets it as it is
+        except ErrorAnswer as exc:
+            self._error = exc

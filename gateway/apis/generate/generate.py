@@ -1,0 +1,229 @@
+"""Google's generateContent, streamGenerateContent and countTokens, relayed to the same version.
+
+https://ai.google.dev/api/generate-content
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+import orjson
+
+from gateway.apis import counting
+from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere
+from gateway.apis.base import Speaker
+from gateway.apis.events import EventReading
+from gateway.apis.generate import answer as google
+from gateway.apis.generate import errors as google_errors
+from gateway.apis.generate.arrays import ArrayReading
+from gateway.apis.generate.usage_bound import spelled, usage_bound_of
+from gateway.core.calls import Call, RelayRequest, StreamReading
+from gateway.core.errors import GatewayError
+from gateway.core.model_names import Model
+from gateway.core.request_body import invalid, model_in
+from gateway.core.usage_bound import OutputCap
+
+VERSIONS: Final = ("v1beta", "v1")
+GENERATE: Final = "generateContent"
+STREAM: Final = "streamGenerateContent"
+COUNT: Final = "countTokens"
+
+# What is read of a stream besides the last chunk's usage: how it ended, that it failed, what it
+# searched for. Inside a JSON string a quotation mark has a backslash before it.
+TELLING: Final = re.compile(
+    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")'
+)
+ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
+NEVER: Final = re.compile(rb"(?!)")
+COUNTING: Final = b'"usageMetadata"'
+
+# An id that stands in a path for nothing but itself.
+_PATH_SAFE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
+# Models that answer with pictures unasked, at a price that no bucket has.
+_PICTURES: Final = re.compile(r"-image(?:-|$)|^imagen-")
+_JSON_ALT: Final = ("", "json")
+_KEYS_IN_QUERY: Final = frozenset({"key", "api_key", "access_token", "oauth_token"})
+
+
+class Generate:
+    """The Dialect of one method in one version; `is_array` where a stream is no event stream."""
+
+    key_headers: tuple[str, ...] = ("x-goog-api-key",)
+
+    def __init__(self, *, version: str, method: str, is_array: bool = False) -> None:
+        self.channel = method
+        self._version = version
+        self._method = method
+        self._is_array = is_array
+
+    def read(self, arrival: Arrival) -> Call:
+        """Return the Call that a body asks for."""
+        _check_query(arrival.path)
+        named = model_in({"model": arrival.named})
+        refuse_elsewhere(arrival.fields)
+        asked = replace(arrival, named=named, fields=spelled(arrival.fields))
+        address = _Address(self._version, self._method, self._is_array)
+        if self._method == COUNT:
+            body = GenerateCountBody(asked, address)
+            return asked.whole_call(body, counting.free(usage_bound_of(body.counted())))
+        return asked.call(GenerateBody(asked, address), usage_bound_of(asked.fields))
+
+    def speaker(self, call: Call, request_id: UUID) -> Speaker:
+        """Never be asked: every answer here is the vendor's own."""
+        raise AssertionError("contents are relayed")
+
+    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
+        """Return an error in Google's shape."""
+        return google_errors.error(error, status=status)
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """Return an error as the end of a stream."""
+        if self._is_array:
+            return google_errors.error_element(error)
+        return google_errors.error_event(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Which method of which version is asked, and in which form it streams."""
+
+    version: str
+    method: str
+    is_array: bool
+
+    def path(self, model: Model) -> str:
+        """Return the path for a model. Raises Refused for whom it is not Google's to serve."""
+        if model.provider != "google":
+            raise not_served(model.id, f"/{self.version}/models", "/v1/chat/completions")
+        if _PATH_SAFE.fullmatch(model.id) is None:
+            raise invalid(f"Model {model.id} cannot be named in an address")
+        alt = "?alt=sse" if self.method == STREAM and not self.is_array else ""
+        return f"/{self.version}/models/{model.id}:{self.method}{alt}"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateBody:
+    """The body of a request for content; its fields are in one spelling."""
+
+    arrival: Arrival
+    address: _Address
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+        """Go out as bytes to Google, and to nobody else."""
+        path = self.address.path(model)
+        if _PICTURES.search(model.id):
+            raise invalid(f"Model {model.id} answers with pictures, which have no price here")
+        request = RelayRequest(
+            path=path,
+            body=dumped(self._sent(cap)),
+            headers={"content-type": "application/json"},
+            whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
+            reading=lambda: self._reading(model),
+        )
+        if self.address.is_array:
+            return replace(request, streamed_as=frozenset({"application/json"}))
+        return request
+
+    def canonical(self) -> object:
+        """Return instruction and contents, those of text alone as pairs of role and content."""
+        return canonical(self.arrival.fields)
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        return self.arrival.identity()
+
+    def _sent(self, cap: OutputCap) -> dict[str, Any]:
+        # The path names the model, and no field may name another one or another tier.
+        left_out = ("model", "serviceTier")
+        fields = self.arrival.fields
+        sent = {name: value for name, value in fields.items() if name not in left_out}
+        config: Mapping[str, Any] = sent.get("generationConfig") or {}
+        if cap.is_written and config.get("maxOutputTokens") is None:
+            sent["generationConfig"] = {**config, "maxOutputTokens": cap.tokens}
+        if sent.get("store"):
+            sent["store"] = False  # it would be kept where every tenant's requests are
+        return sent
+
+    def _reading(self, model: Model) -> StreamReading:
+        config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
+        # Of several candidates each has an end of its own, and the stream goes on.
+        ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
+        reading = google.GenerateStreamReader(model.id)
+        if self.address.is_array:
+            return ArrayReading(reading, TELLING, ends, COUNTING)
+        return EventReading(reading, TELLING, ends, counting=COUNTING)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateCountBody:
+    """The body of a request for a count: of contents, or of a whole request inside of it."""
+
+    arrival: Arrival
+    address: _Address
+
+    def counted(self) -> dict[str, Any]:
+        """Return the request that is counted, in one spelling. Raises Refused."""
+        inner = self.arrival.fields.get("generateContentRequest")
+        if inner is None:
+            return self.arrival.fields
+        if not isinstance(inner, dict) or self.arrival.fields.get("contents") is not None:
+            raise invalid("Either contents or generateContentRequest, an object, is counted")
+        return spelled(inner)
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+        """Go out as bytes to Google, and to nobody else."""
+        return RelayRequest(
+            path=self.address.path(model),
+            body=dumped(self._sent(model)),
+            headers={"content-type": "application/json"},
+            whole=lambda body: counting.counted(body, model=model.id),
+            reading=counting.not_streamed,
+        )
+
+    def canonical(self) -> object:
+        """Return instruction and contents, as for the content itself."""
+        return canonical(self.counted())
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        return self.arrival.identity()
+
+    def _sent(self, model: Model) -> dict[str, Any]:
+        fields = self.arrival.fields
+        sent = {name: value for name, value in fields.items() if name != "model"}
+        if fields.get("generateContentRequest") is not None:
+            inner = {**self.counted(), "model": f"models/{model.id}"}
+            sent["generateContentRequest"] = inner
+        return sent
+
+
+def canonical(fields: Mapping[str, Any]) -> list[object]:
+    """Return a conversation as it is hashed: what is text alone is the same by whichever API."""
+    contents = fields["contents"]
+    said = [*contents] if isinstance(contents, list) else [contents]
+    system = fields.get("systemInstruction")
+    instruction = [_canonical(system, role="system")] if isinstance(system, dict) else []
+    return [*instruction, *(_canonical(content) for content in said)]
+
+
+def _canonical(content: Mapping[str, Any], *, role: str | None = None) -> object:
+    named = role or content.get("role") or "user"
+    parts = content.get("parts")
+    part = parts[0] if isinstance(parts, list) and len(parts) == 1 else parts
+    if content.keys() <= {"role", "parts"} and isinstance(part, dict) and part.keys() == {"text"}:
+        return ["assistant" if named == "model" else named, part["text"]]
+    return [named, content]
+
+
+def _check_query(path: str) -> None:
+    """Refuse what the address asks that the gateway does not pass on and that would matter."""
+    for name, value in parse_qsl(urlsplit(path).query, keep_blank_values=True):
+        if name.lower() in _KEYS_IN_QUERY:
+            raise invalid("A key in the address is not taken; send it in x-goog-api-key")
+        if name.lstrip("$") == "alt" and value not in (*_JSON_ALT, "sse"):
+            raise invalid("alt is json or sse")

@@ -1,0 +1,149 @@
+"""What Gemini's generateContent is asked: a call in the words of Google's SDK.
+
+https://ai.google.dev/api/generate-content
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway.apis import json_schema
+from gateway.apis.arguments import arguments_of
+from gateway.apis.families import google as google_models
+from gateway.core.calls import Image, Message, ProviderCall, Tool, ToolCall
+
+# Google's own word for a thought that was lost on the way, or was another vendor's:
+# https://ai.google.dev/gemini-api/docs/thought-signatures
+NO_SIGNATURE: Final = b"skip_thought_signature_validator"
+_UNKNOWN_IMAGE: Final = "image/jpeg"
+
+Fields = dict[str, Any]
+
+
+def contents_from(call: ProviderCall) -> list[Any]:
+    """Return the turns: what tools returned together in one, what is said then in the next."""
+    contents: list[Any] = []
+    results: list[Fields] = []
+    seen: list[Fields] = []
+    for message in call.messages:
+        if message.role == "tool":
+            results.append(_result(message))
+            seen += _parts(piece for piece in message.pieces if isinstance(piece, Image))
+            continue
+        _add(contents, "user", results)
+        _add(contents, "user", seen)
+        results, seen = [], []
+        if message.role == "assistant":
+            calls = _calls(message.tool_calls, google_models.wants_signatures(call.model))
+            _add(contents, "model", _parts(message.pieces) + calls)
+        elif message.role == "user":
+            _add(contents, "user", _parts(message.pieces) or [{"text": ""}])
+    _add(contents, "user", results)
+    _add(contents, "user", seen)
+    return contents
+
+
+def config_from(call: ProviderCall) -> Fields:
+    """Return the settings that the call asks for."""
+    system = "\n\n".join(message.text for message in call.messages if message.role == "system")
+    settings: Fields = {
+        "system_instruction": system or None,
+        "max_output_tokens": call.max_output_tokens,
+        "temperature": call.temperature,
+        "top_p": call.top_p,
+        "stop_sequences": list(call.stop) or None,
+    }
+    if call.tools:
+        settings["tools"] = [{"function_declarations": [_tool(tool) for tool in call.tools]}]
+        settings["tool_config"] = _choice(call)
+    if call.response_format is not None:
+        settings["response_mime_type"] = "application/json"
+        if call.response_format.schema is not None:
+            schema = json_schema.for_google(call.response_format.schema)
+            settings["response_json_schema"] = schema
+    if call.reasoning_effort is not None and google_models.takes_effort(call.model):
+        settings["thinking_config"] = google_models.thinking(call.model, call.reasoning_effort)
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _add(contents: list[Any], role: str, parts: list[Fields]) -> None:
+    if parts:
+        contents.append({"role": role, "parts": parts})
+
+
+def _parts(pieces: Iterable[str | Image]) -> list[Fields]:
+    return [{"text": piece} if isinstance(piece, str) else _image(piece) for piece in pieces]
+
+
+def _image(image: Image) -> Fields:
+    if image.data is not None:
+        data = base64.b64decode(image.data)
+        return {"inline_data": {"data": data, "mime_type": image.media_type}}
+    url = image.url or ""
+    guessed = mimetypes.guess_type(url.partition("?")[0])[0] or ""
+    # Said to be a picture whatever it is, so that nothing dearer is read.
+    kind = guessed if guessed.startswith("image/") else _UNKNOWN_IMAGE
+    return {"file_data": {"file_uri": url, "mime_type": kind}}
+
+
+def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:
+    """Return the calls of a turn. Only the first of those made at once has a signature."""
+    parts: list[Fields] = []
+    for call in calls:
+        part: Fields = {
+            "function_call": {
+                "id": call.id,
+                "name": call.name,
+                "args": arguments_of(call.arguments),
+            }
+        }
+        signature = _signature(call.signature)
+        if signature is None and wants_signatures and not parts:
+            signature = NO_SIGNATURE
+        if signature is not None:
+            part["thought_signature"] = signature
+        parts.append(part)
+    return parts
+
+
+def _signature(text: str | None) -> bytes | None:
+    """Return the signature's bytes; the SDK writes them in another alphabet than the API."""
+    if not text:
+        return None
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except ValueError:
+        return None
+
+
+def _result(message: Message) -> Fields:
+    return {
+        "function_response": {
+            "id": message.tool_call_id,
+            "name": message.tool_name,
+            "response": {"output": message.text},
+        }
+    }
+
+
+def _tool(tool: Tool) -> Fields:
+    found: Fields = {"name": tool.name, "description": tool.description}
+    if tool.parameters and tool.parameters.get("properties"):
+        found["parameters_json_schema"] = json_schema.for_google(tool.parameters)
+    return found
+
+
+def _choice(call: ProviderCall) -> Fields | None:
+    chosen: Fields = {}
+    if call.tool_choice == "none":
+        chosen = {"mode": "NONE"}
+    elif call.required_tool is not None:
+        chosen = {"mode": "ANY", "allowed_function_names": [call.required_tool]}
+    elif call.tool_choice == "required":
+        chosen = {"mode": "ANY"}
+    elif all(tool.is_strict for tool in call.tools):
+        chosen = {"mode": "VALIDATED"}  # as auto, and the arguments fit the schema
+    return {"function_calling_config": chosen} if chosen else None

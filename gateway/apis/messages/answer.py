@@ -1,0 +1,183 @@
+"""Anthropic's messages: what they say and call, how they end and what they used.
+
+https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
+from gateway.upstream import untrusted_json
+
+_STANDARD_TIERS: Final = frozenset[str]()  # Anthropic has our word for it
+_FINISH_REASONS: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+def usage_from(report: Mapping[str, Any]) -> Usage | None:
+    """Return what a message reports, or None.
+
+    The input's count excludes the cache. Output includes thinking, which is told apart where the
+    message says how much of it there was.
+    """
+    usage = report.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(lambda: _usage(usage))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    output = untrusted_json.details(usage, "output_tokens_details")
+    split = untrusted_json.details(usage, "cache_creation")
+    written_1h = untrusted_json.part(split, "ephemeral_1h_input_tokens")
+    written_5m = untrusted_json.part(split, "ephemeral_5m_input_tokens")
+    if usage.get("cache_creation_input_tokens") is not None:
+        # The sum has the last word: five minutes is what a write without a split lives.
+        written_5m = untrusted_json.count(usage, "cache_creation_input_tokens") - written_1h
+    thinking = untrusted_json.part(output, "thinking_tokens")
+    searches = untrusted_json.details(usage, "server_tool_use")
+    return Usage(
+        input_uncached=untrusted_json.count(usage, "input_tokens"),
+        cache_read=untrusted_json.part(usage, "cache_read_input_tokens"),
+        cache_write_5m=written_5m,
+        cache_write_1h=written_1h,
+        output_text=untrusted_json.count(usage, "output_tokens") - thinking,
+        output_reasoning=thinking,
+        web_searches=untrusted_json.part(searches, "web_search_requests"),
+        service_tier=untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+    )
+
+
+def finish_reason_from(value: object) -> str | None:
+    """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
+    reason = untrusted_json.word(value)
+    return None if reason is None else _FINISH_REASONS.get(reason, reason)
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole message. Raises ErrorAnswer for an error that came as a success."""
+    body = untrusted_json.mapping(report)
+    untrusted_json.raise_for_error(body)
+    blocks = [untrusted_json.mapping(block) for block in untrusted_json.items(body.get("content"))]
+    return Completion(
+        model=untrusted_json.model_named(body.get("model"), asked=model),
+        content="".join(
+            untrusted_json.text(b.get("text")) for b in blocks if b.get("type") == "text"
+        ),
+        finish_reason=finish_reason_from(body.get("stop_reason")),
+        usage=usage_from(body),
+        raw_usage=untrusted_json.raw(body.get("usage")),
+        tool_calls=tuple(_tool_call(b) for b in blocks if b.get("type") == "tool_use"),
+    )
+
+
+def _tool_call(block: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(
+        id=untrusted_json.text(block.get("id")),
+        name=untrusted_json.text(block.get("name")),
+        arguments=untrusted_json.json_text(block.get("input")),
+    )
+
+
+@dataclass(slots=True)
+class MessagesStreamReader:
+    """Reads a message's events.
+
+    `message_start` has the input, the cache's split and the tier; `message_delta` counts up to
+    its moment, so it overwrites what it names. Output is known only once a `message_delta` came.
+    """
+
+    model: str
+    _answered: str | None = None
+    _finish_reason: str | None = None
+    _usage: dict[str, Any] = field(default_factory=dict)
+    _counted: bool = False
+    _tool_calls: int = 0
+    _has_arguments: bool = False
+
+    def feed(self, event: object) -> tuple[Delta, ...]:
+        """Take in one event and return what it adds."""
+        body = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(body)
+        kind = body.get("type")
+        if kind == "message_start":
+            message = untrusted_json.mapping(body.get("message"))
+            self._answered = untrusted_json.model_named(message.get("model"), asked=self.model)
+            self._usage |= untrusted_json.mapping(message.get("usage"))
+        elif kind == "message_delta":
+            delta = untrusted_json.mapping(body.get("delta"))
+            self._finish_reason = (
+                finish_reason_from(delta.get("stop_reason")) or self._finish_reason
+            )
+            self._count(untrusted_json.mapping(body.get("usage")))
+        elif kind == "content_block_start":
+            return self._begun(untrusted_json.mapping(body.get("content_block")))
+        elif kind == "content_block_delta":
+            return self._continued(untrusted_json.mapping(body.get("delta")))
+        elif kind == "content_block_stop":
+            return self._ended()
+        return ()
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far."""
+        return Completion(
+            model=self._answered or self.model,
+            content="",
+            finish_reason=self._finish_reason,
+            usage=usage_from({"usage": self._usage}) if self._counted else None,
+            raw_usage=dict(self._usage) or None,
+        )
+
+    def _begun(self, block: Mapping[str, Any]) -> tuple[Delta, ...]:
+        kind = block.get("type")
+        if kind == "text":
+            return _said(block.get("text"))
+        if kind != "tool_use":
+            return ()
+        self._tool_calls += 1
+        self._has_arguments = False
+        call = _tool_call(block)
+        begun = self._called(id=call.id, name=call.name)
+        if not block.get("input"):  # it follows
+            return begun
+        self._has_arguments = True
+        return (*begun, *self._called(arguments=call.arguments))
+
+    def _continued(self, delta: Mapping[str, Any]) -> tuple[Delta, ...]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return _said(delta.get("text"))
+        written = untrusted_json.text(delta.get("partial_json"))
+        if kind != "input_json_delta" or not written or not self._tool_calls:
+            return ()
+        self._has_arguments = True
+        return self._called(arguments=written)
+
+    def _ended(self) -> tuple[Delta, ...]:
+        """Complete a call of a tool without parameters, of which nothing was written."""
+        if not self._tool_calls or self._has_arguments:
+            return ()
+        self._has_arguments = True
+        return self._called(arguments="{}")
+
+    def _called(self, **piece: str) -> tuple[Delta, ...]:
+        return (Delta(tool_call=ToolCallDelta(index=self._tool_calls - 1, **piece)),)
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        self._usage |= {name: value for name, value in usage.items() if value is not None}
+        self._counted = self._counted or "output_tokens" in usage
+
+
+def _said(text: object) -> tuple[Delta, ...]:
+    said = untrusted_json.text(text)
+    return (Delta(said),) if said else ()

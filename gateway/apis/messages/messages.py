@@ -1,0 +1,199 @@
+"""`POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's own API, relayed.
+
+https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from gateway.apis import counting
+from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere
+from gateway.apis.base import Speaker
+from gateway.apis.events import EventReading
+from gateway.apis.messages import answer as anthropic
+from gateway.apis.messages import errors as anthropic_errors
+from gateway.apis.messages.usage_bound import usage_bound_of
+from gateway.core.calls import Call, RelayRequest
+from gateway.core.errors import GatewayError
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
+
+PATH: Final = "/v1/messages"
+COUNT_PATH: Final = "/v1/messages/count_tokens"
+# What is read of a stream: what it used, how it ended, that it failed. A piece of an answer cannot
+# look like one of these: inside a JSON string a quotation mark has a backslash before it.
+TELLING: Final = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
+ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
+
+VERSION: Final = "2023-06-01"
+_VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
+# Betas that change what is said or how, and no price: what they let a body ask for is measured or
+# refused with it. Left out are those that cost more (fast-mode), bill a long prompt at rates that
+# not every price list has (context-1m), let the provider run, keep or fetch something
+# (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), ask other models
+# (advisor-tool, server-side-fallback), work outside of the usage (compact), bring in tools
+# unpriced (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
+# fallback-credit), and all that are not known yet.
+BETAS: Final = frozenset(
+    {
+        "claude-code-20250219",
+        "computer-use-2024-10-22",
+        "computer-use-2025-01-24",
+        "computer-use-2025-11-24",
+        "context-management-2025-06-27",
+        "dev-full-thinking-2025-05-14",
+        "effort-2025-11-24",
+        "extended-cache-ttl-2025-04-11",
+        "fine-grained-tool-streaming-2025-05-14",
+        "interleaved-thinking-2025-05-14",
+        "max-tokens-3-5-sonnet-2024-07-15",
+        "model-context-window-exceeded-2025-08-26",
+        "output-128k-2025-02-19",
+        "pdfs-2024-09-25",
+        "prompt-caching-2024-07-31",
+        "structured-outputs-2025-11-13",
+        "task-budgets-2026-03-13",
+        "thinking-display-updates-2026-08-18",
+        "thinking-token-count-2026-05-13",
+        "token-counting-2024-11-01",
+        "token-efficient-tools-2025-02-19",
+        "web-fetch-2025-09-10",
+        "web-search-2025-03-05",
+    }
+)
+_PLAIN_TEXT: Final = frozenset({"type", "text", "cache_control"})
+
+
+class Messages:
+    """The Dialect of messages, or of counting their tokens, which costs nothing."""
+
+    key_headers: tuple[str, ...] = ("x-api-key",)
+
+    def __init__(self, *, counts: bool = False) -> None:
+        self.channel = "messages.count_tokens" if counts else "messages"
+        self._counts = counts
+
+    def read(self, arrival: Arrival) -> Call:
+        """Return the Call that a body asks for."""
+        refuse_elsewhere(arrival.fields)
+        usage_bound = usage_bound_of(arrival.fields)
+        if self._counts:
+            return arrival.whole_call(MessagesCountBody(arrival), counting.free(usage_bound))
+        return arrival.call(MessagesBody(arrival), usage_bound)
+
+    def speaker(self, call: Call, request_id: UUID) -> Speaker:
+        """Never be asked: every answer here is the vendor's own."""
+        raise AssertionError("messages are relayed")
+
+    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
+        """Return an error in Anthropic's shape."""
+        return anthropic_errors.error(error, status=status)
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """Return an error as the last event."""
+        return anthropic_errors.error_event(error)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesBody:
+    """The body of a request for a message."""
+
+    arrival: Arrival
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+        """Go out as bytes to Anthropic, and to nobody else."""
+        _check_vendor(model, PATH)
+        return RelayRequest(
+            path=PATH,
+            body=dumped(self._sent(model, cap)),
+            headers=_headers(self.arrival.headers),
+            whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
+            reading=lambda: EventReading(anthropic.MessagesStreamReader(model.id), TELLING, ENDS),
+        )
+
+    def canonical(self) -> object:
+        """Return system and messages, those of text alone as pairs of role and content."""
+        return canonical(self.arrival.fields)
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        return self.arrival.identity()
+
+    def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
+        # "auto" would take the installation's priority capacity where it has some.
+        sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        if cap.is_written and sent.get("max_tokens") is None:
+            sent["max_tokens"] = cap.tokens
+        return sent
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesCountBody:
+    """The body of a request for a count."""
+
+    arrival: Arrival
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+        """Go out as bytes to Anthropic, and to nobody else."""
+        _check_vendor(model, COUNT_PATH)
+        return RelayRequest(
+            path=COUNT_PATH,
+            body=dumped({**self.arrival.fields, "model": model.id}),
+            headers=_headers(self.arrival.headers),
+            whole=lambda body: counting.counted(body, model=model.id),
+            reading=counting.not_streamed,
+        )
+
+    def canonical(self) -> object:
+        """Return system and messages, as for the message itself."""
+        return canonical(self.arrival.fields)
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        return self.arrival.identity()
+
+
+def canonical(fields: Mapping[str, Any]) -> list[object]:
+    """Return a conversation as it is hashed: what is text alone is the same by whichever API."""
+    system = fields.get("system")
+    said = [{"role": "system", "content": system}] if system else []
+    return [_canonical(message) for message in (*said, *fields["messages"])]
+
+
+def _canonical(message: Mapping[str, Any]) -> object:
+    if message.keys() != {"role", "content"}:
+        return message
+    content = message["content"]
+    if isinstance(content, list) and len(content) == 1 and _is_plain(content[0]):
+        content = content[0]["text"]
+    return [message["role"], content]
+
+
+def _is_plain(block: object) -> bool:
+    if not isinstance(block, dict) or not block.keys() <= _PLAIN_TEXT:
+        return False
+    return block.get("type") == "text" and isinstance(block.get("text"), str)
+
+
+def _check_vendor(model: Model, path: str) -> None:
+    if model.provider != "anthropic":
+        raise not_served(model.id, path, "/v1/chat/completions")
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what goes out of the client's headers: the version, and betas of the list."""
+    version = given.get("anthropic-version", "").strip()
+    headers = {
+        "content-type": "application/json",
+        "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
+    }
+    asked = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
+    betas = [beta for beta in dict.fromkeys(asked) if beta in BETAS]
+    return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers

@@ -1,0 +1,189 @@
+"""What Anthropic's messages API is asked: a call in its words.
+
+https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway.apis import json_schema
+from gateway.apis.arguments import arguments_of
+from gateway.apis.families import anthropic as anthropic_models
+from gateway.core.calls import Image, Message, ProviderCall, Tool
+
+# The API refuses a request without a cap. The gateway passes one; this is for a caller that does
+# not, and every model can write as much.
+DEFAULT_OUTPUT_TOKENS: Final = 4096
+# The version that the SDK asks for, 2026-10-21, answers 400 to any temperature. Its predecessor
+# takes one from the models that have it:
+# https://platform.claude.com/docs/en/api/versioning
+VERSION_WITH_SAMPLING: Final = "2023-06-01"
+# More are refused, so then none is strict:
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
+STRICT_TOOLS_MAX: Final = 20
+# There is no mode for JSON of any shape.
+_JSON_ONLY: Final = (
+    "Answer with one JSON object and nothing else: no text before or after it, no code fence."
+)
+_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+Fields = dict[str, Any]
+
+
+def request_from(call: ProviderCall) -> Fields:
+    """Return the body of a request to `/v1/messages`."""
+    request: Fields = {
+        "model": call.model,
+        "messages": _turns(call.messages),
+        "max_tokens": call.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+        # Else an organization's priority tier may answer, at a price that was not bounded:
+        # https://platform.claude.com/docs/en/api/service-tiers
+        "service_tier": "standard_only",
+    }
+    if system := _system(call):
+        request["system"] = system
+    if call.stop:
+        request["stop_sequences"] = list(call.stop)
+    return request | _tools(call) | _output(call) | _sampling(call)
+
+
+# --- what was said ----------------------------------------------------------------------------
+
+
+def _system(call: ProviderCall) -> str:
+    said = [message.text for message in call.messages if message.role == "system"]
+    wants_any_json = call.response_format is not None and call.response_format.schema is None
+    return "\n\n".join([*said, _JSON_ONLY] if wants_any_json else said)
+
+
+def headers_from(call: ProviderCall) -> dict[str, str]:
+    """Return what is said above the body: the version, where the newest does not take it."""
+    return {"anthropic-version": VERSION_WITH_SAMPLING} if _sampling(call) else {}
+
+
+def _turns(messages: Iterable[Message]) -> list[Fields]:
+    """Return the turns. What tools returned stands together, before what the user says then."""
+    turns: list[Fields] = []
+    follows_tool = False
+    for message in messages:
+        if message.role == "system":
+            continue
+        if message.role == "tool" or (message.role == "user" and follows_tool):
+            blocks = [_result(message)] if message.role == "tool" else _blocks(message.pieces)
+            if not follows_tool:
+                turns.append({"role": "user", "content": []})
+            turns[-1]["content"] += blocks
+        elif message.role == "user" or message.pieces or message.tool_calls:
+            turns.append({"role": message.role, "content": _content(message)})
+        follows_tool = message.role == "tool"
+    return turns
+
+
+def _content(message: Message) -> str | list[Fields]:
+    if not message.parts and not message.tool_calls:
+        return message.content
+    calls = [
+        {
+            "type": "tool_use",
+            "id": _id(call.id),
+            "name": call.name,
+            "input": arguments_of(call.arguments),
+        }
+        for call in message.tool_calls
+    ]
+    return _blocks(message.pieces) + calls
+
+
+def _result(message: Message) -> Fields:
+    result: Fields = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id or "")}
+    if message.pieces:
+        result["content"] = _blocks(message.pieces) if message.parts else message.content
+    return result
+
+
+def _blocks(pieces: Iterable[str | Image]) -> list[Fields]:
+    return [
+        {"type": "text", "text": piece}
+        if isinstance(piece, str)
+        else {"type": "image", "source": _source(piece)}
+        for piece in pieces
+    ]
+
+
+def _source(image: Image) -> Fields:
+    if image.data is None:
+        return {"type": "url", "url": image.url}
+    return {"type": "base64", "media_type": image.media_type, "data": image.data}
+
+
+def _id(text: str) -> str:
+    """Return a call's id with the characters that Anthropic takes; others' ids may have more."""
+    return _NOT_IN_ID.sub("_", text)
+
+
+# --- what is asked for ------------------------------------------------------------------------
+
+
+def _tools(call: ProviderCall) -> Fields:
+    """Return the tools and how they may be used.
+
+    A talk with calls in it is refused without tools, so those that were called are then named.
+    """
+    if not call.tools:
+        called = {each.name for message in call.messages for each in message.tool_calls}
+        if not called:
+            return {}
+        tools = [{"name": name, "input_schema": json_schema.as_object(None)} for name in called]
+        return {"tools": sorted(tools, key=str), "tool_choice": {"type": "none"}}
+    strict = [tool for tool in call.tools if tool.is_strict]
+    can_be_strict = (
+        anthropic_models.takes_strict_tools(call.model) and len(strict) <= STRICT_TOOLS_MAX
+    )
+    fields: Fields = {"tools": [_tool(tool, can_be_strict) for tool in call.tools]}
+    choice = _choice(call)
+    return fields | ({"tool_choice": choice} if choice else {})
+
+
+def _tool(tool: Tool, can_be_strict: bool) -> Fields:
+    schema = json_schema.as_object(tool.parameters)
+    found: Fields = {"name": tool.name, "input_schema": schema}
+    if tool.description:
+        found["description"] = tool.description
+    if tool.is_strict and can_be_strict:
+        found |= {"strict": True, "input_schema": json_schema.for_anthropic(schema)}
+    return found
+
+
+def _choice(call: ProviderCall) -> Fields | None:
+    if call.tool_choice == "none":
+        return {"type": "none"}
+    one_at_a_time = {"disable_parallel_tool_use": True}
+    more = one_at_a_time if call.parallel_tool_calls is False else {}
+    if call.required_tool is not None:
+        return {"type": "tool", "name": call.required_tool, **more}
+    if call.tool_choice == "required":
+        return {"type": "any", **more}
+    return {"type": "auto", **more} if more else None
+
+
+def _output(call: ProviderCall) -> Fields:
+    """Return how much is thought, and the schema of the answer."""
+    effort = call.reasoning_effort
+    fields = {} if effort is None else anthropic_models.thinking(call.model, effort)
+    if call.response_format is not None and call.response_format.schema is not None:
+        schema = json_schema.for_anthropic(call.response_format.schema)
+        output = {**fields.get("output_config", {}), "format": _format(schema)}
+        fields = {**fields, "output_config": output}
+    return fields
+
+
+def _format(schema: Fields) -> Fields:
+    return {"type": "json_schema", "schema": schema}
+
+
+def _sampling(call: ProviderCall) -> Fields:
+    asked = {"temperature": call.temperature, "top_p": call.top_p}
+    return {name: value for name, value in asked.items() if value is not None}

@@ -1,0 +1,221 @@
+"""What a request to Anthropic's messages can use at most, read off its body.
+
+https://platform.claude.com/docs/en/api/messages/create
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.apis.arrival import objects, others, refuse, text_of, whole
+from gateway.apis.chat.usage_bound import FILE_ID, Measure
+from gateway.apis.messages.tools import needs_of
+from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.strict_json import quoted
+from gateway.core.usage_bound import UsageBound
+
+# Beside these, whatever a body has is counted as a prompt.
+_NO_PROMPT: Final = frozenset(
+    {
+        *("model", "messages", "system", "tools", "max_tokens", "stream", "stop_sequences"),
+        *("temperature", "top_p", "top_k", "metadata", "service_tier", "inference_geo", "speed"),
+        *("thinking", "cache_control", "tool_choice"),
+    }
+)
+_ANOTHER_PAYER: Final = "{} could change who pays; it is not taken"
+_SENTENCES: Final = {
+    **{
+        name: _ANOTHER_PAYER.format(name)
+        for name in ("billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id")
+    },
+    "compaction": (
+        "The tokens of a compaction are not in the usage, so it cannot be charged; "
+        "ask for a summary with a message"
+    ),
+    "container": (
+        "Containers and skills are kept at the provider for the whole installation and billed "
+        "by the hour; they are not offered"
+    ),
+    "diagnostics": "diagnostics compares with any request of the whole installation; leave it out",
+    "mcp_servers": (
+        "MCP servers would be called by the provider, and what they bring in has no bound; "
+        "they are not offered"
+    ),
+    "thread": (
+        "Conversations kept at the provider belong to the whole installation; "
+        "send all messages instead"
+    ),
+}
+# Edits that only take something out of the context. The other one, a compaction, is work of its
+# own, whose tokens the usage leaves out.
+_FREE_EDITS: Final = ("clear_thinking_20251015", "clear_tool_uses_20250919")
+_STANDARD_SPEEDS: Final = (None, "standard")
+# Anywhere else costs a tenth more, and is not told apart in the price list.
+_STANDARD_PLACES: Final = (None, "global")
+
+# Blocks whose text is all there is to them.
+_TEXT: Final = frozenset(
+    {
+        *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use"),
+        *("search_result", "tool_reference"),
+    }
+)
+_REFUSED_BLOCKS: Final = {
+    "container_upload": FILE_ID,
+    "tool_addition": "Tools are taken in tools only, where they are priced",
+}
+# In JSON as it is written out, in which no string can hold this.
+_NAMES_A_FILE: Final = re.compile(r'"file_id":')
+_FOR_AN_HOUR: Final = re.compile(r'"ttl":"(?!5m")')
+
+
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
+    """Return the measure of a request. Raises Refused, which names the field."""
+    refuse(fields, _SENTENCES)
+    _check_price(fields)
+    _check_edits(fields.get("context_management"))
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid("messages is a list of at least one message")
+    if len(messages) > MESSAGES_MAX:
+        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+    measure = Measure()
+    _mark(measure, fields)
+    _read_blocks(measure, fields.get("system"), "system")
+    for index, message in enumerate(messages):
+        _read_message(measure, message, f"messages[{index}]")
+    tools = objects(fields, "tools")
+    for tool in tools:
+        _mark(measure, tool)
+        measure.texts.append(text_of(tool))
+    needs = needs_of(tools)
+    cap = whole(fields, "max_tokens", least=0)  # 0 only fills the cache
+    return UsageBound(
+        texts=(*measure.texts, *others(fields, _NO_PROMPT)),
+        messages=len(messages) + 1,
+        overhead_tokens=needs.overhead_tokens,
+        images=measure.images,
+        context_reads=max(measure.context_reads, needs.context_reads),
+        searches=needs.searches,
+        buckets=frozenset(measure.buckets),
+        max_output_tokens=cap,
+        more_output_tokens=_thinking_above(fields, cap),
+        unbounded=needs.unbounded,
+    )
+
+
+def _check_price(fields: Mapping[str, Any]) -> None:
+    if fields.get("speed") not in _STANDARD_SPEEDS:
+        raise invalid("speed could change the price; only standard is offered")
+    if fields.get("inference_geo") not in _STANDARD_PLACES:
+        raise invalid("inference_geo could change the price; only global is offered")
+
+
+def _check_edits(management: object) -> None:
+    if management is None:
+        return
+    if not isinstance(management, dict) or management.keys() - {"edits"}:
+        raise invalid("context_management is an object with edits")
+    for edit in objects(management, "edits"):
+        if edit.get("type") not in _FREE_EDITS:
+            kind, offered = quoted(text_of(edit.get("type"))), " and ".join(_FREE_EDITS)
+            raise invalid(f"The context edit {kind} is not offered; {offered} are")
+
+
+def _thinking_above(fields: Mapping[str, Any], cap: int | None) -> int:
+    """Return a thinking budget that the cap does not hold: between tools it may be above it.
+
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking#interleaved-thinking
+    """
+    thinking = fields.get("thinking")
+    if thinking is None:
+        return 0
+    if not isinstance(thinking, dict):
+        raise invalid("thinking is an object with a type")
+    budget = whole(thinking, "budget_tokens", least=0) or 0
+    return budget if cap is not None and budget >= cap else 0
+
+
+def _mark(measure: Measure, holder: Mapping[str, Any]) -> None:
+    """Note a mark that writes the cache for an hour, or for whatever is not five minutes."""
+    mark = holder.get("cache_control")
+    if isinstance(mark, dict) and mark.get("ttl") not in (None, "5m"):
+        measure.buckets.add("cache_write_1h")
+
+
+def _read_message(measure: Measure, message: object, where: str) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise invalid(f"{where} is an object with role and content")
+    _read_blocks(measure, message.get("content"), f"{where}.content")
+    measure.texts += others(message, ("role", "content"))
+
+
+def _read_blocks(measure: Measure, content: object, where: str) -> None:
+    if content is None:
+        return
+    if isinstance(content, str):
+        measure.texts.append(content)
+        return
+    if not isinstance(content, list):
+        raise invalid(f"{where} is a string or a list of blocks")
+    for index, block in enumerate(content):
+        _read_block(measure, block, f"{where}[{index}]")
+
+
+def _read_block(measure: Measure, block: object, where: str) -> None:
+    if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+        raise invalid(f"{where} is an object with a type")
+    _mark(measure, block)
+    kind = block["type"]
+    if kind in _REFUSED_BLOCKS:
+        raise invalid(_REFUSED_BLOCKS[kind])
+    if kind == "text" and block.keys() <= {"type", "text", "cache_control"}:
+        measure.texts.append(text_of(block.get("text", "")))
+    elif kind in _TEXT:
+        measure.texts.append(text_of(block))
+    elif kind == "image":
+        _read_image(measure, block)
+    elif kind == "document":
+        _read_document(measure, block, where)
+    elif kind == "tool_result":
+        _read_blocks(measure, block.get("content"), f"{where}.content")
+        measure.texts += others(block, ("type", "content", "cache_control"))
+    else:
+        _read_unknown(measure, block)
+
+
+def _read_image(measure: Measure, block: Mapping[str, Any]) -> None:
+    source = block.get("source")
+    kind = source.get("type") if isinstance(source, dict) else None
+    if kind not in ("base64", "url"):
+        _read_unknown(measure, block)
+    measure.image()
+
+
+def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> None:
+    """Take in a document: a PDF's pages are read as text and as pictures, other ones as text."""
+    source = block.get("source")
+    kind = source.get("type") if isinstance(source, dict) else None
+    if kind == "text":
+        measure.texts.append(text_of(block))
+    elif kind == "content" and isinstance(source, dict):
+        _read_blocks(measure, source.get("content"), f"{where}.source.content")
+        measure.texts += others(block, ("type", "source", "cache_control"))
+    elif kind in ("base64", "url"):
+        measure.context_reads = max(measure.context_reads, 1)
+        measure.texts += others(block, ("type", "source", "cache_control"))
+    else:
+        _read_unknown(measure, block)
+
+
+def _read_unknown(measure: Measure, block: Mapping[str, Any]) -> None:
+    """Take in what is not known: whatever it is, it fits in the model's context."""
+    text = text_of(block)
+    if _NAMES_A_FILE.search(text):
+        raise invalid(FILE_ID)
+    if _FOR_AN_HOUR.search(text):
+        measure.buckets.add("cache_write_1h")
+    measure.texts.append(text)
+    measure.context_reads = max(measure.context_reads, 1)

@@ -1,0 +1,118 @@
+"""OpenAI's responses: how they end and what they used, plain and streamed.
+
+https://developers.openai.com/api/reference/resources/responses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from costs.core.usage import Usage
+from gateway.core.calls import Completion
+from gateway.upstream import untrusted_json
+
+_STANDARD_TIERS: Final = frozenset({"default"})
+# The events that carry the response as it ended, with its usage.
+ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+_CUT: Final = {"max_output_tokens": "length"}
+
+
+def usage_from(response: Mapping[str, Any]) -> Usage | None:
+    """Return what a response reports, or None.
+
+    The input's count includes what was read from and written to the cache; the output's includes
+    reasoning. The tier is the response's, not the request's.
+    """
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return untrusted_json.usable(lambda: _usage(usage, response))
+
+
+def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
+    read = untrusted_json.details(usage, "input_tokens_details")
+    said = untrusted_json.details(usage, "output_tokens_details")
+    cached = untrusted_json.part(read, "cached_tokens")
+    written = untrusted_json.part(read, "cache_write_tokens")
+    # What is kept for half a day is priced like the longest that any vendor keeps it.
+    kept = untrusted_json.part(
+        untrusted_json.details(read, "cache_write_tokens_details"), "ttl_12h_tokens"
+    )
+    reasoning = untrusted_json.part(said, "reasoning_tokens")
+    total = usage.get("total_tokens")
+    return Usage(
+        input_uncached=untrusted_json.count(usage, "input_tokens") - cached - written,
+        cache_read=cached,
+        cache_write_5m=written - kept,
+        cache_write_1h=kept,
+        output_text=untrusted_json.count(usage, "output_tokens") - reasoning,
+        output_reasoning=reasoning,
+        web_searches=_kinds(response).count("web_search_call"),
+        service_tier=untrusted_json.tier(response.get("service_tier"), standard=_STANDARD_TIERS),
+        reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
+    )
+
+
+def finish_reason_from(response: Mapping[str, Any]) -> str | None:
+    """Return why the answer ended, in the words of chat completions where they have one."""
+    status = untrusted_json.word(response.get("status"))
+    if status == "completed":
+        return "tool_calls" if _TOOL_CALLS.intersection(_kinds(response)) else "stop"
+    if status == "incomplete":
+        details = untrusted_json.mapping(response.get("incomplete_details"))
+        reason = untrusted_json.word(details.get("reason")) or status
+        return _CUT.get(reason, reason)
+    return status
+
+
+def _kinds(response: Mapping[str, Any]) -> list[str]:
+    """Return the types of the items of output."""
+    items = untrusted_json.items(response.get("output"))
+    return [untrusted_json.text(untrusted_json.mapping(item).get("type")) for item in items]
+
+
+def completion_from(report: object, *, model: str) -> Completion:
+    """Read a whole response. Raises ErrorAnswer for an error that came as a success.
+
+    A response that failed while it was made is no such error: it says what it used until then.
+    """
+    response = untrusted_json.mapping(report)
+    if response.get("object") != "response":
+        untrusted_json.raise_for_error(response)
+    return Completion(
+        model=untrusted_json.model_named(response.get("model"), asked=model),
+        finish_reason=finish_reason_from(response),
+        usage=usage_from(response),
+        raw_usage=untrusted_json.raw(response.get("usage")),
+    )
+
+
+@dataclass(slots=True)
+class ResponsesStreamReader:
+    """Reads a stream of events, of which the last one has the whole response."""
+
+    model: str
+    _last: Mapping[str, Any] = field(default_factory=dict)
+    _has_ended: bool = False
+
+    def feed(self, event: object) -> str:
+        """Take in one event; its text is of no interest here."""
+        told = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(told)
+        response = untrusted_json.mapping(told.get("response"))
+        if told.get("type") in ENDS:
+            self._has_ended = True
+            self._last = response
+        elif response and not self._has_ended:
+            self._last = response
+        return ""
+
+    def completion(self) -> Completion:
+        """Return what is known of the answer so far: without its last event, only its model."""
+        known = completion_from({**self._last, "object": "response"}, model=self.model)
+        if self._has_ended:
+            return known
+        return Completion(model=known.model, finish_reason=None, usage=None)

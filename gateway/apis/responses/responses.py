@@ -1,0 +1,122 @@
+"""`POST /v1/responses`: relayed to OpenAI, for its own models.
+
+Nothing is stored at the provider: all organizations of an installation share one account there.
+
+https://developers.openai.com/api/reference/resources/responses
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from gateway.apis import openai_errors
+from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere, tier_in
+from gateway.apis.base import Speaker
+from gateway.apis.events import EventReading
+from gateway.apis.responses import answer as responses
+from gateway.apis.responses.usage_bound import is_known_by_its_id_alone, items_of, usage_bound_of
+from gateway.core.calls import Call, Completion, RelayRequest
+from gateway.core.errors import GatewayError
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
+
+PROVIDER: Final = "openai"
+PATH: Final = "/v1/responses"
+# What is read of a stream: how it ended, with what it used.
+TELLING: Final = re.compile(
+    rb'"(?:type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|error"\s*:\s*\{)'
+)
+ENDS: Final = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"')
+
+
+class Responses:
+    """The Dialect of responses."""
+
+    channel = "responses"
+    key_headers: tuple[str, ...] = ()
+
+    def read(self, arrival: Arrival) -> Call:
+        """Return the Call that a body asks for."""
+        refuse_elsewhere(arrival.fields)
+        return arrival.call(ResponseBody(arrival), usage_bound_of(arrival.fields))
+
+    def speaker(self, call: Call, request_id: UUID) -> Speaker:
+        """Never word an answer: all are relayed."""
+        raise AssertionError("a response is passed on as it came")
+
+    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
+        """Return an error in OpenAI's shape."""
+        return openai_errors.error(error, status=status)
+
+    def error_event(self, error: GatewayError) -> bytes:
+        """Return an error as the last event: with the documented fields, and those that the
+        vendor's own libraries raise.
+        """
+        body = openai_errors.error(error, status=error.status)
+        told = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        return b"event: error\ndata: %b\n\n" % orjson.dumps({**told, **body})
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseBody:
+    """The body of a response."""
+
+    arrival: Arrival
+
+    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+        """Go out as bytes. Raises Refused for other vendors' models."""
+        if model.provider != PROVIDER:
+            raise not_served(model.id, PATH, "/v1/chat/completions")
+        if model.makes_embeddings:
+            raise not_served(model.id, PATH, "/v1/embeddings")
+        return RelayRequest(
+            path="/responses",
+            body=dumped(self._sent(model, cap)),
+            headers={"content-type": "application/json"},
+            whole=lambda body: _whole(body, model),
+            reading=lambda: EventReading(responses.ResponsesStreamReader(model.id), TELLING, ENDS),
+        )
+
+    def canonical(self) -> object:
+        """Return the messages, those of text alone as pairs of role and content."""
+        instructions = self.arrival.fields.get("instructions")
+        first = [["system", instructions]] if instructions else []
+        return [*first, *(_canonical(item) for item in items_of(self.arrival.fields))]
+
+    def identity(self) -> object:
+        """Return the body as it came, with who it is counted for."""
+        return self.arrival.identity()
+
+    def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
+        fields = self.arrival.fields
+        sent = {**fields, "model": model.id, "store": False}
+        if tier_in(fields) == "standard":
+            # Else the project's own setting decides, which may be a dearer tier than was bounded.
+            sent["service_tier"] = "default"
+        if cap.is_written and fields.get("max_output_tokens") is None:
+            sent["max_output_tokens"] = cap.tokens
+        if isinstance(fields["input"], list):
+            sent["input"] = [i for i in fields["input"] if not is_known_by_its_id_alone(i)]
+        return sent
+
+
+def _whole(body: bytes, model: Model) -> Completion:
+    return responses.completion_from(orjson.loads(body), model=model.id)
+
+
+def _canonical(item: Mapping[str, Any]) -> object:
+    """Return an item as it is hashed: text alone is the same by whichever API."""
+    if item.keys() - {"type"} != {"role", "content"}:
+        return item
+    content = item["content"]
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
+        [part] = content
+        if part.keys() == {"type", "text"}:
+            content = part["text"]
+    return [item["role"], content]

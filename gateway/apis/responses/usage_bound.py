@@ -1,0 +1,185 @@
+"""What a response can use at most, read off its body.
+
+https://developers.openai.com/api/reference/resources/responses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.apis.arrival import objects, others, refuse, text_of, tier_in, whole
+from gateway.apis.chat.usage_bound import FILE_ID, Measure
+from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
+from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.usage_bound import UsageBound
+
+_STORED: Final = (
+    "would reach what others stored at the provider: all share one account, and nothing is stored "
+    "for requests of this gateway; send the conversation as input"
+)
+_SENTENCES: Final = {
+    "background": "background responses would run unseen; leave it out",
+    "previous_response_id": f"previous_response_id {_STORED}",
+    "conversation": f"conversation {_STORED}",
+    "prompt": "prompt templates are stored at the provider, so their size and their tools are not "
+    "known; send instructions and input",
+}
+# Beside these, whatever a body has is counted as a prompt.
+_NO_PROMPT: Final = frozenset(
+    {
+        *("model", "input", "max_output_tokens", "max_tool_calls", "stream", "stream_options"),
+        *("temperature", "top_p", "top_logprobs", "truncation", "include", "store", "user"),
+        *("metadata", "service_tier", "parallel_tool_calls", "safety_identifier", "background"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        "background_options",
+    }
+)
+# Items that are text and nothing else. Those of tools which are refused here may stand in a
+# conversation that began elsewhere.
+_OF_TEXT: Final = frozenset(
+    {
+        *("apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction"),
+        *("computer_call", "configuration_update", "custom_tool_call", "file_search_call"),
+        *("function_call", "local_shell_call", "local_shell_call_output", "mcp_approval_request"),
+        *("mcp_approval_response", "mcp_call", "mcp_list_tools", "program", "program_output"),
+        *("reasoning", "shell_call", "shell_call_output", "tool_search_call", "web_search_call"),
+    }
+)
+_OUTPUTS: Final = frozenset(
+    {"function_call_output", "custom_tool_call_output", "computer_call_output"}
+)
+_IMAGES: Final = frozenset({"input_image", "computer_screenshot"})
+_TEXTS: Final = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
+COMPACTION: Final = "Nothing bounds what it costs to compact a conversation; leave it out"
+_TWICE: Final = 2
+
+
+def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
+    """Return the measure of a response. Raises Refused, which names the field."""
+    refuse(fields, _SENTENCES)
+    measure, tools = Measure(), ResponsesTools()
+    items = items_of(fields)
+    tools.take(objects(fields, "tools"))
+    for index, item in enumerate(items):
+        _read_item(measure, tools, item, f"input[{index}]")
+    _read_cache_options(measure, fields)
+    compacts = _compacts(fields, items)
+    calls = tools.calls_at_provider(fields)
+    context_reads = calls + 1 if calls else measure.context_reads
+    return UsageBound(
+        texts=(*measure.texts, *others(fields, _NO_PROMPT)),
+        messages=len(items) + 1,  # the instructions
+        overhead_tokens=tools.overhead_tokens,
+        images=measure.images,
+        media_bytes=measure.media_bytes,
+        context_reads=max(context_reads, _TWICE) if compacts else context_reads,
+        searches=calls if tools.searches else 0,
+        buckets=frozenset(measure.buckets),
+        service_tier=tier_in(fields),
+        max_output_tokens=whole(fields, "max_output_tokens"),
+        unbounded=_why_unbounded(fields, compacts=compacts, calls=calls),
+    )
+
+
+def items_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the items of input, one message where it is a string. Raises Refused."""
+    given = fields.get("input")
+    if isinstance(given, str) and given:
+        return [{"role": "user", "content": given}]
+    if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
+        raise invalid("input is a non-empty string or a list of items")
+    if not given:
+        raise invalid("input is a list of at least one item")
+    if len(given) > MESSAGES_MAX:
+        raise invalid(f"input has at most {MESSAGES_MAX} items")
+    return given
+
+
+def is_known_by_its_id_alone(item: Mapping[str, Any]) -> bool:
+    """Whether an item of reasoning has nothing but its id: its content would have to be stored."""
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
+def _read_item(
+    measure: Measure, tools: ResponsesTools, item: Mapping[str, Any], where: str
+) -> None:
+    kind = item.get("type") or ("message" if "role" in item else "item_reference")
+    if kind == "item_reference" or (kind == "image_generation_call" and not item.get("result")):
+        raise invalid(f"{where} {_STORED}")
+    tools.take(objects(item, "tools") if kind != "mcp_list_tools" else ())
+    if kind == "message" and isinstance(item.get("role"), str):
+        _read_content(measure, item, "content", where)
+    elif kind in _OUTPUTS:
+        _read_content(measure, item, "output", where)
+    elif kind == "image_generation_call":
+        measure.image()
+        measure.texts.append(text_of({**item, "result": None}))
+    elif kind in _OF_TEXT or "tools" in item:
+        measure.texts.append(text_of(item))
+    elif not isinstance(kind, str) or kind == "message":
+        raise invalid(f"{where} is an object with a role or a type")
+    else:  # whatever it is, it fits in the model's context
+        measure.texts.append(text_of(item))
+        measure.context_reads = max(measure.context_reads, 1)
+
+
+def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: str) -> None:
+    """Take in an item with content: text, or a list of parts."""
+    content = item.get(name)
+    rest = {key: value for key, value in item.items() if key not in (name, "type", "role")}
+    if rest:
+        measure.texts.append(text_of(rest))
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
+        if content is not None:
+            measure.texts.append(text_of(content))
+        return
+    for index, part in enumerate(parts):
+        if not isinstance(part, dict):
+            raise invalid(f"{where}.{name}[{index}] is an object with a type")
+        _read_part(measure, part)
+
+
+def _read_part(measure: Measure, part: Mapping[str, Any]) -> None:
+    if part.get("file_id") is not None:
+        raise invalid(FILE_ID)
+    kind = part.get("type")
+    if kind in _IMAGES:
+        measure.image()
+    elif kind == "input_audio":
+        sound = part.get("input_audio")
+        measure.media(sound.get("data") if isinstance(sound, dict) else sound, bucket="input_audio")
+    elif kind in _TEXTS and part.keys() == {"type", "text"}:
+        measure.texts.append(text_of(part["text"]))
+    elif kind in _TEXTS:
+        measure.texts.append(text_of(part))
+    else:  # a file's pages are read as text and as pictures, so its bytes say little
+        if kind != "input_file":
+            measure.texts.append(text_of(part))
+        measure.context_reads = max(measure.context_reads, 1)
+
+
+def _read_cache_options(measure: Measure, fields: Mapping[str, Any]) -> None:
+    """Take in how long the prompt is cached, which may have a price of its own."""
+    options = fields.get("prompt_cache_options")
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise invalid("prompt_cache_options is an object")
+    if options.get("comparison_response_id") is not None:
+        raise invalid(f"prompt_cache_options.comparison_response_id {_STORED}")
+    if options.get("ttl") not in (None, "30m"):
+        measure.buckets.add("cache_write_1h")
+
+
+def _compacts(fields: Mapping[str, Any], items: list[dict[str, Any]]) -> bool:
+    """Whether the provider may run the model once more, to shorten the conversation."""
+    is_asked = any(item.get("type") == "compaction_trigger" for item in items)
+    return is_asked or bool(fields.get("context_management"))
+
+
+def _why_unbounded(fields: Mapping[str, Any], *, compacts: bool, calls: int) -> str | None:
+    if calls and fields.get("max_tool_calls") is None:
+        return UNBOUNDED
+    return COMPACTION if compacts else None

@@ -1,0 +1,1 @@
+"""Budgets: limits of some calls in a window, their status and forecast."""

@@ -1,0 +1,105 @@
+"""The form of a budget: on its page, and for the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from costs.core.money import nanoeur_from_euros
+from costs.core.periods import BudgetWindow
+from costs.explorer.names import user_id_of
+from gateway.budgets.operations import BudgetTerms
+from gateway.budgets.words import DIMENSION_WORDS
+from gateway.console.fields import (
+    EurosField,
+    ModelNamesField,
+    dimension_field,
+    name_field,
+    plain_eur,
+)
+from gateway.models import Budget
+
+HARD, WARNING = "hard", "warning"
+
+
+def models_field() -> ModelNamesField:
+    """Return the field for the models that a budget is of."""
+    return ModelNamesField(
+        label="Models",
+        help_text="One per line. A name also means its dated snapshots; * is a wildcard. "
+        "Empty: every model.",
+    )
+
+
+class BudgetForm(forms.Form):
+    """A budget's name, its limit, and the calls it is of."""
+
+    name = name_field("Budget name")
+    limit_eur = EurosField(
+        label="Limit (EUR)", required=True, help_text="What these calls may cost together."
+    )
+    span = forms.ChoiceField(
+        label="Per",
+        choices=[(span.value, span.value) for span in BudgetWindow],
+        initial=BudgetWindow.MONTH.value,
+        help_text="It begins anew with each, in the organization's own days.",
+    )
+    when_full = forms.ChoiceField(
+        label="At the limit",
+        choices=[(HARD, "Refuse calls that could pass it"), (WARNING, "Only warn")],
+        initial=HARD,
+    )
+    models = models_field()
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        organization_id: UUID,
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=initial, label_suffix="")
+        self._organization_id = organization_id
+        for name, word in DIMENSION_WORDS.items():
+            self.fields[name] = field = dimension_field(word.capitalize())
+            field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
+        self.fields["user_id"].help_text = "A member's e-mail address, or what calls say."
+
+    def clean_user_id(self) -> str:
+        """Return the id of the member with the address; calls may also say any other text."""
+        user: str = self.cleaned_data["user_id"]
+        known = user_id_of(user, organization_id=self._organization_id) if "@" in user else None
+        return known or user
+
+    def dimension_fields(self) -> list[forms.BoundField]:
+        """The fields for the dimensions that a budget is of."""
+        return [self[name] for name in DIMENSION_WORDS]
+
+    def terms(self) -> BudgetTerms:
+        """Return what a valid form says."""
+        values = self.cleaned_data
+        return BudgetTerms(
+            name=values["name"],
+            span=BudgetWindow(values["span"]),
+            limit_nanoeur=nanoeur_from_euros(values["limit_eur"]),
+            is_hard=values["when_full"] == HARD,
+            models=values["models"],
+            **{name: values[name] or None for name in DIMENSION_WORDS},
+        )
+
+
+def budget_values(budget: Budget, people: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a budget as the values of its form; `people` are e-mail addresses by user id."""
+    said = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
+    said["user_id"] = (people or {}).get(said["user_id"], said["user_id"])
+    return {
+        "name": budget.name,
+        "limit_eur": plain_eur(budget.limit_nanoeur),
+        "span": budget.span,
+        "when_full": HARD if budget.is_hard else WARNING,
+        "models": budget.models,
+        **said,
+    }

@@ -1,0 +1,154 @@
+"""What can be done to budgets; each function is one transaction.
+
+Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
+judged by the budget as it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.timezone import now
+
+from costs.core.periods import BudgetWindow
+from costs.ledger.new_periods import open_period
+from gateway.call.runtime import current
+from gateway.call.snapshot import budget_rule
+from gateway.core.calls import DIMENSIONS
+from gateway.core.model_names import any_entry_matches
+from gateway.guards.budgets import BudgetRule
+from gateway.models import Budget
+from orgs.core.errors import Conflict, Missing
+from orgs.locking import locked, one_name
+from orgs.models import Organization
+
+BUDGETS_MAX: Final = 500  # of one organization: all that are enabled are kept in every process
+_ONE_NAME: Final = ("budget_name_once", "A budget with this name exists already")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetTerms:
+    """What a budget says. A dimension that is None is any; no `models` are all."""
+
+    name: str
+    span: BudgetWindow
+    limit_nanoeur: int
+    is_hard: bool = True
+    models: list[str] = field(default_factory=list)
+    user_id: str | None = None
+    team_id: str | None = None
+    project_id: str | None = None
+    app_id: str | None = None
+    client_id: str | None = None
+    task_type: str | None = None
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return it as the row keeps it."""
+        return {**asdict(self), "span": self.span.value}
+
+
+def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
+    """Make a budget, enabled, which counts what was spent in its span before.
+
+    Calls in flight at that moment do not count in it. Raises Conflict when its name is taken or
+    there are too many.
+    """
+    with one_name(*_ONE_NAME), transaction.atomic():
+        organization = locked(organization_id)
+        if has_all(organization):
+            raise Conflict(f"An organization has at most {BUDGETS_MAX} budgets")
+        budget = Budget.objects.create(org=organization, **terms.as_columns())
+        _begin(organization, budget)
+        return budget
+
+
+def update_budget(
+    *, organization_id: UUID, budget_id: UUID, terms: BudgetTerms, enabled: bool | None = None
+) -> None:
+    """Replace what a budget says, and its switch where `enabled` is given.
+
+    Raises Missing when it is gone, Conflict when its name is taken.
+    """
+    changes = terms.as_columns()
+    if enabled is not None:
+        changes["enabled"] = enabled
+    with one_name(*_ONE_NAME), transaction.atomic():
+        _change(locked(organization_id), budget_id, changes)
+
+
+def set_budget_enabled(*, organization_id: UUID, budget_id: UUID, enabled: bool) -> None:
+    """Turn a budget on or off, from the next request on. Raises Missing when it is gone."""
+    with transaction.atomic():
+        _change(locked(organization_id), budget_id, {"enabled": enabled})
+
+
+def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
+    """Remove a budget; what was counted stays. Removing one that is gone does nothing."""
+    with transaction.atomic():
+        locked(organization_id)
+        Budget.objects.filter(org=organization_id, id=budget_id).delete()
+
+
+def terms_of(budget: Budget) -> BudgetTerms:
+    """Return what a row says."""
+    said = {name: getattr(budget, name) for name in DIMENSIONS}
+    return BudgetTerms(
+        name=budget.name,
+        span=BudgetWindow(budget.span),
+        limit_nanoeur=budget.limit_nanoeur,
+        is_hard=budget.is_hard,
+        models=budget.models,
+        **said,
+    )
+
+
+def has_all(organization: Organization) -> bool:
+    """Whether the organization has as many budgets as there may be."""
+    return organization.budgets.count() >= BUDGETS_MAX
+
+
+def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]) -> None:
+    budget = Budget.objects.filter(org=organization, id=budget_id).first()
+    if budget is None:
+        raise Missing("There is no such budget")
+    before = _counted(budget)
+    for name, value in changes.items():
+        setattr(budget, name, value)
+    # What it missed while it was off, or counted of others, is made good by counting anew.
+    begins_anew = budget.enabled and _counted(budget) != before
+    if begins_anew:
+        budget.revision += 1
+    budget.save()
+    if begins_anew:
+        _begin(organization, budget)
+
+
+def _counted(budget: Budget) -> tuple[object, ...]:
+    """Return what decides which calls a budget counts, and in which periods."""
+    said = (getattr(budget, name) for name in DIMENSIONS)
+    return (budget.enabled, budget.span, sorted(budget.models), *said)
+
+
+def _begin(organization: Organization, budget: Budget) -> None:
+    """Make the budget's period of now, with what was spent in it already."""
+    rule = budget_rule(budget, current().catalog)
+    open_period(
+        organization,
+        rule.limit,
+        dimensions=rule.of,
+        counts_model=partial(is_of_model, rule),
+        now=now(),
+    )
+
+
+def is_of_model(rule: BudgetRule, name: str) -> bool:
+    """Whether a budget is of the model that a charge names, known to this gateway or not."""
+    catalog = current().catalog
+    model = catalog.find(name)
+    if model is not None:
+        return rule.is_of_model(model)
+    return not rule.models or any_entry_matches(rule.models, (catalog.entry(name),))

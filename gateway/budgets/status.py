@@ -1,0 +1,197 @@
+"""Where an organization's budgets stand: spent, held, left, and where their spans will end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import accumulate
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.db.models import Sum
+
+from costs.core.admission import Balance
+from costs.core.forecast import Forecast, course, history_starts
+from costs.core.periods import local_day
+from costs.ledger.balances import balances_of
+from costs.models import DailyCost, Period
+from gateway.budgets.operations import is_of_model
+from gateway.call.runtime import current
+from gateway.call.snapshot import budget_rule
+from gateway.core.calls import DIMENSIONS
+from gateway.guards.budgets import BudgetIndex, BudgetRule
+from gateway.models import Budget
+from orgs.models import Organization
+
+PAST_SPANS_MAX: Final = 12
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStatus:
+    """A budget in the span that runs, in nano-euro.
+
+    `charged` is what the ledger counts; of a budget that is off, what its calls have cost. `by_day`
+    has the charged days from `starts_on` on; `course` has the forecast of the end of today and of
+    each day to `last_day`, and is empty where there is no week of charges to judge by. `full_on`
+    is the day of the span on which the limit was reached or, on course, will be passed.
+    """
+
+    rule: BudgetRule
+    enabled: bool
+    starts_on: date
+    today: date
+    last_day: date
+    charged_nanoeur: int
+    held_nanoeur: int
+    by_day: Mapping[date, int]
+    course: tuple[Forecast, ...]
+    full_on: date | None
+
+    @property
+    def left_nanoeur(self) -> int:
+        """What a new hold may take; never negative."""
+        return max(0, self.rule.limit_nanoeur - self.charged_nanoeur - self.held_nanoeur)
+
+    @property
+    def over_nanoeur(self) -> int:
+        """What was spent beyond the limit."""
+        return max(0, self.charged_nanoeur - self.rule.limit_nanoeur)
+
+    @property
+    def share(self) -> float:
+        """How much of the limit is spent: 1 where all is, more where more is."""
+        limit = self.rule.limit_nanoeur
+        return self.charged_nanoeur / limit if limit else 1.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is left; what is held may come back."""
+        return self.left_nanoeur == 0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the whole limit is spent."""
+        return self.charged_nanoeur >= self.rule.limit_nanoeur
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The end of the span: `low_nanoeur`, `expected_nanoeur` and `high_nanoeur`."""
+        return self.course[-1] if self.course else None
+
+
+def statuses(
+    organization: Organization, now: datetime, budgets: Sequence[Budget] | None = None
+) -> list[BudgetStatus]:
+    """Return where all the organization's budgets stand, or those of `budgets`, in their order.
+
+    At most three queries, however many budgets there are.
+    """
+    if budgets is None:
+        budgets = list(Budget.objects.filter(org=organization.pk))
+    if not budgets:
+        return []
+    catalog = current().catalog
+    rules = [budget_rule(budget, catalog) for budget in budgets]
+    today = local_day(now, ZoneInfo(organization.timezone))
+    starts = (rule.span.days_around(today)[0] for rule in rules)
+    charged = charged_by_day(
+        organization.pk, rules, first=min(*starts, history_starts(today)), last=today
+    )
+    balances = balances_of(organization, [rule.limit for rule in rules], now=now)
+    return [
+        _status(budget, rule, balance, charged[rule.id], today)
+        for budget, rule, balance in zip(budgets, rules, balances, strict=True)
+    ]
+
+
+def charged_by_day(
+    organization_id: UUID, rules: Sequence[BudgetRule], *, first: date, last: date
+) -> dict[str, dict[date, int]]:
+    """Return, by the rule's id, what its calls cost on each of these days: one query for all."""
+    charged: dict[str, dict[date, int]] = {rule.id: {} for rule in rules}
+    index = BudgetIndex(rules)
+    named = [name for name in DIMENSIONS if any(name in rule.of for rule in rules)]
+    lines = DailyCost.objects.filter(org=organization_id, day__gte=first, day__lte=last)
+    for name in named:
+        if all(name in rule.of for rule in rules):
+            lines = lines.filter(**{f"{name}__in": {rule.of[name] for rule in rules}})
+    sums = lines.order_by().values_list("day", "model", *named).annotate(Sum("amount_nanoeur"))
+    known: dict[tuple[tuple[str, ...], str], bool] = {}
+    for day, model, *values, nanoeur in sums.iterator():
+        for rule in index.of(dict(zip(named, values, strict=True))):
+            if (counts := known.get((rule.models, model))) is None:
+                counts = known[rule.models, model] = is_of_model(rule, model)
+            if counts:
+                days = charged[rule.id]
+                days[day] = days.get(day, 0) + int(nanoeur)
+    return charged
+
+
+def _status(
+    budget: Budget, rule: BudgetRule, balance: Balance, charged: Mapping[date, int], today: date
+) -> BudgetStatus:
+    first, after = rule.span.days_around(today)
+    by_day = {day: nanoeur for day, nanoeur in charged.items() if day >= first}
+    # What a budget that is off counts stands still: turned on, it will count these days anew.
+    spent = balance.charged_nanoeur if budget.enabled else max(0, sum(by_day.values()))
+    ahead = course(charged, today=today, last=after - _DAY, spent_nanoeur=spent)
+    return BudgetStatus(
+        rule=rule,
+        enabled=budget.enabled,
+        starts_on=first,
+        today=today,
+        last_day=after - _DAY,
+        charged_nanoeur=spent,
+        held_nanoeur=balance.held_nanoeur if budget.enabled else 0,
+        by_day=by_day,
+        course=ahead,
+        full_on=_full_on(rule.limit_nanoeur, spent, by_day=by_day, ahead=ahead, today=today),
+    )
+
+
+def _full_on(
+    limit_nanoeur: int,
+    spent_nanoeur: int,
+    *,
+    by_day: Mapping[date, int],
+    ahead: Sequence[Forecast],
+    today: date,
+) -> date | None:
+    """Return the day on which the limit was reached or, on course, will be passed."""
+    if spent_nanoeur < limit_nanoeur:
+        passing = (day.last_day for day in ahead if day.expected_nanoeur > limit_nanoeur)
+        return next(passing, None)
+    sums = zip(sorted(by_day), accumulate(by_day[day] for day in sorted(by_day)), strict=True)
+    return next((day for day, spent in sums if spent >= limit_nanoeur), today)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastSpan:
+    """A span that has ended; its limit was this at its last call, None where it refused nothing."""
+
+    starts_on: date
+    last_day: date
+    charged_nanoeur: int
+    limit_nanoeur: int | None
+
+
+def past_spans(status: BudgetStatus, *, organization_id: UUID) -> list[PastSpan]:
+    """Return the spans that the budget counted before this one, the newest first."""
+    periods = Period.objects.filter(
+        org=organization_id, scope=status.rule.scope, starts_on__lt=status.starts_on
+    )
+    return [
+        PastSpan(
+            starts_on=period.starts_on,
+            last_day=status.rule.span.days_around(period.starts_on)[1] - _DAY,
+            charged_nanoeur=period.charged_nanoeur,
+            # The period has what was left of the limit when it began to count.
+            limit_nanoeur=None
+            if period.limit_nanoeur is None
+            else period.limit_nanoeur + period.carried_nanoeur,
+        )
+        for period in periods.order_by("-starts_on")[:PAST_SPANS_MAX]
+    ]

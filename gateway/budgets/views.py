@@ -1,0 +1,187 @@
+"""The pages of budgets. Everybody in the organization sees them, admins change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from costs.core.periods import local_day
+from costs.explorer.names import emails, values_used
+from gateway.budgets import operations, reports
+from gateway.budgets.forms import BudgetForm, budget_values
+from gateway.budgets.pages import COLUMNS, budget_lines, budget_page, exported, people_in
+from gateway.budgets.words import DIMENSION_WORDS, budget_sentence
+from gateway.console.sentences import names_of_no_model
+from gateway.models import Budget
+from gateway.providers.catalog import load_catalog
+from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
+from orgs.console.confirm import HtmxRequest, question
+from orgs.console.exports import exported as file_of
+from orgs.console.refusals import show_refusal
+from orgs.core.errors import Missing, OrgsError
+
+BUDGETS_PER_PAGE: Final = 50
+# How far back calls are asked what they say of themselves, to be offered in the form.
+SUGGESTED_OF_DAYS: Final = 30
+
+
+@login_required
+@never_cache
+@require_safe
+def budgets(request: HttpRequest) -> HttpResponse:
+    """List the budgets in the order in which calls are held to them, and where each stands."""
+    access = viewer(request)
+    after = id_parameter(request, "newer_than")
+    found = reports.budgets(
+        organization_id=access.organization.pk, newer_than=after, limit=BUDGETS_PER_PAGE + 1
+    )
+    shown = found[:BUDGETS_PER_PAGE]
+    context = {
+        "lines": budget_lines(access.organization, now(), shown),
+        "newer_than": shown[-1].pk if len(found) > len(shown) else None,
+        "is_first": after is None,
+        "can_change": access.can_change,
+    }
+    return render(request, "budgets/list.html", context)
+
+
+@login_required
+@require_safe
+def export_budgets(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send all budgets as a file."""
+    access = viewer(request)
+    return file_of(request, _pages(access), columns=COLUMNS, name="budgets", format=format)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_budget(request: HttpRequest) -> HttpResponse:
+    """Make a budget; it counts what was spent in its span before."""
+    access = admin(request)
+    organization = access.organization
+    form = BudgetForm(request.POST or None, organization_id=organization.pk)
+    if request.method == "POST" and form.is_valid():
+        try:
+            budget = operations.create_budget(organization_id=organization.pk, terms=form.terms())
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _saved(request, form, budget.pk, f'The budget "{budget.name}" counts.')
+    context = {"form": form, **_suggestions(access)}
+    return render(request, "budgets/create.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
+    """Show where a budget stands, day by day; its form changes it."""
+    access = admin(request) if request.method == "POST" else viewer(request)
+    organization = access.organization
+    found = get_or_404(access, Budget.objects.all(), budget_id)
+    people = people_in([found], organization_id=organization.pk)
+    form = BudgetForm(
+        request.POST or None, organization_id=organization.pk, initial=budget_values(found, people)
+    )
+    if request.method == "POST" and form.is_valid():
+        terms = form.terms()
+        try:
+            operations.update_budget(
+                organization_id=organization.pk, budget_id=found.pk, terms=terms
+            )
+        except Missing as refusal:
+            raise Http404 from refusal
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _saved(request, form, found.pk, f'The budget "{terms.name}" is saved.')
+    context = {
+        "page": budget_page(organization, now(), found, people),
+        "form": form,
+        "can_change": access.can_change,
+    }
+    if access.can_change:
+        context |= _suggestions(access)
+    return render(request, "budgets/budget.html", context)
+
+
+@login_required
+@require_POST
+def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
+    """Turn a budget on or off, as the button said, whatever it has become meanwhile."""
+    access = admin(request)
+    budget = get_or_404(access, Budget.objects.all(), budget_id)
+    enabled = request.POST.get("enabled") == "on"
+    try:
+        operations.set_budget_enabled(
+            organization_id=access.organization.pk, budget_id=budget.pk, enabled=enabled
+        )
+    except Missing as refusal:
+        raise Http404 from refusal
+    state = "on, and counts what it missed" if enabled else "off: it counts and refuses nothing"
+    messages.success(request, f'The budget "{budget.name}" is {state}.')
+    return redirect("budget", budget_id=budget.pk)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def delete_budget(request: HtmxRequest, budget_id: str) -> HttpResponse:
+    """Ask, then remove the budget."""
+    access = admin(request)
+    budget = get_or_404(access, Budget.objects.all(), budget_id)
+    if request.method != "POST":
+        people = people_in([budget], organization_id=access.organization.pk)
+        context = {"budget": budget, "sentence": budget_sentence(budget, people)}
+        return question(request, "budgets/delete.html", context)
+    operations.delete_budget(organization_id=access.organization.pk, budget_id=budget.pk)
+    messages.success(request, f'The budget "{budget.name}" is deleted.')
+    return redirect("budgets")
+
+
+def _pages(access: Access) -> Iterator[list[dict[str, Any]]]:
+    organization, after = access.organization, None
+    while found := reports.budgets(
+        organization_id=organization.pk, newer_than=after, limit=BUDGETS_PER_PAGE
+    ):
+        yield [exported(line) for line in budget_lines(organization, now(), found)]
+        after = found[-1].pk
+
+
+def _suggestions(access: Access) -> dict[str, Any]:
+    """Return what the form offers: the known models, and what calls have said lately."""
+    organization = access.organization
+    today = local_day(now(), ZoneInfo(organization.timezone))
+    said = values_used(
+        organization_id=organization.pk, since=today - timedelta(days=SUGGESTED_OF_DAYS)
+    )
+    members = emails(organization_id=organization.pk, user_ids=said["user_id"])
+    said["user_id"] = [members.get(user_id, user_id) for user_id in said["user_id"]]
+    catalog = load_catalog(sandbox=settings.SANDBOX)
+    return {
+        "suggestions": [(f"known-{name}", said[name]) for name in DIMENSION_WORDS],
+        "models": sorted({model.id for model in catalog.by_name.values()}),
+    }
+
+
+def _saved(request: HttpRequest, form: BudgetForm, budget_id: UUID, sentence: str) -> HttpResponse:
+    """Say so, and warn of names that mean no known model: they may be slips."""
+    messages.success(request, sentence)
+    models = form.terms().models
+    if unknown := names_of_no_model(models, load_catalog(sandbox=settings.SANDBOX)):
+        messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
+    return redirect("budget", budget_id=budget_id)

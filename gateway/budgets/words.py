@@ -1,0 +1,87 @@
+"""What a budget is of and whether it will hold, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from costs.core.money import format_eur
+from gateway.budgets.status import BudgetStatus
+from gateway.console.sentences import listed
+from gateway.core.calls import DIMENSIONS
+from gateway.models import Budget
+
+DIMENSION_WORDS: Final = {
+    "team_id": "team",
+    "project_id": "project",
+    "app_id": "app",
+    "client_id": "client",
+    "user_id": "user",
+    "task_type": "task type",
+}
+# Of a hard limit: what is left then is less than most calls could cost, and they are refused.
+ALMOST_FULL_SHARE: Final = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Whether a budget holds, as a badge: never colour alone. `note` is said beside it."""
+
+    word: str
+    tone: str
+    sign: str
+    note: str = ""
+
+
+def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
+    """Return the calls that a budget is of; `people` are e-mail addresses by user id."""
+    said = [
+        f"{word} {people.get(value, value)}"
+        for name, word in DIMENSION_WORDS.items()
+        if (value := getattr(budget, name)) is not None
+    ]
+    if not said and not budget.models:
+        return "All calls"
+    of = f" of {listed(said, most=len(DIMENSIONS))}" if said else ""
+    to = f" to {listed(budget.models)}" if budget.models else ""
+    return f"Calls{of}{to}"
+
+
+def budget_sentence(budget: Budget, people: Mapping[str, str]) -> str:
+    """Return what a budget does, as one sentence."""
+    then = (
+        "a call that could pass that is refused"
+        if budget.is_hard
+        else "past that, nothing is refused: it only warns"
+    )
+    limit = f"{format_eur(budget.limit_nanoeur)} per {budget.span}"
+    return f"{whose_calls(budget, people)} may cost {limit}; {then}."
+
+
+def outlook(status: BudgetStatus) -> Outlook:
+    """Return whether a budget will hold to the end of its span."""
+    if not status.enabled:
+        return Outlook("off", "", "○", "counts nothing")
+    if status.is_spent:
+        since = f"since {short_day(status.full_on)}" if status.full_on else ""
+        return Outlook("over the limit" if status.over_nanoeur else "full", "bad", "✕", since)
+    if status.rule.is_hard and status.is_full:
+        return Outlook("full for now", "bad", "✕", "calls in flight hold the rest")
+    if status.rule.is_hard and status.share >= ALMOST_FULL_SHARE:
+        return Outlook("almost full", "bad", "✕", "most calls no longer fit")
+    if status.full_on is not None:
+        is_today = status.full_on == status.today
+        about = "today" if is_today else f"about {short_day(status.full_on)}"
+        return Outlook(f"will pass the limit {about}", "wait", "▲")
+    if status.forecast is None:
+        return Outlook("too early to tell", "", "…", "needs a week of charges")
+    if status.forecast.high_nanoeur > status.rule.limit_nanoeur:
+        return Outlook("may pass the limit", "wait", "▲", "it is within the forecast's range")
+    return Outlook("on course", "good", "✓")
+
+
+def short_day(day: date) -> str:
+    """Return a day of this span, such as `24 Nov`."""
+    return f"{day:%-d %b}"

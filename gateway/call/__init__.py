@@ -1,0 +1,1 @@
+"""One request from judgement to settlement; `pipeline.py` has its whole path."""

@@ -1,0 +1,132 @@
+"""The bounded channel between a call that runs and the client that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from gateway.core.calls import Delta
+from gateway.core.errors import GatewayError
+from gateway.core.results import CallResult
+
+# A reader slower than its provider holds the provider back instead of filling memory.
+PIECES_MAX: Final = 64
+PIECES_MAX_BYTES: Final = 64 * 1024
+
+
+Piece = Delta | bytes
+Event = Piece | CallResult | GatewayError
+Sink = Callable[[Piece], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class CallStream:
+    """One running call as its client sees it: pieces, then one result or one GatewayError.
+
+    Pieces are Deltas, or bytes where the provider's stream is passed on as it is; `headers` are
+    then the provider's own that go with it. The call goes on when the client is gone
+    (`abandon`); what then happens to the provider is the call's business.
+    """
+
+    request_id: UUID
+    headers: Mapping[str, str] = field(default_factory=dict)
+    has_begun: bool = False
+    _is_abandoned: bool = False
+    on_abandon: Callable[[], None] | None = None
+    _pieces: deque[Event] = field(default_factory=deque)
+    _waiting_bytes: int = 0
+    _reader: asyncio.Future[None] | None = None
+    _writer: asyncio.Future[None] | None = None
+    _sink: Sink | None = None
+
+    def is_abandoned(self) -> bool:
+        """Whether the client is gone. A call, since it changes while the caller waits."""
+        return self._is_abandoned
+
+    async def put(self, piece: Piece) -> None:
+        """Hand one piece to the client, waiting while it is behind; drop it when it is gone."""
+        self.has_begun = True
+        while self._sink is None and self._is_behind() and not self._is_abandoned:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+        if self._is_abandoned:
+            return
+        if self._sink is not None:
+            try:
+                await self._sink(piece)
+            except OSError:  # what a server says of a client that has gone; Uvicorn says nothing
+                self.abandon()
+            return
+        self._pieces.append(piece)
+        if type(piece) is bytes:
+            self._waiting_bytes += len(piece)
+        _wake(self._reader)
+
+    def _is_behind(self) -> bool:
+        return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
+
+    def end(self, event: CallResult | GatewayError) -> None:
+        """Hand over the last event; never waits."""
+        self._pieces.append(event)
+        _wake(self._reader)
+
+    def abandon(self) -> None:
+        """Note that the client is gone. A second time does nothing."""
+        if self._is_abandoned:
+            return
+        self._is_abandoned = True
+        self._pieces.clear()
+        _wake(self._writer)
+        if self.on_abandon is not None:
+            self.on_abandon()
+
+    async def next(self) -> Event:
+        """Return the next event, waiting for it. Being cancelled abandons the call."""
+        try:
+            while not self._pieces:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        event = self._pieces.popleft()
+        if type(event) is bytes:
+            self._waiting_bytes -= len(event)
+        _wake(self._writer)
+        return event
+
+    async def pour(self, sink: Sink) -> CallResult | GatewayError:
+        """Send every piece to the client by `sink`, and return the end.
+
+        Once it has caught up, the call itself sends: a turn of the loop less for each piece, which
+        is 12 us of the 30 that a chunk costs above the bare relay.
+        """
+        while self._pieces:
+            event = await self.next()
+            if isinstance(event, CallResult | GatewayError):
+                return event
+            await sink(event)
+        self._sink = sink
+        _wake(self._writer)
+        while True:
+            event = await self.next()
+            if isinstance(event, CallResult | GatewayError):
+                return event
+
+    async def result(self) -> CallResult:
+        """Wait for the end, passing over the pieces. Raises GatewayError."""
+        while True:
+            event = await self.next()
+            if isinstance(event, CallResult):
+                return event
+            if isinstance(event, GatewayError):
+                raise event
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

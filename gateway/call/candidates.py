@@ -1,0 +1,66 @@
+"""Which of an alias's models is asked: the first, from a place on, that may be."""
+
+from __future__ import annotations
+
+from gateway.call.judgement import judge
+from gateway.call.runtime import Gateway
+from gateway.call.stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
+from gateway.core.attempts import Alias
+from gateway.core.errors import NotConfigured, Refused
+from orgs.core.frozen import frozen
+
+
+@frozen
+class Candidate:
+    """The model at `place` of an alias, or the one that was named, and how it was judged.
+
+    `passed` are the models before it that may not be asked, by name.
+    """
+
+    alias: Alias | None
+    place: int
+    name: str
+    judged: JudgedCall
+    passed: tuple[tuple[str, RefusedCall], ...] = ()
+
+
+async def candidate(
+    gateway: Gateway,
+    requested: RequestedCall,
+    *,
+    alias: Alias | None,
+    place: int = 0,
+    is_first_attempt: bool = True,
+) -> Candidate:
+    """Judge the call to the models from `place` on, until one may be asked or none is left.
+
+    What the gateway refuses for the first model of all is refused; a fallback is passed over.
+    """
+    names = alias.models if alias else (requested.call.model,)
+    passed: tuple[tuple[str, RefusedCall], ...] = ()
+    while True:
+        judged = await judge(
+            requested, names[place], catalog=gateway.catalog, timeout_s=gateway.timeout_s
+        )
+        if isinstance(judged, BoundedCall):
+            judged = _configured(gateway, judged)
+        is_first_of_all = is_first_attempt and place == 0
+        if (
+            isinstance(judged, BoundedCall)
+            or (is_first_of_all and isinstance(judged.refusal, Refused))
+            or place + 1 == len(names)
+        ):
+            return Candidate(
+                alias=alias, place=place, name=names[place], judged=judged, passed=passed
+            )
+        passed = (*passed, (names[place], judged))
+        place += 1
+
+
+def _configured(gateway: Gateway, bounded: BoundedCall) -> JudgedCall:
+    """Refuse a model whose provider has no key here, before money is held for it."""
+    try:
+        gateway.providers.check(bounded.resolved.model.provider)
+    except NotConfigured as exc:
+        return RefusedCall(refusal=exc, reached=bounded)
+    return bounded

@@ -1,0 +1,157 @@
+"""Judging one request on a snapshot: which model, what the policies say, what it could cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from costs.core.pricing import bound_nanoeur
+from costs.core.usage import UsageCeiling
+from gateway.call.stages import (
+    BoundedCall,
+    CappedCall,
+    JudgedCall,
+    PricedCall,
+    RefusedCall,
+    RequestedCall,
+    ResolvedCall,
+)
+from gateway.core import bounds
+from gateway.core.errors import Refused
+from gateway.core.model_names import Catalog, price_names
+from gateway.guards.budgets import BudgetRule
+from gateway.guards.policies import refusal_for_model, refusal_for_tokens
+from gateway.providers.tokens import count_at_most, count_tokens_async
+
+
+async def judge(
+    requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
+) -> JudgedCall:
+    """Judge a call to the model `named`: block before allow before tokens; cost is the ledger's."""
+    resolved = _resolved(requested, named, catalog)
+    if isinstance(resolved, RefusedCall):
+        return resolved
+    capped = await _capped(resolved)
+    if (refusal := _refusal_for_tokens(capped)) is not None:
+        return RefusedCall(refusal=refusal, reached=capped)
+    priced = _priced(capped, timeout_s=timeout_s)
+    if isinstance(priced, RefusedCall):
+        return priced
+    return _bounded(priced)
+
+
+async def tighten(bounded: BoundedCall) -> BoundedCall:
+    """Return the call with the closer bound that `can_be_tightened` promises."""
+    capped, model = bounded.capped, bounded.resolved.model
+    usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
+    if counted is None:
+        counted = await count_tokens_async(usage_bound, model)
+    tokens = bounds.counted_tokens(usage_bound, model, counted=counted)
+    recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
+    priced = replace(bounded.priced, capped=recounted)
+    at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
+    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most), is_tight=True)
+
+
+def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> ResolvedCall | RefusedCall:
+    call, organization = requested.call, requested.organization
+    if call.refusal is not None:
+        return RefusedCall(refusal=call.refusal, reached=requested)
+    model = catalog.find(named)
+    if model is None:
+        sentence = f'Model "{named.strip()}" is not known to this gateway'
+        unknown = Refused("unknown_model", sentence, status=400)
+        return RefusedCall(refusal=unknown, reached=requested)
+    budgets: tuple[BudgetRule, ...] = ()
+    if organization.budgets.rules:
+        budgets = organization.budgets_of(model, call.dimensions.as_dict())
+    resolved = ResolvedCall(
+        requested=requested,
+        model=model,
+        text_bytes=bounds.text_bytes(call.usage_bound),
+        verdicts=organization.verdicts_on(model),
+        budgets=budgets,
+    )
+    refusal = refusal_for_model(resolved.verdicts, named=named.strip(), rules=organization.rules)
+    return resolved if refusal is None else RefusedCall(refusal=refusal, reached=resolved)
+
+
+async def _capped(resolved: ResolvedCall) -> CappedCall:
+    requested, model = resolved.requested, resolved.model
+    usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
+    counted_text = counted_tokens = None
+    if requested.counts or (limit is not None and not _fits_surely(resolved, limit)):
+        counted_text = await count_tokens_async(usage_bound, model)
+        counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
+    cap = bounds.output_cap(
+        model,
+        usage_bound=usage_bound,
+        input_tokens=counted_tokens or 0,
+        token_limit=limit,
+        is_limited=resolved.is_limited,
+    )
+    return CappedCall(
+        resolved=resolved, cap=cap, counted_text=counted_text, counted_tokens=counted_tokens
+    )
+
+
+def _fits_surely(resolved: ResolvedCall, limit: int) -> bool:
+    """Whether no count could reach the limit: to count takes 40 us, and a tokenizer 70 MB."""
+    usage_bound, model = resolved.requested.call.usage_bound, resolved.model
+    if usage_bound.is_free:
+        return True
+    if usage_bound.max_output_tokens is None and usage_bound.has_output:
+        return False  # the cap is made of the count
+    asked = (usage_bound.max_output_tokens or 0) * usage_bound.choices
+    at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
+    return bounds.counted_tokens(usage_bound, model, counted=at_most) + asked <= limit
+
+
+def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
+    requested, needed = capped.resolved.requested, capped.needed_tokens
+    if needed is None or requested.call.usage_bound.is_free:
+        return None
+    return refusal_for_tokens(needed, rules=requested.organization.rules)
+
+
+def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall:
+    requested, model = capped.resolved.requested, capped.resolved.model
+    try:
+        outgoing = requested.call.body.outgoing(model, capped.cap, timeout_s=timeout_s)
+    except Refused as exc:
+        return RefusedCall(refusal=exc, reached=capped)
+    if requested.call.usage_bound.is_free:
+        return PricedCall(capped=capped, outgoing=outgoing, rates=None)
+    rates = requested.prices.rates_for(price_names(model.id), model.provider, requested.judged_at)
+    if rates is None:
+        sentence = f"Model {model.id} has no price; an administrator must set one"
+        return RefusedCall(refusal=Refused("model_unpriced", sentence), reached=capped)
+    return PricedCall(capped=capped, outgoing=outgoing, rates=rates)
+
+
+def _bounded(priced: PricedCall) -> JudgedCall:
+    resolved = priced.capped.resolved
+    usage_bound = resolved.requested.call.usage_bound
+    if usage_bound.is_free:
+        return BoundedCall(priced=priced, bound_nanoeur=0, is_tight=True)
+    if usage_bound.unbounded is not None and resolved.is_limited:
+        refusal = Refused("invalid_request", usage_bound.unbounded, status=400)
+        return RefusedCall(refusal=refusal, reached=priced)
+    at_most = bounds.input_tokens_at_most(
+        usage_bound, resolved.model, text_bytes=resolved.text_bytes
+    )
+    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most))
+
+
+def _bound(priced: PricedCall, input_tokens: int) -> int:
+    """Return what the call costs at most: nothing where it has no rates, since it is free then."""
+    if priced.rates is None:
+        return 0
+    usage_bound = priced.capped.resolved.requested.call.usage_bound
+    most = UsageCeiling(
+        input_tokens=input_tokens,
+        output_tokens=bounds.output_tokens_at_most(usage_bound, priced.capped.cap),
+        service_tier=usage_bound.service_tier,
+        web_searches=usage_bound.searches,
+        without=bounds.not_possible(usage_bound),
+    )
+    return bound_nanoeur(most, priced.rates)

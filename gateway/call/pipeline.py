@@ -1,0 +1,304 @@
+"""The path of one request, from top to bottom.
+
+    judge -> RESERVE (one transaction) -> call -> SETTLE (one transaction) -> answer
+
+No call without a committed hold and audit row; no commit that could pass a limit; nothing billed
+that is not in the ledger. The path runs in a task of its own, which does not end with the client:
+`start` returns the stream by which the client follows it.
+
+An alias may name several models: when a provider refused before it billed anything, and nothing
+has reached the client, the next attempt goes the same way, with a judgement and a hold of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from costs.core.admission import (
+    Admitted,
+    InsufficientRoom,
+    ReserveRequest,
+    ReserveResult,
+    Settled,
+    Settlement,
+    Stale,
+)
+from costs.core.holds import State
+from costs.core.money import euros
+from costs.ledger.writer import LedgerUnavailable
+from gateway.call.call_stream import CallStream
+from gateway.call.candidates import Candidate, candidate
+from gateway.call.journal import left_out_attempt, refusal_of
+from gateway.call.judgement import tighten
+from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
+from gateway.call.runtime import Gateway
+from gateway.call.settlement import HeldCall, attempt_of, last_event, settlement_of
+from gateway.call.stages import BoundedCall, RequestedCall
+from gateway.core.attempts import Trail
+from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
+from gateway.core.errors import (
+    Broken,
+    ClientGone,
+    GatewayError,
+    NeverSent,
+    ProviderFailed,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
+
+JUDGED_ANEW_MAX: Final = 5
+
+logger = logging.getLogger("pulse.gateway")
+
+
+def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID) -> CallStream:
+    """Send one request down the path and return the channel by which its client follows it."""
+    running = RunningCall(
+        gateway=gateway,
+        principal=principal,
+        call=call,
+        stream=CallStream(request_id=request_id),
+        trail=Trail(started_s=time.monotonic()),
+    )
+    gateway.run(_travel(running))
+    return running.stream
+
+
+async def _travel(running: RunningCall) -> None:
+    """Run the request from admission to settlement. Each way it ends is an event for the client."""
+    stream, trail = running.stream, running.trail
+    try:
+        while True:
+            held = await _admit(running)
+            ended = await _converse(running, held)
+            failure = ended if isinstance(ended, ProviderFailed) else None
+            step = trail.next_step(failure) if _may_go_on(running) else None
+            settlement = settlement_of(held, ended, is_last=step is None)
+            settled = await _settle(running, settlement)
+            # A reaper may have charged the hold meanwhile, when this process was stopped too long.
+            if step is None or failure is None or settled.state is not State.RELEASED:
+                stream.end(last_event(settlement, settled, ended))
+                return
+            trail.take(step, failure, attempt_of(held, failure))
+            await _pause(stream, step.wait_s)
+    except GatewayError as exc:
+        # A fallback that may not go out leaves the request as the attempt before it ended.
+        stream.end(trail.failure or exc)
+    except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
+        logger.exception("request %s met a defect of the gateway", stream.request_id)
+        stream.end(GatewayError("The gateway failed; the request is recorded"))
+
+
+def _may_go_on(running: RunningCall) -> bool:
+    """Whether another attempt could serve: nobody has seen anything, and somebody waits for it."""
+    stream = running.stream
+    is_in_time = time.monotonic() - running.trail.started_s < running.gateway.timeout_s
+    return is_in_time and not (stream.has_begun or stream.is_abandoned())
+
+
+async def _pause(stream: CallStream, wait_s: float) -> None:
+    """Wait before the next attempt, no longer than the client does."""
+    has_left = asyncio.Event()
+    stream.on_abandon = has_left.set
+    if stream.is_abandoned():
+        has_left.set()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(has_left.wait(), wait_s)
+    stream.on_abandon = None
+
+
+# --- judge and RESERVE ------------------------------------------------------------------------
+
+
+async def _admit(running: RunningCall) -> HeldCall:
+    """Judge the call and hold its bound. Raises the refusal, whose audit row is then committed.
+
+    Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew. A fallback
+    that may not be asked is passed over, also for want of room.
+    """
+    started_s, trail = time.monotonic(), running.trail
+    times_stale = 0
+    while times_stale < JUDGED_ANEW_MAX:
+        chosen, ask, answer = await _reserve(running, await _chosen(running))
+        if isinstance(answer, Stale):
+            times_stale += 1
+            await running.gateway.reload(running.principal)
+            continue
+        refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
+        bounded = chosen.judged
+        if refusal is None and isinstance(answer, Admitted) and isinstance(bounded, BoundedCall):
+            trail.admit(chosen.alias, chosen.place, ask.entry.past)
+            return HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
+        if isinstance(answer, InsufficientRoom) and trail.failure is not None:
+            trail.admit(chosen.alias, chosen.place, ask.entry.past)
+            if trail.pass_over(left_out_attempt(ask, answer, at=answer.now)):
+                continue
+        raise refusal or AssertionError("what is not refused is admitted")
+    sentence = "The organization's configuration keeps changing; nothing was sent"
+    raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
+
+
+async def _chosen(running: RunningCall) -> Candidate:
+    """Judge the call on the current snapshot, for the model that is next on the trail."""
+    gateway, call, trail = running.gateway, running.call, running.trail
+    organization = await gateway.organization_of(running.principal)
+    requested = RequestedCall(
+        call=call,
+        organization=organization,
+        prices=await gateway.directory.prices(),
+        judged_at=datetime.now(UTC),
+    )
+    return await candidate(
+        gateway,
+        requested,
+        alias=trail.alias or organization.alias(call.model),
+        place=trail.place,
+        is_first_attempt=trail.failure is None,
+    )
+
+
+async def _reserve(
+    running: RunningCall, chosen: Candidate
+) -> tuple[Candidate, ReserveRequest, ReserveResult]:
+    """Ask the ledger for room; where there is none, once more with a closer bound."""
+    bounded = chosen.judged
+    if isinstance(bounded, BoundedCall) and isinstance(bounded.priced.outgoing, ProviderCall):
+        # A vendor's SDK takes seconds to import: before money is held and the clock runs.
+        await running.gateway.providers.get(bounded.resolved.model.provider)
+    ask = reserve_request(running, chosen)
+    answer = await _reserved(running, ask)
+    if (
+        isinstance(answer, InsufficientRoom)
+        and isinstance(bounded, BoundedCall)
+        and bounded.can_be_tightened
+    ):
+        chosen = replace(chosen, judged=await tighten(bounded))
+        ask = reserve_request(running, chosen)
+        answer = await _reserved(running, ask)
+    return chosen, ask, answer
+
+
+async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
+    try:
+        return await running.gateway.writer.reserve(ask)
+    except LedgerUnavailable as exc:
+        sentence = "The ledger is not available; nothing was sent"
+        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
+
+
+# --- call -------------------------------------------------------------------------------------
+
+
+async def _converse(running: RunningCall, held: HeldCall) -> Completion | ProviderFailed:
+    """Ask the provider and pass its pieces on. Returns the completion or why there is none.
+
+    When the client leaves, the provider is stopped at once, or read to the end where the
+    organization chose exactness.
+    """
+    stream, timeout_s = running.stream, running.gateway.timeout_s
+    if stream.is_abandoned():
+        return NeverSent("The client left before the request was sent")
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+
+            def client_left() -> None:
+                if not held.bounded.requested.organization.drains and task is not None:
+                    task.cancel()
+                elif limit.when() is not None and not limit.expired():
+                    limit.reschedule(min(limit.when() or 0, loop.time() + DRAIN_MAX_S))
+
+            stream.on_abandon = client_left
+            return await _answered(running, held)
+    except TimeoutError:
+        return TimedOut(f"No answer from the provider within {timeout_s:g} s")
+    except ProviderFailed as exc:
+        return exc
+    except asyncio.CancelledError as exc:
+        if not stream.is_abandoned() or task is None:
+            raise
+        task.uncancel()
+        return _client_left(exc)
+    except Exception:  # a defect in reading the answer: it was sent, and is charged as unknown
+        logger.exception("request %s: the provider's answer met a defect", stream.request_id)
+        return Broken("The provider's answer could not be read")
+    finally:
+        stream.on_abandon = None
+
+
+def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
+    if isinstance(cancelled.__cause__, Unreachable):  # the proof that it was before the request
+        return NeverSent("The client left before the request was sent")
+    return ClientGone("The client left before the answer was complete")
+
+
+async def _answered(running: RunningCall, held: HeldCall) -> Completion:
+    """Send the call: as bytes where the client speaks the provider's format, else by its SDK."""
+    outgoing = held.bounded.priced.outgoing
+    if isinstance(outgoing, RelayRequest):
+        return await _relayed(running, held, outgoing)
+    return await _called(running, held, outgoing)
+
+
+async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> Completion:
+    """Call the provider through the vendor's SDK."""
+    provider = await running.gateway.providers.get(held.provider)
+    if not running.call.stream:
+        return await provider.complete(asked)
+    async with contextlib.aclosing(provider.stream(asked)) as events:
+        async for event in events:
+            if isinstance(event, Completion):
+                return event
+            await running.stream.put(event)
+    raise AssertionError("a provider's stream ends with a completion or an error")
+
+
+async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
+    """Pass bytes through to the provider and back, reading the usage off them as they pass."""
+    gateway, stream = running.gateway, running.stream
+    upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
+    if not running.call.stream:
+        return await relay.whole(upstream, request)
+    reading = request.reading()
+    async with relay.stream(upstream, request) as answer:
+        if isinstance(answer, Completion):
+            return answer
+        stream.headers = answer.headers
+        try:
+            while chunk := await answer.next():
+                if passed := reading.take(chunk):
+                    await stream.put(passed)
+                if gateway.loop_lag.rest_s:
+                    await asyncio.sleep(gateway.loop_lag.rest_s)
+            if passed := reading.rest():
+                await stream.put(passed)
+        except asyncio.CancelledError:
+            # Clients leave as soon as they have read the last event: all is known then.
+            task = asyncio.current_task()
+            if task is None or not (stream.is_abandoned() and reading.is_ended):
+                raise
+            task.uncancel()
+    return upstream.finished(reading)
+
+
+# --- SETTLE -----------------------------------------------------------------------------------
+
+
+async def _settle(running: RunningCall, settlement: Settlement) -> Settled:
+    """Charge the call by what is known."""
+    settled = await running.gateway.writer.settle(settlement)
+    if settled.overrun_nanoeur:
+        logger.warning(
+            "request %s was billed %s EUR above its hold",
+            settlement.request_id,
+            euros(settled.overrun_nanoeur),
+        )
+    return settled

@@ -1,0 +1,244 @@
+"""AI requests from Django code: the same pipeline, policies, ledger and rows as over HTTP.
+
+    from gateway.call.sdk import ai_request
+
+    response = ai_request(org_id=org.id, actor_user_id=user.id, model="gpt-4o-mini",
+                          input="Say hello", metadata={"team_id": "team-123"}, max_tokens=1000)
+    if response.success:
+        response.content, response.estimated_cost_eur
+
+`ai_request` and `ai_stream` are for sync code, `aai_request` and `aai_stream` for async code; all
+take the arguments of `AiArguments`. Refusals are answers, not exceptions; wrong arguments raise
+ValueError or TypeError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, TypedDict, Unpack
+from uuid import UUID
+
+from gateway.call import pipeline
+from gateway.call.call_stream import CallStream, Event
+from gateway.call.runtime import Gateway, current
+from gateway.core.calls import Call, Delta, Dimensions, Principal
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
+from gateway.core.results import CallResult
+from orgs.fields import new_id
+
+CHANNEL: Final = "sdk"
+
+
+class _Said(TypedDict):
+    """What every request says."""
+
+    org_id: UUID | str
+    model: str
+    input: str | Sequence[Mapping[str, str]]
+
+
+class AiArguments(_Said, total=False):
+    """What every function here takes.
+
+    `input` is a text or a list of {"role", "content"} with roles system, user and assistant.
+    `metadata` holds dimensions: team_id, project_id, app_id, client_id, task_type. The charge
+    names `actor_user_id`.
+    """
+
+    actor_user_id: UUID | str | int | None
+    metadata: Mapping[str, str] | None
+    max_tokens: int | None
+    temperature: float | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AiResponse:
+    """How a request ended: with an answer, or with the sentence and code that HTTP would give.
+
+    `estimated_cost_eur` is exact to 1e-9 and None without an answer. Token counts are None where
+    the provider gave none that could be used. After a stream `content` is empty.
+    """
+
+    success: bool
+    request_id: UUID
+    content: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    estimated_cost_eur: Decimal | None = None
+    latency_ms: int | None = None
+    error: str | None = None
+    code: str | None = None
+    retry_after_s: int | None = None
+
+
+def ai_request(**asked: Unpack[AiArguments]) -> AiResponse:
+    """Send one request and wait for its answer. RuntimeError inside async code."""
+    gateway = current()
+    return gateway.call_loop.call_sync(_whole(gateway, *_read(asked, stream=False)))
+
+
+async def aai_request(**asked: Unpack[AiArguments]) -> AiResponse:
+    """Send one request and await its answer. Being cancelled abandons the call."""
+    gateway = current()
+    return await gateway.call_loop.call(_whole(gateway, *_read(asked, stream=False)))
+
+
+def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
+    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+
+    The call goes out with the first piece that is asked for.
+    """
+    return _pieces(current(), *_read(asked, stream=True))
+
+
+def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
+    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+
+    The call goes out with the first piece that is asked for.
+    """
+    return _async_pieces(current(), *_read(asked, stream=True))
+
+
+def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
+    started: list[CallStream] = []
+    event: Event | None = None
+    try:
+        event = gateway.call_loop.call_sync(_first(gateway, principal, call, started))
+        yield _piece(event, started[0])
+        while isinstance(event, Delta):
+            event = gateway.call_loop.call_sync(started[0].next())
+            yield _piece(event, started[0])
+    finally:
+        if event is None or isinstance(event, Delta):
+            gateway.call_loop.call_soon(partial(_abandon, started))
+
+
+async def _async_pieces(
+    gateway: Gateway, principal: Principal, call: Call
+) -> AsyncIterator[str | AiResponse]:
+    started: list[CallStream] = []
+    event: Event | None = None
+    try:
+        event = await gateway.call_loop.call(_first(gateway, principal, call, started))
+        yield _piece(event, started[0])
+        while isinstance(event, Delta):
+            event = await gateway.call_loop.call(started[0].next())
+            yield _piece(event, started[0])
+    finally:
+        if event is None or isinstance(event, Delta):
+            gateway.call_loop.call_soon(partial(_abandon, started))
+
+
+async def _first(
+    gateway: Gateway, principal: Principal, call: Call, started: list[CallStream]
+) -> Event:
+    """Start the call, say so in `started`, and return its first event.
+
+    In `started`, because whoever is cancelled while this returns gets no call to abandon.
+    """
+    started.append(await _started(gateway, principal, call))
+    return await started[0].next()
+
+
+def _abandon(started: list[CallStream]) -> None:
+    for stream in started:
+        if not stream.is_abandoned():
+            stream.abandon()
+
+
+async def _whole(gateway: Gateway, principal: Principal, call: Call) -> AiResponse:
+    stream = await _started(gateway, principal, call)
+    try:
+        return _response(await stream.result(), stream)
+    except GatewayError as exc:
+        return _response(exc, stream)
+
+
+async def _started(gateway: Gateway, principal: Principal, call: Call) -> CallStream:
+    request_id = new_id()
+    try:
+        return pipeline.start(gateway, principal, call, request_id=request_id)
+    except Refused as exc:  # the process is stopping
+        ended = CallStream(request_id=request_id)
+        ended.end(exc)
+        return ended
+
+
+def _piece(event: Event, stream: CallStream) -> str | AiResponse:
+    if isinstance(event, bytes):
+        raise AssertionError("the SDK's calls are not relayed")
+    return event.content if isinstance(event, Delta) else _response(event, stream)
+
+
+def _response(event: CallResult | GatewayError, stream: CallStream) -> AiResponse:
+    if isinstance(event, GatewayError):
+        return AiResponse(
+            success=False,
+            request_id=stream.request_id,
+            error=event.message,
+            code=event.code,
+            retry_after_s=event.retry_after_s,
+        )
+    return AiResponse(
+        success=True,
+        request_id=event.request_id,
+        content=event.completion.content,
+        provider=event.provider,
+        model=event.model,
+        finish_reason=event.completion.finish_reason,
+        input_tokens=event.input_tokens,
+        output_tokens=event.output_tokens,
+        estimated_cost_eur=event.cost_eur,
+        latency_ms=event.latency_ms,
+    )
+
+
+def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
+    """Return the caller and the call. Raises TypeError or ValueError."""
+    required, optional = AiArguments.__required_keys__, AiArguments.__optional_keys__
+    unknown, missing = set(asked) - required - optional, required - set(asked)
+    if unknown or missing:
+        name = min(unknown or missing)
+        raise TypeError(f"{'unknown' if unknown else 'missing'} argument {name}")
+    org_id, actor = asked["org_id"], asked.get("actor_user_id")
+    if not isinstance(org_id, UUID | str):
+        raise TypeError("org_id is a UUID or its text")
+    try:
+        fixed = None if actor is None else dimension(str(actor), "actor_user_id")
+        principal = Principal(
+            org_id=UUID(str(org_id)), fixed=Dimensions(user_id=fixed), channel=CHANNEL
+        )
+        call = call_from_fields(
+            _fields(asked, stream=stream),
+            principal=principal,
+            idempotency_key=asked.get("idempotency_key"),
+        )
+    except Refused as exc:
+        raise ValueError(exc.message) from exc
+    return principal, call
+
+
+def _fields(asked: AiArguments, *, stream: bool) -> dict[str, Any]:
+    """Return the arguments as the body of an HTTP request names them; what is None is not said."""
+    given = asked["input"]
+    fields: dict[str, Any] = {"model": asked["model"], "stream": stream}
+    if isinstance(given, str):
+        fields["prompt"] = given
+    else:
+        fields["messages"] = [dict(message) for message in given]
+    for name, spelled in (("max_tokens", "maxTokens"), ("temperature", "temperature")):
+        if asked.get(name) is not None:
+            fields[spelled] = asked[name]  # type: ignore[literal-required]  # one of two above
+    for name, value in (asked.get("metadata") or {}).items():
+        if name not in NAME_IN_JSON:
+            raise ValueError(f"metadata has no {name}; it has {', '.join(NAME_IN_JSON)}")
+        fields[NAME_IN_JSON[name]] = value
+    return fields

@@ -1,0 +1,192 @@
+"""Settle an admitted call: what it is charged, by how it ended.
+
+Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
+Anything else: the whole hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
+from costs.core.holds import State
+from costs.core.money import euros
+from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.usage import Usage
+from gateway.call.journal import Closing, attempt, since_ms, trace_of
+from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
+from gateway.core.calls import Call, Completion
+from gateway.core.errors import ProviderFailed
+from gateway.core.model_names import NAME_MAX_CHARS, price_names
+from gateway.core.results import CallResult
+from orgs.core.frozen import frozen
+
+# So long a run that a provider's words share with the prompt is a quotation of it.
+QUOTED_CHARS: Final = 12
+
+
+@frozen
+class HeldCall:
+    """An admitted call: its hold and audit row are committed, and it may go out.
+
+    `started_s` is when this attempt began, on the monotonic clock.
+    """
+
+    ask: ReserveRequest
+    admitted: Admitted
+    bounded: BoundedCall
+    started_s: float
+
+    @property
+    def call(self) -> Call:
+        """What was sent to the gateway."""
+        return self.bounded.requested.call
+
+    @property
+    def provider(self) -> str:
+        """Who is asked."""
+        return self.bounded.resolved.model.provider
+
+
+def settlement_of(
+    held: HeldCall, ended: Completion | ProviderFailed, *, is_last: bool
+) -> Settlement:
+    """Return how the call ended, for the ledger and the audit row.
+
+    Where another attempt follows, the caller's Idempotency-Key stays in use.
+    """
+    ask = held.ask
+    usage = ended.usage if isinstance(ended, Completion) else None
+    model = _answered_model(ended, ask)
+    rates = _rates(held, model)
+    outcome = _outcome(ended)
+    return Settlement(
+        hold_id=ask.id,
+        request_id=ask.request_id,
+        org_id=ask.org_id,
+        period_ids=held.admitted.period_ids,
+        outcome=outcome,
+        cost_nanoeur=_cost(usage, rates),
+        usage=usage,
+        charge_to={**ask.charge_to, "model": model},
+        rates=rates.card if rates else ask.rates,
+        entry=_closing(held, ended, model=model, outcome=outcome),
+        repeat=ask.repeat if is_last else None,
+    )
+
+
+def _closing(
+    held: HeldCall, ended: Completion | ProviderFailed, *, model: str, outcome: State
+) -> Closing:
+    """Return the audit row as it ends."""
+    latency_ms = since_ms(held.ask.entry.started_s)
+    if isinstance(ended, ProviderFailed):
+        return Closing(
+            status="unknown" if outcome is State.UNKNOWN else "error",
+            model=model,
+            code=ended.code,
+            error=_without_prompt(ended.message, held.call),
+            latency_ms=latency_ms,
+        )
+    return Closing(
+        status="unknown" if outcome is State.UNKNOWN else "ok",
+        model=model,
+        finish_reason=ended.finish_reason,
+        raw_usage=ended.raw_usage,
+        latency_ms=latency_ms,
+    )
+
+
+def last_event(
+    settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
+) -> CallResult | ProviderFailed:
+    """Return how the call ended, for its client."""
+    if isinstance(ended, ProviderFailed):
+        return ended
+    usage = settlement.usage
+    return CallResult(
+        request_id=settlement.request_id,
+        provider=str(settlement.charge_to["provider"]),
+        model=str(settlement.charge_to["model"]),
+        completion=ended,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cost_eur=euros(settled.charged_nanoeur),
+        latency_ms=settlement.entry.latency_ms,
+    )
+
+
+def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
+    """Return what the audit row keeps of an attempt that another one follows."""
+    ask = held.ask
+    kept = attempt(
+        at=held.admitted.now,
+        model=str(ask.charge_to["model"]),
+        provider=held.provider,
+        bound_nanoeur=ask.amount_nanoeur,
+        hold_id=ask.id,
+        failure=failure,
+        latency_ms=since_ms(held.started_s),
+        decision=trace_of(ask, held.admitted),
+    )
+    return {**kept, "error": _without_prompt(kept["error"], held.call)}
+
+
+def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
+    """Return what the audit row keeps of a model that was judged, and not asked."""
+    model = refused.resolved.model if refused.resolved else None
+    return attempt(
+        at=refused.requested.judged_at,
+        model=(model.id if model else name)[:NAME_MAX_CHARS],
+        provider=model.provider if model else None,
+        bound_nanoeur=refused.bound_nanoeur,
+        failure=refused.refusal,
+        decision=decision_trace(refused),
+    )
+
+
+def _outcome(ended: Completion | ProviderFailed) -> State:
+    if isinstance(ended, ProviderFailed):
+        return State.RELEASED if ended.nothing_billed else State.UNKNOWN
+    return State.UNKNOWN if ended.usage is None else State.SETTLED
+
+
+def _without_prompt(sentence: str, call: Call) -> str:
+    """Return a failure's sentence for the audit row: vendors quote prompts, and it keeps none.
+
+    The sentence is searched for in steps of QUOTED_CHARS, since a prompt may have megabytes; a
+    quotation of twice as many is always found.
+    """
+    places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
+    for text in call.usage_bound.texts:
+        if (len(text) >= QUOTED_CHARS and text in sentence) or any(
+            sentence[place : place + QUOTED_CHARS] in text for place in places
+        ):
+            return "The provider's words repeat the prompt, so they are not kept"
+    return sentence
+
+
+def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
+    """Return the model that answered, as the provider names it, which is untrusted input."""
+    asked = str(ask.charge_to["model"])
+    if isinstance(ended, ProviderFailed):
+        return asked
+    answered = ended.model.removeprefix("models/")
+    is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
+    return answered if is_usable else asked
+
+
+def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
+    """Return what the usage costs: nothing for a call that is free, and so was judged unpriced."""
+    if usage is None:
+        return None
+    return cost_nanoeur(usage, rates) if rates else 0
+
+
+def _rates(held: HeldCall, model: str) -> Rates | None:
+    """Return the rates at admission of the model that answered, else of the one that was asked."""
+    rates, resolved = held.bounded.priced.rates, held.bounded.resolved
+    if rates is None:
+        return None
+    prices, judged_at = resolved.requested.prices, resolved.requested.judged_at
+    return prices.rates_for(price_names(model), resolved.model.provider, judged_at) or rates

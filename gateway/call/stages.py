@@ -1,0 +1,189 @@
+"""The stages of a call that is judged: frozen values, each of which holds the one before it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from costs.core.pricing import Rates
+from costs.prices.book import PriceBook
+from gateway.call.snapshot import OrganizationSnapshot
+from gateway.core.calls import Call, Outgoing
+from gateway.core.errors import GatewayError
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import OutputCap
+from gateway.guards.budgets import BudgetRule
+from gateway.guards.policies import explained
+from orgs.core.frozen import frozen
+
+
+@frozen
+class RequestedCall:
+    """A call and the snapshots that it is judged on.
+
+    Its tokens are counted when a policy limits them, or `counts` asks for it.
+    """
+
+    call: Call
+    organization: OrganizationSnapshot
+    prices: PriceBook
+    judged_at: datetime
+    counts: bool = False
+
+
+@frozen
+class ResolvedCall:
+    """A call whose model is known: what the policies say of it, and the budgets it counts in."""
+
+    requested: RequestedCall
+    model: Model
+    text_bytes: int
+    verdicts: tuple[str, ...]
+    budgets: tuple[BudgetRule, ...]
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit applies to the call, so that it needs a bound."""
+        organization = self.requested.organization
+        return organization.is_limited or any(rule.is_hard for rule in self.budgets)
+
+
+@frozen
+class CappedCall:
+    """A call whose output has a cap.
+
+    `counted_tokens` is None where nobody needed the count; it is `counted_text` and what is not
+    text.
+    """
+
+    resolved: ResolvedCall
+    cap: OutputCap
+    counted_text: int | None = None
+    counted_tokens: int | None = None
+
+    @property
+    def needed_tokens(self) -> int | None:
+        """Counted input plus the output of all choices, where they were counted."""
+        if self.counted_tokens is None:
+            return None
+        return (
+            self.counted_tokens + self.cap.tokens * self.resolved.requested.call.usage_bound.choices
+        )
+
+
+@frozen
+class PricedCall:
+    """A call as its provider is sent it, and its rates: None for one that is free."""
+
+    capped: CappedCall
+    outgoing: Outgoing
+    rates: Rates | None
+
+
+@frozen
+class BoundedCall:
+    """A call for which only room is left to be asked for: it costs `bound_nanoeur` at most."""
+
+    priced: PricedCall
+    bound_nanoeur: int
+    is_tight: bool = False
+
+    @property
+    def capped(self) -> CappedCall:
+        """The call with its cap."""
+        return self.priced.capped
+
+    @property
+    def resolved(self) -> ResolvedCall:
+        """The call with its model."""
+        return self.priced.capped.resolved
+
+    @property
+    def requested(self) -> RequestedCall:
+        """The call as it came."""
+        return self.priced.capped.resolved.requested
+
+    @property
+    def can_be_tightened(self) -> bool:
+        """Whether a closer bound may be had: only a vendor's own tokenizer is below the bytes."""
+        return not self.is_tight and self.resolved.model.token_margin == 1.0
+
+
+@frozen
+class RefusedCall:
+    """A call that goes no further: why, and the last stage that it `reached`."""
+
+    refusal: GatewayError
+    reached: RequestedCall | ResolvedCall | CappedCall | PricedCall | BoundedCall
+
+    @property
+    def bound_nanoeur(self) -> int | None:
+        """The bound, of a call that has one."""
+        return self.reached.bound_nanoeur if isinstance(self.reached, BoundedCall) else None
+
+    @property
+    def priced(self) -> PricedCall | None:
+        """The call with its rates, if it came that far."""
+        if isinstance(self.reached, BoundedCall):
+            return self.reached.priced
+        return self.reached if isinstance(self.reached, PricedCall) else None
+
+    @property
+    def capped(self) -> CappedCall | None:
+        """The call with its cap, if it came that far."""
+        if (priced := self.priced) is not None:
+            return priced.capped
+        return self.reached if isinstance(self.reached, CappedCall) else None
+
+    @property
+    def resolved(self) -> ResolvedCall | None:
+        """The call with its model, if it came that far."""
+        if (capped := self.capped) is not None:
+            return capped.resolved
+        return self.reached if isinstance(self.reached, ResolvedCall) else None
+
+    @property
+    def requested(self) -> RequestedCall:
+        """The call as it came."""
+        if (resolved := self.resolved) is not None:
+            return resolved.requested
+        if isinstance(self.reached, RequestedCall):
+            return self.reached
+        raise AssertionError("every stage but the first holds the one before it")
+
+
+JudgedCall = BoundedCall | RefusedCall
+
+
+def decision_trace(judged: JudgedCall) -> dict[str, Any]:
+    """Return the decision trace: what was looked at, in the order it was looked at."""
+    requested, resolved, capped = judged.requested, judged.resolved, judged.capped
+    call, organization = requested.call, requested.organization
+    policies = explained(
+        organization.rules,
+        verdicts=resolved.verdicts if resolved else (),
+        needed_tokens=capped.needed_tokens if capped else None,
+    )
+    return {
+        "model": {
+            "requested": call.model,
+            "meant": resolved.model.id if resolved else None,
+            "provider": resolved.model.provider if resolved else None,
+        },
+        "input": {
+            "bytes": resolved.text_bytes if resolved else 0,
+            "counted_tokens": capped.counted_tokens if capped else None,
+        },
+        "output_cap": capped.cap.tokens if capped else None,
+        "answers": call.usage_bound.choices,
+        "bound_nanoeur": judged.bound_nanoeur,
+        "bound_by": "tokens" if _is_tight(judged) else "bytes",
+        "policies": policies,
+        "policies_left_out": len(organization.rules) - len(policies),
+        "config_version": organization.config_version,
+    }
+
+
+def _is_tight(judged: JudgedCall) -> bool:
+    bounded = judged.reached if isinstance(judged, RefusedCall) else judged
+    return isinstance(bounded, BoundedCall) and bounded.is_tight

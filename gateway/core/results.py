@@ -1,0 +1,23 @@
+"""How a call ended, for its client."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from gateway.core.calls import Completion
+from orgs.core.frozen import frozen
+
+
+@frozen
+class CallResult:
+    """A finished call, charged and recorded; `completion` is what came back."""
+
+    request_id: UUID
+    provider: str
+    model: str
+    completion: Completion
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_eur: Decimal
+    latency_ms: int

@@ -1,0 +1,1 @@
+"""First run and invented data; nothing in production imports it."""

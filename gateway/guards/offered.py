@@ -1,0 +1,71 @@
+"""Which models a caller may use now: those that are served, priced and allowed by every policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.attempts import Alias
+from gateway.core.model_names import Catalog, Model
+from gateway.guards.policies import OK, Rule, model_verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A model by the name under which it is asked for, which may be the organization's own."""
+
+    name: str
+    model: Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What decides: the providers that have a key, the policies, the organization's aliases.
+
+    `aliases` are by their names as they are compared.
+    """
+
+    catalog: Catalog
+    providers: Collection[str]
+    rules: Sequence[Rule]
+    is_priced: Callable[[Model], bool]
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+
+    def all(self) -> list[Offered]:
+        """Return every model that may be used: the aliases first, then each model once."""
+        own = (self._by_alias(alias) for alias in self.aliases.values())
+        models = {model.id: model for model in self.catalog.by_name.values()}
+        listed = (
+            Offered(model.id, model)
+            for model in models.values()
+            if model.id not in self.aliases and self._may_be_asked(model)
+        )
+        return [*(each for each in own if each is not None), *listed]
+
+    def find(self, name: str) -> Offered | None:
+        """Return the model that `name` means, or None when it may not be used or is not known."""
+        alias = self.aliases.get(name.strip().casefold())
+        if alias is not None:
+            return self._by_alias(alias)
+        model = self.catalog.find(name)
+        is_offered = model is not None and self._may_be_asked(model)
+        return Offered(model.id, model) if model is not None and is_offered else None
+
+    def _by_alias(self, alias: Alias) -> Offered | None:
+        """Return what the alias means first: models without a provider here are passed over, and
+        one that is refused refuses the request.
+        """
+        for name in alias.models:
+            model = self.catalog.find(name)
+            if model is None or not self._is_allowed(model):
+                return None
+            if model.provider in self.providers:
+                return Offered(alias.name, model)
+        return None
+
+    def _may_be_asked(self, model: Model) -> bool:
+        return model.provider in self.providers and self._is_allowed(model)
+
+    def _is_allowed(self, model: Model) -> bool:
+        is_let_pass = all(verdict == OK for verdict in model_verdicts(model, self.rules))
+        return is_let_pass and self.is_priced(model)

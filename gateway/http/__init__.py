@@ -1,0 +1,1 @@
+"""The JSON endpoints: who is calling, what is asked, what is answered."""

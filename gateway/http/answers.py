@@ -1,0 +1,263 @@
+"""What the JSON API answers with: one place for every answer and every error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
+from uuid import UUID
+
+import orjson
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+
+from costs.core.money import euros
+from gateway.call.call_stream import CallStream, Event, Piece
+from gateway.call.runtime import Gateway
+from gateway.core.calls import Delta
+from gateway.core.errors import AlreadyDone, GatewayError, Refused
+from gateway.core.results import CallResult
+from orgs.fields import new_id
+
+REQUEST_ID_HEADER: Final = "x-pulse-request-id"
+# What a 429 asks for where the provider did not say how long to wait.
+RETRY_AFTER_S: Final = 1
+
+JSON_TYPE: Final = "application/json"
+EVENTS_TYPE: Final = "text/event-stream; charset=utf-8"
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=HttpResponseBase)
+View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
+
+
+def only(*methods: str) -> Callable[[View[P]], View[P]]:
+    """Answer every other method than these with 405 and their names."""
+
+    def limited(view: View[P]) -> View[P]:
+        @wraps(view)
+        async def checked(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            if request.method in methods:
+                return await view(request, *args, **kwargs)
+            sentence = f"{request.method} is not allowed here; use {' or '.join(methods)}"
+            refusal = Refused("method_not_allowed", sentence, status=405)
+            response = error_response(refusal, new_id(), has_organization=False)
+            response["Allow"] = ", ".join(methods)
+            return response
+
+        return checked
+
+    return limited
+
+
+def answer_body(answer: CallResult) -> dict[str, Any]:
+    """Return the contract's object for a finished call."""
+    total = None
+    if answer.input_tokens is not None and answer.output_tokens is not None:
+        total = answer.input_tokens + answer.output_tokens
+    return {
+        "success": True,
+        "requestId": str(answer.request_id),
+        "provider": answer.provider,
+        "model": answer.model,
+        "content": answer.completion.content,
+        "finishReason": answer.completion.finish_reason,
+        "inputTokens": answer.input_tokens,
+        "outputTokens": answer.output_tokens,
+        "totalTokens": total,
+        "estimatedCostEur": float(answer.cost_eur),
+        "latencyMs": answer.latency_ms,
+    }
+
+
+def error_body(error: GatewayError, request_id: UUID) -> dict[str, Any]:
+    """Return the contract's object for a refusal or a failure."""
+    body: dict[str, Any] = {
+        "success": False,
+        "error": error.message,
+        "code": error.code,
+        "requestId": str(request_id),
+    }
+    if isinstance(error, AlreadyDone):
+        body["requestId"] = str(error.request_id)
+        body["estimatedCostEur"] = float(euros(error.cost_nanoeur))
+    return body
+
+
+def error_response(
+    error: GatewayError, request_id: UUID, *, has_organization: bool = True
+) -> HttpResponse:
+    """Return the error as JSON; the request's id is in a header once it has an organization."""
+    # A key that was revoked a moment ago is found out late, and must look like any wrong one.
+    shown_id = request_id if has_organization and error.status != 401 else None
+    response = json_response(error_body(error, request_id), shown_id, status=error.status)
+    return with_error_headers(response, error)
+
+
+def with_error_headers(response: HttpResponse, error: GatewayError) -> HttpResponse:
+    """Return an error's response with what its status asks for besides a body."""
+    if error.retry_after_s is not None or response.status_code == 429:
+        response["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
+    if error.status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="pulse"'
+    return response
+
+
+def json_response(
+    body: dict[str, Any], request_id: UUID | None, *, status: int = 200
+) -> HttpResponse:
+    """Return a body as JSON; `request_id` is None where no organization is known."""
+    response = HttpResponse(encoded(body), content_type=JSON_TYPE, status=status)
+    return finished(response, request_id)
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON. A provider's text may hold half of a surrogate pair."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body).encode()
+
+
+def finished(response: R, request_id: UUID | None) -> R:
+    """Return a response of the API with the headers that all of them have."""
+    if request_id is not None:
+        response[REQUEST_ID_HEADER] = str(request_id)
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+class Wording(Protocol):
+    """How the answers of one API are worded. Has the state of a stream: one for each answer."""
+
+    def whole(self, answer: CallResult) -> HttpResponse:
+        """Return the whole answer."""
+        ...
+
+    def piece(self, delta: Delta) -> bytes:
+        """Return what a streamed piece is on the wire."""
+        ...
+
+    def last(self, answer: CallResult) -> bytes:
+        """Return the end of a stream."""
+        ...
+
+    def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
+        """Return an error in place of an answer; the id is None where no organization is known."""
+        ...
+
+    def broken(self, error: GatewayError, request_id: UUID) -> bytes:
+        """Return an error that ends a stream."""
+        ...
+
+
+class ApiWording:
+    """The Wording of `/api/ai/request`."""
+
+    def whole(self, answer: CallResult) -> HttpResponse:
+        """Return the contract's object."""
+        return json_response(answer_body(answer), answer.request_id)
+
+    def piece(self, delta: Delta) -> bytes:
+        """Return a `delta` event."""
+        return _event("delta", {"content": delta.content})
+
+    def last(self, answer: CallResult) -> bytes:
+        """Return the `done` event."""
+        done = answer_body(answer)
+        del done["content"]
+        return _event("done", done)
+
+    def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
+        """Return the contract's error."""
+        known = request_id is not None
+        return error_response(error, request_id or new_id(), has_organization=known)
+
+    def broken(self, error: GatewayError, request_id: UUID) -> bytes:
+        """Return the `error` event."""
+        return _event("error", error_body(error, request_id))
+
+
+class Pieces:
+    """A running call as bytes of a stream. Closed before its end, it abandons the call.
+
+    What a provider's stream has in it is passed on as it is, to its end, which is then ours too.
+    """
+
+    def __init__(
+        self, gateway: Gateway, stream: CallStream, wording: Wording, first: Piece | CallResult
+    ) -> None:
+        self._gateway = gateway
+        self._stream = stream
+        self._wording = wording
+        self._first: Piece | CallResult | None = first
+        self._is_relayed = type(first) is bytes
+        self._is_ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_ended:
+            raise StopAsyncIteration
+        event: Event | None = self._first
+        self._first = None
+        if event is None:
+            event = await self._gateway.call_loop.call(self._stream.next())
+        if isinstance(event, bytes):
+            return event
+        if isinstance(event, Delta):
+            return self._wording.piece(event)
+        self._is_ended = True
+        if isinstance(event, GatewayError):
+            return self._wording.broken(event, self._stream.request_id)
+        if self._is_relayed:
+            raise StopAsyncIteration
+        return self._wording.last(event)
+
+    async def pass_on(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send every piece, to the end."""
+        first = self._first
+        if not self._gateway.call_loop.is_current() or isinstance(first, CallResult):
+            async for piece in self:
+                await send(piece)
+            return
+        self._first = None
+        word = self._wording.piece
+
+        def sink(piece: Piece) -> Awaitable[None]:
+            return send(piece if isinstance(piece, bytes) else word(piece))
+
+        if first is not None:
+            await sink(first)
+        end = await self._stream.pour(sink)
+        self._is_ended = True
+        if isinstance(end, GatewayError):
+            await send(self._wording.broken(end, self._stream.request_id))
+        elif not self._is_relayed:
+            await send(self._wording.last(end))
+
+    def close(self) -> None:
+        """Say that nobody reads on."""
+        if not self._is_ended and not self._stream.is_abandoned():
+            self._is_ended = True
+            self._gateway.call_loop.call_soon(self._stream.abandon)
+
+
+class EventStream(StreamingHttpResponse):
+    """A call as it runs. Whoever sends `pieces` closes them, at once and in any case."""
+
+    def __init__(self, pieces: Pieces, request_id: UUID, *, headers: Mapping[str, str]) -> None:
+        super().__init__(pieces, headers={"Content-Type": EVENTS_TYPE, **headers})
+        self.pieces = pieces
+        self["X-Accel-Buffering"] = "no"  # a proxy that waits for more would defeat the stream
+        finished(self, request_id)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    # JSON has no raw line breaks, so one data line carries it.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode(errors="replace")

@@ -1,0 +1,63 @@
+"""`POST /api/ai/request` and `POST /api/ai/quote`."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from gateway.call.runtime import current
+from gateway.core.calls import Call, Principal
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import call_from
+from gateway.http.answers import ApiWording, error_response, json_response, only
+from gateway.http.callers import RoleNotAllowed, authenticate
+from gateway.http.headers import header
+from gateway.http.quote import quote
+from gateway.http.serving import json_body, serve, unread
+from orgs.fields import new_id
+
+
+@csrf_exempt  # the token is checked where it matters: for callers with a session
+@only("POST")
+async def ai_request(request: HttpRequest) -> HttpResponseBase:
+    """Send one request through the gateway."""
+    gateway = current()
+    try:
+        principal = await authenticate(gateway, request, channel="api")
+        call = read_call(request, principal)
+    except RoleNotAllowed as exc:
+        principal, call = exc.principal, unread(exc.principal, exc)
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
+    return await serve(gateway, principal, call, ApiWording(), new_id())
+
+
+@csrf_exempt
+@only("POST")
+async def ai_quote(request: HttpRequest) -> HttpResponse:
+    """Say what a request with this body would be allowed and cost; calls and writes nothing."""
+    gateway, request_id = current(), new_id()
+    try:
+        principal = await authenticate(gateway, request, channel="api", reads=True)
+    except GatewayError as exc:
+        known = isinstance(exc, RoleNotAllowed)
+        return error_response(exc, request_id, has_organization=known)
+    try:
+        call = read_call(request, principal)
+        if call.refusal is not None:
+            raise call.refusal
+        return json_response(await quote(gateway, principal, call), request_id)
+    except GatewayError as exc:
+        return error_response(exc, request_id)
+
+
+def read_call(request: HttpRequest, principal: Principal) -> Call:
+    """Return the call that the body asks for; one that cannot be read carries its refusal."""
+    try:
+        return call_from(
+            json_body(request),
+            principal=principal,
+            idempotency_key=header(request, "idempotency-key"),
+        )
+    except Refused as exc:
+        return unread(principal, exc)

@@ -1,0 +1,95 @@
+"""`GET /api/ai/policies/backtest`: what a policy would have done; nothing is written."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.timezone import now
+
+from gateway.call.runtime import current
+from gateway.call.snapshot import read
+from gateway.core.calls import Principal
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import invalid
+from gateway.core.strict_json import quoted
+from gateway.http.answers import error_response, json_response, only
+from gateway.http.callers import authenticate
+from gateway.http.openapi.backtest import PATTERNS
+from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
+from gateway.policies.backtest_json import backtest_as_json
+from gateway.policies.forms import PolicyForm
+from gateway.policies.words import limits_sentence
+from orgs.fields import new_id
+from orgs.models import Organization
+
+# How long a replay may take here; the command has no such limit.
+BACKTEST_MAX_S: Final = 10.0
+# The address's names, as the policy form calls them.
+FIELDS: Final = {
+    "allow": "allowed_models",
+    "block": "blocked_models",
+    "maxCostPerDayEur": "max_cost_per_day_eur",
+    "maxTokensPerRequest": "max_tokens_per_request",
+}
+NAME: Final = "this policy"
+
+
+@only("GET", "HEAD")
+async def policy_backtest(request: HttpRequest) -> HttpResponse:
+    """Replay the organization's requests under a policy that the address describes."""
+    request_id = new_id()
+    try:
+        principal = await authenticate(current(), request, channel="api", reads=True)
+    except GatewayError as exc:
+        return error_response(exc, request_id, has_organization=False)
+    try:
+        return json_response(await read(_replayed, principal, request), request_id)
+    except GatewayError as exc:
+        return error_response(exc, request_id)
+
+
+def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
+    if set(principal.fixed.as_dict()) - {"user_id"}:
+        # It sees a part of the requests, and a policy is about all of them.
+        sentence = "A key that fixes a dimension cannot judge the whole organization's requests"
+        raise Refused("dimension_fixed_by_key", sentence)
+    try:
+        query = request.GET
+    except SuspiciousOperation as exc:  # more parameters than Django reads
+        raise invalid("The address has too many parameters") from exc
+    days, form = _asked(query)
+    organization = Organization.objects.get(id=principal.org_id)
+    catalog = current().catalog
+    report = backtest(
+        organization_id=organization.pk,
+        zone=ZoneInfo(organization.timezone),
+        rule=rule_of(form.limits(), catalog),
+        catalog=catalog,
+        moment=now(),
+        days=days,
+        within_s=BACKTEST_MAX_S,
+    )
+    sentence = limits_sentence(form.limits())
+    return {"success": True, "policy": sentence, **backtest_as_json(report)}
+
+
+def _asked(query: QueryDict) -> tuple[int, PolicyForm]:
+    if unknown := sorted(set(query) - set(FIELDS) - {"days"}):
+        raise invalid(f"Unknown parameter {quoted(unknown[0])}")
+    days = query.get("days", str(DAYS_DEFAULT))
+    if days not in map(str, PERIODS_DAYS):
+        raise invalid(f"days is one of {', '.join(map(str, PERIODS_DAYS))}")
+    for name, pattern in PATTERNS.items():
+        given = query.get(name)
+        if given is not None and not re.fullmatch(pattern, given, re.ASCII):
+            raise invalid(f"{name} cannot be read; GET /api/schema says how it is written")
+    typed = {field: query.get(name, "") for name, field in FIELDS.items()}
+    form = PolicyForm(typed | {"name": NAME})
+    for name, field in FIELDS.items():
+        if faults := form.errors.get(field):
+            raise invalid(f"{name}: {faults[0]}")
+    return int(days), form

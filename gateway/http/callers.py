@@ -1,0 +1,160 @@
+"""The one function that decides who is calling, for every path of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+
+from gateway.call.runtime import UNAUTHENTICATED, Gateway
+from gateway.call.snapshot import read
+from gateway.core.calls import Dimensions, Principal
+from gateway.core.errors import Refused
+from gateway.http.headers import header
+from orgs.auth.credentials import KeyRecord, SessionCaller, session_caller
+from orgs.core.keys import matches, parse
+from orgs.models import Membership
+
+KEY_HEADER: Final = "x-pulse-key"
+JSON_TYPE: Final = "application/json"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# An unknown key is compared with this, so that it costs what a known one costs.
+NO_DIGEST: Final = bytes(32)
+
+
+class RoleNotAllowed(Refused):
+    """The person is known and may not send; `principal` is for the audit row."""
+
+    def __init__(self, principal: Principal) -> None:
+        super().__init__("role_not_allowed", "An auditor sees everything and sends nothing")
+        self.principal = principal
+
+
+async def authenticate(
+    gateway: Gateway,
+    request: HttpRequest,
+    *,
+    channel: str,
+    more_headers: Iterable[str] = (),
+    reads: bool = False,
+) -> Principal:
+    """Return who is calling: an API key's organization, or a signed-in browser's.
+
+    `more_headers` are those in which a vendor's client sends its key. A call is checked again by
+    RESERVE; what only `reads` is not, so its key is looked up live. Raises Refused: 400 for two
+    keys that differ, 401 for none or a wrong one - the same answer for an unknown, a malformed,
+    a revoked and an expired key -, 415 for a browser's body that is not JSON, and RoleNotAllowed
+    (403) for an auditor's call.
+    """
+    key = _key_in(request, more_headers)
+    if key is not None:
+        return await _by_key(gateway, key, channel=channel, live=reads)
+    # A cookie's value may be escaped: what cannot be printed (NUL) is no text for a database.
+    if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
+        raise unauthenticated()
+    caller = await read(session_caller, request)
+    if caller is None:
+        raise unauthenticated()
+    return _by_session(request, caller)
+
+
+def unauthenticated() -> Refused:
+    """Return the one answer to a credential that is absent or wrong."""
+    return Refused("unauthenticated", UNAUTHENTICATED, status=401)
+
+
+def not_json() -> Refused:
+    """Return the refusal of a body of another type."""
+    return Refused("unsupported_media_type", f"The body is {JSON_TYPE}", status=415)
+
+
+def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
+    found = {key for name in (KEY_HEADER, *more_headers) for key in _values(request, name)}
+    for credential in _values(request, "authorization"):
+        scheme, _, token = credential.partition(" ")
+        if scheme.lower() == "bearer":
+            found.add(token.strip())
+    if len(found) > 1:
+        sentence = "Two different credentials were given; send one"
+        raise Refused("ambiguous_credentials", sentence, status=400)
+    return found.pop() if found else None
+
+
+def _values(request: HttpRequest, name: str) -> list[str]:
+    """Return what a header says, each time it is there: Django joins them with commas."""
+    said = header(request, name)
+    return [] if said is None else [value.strip() for value in said.split(",")]
+
+
+async def _by_key(gateway: Gateway, text: str, *, channel: str, live: bool) -> Principal:
+    parsed = parse(text)
+    if parsed is None:  # the checksum is wrong: no query for junk
+        raise unauthenticated()
+    now, directory = datetime.now(UTC), gateway.directory
+    record = await (directory.reload_key if live else directory.key)(parsed.public)
+    if record is not None and not record.is_usable_at(now):
+        record = await directory.reload_key(parsed.public)  # it may be good again
+    digest = record.digest if record is not None else NO_DIGEST
+    is_right = matches(text, digest, settings.API_KEY_PEPPER)
+    if record is None or not is_right or not record.is_usable_at(now):
+        raise unauthenticated()
+    gateway.used_keys.add(record.id)
+    return Principal(
+        org_id=record.org_id,
+        fixed=_fixed_by(record),
+        channel=channel,
+        key_id=record.id,
+        key_public=record.public,
+    )
+
+
+def _fixed_by(record: KeyRecord) -> Dimensions:
+    return Dimensions(
+        user_id=str(record.owner_id) if record.owner_id else None,
+        team_id=record.team_id,
+        project_id=record.project_id,
+        app_id=record.app_id,
+        client_id=record.client_id,
+    )
+
+
+def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
+    principal = Principal(
+        org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
+    )
+    if request.method not in SAFE_METHODS:
+        if request.content_type != JSON_TYPE:  # before the token, which is sought in forms too
+            raise not_json()
+        if not _is_same_origin(request) or not _has_csrf_token(request):
+            sentence = "A browser's request needs the CSRF token and the gateway's own origin"
+            raise Refused("unauthenticated", sentence, status=401)
+        if caller.role == Membership.Role.AUDITOR:
+            raise RoleNotAllowed(principal)
+    return principal
+
+
+def _is_same_origin(request: HttpRequest) -> bool:
+    return header(request, "sec-fetch-site") in (None, "same-origin")
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check of the token and the Origin header, without its page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
+        # The page would be rendered for the person who is signed in: a query, in async code.
+        return HttpResponse(status=403)
+
+
+def _has_csrf_token(request: HttpRequest) -> bool:
+    check = _CsrfCheck(_nothing)
+    check.process_request(request)
+    return check.process_view(request, _nothing, (), {}) is None
+
+
+def _nothing(_request: HttpRequest) -> HttpResponse:
+    """Stand for the view, which the middleware asks only whether it is exempt."""
+    return HttpResponse()

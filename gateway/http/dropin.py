@@ -1,0 +1,186 @@
+"""The drop-in endpoints: existing clients change only their base URL and their key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from gateway.apis.arrival import Arrival, fields_of
+from gateway.apis.base import Dialect, Speaker
+from gateway.apis.chat.chat import ChatCompletions
+from gateway.apis.embeddings.embeddings import Embeddings
+from gateway.apis.generate.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
+from gateway.apis.messages.messages import Messages
+from gateway.apis.responses.responses import Responses
+from gateway.call.runtime import current
+from gateway.core.calls import Call, Delta, Principal
+from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused, Rejected
+from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
+from gateway.core.results import CallResult
+from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
+from gateway.http.callers import RoleNotAllowed, authenticate
+from gateway.http.headers import headers_of
+from gateway.http.serving import json_body, serve, unread
+from orgs.fields import new_id
+
+COST_HEADER: Final = "x-pulse-cost-eur"
+# Where an API's errors have no place for our code.
+CODE_HEADER: Final = "x-pulse-error-code"
+_CLIENT_ERRORS: Final = range(400, 500)
+
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+
+def endpoint(dialect: Dialect) -> View:
+    """Return the view of an API's address."""
+
+    @csrf_exempt  # the token is checked where it matters: for callers with a session
+    @only("POST")
+    async def view(
+        request: HttpRequest, *, model: str | None = None, streams: bool | None = None
+    ) -> HttpResponseBase:
+        return await _serve(dialect, request, model=model, streams=streams)
+
+    return view
+
+
+async def _serve(
+    dialect: Dialect, request: HttpRequest, *, model: str | None, streams: bool | None
+) -> HttpResponseBase:
+    gateway, request_id = current(), new_id()
+    try:
+        principal = await authenticate(
+            gateway, request, channel=dialect.channel, more_headers=dialect.key_headers
+        )
+        call = _read(dialect, request, principal, model=model, streams=streams)
+    except RoleNotAllowed as exc:
+        principal, call = exc.principal, unread(exc.principal, exc)
+    except GatewayError as exc:
+        return DialectWording(dialect, None, request_id).refusal(exc, None)
+    wording = DialectWording(dialect, call, request_id)
+    return await serve(gateway, principal, call, wording, request_id)
+
+
+def _read(
+    dialect: Dialect,
+    request: HttpRequest,
+    principal: Principal,
+    *,
+    model: str | None,
+    streams: bool | None,
+) -> Call:
+    """Return the call that the request asks for; one that cannot be read carries its refusal."""
+    headers = headers_of(request)
+    try:
+        body = json_body(request)
+        return dialect.read(
+            Arrival(
+                raw=body,
+                fields=fields_of(body),
+                headers=headers,
+                dimensions=scoped(dimensions_in_headers(headers), principal),
+                idempotency_key=checked_idempotency_key(headers.get("idempotency-key")),
+                named=model,
+                streams=streams,
+                path=_path_of(request),
+            )
+        )
+    except Refused as exc:
+        return unread(principal, exc)
+
+
+def _path_of(request: HttpRequest) -> str:
+    """Return the address as it came; Django escapes it anew, which takes 8 us."""
+    query = request.META["QUERY_STRING"]
+    return f"{request.path}?{query}" if query else request.path
+
+
+class DialectWording:
+    """The Wording of a drop-in endpoint: relayed as it came, else in the dialect's words."""
+
+    def __init__(self, dialect: Dialect, call: Call | None, request_id: UUID) -> None:
+        self._dialect = dialect
+        self._call = call
+        self._request_id = request_id
+        self._made: Speaker | None = None
+
+    def whole(self, answer: CallResult) -> HttpResponse:
+        """Return the whole answer, with its cost."""
+        completion = answer.completion
+        if completion.body is not None:
+            headers = {"Content-Type": JSON_TYPE, **completion.headers}
+            response = HttpResponse(completion.body, headers=headers)
+        else:
+            said = self._speaker().whole(answer)
+            response = HttpResponse(encoded(said), content_type=JSON_TYPE)
+        response[COST_HEADER] = f"{answer.cost_eur:f}"
+        return finished(response, answer.request_id)
+
+    def piece(self, delta: Delta) -> bytes:
+        """Return what a streamed piece is on the wire."""
+        return self._speaker().piece(delta)
+
+    def last(self, answer: CallResult) -> bytes:
+        """Return the end of a stream."""
+        return self._speaker().last(answer)
+
+    def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
+        """Return an error; a provider's 4xx keeps its status and, where relayed, its words."""
+        status = error.status
+        body: bytes | None = None
+        if isinstance(error, Rejected | RateLimited) and error.provider_status in _CLIENT_ERRORS:
+            status, body = error.provider_status or status, error.body
+        if body is None:
+            body = encoded(self._dialect.error(error, status=status))
+        response = HttpResponse(body, content_type=JSON_TYPE, status=status)
+        response[CODE_HEADER] = error.code
+        if isinstance(error, AlreadyDone):
+            response["x-should-retry"] = "false"  # the vendors' libraries try a 409 again
+        finished(response, None if error.status == 401 else request_id)
+        return with_error_headers(response, error)
+
+    def broken(self, error: GatewayError, request_id: UUID) -> bytes:
+        """Return an error that ends a stream."""
+        return self._dialect.error_event(error)
+
+    def _speaker(self) -> Speaker:
+        if self._made is None:
+            if self._call is None:
+                raise AssertionError("who is not known gets no answer")
+            self._made = self._dialect.speaker(self._call, self._request_id)
+        return self._made
+
+
+def generate_methods(version: str) -> dict[str, View]:
+    """Return the views of one version of Google's API, by the method at the end of an address."""
+    return {
+        GENERATE: endpoint(Generate(version=version, method=GENERATE)),
+        STREAM: _streamed_by_alt(
+            endpoint(Generate(version=version, method=STREAM)),
+            endpoint(Generate(version=version, method=STREAM, is_array=True)),
+        ),
+        COUNT: endpoint(Generate(version=version, method=COUNT)),
+    }
+
+
+def _streamed_by_alt(events: View, array: View) -> View:
+    """Return the view of a stream that is one of events with `alt=sse`, and a JSON array else."""
+
+    @csrf_exempt  # as each of the two
+    async def view(request: HttpRequest, *, model: str) -> HttpResponseBase:
+        chosen = events if request.GET.get("alt") == "sse" else array
+        return await chosen(request, model=model, streams=True)
+
+    return view
+
+
+chat_completions = endpoint(ChatCompletions())
+responses = endpoint(Responses())
+embeddings = endpoint(Embeddings())
+messages = endpoint(Messages())
+messages_count_tokens = endpoint(Messages(counts=True))
+generate = {version: generate_methods(version) for version in VERSIONS}

@@ -1,0 +1,113 @@
+"""`GET /v1/models` and `/v1beta/models`: the models that the caller may use, and each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+
+from gateway.call.runtime import Gateway, current
+from gateway.call.snapshot import OrganizationSnapshot, read
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.model_names import Model, price_names
+from gateway.guards.offered import Offer, Offered
+from gateway.http.answers import json_response, only, with_error_headers
+from gateway.http.callers import authenticate
+from gateway.http.dropin import CODE_HEADER
+from gateway.http.headers import header
+from gateway.http.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
+from orgs.fields import new_id
+from orgs.models import Organization
+
+CHANNEL: Final = "models"
+NAME_SHOWN_MAX_CHARS: Final = 200
+
+
+@only("GET", "HEAD")
+async def models(request: HttpRequest) -> HttpResponse:
+    """List the models that the caller may use, as its client knows lists of models."""
+    listing = _listing_for(request)
+    return await _answer(request, listing, lambda offer: listing.all(_usable(offer, listing)))
+
+
+@only("GET", "HEAD")
+async def model(request: HttpRequest, model: str) -> HttpResponse:
+    """Return one model; one that the caller may not use does not exist."""
+    listing = _listing_for(request)
+    return await _answer(request, listing, lambda offer: listing.one(_found(offer, listing, model)))
+
+
+@only("GET", "HEAD")
+async def google_models(request: HttpRequest) -> HttpResponse:
+    """List the models as Google does."""
+    return await _answer(request, GOOGLE, lambda offer: GOOGLE.all(_usable(offer, GOOGLE)))
+
+
+@only("GET", "HEAD")
+async def google_model(request: HttpRequest, model: str) -> HttpResponse:
+    """Return one model as Google does."""
+    return await _answer(request, GOOGLE, lambda offer: GOOGLE.one(_found(offer, GOOGLE, model)))
+
+
+def _listing_for(request: HttpRequest) -> Listing:
+    """Return whose client this is: `/v1/models` is the address of all three."""
+    if header(request, "anthropic-version") is not None:
+        return ANTHROPIC
+    return OPENAI if header(request, "x-goog-api-key") is None else GOOGLE
+
+
+def _usable(offer: Offer, listing: Listing) -> list[Offered]:
+    return [offered for offered in offer.all() if listing.has(offered)]
+
+
+def _found(offer: Offer, listing: Listing, name: str) -> Offered:
+    """Return what `name` means. Raises Refused (404): not known and not allowed look alike."""
+    offered = offer.find(name)
+    if offered is None or not listing.has(offered):
+        shown = name.strip()[:NAME_SHOWN_MAX_CHARS]
+        sentence = f'There is no model "{shown}" that may be used here'
+        raise Refused("model_not_found", sentence, status=404)
+    return offered
+
+
+async def _answer(
+    request: HttpRequest, listing: Listing, said: Callable[[Offer], dict[str, Any]]
+) -> HttpResponse:
+    gateway, request_id, known_id = current(), new_id(), None
+    try:
+        principal = await authenticate(
+            gateway, request, channel=CHANNEL, more_headers=listing.key_headers, reads=True
+        )
+        known_id = request_id
+        await gateway.reload(principal)
+        organization = await gateway.directory.organization(principal.org_id)
+        await read(_check_is_on, organization)
+        return json_response(said(await _offer(gateway, organization)), request_id)
+    except GatewayError as exc:
+        shown_id = None if exc.status == 401 else known_id
+        response = json_response(listing.error(exc, exc.status), shown_id, status=exc.status)
+        response[CODE_HEADER] = exc.code
+        return with_error_headers(response, exc)
+
+
+def _check_is_on(organization: OrganizationSnapshot) -> None:
+    if not Organization.objects.filter(id=organization.id, ai_gateway_enabled=True).exists():
+        sentence = f'AI Gateway is not enabled for organization "{organization.name}"'
+        raise Refused("gateway_disabled", sentence)
+
+
+async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:
+    prices, now = await gateway.directory.prices(), datetime.now(UTC)
+
+    def is_priced(model: Model) -> bool:
+        return prices.rates_for(price_names(model.id), model.provider, now) is not None
+
+    return Offer(
+        catalog=gateway.catalog,
+        providers=gateway.providers.configured(),
+        rules=organization.rules,
+        is_priced=is_priced,
+        aliases=organization.aliases,
+    )

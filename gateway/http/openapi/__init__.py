@@ -1,0 +1,1 @@
+"""`GET /api/schema`: the API as OpenAPI 3.1."""

@@ -1,0 +1,317 @@
+"""`GET /api/schema`: every endpoint of the API, every status that can come, in OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+
+from gateway.http.answers import REQUEST_ID_HEADER, json_response, only
+from gateway.http.openapi import backtest as schema_backtest
+from gateway.http.openapi import dropin, values
+from gateway.http.openapi.values import Schema
+from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
+
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+
+# Codes by status, where they are the same for several endpoints.
+Codes = dict[int, tuple[str, ...]]
+UNREADABLE: Final[Codes] = {400: ("invalid_request",)}
+WRONG_METHOD: Final[Codes] = {405: ("method_not_allowed",)}
+UNKNOWN_CALLER: Final[Codes] = {
+    400: ("invalid_request", "ambiguous_credentials"),
+    401: ("unauthenticated",),
+    503: ("ledger_unavailable",),
+    **WRONG_METHOD,
+}
+BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
+MEANINGS: Final = {
+    400: "The request cannot be read, or names a model that nobody knows.",
+    401: "No credential, or a wrong one.",
+    403: "Refused; nothing was sent.",
+    404: "There is no such request in this organization.",
+    405: "Another method.",
+    409: "The Idempotency-Key was used before, with the same body.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "The Idempotency-Key was used before, with another body.",
+    429: "Too many requests.",
+    502: "The provider failed, or answered with an error.",
+    503: "Nothing was sent.",
+    504: "The provider did not answer in time. Charged at its bound until the outcome is known.",
+}
+RETRIED: Final = {403, 409, 429, 503}  # those that may say how long to wait
+
+EXAMPLES: Final = {
+    "prompt": {"value": {"model": "sandbox-small", "prompt": "Say hello"}},
+    "messages": {
+        "value": {
+            "model": "sandbox-small",
+            "messages": [
+                {"role": "system", "content": "Be brief"},
+                {"role": "user", "content": "Say hello"},
+            ],
+            "maxTokens": 1000,
+            "temperature": 0.7,
+            "teamId": "team-123",
+            "metadata": {"taskType": "code-review"},
+        }
+    },
+}
+BODY: Final = {
+    "required": True,
+    "content": {
+        JSON: {"schema": {"$ref": "#/components/schemas/Request"}, "examples": EXAMPLES},
+    },
+}
+BY_KEY: Final[list[Schema]] = [{"apiKey": []}, {"bearer": []}]
+SENDERS: Final = [*BY_KEY, {"session": [], "csrfCookie": [], "csrfToken": []}]
+READERS: Final = [*BY_KEY, {"session": []}]
+REQUEST_ID: Final = {
+    "required": True,
+    "schema": values.REQUEST_ID,
+    "description": "This request, as its audit row is called where it leaves one.",
+}
+MAYBE_REQUEST_ID: Final = {**REQUEST_ID, "required": False}
+
+
+@only("GET", "HEAD")
+async def api_schema(_request: HttpRequest) -> HttpResponse:
+    """Return the description of the API."""
+    return json_response(DOCUMENT, None)
+
+
+def answer(description: str, schema: Schema, *, headers: Schema | None = None) -> Schema:
+    """Return the description of a JSON answer."""
+    content = {JSON: {"schema": schema}}
+    return {"description": description, "content": content, "headers": headers or {}}
+
+
+def refusals(*codes_by_status: Codes) -> Schema:
+    """Return the descriptions of the errors; later codes take the place of earlier ones."""
+    merged: Codes = {}
+    for codes in codes_by_status:
+        merged.update(codes)
+    return {str(status): _refusal(status, *codes) for status, codes in sorted(merged.items())}
+
+
+def _refusal(status: int, *codes: str) -> Schema:
+    headers: Schema = {REQUEST_ID_HEADER: MAYBE_REQUEST_ID}
+    if status in RETRIED:
+        seconds = {"type": "integer", "minimum": 1}
+        headers["Retry-After"] = {"schema": seconds, "required": status == 429}
+    if status == 405:
+        headers["Allow"] = {"schema": values.TEXT, "required": True}
+    if status == 401:
+        headers["WWW-Authenticate"] = {"schema": values.TEXT, "required": True}
+    return answer(MEANINGS[status], values.error(*codes), headers=headers)
+
+
+def query(name: str, schema: Schema, description: str) -> Schema:
+    """Return the description of an optional parameter of the address."""
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+SEND: Final[Schema] = {
+    "operationId": "sendRequest",
+    "summary": "Send one request through the gateway",
+    "security": SENDERS,
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": values.IDEMPOTENCY_KEY,
+            "description": "The same key and body within 24 hours never call a provider twice.",
+        }
+    ],
+    "requestBody": BODY,
+    "responses": {
+        "200": {
+            "description": "The answer; as events where `stream` is true.",
+            "headers": {REQUEST_ID_HEADER: REQUEST_ID},
+            "content": {
+                JSON: {"schema": {"$ref": "#/components/schemas/Answer"}},
+                EVENTS: {"schema": {"$ref": "#/components/schemas/Event"}},
+            },
+        },
+        **refusals(
+            UNKNOWN_CALLER,
+            BODY_REFUSED,
+            {
+                400: ("invalid_request", "unknown_model", "ambiguous_credentials"),
+                403: (
+                    "gateway_disabled",
+                    "model_blocked",
+                    "model_not_allowed",
+                    "token_limit",
+                    "daily_cost_limit",
+                    "budget_limit",
+                    "model_unpriced",
+                    "dimension_fixed_by_key",
+                    "role_not_allowed",
+                ),
+                409: ("request_in_progress", "already_done"),
+                422: ("idempotency_key_reused",),
+                429: ("rate_limited", "provider_rate_limited"),
+                502: ("provider_error",),
+                503: ("provider_unavailable", "provider_not_configured", "ledger_unavailable"),
+                504: ("provider_timeout",),
+            },
+        ),
+    },
+}
+QUOTE: Final[Schema] = {
+    "operationId": "quoteRequest",
+    "summary": "Say what a request with this body would be allowed and hold; calls nobody",
+    "security": SENDERS,
+    "requestBody": BODY,
+    "responses": {
+        "200": answer(
+            "What would happen. `code` and `error` are null where it would be allowed.",
+            values.QUOTE,
+            headers={REQUEST_ID_HEADER: REQUEST_ID},
+        ),
+        **refusals(
+            UNKNOWN_CALLER,
+            BODY_REFUSED,
+            {
+                400: ("invalid_request", "unknown_model", "ambiguous_credentials"),
+                403: ("dimension_fixed_by_key", "role_not_allowed"),
+            },
+        ),
+    },
+}
+_FILTER: Final[Schema] = {
+    "type": "string",
+    "maxLength": FILTER_MAX_CHARS,
+    "pattern": values.PRINTABLE,
+}
+LIST: Final[Schema] = {
+    "operationId": "listRequests",
+    "summary": "List the organization's requests, newest first",
+    "security": READERS,
+    "parameters": [
+        query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+            "How many at most.",
+        ),
+        query("cursor", values.TEXT, "The `nextCursor` of the page before."),
+        *(
+            query(name, values.STATUS if name == "status" else _FILTER, f"Only this {name}.")
+            for name in FILTERS
+        ),
+    ],
+    "responses": {
+        "200": answer("A page.", values.PAGE, headers={REQUEST_ID_HEADER: REQUEST_ID}),
+        **refusals(UNKNOWN_CALLER),
+    },
+}
+DETAIL: Final[Schema] = {
+    "operationId": "readRequest",
+    "summary": "What happened to one request, and why",
+    "security": READERS,
+    "parameters": [
+        {"name": "request_id", "in": "path", "required": True, "schema": values.ID},
+    ],
+    "responses": {
+        "200": answer(
+            "The request, with its trace.",
+            values.DETAIL,
+            headers={REQUEST_ID_HEADER: REQUEST_ID},
+        ),
+        **refusals(UNKNOWN_CALLER, {404: ("not_found",)}),
+    },
+}
+BACKTEST: Final[Schema] = {
+    "operationId": "backtestPolicy",
+    "summary": "What a policy would have done to the organization's last days",
+    "security": READERS,
+    "parameters": schema_backtest.PARAMETERS,
+    "responses": {
+        "200": answer(
+            "What it would have done; nothing is written.",
+            schema_backtest.BACKTEST,
+            headers={REQUEST_ID_HEADER: REQUEST_ID},
+        ),
+        **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",)}),
+    },
+}
+SCHEMA: Final[Schema] = {
+    "operationId": "readSchema",
+    "summary": "This description",
+    "security": [],
+    "responses": {
+        "200": answer("OpenAPI 3.1.", values.ANYTHING),
+        **refusals(UNREADABLE, WRONG_METHOD),
+    },
+}
+HEALTH: Final[Schema] = {
+    "operationId": "health",
+    "summary": "Whether the process answers",
+    "security": [],
+    "responses": {
+        "200": answer("It does.", values.exactly({"status": {"type": "string", "const": "ok"}})),
+        **refusals(UNREADABLE, WRONG_METHOD),
+    },
+}
+READINESS: Final[Schema] = {
+    "operationId": "readiness",
+    "summary": "Whether requests can be taken: the database, its migrations, unsettled holds",
+    "security": [],
+    "responses": {
+        "200": answer("They can.", values.READY),
+        **refusals(UNREADABLE, WRONG_METHOD),
+        "503": answer("They cannot, or will not for long.", values.NOT_READY),
+    },
+}
+
+DOCUMENT: Final[dict[str, Any]] = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "Pulse AI Gateway",
+        "version": "1",
+        "description": "The one door through which an organization's AI requests go: policy "
+        "before the call, exact charges after it.",
+    },
+    "paths": {
+        "/api/ai/request": {"post": SEND},
+        "/api/ai/quote": {"post": QUOTE},
+        "/api/ai/requests": {"get": LIST},
+        "/api/ai/requests/{request_id}": {"get": DETAIL},
+        "/api/ai/policies/backtest": {"get": BACKTEST},
+        "/api/schema": {"get": SCHEMA},
+        **dropin.PATHS,
+        "/healthz": {"get": HEALTH},
+        "/readyz": {"get": READINESS},
+    },
+    "components": {
+        "schemas": {
+            "Request": values.REQUEST,
+            "Message": values.MESSAGE,
+            "Answer": values.ANSWER,
+            "Done": values.DONE,
+            "Event": values.EVENT,
+            "Failure": values.error(
+                "provider_error",
+                "provider_timeout",
+                "provider_unavailable",
+                "provider_rate_limited",
+            ),
+            "RequestId": values.ID,
+        },
+        "securitySchemes": {
+            "apiKey": {"type": "apiKey", "in": "header", "name": "x-pulse-key"},
+            "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": "sessionid",
+                "description": "A signed-in browser, from the gateway's own pages.",
+            },
+            "csrfCookie": {"type": "apiKey", "in": "cookie", "name": "csrftoken"},
+            "csrfToken": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
+        },
+    },
+}

@@ -1,0 +1,244 @@
+"""The JSON that only reads: what happened and why, and whether the gateway is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.core.exceptions import SuspiciousOperation
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+
+from costs.core.money import euros
+from costs.models import Hold
+from gateway.call.runtime import current
+from gateway.call.snapshot import read
+from gateway.core.calls import Principal
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import NAME_IN_JSON, invalid
+from gateway.core.strict_json import quoted
+from gateway.http.answers import error_response, json_response, only
+from gateway.http.callers import authenticate
+from gateway.models import AiRequestLog
+from gateway.requests.reports import Cursor, rows_before
+from orgs.fields import new_id
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 200
+FILTER_MAX_CHARS: Final = 200
+FILTERS: Final = {
+    "status": "status",
+    "code": "code",
+    "model": "model",
+    "provider": "provider",
+    **{spelled: name for name, spelled in NAME_IN_JSON.items()},
+}
+# A hold that nobody settled this long after its deadline: the reaper is not at work.
+OVERDUE: Final = timedelta(seconds=60)
+
+
+@only("GET", "HEAD")
+async def ai_requests(request: HttpRequest) -> HttpResponse:
+    """List the organization's requests, newest first."""
+    return await _answer(request, lambda principal: _page(principal, _query(request)))
+
+
+@only("GET", "HEAD")
+async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Return one request with its decision trace."""
+    return await _answer(request, lambda principal: _detail(principal, request_id))
+
+
+@only("GET", "HEAD")
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the process answers."""
+    return json_response({"status": "ok"}, None)
+
+
+@only("GET", "HEAD")
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """Say whether the gateway can take requests: database, migrations, the ledger's reaper."""
+    if current().is_stopping:
+        return json_response({"status": "stopping"}, None, status=503)
+    try:
+        checks = await read(_readiness)
+    except GatewayError:
+        checks = {"database": "away"}
+    is_ready = checks.get("migrations") == "applied" and checks.get("overdueHolds") == 0
+    body = {"status": "ready" if is_ready else "not ready", **checks}
+    return json_response(body, None, status=200 if is_ready else 503)
+
+
+async def _answer(
+    request: HttpRequest, question: Callable[[Principal], dict[str, Any]]
+) -> HttpResponse:
+    """Answer a question about the caller's organization, asked in a thread with the database."""
+    request_id = new_id()
+    try:
+        principal = await authenticate(current(), request, channel="api", reads=True)
+    except GatewayError as exc:
+        return error_response(exc, request_id, has_organization=False)
+    try:
+        return json_response(await read(question, principal), request_id)
+    except GatewayError as exc:
+        return error_response(exc, request_id)
+
+
+def _query(request: HttpRequest) -> QueryDict:
+    try:
+        return request.GET
+    except SuspiciousOperation as exc:  # more parameters than Django reads
+        raise invalid("The address has too many parameters") from exc
+
+
+def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
+    """Return the requests that the caller may see: its organization's, within its key's scope."""
+    rows = AiRequestLog.objects.filter(org_id=principal.org_id)
+    if principal.key_id is None:
+        return rows
+    scope = principal.fixed.as_dict()
+    scope.pop("user_id", None)  # whose key it is does not narrow what it was made for
+    return rows.filter(**scope)
+
+
+def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
+    unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor"})
+    if unknown:
+        raise invalid(f"Unknown parameter {quoted(unknown[0])}")
+    rows = _visible(principal)
+    for spelled, column in FILTERS.items():
+        wanted = query.get(spelled)
+        if wanted is not None:
+            rows = rows.filter(**{column: _wanted(wanted, spelled)})
+    limit = _limit(query.get("limit"))
+    after = query.get("cursor")
+    if after is not None:
+        rows = rows_before(_cursor(after), rows)
+    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage", "attempts")
+    found = list(newest_first[: limit + 1])
+    page = found[:limit]
+    return {
+        "success": True,
+        "requests": [_summary(row) for row in page],
+        "nextCursor": _place_of(page[-1]) if len(found) > limit else None,
+    }
+
+
+def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
+    missing = Refused("not_found", "No such request", status=404)
+    try:
+        wanted = UUID(request_id)
+    except ValueError as exc:
+        raise missing from exc
+    row = _visible(principal).filter(id=wanted).first()
+    if row is None:
+        raise missing
+    usage = row.usage or {}
+    return {
+        "success": True,
+        "request": {
+            **_summary(row),
+            "finishReason": row.finish_reason,
+            "holdEur": _eur(row.hold_nanoeur),
+            "promptHash": row.prompt_hash,
+            "usage": usage.get("buckets"),
+            "reportedUsage": usage.get("reported"),
+            "decision": {"rates": _rates(row), **row.decision},
+            "attempts": [_attempt(kept) for kept in row.attempts or ()],
+        },
+    }
+
+
+def _rates(row: AiRequestLog) -> object:
+    """Return the rates that an admitted request was charged at; a refused one has its own."""
+    holds = Hold.objects.filter(org_id=row.org_id, request_id=row.id).order_by("-id")
+    return holds.values_list("rate_card__rates", flat=True).first()
+
+
+def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return an attempt besides the last; one that was not made has no hold."""
+    is_made = kept["hold_id"] is not None
+    return {
+        "at": kept["at"],
+        "model": kept["model"],
+        "provider": kept["provider"],
+        "code": kept["code"],
+        "error": kept["error"],
+        "providerStatus": kept["provider_status"],
+        "holdEur": _eur(kept["bound_nanoeur"]) if is_made else None,
+        "latencyMs": kept["latency_ms"],
+        "decision": kept["decision"],
+    }
+
+
+def _summary(row: AiRequestLog) -> dict[str, Any]:
+    return {
+        "requestId": str(row.id),
+        "occurredAt": row.occurred_at.isoformat(),
+        "completedAt": row.completed_at.isoformat() if row.completed_at else None,
+        "status": row.status,
+        "code": row.code,
+        "error": row.error,
+        "channel": row.channel,
+        "stream": row.stream,
+        "requestedModel": row.requested_model,
+        "model": row.model,
+        "provider": row.provider,
+        "inputTokens": row.input_tokens,
+        "outputTokens": row.output_tokens,
+        "costEur": _eur(row.cost_nanoeur),
+        "latencyMs": row.latency_ms,
+        "keyId": str(row.key_id) if row.key_id else None,
+        **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
+    }
+
+
+def _eur(nanoeur: int | None) -> float | None:
+    return None if nanoeur is None else float(euros(nanoeur))
+
+
+def _wanted(value: str, name: str) -> str:
+    if name == "status" and value not in AiRequestLog.Status.values:
+        raise invalid(f"status is one of {', '.join(AiRequestLog.Status.values)}")
+    if not value.isprintable() or len(value) > FILTER_MAX_CHARS:
+        raise invalid(f"{name} has at most {FILTER_MAX_CHARS} characters, all printable")
+    return value
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    is_short_number = text.isascii() and text.isdigit() and len(text) <= len(str(LIMIT_MAX))
+    if not is_short_number or not 1 <= int(text) <= LIMIT_MAX:
+        raise invalid(f"limit is a whole number from 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+def _place_of(row: AiRequestLog) -> str:
+    return str(Cursor(occurred_at=row.occurred_at, id=row.id))
+
+
+def _cursor(text: str) -> Cursor:
+    try:
+        return Cursor.from_text(text)
+    except ValueError as exc:
+        raise invalid("cursor is not one that this list gave") from exc
+
+
+def _readiness() -> dict[str, Any]:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return {"database": "ok", "migrations": "pending"}  # the tables may not be there
+    now = datetime.now(UTC)
+    held = Hold.objects.filter(state=Hold.State.HELD)
+    oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
+    return {
+        "database": "ok",
+        "migrations": "applied",
+        "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
+        "overdueHolds": held.filter(deadline_at__lt=now - OVERDUE).count(),
+    }

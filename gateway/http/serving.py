@@ -1,0 +1,125 @@
+"""From a request's body to the pipeline and back to a response, whatever the API."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
+
+from gateway.call import pipeline
+from gateway.call.call_stream import CallStream
+from gateway.call.runtime import Gateway
+from gateway.core.calls import Call, Principal, Unread
+from gateway.core.errors import GatewayError, Refused
+from gateway.core.request_body import invalid
+from gateway.core.results import CallResult
+from gateway.core.usage_bound import NOTHING
+from gateway.http.answers import EventStream, Pieces, Wording
+from gateway.http.callers import JSON_TYPE, not_json
+from gateway.http.headers import header
+
+# Longer than any length that is worth reading as a number.
+LENGTH_MAX_DIGITS: Final = 12
+
+
+async def serve(
+    gateway: Gateway, principal: Principal, call: Call, wording: Wording, request_id: UUID
+) -> HttpResponseBase:
+    """Send the call down the pipeline and answer with what comes of it."""
+    started: list[CallStream] = []
+
+    async def on_call_loop() -> HttpResponseBase:
+        try:
+            stream = pipeline.start(gateway, principal, call, request_id=request_id)
+        except Refused as exc:  # the process is stopping
+            return wording.refusal(exc, request_id)
+        started.append(stream)
+        return await _answer(gateway, call, stream, wording)
+
+    try:
+        return await gateway.call_loop.call(on_call_loop())
+    except asyncio.CancelledError:
+        # The stream may be ready on its loop just when its client leaves: nobody would read it.
+        gateway.call_loop.call_soon(partial(_abandon, started))
+        raise
+
+
+def _abandon(started: list[CallStream]) -> None:
+    for stream in started:
+        if not stream.is_abandoned():
+            stream.abandon()
+
+
+async def _answer(
+    gateway: Gateway, call: Call, stream: CallStream, wording: Wording
+) -> HttpResponseBase:
+    """Follow the call to its end, or to the first piece of its stream."""
+    if call.stream:
+        return await _streamed(gateway, stream, wording)
+    try:
+        return wording.whole(await stream.result())
+    except GatewayError as exc:
+        return wording.refusal(exc, stream.request_id)
+
+
+async def _streamed(gateway: Gateway, stream: CallStream, wording: Wording) -> HttpResponseBase:
+    # The status is known with the first event: a refusal is a refusal, not a stream.
+    first = await stream.next()
+    if isinstance(first, GatewayError):
+        return wording.refusal(first, stream.request_id)
+    if isinstance(first, CallResult) and first.completion.body is not None:
+        return wording.whole(first)  # a provider that does not stream
+    pieces = Pieces(gateway, stream, wording, first)
+    return EventStream(pieces, stream.request_id, headers=stream.headers)
+
+
+def unread(principal: Principal, refusal: Refused) -> Call:
+    """Return the call of a request that nobody reads: it leaves its audit row and no more."""
+    return Call(
+        model="",
+        body=Unread(),
+        usage_bound=NOTHING,
+        dimensions=principal.fixed,
+        refusal=refusal,
+    )
+
+
+def json_body(request: HttpRequest) -> bytes:
+    """Return the body. Raises Refused for one that is not plain JSON or too large."""
+    if request.content_type != JSON_TYPE:
+        raise not_json()
+    encoding = (header(request, "content-encoding") or "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise invalid("Compressed bodies are not taken")
+    if _declared_bytes(request) > settings.BODY_MAX_BYTES:
+        raise _too_large()
+    try:
+        body = request.body
+    except RequestDataTooBig as exc:
+        raise _too_large() from exc
+    except UnreadablePostError as exc:
+        raise invalid("The body could not be read") from exc
+    if len(body) > settings.BODY_MAX_BYTES:
+        raise _too_large()
+    return body
+
+
+def _declared_bytes(request: HttpRequest) -> int:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if not (declared.isascii() and declared.isdigit()):
+        raise invalid("Content-Length is not a number")
+    digits = declared.lstrip("0") or "0"
+    if len(digits) > LENGTH_MAX_DIGITS:
+        raise _too_large()
+    return int(digits)
+
+
+def _too_large() -> Refused:
+    mebibytes = settings.BODY_MAX_BYTES // 2**20
+    sentence = f"The body is larger than {mebibytes} MiB"
+    return Refused("body_too_large", sentence, status=413)

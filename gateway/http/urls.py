@@ -1,0 +1,33 @@
+"""URLs of the JSON API."""
+
+from django.urls import path
+
+from gateway.http import api, dropin, model_list, reads
+from gateway.http import backtest as api_backtest
+from gateway.http.openapi import document
+
+urlpatterns = [
+    path("api/ai/request", api.ai_request, name="api-request"),
+    path("api/ai/quote", api.ai_quote, name="api-quote"),
+    path("api/ai/requests", reads.ai_requests, name="api-requests"),
+    path("api/ai/requests/<request_id>", reads.ai_request_detail, name="api-request-detail"),
+    path("api/ai/policies/backtest", api_backtest.policy_backtest, name="api-backtest"),
+    path("api/schema", document.api_schema, name="api-schema"),
+    path("v1/responses", dropin.responses, name="responses"),
+    path("v1/embeddings", dropin.embeddings, name="embeddings"),
+    path("v1/chat/completions", dropin.chat_completions, name="chat-completions"),
+    path("v1/messages", dropin.messages, name="messages"),
+    path("v1/messages/count_tokens", dropin.messages_count_tokens, name="messages-count-tokens"),
+    # The methods are written out, so that every other name under v1/models is free.
+    *(
+        path(f"{version}/models/<path:model>:{method}", view, name=f"{version}-{method}")
+        for version, methods in dropin.generate.items()
+        for method, view in methods.items()
+    ),
+    path("healthz", reads.healthz, name="healthz"),
+    path("readyz", reads.readyz, name="readyz"),
+    path("v1/models", model_list.models, name="models"),
+    path("v1/models/<path:model>", model_list.model, name="model"),
+    path("v1beta/models", model_list.google_models, name="google-models"),
+    path("v1beta/models/<path:model>", model_list.google_model, name="google-model"),
+]

@@ -1,0 +1,1 @@
+"""The console's pages of API keys, with what each costs."""

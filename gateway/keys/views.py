@@ -1,0 +1,186 @@
+"""The pages of API keys.
+
+Admins make, rotate and revoke keys. Auditors see all of them, members those they own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from costs.core.money import euros
+from costs.core.periods import day_around, first_instant
+from gateway.keys import reports
+from gateway.keys.snippets import snippets_for
+from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
+from orgs.console.confirm import HtmxRequest, question
+from orgs.console.exports import exported
+from orgs.console.refusals import show_refusal
+from orgs.core.errors import OrgsError
+from orgs.keys import operations
+from orgs.keys import reports as keys_reports
+from orgs.keys.forms import KeyForm, RotateForm
+from orgs.keys.reports import KeyPage, KeyRow
+from orgs.models import ApiKey
+
+COLUMNS = (
+    *("keyId", "name", "publicPart", "lastFour", "owner", "teamId", "projectId", "appId"),
+    *("clientId", "createdAt", "expiresAt", "lastUsedAt", "status", "spentThisMonthEur"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A key as the list shows it, with what it has cost since the month began."""
+
+    key: KeyRow
+    spent_nanoeur: int
+
+
+@login_required
+@never_cache
+@require_safe
+def keys(request: HttpRequest) -> HttpResponse:
+    """List the keys the person may see, newest first, with what each has cost this month."""
+    access = viewer(request)
+    page = _page(access, older_than=id_parameter(request, "older_than"))
+    context = {
+        "lines": _lines(access, page.rows),
+        "older_than": page.older_than,
+        "zone": ZoneInfo(access.organization.timezone),
+        "can_change": access.can_change,
+        "only_own": not access.sees_everything,
+    }
+    return render(request, "keys/list.html", context)
+
+
+@login_required
+@require_safe
+def export_keys(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send all keys the person may see as a file; never more of a key than the list shows."""
+    access = viewer(request)
+    lines = _lines(access, _page(access, limit=None).rows)
+    rows = [[_exported(line) for line in lines]]
+    return exported(request, rows, columns=COLUMNS, name="keys", format=format)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_key(request: HttpRequest) -> HttpResponse:
+    """Make a key. The answer to the POST is the only page that ever shows it."""
+    access = admin(request)
+    posted = request.POST if request.method == "POST" else None
+    form = KeyForm(posted, organization=access.organization)
+    if request.method == "POST" and form.is_valid():
+        fields = form.key_fields(now())
+        fields["created_by_id"] = access.user.pk
+        name = form.cleaned_data["name"]
+        try:
+            key, text = operations.create_key(org=access.organization, name=name, **fields)
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _key_page(request, key, text)
+    return render(request, "keys/create.html", {"form": form})
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def rotate_key(request: HtmxRequest, key_id: str) -> HttpResponse:
+    """Ask for the overlap, then make the key's successor and show it once."""
+    access = admin(request)
+    key = get_or_404(access, ApiKey.objects, key_id)
+    form = RotateForm(request.POST if request.method == "POST" else None, label_suffix="")
+    if request.method == "POST" and form.is_valid():
+        overlap = timedelta(hours=form.cleaned_data["overlap_hours"])
+        try:
+            successor, text = operations.rotate_key(
+                key=key, overlap=overlap, created_by_id=access.user.pk
+            )
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _key_page(request, successor, text)
+    return question(request, "keys/rotate.html", {"form": form, "key": key})
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
+    """Ask, then close the key for good."""
+    access = admin(request)
+    key = get_or_404(access, ApiKey.objects, key_id)
+    if request.method != "POST":
+        context = {"key": key, "zone": ZoneInfo(access.organization.timezone)}
+        return question(request, "keys/revoke.html", context)
+    if operations.revoke_key(key=key):
+        messages.success(request, f'The key "{key.name}" is revoked.')
+    else:
+        messages.info(request, f'The key "{key.name}" was revoked before.')
+    return redirect("keys")
+
+
+def _page(access: Access, **place: Any) -> KeyPage:
+    owner = None if access.sees_everything else access.user
+    return keys_reports.keys(org=access.organization, moment=now(), owner=owner, **place)
+
+
+def _lines(access: Access, rows: list[KeyRow]) -> list[KeyLine]:
+    organization = access.organization
+    spent = reports.spend_by_key(
+        organization_id=organization.pk,
+        key_ids=[row.id for row in rows],
+        since=_month_begins(now(), ZoneInfo(organization.timezone)),
+    )
+    return [KeyLine(row, spent.get(row.id, 0)) for row in rows]
+
+
+def _month_begins(moment: datetime, zone: ZoneInfo) -> datetime:
+    today = day_around(moment, zone)[0].astimezone(zone).date()
+    return first_instant(today.replace(day=1), zone)
+
+
+def _exported(line: KeyLine) -> dict[str, Any]:
+    key = line.key
+    moments = {
+        "createdAt": key.created_at,
+        "expiresAt": key.expires_at,
+        "lastUsedAt": key.last_used_at,
+    }
+    return {
+        "keyId": str(key.id),
+        "name": key.name,
+        "publicPart": key.public,
+        "lastFour": key.last_four,
+        "owner": key.owner,
+        **{f"{name}Id": key.fixes.get(name) for name in ("team", "project", "app", "client")},
+        **{name: at.isoformat() if at else None for name, at in moments.items()},
+        "status": key.status,
+        "spentThisMonthEur": f"{euros(line.spent_nanoeur):f}",
+    }
+
+
+def _key_page(request: HttpRequest, key: ApiKey, text: str) -> HttpResponse:
+    base_url = request.build_absolute_uri("/")
+    context = {
+        "key": key,
+        "text": text,
+        "snippets": snippets_for(key=text, base_url=base_url, sandbox=settings.SANDBOX),
+    }
+    return render(request, "keys/created.html", context)

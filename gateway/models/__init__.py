@@ -1,0 +1,19 @@
+"""The gateway's tables, one module for each room: what decides calls and what is kept of them."""
+
+from gateway.models.alerts import Alert, AlertChannel, AlertDelivery, Lease
+from gateway.models.aliases import ModelAlias
+from gateway.models.budgets import Budget
+from gateway.models.policies import Policy
+from gateway.models.requests import AiRequestLog, IdempotencyKey
+
+__all__ = [
+    "AiRequestLog",
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "Budget",
+    "IdempotencyKey",
+    "Lease",
+    "ModelAlias",
+    "Policy",
+]

@@ -1,0 +1,71 @@
+"""The table of budgets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.timezone import now
+
+from costs.core.periods import BudgetWindow
+from orgs.fields import IdPrimaryKey
+from orgs.models import Organization
+
+
+class Budget(models.Model):
+    """What some of an organization's calls may cost in a day, week, month or quarter.
+
+    It is of those calls whose dimensions are the ones said here, to `models`; what is not said is
+    any. One that is not `is_hard` refuses nothing. `revision` rises when the budget comes to be
+    of other calls or another span: the ledger then counts anew, in periods of another scope.
+    Made and changed by `gateway.budgets.operations`, which counts what was spent before.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.CASCADE, related_name="budgets")
+    name = models.CharField(max_length=100)
+    enabled = models.BooleanField(default=True)
+    span = models.CharField(
+        max_length=8, choices=[(span.value, span.value) for span in BudgetWindow]
+    )
+    limit_nanoeur = models.BigIntegerField()
+    is_hard = models.BooleanField(default=True)
+    user_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  not said differs from ""
+    team_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    task_type = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    models = models.JSONField(default=list, blank=True)  # last, since it takes the name
+
+    class Meta:
+        db_table = "budget"
+        ordering = ("created_at", "id")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "org",
+                Lower("name"),
+                name="budget_name_once",
+                violation_error_message="A budget with this name exists already.",
+            ),
+            models.CheckConstraint(condition=~models.Q(name=""), name="budget_has_a_name"),
+            models.CheckConstraint(
+                condition=models.Q(limit_nanoeur__gte=0), name="budget_limit_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(span__in=[span.value for span in BudgetWindow]),
+                name="budget_span",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def scope(self) -> str:
+        """What its periods are called in the ledger."""
+        return f"budget:{self.id}:{self.revision}"

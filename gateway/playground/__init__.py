@@ -1,0 +1,1 @@
+"""The playground: a request sent from the browser."""

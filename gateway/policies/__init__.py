@@ -1,0 +1,1 @@
+"""Policies: rules, pages, the command, and the backtest."""

@@ -1,0 +1,36 @@
+"""Django admin of policies."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import admin
+
+from gateway.console.fields import ModelNamesField
+from gateway.models import (
+    Policy,
+)
+
+
+class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A policy as its row is; its lists are checked as on the organization's own page."""
+
+    allowed_models = ModelNamesField(help_text="One per line; empty: all.")
+    blocked_models = ModelNamesField(help_text="One per line.")
+
+    class Meta:
+        model = Policy
+        fields = (
+            *("org", "name", "enabled", "allowed_models", "blocked_models"),
+            *("max_cost_per_day_nanoeur", "max_tokens_per_request"),
+        )
+
+
+@admin.register(Policy)
+class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Limits on requests."""
+
+    form = PolicyAdminForm
+    list_display = ("name", "org", "enabled", "max_cost_per_day_nanoeur", "max_tokens_per_request")
+    list_filter = ("enabled", "org")
+    list_select_related = ("org",)
+    search_fields = ("name",)

@@ -1,0 +1,70 @@
+"""What a policy that is being edited says and would have done, for the page beside its form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.utils.timezone import now
+
+from costs.explorer.names import emails
+from gateway.console.sentences import names_of_no_model
+from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
+from gateway.policies.effect_chart import effect_bars
+from gateway.policies.forms import PolicyForm
+from gateway.policies.words import backtest_sentence, limits_sentence
+from gateway.providers.catalog import load_catalog
+from orgs.models import Organization
+
+# How long a page waits for a backtest; what is not judged by then is said to be missing.
+EFFECT_MAX_S: Final = 3.0
+
+
+def policy_effect_of(
+    organization: Organization, typed: Mapping[str, Any], *, judge: bool = True
+) -> dict[str, Any]:
+    """Return what the typed policy says and would have done; a name it lacks is no hindrance.
+
+    Without `judge` the past is not looked at, and `is_waiting` says so.
+    """
+    periods = [str(days) for days in PERIODS_DAYS]
+    days = typed.get("days") if typed.get("days") in periods else str(DAYS_DEFAULT)
+    form = PolicyForm({**_plain(typed), "name": typed.get("name") or "this policy"})
+    context: dict[str, Any] = {
+        "days": days,
+        "periods": periods,
+        "zone": ZoneInfo(organization.timezone),
+    }
+    if not form.is_valid():
+        return context | {"is_unreadable": True}
+    limits, catalog = form.limits(), load_catalog(sandbox=settings.SANDBOX)
+    context |= {
+        "sentence": limits_sentence(limits),
+        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models], catalog),
+        "is_waiting": not judge,
+    }
+    if not judge:
+        return context
+    report = backtest(
+        organization_id=organization.pk,
+        zone=context["zone"],
+        rule=rule_of(limits, catalog),
+        catalog=catalog,
+        moment=now(),
+        days=int(days or DAYS_DEFAULT),
+        within_s=EFFECT_MAX_S,
+    )
+    people = emails(organization_id=organization.pk, user_ids=[hit.value for hit in report.users])
+    return context | {
+        "report": report,
+        "found": backtest_sentence(report),
+        "bars": effect_bars(report),
+        "users": [(people.get(hit.value, hit.value), hit) for hit in report.users],
+    }
+
+
+def _plain(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return single values, also of Django's own mapping of several each."""
+    return {name: typed.get(name) for name in PolicyForm.base_fields}

@@ -1,0 +1,63 @@
+"""The form of a policy."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from costs.core.money import MAX_NANOEUR, nanoeur_from_euros
+from gateway.console.fields import EurosField, ModelNamesField, name_field, plain_eur
+from gateway.models import Policy
+from gateway.policies.operations import PolicyLimits
+
+
+class PolicyForm(forms.Form):
+    """A policy's name and limits."""
+
+    name = name_field("Policy name")
+    allowed_models = ModelNamesField(
+        label="Allowed models",
+        help_text="One per line. A name also means its dated snapshots; * is a wildcard. "
+        "Empty: every model that is not blocked.",
+    )
+    blocked_models = ModelNamesField(
+        label="Blocked models",
+        help_text="One per line. Blocked is checked before allowed.",
+    )
+    max_cost_per_day_eur = EurosField(
+        label="Max cost per day (EUR)",
+        help_text="Of the whole organization, in its own day. Empty: no limit.",
+    )
+    max_tokens_per_request = forms.IntegerField(
+        label="Max tokens per request",
+        required=False,
+        min_value=1,
+        max_value=MAX_NANOEUR,
+        help_text="Input and the longest possible answer together. Empty: no limit.",
+    )
+
+    def limits(self) -> PolicyLimits:
+        """Return what a valid form says."""
+        values = self.cleaned_data
+        cost_eur: Decimal | None = values["max_cost_per_day_eur"]
+        return PolicyLimits(
+            name=values["name"],
+            allowed_models=values["allowed_models"],
+            blocked_models=values["blocked_models"],
+            max_cost_per_day_nanoeur=None if cost_eur is None else nanoeur_from_euros(cost_eur),
+            max_tokens_per_request=values["max_tokens_per_request"],
+        )
+
+
+def policy_values(policy: Policy) -> dict[str, Any]:
+    """Return a policy as the values of its form."""
+    nanoeur = policy.max_cost_per_day_nanoeur
+    return {
+        "name": policy.name,
+        "allowed_models": policy.allowed_models,
+        "blocked_models": policy.blocked_models,
+        "max_cost_per_day_eur": None if nanoeur is None else plain_eur(nanoeur),
+        "max_tokens_per_request": policy.max_tokens_per_request,
+    }

@@ -1,0 +1,76 @@
+"""What can be done to policies; each function is one transaction.
+
+Each locks the organization's row first, as RESERVE does: two changes of one policy cannot undo
+parts of each other, and nothing is admitted on a limit that has been withdrawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.timezone import now
+
+from gateway.models import Policy
+from orgs.core.errors import Conflict, Missing
+from orgs.locking import locked, one_name
+
+POLICIES_MAX: Final = 100  # of one organization: every request is judged by all that are enabled
+_ONE_NAME: Final = ("policy_name_once", "A policy with this name exists already")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLimits:
+    """A policy's name and limits, checked. None and empty are "no limit"."""
+
+    name: str
+    allowed_models: list[str]
+    blocked_models: list[str]
+    max_cost_per_day_nanoeur: int | None
+    max_tokens_per_request: int | None
+
+
+def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
+    """Make a policy, enabled. Raises Conflict when its name is taken or there are too many."""
+    with one_name(*_ONE_NAME), transaction.atomic():
+        organization = locked(organization_id)
+        if organization.policies.count() >= POLICIES_MAX:
+            raise Conflict(f"An organization has at most {POLICIES_MAX} policies")
+        return Policy.objects.create(org=organization, **asdict(limits))
+
+
+def update_policy(
+    *, organization_id: UUID, policy_id: UUID, limits: PolicyLimits, enabled: bool | None = None
+) -> None:
+    """Replace a policy's name and limits, and its switch where `enabled` is given.
+
+    Raises Missing when it is gone, Conflict when its name is taken.
+    """
+    changes: dict[str, Any] = asdict(limits)
+    if enabled is not None:
+        changes["enabled"] = enabled
+    with one_name(*_ONE_NAME), transaction.atomic():
+        locked(organization_id)
+        _change(organization_id, policy_id, changes)
+
+
+def set_policy_enabled(*, organization_id: UUID, policy_id: UUID, enabled: bool) -> None:
+    """Turn a policy on or off, from the next request on. Raises Missing when it is gone."""
+    with transaction.atomic():
+        locked(organization_id)
+        _change(organization_id, policy_id, {"enabled": enabled})
+
+
+def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:
+    """Remove a policy; past decisions keep its name. Removing one that is gone does nothing."""
+    with transaction.atomic():
+        locked(organization_id)
+        Policy.objects.filter(org=organization_id, id=policy_id).delete()
+
+
+def _change(organization_id: UUID, policy_id: UUID, changes: dict[str, Any]) -> None:
+    rows = Policy.objects.filter(org=organization_id, id=policy_id)
+    if not rows.update(updated_at=now(), **changes):
+        raise Missing("There is no such policy")

@@ -1,0 +1,249 @@
+"""The pages of policies. Everybody in the organization sees them, admins change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from costs.core.periods import day_around
+from costs.explorer.charts import share_width
+from gateway.console.fields import plain_eur
+from gateway.console.sentences import names_of_no_model
+from gateway.models import Policy
+from gateway.policies import operations, reports
+from gateway.policies.effect import policy_effect_of
+from gateway.policies.forms import PolicyForm, policy_values
+from gateway.policies.reports import RefusedToday, SpendToday
+from gateway.policies.words import policy_sentence
+from gateway.providers.catalog import load_catalog
+from orgs.auth.access import Access, admin, get_or_404, viewer
+from orgs.console.confirm import HtmxRequest, question
+from orgs.console.exports import exported
+from orgs.console.refusals import show_refusal
+from orgs.core.errors import Missing, OrgsError
+
+COLUMNS: Final = (
+    *("policyId", "name", "enabled", "allowedModels", "blockedModels", "maxCostPerDayEur"),
+    *("maxTokensPerRequest", "refusedToday"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyLine:
+    """A policy as the list shows it; `used_percent` is None without a limit of the day."""
+
+    policy: Policy
+    sentence: str
+    used_percent: str | None
+    held_percent: str | None
+    refused_today: int
+
+
+@login_required
+@never_cache
+@require_safe
+def policies(request: HttpRequest) -> HttpResponse:
+    """List the policies in the order in which they are judged."""
+    access = viewer(request)
+    organization, moment = access.organization, now()
+    refused = _refused_today(access, moment)
+    spend = reports.spend_today(organization_id=organization.pk, moment=moment)
+    found = reports.policies(organization_id=organization.pk)
+    context = {
+        "lines": [_line(policy, spend, refused) for policy in found],
+        "spend": spend,
+        "is_cut": refused.is_cut,
+        "can_change": access.can_change,
+    }
+    return render(request, "policies/list.html", context)
+
+
+@login_required
+@require_safe
+def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
+    """Send the policies as a file."""
+    access = viewer(request)
+    refused = _refused_today(access, now()).by_policy
+    found = reports.policies(organization_id=access.organization.pk)
+    rows = [[_exported(policy, refused.get(str(policy.pk), 0)) for policy in found]]
+    return exported(request, rows, columns=COLUMNS, name="policies", format=format)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_policy(request: HttpRequest) -> HttpResponse:
+    """Make a policy; it is in force from the next request on."""
+    access = admin(request)
+    form = PolicyForm(request.POST or None, label_suffix="")
+    if request.method == "POST" and not _only_asks(request) and form.is_valid():
+        try:
+            policy = operations.create_policy(
+                organization_id=access.organization.pk, limits=form.limits()
+            )
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _saved(request, form, f'The policy "{policy.name}" is in force.')
+    return _form_page(request, access, form, title="New policy")
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
+    """Change a policy's name and limits."""
+    access = admin(request)
+    policy = get_or_404(access, Policy.objects.all(), policy_id)
+    form = PolicyForm(request.POST or None, initial=policy_values(policy), label_suffix="")
+    if request.method == "POST" and not _only_asks(request) and form.is_valid():
+        limits = form.limits()
+        try:
+            operations.update_policy(
+                organization_id=access.organization.pk, policy_id=policy.pk, limits=limits
+            )
+        except Missing as refusal:
+            raise Http404 from refusal
+        except OrgsError as refusal:
+            show_refusal(form, refusal)
+        else:
+            return _saved(request, form, f'The policy "{limits.name}" is saved.')
+    return _form_page(request, access, form, title="Edit policy")
+
+
+@login_required
+@never_cache
+@require_POST
+def policy_effect(request: HttpRequest) -> HttpResponse:
+    """Show what the policy in the form would have done, beside the form; nothing is saved.
+
+    A POST, since lists of models do not fit in every address.
+    """
+    access = admin(request)
+    return render(
+        request, "policies/_effect.html", policy_effect_of(access.organization, request.POST)
+    )
+
+
+@login_required
+@require_POST
+def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
+    """Turn a policy on or off, as the button said, whatever it has become meanwhile."""
+    access = admin(request)
+    policy = get_or_404(access, Policy.objects.all(), policy_id)
+    enabled = request.POST.get("enabled") == "on"
+    try:
+        operations.set_policy_enabled(
+            organization_id=access.organization.pk, policy_id=policy.pk, enabled=enabled
+        )
+    except Missing as refusal:
+        raise Http404 from refusal
+    state = "on: it is in force from the next request" if enabled else "off"
+    messages.success(request, f'The policy "{policy.name}" is {state}.')
+    return redirect("policies")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@vary_on_headers("HX-Request")
+def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
+    """Ask, then remove the policy."""
+    access = admin(request)
+    policy = get_or_404(access, Policy.objects.all(), policy_id)
+    if request.method != "POST":
+        context = {"policy": policy, "sentence": _sentence(policy)}
+        return question(request, "policies/delete.html", context)
+    operations.delete_policy(organization_id=access.organization.pk, policy_id=policy.pk)
+    messages.success(request, f'The policy "{policy.name}" is deleted.')
+    return redirect("policies")
+
+
+def _only_asks(request: HttpRequest) -> bool:
+    """Whether the form was sent without scripts to see what it would do."""
+    return "effect" in request.POST
+
+
+def _form_page(
+    request: HttpRequest, access: Access, form: PolicyForm, *, title: str
+) -> HttpResponse:
+    catalog = load_catalog(sandbox=settings.SANDBOX)
+    asked = request.POST if request.method == "POST" else _as_typed(form)
+    # A page that waited for the past would come late; with scripts it follows by itself.
+    judge = _only_asks(request)
+    context = policy_effect_of(access.organization, asked, judge=judge) | {
+        "form": form,
+        "title": title,
+        "models": sorted({model.id for model in catalog.by_name.values()}),
+    }
+    return render(request, "policies/form.html", context)
+
+
+def _as_typed(form: PolicyForm) -> dict[str, Any]:
+    """Return the form's first values as a browser would send them."""
+    typed = {name: form[name].value() for name in form.fields}
+    return {name: "" if value is None else value for name, value in typed.items()}
+
+
+def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpResponse:
+    """Say so, and warn of names that mean no known model: they may be slips."""
+    messages.success(request, sentence)
+    limits = form.limits()
+    entries = [*limits.allowed_models, *limits.blocked_models]
+    if unknown := names_of_no_model(entries, load_catalog(sandbox=settings.SANDBOX)):
+        messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
+    return redirect("policies")
+
+
+def _line(policy: Policy, spend: SpendToday, refused: RefusedToday) -> PolicyLine:
+    limit = policy.max_cost_per_day_nanoeur
+    room = None if limit is None else max(0, limit - spend.charged_nanoeur)
+    return PolicyLine(
+        policy=policy,
+        sentence=_sentence(policy),
+        used_percent=None if limit is None else share_width(spend.charged_nanoeur, limit),
+        held_percent=None
+        if limit is None or room is None
+        else share_width(min(room, spend.held_nanoeur), limit),
+        refused_today=refused.by_policy.get(str(policy.pk), 0),
+    )
+
+
+def _refused_today(access: Access, moment: datetime) -> RefusedToday:
+    organization = access.organization
+    starts_at, _ = day_around(moment, ZoneInfo(organization.timezone))
+    return reports.refused_since(organization_id=organization.pk, since=starts_at)
+
+
+def _exported(policy: Policy, refused_today: int) -> dict[str, Any]:
+    limit = policy.max_cost_per_day_nanoeur
+    return {
+        "policyId": str(policy.pk),
+        "name": policy.name,
+        "enabled": policy.enabled,
+        "allowedModels": policy.allowed_models,
+        "blockedModels": policy.blocked_models,
+        "maxCostPerDayEur": None if limit is None else plain_eur(limit),
+        "maxTokensPerRequest": policy.max_tokens_per_request,
+        "refusedToday": refused_today,
+    }
+
+
+def _sentence(policy: Policy) -> str:
+    return policy_sentence(
+        allowed=policy.allowed_models,
+        blocked=policy.blocked_models,
+        max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
+        max_tokens_per_request=policy.max_tokens_per_request,
+    )

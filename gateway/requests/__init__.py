@@ -1,0 +1,1 @@
+"""The audit log: recent requests, one request explained, exports, verification."""

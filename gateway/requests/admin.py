@@ -1,0 +1,24 @@
+"""Django admin of the audit log."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from costs.admin import ReadOnlyAdmin
+from gateway.models import (
+    AiRequestLog,
+)
+
+
+@admin.register(AiRequestLog)
+class AiRequestLogAdmin(ReadOnlyAdmin):
+    """What was asked, decided and charged."""
+
+    list_display = (
+        *("id", "org", "occurred_at", "channel", "model", "status", "code"),
+        *("input_tokens", "output_tokens", "cost_nanoeur", "latency_ms"),
+    )
+    list_filter = ("status", "provider", "org")
+    list_select_related = ("org",)
+    search_fields = ("=id",)
+    ordering = ("-id",)

@@ -1,0 +1,135 @@
+"""The filters of recent requests, read from the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from costs.core.periods import day_around, first_instant
+from gateway.console.fields import DIMENSION_FIELDS, dimension_field
+from gateway.core.model_names import NAME_MAX_CHARS
+from gateway.models import AiRequestLog
+from gateway.requests.reports import Cursor, RequestQuery
+
+PERIODS: Final = (
+    ("", "Any time"),
+    ("today", "Today"),
+    ("7d", "Last 7 days"),
+    ("30d", "Last 30 days"),
+)
+DAYS: Final = {"today": 1, "7d": 7, "30d": 30}
+PROVIDER_MAX_CHARS: Final = 32
+CODE_MAX_CHARS: Final = 40
+# What is a place in the list and no filter of it.
+PLACES: Final = ("before", "after", "waiting")
+WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
+FOLDED: Final = (
+    "code",
+    "requestId",
+    "keyId",
+    "userId",
+    *(field for field, _, _ in DIMENSION_FIELDS),
+)
+
+
+class RequestFilterForm(forms.Form):
+    """Every filter of the list; an empty URL is everything, newest first."""
+
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any"), *((value, value) for value in AiRequestLog.Status.values)],
+    )
+    model = forms.CharField(label="Model", required=False, max_length=NAME_MAX_CHARS)
+    provider = forms.CharField(label="Provider", required=False, max_length=PROVIDER_MAX_CHARS)
+    period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
+    code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
+    requestId = forms.UUIDField(  # the API's name, as all here
+        label="Request id", required=False, error_messages={"invalid": "This is no request id."}
+    )
+    keyId = forms.UUIDField(
+        label="Key id", required=False, error_messages={"invalid": "This is no key's id."}
+    )
+    before = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    after = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    waiting = forms.CharField(
+        required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
+    )
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data, label_suffix="")
+        self.fields["userId"] = dimension_field("User")
+        for parameter, label, _ in DIMENSION_FIELDS:
+            self.fields[parameter] = dimension_field(label)
+
+    def clean_before(self) -> Cursor | None:
+        return _cursor(self.cleaned_data["before"])
+
+    def clean_after(self) -> Cursor | None:
+        return _cursor(self.cleaned_data["after"])
+
+    def clean_waiting(self) -> list[UUID]:
+        """Return the ids of the requests whose end is waited for."""
+        text: str = self.cleaned_data["waiting"]
+        try:
+            return [UUID(request_id) for request_id in filter(None, text.split(","))]
+        except ValueError as exc:
+            raise forms.ValidationError("One of these is no request id.") from exc
+
+    def folded_fields(self) -> list[forms.BoundField]:
+        """The fields that the page folds away."""
+        return [self[name] for name in FOLDED]
+
+    def is_filtered(self) -> bool:
+        """Whether a valid form leaves anything out."""
+        return any(value for name, value in self.cleaned_data.items() if name not in PLACES)
+
+    def unfolds(self) -> bool:
+        """Whether one of the folded fields is in use or in error."""
+        return any(self[name].value() or self[name].errors for name in FOLDED)
+
+    def query(self, *, moment: datetime, zone: ZoneInfo) -> RequestQuery:
+        """Return what a valid form asks for. Periods are of the organization's whole days."""
+        values = self.cleaned_data
+        return RequestQuery(
+            since=_since(values["period"], moment, zone),
+            before=values["before"],
+            after=values["after"],
+            request_id=values["requestId"],
+            status=values["status"] or None,
+            code=values["code"] or None,
+            model=values["model"] or None,
+            provider=values["provider"] or None,
+            key_id=values["keyId"],
+            user_id=values["userId"] or None,
+            **{name: values[parameter] or None for parameter, _, name in DIMENSION_FIELDS},
+        )
+
+    def parameters(self, *, before: Cursor | None = None) -> str:
+        """Return a valid form as the part of a URL, with another place in the list."""
+        chosen = {
+            name: f"{value}"
+            for name, value in self.cleaned_data.items()
+            if value and name not in PLACES
+        }
+        return urlencode(chosen | ({"before": f"{before}"} if before else {}))
+
+
+def _cursor(text: str) -> Cursor | None:
+    try:
+        return Cursor.from_text(text) if text else None
+    except (ValueError, OverflowError) as exc:
+        raise forms.ValidationError("This page of the list does not exist.") from exc
+
+
+def _since(period: str, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    if not period:
+        return None
+    today = day_around(moment, zone)[0].astimezone(zone).date()
+    return first_instant(today - timedelta(days=DAYS[period] - 1), zone)

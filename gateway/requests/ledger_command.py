@@ -1,0 +1,54 @@
+"""`manage.py ledger`: recomputes every balance; settles what a dead process left.
+
+Among the gateway's commands, since what settles a hold completes its audit row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from costs.ledger.connect import open_store
+from costs.ledger.ledger import Ledger
+from costs.ledger.reaper import reap
+from costs.ledger.stores.base import StoreUnavailable
+from costs.ledger.verify import verify
+from gateway.call.journal import AuditJournal
+from gateway.console.findings import write_findings
+from orgs.console.commands import ActionCommand, add_format
+from orgs.fields import new_id
+
+
+class Command(ActionCommand):
+    help = "Recomputes every balance from the rows; settles what a dead process left."
+
+    def actions(self, add: Callable[..., CommandParser]) -> None:
+        add_format(add("verify", self.verify, help="recompute every balance; say each difference"))
+        add("reap", self.reap, help="charge as unknown the holds that nobody will settle")
+
+    def verify(self, options: dict[str, Any]) -> None:
+        report = verify()
+        counts = {table.replace("_", " "): number for table, number in report.counts.items()}
+        looked_at = ", ".join(f"{number} {name} rows" for name, number in counts.items())
+        write_findings(
+            self.stdout,
+            report.findings,
+            notes=report.notes,
+            looked_at=report.counts,
+            summary=[f"looked at {looked_at}"],
+            format=options["format"],
+        )
+
+    def reap(self, options: dict[str, Any]) -> None:
+        ledger = Ledger(journal=AuditJournal(), instance_id=new_id())
+        reaped = 0
+        try:
+            with closing(open_store()) as store:
+                while some := reap(store, ledger):
+                    reaped += some
+        except StoreUnavailable as exc:
+            raise CommandError(f"The database is away ({exc}); {reaped} were settled") from exc
+        self.stdout.write(f"Settled {reaped} abandoned calls as unknown, each at its whole hold.")

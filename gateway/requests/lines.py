@@ -1,0 +1,59 @@
+"""Requests as lines of a list: what a row shows, in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.models import AiRequestLog
+from gateway.requests import reports, timeline
+from gateway.requests.reports import CallerNames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLine:
+    """A request as the list shows it. `place` orders lines: later requests have greater ones."""
+
+    row: AiRequestLog
+    place: str
+    status: timeline.Status
+    tokens: int | None
+    who: str | None
+    where: tuple[str, ...]
+
+
+def request_lines(rows: Collection[AiRequestLog], *, organization_id: UUID) -> list[RequestLine]:
+    """Return the rows as lines, with the names of people and keys: two queries."""
+    names = reports.names_in(rows, organization_id=organization_id)
+    return [_line(row, names) for row in rows]
+
+
+def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
+    """Return the person's e-mail address, else the id as it was sent."""
+    return names.people.get(row.user_id, row.user_id) if row.user_id else None
+
+
+def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
+    """Return what was said of where the request belongs, but not who sent it."""
+    said = (
+        ("team", row.team_id),
+        ("project", row.project_id),
+        ("app", row.app_id),
+        ("client", row.client_id),
+        ("task", row.task_type),
+    )
+    return [(name, value) for name, value in said if value]
+
+
+def _line(row: AiRequestLog, names: CallerNames) -> RequestLine:
+    said = [count for count in (row.input_tokens, row.output_tokens) if count is not None]
+    key_name = names.keys.get(row.key_id) if row.key_id else None
+    return RequestLine(
+        row=row,
+        place=f"{reports.Cursor(occurred_at=row.occurred_at, id=row.pk)}",
+        status=timeline.status_badge(row.status),
+        tokens=sum(said) if said else None,
+        who=who_sent(row, names) or key_name or row.channel,
+        where=tuple(f"{name} {value}" for name, value in dimensions_of(row)),
+    )

@@ -1,0 +1,209 @@
+"""The audit log as plain values: pages of requests, and one request with its ledger rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from costs.explorer.names import emails
+from costs.models import CostEvent, Hold
+from gateway.models import AiRequestLog, Budget
+from orgs.models import ApiKey
+
+REQUESTS_PER_PAGE: Final = 50
+# What is answered has no code, nor what runs.
+HAVE_A_CODE: Final = ("blocked", "error", "unknown")
+# Rows get their time before they are committed, and processes commit in any order: who follows
+# the list looks back this far and knows by id what is new.
+LOOKS_BACK: Final = timedelta(seconds=5)
+# Where requests with the same prompt are looked for around a request; there is no index by prompt.
+SAME_PROMPT_WITHIN: Final = timedelta(days=1)
+SAME_PROMPT_ROWS_MAX: Final = 20_000
+SAME_PROMPT_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A place in the list of requests, newest first: right after this row."""
+
+    occurred_at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.occurred_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}_{self.id}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Cursor:
+        """Return the cursor that `str` wrote; raises ValueError for anything else."""
+        moment, _, row_id = text.partition("_")
+        occurred_at = datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        return cls(occurred_at=occurred_at, id=UUID(row_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestQuery:
+    """Which requests to list; None is "whatever it is". `model` is as asked for or as called."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    before: Cursor | None = None
+    after: Cursor | None = None
+    request_id: UUID | None = None
+    status: str | None = None
+    code: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    key_id: UUID | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    project_id: str | None = None
+    app_id: str | None = None
+    client_id: str | None = None
+    task_type: str | None = None
+
+
+_EQUALS: Final = (
+    *("status", "code", "provider", "key_id", "task_type"),
+    *("user_id", "team_id", "project_id", "app_id", "client_id"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPage:
+    """Some requests, newest first; `before` continues the list."""
+
+    rows: list[AiRequestLog]
+    before: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerNames:
+    """What ids of people and keys are called in the organization."""
+
+    people: dict[str, str]
+    keys: dict[UUID, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStory:
+    """A request with everything that the ledger has of it, oldest first.
+
+    `budget_ids` are those of its trace's budgets that are still there.
+    """
+
+    row: AiRequestLog
+    holds: list[Hold]
+    events: list[CostEvent]
+    same_prompt: list[AiRequestLog]
+    names: CallerNames
+    budget_ids: frozenset[str] = frozenset()
+
+
+def requests(
+    *, organization_id: UUID, query: RequestQuery, limit: int = REQUESTS_PER_PAGE
+) -> RequestPage:
+    """Return the requests that match, newest first, one page of them, without their traces."""
+    wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
+    rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
+    if query.request_id is not None:
+        rows = rows.filter(id=query.request_id)
+    # Several questions: of one with OR, SQLite would look at every row for what nobody uses.
+    several = [rows]
+    if query.code is not None and query.status is None:  # statuses have an index, codes have none
+        several = [rows.filter(status=status) for status in HAVE_A_CODE]
+    if query.model is not None:
+        named = (Q(model=query.model), Q(requested_model=query.model))
+        several = [some.filter(name) for some in several for name in named]
+    once = {row.id: row for some in several for row in _newest(some, limit + 1)}.values()
+    found = sorted(once, key=lambda row: (row.occurred_at, row.id), reverse=True)[: limit + 1]
+    last = found[limit - 1] if len(found) > limit else None
+    return RequestPage(
+        rows=found[:limit],
+        before=Cursor(occurred_at=last.occurred_at, id=last.id) if last else None,
+    )
+
+
+def _newest(rows: QuerySet[AiRequestLog], most: int) -> list[AiRequestLog]:
+    newest_first = rows.order_by("-occurred_at", "-id")
+    return list(newest_first.defer("decision", "usage", "attempts")[:most])
+
+
+def _between(rows: QuerySet[AiRequestLog], query: RequestQuery) -> QuerySet[AiRequestLog]:
+    if query.since is not None:
+        rows = rows.filter(occurred_at__gte=query.since)
+    if query.until is not None:
+        rows = rows.filter(occurred_at__lt=query.until)
+    if query.after is not None:
+        rows = rows.filter(occurred_at__gt=query.after.occurred_at - LOOKS_BACK)
+    return rows if query.before is None else rows_before(query.before, rows)
+
+
+def rows_before(cursor: Cursor, rows: QuerySet[AiRequestLog]) -> QuerySet[AiRequestLog]:
+    """Return the rows that come after the cursor in a list that has the newest first."""
+    moment, row_id = cursor.occurred_at, cursor.id
+    # The first condition says nothing new; it is the one that the index can begin with.
+    return rows.filter(occurred_at__lte=moment).filter(Q(occurred_at__lt=moment) | Q(id__lt=row_id))
+
+
+def ended(*, organization_id: UUID, request_ids: Collection[UUID]) -> list[AiRequestLog]:
+    """Return those of the requests that are no longer pending."""
+    if not request_ids:
+        return []
+    rows = AiRequestLog.objects.filter(org=organization_id, id__in=request_ids)
+    return list(rows.exclude(status=AiRequestLog.Status.PENDING).defer("decision", "usage"))
+
+
+def same_prompt(row: AiRequestLog) -> list[AiRequestLog]:
+    """Return the newest requests with the row's prompt, of the day before it and the day after."""
+    around = AiRequestLog.objects.filter(
+        org=row.org_id,
+        occurred_at__gte=row.occurred_at - SAME_PROMPT_WITHIN,
+        occurred_at__lte=row.occurred_at + SAME_PROMPT_WITHIN,
+    ).order_by("-occurred_at", "-id")
+    rows = AiRequestLog.objects.filter(
+        id__in=around.values("id")[:SAME_PROMPT_ROWS_MAX], prompt_hash=row.prompt_hash
+    ).exclude(id=row.pk)
+    return list(rows.order_by("-occurred_at", "-id").defer("decision", "usage")[:SAME_PROMPT_SHOWN])
+
+
+def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> CallerNames:
+    """Return the names of the members and keys that the rows mention: two queries."""
+    keys = ApiKey.objects.filter(org=organization_id, id__in=_said(row.key_id for row in rows))
+    return CallerNames(
+        people=emails(organization_id=organization_id, user_ids=(row.user_id for row in rows)),
+        keys=dict(keys.values_list("id", "name")),
+    )
+
+
+def story(row: AiRequestLog) -> RequestStory:
+    """Return a request with its holds, its events and its likes."""
+    of_request = Hold.objects.filter(org=row.org_id, request_id=row.id)
+    holds = list(of_request.select_related("rate_card").order_by("id"))
+    events = CostEvent.objects.filter(
+        org=row.org_id, hold_id__in=[hold.id for hold in holds], request_id=row.id
+    )
+    return RequestStory(
+        row=row,
+        holds=holds,
+        events=list(events.order_by("recorded_at", "id")),
+        same_prompt=same_prompt(row),
+        names=names_in([row], organization_id=row.org_id),
+        budget_ids=_budgets_of(row),
+    )
+
+
+def _budgets_of(row: AiRequestLog) -> frozenset[str]:
+    trace = row.decision if isinstance(row.decision, dict) else {}
+    if not trace.get("budgets"):
+        return frozenset()
+    ids = Budget.objects.filter(org=row.org_id).values_list("id", flat=True)
+    return frozenset(map(str, ids))
+
+
+def _said(ids: Iterable[UUID | None]) -> set[UUID]:
+    return {row_id for row_id in ids if row_id is not None}

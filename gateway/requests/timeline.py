@@ -1,0 +1,290 @@
+"""A request's story as steps, told from its rows and its decision trace.
+
+A trace may lack any part: requests are refused at every stage, and rows outlive the code that
+wrote them. What is missing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from costs.core.usage import TOKEN_BUCKETS
+from costs.models import CostEvent, Hold
+from costs.templatetags.figures import count, eur
+from gateway.core.traces import integer, items, mapping, text
+from gateway.models import AiRequestLog
+from gateway.requests.reports import RequestStory
+from gateway.requests.verdicts import (
+    BAD,
+    GOOD,
+    IDLE,
+    WAIT,
+    BudgetVerdict,
+    Verdict,
+    budget_verdict_of,
+    judgement,
+    verdict_of,
+)
+
+STATUS_TONES: Final = {
+    "ok": (GOOD, "✓"),
+    "pending": (WAIT, "…"),
+    "unknown": (WAIT, "?"),
+    "blocked": (BAD, "✕"),
+    "error": (BAD, "!"),
+}
+HOLD_TONES: Final = {"held": WAIT, "settled": GOOD, "released": IDLE, "unknown": WAIT}
+HOLD_WORDS: Final = {
+    "held": "still held",
+    "settled": "settled at what the provider reported",
+    "released": "released: nothing was billed",
+    "unknown": "charged whole: what the provider billed is not known",
+}
+# Failures of a call that had been held for and never left.
+NEVER_SENT: Final = frozenset(
+    {"provider_not_configured", "provider_unavailable", "ledger_unavailable", "client_disconnected"}
+)
+_BUCKET_WORDS: Final = {
+    "input_uncached": "input",
+    "cache_read": "cache read",
+    "cache_write_5m": "cache write, 5 min",
+    "cache_write_1h": "cache write, 1 h",
+    "input_audio": "audio input",
+    "input_image": "image input",
+    "tool_prompt": "tool prompts",
+    "output_text": "output",
+    "output_reasoning": "reasoning",
+    "output_audio": "audio output",
+    "web_searches": "web searches",
+    "service_tier": "service tier",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A request's status as a badge: never colour alone."""
+
+    word: str
+    tone: str
+    sign: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and what is to be shown for it; markup only from `figures`."""
+
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineStep:
+    """One step of the story. `tone` colours its dot."""
+
+    title: str
+    tone: str
+    sentence: str = ""
+    at: datetime | None = None
+    facts: tuple[Fact, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    budgets: tuple[BudgetVerdict, ...] = ()
+
+
+def status_badge(status: str) -> Status:
+    """Return how a status is shown."""
+    tone, sign = STATUS_TONES.get(status, (IDLE, ""))
+    return Status(word=status, tone=tone, sign=sign)
+
+
+def steps(story: RequestStory) -> list[TimelineStep]:
+    """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
+    row = story.row
+    trace = mapping(row.decision)
+    told = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
+    told += _tried(story, trace)
+    if story.holds and row.status != "pending":
+        told.append(_sent(row, trace))
+    told.append(_ended(row, was_held=bool(story.holds)))
+    told += [_charged(event) for event in story.events]
+    if row.status in ("ok", "unknown") or story.events:
+        return told
+    return [*told, _not_charged(row)]
+
+
+def usage_facts(row: AiRequestLog) -> list[Fact]:
+    """Return the tokens of the request, by what they are priced as."""
+    usage = mapping(row.usage)
+    buckets = mapping(usage.get("buckets")) or usage
+    facts = [
+        Fact(_BUCKET_WORDS[name], count(number))
+        for name in (*TOKEN_BUCKETS, "web_searches")
+        if (number := integer(buckets.get(name)))
+    ]
+    if tier := text(buckets.get("service_tier")):
+        facts.append(Fact(_BUCKET_WORDS["service_tier"], tier))
+    if usage.get("adds_up") is False:
+        facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
+    return facts
+
+
+def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
+    model, given = mapping(trace.get("model")), mapping(trace.get("input"))
+    facts = [
+        Fact("model asked for", text(model.get("requested")) or row.requested_model),
+        Fact("model meant", text(model.get("meant"))),
+        Fact("provider", text(model.get("provider")) or row.provider),
+        Fact("text", _counted(given.get("bytes"), "bytes")),
+        Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
+        Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
+    ]
+    return TimelineStep(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
+
+
+def _judged(
+    row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]
+) -> TimelineStep:
+    verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
+    budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
+    left_out = integer(trace.get("policies_left_out"))
+    return TimelineStep(
+        title="Judged",
+        tone=BAD if row.status == "blocked" else GOOD,
+        sentence=judgement(row, verdicts, budgets),
+        facts=(Fact("not listed", _counted(left_out, "more policies")),) if left_out else (),
+        verdicts=verdicts,
+        budgets=budgets,
+    )
+
+
+def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
+    before, after = mapping(trace.get("before")), mapping(trace.get("after"))
+    facts = [
+        Fact("held", eur(hold.amount_nanoeur)),
+        Fact("left of the day before", _amount(before.get("left_nanoeur"))),
+        Fact("left of the day after", _amount(after.get("left_nanoeur"))),
+        Fact("charged that day before", _amount(before.get("charged_nanoeur"))),
+        Fact("held by other calls", _amount(before.get("held_nanoeur"))),
+    ]
+    return TimelineStep(
+        title="Held",
+        tone=HOLD_TONES.get(hold.state, IDLE),
+        at=hold.held_at,
+        sentence=f"The most it could cost was set aside; {HOLD_WORDS.get(hold.state, hold.state)}.",
+        facts=_known(facts),
+    )
+
+
+def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
+    provider = row.provider or "the provider"
+    never_left = row.status == "error" and row.code in NEVER_SENT
+    sentence = f"Nothing reached {provider}." if never_left else f"The call went out to {provider}."
+    facts = [
+        Fact("model", text(mapping(trace.get("model")).get("meant"))),
+        Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
+    ]
+    tone = IDLE if never_left else GOOD
+    return TimelineStep(
+        title="Not sent" if never_left else "Sent",
+        tone=tone,
+        sentence=sentence,
+        facts=() if never_left else _known(facts),
+    )
+
+
+def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
+    """Return each hold by its own trace and, where an alias has several models, how each fared."""
+    kept = items(story.row.attempts)
+    made = {text(attempt.get("hold_id")): attempt for attempt in kept}
+    told = [
+        (_moment(attempt), [_not_answered(attempt)])
+        for attempt in kept
+        if not attempt.get("hold_id")
+    ]
+    for hold in story.holds:
+        attempt = made.get(str(hold.id))
+        if attempt is None:
+            told.append((hold.held_at, [_held(hold, trace)]))
+        else:
+            own = mapping(attempt.get("decision"))
+            told.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
+    told.sort(key=lambda entry: entry[0])
+    return [step for _, several in told for step in several]
+
+
+def _not_answered(attempt: Mapping[str, Any]) -> TimelineStep:
+    was_made = attempt.get("hold_id") is not None
+    latency = integer(attempt.get("latency_ms"))
+    facts = [
+        Fact("model", text(attempt.get("model"))),
+        Fact("provider", text(attempt.get("provider"))),
+        Fact("after", None if latency is None else f"{latency:,} ms"),
+        Fact("code", text(attempt.get("code"))),
+    ]
+    return TimelineStep(
+        title="Not answered" if was_made else "Passed over",
+        tone=BAD if was_made else IDLE,
+        sentence=text(attempt.get("error")) or "",
+        facts=_known(facts),
+    )
+
+
+def _moment(attempt: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromisoformat(text(attempt.get("at")) or "")
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
+    facts = _known(
+        [
+            Fact("after", f"{row.latency_ms:,} ms" if row.latency_ms is not None else None),
+            Fact("finish reason", row.finish_reason),
+            Fact("code", row.code),
+        ]
+    )
+    ends = {
+        "ok": ("Answered", GOOD, f"{row.provider or 'The provider'} answered."),
+        "pending": ("Sent", WAIT, "The answer is still awaited."),
+        "blocked": ("Refused", BAD, row.error or "Nothing was sent."),
+        "error": ("Failed" if was_held else "Not sent", BAD, row.error or ""),
+        "unknown": ("Outcome unknown", WAIT, row.error or ""),
+    }
+    title, tone, sentence = ends.get(row.status, (row.status, IDLE, row.error or ""))
+    return TimelineStep(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
+
+
+def _charged(event: CostEvent) -> TimelineStep:
+    titles = {
+        "usage": ("Charged", GOOD, "At its price, for what the provider reported."),
+        "bound": ("Charged", WAIT, "The whole hold, since the outcome is not known."),
+        "correction": ("Corrected", GOOD, "The difference, once the outcome was known."),
+    }
+    title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))
+    facts = (Fact("amount", eur(event.amount_nanoeur)),)
+    return TimelineStep(
+        title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=facts
+    )
+
+
+def _not_charged(row: AiRequestLog) -> TimelineStep:
+    if row.status == "pending":
+        return TimelineStep(title="Not charged yet", tone=WAIT)
+    return TimelineStep(title="Nothing charged", tone=IDLE)
+
+
+def _known(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts if fact.value is not None and fact.value != "")
+
+
+def _counted(value: object, unit: str) -> str | None:
+    number = integer(value)
+    return None if number is None else f"{number:,} {unit}"
+
+
+def _amount(value: object) -> object:
+    nanoeur = integer(value)
+    return None if nanoeur is None else eur(nanoeur)

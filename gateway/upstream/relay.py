@@ -1,0 +1,172 @@
+"""The relay road: a request goes out as bytes and its answer comes back as bytes.
+
+For clients that already speak the provider's format: no field is lost, no SDK is imported, and a
+streamed chunk costs microseconds. What is sent, and what is read off the answer, says the
+`RelayRequest`; this only sends and reads, and says what failures mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+from gateway.core.calls import Completion, RelayRequest
+from gateway.core.errors import Broken, Unreachable
+from gateway.upstream.failures import Peer, answered_with
+from gateway.upstream.http_client import (
+    BrokenOff,
+    HttpClient,
+    NotSent,
+    UpstreamResponse,
+    is_not_sent,
+)
+from gateway.upstream.transport import ANSWER_MAX_BYTES, STREAM_MAX_BYTES
+from gateway.upstream.untrusted_json import ErrorAnswer
+from gateway.upstream.upstreams import Upstream
+
+ERROR_MAX_BYTES: Final = 1024 * 1024
+# What of a provider's headers its client may see; none of them names whose account it is.
+HEADERS_RETURNED: Final = frozenset(
+    {
+        "content-type",
+        "openai-processing-ms",
+        "openai-version",
+        "request-id",
+        "retry-after",
+        "retry-after-ms",
+        "server-timing",
+        "x-request-id",
+        "x-should-retry",
+    }
+)
+LIMIT_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Sends relayed requests by the HTTP client of an event loop."""
+
+    _http: HttpClient
+
+    async def whole(self, upstream: Upstream, request: RelayRequest) -> Completion:
+        """Ask for a plain answer and read it. Raises ProviderFailed."""
+        answer = await self._sent(upstream, request)
+        try:
+            await _check(answer, upstream.peer)
+            return await _whole(answer, upstream.peer, request)
+        finally:
+            answer.release()
+
+    @asynccontextmanager
+    async def stream(
+        self, upstream: Upstream, request: RelayRequest
+    ) -> AsyncIterator[Stream | Completion]:
+        """Ask for an answer in chunks; one that comes whole all the same is its Completion.
+
+        Leaving early closes the connection, and so stops the provider. Raises ProviderFailed.
+        """
+        answer = await self._sent(upstream, request)
+        try:
+            await _check(answer, upstream.peer)
+            if answer.content_type in request.streamed_as:
+                yield Stream(answer, upstream.peer)
+            else:
+                yield await _whole(answer, upstream.peer, request)
+        finally:
+            answer.release()  # back to the pool what was read to its end; else it is closed
+
+    async def _sent(self, upstream: Upstream, request: RelayRequest) -> UpstreamResponse:
+        """Send the request, once, and wait for the answer's head. Raises ProviderFailed.
+
+        A cancellation that came before anything was sent has Unreachable as its cause.
+        """
+        unsent = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
+        try:
+            return await self._http.send(
+                upstream.address(request.path),
+                headers={**request.headers, **upstream.headers},
+                body=request.body,
+            )
+        except NotSent as exc:
+            raise Unreachable(unsent) from exc
+        except asyncio.CancelledError as exc:
+            if is_not_sent(exc):
+                raise exc from Unreachable(unsent)
+            raise
+        except BrokenOff as exc:
+            raise Broken(upstream.peer.broke_off("")) from exc
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """The chunks of an answer as they arrive. Raises ProviderFailed when it breaks off."""
+
+    _answer: UpstreamResponse
+    _peer: Peer
+    _bytes: int = 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes to the client with it."""
+        return returned(self._answer)
+
+    async def next(self) -> bytes:
+        """Return what has arrived, waiting for it; nothing is the end."""
+        try:
+            chunk = await self._answer.next()
+        except BrokenOff as exc:
+            raise Broken(self._peer.broke_off(""), provider_status=self._answer.status) from exc
+        self._bytes += len(chunk)
+        if self._bytes > STREAM_MAX_BYTES:
+            raise Broken(f'Provider "{self._peer.title}" sent more than an answer may have')
+        return chunk
+
+
+def returned(answer: UpstreamResponse) -> Mapping[str, str]:
+    """Return those headers of an answer that its client may see."""
+    return {
+        name: value
+        for name, value in answer.headers.items()
+        if name in HEADERS_RETURNED or name.startswith(LIMIT_HEADERS)
+    }
+
+
+async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) -> Completion:
+    body = await _body(answer, peer, at_most=ANSWER_MAX_BYTES)
+    try:
+        completion = request.whole(body)
+    except ErrorAnswer as exc:
+        raise Broken(peer.broke_off(str(exc)), provider_status=answer.status) from exc
+    except orjson.JSONDecodeError as exc:
+        raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
+    return completion.relayed(body, returned(answer))
+
+
+async def _check(answer: UpstreamResponse, peer: Peer) -> None:
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        sentence = f'Provider "{peer.title}" sent the request on to another address'
+        raise Broken(sentence, provider_status=answer.status)
+    body = await _body(answer, peer, at_most=ERROR_MAX_BYTES)
+    raise answered_with(answer.status, answer.headers, body, peer=peer)
+
+
+async def _body(answer: UpstreamResponse, peer: Peer, *, at_most: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while chunk := await answer.next():
+            size += len(chunk)
+            if size > at_most:
+                raise Broken(f'Provider "{peer.title}" sent more than an answer may have')
+            pieces.append(chunk)
+    except BrokenOff as exc:
+        raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

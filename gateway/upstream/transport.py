@@ -1,0 +1,166 @@
+"""The HTTP client under the SDKs' httpx2, which knows exactly what was sent.
+
+All four SDKs take an httpx2 client, so all four get this transport instead of their own:
+
+- Whether a request was sent decides whether it is charged. The aiohttp transports of the OpenAI
+  and Anthropic SDKs report a connection that the vendor closed after reading the request as
+  `httpx2.ConnectTimeout`, and google-genai silently sends the request again. Here ConnectError
+  means that no connection was made; everything else may have been billed.
+- Answers are bounded, and connections, proxies and certificates are those of all other calls.
+- Of the SDKs' headers only a list goes out, and the credential is set last: the SDKs read
+  variables like OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS on their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx2
+
+from gateway.upstream.http_client import (
+    BrokenOff,
+    HttpClient,
+    NotSent,
+    UpstreamResponse,
+    address,
+    is_not_sent,
+)
+
+ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
+# An event costs some 300 bytes for each token.
+STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
+
+HEADERS_SENT: Final = frozenset(
+    {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
+)
+# Of the connection alone: the client unpacks and joins.
+_HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What was sent and answered for one call of ours, whatever an SDK makes of it."""
+
+    was_sent: bool = False
+    answers: list[UpstreamResponse] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the answers: back to the pool those that were read to their end.
+
+        Closing google-genai's own stream closes nothing: its response is in a reference cycle and
+        waits for the garbage collector, while the vendor goes on writing.
+        """
+        for answer in self.answers:
+            answer.release()
+
+
+_traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
+
+
+class Transport(httpx2.AsyncBaseTransport):
+    """Sends httpx2 requests by the HTTP client of an event loop.
+
+    Raises httpx2.ConnectError when nothing was sent, httpx2.ReadTimeout and httpx2.ReadError when
+    the outcome is unknown.
+    """
+
+    def __init__(self, http: HttpClient, credentials: Mapping[str, str]) -> None:
+        self._http = http
+        self._credentials = dict(credentials)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request, once."""
+        headers = {
+            name: value for name, value in request.headers.items() if name in HEADERS_SENT
+        } | self._credentials
+        traffic = _traffic.get() or Traffic()
+        read_s = request.extensions["timeout"]["read"]
+        with _known_failures(traffic):
+            async with asyncio.timeout(read_s):
+                with _noted_outcome(traffic):
+                    answer = await self._http.send(
+                        address(str(request.url)),
+                        method=request.method,
+                        headers=headers,
+                        body=request.content,
+                    )
+        traffic.answers.append(answer)
+        return httpx2.Response(
+            answer.status,
+            headers=[pair for pair in answer.raw_headers if pair[0] not in _HOP_HEADERS],
+            stream=_Body(answer, read_s, traffic),
+            request=request,
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+
+def client(http: HttpClient, credentials: Mapping[str, str]) -> httpx2.AsyncClient:
+    """Return the client that an SDK is given; `credentials` are the headers that prove us."""
+    return httpx2.AsyncClient(
+        transport=Transport(http, credentials), trust_env=False, follow_redirects=False
+    )
+
+
+@contextmanager
+def noting(traffic: Traffic) -> Iterator[None]:
+    """Note in `traffic` what is sent and answered inside the block."""
+    token = _traffic.set(traffic)
+    try:
+        yield
+    finally:
+        _traffic.reset(token)
+
+
+class _Body(httpx2.AsyncByteStream):
+    """An answer's bytes, decompressed and counted."""
+
+    def __init__(self, answer: UpstreamResponse, read_s: float | None, traffic: Traffic) -> None:
+        self._answer = answer
+        self._read_s = read_s
+        self._traffic = traffic
+        is_stream = answer.content_type == "text/event-stream"
+        self._max_bytes = STREAM_MAX_BYTES if is_stream else ANSWER_MAX_BYTES
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._max_bytes
+        while chunk := await self._next():
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.ReadError(f"the answer is above {self._max_bytes} bytes")
+            yield chunk
+
+    async def _next(self) -> bytes:
+        with _known_failures(self._traffic):
+            async with asyncio.timeout(self._read_s):
+                return await self._answer.next()
+
+    async def aclose(self) -> None:
+        self._answer.release()
+
+
+@contextmanager
+def _noted_outcome(traffic: Traffic) -> Iterator[None]:
+    """Note that a request was sent, unless its failure proves that it was not."""
+    was_sent, traffic.was_sent = traffic.was_sent, True
+    try:
+        yield
+    except BaseException as exc:
+        traffic.was_sent = was_sent or not is_not_sent(exc)
+        raise
+
+
+@contextmanager
+def _known_failures(traffic: Traffic) -> Iterator[None]:
+    try:
+        yield
+    except (NotSent, BrokenOff, TimeoutError) as exc:
+        if not traffic.was_sent:
+            raise httpx2.ConnectError(str(exc)) from exc
+        if isinstance(exc, TimeoutError):
+            raise httpx2.ReadTimeout(str(exc)) from exc
+        raise httpx2.ReadError(str(exc)) from exc

@@ -1,0 +1,82 @@
+"""Slows down guessing at the sign-in page, by e-mail address and by network address."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
+
+from orgs.models import SignInFailure
+
+WINDOW: Final = timedelta(minutes=15)
+FAILURES_PER_EMAIL: Final = 10
+FAILURES_PER_ADDRESS: Final = 30  # an office shares one address
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A sign-in that counts as failed until `forgive` says otherwise."""
+
+    email_mark: str
+    row_ids: tuple[int, ...]
+
+
+def begin_attempt(*, email: str, address: str, moment: datetime) -> Attempt | None:
+    """Count an attempt, or return None when there were too many.
+
+    It is counted before anybody looks at the password, so that guesses made at the same time
+    get no further than guesses made one after the other.
+    """
+    limits = {
+        _mark("e-mail", email): FAILURES_PER_EMAIL,
+        _mark("address", address): FAILURES_PER_ADDRESS,
+    }
+    recent = SignInFailure.objects.filter(failed_at__gt=moment - WINDOW)
+    if any(recent.filter(who=who).count() >= limit for who, limit in limits.items()):
+        return None
+    SignInFailure.objects.filter(failed_at__lte=moment - WINDOW).delete()
+    rows = SignInFailure.objects.bulk_create(
+        SignInFailure(who=who, failed_at=moment) for who in limits
+    )
+    row_ids = tuple(row.pk for row in rows)
+    if any(recent.filter(who=who).count() > limit for who, limit in limits.items()):
+        SignInFailure.objects.filter(pk__in=row_ids).delete()
+        return None
+    return Attempt(email_mark=rows[0].who, row_ids=row_ids)
+
+
+def forgive(attempt: Attempt) -> None:
+    """The attempt succeeded: forget it, and what failed before for the same e-mail address.
+
+    Other failures from the network address stay: an account of one's own must not buy guesses.
+    """
+    SignInFailure.objects.filter(pk__in=attempt.row_ids).delete()
+    SignInFailure.objects.filter(who=attempt.email_mark).delete()
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return where the request comes from; an IPv6 client has its whole /64.
+
+    Behind our proxy that is the last address in X-Forwarded-For: clients can write the others.
+    """
+    address: str = request.META.get("REMOTE_ADDR") or "unknown"
+    if settings.SECURE_PROXY_SSL_HEADER:
+        forwarded = request.headers.get("x-forwarded-for", "")
+        address = forwarded.rsplit(",", 1)[-1].strip() or address
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a socket for both shows ::ffff:…
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+def _mark(kind: str, value: str) -> str:
+    return salted_hmac(f"orgs.auth.throttle.{kind}", value, algorithm="sha256").hexdigest()

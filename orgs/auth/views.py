@@ -1,0 +1,107 @@
+"""The pages of signing in and out."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth.forms import SetPasswordForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from orgs.auth import throttle
+from orgs.auth.forms import SignInForm
+from orgs.auth.welcome import set_first_password, welcomed_user
+from orgs.core.errors import Conflict
+from orgs.models import User
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Lead to where a person goes on."""
+    return redirect(_landing(request) if request.user.is_authenticated else "login")
+
+
+@sensitive_post_parameters("password")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Ask for e-mail address and password. No answer tells whether an address is known."""
+    if request.method == "POST":
+        return _signed_in(request, SignInForm(request.POST, label_suffix=""))
+    if request.user.is_authenticated:
+        return redirect(_landing(request))
+    return _sign_in_page(request, SignInForm(label_suffix=""))
+
+
+def _signed_in(request: HttpRequest, form: SignInForm) -> HttpResponse:
+    if not form.is_valid():
+        return _sign_in_page(request, form)
+    email = form.cleaned_data["email"]
+    address = throttle.client_address(request)
+    attempt = throttle.begin_attempt(email=email, address=address, moment=now())
+    if attempt is None:
+        form.add_error(None, "Too many attempts failed. Wait 15 minutes and try again.")
+        answer = _sign_in_page(request, form, status=429)
+        answer["Retry-After"] = str(int(throttle.WINDOW.total_seconds()))
+        return answer
+    user = authenticate(request, username=email, password=form.cleaned_data["password"])
+    if user is None:
+        form.add_error(None, "The e-mail address or the password is not right.")
+        return _sign_in_page(request, form)
+    throttle.forgive(attempt)
+    login(request, user)
+    return redirect(_landing(request))
+
+
+def _sign_in_page(request: HttpRequest, form: SignInForm, *, status: int = 200) -> HttpResponse:
+    context = {"form": form, "next": _asked_for(request)}
+    return render(request, "auth/sign_in.html", context, status=status)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    logout(request)
+    return redirect("login")
+
+
+@sensitive_post_parameters("new_password1", "new_password2")
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def welcome(request: HttpRequest, uid: str, token: str) -> HttpResponse:
+    """Let a person who came by a one-time link set a password, and sign them in."""
+    user = welcomed_user(uid=uid, token=token)
+    if user is None:
+        return render(request, "auth/welcome_over.html", status=410)
+    form: SetPasswordForm[User] = SetPasswordForm(
+        user, request.POST if request.method == "POST" else None
+    )
+    form.label_suffix = ""
+    if request.method == "POST" and form.is_valid():
+        try:
+            user = set_first_password(user=user, password=form.cleaned_data["new_password1"])
+        except Conflict as refusal:
+            messages.error(request, refusal.message)
+            return redirect("login")
+        login(request, user)
+        return redirect(_landing(request))
+    return render(request, "auth/welcome.html", {"form": form, "email": user.email})
+
+
+def _asked_for(request: HttpRequest) -> str:
+    """Return the page that sent the person here, if it is one of ours."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    is_ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if is_ours else ""
+
+
+def _landing(request: HttpRequest) -> str:
+    return _asked_for(request) or resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -1,0 +1,174 @@
+"""`manage.py keys`: makes, lists, rotates and revokes API keys."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils.timezone import now
+
+from orgs.console.commands import ActionCommand, add_format, organization, write_rows
+from orgs.core import keys as key_format
+from orgs.core.errors import Conflict, Invalid, Missing
+from orgs.keys import operations, reports
+from orgs.keys.forms import KEY_LASTS_AT_MOST_DAYS
+from orgs.keys.reports import KeyRow
+from orgs.models import ApiKey, Organization, User
+
+KEY_HELP = (
+    "the key: its public part (the 12 characters after pulse_), its id, the whole key, or SLUG NAME"
+)
+
+
+class Command(ActionCommand):
+    help = "Makes, lists, rotates and revokes API keys. A key is shown once, when it is made."
+
+    def actions(self, add: Callable[..., CommandParser]) -> None:
+        create = add("create", self.create, help="make a key; prints it alone on the last line")
+        create.add_argument("slug", metavar="SLUG", help="the organization")
+        create.add_argument("--name", required=True, help="what will use it")
+        create.add_argument("--user", metavar="EMAIL", help="its owner, for whom calls are counted")
+        for name in operations.FIXABLE:
+            what = name.removesuffix("_id")
+            create.add_argument(f"--{what}", dest=name, help=f"fix the {what} of all its calls")
+        create.add_argument(
+            "--expires-days", type=int, metavar="D", help="its life; endless if not given"
+        )
+        listing = add("list", self.list, help="list an organization's keys, newest first")
+        listing.add_argument("slug", metavar="SLUG")
+        add_format(listing)
+        rotate = add(
+            "rotate",
+            self.rotate,
+            help="make a key's successor; prints it alone on the last line",
+            description="Makes a key with the same name and settings. The old one works on for "
+            "the overlap. By name, the newest key of that name is rotated.",
+        )
+        rotate.add_argument("key", nargs="+", metavar="KEY", help=KEY_HELP)
+        rotate.add_argument(
+            "--overlap-hours",
+            type=float,
+            default=24,
+            metavar="H",
+            help="24 when not given; 0: none",
+        )
+        revoke = add("revoke", self.revoke, help="close a key for good, from the next request on")
+        revoke.add_argument("key", nargs="+", metavar="KEY", help=KEY_HELP)
+
+    def create(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        key, text = operations.create_key(
+            org=org,
+            name=options["name"],
+            owner=_owner(options["user"]),
+            expires_at=_expiry(options["expires_days"]),
+            team_id=options["team_id"],
+            project_id=options["project_id"],
+            app_id=options["app_id"],
+            client_id=options["client_id"],
+        )
+        self.stdout.write(f'Made the key "{key.name}" of {org.slug}. It is shown this once:')
+        self.stdout.write(text)
+
+    def list(self, options: dict[str, Any]) -> None:
+        org = organization(options["slug"])
+        page = reports.keys(org=org, moment=now(), limit=None)
+        write_rows(self.stdout, [_row(key) for key in page.rows], format=options["format"])
+
+    def rotate(self, options: dict[str, Any]) -> None:
+        key = _the_key(options["key"], newest=True)
+        hours = options["overlap_hours"]
+        try:
+            overlap = timedelta(hours=hours)
+        except (OverflowError, ValueError) as exc:
+            raise Invalid("--overlap-hours is a number of hours such as 24") from exc
+        key, text = operations.rotate_key(key=key, overlap=overlap)
+        self.stdout.write(
+            f'The old key "{key.name}" ends in {hours:g} hours. The new one, shown this once:'
+        )
+        self.stdout.write(text)
+
+    def revoke(self, options: dict[str, Any]) -> None:
+        key = _the_key(options["key"], newest=False)
+        if operations.revoke_key(key=key):
+            self.stdout.write(f'The key "{key.name}" ({key.public}) is revoked.')
+        else:
+            self.stdout.write(f'The key "{key.name}" ({key.public}) was revoked before.')
+
+
+def _owner(email: str | None) -> User | None:
+    if email is None:
+        return None
+    owner = User.objects.filter(email=email.strip().lower()).first()
+    if owner is None:
+        raise Missing(f"There is nobody with the e-mail address {email}")
+    return owner
+
+
+def _expiry(days: int | None) -> datetime | None:
+    if days is None:
+        return None
+    if not 1 <= days <= KEY_LASTS_AT_MOST_DAYS:
+        raise Invalid(f"--expires-days is between 1 and {KEY_LASTS_AT_MOST_DAYS}")
+    return now() + timedelta(days=days)
+
+
+def _the_key(words: list[str], *, newest: bool) -> ApiKey:
+    if len(words) == 1:
+        return _key_by_itself(words[0])
+    if len(words) > 2:
+        raise Invalid(
+            "Name one key: its public part, its id, or SLUG NAME (quote a name with spaces)"
+        )
+    org, name = organization(words[0]), words[1]
+    return _key_by_name(org, name, newest=newest)
+
+
+def _key_by_itself(word: str) -> ApiKey:
+    parsed = key_format.parse(word)
+    public = parsed.public if parsed else word.removeprefix("pulse_")
+    found = ApiKey.objects.filter(public=public).first()
+    if found is None and (key_id := _id(word)):
+        found = ApiKey.objects.filter(pk=key_id).first()
+    if found is None:
+        raise Missing("There is no such key; give its public part, its id, or SLUG NAME")
+    return found
+
+
+def _id(word: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(word)
+    except ValueError:
+        return None
+
+
+def _key_by_name(org: Organization, name: str, *, newest: bool) -> ApiKey:
+    """Return the unrevoked key of this name; a key and its successor share theirs for a while."""
+    living = ApiKey.objects.filter(org=org, name__iexact=name, revoked_at__isnull=True)
+    found = list(living.order_by("-id"))
+    if not found:
+        raise Missing(f'{org.slug} has no key "{name}" that is not revoked')
+    if len(found) > 1 and not newest:
+        publics = ", ".join(key.public for key in found)
+        raise Conflict(f'{len(found)} keys are named "{name}": {publics}; give the public part')
+    return found[0]
+
+
+def _row(key: KeyRow) -> dict[str, Any]:
+    def instant(at: datetime | None) -> str | None:
+        return at.isoformat(timespec="seconds") if at else None
+
+    return {
+        "name": key.name,
+        "public": key.public,
+        "last_four": key.last_four,
+        "status": key.status,
+        "owner": key.owner,
+        "fixes": key.fixes,
+        "expires_at": instant(key.expires_at),
+        "last_used_at": instant(key.last_used_at),
+        "id": str(key.id),
+    }

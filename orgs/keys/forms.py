@@ -1,0 +1,76 @@
+"""The forms of API keys: create and rotate."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django import forms
+
+from orgs.core.values import DIMENSION_MAX_CHARS
+from orgs.keys.operations import NAME_MAX_CHARS, KeyFields
+from orgs.models import Organization, User
+
+KEY_LASTS_AT_MOST_DAYS: Final = 3650
+
+
+def _dimension(label: str) -> forms.CharField:
+    return forms.CharField(label=label, max_length=DIMENSION_MAX_CHARS, required=False)
+
+
+class KeyForm(forms.Form):
+    """A key to make. A dimension that is filled in is fixed for all its calls."""
+
+    name = forms.CharField(
+        label="Key name",
+        max_length=NAME_MAX_CHARS,
+        help_text="What will use it, such as the name of a service.",
+    )
+    owner = forms.ModelChoiceField(
+        queryset=User.objects.none(),
+        label="Owner",
+        required=False,
+        empty_label="Nobody: calls may name their user",
+        help_text="Calls are counted for this person. Their keys end with their membership.",
+    )
+    team_id = _dimension("Team")
+    project_id = _dimension("Project")
+    app_id = _dimension("App")
+    client_id = _dimension("Client")
+    expires_days = forms.IntegerField(
+        label="Expires after (days)",
+        required=False,
+        min_value=1,
+        max_value=KEY_LASTS_AT_MOST_DAYS,
+        help_text="Empty: never.",
+    )
+
+    def __init__(self, data: Any = None, *, organization: Organization) -> None:
+        super().__init__(data, label_suffix="")
+        owner = self.fields["owner"]
+        members = User.objects.filter(memberships__org=organization, is_active=True)
+        owner.queryset = members.order_by("email")  # type: ignore[attr-defined]  # a ModelChoiceField
+
+    def key_fields(self, moment: datetime) -> KeyFields:
+        """Return what the key has besides its name."""
+        values = self.cleaned_data
+        days = values["expires_days"]
+        return KeyFields(
+            owner=values["owner"],
+            team_id=values["team_id"] or None,
+            project_id=values["project_id"] or None,
+            app_id=values["app_id"] or None,
+            client_id=values["client_id"] or None,
+            expires_at=None if days is None else moment + timedelta(days=days),
+        )
+
+
+class RotateForm(forms.Form):
+    """How long the old key works on."""
+
+    overlap_hours = forms.TypedChoiceField(
+        label="The old key works on for",
+        choices=[(0, "not at all"), (1, "1 hour"), (24, "24 hours"), (168, "7 days")],
+        coerce=int,
+        initial=24,
+    )

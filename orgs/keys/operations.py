@@ -1,0 +1,140 @@
+"""What can be done to API keys: create, rotate, revoke; each function is one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, TypedDict, Unpack
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.timezone import now
+
+from orgs.core import keys, values
+from orgs.core.errors import Conflict, Invalid, Missing
+from orgs.locking import locked
+from orgs.models import ApiKey, Membership, Organization, User
+
+FIXABLE: Final = ("team_id", "project_id", "app_id", "client_id")
+NAME_MAX_CHARS: Final = 100
+DEFAULT_OVERLAP: Final = timedelta(hours=24)
+MAX_OVERLAP: Final = timedelta(days=30)
+
+
+class KeyFields(TypedDict, total=False):
+    """What a key can have besides its name. A dimension that is set is fixed for its calls."""
+
+    owner: User | None
+    team_id: str | None
+    project_id: str | None
+    app_id: str | None
+    client_id: str | None
+    expires_at: datetime | None
+    created_by_id: UUID | None
+
+
+def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, str]:
+    """Make a key; return its row and its text, which nobody can read again."""
+    name = name.strip()
+    if fault := values.fault_of_text(name, what="The key's name", max_chars=NAME_MAX_CHARS):
+        raise Invalid(fault, field="name")
+    key = ApiKey(name=name, **fields)
+    _check_dimensions(key)
+    if key.expires_at is not None and key.expires_at <= now():
+        raise Invalid("The key would have expired already", field="expires_at")
+    with transaction.atomic():
+        key.org = locked(org.pk)
+        _check_owner(key)
+        _check_name_is_free(key)
+        return _saved(key)
+
+
+def rotate_key(
+    *, key: ApiKey, overlap: timedelta = DEFAULT_OVERLAP, created_by_id: UUID | None = None
+) -> tuple[ApiKey, str]:
+    """Make a key that takes the place of `key`, which works on for the overlap at most.
+
+    The new one has the same name and settings, and lasts as long as the old was made to last.
+    """
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise Invalid(f"The overlap is between 0 and {MAX_OVERLAP.days} days", field="overlap")
+    moment = now()
+    with transaction.atomic():
+        org = locked(key.org_id)
+        old = _current(key)
+        _check_can_be_rotated(old, moment)
+        lasts = None if old.expires_at is None else old.expires_at - old.created_at
+        ends_at = moment + overlap
+        if old.expires_at is None or ends_at < old.expires_at:
+            ApiKey.objects.filter(pk=old.pk).update(expires_at=ends_at)
+        successor = ApiKey(
+            org=org,
+            name=old.name,
+            owner=old.owner,
+            expires_at=None if lasts is None else moment + lasts,
+            created_by_id=created_by_id,
+            replaces=old,
+            **{field: getattr(old, field) for field in FIXABLE},
+        )
+        _check_owner(successor)
+        return _saved(successor)
+
+
+def revoke_key(*, key: ApiKey) -> bool:
+    """Close the key for good; return False when it was revoked before."""
+    with transaction.atomic():
+        locked(key.org_id)
+        living = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True)
+        return bool(living.update(revoked_at=now()))
+
+
+def _saved(key: ApiKey) -> tuple[ApiKey, str]:
+    made = keys.new_key()
+    key.public, key.last_four = made.public, made.last_four
+    key.digest = keys.digest(made.text, settings.API_KEY_PEPPER)
+    key.save(force_insert=True)
+    return key, made.text
+
+
+def _current(key: ApiKey) -> ApiKey:
+    current = ApiKey.objects.select_related("owner").filter(pk=key.pk).first()
+    if current is None:
+        raise Missing("There is no such key")
+    return current
+
+
+def _check_can_be_rotated(key: ApiKey, moment: datetime) -> None:
+    if key.revoked_at is not None:
+        raise Conflict(f'The key "{key.name}" is revoked; create another')
+    if not key.is_usable_at(moment):
+        raise Conflict(f'The key "{key.name}" has expired; create another')
+    if key.replacements.filter(revoked_at__isnull=True).exists():
+        raise Conflict(f'The key "{key.name}" has been rotated already; rotate the new one')
+
+
+def _check_dimensions(key: ApiKey) -> None:
+    for field in FIXABLE:
+        value = getattr(key, field)
+        if value is None:
+            continue
+        what = f"The {field.removesuffix('_id')}"
+        if fault := values.fault_of_text(value, what=what, max_chars=values.DIMENSION_MAX_CHARS):
+            raise Invalid(fault, field=field)
+
+
+def _check_owner(key: ApiKey) -> None:
+    if key.owner is None:
+        return
+    members = Membership.objects.filter(org_id=key.org_id, user__is_active=True)
+    if not members.filter(user=key.owner).exists():
+        raise Invalid(f"{key.owner.email} is not an active member", field="owner")
+
+
+def _check_name_is_free(key: ApiKey) -> None:
+    # The constraint on the table lets a key and its successor share a name; a third may not.
+    living = ApiKey.objects.filter(org_id=key.org_id, revoked_at__isnull=True)
+    if living.filter(name__iexact=key.name).exists():
+        raise Conflict(
+            f'A key named "{key.name}" exists already; revoke it or choose another name',
+            field="name",
+        )

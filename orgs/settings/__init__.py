@@ -1,0 +1,1 @@
+"""Organizations: create, list, change, and the AI Gateway switch."""

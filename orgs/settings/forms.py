@@ -1,0 +1,62 @@
+"""The form of an organization's settings."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django import forms
+
+from orgs.models import Organization
+
+
+class OrganizationForm(forms.Form):
+    """The organization's settings.
+
+    Each field carries what it was when the page was opened, so that a page left open does not
+    undo what somebody else has changed since.
+    """
+
+    ai_gateway_enabled = forms.BooleanField(
+        label="AI Gateway",
+        required=False,
+        show_hidden_initial=True,
+        help_text="On: this organization's requests are judged and sent to the providers. "
+        "Off: every request is refused, from the next one on.",
+        widget=forms.CheckboxInput({"role": "switch"}),
+    )
+    name = forms.CharField(label="Name", max_length=200, show_hidden_initial=True)
+    timezone = forms.ChoiceField(
+        label="Time zone",
+        choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
+        show_hidden_initial=True,
+        help_text="Daily limits begin anew at midnight here.",
+    )
+    on_disconnect = forms.ChoiceField(
+        label="When a client goes away before its answer is complete",
+        choices=Organization.OnDisconnect.choices,
+        show_hidden_initial=True,
+    )
+
+    def __init__(self, data: Any = None, *, organization: Organization) -> None:
+        initial = {name: getattr(organization, name) for name in self.base_fields}
+        super().__init__(data, initial=initial, label_suffix="")
+
+    def changes(self) -> dict[str, Any]:
+        """Return the values that the person changed; a program that posts plainly changes all."""
+        return {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if self.add_initial_prefix(name) not in self.data or name in self.changed_data
+        }
+
+    def turns_the_gateway_off(self) -> bool:
+        """Whether a person turns off, on the page, what was on; a program knows what it posts."""
+        name = "ai_gateway_enabled"
+        was_on = bool(self.initial[name]) and self.add_initial_prefix(name) in self.data
+        return was_on and self.changes().get(name) is False
+
+    def posted(self) -> list[tuple[str, str]]:
+        """Return what the page sent, to be sent again with an answer."""
+        names = (n for name in self.fields for n in (name, self.add_initial_prefix(name)))
+        return [(name, self.data[name]) for name in names if name in self.data]

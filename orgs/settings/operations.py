@@ -1,0 +1,82 @@
+"""Operations on organizations: create, change, switch the AI Gateway; each is one transaction."""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from orgs.core import values
+from orgs.core.errors import Conflict, Invalid
+from orgs.locking import locked
+from orgs.models import Organization, validate_timezone
+
+
+class OrganizationChanges(TypedDict, total=False):
+    """What can be changed of an organization; what is left out stays."""
+
+    name: str
+    timezone: str
+    on_disconnect: str
+    ai_gateway_enabled: bool
+
+
+def create_organization(
+    *, name: str, slug: str | None = None, timezone: str = "UTC"
+) -> Organization:
+    """Make an organization, its AI Gateway still off. Without a slug, the name makes one."""
+    name = _organization_name(name)
+    slug = slugify(name)[: values.SLUG_MAX_CHARS].strip("-_") if slug is None else slug
+    if not slug:
+        raise Invalid("The name has no letter for a slug; give a slug too", field="slug")
+    if fault := values.fault_of_slug(slug):
+        raise Invalid(fault, field="slug")
+    _check_timezone(timezone)
+    try:
+        with transaction.atomic():
+            return Organization.objects.create(name=name, slug=slug, timezone=timezone)
+    except IntegrityError as exc:
+        message = f'An organization with the slug "{slug}" exists already'
+        raise Conflict(message, field="slug") from exc
+
+
+def set_gateway(*, org: Organization, enabled: bool) -> Organization:
+    """Turn the organization's AI Gateway on or off, from the next request on."""
+    return change_organization(org=org, ai_gateway_enabled=enabled)
+
+
+def change_organization(
+    *, org: Organization, **changes: Unpack[OrganizationChanges]
+) -> Organization:
+    """Change what is given and return the organization as it is now."""
+    if "name" in changes:
+        changes["name"] = _organization_name(changes["name"])
+    if "timezone" in changes:
+        _check_timezone(changes["timezone"])
+    if changes.get("on_disconnect", "close") not in Organization.OnDisconnect.values:
+        raise Invalid("On a disconnect, the answer is closed or drained", field="on_disconnect")
+    with transaction.atomic():
+        organization = locked(org.pk)
+        if any(getattr(organization, field) != value for field, value in changes.items()):
+            Organization.objects.filter(pk=org.pk).update(**changes)
+            organization.refresh_from_db()
+        return organization
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def _organization_name(name: str) -> str:
+    name = name.strip()
+    if fault := values.fault_of_text(name, what="The name", max_chars=200):
+        raise Invalid(fault, field="name")
+    return name
+
+
+def _check_timezone(timezone: str) -> None:
+    try:
+        validate_timezone(timezone)
+    except ValidationError as exc:
+        raise Invalid(exc.messages[0], field="timezone") from exc

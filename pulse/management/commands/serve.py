@@ -1,0 +1,42 @@
+"""`serve`: the production server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from pulse.server.server import LOOPBACK, CannotServe, local_url, open_socket, serve
+
+WORKERS_MAX = 64
+
+
+class Command(BaseCommand):
+    """Serve until told to stop."""
+
+    help = "Serve the gateway (ASGI). SIGTERM lets the calls that run end first."
+    # `manage.py check` has them; here they would load every page before the first request.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=LOOPBACK, help=f"default: {LOOPBACK}")
+        parser.add_argument("--port", type=int, default=8000, help="default: 8000")
+        parser.add_argument("--workers", type=int, default=1, help="processes; default: 1")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port, workers = options["host"], options["port"], options["workers"]
+        if not 1 <= workers <= WORKERS_MAX:
+            raise CommandError(f"--workers is between 1 and {WORKERS_MAX}")
+        if not 1 <= port <= 65535:
+            raise CommandError("--port is between 1 and 65535")
+        try:
+            bound = open_socket(host=host, port=port)
+        except CannotServe as exc:
+            raise CommandError(str(exc)) from exc
+        if not settings.LOCAL:
+            call_command("collectstatic", interactive=False, verbosity=0)
+        self.stdout.write(f"Serving on {local_url(bound)} - Ctrl+C stops.")
+        self.stdout.flush()
+        serve(bound, workers=workers)

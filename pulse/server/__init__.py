@@ -1,0 +1,1 @@
+"""The ASGI server, its limits, the API's handler and compression."""

@@ -1,0 +1,434 @@
+"""The cost explorer's report: every figure is the ledger's, for every filter and dimension."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
+
+from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
+from costs.core.spans import DateRange
+from costs.explorer import names, reports
+from costs.explorer.names import DimensionNames, models_meant, models_used
+from costs.explorer.reports import GROUPS_MAX, CostReport
+from costs.models import CostEvent
+from orgs.models import Organization, User
+from tests.costs.charges import NAMED, NOON, charge
+from tests.factories import ApiKeyFactory, OrganizationFactory
+
+pytestmark = pytest.mark.django_db
+
+JUNE = DateRange(date(2025, 6, 1), date(2025, 6, 30))
+MAY = DateRange(date(2025, 5, 2), date(2025, 5, 31))
+GROUPINGS = [
+    *((name,) for name in GROUP_COLUMNS),
+    *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
+]
+SAID = st.sampled_from(["a", "b", None])
+DAYS = st.dates(date(2025, 4, 20), date(2025, 7, 20))
+SPANS = st.tuples(DAYS, DAYS).map(lambda ends: DateRange(min(ends), max(ends)))
+
+
+def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
+    """Return June 2025 of the organization."""
+    query = CostQuery(span=JUNE, group_by=group_by or ("model",), **options)
+    return reports.explore(query=query, names=DimensionNames(organization.pk))
+
+
+def amounts(report: CostReport) -> dict[str | None, int]:
+    return {group.values[0]: group.sums.amount_nanoeur for group in report.groups}
+
+
+def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> None:
+    amounts_nanoeur = [1, 2, 999_999_999, 10**15 + 7, -3]
+    for number, amount in enumerate(amounts_nanoeur):
+        said = f"x{number % 3}" if number % 3 else None
+        optional = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
+        charge(acme, amount, **dict.fromkeys(optional, said), model=f"m{number % 2}")
+    for group_by in GROUPINGS:
+        report = explored(acme, *group_by)
+        assert report.total.amount_nanoeur == sum(amounts_nanoeur)
+        assert sum(group.sums.amount_nanoeur for group in report.groups) == sum(amounts_nanoeur)
+        assert report.total.events == report.total.requests == 5
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    charges=st.lists(
+        st.tuples(
+            st.integers(-(10**12), 10**12),
+            st.fixed_dictionaries(
+                {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": SAID, "user_id": SAID}
+            ),
+            DAYS,
+        ),
+        max_size=12,
+    ),
+    group_by=st.sampled_from(GROUPINGS),
+    wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), SAID),
+    span=SPANS,
+    before=st.none() | SPANS,
+    today=st.just(date.max) | DAYS,
+)
+def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a whole question
+    db: None,
+    charges: list[tuple[int, dict[str, Any], date]],
+    group_by: tuple[str, ...],
+    wanted: Mapping[str, Any],
+    span: DateRange,
+    before: DateRange | None,
+    today: date,
+) -> None:
+    org = OrganizationFactory.create()
+    now: dict[tuple[str | None, ...], int] = {}
+    then: dict[tuple[str | None, ...], int] = {}
+    bars: dict[tuple[date, str | None], int] = {}
+    dimension = next((name for name in group_by if name != DAY), None)
+    for amount, said, day in charges:
+        event = charge(org, amount, **said, occurred_at=datetime.combine(day, NOON.timetz()))
+        if any(said[column] != value for column, value in wanted.items()):
+            continue
+        named = {name: getattr(event, column, None) for name, column in GROUP_COLUMNS.items()}
+        group = tuple((named | {DAY: f"{day}"})[name] for name in group_by)
+        for sums, days in ((now, span), (then, before)):
+            if days and days.first <= day <= days.last:
+                sums[group] = sums.get(group, 0) + amount
+        if span.first <= day <= span.last:
+            bar = max(day.replace(day=1), span.first), named.get(dimension or "")
+            bars[bar] = bars.get(bar, 0) + amount
+    query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
+    report = reports.explore(
+        query=query, names=DimensionNames(org.pk), dimension=dimension, dearest=1
+    )
+    compares = before is not None and DAY not in group_by
+    groups = now.keys() | (then.keys() if compares else ())
+    assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
+        group: now.get(group, 0) for group in groups
+    }
+    assert {group.values: group.before_nanoeur for group in report.groups} == {
+        group: then.get(group, 0) if compares else None for group in groups
+    }
+    assert report.total.amount_nanoeur == sum(now.values())
+    assert report.before_nanoeur == (sum(then.values()) if before else None)
+    assert reports.totals(organization_id=org.pk, query=query) == (
+        report.total,
+        report.before_nanoeur,
+    )
+    every = reports.every_group(organization_id=org.pk, query=query)
+    assert list(every) == list(report.groups)
+    check_the_bars(org, query, report, dimension, bars)
+
+
+def check_the_bars(
+    org: Organization,
+    query: CostQuery,
+    report: CostReport,
+    dimension: str | None,
+    bars: Mapping[tuple[date, str | None], int],
+) -> None:
+    """The dearest value has a colour, and the chart's months add up to the `bars` of each value."""
+    by_value: Counter[str | None] = Counter()
+    for (_, value), amount in bars.items():
+        by_value[value] += amount
+    highest = max(by_value.values(), default=0)
+    is_any = dimension is not None and highest > 0
+    assert [by_value[value] for value in report.dearest] == ([highest] if is_any else [])
+    stacks = reports.stacks(
+        dimension or "team",
+        report.dearest,
+        query=query,
+        names=DimensionNames(org.pk),
+        by_month=True,
+    )
+    shown: Counter[tuple[date, bool]] = Counter()
+    for (day, place), amount in stacks.amounts.items():
+        assert query.span.first <= day <= query.span.last
+        shown[max(day.replace(day=1), query.span.first), place is not None] += amount
+    expected: Counter[tuple[date, bool]] = Counter()
+    for (month, value), amount in bars.items():
+        expected[month, value in report.dearest] += amount
+    assert shown == expected
+
+
+def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
+    first = charge(acme, 500, kind=CostEvent.Kind.BOUND, input_tokens=None, output_tokens=None)
+    charge(acme, -380, kind=CostEvent.Kind.CORRECTION, request_id=first.request_id)
+    [group] = explored(acme).groups
+    assert (group.sums.amount_nanoeur, group.sums.events, group.sums.requests) == (120, 2, 1)
+    assert (group.sums.input_tokens, group.sums.output_tokens) == (9, 2)
+
+
+def test_days_are_newest_first_and_dear_within(acme: Organization) -> None:
+    charge(acme, 1, model="a")
+    charge(acme, 5, model="b")
+    charge(acme, 2, model="c", occurred_at=NOON + timedelta(days=1))
+    found = [group.values for group in explored(acme, DAY, "model").groups]
+    assert found == [("2025-06-11", "c"), ("2025-06-10", "b"), ("2025-06-10", "a")]
+
+
+def test_both_ends_of_a_span_are_in_it(acme: Organization) -> None:
+    for day, amount in ((31 + 31, 1), (1, 10), (30, 100)):
+        moment = datetime(2025, 5, 31, 12, tzinfo=UTC) + timedelta(days=day)
+        charge(acme, amount, occurred_at=moment)
+    charge(acme, 1000, occurred_at=datetime(2025, 5, 31, 12, tzinfo=UTC))
+    assert explored(acme).total.amount_nanoeur == 110
+
+
+@pytest.mark.parametrize("column", [name for name in NAMED if name not in ("model", "key_id")])
+def test_a_filter_leaves_only_what_it_names(acme: Organization, column: str) -> None:
+    charge(acme, 7, **{column: "wanted"})
+    charge(acme, 100, **{column: "Wanted"})
+    charge(acme, 1000)
+    assert explored(acme, wanted={column: "wanted"}).total.amount_nanoeur == 7
+
+
+def test_what_was_not_said_can_be_asked_for(acme: Organization) -> None:
+    charge(acme, 7, team_id="blue")
+    charge(acme, 100)
+    assert explored(acme, wanted={"team_id": None}).total.amount_nanoeur == 100
+
+
+def test_another_organizations_costs_are_never_counted(
+    acme: Organization, globex: Organization
+) -> None:
+    charge(globex, 5, team_id="blue")
+    report = explored(acme, wanted={"team_id": "blue"})
+    assert (report.groups, report.rest, report.total) == ((), None, reports.Sums())
+    assert models_used(organization_id=acme.pk) == []
+
+
+def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
+    for number in range(1, GROUPS_MAX + 4):
+        charge(acme, number, team_id=f"{number}")
+    report = explored(acme, "team", before=MAY)
+    assert len(report.groups) == GROUPS_MAX
+    assert report.groups[0].values == (f"{GROUPS_MAX + 3}",)  # the dearest first
+    assert report.rest is not None
+    assert (report.rest_groups, report.rest.sums.amount_nanoeur) == (3, 1 + 2 + 3)
+    assert (report.rest.before_nanoeur, report.before_nanoeur) == (0, 0)
+    assert report.total.amount_nanoeur == sum(range(1, GROUPS_MAX + 4))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    every = list(reports.every_group(organization_id=acme.pk, query=query))
+    assert len(every) == GROUPS_MAX + 3
+
+
+@pytest.mark.parametrize("days_between", [1, 4, 9])
+@pytest.mark.parametrize("group_by", [(DAY, "team"), (DAY,)])
+def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
+    acme: Organization, days_between: int, group_by: tuple[str, ...]
+) -> None:
+    last, number = date(2025, 12, 31), GROUPS_MAX // 2 + 5
+    days = [last - timedelta(days=days_between * place) for place in range(number)]
+    for place, day in enumerate(days):
+        at = datetime.combine(day, NOON.timetz())
+        charge(acme, 1000 + place, occurred_at=at, team_id="blue")
+        charge(acme, 10, occurred_at=at, team_id="red")
+    query = CostQuery(span=DateRange(days[-1], last), group_by=group_by)
+    report = reports.explore(query=query, names=DimensionNames(acme.pk))
+    lines = [(f"{day}", team) for day in days for team in ("blue", "red")]
+    if len(group_by) == 1:
+        assert [group.values for group in report.groups] == [(f"{day}",) for day in days]
+        assert report.rest is None
+    else:
+        assert [group.values for group in report.groups] == lines[:GROUPS_MAX]
+        assert report.rest is not None
+        assert report.rest.sums.amount_nanoeur == sum(range(1050, 1055)) + 5 * 10
+        assert report.rest.sums.requests == 10
+    assert report.total.amount_nanoeur == sum(range(1000, 1000 + number)) + number * 10
+
+
+def test_a_table_by_day_of_nothing_still_says_what_was_before(acme: Organization) -> None:
+    charge(acme, 17, occurred_at=datetime.combine(MAY.last, NOON.timetz()))
+    report = explored(acme, DAY, "team", before=MAY)
+    assert (report.groups, report.rest, report.total) == ((), None, reports.Sums())
+    assert report.before_nanoeur == 17
+
+
+# --- compared with ------------------------------------------------------------------------------
+
+
+def test_each_line_says_what_it_was_before(acme: Organization) -> None:
+    in_may = datetime(2025, 5, 31, 12, tzinfo=UTC)
+    for team, before, now in (("kept", 10, 15), ("gone", 7, 0), ("new", 0, 4)):
+        for amount, moment in ((before, in_may), (now, NOON)):
+            if amount:
+                charge(acme, amount, team_id=team, occurred_at=moment)
+    report = explored(acme, "team", before=MAY)
+    found = {g.values[0]: (g.before_nanoeur, g.sums.amount_nanoeur) for g in report.groups}
+    assert found == {"kept": (10, 15), "new": (0, 4), "gone": (7, 0)}
+    assert (report.before_nanoeur, report.total.amount_nanoeur) == (17, 19)
+    assert report.total.requests == 2  # of the span alone
+    by_day = explored(acme, DAY, "team", before=MAY)
+    assert by_day.before_nanoeur == 17
+    assert {group.before_nanoeur for group in by_day.groups} == {None}
+    totals = reports.totals(
+        organization_id=acme.pk, query=CostQuery(span=JUNE, before=MAY, group_by=("team",))
+    )
+    assert totals == (report.total, 17)
+
+
+# --- the chart's rows ---------------------------------------------------------------------------
+
+
+def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
+    for number in range(12):
+        team = f"t{number % 4}" if number % 4 else None
+        charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    report = reports.explore(
+        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=2
+    )
+    assert report.dearest == ("t3", "t2")
+    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
+    assert stacks.labels == ("t3", "t2")
+    assert sum(stacks.amounts.values()) == sum(range(12))
+    assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
+    assert sum(nano for (_, place), nano in stacks.amounts.items() if place is None) == 27
+    days = reports.by_day(organization_id=acme.pk, query=query, span=JUNE)
+    assert sum(days.values()) == sum(range(12))
+
+
+def test_days_that_a_month_has_and_the_span_has_not_are_in_no_bar(acme: Organization) -> None:
+    for amount, day in ((5, 3), (70, 28)):
+        charge(acme, amount, team_id="blue", occurred_at=NOON.replace(day=day))
+        charge(acme, 2 * amount, team_id="red", occurred_at=NOON.replace(day=day))
+    query = CostQuery(span=DateRange(JUNE.first, date(2025, 6, 20)), group_by=("team",))
+    stacks = reports.stacks(
+        "team", ("blue",), query=query, names=DimensionNames(acme.pk), by_month=True
+    )
+    assert stacks.amounts == {(JUNE.first, 0): 5, (JUNE.first, None): 10}
+
+
+def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> None:
+    charge(acme, 5, team_id="blue")
+    charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
+    query = CostQuery(span=JUNE, group_by=("team",))
+    stacks = reports.stacks("team", ("blue",), query=query, names=DimensionNames(acme.pk))
+    day = NOON.date()
+    assert stacks.amounts == {(day, 0): 5, (day + timedelta(days=1), None): 3}
+
+
+def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> None:
+    for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
+        charge(acme, amount, team_id=team)
+    query = CostQuery(span=JUNE, group_by=("team",))
+    report = reports.explore(
+        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=7
+    )
+    assert report.dearest == (None, "t1", "t2")
+    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
+    assert stacks.labels == ("not said", "t1", "t2")
+    day = NOON.date()
+    assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_a_model_means_its_dated_snapshots_too(acme: Organization) -> None:
+    for number, model in enumerate(
+        ["gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4"]
+    ):
+        charge(acme, 10**number, model=model)
+    used = models_used(organization_id=acme.pk)
+    assert len(used) == 5
+
+    def total(name: str) -> int:
+        return explored(acme, models=models_meant(name, used)).total.amount_nanoeur
+
+    assert total("gpt-4o") == 11
+    assert total("gpt-4o-mini") == total(" OpenAI/GPT-4o-mini ") == 1100
+    assert total("gpt-4o-mini-2024-07-18") == 1000
+    assert total("gpt-4") == 10_000
+    assert total("gpt") == total("gpt-5") == 0
+
+
+def test_a_model_of_two_providers_is_known_of_both(acme: Organization) -> None:
+    for provider in ("mistral", "google"):
+        charge(acme, 1, model="shared", provider=provider)
+    assert models_used(organization_id=acme.pk) == [("google", "shared"), ("mistral", "shared")]
+    assert models_meant("mistral/shared", [("google", "shared"), ("mistral", "shared")]) == (
+        "shared",
+    )
+
+
+def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
+    acme: Organization, admin_user: User, stranger: User
+) -> None:
+    charge(acme, 3, user_id=str(admin_user.pk))
+    charge(acme, 2, user_id=str(stranger.pk))
+    charge(acme, 1, user_id="alice")
+    labels = [group.labels for group in explored(acme, "user").groups]
+    assert labels == [(admin_user.email,), (str(stranger.pk),), ("alice",)]
+    found = names.user_id_of(admin_user.email.upper(), organization_id=acme.pk)
+    assert found == str(admin_user.pk)
+    assert names.user_id_of(stranger.email, organization_id=acme.pk) is None
+
+
+def test_each_person_is_looked_up_once(
+    acme: Organization,
+    admin_user: User,
+    stranger: User,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    found = DimensionNames(acme.pk)
+    ours, theirs = str(admin_user.pk), str(stranger.pk)
+    with django_assert_num_queries(1):
+        assert found.of("user", [ours, theirs, None, "alice"])[ours] == admin_user.email
+    with django_assert_num_queries(0):
+        assert found.of("user", ["alice", theirs, ours])[theirs] == theirs
+        assert found.of("model", ["gpt-4o"]).get("gpt-4o") is None
+
+
+def test_a_file_of_many_lines_asks_for_its_people_once(
+    acme: Organization,
+    admin_user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    monkeypatch.setattr(reports, "GROUPS_AT_ONCE", 2)
+    for day in range(7):
+        charge(acme, 1, user_id=str(admin_user.pk), occurred_at=NOON + timedelta(days=day))
+    query = CostQuery(span=JUNE, group_by=(DAY, "user"))
+    with django_assert_num_queries(2):
+        every = list(reports.every_group(organization_id=acme.pk, query=query))
+    assert [group.labels[1] for group in every] == [admin_user.email] * 7
+
+
+def test_people_of_long_ago_are_looked_up_again(
+    acme: Organization, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "NAMES_KEPT_MAX", 2)
+    found, person = DimensionNames(acme.pk), str(admin_user.pk)
+    for value in ("alice", "bob", "carol", person):
+        known = found.of("user", [value])
+        assert len(known) <= 2
+    assert known[person] == admin_user.email
+    assert found.of("user", [person, "dave", "erin"])[person] == admin_user.email
+
+
+def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
+    acme: Organization, globex: Organization
+) -> None:
+    ours, theirs = ApiKeyFactory.create(org=acme), ApiKeyFactory.create(org=globex)
+    charge(acme, 3, key_id=ours.pk)
+    charge(acme, 2, key_id=theirs.pk)
+    charge(acme, 1)
+    labels = [group.labels for group in explored(acme, "key").groups]
+    assert labels == [(ours.name,), (str(theirs.pk),), ("not said",)]
+    query = CostQuery(span=JUNE, group_by=("model",), wanted={"key_id": ours.pk})
+    assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 3
+    query = replace(query, wanted={"key_id": None})
+    assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 1

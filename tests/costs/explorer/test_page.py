@@ -1,0 +1,299 @@
+"""The explorer's page: what it shows, where its links lead, and what it says of a wrong field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+from pytest_django import DjangoAssertNumQueries
+
+from costs.core.periods import local_day
+from costs.explorer.page import ExplorerPage
+from costs.explorer.reports import Sums
+from costs.explorer.table import Line
+from orgs.models import Organization, User
+from tests.costs.charges import charge
+from tests.factories import ApiKeyFactory
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+JUNE = "from=2025-06-01&to=2025-06-30"
+
+
+@pytest.fixture
+def person(client_for: CLIENTS, member_user: User) -> Client:
+    """A member's browser."""
+    return client_for(member_user)
+
+
+def shown(person: Client, query: str) -> ExplorerPage:
+    page: ExplorerPage = person.get(f"/costs?{query}").context["page"]
+    return page
+
+
+def html_of(person: Client, query: str, **headers: Any) -> str:
+    return person.get(f"/costs?{query}", headers=headers).content.decode()
+
+
+def test_the_page_shows_exact_totals(
+    acme: Organization, client_for: CLIENTS, auditor_user: User
+) -> None:
+    charge(acme, 1_234_567_891, team_id="blue", occurred_at=datetime.now(UTC))
+    page = html_of(client_for(auditor_user), "teamId=blue&groupBy=team")
+    assert (
+        '<data value="1234567891" title="1.234567891 EUR exactly">1.23\N{NO-BREAK SPACE}€' in page
+    )
+    for name in ("Group by", "Apply", "Download CSV"):
+        assert name in page
+
+
+def test_the_page_needs_few_queries(
+    acme: Organization, person: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    key = ApiKeyFactory.create(org=acme)
+    for number in range(20):
+        moment = now() - timedelta(days=number)
+        charge(acme, number, occurred_at=moment, user_id="someone", key_id=key.pk)
+    for query in ("groupBy=user&thenBy=key", "groupBy=day&thenBy=user", f"keyId={key.pk}"):
+        with django_assert_max_num_queries(12):
+            assert person.get(f"/costs?{query}&userId=a@b.example").status_code == 200
+
+
+def test_what_callers_wrote_is_shown_as_text(acme: Organization, person: Client) -> None:
+    charge(acme, 5, team_id="<script>alert(1)</script>", occurred_at=datetime.now(UTC))
+    page = html_of(person, "groupBy=team")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_nothing_is_inline(acme: Organization, person: Client) -> None:
+    charge(acme, 5, occurred_at=datetime.now(UTC))
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html_of(person, ""))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=yesterday",
+        "from=2025-02-30",
+        "from=0001-01-01&to=9999-12-31",
+        "from=2025-06-02&to=2025-06-01",
+        "groupBy=password",
+        "thenBy=password",
+        "period=forever",
+        "compare=nobody",
+        "without=password",
+        "keyId=1",
+        "source=EVERYTHING",
+        "teamId=" + "x" * 129,
+        "model=%00",
+    ],
+)
+def test_a_bad_value_is_an_error_at_its_field(person: Client, query: str) -> None:
+    response = person.get(f"/costs?{query}")
+    assert response.status_code == 200
+    name = query.partition("=")[0]
+    assert re.search(rf'id="id_{name}_error"', response.content.decode())
+    assert person.get(f"/costs.csv?{query}").status_code == 400
+    assert person.get(f"/costs.json?{query}").status_code == 400
+
+
+def test_unknown_parameters_change_nothing(person: Client) -> None:
+    assert person.get("/costs?org_id=1&org__slug=globex").status_code == 200
+
+
+def test_an_empty_page_says_what_belongs_here(person: Client) -> None:
+    assert "send a request" in html_of(person, "")
+    assert "begin again without filters" in html_of(person, "teamId=nobody")
+
+
+def test_a_stranger_is_asked_to_sign_in(client: Client, db: None) -> None:
+    for path in ("/costs", "/costs.csv", "/costs.json"):
+        assert client.get(path).headers["Location"] == f"/login?next={path}"
+
+
+def test_both_spellings_of_the_address_work(person: Client) -> None:
+    assert person.get("/costs").status_code == 200
+    assert person.get("/costs/?groupBy=day", follow=True).request["QUERY_STRING"] == "groupBy=day"
+
+
+def test_htmx_gets_the_part_and_a_restored_history_the_whole(person: Client) -> None:
+    part = person.get("/costs", headers={"HX-Request": "true"})
+    assert b"<html" not in part.content
+    assert b'id="explorer"' in part.content
+    assert "HX-Request" in part.headers["Vary"]
+    restored = {"HX-Request": "true", "HX-History-Restore-Request": "true"}
+    assert b"<html" in person.get("/costs", headers=restored).content
+
+
+# --- periods ------------------------------------------------------------------------------------
+
+
+def test_a_preset_moves_with_today_and_wins_over_dates(acme: Organization, person: Client) -> None:
+    today = local_day(now(), ZoneInfo(acme.timezone))
+    page = shown(person, f"period=7d&{JUNE}")
+    assert (page.span.first, page.span.last) == (today - timedelta(days=6), today)
+    [current] = [preset for preset in page.presets if preset.is_current]
+    assert current.label == "7 days"
+    assert "period=7d" in page.address
+    assert "from=" not in page.address
+
+
+def test_dates_alone_are_a_custom_period(person: Client) -> None:
+    page = shown(person, JUNE)
+    assert f"{page.span.first} {page.span.last}" == "2025-06-01 2025-06-30"
+    assert [preset.label for preset in page.presets if preset.is_current] == ["Custom"]
+    assert 'name="from" value="2025-06-01"' in html_of(person, JUNE)
+    assert 'name="from"' not in html_of(person, "period=30d")
+
+
+def test_the_custom_link_begins_with_the_days_of_now(person: Client) -> None:
+    page = shown(person, "period=month&groupBy=team")
+    custom = page.presets[-1].href
+    again = shown(person, custom)
+    assert (again.span, again.group_labels) == (page.span, ("Team",))
+
+
+def test_a_month_is_compared_with_the_month_before(acme: Organization, person: Client) -> None:
+    charge(acme, 150)
+    charge(acme, 100, occurred_at=datetime(2025, 5, 1, 12, tzinfo=UTC))
+    page = shown(person, JUNE)
+    assert page.before is not None
+    assert f"{page.before.first} {page.before.last}" == "2025-05-01 2025-05-31"
+    assert page.change is not None
+    assert page.change.text == "+50.0\N{NO-BREAK SPACE}%"
+    assert shown(person, f"{JUNE}&compare=nothing").before is None
+
+
+def test_a_period_before_that_begins_in_another_year_says_so(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 100)
+    shown_at = person.get("/costs?from=2025-06-01&to=2026-05-31").content.decode()
+    assert "1 Jun 2024 to 31 May 2025" in " ".join(shown_at.split())
+    shown_at = person.get(f"/costs?{JUNE}").content.decode()
+    assert "1 May to 31 May 2025" in " ".join(shown_at.split())
+
+
+def test_the_forecast_is_for_spans_that_reach_today(acme: Organization, person: Client) -> None:
+    for days in range(1, 20):
+        charge(acme, 10**9, occurred_at=now() - timedelta(days=days))
+    forecast = shown(person, "").forecast
+    assert forecast is not None
+    assert forecast.low_nanoeur <= forecast.expected_nanoeur <= forecast.high_nanoeur
+    assert shown(person, "period=last-month").forecast is None
+    assert shown(person, "teamId=nobody").forecast is None
+
+
+def test_the_forecast_is_the_same_whatever_the_table_shows(
+    acme: Organization, person: Client
+) -> None:
+    for days in range(75):
+        charge(acme, 10**9 + days, team_id="blue", occurred_at=now() - timedelta(days=days))
+    found = [
+        shown(person, f"period=365d&groupBy={group_by}&{more}").forecast
+        for group_by in ("team", "day", "day&thenBy=team")
+        for more in ("", "teamId=blue")
+    ]
+    assert found[0] is not None
+    assert found == [found[0]] * 6
+
+
+# --- links --------------------------------------------------------------------------------------
+
+
+def figures(shown: Line | Sums) -> tuple[int, ...]:
+    """Return what a line and the total of a page have in common."""
+    tokens = shown.input_tokens or 0, shown.output_tokens or 0
+    return shown.amount_nanoeur, shown.requests, *tokens
+
+
+def test_every_line_leads_to_the_costs_of_it_alone(acme: Organization, person: Client) -> None:
+    key = ApiKeyFactory.create(org=acme)
+    charge(acme, 5, team_id="a&b=c", app_id="x", key_id=key.pk)
+    charge(acme, 3, team_id=None, model="o3")
+    for group_by in ("team", "app", "model", "provider", "day", "key"):
+        for line in shown(person, f"groupBy={group_by}&{JUNE}").lines:
+            page = shown(person, line.cells[0].href)
+            assert figures(page.report.total) == figures(line), group_by
+
+
+def test_a_line_of_two_dimensions_leads_to_both(acme: Organization, person: Client) -> None:
+    for team, app, amount in (("blue", "x", 5), ("blue", "y", 7), (None, "x", 11)):
+        charge(acme, amount, team_id=team, app_id=app)
+    for line in shown(person, f"groupBy=team&thenBy=app&{JUNE}").lines:
+        first, second = line.cells
+        assert figures(shown(person, second.href).report.total) == figures(line)
+        assert shown(person, first.href).group_labels == ("App",)
+
+
+def test_a_filter_in_use_can_be_taken_out(acme: Organization, person: Client) -> None:
+    charge(acme, 5, team_id="blue")
+    charge(acme, 3, model="gpt-4o-mini-2024-07-18")
+    page = shown(person, f"{JUNE}&model=gpt-4o-mini&without=teamId&source=AI")
+    assert [(chip.name, chip.value) for chip in page.chips] == [
+        ("Model", "gpt-4o-mini"),
+        ("Team", "not said"),
+        ("Source", "AI"),
+    ]
+    assert page.chips[0].also == "and 1 dated snapshot"
+    assert page.report.total.amount_nanoeur == 3
+    assert shown(person, page.chips[1].href).report.total.amount_nanoeur == 8
+
+
+def test_a_person_can_be_asked_for_by_e_mail(
+    acme: Organization, person: Client, admin_user: User
+) -> None:
+    charge(acme, 5, user_id=str(admin_user.pk))
+    charge(acme, 3)
+    assert shown(person, f"{JUNE}&userId={admin_user.email}").report.total.amount_nanoeur == 5
+    assert shown(person, f"{JUNE}&userId={admin_user.pk}").chips[0].value == admin_user.email
+
+
+def test_the_day_comes_first_and_nothing_is_grouped_by_twice(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 5)
+    assert shown(person, f"{JUNE}&groupBy=team&thenBy=day").group_labels == ("Day", "Team")
+    assert shown(person, f"{JUNE}&groupBy=team&thenBy=team").group_labels == ("Team",)
+
+
+# --- chart --------------------------------------------------------------------------------------
+
+
+def test_the_legend_filters_and_adds_up(acme: Organization, person: Client) -> None:
+    for number in range(1, 11):
+        charge(acme, number, team_id=f"t{number}")
+    page = shown(person, f"{JUNE}&groupBy=team")
+    assert [entry.label for entry in page.legend][-2:] == ["t4", "Others"]
+    assert sum(entry.amount_nanoeur for entry in page.legend) == 55
+    hrefs = [unescape(entry.href) for entry in page.legend if entry.href]
+    assert [shown(person, href).report.total.amount_nanoeur for href in hrefs] == [
+        *range(10, 3, -1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("to", "bucket", "bars"),
+    [("2025-06-30", "day", 30), ("2025-11-30", "week", 27), ("2025-12-31", "month", 7)],
+)
+def test_bars_are_as_wide_as_can_be_seen(
+    acme: Organization, person: Client, to: str, bucket: str, bars: int
+) -> None:
+    charge(acme, 5)
+    chart = shown(person, f"from=2025-06-01&to={to}&groupBy=day").chart
+    assert chart is not None
+    assert (chart.bucket, len(chart.bars)) == (bucket, bars)
+
+
+def test_nothing_is_drawn_of_nothing(acme: Organization, person: Client) -> None:
+    charge(acme, -5)
+    assert shown(person, JUNE).chart is None

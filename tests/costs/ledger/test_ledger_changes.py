@@ -1,0 +1,182 @@
+"""What people change holds from the next RESERVE on, in every process and however it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils.timezone import now
+
+from costs.core.admission import Admitted, GatewayDisabled, RefusalRecorded, Stale
+from costs.core.holds import State
+from costs.models import CostEvent, ExchangeRate, Rate
+from gateway.models import Policy
+from orgs.keys import operations
+from orgs.models import ApiKey, Membership, Organization, User
+from tests.costs.books import (
+    NOON,
+    Books,
+    Desk,
+    ask,
+    books,
+    check_the_books,
+    limit,
+    settlement,
+    states,
+)
+from tests.factories import ApiKeyFactory, ExchangeRateFactory, RateFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def by_hand(statement: str, *values: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [str(value) for value in values])
+
+
+def revoke(org: Organization) -> None:
+    operations.revoke_key(key=ApiKey.objects.get(org=org))
+
+
+CHANGES: dict[str, Callable[[Organization], Any]] = {
+    "a new policy": lambda org: limit(org, 5),
+    "a changed policy": lambda org: Policy.objects.filter(org=org).update(blocked_models=["*"]),
+    "a policy that is switched off": lambda org: Policy.objects.filter(org=org).update(
+        enabled=False
+    ),
+    "a policy that is removed": lambda org: Policy.objects.filter(org=org).delete(),
+    "a policy that is changed by hand": lambda org: by_hand(
+        "UPDATE policy SET max_cost_per_day_nanoeur = 1 WHERE org_id = %s", org.pk
+    ),
+    "a revoked key": revoke,
+    "a key that is revoked by hand": lambda org: by_hand(
+        "UPDATE api_key SET revoked_at = %s WHERE org_id = %s", now(), org.pk
+    ),
+    "a key that is deleted": lambda org: ApiKey.objects.filter(org=org).delete(),
+    "another time zone": lambda org: by_hand(
+        "UPDATE organization SET timezone = 'Asia/Tokyo' WHERE id = %s", org.pk
+    ),
+    "a member who leaves": lambda org: Membership.objects.filter(org=org).delete(),
+    "a person whose account is closed": lambda org: User.objects.update(is_active=False),
+    "a new price": lambda org: RateFactory.create(model="another"),
+    "a changed price": lambda org: Rate.objects.update(output_usd_per_mtok=7),
+    "a price that is gone": lambda org: by_hand("DELETE FROM rate"),
+    "a new exchange rate": lambda org: ExchangeRate.objects.update(usd_per_eur=2),
+}
+
+
+@pytest.fixture
+def configured(acme: Organization, member_user: User) -> Organization:
+    """Acme with a policy, a key, a member and a price."""
+    limit(acme, 1000)
+    ApiKeyFactory.create(org=acme)
+    RateFactory.create()
+    ExchangeRateFactory.create()
+    return acme
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_call_that_was_judged_before_a_change_is_judged_anew(
+    desk: Desk, configured: Organization, change: str
+) -> None:
+    asks = [ask(configured, 10, limit=1000), ask(configured, None)]
+    CHANGES[change](configured)
+    assert desk.commit(asks)[0] == [Stale(), Stale()]
+    answers, _ = desk.commit([ask(configured, 10, limit=1000), ask(configured, None)])
+    assert [type(answer) for answer in answers] == [Admitted, RefusalRecorded]
+    assert states(configured) == ["held"]
+
+
+def test_the_switch_by_hand_takes_effect_at_the_next_call(
+    desk: Desk, acme: Organization, globex: Organization
+) -> None:
+    asks = [ask(acme, 10), ask(globex, 10)]
+    by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE id = %s", acme.pk)
+    (refused, other), _ = desk.commit(asks)
+    assert refused == GatewayDisabled(now=NOON, name="Acme")
+    assert isinstance(other, Admitted)
+    by_hand("UPDATE organization SET ai_gateway_enabled = true WHERE id = %s", acme.pk)
+    assert desk.reserve(asks[0]) == Stale()
+    assert isinstance(desk.reserve(ask(acme, 10)), Admitted)
+
+
+def test_a_call_that_is_over_is_settled_whatever_has_changed(
+    desk: Desk, acme: Organization
+) -> None:
+    asked, admitted = desk.hold(acme, 100, limit=100)
+    by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE id = %s", acme.pk)
+    Rate.objects.all().delete()
+    assert desk.settle(settlement(asked, admitted, State.SETTLED, 40)).changed
+    assert CostEvent.objects.get(org=acme).rate_card.rates == {"model": "gpt-4o-mini"}
+    assert books(acme) == Books(held=0, settled=40)
+    check_the_books()
+
+
+def test_a_change_of_one_organization_leaves_the_calls_of_another_alone(
+    desk: Desk, acme: Organization, globex: Organization
+) -> None:
+    asked = ask(globex, 10)
+    limit(acme, 5)
+    assert isinstance(desk.reserve(asked), Admitted)
+
+
+def test_a_change_waits_for_a_reservation_that_runs_and_holds_for_the_next(
+    desk: Desk, new_desk: Callable[[], Desk], acme: Organization
+) -> None:
+    asked = ask(acme, 10)
+    desk.store.lock(org_ids=[acme.pk], scopes=(), period_ids=[], hold_ids=[])
+
+    def change() -> None:
+        try:
+            Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        with pytest.raises(TimeoutError):
+            changing.result(timeout=0.3)
+        desk.store.commit()
+        changing.result(timeout=10)
+    assert isinstance(new_desk().reserve(asked), GatewayDisabled)
+
+
+@pytest.mark.postgres_only
+def test_a_reservation_waits_for_a_change_that_runs_and_obeys_it(
+    desk: Desk, acme: Organization
+) -> None:
+    """On SQLite there is one writer, so that this is the test above."""
+    asked = ask(acme, 10, limit=1000)
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            limit(acme, 5)
+            answer = threads.submit(desk.reserve, asked)
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.3)
+        assert answer.result(timeout=5) == Stale()
+    assert states(acme) == []
+
+
+@pytest.mark.postgres_only
+def test_a_server_with_another_default_isolation_changes_nothing(
+    new_desk: Callable[[], Desk], acme: Organization
+) -> None:
+    """Serializable, the waiting reservation would fail instead of seeing what it waited for."""
+    asked = ask(acme, 10, limit=1000)
+    database = connection.ops.quote_name(str(connection.settings_dict["NAME"]))
+    by_hand(f"ALTER DATABASE {database} SET default_transaction_isolation = serializable")
+    desk = new_desk()
+    try:
+        assert desk.store
+        with ThreadPoolExecutor(1) as threads:
+            with transaction.atomic():
+                limit(acme, 5)
+                answer = threads.submit(desk.reserve, asked)
+                with pytest.raises(TimeoutError):
+                    answer.result(timeout=0.3)
+            assert answer.result(timeout=5) == Stale()
+    finally:
+        by_hand(f"ALTER DATABASE {database} RESET default_transaction_isolation")

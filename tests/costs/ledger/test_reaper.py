@@ -1,0 +1,146 @@
+"""What a dead process left is charged whole; what is alive is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from costs.core.holds import State
+from costs.ledger import reaper
+from costs.models import HoldPeriod
+from gateway.models import AiRequestLog
+from orgs.models import Organization
+from tests.costs.books import (
+    Books,
+    Desk,
+    ask,
+    books,
+    check_the_books,
+    events,
+    settlement,
+    states,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def beat(desk: Desk) -> None:
+    reaper.beat(desk.store, desk.ledger.instance_id, host="here", pid=1)
+
+
+@pytest.fixture
+def other(new_desk: Callable[[], Desk]) -> Desk:
+    """Another process, which reaps."""
+    return new_desk()
+
+
+def reap(desk: Desk) -> int:
+    return reaper.reap(desk.store, desk.ledger)
+
+
+def test_a_hold_is_left_alone_as_long_as_its_process_lives(
+    desk: Desk, other: Desk, acme: Organization
+) -> None:
+    beat(desk)
+    desk.hold(acme, 100, deadline_s=210)
+    for _ in range(21):
+        desk.pass_s(10)
+        beat(desk)
+        assert reap(other) == 0
+    assert states(acme) == ["held"]
+
+
+@pytest.mark.parametrize(("silent_s", "reaped"), [(30, 0), (30.001, 1)])
+def test_a_process_that_misses_its_heartbeats_is_dead(
+    desk: Desk, other: Desk, acme: Organization, silent_s: float, reaped: int
+) -> None:
+    beat(desk)
+    desk.hold(acme, 100)
+    desk.pass_s(silent_s)
+    assert reap(other) == reaped
+
+
+@pytest.mark.parametrize(("waited_s", "reaped"), [(210, 0), (210.001, 1)])
+def test_a_hold_past_its_deadline_is_charged_though_its_process_lives(
+    desk: Desk, acme: Organization, waited_s: float, reaped: int
+) -> None:
+    desk.hold(acme, 100, deadline_s=210)
+    desk.pass_s(waited_s)
+    beat(desk)
+    assert reap(desk) == reaped
+
+
+def test_what_is_left_is_charged_whole_and_never_given_back(
+    desk: Desk, other: Desk, acme: Organization
+) -> None:
+    beat(desk)
+    asked, _ = desk.hold(acme, 100, limit=100)
+    reaper.say_stopped(desk.store, desk.ledger.instance_id)
+    assert (reap(other), reap(other)) == (1, 0)
+    assert (states(acme), events(acme)) == (["unknown"], [("bound", 100)])
+    assert books(acme) == Books(held=0, settled=100)
+    row = AiRequestLog.objects.get(pk=asked.request_id)
+    assert (row.status, row.code, row.cost_nanoeur) == ("unknown", "abandoned", 100)
+    desk.pass_s(30 * 24 * 3600)
+    assert reap(other) == 0
+    assert books(acme) == Books(held=0, settled=100)
+    check_the_books()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cost"), [(State.SETTLED, 30), (State.SETTLED, 130), (State.RELEASED, None)]
+)
+def test_what_comes_to_light_after_the_reaper_corrects_the_charge(
+    desk: Desk, other: Desk, acme: Organization, outcome: State, cost: int | None
+) -> None:
+    charged = cost or 0
+    beat(desk)
+    asked, admitted = desk.hold(acme, 100, limit=100)
+    desk.pass_s(60)
+    assert reap(other) == 1
+    late = desk.settle(settlement(asked, admitted, outcome, cost))
+    assert (late.changed, late.charged_nanoeur) == (True, charged)
+    assert events(acme) == [("bound", 100), ("correction", charged - 100)]
+    assert books(acme) == Books(0, min(charged, 100), max(0, charged - 100))
+    assert not desk.settle(settlement(asked, admitted, State.SETTLED, 5)).changed
+    check_the_books()
+
+
+def test_two_reapers_charge_once(
+    desk: Desk, other: Desk, new_desk: Callable[[], Desk], acme: Organization
+) -> None:
+    beat(desk)
+    for _ in range(3):
+        desk.hold(acme, 100)
+    desk.pass_s(60)
+    left = reaper.abandoned(other.store)
+    third = new_desk()
+    assert reap(third) == 3
+    assert reaper.settle_left(other.store, other.ledger, left) == 0
+    assert books(acme) == Books(held=0, settled=300)
+    check_the_books()
+
+
+def test_a_hold_that_cannot_be_settled_does_not_keep_the_others(
+    desk: Desk, other: Desk, acme: Organization
+) -> None:
+    beat(desk)
+    asked, _ = desk.hold(acme, 100)
+    HoldPeriod.objects.filter(hold_id=asked.id).delete()
+    for _ in range(3):
+        desk.hold(acme, 100)
+    desk.pass_s(60)
+    assert reap(other) == 3
+    assert states(acme) == ["held", "unknown", "unknown", "unknown"]
+
+
+def test_a_withdrawn_call_is_released_and_one_that_was_never_held_is_nothing(
+    desk: Desk, acme: Organization
+) -> None:
+    asked, _ = desk.hold(acme, 100)
+    never = ask(acme, 100)
+    withdrawn = [reaper.withdrawal(asked), reaper.withdrawal(never)]
+    assert reaper.settle_left(desk.store, desk.ledger, withdrawn) == 1
+    assert (states(acme), events(acme)) == (["released"], [])
+    check_the_books()

@@ -1,0 +1,43 @@
+"""What fails at the commit is not taken for written."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from costs.ledger.connect import open_store
+from costs.ledger.stores.tables import PERIOD, Row
+from costs.models import Period
+from orgs.fields import new_id
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = {
+    "starts_on": date(2026, 3, 1),
+    "starts_at": datetime(2026, 3, 1, tzinfo=UTC),
+    "ends_at": datetime(2026, 3, 2, tzinfo=UTC),
+}
+BALANCES = ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur", "carried_nanoeur")
+
+
+def day_of_nobody() -> Row:
+    """A period of an organization that is not there, which is looked at only at the commit."""
+    return {"id": new_id(), "org_id": new_id(), "scope": "org", **DAY, **dict.fromkeys(BALANCES, 0)}
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_fails_at_the_commit_is_not_taken_for_written(rows: int) -> None:
+    store = open_store()
+    try:
+        store.begin()
+        store.insert(PERIOD, [day_of_nobody() for _ in range(rows)])
+        with pytest.raises(Exception, match=r"(?i)foreign key"):
+            store.commit()
+        store.rollback()
+        assert not Period.objects.exists()
+        store.begin()
+        assert [tuple(row) for row in store.query("SELECT count(*) FROM period")] == [(0,)]
+        store.commit()
+    finally:
+        store.close()

@@ -1,0 +1,337 @@
+"""What the ledger has becomes alerts: each once, whoever looks, and for the right reasons."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connections
+from django.utils.timezone import now
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from costs.core.periods import BudgetWindow, day_around, first_instant
+from costs.models import Period
+from gateway.alerts import lease
+from gateway.alerts.evaluate import EvaluationCache, evaluate
+from gateway.alerts.rounds import Rounds
+from gateway.alerts.rules.past import costs_by_hour
+from gateway.budgets.operations import BudgetTerms, create_budget
+from gateway.models import Alert, AlertDelivery, Budget, Lease
+from orgs.fields import new_id
+from orgs.models import Organization
+from tests.factories import (
+    AlertChannelFactory,
+    ApiKeyFactory,
+    BudgetFactory,
+    CostEventFactory,
+    DailyCostFactory,
+    PeriodFactory,
+    PolicyFactory,
+)
+from tests.gateway.conftest import Asking
+
+EUR = 10**9
+PARIS = ZoneInfo("Europe/Paris")
+NOON = datetime(2025, 6, 16, 12, tzinfo=UTC)  # a Monday, 14:00 in Paris
+TODAY = date(2025, 6, 16)
+HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
+
+pytestmark = pytest.mark.django_db
+
+
+def count(budget: Budget, charged: int, held: int = 0) -> None:
+    """Let the ledger have counted so much of a budget in June."""
+    PeriodFactory.create(
+        org=budget.org,
+        scope=budget.scope,
+        starts_at=datetime(2025, 5, 31, 22, tzinfo=UTC),
+        ends_at=datetime(2025, 6, 30, 22, tzinfo=UTC),
+        settled_nanoeur=charged,
+        held_nanoeur=held,
+    )
+
+
+def charge_day(org: Organization, day: date, hours: dict[int, float], **said: Any) -> None:
+    """Charge so many euros in these hours of a local day."""
+    zone = ZoneInfo(org.timezone)
+    starts_at, ends_at = day_around(first_instant(day, zone), zone)
+    nanoeur = round(sum(hours.values()) * EUR)
+    period = PeriodFactory.create(
+        org=org, starts_on=day, starts_at=starts_at, ends_at=ends_at, settled_nanoeur=nanoeur
+    )
+    for hour, amount in hours.items():
+        at = datetime.combine(day, time(hour, 5), tzinfo=zone).astimezone(UTC)
+        CostEventFactory.create(org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **said)
+    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **said)
+
+
+def mondays(org: Organization, weeks: int = 8, **said: Any) -> None:
+    """Two euros by noon and eight after it, on each of the Mondays before."""
+    for back in range(1, weeks + 1):
+        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **said)
+
+
+def sentences() -> list[str]:
+    return [alert.sentence for alert in Alert.objects.order_by("id")]
+
+
+# --- budgets and the day ------------------------------------------------------------------------
+
+
+def test_each_share_of_a_budget_is_told_once_in_its_span(acme: Organization) -> None:
+    budget = BudgetFactory.create(org=acme, name="Team 1")
+    count(budget, 55 * EUR)
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert (alert.org, alert.percent, alert.budget_id) == (acme, 50, budget.pk)
+    assert "groupBy=day" in alert.figures["costs_query"]
+    assert evaluate(NOON, EvaluationCache()) == []
+    counted = Period.objects.filter(scope=budget.scope)
+    counted.update(settled_nanoeur=100 * EUR)
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert alert.percent == 100
+    counted.update(settled_nanoeur=85 * EUR)  # a correction
+    assert evaluate(NOON, EvaluationCache()) == []
+    Budget.objects.update(limit_nanoeur=90 * EUR)
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert alert.percent == 80
+
+
+def test_a_budget_that_is_off_tells_nothing(acme: Organization) -> None:
+    count(BudgetFactory.create(org=acme, enabled=False), 100 * EUR)
+    assert evaluate(NOON, EvaluationCache()) == []
+
+
+def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
+    acme: Organization,
+) -> None:
+    count(BudgetFactory.create(org=acme, name="Team 1", limit_nanoeur=100 * EUR), 40 * EUR)
+    for back in range(1, 8):
+        DailyCostFactory.create(org=acme, day=TODAY - timedelta(days=back), amount_nanoeur=10 * EUR)
+        found = evaluate(NOON, EvaluationCache())
+        assert bool(found) is (back == 7)
+    (alert,) = found
+    assert alert.kind == Alert.Kind.FORECAST
+    assert "will not hold" in alert.sentence
+    assert evaluate(NOON + timedelta(days=1), EvaluationCache()) == []
+
+
+def test_the_day_limit_is_the_tightest_of_the_policies(acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="Wide", max_cost_per_day_nanoeur=100 * EUR)
+    PolicyFactory.create(org=acme, name="Tight", max_cost_per_day_nanoeur=5 * EUR)
+    charge_day(acme, TODAY, {9: 4})
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 80)
+    assert 'policy "Tight"' in alert.sentence
+
+
+def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organization) -> None:
+    needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
+    ask(HELLO)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
+    budget = create_budget(organization_id=acme.pk, terms=terms)
+    memory = EvaluationCache()
+    spent = evaluate(now(), memory)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    evaluate(now(), memory)
+    Period.objects.filter(scope=budget.scope).update(held_nanoeur=needed)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    (alert,) = evaluate(now(), memory)
+    Period.objects.filter(scope=budget.scope).update(held_nanoeur=0)
+    assert (alert.percent, alert.budget_id) == (100, budget.pk)
+    assert "It refuses calls that do not fit." in alert.sentence
+    assert all(each.percent != 100 for each in spent)
+    assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_a_refusal_that_tells_of_a_large_call_is_no_alert(ask: Asking, acme: Organization) -> None:
+    needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed - 1)
+    create_budget(organization_id=acme.pk, terms=terms)
+    PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=10 * EUR)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_a_day_limit_that_refuses_is_told_as_reached(ask: Asking, acme: Organization) -> None:
+    first = round(ask(HELLO).json["estimatedCostEur"] * EUR)
+    PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=round(first * 1.2))
+    assert ask(HELLO).json["code"] == "daily_cost_limit"
+    (alert,) = evaluate(now(), EvaluationCache())
+    assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
+    assert "The day's limit is reached" in alert.sentence
+
+
+# --- spikes -------------------------------------------------------------------------------------
+
+
+def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
+    acme: Organization,
+) -> None:
+    mondays(acme, app_id="chat", team_id="support")
+    key = ApiKeyFactory.create(org=acme, name="Nightly")
+    charge_day(acme, TODAY, {9: 12}, app_id="crawler", team_id="support", key_id=key.pk)
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert alert.kind == Alert.Kind.SPIKE
+    assert alert.sentence == (
+        "Costs of today are 6.0 times the usual: 12.00 EUR by 14:00, where Mondays have 2.00 EUR "
+        'by then. App "crawler" makes 100 % of the rise.'
+    )
+    assert alert.figures["costs_query"] == (
+        "from=2025-06-16&to=2025-06-16&groupBy=model&appId=crawler"
+    )
+
+
+def test_the_same_costs_late_in_the_day_are_usual(acme: Organization) -> None:
+    mondays(acme)
+    charge_day(acme, TODAY, {9: 12})
+    late = datetime(2025, 6, 16, 21, 30, tzinfo=UTC)
+    assert evaluate(late, EvaluationCache()) == []
+
+
+def test_a_spike_is_told_once_a_day_and_again_when_it_doubles(acme: Organization) -> None:
+    mondays(acme)
+    charge_day(acme, TODAY, {9: 12})
+    day = Period.objects.filter(org=acme, starts_on=TODAY)
+    assert len(evaluate(NOON, EvaluationCache())) == 1
+    day.update(settled_nanoeur=24 * EUR - 1)
+    assert evaluate(NOON, EvaluationCache()) == []
+    day.update(settled_nanoeur=24 * EUR)
+    assert len(evaluate(NOON, EvaluationCache())) == 1
+    assert evaluate(NOON, EvaluationCache()) == []
+    assert [alert.key for alert in Alert.objects.order_by("id")] == [
+        "spike:2025-06-16:1",
+        "spike:2025-06-16:2",
+    ]
+
+
+def test_a_new_organization_has_no_usual_day(acme: Organization) -> None:
+    mondays(acme, weeks=3)
+    charge_day(acme, TODAY, {9: 500})
+    assert evaluate(NOON, EvaluationCache()) == []
+
+
+def test_cents_are_no_spike(acme: Organization, settings: Settings) -> None:
+    mondays(acme)
+    charge_day(acme, TODAY, {9: 6})
+    assert evaluate(NOON, EvaluationCache()) == []
+    settings.ALERTS_SPIKE_MIN_NANOEUR = 4 * EUR
+    assert len(evaluate(NOON, EvaluationCache())) == 1
+
+
+def test_corrections_take_off_what_a_usual_day_had(acme: Organization) -> None:
+    day = TODAY - timedelta(weeks=1)
+    at = datetime(2025, 6, 9, 8, 5, tzinfo=UTC)
+    CostEventFactory.create(org=acme, occurred_at=at, amount_nanoeur=5 * EUR)
+    CostEventFactory.create(org=acme, occurred_at=at, amount_nanoeur=-3 * EUR, kind="correction")
+    CostEventFactory.create(org=acme, occurred_at=datetime(2025, 6, 8, 21, 59, 59, tzinfo=UTC))
+    CostEventFactory.create(org=acme, occurred_at=datetime(2025, 6, 9, 22, tzinfo=UTC))
+    assert costs_by_hour(acme.pk, [day], PARIS) == {at.replace(minute=0): 2 * EUR}
+    assert costs_by_hour(acme.pk, [], PARIS) == {}
+
+
+# --- who looks ----------------------------------------------------------------------------------
+
+
+def test_nothing_of_another_organization_is_told(acme: Organization, globex: Organization) -> None:
+    AlertChannelFactory.create(org=globex)
+    channel = AlertChannelFactory.create(org=acme)
+    AlertChannelFactory.create(org=acme, enabled=False)
+    count(BudgetFactory.create(org=acme), 55 * EUR)
+    (alert,) = evaluate(NOON, EvaluationCache())
+    assert [each.channel for each in AlertDelivery.objects.filter(alert=alert)] == [channel]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_at_the_same_time_tell_each_thing_once(acme: Organization) -> None:
+    AlertChannelFactory.create(org=acme)
+    for n in range(5):
+        count(BudgetFactory.create(org=acme), (50 + n) * EUR)
+    mondays(acme)
+    charge_day(acme, TODAY, {9: 50})
+    gate, raised = threading.Barrier(2), []
+
+    def look() -> None:
+        gate.wait()
+        try:
+            raised.append(len(evaluate(NOON, EvaluationCache())))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(raised) == 2
+    assert sum(raised) == Alert.objects.count() == AlertDelivery.objects.count() == 6
+
+
+def test_an_organization_that_cannot_be_looked_at_keeps_no_other_from_it(
+    acme: Organization, globex: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
+    count(BudgetFactory.create(org=acme), 55 * EUR)
+    count(BudgetFactory.create(org=globex), 55 * EUR)
+    Budget.objects.filter(org=acme).update(models=[None])
+    assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
+    assert "the alerts of acme could not be worked out" in caplog.text
+
+
+def test_where_no_money_has_moved_a_round_is_four_queries(
+    acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    count(BudgetFactory.create(org=acme), 55 * EUR)
+    rounds = Rounds(clock=lambda: NOON)
+    assert len(rounds.run().raised) == 1
+    with django_assert_num_queries(4):  # the lease, organizations, their money, what waits
+        assert rounds.run().raised == []
+
+
+def test_one_process_holds_the_lease_until_it_ends_or_is_given_back(db: None) -> None:
+    first, second = new_id(), new_id()
+    lasts = timedelta(minutes=3)
+
+    def takes(holder: Any, at: datetime) -> bool:
+        return lease.take("job", holder_id=holder, now=at, lasts=lasts)
+
+    assert takes(first, NOON)
+    assert not takes(second, NOON + lasts - timedelta(microseconds=1))
+    assert takes(first, NOON + timedelta(minutes=1))
+    assert not takes(second, NOON + lasts)
+    assert takes(second, NOON + timedelta(minutes=4))
+    lease.give_back("job", holder_id=first, now=NOON + timedelta(minutes=4))
+    assert not takes(first, NOON + timedelta(minutes=5))
+    lease.give_back("job", holder_id=second, now=NOON + timedelta(minutes=5))
+    assert takes(first, NOON + timedelta(minutes=5))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_of_many_who_ask_for_a_lease_one_gets_it(is_there: bool) -> None:
+    if is_there:
+        Lease.objects.create(name="job", holder_id=new_id(), expires_at=NOON)
+    gate, got = threading.Barrier(8), []
+
+    def ask_for_it() -> None:
+        gate.wait()
+        try:
+            got.append(lease.take("job", holder_id=new_id(), now=NOON, lasts=timedelta(minutes=1)))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=ask_for_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == [False] * 7 + [True]
+
+
+def test_a_round_that_is_anothers_does_nothing(acme: Organization) -> None:
+    count(BudgetFactory.create(org=acme), 55 * EUR)
+    assert Rounds(clock=lambda: NOON).run().is_ours
+    Alert.objects.all().delete()
+    done = Rounds(clock=lambda: NOON).run()
+    assert (done.is_ours, done.raised) == (False, [])

@@ -1,0 +1,363 @@
+"""Alerts on their way: signed, tried again, told once, and never to where nobody should look."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import smtplib
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail as outbox
+from django.core.mail.backends.locmem import EmailBackend
+from django.utils.timezone import now
+from pytest_django import Settings
+
+from gateway.alerts.delivery import webhook
+from gateway.alerts.delivery.addresses import Reach
+from gateway.alerts.delivery.deliver import (
+    TRIES_MAX,
+    Told,
+    deliver_due,
+    reach,
+    retry_after,
+    secret_for,
+)
+from gateway.alerts.delivery.messages import as_email, of_alert
+from gateway.alerts.delivery.webhook import Outcome, post
+from gateway.alerts.operations import ChannelTerms, create_channel, renew_secret, try_channel
+from gateway.models import AlertChannel, AlertDelivery
+from orgs.core.errors import Conflict, Invalid
+from orgs.models import Organization
+from tests.factories import AlertChannelFactory, AlertDeliveryFactory, AlertFactory
+from tests.gateway.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+NASTY = 'Budget "<!channel> & Co\r\nBcc: all@example.org" is 82 % spent.'
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+def waiting(org: Organization, url: str, **alert: Any) -> AlertDelivery:
+    """An alert that waits for a webhook."""
+    channel = AlertChannelFactory.create(org=org, url=url)
+    return AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
+
+
+def deliver(after: timedelta = timedelta(0)) -> list[Told]:
+    return deliver_due(clock=lambda: now() + after)
+
+
+# --- webhooks -----------------------------------------------------------------------------------
+
+
+def test_a_webhook_gets_a_signed_post_that_slack_takes_too(
+    acme: Organization, receiver: Receiver
+) -> None:
+    figures = {"limit_nanoeur": 10**11, "costs_query": "teamId=1", "value": None}
+    delivery = waiting(acme, receiver.url, sentence=NASTY, figures=figures)
+    (told,) = deliver()
+    assert told.outcome.is_delivered
+    (got,) = receiver.received
+    said = dict(part.split("=", 1) for part in got.headers["x-pulse-signature"].split(","))
+    secret = secret_for(delivery.channel)
+    expected = hmac.new(secret.encode(), f"{said['t']}.".encode() + got.body, hashlib.sha256)
+    assert said["v1"] == expected.hexdigest()
+    assert abs(int(said["t"]) - now().timestamp()) < 60
+    assert got.headers["idempotency-key"] == str(delivery.pk)
+    assert got.headers["content-type"] == "application/json"
+    body = json.loads(got.body)
+    assert "<!channel>" not in body["text"]
+    assert "&lt;!channel&gt; &amp; Co" in body["text"]
+    assert body["sentence"] == NASTY
+    assert (body["event"], body["percent"]) == ("budget.threshold", 80)
+    assert body["limitEur"] == "100.000000000"
+    assert body["costsUrl"].endswith("/costs?teamId=1")
+    assert body["url"].endswith(f"/costs/alerts?alertId={delivery.alert_id}")
+    assert body["organization"] == {"name": "Acme", "slug": "acme"}
+
+
+def test_what_is_delivered_is_not_sent_again(acme: Organization, receiver: Receiver) -> None:
+    delivery = waiting(acme, receiver.url)
+    assert len(deliver()) == 1
+    assert deliver(timedelta(days=1)) == []
+    delivery.refresh_from_db()
+    assert delivery.state == AlertDelivery.State.DELIVERED
+    assert delivery.delivered_at is not None
+    assert [attempt["said"] for attempt in delivery.attempts] == ["200"]
+
+
+def test_a_receiver_that_fails_is_tried_again_later_under_the_same_id(
+    acme: Organization, receiver: Receiver
+) -> None:
+    receiver.statuses = [503, 429, 204]
+    delivery = waiting(acme, receiver.url)
+    deliver()
+    assert deliver() == []  # not before its time
+    deliver(retry_after(1) + timedelta(seconds=1))
+    deliver(retry_after(1) + retry_after(2) + timedelta(seconds=2))
+    delivery.refresh_from_db()
+    assert delivery.state == AlertDelivery.State.DELIVERED
+    assert [attempt["said"] for attempt in delivery.attempts] == ["503", "429", "204"]
+    assert {got.headers["idempotency-key"] for got in receiver.received} == {str(delivery.pk)}
+
+
+def test_tries_have_an_end(acme: Organization, receiver: Receiver) -> None:
+    receiver.statuses = [500]
+    delivery = waiting(acme, receiver.url)
+    for _ in range(TRIES_MAX + 2):
+        deliver(timedelta(days=365))
+        AlertDelivery.objects.filter(state="waiting").update(next_try_at=now())
+    delivery.refresh_from_db()
+    assert delivery.state == AlertDelivery.State.FAILED
+    assert len(delivery.attempts) == len(receiver.received) == TRIES_MAX
+    assert retry_after(TRIES_MAX - 1) == timedelta(minutes=32)
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 301, 307])
+def test_an_answer_that_will_not_change_is_the_last(
+    acme: Organization, receiver: Receiver, status: int
+) -> None:
+    with Receiver() as inside:
+        receiver.statuses, receiver.location = [status], inside.url
+        delivery = waiting(acme, receiver.url)
+        deliver()
+        delivery.refresh_from_db()
+        assert delivery.state == AlertDelivery.State.FAILED
+        assert inside.received == []  # no redirect is followed
+
+
+def test_a_channel_that_is_off_gets_nothing(acme: Organization, receiver: Receiver) -> None:
+    delivery = waiting(acme, receiver.url)
+    AlertChannel.objects.update(enabled=False)
+    deliver()
+    delivery.refresh_from_db()
+    assert delivery.attempts[0]["said"] == "the channel is off"
+    assert receiver.received == []
+
+
+def test_nobody_there_is_tried_again(acme: Organization) -> None:
+    with Receiver() as gone:
+        url = gone.url
+    delivery = waiting(acme, url)
+    deliver()
+    delivery.refresh_from_db()
+    assert delivery.state == AlertDelivery.State.WAITING
+    assert delivery.attempts[0]["said"].startswith("no connection")
+
+
+def test_a_receiver_that_says_nothing_is_left_after_a_while(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 0.3)
+    receiver.pause_s = 2.0
+    outcome = post(receiver.url, b"{}", {}, Reach(loopback=True))
+    assert (outcome.is_delivered, outcome.may_pass) == (False, True)
+    assert "no answer within" in outcome.said
+
+
+def test_one_try_is_claimed_by_one_process(acme: Organization, receiver: Receiver) -> None:
+    delivery = waiting(acme, receiver.url)
+    while_it_lasts: list[Told] = []
+
+    def another_looks_first() -> bool:
+        if not receiver.received and not while_it_lasts:
+            while_it_lasts.extend(deliver())
+        return True
+
+    deliver_due(clock=now, goes_on=another_looks_first)
+    delivery.refresh_from_db()
+    assert (len(while_it_lasts), len(receiver.received), delivery.tries) == (1, 1, 1)
+
+
+# --- where they may not go ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://169.254.169.254/latest/meta-data", "https://10.0.0.1/", "https://[::1]/"),
+        *("https://127.0.0.1/", "https://localhost/", "https://2130706433/", "https://0x7f.1/"),
+        *("http://127.0.0.1/", "https://127.1/"),
+    ],
+)
+def test_nothing_is_sent_inside_in_production(
+    acme: Organization, settings: Settings, url: str
+) -> None:
+    settings.LOCAL = False
+    delivery = waiting(acme, url)
+    deliver()
+    delivery.refresh_from_db()
+    assert delivery.attempts[0]["delivered"] is False
+    assert delivery.state == AlertDelivery.State.FAILED
+
+
+def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    port = int(receiver.url.split(":")[2].split("/")[0])
+    answers = [[("93.184.216.34", port)], [("127.0.0.1", port)]]
+
+    async def resolved(*_: Any, **__: Any) -> Any:
+        places = answers.pop()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolved)
+    outcome = post(f"https://rebind.example.org:{port}/", b"{}", {}, Reach())
+    assert (outcome.is_delivered, outcome.may_pass) == (False, False)
+    assert "127.0.0.1 is an address inside a network" in outcome.said
+    assert receiver.received == []
+    assert len(answers) == 1  # asked once: what was checked is what is called
+
+
+def test_private_hosts_are_reached_where_it_is_said(settings: Settings) -> None:
+    settings.LOCAL = False
+    assert reach() == Reach(loopback=False, private=False)
+    settings.ALERTS_PRIVATE_HOSTS = True
+    assert reach() == Reach(loopback=True, private=True)
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [
+        (ChannelTerms(name="x", url="https://10.0.0.1/"), "url"),
+        (ChannelTerms(name="x", url="http://example.org/"), "url"),
+        (ChannelTerms(name="x", emails=["a@example.org\r\nBcc: b@example.org"]), "emails"),
+        (ChannelTerms(name="x", emails=["nobody"]), "emails"),
+        (ChannelTerms(name="x", emails=[f"a{n}@example.org" for n in range(21)]), "emails"),
+        (ChannelTerms(name="a\nb", emails=["a@example.org"]), "name"),
+        (ChannelTerms(name=" ", emails=["a@example.org"]), "name"),
+        (ChannelTerms(name="x"), "url"),
+        (ChannelTerms(name="x", url="https://example.org", emails=["a@example.org"]), "url"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused(
+    acme: Organization, terms: ChannelTerms, field: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        create_channel(organization_id=acme.pk, terms=terms)
+    assert refusal.value.field == field
+    assert not AlertChannel.objects.exists()
+
+
+def test_a_new_secret_signs_and_the_old_one_does_not(acme: Organization) -> None:
+    channel = AlertChannelFactory.create(org=acme)
+    old = secret_for(channel)
+    renewed = renew_secret(organization_id=acme.pk, channel_id=channel.pk)
+    assert secret_for(renewed) != old
+    columns = AlertChannel.objects.filter(pk=channel.pk).values_list()[0]
+    assert not {old, secret_for(renewed)} & {str(value) for value in columns}
+
+
+def test_a_test_is_sent_at_once_and_not_as_fast_as_one_can_press(
+    acme: Organization, receiver: Receiver
+) -> None:
+    channel = AlertChannelFactory.create(org=acme, url=receiver.url)
+    assert try_channel(channel=channel).outcome.is_delivered
+    assert json.loads(receiver.received[0].body)["event"] == "test"
+    with pytest.raises(Conflict):
+        try_channel(channel=channel)
+    assert deliver(timedelta(days=1)) == []
+
+
+def test_a_test_that_fails_is_not_tried_again(acme: Organization, receiver: Receiver) -> None:
+    receiver.statuses = [500]
+    channel = AlertChannelFactory.create(org=acme, url=receiver.url)
+    assert not try_channel(channel=channel).outcome.is_delivered
+    assert deliver(timedelta(days=1)) == []
+    assert AlertDelivery.objects.get().state == AlertDelivery.State.FAILED
+
+
+# --- e-mail -------------------------------------------------------------------------------------
+
+
+def mailed(org: Organization, settings: Settings, **alert: Any) -> Outcome:
+    settings.SENDS_EMAIL = True
+    channel = AlertChannelFactory.create(
+        org=org, kind="email", url="", emails=["ada@example.org", "bo@example.org"]
+    )
+    AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
+    (told,) = deliver()
+    return told.outcome
+
+
+def test_an_email_says_what_happened_and_where_to_look(
+    acme: Organization, settings: Settings
+) -> None:
+    outcome = mailed(acme, settings, figures={"costs_query": "teamId=1"})
+    assert outcome.is_delivered
+    (sent,) = outbox.outbox
+    assert sent.recipients() == ["ada@example.org", "bo@example.org"]
+    assert sent.subject == 'Acme: Budget "Team 1" is 82 % spent.'
+    assert "/costs/alerts?alertId=" in sent.body
+    assert "/costs?teamId=1" in sent.body
+    assert str(AlertDelivery.objects.get().pk) in sent.message()["Message-ID"]
+
+
+def test_a_name_with_a_line_break_makes_no_header(acme: Organization, settings: Settings) -> None:
+    mailed(acme, settings, sentence=NASTY)
+    (sent,) = outbox.outbox
+    assert sent.message()["Bcc"] is None
+    assert "\n" not in sent.subject
+    subject, _ = as_email(of_alert(AlertFactory.build(sentence="x" * 900), acme, base_url=""))
+    assert len(subject) == 150
+
+
+def test_an_address_with_a_line_break_is_refused_also_by_hand(
+    acme: Organization, settings: Settings
+) -> None:
+    settings.SENDS_EMAIL = True
+    channel = AlertChannelFactory.create(
+        org=acme, kind="email", url="", emails=["a@example.org\nBcc: b@example.org"]
+    )
+    AlertDeliveryFactory.create(channel=channel)
+    (told,) = deliver()
+    assert told.outcome == Outcome(
+        is_delivered=False, said="an address or the subject has a line break"
+    )
+    assert outbox.outbox == []
+
+
+@pytest.mark.parametrize(
+    ("error", "may_pass"),
+    [
+        (smtplib.SMTPServerDisconnected("gone"), True),
+        (TimeoutError("slow"), True),
+        (smtplib.SMTPAuthenticationError(535, b"no"), False),
+        (smtplib.SMTPDataError(451, b"later"), True),
+        (smtplib.SMTPRecipientsRefused({"a": (550, b"unknown")}), False),
+        (smtplib.SMTPRecipientsRefused({"a": (450, b"later"), "b": (550, b"no")}), True),
+    ],
+)
+def test_a_mail_server_that_fails_is_tried_again_where_it_may_pass(
+    acme: Organization,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    may_pass: bool,
+) -> None:
+    def failing(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(EmailBackend, "send_messages", failing)
+    outcome = mailed(acme, settings)
+    assert (outcome.is_delivered, outcome.may_pass) == (False, may_pass)
+
+
+def test_without_a_mail_server_it_says_so(acme: Organization, settings: Settings) -> None:
+    settings.SENDS_EMAIL = False
+    channel = AlertChannelFactory.create(org=acme, kind="email", url="", emails=["a@example.org"])
+    AlertDeliveryFactory.create(channel=channel)
+    (told,) = deliver()
+    assert "EMAIL_URL is not set" in told.outcome.said
+    assert told.delivery.state == AlertDelivery.State.FAILED

@@ -1,0 +1,288 @@
+"""The pages of alerts: everybody sees them, admins acknowledge and say where alerts are told."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from gateway.alerts.delivery.deliver import secret_for
+from gateway.alerts.operations import CHANNELS_MAX
+from gateway.alerts.reports import open_count
+from gateway.models import Alert, AlertChannel, AlertDelivery
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import (
+    AlertChannelFactory,
+    AlertDeliveryFactory,
+    AlertFactory,
+    BudgetFactory,
+)
+from tests.gateway.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+ALERTS = "/costs/alerts"
+CHANNELS = "/costs/alerts/channels"
+CREATE = "/costs/alerts/channels/create"
+WEBHOOK = {"name": "Ops", "kind": "webhook", "url": "https://hooks.example.org/T0/secret"}
+EMAIL = {"name": "Ops", "kind": "email", "emails": "Ada@example.org\nbo@example.org"}
+
+
+@pytest.fixture
+def admin(client_for: CLIENTS, admin_user: User) -> Client:
+    return client_for(admin_user)
+
+
+def page(client: Client, address: str = ALERTS, **query: Any) -> str:
+    response = client.get(address, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def streamed(client: Client, address: str, **query: Any) -> str:
+    return b"".join(client.get(address, query)).decode()
+
+
+# --- alerts -------------------------------------------------------------------------------------
+
+
+def test_the_list_says_what_happened_how_it_was_told_and_where_to_look(
+    acme: Organization, admin: Client
+) -> None:
+    budget = BudgetFactory.create(org=acme)
+    alert = AlertFactory.create(
+        org=acme,
+        sentence='Budget "A & B" is 82 % spent.',
+        budget_id=budget.pk,
+        figures={"costs_query": "teamId=1&groupBy=day"},
+    )
+    channel = AlertChannelFactory.create(org=acme, name="On call")
+    attempt = {"at": "2025-06-16T12:00:00+00:00", "delivered": False, "said": "503", "took_ms": 9}
+    AlertDeliveryFactory.create(channel=channel, alert=alert, attempts=[attempt], tries=1)
+    shown = page(admin)
+    assert "Budget &quot;A &amp; B&quot; is 82 % spent." in shown
+    assert 'href="/costs?teamId=1&amp;groupBy=day"' in shown
+    assert f'href="/costs/budgets/{budget.pk}"' in shown
+    assert "1 on its way" in shown
+    assert "On call" in shown
+    assert "503" in shown
+    budget.delete()
+    assert f"/costs/budgets/{budget.pk}" not in page(admin)
+
+
+def test_an_admin_acknowledges_once_and_who_and_when_are_kept(
+    acme: Organization, admin: Client, admin_user: User
+) -> None:
+    alert = AlertFactory.create(org=acme)
+    address = f"{ALERTS}/{alert.pk}/acknowledge"
+    response = admin.post(address, {"state": "open", "kind": "budget", "next": "//evil.example"})
+    assert response["Location"] == f"{ALERTS}?state=open&kind=budget"
+    alert.refresh_from_db()
+    assert alert.acknowledged_by == admin_user.email
+    assert alert.acknowledged_at is not None
+    Alert.objects.update(acknowledged_by="first@example.org")
+    admin.post(address)
+    alert.refresh_from_db()
+    assert alert.acknowledged_by == "first@example.org"
+    assert "Acknowledged by first@example.org" in page(admin)
+
+
+def test_all_that_were_seen_are_acknowledged_and_none_that_came_since(
+    acme: Organization, globex: Organization, admin: Client
+) -> None:
+    seen = AlertFactory.create_batch(3, org=acme)
+    foreign = AlertFactory.create(org=globex)
+    later = AlertFactory.create(org=acme)
+    response = admin.post(f"{ALERTS}/acknowledge", {"up_to": str(seen[-1].pk)}, follow=True)
+    assert "3 alerts are acknowledged." in response.content.decode()
+    left = Alert.objects.filter(acknowledged_at=None).values_list("pk", flat=True)
+    assert set(left) == {foreign.pk, later.pk}
+    assert admin.post(f"{ALERTS}/acknowledge", {"up_to": str(foreign.pk)}).status_code == 404
+    assert admin.post(f"{ALERTS}/acknowledge").status_code == 404
+
+
+def test_the_list_is_filtered_paged_and_taken_away(acme: Organization, admin: Client) -> None:
+    AlertFactory.create_batch(60, org=acme)
+    spike = AlertFactory.create(
+        org=acme, kind="spike", sentence="=Costs rose", acknowledged_at=now(), percent=None
+    )
+    newest = page(admin)
+    assert newest.count('id="alert-') == 50
+    older = newest.split("?older_than=")[1].split('"')[0]
+    assert page(admin, older_than=older).count('id="alert-') == 11
+    assert page(admin, state="acknowledged").count('id="alert-') == 1
+    assert page(admin, state="open", kind="spike").count('id="alert-') == 0
+    assert page(admin, alertId=str(spike.pk)).count('id="alert-') == 1
+    assert "This is no alert&#x27;s id." in page(admin, alertId="x")
+    rows = list(csv.DictReader(streamed(admin, f"{ALERTS}.csv", kind="spike").splitlines()))
+    assert [row["sentence"] for row in rows] == ["'=Costs rose"]
+    found = json.loads(streamed(admin, f"{ALERTS}.json", state="open"))
+    assert len(found) == 60
+    assert found[0]["kind"] == "budget.threshold"
+    assert admin.get(f"{ALERTS}.csv", {"kind": "x"}).status_code == 400
+
+
+def test_an_organization_without_alerts_is_told_what_belongs_here(
+    acme: Organization, admin: Client
+) -> None:
+    assert "No alerts yet" in page(admin)
+    assert CREATE in page(admin)
+    assert "No channels yet" in page(admin, CHANNELS)
+    assert "50, 80 and 100 %" in page(admin, CHANNELS)
+
+
+def test_the_header_counts_open_alerts_with_one_query(
+    acme: Organization, admin: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(1):
+        assert open_count(acme.pk) == 0
+    assert "badge" not in page(admin, "/admin/ai/aliases")
+    AlertFactory.create_batch(3, org=acme)
+    AlertFactory.create(org=acme, acknowledged_at=now())
+    assert '<span class="badge">3<' in page(admin, "/admin/ai/aliases")
+    AlertFactory.create_batch(110, org=acme)
+    assert '<span class="badge">99+<' in page(admin, "/admin/ai/aliases")
+
+
+# --- channels -----------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_made_its_secret_shown_once_and_its_url_never_again(
+    acme: Organization, admin: Client, auditor_user: User, client_for: CLIENTS
+) -> None:
+    response = admin.post(CREATE, WEBHOOK)
+    channel = AlertChannel.objects.get(org=acme)
+    assert (channel.kind, channel.url, channel.enabled) == ("webhook", WEBHOOK["url"], True)
+    assert secret_for(channel) in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
+    for client in (admin, client_for(auditor_user)):
+        shown = page(client, CHANNELS)
+        assert "https://hooks.example.org/…" in shown
+        assert "/T0/secret" not in shown
+        assert "whsec_" not in shown
+
+
+def test_a_channel_of_addresses_is_made(acme: Organization, admin: Client) -> None:
+    admin.post(CREATE, EMAIL)
+    channel = AlertChannel.objects.get(org=acme)
+    assert channel.emails == ["ada@example.org", "bo@example.org"]
+    assert "ada@example.org, bo@example.org" in page(admin, CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "sentence"),
+    [
+        (WEBHOOK | {"url": ""}, "url", "Give a URL."),
+        (WEBHOOK | {"url": "http://example.org/"}, "url", "begins with https://"),
+        (WEBHOOK | {"url": "https://192.168.0.1/"}, "url", "inside a network"),
+        (WEBHOOK | {"name": ""}, "name", "required"),
+        (EMAIL | {"emails": ""}, "emails", "Give an address."),
+        (EMAIL | {"emails": "ada"}, "emails", "is not an e-mail address"),
+        (EMAIL | {"kind": "pigeon"}, "kind", "not one of"),
+    ],
+)
+def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+    acme: Organization, admin: Client, typed: dict[str, str], field: str, sentence: str
+) -> None:
+    response = admin.post(CREATE, typed)
+    assert sentence in response.context["form"].errors[field][0]
+    assert not AlertChannel.objects.exists()
+
+
+def test_an_organization_has_at_most_so_many_channels(acme: Organization, admin: Client) -> None:
+    AlertChannelFactory.create_batch(CHANNELS_MAX, org=acme)
+    assert "at most 20 channels" in admin.post(CREATE, WEBHOOK).content.decode()
+
+
+def test_a_test_says_what_came_of_it(acme: Organization, admin: Client) -> None:
+    with Receiver() as receiver:
+        channel = AlertChannelFactory.create(org=acme, name="Ops", url=receiver.url)
+        address = f"{CHANNELS}/{channel.pk}/test"
+        assert "went through" in admin.post(address, follow=True).content.decode()
+        assert "a moment ago" in admin.post(address, follow=True).content.decode()
+        AlertDelivery.objects.update(next_try_at=now() - timedelta(hours=1))
+        receiver.statuses = [404]
+        assert "failed: 404" in admin.post(address, follow=True).content.decode()
+
+
+def test_a_channel_is_turned_off_and_on_renewed_and_deleted(
+    acme: Organization, admin: Client
+) -> None:
+    channel = AlertChannelFactory.create(org=acme)
+    secret = secret_for(channel)
+    address = f"{CHANNELS}/{channel.pk}"
+    for enabled in (False, True):
+        admin.post(f"{address}/toggle", {"enabled": "on" if enabled else "off"})
+        channel.refresh_from_db()
+        assert channel.enabled is enabled
+    assert "A new secret for" in page(admin, f"{address}/secret")
+    renewed = admin.post(f"{address}/secret").content.decode()
+    assert "whsec_" in renewed
+    assert secret not in renewed
+    AlertDeliveryFactory.create(channel=channel)
+    assert "Delete “" in page(admin, f"{address}/delete")
+    admin.post(f"{address}/delete")
+    assert not AlertChannel.objects.exists()
+    assert Alert.objects.count() == 1
+
+
+def test_a_page_warns_where_nothing_is_sent(
+    acme: Organization, admin: Client, settings: Settings
+) -> None:
+    settings.SENDS_EMAIL, settings.ALERTS_EVERY_S = False, 0
+    assert "EMAIL_URL" in page(admin, CREATE)
+    assert "PULSE_ALERTS_EVERY_S=0" in page(admin, CHANNELS)
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+
+def test_members_and_auditors_see_and_change_nothing(
+    acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
+) -> None:
+    alert = AlertFactory.create(org=acme, sentence="kept")
+    channel = AlertChannelFactory.create(org=acme)
+    for user in (member_user, auditor_user):
+        client = client_for(user)
+        assert "kept" in page(client)
+        assert "Acknowledge<" not in page(client)
+        assert "Send a test" not in page(client, CHANNELS)
+        for address in (
+            *(f"{ALERTS}/{alert.pk}/acknowledge", f"{ALERTS}/acknowledge", CREATE),
+            *(f"{CHANNELS}/{channel.pk}/{what}" for what in ("toggle", "test", "secret", "delete")),
+        ):
+            assert client.post(address, WEBHOOK | {"up_to": str(alert.pk)}).status_code == 403
+    assert Alert.objects.get().acknowledged_at is None
+    assert AlertChannel.objects.get().enabled
+
+
+def test_what_is_another_organizations_does_not_exist(
+    globex: Organization, acme: Organization, admin: Client
+) -> None:
+    alert = AlertFactory.create(org=globex, sentence="theirs")
+    channel = AlertChannelFactory.create(org=globex, name="theirs")
+    assert "theirs" not in page(admin) + page(admin, CHANNELS) + page(admin, alertId=alert.pk)
+    for some_id in (alert.pk, new_id(), "x"):
+        assert admin.post(f"{ALERTS}/{some_id}/acknowledge").status_code == 404
+    for some_id in (channel.pk, new_id(), "x"):
+        for what in ("toggle", "test", "secret", "delete"):
+            assert admin.post(f"{CHANNELS}/{some_id}/{what}").status_code == 404
+    assert AlertChannel.objects.filter(enabled=True, secret_version=1).exists()
+
+
+def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+    channel = AlertChannelFactory.create(org=acme)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    assert client.post(CREATE, WEBHOOK).status_code == 403
+    assert client.get(f"{CHANNELS}/{channel.pk}/test").status_code == 405
+    assert client.get(f"{ALERTS}/acknowledge").status_code == 405

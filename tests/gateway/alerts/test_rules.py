@@ -1,0 +1,316 @@
+"""The rules of alerts, as values: shares of limits, unusual days, where webhooks may go."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costs.core.periods import first_instant
+from gateway.alerts.delivery.addresses import Reach, fault_of_address, fault_of_url
+from gateway.alerts.delivery.signing import secret_of, signature
+from gateway.alerts.rules.findings import AlertFinding
+from gateway.alerts.rules.spikes import (
+    DimensionCost,
+    Spike,
+    days_like,
+    driver_of,
+    is_told_again,
+    spent_by,
+    spike_in,
+)
+from gateway.alerts.rules.thresholds import DaySpending, Spending, of_budget, of_day
+from orgs.fields import new_id
+
+EUR = 10**9
+PARIS = ZoneInfo("Europe/Paris")
+KATHMANDU = ZoneInfo("Asia/Kathmandu")  # 5:45 ahead of UTC
+BUDGET = Spending(
+    budget_id=new_id(),
+    scope="budget:1:1",
+    name="Team 1",
+    span="month",
+    starts_on=date(2025, 6, 1),
+    last_day=date(2025, 6, 30),
+    limit_nanoeur=100 * EUR,
+    charged_nanoeur=0,
+    is_hard=True,
+)
+DAY = DaySpending(
+    policy_name="P", starts_on=date(2025, 6, 16), limit_nanoeur=10 * EUR, charged_nanoeur=0
+)
+INSIDE = (
+    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
+    *("0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fd00::1"),  # noqa: S104  refused
+    *("fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe"),
+    *("2002:7f00:1::", "64:ff9b::7f00:1"),
+)
+
+
+def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
+    return [finding.percent for finding in findings]
+
+
+# --- shares of limits ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("charged", "told"),
+    [
+        (0, []),
+        (50 * EUR - 1, []),
+        (50 * EUR, [50]),
+        (80 * EUR - 1, [50]),
+        (80 * EUR, [80]),
+        (100 * EUR - 1, [80]),
+        (100 * EUR, [100]),
+        (300 * EUR, [100]),
+        (-5 * EUR, []),
+    ],
+)
+def test_a_budget_tells_the_highest_share_that_is_reached(charged: int, told: list[int]) -> None:
+    assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == told
+
+
+def test_a_share_is_said_by_any_higher_one_of_the_same_span_and_limit() -> None:
+    (half,) = of_budget(replace(BUDGET, charged_nanoeur=50 * EUR))
+    (full,) = of_budget(replace(BUDGET, charged_nanoeur=100 * EUR))
+    assert full.key in half.or_said_by
+    assert half.key not in full.keys
+    for other in (
+        replace(BUDGET, limit_nanoeur=200 * EUR, charged_nanoeur=200 * EUR),
+        replace(BUDGET, starts_on=date(2025, 7, 1), charged_nanoeur=100 * EUR),
+        replace(BUDGET, scope="budget:1:2", charged_nanoeur=100 * EUR),
+    ):
+        assert set(of_budget(other)[0].keys).isdisjoint(full.keys)
+
+
+@pytest.mark.parametrize(("taken", "told"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
+def test_a_hard_budget_is_full_once_it_refused_with_less_than_a_fifth_left(
+    taken: int | None, told: list[int]
+) -> None:
+    refusing = replace(BUDGET, refused_at_nanoeur=taken, charged_nanoeur=40 * EUR)
+    assert percents(of_budget(refusing)) == told
+    assert percents(of_budget(replace(refusing, is_hard=False))) == []
+
+
+def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
+    nothing = replace(BUDGET, limit_nanoeur=0)
+    assert of_budget(nothing) == []
+    assert percents(of_budget(replace(nothing, charged_nanoeur=1))) == [100]
+    assert percents(of_budget(replace(nothing, refused_at_nanoeur=0))) == [100]
+
+
+@pytest.mark.parametrize(
+    ("charged", "expected", "told"),
+    [
+        (10 * EUR, 100 * EUR, False),
+        (10 * EUR, 100 * EUR + 1, True),
+        (10 * EUR, None, False),
+        (100 * EUR, 200 * EUR, False),
+    ],
+)
+def test_a_forecast_is_told_while_the_limit_is_ahead(
+    charged: int, expected: int | None, told: bool
+) -> None:
+    budget = replace(BUDGET, charged_nanoeur=charged, expected_nanoeur=expected)
+    kinds = [finding.kind for finding in of_budget(budget)]
+    assert ("forecast" in kinds) is told
+
+
+def test_the_sentences_say_what_happened() -> None:
+    (half,) = of_budget(replace(BUDGET, charged_nanoeur=51 * EUR))
+    assert half.sentence == (
+        'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month to 30 Jun.'
+    )
+    (ahead,) = of_budget(replace(BUDGET, expected_nanoeur=130 * EUR, full_on=date(2025, 6, 24)))
+    assert ahead.sentence == (
+        'Budget "Team 1" of 100.00 EUR will not hold: at this pace 130.00 EUR are spent by '
+        "30 Jun, and its limit is passed on 24 Jun."
+    )
+
+
+@pytest.mark.parametrize(
+    ("charged", "taken", "told"),
+    [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
+)
+def test_the_days_limit_is_told_at_80_and_100(
+    charged: int, taken: int | None, told: list[int]
+) -> None:
+    day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
+    assert percents(of_day(day)) == told
+
+
+# --- unusual days -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spent", "usual", "found"),
+    [
+        (20, [10] * 8, True),
+        (19, [10] * 8, False),
+        (14, [10] * 4, False),
+        (20, [10] * 3, False),  # too little is known
+        (5, [0] * 8, True),  # a day that is idle otherwise
+        (4, [0] * 8, False),
+        (1, [0.01] * 8, False),  # cents, however many times
+        (25, [2, 30, 4, 25, 10, 12, 8, 20], False),  # days that vary anyway
+        (21, [10, 10, 10, 900], True),  # one odd day hides nothing
+        (-3, [-9] * 8, False),
+    ],
+)
+def test_a_spike_is_twice_the_usual_out_of_the_usual_spread_and_no_cents(
+    spent: float, usual: list[float], found: bool
+) -> None:
+    spike = spike_in(
+        round(spent * EUR), [round(each * EUR) for each in usual], least_nanoeur=5 * EUR
+    )
+    assert (spike is not None) is found
+
+
+@given(st.lists(st.integers(-(10**12), 10**12), max_size=9), st.integers(-(10**12), 10**12))
+def test_a_spike_always_rises_by_the_least_and_is_money(usual: list[int], spent: int) -> None:
+    spike = spike_in(spent, usual, least_nanoeur=EUR)
+    if spike is not None:
+        assert spike.spent_nanoeur > 0
+        assert spike.usual_nanoeur >= 0
+        assert len(usual) >= 4
+
+
+def test_days_before_the_first_charge_are_no_history() -> None:
+    today = date(2025, 6, 16)
+    assert days_like(today, first_charged=today) == []
+    assert days_like(today, first_charged=today - timedelta(days=27)) == []
+    assert len(days_like(today, first_charged=today - timedelta(days=28))) == 4
+    assert len(days_like(today, first_charged=date(2020, 1, 1))) == 8
+    assert {day.weekday() for day in days_like(today, first_charged=date(2020, 1, 1))} == {0}
+
+
+def hours(day: date, zone: ZoneInfo, nanoeur: int = 100) -> dict[datetime, int]:
+    """So much in each whole hour of UTC around the day."""
+    starts_at = first_instant(day, zone).replace(minute=0) - timedelta(hours=1)
+    return {starts_at + timedelta(hours=n): nanoeur for n in range(28)}
+
+
+@pytest.mark.parametrize(
+    ("clock", "zone", "day", "spent"),
+    [
+        (time(0, 0), PARIS, date(2025, 6, 2), 0),
+        (time(12, 0), PARIS, date(2025, 6, 2), 1200),
+        (time(12, 30), PARIS, date(2025, 6, 2), 1250),
+        (time(12, 30), KATHMANDU, date(2025, 6, 2), 1250),
+        (time(12, 0), PARIS, date(2025, 3, 30), 1100),  # an hour was left out
+        (time(12, 0), PARIS, date(2025, 10, 26), 1300),  # an hour came twice
+        (time(1, 0), PARIS, date(2025, 10, 26), 100),
+    ],
+)
+def test_what_a_day_had_cost_is_read_at_the_same_time_of_day(
+    clock: time, zone: ZoneInfo, day: date, spent: int
+) -> None:
+    assert spent_by(clock, day, zone, hours(day, zone)) == spent
+
+
+def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
+    spike = Spike(spent_nanoeur=40 * EUR, usual_nanoeur=10 * EUR)
+    parts = [
+        DimensionCost(
+            dimension="Team", value="all", today_nanoeur=40 * EUR, before_nanoeur=160 * EUR
+        ),
+        DimensionCost(
+            dimension="App", value="crawler", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR
+        ),
+        DimensionCost(
+            dimension="App", value="chat", today_nanoeur=10 * EUR, before_nanoeur=150 * EUR
+        ),
+        DimensionCost(dimension="Key", value="k", today_nanoeur=28 * EUR, before_nanoeur=8 * EUR),
+    ]
+    found = driver_of(spike, parts, days=8, usual_part=0.5)
+    assert found is not None
+    assert (found.dimension, found.value, found.percent) == ("App", "crawler", 92)
+    assert driver_of(spike, [], days=8, usual_part=0.5) is None
+
+
+def test_a_spike_is_told_again_when_costs_have_doubled() -> None:
+    assert not is_told_again(20 * EUR - 1, 10 * EUR)
+    assert is_told_again(20 * EUR, 10 * EUR)
+
+
+# --- where webhooks may go ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", INSIDE)
+def test_addresses_inside_are_refused(text: str) -> None:
+    assert fault_of_address(ipaddress.ip_address(text), Reach())
+    host = f"[{text}]" if ":" in text else text
+    assert fault_of_url(f"https://{host}/hook", Reach())
+
+
+@pytest.mark.parametrize("text", ["169.254.169.254", "fd00:ec2::254", "fe80::1", "224.0.0.1", "::"])
+def test_no_setting_lets_webhooks_reach_where_clouds_keep_credentials(text: str) -> None:
+    assert fault_of_address(ipaddress.ip_address(text), Reach(loopback=True, private=True))
+
+
+@pytest.mark.parametrize("text", ["10.1.2.3", "192.168.1.1", "fd00::1", "127.0.0.1"])
+def test_a_setting_lets_webhooks_reach_private_ones(text: str) -> None:
+    assert not fault_of_address(ipaddress.ip_address(text), Reach(loopback=True, private=True))
+
+
+@pytest.mark.parametrize("text", ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101"])
+def test_public_addresses_are_fine(text: str) -> None:
+    assert not fault_of_address(ipaddress.ip_address(text), Reach())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://example.org/", "ftp://example.org/", "example.org", "https://", "//example.org"),
+        *("https://user:secret@example.org/", "https://example.org/#part", "https://exa mple.org/"),
+        *("https://example.org/\r\nHost: other", "https://[::1", "https://example.org:port/"),
+        *("https://1.1.1.1\\@127.0.0.1/", "https://exämple.org/", "javascript:alert(1)"),
+        "https://example.org/" + "x" * 2000,
+    ],
+)
+def test_a_url_that_is_none_or_not_safe_is_refused(url: str) -> None:
+    assert fault_of_url(url, Reach())
+
+
+@pytest.mark.parametrize(
+    ("url", "reach", "is_fine"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/x", Reach(), True),
+        ("http://127.0.0.1:9000/", Reach(loopback=True), True),
+        ("http://localhost:9000/", Reach(loopback=True), True),
+        ("http://10.0.0.1/", Reach(loopback=True), False),
+        ("http://10.0.0.1/", Reach(loopback=True, private=True), True),
+        ("http://alerts.intern/", Reach(loopback=True, private=True), True),
+    ],
+)
+def test_plain_http_is_for_this_machine_or_where_it_is_said(
+    url: str, reach: Reach, is_fine: bool
+) -> None:
+    assert (fault_of_url(url, reach) is None) is is_fine
+
+
+def test_the_signature_is_what_a_receiver_computes() -> None:
+    channel_id, body = new_id(), b'{"text": "x"}'
+    secret = secret_of(channel_id, 1, b"pepper")
+    expected = hmac.new(secret.encode(), b"1750000000." + body, hashlib.sha256).hexdigest()
+    assert signature(body, secret=secret, at=1_750_000_000) == f"t=1750000000,v1={expected}"
+    assert secret.startswith("whsec_")
+    assert len(secret) >= 40
+    others = {secret_of(channel_id, 2, b"pepper"), secret_of(new_id(), 1, b"pepper")}
+    assert secret not in others | {secret_of(channel_id, 1, b"another")}
+
+
+def test_instants_of_hours_are_compared_in_utc() -> None:
+    day = date(2025, 6, 2)
+    at = datetime(2025, 6, 1, 22, tzinfo=UTC)  # midnight in Paris
+    assert spent_by(time(1, 0), day, PARIS, {at: 60}) == 60

@@ -1,0 +1,229 @@
+"""The pages of aliases: admins change them, everybody in the organization sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+
+from gateway.aliases.operations import ALIASES_MAX
+from gateway.models import ModelAlias
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import AliasFactory
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+ALIASES = "/admin/ai/aliases"
+CREATE = "/admin/ai/aliases/create"
+TYPED = {"name": "fast", "models": "gpt-4o-mini\n Claude-3-5-Sonnet ,", "retries": "2"}
+
+
+@pytest.fixture
+def admin(acme: Organization, client_for: CLIENTS, admin_user: User) -> Client:
+    """Acme's admin; there is an alias already."""
+    AliasFactory.create(org=acme, name="smart")
+    return client_for(admin_user)
+
+
+def version(organization: Organization) -> int:
+    return Organization.objects.get(pk=organization.pk).config_version
+
+
+def test_an_admin_makes_an_alias_exactly_as_typed(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    response = client_for(admin_user).post(CREATE, TYPED, follow=True)
+    alias = ModelAlias.objects.get(org=acme)
+    assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
+    assert alias.models == ["gpt-4o-mini", "Claude-3-5-Sonnet"]
+    page = response.content.decode()
+    assert "The alias &quot;fast&quot; can be called." in page
+    assert (
+        "Asks gpt-4o-mini, then Claude-3-5-Sonnet; each again up to 2 times where its refusal "
+        "may pass."
+    ) in page
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "sentence"),
+    [
+        ("name", "", "required"),
+        ("name", "a b", "begins with a letter"),
+        ("name", "gpt-4", "is the name of a model"),
+        ("name", "x" * 101, "at most 100"),
+        ("models", "", "Name at least one model"),
+        ("models", "gpt 4", "cannot be the name of a model"),
+        ("models", "gpt-*", "No known model"),
+        ("models", "smart", "is an alias"),
+        ("models", "gpt-4o,openai/gpt-4o", "mean the same model"),
+        ("retries", "6", "less than or equal to 5"),
+        ("retries", "-1", "greater than or equal to 0"),
+        ("retries", "", "required"),
+    ],
+)
+def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+    admin: Client, field: str, text: str, sentence: str
+) -> None:
+    response = admin.post(CREATE, TYPED | {field: text})
+    assert response.status_code == 200
+    assert list(response.context["form"].errors) == [field]
+    assert sentence in response.context["form"].errors[field][0]
+    assert f'id="id_{field}_error"' in response.content.decode()
+    assert ModelAlias.objects.count() == 1
+
+
+def test_a_name_is_used_once_in_an_organization_whatever_its_case(
+    acme: Organization, globex: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    AliasFactory.create(org=acme, name="FAST")
+    other = AliasFactory.create(org=acme, name="other")
+    AliasFactory.create(org=globex, name="elsewhere")
+    client = client_for(admin_user)
+    for address in (CREATE, f"{ALIASES}/{other.pk}"):
+        assert "exists already" in client.post(address, TYPED).content.decode()
+    client.post(CREATE, TYPED | {"name": "elsewhere"})
+    assert ModelAlias.objects.filter(org=acme).count() == 3
+
+
+@pytest.mark.parametrize("values", [{"name": "FAST"}, {"retries": 6}, {"name": ""}])
+def test_the_database_keeps_the_rules_too(acme: Organization, values: dict[str, object]) -> None:
+    AliasFactory.create(org=acme, name="fast")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        AliasFactory.create(org=acme, **values)
+
+
+def test_every_change_of_an_alias_raises_the_version_also_by_hand(
+    acme: Organization, globex: Organization
+) -> None:
+    versions = [version(acme)]
+    alias = AliasFactory.create(org=acme)
+    for statement in (
+        "UPDATE model_alias SET enabled = NOT enabled",
+        "UPDATE model_alias SET retries = 1",
+        "DELETE FROM model_alias",
+    ):
+        versions.append(version(acme))
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            assert cursor.rowcount == 1
+    versions.append(version(acme))
+    assert versions == sorted(set(versions))
+    moved = AliasFactory.create(org=acme, name=alias.name)
+    before = version(acme), version(globex)
+    ModelAlias.objects.filter(pk=moved.pk).update(org=globex)
+    assert version(acme) > before[0]
+    assert version(globex) > before[1]
+
+
+def test_an_organization_has_at_most_so_many(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    AliasFactory.create_batch(ALIASES_MAX, org=acme)
+    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+
+
+def test_a_model_that_only_might_be_one_is_a_warning(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    typed = TYPED | {"models": "gpt-4o\ngpt-44\nclaude-3-5-sonnet-20240620"}
+    page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
+    assert "Not in the list of known models: gpt-44." in page
+    assert ModelAlias.objects.filter(org=acme).exists()
+
+
+def test_an_admin_edits_an_alias_and_turns_it_off_and_on(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    alias = AliasFactory.create(org=acme, name="fast")
+    client = client_for(admin_user)
+    assert "gpt-4o-mini</textarea>" in client.get(f"{ALIASES}/{alias.pk}").content.decode()
+    client.post(f"{ALIASES}/{alias.pk}", TYPED | {"name": "faster"})
+    alias.refresh_from_db()
+    assert (alias.name, alias.retries, len(alias.models)) == ("faster", 2, 2)
+    for enabled in (False, False, True):
+        client.post(f"{ALIASES}/{alias.pk}/toggle", {"enabled": "on" if enabled else "off"})
+        alias.refresh_from_db()
+        assert alias.enabled is enabled
+
+
+def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
+    alias = AliasFactory.create(org=acme, name="old")
+    client = client_for(admin_user)
+    assert "Delete “old”?" in client.get(f"{ALIASES}/{alias.pk}/delete").content.decode()
+    assert ModelAlias.objects.filter(pk=alias.pk).exists()
+    client.post(f"{ALIASES}/{alias.pk}/delete")
+    assert not ModelAlias.objects.filter(pk=alias.pk).exists()
+
+
+def test_with_scripts_the_question_comes_alone(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    alias = AliasFactory.create(org=acme, name="old")
+    asked = client_for(admin_user).get(
+        f"{ALIASES}/{alias.pk}/delete", headers={"HX-Request": "true"}
+    )
+    assert "Delete “old”?" in asked.content.decode()
+    assert "<html" not in asked.content.decode()
+
+
+def test_aliases_can_be_taken_away_as_files(
+    acme: Organization, globex: Organization, client_for: CLIENTS, auditor_user: User
+) -> None:
+    client = client_for(auditor_user)
+    assert "aliases.csv" not in client.get(ALIASES).content.decode()
+    alias = AliasFactory.create(org=acme, name="fast", models=["gpt-4o-mini", "gpt-4o"])
+    AliasFactory.create(org=globex, name="theirs")
+    page = client.get(ALIASES).content.decode()
+    assert f'href="{ALIASES}.csv"' in page
+    assert f'href="{ALIASES}.json"' in page
+    lines = client.get(f"{ALIASES}.csv").getvalue().decode().splitlines()
+    assert lines == [
+        "aliasId,name,models,retries,enabled",
+        f"{alias.pk},fast,gpt-4o-mini gpt-4o,{alias.retries},True",
+    ]
+    [row] = json.loads(client.get(f"{ALIASES}.json").getvalue())
+    assert row["models"] == ["gpt-4o-mini", "gpt-4o"]
+
+
+def test_members_and_auditors_see_and_change_nothing(
+    acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
+) -> None:
+    alias = AliasFactory.create(org=acme, name="kept")
+    for user in (member_user, auditor_user):
+        client = client_for(user)
+        page = client.get(ALIASES).content.decode()
+        assert "kept" in page
+        assert "Create alias" not in page
+        for address in (CREATE, f"{ALIASES}/{alias.pk}", f"{ALIASES}/{alias.pk}/delete"):
+            assert client.get(address).status_code == 403
+            assert client.post(address, TYPED).status_code == 403
+        toggled = client.post(f"{ALIASES}/{alias.pk}/toggle", {"enabled": "off"})
+        assert toggled.status_code == 403
+    assert ModelAlias.objects.get().enabled
+
+
+def test_a_foreign_alias_does_not_exist(
+    globex: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    foreign = AliasFactory.create(org=globex, name="theirs")
+    client = client_for(admin_user)
+    assert "theirs" not in client.get(ALIASES).content.decode()
+    for alias_id in (foreign.pk, new_id(), "x"):
+        for address in (f"{ALIASES}/{alias_id}", f"{ALIASES}/{alias_id}/delete"):
+            assert client.get(address).status_code == 404
+            assert client.post(address, TYPED).status_code == 404
+        assert client.post(f"{ALIASES}/{alias_id}/toggle").status_code == 404
+    assert ModelAlias.objects.filter(pk=foreign.pk, enabled=True).exists()
+
+
+def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+    alias = AliasFactory.create(org=acme)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    assert client.post(CREATE, TYPED).status_code == 403
+    assert client.get(f"{ALIASES}/{alias.pk}/toggle").status_code == 405

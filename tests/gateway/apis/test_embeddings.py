@@ -1,0 +1,181 @@
+"""Embeddings: what is measured and refused, what goes out, and how vectors come back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from costs.core.usage import Usage
+from gateway.apis.embeddings.embeddings import INPUTS_MAX, Embeddings
+from gateway.core.calls import Completion, ProviderCall
+from gateway.core.errors import Refused
+from gateway.core.results import CallResult
+from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.upstream.untrusted_json import ErrorAnswer
+from orgs.fields import new_id
+from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read, refusal, sent
+
+DIALECT = Embeddings()
+SMALL = model("text-embedding-3-small")
+MISTRAL = model("mistral-embed")
+GOOGLE = model("gemini-embedding-001")
+ASKED: dict[str, Any] = {"model": "my-alias", "input": ["one", "two"]}
+NO_CAP = OutputCap(0, is_written=False)
+
+
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
+
+
+def asked_of_google(**changes: Any) -> ProviderCall:
+    call = read(DIALECT, ASKED | changes).body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S)
+    assert isinstance(call, ProviderCall)
+    return call
+
+
+# --- what it is measured at -------------------------------------------------------------------
+
+
+def test_texts_are_measured_as_they_are_and_nothing_comes_out() -> None:
+    usage_bound = measured()
+    assert usage_bound == UsageBound(texts=("one", "two"), messages=2, has_output=False)
+    assert measured(input="one").texts == ("one",)
+
+
+@pytest.mark.parametrize(("given", "tokens"), [([1, 2, 3], 3), ([[1, 2], [3]], 3)])
+def test_a_token_is_a_token(given: Any, tokens: int) -> None:
+    usage_bound = measured(input=given)
+    assert (usage_bound.texts, usage_bound.overhead_tokens) == ((), tokens)
+
+
+def test_what_is_not_known_is_counted_and_kept() -> None:
+    assert measured(unheard_of="three").texts == ("one", "two", "three")
+    body = body_of(sent(read(DIALECT, ASKED | {"unheard_of": "three"}), SMALL))
+    assert body == ASKED | {"unheard_of": "three", "model": SMALL.id}
+
+
+def test_embeddings_come_whole_whatever_is_asked() -> None:
+    assert not read(DIALECT, ASKED | {"stream": True}).stream
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", None, [], [""], ["one", 2], [1, "two"], [[]], [[1], "two"], [-1], [True], [1.5]),
+        *(5, {}, ["x"] * (INPUTS_MAX + 1)),
+    ],
+    ids=lambda given: repr(given)[:20],
+)
+def test_an_input_that_is_none_is_refused(given: Any) -> None:
+    assert "input" in refusal(DIALECT, ASKED | {"input": given})
+
+
+def test_the_most_inputs_are_taken() -> None:
+    assert measured(input=["x"] * INPUTS_MAX).messages == INPUTS_MAX
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dimensions", 0), ("dimensions", "8"), ("encoding_format", "hex"), ("api_base", "https://x")],
+)
+def test_a_field_of_a_wrong_kind_is_named(name: str, value: Any) -> None:
+    assert name in refusal(DIALECT, ASKED | {name: value})
+
+
+# --- what goes out ----------------------------------------------------------------------------
+
+
+def test_openai_gets_the_body_as_it_was() -> None:
+    asked = {"model": "x", "input": [[1, 2]], "encoding_format": "base64", "dimensions": 8}
+    request = sent(read(DIALECT, asked), SMALL)
+    assert request.path == "/embeddings"
+    assert body_of(request) == asked | {"model": "text-embedding-3-small"}
+
+
+def test_mistral_gets_the_length_of_a_vector_by_its_own_name() -> None:
+    body = body_of(sent(read(DIALECT, ASKED | {"dimensions": 8}), MISTRAL))
+    assert body == ASKED | {"model": "mistral-embed", "output_dimension": 8}
+
+
+def test_google_is_asked_through_its_library() -> None:
+    call = asked_of_google(dimensions=8)
+    assert (call.model, call.inputs, call.dimensions) == (GOOGLE.id, ("one", "two"), 8)
+    assert (call.messages, call.max_output_tokens) == ((), None)
+
+
+@pytest.mark.parametrize("name", ["mistral-embed", "gemini-embedding-001"])
+def test_only_openai_can_read_its_own_tokens(name: str) -> None:
+    call = read(DIALECT, {"model": "x", "input": [1, 2]})
+    with pytest.raises(Refused, match="send the text"):
+        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
+def test_a_model_that_makes_no_embeddings_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="not served at /v1/embeddings") as refused:
+        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+    assert refused.value.status == 400
+
+
+# --- what comes back --------------------------------------------------------------------------
+
+
+def whole(body: Any) -> Completion:
+    return sent(read(DIALECT, ASKED), SMALL).whole(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("more", [{}, {"completion_tokens": 0}], ids=["openai", "mistral"])
+def test_the_usage_is_input_alone(more: dict[str, int]) -> None:
+    usage = {"prompt_tokens": 7, "total_tokens": 7, **more}
+    completion = whole({"object": "list", "data": [], "model": "m", "usage": usage})
+    assert completion.usage == Usage(input_uncached=7, reported_total=7)
+    assert (completion.model, completion.raw_usage) == ("m", usage)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1}, {"prompt_tokens": "7"}])
+def test_a_report_that_cannot_be_true_is_none(usage: Any) -> None:
+    assert whole({"object": "list", "usage": usage}).usage is None
+
+
+def test_an_error_that_came_as_a_success_is_one() -> None:
+    with pytest.raises(ErrorAnswer):
+        whole({"object": "error", "message": "no"})
+
+
+def worded(**changes: Any) -> Any:
+    vectors = ((0.5, -1.0), (0.25, 2.0))
+    answer = CallResult(
+        request_id=new_id(),
+        provider="google",
+        model=GOOGLE.id,
+        completion=Completion(model=GOOGLE.id, finish_reason=None, usage=None, vectors=vectors),
+        input_tokens=7,
+        output_tokens=0,
+        cost_eur=Decimal(0),
+        latency_ms=1,
+    )
+    return DIALECT.speaker(read(DIALECT, ASKED | changes), answer.request_id).whole(answer)
+
+
+def test_vectors_are_worded_as_openais_list() -> None:
+    body = worded()
+    assert [each["embedding"] for each in body["data"]] == [[0.5, -1.0], [0.25, 2.0]]
+    assert [(each["object"], each["index"]) for each in body["data"]] == [
+        ("embedding", 0),
+        ("embedding", 1),
+    ]
+    assert (body["object"], body["model"]) == ("list", GOOGLE.id)
+    assert body["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
+
+
+def test_vectors_are_packed_where_that_is_asked() -> None:
+    packed = [each["embedding"] for each in worded(encoding_format="base64")["data"]]
+    assert [struct.unpack("<2f", base64.b64decode(each)) for each in packed] == [
+        (0.5, -1.0),
+        (0.25, 2.0),
+    ]

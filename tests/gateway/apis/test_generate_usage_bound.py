@@ -1,0 +1,358 @@
+"""What a request to Google's generateContent is measured at, and what of it is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.apis.generate.generate import COUNT, GENERATE, Generate
+from gateway.core.usage_bound import UsageBound
+from tests.gateway.arrivals import read, refusal
+
+DIALECT = Generate(version="v1beta", method=GENERATE)
+COUNTING = Generate(version="v1beta", method=COUNT)
+MODEL = "gemini-2.5-flash"
+ASKED: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+BLOB = {"mimeType": "image/png", "data": "AAAA"}
+
+
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes, named=MODEL).usage_bound
+
+
+def refused(**changes: Any) -> str:
+    return refusal(DIALECT, ASKED | changes, named=MODEL)
+
+
+def parts(*given: Any) -> dict[str, Any]:
+    return {"contents": [{"role": "user", "parts": list(given)}]}
+
+
+def config(**given: Any) -> dict[str, Any]:
+    return {"generationConfig": given}
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
+    usage_bound = measured(systemInstruction={"parts": [{"text": "Be brief"}]})
+    assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2)
+
+
+def test_one_content_and_one_part_need_no_list() -> None:
+    alone = {"contents": {"parts": {"text": "Hello"}}}
+    assert measured(**alone) == measured()
+
+
+def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+    usage_bound = measured(
+        system_instruction={"parts": {"text": "one"}, "more": "two"},
+        contents=[
+            {"parts": [{"text": "three", "thought": True, "thoughtSignature": "four"}]},
+            {"parts": [{"function_call": {"name": "five", "args": {"six": 6}}}], "name": "seven"},
+            {"parts": [{"functionResponse": {"name": "eight", "response": {"nine": 9}}}]},
+            {"parts": [{"executableCode": {"code": "ten"}}]},
+            {"parts": [{"codeExecutionResult": {"output": "eleven"}}]},
+        ],
+        tools=[{"functionDeclarations": [{"name": "twelve"}]}],
+        toolConfig={"functionCallingConfig": {"allowedFunctionNames": ["thirteen"]}},
+        generationConfig={"responseJsonSchema": {"title": "fourteen"}, "ofTomorrow": "fifteen"},
+        unheard_of={"prompt": "sixteen"},
+        labels={"seventeen": "17"},
+    )
+    everything = "\n".join(usage_bound.texts)
+    numbers = (
+        *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+        *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    )
+    assert [number for number in numbers if number not in everything] == []
+    assert usage_bound.context_reads == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contents": None},
+        {"contents": []},
+        {"contents": "hello"},
+        {"contents": ["hello"]},
+        parts("hello"),
+        parts({"inlineData": "AAAA"}),
+        parts({"fileData": "files/1"}),
+        parts({"fileData": {}}),
+        parts({"functionResponse": "x"}),
+        {"systemInstruction": "hello"},
+        {"tools": "hello"},
+        {"tools": ["hello"]},
+        {"generationConfig": "hello"},
+        config(maxOutputTokens="100"),
+        config(maxOutputTokens=0),
+        config(candidateCount=0),
+        config(candidateCount=129),
+        config(candidateCount="2"),
+        config(thinkingConfig="much"),
+        config(thinkingConfig={"thinkingBudget": "much"}),
+        config(thinkingConfig={"thinkingBudget": -2}),
+        {"big": 2**70},
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+    assert refused(**changes)
+
+
+@pytest.mark.parametrize("named", ["", " ", "x" * 201, "a\0b", "a\nb"])
+def test_a_name_in_the_address_is_a_name(named: str) -> None:
+    assert "model" in refusal(DIALECT, ASKED, named=named)
+
+
+# --- two spellings ----------------------------------------------------------------------------
+
+
+def test_the_second_spelling_of_a_field_means_the_same() -> None:
+    first = measured(
+        systemInstruction={"parts": [{"text": "x"}]},
+        generationConfig={
+            "maxOutputTokens": 10,
+            "candidateCount": 2,
+            "thinkingConfig": {"thinkingBudget": 50},
+            "responseModalities": ["AUDIO"],
+        },
+        tools=[{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}],
+        contents=[
+            {"parts": [{"inlineData": BLOB}, {"inlineData": BLOB | {"mimeType": "audio/x"}}]}
+        ],
+    )
+    second = measured(
+        system_instruction={"parts": [{"text": "x"}]},
+        generation_config={
+            "max_output_tokens": 10,
+            "candidate_count": 2,
+            "thinking_config": {"thinking_budget": 50},
+            "response_modalities": ["AUDIO"],
+        },
+        tools=[{"function_declarations": [{"name": "f"}, {"name": "g"}]}],
+        contents=[
+            {
+                "parts": [
+                    {"inline_data": {"mime_type": "image/png", "data": "AAAA"}},
+                    {"inline_data": {"mime_type": "audio/x", "data": "AAAA"}},
+                ]
+            }
+        ],
+    )
+    assert first == second
+    assert first.max_output_tokens == 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cachedContent": None, "cached_content": "cachedContents/1"},
+        {"generationConfig": {}, "generation_config": {"maxOutputTokens": 9}},
+        config(maxOutputTokens=1, max_output_tokens=9999),
+        parts({"inlineData": BLOB, "inline_data": BLOB}),
+        {"tools": [{"googleSearch": {}, "google_search": {}}]},
+    ],
+)
+def test_a_field_in_both_spellings_is_refused(changes: dict[str, Any]) -> None:
+    assert "two spellings" in refused(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cached_content": "cachedContents/1"},
+        {"cached__content": "cachedContents/1"},
+        parts({"file_data": {"file_uri": "files/1"}}),
+        {"tools": [{"google_maps": {}}]},
+        {"generation_config": {"response_modalities": ["IMAGE"]}},
+        {"service_tier": "priority"},
+        {"continuation_token": "t"},
+    ],
+)
+def test_the_second_spelling_of_what_is_refused_is_refused(changes: dict[str, Any]) -> None:
+    assert "spelling" not in refused(**changes)
+
+
+# --- what comes out ---------------------------------------------------------------------------
+
+
+def test_candidates_multiply_and_the_cap_is_the_callers() -> None:
+    usage_bound = measured(**config(maxOutputTokens=10, candidateCount=3))
+    assert (usage_bound.max_output_tokens, usage_bound.choices) == (10, 3)
+    assert (measured().max_output_tokens, measured().choices) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("budget", "cap", "more"),
+    [(-1, 10, 0), (0, 10, 0), (10, 10, 0), (11, 10, 22), (5000, None, 0)],
+)
+def test_thoughts_are_within_the_cap_unless_their_budget_is_not(
+    budget: int, cap: int | None, more: int
+) -> None:
+    thinking = {"thinkingBudget": budget}
+    given = config(maxOutputTokens=cap, candidateCount=2, thinkingConfig=thinking)
+    assert measured(**given).more_output_tokens == more
+
+
+def test_sound_is_priced_and_pictures_are_refused() -> None:
+    assert "output_audio" in measured(**config(responseModalities=["TEXT", "audio"])).buckets
+    assert measured(**config(responseModalities=["TEXT"])).buckets == frozenset()
+    for asked in (["IMAGE"], ["TEXT", "image"], "IMAGE", ["VIDEO"], [2], [["IMAGE"]], {"x": 1}):
+        assert refused(**config(responseModalities=asked))
+
+
+# --- pictures, sound, films and documents -----------------------------------------------------
+
+
+def test_pictures_and_sound_are_counted_wherever_they_stand() -> None:
+    sound = {"inlineData": {"mimeType": "audio/wav", "data": "A" * 400}}
+    picture = {"inlineData": BLOB}
+    answer = {"functionResponse": {"name": "f", "response": {}, "parts": [picture, sound]}}
+    usage_bound = measured(**parts(picture, sound, answer))
+    assert (usage_bound.images, usage_bound.media_bytes, usage_bound.context_reads) == (2, 800, 0)
+    assert usage_bound.buckets == {"input_image", "input_audio"}
+
+
+@pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", "", None, 7])
+def test_what_has_pages_or_frames_fits_in_the_context(kind: Any) -> None:
+    still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
+    usage_bound = measured(**parts(still))
+    assert usage_bound.context_reads == 1
+    assert usage_bound.buckets == {"input_image", "input_audio"}
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["https://www.youtube.com/watch?v=x", "https://youtu.be/x", "https://m.youtube.com/watch?v=x"],
+)
+def test_a_public_film_fits_in_the_context(uri: str) -> None:
+    assert measured(**parts({"fileData": {"fileUri": uri}})).context_reads == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://generativelanguage.googleapis.com/v1beta/files/abc",
+        "files/abc",
+        "gs://bucket/object",
+        "http://www.youtube.com/watch?v=x",
+        "https://youtube.com.example.org/x",
+        "https://user@example.org/https://youtu.be/x",
+        "https://example.org/a.pdf",
+        " https://youtu.be/x",
+        7,
+    ],
+)
+def test_a_file_that_the_installation_reaches_is_never_taken(uri: Any) -> None:
+    for part in (
+        {"fileData": {"fileUri": uri}},
+        {"functionResponse": {"parts": [{"fileData": {"fileUri": uri}}]}},
+    ):
+        assert refused(**parts(part))
+
+
+def test_a_part_that_is_not_known_fits_in_the_context() -> None:
+    assert measured(**parts({"ofTomorrow": {}})).context_reads == 1
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+def test_functions_have_a_frame_together_and_each() -> None:
+    tools = [{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}, {"functionDeclarations": []}]
+    assert measured(tools=tools).overhead_tokens == TOOLS_FRAME_TOKENS + 2 * TOOL_FRAME_TOKENS
+    assert measured(tools=[]).overhead_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "searches"),
+    [
+        ("googleSearch", True),
+        ("googleSearchRetrieval", True),
+        ("urlContext", False),
+        ("codeExecution", False),
+    ],
+)
+def test_what_has_no_bound_is_a_guess_and_says_why(kind: str, searches: bool) -> None:
+    usage_bound = measured(tools=[{kind: {}}])
+    assert usage_bound.unbounded is not None
+    assert "no bound" in usage_bound.unbounded
+    assert usage_bound.context_reads > 1
+    assert (usage_bound.searches > 0) == searches
+
+
+def test_the_use_of_a_computer_is_the_callers_own_and_fits_in_the_context() -> None:
+    usage_bound = measured(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}])
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("googleMaps", "fileSearch", "mcpServers", "retrieval", "enterpriseWebSearch"),
+        *("parallelAiSearch", "ofTomorrow"),
+    ],
+)
+def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
+    assert refused(tools=[{kind: {}}])
+    assert measured(tools=[{kind: None}]).unbounded is None
+
+
+# --- what changes the price, the payer or the place -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"serviceTier": "priority"},
+        {"serviceTier": "flex"},
+        {"serviceTier": 3},
+        {"cachedContent": "cachedContents/1"},
+        {"continuationToken": "t"},
+        {"base_url": "http://127.0.0.1"},
+        config(routingConfig={"autoMode": {}}),
+        config(model_selection_config={"featureSelectionPreference": "PRIORITIZE_COST"}),
+    ],
+)
+def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
+    sentence = refused(**changes)
+    assert len(sentence.split()) > 4
+    assert refusal(COUNTING, ASKED | changes, named=MODEL) == sentence
+    if "base_url" not in changes:
+        inner = {"generateContentRequest": ASKED | changes}
+        assert refusal(COUNTING, inner, named=MODEL) == sentence
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "access_token", "KEY"])
+def test_a_key_in_the_address_is_refused(name: str) -> None:
+    path = f"/v1beta/models/{MODEL}:generateContent?alt=json&{name}=x"
+    assert "key" in refusal(DIALECT, ASKED, named=MODEL, path=path)
+
+
+@pytest.mark.parametrize("query", ["alt=media", "alt=proto", "$alt=proto", "alt=sse&alt=x"])
+def test_another_form_of_the_answer_is_refused(query: str) -> None:
+    path = f"/v1beta/models/{MODEL}:generateContent?{query}"
+    assert refusal(DIALECT, ASKED, named=MODEL, path=path) == "alt is json or sse"
+
+
+def test_counting_is_free_and_writes_nothing() -> None:
+    for fields in (ASKED, {"generateContentRequest": ASKED | {"tools": [{"googleSearch": {}}]}}):
+        call = read(COUNTING, fields, named=MODEL)
+        usage_bound = call.usage_bound
+        assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
+            True,
+            False,
+            None,
+        )
+        assert not call.stream
+
+
+@pytest.mark.parametrize("inner", ["x", [], {}, {"contents": []}])
+def test_what_is_counted_is_a_request(inner: Any) -> None:
+    assert refusal(COUNTING, {"generateContentRequest": inner}, named=MODEL)
+    both = {"generateContentRequest": ASKED, **ASKED}
+    assert refusal(COUNTING, both, named=MODEL)

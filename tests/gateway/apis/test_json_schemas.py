@@ -1,0 +1,73 @@
+"""A JSON schema in each vendor's form says the same, and no more than is held for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.apis.chat.usage_bound import FORMAT_FRAME_TOKENS
+from gateway.apis.json_schema import for_anthropic, for_google
+from gateway.providers import tokens
+from tests.gateway.translating import SCHEMA
+
+
+def test_anthropics_schema_is_closed_and_says_in_words_what_it_lacks() -> None:
+    found = for_anthropic(SCHEMA)
+    assert found["additionalProperties"] is False
+    assert found["description"] == "{$schema: https://json-schema.org/draft/2020-12/schema}"
+    fields = found["properties"]
+    assert fields["title"] == {"type": "string", "description": "As it is said\n\n{minLength: 1}"}
+    assert fields["age"] == {
+        "type": "integer",
+        "description": "{minimum: 0, exclusiveMaximum: 150}",
+    }
+    assert fields["note"] == {"type": ["string", "null"], "description": "{format: color}"}
+    assert fields["tags"]["items"] == {"type": "string", "format": "uri"}
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert fields["more"] == {"anyOf": [closed, {"$ref": "#/$defs/other"}]}
+
+
+def test_googles_schema_leaves_out_what_it_refuses_and_no_property_of_that_name() -> None:
+    found = for_google(SCHEMA)
+    assert {"$schema", "title"} & found.keys() == set()
+    assert found["properties"]["title"]["minLength"] == 1
+    assert found["properties"]["age"] == {"type": "integer", "minimum": 0}
+    assert found["properties"]["kind"] == {"enum": ["person"]}
+    assert found["$defs"]["other"]["properties"] == {"examples": {"type": "null"}}
+
+
+_SCHEMAS = st.recursive(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "integer", "object", "array", ["string", "null"]])},
+        optional={
+            "minimum": st.integers(),
+            "pattern": st.text(max_size=5),
+            "enum": st.lists(st.text(max_size=3), max_size=2),
+            "description": st.text(max_size=5),
+            "title": st.text(max_size=3),
+            "oneOf": st.just([{"type": "object"}]),
+        },
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.just("object")},
+        optional={
+            "properties": st.dictionaries(st.text(max_size=4), inner, max_size=3),
+            "items": inner,
+            "anyOf": st.lists(inner, max_size=2),
+        },
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)  # the first count loads the encoding
+@given(schema=_SCHEMAS)
+def test_no_vendors_form_of_a_schema_is_more_than_is_held_for_it(schema: dict[str, Any]) -> None:
+    before = json.dumps(schema)
+    held = 2 * len(before.encode()) + FORMAT_FRAME_TOKENS
+    for form in (for_anthropic(schema), for_google(schema)):
+        assert tokens.count(json.dumps(form), "cl100k_base") <= held
+    assert json.dumps(schema) == before  # and the caller's own stays as it is

@@ -1,0 +1,170 @@
+"""What goes out to Anthropic for a request to messages, and what the prompt is recognised by."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from gateway.apis.chat.chat import ChatCompletions
+from gateway.apis.messages.messages import BETAS, VERSION, Messages
+from gateway.core.calls import Dimensions, Principal
+from gateway.core.errors import Refused
+from gateway.core.request_body import call_from_fields
+from tests.gateway.arrivals import body_of, model, read, sent
+
+DIALECT = Messages()
+COUNTING = Messages(counts=True)
+OPUS = model("claude-opus-4-6")
+SONNET = model("claude-3-5-sonnet")
+ASKED: dict[str, Any] = {
+    "model": "my-alias",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+
+
+def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> Any:
+    return sent(read(DIALECT, fields, **more), SONNET, cap=cap)
+
+
+# --- the body ---------------------------------------------------------------------------------
+
+
+def test_the_body_goes_out_with_the_vendors_id_and_the_standard_tier_and_as_it_was_else() -> None:
+    more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "metadata": {"user_id": "u"}, "top_k": 3}
+    body = body_of(outgoing(ASKED | more))
+    assert body == ASKED | more | {
+        "model": "claude-3-5-sonnet-20241022",
+        "service_tier": "standard_only",
+    }
+
+
+@pytest.mark.parametrize("tier", ["auto", "priority", "standard_only", None, 7])
+def test_the_tier_is_the_standard_one_whatever_is_asked(tier: Any) -> None:
+    assert body_of(outgoing(ASKED | {"service_tier": tier}))["service_tier"] == "standard_only"
+
+
+def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
+    without = {**ASKED, "max_tokens": None}
+    assert body_of(outgoing(without, cap=50))["max_tokens"] == 50
+    assert body_of(outgoing(without))["max_tokens"] is None
+    assert body_of(outgoing(ASKED, cap=50))["max_tokens"] == 100
+    assert body_of(outgoing({**ASKED, "max_tokens": 0}, cap=50))["max_tokens"] == 0
+
+
+def test_a_count_goes_out_with_nothing_but_the_vendors_id() -> None:
+    request = sent(read(COUNTING, {**ASKED, "max_tokens": None}), SONNET)
+    assert request.path == "/v1/messages/count_tokens"
+    assert body_of(request) == {**ASKED, "max_tokens": None, "model": SONNET.id}
+
+
+def test_a_number_that_cannot_be_sent_on_is_refused() -> None:
+    call = read(DIALECT, ASKED | {"top_p": 2**70})
+    with pytest.raises(Refused, match="too large"):
+        sent(call, SONNET)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "gemini-2.0-flash", "mistral-large"])
+def test_another_vendors_model_is_not_served(name: str) -> None:
+    for dialect in (DIALECT, COUNTING):
+        with pytest.raises(Refused) as refused:
+            sent(read(dialect, ASKED), model(name))
+        assert refused.value.status == 400
+        assert "is not served at /v1/messages" in refused.value.message
+
+
+# --- the headers ------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_clients_headers_goes_out_but_the_version() -> None:
+    given = {
+        "anthropic-version": "2024-10-22",
+        "authorization": "Bearer pulse_x",
+        "x-api-key": "pulse_x",
+        "anthropic-user-profile-id": "u",
+        "anthropic-workspace-id": "w",
+        "x-stainless-lang": "python",
+        "host": "example.org",
+    }
+    headers = outgoing(ASKED, headers=given).headers
+    assert headers == {"content-type": "application/json", "anthropic-version": "2024-10-22"}
+
+
+@pytest.mark.parametrize("version", ["", "2023-06-01\r\nx: y", "latest", "2023-6-1", "1999-01-01"])
+def test_a_version_that_is_none_is_the_common_one(version: str) -> None:
+    headers = outgoing(ASKED, headers={"anthropic-version": version}).headers
+    assert headers["anthropic-version"] == VERSION
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        *("fast-mode-2026-02-01", "context-1m-2025-08-07", "code-execution-2025-05-22"),
+        *("files-api-2025-04-14", "skills-2025-10-02", "mcp-client-2025-11-20"),
+        *("advisor-tool-2026-03-01", "server-side-fallback-2026-07-01", "compact-2026-09-04"),
+        *("user-profiles-billing-2026-10-01", "fallback-credit-2026-07-01", "of-tomorrow-2027"),
+        *("message-threads-2026-08-12", "inline-tools-2026-09-15", "Interleaved-Thinking"),
+    ],
+)
+def test_a_beta_that_could_change_the_price_stays_here(beta: str) -> None:
+    assert beta not in BETAS
+    both = outgoing(ASKED, headers={"anthropic-beta": f"{beta}, pdfs-2024-09-25 ,{beta}"})
+    assert both.headers["anthropic-beta"] == "pdfs-2024-09-25"
+    assert "anthropic-beta" not in outgoing(ASKED, headers={"anthropic-beta": beta}).headers
+
+
+def test_betas_of_the_list_go_out_in_their_order_and_once() -> None:
+    betas = "interleaved-thinking-2025-05-14,extended-cache-ttl-2025-04-11"
+    asked = f"{betas},interleaved-thinking-2025-05-14"
+    assert outgoing(ASKED, headers={"anthropic-beta": asked}).headers["anthropic-beta"] == betas
+
+
+# --- recognised again -------------------------------------------------------------------------
+
+TURNS = [("system", "Be brief"), ("user", "Hello"), ("assistant", "Hi"), ("user", "Bye")]
+AS_PAIRS = [{"role": role, "content": text} for role, text in TURNS]
+
+
+ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api")
+
+
+def as_chat() -> object:
+    return read(ChatCompletions(), {"model": "m", "messages": AS_PAIRS}).body.canonical()
+
+
+def test_the_same_conversation_is_the_same_by_every_api() -> None:
+    api = call_from_fields({"model": "m", "messages": AS_PAIRS}, principal=ANYONE)
+    plain = ASKED | {"system": "Be brief", "messages": AS_PAIRS[1:]}
+    blocks = ASKED | {
+        "system": [{"type": "text", "text": "Be brief", "cache_control": {"type": "ephemeral"}}],
+        "messages": [
+            turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in AS_PAIRS[1:]
+        ],
+    }
+    for fields in (plain, blocks):
+        for dialect in (DIALECT, COUNTING):
+            assert read(dialect, fields).body.canonical() == as_chat() == api.body.canonical()
+
+
+def test_what_is_more_than_text_is_another_prompt() -> None:
+    text = {"type": "text", "text": "Hello"}
+    picture = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+    contents: list[Any] = ["Hello", [text, picture], [text, text], [text | {"citations": []}]]
+    seen = [
+        read(DIALECT, ASKED | {"messages": [{"role": "user", "content": c}]}).body.canonical()
+        for c in contents
+    ]
+    assert all(seen.count(each) == 1 for each in seen)
+
+
+def test_a_repeat_is_the_same_address_body_and_dimensions() -> None:
+    first = read(DIALECT, ASKED, path="/v1/messages").body.identity()
+    assert first == read(DIALECT, ASKED, path="/v1/messages").body.identity()
+    others = [
+        read(DIALECT, ASKED, path="/v1/messages?beta=true"),
+        read(DIALECT, ASKED | {"max_tokens": 101}, path="/v1/messages"),
+        read(DIALECT, ASKED, path="/v1/messages", dimensions=Dimensions(team_id="t")),
+    ]
+    assert first not in [call.body.identity() for call in others]

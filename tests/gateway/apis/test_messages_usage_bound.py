@@ -1,0 +1,368 @@
+"""What a request to Anthropic's messages is measured at, and what of it is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.apis.messages.messages import Messages
+from gateway.apis.messages.tools import CONTEXT_READS_GUESSED, USES_MAX
+from gateway.core.usage_bound import UsageBound
+from tests.gateway.arrivals import read, refusal
+
+DIALECT = Messages()
+HELLO = {"role": "user", "content": "Hello"}
+ASKED: dict[str, Any] = {"model": "claude-opus-4-6", "max_tokens": 100, "messages": [HELLO]}
+FILE = {"type": "file", "file_id": "file_1"}
+PICTURE_BY_ID = {"type": "image", "source": FILE}
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+FETCH = {"type": "web_fetch_20250910", "name": "web_fetch"}
+
+
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
+
+
+def refused(**changes: Any) -> str:
+    return refusal(DIALECT, ASKED | changes)
+
+
+def said(*blocks: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(blocks)}]}
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
+    usage_bound = measured(system="Be brief")
+    assert usage_bound == UsageBound(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
+
+
+def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+    usage_bound = measured(
+        system=[{"type": "text", "text": "one"}],
+        messages=[
+            {"role": "user", "content": [{"type": "text", "text": "two"}], "name": "three"},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "four", "signature": "five"},
+                    {"type": "redacted_thinking", "data": "six"},
+                    {"type": "tool_use", "id": "t", "name": "seven", "input": {"eight": 8}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {
+                        "type": "tool_result",
+                        "tool_use_id": "nine",
+                        "content": [{"type": "text", "text": "ten"}],
+                    },
+                    {"type": "tool_result", "tool_use_id": "t", "content": "eleven"},
+                    {"type": "search_result", "source": "twelve", "title": "thirteen"},
+                    {"type": "text", "text": "fourteen", "citations": ["fifteen"]},
+                ],
+            },
+        ],
+        tools=[{"name": "sixteen", "input_schema": {"type": "object"}}],
+        output_config={"format": {"type": "json_schema", "schema": {"title": "seventeen"}}},
+        unheard_of={"prompt": "eighteen"},
+    )
+    everything = "\n".join(usage_bound.texts)
+    numbers = (
+        *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+        *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+        "eighteen",
+    )
+    assert [number for number in numbers if number not in everything] == []
+    assert usage_bound.context_reads == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"messages": None},
+        {"messages": []},
+        {"messages": "hello"},
+        {"messages": ["hello"]},
+        {"messages": [{"content": "no role"}]},
+        {"messages": [{"role": ["user"], "content": "x"}]},
+        {"messages": [{"role": "user", "content": 7}]},
+        {"messages": [{"role": "user", "content": ["text"]}]},
+        {"messages": [{"role": "user", "content": [{"type": ["text"], "text": "x"}]}]},
+        {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+        {"system": 7},
+        {"tools": {"name": "x"}},
+        {"tools": [{"type": ["custom"]}]},
+        {"max_tokens": "100"},
+        {"max_tokens": -1},
+        {"thinking": "enabled"},
+        {"thinking": {"type": "enabled", "budget_tokens": "many"}},
+        {"context_management": []},
+        {"context_management": {"edits": "all"}},
+        {"context_management": {"edits": [{"type": ["clear_thinking_20251015"]}]}},
+        {"context_management": {"edits": [], "more": 1}},
+        {"model": 7},
+        {"model": ""},
+        {"stream": "yes"},
+        {"big": 2**70},
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+    assert refused(**changes)
+
+
+# --- what comes out ---------------------------------------------------------------------------
+
+
+def test_the_cap_is_the_callers_and_nought_only_fills_the_cache() -> None:
+    assert measured(max_tokens=1).max_output_tokens == 1
+    assert measured(max_tokens=0).max_output_tokens == 0
+    assert measured(max_tokens=None).max_output_tokens is None
+
+
+@pytest.mark.parametrize(("budget", "more"), [(99, 0), (100, 100), (5000, 5000)])
+def test_thinking_is_within_the_cap_unless_its_budget_is_not(budget: int, more: int) -> None:
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    assert measured(thinking=thinking).more_output_tokens == more
+
+
+# --- pictures and documents -------------------------------------------------------------------
+
+
+def test_each_picture_is_counted_wherever_it_stands() -> None:
+    inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
+    linked = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+    document = {"type": "document", "source": {"type": "content", "content": [inline]}}
+    usage_bound = measured(**said(inline, {"type": "tool_result", "content": [linked]}, document))
+    assert (usage_bound.images, usage_bound.context_reads) == (3, 0)
+    assert usage_bound.buckets == {"input_image"}
+
+
+@pytest.mark.parametrize(
+    ("source", "context_reads"),
+    [
+        ({"type": "text", "media_type": "text/plain", "data": "abc"}, 0),
+        ({"type": "base64", "media_type": "application/pdf", "data": "JVBE"}, 1),
+        ({"type": "url", "url": "https://example.org/a.pdf"}, 1),
+        ({"type": "of tomorrow"}, 1),
+        (None, 1),
+    ],
+)
+def test_a_document_of_pages_fits_in_the_context(source: Any, context_reads: int) -> None:
+    usage_bound = measured(**said({"type": "document", "source": source, "title": "The title"}))
+    assert usage_bound.context_reads == context_reads
+    assert "The title" in "".join(usage_bound.texts)
+
+
+def test_a_block_that_is_not_known_fits_in_the_context() -> None:
+    assert measured(**said({"type": "of_tomorrow", "data": "x"})).context_reads == 1
+    assert measured(**said({"type": "web_search_tool_result", "content": []})).context_reads == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        PICTURE_BY_ID,
+        {"type": "document", "source": FILE},
+        {"type": "tool_result", "content": [PICTURE_BY_ID]},
+        {"type": "document", "source": {"type": "content", "content": [PICTURE_BY_ID]}},
+        {"type": "container_upload", "file_id": "file_1"},
+        {"type": "of_tomorrow", "within": [{"file_id": "file_1"}]},
+    ],
+)
+def test_a_file_of_the_whole_installation_is_never_taken(block: dict[str, Any]) -> None:
+    assert "file_id" in refused(**said(block))
+
+
+def test_a_tool_may_have_a_file_id_of_its_own() -> None:
+    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
+    use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
+    assert (
+        measured(tools=[{"name": "open", "input_schema": schema}], **said(use)).context_reads == 0
+    )
+
+
+# --- the cache --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cache_control": HOUR},
+        {"system": [{"type": "text", "text": "x", "cache_control": HOUR}]},
+        said({"type": "text", "text": "x", "cache_control": HOUR}),
+        said({"type": "tool_result", "content": "x", "cache_control": HOUR}),
+        said({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
+        said({"type": "of_tomorrow", "cache_control": HOUR}),
+        said({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
+        {"tools": [{"name": "x", "input_schema": {}, "cache_control": HOUR}]},
+        {"cache_control": {"type": "ephemeral", "ttl": "a week"}},
+    ],
+)
+def test_a_mark_for_an_hour_is_priced_wherever_it_stands(changes: dict[str, Any]) -> None:
+    assert "cache_write_1h" in measured(**changes).buckets
+
+
+@pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
+def test_a_mark_for_five_minutes_is_what_every_bound_has(mark: Any) -> None:
+    assert measured(
+        cache_control=mark, **said({"type": "text", "cache_control": mark})
+    ).buckets == (frozenset())
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+def test_tools_of_the_caller_have_a_frame_together_and_each() -> None:
+    mine = {"name": "mine", "input_schema": {"type": "object"}}
+    assert measured().overhead_tokens == 0
+    for count in (1, 3):
+        usage_bound = measured(tools=[mine | {"type": "custom"}, *[mine] * (count - 1)])
+        assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + count * TOOL_FRAME_TOKENS
+        assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+            0,
+            0,
+            None,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "context_reads"),
+    [
+        ("bash_20250124", 245, 0),
+        ("text_editor_20250728", 700, 0),
+        ("computer_20251124", 735 + 499, 0),
+        ("memory_20250818", 0, 1),
+        ("computer_toolset_20260801", 0, 1),
+        ("browser_toolset_20260801", 0, 1),
+    ],
+)
+def test_what_the_vendor_writes_for_its_own_tools_is_bounded(
+    kind: str, least: int, context_reads: int
+) -> None:
+    usage_bound = measured(tools=[{"type": kind, "name": "it"}])
+    assert usage_bound.overhead_tokens - TOOLS_FRAME_TOKENS >= least
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (context_reads, None)
+
+
+@pytest.mark.parametrize("uses", [1, 5, USES_MAX])
+def test_searches_are_bounded_by_max_uses(uses: int) -> None:
+    usage_bound = measured(tools=[SEARCH | {"max_uses": uses}])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+        uses + 1,
+        uses,
+        None,
+    )
+
+
+def test_fetches_are_bounded_likewise_and_have_no_fee() -> None:
+    usage_bound = measured(tools=[FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (6, 2, None)
+
+
+@pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
+def test_max_uses_is_a_number_of_uses(uses: Any) -> None:
+    assert "max_uses" in refused(tools=[SEARCH | {"max_uses": uses}])
+
+
+@pytest.mark.parametrize(
+    ("tool", "word"),
+    [
+        (SEARCH, "max_uses"),
+        (FETCH, "max_uses"),
+        (SEARCH | {"type": "web_search_20260209", "max_uses": 1}, "allowed_callers"),
+        (SEARCH | {"max_uses": 1, "allowed_callers": ["code_execution_20260120"]}, "allowed"),
+        (FETCH | {"type": "web_fetch_20260318", "max_uses": 1}, "allowed_callers"),
+        (SEARCH | {"type": "web_search_20260209", "allowed_callers": ["direct"]}, "max_uses"),
+        ({"type": "tool_search_tool_bm25_20251119", "name": "find"}, "no bound"),
+        ({"type": "tool_search_tool_regex", "name": "find"}, "no bound"),
+    ],
+)
+def test_what_has_no_bound_is_a_guess_and_says_why(tool: dict[str, Any], word: str) -> None:
+    usage_bound = measured(tools=[tool])
+    assert usage_bound.unbounded is not None
+    assert word in usage_bound.unbounded
+    assert usage_bound.context_reads >= min(CONTEXT_READS_GUESSED, 2)
+
+
+def test_a_later_search_that_the_model_alone_calls_is_bounded() -> None:
+    tool = SEARCH | {"type": "web_search_20260209", "max_uses": 4, "allowed_callers": ["direct"]}
+    usage_bound = measured(tools=[tool])
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (5, 4, None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("code_execution_20250522", "code_execution_20260521", "advisor_20260301"),
+        *("mcp_toolset", "of_tomorrow_20270101", "of_tomorrow"),
+    ],
+)
+def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
+    assert refused(tools=[{"type": kind, "name": "it"}])
+
+
+# --- what changes the price, the payer or the place -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"speed": "fast"},
+        {"inference_geo": "us"},
+        {"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}},
+        {"user_profile_id": "u"},
+        {"workspace_id": "w"},
+        {"fallback_credit_token": "t"},
+        {"fallbacks": [{"model": "claude-opus-4-8"}]},
+        {"fallbacks": "default"},
+        {"compaction": {"type": "summarize"}},
+        {"context_management": {"edits": [{"type": "compact_20260112"}]}},
+        {"container": "container_1"},
+        {"container": {"skills": [{"skill_id": "s"}]}},
+        {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "x"}]},
+        {"thread": {"type": "create"}},
+        {"diagnostics": {"previous_message_id": "msg_1"}},
+        {"base_url": "http://127.0.0.1"},
+        said({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
+    ],
+)
+def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
+    [name] = changes
+    sentence = refused(**changes)
+    assert len(sentence.split()) > 4, name
+    with_count = refusal(Messages(counts=True), ASKED | changes)
+    assert with_count == sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"speed": "standard"},
+        {"inference_geo": "global"},
+        {"mcp_servers": []},
+        {"container": None},
+        {"context_management": None},
+        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
+        {"metadata": {"user_id": "someone"}},
+    ],
+)
+def test_what_changes_no_price_is_taken(changes: dict[str, Any]) -> None:
+    assert measured(**changes).unbounded is None
+
+
+def test_counting_is_free_and_writes_nothing() -> None:
+    call = read(Messages(counts=True), ASKED | {"stream": True, "tools": [SEARCH]})
+    usage_bound = call.usage_bound
+    assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
+        True,
+        False,
+        None,
+    )
+    assert not call.stream

@@ -1,0 +1,270 @@
+"""What goes out for a response, and what is read off the answer, however it is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costs.core.usage import Usage
+from gateway.apis.chat.chat import ChatCompletions
+from gateway.apis.responses.responses import Responses
+from gateway.core.calls import Completion, Dimensions
+from gateway.core.errors import Broken, Refused
+from gateway.upstream.untrusted_json import ErrorAnswer
+from tests.gateway.arrivals import body_of, model, read, sent
+
+DIALECT = Responses()
+MINI = model("gpt-4o-mini")
+ASKED: dict[str, Any] = {"model": "my-alias", "input": "Hello"}
+OVERRIDDEN = {"model": "gpt-4o-mini", "store": False, "service_tier": "default"}
+HELLO = {"role": "user", "content": "Hello"}
+
+
+def outgoing(fields: dict[str, Any], *, cap: int | None = None) -> Any:
+    return body_of(sent(read(DIALECT, fields), MINI, cap=cap))
+
+
+# --- the body ---------------------------------------------------------------------------------
+
+
+def test_the_body_goes_out_as_it_was_and_is_not_stored() -> None:
+    more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "reasoning": {"effort": "low"}}
+    assert outgoing(ASKED | more | {"store": True}) == ASKED | more | OVERRIDDEN
+    assert sent(read(DIALECT, ASKED), MINI).path == "/responses"
+
+
+def test_a_tier_that_was_asked_for_and_priced_is_sent() -> None:
+    assert outgoing(ASKED | {"service_tier": "flex"})["service_tier"] == "flex"
+    assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"
+
+
+def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
+    assert "max_output_tokens" not in outgoing(ASKED)
+    assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
+    assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
+    assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
+
+
+def test_reasoning_that_only_its_id_tells_is_left_out() -> None:
+    kept = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "sealed"}
+    items = [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}, kept]
+    assert outgoing({"model": "m", "input": items})["input"] == [HELLO, kept]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("claude-opus-4-6", "/v1/chat/completions"),
+        ("mistral-large-latest", "/v1/chat/completions"),
+        ("text-embedding-3-small", "/v1/embeddings"),
+    ],
+)
+def test_other_models_are_sent_to_where_they_are_served(name: str, instead: str) -> None:
+    with pytest.raises(Refused, match=f"not served at /v1/responses; use {instead}") as refused:
+        sent(read(DIALECT, ASKED), model(name))
+    assert refused.value.status == 400
+
+
+# --- by what it is recognised -----------------------------------------------------------------
+
+
+def test_a_prompt_is_the_same_by_whichever_api() -> None:
+    chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, HELLO]}
+    wanted = read(ChatCompletions(), chat).body.canonical()
+    parts = [{"type": "input_text", "text": "Hello"}]
+    for said in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
+        asked = {"model": "m", "instructions": "Be brief", "input": said}
+        assert read(DIALECT, asked).body.canonical() == wanted
+
+
+def test_a_repeat_is_the_same_body_for_the_same_dimensions() -> None:
+    def identity(fields: dict[str, Any], team: str) -> object:
+        return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
+
+    assert identity(ASKED, "a") == identity(ASKED, "a")
+    assert identity(ASKED, "a") != identity(ASKED, "b")
+    assert identity(ASKED, "a") != identity(ASKED | {"input": "Bye"}, "a")
+
+
+# --- a plain answer ---------------------------------------------------------------------------
+
+USED = {
+    "input_tokens": 100,
+    "input_tokens_details": {
+        "cached_tokens": 30,
+        "cache_write_tokens": 20,
+        "cache_write_tokens_details": {"ttl_30m_tokens": 15, "ttl_12h_tokens": 5},
+    },
+    "output_tokens": 40,
+    "output_tokens_details": {"reasoning_tokens": 10},
+    "total_tokens": 140,
+}
+USAGE = Usage(
+    input_uncached=50,
+    cache_read=30,
+    cache_write_5m=15,
+    cache_write_1h=5,
+    output_text=30,
+    output_reasoning=10,
+    web_searches=2,
+    service_tier="flex",
+    reported_total=140,
+)
+# What could be taken for structure, were it not inside of a string.
+TRICKY = 'He said "type": "response.completed"\n\n{[\\ "error": { \u2028 ü data: [DONE] \\'
+SEARCHED = {"type": "web_search_call", "status": "completed"}
+MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": TRICKY}]}
+
+
+def response(status: str = "completed", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "status": status,
+        "error": None,
+        "model": "gpt-4o-mini-2024-07-18",
+        "service_tier": "flex",
+        "output": [SEARCHED, SEARCHED, MESSAGE],
+        "usage": USED,
+        **more,
+    }
+
+
+def whole(body: Any) -> Completion:
+    return sent(read(DIALECT, ASKED), MINI).whole(json.dumps(body).encode())
+
+
+def test_every_token_is_read_into_one_bucket() -> None:
+    completion = whole(response())
+    assert completion.usage == USAGE
+    assert completion.usage.adds_up
+    assert (completion.model, completion.finish_reason) == ("gpt-4o-mini-2024-07-18", "stop")
+    assert completion.raw_usage == USED
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (response(output=[{"type": "function_call"}]), "tool_calls"),
+        (response(output=[{"type": "custom_tool_call"}]), "tool_calls"),
+        (response("incomplete", incomplete_details={"reason": "max_output_tokens"}), "length"),
+        (response("incomplete", incomplete_details={"reason": "content_filter"}), "content_filter"),
+        (response("incomplete", incomplete_details=None), "incomplete"),
+        (response("failed", error={"code": "server_error", "message": "x"}), "failed"),
+    ],
+)
+def test_how_it_ended_is_said_in_one_vocabulary(body: dict[str, Any], reason: str) -> None:
+    completion = whole(body)
+    assert completion.finish_reason == reason
+    assert completion.usage is not None
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        5,
+        {},
+        USED | {"input_tokens": -1},
+        USED | {"output_tokens": "4"},
+        USED | {"input_tokens": 10},
+        USED | {"input_tokens_details": []},
+    ],
+    ids=repr,
+)
+def test_a_report_that_cannot_be_true_is_none(usage: Any) -> None:
+    assert whole(response(usage=usage)).usage is None
+
+
+def test_an_error_that_came_as_a_success_is_one() -> None:
+    with pytest.raises(ErrorAnswer):
+        whole({"error": {"message": "no"}})
+
+
+# --- a streamed answer ------------------------------------------------------------------------
+
+
+def stream_of(*events: dict[str, Any], end: str = "\n") -> bytes:
+    return "".join(
+        f"event: {event['type']}{end}data: {json.dumps(event)}{end}{end}" for event in events
+    ).encode()
+
+
+def told(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
+    begun = response("in_progress", output=[], usage=None)
+    delta = {"type": "response.output_text.delta", "delta": TRICKY, "unheard_of": [1, None]}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}, delta, delta]
+    return stream_of(*events, *([last] if last else []), end=end)
+
+
+COMPLETED = {"type": "response.completed", "response": response()}
+
+
+def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
+    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading()
+    edges = [0, *sorted({place % (len(stream) + 1) for place in places}), len(stream)]
+    chunks = [stream[a:b] for a, b in pairwise(edges)]
+    return b"".join([*map(reading.take, chunks), reading.rest()]), reading
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_stream_passes_unchanged_whatever_place_it_is_cut_at(end: str) -> None:
+    stream = told(COMPLETED, end=end)
+    for place in range(len(stream)):
+        came, reading = passed(stream, [place])
+        assert came == stream
+        assert reading.is_ended
+        assert reading.completion().usage == USAGE
+
+
+@given(st.lists(st.integers(min_value=0, max_value=100_000), max_size=40))
+def test_a_stream_passes_unchanged_in_any_pieces(places: list[int]) -> None:
+    stream = told(COMPLETED)
+    came, reading = passed(stream, places)
+    assert came == stream
+    assert reading.completion().usage == USAGE
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_the_last_event_has_the_usage_however_it_ended(status: str) -> None:
+    _, reading = passed(told({"type": f"response.{status}", "response": response(status)}))
+    assert reading.is_ended
+    assert reading.completion().usage == USAGE
+
+
+def test_a_stream_that_is_cut_says_only_its_model() -> None:
+    _, reading = passed(told(None))
+    completion = reading.completion()
+    assert not reading.is_ended
+    assert (completion.model, completion.finish_reason, completion.usage) == (
+        "gpt-4o-mini-2024-07-18",
+        None,
+        None,
+    )
+
+
+def test_an_error_in_a_stream_is_one_and_is_passed_on() -> None:
+    stream = told({"type": "error", "code": "server_error", "message": "no", "param": None})
+    came, reading = passed(stream)
+    assert came == stream
+    with pytest.raises(ErrorAnswer, match="no"):
+        reading.completion()
+
+
+def test_our_own_error_ends_a_stream_in_words_that_clients_raise() -> None:
+    event = DIALECT.error_event(Broken("It broke off")).decode()
+    name, data = event.rstrip("\n").split("\n")
+    body = json.loads(data.removeprefix("data: "))
+    assert name == "event: error"
+    assert (body["type"], body["code"], body["message"]) == (
+        "error",
+        "provider_error",
+        "It broke off",
+    )
+    assert body["error"]["message"] == "It broke off"

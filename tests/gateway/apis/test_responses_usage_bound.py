@@ -1,0 +1,278 @@
+"""What a response is measured at, and what of its body is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.apis.responses.responses import Responses
+from gateway.apis.responses.tools import CALLS_GUESSED, CALLS_MAX, DESCRIBED_TOKENS, UNBOUNDED
+from gateway.apis.responses.usage_bound import COMPACTION
+from gateway.core.usage_bound import UsageBound
+from tests.gateway.arrivals import read, refusal
+
+DIALECT = Responses()
+ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": "Hello"}
+SEARCH = {"type": "web_search"}
+WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+
+
+def measured(**changes: Any) -> UsageBound:
+    return read(DIALECT, ASKED | changes).usage_bound
+
+
+def refused(**changes: Any) -> str:
+    return refusal(DIALECT, ASKED | changes)
+
+
+def said(*parts: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": list(parts)}]}
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def test_plain_text_is_measured_as_it_is() -> None:
+    usage_bound = measured(instructions="Be brief", max_output_tokens=50)
+    assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
+
+
+def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+    usage_bound = measured(
+        input=[
+            {"role": "user", "content": "one"},
+            {"type": "message", "role": "assistant", "content": [{"type": "refusal", "no": "two"}]},
+            {"type": "reasoning", "id": "rs", "encrypted_content": "three"},
+            {"type": "function_call", "name": "four", "arguments": "five", "call_id": "c"},
+            {"type": "function_call_output", "call_id": "six", "output": "seven"},
+            {
+                "type": "custom_tool_call_output",
+                "call_id": "eight",
+                "output": [{"type": "input_text", "text": "nine"}],
+            },
+        ],
+        instructions="ten",
+        text={"format": {"type": "json_schema", "schema": {"eleven": 11}}},
+        unheard_of={"twelve": 12},
+        tools=[WEATHER | {"description": "thirteen"}],
+    )
+    everything = " ".join(usage_bound.texts)
+    for word in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"):
+        assert word in everything
+    assert all(word in everything for word in ("ten", "eleven", "twelve", "thirteen"))
+    assert (usage_bound.messages, usage_bound.context_reads) == (7, 0)
+
+
+def test_settings_are_no_prompt() -> None:
+    usage_bound = measured(
+        temperature=1, metadata={"k": "v"}, user="u", include=["x"], prompt_cache_key="k"
+    )
+    assert usage_bound.texts == ("Hello",)
+
+
+# --- what is not text -------------------------------------------------------------------------
+
+
+def test_pictures_are_counted_wherever_they_stand() -> None:
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    shot = {"type": "computer_screenshot", "image_url": "data:image/png;base64,AAAA"}
+    usage_bound = measured(
+        input=[
+            {"role": "user", "content": [picture, {"type": "input_text", "text": "What is it?"}]},
+            {"type": "function_call_output", "call_id": "c", "output": [picture]},
+            {"type": "computer_call_output", "call_id": "c", "output": shot},
+            {"type": "image_generation_call", "id": "ig", "result": "AAAA"},
+        ]
+    )
+    assert usage_bound.images == 4
+    assert usage_bound.buckets == {"input_image"}
+    assert "AAAA" not in "".join(usage_bound.texts)
+
+
+def test_sound_is_measured_by_its_bytes_and_a_file_by_the_models_context() -> None:
+    sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
+    assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
+    for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
+        assert measured(**said({"type": "input_file", **file})).context_reads == 1
+
+
+def test_what_is_not_known_fits_in_the_models_context() -> None:
+    assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).context_reads == 1
+    assert measured(**said({"type": "of_tomorrow", "x": "new"})).context_reads == 1
+
+
+@pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
+def test_a_cache_that_is_kept_longer_may_have_its_own_price(ttl: str, buckets: set[str]) -> None:
+    assert measured(prompt_cache_options={"ttl": ttl}).buckets == buckets
+
+
+def test_a_compaction_is_another_pass_that_nothing_bounds() -> None:
+    for changes in (
+        {"context_management": [{"type": "compaction"}]},
+        {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]},
+    ):
+        usage_bound = measured(**changes)
+        assert (usage_bound.context_reads, usage_bound.unbounded) == (2, COMPACTION)
+
+
+@pytest.mark.parametrize(
+    ("tier", "priced"),
+    [("auto", "standard"), (None, "standard"), ("flex", "flex"), ("priority", "priority")],
+)
+def test_the_tier_decides_the_price(tier: str | None, priced: str) -> None:
+    assert measured(service_tier=tier).service_tier == priced
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+def test_tools_of_the_client_are_taken() -> None:
+    nested = {"type": "namespace", "name": "crm", "tools": [WEATHER, {"type": "custom"}]}
+    usage_bound = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
+    # The two in the namespace, and the namespace itself.
+    assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + 5 * TOOL_FRAME_TOKENS
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "apply_patch"},
+        {"type": "computer"},
+        {"type": "local_shell"},
+        {"type": "shell", "environment": {"type": "local"}},
+    ],
+    ids=lambda tool: str(tool["type"]),
+)
+def test_tools_that_the_provider_describes_are_measured_by_that(tool: dict[str, Any]) -> None:
+    overhead = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS + DESCRIBED_TOKENS
+    assert measured(tools=[tool]).overhead_tokens == overhead
+
+
+@pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025_03_11"])
+@pytest.mark.parametrize("calls", [1, CALLS_MAX])
+def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
+    usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
+    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
+        calls + 1,
+        calls,
+        None,
+    )
+
+
+def test_searches_without_max_tool_calls_have_a_guess_and_no_bound() -> None:
+    usage_bound = measured(tools=[SEARCH])
+    assert (usage_bound.context_reads, usage_bound.searches) == (CALLS_GUESSED + 1, CALLS_GUESSED)
+    assert usage_bound.unbounded == UNBOUNDED
+
+
+def test_a_search_among_tools_runs_at_the_provider_and_is_no_search_of_the_web() -> None:
+    usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
+    assert (usage_bound.context_reads, usage_bound.searches) == (4, 0)
+
+
+@pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])
+def test_a_max_tool_calls_that_bounds_nothing_is_refused(calls: Any) -> None:
+    assert "max_tool_calls" in refused(tools=[SEARCH], max_tool_calls=calls)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "code_interpreter", "container": {"type": "auto"}},
+        {"type": "file_search", "vector_store_ids": ["vs_1"]},
+        {"type": "image_generation"},
+        {"type": "mcp", "server_url": "https://elsewhere.example"},
+        {"type": "programmatic_tool_calling"},
+        {"type": "shell"},
+        {"type": "shell", "environment": {"type": "container_auto"}},
+        {"type": "of_tomorrow"},
+        {"name": "of no type"},
+    ],
+    ids=lambda tool: str(tool.get("type")),
+)
+def test_tools_that_cannot_be_priced_are_refused_wherever_they_stand(tool: dict[str, Any]) -> None:
+    sentence = refused(tools=[WEATHER, tool])
+    assert str(tool.get("type", "type")) in sentence
+    assert refused(tools=[{"type": "namespace", "tools": [tool]}]) == sentence
+    for kind in ("additional_tools", "tool_search_output", "of_tomorrow"):
+        item = {"type": kind, "role": "developer", "tools": [tool]}
+        assert refused(input=[{"role": "user", "content": "x"}, item]) == sentence
+
+
+# --- what others stored -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"background": True},
+        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"conversation": {"id": "conv_1"}},
+        {"prompt": {"id": "pmpt_1"}},
+        {"prompt_cache_options": {"comparison_response_id": "resp_1"}},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"id": "msg_1"}]},
+        {"input": [{"type": "image_generation_call", "id": "ig_1"}]},
+        said({"type": "input_image", "file_id": "file_1"}),
+        said({"type": "input_file", "file_id": "file_1"}),
+        {
+            "input": [
+                {
+                    "type": "computer_call_output",
+                    "call_id": "c",
+                    "output": {"type": "computer_screenshot", "file_id": "file_1"},
+                }
+            ]
+        },
+        {
+            "input": [
+                {
+                    "type": "function_call_output",
+                    "call_id": "c",
+                    "output": [{"type": "input_file", "file_id": "file_1"}],
+                }
+            ]
+        },
+    ],
+    ids=str,
+)
+def test_what_is_stored_at_the_provider_cannot_be_reached(changes: dict[str, Any]) -> None:
+    assert refused(**changes)
+
+
+@pytest.mark.parametrize("name", ["background", "previous_response_id", "conversation", "prompt"])
+def test_what_is_said_to_be_nothing_is_nothing(name: str) -> None:
+    assert measured(**{name: None}).texts == ("Hello",)
+
+
+# --- what cannot be read ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", None, [], 5, {"role": "user"}, ["text"], [{"role": 5, "content": "x"}], [{"type": 5}]],
+    ids=repr,
+)
+def test_an_input_that_is_none_is_refused(given: Any) -> None:
+    assert "input" in refused(input=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_output_tokens", 0),
+        ("max_output_tokens", "5"),
+        ("stream", "yes"),
+        ("tools", {}),
+        ("tools", ["x"]),
+        ("service_tier", 5),
+        ("prompt_cache_options", "12h"),
+        ("base_url", "https://elsewhere.example"),
+    ],
+)
+def test_a_field_of_a_wrong_kind_is_named(name: str, value: Any) -> None:
+    assert name in refused(**{name: value})

@@ -1,0 +1,300 @@
+"""A call in Anthropic's and in Google's words."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.apis.generate.request import config_from, contents_from
+from gateway.apis.json_schema import for_anthropic, for_google
+from gateway.apis.messages.request import headers_from, request_from
+from gateway.core.calls import Message, ProviderCall, ToolCall
+from tests.gateway.translating import (
+    CALLED,
+    CLAUDE,
+    GEMINI,
+    GEMINI_3,
+    PICTURE,
+    PIXEL,
+    SCHEMA,
+    TALK,
+    TIME,
+    USER,
+    WEATHER,
+    asked,
+)
+
+WANTED: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
+
+
+# --- Anthropic --------------------------------------------------------------------------------
+
+
+def test_anthropic_gets_all_results_in_one_turn_before_what_is_said_then() -> None:
+    then = {"role": "user", "content": [{"type": "text", "text": "And this?"}, PICTURE]}
+    request = request_from(asked(messages=[*TALK, then], tools=[WEATHER, TIME]))
+    assert request["system"] == "Be brief"
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    assert request["messages"] == [
+        {"role": "user", "content": "Weather in Paris?"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "tool_use", "id": "call_1", "name": "get_weather",
+                 "input": {"city": "Paris"}},
+                {"type": "tool_use", "id": "call_2", "name": "get_time", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "call_1", "content": "Sunny"},
+                {"type": "tool_result", "tool_use_id": "call_2", "content": "Noon"},
+                {"type": "text", "text": "And this?"},
+                {"type": "image", "source": source},
+            ],
+        },
+    ]  # fmt: skip
+
+
+def test_anthropic_is_told_the_tools_and_the_choice() -> None:
+    request = request_from(asked(tools=[WEATHER, TIME]))
+    assert request["tools"] == [
+        {
+            "name": "get_weather",
+            "description": "The weather of a city",
+            "input_schema": WEATHER["function"]["parameters"],
+        },
+        {"name": "get_time", "input_schema": {"type": "object", "properties": {}}},
+    ]
+    assert "tool_choice" not in request
+
+
+@pytest.mark.parametrize(
+    ("fields", "choice"),
+    [
+        ({"tool_choice": "none", "parallel_tool_calls": False}, {"type": "none"}),
+        ({"tool_choice": "required"}, {"type": "any"}),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "get_time"}}},
+            {"type": "tool", "name": "get_time"},
+        ),
+        ({"parallel_tool_calls": False}, {"type": "auto", "disable_parallel_tool_use": True}),
+        (
+            {"tool_choice": "required", "parallel_tool_calls": False},
+            {"type": "any", "disable_parallel_tool_use": True},
+        ),
+    ],
+)
+def test_anthropic_has_its_own_words_for_the_choice(
+    fields: dict[str, Any], choice: dict[str, Any]
+) -> None:
+    assert request_from(asked(tools=[TIME], **fields))["tool_choice"] == choice
+
+
+def test_anthropic_is_told_of_tools_that_were_called_and_may_be_no_longer() -> None:
+    request = request_from(asked(messages=TALK))
+    assert [tool["name"] for tool in request["tools"]] == ["get_time", "get_weather"]
+    assert request["tool_choice"] == {"type": "none"}
+
+
+def test_anthropic_holds_strict_tools_to_their_schema_where_it_can() -> None:
+    strict = {"type": "function", "function": {"name": "a", "strict": True, "parameters": SCHEMA}}
+    many = [{"type": "function", "function": {"name": f"a{i}", "strict": True}} for i in range(21)]
+    (tool,) = request_from(asked(tools=[strict]))["tools"]
+    assert tool["strict"] is True
+    assert tool["input_schema"] == for_anthropic(SCHEMA)
+    (tool,) = request_from(asked("claude-sonnet-4-20250514", tools=[strict]))["tools"]
+    assert tool == {"name": "a", "input_schema": SCHEMA}
+    assert not any("strict" in tool for tool in request_from(asked(tools=many))["tools"])
+
+
+def test_anthropic_holds_the_answer_to_a_schema_and_asks_for_other_json_in_words() -> None:
+    request = request_from(asked(response_format=WANTED, reasoning_effort="minimal"))
+    assert request["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": for_anthropic(SCHEMA)},
+    }
+    any_json = request_from(asked(response_format={"type": "json_object"}))
+    assert any_json["system"].startswith("Answer with one JSON object")
+    assert "output_config" not in any_json
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "fields"),
+    [
+        (CLAUDE, "none", {}),
+        (CLAUDE, "xhigh", {"effort": "high", "thinking": "adaptive"}),
+        ("claude-opus-4-5", "medium", {"effort": "medium"}),
+        ("claude-opus-4-7", "xhigh", {"effort": "xhigh", "thinking": "adaptive"}),
+        ("claude-opus-5", "none", {"thinking": "disabled"}),
+        ("claude-sonnet-5-5", "none", {"thinking": "between_tools"}),
+        ("claude-sonnet-5", "low", {"effort": "low", "thinking": "adaptive"}),
+    ],
+)
+def test_anthropic_is_told_how_much_to_think(
+    model: str, effort: str, fields: dict[str, str]
+) -> None:
+    request = request_from(asked(model, reasoning_effort=effort))
+    assert request.get("output_config", {}).get("effort") == fields.get("effort")
+    assert request.get("thinking", {}).get("type") == fields.get("thinking")
+
+
+def test_anthropic_is_asked_in_its_older_version_for_any_sampling() -> None:
+    call = asked(top_p=0.5, stop=["a", "b"])
+    assert headers_from(call) == {"anthropic-version": "2023-06-01"}
+    assert headers_from(asked(stop=["a", "b"])) == {}
+    request = request_from(call)
+    assert request["top_p"] == 0.5
+    assert request["stop_sequences"] == ["a", "b"]
+
+
+def test_anthropic_gets_ids_with_the_characters_that_it_takes() -> None:
+    messages = json.loads(json.dumps(TALK).replace("call_1", "functions.get:0"))
+    turns = request_from(asked(messages=messages, tools=[WEATHER]))["messages"]
+    assert turns[1]["content"][0]["id"] == "functions_get_0"
+    assert turns[2]["content"][0]["tool_use_id"] == "functions_get_0"
+
+
+@pytest.mark.parametrize("written", ['{"a": 1', "[1]", "NaN", '{"a": NaN}', '{"a": 1, "a": 2}'])
+def test_arguments_that_are_no_object_are_still_to_be_seen(written: str) -> None:
+    message = Message("assistant", "", tool_calls=(ToolCall(id="a", name="b", arguments=written),))
+    call = ProviderCall(model=CLAUDE, messages=(message,), timeout_s=1)
+    assert request_from(call)["messages"][0]["content"][0]["input"] == {"arguments": written}
+    (part,) = contents_from(call)[0]["parts"]
+    assert part["function_call"]["args"] == {"arguments": written}
+
+
+# --- Google -----------------------------------------------------------------------------------
+
+
+def test_google_gets_all_results_in_one_turn_and_what_is_said_then_in_the_next() -> None:
+    seen = {"role": "tool", "tool_call_id": "call_1", "content": [PICTURE]}
+    contents = contents_from(asked(GEMINI, messages=[*TALK, seen, USER]))
+    picture = {"inline_data": {"data": base64.b64decode(PIXEL), "mime_type": "image/png"}}
+    assert contents == [
+        {"role": "user", "parts": [{"text": "Weather in Paris?"}]},
+        {
+            "role": "model",
+            "parts": [
+                {"function_call": {"id": "call_1", "name": "get_weather",
+                                   "args": {"city": "Paris"}}},
+                {"function_call": {"id": "call_2", "name": "get_time", "args": {}}},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [
+                {"function_response": {"id": "call_1", "name": "get_weather",
+                                       "response": {"output": "Sunny"}}},
+                {"function_response": {"id": "call_2", "name": "get_time",
+                                       "response": {"output": "Noon"}}},
+                {"function_response": {"id": "call_1", "name": "get_weather",
+                                       "response": {"output": ""}}},
+            ],
+        },
+        {"role": "user", "parts": [picture]},
+        {"role": "user", "parts": [{"text": "Weather in Paris?"}]},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://example.com/a.webp?x=1", "image/webp"),
+        ("https://example.com/film.mp4", "image/jpeg"),
+        ("https://example.com/", "image/jpeg"),
+    ],
+)
+def test_google_is_told_that_an_address_is_a_picture(url: str, kind: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    contents = contents_from(asked(GEMINI, messages=[{"role": "user", "content": [part]}]))
+    assert contents[0]["parts"] == [{"file_data": {"file_uri": url, "mime_type": kind}}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "choice"),
+    [
+        ({}, None),
+        ({"tool_choice": "auto"}, None),
+        ({"tool_choice": "none"}, {"mode": "NONE"}),
+        ({"tool_choice": "required"}, {"mode": "ANY"}),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "get_time"}}},
+            {"mode": "ANY", "allowed_function_names": ["get_time"]},
+        ),
+    ],
+)
+def test_google_has_its_own_words_for_the_choice(fields: dict[str, Any], choice: object) -> None:
+    config = config_from(asked(GEMINI, tools=[WEATHER, TIME], **fields))
+    assert config.get("tool_config", {}).get("function_calling_config") == choice
+    (tools,) = config["tools"]
+    weather, time = tools["function_declarations"]
+    assert weather["parameters_json_schema"]["required"] == ["city"]
+    assert time == {"name": "get_time", "description": None}
+
+
+def test_google_gets_its_settings() -> None:
+    fields: dict[str, Any] = {"temperature": 1, "top_p": 0.5, "stop": "END"}
+    config = config_from(asked(GEMINI, **fields, response_format=WANTED, reasoning_effort="low"))
+    assert config == {
+        "max_output_tokens": 100,
+        "temperature": 1.0,
+        "top_p": 0.5,
+        "stop_sequences": ["END"],
+        "response_mime_type": "application/json",
+        "response_json_schema": for_google(SCHEMA),
+        "thinking_config": {"thinking_budget": 1024},
+    }
+    newer = config_from(asked(GEMINI_3, reasoning_effort="none"))
+    assert newer["thinking_config"] == {"thinking_level": "LOW"}
+    any_json = config_from(asked(GEMINI, response_format={"type": "json_object"}))
+    assert any_json["response_mime_type"] == "application/json"
+    assert "response_json_schema" not in any_json
+
+
+@pytest.mark.parametrize("kept", ["bWluZQ==", "bWluZQ"])
+def test_a_signature_that_comes_back_is_shown_to_google_and_a_lost_one_is_excused(
+    kept: str,
+) -> None:
+    talk = json.loads(json.dumps(TALK))
+    first, second = talk[2]["tool_calls"]
+    lost = contents_from(asked(GEMINI_3, messages=talk))[1]["parts"]
+    assert [part.get("thought_signature") for part in lost] == [
+        b"skip_thought_signature_validator",
+        None,
+    ]
+    assert not any("thought_signature" in p for p in contents_from(asked(GEMINI))[0]["parts"])
+    first["extra_content"] = {"google": {"thought_signature": kept}}
+    second["extra_content"] = {"google": {"thought_signature": "__--"}}
+    shown = contents_from(asked(GEMINI_3, messages=talk))[1]["parts"]
+    assert [part.get("thought_signature") for part in shown] == [
+        b"mine" if kept.endswith("=") else b"skip_thought_signature_validator",
+        base64.b64decode("//++"),
+    ]
+
+
+# --- either ----------------------------------------------------------------------------------
+
+
+@given(
+    turns=st.lists(
+        st.sampled_from([USER, CALLED, *TALK[3:], {"role": "assistant", "content": "Yes"}]),
+        max_size=12,
+    )
+)
+def test_whatever_the_order_of_a_talk_nothing_is_lost(turns: list[dict[str, Any]]) -> None:
+    call = asked(messages=[CALLED, *turns], tools=[WEATHER, TIME])
+    anthropic, google = json.dumps(request_from(call)), str(contents_from(call))
+    results = sum(turn["role"] == "tool" for turn in turns)
+    calls = 2 * (1 + sum(turn is CALLED for turn in turns))
+    assert anthropic.count('"tool_result"') == google.count("function_response") == results
+    assert anthropic.count('"tool_use"') == google.count("function_call") == calls
+    said = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
+    for text in {text for text in said if text}:
+        assert anthropic.count(text) == google.count(text) == said.count(text)

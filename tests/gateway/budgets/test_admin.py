@@ -1,0 +1,94 @@
+"""Budgets in Django admin: saved by the operations, so that the counting begins right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils.timezone import now
+
+from costs.models import Period
+from gateway.budgets.operations import BUDGETS_MAX
+from gateway.models import Budget
+from orgs.models import Organization
+from tests.factories import BudgetFactory, DailyCostFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+ADD = "admin:gateway_budget_add"
+LIST = "admin:gateway_budget_changelist"
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    client = Client()
+    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
+    return client
+
+
+def typed(org: Organization, **said: Any) -> dict[str, Any]:
+    return {
+        "org": str(org.pk),
+        "name": "Blue",
+        "enabled": "on",
+        "span": "month",
+        "limit_nanoeur": "5",
+        "is_hard": "on",
+        "team_id": "blue",
+        "models": "",
+        **said,
+    }
+
+
+def test_a_budget_that_is_made_counts_what_was_spent_before(
+    operator: Client, acme: Organization
+) -> None:
+    acme.timezone = "UTC"
+    acme.save()
+    DailyCostFactory.create(org=acme, day=now().date(), team_id="blue", amount_nanoeur=3)
+    answer = operator.post(reverse(ADD), typed(acme))
+    assert answer.status_code == 302
+    budget = Budget.objects.get()
+    assert (budget.team_id, budget.app_id, budget.models) == ("blue", None, [])
+    assert Period.objects.get(scope=budget.scope).carried_nanoeur == 3
+    assert operator.get(reverse(LIST), {"q": "blue"}).context["cl"].result_count == 1
+
+
+def test_one_that_is_made_off_is_off(operator: Client, acme: Organization) -> None:
+    without = {name: value for name, value in typed(acme).items() if name != "enabled"}
+    operator.post(reverse(ADD), without)
+    assert not Budget.objects.get().enabled
+
+
+def test_a_change_begins_the_counting_anew_and_moves_no_budget(
+    operator: Client, acme: Organization, globex: Organization
+) -> None:
+    budget = BudgetFactory.create(org=acme, name="Old", team_id="red")
+    address = reverse("admin:gateway_budget_change", args=[budget.pk])
+    assert operator.post(address, typed(globex)).status_code == 302
+    budget.refresh_from_db()
+    assert (budget.org, budget.name, budget.team_id) == (acme, "Blue", "blue")
+    assert budget.revision == 2
+    assert Period.objects.filter(scope=budget.scope).exists()
+
+
+def test_what_cannot_be_is_said_at_the_form(operator: Client, acme: Organization) -> None:
+    BudgetFactory.create(org=acme, name="BLUE")
+    assert "exists already" in operator.post(reverse(ADD), typed(acme)).content.decode()
+    bad = typed(acme, name="Other", models="gpt 4")
+    assert "cannot be the name of a model" in operator.post(reverse(ADD), bad).content.decode()
+    Budget.objects.bulk_create(BudgetFactory.build_batch(BUDGETS_MAX, org=acme))
+    answer = operator.post(reverse(ADD), typed(acme, name="One more"))
+    assert "has at most" in answer.content.decode()
+    assert not Budget.objects.filter(name="One more").exists()
+
+
+def test_budgets_are_deleted_one_by_one_and_together(operator: Client, acme: Organization) -> None:
+    one, *others = BudgetFactory.create_batch(3, org=acme)
+    operator.post(reverse("admin:gateway_budget_delete", args=[one.pk]), {"post": "yes"})
+    chosen = [str(budget.pk) for budget in others]
+    data = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+    operator.post(reverse(LIST), data)
+    assert not Budget.objects.exists()

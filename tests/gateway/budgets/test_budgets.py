@@ -1,0 +1,203 @@
+"""Budgets decide requests: which of them count, what is refused, what was spent before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from costs.core.money import euros
+from costs.core.periods import BudgetWindow
+from costs.models import Period
+from gateway.budgets.operations import (
+    BudgetTerms,
+    create_budget,
+    delete_budget,
+    set_budget_enabled,
+    update_budget,
+)
+from gateway.call.runtime import Gateway
+from gateway.models import AiRequestLog, Budget
+from orgs.core.errors import Conflict, Missing
+from orgs.fields import new_id
+from orgs.models import Organization
+from tests.gateway.attempts import assert_books_agree
+from tests.gateway.conftest import Asking
+
+EUR = 10**9
+HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
+
+
+def budget(acme: Organization, name: str = "Team 1, monthly", **terms: Any) -> Budget:
+    said = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
+    return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **said))
+
+
+def spent(found: Budget) -> int:
+    found.refresh_from_db()
+    period = Period.objects.get(scope=found.scope)
+    return period.carried_nanoeur + period.settled_nanoeur + period.overrun_nanoeur
+
+
+def bound(ask: Asking, body: dict[str, Any]) -> int:
+    quoted: float = ask(body, path="/api/ai/quote").json["boundEur"]
+    return round(quoted * EUR)
+
+
+def test_a_full_budget_refuses_with_its_name_what_it_allows_and_what_is_left(
+    ask: Asking, acme: Organization
+) -> None:
+    needed = bound(ask, HELLO)
+    budget(acme, team_id="1", limit_nanoeur=needed - 1)
+    reply = ask(HELLO | {"teamId": "1"})
+    assert reply.status == 403
+    assert reply.json["code"] == "budget_limit"
+    assert 'budget "Team 1, monthly" allows' in reply.json["error"]
+    assert "per month and" in reply.json["error"]
+    assert 0 < int(reply.headers["retry-after"]) <= 31 * 24 * 3600 + 3600
+    row = AiRequestLog.objects.get(code="budget_limit")
+    (said,) = row.decision["budgets"]
+    assert (said["verdict"], said["limit_nanoeur"]) == ("budget_limit", needed - 1)
+    assert_books_agree()
+
+
+def test_a_budget_is_of_the_calls_that_it_names_and_of_no_others(
+    ask: Asking, acme: Organization
+) -> None:
+    budget(acme, team_id="1", task_type="chat", limit_nanoeur=0)
+    said = {"teamId": "1", "taskType": "chat"}
+    assert ask(HELLO | said).json["code"] == "budget_limit"
+    for other in ({}, {"teamId": "2", "taskType": "chat"}, {"teamId": "1"}):
+        assert ask(HELLO | other).status == 200
+
+
+@pytest.mark.parametrize("entry", ["sandbox-small", "SANDBOX-*", " Sandbox-Small "])
+def test_a_budget_of_models_counts_them_however_they_are_written(
+    ask: Asking, acme: Organization, entry: str
+) -> None:
+    budget(acme, models=[entry], limit_nanoeur=0)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert ask(HELLO | {"model": "sandbox-small"}, path="/api/ai/quote").json["allowed"] is False
+
+
+def test_another_model_than_the_budgets_goes_through(ask: Asking, acme: Organization) -> None:
+    budget(acme, models=["gpt-4o*"], limit_nanoeur=0)
+    assert ask(HELLO).status == 200
+
+
+def test_only_calls_that_count_in_a_hard_budget_need_a_bound(
+    ask: Asking, acme: Organization
+) -> None:
+    uncapped = {"model": "sandbox-small", "prompt": "Hello"}
+    own = ask(uncapped, path="/api/ai/quote").json["outputCap"]
+    budget(acme, team_id="1")
+    budget(acme, "Warning", team_id="2", is_hard=False)
+    caps = {
+        team: ask(uncapped | {"teamId": team}, path="/api/ai/quote").json["outputCap"]
+        for team in "123"
+    }
+    assert caps["1"] < own
+    assert caps["2"] == caps["3"] == own
+
+
+def test_of_several_full_budgets_the_first_refuses(ask: Asking, acme: Organization) -> None:
+    budget(acme, "Of the team", team_id="1", limit_nanoeur=0)
+    budget(acme, "Of all", limit_nanoeur=0)
+    budget(acme, "Of the app", app_id="a", limit_nanoeur=0)
+    assert 'budget "Of the team"' in ask(HELLO | {"teamId": "1", "appId": "a"}).json["error"]
+    assert 'budget "Of all"' in ask(HELLO | {"appId": "a"}).json["error"]
+
+
+def test_a_budget_that_only_warns_counts_and_refuses_nothing(
+    ask: Asking, acme: Organization
+) -> None:
+    warning = budget(acme, limit_nanoeur=1, is_hard=False)
+    costs = [ask(HELLO).json["estimatedCostEur"] for _ in range(3)]
+    assert spent(warning) == round(sum(costs) * EUR) > 1
+
+
+def test_a_new_budget_counts_what_was_spent_in_its_span_before(
+    ask: Asking, acme: Organization
+) -> None:
+    before = round(ask(HELLO | {"teamId": "1"}).json["estimatedCostEur"] * EUR)
+    ask(HELLO | {"teamId": "2"})
+    found = budget(acme, team_id="1", models=["sandbox-small"])
+    other = budget(acme, "Another", team_id="1", models=["gpt-4o"])
+    assert (spent(found), spent(other)) == (before, 0)
+    after = round(ask(HELLO | {"teamId": "1"}).json["estimatedCostEur"] * EUR)
+    assert spent(found) == before + after
+    assert_books_agree()
+
+
+def test_a_budget_that_comes_to_be_of_others_counts_anew_and_one_with_a_new_limit_goes_on(
+    ask: Asking, acme: Organization
+) -> None:
+    first, second = (
+        round(ask(HELLO | {"teamId": team}).json["estimatedCostEur"] * EUR) for team in "12"
+    )
+    found = budget(acme, team_id="1")
+    terms = BudgetTerms(name="New", span=BudgetWindow.MONTH, limit_nanoeur=EUR, team_id="1")
+    update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
+    found.refresh_from_db()
+    assert (found.name, found.revision, spent(found)) == ("New", 1, first)
+    terms = BudgetTerms(name="New", span=BudgetWindow.MONTH, limit_nanoeur=EUR, team_id="2")
+    update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
+    found.refresh_from_db()
+    assert (found.revision, spent(found)) == (2, second)
+
+
+def test_a_budget_that_was_off_counts_what_it_missed(ask: Asking, acme: Organization) -> None:
+    found = budget(acme, limit_nanoeur=0)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    set_budget_enabled(organization_id=acme.pk, budget_id=found.pk, enabled=False)
+    cost = round(ask(HELLO).json["estimatedCostEur"] * EUR)
+    set_budget_enabled(organization_id=acme.pk, budget_id=found.pk, enabled=True)
+    assert spent(found) == cost
+    assert ask(HELLO).json["code"] == "budget_limit"
+    delete_budget(organization_id=acme.pk, budget_id=found.pk)
+    assert ask(HELLO).status == 200
+
+
+def test_a_raised_limit_lets_the_next_request_through(ask: Asking, acme: Organization) -> None:
+    found = budget(acme, limit_nanoeur=0)
+    assert ask(HELLO).json["code"] == "budget_limit"
+    terms = BudgetTerms(name="More", span=BudgetWindow.MONTH, limit_nanoeur=EUR)
+    update_budget(organization_id=acme.pk, budget_id=found.pk, terms=terms)
+    assert ask(HELLO).status == 200
+
+
+def test_the_quote_shows_every_limit_that_the_request_counts_in(
+    ask: Asking, acme: Organization
+) -> None:
+    budget(acme, limit_nanoeur=3 * EUR)
+    cost = ask(HELLO).json["estimatedCostEur"]
+    (said,) = ask(HELLO, path="/api/ai/quote").json["limits"]
+    assert said == {
+        "budget": "Team 1, monthly",
+        "per": "month",
+        "limitEur": 3.0,
+        "chargedEur": cost,
+        "heldEur": 0.0,
+        "leftEur": float(euros(3 * EUR - round(cost * EUR))),
+    }
+
+
+def test_the_trace_says_what_was_left_of_each_budget(ask: Asking, acme: Organization) -> None:
+    budget(acme, limit_nanoeur=3 * EUR)
+    budget(acme, "Weekly", span=BudgetWindow.WEEK, is_hard=False)
+    reply = ask(HELLO)
+    said = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
+    assert [(each["name"], each["span"], each["verdict"]) for each in said] == [
+        ("Team 1, monthly", "month", "ok"),
+        ("Weekly", "week", "ok"),
+    ]
+
+
+def test_no_two_budgets_have_one_name_and_one_that_is_gone_cannot_be_changed(
+    gateway: Gateway, acme: Organization
+) -> None:
+    budget(acme)
+    with pytest.raises(Conflict):
+        budget(acme, "TEAM 1, monthly")
+    with pytest.raises(Missing):
+        set_budget_enabled(organization_id=acme.pk, budget_id=new_id(), enabled=True)

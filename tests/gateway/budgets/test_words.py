@@ -1,0 +1,142 @@
+"""What is said of budgets: whose calls they count, and whether they will hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from costs.core.forecast import Forecast
+from costs.core.periods import BudgetWindow
+from gateway.budgets.chart import burn_down
+from gateway.budgets.days import budget_days
+from gateway.budgets.status import BudgetStatus
+from gateway.budgets.words import budget_sentence, outlook, whose_calls
+from gateway.guards.budgets import BudgetRule
+from gateway.models import Budget
+
+FIRST, TODAY, LAST = date(2025, 6, 1), date(2025, 6, 16), date(2025, 6, 30)
+RULE = BudgetRule(
+    id="b", name="Blue", scope="b", span=BudgetWindow.MONTH, limit_nanoeur=100, is_hard=True, of={}
+)
+
+
+def standing(
+    *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **said: Any
+) -> BudgetStatus:
+    """A budget of 100 on the 16th of June; `end` are the forecast's low, middle and high."""
+    course: tuple[Forecast, ...] = ()
+    if end:
+        low, expected, high = end
+        course = tuple(
+            Forecast(
+                spent_nanoeur=charged,
+                expected_nanoeur=charged + (expected - charged) * (n + 1) // 15,
+                low_nanoeur=charged + (low - charged) * (n + 1) // 15,
+                high_nanoeur=charged + (high - charged) * (n + 1) // 15,
+                last_day=TODAY + timedelta(days=n),
+                days_left=n,
+            )
+            for n in range(15)
+        )
+    made = BudgetStatus(
+        rule=RULE,
+        enabled=True,
+        starts_on=FIRST,
+        today=TODAY,
+        last_day=LAST,
+        charged_nanoeur=charged,
+        held_nanoeur=held,
+        by_day={FIRST: charged},
+        course=course,
+        full_on=None,
+    )
+    return replace(made, **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "calls"),
+    [
+        ({}, "All calls"),
+        ({"team_id": "blue"}, "Calls of team blue"),
+        (
+            {"team_id": "blue", "app_id": "a", "task_type": "chat"},
+            "Calls of team blue, app a and task type chat",
+        ),
+        ({"user_id": "1"}, "Calls of user ada@acme.example"),
+        ({"models": ["gpt-4o"]}, "Calls to gpt-4o"),
+        ({"models": list("abcdef")}, "Calls to a, b, c, d and 2 more"),
+    ],
+)
+def test_a_budget_says_whose_calls_it_counts(said: dict[str, Any], calls: str) -> None:
+    assert whose_calls(Budget(**said), {"1": "ada@acme.example"}) == calls
+
+
+def test_a_budget_says_what_it_does_at_its_limit() -> None:
+    budget = Budget(span="week", limit_nanoeur=10**9, is_hard=False)
+    assert budget_sentence(budget, {}) == (
+        "All calls may cost 1.00 EUR per week; past that, nothing is refused: it only warns."
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (standing(), "too early to tell"),
+        (standing(end=(60, 80, 100)), "on course"),
+        (standing(end=(60, 80, 101)), "may pass the limit"),
+        (
+            standing(end=(60, 110, 120), full_on=date(2025, 6, 24)),
+            "will pass the limit about 24 Jun",
+        ),
+        (standing(end=(60, 110, 120), full_on=TODAY), "will pass the limit today"),
+        (standing(charged=99), "almost full"),
+        (standing(charged=99, rule=replace(RULE, is_hard=False)), "too early to tell"),
+        (standing(held=50), "full for now"),
+        (standing(charged=100, full_on=FIRST), "full"),
+        (standing(charged=101, full_on=FIRST), "over the limit"),
+        (standing(charged=101, enabled=False), "off"),
+    ],
+)
+def test_the_outlook_is_a_word_of_its_own_in_every_case(status: BudgetStatus, word: str) -> None:
+    assert outlook(status).word == word
+    assert outlook(status).sign
+
+
+def test_days_that_were_and_days_to_come_are_told_apart() -> None:
+    days = budget_days(standing(end=(60, 80, 130)))
+    assert (days[0].spent_nanoeur, days[15].so_far_nanoeur, days[15].left_nanoeur) == (50, 50, 50)
+    assert days[16].spent_nanoeur is None
+    assert days[-1].ahead is not None
+    assert (days[-1].on, days[-1].ahead.high_nanoeur, days[-1].ahead_left_nanoeur) == (
+        LAST,
+        130,
+        20,
+    )
+    assert budget_days(standing())[-1].ahead is None
+    over = budget_days(standing(charged=130))[0]
+    assert (over.left_nanoeur, over.over_nanoeur) == (0, 30)
+
+
+def test_the_drawing_goes_on_from_where_the_budget_stands() -> None:
+    status = standing(end=(60, 80, 130))
+    chart = burn_down(status, budget_days(status), day_share=0.5)
+    assert chart.width == len(chart.days) == 30
+    assert chart.spent_line.startswith("M0.00 100.00L1.00 ")
+    here = chart.spent_line.rpartition("L")[2]
+    assert here.startswith("15.50 ")
+    assert chart.expected_line.startswith(f"M{here}L16.00 ")
+    assert chart.range_area.endswith("z")
+    assert float(chart.limit_y) > 0
+    assert "four times in five" in chart.summary
+
+
+@pytest.mark.parametrize("limit", [0, 1, 10**18])
+def test_any_limit_can_be_drawn(limit: int) -> None:
+    status = standing(charged=0, rule=replace(RULE, limit_nanoeur=limit))
+    chart = burn_down(status, budget_days(status), day_share=1.0)
+    assert 0 <= float(chart.limit_y) <= 100
+    assert (chart.expected_line, chart.range_area) == ("", "")
+    assert "no week of charges" in chart.summary

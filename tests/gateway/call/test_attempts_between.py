@@ -1,0 +1,359 @@
+"""What can happen between two attempts: waits, clients that leave, changes, repeats, a death."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from costs.core.admission import Settlement
+from costs.core.holds import State
+from costs.core.pricing import FREE
+from costs.models import CostEvent, Hold
+from gateway.call.idempotency import BETWEEN_ATTEMPTS
+from gateway.call.runtime import Gateway
+from gateway.call.sdk import ai_request
+from gateway.core.errors import RateLimited
+from gateway.models import AiRequestLog, IdempotencyKey, ModelAlias
+from orgs.models import ApiKey, Organization
+from tests.factories import PolicyFactory
+from tests.fake_provider.thread import FakeProvider
+from tests.gateway.attempts import (
+    CHAT,
+    CLAUDE,
+    HELLO,
+    OPENAI,
+    assert_books_agree,
+    charged,
+    fast,
+    tried,
+)
+from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import Only, StandIn, until
+from tests.gateway.wire import JSON_TYPE, Reply, Visit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ONCE = {"idempotency-key": "once"}
+
+
+@contextmanager
+def waiting(
+    ask: Asking, vendors: FakeProvider, *, retry_after_s: int = 2, **how: Any
+) -> Iterator[list[Reply]]:
+    """Run the block while a request waits to be tried again; then have its reply in the list."""
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": str(retry_after_s)})
+    replies: list[Reply] = []
+    running = Thread(target=lambda: replies.append(ask(HELLO, **how)))
+    running.start()
+    until(lambda: AiRequestLog.objects.filter(status="error").exists())
+    yield replies
+    running.join()
+
+
+def test_a_provider_that_says_how_long_is_asked_again_no_sooner(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": "1"})
+    reply = ask(HELLO)
+    assert reply.status == 200
+    first, second = vendors.calls
+    assert (first.vendor, second.vendor) == ("openai", "openai")
+    assert second.received_at - first.received_at >= 1.0
+    found = tried()
+    assert (found.models, found.states) == ([OPENAI, OPENAI], ["released", "settled"])
+    assert (found.row.latency_ms or 0) >= 1000
+    assert found.attempts[0]["latency_ms"] < 1000
+
+
+def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    vendors.answers(status=503, times=0)
+    assert ask(CHAT, path="/v1/chat/completions").status == 502
+    seen = [call.vendor for call in vendors.calls]
+    assert seen == ["openai", "openai", "anthropic", "anthropic"]
+    found = tried()
+    assert (len(found.attempts), found.states) == (3, ["released"] * 4)
+
+
+def test_a_longer_wait_than_a_client_has_is_not_waited(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=5)
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": "3600"})
+    started = time.monotonic()
+    assert ask(HELLO).json["provider"] == "anthropic"
+    assert time.monotonic() - started < 20
+
+
+def test_a_client_that_leaves_while_it_waits_ends_the_request(
+    gateway: Gateway, acme: Organization, api_key: str, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": "15"})
+    started = time.monotonic()
+    _visit(api_key, leaves_when=lambda _: _is_answered(vendors)).run()
+    until(lambda: not gateway.tasks)
+    assert time.monotonic() - started < 12
+    assert len(vendors.calls) == 1
+    found = tried()
+    assert (found.row.status, found.row.code) in (
+        ("error", "client_disconnected"),
+        ("error", "provider_rate_limited"),  # it left before the wait began
+    )
+    assert set(found.states) == {"released"}
+    assert not IdempotencyKey.objects.exists()
+
+
+def _is_answered(vendors: FakeProvider) -> bool:
+    return bool(vendors.calls) and vendors.calls[-1].answered_at is not None
+
+
+# --- what changes meanwhile ---------------------------------------------------------------------
+
+
+def blocked_now(acme: Organization) -> None:
+    PolicyFactory.create(org=acme, blocked_models=["*"])
+
+
+def switched_off(acme: Organization) -> None:
+    Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
+
+
+def revoked(acme: Organization) -> None:
+    ApiKey.objects.filter(org=acme).update(revoked_at=acme.created_at)
+
+
+@pytest.mark.parametrize("change", [blocked_now, switched_off, revoked])
+def test_a_change_counts_at_the_next_attempt(
+    ask: Asking, acme: Organization, vendors: FakeProvider, change: Callable[[Organization], None]
+) -> None:
+    fast(acme, retries=1)
+    with waiting(ask, vendors, headers=ONCE) as replies:
+        change(acme)
+    assert replies[0].refusal[:2] == (429, "provider_rate_limited")
+    assert len(vendors.calls) == 1
+    found = tried()
+    assert (found.row.status, found.states) == ("error", ["released"])
+    if change is not revoked:  # else nobody may note anything for it, and the key is free later
+        assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("models", [None, ["gpt-4"]])
+def test_a_request_keeps_the_alias_by_which_it_was_admitted(
+    ask: Asking, acme: Organization, vendors: FakeProvider, models: list[str] | None
+) -> None:
+    fast(acme, retries=1)
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": "1"}, times=2)
+    with waiting(ask, vendors) as replies:
+        if models is None:
+            ModelAlias.objects.all().delete()
+        else:
+            ModelAlias.objects.update(models=models)
+    assert replies[0].json["provider"] == "anthropic"
+    assert tried(replies[0]).models == [OPENAI, OPENAI, CLAUDE]
+    assert ask(HELLO).status == (400 if models is None else 200)
+
+
+def test_a_price_that_changes_meanwhile_is_the_next_attempts_price(
+    ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    with waiting(ask, vendors) as replies:
+        gateway.directory.forget()
+    assert replies[0].status == 200
+
+
+def test_a_hold_that_was_charged_meanwhile_ends_the_request(
+    ask: Asking, acme: Organization, gateway: Gateway, api_key: str
+) -> None:
+    fast(acme, "sandbox-small", "sandbox-large", retries=5)
+    provider = StandIn(waits=True, failure=RateLimited("busy", provider_status=429))
+    gateway.providers = Only(provider)
+    replies: list[Reply] = []
+    running = Thread(target=lambda: replies.append(ask(HELLO)))
+    running.start()
+    until(provider.reached.is_set)
+    hold = Hold.objects.get()
+    gateway.call_loop.call_sync(gateway.writer.settle(_charged_whole(hold)))
+    provider.may_end.set()
+    running.join()
+    assert replies[0].refusal[:2] == (429, "provider_rate_limited")
+    found = tried()
+    # The proof that nothing was billed came late: the charge is taken back, and nobody goes on.
+    assert (found.row.status, found.states, len(provider.asked)) == ("error", ["settled"], 1)
+    events = CostEvent.objects.order_by("id").values_list("amount_nanoeur", flat=True)
+    assert list(events) == [hold.amount_nanoeur, -hold.amount_nanoeur]
+    assert_books_agree()
+
+
+def _charged_whole(hold: Hold) -> Settlement:
+    """Return what a reaper would settle that took the hold's process for dead."""
+    return Settlement(
+        hold_id=hold.id,
+        request_id=hold.request_id,
+        org_id=hold.org_id,
+        period_ids=tuple(hold.hold_periods.values_list("period_id", flat=True)),
+        outcome=State.UNKNOWN,
+        cost_nanoeur=None,
+        usage=None,
+        charge_to=hold.charge_to,
+        rates=FREE,
+        entry=None,
+    )
+
+
+# --- repeats ------------------------------------------------------------------------------------
+
+
+def test_a_repeat_while_the_first_waits_is_told_that_it_runs(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    with waiting(ask, vendors, headers=ONCE) as replies:
+        assert ask(HELLO, headers=ONCE).refusal[:2] == (409, "request_in_progress")
+        other = ask(HELLO | {"prompt": "x"}, headers=ONCE)
+        assert other.refusal[:2] == (422, "idempotency_key_reused")
+    assert replies[0].status == 200
+    assert ask(HELLO, headers=ONCE).refusal[:2] == (409, "already_done")
+    assert len(vendors.calls) == 2
+
+
+def test_a_key_is_free_again_when_every_attempt_failed(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme)
+    vendors.answers(status=503, times=2)
+    assert ask(HELLO, headers=ONCE).status == 502
+    assert ask(HELLO, headers=ONCE).status == 200
+    assert len(vendors.calls) == 3
+
+
+def test_a_process_that_dies_between_attempts_leaves_clean_books_and_a_key_that_comes_free(
+    ask: Asking, acme: Organization, gateway: Gateway, api_key: str, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    vendors.answers(vendor="openai", status=429, headers={"retry-after": "15"})
+    is_dead = Event()
+    client = Thread(target=_visit(api_key, leaves_when=lambda _: is_dead.is_set()).run)
+    client.start()
+    until(lambda: AiRequestLog.objects.filter(status="error").exists())
+    gateway.call_loop.call_sync(_kill(gateway))
+    found = tried()
+    assert (found.row.code, found.states, charged()) == (
+        "provider_rate_limited",
+        ["released"],
+        {},
+    )
+    assert_books_agree()
+    assert ask(HELLO, headers=ONCE).refusal[1] == "request_in_progress"
+    _age(found.row, BETWEEN_ATTEMPTS - timedelta(seconds=5))
+    assert ask(HELLO, headers=ONCE).refusal[1] == "request_in_progress"
+    _age(found.row, BETWEEN_ATTEMPTS)
+    assert ask(HELLO, headers=ONCE).status == 200
+    is_dead.set()
+    client.join()
+
+
+async def _kill(gateway: Gateway) -> None:
+    """End what runs as a kill would: nothing more of it is done."""
+    tasks = list(gateway.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _visit(api_key: str, *, leaves_when: Callable[[bytes], bool]) -> Visit:
+    """Return HELLO as sent by a client that may leave."""
+    said = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
+    return Visit(
+        "POST",
+        "/api/ai/request",
+        headers=[(name, value.encode()) for name, value in said.items()],
+        body=json.dumps(HELLO).encode(),
+        leaves_when=leaves_when,
+    )
+
+
+def _age(row: AiRequestLog, by: timedelta) -> None:
+    at = (row.completed_at or row.occurred_at) - by
+    AiRequestLog.objects.filter(pk=row.pk).update(completed_at=at)
+
+
+def test_a_key_that_another_request_took_over_is_not_used_twice(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, retries=1)
+    with waiting(ask, vendors, retry_after_s=4, headers=ONCE) as replies:
+        _age(AiRequestLog.objects.get(), BETWEEN_ATTEMPTS)
+        second = ask(HELLO, headers=ONCE)
+        assert second.status == 200
+    assert replies[0].refusal[:2] == (429, "provider_rate_limited")
+    assert len(vendors.calls) == 2
+    again = ask(HELLO, headers=ONCE)
+    assert (again.refusal[1], again.json["requestId"]) == (
+        "already_done",
+        second.json["requestId"],
+    )
+
+
+# --- other ways in ------------------------------------------------------------------------------
+
+
+def test_the_sdk_knows_aliases(
+    acme: Organization, gateway: Gateway, prices: object, vendors: FakeProvider
+) -> None:
+    fast(acme)
+    vendors.answers(vendor="openai", status=429)
+    response = ai_request(org_id=acme.id, model="fast", input="Say hello", max_tokens=20)
+    assert (response.success, response.model) == (True, CLAUDE)
+    assert tried().codes == ["provider_rate_limited", None]
+
+
+def test_a_quote_is_for_the_model_that_would_be_asked_first(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme, "mistral-large-latest", CLAUDE, OPENAI)
+    quoted = ask(HELLO, path="/api/ai/quote").json
+    assert (quoted["allowed"], quoted["model"]) == (True, CLAUDE)
+    PolicyFactory.create(org=acme, name="P", blocked_models=["mistral-*"])
+    quoted = ask(HELLO, path="/api/ai/quote").json
+    assert (quoted["allowed"], quoted["code"]) == (False, "model_blocked")
+    assert vendors.calls == []
+
+
+def test_a_requests_detail_tells_of_every_attempt(
+    ask: Asking, acme: Organization, vendors: FakeProvider
+) -> None:
+    fast(acme)
+    plain = ask(HELLO | {"model": OPENAI})
+    vendors.answers(vendor="openai", status=429)
+    reply = ask(HELLO)
+    seen = {
+        r.json["requestId"]: ask(path=f"/api/ai/requests/{r.json['requestId']}", method="GET").json[
+            "request"
+        ]
+        for r in (plain, reply)
+    }
+    assert seen[plain.json["requestId"]]["attempts"] == []
+    told = seen[reply.json["requestId"]]
+    assert (told["requestedModel"], told["model"]) == ("fast", CLAUDE)
+    (first,) = told["attempts"]
+    hold = tried(reply).holds[0]
+    assert (first["model"], first["providerStatus"], first["code"]) == (
+        OPENAI,
+        429,
+        "provider_rate_limited",
+    )
+    assert first["holdEur"] == hold.amount_nanoeur / 10**9
+    assert first["decision"]["model"]["meant"] == OPENAI

@@ -1,0 +1,46 @@
+"""A stream whose call sends its own pieces, and what becomes of it when its client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.call.call_stream import CallStream, Piece
+from gateway.core.errors import ClientGone
+from orgs.fields import new_id
+
+
+async def test_pieces_come_in_order_also_those_from_before_the_client_had_caught_up() -> None:
+    stream, seen = CallStream(request_id=new_id()), list[Piece]()
+    for number in range(3):
+        await stream.put(b"%d" % number)
+
+    async def sink(piece: Piece) -> None:
+        seen.append(piece)
+        await asyncio.sleep(0)
+
+    async def call() -> None:
+        for number in range(3, 6):
+            await stream.put(b"%d" % number)
+        stream.end(end)
+
+    end = ClientGone("the end")
+    pouring = asyncio.create_task(stream.pour(sink))
+    await call()
+    assert await pouring is end
+    assert seen == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_a_server_that_cannot_send_any_more_is_a_client_that_has_left() -> None:
+    stream, left = CallStream(request_id=new_id()), list[bool]()
+
+    async def sink(_: Piece) -> None:
+        raise BrokenPipeError
+
+    pouring = asyncio.create_task(stream.pour(sink))
+    await asyncio.sleep(0)
+    stream.on_abandon = lambda: left.append(True)
+    await stream.put(b"a piece")
+    assert stream.is_abandoned()
+    assert left == [True]
+    stream.end(ClientGone("the client left"))
+    assert isinstance(await pouring, ClientGone)

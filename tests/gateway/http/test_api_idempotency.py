@@ -1,0 +1,145 @@
+"""An Idempotency-Key: the same key and body never call the provider twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from costs.models import CostEvent
+from gateway.call.runtime import Gateway
+from gateway.core.errors import Broken, Rejected
+from gateway.models import AiRequestLog, IdempotencyKey
+from orgs.models import Organization
+from tests.factories import PolicyFactory
+from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import Only, StandIn, until
+from tests.gateway.wire import Reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO: Mapping[str, Any] = {"model": "sandbox-small", "prompt": "Say hello"}
+REUSED = (422, "idempotency_key_reused", "This Idempotency-Key was used with another request")
+
+
+def once(ask: Asking, body: Any = HELLO, *, name: str = "once", **how: Any) -> Reply:
+    return ask(body, headers={"idempotency-key": name}, **how)
+
+
+@pytest.fixture
+def provider(gateway: Gateway) -> StandIn:
+    stand_in = StandIn()
+    gateway.providers = Only(stand_in)
+    return stand_in
+
+
+def test_done_is_said_with_the_first_ones_id_and_cost(ask_both: Asking, provider: StandIn) -> None:
+    first = once(ask_both)
+    assert first.status == 200
+    spaced = json.dumps(HELLO, indent=4).encode()
+    for body in (HELLO, spaced):
+        again = once(ask_both, body)
+        sentence = (
+            f"A request with this Idempotency-Key was done before, as {first.json['requestId']}"
+        )
+        assert again.refusal == (409, "already_done", sentence)
+        assert again.json["requestId"] == first.json["requestId"]
+        assert again.json["estimatedCostEur"] == first.json["estimatedCostEur"] == 0.000002319
+        row = AiRequestLog.objects.get(id=again.headers["x-pulse-request-id"])
+        assert (row.status, row.code, row.cost_nanoeur) == ("blocked", "already_done", 0)
+    assert len(provider.asked) == 1
+    assert CostEvent.objects.count() == 1
+
+
+def test_another_body_is_another_request(ask_both: Asking, provider: StandIn) -> None:
+    assert once(ask_both).status == 200
+    for changes in (
+        {"prompt": "Say hello."},
+        {"model": "sandbox-large"},
+        {"maxTokens": 5},
+        {"temperature": 0},
+        {"stream": True},
+        {"teamId": "t"},
+    ):
+        assert once(ask_both, {**HELLO, **changes}).refusal == REUSED
+    assert len(provider.asked) == 1
+
+
+def test_while_the_first_runs_the_second_is_told_so(
+    ask: Asking, gateway: Gateway, provider: StandIn
+) -> None:
+    provider.waits = True
+    replies: list[Reply] = []
+    running = Thread(target=lambda: replies.append(once(ask)))
+    running.start()
+    until(provider.reached.is_set)
+    second = once(ask)
+    sentence = "A request with this Idempotency-Key is in progress"
+    assert second.refusal == (409, "request_in_progress", sentence)
+    assert second.headers["retry-after"] == "1"
+    assert once(ask, {**HELLO, "prompt": "x"}).refusal == REUSED
+    provider.may_end.set()
+    running.join()
+    assert replies[0].status == 200
+    assert once(ask).refusal[1] == "already_done"
+    assert len(provider.asked) == 1
+
+
+def test_after_a_failure_that_was_not_billed_the_key_is_free(
+    ask: Asking, provider: StandIn
+) -> None:
+    provider.failure = Rejected("no")
+    assert once(ask).status == 502
+    assert not IdempotencyKey.objects.exists()
+    provider.failure = None
+    assert once(ask, {**HELLO, "prompt": "another"}).status == 200
+
+
+def test_after_a_failure_that_may_be_billed_the_key_is_used(ask: Asking, provider: StandIn) -> None:
+    provider.failure = Broken("cut")
+    assert once(ask).status == 502
+    again = once(ask)
+    assert again.refusal[:2] == (409, "already_done")
+    hold = AiRequestLog.objects.get(id=again.json["requestId"]).hold_nanoeur
+    assert again.json["estimatedCostEur"] == (hold or 0) / 10**9
+    assert len(provider.asked) == 1
+
+
+def test_a_refusal_uses_no_key(ask: Asking, acme: Organization, provider: StandIn) -> None:
+    policy = PolicyFactory.create(org=acme, blocked_models=["*"])
+    assert once(ask).status == 403
+    policy.delete()
+    full = PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=0)
+    assert once(ask).status == 403
+    full.delete()
+    assert once(ask, {"model": "no-such", "prompt": "x"}).status == 400
+    assert once(ask).status == 200
+    PolicyFactory.create(org=acme, blocked_models=["*"])
+    assert once(ask).refusal[1] == "model_blocked"
+
+
+def test_a_key_of_a_day_ago_is_free(ask: Asking, provider: StandIn) -> None:
+    assert once(ask).status == 200
+    used = IdempotencyKey.objects.get()
+    IdempotencyKey.objects.update(seen_at=used.seen_at - timedelta(hours=23, minutes=59))
+    assert once(ask).status == 409
+    IdempotencyKey.objects.update(seen_at=used.seen_at - timedelta(hours=24, minutes=1))
+    assert once(ask).status == 200
+    assert len(provider.asked) == 2
+
+
+def test_keys_are_each_callers_own_and_are_not_kept_as_they_are(
+    ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
+) -> None:
+    other = make_key(acme, "other")
+    assert once(ask, name="a" * 255).status == 200
+    assert once(ask, name="a" * 255, key=other).status == 200
+    assert once(ask, name="A" * 255).status == 200
+    assert not IdempotencyKey.objects.filter(key_hash__startswith="a" * 20).exists()
+    sentence = "Idempotency-Key has 1 to 255 printable characters"
+    for name in ("a" * 256, "", "a\x80"):
+        assert once(ask, name=name).refusal == (400, "invalid_request", sentence)

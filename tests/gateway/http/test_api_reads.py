@@ -1,0 +1,256 @@
+"""The lists that tell what happened, and the two probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote as quoted
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.timezone import now
+
+from costs.models import Hold
+from gateway.call.runtime import Gateway
+from gateway.core.errors import Broken
+from gateway.http.openapi.values import SUMMARY_FIELDS
+from gateway.http.reads import LIMIT_MAX
+from orgs.fields import new_id
+from orgs.models import Organization
+from tests.factories import AiRequestLogFactory, PolicyFactory, RateCardFactory
+from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import Only, StandIn
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+
+def listed(ask: Asking, query: str = "", **how: Any) -> Any:
+    reply = ask(method="GET", path=f"/api/ai/requests{query}", **how)
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+def refused(ask: Asking, query: str) -> str:
+    reply = ask(method="GET", path=f"/api/ai/requests{query}")
+    status, code, sentence = reply.refusal
+    assert (status, code) == (400, "invalid_request")
+    assert "x-pulse-request-id" in reply.headers
+    return sentence
+
+
+def ids(page: Any) -> list[str]:
+    return [request["requestId"] for request in page["requests"]]
+
+
+def test_requests_are_listed_newest_first_whatever_became_of_them(
+    ask_both: Asking, gateway: Gateway
+) -> None:
+    answered = ask_both(HELLO | {"teamId": "t"}).headers["x-pulse-request-id"]
+    refused_id = ask_both(HELLO | {"model": "no-such"}).headers["x-pulse-request-id"]
+    gateway.providers = Only(StandIn(failure=Broken("cut")))
+    broken = ask_both(HELLO | {"stream": True}).headers["x-pulse-request-id"]
+    page = listed(ask_both)
+    assert ids(page) == [broken, refused_id, answered]
+    assert page["nextCursor"] is None
+    assert [request["status"] for request in page["requests"]] == ["unknown", "blocked", "ok"]
+    last = page["requests"][2]
+    assert set(last) == set(SUMMARY_FIELDS)
+    assert (last["model"], last["provider"], last["teamId"]) == ("sandbox-small", "sandbox", "t")
+    assert (last["inputTokens"], last["outputTokens"]) == (9, 2)
+    assert (last["costEur"], last["code"]) == (0.000002319, None)
+
+
+def test_every_row_comes_exactly_once_over_the_pages(ask: Asking, acme: Organization) -> None:
+    made = [
+        # Three rows share each moment: only the id can tell them apart.
+        AiRequestLogFactory.create(org=acme, occurred_at=NOON + timedelta(microseconds=n // 3))
+        for n in range(10)
+    ]
+    newest = sorted(made, key=lambda row: (row.occurred_at, row.id), reverse=True)
+    found: list[str] = []
+    query = "?limit=4"
+    sizes = []
+    while query:
+        page = listed(ask, query)
+        found += ids(page)
+        sizes.append(len(page["requests"]))
+        cursor = page["nextCursor"]
+        query = f"?limit=4&cursor={quoted(cursor)}" if cursor else ""
+    assert found == [str(row.id) for row in newest]
+    assert sizes == [4, 4, 2]
+    assert listed(ask, "?limit=10")["nextCursor"] is None
+
+
+def test_a_page_has_from_one_to_two_hundred_rows(ask: Asking, acme: Organization) -> None:
+    AiRequestLogFactory.create_batch(LIMIT_MAX + 1, org=acme)
+    assert len(ids(listed(ask))) == 50
+    assert len(ids(listed(ask, "?limit=1"))) == 1
+    assert len(ids(listed(ask, "?limit=200"))) == 200
+    for wrong in ("0", "201", "-1", "", "x", "1.5", "٣", "1e2", "000000001999", "0" * 5000 + "1"):
+        assert refused(ask, f"?limit={quoted(wrong)}") == "limit is a whole number from 1 to 200"
+
+
+def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
+    columns = {
+        "status": ("status", "error"),
+        "code": ("code", "provider_error"),
+        "model": ("model", "gpt-4o"),
+        "provider": ("provider", "google"),
+        "userId": ("user_id", "u"),
+        "teamId": ("team_id", "é & 1"),
+        "projectId": ("project_id", "p"),
+        "appId": ("app_id", "a"),
+        "clientId": ("client_id", "c"),
+        "taskType": ("task_type", "t"),
+    }
+    AiRequestLogFactory.create(org=acme)
+    for name, (column, value) in columns.items():
+        row = AiRequestLogFactory.create(org=acme, **{column: value})
+        assert ids(listed(ask, f"?{name}={quoted(value)}")) == [str(row.id)]
+        assert ids(listed(ask, f"?{name}={quoted(value)}&limit=1&model=no")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?org_id=x", 'Unknown parameter "org_id"'),
+        ("?order_by=model", 'Unknown parameter "order_by"'),
+        ("?%00=x", "Unknown parameter '\\x00'"),
+        ("?team_id__startswith=x", 'Unknown parameter "team_id__startswith"'),
+        ("?status=fine", "status is one of pending, ok, blocked, error, unknown"),
+        ("?model=%00", "model has at most 200 characters, all printable"),
+        (f"?teamId={'x' * 201}", "teamId has at most 200 characters, all printable"),
+        ("?cursor=", "cursor is not one that this list gave"),
+        ("?cursor=%F0%9F%99%82", "cursor is not one that this list gave"),
+        ("?cursor=MjAyNS0wNi0wMXxub25l", "cursor is not one that this list gave"),
+        ("?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXww", "cursor is not one that this list gave"),
+        ("?" + "&".join(["model=x"] * 1001), "The address has too many parameters"),
+    ],
+)
+def test_a_parameter_that_is_not_right_is_named(ask: Asking, query: str, sentence: str) -> None:
+    assert refused(ask, query) == sentence
+
+
+def test_a_request_is_shown_with_its_trace(ask_both: Asking, acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=10**9)
+    sent = ask_both(HELLO | {"maxTokens": 100, "taskType": "greeting"}).json
+    reply = ask_both(method="GET", path=f"/api/ai/requests/{sent['requestId']}")
+    assert reply.status == 200
+    found = reply.json["request"]
+    assert found["requestId"] == sent["requestId"]
+    assert (found["finishReason"], found["taskType"]) == ("stop", "greeting")
+    assert len(found["promptHash"]) == 64
+    assert found["usage"]["input_uncached"] == 9
+    assert found["reportedUsage"] == {"input_tokens": 9, "output_tokens": 2}
+    trace = found["decision"]
+    assert trace["model"] == {
+        "requested": "sandbox-small",
+        "meant": "sandbox-small",
+        "provider": "sandbox",
+    }
+    assert (trace["output_cap"], trace["bound_by"]) == (100, "bytes")
+    assert [(policy["name"], policy["verdict"]) for policy in trace["policies"]] == [("P", "ok")]
+    assert trace["before"]["left_nanoeur"] == 10**9
+    assert trace["after"]["left_nanoeur"] == 10**9 - trace["bound_nanoeur"]
+    assert found["holdEur"] == trace["bound_nanoeur"] / 10**9
+    assert trace["rates"]["source"]
+
+
+def test_a_refusal_is_shown_with_its_reason(ask: Asking, acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=0)
+    refusal = ask(HELLO)
+    found = ask(method="GET", path=f"/api/ai/requests/{refusal.json['requestId']}").json["request"]
+    assert (found["status"], found["code"], found["error"]) == ("blocked", *refusal.refusal[1:])
+    verdicts = [policy["verdict"] for policy in found["decision"]["policies"]]
+    assert verdicts == ["daily_cost_limit"]
+    assert (found["costEur"], found["usage"]) == (0, None)
+
+
+def test_anothers_request_is_answered_as_one_that_does_not_exist(
+    ask_both: Asking, globex: Organization
+) -> None:
+    theirs = AiRequestLogFactory.create(org=globex)
+    told = set()
+    for request_id in (theirs.id, new_id(), "x", "%00", "0" * 400, "{" + str(theirs.id) + "}"):
+        reply = ask_both(method="GET", path=f"/api/ai/requests/{request_id}")
+        assert reply.refusal == (404, "not_found", "No such request")
+        told.add(reply.body.replace(reply.json["requestId"].encode(), b""))
+    assert len(told) == 1
+    assert ids(listed(ask_both)) == []
+
+
+def test_a_key_sees_what_it_was_made_for(
+    ask: Asking, acme: Organization, make_key: Callable[..., str]
+) -> None:
+    ours = AiRequestLogFactory.create(org=acme, team_id="t", project_id="p")
+    other = AiRequestLogFactory.create(org=acme, team_id="other")
+    text = make_key(acme, "scoped", team_id="t")
+    assert ids(listed(ask, key=text)) == [str(ours.id)]
+    assert ids(listed(ask, "?teamId=other", key=text)) == []
+    reply = ask(method="GET", path=f"/api/ai/requests/{other.id}", key=text)
+    assert reply.refusal == (404, "not_found", "No such request")
+
+
+# --- probes -----------------------------------------------------------------------------------
+
+
+def test_a_process_says_that_it_lives_and_is_ready(ask_both: Asking) -> None:
+    alive = ask_both(method="GET", path="/healthz", key="")
+    assert (alive.status, alive.json) == (200, {"status": "ok"})
+    ready = ask_both(method="GET", path="/readyz", key="")
+    assert ready.status == 200
+    assert ready.json == {
+        "status": "ready",
+        "database": "ok",
+        "migrations": "applied",
+        "oldestUnsettledHoldS": None,
+        "overdueHolds": 0,
+    }
+
+
+def hold(acme: Organization, *, deadline_at: datetime) -> None:
+    Hold.objects.create(
+        org=acme,
+        request_id=new_id(),
+        state=Hold.State.HELD,
+        amount_nanoeur=1,
+        held_at=now() - timedelta(seconds=300),
+        deadline_at=deadline_at,
+        instance_id=new_id(),
+        charge_to={},
+        rate_card=RateCardFactory.create(),
+    )
+
+
+def test_a_hold_that_nobody_settles_makes_it_not_ready(
+    gateway: Gateway, ask: Asking, acme: Organization
+) -> None:
+    hold(acme, deadline_at=now() + timedelta(seconds=100))
+    ready = ask(method="GET", path="/readyz")
+    assert ready.status == 200
+    assert 299 <= ready.json["oldestUnsettledHoldS"] <= 310
+    hold(acme, deadline_at=now() - timedelta(seconds=61))
+    reply = ask(method="GET", path="/readyz")
+    assert (reply.status, reply.json["status"]) == (503, "not ready")
+    assert reply.json["overdueHolds"] == 1
+    assert ask(method="GET", path="/healthz").status == 200
+
+
+def test_a_migration_that_is_pending_makes_it_not_ready(ask: Asking) -> None:
+    applied = MigrationRecorder.Migration.objects.filter(app="gateway")
+    names = list(applied.values_list("name", flat=True))
+    applied.delete()
+    try:
+        reply = ask(method="GET", path="/readyz")
+    finally:
+        for name in names:
+            MigrationRecorder(connection).record_applied("gateway", name)
+    assert reply.status == 503
+    assert reply.json == {"status": "not ready", "database": "ok", "migrations": "pending"}
+    call_command("migrate", check_unapplied=True, verbosity=0)

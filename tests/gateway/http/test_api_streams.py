@@ -1,0 +1,183 @@
+"""Streamed answers, and clients that leave before the end of any answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from costs.models import CostEvent, Hold
+from gateway.call.call_stream import PIECES_MAX
+from gateway.call.runtime import Gateway
+from gateway.core.errors import Broken, TimedOut
+from gateway.models import AiRequestLog
+from orgs.models import Organization
+from tests.factories import PolicyFactory
+from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import Only, StandIn, until
+from tests.gateway.wire import Visit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO = {"model": "sandbox-small", "prompt": "Say hello\nwith «ü» and \u2028"}
+STREAM = HELLO | {"stream": True}
+
+
+def test_a_stream_is_deltas_and_then_one_done_without_the_content(ask_both: Asking) -> None:
+    reply = ask_both(STREAM)
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.headers["cache-control"] == "no-store"
+    *deltas, done = reply.events
+    assert {event.name for event in deltas} == {"delta"}
+    assert all(set(event.data) == {"content"} for event in deltas)
+    assert "".join(event.data["content"] for event in deltas) == HELLO["prompt"]
+    assert len(deltas) > 1
+    assert done.name == "done"
+    whole = ask_both(HELLO).json
+    assert set(done.data) == set(whole) - {"content"}
+    assert done.data["requestId"] == reply.headers["x-pulse-request-id"]
+    different = {"requestId", "latencyMs", "content"}
+    assert {k: v for k, v in done.data.items() if k not in different} == {
+        k: v for k, v in whole.items() if k not in different
+    }
+    row = AiRequestLog.objects.get(id=done.data["requestId"])
+    assert (row.stream, row.status, row.finish_reason) == (True, "ok", "stop")
+
+
+def test_a_refused_stream_is_a_status_and_json(ask_both: Asking, acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="P", blocked_models=["*"])
+    reply = ask_both(STREAM)
+    sentence = 'Model sandbox-small is blocked by policy "P"'
+    assert reply.refusal == (403, "model_blocked", sentence)
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_a_stream_that_breaks_ends_with_one_error(ask_both: Asking, gateway: Gateway) -> None:
+    for failure in (Broken("it broke off"), TimedOut("too late")):
+        gateway.providers = Only(StandIn(pieces=("Hel", "lo"), failure=failure))
+        reply = ask_both(STREAM)
+        assert reply.status == 200
+        assert [event.name for event in reply.events] == ["delta", "delta", "error"]
+        assert reply.events[-1].data == {
+            "success": False,
+            "error": failure.message,
+            "code": failure.code,
+            "requestId": reply.headers["x-pulse-request-id"],
+        }
+        row = AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
+        assert (row.status, row.code, row.cost_nanoeur) == (
+            "unknown",
+            failure.code,
+            row.hold_nanoeur,
+        )
+
+
+def test_a_stream_without_pieces_is_only_done(ask_both: Asking, gateway: Gateway) -> None:
+    gateway.providers = Only(StandIn(pieces=()))
+    assert [event.name for event in ask_both(STREAM).events] == ["done"]
+
+
+def test_a_long_stream_comes_whole(ask_both: Asking, gateway: Gateway) -> None:
+    pieces = tuple(f"{n} " for n in range(5 * PIECES_MAX))
+    gateway.providers = Only(StandIn(pieces=pieces))
+    *deltas, _done = ask_both(STREAM).events
+    assert [event.data["content"] for event in deltas] == list(pieces)
+
+
+# --- clients that leave -----------------------------------------------------------------------
+
+
+def visit(api_key: str, leaves_when: Callable[[bytes], bool], *, stream: bool) -> Visit:
+    headers = [("x-pulse-key", api_key.encode()), ("content-type", b"application/json")]
+    body = json.dumps(HELLO | {"stream": stream}).encode()
+    return Visit("POST", "/api/ai/request", headers, body, leaves_when=leaves_when)
+
+
+def settled(gateway: Gateway) -> AiRequestLog:
+    """Wait for the call's end; return its row, with no hold left."""
+    until(lambda: not gateway.tasks)
+    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
+    return AiRequestLog.objects.get()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_who_leaves_stops_the_provider_and_is_charged_the_bound(
+    gateway: Gateway, api_key: str, stream: bool
+) -> None:
+    provider = StandIn(waits=True)
+    gateway.providers = Only(provider)
+    has_begun = (lambda got: b"delta" in got) if stream else (lambda _: provider.reached.is_set())
+    left = visit(api_key, has_begun, stream=stream).run()
+    assert left.status == (200 if stream else 0)
+    row = settled(gateway)
+    assert provider.closed.is_set()
+    assert (row.status, row.code) == ("unknown", "client_disconnected")
+    assert row.cost_nanoeur == row.hold_nanoeur == CostEvent.objects.get().amount_nanoeur
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_where_the_organization_chose_exactness_the_answer_is_read_to_its_end(
+    gateway: Gateway, acme: Organization, api_key: str, stream: bool
+) -> None:
+    Organization.objects.update(on_disconnect=Organization.OnDisconnect.DRAIN)
+    provider = StandIn(waits=True, pieces=("x",) * 3 * PIECES_MAX)
+    gateway.providers = Only(provider)
+    has_begun = (lambda got: b"delta" in got) if stream else (lambda _: provider.reached.is_set())
+    visit(api_key, has_begun, stream=stream).run()
+    provider.may_end.set()
+    row = settled(gateway)
+    assert not provider.closed.is_set()
+    assert (row.status, row.cost_nanoeur) == ("ok", 2_319)
+    assert (row.input_tokens, row.output_tokens) == (9, 2)
+
+
+def test_a_slow_reader_holds_the_provider_back_and_may_leave(
+    gateway: Gateway, api_key: str
+) -> None:
+    provider = StandIn(pieces=("x",) * 100 * PIECES_MAX)
+    gateway.providers = Only(provider)
+    left = visit(api_key, lambda got: got.count(b"delta") > 10, stream=True).run()
+    assert 10 < left.body.count(b"delta") < 50 * PIECES_MAX
+    row = settled(gateway)
+    assert provider.closed.is_set()
+    assert (row.status, row.code) == ("unknown", "client_disconnected")
+
+
+def test_who_leaves_with_the_very_start_of_a_stream_is_noticed(
+    gateway: Gateway, api_key: str
+) -> None:
+    provider = StandIn(waits=True, pieces=("x",) * 2 * PIECES_MAX)
+    gateway.providers = Only(provider)
+    leaving = visit(api_key, lambda _: False, stream=True)
+    leaving.leaves_when = lambda _: leaving.start is not None
+    leaving.run()
+    assert settled(gateway).code == "client_disconnected"
+    assert provider.closed.is_set()
+
+
+def test_who_leaves_just_when_the_first_piece_comes_is_noticed(
+    gateway: Gateway, api_key: str
+) -> None:
+    provider = StandIn(waits=True)
+    gateway.providers = Only(provider)
+
+    def leaves_while_the_answer_is_on_its_way(_got: bytes) -> bool:
+        if not gateway.tasks:
+            return False
+        # Hold the client's loop up, so that the answer waits for it behind the disconnect.
+        provider.reached.wait()
+        time.sleep(0.1)
+        return True
+
+    visit(api_key, leaves_while_the_answer_is_on_its_way, stream=True).run()
+    assert settled(gateway).code == "client_disconnected"
+    assert provider.closed.is_set()
+
+
+def test_a_client_that_reads_to_the_end_may_leave_then(gateway: Gateway, api_key: str) -> None:
+    reply = visit(api_key, lambda got: b"event: done" in got, stream=True).run()
+    assert reply.events[-1].name == "done"
+    assert settled(gateway).status == "ok"

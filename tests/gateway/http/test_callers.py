@@ -1,0 +1,263 @@
+"""Who is calling: one function decides, for keys and for signed-in browsers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
+from django.utils.timezone import now
+
+from gateway.call.runtime import UNAUTHENTICATED
+from gateway.models import AiRequestLog
+from orgs.core import keys
+from orgs.keys import operations
+from orgs.models import ApiKey, Membership, Organization, User
+from tests.gateway.conftest import Asking
+from tests.gateway.wire import Reply, lean_road
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
+BODY = json.dumps(HELLO).encode()
+JSON = {"content-type": "application/json"}
+TOKEN = "t" * 32
+AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were given; send one")
+
+
+def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: bytes = BODY) -> Reply:
+    return lean_road("POST", path, body=body, headers=JSON | dict(headers))
+
+
+def same_answer(replies: list[Reply]) -> None:
+    """Check that nothing tells the answers apart but the id that each has."""
+    told = set()
+    for reply in replies:
+        body = reply.body.replace(reply.json["requestId"].encode(), b"")
+        headers = {name: value for name, value in reply.headers.items() if name != "vary"}
+        told.add((reply.status, body, tuple(sorted(headers.items()))))
+    assert len(told) == 1
+
+
+def test_a_key_comes_in_either_header_or_in_both_alike(ask_both: Asking, api_key: str) -> None:
+    for headers in (
+        {"x-pulse-key": api_key},
+        {"authorization": f"Bearer {api_key}"},
+        {"authorization": f"bearer  {api_key} "},
+        {"x-pulse-key": api_key, "authorization": f"Bearer {api_key}"},
+        {"x-pulse-key": api_key, "authorization": "Basic eDp5"},
+        {"x-pulse-key": f"{api_key}, {api_key}"},  # the header came twice
+        {"x-pulse-key": api_key, "cookie": "sessionid=whatever"},
+    ):
+        assert ask_both(HELLO, key="", headers=headers).status == 200
+
+
+def test_two_different_keys_are_ambiguous(
+    ask_both: Asking, api_key: str, acme: Organization, make_key: Callable[..., str]
+) -> None:
+    other = make_key(acme, "other")
+    for headers in (
+        {"x-pulse-key": api_key, "authorization": f"Bearer {other}"},
+        {"x-pulse-key": "junk", "authorization": f"Bearer {api_key}"},
+        {"x-pulse-key": f"{api_key},{other}"},
+        {"authorization": f"Bearer {api_key},Bearer {other}"},
+    ):
+        reply = ask_both(HELLO, key="", headers=headers)
+        assert reply.refusal == AMBIGUOUS
+        assert "x-pulse-request-id" not in reply.headers
+    assert not AiRequestLog.objects.exists()
+
+
+def test_every_wrong_key_gets_the_same_answer(
+    ask_both: Asking, api_key: str, acme: Organization, make_key: Callable[..., str]
+) -> None:
+    revoked, expired = make_key(acme, "revoked"), make_key(acme, "expired")
+    assert ask_both(HELLO, key=revoked).status == 200  # it is known, and remembered
+    operations.revoke_key(key=ApiKey.objects.get(name="revoked"))
+    ApiKey.objects.filter(name="expired").update(expires_at=now() - timedelta(seconds=1))
+    unknown = keys.new_key().text
+    forged = unknown[:19] + keys.new_key().text[19:]
+    same_answer(
+        [
+            ask_both(HELLO, key="", headers=headers)
+            for headers in (
+                {},
+                {"x-pulse-key": "junk"},
+                {"x-pulse-key": "é"},
+                {"x-pulse-key": unknown},
+                {"x-pulse-key": forged},
+                {"x-pulse-key": api_key[:-1]},
+                {"x-pulse-key": api_key + " x"},
+                {"x-pulse-key": revoked},
+                {"authorization": f"Bearer {revoked}"},
+                {"x-pulse-key": expired},
+                {"authorization": "Bearer"},
+                {"authorization": api_key},
+                {"authorization": f"Basic {api_key}"},
+                {"x-api-key": api_key},
+                {"x-goog-api-key": api_key},
+                {"cookie": f"x-pulse-key={api_key}"},
+                {"cookie": "sessionid=nobodys"},
+                {"cookie": 'sessionid="a\\000aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"'},
+            )
+        ]
+    )
+    reply = ask_both(HELLO, key="")
+    assert reply.refusal == (401, "unauthenticated", UNAUTHENTICATED)
+    assert reply.headers["www-authenticate"] == 'Bearer realm="pulse"'
+    assert "x-pulse-request-id" not in reply.headers
+
+
+def test_a_key_in_the_address_opens_nothing(ask: Asking, api_key: str) -> None:
+    for name in ("key", "x-pulse-key", "x_pulse_key", "api_key", "authorization"):
+        for path in ("/api/ai/request", "/api/ai/quote"):
+            assert ask(HELLO, key="", path=f"{path}?{name}={api_key}").status == 401
+        assert ask(key="", method="GET", path=f"/api/ai/requests?{name}={api_key}").status == 401
+
+
+def test_every_endpoint_of_an_organization_asks_who_is_calling(ask: Asking) -> None:
+    for method, path in (
+        ("POST", "/api/ai/request"),
+        ("POST", "/api/ai/quote"),
+        ("GET", "/api/ai/requests"),
+        ("GET", "/api/ai/requests/0193e4a0-0000-7000-8000-000000000000"),
+    ):
+        assert ask(HELLO, method=method, path=path, key="").status == 401
+        assert ask(HELLO, method=method, path=path, key="junk").status == 401
+
+
+def test_a_key_that_is_revoked_or_expires_ends_at_once(
+    ask: Asking, acme: Organization, make_key: Callable[..., str]
+) -> None:
+    for end in ("revoked_at", "expires_at"):
+        text = make_key(acme, end)
+        assert ask(HELLO, key=text).status == 200
+        ApiKey.objects.filter(name=end).update(**{end: now()})
+        for path in ("/api/ai/request", "/api/ai/quote"):
+            assert ask(HELLO, key=text, path=path).status == 401
+        assert ask(key=text, method="GET", path="/api/ai/requests").status == 401
+
+
+def test_a_key_whose_owner_left_opens_nothing(
+    ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
+) -> None:
+    text = make_key(acme, "owned", owner=member_user)
+    assert ask(HELLO, key=text).status == 200
+    Membership.objects.filter(user=member_user).delete()
+    assert ask(HELLO, key=text).status == 401
+
+
+def test_what_a_key_fixes_is_what_its_rows_say(
+    ask: Asking, acme: Organization, make_key: Callable[..., str]
+) -> None:
+    fixed = {"team_id": "t", "project_id": "p", "app_id": "a", "client_id": "c"}
+    text = make_key(acme, "fixed", **fixed)
+    assert ask(HELLO | {"userId": "u", "teamId": "t"}, key=text).status == 200
+    row = AiRequestLog.objects.get()
+    assert {name: getattr(row, name) for name in fixed} == fixed
+    assert row.user_id == "u"
+    reply = ask(HELLO | {"teamId": "other"}, key=text)
+    sentence = "teamId is fixed by the key and cannot be changed"
+    assert reply.refusal == (403, "dimension_fixed_by_key", sentence)
+    assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).team_id == "t"
+
+
+# --- signed-in browsers -----------------------------------------------------------------------
+
+
+def browser(user: User, **changes: Any) -> dict[str, str]:
+    """Return the headers of the gateway's own page; a change to None leaves a header out."""
+    client = Client()
+    client.force_login(user)
+    session = client.cookies["sessionid"].value
+    headers: dict[str, Any] = {
+        "cookie": f"sessionid={session}; csrftoken={TOKEN}",
+        "x-csrftoken": TOKEN,
+        "origin": "http://testserver",
+        "sec-fetch-site": "same-origin",
+    } | changes
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def test_a_browser_sends_for_the_person_who_is_signed_in(
+    ask_both: Asking, acme: Organization, member_user: User
+) -> None:
+    reply = ask_both(HELLO, key="", headers=browser(member_user))
+    assert reply.status == 200
+    row = AiRequestLog.objects.get()
+    assert (row.org_id, row.user_id) == (acme.id, str(member_user.pk))
+    assert (row.channel, row.key_id) == ("browser", None)
+    reply = ask_both(HELLO | {"userId": "x"}, key="", headers=browser(member_user))
+    sentence = "userId is fixed for this caller and cannot be changed"
+    assert reply.refusal == (403, "dimension_fixed_by_key", sentence)
+
+
+def test_a_browser_needs_the_token_and_the_same_origin(ask_both: Asking, member_user: User) -> None:
+    sentence = "A browser's request needs the CSRF token and the gateway's own origin"
+    for changes in (
+        {"x-csrftoken": None},
+        {"x-csrftoken": "u" * 32},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ):
+        reply = ask_both(HELLO, key="", headers=browser(member_user, **changes))
+        assert reply.refusal == (401, "unauthenticated", sentence)
+    assert not AiRequestLog.objects.exists()
+
+
+def test_a_browsers_body_is_json_and_a_form_is_never_read(
+    ask_both: Asking, member_user: User
+) -> None:
+    token = f"csrfmiddlewaretoken={TOKEN}".encode()
+    for content_type, body in (
+        ("text/plain", BODY),
+        ("application/x-www-form-urlencoded", token),
+        ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * 2000)),
+        ("multipart/form-data", BODY),
+        ("multipart/form-data; boundary=x", b"junk"),
+    ):
+        headers = browser(member_user) | {"content-type": content_type}
+        reply = ask_both(body, key="", headers=headers)
+        assert reply.refusal == (415, "unsupported_media_type", "The body is application/json")
+
+
+def test_reading_needs_no_token(ask_both: Asking, member_user: User, auditor_user: User) -> None:
+    for user in (member_user, auditor_user):
+        headers = browser(user, **{"x-csrftoken": None, "origin": None})
+        assert (
+            ask_both(method="GET", path="/api/ai/requests", key="", headers=headers).status == 200
+        )
+
+
+def test_an_auditor_sends_nothing_and_leaves_a_row(ask_both: Asking, auditor_user: User) -> None:
+    for path in ("/api/ai/request", "/api/ai/quote"):
+        reply = ask_both(HELLO, key="", path=path, headers=browser(auditor_user))
+        sentence = "An auditor sees everything and sends nothing"
+        assert reply.refusal == (403, "role_not_allowed", sentence)
+        assert "x-pulse-request-id" in reply.headers
+    row = AiRequestLog.objects.get()
+    assert (row.code, row.user_id) == ("role_not_allowed", str(auditor_user.pk))
+
+
+def test_a_session_is_good_only_for_its_active_member(
+    ask: Asking, member_user: User, stranger: User
+) -> None:
+    theirs = ask(HELLO, key="", headers=browser(stranger))
+    assert theirs.status == 200
+    headers = browser(member_user)
+    ended = browser(member_user)
+    SessionStore(ended["cookie"].split(";")[0].removeprefix("sessionid=")).delete()
+    assert ask(HELLO, key="", headers=ended).status == 401
+    member_user.set_password("another one")
+    member_user.save()
+    assert ask(HELLO, key="", headers=headers).status == 401
+    headers = browser(member_user)
+    Membership.objects.filter(user=member_user).delete()
+    assert ask(HELLO, key="", headers=headers).status == 401
+    assert AiRequestLog.objects.get().org_id == stranger.memberships.get().org_id

@@ -1,0 +1,191 @@
+"""Responses and embeddings by their addresses: bytes, charges, rows, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from costs.models import Hold
+from gateway.apis.responses.tools import UNBOUNDED
+from gateway.call.runtime import Gateway
+from gateway.models import AiRequestLog
+from gateway.providers.registry import Providers
+from orgs.models import Organization
+from tests.factories import PolicyFactory, RateFactory
+from tests.fake_provider import VENDORS
+from tests.fake_provider.thread import FakeProvider
+from tests.fake_provider.vendors import settings_at
+from tests.gateway.conftest import Asking
+from tests.gateway.wire import Reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
+SAID = "Say hello to everyone"
+ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": SAID}
+SEARCH = {"type": "web_search"}
+EURO_NANOEUR = 10**9
+
+
+@pytest.fixture
+def fake(gateway: Gateway) -> Iterator[FakeProvider]:
+    """The fake provider, with the gateway pointed at it."""
+    with FakeProvider() as running:
+        base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
+        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
+        yield running
+
+
+@pytest.fixture
+def embedders(prices: object) -> None:
+    """Price a model that makes embeddings of each vendor that has one."""
+    for provider, model in (
+        ("openai", "text-embedding-3-small"),
+        ("mistral", "mistral-embed"),
+        ("google", "gemini-embedding-001"),
+    ):
+        RateFactory.create(
+            provider=provider, model=model, input_usd_per_mtok="0.11", output_usd_per_mtok="0"
+        )
+
+
+def row_of(reply: Reply) -> AiRequestLog:
+    """Return a reply's audit row, having made sure that nothing is held any more."""
+    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
+    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
+
+
+def refused(reply: Reply) -> tuple[int, str, str]:
+    error = reply.json["error"]
+    return reply.status, error["code"], error["message"]
+
+
+# --- responses --------------------------------------------------------------------------------
+
+
+def test_a_response_is_passed_on_and_charged(ask: Asking, fake: FakeProvider) -> None:
+    fake.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
+    reply = ask(ASKED, path=RESPONSES)
+    row = row_of(reply)
+    assert reply.json["output"][0]["content"][0]["text"] == SAID
+    assert (row.status, row.channel, row.finish_reason) == ("ok", "responses", "stop")
+    assert (row.input_tokens, row.output_tokens) == (100, 10)
+    # 100 x 0.15 and 10 x 0.60 USD per million, at 1.10 USD per EUR.
+    assert row.cost_nanoeur == 19_091
+    assert reply.headers["x-pulse-cost-eur"] == "0.000019091"
+    [call] = fake.calls
+    assert (call.body["store"], call.body["service_tier"]) == (False, "default")
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
+def test_a_stream_is_passed_on_and_charged_however_it_ends(
+    status: str, ask: Asking, fake: FakeProvider
+) -> None:
+    fake.answers(finish_reason=status, input_tokens=100, output_tokens=10)
+    reply = ask(ASKED | {"stream": True}, path=RESPONSES)
+    row = row_of(reply)
+    assert reply.body.count(b"event: ") == reply.body.count(b"data: ") > 5
+    assert f"event: response.{status}\n".encode() in reply.body
+    assert (row.status, row.cost_nanoeur) == ("ok", 19_091)
+
+
+def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeProvider) -> None:
+    fake.answers(no_usage=True)
+    row = row_of(ask(ASKED | {"stream": True, "max_output_tokens": 50}, path=RESPONSES))
+    hold = Hold.objects.get(request_id=row.id)
+    assert row.status == "unknown"
+    assert row.cost_nanoeur == hold.amount_nanoeur
+
+
+def test_a_stream_that_breaks_off_ends_in_an_error_that_clients_raise(
+    ask: Asking, fake: FakeProvider
+) -> None:
+    fake.answers(cut_after_bytes=1_500)
+    reply = ask(ASKED | {"stream": True}, path=RESPONSES)
+    last = reply.events[-1]
+    assert (last.name, last.data["type"]) == ("error", "error")
+    assert last.data["error"]["code"] == last.data["code"] == "provider_error"
+    assert row_of(reply).status == "unknown"
+
+
+def test_a_limit_writes_the_cap_into_what_is_sent(
+    ask: Asking, fake: FakeProvider, acme: Organization
+) -> None:
+    PolicyFactory.create(org=acme, max_tokens_per_request=1000)
+    assert ask(ASKED, path=RESPONSES).status == 200
+    assert 900 < fake.calls[0].body["max_output_tokens"] < 1000
+
+
+def test_a_search_needs_a_bound_where_a_limit_applies(
+    ask: Asking, fake: FakeProvider, acme: Organization
+) -> None:
+    searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
+    assert ask(searching, path=RESPONSES).status == 200
+    PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=100 * EURO_NANOEUR)
+    assert refused(ask(searching, path=RESPONSES)) == (400, "invalid_request", UNBOUNDED)
+    reply = ask(searching | {"max_tool_calls": 2}, path=RESPONSES)
+    assert reply.status == 200
+    assert len(fake.calls) == 2
+    # Three passes over the whole context, and two searches.
+    hold = Hold.objects.get(request_id=row_of(reply).id)
+    assert hold.amount_nanoeur > 3 * 128_000 * 0.15 / 1.10 * 1000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"previous_response_id": "resp_1"},
+        {"background": True},
+        {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+        {"model": "claude-3-5-sonnet-20241022"},
+        {"model": "sandbox-small"},
+    ],
+    ids=str,
+)
+def test_what_is_refused_leaves_its_row_and_reaches_nobody(
+    changes: dict[str, Any], ask: Asking, fake: FakeProvider
+) -> None:
+    reply = ask(ASKED | changes, path=RESPONSES)
+    assert (reply.status, refused(reply)[1]) == (400, "invalid_request")
+    assert row_of(reply).status == "blocked"
+    assert not fake.calls
+
+
+def test_a_providers_refusal_keeps_its_words(ask: Asking, fake: FakeProvider) -> None:
+    fake.answers(status=404, body={"error": {"message": "No such model", "code": "gone"}})
+    reply = ask(ASKED, path=RESPONSES)
+    assert refused(reply) == (404, "gone", "No such model")
+    assert (row_of(reply).status, row_of(reply).cost_nanoeur) == ("error", 0)
+
+
+# --- embeddings -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model", ["text-embedding-3-small", "mistral-embed", "gemini-embedding-001"]
+)
+def test_every_vendors_embeddings_come_as_openais_and_are_charged(
+    model: str, ask: Asking, fake: FakeProvider, embedders: None
+) -> None:
+    reply = ask({"model": model, "input": [SAID, "Bye"]}, path=EMBEDDINGS)
+    row = row_of(reply)
+    assert [each["index"] for each in reply.json["data"]] == [0, 1]
+    assert all(isinstance(each["embedding"], list) for each in reply.json["data"])
+    assert reply.json["usage"]["prompt_tokens"] == row.input_tokens
+    assert (row.status, row.channel, row.output_tokens) == ("ok", "embeddings", 0)
+    # 0.11 USD per million tokens at 1.10 USD per EUR are 100 nano-euro a token.
+    assert row.cost_nanoeur == (row.input_tokens or 0) * 100 > 0
+
+
+def test_embeddings_need_room_for_their_input_alone(
+    ask: Asking, fake: FakeProvider, acme: Organization, embedders: None
+) -> None:
+    frame_tokens = 7  # what stands around a message and around the whole, as in a chat
+    PolicyFactory.create(org=acme, max_tokens_per_request=10 + frame_tokens)
+    asked = {"model": "text-embedding-3-small", "input": list(range(1, 11))}
+    assert ask(asked, path=EMBEDDINGS).status == 200
+    more = asked | {"input": list(range(1, 12))}
+    assert refused(ask(more, path=EMBEDDINGS))[:2] == (403, "token_limit")
+    assert len(fake.calls) == 1

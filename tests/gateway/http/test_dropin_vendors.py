@@ -1,0 +1,542 @@
+"""The endpoints of Anthropic's and Google's own clients, from the wire to the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.request import Request, urlopen
+
+import pytest
+
+from costs.models import CostEvent, Hold
+from gateway.call.runtime import Gateway
+from gateway.models import AiRequestLog
+from gateway.providers.registry import Providers
+from orgs.models import Organization
+from tests.factories import PolicyFactory
+from tests.fake_provider import VENDORS, FakeProvider
+from tests.fake_provider.vendors import KEYS, settings_at
+from tests.gateway.conftest import Asking
+from tests.gateway.small_vendor import SmallVendor
+from tests.gateway.wire import Reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SAID: Final = "Say hello to «ü» and \u2028 \\ them"
+SONNET: Final = "claude-3-5-sonnet-20241022"
+FLASH: Final = "gemini-2.0-flash"
+EUR: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One of the two APIs: how it is asked, and how its errors look."""
+
+    vendor: str
+    model: str
+    key_header: str
+    plain: str
+    streamed: str
+    counted: str
+    body: dict[str, Any]
+
+    def asking(self, *, stream: bool = False, **changes: Any) -> dict[str, Any]:
+        """Return the path and the body of a request."""
+        more = {"stream": True} if stream and self.vendor == "anthropic" else {}
+        path = self.streamed if stream else self.plain
+        return {"path": path, "body": self.body | more | changes}
+
+
+MESSAGES: Final = Api(
+    vendor="anthropic",
+    model=SONNET,
+    key_header="x-api-key",
+    plain="/v1/messages",
+    streamed="/v1/messages",
+    counted="/v1/messages/count_tokens",
+    body={
+        "model": SONNET,
+        "max_tokens": 50,
+        "system": "Be brief",
+        "messages": [{"role": "user", "content": SAID}],
+    },
+)
+GENERATE: Final = Api(
+    vendor="google",
+    model=FLASH,
+    key_header="x-goog-api-key",
+    plain=f"/v1beta/models/{FLASH}:generateContent",
+    streamed=f"/v1beta/models/{FLASH}:streamGenerateContent?alt=sse",
+    counted=f"/v1beta/models/{FLASH}:countTokens",
+    body={
+        "systemInstruction": {"parts": [{"text": "Be brief"}]},
+        "contents": [{"role": "user", "parts": [{"text": SAID}]}],
+        "generationConfig": {"maxOutputTokens": 50},
+    },
+)
+every_api = pytest.mark.parametrize("api", [MESSAGES, GENERATE], ids=["messages", "generate"])
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+
+
+@pytest.fixture
+def fake(gateway: Gateway) -> Iterator[FakeProvider]:
+    """The fake provider, with the gateway pointed at it."""
+    with FakeProvider() as running:
+        base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
+        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
+        yield running
+
+
+@pytest.fixture
+def small(gateway: Gateway) -> Iterator[SmallVendor]:
+    """A vendor that answers what it is told, in the place of both."""
+    with SmallVendor() as running:
+        base_urls = {"anthropic": running.url, "google": running.url}
+        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
+        yield running
+
+
+@pytest.fixture
+def limited(acme: Organization) -> Callable[..., None]:
+    """Give Acme a policy."""
+
+    def made(**limits: Any) -> None:
+        PolicyFactory.create(org=acme, name="P", **limits)
+
+    return made
+
+
+def row_of(reply: Reply) -> AiRequestLog:
+    """Return a reply's audit row, having made sure that nothing is held any more."""
+    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
+    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
+
+
+def error_in(api: Api, reply: Reply) -> tuple[str, str]:
+    """Return kind and message of an error in the client's own shape, and nothing more."""
+    body = reply.json
+    if api.vendor == "anthropic":
+        assert body.keys() == {"type", "error"}
+        assert (body["type"], body["error"].keys()) == ("error", {"type", "message"})
+        return body["error"]["type"], body["error"]["message"]
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"code", "message", "status"}
+    assert body["error"]["code"] == reply.status
+    return body["error"]["status"], body["error"]["message"]
+
+
+def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
+    """Return what the vendor itself answers."""
+    asked = api.asking(stream=stream)
+    request = Request(  # noqa: S310  loopback
+        fake.base_url(api.vendor) + asked["path"],
+        data=json.dumps(asked["body"]).encode(),
+        headers={"content-type": "application/json", "x-api-key": "k"},
+    )
+    with urlopen(request, timeout=5) as answer:  # noqa: S310
+        content: bytes = answer.read()
+        return content
+
+
+# --- relayed ----------------------------------------------------------------------------------
+
+
+@every_api
+@both_ways
+def test_an_answer_comes_back_byte_for_byte_and_is_charged(
+    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+) -> None:
+    reply = ask(**api.asking(stream=stream))
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith(
+        "text/event-stream" if stream else "application/json"
+    )
+    row = row_of(reply)
+    assert (row.status, row.provider, row.model, row.stream) == (
+        "ok",
+        api.vendor,
+        api.model,
+        stream,
+    )
+    words = len(SAID.split(" "))
+    assert (row.input_tokens, row.output_tokens) == (words + 2, words)
+    event = CostEvent.objects.get()
+    assert event.amount_nanoeur == row.cost_nanoeur
+    assert 0 < event.amount_nanoeur <= (row.hold_nanoeur or 0)
+    if not stream:
+        assert float(reply.headers["x-pulse-cost-eur"]) == event.amount_nanoeur / EUR
+    assert reply.body == directly(fake, api, stream=stream)
+
+
+@every_api
+@both_ways
+def test_the_vendor_gets_its_own_key_and_nothing_of_the_client(
+    ask: Asking, fake: FakeProvider, api_key: str, api: Api, stream: bool
+) -> None:
+    headers = {api.key_header: api_key, "x-pulse-team-id": "t", "cookie": "a=b", "x-more": "m"}
+    reply = ask(**api.asking(stream=stream), key="", headers=headers)
+    assert reply.status == 200
+    assert row_of(reply).team_id == "t"
+    [call] = fake.calls
+    said = json.dumps([call.headers, call.path])
+    assert KEYS[api.vendor] in said
+    assert api_key not in said
+    assert not {"cookie", "x-more", "x-pulse-team-id"} & call.headers.keys()
+
+
+@every_api
+def test_a_field_that_nobody_knows_reaches_the_vendor(
+    ask: Asking, fake: FakeProvider, api: Api
+) -> None:
+    unheard_of = {"of": ["tomorrow", 1.5, None]}
+    assert ask(**api.asking(unheard_of=unheard_of)).status == 200
+    [call] = fake.calls
+    assert call.body["unheard_of"] == unheard_of
+
+
+@every_api
+@both_ways
+def test_the_models_name_is_the_vendors_own(
+    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+) -> None:
+    for spelled in (api.model.upper(), f"{api.vendor}/{api.model}"):
+        asked = api.asking(stream=stream)
+        asked["path"] = asked["path"].replace(FLASH, spelled)
+        if "model" in asked["body"]:
+            asked["body"]["model"] = spelled
+        assert ask(**asked).status == 200
+    for call in fake.calls:
+        assert api.model == call.body.get("model", FLASH)
+        assert api.model in call.path or "model" in call.body
+
+
+def test_the_same_conversation_has_the_same_hash_by_every_address(
+    ask: Asking, fake: FakeProvider
+) -> None:
+    pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": SAID}]
+    asked: list[dict[str, Any]] = [
+        {"body": {"model": "sandbox-small", "messages": pairs}},
+        {"body": {"model": "gpt-4o", "messages": pairs}, "path": "/v1/chat/completions"},
+        MESSAGES.asking(),
+        MESSAGES.asking(stream=True),
+        GENERATE.asking(),
+        GENERATE.asking(stream=True),
+    ]
+    replies = [ask(**each) for each in asked]
+    assert [reply.status for reply in replies] == [200] * len(asked)
+    assert len({row_of(reply).prompt_hash for reply in replies}) == 1
+
+
+# --- refused ----------------------------------------------------------------------------------
+
+
+@every_api
+@both_ways
+def test_a_refusal_is_an_error_of_the_clients_own_and_calls_nobody(
+    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
+) -> None:
+    limited(blocked_models=[api.model])
+    reply = ask(**api.asking(stream=stream))
+    sentence = f'Model {api.model} is blocked by policy "P"'
+    kind = "permission_error" if api is MESSAGES else "PERMISSION_DENIED"
+    assert (reply.status, error_in(api, reply)) == (403, (kind, sentence))
+    assert reply.headers["x-pulse-error-code"] == "model_blocked"
+    assert (row_of(reply).status, row_of(reply).code) == ("blocked", "model_blocked")
+    assert fake.calls == []
+
+
+@every_api
+def test_each_status_has_the_clients_own_word(ask: Asking, fake: FakeProvider, api: Api) -> None:
+    wrong: list[tuple[Reply, int, str, str]] = [
+        (ask(**api.asking(), key="pulse_x"), 401, "authentication_error", "UNAUTHENTICATED"),
+        (ask(**api.asking(), key=""), 401, "authentication_error", "UNAUTHENTICATED"),
+        (ask(path=api.plain, body=b"{"), 400, "invalid_request_error", "INVALID_ARGUMENT"),
+        (ask(path=api.plain, body=[]), 400, "invalid_request_error", "INVALID_ARGUMENT"),
+        (
+            ask(**api.asking(), headers={"content-type": "text/plain"}),
+            415,
+            "invalid_request_error",
+            "INVALID_ARGUMENT",
+        ),
+        (
+            ask(**api.asking(), headers={api.key_header: "another"}),
+            400,
+            "invalid_request_error",
+            "INVALID_ARGUMENT",
+        ),
+        (
+            ask(path=api.plain, body=b" " * (10 * 2**20 + 1)),
+            413,
+            "request_too_large",
+            "INVALID_ARGUMENT",
+        ),
+    ]
+    for reply, status, anthropic, google in wrong:
+        kind, message = error_in(api, reply)
+        assert (reply.status, kind) == (status, anthropic if api is MESSAGES else google)
+        assert message
+    assert fake.calls == []
+
+
+@every_api
+@both_ways
+def test_a_vendors_own_error_keeps_its_status_and_its_words(
+    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+) -> None:
+    for status in (400, 404, 429, 503, 529):
+        fake.answers(status=status, headers={"retry-after": "7"})
+        reply = ask(**api.asking(stream=stream))
+        assert reply.status == (status if status < 500 else 502)
+        assert reply.headers["x-pulse-error-code"].startswith("provider_")
+        assert f"The fake provider answers {status}" in reply.body.decode()
+        assert reply.headers["retry-after"] == "7"
+        row = row_of(reply)
+        assert (row.status, row.cost_nanoeur) == ("error", 0)
+
+
+@every_api
+def test_a_repeat_is_refused_so_that_the_library_does_not_try_again(
+    ask: Asking, fake: FakeProvider, api: Api
+) -> None:
+    key = {"idempotency-key": "once"}
+    assert ask(**api.asking(), headers=key).status == 200
+    again = ask(**api.asking(), headers=key)
+    kind, _ = error_in(api, again)
+    assert (again.status, kind) == (409, "conflict_error" if api is MESSAGES else "ABORTED")
+    assert again.headers["x-should-retry"] == "false"
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "mistral-large-latest", "sandbox-small"])
+def test_another_vendors_model_is_refused_with_where_it_is(
+    ask: Asking, fake: FakeProvider, name: str
+) -> None:
+    for api in (MESSAGES, GENERATE):
+        for path in (api.plain, api.streamed, api.counted):
+            body = api.body | ({"model": name} if api is MESSAGES else {})
+            reply = ask(path=path.replace(FLASH, name), body=body)
+            _, message = error_in(api, reply)
+            assert reply.status == 400
+            assert message.endswith("use /v1/chat/completions")
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("no-such-model", "gemini-..", "gemini-2.0-flash/../../x", "gemini-x:y", "gemini-\0"),
+        *("tunedModels/x", "gemini-2.0-flash\n", "x" * 300, "gemini-2.0-flash?x", "%2e%2e"),
+    ],
+)
+def test_no_name_in_an_address_leads_anywhere_else(
+    ask: Asking, fake: FakeProvider, name: str
+) -> None:
+    for method in ("generateContent", "streamGenerateContent", "countTokens"):
+        reply = ask(path=f"/v1beta/models/{name}:{method}", body=GENERATE.body)
+        assert reply.status in {400, 403, 404, 405}, (name, method)
+    assert fake.calls == []
+
+
+def test_a_key_in_the_address_opens_nothing_and_is_not_taken_beside_another(
+    ask: Asking, fake: FakeProvider, api_key: str
+) -> None:
+    path = f"{GENERATE.plain}?key={api_key}"
+    assert ask(path=path, body=GENERATE.body, key="").status == 401
+    reply = ask(path=path, body=GENERATE.body)
+    assert reply.status == 400
+    assert api_key not in reply.body.decode()
+    assert fake.calls == []
+
+
+def test_the_methods_are_posts_and_no_others_are_there(ask: Asking) -> None:
+    assert ask(method="GET", path=f"/v1/models/{FLASH}:embedContent").status == 404
+    assert ask(method="GET", path=GENERATE.plain).status == 405
+
+
+# --- bounded ----------------------------------------------------------------------------------
+
+
+@every_api
+@both_ways
+def test_where_a_limit_applies_the_cap_is_written_into_the_request(
+    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
+) -> None:
+    limited(max_tokens_per_request=500)
+    body = {"max_tokens": None} if api is MESSAGES else {"generationConfig": None}
+    reply = ask(**api.asking(stream=stream, **body))
+    assert reply.status == 200
+    [call] = fake.calls
+    sent = call.body["max_tokens"] if api is MESSAGES else None
+    cap = sent or call.body["generationConfig"]["maxOutputTokens"]
+    assert 400 < cap < 500
+    asked = (
+        {"max_tokens": 501} if api is MESSAGES else {"generationConfig": {"maxOutputTokens": 501}}
+    )
+    refused = ask(**api.asking(stream=stream, **asked))
+    assert (refused.status, refused.headers["x-pulse-error-code"]) == (403, "token_limit")
+
+
+SEARCH: Final = {
+    MESSAGES.vendor: {"type": "web_search_20250305", "name": "web_search"},
+    GENERATE.vendor: {"googleSearch": {}},
+}
+
+
+@every_api
+def test_what_has_no_bound_is_refused_only_where_a_limit_applies(
+    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api
+) -> None:
+    searching = api.asking(tools=[SEARCH[api.vendor]])
+    assert ask(**searching).status == 200
+    limited(max_cost_per_day_nanoeur=1000 * EUR)
+    reply = ask(**searching)
+    assert (reply.status, reply.headers["x-pulse-error-code"]) == (400, "invalid_request")
+    assert "where a limit applies" in error_in(api, reply)[1]
+    assert len(fake.calls) == 1
+
+
+def test_searches_with_a_limit_of_their_own_are_held_for_and_charged(
+    ask: Asking, fake: FakeProvider, limited: Callable[..., None]
+) -> None:
+    limited(max_cost_per_day_nanoeur=1000 * EUR)
+    usage = {"input_tokens": 9, "output_tokens": 2, "server_tool_use": {"web_search_requests": 2}}
+    fake.answers(usage=usage, vendor="anthropic")
+    tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    row = row_of(ask(**MESSAGES.asking(tools=[tool])))
+    fee, context = 2 * EUR // 20, 3 * 200_000 * 3_000
+    assert (row.hold_nanoeur or 0) * 1.1 > fee + context
+    assert (row.cost_nanoeur or 0) > fee // 1.1
+
+
+# --- counting ---------------------------------------------------------------------------------
+
+COUNTS: Final = {MESSAGES.vendor: b'{"input_tokens": 12}', GENERATE.vendor: b'{ "totalTokens": 3}'}
+
+
+@every_api
+def test_counting_costs_nothing_and_is_recorded(
+    ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
+) -> None:
+    limited(max_cost_per_day_nanoeur=1, max_tokens_per_request=1)
+    small.answers(api.counted, COUNTS[api.vendor])
+    reply = ask(path=api.counted, body=api.body)
+    assert (reply.status, reply.body) == (200, COUNTS[api.vendor])
+    assert float(reply.headers["x-pulse-cost-eur"]) == 0
+    row = row_of(reply)
+    assert (row.status, row.model, row.hold_nanoeur, row.cost_nanoeur) == ("ok", api.model, 0, 0)
+    [seen] = small.seen
+    assert "service_tier" not in seen.body
+    assert seen.headers[api.key_header] == KEYS[api.vendor]
+
+
+@every_api
+def test_counting_asks_policies_and_the_switch(
+    ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
+) -> None:
+    small.answers(api.counted, COUNTS[api.vendor])
+    Organization.objects.update(ai_gateway_enabled=False)
+    reply = ask(path=api.counted, body=api.body)
+    assert reply.headers["x-pulse-error-code"] == "gateway_disabled"
+    Organization.objects.update(ai_gateway_enabled=True)
+    limited(blocked_models=["*"])
+    reply = ask(path=api.counted, body=api.body)
+    assert reply.headers["x-pulse-error-code"] == "model_blocked"
+    assert small.seen == []
+
+
+@every_api
+@pytest.mark.parametrize("body", [b'{"error": {"message": "no"}}', b"not JSON", b""])
+def test_a_count_that_is_none_is_an_error(
+    ask: Asking, small: SmallVendor, api: Api, body: bytes
+) -> None:
+    small.answers(api.counted, body)
+    reply = ask(path=api.counted, body=api.body)
+    assert (reply.status, reply.headers["x-pulse-error-code"]) == (502, "provider_error")
+    assert row_of(reply).cost_nanoeur == 0
+
+
+# --- streams that break, and arrays -----------------------------------------------------------
+
+
+def test_a_message_that_breaks_off_ends_with_an_error_event(
+    ask: Asking, fake: FakeProvider
+) -> None:
+    whole = directly(fake, MESSAGES, stream=True)
+    fake.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
+    reply = ask(**MESSAGES.asking(stream=True))
+    *_, last = reply.body.removesuffix(b"\n\n").split(b"\n\n")
+    name, data = last.split(b"\n")
+    assert name == b"event: error"
+    error = json.loads(data.removeprefix(b"data: "))
+    assert (error["type"], error["error"]["type"]) == ("error", "api_error")
+    assert whole.startswith(reply.body.removesuffix(last + b"\n\n"))
+    row = row_of(reply)
+    assert (row.status, row.cost_nanoeur) == ("unknown", row.hold_nanoeur)
+
+
+def chunks(count: int) -> list[bytes]:
+    """Return the elements of a streamed array."""
+    last = count - 1
+    return [
+        json.dumps(
+            {
+                "candidates": [
+                    {
+                        "content": {"parts": [{"text": f'{{[{index}]}}" \\'}]},
+                        **({"finishReason": "STOP"} if index == last else {}),
+                    }
+                ],
+                "modelVersion": FLASH,
+                "usageMetadata": {
+                    "promptTokenCount": 4,
+                    "candidatesTokenCount": index + 1,
+                    "totalTokenCount": index + 5,
+                },
+            },
+            indent=2,
+        ).encode()
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_an_array_is_relayed_to_its_version_byte_for_byte_and_charged(
+    ask: Asking, small: SmallVendor, version: str
+) -> None:
+    path = f"/{version}/models/{FLASH}:streamGenerateContent"
+    stream = b"[" + b"\n,\r\n".join(chunks(30)) + b"\n]\n"
+    small.answers(path, stream, kind="application/json; charset=UTF-8")
+    for query in ("", "?alt=json", "?prettyPrint=false"):
+        reply = ask(path=path + query, body=GENERATE.body)
+        assert (reply.status, reply.body) == (200, stream)
+        assert reply.headers["content-type"] == "application/json; charset=UTF-8"
+        row = row_of(reply)
+        assert (row.status, row.input_tokens, row.output_tokens) == ("ok", 4, 30)
+        assert row.finish_reason == "stop"
+
+
+def test_an_array_that_breaks_off_is_closed_by_an_error(ask: Asking, small: SmallVendor) -> None:
+    path = f"/v1beta/models/{FLASH}:streamGenerateContent"
+    begun = b"[" + b",".join(chunks(3)[:2])
+    small.answers(path, begun + b', {"candidates": [', cut=True)
+    reply = ask(path=path, body=GENERATE.body)
+    assert reply.status == 200
+    assert reply.body.startswith(begun)
+    *_, last = reply.json
+    assert (last["error"]["code"], last["error"]["status"]) == (502, "UNAVAILABLE")
+    row = row_of(reply)
+    assert (row.status, row.cost_nanoeur) == ("unknown", row.hold_nanoeur)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"", b"nothing", b'[{"error": {"message": "no"}}]'])
+def test_an_array_without_an_answer_is_an_error(
+    ask: Asking, small: SmallVendor, body: bytes
+) -> None:
+    path = f"/v1beta/models/{FLASH}:streamGenerateContent"
+    small.answers(path, body)
+    reply = ask(path=path, body=GENERATE.body)
+    error = reply.json[-1] if reply.status == 200 else reply.json
+    assert error["error"]["code"] == 502
+    assert row_of(reply).status == "unknown"

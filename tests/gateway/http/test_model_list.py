@@ -1,0 +1,223 @@
+"""The models that a key may use, as each vendor's clients list them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.call.runtime import Gateway
+from gateway.core.attempts import Alias
+from gateway.guards.offered import Offer, Offered
+from gateway.guards.policies import Rule
+from gateway.models import AiRequestLog
+from gateway.providers.catalog import load_catalog
+from gateway.providers.registry import Providers
+from orgs.models import Organization
+from tests.factories import AliasFactory, PolicyFactory
+from tests.fake_provider.vendors import settings_at
+from tests.gateway.conftest import Asking
+from tests.gateway.wire import Reply
+
+CATALOG = load_catalog(sandbox=True)
+UNPRICED = "gpt-4"
+AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
+
+
+# --- which are offered ------------------------------------------------------------------------
+
+
+def offer(*aliases: Alias, allowed: tuple[str, ...] = (), blocked: tuple[str, ...] = ()) -> Offer:
+    rules = (Rule(id="1", name="P", allowed=allowed, blocked=blocked), Rule(id="2", name="Q"))
+    return Offer(
+        catalog=CATALOG,
+        providers=("openai", "anthropic"),
+        rules=rules,
+        is_priced=lambda model: model.id != UNPRICED,
+        aliases={alias.name: alias for alias in aliases},
+    )
+
+
+def names(offered: list[Offered]) -> set[str]:
+    return {each.name for each in offered}
+
+
+def test_each_model_with_a_provider_and_a_price_is_offered_once() -> None:
+    found = [each.name for each in offer().all()]
+    assert len(found) == len(set(found))
+    assert {"gpt-4o", "gpt-4o-mini", "claude-opus-4-6"} <= set(found)
+    assert not {UNPRICED, "gemini-2.5-flash", "mistral-large-latest"} & set(found)
+
+
+def test_policies_leave_out_what_they_would_refuse() -> None:
+    assert names(offer(allowed=("gpt-4o",)).all()) == {"gpt-4o"}
+    left = names(offer(blocked=("gpt-4o",)).all())
+    assert "gpt-4o" not in left
+    assert "gpt-4o-mini" in left
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        (" OpenAI/GPT-4o ", "gpt-4o"),
+        ("gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
+        ("gpt-of-tomorrow", "gpt-of-tomorrow"),
+        ("claude-3-5-sonnet", "claude-3-5-sonnet-20241022"),
+        (UNPRICED, None),
+        ("gemini-2.5-flash", None),
+        ("no-such-model", None),
+        ("", None),
+    ],
+)
+def test_a_model_is_found_by_every_name_that_a_call_could_use(name: str, found: str | None) -> None:
+    offered = offer().find(name)
+    assert (offered.name if offered else None) == found
+
+
+@pytest.mark.parametrize(
+    ("models", "meant"),
+    [
+        (("gpt-4o", "claude-opus-4-6"), "gpt-4o"),
+        (("gemini-2.5-flash", "gpt-4o"), "gpt-4o"),  # no provider: passed over, as in a call
+        (("gpt-4o-mini", "gpt-4o"), None),  # blocked: a call would be refused
+        ((UNPRICED, "gpt-4o"), None),
+        (("no-such-model", "gpt-4o"), None),
+        (("gemini-2.5-flash",), None),
+    ],
+)
+def test_an_alias_is_offered_as_a_call_to_it_would_go(
+    models: tuple[str, ...], meant: str | None
+) -> None:
+    found = offer(Alias(name="fast", models=models), blocked=("gpt-4o-mini",))
+    offered = found.find("FAST ")
+    assert (offered.model.id if offered else None) == meant
+    assert ("fast" in names(found.all())) == (meant is not None)
+
+
+def test_an_alias_takes_the_place_of_a_model_of_its_name() -> None:
+    alias = Alias(name="gpt-4o", models=("claude-opus-4-6",))
+    found = [each for each in offer(alias).all() if each.name == "gpt-4o"]
+    assert [each.model.id for each in found] == ["claude-opus-4-6"]
+
+
+# --- by their addresses -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def get(gateway: Gateway, ask: Asking) -> Callable[..., Reply]:
+    """Read an address of a gateway that has every vendor's key and never calls one."""
+    vendors = ("openai", "anthropic", "google", "mistral")
+    gateway.providers = Providers(
+        settings_at(dict.fromkeys(vendors, "http://127.0.0.1:9")), sandbox=True
+    )
+
+    def read(path: str, **more: Any) -> Reply:
+        return ask(method="GET", path=path, **more)
+
+    return read
+
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_openais_clients_list_everything_that_has_a_price(get: Callable[..., Reply]) -> None:
+    reply = get("/v1/models")
+    assert reply.status == 200
+    assert reply.json["object"] == "list"
+    assert {each["id"]: each["owned_by"] for each in reply.json["data"]} == {
+        "gpt-4o-mini": "openai",
+        "gpt-4o": "openai",
+        "gpt-4": "openai",
+        "claude-3-5-sonnet-20241022": "anthropic",
+        "gemini-2.0-flash": "google",
+        "mistral-large-latest": "mistral",
+        "sandbox-small": "sandbox",
+        "sandbox-large": "sandbox",
+    }
+    assert all(
+        each.keys() == {"id", "object", "created", "owned_by"} for each in reply.json["data"]
+    )
+    assert reply.headers["x-pulse-request-id"]
+    assert not AiRequestLog.objects.exists()
+
+
+def test_anthropics_clients_list_what_they_can_ask(get: Callable[..., Reply], api_key: str) -> None:
+    reply = get("/v1/models", key="", headers={**AS_ANTHROPIC, "x-api-key": api_key})
+    assert [each["id"] for each in reply.json["data"]] == ["claude-3-5-sonnet-20241022"]
+    assert reply.json["first_id"] == reply.json["last_id"] == "claude-3-5-sonnet-20241022"
+    assert (reply.json["data"][0]["type"], reply.json["has_more"]) == ("model", False)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_googles_clients_list_what_they_can_ask(
+    version: str, get: Callable[..., Reply], api_key: str
+) -> None:
+    reply = get(f"/{version}/models", key="", headers={"x-goog-api-key": api_key})
+    assert [each["name"] for each in reply.json["models"]] == ["models/gemini-2.0-flash"]
+    found = get(f"/{version}/models/gemini-2.0-flash", key="", headers={"x-goog-api-key": api_key})
+    assert found.json == reply.json["models"][0]
+
+
+def test_one_model_is_found_by_its_provider_and_name(get: Callable[..., Reply]) -> None:
+    assert get("/v1/models/openai/gpt-4o").json["id"] == "gpt-4o"
+
+
+def test_a_policy_counts_at_once(get: Callable[..., Reply], acme: Organization) -> None:
+    assert get("/v1/models/gpt-4").status == 200
+    PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
+    assert get("/v1/models/gpt-4").status == 404
+    assert "gpt-4" not in [each["id"] for each in get("/v1/models").json["data"]]
+
+
+def test_an_alias_of_the_organization_is_listed(
+    get: Callable[..., Reply], acme: Organization, globex: Organization
+) -> None:
+    AliasFactory.create(org=acme, name="fast", models=["gpt-4o-mini"])
+    AliasFactory.create(org=globex, name="theirs", models=["gpt-4o-mini"])
+    assert get("/v1/models").json["data"][0]["id"] == "fast"
+    assert get("/v1/models/fast").json["owned_by"] == "openai"
+    assert get("/v1/models/theirs").status == 404
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "gpt-5"], ids=["unknown", "unpriced"])
+def test_a_model_that_may_not_be_used_does_not_exist(
+    name: str, get: Callable[..., Reply], api_key: str
+) -> None:
+    sentence = f'There is no model "{name}" that may be used here'
+    as_openai = get(f"/v1/models/{name}")
+    assert as_openai.status == 404
+    assert as_openai.json["error"] == {
+        "message": sentence,
+        "type": "not_found_error",
+        "param": None,
+        "code": "model_not_found",
+    }
+    as_anthropic = get(f"/v1/models/{name}", headers=AS_ANTHROPIC)
+    assert as_anthropic.status == 404
+    assert as_anthropic.json["error"] == {"type": "not_found_error", "message": sentence}
+    as_google = get(f"/v1beta/models/{name}")
+    assert as_google.status == 404
+    assert as_google.json["error"]["status"] == "NOT_FOUND"
+    assert {r.headers["x-pulse-error-code"] for r in (as_openai, as_anthropic, as_google)} == {
+        "model_not_found"
+    }
+
+
+def test_nobody_is_told_what_others_may_use(get: Callable[..., Reply]) -> None:
+    for path in ("/v1/models", "/v1/models/gpt-4o", "/v1beta/models", "/v1beta/models/gpt-4o"):
+        reply = get(path, key="")
+        assert reply.status == 401
+        assert "x-pulse-request-id" not in reply.headers
+        assert reply.json["error"]
+
+
+def test_a_gateway_that_is_off_offers_nothing(
+    get: Callable[..., Reply], acme: Organization
+) -> None:
+    Organization.objects.filter(id=acme.id).update(ai_gateway_enabled=False)
+    for path in ("/v1/models", "/v1/models/gpt-4o", "/v1beta/models"):
+        reply = get(path)
+        assert reply.status == 403
+        assert reply.headers["x-pulse-error-code"] == "gateway_disabled"

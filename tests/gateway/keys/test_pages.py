@@ -1,0 +1,273 @@
+"""API keys, as pages."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils.timezone import now
+
+from orgs.auth import credentials
+from orgs.core import keys as key_format
+from orgs.keys import operations
+from orgs.models import ApiKey, Organization, User
+from tests.factories import ApiKeyFactory, CostEventFactory
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+
+
+def path(name: str, key: ApiKey | str | None = None) -> str:
+    if key is None:
+        return reverse(name)
+    return reverse(name, args=[key.pk if isinstance(key, ApiKey) else key])
+
+
+def shown_key(page: str) -> str:
+    found = re.search(r'id="new-key">(pulse_\w+)<', page)
+    assert found is not None
+    return found[1]
+
+
+def is_revoked(key: ApiKey) -> bool:
+    return ApiKey.objects.get(pk=key.pk).revoked_at is not None
+
+
+def make(acme: Organization, name: str = "ci", **fields: object) -> ApiKey:
+    return operations.create_key(org=acme, name=name, **fields)[0]  # type: ignore[arg-type]  # as given
+
+
+def test_an_admin_creates_a_key_and_sees_it_once(
+    client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
+) -> None:
+    client = client_for(admin_user)
+    form = client.get(path("key-create")).content.decode()
+    assert ">Key name</label>" in form
+    assert ">Create key</button>" in form
+    answer = client.post(
+        path("key-create"),
+        {"name": "ci", "owner": str(member_user.pk), "team_id": "t-1", "expires_days": "30"},
+    )
+    page = answer.content.decode()
+    text = shown_key(page)
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    assert "curl http://testserver/api/ai/request" in page
+    parsed = key_format.parse(text)
+    assert parsed is not None
+    record = credentials.key_record(parsed.public)
+    assert record is not None
+    assert (record.owner_id, record.team_id, record.project_id) == (member_user.pk, "t-1", None)
+    assert record.expires_at is not None
+    assert timedelta(days=29) < record.expires_at - now() <= timedelta(days=30)
+    assert ApiKey.objects.get(pk=record.id).created_by_id == admin_user.pk
+    listing = client.get(path("keys")).content.decode()
+    assert text not in listing
+    assert parsed.public in listing
+    assert text[-4:] in listing
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "taken"}, "name"),
+        ({"name": "new", "team_id": "x" * 129}, "team_id"),
+        ({"name": "new", "team_id": "two\tparts"}, "team_id"),
+        ({"name": "new", "expires_days": "0"}, "expires_days"),
+        ({"name": "new", "expires_days": "soon"}, "expires_days"),
+        ({"name": "new", "expires_days": "9" * 30}, "expires_days"),
+        ({"name": "new", "owner": "nonsense"}, "owner"),
+    ],
+)
+def test_an_error_stands_at_its_field_and_what_was_typed_stays(
+    client_for: CLIENTS, acme: Organization, admin_user: User, values: dict[str, str], field: str
+) -> None:
+    make(acme, "taken")
+    answer = client_for(admin_user).post(path("key-create"), values | {"client_id": "typed"})
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert answer.context["form"].errors.keys() == {field}
+    assert 'value="typed"' in page
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_stranger_cannot_be_an_owner(
+    client_for: CLIENTS, admin_user: User, stranger: User
+) -> None:
+    client = client_for(admin_user)
+    assert stranger.email not in client.get(path("key-create")).content.decode()
+    answer = client.post(path("key-create"), {"name": "new", "owner": str(stranger.pk)})
+    assert answer.context["form"].errors.keys() == {"owner"}
+
+
+def test_an_admin_rotates_a_key(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+    key, client = make(acme), client_for(admin_user)
+    assert (
+        "Both work until the old one ends" in client.get(path("key-rotate", key)).content.decode()
+    )
+    answer = client.post(path("key-rotate", key), {"overlap_hours": "1"})
+    assert "no-store" in answer["Cache-Control"]
+    parsed = key_format.parse(shown_key(answer.content.decode()))
+    assert parsed is not None
+    assert ApiKey.objects.get(public=parsed.public).replaces == key
+    key.refresh_from_db()
+    assert key.expires_at is not None
+    assert key.expires_at <= now() + timedelta(hours=1)
+    assert "being replaced" in client.get(path("keys")).content.decode()
+    again = client.post(path("key-rotate", key), {"overlap_hours": "1"})
+    assert "rotated already" in again.content.decode()
+
+
+def test_an_overlap_that_is_not_offered_is_refused(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    answer = client_for(admin_user).post(path("key-rotate", make(acme)), {"overlap_hours": "9999"})
+    assert answer.context["form"].errors.keys() == {"overlap_hours"}
+    assert ApiKey.objects.count() == 1
+
+
+def test_revoking_asks_first(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+    key, client = make(acme), client_for(admin_user)
+    assert "A revoked key stays revoked" in client.get(path("key-revoke", key)).content.decode()
+    assert not is_revoked(key)
+    answer = client.post(path("key-revoke", key), follow=True)
+    assert "is revoked." in answer.content.decode()
+    assert is_revoked(key)
+    assert (
+        "was revoked before" in client.post(path("key-revoke", key), follow=True).content.decode()
+    )
+
+
+@pytest.mark.parametrize("who", ["member_user", "auditor_user"])
+def test_only_admins_change_keys(
+    request: pytest.FixtureRequest, client_for: CLIENTS, acme: Organization, who: str
+) -> None:
+    user: User = request.getfixturevalue(who)
+    key, client = make(acme, owner=user), client_for(user)
+    listing = client.get(path("keys")).content.decode()
+    assert key.public in listing
+    assert "Revoke" not in listing.split("</thead>")[1]
+    for address in (path("key-create"), path("key-rotate", key), path("key-revoke", key)):
+        assert client.get(address).status_code == 403
+        assert client.post(address, {"name": "x", "overlap_hours": "1"}).status_code == 403
+    assert not is_revoked(key)
+    assert ApiKey.objects.count() == 1
+
+
+def test_members_see_their_own_keys_and_auditors_all(
+    client_for: CLIENTS, acme: Organization, member_user: User, auditor_user: User
+) -> None:
+    own, other = make(acme, "own", owner=member_user), make(acme, "other")
+    mine = client_for(member_user).get(path("keys")).content.decode()
+    assert own.public in mine
+    assert other.public not in mine
+    everything = client_for(auditor_user).get(path("keys")).content.decode()
+    assert own.public in everything
+    assert other.public in everything
+
+
+def test_foreign_and_malformed_keys_do_not_exist(
+    client_for: CLIENTS, globex: Organization, admin_user: User
+) -> None:
+    foreign, client = make(globex), client_for(admin_user)
+    assert foreign.public not in client.get(path("keys")).content.decode()
+    for name in ("key-rotate", "key-revoke"):
+        for key in (foreign, "nonsense", "0" * 32):
+            assert client.get(path(name, key)).status_code == 404
+            assert client.post(path(name, key), {"overlap_hours": "0"}).status_code == 404
+    foreign.refresh_from_db()
+    assert (foreign.revoked_at, foreign.expires_at) == (None, None)
+
+
+def test_every_state_is_said_in_a_word(
+    client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
+) -> None:
+    make(acme, "works")
+    operations.revoke_key(key=make(acme, "closed"))
+    ApiKey.objects.filter(pk=make(acme, "late").pk).update(expires_at=now())
+    make(acme, "orphan", owner=member_user)
+    User.objects.filter(pk=member_user.pk).update(is_active=False)
+    lines = client_for(admin_user).get(path("keys")).context["lines"]
+    rows = [line.key for line in lines]
+    states = {row.name: (row.status, row.can_be_rotated, row.can_be_revoked) for row in rows}
+    assert states == {
+        "works": ("active", True, True),
+        "closed": ("revoked", False, False),
+        "late": ("expired", False, True),
+        "orphan": ("owner not active", False, True),
+    }
+
+
+def test_an_empty_list_gives_the_next_step(
+    client_for: CLIENTS, admin_user: User, member_user: User
+) -> None:
+    assert "Create the first" in client_for(admin_user).get(path("keys")).content.decode()
+    assert "You own no key" in client_for(member_user).get(path("keys")).content.decode()
+
+
+def test_a_long_list_has_pages(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+    made = [ApiKeyFactory.create(org=acme, name=f"key number {n}") for n in range(101)]
+    client = client_for(admin_user)
+    first = client.get(path("keys"))
+    older = first.context["older_than"]
+    assert len(first.context["lines"]) == 100
+    assert f"?older_than={older}" in first.content.decode()
+    second = client.get(path("keys"), {"older_than": str(older)}).context
+    assert [line.key.id for line in second["lines"]] == [made[0].pk]
+    assert second["older_than"] is None
+    assert client.get(path("keys"), {"older_than": "nonsense"}).status_code == 404
+
+
+def test_instants_are_shown_in_the_organizations_zone(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    ApiKeyFactory.create(org=acme, last_used_at="2025-07-01T22:30:00Z")
+    page = client_for(admin_user).get(path("keys")).content.decode()
+    assert "2 Jul 2025, 00:30:00</time>" in page
+
+
+def test_a_new_key_comes_with_code_for_each_client(client_for: CLIENTS, admin_user: User) -> None:
+    page = client_for(admin_user).post(path("key-create"), {"name": "ci"}).content.decode()
+    text = shown_key(page)
+    code = html.unescape(page)
+    assert f'OpenAI(base_url="http://testserver/v1", api_key="{text}")' in code
+    assert f'Anthropic(base_url="http://testserver", api_key="{text}")' in code
+    assert f'-H "x-pulse-key: {text}"' in code
+    assert code.count("data-copy=") == 4
+
+
+def test_what_a_key_has_cost_is_counted_from_the_first_of_the_month(
+    client_for: CLIENTS, acme: Organization, globex: Organization, admin_user: User
+) -> None:
+    key = make(acme)
+    zone = ZoneInfo(acme.timezone)
+    begins = now().astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for org, at in ((acme, begins), (acme, begins - timedelta(seconds=1)), (globex, begins)):
+        CostEventFactory.create(org=org, key_id=key.pk, occurred_at=at, amount_nanoeur=700)
+    client = client_for(admin_user)
+    [line] = client.get(path("keys")).context["lines"]
+    assert line.spent_nanoeur == 700
+    [row] = json.loads(client.get("/admin/ai/keys.json").getvalue())
+    assert (row["keyId"], row["spentThisMonthEur"]) == (str(key.pk), "0.000000700")
+    assert client.get("/admin/ai/keys.csv").getvalue().decode().count("\n") == 2
+
+
+def test_a_question_is_a_page_and_the_same_in_a_dialog(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    key, client = make(acme), client_for(admin_user)
+    for name in ("key-rotate", "key-revoke"):
+        page = client.get(path(name, key)).content.decode()
+        part = client.get(path(name, key), headers={"HX-Request": "true"}).content.decode()
+        assert part.strip().startswith("<article")
+        assert "<html" in page
+        assert f'action="{path(name, key)}"' in part

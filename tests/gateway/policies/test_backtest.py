@@ -1,0 +1,235 @@
+"""What a policy would have done, from the audit rows: as values, as JSON, as a command."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from gateway.guards.policies import Rule
+from gateway.models import AiRequestLog
+from gateway.policies.backtest import ROWS_PER_PAGE, backtest
+from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
+from gateway.providers.catalog import load_catalog
+from orgs.keys import operations
+from orgs.models import Organization, User
+from tests.factories import AiRequestLogFactory, PolicyFactory
+from tests.gateway.conftest import Asking
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2025, 6, 15, 10, tzinfo=UTC)  # noon in Paris
+PARIS = ZoneInfo("Europe/Paris")
+CATALOG = load_catalog(sandbox=True)
+API = "/api/ai/policies/backtest"
+
+
+def replay(org: Organization, *, days: int = 7, **limits: Any) -> Backtest:
+    within_s = limits.pop("within_s", None)
+    rule = Rule(id="", name="Draft", **limits)
+    return backtest(
+        organization_id=org.pk,
+        zone=PARIS,
+        rule=rule,
+        catalog=CATALOG,
+        moment=NOON,
+        days=days,
+        within_s=within_s,
+    )
+
+
+def asked(org: Organization, ago: timedelta = timedelta(0), **fields: Any) -> AiRequestLog:
+    """A let-through request as the journal writes it."""
+    model = fields.get("model", "gpt-4o-mini")
+    trace = {
+        "model": {"requested": model, "meant": fields.pop("meant", model), "provider": "openai"},
+        "input": {"bytes": 40, "counted_tokens": fields.pop("counted", 9)},
+        "output_cap": fields.pop("cap", 100),
+    }
+    return AiRequestLogFactory.create(org=org, occurred_at=NOON - ago, decision=trace, **fields)
+
+
+def test_refused_requests_are_counted_with_what_they_cost(acme: Organization) -> None:
+    asked(acme, model="gpt-4", cost_nanoeur=500, user_id="u-1", app_id="search")
+    asked(acme, model="gpt-4", cost_nanoeur=700, user_id="u-2", app_id="search")
+    asked(acme, cost_nanoeur=11)
+    report = replay(acme, blocked=("gpt-4",))
+    assert (report.requests, report.refused) == (3, 2)
+    assert (report.not_spent_nanoeur, report.spent_nanoeur) == (1_200, 1_211)
+    assert (report.user_count, report.app_count) == (2, 1)
+    assert [(hit.value, hit.requests, hit.nanoeur) for hit in report.apps] == [("search", 2, 1_200)]
+    assert report.codes == {"model_blocked": 2}
+    assert report.is_complete
+
+
+def test_what_was_refused_then_is_left_out(acme: Organization, globex: Organization) -> None:
+    asked(acme, model="gpt-4", status="blocked", code="model_blocked", cost_nanoeur=0)
+    asked(globex, model="gpt-4")
+    assert replay(acme, blocked=("gpt-4",)).requests == 0
+
+
+def test_the_model_that_an_alias_led_to_is_judged(acme: Organization) -> None:
+    asked(acme, requested_model="our-favourite", model="gpt-4-0613", meant="gpt-4")
+    assert replay(acme, blocked=("gpt-4",)).refused == 1
+    assert replay(acme, allowed=("gpt-4o",)).refused == 1
+
+
+def test_the_days_are_the_organization_s(acme: Organization) -> None:
+    midnight = timedelta(hours=12)  # of Paris, before NOON
+    asked(acme, midnight + timedelta(days=6))
+    asked(acme, midnight + timedelta(days=6, microseconds=1))
+    report = replay(acme, days=7, blocked=("*",))
+    assert report.refused == 1
+    assert [day.on for day in report.days][:: len(report.days) - 1] == [
+        date(2025, 6, 15),
+        date(2025, 6, 9),
+    ]
+
+
+def test_each_day_has_its_own_money(acme: Organization) -> None:
+    for days in (0, 1):
+        for minutes in (0, 1, 2):
+            ago = timedelta(days=days, minutes=minutes)
+            asked(acme, ago, hold_nanoeur=1_000, cost_nanoeur=600, model="unheard-of")
+    # 600 is charged when the second asks for 1,000, 1,200 when the third does
+    report = replay(acme, max_cost_per_day_nanoeur=1_600)
+    assert [day.refused for day in report.days[:3]] == [1, 1, 0]
+    assert report.not_spent_nanoeur == 1_200
+    assert "1.00 EUR" not in report.examples[0].sentence
+    assert report.examples[0].code == "daily_cost_limit"
+
+
+def test_a_row_without_a_trace_is_judged_by_its_columns(acme: Organization) -> None:
+    AiRequestLogFactory.create(org=acme, occurred_at=NOON, model="gpt-4", decision={})
+    assert replay(acme, blocked=("gpt-4",)).refused == 1
+    assert replay(acme, max_tokens_per_request=1).refused == 0
+
+
+def test_what_a_trace_does_not_know_is_not_zero(acme: Organization) -> None:
+    asked(acme, counted=None, meant=None, input_tokens=50, cap=100)
+    assert replay(acme, max_tokens_per_request=149).codes == {"token_limit": 1}
+    assert replay(acme, max_tokens_per_request=150).refused == 0
+    assert replay(acme, blocked=("gpt-4o-mini",)).refused == 1
+
+
+def test_pages_of_rows_leave_none_out(
+    acme: Organization, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    AiRequestLog.objects.bulk_create(
+        AiRequestLogFactory.build(org=acme, occurred_at=NOON - timedelta(seconds=n // 100))
+        for n in range(2 * ROWS_PER_PAGE + 1)
+    )
+    with django_assert_max_num_queries(3 + 6 + 3):  # this day's pages, the empty days, the prices
+        report = replay(acme, blocked=("*",))
+    assert report.refused == 2 * ROWS_PER_PAGE + 1
+    assert len(report.examples) == EXAMPLES_MAX
+
+
+def test_when_the_time_is_over_the_report_says_so(acme: Organization) -> None:
+    for days in range(4):
+        asked(acme, timedelta(days=days))
+    report = replay(acme, within_s=0, blocked=("*",))
+    assert not report.is_complete
+    assert (len(report.days), report.refused) == (1, 1)
+
+
+def test_names_are_counted_in_bounded_memory(acme: Organization) -> None:
+    AiRequestLog.objects.bulk_create(
+        AiRequestLogFactory.build(org=acme, occurred_at=NOON, user_id=f"u-{n}")
+        for n in range(NAMES_MAX + 1)
+    )
+    report = replay(acme, blocked=("*",))
+    assert (report.refused, report.user_count) == (NAMES_MAX + 1, NAMES_MAX)
+
+
+# --- JSON and the command ------------------------------------------------------------------------
+
+
+def policies(*words: str) -> str:
+    out = io.StringIO()
+    call_command("policies", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def just_now(org: Organization, **fields: Any) -> AiRequestLog:
+    return AiRequestLogFactory.create(org=org, **fields)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_api_says_what_a_policy_would_have_done(
+    ask: Asking, acme: Organization, globex: Organization
+) -> None:
+    row = just_now(acme, model="gpt-4", cost_nanoeur=1_500, user_id="u-1", app_id="search")
+    just_now(acme)
+    just_now(globex, model="gpt-4")
+    reply = ask(method="GET", path=f"{API}?block=gpt-4,o1*&days=7")
+    assert reply.status == 200
+    body = reply.json
+    assert (body["requests"], body["refused"], body["complete"]) == (2, 1, True)
+    assert body["notSpentEur"] == 1.5e-6
+    assert body["policy"] == "Blocks gpt-4 and o1*."
+    assert body["users"] == [{"userId": "u-1", "requests": 1, "costEur": 1.5e-6}]
+    [example] = body["examples"]
+    assert example["requestId"] == str(row.pk)
+    assert example["error"] == 'Model gpt-4 is blocked by policy "this policy"'
+    assert len(body["byDay"]) == body["judgedDays"] == 7
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("days=8", "days is one of 7, 30, 90"),
+        ("block=gpt%204", "block cannot be read"),
+        ("allow=", "allow cannot be read"),
+        ("maxCostPerDayEur=-1", "maxCostPerDayEur cannot be read"),
+        ("maxTokensPerRequest=0", "maxTokensPerRequest cannot be read"),
+        ("maxTokensPerRequest=9999999999999999999", "maxTokensPerRequest: Ensure this value"),
+        ("model=x", 'Unknown parameter "model"'),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_the_api_names_what_it_cannot_read(ask: Asking, query: str, sentence: str) -> None:
+    status, code, said = ask(method="GET", path=f"{API}?{query}").refusal
+    assert (status, code) == (400, "invalid_request")
+    assert sentence in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_sees_a_part_cannot_judge_the_whole(ask: Asking, acme: Organization) -> None:
+    _, scoped = operations.create_key(org=acme, name="scoped", team_id="blue")
+    reply = ask(method="GET", path=API, key=scoped)
+    assert (reply.status, reply.json["code"]) == (403, "dimension_fixed_by_key")
+    assert ask(method="GET", path=API, key="").status == 401
+
+
+@pytest.mark.usefixtures("gateway")
+@pytest.mark.django_db(transaction=True)
+def test_an_auditor_s_browser_may_ask(
+    client_for: Callable[[User], Client], auditor_user: User
+) -> None:
+    assert client_for(auditor_user).get(API).status_code == 200
+
+
+def test_the_command_begins_with_a_policy_and_says_what_it_found(acme: Organization) -> None:
+    PolicyFactory.create(org=acme, name="Strict", blocked_models=["gpt-4"])
+    row = just_now(acme, model="gpt-4", user_id="u-1", app_id="search")
+    said = policies("backtest", "acme", "strict", "--days", "7")
+    assert "Blocks gpt-4." in said
+    assert "It would have refused 1 of the 1 requests of the last 7 days" in said
+    assert str(row.pk) in said
+    loosened = policies("backtest", "acme", "strict", "--block", "gpt-3.5-turbo")
+    assert "It would have refused none of the 1 requests of the last 30 days." in loosened
+    found = json.loads(policies("backtest", "acme", "--format", "json"))
+    assert (found["days"], found["requests"], found["refused"]) == (30, 1, 0)
+
+
+def test_the_command_has_nothing_to_say_of_an_empty_time(acme: Organization) -> None:
+    assert "nothing to judge" in policies("backtest", "acme", "--block", "x")

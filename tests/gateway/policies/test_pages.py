@@ -1,0 +1,295 @@
+"""The pages of policies: admins change them, everybody in the organization sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+
+from gateway.models import Policy
+from gateway.policies.operations import POLICIES_MAX
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import AiRequestLogFactory, PeriodFactory, PolicyFactory
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+POLICIES = "/admin/ai/policies"
+CREATE = "/admin/ai/policies/create"
+TYPED = {
+    "name": "Production Policy",
+    "allowed_models": "gpt-4o*\n Claude-3-5-Sonnet ,\r\n\r\ngpt-4o*,CLAUDE-3-5-sonnet",
+    "blocked_models": "gpt-4",
+    "max_cost_per_day_eur": "50.000000001",
+    "max_tokens_per_request": "5000",
+}
+
+
+def version(organization: Organization) -> int:
+    return Organization.objects.get(pk=organization.pk).config_version
+
+
+def test_an_admin_makes_a_policy_exactly_as_typed(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    before = version(acme)
+    response = client_for(admin_user).post(CREATE, TYPED, follow=True)
+    policy = Policy.objects.get(org=acme)
+    assert policy.enabled
+    assert policy.allowed_models == ["gpt-4o*", "Claude-3-5-Sonnet"]
+    assert policy.blocked_models == ["gpt-4"]
+    assert policy.max_cost_per_day_nanoeur == 50_000_000_001
+    assert policy.max_tokens_per_request == 5000
+    assert version(acme) > before
+    assert (
+        "Allows only gpt-4o* and Claude-3-5-Sonnet; blocks gpt-4; at most 50.00 EUR per day; "
+        "at most 5,000 tokens per request."
+    ) in response.content.decode()
+
+
+def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    assert "Create policy" in client.get(POLICIES).content.decode()
+    page = client.get(CREATE).content.decode()
+    for label in (
+        "Policy name",
+        "Allowed models",
+        "Blocked models",
+        "Max cost per day (EUR)",
+        "Max tokens per request",
+    ):
+        assert f">{label}</label>" in page
+    assert ">Save</button>" in page
+
+
+def test_only_the_name_is_needed(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
+    client_for(admin_user).post(CREATE, {"name": "Nothing yet"})
+    policy = Policy.objects.get(org=acme)
+    assert (policy.max_cost_per_day_nanoeur, policy.max_tokens_per_request) == (None, None)
+    assert policy.allowed_models == policy.blocked_models == []
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("name", ""),
+        ("name", "x" * 101),
+        ("name", "a\x07b"),
+        ("allowed_models", "gpt 4"),
+        ("allowed_models", "x" * 201),
+        ("blocked_models", "\n".join(f"m{n}" for n in range(201))),
+        ("blocked_models", "gpt-4\x00"),
+        ("max_cost_per_day_eur", "-0.01"),
+        ("max_cost_per_day_eur", "0.0000000001"),
+        ("max_cost_per_day_eur", "1e30"),
+        ("max_cost_per_day_eur", "NaN"),
+        ("max_cost_per_day_eur", "fifty"),
+        ("max_tokens_per_request", "0"),
+        ("max_tokens_per_request", "9223372036854775808"),
+        ("max_tokens_per_request", "1.5"),
+    ],
+)
+def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+    client_for: CLIENTS, admin_user: User, field: str, text: str
+) -> None:
+    response = client_for(admin_user).post(CREATE, TYPED | {field: text})
+    assert response.status_code == 200
+    assert list(response.context["form"].errors) == [field]
+    assert f'id="id_{field}_error"' in response.content.decode()
+    assert response.context["form"]["blocked_models"].value() is not None
+    assert not Policy.objects.exists()
+
+
+@pytest.mark.parametrize("amount", ["0", "0.000000001", "9223372036.854775807"])
+def test_amounts_at_the_edges_are_taken(client_for: CLIENTS, admin_user: User, amount: str) -> None:
+    client = client_for(admin_user)
+    client.post(CREATE, TYPED | {"max_cost_per_day_eur": amount})
+    policy = Policy.objects.get()
+    assert policy.max_cost_per_day_nanoeur == int(amount.replace(".", "").lstrip("0") or 0)
+    page = client.get(f"{POLICIES}/{policy.pk}").content.decode()
+    assert f'value="{amount if "." in amount else "0.00"}"' in page
+
+
+def test_a_name_is_used_once_whatever_its_case(
+    acme: Organization, globex: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    PolicyFactory.create(org=acme, name="production policy")
+    other = PolicyFactory.create(org=acme, name="Other")
+    PolicyFactory.create(org=globex, name="Elsewhere")
+    client = client_for(admin_user)
+    for address in (CREATE, f"{POLICIES}/{other.pk}"):
+        assert "exists already" in client.post(address, TYPED).content.decode()
+    client.post(CREATE, TYPED | {"name": "Elsewhere"})
+    assert Policy.objects.filter(org=acme).count() == 3
+
+
+def test_an_organization_has_at_most_so_many(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    for _ in range(POLICIES_MAX):
+        PolicyFactory.create(org=acme)
+    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+
+
+def test_names_that_no_known_model_matches_are_a_warning(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    typed = {"name": "P", "blocked_models": "gpt-4\ngpt-44\nclaude-3-5-sonnet-20240620\nclod-*"}
+    page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
+    assert "No known model is meant by: gpt-44, clod-*." in page
+    assert Policy.objects.filter(org=acme).exists()
+
+
+def test_an_admin_edits_every_limit_and_takes_them_away(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    policy = PolicyFactory.create(org=acme, allowed_models=["gpt-4o"], max_tokens_per_request=7)
+    client = client_for(admin_user)
+    assert "gpt-4o</textarea>" in client.get(f"{POLICIES}/{policy.pk}").content.decode()
+    client.post(f"{POLICIES}/{policy.pk}", TYPED)
+    policy.refresh_from_db()
+    assert (policy.name, policy.max_tokens_per_request) == ("Production Policy", 5000)
+    client.post(f"{POLICIES}/{policy.pk}", {"name": "Bare"})
+    policy.refresh_from_db()
+    assert (policy.allowed_models, policy.max_cost_per_day_nanoeur) == ([], None)
+    assert policy.max_tokens_per_request is None
+
+
+def test_the_switch_does_what_its_button_said(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    policy = PolicyFactory.create(org=acme)
+    client = client_for(admin_user)
+    for enabled in (False, False, True):
+        client.post(f"{POLICIES}/{policy.pk}/toggle", {"enabled": "on" if enabled else "off"})
+        policy.refresh_from_db()
+        assert policy.enabled is enabled
+
+
+def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
+    policy = PolicyFactory.create(org=acme, name="Old")
+    client = client_for(admin_user)
+    assert "Delete “Old”?" in client.get(f"{POLICIES}/{policy.pk}/delete").content.decode()
+    assert Policy.objects.filter(pk=policy.pk).exists()
+    before = version(acme)
+    client.post(f"{POLICIES}/{policy.pk}/delete")
+    assert not Policy.objects.filter(pk=policy.pk).exists()
+    assert version(acme) > before
+
+
+def test_members_and_auditors_see_and_change_nothing(
+    acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
+) -> None:
+    policy = PolicyFactory.create(org=acme, name="Kept")
+    for user in (member_user, auditor_user):
+        client = client_for(user)
+        page = client.get(POLICIES).content.decode()
+        assert "Kept" in page
+        assert "Create policy" not in page
+        for address in (CREATE, f"{POLICIES}/{policy.pk}", f"{POLICIES}/{policy.pk}/delete"):
+            assert client.get(address).status_code == 403
+            assert client.post(address, TYPED).status_code == 403
+        toggled = client.post(f"{POLICIES}/{policy.pk}/toggle", {"enabled": "off"})
+        assert toggled.status_code == 403
+    assert Policy.objects.get().enabled
+
+
+def test_a_foreign_policy_does_not_exist(
+    globex: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    foreign = PolicyFactory.create(org=globex, name="Theirs")
+    client = client_for(admin_user)
+    assert "Theirs" not in client.get(POLICIES).content.decode()
+    for policy_id in (foreign.pk, new_id(), "x"):
+        for address in (f"{POLICIES}/{policy_id}", f"{POLICIES}/{policy_id}/delete"):
+            assert client.get(address).status_code == 404
+            assert client.post(address, TYPED).status_code == 404
+        assert client.post(f"{POLICIES}/{policy_id}/toggle").status_code == 404
+    assert Policy.objects.filter(pk=foreign.pk, enabled=True).exists()
+
+
+def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+    policy = PolicyFactory.create(org=acme)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    assert client.post(CREATE, TYPED).status_code == 403
+    assert client.get(f"{POLICIES}/{policy.pk}/toggle").status_code == 405
+
+
+# --- what a policy does and would have done ------------------------------------------------------
+
+EFFECT = "/admin/ai/policies/effect"
+
+
+def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, user_id=str(admin_user.pk), app_id="search")
+    client = client_for(admin_user)
+    typed = {"name": "", "blocked_models": "gpt-4o-mini, no-such", "days": "7"}
+    response = client.post(EFFECT, typed)
+    page = response.content.decode()
+    assert "Blocks gpt-4o-mini and no-such." in page
+    assert "No known model is meant by: no-such." in page
+    assert "refused 1 of the 1 requests of the last 7 days, of 1 person and 1 app" in page
+    assert admin_user.email in page
+    assert f'href="/admin/ai/requests/{row.pk}"' in page
+    assert not Policy.objects.exists()
+    assert (
+        "Correct the fields"
+        in client.post(EFFECT, {"max_tokens_per_request": "x"}).content.decode()
+    )
+
+
+def test_only_an_admin_tries_policies_out(
+    client_for: CLIENTS, member_user: User, auditor_user: User
+) -> None:
+    for user in (member_user, auditor_user):
+        assert client_for(user).post(EFFECT, TYPED).status_code == 403
+
+
+def test_without_scripts_a_button_shows_it_and_saves_nothing(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
+    AiRequestLogFactory.create(org=acme)
+    policy = PolicyFactory.create(org=acme, name="P")
+    client = client_for(admin_user)
+    first = client.get(f"{POLICIES}/{policy.pk}").content.decode()
+    assert "Show what it would have done" in first
+    assert "requests of the last" not in first
+    page = client.post(f"{POLICIES}/{policy.pk}", TYPED | {"effect": "show"}).content.decode()
+    assert "requests of the last 30 days" in page
+    assert 'value="Production Policy"' in page
+    policy.refresh_from_db()
+    assert policy.name == "P"
+
+
+def test_the_list_says_how_much_of_today_is_used_and_whom_each_policy_refused(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    first = PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=1_000)
+    second = PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
+    moment = now()
+    PeriodFactory.create(
+        org=acme,
+        settled_nanoeur=250,
+        held_nanoeur=900,
+        starts_at=moment - timedelta(minutes=1),
+        ends_at=moment + timedelta(hours=1),
+    )
+    verdicts = [
+        {"id": str(first.pk), "verdict": "token_limit"},  # too, but blocked comes first
+        {"id": str(second.pk), "verdict": "model_blocked"},
+    ]
+    blocked = {"org": acme, "status": "blocked", "code": "model_blocked"}
+    AiRequestLogFactory.create(**blocked, decision={"policies": verdicts})
+    AiRequestLogFactory.create(**blocked, decision={})
+    yesterday = moment - timedelta(days=1, hours=1)
+    AiRequestLogFactory.create(**blocked, decision={"policies": verdicts}, occurred_at=yesterday)
+    lines = client_for(member_user).get(POLICIES).context["lines"]
+    shown = [(line.used_percent, line.held_percent, line.refused_today) for line in lines]
+    assert shown == [("25.00", "75.00", 0), (None, None, 1)]

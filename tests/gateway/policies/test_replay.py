@@ -1,0 +1,132 @@
+"""Judging the past: the same verdicts as a request's, on what its audit row keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.core.model_names import Model
+from gateway.guards.policies import Rule
+from gateway.policies.replay import PastRequest, ReplayedDay
+
+MORNING = datetime(2025, 6, 1, 8, tzinfo=UTC)
+NIGHT = datetime(2025, 6, 2, tzinfo=UTC)
+MINI = Model(id="gpt-4o-mini", provider="openai", max_output_tokens=16_384)
+LARGE = Model(id="claude-3-opus", provider="anthropic", token_margin=1.5)
+
+
+def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> PastRequest:
+    at = MORNING + timedelta(seconds=seconds)
+    values: dict[str, Any] = {
+        "occurred_at": at,
+        "ended_at": at + timedelta(seconds=lasts_s),
+        "named": "gpt-4o-mini",
+        "model": MINI,
+        "text_bytes": 400,
+        "counted_tokens": 100,
+        "input_tokens": 100,
+        "cap_tokens": 500,
+        "bound_nanoeur": 900,
+        "cost_nanoeur": 300,
+    }
+    return PastRequest(**values | changes)
+
+
+def day(**limits: Any) -> ReplayedDay:
+    """A day under a policy; an input token costs 1 nano-euro and an output token 2."""
+    return ReplayedDay(
+        Rule(id="", name="Draft", **limits), NIGHT, lambda _model, _at, given, out: given + 2 * out
+    )
+
+
+def code(day: ReplayedDay, request: PastRequest) -> str | None:
+    refusal = day.judge(request)
+    return refusal.code if refusal else None
+
+
+def test_a_policy_without_limits_refuses_nothing() -> None:
+    assert code(day(), past()) is None
+
+
+def test_a_blocked_and_a_left_out_model_are_refused_with_a_request_s_own_sentence() -> None:
+    refusal = day(blocked=("gpt-4o-mini",)).judge(past(named="openai/gpt-4o-mini"))
+    assert refusal is not None
+    assert refusal.message == 'Model openai/gpt-4o-mini is blocked by policy "Draft"'
+    assert code(day(allowed=("gpt-4",)), past()) == "model_not_allowed"
+    assert code(day(allowed=("gpt-4o-mini",)), past()) is None
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(599, True), (600, False)])
+def test_the_token_limit_counts_the_input_and_the_cap_that_was_asked_for(
+    limit: int, refused: bool
+) -> None:
+    found = code(day(max_tokens_per_request=limit), past())
+    assert found == ("token_limit" if refused else None)
+
+
+@pytest.mark.parametrize("cap", [MINI.default_output_tokens, MINI.max_output_tokens])
+def test_a_cap_that_nobody_asked_for_would_have_been_the_policy_s_own_room(cap: int) -> None:
+    assert code(day(max_tokens_per_request=150), past(cap_tokens=cap)) is None
+    # where the input alone fills the limit there is no room to cap to
+    assert code(day(max_tokens_per_request=99), past(cap_tokens=cap)) == "token_limit"
+
+
+def test_where_nobody_counted_the_provider_s_report_stands_in() -> None:
+    limited = {"max_tokens_per_request": 599}
+    assert code(day(**limited), past(counted_tokens=None)) == "token_limit"
+    assert code(day(**limited), past(counted_tokens=None, input_tokens=99)) is None
+    assert code(day(**limited), past(counted_tokens=None, input_tokens=None)) is None
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1_199, True), (1_200, False)])
+def test_the_day_s_limit_holds_the_bound_and_charges_the_cost(limit: int, refused: bool) -> None:
+    today = day(max_cost_per_day_nanoeur=limit)
+    assert code(today, past(model=LARGE)) is None
+    # the first has ended and cost 300, so the second's bound of 900 needs 1,200
+    found = today.judge(past(60, model=LARGE))
+    assert (found.code if found else None) == ("daily_cost_limit" if refused else None)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1_799, True), (1_800, False)])
+def test_calls_in_flight_hold_their_bound(limit: int, refused: bool) -> None:
+    today = day(max_cost_per_day_nanoeur=limit)
+    assert code(today, past(lasts_s=120, model=LARGE)) is None
+    assert (code(today, past(60, model=LARGE)) == "daily_cost_limit") == refused
+
+
+def test_what_a_refused_request_cost_is_left_for_the_next() -> None:
+    today = day(max_cost_per_day_nanoeur=1_000, blocked=("gpt-4o-mini",))
+    assert code(today, past()) == "model_blocked"
+    assert code(today, past(60, model=LARGE, named="claude-3-opus")) is None
+
+
+def test_a_smaller_cap_makes_a_smaller_bound() -> None:
+    # 16,384 tokens would not have been asked for under a limit, but 4,096
+    bound = 100 + 2 * MINI.max_output_tokens
+    asked = past(cap_tokens=MINI.max_output_tokens, bound_nanoeur=bound, text_bytes=100)
+    fits = 100 + 2 * MINI.default_output_tokens
+    assert code(day(max_cost_per_day_nanoeur=fits), asked) is None
+    assert code(day(max_cost_per_day_nanoeur=fits - 1), asked) == "daily_cost_limit"
+
+
+def test_the_vendor_s_own_count_is_tried_before_a_refusal() -> None:
+    # 400 bytes were held for; the count of 100 with its margin is 102, so 298 less would do
+    assert code(day(max_cost_per_day_nanoeur=900 - 298), past()) is None
+    assert code(day(max_cost_per_day_nanoeur=900 - 299), past()) == "daily_cost_limit"
+    assert code(day(max_cost_per_day_nanoeur=899), past(model=LARGE)) == "daily_cost_limit"
+
+
+def test_a_row_that_keeps_nothing_is_let_through() -> None:
+    empty = past(
+        model=None, counted_tokens=None, input_tokens=None, cap_tokens=None, bound_nanoeur=None
+    )
+    limits = {"blocked": ("*",), "max_tokens_per_request": 1, "max_cost_per_day_nanoeur": 0}
+    assert code(day(**limits), empty) is None
+
+
+def test_a_request_of_an_unknown_model_still_takes_its_money() -> None:
+    today = day(max_cost_per_day_nanoeur=900)
+    assert code(today, past(model=None)) is None
+    assert code(today, past(60, model=LARGE)) == "daily_cost_limit"

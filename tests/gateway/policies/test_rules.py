@@ -1,0 +1,187 @@
+"""Policies judged in memory: which refuses, in which order, and with which words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from costs.core.admission import Balance
+from gateway.core.errors import Refused
+from gateway.core.model_names import Model
+from gateway.guards.policies import (
+    EXPLAINED_MAX,
+    Rule,
+    explained,
+    model_verdicts,
+    refusal_for_cost,
+    refusal_for_model,
+    refusal_for_tokens,
+    tightest_daily_rule,
+    tightest_token_limit,
+)
+from gateway.providers.catalog import load_catalog
+
+CATALOG = load_catalog(True)
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+EUR = 10**9
+
+
+def rule(name: str = "Production Policy", **limits: Any) -> Rule:
+    for lists in ("allowed", "blocked"):
+        limits[lists] = tuple(CATALOG.entry(entry) for entry in limits.get(lists, ()))
+    return Rule(id=name, name=name, **limits)
+
+
+def model(name: str) -> Model:
+    found = CATALOG.find(name)
+    assert found is not None, name
+    return found
+
+
+def said(refusal: Refused | None) -> str | None:
+    return refusal.message if refusal else None
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "is_meant"),
+    [
+        ("gpt-4", "gpt-4", True),
+        ("gpt-4", " OpenAI/GPT-4 ", True),
+        ("GPT-4 ", "gpt-4-0613", True),
+        ("gpt-4", "gpt-4-2024-01-01", True),
+        ("gpt-4", "gpt-4o", False),
+        ("gpt-4", "gpt-4-turbo", False),
+        ("gpt-4-0613", "gpt-4-0314", False),
+        ("claude-3-5-sonnet", "claude-3-5-sonnet-20241022", True),
+        ("claude-3-5-sonnet", "claude-3-5-sonnet-latest", True),
+        ("gpt-4*", "gpt-4o", True),
+        ("*", "gemini-2.0-flash", True),
+        ("openai/*", "gpt-4o", True),
+        ("openai/*", "claude-3-5-sonnet", False),
+        ("*sonnet*", "claude-3-5-sonnet", True),
+    ],
+)
+def test_an_entry_means_the_same_to_a_list_of_blocked_and_of_allowed_models(
+    entry: str, name: str, is_meant: bool
+) -> None:
+    blocked = refused(name, [rule(blocked=[entry])])
+    allowed = refused(name, [rule(allowed=[entry])])
+    sentence = f'Model {name} is %s by policy "Production Policy"'
+    assert said(blocked) == (sentence % "blocked" if is_meant else None)
+    assert said(allowed) == (None if is_meant else sentence % "not allowed")
+
+
+def refused(name: str, rules: list[Rule]) -> Refused | None:
+    return refusal_for_model(model_verdicts(model(name), rules), named=name, rules=rules)
+
+
+def test_every_block_comes_before_every_allow_and_policies_in_their_order() -> None:
+    allows, blocks = rule("A", allowed=["gpt-4o"]), rule("B", blocked=["gpt-4"])
+    also = rule("C", blocked=["gpt-4"])
+    refusal = refused("gpt-4", [allows, also, blocks])
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (403, "model_blocked")
+    assert refusal.message == 'Model gpt-4 is blocked by policy "C"'
+
+
+def test_a_model_must_be_on_every_list_of_allowed_models() -> None:
+    rules = [rule("A", allowed=["gpt-4o", "gpt-4"]), rule("B", allowed=["gpt-4"]), rule("C")]
+    assert refused("gpt-4", rules) is None
+    refusal = refused("gpt-4o", rules)
+    assert refusal is not None
+    assert refusal.code == "model_not_allowed"
+    assert refusal.message == 'Model gpt-4o is not allowed by policy "B"'
+
+
+def test_as_many_tokens_as_allowed_pass_and_one_more_does_not() -> None:
+    rules = [rule("wide", max_tokens_per_request=6000), rule(max_tokens_per_request=5000)]
+    assert refusal_for_tokens(5000, rules=rules) is None
+    refusal = refusal_for_tokens(5001, rules=rules)
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (403, "token_limit")
+    assert refusal.message == (
+        'Request needs up to 5001 tokens; policy "Production Policy" allows 5000 per request'
+    )
+
+
+def balance(charged: int, held: int) -> Balance:
+    return Balance(
+        limit_nanoeur=50 * EUR,
+        charged_nanoeur=charged,
+        held_nanoeur=held,
+        ends_at=NOW + timedelta(hours=1, milliseconds=1),
+    )
+
+
+def cost_refusal(charged: int, held: int, bound: int) -> Refused:
+    return refusal_for_cost(
+        rule(max_cost_per_day_nanoeur=50 * EUR),
+        bound_nanoeur=bound,
+        balance=balance(charged, held),
+        now=NOW,
+    )
+
+
+def test_a_spent_day_says_what_is_left_and_when_it_ends() -> None:
+    refusal = cost_refusal(50 * EUR - 4_500_000, 0, 12_300_000)
+    assert (refusal.status, refusal.code) == (403, "daily_cost_limit")
+    assert refusal.message == (
+        'Request could cost up to 0.0123 EUR; policy "Production Policy" allows 50.00 EUR per day '
+        "and 0.0045 EUR are left"
+    )
+    assert refusal.retry_after_s == 3601  # rounded up: never asked to come before there is room
+
+
+def test_what_calls_in_flight_hold_may_be_free_in_a_second() -> None:
+    fits = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR)
+    assert fits.retry_after_s == 1
+    never = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR + 1)
+    assert never.retry_after_s == 3601
+
+
+def test_figures_are_rounded_so_that_they_never_contradict_the_refusal() -> None:
+    refusal = cost_refusal(50 * EUR - 1_234_599, 0, 1_234_600)
+    assert "up to 0.001235 EUR" in refusal.message
+    assert "0.001234 EUR are left" in refusal.message
+
+
+def test_the_tightest_limits_are_found() -> None:
+    rules = [
+        rule("none"),
+        rule("zero", max_cost_per_day_nanoeur=0, max_tokens_per_request=10),
+        rule("also zero", max_cost_per_day_nanoeur=0, max_tokens_per_request=20),
+    ]
+    assert tightest_token_limit(rules) == 10
+    assert tightest_token_limit([rule()]) is None
+    assert tightest_daily_rule(rules) is rules[1]
+    assert tightest_daily_rule([rule()]) is None
+
+
+def test_the_trace_says_what_each_policy_says_by_itself() -> None:
+    rules = [
+        rule("fine"),
+        rule("blocks", blocked=["gpt-4"]),
+        rule("leaves out", allowed=["gpt-4o"]),
+        rule("few", max_tokens_per_request=10),
+    ]
+    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
+    assert [each["verdict"] for each in trace] == [
+        "ok",
+        "model_blocked",
+        "model_not_allowed",
+        "token_limit",
+    ]
+    assert {each["verdict"] for each in explained(rules, verdicts=(), needed_tokens=None)} == {
+        "not reached"
+    }
+
+
+def test_the_trace_of_very_many_policies_keeps_what_decides() -> None:
+    rules = [rule(f"fine {number}") for number in range(EXPLAINED_MAX)]
+    rules += [rule("blocks", blocked=["gpt-4"]), rule("dear", max_cost_per_day_nanoeur=2)]
+    rules += [rule("cheap", max_cost_per_day_nanoeur=1), rule("few", max_tokens_per_request=10)]
+    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
+    assert len(trace) == EXPLAINED_MAX
+    assert [each["name"] for each in trace[:4]] == ["cheap", "blocks", "few", "fine 0"]

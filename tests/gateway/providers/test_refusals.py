@@ -1,0 +1,226 @@
+"""A call is unbilled only when that is proven: nothing was sent, or the vendor refused."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.calls import Message
+from gateway.core.errors import ProviderFailed, RateLimited, Rejected, Unreachable
+from gateway.upstream.failures import MESSAGE_MAX_CHARS
+from tests.fake_provider import VENDORS, closed_port
+from tests.fake_provider.vendors import KEYS, Wire, ask, call_to, connected, opened
+
+every_vendor = pytest.mark.parametrize("vendor", VENDORS)
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+# The adapters live as long as the module: they are made to be long-lived.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection() -> AsyncIterator[Wire]:
+    async with connected() as wire:
+        yield wire
+
+
+@pytest.fixture
+def wire(connection: Wire) -> Wire:
+    connection.fake.reset()
+    return connection
+
+
+async def failure_at(
+    base_url: str, vendor: str, *, streamed: bool, timeout_s: float = 5.0
+) -> ProviderFailed:
+    """Return how a call failed; that it is a ProviderFailed is half of every test here."""
+    async with opened(vendor, base_url) as provider:
+        with pytest.raises(ProviderFailed) as failed:
+            await ask(provider, call_to(vendor, timeout_s=timeout_s), streamed=streamed)
+    return failed.value
+
+
+# --- nothing was sent --------------------------------------------------------------------------
+
+
+@every_vendor
+@both_ways
+async def test_a_refused_connection_proves_that_nothing_was_sent(
+    vendor: str, streamed: bool
+) -> None:
+    base_url = f"http://127.0.0.1:{closed_port()}"
+    found = await failure_at(base_url, vendor, streamed=streamed)
+    assert type(found) is Unreachable
+    assert found.nothing_billed
+
+
+@every_vendor
+async def test_a_name_that_means_no_host_proves_that_nothing_was_sent(vendor: str) -> None:
+    found = await failure_at("http://provider.invalid", vendor, streamed=False)
+    assert type(found) is Unreachable
+
+
+@every_vendor
+async def test_a_handshake_that_fails_proves_that_nothing_was_sent(wire: Wire, vendor: str) -> None:
+    base_url = wire.fake.base_url(vendor).replace("http://", "https://")
+    found = await failure_at(base_url, vendor, streamed=False)
+    assert type(found) is Unreachable
+    assert wire.fake.calls == []
+
+
+@every_vendor
+async def test_a_connection_that_is_never_made_proves_that_nothing_was_sent(vendor: str) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            base_url = f"http://127.0.0.1:{full.getsockname()[1]}"
+            found = await failure_at(base_url, vendor, streamed=False, timeout_s=1)
+        finally:
+            for one in waiting:
+                one.close()
+    assert type(found) is Unreachable
+
+
+@both_ways
+async def test_a_request_that_the_sdk_refuses_proves_that_nothing_was_sent(
+    wire: Wire, streamed: bool
+) -> None:
+    with pytest.raises(Rejected, match="nothing was sent") as failed:
+        await wire.ask("google", streamed=streamed, messages=(Message("system", "Be brief"),))
+    assert failed.value.nothing_billed
+    assert wire.fake.calls == []
+
+
+# --- the vendor refused ------------------------------------------------------------------------
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 502, 503, 529])
+async def test_an_error_status_is_a_refusal_that_cost_nothing(
+    wire: Wire, vendor: str, streamed: bool, status: int
+) -> None:
+    wire.fake.answers(status=status)
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is Rejected
+    assert found.provider_status == status
+    assert found.message == f"The fake provider answers {status}"
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize(
+    "body", ["", "<html>Bad gateway</html>", "[]", "null", '{"error": 7}', "[" * 50_000]
+)
+async def test_an_error_without_a_message_still_says_what_happened(
+    wire: Wire, vendor: str, streamed: bool, body: str
+) -> None:
+    wire.fake.answers(status=502, body=body, headers={"content-type": "text/html"})
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is Rejected
+    assert found.message.endswith("answered with status 502")
+
+
+async def test_mistral_says_which_field_it_finds_invalid(wire: Wire) -> None:
+    detail = [{"loc": ["body", "temperature"], "msg": "Input should be at most 1.5", "type": "x"}]
+    wire.fake.answers(status=422, body={"detail": detail})
+    found = await wire.failure("mistral", streamed=False)
+    assert type(found) is Rejected
+    assert found.message == "Input should be at most 1.5"
+
+
+@every_vendor
+@both_ways
+async def test_a_rate_limit_says_how_long_to_wait(wire: Wire, vendor: str, streamed: bool) -> None:
+    wire.fake.answers(status=429, headers={"retry-after": "17"})
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is RateLimited
+    assert found.nothing_billed
+    assert found.retry_after_s == 17
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "1.2"}, 2),
+        ({"retry-after": "0"}, 1),
+        ({"retry-after-ms": "2500", "retry-after": "9"}, 3),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "999999999"}, 86400),
+    ],
+)
+async def test_how_long_to_wait_is_read_with_care(
+    wire: Wire, headers: dict[str, str], seconds: int | None
+) -> None:
+    wire.fake.answers(status=429, headers=headers)
+    found = await wire.failure("openai", streamed=False)
+    assert found.retry_after_s == seconds
+
+
+async def test_how_long_to_wait_may_be_a_date(wire: Wire) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    wire.fake.answers(status=429, headers={"retry-after": date})
+    found = await wire.failure("anthropic", streamed=False)
+    assert found.retry_after_s is not None
+    assert 55 <= found.retry_after_s <= 60
+
+
+async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
+    detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "33.5s"}
+    error = {"code": 429, "message": "Quota", "status": "RESOURCE_EXHAUSTED", "details": [detail]}
+    wire.fake.answers(status=429, body={"error": error})
+    found = await wire.failure("google", streamed=False)
+    assert found.retry_after_s == 34
+
+
+# --- what a failure says -----------------------------------------------------------------------
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Incorrect API key provided: {key}. You can find your key at ...",
+        "Incorrect API key provided: sk-proj-****************6789.",
+        "API key AIzaSyOthersKey000000000000 not valid",
+        "Authorization: Bearer {key}",
+    ],
+)
+async def test_a_failure_never_says_a_key(
+    wire: Wire, vendor: str, streamed: bool, said: str
+) -> None:
+    wire.fake.answers(status=401, body={"error": {"message": said.format(key=KEYS[vendor])}})
+    found = await wire.failure(vendor, streamed=streamed)
+    assert "[key]" in found.message
+    assert KEYS[vendor] not in found.message
+    assert "6789" not in found.message
+    assert "SyOthers" not in found.message
+
+
+@every_vendor
+async def test_an_error_inside_a_success_never_says_a_key(wire: Wire, vendor: str) -> None:
+    wire.fake.answers(body={"error": {"message": f"bad key {KEYS[vendor]}"}})
+    found = await wire.failure(vendor, streamed=False)
+    assert KEYS[vendor] not in found.message
+
+
+@every_vendor
+async def test_a_failure_says_no_more_than_fits_on_a_line(wire: Wire, vendor: str) -> None:
+    wire.fake.answers(status=400, body={"error": {"message": "a\nb\x00\x1b[31mc " + "long " * 500}})
+    found = await wire.failure(vendor, streamed=False)
+    assert found.message.startswith("a b [31mc long")
+    assert len(found.message) == MESSAGE_MAX_CHARS
+    assert found.message.isprintable()

@@ -1,0 +1,110 @@
+"""The registry hands out providers that are configured, one for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import weakref
+
+import pytest
+
+from gateway.core.errors import NotConfigured
+from gateway.providers.base import Provider
+from gateway.providers.registry import Providers, ProviderSettings
+from tests.fake_provider import VENDORS, FakeProvider
+from tests.fake_provider.vendors import call_to, settings_at
+
+
+def nowhere() -> dict[str, ProviderSettings]:
+    return settings_at(dict.fromkeys(VENDORS, "http://127.0.0.1:9"))
+
+
+def test_what_is_configured_is_listed() -> None:
+    without_key = ProviderSettings(api_key="", base_url=None, timeout_s=1.0)
+    some = {"mistral": nowhere()["mistral"], "openai": without_key}
+    assert Providers(some, sandbox=False).configured() == ("mistral",)
+    assert Providers({}, sandbox=True).configured() == ("sandbox",)
+    assert Providers(nowhere(), sandbox=True).configured() == (*VENDORS, "sandbox")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("openai", 'Provider "OpenAI" is not configured; set OPENAI_API_KEY'),
+        ("google", 'Provider "Google" is not configured; set GOOGLE_API_KEY'),
+        ("sandbox", 'Provider "Sandbox" is not configured; set PULSE_SANDBOX=on'),
+        ("acme", 'Provider "acme" is not known here'),
+    ],
+)
+async def test_a_provider_without_a_key_says_what_to_set(name: str, sentence: str) -> None:
+    with pytest.raises(NotConfigured) as failed:
+        await Providers({}, sandbox=False).get(name)
+    assert failed.value.message == sentence
+    assert failed.value.nothing_billed
+
+
+async def test_a_provider_is_opened_once_however_many_ask() -> None:
+    providers = Providers(nowhere(), sandbox=True)
+    asked = await asyncio.gather(*(providers.get("mistral") for _ in range(5)))
+    assert len({id(provider) for provider in asked}) == 1
+    assert await providers.get("mistral") is asked[0]
+    await providers.aclose()
+
+
+async def test_who_stops_waiting_does_not_fail_the_others() -> None:
+    providers = Providers(nowhere(), sandbox=True)
+    first = asyncio.create_task(providers.get("openai"))
+    second = asyncio.create_task(providers.get("openai"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).name == "openai"
+    await providers.aclose()
+
+
+async def test_after_closing_a_provider_is_opened_anew() -> None:
+    providers = Providers(nowhere(), sandbox=True)
+    before = await providers.get("sandbox")
+    await providers.aclose()
+    assert await providers.get("sandbox") is not before
+    await providers.aclose()
+
+
+def test_each_event_loop_has_connections_of_its_own() -> None:
+    with FakeProvider() as fake:
+        providers = Providers(settings_at({"openai": fake.base_url("openai")}), sandbox=False)
+
+        async def call_and_close() -> None:
+            await (await providers.get("openai")).complete(call_to("openai"))
+            await providers.aclose()
+
+        asyncio.run(call_and_close())
+        asyncio.run(call_and_close())
+    assert len(fake.calls) == 2
+
+
+def test_a_loop_that_ended_leaves_nothing_behind() -> None:
+    providers = Providers({}, sandbox=True)
+
+    async def opened() -> weakref.ref[Provider]:
+        return weakref.ref(await providers.get("sandbox"))
+
+    first = asyncio.run(opened())
+    second = asyncio.run(opened())
+    gc.collect()
+    assert first() is None
+    assert second() is not None
+
+
+def test_no_vendors_sdk_is_imported_before_it_is_asked_for() -> None:
+    script = (
+        "import sys\n"
+        "import gateway.providers.registry\n"
+        "import gateway.apis.chat.answer, gateway.providers.formats.google\n"
+        "import gateway.apis.messages.answer, gateway.providers.formats.mistral\n"
+        "heavy = {'openai', 'anthropic', 'google.genai', 'mistralai', 'tiktoken'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (0, "")

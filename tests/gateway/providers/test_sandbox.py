@@ -1,0 +1,106 @@
+"""The sandbox repeats what it was told and counts it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsageBound
+from gateway.providers import tokens
+from gateway.providers.sandbox import ENCODING, Sandbox
+from tests.fake_provider.vendors import ask, read
+
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+
+
+def call(*said: Message, cap: int | None = None) -> ProviderCall:
+    return ProviderCall(
+        model="sandbox-small",
+        messages=said,
+        max_output_tokens=cap,
+        temperature=0.7,
+        timeout_s=5.0,
+    )
+
+
+TALK = (
+    Message("system", "Be brief"),
+    Message("user", "First"),
+    Message("assistant", "Yes?"),
+    Message("user", "Say  hello,\nwörld 🌍!"),
+)
+
+
+@both_ways
+async def test_the_last_user_message_comes_back_as_it_was(streamed: bool) -> None:
+    answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
+    assert answer.content == "Say  hello,\nwörld 🌍!"
+    assert answer.finish_reason == "stop"
+    assert answer.model == "sandbox-small"
+
+
+@both_ways
+async def test_usage_is_counted(streamed: bool) -> None:
+    answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
+    model = Model(id="sandbox-small", provider="sandbox", tokenizer=ENCODING)
+    usage_bound = UsageBound(texts=tuple(message.content for message in TALK), messages=len(TALK))
+    assert answer.usage is not None
+    assert answer.usage.input_tokens == tokens.count_tokens(usage_bound, model)
+    assert answer.usage.output_tokens == tokens.count(answer.content, ENCODING)
+    assert answer.raw_usage == {
+        "input_tokens": answer.usage.input_tokens,
+        "output_tokens": answer.usage.output_tokens,
+    }
+
+
+@both_ways
+async def test_the_cap_is_kept_and_said(streamed: bool) -> None:
+    answer = await ask(
+        Sandbox(), call(Message("user", "one two three four"), cap=2), streamed=streamed
+    )
+    assert answer.content == "one two"
+    assert answer.finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == 2
+
+
+async def test_an_answer_that_just_fits_is_whole() -> None:
+    answer = await Sandbox().complete(call(Message("user", "one two three four"), cap=4))
+    assert answer.content == "one two three four"
+    assert answer.finish_reason == "stop"
+
+
+async def test_a_stream_comes_word_by_word_and_the_same_each_time() -> None:
+    async def pieces() -> list[Delta | Completion]:
+        return [piece async for piece in Sandbox().stream(call(*TALK))]
+
+    first = await pieces()
+    assert [piece.content for piece in first] == ["Say  ", "hello,\n", "wörld ", "🌍!", ""]
+    assert first == await pieces()
+
+
+async def test_a_long_message_is_answered_whole() -> None:
+    text = "word " * 50_000
+    answer = await Sandbox().complete(call(Message("user", text)))
+    assert answer.content == text
+
+
+async def test_a_talk_without_a_user_is_answered_with_its_last_message() -> None:
+    answer = await Sandbox().complete(call(Message("system", "Be brief")))
+    assert answer.content == "Be brief"
+
+
+async def test_a_stream_may_be_left() -> None:
+    stream = Sandbox().stream(call(*TALK))
+    await anext(stream)
+    await stream.aclose()
+    content, end = await read(Sandbox().stream(call(*TALK)))
+    assert content
+    assert end.finish_reason == "stop"
+
+
+async def test_it_can_be_checked_and_closed() -> None:
+    sandbox = Sandbox()
+    assert await sandbox.check() == "Sandbox answers by itself"
+    await sandbox.aclose()

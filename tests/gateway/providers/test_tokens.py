@@ -1,0 +1,171 @@
+"""Tokens are counted with OpenAI's own encodings, from the package, and nothing stops the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsageBound
+from gateway.providers import tokens
+
+DATA = Path(tokens.__file__).parent / "data"
+ENCODINGS = ("o200k_base", "cl100k_base")
+SAMPLES = (
+    "",
+    "Hello, world!",
+    "def f(x):\n    return x ** 2\n",
+    "Größe, naïve, Ελληνικά, العربية, हिन्दी, 日本語, 🧑‍🚀",
+    "<|endoftext|> is text here",
+    "a" * 3000,
+    "\ud800 alone",
+)
+# What tiktoken itself makes of the samples, when it finds its files in its cache.
+THEIRS = """
+import sys, tiktoken
+from tests.gateway.providers.test_tokens import SAMPLES
+encoding = tiktoken.get_encoding(sys.argv[1])
+for sample in SAMPLES:
+    print(len(encoding.encode_ordinary(sample)))
+"""
+CACHED_AS = {
+    "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
+    "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+}
+
+
+def test_hello_world_is_four_tokens() -> None:
+    assert [tokens.count("Hello, world!", encoding) for encoding in ENCODINGS] == [4, 4]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_counts_are_tiktokens_own(encoding: str, tmp_path: Path) -> None:
+    merges = gzip.decompress((DATA / f"{encoding}.tiktoken.gz").read_bytes())
+    (tmp_path / CACHED_AS[encoding]).write_bytes(merges)
+    theirs = subprocess.run(
+        [sys.executable, "-c", THEIRS, encoding],
+        env=os.environ | {"TIKTOKEN_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [int(line) for line in theirs.stdout.split()] == [
+        tokens.count(sample, encoding) for sample in SAMPLES
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sha256"),
+    [
+        ("o200k_base", "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"),
+        ("cl100k_base", "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"),
+    ],
+)
+def test_the_packaged_merges_are_openais(encoding: str, sha256: str) -> None:
+    merges = gzip.decompress((DATA / f"{encoding}.tiktoken.gz").read_bytes())
+    assert hashlib.sha256(merges).hexdigest() == sha256
+
+
+def test_an_encoding_that_is_not_shipped_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        tokens.count("Hello", "p50k_base")
+
+
+def test_a_long_run_of_blanks_is_counted() -> None:
+    assert 0 < tokens.count(" " * 2_000_000, "o200k_base") < 2_000_000
+
+
+def test_an_encoding_is_loaded_once_whoever_asks_first() -> None:
+    encodings = tokens.Encodings(DATA)
+    found: list[object] = []
+    ask = [
+        threading.Thread(target=lambda: found.append(encodings.get("cl100k_base")))
+        for _ in range(4)
+    ]
+    assert not encodings.is_loaded("cl100k_base")
+    for thread in ask:
+        thread.start()
+    for thread in ask:
+        thread.join()
+    assert len(found) == 4
+    assert len({id(encoding) for encoding in found}) == 1
+    assert encodings.is_loaded("cl100k_base")
+
+
+async def test_counting_much_does_not_stop_the_loop() -> None:
+    ticks: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(time.monotonic())
+            await asyncio.sleep(0.005)
+
+    ticking = asyncio.create_task(tick())
+    text = "some words and more " * 150_000
+    assert await tokens.count_async(text, "o200k_base") == tokens.count(text, "o200k_base")
+    ticking.cancel()
+    assert len(ticks) > 3
+
+
+async def test_counting_little_gives_the_same() -> None:
+    assert await tokens.count_async("Hello, world!", "o200k_base") == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"),
+    [
+        ("one two three", 2, "one two"),
+        ("one two three", 3, "one two three"),
+        ("one two three", 0, ""),
+        ("", 0, ""),
+        ("日本語", 1, "日本"),
+    ],
+)
+def test_a_text_is_cut_where_its_tokens_end(text: str, most: int, kept: str) -> None:
+    assert tokens.cut(text, "o200k_base", most) == kept
+
+
+def test_a_cut_never_splits_a_character() -> None:
+    text = "🧑‍🚀" * 50
+    for most in range(0, 60, 7):
+        cut = tokens.cut(text, "o200k_base", most)
+        assert text.startswith(cut)
+        assert tokens.count(cut, "o200k_base") <= most
+
+
+def model(*, margin: float = 1.0) -> Model:
+    return Model(id="m", provider="p", tokenizer="o200k_base", token_margin=margin)
+
+
+def saying(*texts: str) -> UsageBound:
+    return UsageBound(texts=texts, messages=len(texts))
+
+
+def test_messages_are_counted_with_the_frame_around_them() -> None:
+    # What OpenAI reports for this request.
+    assert tokens.count_tokens(saying("Say hello"), model()) == 9
+    talk = saying("Be brief", "Say hello")
+    assert tokens.count_tokens(talk, model()) == 15
+
+
+def test_a_margin_multiplies_the_content_and_rounds_up() -> None:
+    ten = saying(" word" * 10)
+    frame = tokens.frame_tokens(1)
+    assert tokens.count_tokens(ten, model(margin=1.3)) == 13 + frame
+    assert tokens.count_tokens(ten, model(margin=1.5)) == 15 + frame
+    assert tokens.count_tokens(ten, model(margin=1.01)) == 11 + frame
+
+
+async def test_messages_are_counted_the_same_in_async_code() -> None:
+    for text in ("Say hello", "word " * 5000):
+        talk = saying(text)
+        assert await tokens.count_tokens_async(talk, model()) == tokens.count_tokens(talk, model())

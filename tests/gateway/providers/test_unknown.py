@@ -1,0 +1,188 @@
+"""Once a request went out, whatever goes wrong leaves it unknown what was billed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.core.errors import Broken, TimedOut
+from gateway.upstream.transport import ANSWER_MAX_BYTES
+from tests.fake_provider import VENDORS
+from tests.fake_provider.vendors import Wire, call_to, connected
+
+SHORT_S = 0.6
+SSE = {"content-type": "text/event-stream"}
+every_vendor = pytest.mark.parametrize("vendor", VENDORS)
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+# The adapters live as long as the module: they are made to be long-lived.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection() -> AsyncIterator[Wire]:
+    async with connected() as wire:
+        yield wire
+
+
+@pytest.fixture
+def wire(connection: Wire) -> Wire:
+    connection.fake.reset()
+    return connection
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("status", [408, 504, 524])
+async def test_a_proxys_timeout_proves_nothing(
+    wire: Wire, vendor: str, streamed: bool, status: int
+) -> None:
+    wire.fake.answers(status=status)
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is TimedOut
+    assert not found.nothing_billed
+    assert found.provider_status == status
+
+
+@every_vendor
+@both_ways
+async def test_a_redirect_is_not_followed_and_proves_nothing(
+    wire: Wire, vendor: str, streamed: bool
+) -> None:
+    wire.fake.answers(status=307, body="", headers={"location": "/openai/v1/models"})
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is Broken
+
+
+TROUBLE: dict[str, dict[str, Any]] = {
+    "a reset before the body was read": {"reset": "before"},
+    "a reset after the body was read": {"reset": "after"},
+    "a cut in the middle of the answer": {"cut_after_bytes": 90},
+    "a cut before the first byte": {"cut_after_bytes": 0},
+    "an empty answer": {"body": ""},
+    "garbage": {"body": "<html>it works</html>"},
+    "nesting without end": {"body": "[" * 100_000},
+    "JSON that is no object": {"body": "[1, 2]"},
+    "an empty object": {"body": "{}"},
+    "an error that says it is a success": {"body": {"error": {"message": "no", "code": 500}}},
+    "an error that is a string": {"body": {"error": "no"}},
+}
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=list(TROUBLE))
+async def test_after_the_request_went_out_trouble_proves_nothing(
+    wire: Wire, vendor: str, streamed: bool, trouble: dict[str, Any]
+) -> None:
+    wire.fake.answers(**trouble)
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is Broken
+    assert not found.nothing_billed
+
+
+STREAMS = {
+    "no event": "",
+    "only comments": ": ping\n\n",
+    "garbage": "<html>it works</html>",
+    "events of garbage": "event: message_start\ndata: <html>\n\n",
+    "events of no object": "data: 7\n\ndata: [1]\n\n",
+    "half an event": 'event: message_start\ndata: {"choices": [{"delta": {"con',
+    "only the end": "data: [DONE]\n\n",
+    "an error first": 'event: error\ndata: {"error": {"message": "Overloaded"}}\n\n',
+}
+
+
+@every_vendor
+@pytest.mark.parametrize("body", STREAMS.values(), ids=list(STREAMS))
+async def test_a_stream_without_an_end_and_without_usage_proves_nothing(
+    wire: Wire, vendor: str, body: str
+) -> None:
+    wire.fake.answers(body=body, headers=SSE)
+    found = await wire.failure(vendor, streamed=True)
+    assert type(found) is Broken
+
+
+@pytest.mark.parametrize(
+    ("vendor", "event"),
+    [
+        ("openai", 'data: {"error": {"message": "The server had an error"}}\n\n'),
+        (
+            "anthropic",
+            'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", '
+            '"message": "The server had an error"}}\n\n',
+        ),
+        (
+            "google",
+            'data: {"error": {"code": 503, "message": "The server had an error", '
+            '"status": "UNAVAILABLE"}}\n\n',
+        ),
+        ("mistral", 'data: {"object": "error", "message": "The server had an error"}\n\n'),
+    ],
+)
+async def test_an_error_inside_a_stream_is_told_and_proves_nothing(
+    wire: Wire, vendor: str, event: str
+) -> None:
+    wire.fake.answers(extra_events=(event,))
+    found = await wire.failure(vendor, streamed=True)
+    assert type(found) is Broken
+    assert found.message.endswith(": The server had an error")
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("stall", ["headers", "body"])
+async def test_an_answer_that_does_not_come_in_time_proves_nothing(
+    wire: Wire, vendor: str, streamed: bool, stall: str
+) -> None:
+    wire.fake.answers(stall=stall, stall_after_events=1 if streamed else 0)
+    began_at = time.monotonic()
+    found = await wire.failure(vendor, streamed=streamed, timeout_s=SHORT_S)
+    assert type(found) is TimedOut
+    assert not found.nothing_billed
+    assert time.monotonic() - began_at < 5
+    call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
+    assert call.billed is not None
+
+
+@every_vendor
+@both_ways
+async def test_a_drip_does_not_outlast_the_calls_time(
+    wire: Wire, vendor: str, streamed: bool
+) -> None:
+    wire.fake.answers(drip_s=0.2)
+    found = await wire.failure(vendor, streamed=streamed, timeout_s=SHORT_S)
+    assert type(found) is TimedOut
+
+
+@every_vendor
+async def test_an_endless_stream_ends_with_the_calls_time(wire: Wire, vendor: str) -> None:
+    wire.fake.answers(endless=True)
+    found = await wire.failure(vendor, streamed=True, timeout_s=SHORT_S)
+    assert type(found) is TimedOut
+    await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
+
+
+@every_vendor
+async def test_the_calls_time_ends_the_wait_for_the_vendor_and_never_its_reader(
+    wire: Wire, vendor: str
+) -> None:
+    wire.fake.answers(stall="body", stall_after_events=4)
+    provider = await wire.providers.get(vendor)
+    stream = provider.stream(call_to(vendor, timeout_s=SHORT_S))
+    await anext(stream)
+    await asyncio.sleep(2 * SHORT_S)  # a reader cancelled by the call's time would not get past
+    with pytest.raises(TimedOut):
+        async for _ in stream:
+            pass
+
+
+@every_vendor
+async def test_an_answer_without_bounds_is_not_read_to_its_end(wire: Wire, vendor: str) -> None:
+    wire.fake.answers(body='{"x": "' + "y" * (ANSWER_MAX_BYTES + 1) + '"}')
+    found = await wire.failure(vendor, streamed=False)
+    assert type(found) is Broken

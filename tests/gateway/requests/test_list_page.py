@@ -1,0 +1,240 @@
+"""Recent requests: what was asked, what it cost, and what is left of the day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.utils.timezone import now
+from pytest_django import DjangoAssertNumQueries
+
+from gateway.models import AiRequestLog
+from gateway.requests.reports import REQUESTS_PER_PAGE, Cursor
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import (
+    AiRequestLogFactory,
+    ApiKeyFactory,
+    PeriodFactory,
+    PolicyFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = Callable[[User], Client]
+REQUESTS = "/admin/ai"
+
+
+def shown(client: Client, query: str = "") -> list[AiRequestLog]:
+    response = client.get(f"{REQUESTS}?{query}" if query else REQUESTS)
+    assert response.status_code == 200
+    return [line.row for line in response.context["lines"]]
+
+
+def test_a_request_is_shown_with_time_model_tokens_cost_and_status(
+    acme: Organization, client_for: CLIENTS, auditor_user: User
+) -> None:
+    occurred_at = datetime(2025, 6, 1, 22, 30, 15, 123_456, tzinfo=UTC)
+    AiRequestLogFactory.create(org=acme, occurred_at=occurred_at, user_id=str(auditor_user.pk))
+    page = client_for(auditor_user).get(REQUESTS).content.decode()
+    for heading in ("Time", "Model", "Tokens", "Cost", "Status"):
+        assert re.search(rf"<th[^>]*>{heading}</th>", page)
+    assert (
+        '<time datetime="2025-06-01T22:30:15.123456+00:00" title="2025-06-01 22:30:15.123456 UTC">'
+        "2 Jun 2025, 00:30:15</time>"  # Paris
+    ) in page
+    assert "gpt-4o-mini" in page
+    assert "9 in, 2 out" in page
+    assert '<data value="2328" title="0.000002328 EUR exactly">0.000002328' in page
+    assert re.search(r'<span class="status good">.*</span> ok</span>', page)
+    assert auditor_user.email in page
+
+
+def test_an_empty_page_says_what_belongs_here_and_how_to_begin(
+    client_for: CLIENTS, member_user: User
+) -> None:
+    page = client_for(member_user).get(REQUESTS).content.decode()
+    assert "No requests yet" in page
+    assert "curl http://testserver/api/ai/request" in page
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    same_moment = now()
+    AiRequestLog.objects.bulk_create(
+        AiRequestLogFactory.build(org=acme, occurred_at=same_moment - timedelta(seconds=n // 40))
+        for n in range(2 * REQUESTS_PER_PAGE + 1)
+    )
+    client, seen, address = client_for(member_user), [], REQUESTS
+    for _ in range(3):
+        response = client.get(address)
+        seen += [line.row.pk for line in response.context["lines"]]
+        address = f"{REQUESTS}?{response.context['older']}"
+    newest_first = AiRequestLog.objects.order_by("-occurred_at", "-id")
+    assert seen == list(newest_first.values_list("id", flat=True))
+    assert response.context["older"] is None
+
+
+def test_a_new_request_does_not_shift_an_older_page(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    for n in range(REQUESTS_PER_PAGE + 1):
+        AiRequestLogFactory.create(org=acme, occurred_at=now() - timedelta(minutes=n + 1))
+    client = client_for(member_user)
+    older = client.get(REQUESTS).context["older"]
+    before = shown(client, older)
+    AiRequestLogFactory.create(org=acme)
+    assert shown(client, older) == before
+
+
+def test_a_cursor_survives_its_way_through_a_url() -> None:
+    cursor = Cursor(occurred_at=datetime(2025, 6, 1, 1, 2, 3, 4, tzinfo=UTC), id=new_id())
+    assert Cursor.from_text(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize(
+    ("query", "column"),
+    [
+        ("status=blocked", "status"),
+        ("provider=mistral", "provider"),
+        ("teamId=blue", "team_id"),
+        ("projectId=blue", "project_id"),
+        ("appId=blue", "app_id"),
+        ("clientId=blue", "client_id"),
+        ("userId=blue", "user_id"),
+        ("taskType=blue", "task_type"),
+        ("model=mistral-large", "model"),
+        ("model=mistral/mistral-large", "requested_model"),
+    ],
+)
+def test_a_filter_leaves_only_what_it_names(
+    acme: Organization, client_for: CLIENTS, member_user: User, query: str, column: str
+) -> None:
+    wanted = AiRequestLogFactory.create(org=acme, **{column: query.partition("=")[2]})
+    AiRequestLogFactory.create(org=acme)
+    assert shown(client_for(member_user), query) == [wanted]
+
+
+def test_requests_can_be_asked_for_by_id_and_by_key(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    key = ApiKeyFactory.create(org=acme, name="nightly report")
+    wanted = AiRequestLogFactory.create(org=acme, key_id=key.pk)
+    AiRequestLogFactory.create(org=acme)
+    client = client_for(member_user)
+    assert shown(client, f"requestId={wanted.pk}") == [wanted]
+    assert shown(client, f"keyId={key.pk}") == [wanted]
+    assert "nightly report" in client.get(REQUESTS).content.decode()
+
+
+def test_today_begins_at_the_organizations_midnight(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    today = AiRequestLogFactory.create(org=acme)
+    AiRequestLogFactory.create(org=acme, occurred_at=now() - timedelta(days=1, hours=1))
+    client = client_for(member_user)
+    assert shown(client, "period=today") == [today]
+    assert len(shown(client, "period=7d")) == 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "before=x",
+        "before=99999999T999999.0_1",
+        "before=20250101T000000.000000_no",
+        "requestId=1",
+        "keyId=%27",
+        "status=fine",
+        "period=ever",
+        "model=" + "x" * 201,
+        "teamId=%00",
+    ],
+)
+def test_a_bad_value_is_an_error_at_its_field(
+    acme: Organization, client_for: CLIENTS, member_user: User, query: str
+) -> None:
+    AiRequestLogFactory.create(org=acme)
+    response = client_for(member_user).get(f"{REQUESTS}?{query}")
+    assert response.status_code == 200
+    assert list(response.context["form"].errors) == [query.partition("=")[0]]
+    assert 'class="errorlist"' in response.content.decode()
+    assert response.context["lines"] == []
+
+
+def test_other_organizations_requests_are_not_listed(
+    globex: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=globex)
+    client = client_for(member_user)
+    assert shown(client) == shown(client, f"requestId={row.pk}") == []
+
+
+def test_the_page_needs_few_queries(
+    acme: Organization,
+    client_for: CLIENTS,
+    member_user: User,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    key = ApiKeyFactory.create(org=acme)
+    for _ in range(10):
+        AiRequestLogFactory.create(org=acme, user_id=str(member_user.pk), key_id=key.pk)
+    client = client_for(member_user)
+    # session, user, membership twice, requests, people, keys, policy, period, last 24 hours, alerts
+    with django_assert_max_num_queries(11):
+        client.get(REQUESTS)
+
+
+def test_today_is_shown_against_the_tightest_limit(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    euro = 10**9
+    PolicyFactory.create(org=acme, name="Wide", max_cost_per_day_nanoeur=50 * euro)
+    PolicyFactory.create(org=acme, name="Tight", max_cost_per_day_nanoeur=10 * euro)
+    PolicyFactory.create(org=acme, name="Off", max_cost_per_day_nanoeur=1, enabled=False)
+    moment = now()
+    today = {"starts_at": moment - timedelta(hours=1), "ends_at": moment + timedelta(hours=1)}
+    PeriodFactory.create(
+        org=acme,
+        held_nanoeur=3 * euro,
+        settled_nanoeur=2 * euro,
+        overrun_nanoeur=euro,
+        **today,
+    )
+    yesterday = {"starts_at": moment - timedelta(hours=25), "ends_at": today["starts_at"]}
+    PeriodFactory.create(org=acme, settled_nanoeur=99 * euro, **yesterday)
+    response = client_for(member_user).get(REQUESTS)
+    spend = response.context["spend"]
+    assert (spend.policy_name, spend.limit_nanoeur) == ("Tight", 10 * euro)
+    assert (spend.charged_nanoeur, spend.held_nanoeur) == (3 * euro, 3 * euro)
+    assert spend.left_nanoeur == 4 * euro
+    bar = response.context["bar"]
+    assert (bar.charged, bar.held_from, bar.held) == ("30.00", "30.00", "30.00")
+
+
+def test_a_day_without_a_call_has_everything_left(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=7)
+    spend = client_for(member_user).get(REQUESTS).context["spend"]
+    assert (spend.charged_nanoeur, spend.held_nanoeur, spend.left_nanoeur) == (0, 0, 7)
+
+
+def test_a_gateway_that_is_off_is_said_to_be(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    acme.ai_gateway_enabled = False
+    acme.save()
+    assert "every request is refused" in client_for(member_user).get(REQUESTS).content.decode()
+
+
+def test_what_callers_wrote_is_shown_as_text(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    AiRequestLogFactory.create(org=acme, team_id="<img src=x>", model="<b>", user_id="<i>")
+    page = client_for(member_user).get(REQUESTS).content.decode()
+    assert not re.search(r"<img src=x>|<b>|<i>", page)

@@ -1,0 +1,276 @@
+"""Which connections are kept, which are ended, how many there may be, and what goes over them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+
+import pytest
+
+from gateway.upstream import http_client
+from gateway.upstream.http_client import BrokenOff, HttpClient
+from gateway.upstream.network import Network
+from tests.gateway.upstream.certificates import Certificates
+from tests.gateway.upstream.raw_server import (
+    HELLO,
+    LARGE_BYTES,
+    OK,
+    RawServer,
+    answered,
+    raw_server,
+    read,
+    send,
+)
+
+FORGED = OK + b"content-length: 6\r\n\r\nforged"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+# A provider is stopped within a second of the last one who reads.
+STOPPED_MAX_S = 1.0
+
+
+async def _says_hello(client: HttpClient, server: RawServer) -> None:
+    assert await read(await answered(client, server, HELLO)) == b"hello"
+
+
+async def test_exactly_what_is_given_goes_out_and_the_connection_is_kept(
+    client: HttpClient, server: RawServer
+) -> None:
+    for _ in range(3):
+        await _says_hello(client, server)
+    (visit,) = server.visits
+    request = (
+        f"POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        "accept-encoding: identity\r\nx-key: k\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    assert visit.requests == [request.encode()] * 3
+
+
+@pytest.mark.parametrize("path", ["/a%2Fb%3A?c=%20d&e", "/v1beta/models/x:streamGenerate?alt=sse"])
+async def test_path_goes_out_encoded_as_it_was_given(
+    client: HttpClient, server: RawServer, path: str
+) -> None:
+    url = http_client.address(f"http://127.0.0.1:{server.port}{path}")
+    sending = asyncio.create_task(client.send(url, method="GET", headers={}, body=b""))
+    visit = await server.asked()
+    await visit.say(HELLO)
+    assert await read(await sending) == b"hello"
+    assert visit.requests[0].startswith(f"GET {path} HTTP/1.1\r\n".encode())
+    assert b"ontent" not in visit.requests[0]
+
+
+async def test_user_in_an_address_is_not_sent(client: HttpClient, server: RawServer) -> None:
+    url = http_client.address(f"http://user:secret@127.0.0.1:{server.port}/v1")
+    sending = asyncio.create_task(client.send(url, headers={"authorization": "k"}, body=b""))
+    visit = await server.asked()
+    await visit.say(HELLO)
+    await read(await sending)
+    assert b"\r\nauthorization: k\r\n" in visit.requests[0]
+    assert b"Content-Length: 0\r\n" in visit.requests[0]
+    assert b"Basic" not in visit.requests[0]
+
+
+async def test_large_body_arrives_whole(client: HttpClient, server: RawServer) -> None:
+    body = bytes(range(256)) * 40_000
+    sending = asyncio.create_task(client.send(server.url, headers={}, body=body))
+    visit = await server.asked()
+    await visit.say(HELLO)
+    assert await read(await sending) == b"hello"
+    assert visit.requests[0].endswith(b"\r\n\r\n" + body)
+
+
+async def test_requests_at_the_same_time_use_a_connection_each_and_both_are_kept(
+    client: HttpClient, server: RawServer
+) -> None:
+    for _ in range(2):
+        sending = [asyncio.create_task(send(client, server)) for _ in range(2)]
+        visits = [await server.asked() for _ in range(2)]
+        assert visits[0] is not visits[1]
+        for visit in visits:
+            await visit.say(HELLO)
+        for task in sending:
+            assert await read(await task) == b"hello"
+    assert len(server.visits) == 2
+
+
+# --- how many ---------------------------------------------------------------------------------
+
+
+async def test_more_requests_than_connections_wait_and_hold_up_no_other_provider() -> None:
+    client = HttpClient(Network(connections_per_origin=2))
+    async with raw_server() as server, raw_server() as other:
+        held = [await answered(client, server, HELLO[:-1]) for _ in range(2)]
+        waiting = asyncio.create_task(send(client, server))
+        await _says_hello(client, other)
+        assert len(server.visits) == 2
+        held[0].release()
+        await (await server.asked()).say(HELLO)
+        assert await read(await waiting) == b"hello"
+        held[1].release()
+        await client.aclose()
+
+
+def test_two_thousand_streams_fit_into_one_process() -> None:
+    assert Network().connections_per_origin >= 2000
+
+
+# --- which are not used again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OK + b"connection: close\r\ncontent-length: 5\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        HELLO + FORGED,
+        HELLO + b"HTTP/1.1 100 Continue\r\n\r\n",
+        CHUNKED + b"\r\n" + FORGED,
+    ],
+    ids=["close", "HTTP/1.0", "an answer", "an interim one", "chunked"],
+)
+async def test_connection_is_ended_after(client: HttpClient, server: RawServer, raw: bytes) -> None:
+    assert await read(await answered(client, server, raw)) == b"hello"
+    await server.visits[0].ended()
+    await _says_hello(client, server)
+    assert len(server.visits) == 2
+
+
+@pytest.mark.parametrize("raw", [FORGED, FORGED[:1], FORGED[:-1], b"\r\n", b"x"])
+async def test_bytes_that_come_while_nothing_is_asked_are_never_an_answer(
+    client: HttpClient, server: RawServer, raw: bytes
+) -> None:
+    await _says_hello(client, server)
+    await server.visits[0].say(raw)
+    await _says_hello(client, server)
+    if raw.startswith(FORGED[:-1]):
+        await server.visits[0].ended()
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["ended", "reset"])
+async def test_connection_that_the_server_ended_while_idle_is_not_used(
+    client: HttpClient, server: RawServer, is_reset: bool
+) -> None:
+    await _says_hello(client, server)
+    visit = server.visits[0]
+    visit.reset() if is_reset else visit.end()
+    await visit.say(b"")
+    await _says_hello(client, server)
+    assert len(server.visits) == 2
+
+
+async def test_idle_connections_are_ended_after_a_while(
+    client: HttpClient, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "KEEPALIVE_S", 0.05)
+    for number in range(2):
+        await _says_hello(client, server)
+        await server.visits[number].ended()
+
+
+async def test_closing_the_client_ends_what_it_kept(client: HttpClient, server: RawServer) -> None:
+    await _says_hello(client, server)
+    await client.aclose()
+    await server.visits[0].ended()
+    await client.aclose()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_client_whose_loop_has_closed_can_be_closed() -> None:
+    client = HttpClient()
+
+    async def use() -> None:
+        async with raw_server() as server:
+            await _says_hello(client, server)
+
+    asyncio.run(use())
+    asyncio.run(client.aclose())
+    gc.collect()
+
+
+# --- leaving early stops the provider ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaves", ["release", "cancel", "cancel before the answer"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+async def test_leaving_early_ends_the_connection_at_once(
+    certificates: Certificates, is_tls: bool, leaves: str
+) -> None:
+    client = HttpClient(Network(ca_file=str(certificates.authority)))
+    async with raw_server(tls=certificates.server_context() if is_tls else None) as server:
+        sending = asyncio.create_task(send(client, server))
+        visit = await server.asked()
+        if leaves != "cancel before the answer":
+            await visit.say(HELLO[:-1])
+            answer = await sending
+            assert await answer.next() == b"hell"
+        left_at = time.monotonic()
+        if leaves == "release":
+            answer.release()
+            answer.release()
+        elif leaves == "cancel":
+            reading = asyncio.create_task(read(answer))
+            await asyncio.sleep(0)
+            reading.cancel()
+        else:
+            sending.cancel()
+        await visit.ended()
+        assert time.monotonic() - left_at < STOPPED_MAX_S
+        await _says_hello(client, server)
+        assert len(server.visits) == 2
+        await client.aclose()
+
+
+async def test_leaving_before_the_request_is_out_ends_the_connection_at_once(
+    client: HttpClient,
+) -> None:
+    async with raw_server(bodies=False) as server:
+        body = b"x" * LARGE_BYTES
+        sending = asyncio.create_task(client.send(server.url, headers={}, body=body))
+        visit = await server.asked()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        async with asyncio.timeout(STOPPED_MAX_S):
+            with pytest.raises(ConnectionError):
+                while True:
+                    visit.writer.write(b"x")
+                    await visit.reader.read(LARGE_BYTES)
+
+
+async def test_answer_that_came_before_the_request_was_out_is_read_and_nothing_is_kept(
+    client: HttpClient,
+) -> None:
+    async with raw_server(bodies=False) as server:
+        body = b"x" * LARGE_BYTES
+        sending = asyncio.create_task(client.send(server.url, headers={}, body=body))
+        visit = await server.asked()
+        await visit.say(HELLO)
+        assert await read(await sending) == b"hello"
+        await _says_hello(client, server)
+        assert len(server.visits) == 2
+
+
+async def test_failed_requests_leave_nothing_behind(
+    client: HttpClient, server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    gc.collect()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+    caplog.clear()
+    complaints = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+    before = len(asyncio.all_tasks())
+    for raw in (HELLO[:-1], FORGED + FORGED, b"garbage", OK + b"content-encoding: br\r\n\r\n"):
+        try:
+            (await answered(client, server, raw, ends=True)).release()
+        except BrokenOff:
+            continue
+    await client.aclose()
+    for visit in server.visits:
+        await visit.ended()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert len(asyncio.all_tasks()) == before
+    assert complaints == []
+    assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []

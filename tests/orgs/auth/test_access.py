@@ -1,0 +1,139 @@
+"""Who may see and change what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+from django.test import RequestFactory
+from pytest_django import DjangoAssertNumQueries
+
+from orgs.auth import access
+from orgs.models import ApiKey, Organization, User
+from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+UNKNOWN_ID = "0193f5d0-0000-7000-8000-000000000000"
+
+
+def request_of(user: User | AnonymousUser, **session: str) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.user = user
+    request.session = SessionStore()
+    request.session.update(session)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [
+        ("admin_user", {"can_use", "can_change", "sees_everything"}),
+        ("member_user", {"can_use"}),
+        ("auditor_user", {"sees_everything"}),
+    ],
+)
+def test_roles(
+    request: pytest.FixtureRequest, acme: Organization, who: str, allowed: set[str]
+) -> None:
+    user: User = request.getfixturevalue(who)
+    found = access.viewer(request_of(user))
+    assert (found.user, found.organization) == (user, acme)
+    rights = ("can_use", "can_change", "sees_everything")
+    assert {right for right in rights if getattr(found, right)} == allowed
+
+
+@pytest.mark.parametrize(
+    ("who", "door"),
+    [
+        ("member_user", access.admin),
+        ("auditor_user", access.admin),
+        ("auditor_user", access.member),
+    ],
+)
+def test_a_role_that_does_not_suffice_is_denied(
+    request: pytest.FixtureRequest, who: str, door: Callable[[HttpRequest], access.Access]
+) -> None:
+    with pytest.raises(PermissionDenied):
+        door(request_of(request.getfixturevalue(who)))
+
+
+@pytest.mark.parametrize("door", [access.viewer, access.member, access.admin])
+def test_nobody_and_operators_without_membership_are_denied(
+    db: None, door: Callable[[HttpRequest], access.Access]
+) -> None:
+    with pytest.raises(PermissionDenied):
+        door(request_of(AnonymousUser()))
+    with pytest.raises(PermissionDenied, match="no organization yet"):
+        door(request_of(UserFactory.create(is_staff=True, is_superuser=True)))
+
+
+def test_the_session_chooses_among_ones_own(
+    acme: Organization, globex: Organization, member_user: User
+) -> None:
+    MembershipFactory.create(org=globex, user=member_user, role="admin")
+    assert access.active_organization(request_of(member_user)) == acme
+    chosen = access.viewer(request_of(member_user, organization_id=str(globex.pk)))
+    assert (chosen.organization, chosen.can_change) == (globex, True)
+
+
+@pytest.mark.parametrize("chosen", ["nonsense", UNKNOWN_ID])
+def test_a_choice_that_is_not_ones_own_falls_back(
+    acme: Organization, member_user: User, chosen: str
+) -> None:
+    assert access.active_organization(request_of(member_user, organization_id=chosen)) == acme
+
+
+def test_the_choice_ends_with_the_membership(
+    acme: Organization, globex: Organization, member_user: User
+) -> None:
+    elsewhere = MembershipFactory.create(org=globex, user=member_user)
+    elsewhere.delete()
+    request = request_of(member_user, organization_id=str(globex.pk))
+    assert access.active_organization(request) == acme
+
+
+def test_a_row_of_ones_organization_is_found(acme: Organization, member_user: User) -> None:
+    key = ApiKeyFactory.create(org=acme)
+    found = access.viewer(request_of(member_user))
+    assert access.get_or_404(found, ApiKey.objects, key.pk) == key
+    assert access.get_or_404(found, ApiKey.objects.all(), str(key.pk)) == key
+
+
+@pytest.mark.parametrize("row_id", ["", "0", "nonsense", "\x00", UNKNOWN_ID, None])
+def test_any_other_id_is_not_found(acme: Organization, member_user: User, row_id: object) -> None:
+    with pytest.raises(Http404):
+        access.get_or_404(access.viewer(request_of(member_user)), ApiKey.objects, row_id)
+
+
+def test_a_foreign_row_does_not_exist(globex: Organization, member_user: User) -> None:
+    key = ApiKeyFactory.create(org=globex)
+    with pytest.raises(Http404):
+        access.get_or_404(access.viewer(request_of(member_user)), ApiKey.objects, key.pk)
+
+
+def test_the_header_shows_where_one_is(acme: Organization, member_user: User) -> None:
+    shown = access.navigation(request_of(member_user))["navigation"]
+    assert shown["organization"] == acme
+    assert shown["organizations"] == [acme]
+    assert (shown["role"], shown["can_change"], shown["can_use"]) == ("member", False, True)
+
+
+def test_the_header_of_one_without_organization(db: None) -> None:
+    shown = access.navigation(request_of(UserFactory.create()))["navigation"]
+    assert (shown["organization"], shown["role"], shown["can_change"]) == (None, None, False)
+
+
+def test_the_header_asks_the_database_nothing_for_nobody(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    with django_assert_num_queries(0):
+        assert access.navigation(request_of(AnonymousUser())) == {"navigation": None}
+
+
+def test_the_header_of_a_request_that_no_middleware_saw(db: None) -> None:
+    assert access.navigation(RequestFactory().get("/")) == {"navigation": None}

@@ -1,0 +1,282 @@
+"""Signing in and out, and the first password."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import signing
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.utils.timezone import now
+from pytest_django import Settings
+
+from orgs.auth import throttle
+from orgs.members import operations
+from orgs.models import Organization, SignInFailure, User
+from tests.factories import PASSWORD, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+WRONG = "The e-mail address or the password is not right."
+
+
+def post(client: Client, email: str, password: str, **more: str) -> Any:
+    return client.post("/login", {"email": email, "password": password} | more)
+
+
+def is_signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+def test_the_page_asks_for_email_and_password(client: Client) -> None:
+    page = client.get("/login").content.decode()
+    assert ">Email</label>" in page
+    assert ">Password</label>" in page
+    assert ">Sign in</button>" in page
+
+
+def test_a_person_signs_in(client: Client, member_user: User) -> None:
+    answer = post(client, member_user.email.upper(), PASSWORD)
+    assert (answer.status_code, answer["Location"]) == (302, reverse("requests"))
+    assert is_signed_in(client)
+
+
+@pytest.mark.parametrize("start", ["/", "/login"])
+def test_who_is_signed_in_goes_on_to_the_requests(
+    client: Client, member_user: User, start: str
+) -> None:
+    client.force_login(member_user)
+    assert client.get(start)["Location"] == reverse("requests")
+
+
+def test_nobody_is_sent_to_sign_in(client: Client) -> None:
+    assert client.get("/")["Location"] == "/login"
+    assert client.get("/settings/organization")["Location"] == (
+        "/login?next=/settings/organization"
+    )
+
+
+def test_the_answer_does_not_say_who_exists(client: Client, member_user: User) -> None:
+    gone = UserFactory.create(is_active=False)
+    invited = User.objects.create_user("invited@acme.example")
+    emails = [member_user.email, gone.email, invited.email, "nobody@acme.example"]
+    pages = []
+    for email in emails:
+        password = PASSWORD if email == gone.email else "not the password"
+        answer = post(Client(), email, password)
+        assert answer.status_code == 200
+        page = answer.content.decode()
+        assert WRONG in page
+        pages.append(page.replace(email, ""))
+    assert len({page.split("<h1>")[1].split("csrfmiddlewaretoken")[0] for page in pages}) == 1
+    assert len({len(page) for page in pages}) == 1
+
+
+def test_the_form_keeps_the_email_and_not_the_password(client: Client) -> None:
+    page = post(client, "somebody@acme.example", "a wrong password").content.decode()
+    assert "somebody@acme.example" in page
+    assert "a wrong password" not in page
+
+
+@pytest.mark.parametrize(
+    ("email", "password"), [("", ""), ("no address", "x"), ("a@b.example", ""), ("a@b\x00", "\x00")]
+)
+def test_an_unfinished_form_says_so(client: Client, email: str, password: str) -> None:
+    answer = post(client, email, password)
+    assert answer.status_code == 200
+    assert "errorlist" in answer.content.decode()
+    assert not SignInFailure.objects.exists()
+
+
+def test_the_session_is_rotated(client: Client, member_user: User) -> None:
+    session = client.session
+    session["planted"] = "before"
+    session.save()
+    before = session.session_key
+    post(client, member_user.email, PASSWORD)
+    assert client.session.session_key != before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reached"),
+    [
+        ("/settings/organization", "/settings/organization"),
+        ("https://evil.example/", None),
+        ("//evil.example", None),
+        ("javascript:alert(1)", None),
+        ("", None),
+    ],
+)
+def test_only_our_own_pages_are_gone_on_to(
+    client: Client, member_user: User, wanted: str, reached: str | None
+) -> None:
+    assert post(client, member_user.email, PASSWORD, next=wanted)["Location"] == (
+        reached or reverse("requests")
+    )
+
+
+def test_the_page_passes_on_where_one_came_from(client: Client) -> None:
+    assert (
+        'value="/settings/organization"'
+        in client.get("/login?next=/settings/organization").content.decode()
+    )
+    assert "evil" not in client.get("/login?next=//evil.example").content.decode()
+
+
+def test_signing_out_takes_a_post(client: Client, member_user: User) -> None:
+    client.force_login(member_user)
+    assert client.get("/logout").status_code == 405
+    assert is_signed_in(client)
+    assert client.post("/logout")["Location"] == "/login"
+    assert not is_signed_in(client)
+
+
+def test_forms_need_their_token(member_user: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    assert post(client, member_user.email, PASSWORD).status_code == 403
+
+
+# --- guessing -------------------------------------------------------------------------------
+
+
+def test_the_eleventh_guess_at_one_address_is_not_looked_at(
+    client: Client, member_user: User
+) -> None:
+    for _ in range(throttle.FAILURES_PER_EMAIL):
+        assert post(client, member_user.email, "a guess").status_code == 200
+    answer = post(client, member_user.email, PASSWORD)
+    assert answer.status_code == 429
+    assert answer["Retry-After"] == "900"
+    assert "Too many attempts failed" in answer.content.decode()
+    assert not is_signed_in(client)
+
+
+def test_an_address_nobody_has_is_treated_the_same(client: Client) -> None:
+    statuses = [post(client, "nobody@acme.example", "a guess").status_code for _ in range(11)]
+    assert statuses == [200] * 10 + [429]
+
+
+def test_others_can_still_sign_in(client: Client, member_user: User, admin_user: User) -> None:
+    for _ in range(throttle.FAILURES_PER_EMAIL + 1):
+        post(client, member_user.email, "a guess")
+    assert post(client, admin_user.email, PASSWORD).status_code == 302
+
+
+def test_one_network_address_cannot_try_everybody(client: Client, member_user: User) -> None:
+    for n in range(throttle.FAILURES_PER_ADDRESS):
+        assert post(client, f"person{n}@acme.example", "a guess").status_code == 200
+    assert post(client, member_user.email, PASSWORD).status_code == 429
+    elsewhere = Client(REMOTE_ADDR="192.0.2.7")
+    assert post(elsewhere, member_user.email, PASSWORD).status_code == 302
+
+
+def test_the_wait_ends(client: Client, member_user: User) -> None:
+    for _ in range(throttle.FAILURES_PER_EMAIL):
+        post(client, member_user.email, "a guess")
+    SignInFailure.objects.update(failed_at=now() - throttle.WINDOW - timedelta(seconds=1))
+    assert post(client, member_user.email, PASSWORD).status_code == 302
+    assert not SignInFailure.objects.exists()
+
+
+def test_waiting_is_not_lengthened_by_trying(client: Client, member_user: User) -> None:
+    for _ in range(throttle.FAILURES_PER_EMAIL + 5):
+        post(client, member_user.email, "a guess")
+    assert SignInFailure.objects.count() == 2 * throttle.FAILURES_PER_EMAIL
+
+
+def test_success_forgives_the_email_and_not_the_network(client: Client, member_user: User) -> None:
+    for _ in range(9):
+        post(client, member_user.email, "a guess")
+    assert post(client, member_user.email, PASSWORD).status_code == 302
+    assert SignInFailure.objects.count() == 9
+
+
+def test_what_failed_is_kept_without_a_name(client: Client, member_user: User) -> None:
+    post(client, member_user.email, "a guess")
+    kept = list(SignInFailure.objects.values_list("who", flat=True))
+    assert len(kept) == 2
+    assert all(len(who) == 64 for who in kept)
+    assert all(member_user.email not in who and "127.0.0.1" not in who for who in kept)
+
+
+@pytest.mark.parametrize(
+    ("headers", "behind_proxy", "address"),
+    [
+        ({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "192.0.2.9"}, False, "192.0.2.1"),
+        (
+            {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "1.1.1.1, 192.0.2.9"},
+            True,
+            "192.0.2.9",
+        ),
+        ({"REMOTE_ADDR": "10.0.0.1"}, True, "10.0.0.1"),
+        ({"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, False, "2001:db8:1:2::/64"),
+        ({"REMOTE_ADDR": "::ffff:192.0.2.1"}, False, "192.0.2.1"),
+        ({"REMOTE_ADDR": "a socket"}, False, "a socket"),
+        ({"REMOTE_ADDR": ""}, False, "unknown"),
+    ],
+)
+def test_where_a_request_comes_from(
+    settings: Settings, headers: dict[str, str], behind_proxy: bool, address: str
+) -> None:
+    proxy_header = ("HTTP_X_FORWARDED_PROTO", "https") if behind_proxy else None
+    settings.SECURE_PROXY_SSL_HEADER = proxy_header
+    assert throttle.client_address(RequestFactory().get("/", **headers)) == address  # type: ignore[arg-type]  # WSGI's own
+
+
+# --- the first password ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def link(acme: Organization) -> str:
+    added = operations.add_member(org=acme, email="new@acme.example", role="member")
+    assert added.welcome_path is not None
+    return added.welcome_path
+
+
+def test_a_link_sets_the_first_password_once(client: Client, link: str) -> None:
+    page = client.get(link)
+    assert "new@acme.example" in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    answer = client.post(link, {"new_password1": PASSWORD, "new_password2": PASSWORD})
+    assert answer["Location"] == reverse("requests")
+    assert is_signed_in(client)
+    again = Client().post(link, {"new_password1": "x" * 20, "new_password2": "x" * 20})
+    assert again.status_code == 410
+    assert post(Client(), "new@acme.example", PASSWORD).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("short", "short"), (PASSWORD, PASSWORD + "!"), ("", "")]
+)
+def test_a_password_that_will_not_do_says_why(
+    client: Client, link: str, first: str, second: str
+) -> None:
+    answer = client.post(link, {"new_password1": first, "new_password2": second})
+    assert answer.status_code == 200
+    assert "errorlist" in answer.content.decode()
+    assert not is_signed_in(client)
+
+
+def test_a_made_up_link_leads_nowhere(client: Client, link: str, member_user: User) -> None:
+    _, _, uid, token, _ = link.split("/")
+    others = signing.b64_encode(str(member_user.pk).encode()).decode()
+    for path in [
+        f"/welcome/{uid}/{token}x/",
+        f"/welcome/{others}/{token}/",
+        f"/welcome/nonsense/{token}/",
+        "/welcome/%00/%ff/",
+    ]:
+        assert client.get(path).status_code == 410
+        assert client.post(path, {"new_password1": PASSWORD}).status_code == 410
+
+
+def test_a_link_ends_with_its_time(client: Client, link: str, settings: Settings) -> None:
+    settings.PASSWORD_RESET_TIMEOUT = -1
+    assert client.get(link).status_code == 410
+
+
+def test_a_deactivated_person_is_not_welcomed(client: Client, link: str) -> None:
+    User.objects.update(is_active=False)
+    assert client.get(link).status_code == 410

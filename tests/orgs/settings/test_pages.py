@@ -1,0 +1,313 @@
+"""The organization's settings and members, as pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from django.test import Client
+
+from orgs.keys import operations
+from orgs.models import Membership, Organization, User
+from tests.factories import PASSWORD, MembershipFactory
+
+pytestmark = pytest.mark.django_db
+
+SETTINGS = "/settings/organization"
+CLIENTS = Callable[[User], Client]
+
+
+def membership_of(user: User) -> Membership:
+    return Membership.objects.get(user=user)
+
+
+def is_on(org: Organization) -> bool:
+    return Organization.objects.get(pk=org.pk).ai_gateway_enabled
+
+
+def page_of(client: Client) -> str:
+    return client.get(SETTINGS).content.decode()
+
+
+def values(**changes: str) -> dict[str, str]:
+    """Return what a program posts to have Acme's settings as they are, with some changes."""
+    return {
+        "ai_gateway_enabled": "on",
+        "name": "Acme",
+        "timezone": "Europe/Paris",
+        "on_disconnect": "close",
+    } | changes
+
+
+def as_rendered(page: str) -> dict[str, str]:
+    """Return what the page's form carries along about the state it was made from."""
+    found = re.findall(r'<input type="hidden" name="(initial-\w+)" value="([^"]*)"', page)
+    return dict(found)
+
+
+def test_an_admin_sees_the_switch_with_what_it_does(client_for: CLIENTS, admin_user: User) -> None:
+    page = page_of(client_for(admin_user))
+    assert ">AI Gateway</label>" in page
+    assert "every request is refused, from the next one on" in page
+    assert re.search(r'<input type="checkbox"[^>]* checked', page)
+    assert ">Save</button>" in page
+    assert admin_user.email in page
+
+
+def test_an_admin_switches_the_gateway_off_and_on(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client = client_for(admin_user)
+    off = values()
+    del off["ai_gateway_enabled"]
+    assert client.post(SETTINGS, off).status_code == 302
+    assert not is_on(acme)
+    client.post(SETTINGS, values(name="Acme & Sons", timezone="UTC", on_disconnect="drain"))
+    acme.refresh_from_db()
+    assert is_on(acme)
+    assert (acme.name, acme.timezone, acme.on_disconnect) == ("Acme & Sons", "UTC", "drain")
+
+
+def test_a_page_left_open_does_not_undo_what_was_changed_since(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client = client_for(admin_user)
+    rendered = as_rendered(page_of(client))
+    assert len(rendered) == 4
+    Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
+    client.post(SETTINGS, values(name="Renamed") | rendered)
+    acme.refresh_from_db()
+    assert (acme.name, acme.ai_gateway_enabled) == ("Renamed", False)
+
+
+def test_who_turns_the_gateway_off_on_the_page_is_asked_and_keeps_what_was_typed(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client = client_for(admin_user)
+    off = values(name="Acme <& Sons>") | as_rendered(page_of(client))
+    del off["ai_gateway_enabled"]
+    asked = client.post(SETTINGS, off).content.decode()
+    assert "Turn the AI Gateway off for Acme?" in asked
+    assert is_on(acme)
+    sent_again = re.findall(r'<input type="hidden" name="([\w-]+)" value="([^"]*)"', asked)
+    again = {name: unescape(value) for name, value in sent_again if name != "csrfmiddlewaretoken"}
+    assert again == off
+    assert client.post(SETTINGS, again | {"turn_off": "yes"}).status_code == 302
+    acme.refresh_from_db()
+    assert (acme.ai_gateway_enabled, acme.name) == (False, "Acme <& Sons>")
+
+
+def test_turning_the_gateway_on_or_leaving_it_off_asks_nothing(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
+    client = client_for(admin_user)
+    off = values(name="Still off") | as_rendered(page_of(client))
+    del off["ai_gateway_enabled"]
+    assert client.post(SETTINGS, off).status_code == 302
+    assert client.post(SETTINGS, values() | as_rendered(page_of(client))).status_code == 302
+    assert is_on(acme)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": ""}, {"name": "x" * 201}, {"timezone": "Mars"}, {"on_disconnect": "hang"}],
+)
+def test_what_cannot_be_is_shown_and_what_was_typed_is_kept(
+    client_for: CLIENTS, acme: Organization, admin_user: User, change: dict[str, str]
+) -> None:
+    typed = {"name": "Typed name"} | change
+    answer = client_for(admin_user).post(SETTINGS, values(**typed))
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "errorlist" in page
+    assert typed["name"] in page
+    acme.refresh_from_db()
+    assert acme.name == "Acme"
+
+
+@pytest.mark.parametrize("who", ["member_user", "auditor_user"])
+def test_others_see_and_change_nothing(
+    request: pytest.FixtureRequest,
+    client_for: CLIENTS,
+    acme: Organization,
+    admin_user: User,
+    who: str,
+) -> None:
+    client = client_for(request.getfixturevalue(who))
+    page = page_of(client)
+    assert "Europe/Paris" in page
+    assert admin_user.email in page
+    assert ">Save</button>" not in page
+    member = f"{SETTINGS}/members/{membership_of(admin_user).pk}"
+    posts = (
+        SETTINGS,
+        f"{SETTINGS}/members",
+        f"{member}/role",
+        f"{member}/link",
+        f"{member}/remove",
+    )
+    for path in posts:
+        answer = client.post(path, values(name="Mine", role="auditor", email="x@y.example"))
+        assert answer.status_code == 403, path
+    acme.refresh_from_db()
+    assert (acme.name, acme.memberships.count()) == ("Acme", 2)
+
+
+def test_a_person_without_organization_is_told_so(client: Client, stranger: User) -> None:
+    Membership.objects.all().delete()
+    client.force_login(stranger)
+    answer = client.get(SETTINGS)
+    assert answer.status_code == 403
+    assert "You belong to no organization yet" in answer.content.decode()
+
+
+# --- members --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["admin_user", "auditor_user"])
+def test_the_members_can_be_taken_away_as_files(
+    request: pytest.FixtureRequest, client_for: CLIENTS, stranger: User, who: str
+) -> None:
+    user: User = request.getfixturevalue(who)
+    User.objects.filter(pk=user.pk).update(name="=1+1")
+    client = client_for(user)
+    assert f'href="{SETTINGS}/members.csv"' in page_of(client)
+    answer = client.get(f"{SETTINGS}/members.csv")
+    assert answer["Content-Disposition"] == 'attachment; filename="members.csv"'
+    member = membership_of(user)
+    assert answer.getvalue().decode().splitlines() == [
+        "memberId,email,name,role,active,hasPassword",
+        f"{member.pk},{user.email},'=1+1,{member.role},True,True",
+    ]
+    [row] = json.loads(client.get(f"{SETTINGS}/members.json").getvalue())
+    assert (row["email"], row["name"], row["active"]) == (user.email, "=1+1", True)
+
+
+def test_a_new_members_link_is_shown_once(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    answer = client.post(f"{SETTINGS}/members", {"email": "new@acme.example", "role": "auditor"})
+    page = answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    found = re.search(r"http://testserver(/welcome/[^<]+)", page)
+    assert found is not None
+    assert "/welcome/" not in page_of(client)
+    assert "has not set a password yet" in page_of(client)
+    password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert Client().post(found[1], password).status_code == 302
+    assert "has not set a password yet" not in page_of(client)
+
+
+def test_a_lost_link_is_made_again(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    client.post(f"{SETTINGS}/members", {"email": "new@acme.example", "role": "member"})
+    new = Membership.objects.get(user__email="new@acme.example")
+    answer = client.post(f"{SETTINGS}/members/{new.pk}/link")
+    assert "/welcome/" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    refused = client.post(f"{SETTINGS}/members/{membership_of(admin_user).pk}/link", follow=True)
+    assert "has set a password already" in refused.content.decode()
+
+
+def test_a_person_with_an_account_is_added_without_a_link(
+    client_for: CLIENTS, acme: Organization, admin_user: User, stranger: User
+) -> None:
+    answer = client_for(admin_user).post(
+        f"{SETTINGS}/members", {"email": stranger.email, "role": "member"}, follow=True
+    )
+    assert f"{stranger.email} is a member now." in answer.content.decode()
+    assert acme.memberships.filter(user=stranger).exists()
+
+
+@pytest.mark.parametrize("email", ["no address", "admin@acme.example", ""])
+def test_who_cannot_be_added_is_said_at_the_field(
+    client_for: CLIENTS, admin_user: User, email: str
+) -> None:
+    answer = client_for(admin_user).post(f"{SETTINGS}/members", {"email": email, "role": "member"})
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "errorlist" in page.split("Add a member")[1]
+    assert f'value="{email}"' in page or not email
+
+
+def test_roles_are_changed(client_for: CLIENTS, admin_user: User, member_user: User) -> None:
+    client = client_for(admin_user)
+    path = f"{SETTINGS}/members/{membership_of(member_user).pk}/role"
+    client.post(path, {"role": "admin"})
+    assert membership_of(member_user).role == "admin"
+    page = client.post(path, {"role": "king"}, follow=True).content.decode()
+    assert "is not a role" in page
+
+
+def test_the_last_admin_is_told_why_not(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    path = f"{SETTINGS}/members/{membership_of(admin_user).pk}"
+    for answer in (
+        client.post(f"{path}/role", {"role": "member"}, follow=True),
+        client.post(f"{path}/remove", follow=True),
+    ):
+        assert "is the last admin" in answer.content.decode()
+    assert membership_of(admin_user).role == "admin"
+
+
+def test_removing_asks_first_and_says_what_happens(
+    client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
+) -> None:
+    operations.create_key(org=acme, name="ci", owner=member_user)
+    client = client_for(admin_user)
+    path = f"{SETTINGS}/members/{membership_of(member_user).pk}/remove"
+    assert "1 API key of theirs is revoked at once" in client.get(path).content.decode()
+    assert acme.memberships.filter(user=member_user).exists()
+    answer = client.post(path, follow=True)
+    assert "keys revoked with them: 1" in answer.content.decode()
+    assert not acme.memberships.filter(user=member_user).exists()
+
+
+@pytest.mark.parametrize("what", ["role", "link", "remove"])
+def test_foreign_and_malformed_members_do_not_exist(
+    client_for: CLIENTS, admin_user: User, stranger: User, what: str
+) -> None:
+    client = client_for(admin_user)
+    for member_id in (membership_of(stranger).pk, "0" * 32, "nonsense"):
+        answer = client.post(f"{SETTINGS}/members/{member_id}/{what}", {"role": "member"})
+        assert answer.status_code == 404
+    assert membership_of(stranger).role == "admin"
+
+
+# --- working in another organization ----------------------------------------------------------
+
+
+def test_one_works_in_the_organization_one_switched_to(
+    client_for: CLIENTS, acme: Organization, globex: Organization, member_user: User
+) -> None:
+    MembershipFactory.create(org=globex, user=member_user)
+    client = client_for(member_user)
+    assert ">Acme</dd>" in page_of(client)
+    answer = client.post(
+        "/organizations/switch", {"organization": str(globex.pk), "next": SETTINGS}
+    )
+    assert answer["Location"] == SETTINGS
+    assert ">Globex</dd>" in page_of(client)
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example/", ""])
+def test_switching_leads_to_our_own_pages_only(
+    client_for: CLIENTS, acme: Organization, member_user: User, wanted: str
+) -> None:
+    answer = client_for(member_user).post(
+        "/organizations/switch", {"organization": str(acme.pk), "next": wanted}
+    )
+    assert answer["Location"] == "/"
+
+
+def test_other_peoples_organizations_do_not_exist(
+    client_for: CLIENTS, globex: Organization, member_user: User
+) -> None:
+    client = client_for(member_user)
+    for org_id in (str(globex.pk), "nonsense", ""):
+        answer = client.post("/organizations/switch", {"organization": org_id})
+        assert answer.status_code == 404
+    assert client.get("/organizations/switch").status_code == 405
