@@ -20,7 +20,7 @@ AUDITOR: Final = "audit@acme.example"
 FILL: Final = """
 from orgs.keys.operations import create_key, revoke_key
 from orgs.models import Membership, Organization
-from orgs.members.operations import create_organization
+from orgs.settings.operations import create_organization
 from tests import showcase
 org = Organization.objects.get(slug="acme")
 Organization.objects.filter(slug="acme").update(name="Acme")
