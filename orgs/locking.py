@@ -20,9 +20,6 @@ def locked(org_id: UUID) -> Organization:
     return organization
 
 
-# --- organizations ------------------------------------------------------------------------------
-
-
 @contextmanager
 def one_name(constraint: str, sentence: str) -> Iterator[None]:
     """Raise Conflict with the sentence where the constraint on names finds a second one."""

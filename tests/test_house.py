@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from django.db import connection
 ROOT: Path = settings.BASE_DIR
 APPS = ("orgs", "costs", "gateway")
 FUNCTION_MAX_LINES = 60
+FOLDER_MAX_MODULES = 15
 
 # What a core/ may use besides the standard library.
 CORE_MAY_IMPORT = {
@@ -130,6 +132,29 @@ def test_every_file_says_what_lives_in_it() -> None:
         for path in _sources()
         if (text := path.read_text()) and "migrations" not in path.parts
         if not ast.get_docstring(ast.parse(text))
+    ]
+    assert silent == []
+
+
+def test_no_folder_has_more_modules_than_one_can_take_in() -> None:
+    modules = Counter(
+        path.parent
+        for path in _sources()
+        if not path.is_relative_to(ROOT / "tests")
+        and path.name != "__init__.py"
+        and "migrations" not in path.parts
+    )
+    full = {_place(folder): n for folder, n in modules.items() if n > FOLDER_MAX_MODULES}
+    assert full == {}
+
+
+def test_each_room_says_what_lives_there() -> None:
+    rooms = {path.parent for app in (*APPS, "pulse") for path in (ROOT / app).glob("*/*.py")}
+    silent = [
+        _place(room)
+        for room in rooms
+        if room.name not in {"management", "migrations", "templatetags"}
+        if not ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
     ]
     assert silent == []
 

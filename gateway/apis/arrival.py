@@ -24,6 +24,12 @@ ELSEWHERE: Final = frozenset(
     }
 )
 
+# What a vendor writes around the definitions of tools, and around each: for OpenAI and Mistral
+# some 30 in all, for Anthropic up to 804 and up to some 50 a tool (translated requests are
+# measured here too): https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
+TOOLS_FRAME_TOKENS: Final = 1024
+TOOL_FRAME_TOKENS: Final = 64
+
 
 @frozen
 class Arrival:
@@ -152,13 +158,6 @@ def _check_surrogates(value: object) -> None:
         orjson.dumps(value)
     except TypeError as exc:
         raise invalid(f"The body cannot be sent on: {quoted(str(exc))}") from exc
-
-
-# What a vendor writes around the definitions of tools, and around each: for OpenAI and Mistral
-# some 30 in all, for Anthropic up to 804 and up to some 50 a tool (translated requests are
-# measured here too): https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
-TOOLS_FRAME_TOKENS: Final = 1024
-TOOL_FRAME_TOKENS: Final = 64
 
 
 def tier_in(fields: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 DIMENSION_MAX_CHARS: Final = 128
+EMAIL_MAX_CHARS: Final = 254
 SLUG_MAX_CHARS: Final = 63
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -29,6 +30,3 @@ def fault_of_slug(slug: str) -> str | None:
     if _SLUG.fullmatch(slug) is None:
         return "The slug is made of lower-case letters, digits, - and _, such as acme-labs"
     return None
-
-
-EMAIL_MAX_CHARS: Final = 254

@@ -26,9 +26,6 @@ class AddedMember:
     welcome_path: str | None
 
 
-# --- members ------------------------------------------------------------------------------------
-
-
 def add_member(
     *, org: Organization, email: str, role: str, password: str | None = None
 ) -> AddedMember:

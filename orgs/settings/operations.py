@@ -65,9 +65,6 @@ def change_organization(
         return organization
 
 
-# --- values -------------------------------------------------------------------------------------
-
-
 def _organization_name(name: str) -> str:
     name = name.strip()
     if fault := values.fault_of_text(name, what="The name", max_chars=200):
