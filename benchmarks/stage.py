@@ -54,6 +54,7 @@ class Database:
     url: str
     pid: int = 0
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(64))
+    root: Path = ROOT  # the checkout whose code uses it
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the variables of a process that uses it."""
@@ -64,7 +65,7 @@ class Database:
         """Run a management command and return what it prints."""
         return subprocess.run(
             [sys.executable, "manage.py", *words],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment(),
             capture_output=True,
             text=True,
@@ -106,13 +107,13 @@ def postgresql(folder: Path) -> Iterator[PostgresServer]:
         server.cleanup()
 
 
-def new_postgresql_database(server: PostgresServer, name: str) -> Database:
-    """Make an empty database."""
+def new_postgresql_database(server: PostgresServer, name: str, *, root: Path = ROOT) -> Database:
+    """Make an empty database, for the code of a checkout."""
     url = server.get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # our own name
     pid = int((server.pgdata / "postmaster.pid").read_text().splitlines()[0])
-    return Database(url=re.sub(r"/postgres(\?|$)", rf"/{name}\1", url), pid=pid)
+    return Database(url=re.sub(r"/postgres(\?|$)", rf"/{name}\1", url), pid=pid, root=root)
 
 
 def prepare(database: Database, *, policies: int = 2) -> str:
@@ -137,7 +138,7 @@ def gateway(database: Database, *, key: str, provider_port: int) -> Iterator[Gat
     base_url = f"http://{HOST}:{provider_port}/v1"
     environment = database.environment(OPENAI_API_KEY="sk-benchmark", OPENAI_BASE_URL=base_url)
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
-    with _running(command, environment) as pid:
+    with _running(command, environment, cwd=database.root) as pid:
         _wait_for(f"http://{HOST}:{port}/readyz")
         ready_s = time.monotonic() - started
         yield Gateway(port=port, key=key, pid=pid, ready_s=ready_s, database_pid=database.pid)
@@ -170,10 +171,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[int]:
+def _running(
+    command: list[str], environment: Mapping[str, str], *, cwd: Path = ROOT
+) -> Iterator[int]:
     process = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=cwd,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
