@@ -1,4 +1,4 @@
-"""All settings, from the environment. The README's table of configuration lists each one."""
+"""All settings, from the environment. docs/configuration.md lists each one."""
 
 from __future__ import annotations
 

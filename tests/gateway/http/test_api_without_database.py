@@ -37,7 +37,7 @@ def test_without_a_database_nothing_is_admitted() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, keys.new_key().text],
         env=environment,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         timeout=60,
         check=True,

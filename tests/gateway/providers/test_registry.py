@@ -101,8 +101,8 @@ def test_no_vendors_sdk_is_imported_before_it_is_asked_for() -> None:
     script = (
         "import sys\n"
         "import gateway.providers.registry\n"
-        "import gateway.apis.chat.answer, gateway.providers.formats.google\n"
-        "import gateway.apis.messages.answer, gateway.providers.formats.mistral\n"
+        "import gateway.apis.chat.answer, gateway.apis.generate.answer\n"
+        "import gateway.apis.messages.answer, gateway.apis.chat.mistral\n"
         "heavy = {'openai', 'anthropic', 'google.genai', 'mistralai', 'tiktoken'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )

@@ -1,1 +1,0 @@
-"""The vendors' wire formats as pure functions over plain JSON: no SDK, no I/O."""
