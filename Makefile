@@ -17,7 +17,7 @@ LOCK := uv pip compile --quiet --generate-hashes --universal --python-version 3.
 	--no-emit-index-url --no-header --no-strip-extras pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock
+.PHONY: help setup run test lint format lock audit
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,13 @@ format: .venv/requirements-dev.txt ## rewrite the code in the house's form
 lock: ## lock the dependencies of pyproject.toml again (needs uv)
 	@$(LOCK) --output-file requirements.txt
 	@$(LOCK) --group dev --output-file requirements-dev.txt
+
+audit: ## look the locked dependencies up among known vulnerabilities (needs uv or pipx, and the network)
+	@if command -v uvx >/dev/null; then run=uvx; \
+	elif command -v pipx >/dev/null; then run="pipx run"; \
+	else echo "make audit runs pip-audit by uvx or pipx; install one of them." >&2; exit 1; fi; \
+	$$run pip-audit --disable-pip --require-hashes \
+		--requirement requirements.txt --requirement requirements-dev.txt $(ARGS)
 
 # The copy beside the environment tells which lock file it was made from.
 .venv/requirements.txt: requirements.txt | $(VENV)/python

@@ -1,10 +1,12 @@
-"""What a reader of README.md would miss: a setting, an address or a command it does not name."""
+"""The docs name each setting, address and command; their links, paths and names exist."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,30 @@ READERS = {"switch", "number", "upstream", "str", "list", "db_url", "bool", "int
 # Steps of pages that a reader meets on the pages themselves.
 STEPS = re.compile(r"<|^admin/(?!ai)|^(logout|organizations/switch)$")
 
+USER_DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# What was true of an earlier version may name what is gone.
+TIMELESS = (
+    *USER_DOCS,
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")),
+)
+LINKED = (*TIMELESS, ROOT / "CHANGELOG.md", *sorted((ROOT / ".github").rglob("*.md")))
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+SPAN = re.compile(r"`([^`\n]+)`")
+NAME = re.compile(r"[\w.<>{},*/-]+")
+MODULE = re.compile(r"python -m ((?:docs|tests|benchmarks)[\w.]*)")
+# What is said to be in a file: `Limit` (`costs/core/admission.py`)
+PLACED = re.compile(r"`(\w+)`\s+\(`([\w./-]+\.py)`")
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"var"}
+FILE = re.compile(r"\.(?:py|md|toml|html|css|js|txt|c|yml)$")
+
 
 @pytest.fixture(scope="module")
-def readme() -> str:
-    path = ROOT / "README.md"
-    return path.read_text() if path.exists() else ""
+def docs() -> str:
+    return "\n".join(path.read_text() for path in USER_DOCS)
 
 
 def _settings_read() -> set[str]:
@@ -48,7 +69,7 @@ def _addresses(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -
         address = prefix + str(pattern.pattern)
         if isinstance(pattern, URLPattern):
             yield address
-        elif address != "admin/":  # Django's own pages, which the README names as one
+        elif address != "admin/":  # Django's own pages, which the docs name as one
             yield from _addresses(pattern.url_patterns, address)
 
 
@@ -72,35 +93,126 @@ def _actions_of(parser: CommandParser) -> Iterator[str]:
             yield from action.choices
 
 
-def test_the_readme_names_every_setting(readme: str) -> None:
+def test_docs_name_every_setting(docs: str) -> None:
     read = _settings_read()
     assert {"DATABASE_URL", "SECRET_KEY", "PULSE_PROVIDER_TIMEOUT_S"} <= read
-    _assert_none(name for name in read if not re.search(rf"\b{name}\b", readme))
+    _assert_none("not documented", (name for name in read if not re.search(rf"\b{name}\b", docs)))
 
 
-def test_the_readme_names_every_address(readme: str) -> None:
+def test_docs_name_every_address(docs: str) -> None:
     endpoints = _endpoints()
     assert {"/api/ai/request", "/login", "/costs"} <= endpoints
-    _assert_none(address for address in endpoints if not _names(readme, address))
+    _assert_none("not documented", (each for each in endpoints if not _has_address(docs, each)))
 
 
-def test_the_readme_names_every_command(readme: str) -> None:
+def test_docs_name_every_command(docs: str) -> None:
     commands = set(_commands())
     assert {"up", "serve", "providers list", "keys create"} <= commands
-    _assert_none(command for command in commands if not _says(readme, command))
+    _assert_none("not documented", (each for each in commands if not _has_command(docs, each)))
 
 
-def _assert_none(missing: Iterable[str]) -> None:
-    listed = sorted(missing)
-    assert not listed, "README.md does not name " + ", ".join(listed)
+def test_links_in_docs_point_to_existing_files_and_headings() -> None:
+    links = [(path, target) for path in LINKED for target in LINK.findall(path.read_text())]
+    assert len(links) > len(LINKED)
+    _assert_none(
+        "broken links",
+        (f"{path.name}: {target}" for path, target in links if not _leads_somewhere(path, target)),
+    )
 
 
-def _names(readme: str, address: str) -> bool:
-    return re.search(rf"{re.escape(address)}(?![\w/-])", readme) is not None
+def test_paths_in_docs_exist() -> None:
+    paths = [
+        (path, name)
+        for path in TIMELESS
+        for name in SPAN.findall(FENCED.sub("", path.read_text()))
+        if _looks_like_path(name)
+    ]
+    assert any(name == "gateway/call/pipeline.py" for _, name in paths)
+    _assert_none(
+        "no such files", (f"{path.name}: {name}" for path, name in paths if not _exists(name))
+    )
 
 
-def _says(readme: str, command: str) -> bool:
-    """Whether `readme` has `name action`, also as one of several: `keys create · list`."""
+def test_names_in_docs_are_in_their_files() -> None:
+    placed = [(path, *found) for path in TIMELESS for found in PLACED.findall(path.read_text())]
+    assert ("Limit", "costs/core/admission.py") in {(name, place) for _, name, place in placed}
+    _assert_none(
+        "not in their files",
+        (
+            f"{path.name}: {name} ({place})"
+            for path, name, place in placed
+            if not re.search(rf"\b{name}\b", (ROOT / place).read_text())
+        ),
+    )
+
+
+def test_modules_that_docs_run_exist() -> None:
+    modules = {name for path in TIMELESS for name in MODULE.findall(path.read_text())}
+    assert "tests.seeded_faults" in modules
+    _assert_none("no such modules", (name for name in modules if find_spec(name) is None))
+
+
+def _assert_none(fault: str, found: Iterable[str]) -> None:
+    listed = sorted(found)
+    assert not listed, f"{fault}: {', '.join(listed)}"
+
+
+def _has_address(docs: str, address: str) -> bool:
+    return re.search(rf"{re.escape(address)}(?![\w/-])", docs) is not None
+
+
+def _has_command(docs: str, command: str) -> bool:
+    """Return whether a piece of code has it, also as one of several: `keys create · list`."""
     name, _, action = command.partition(" ")
-    lines = (line for line in readme.splitlines() if re.search(rf"\b{name}\b", line))
-    return any(re.search(rf"\b{action or name}\b", line) for line in lines)
+    is_there = re.compile(rf"(?:^|manage\.py ){name}\b.*\b{action}\b").search
+    return any(is_there(code) for code in _pieces_of_code(docs))
+
+
+def _pieces_of_code(docs: str) -> list[str]:
+    """Return the code spans, and the lines of fenced code."""
+    lines = "\n".join(FENCED.findall(docs)).splitlines()
+    return [*lines, *SPAN.findall(FENCED.sub("", docs))]
+
+
+def _leads_somewhere(page: Path, target: str) -> bool:
+    if "://" in target:
+        return True
+    name, _, anchor = target.partition("#")
+    path = page.parent / name if name else page
+    return path.exists() and (not anchor or anchor in _anchors(path))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that forges make of a page's headings."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def _looks_like_path(name: str) -> bool:
+    head, slash, _ = name.partition("/")
+    if not NAME.fullmatch(name):
+        return False
+    return head in FOLDERS if slash else FILE.search(name) is not None
+
+
+def _exists(name: str) -> bool:
+    """Return whether files exist for every variant of a path such as `apis/<api>/{a,b}.py`.
+
+    A name without a folder is that of a file in some room.
+    """
+    pattern = re.sub(r"<\w+>", "*", name).rstrip("/")
+    is_bare = "/" not in pattern
+    return all(
+        any(ROOT.glob(each)) or (is_bare and _is_in_a_room(each)) for each in _variants(pattern)
+    )
+
+
+def _is_in_a_room(name: str) -> bool:
+    folders = (ROOT / app for app in (*OURS, "templates", "tests"))
+    return any(any(folder.rglob(name)) for folder in folders)
+
+
+def _variants(pattern: str) -> Iterator[str]:
+    parts = re.split(r"\{([^}]*)\}", pattern)
+    choices = [part.split(",") if place % 2 else [part] for place, part in enumerate(parts)]
+    return ("".join(chosen) for chosen in product(*choices))
