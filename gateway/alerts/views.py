@@ -25,11 +25,12 @@ from gateway.alerts.reports import AlertQuery
 from gateway.alerts.rules.spikes import RATIO, WEEKS
 from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
 from gateway.models import Alert, AlertChannel
-from orgs.auth.access import Access, admin, get_or_404, viewer
+from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import Missing, OrgsError
+from orgs.console.refusals import refusal_in
+from orgs.console.switch import switched
+from orgs.core.errors import OrgsError
 
 ROWS_PER_CHUNK: Final = 1_000
 
@@ -137,13 +138,10 @@ def create_channel(request: HttpRequest) -> HttpResponse:
     access = admin(request)
     form = ChannelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with refusal_in(form):
             channel = operations.create_channel(
                 organization_id=access.organization.pk, terms=form.terms()
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _made(request, channel)
     context = {"form": form, "sends_email": settings.SENDS_EMAIL}
     return render(request, "alerts/channel_create.html", context)
@@ -153,14 +151,13 @@ def create_channel(request: HttpRequest) -> HttpResponse:
 @require_POST
 def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Turn a channel on or off, as the button said."""
-    access, channel = _channel(request, channel_id)
-    enabled = request.POST.get("enabled") == "on"
-    try:
-        operations.set_channel_enabled(
-            organization_id=access.organization.pk, channel_id=channel.pk, enabled=enabled
-        )
-    except Missing as refusal:
-        raise Http404 from refusal
+    channel = _channel(request, channel_id)
+    enabled = switched(
+        request,
+        operations.set_channel_enabled,
+        organization_id=channel.org_id,
+        channel_id=channel.pk,
+    )
     state = "on: it gets what happens from now on" if enabled else "off"
     messages.success(request, f'The channel "{channel.name}" is {state}.')
     return redirect("alert-channels")
@@ -170,7 +167,7 @@ def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
 @require_POST
 def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Send a test and say what came of it."""
-    _, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     try:
         outcome = operations.try_channel(channel=channel).outcome
     except OrgsError as refusal:
@@ -189,12 +186,12 @@ def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then make a webhook another secret and show it once."""
-    access, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     if channel.kind != AlertChannel.Kind.WEBHOOK:
         raise Http404
     if request.method != "POST":
         return question(request, "alerts/channel_secret.html", {"channel": channel})
-    renewed = operations.renew_secret(organization_id=access.organization.pk, channel_id=channel.pk)
+    renewed = operations.renew_secret(organization_id=channel.org_id, channel_id=channel.pk)
     return _secret_page(request, renewed)
 
 
@@ -203,18 +200,17 @@ def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
 @vary_on_headers("HX-Request")
 def delete_channel(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then remove the channel."""
-    access, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     if request.method != "POST":
         context = {"channel": channel, "where": where(channel)}
         return question(request, "alerts/channel_delete.html", context)
-    operations.delete_channel(organization_id=access.organization.pk, channel_id=channel.pk)
+    operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
     messages.success(request, f'The channel "{channel.name}" is deleted.')
     return redirect("alert-channels")
 
 
-def _channel(request: HttpRequest, channel_id: str) -> tuple[Access, AlertChannel]:
-    access = admin(request)
-    return access, get_or_404(access, AlertChannel.objects.all(), channel_id)
+def _channel(request: HttpRequest, channel_id: str) -> AlertChannel:
+    return get_or_404(admin(request), AlertChannel.objects.all(), channel_id)
 
 
 def _made(request: HttpRequest, channel: AlertChannel) -> HttpResponse:

@@ -27,8 +27,7 @@ from gateway.keys.snippets import snippets_for
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import OrgsError
+from orgs.console.refusals import refusal_in
 from orgs.keys import operations
 from orgs.keys import reports as keys_reports
 from orgs.keys.forms import KeyForm, RotateForm
@@ -88,11 +87,8 @@ def create_key(request: HttpRequest) -> HttpResponse:
         fields = form.key_fields(now())
         fields["created_by_id"] = access.user.pk
         name = form.cleaned_data["name"]
-        try:
+        with refusal_in(form):
             key, text = operations.create_key(org=access.organization, name=name, **fields)
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _key_page(request, key, text)
     return render(request, "keys/create.html", {"form": form})
 
@@ -108,13 +104,10 @@ def rotate_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     form = RotateForm(request.POST if request.method == "POST" else None, label_suffix="")
     if request.method == "POST" and form.is_valid():
         overlap = timedelta(hours=form.cleaned_data["overlap_hours"])
-        try:
+        with refusal_in(form):
             successor, text = operations.rotate_key(
                 key=key, overlap=overlap, created_by_id=access.user.pk
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _key_page(request, successor, text)
     return question(request, "keys/rotate.html", {"form": form, "key": key})
 

@@ -16,7 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 from orgs.auth.access import Access, admin, choose_organization, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
+from orgs.console.refusals import refusal_in
 from orgs.core.errors import OrgsError
 from orgs.members import operations as members_operations
 from orgs.members import reports
@@ -45,11 +45,8 @@ def organization(request: HtmxRequest) -> HttpResponse:
         if form.turns_the_gateway_off() and "turn_off" not in request.POST:
             context = {"organization": access.organization, "posted": form.posted()}
             return question(request, "settings/gateway_off.html", context)
-        try:
+        with refusal_in(form):
             operations.change_organization(org=access.organization, **form.changes())
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             messages.success(request, "The settings are saved.")
             return redirect("settings-organization")
     return _settings_page(request, access, form=form)
@@ -71,11 +68,8 @@ def add_member(request: HttpRequest) -> HttpResponse:
     access = admin(request)
     form = MemberForm(request.POST, label_suffix="")
     if form.is_valid():
-        try:
+        with refusal_in(form):
             added = members_operations.add_member(org=access.organization, **form.cleaned_data)
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             messages.success(request, f"{added.membership.user.email} is a member now.")
             if added.welcome_path is None:
                 return redirect("settings-organization")
