@@ -9,11 +9,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from costs.core.money import format_eur
@@ -28,6 +25,7 @@ from gateway.models import Alert, AlertChannel
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
+from orgs.console.pages import action, download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 from orgs.core.errors import OrgsError
@@ -35,9 +33,7 @@ from orgs.core.errors import OrgsError
 ROWS_PER_CHUNK: Final = 1_000
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def alerts(request: HttpRequest) -> HttpResponse:
     """List the alerts, newest first: what happened, how it was told, who has seen it."""
     access = viewer(request)
@@ -66,8 +62,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
     return render(request, "alerts/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_alerts(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the alerts that the filters leave as a file; a bad filter is 400."""
     organization = viewer(request).organization
@@ -78,8 +73,7 @@ def export_alerts(request: HttpRequest, format: str) -> HttpResponse | Streaming
     return file_of(request, pages, columns=COLUMNS, name="alerts", format=format)
 
 
-@login_required
-@require_POST
+@action
 def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
     """Note who has seen an alert, and go back to where they were."""
     access = admin(request)
@@ -91,8 +85,7 @@ def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
     return _back(request)
 
 
-@login_required
-@require_POST
+@action
 def acknowledge_all(request: HttpRequest) -> HttpResponse:
     """Acknowledge all that was open when the page was made."""
     access = admin(request)
@@ -108,9 +101,7 @@ def acknowledge_all(request: HttpRequest) -> HttpResponse:
 # --- channels -----------------------------------------------------------------------------------
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def channels(request: HttpRequest) -> HttpResponse:
     """List where alerts are told, and say what is told."""
     access = viewer(request)
@@ -130,9 +121,7 @@ def channels(request: HttpRequest) -> HttpResponse:
     return render(request, "alerts/channels.html", context)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_channel(request: HttpRequest) -> HttpResponse:
     """Make a channel. The answer for a webhook is the only page that shows its secret."""
     access = admin(request)
@@ -147,8 +136,7 @@ def create_channel(request: HttpRequest) -> HttpResponse:
     return render(request, "alerts/channel_create.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Turn a channel on or off, as the button said."""
     channel = _channel(request, channel_id)
@@ -163,8 +151,7 @@ def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     return redirect("alert-channels")
 
 
-@login_required
-@require_POST
+@action
 def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Send a test and say what came of it."""
     channel = _channel(request, channel_id)
@@ -180,9 +167,7 @@ def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     return redirect("alert-channels")
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 @vary_on_headers("HX-Request")
 def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then make a webhook another secret and show it once."""
@@ -195,9 +180,7 @@ def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
     return _secret_page(request, renewed)
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_channel(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then remove the channel."""
     channel = _channel(request, channel_id)

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from gateway.aliases import operations, reports
 from gateway.aliases.forms import AliasForm, alias_sentence, alias_values
@@ -20,6 +16,7 @@ from gateway.providers.catalog import names_of_no_model
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
+from orgs.console.pages import action, download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 
@@ -34,9 +31,7 @@ class AliasLine:
     sentence: str
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def aliases(request: HttpRequest) -> HttpResponse:
     """List the organization's aliases."""
     access = viewer(request)
@@ -48,8 +43,7 @@ def aliases(request: HttpRequest) -> HttpResponse:
     return render(request, "aliases/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the aliases as a file."""
     access = viewer(request)
@@ -58,9 +52,7 @@ def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
     return exported(request, rows, columns=COLUMNS, name="aliases", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_alias(request: HttpRequest) -> HttpResponse:
     """Make an alias; it can be called from the next request on."""
     access = admin(request)
@@ -75,9 +67,7 @@ def create_alias(request: HttpRequest) -> HttpResponse:
     return render(request, "aliases/form.html", {"form": form, "title": "New alias"})
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     """Change an alias's name, models and retries."""
     access = admin(request)
@@ -93,8 +83,7 @@ def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     return render(request, "aliases/form.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     """Turn an alias on or off, as the button said, whatever it has become meanwhile."""
     alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)
@@ -106,9 +95,7 @@ def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     return redirect("aliases")
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_alias(request: HtmxRequest, alias_id: str) -> HttpResponse:
     """Ask, then remove the alias."""
     alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)

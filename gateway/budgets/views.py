@@ -10,13 +10,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from costs.core.periods import local_day
 from costs.explorer.names import emails, values_used
@@ -29,6 +25,7 @@ from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
+from orgs.console.pages import action, download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 
@@ -37,9 +34,7 @@ BUDGETS_PER_PAGE: Final = 50
 SUGGESTED_OF_DAYS: Final = 30
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def budgets(request: HttpRequest) -> HttpResponse:
     """List the budgets in the order in which calls are held to them, and where each stands."""
     access = viewer(request)
@@ -57,17 +52,14 @@ def budgets(request: HttpRequest) -> HttpResponse:
     return render(request, "budgets/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_budgets(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send all budgets as a file."""
     access = viewer(request)
     return file_of(request, _pages(access), columns=COLUMNS, name="budgets", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_budget(request: HttpRequest) -> HttpResponse:
     """Make a budget; it counts what was spent in its span before."""
     access = admin(request)
@@ -81,9 +73,7 @@ def create_budget(request: HttpRequest) -> HttpResponse:
     return render(request, "budgets/create.html", context)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     """Show where a budget stands, day by day; its form changes it."""
     access = admin(request) if request.method == "POST" else viewer(request)
@@ -110,8 +100,7 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     return render(request, "budgets/budget.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     """Turn a budget on or off, as the button said, whatever it has become meanwhile."""
     budget = get_or_404(admin(request), Budget.objects.all(), budget_id)
@@ -123,9 +112,7 @@ def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     return redirect("budget", budget_id=budget.pk)
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_budget(request: HtmxRequest, budget_id: str) -> HttpResponse:
     """Ask, then remove the budget."""
     budget = get_or_404(admin(request), Budget.objects.all(), budget_id)

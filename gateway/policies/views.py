@@ -9,13 +9,10 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
@@ -30,6 +27,7 @@ from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
+from orgs.console.pages import action, download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 
@@ -50,9 +48,7 @@ class PolicyLine:
     refused_today: int
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def policies(request: HttpRequest) -> HttpResponse:
     """List the policies in the order in which they are judged."""
     access = viewer(request)
@@ -69,8 +65,7 @@ def policies(request: HttpRequest) -> HttpResponse:
     return render(request, "policies/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the policies as a file."""
     access = viewer(request)
@@ -80,9 +75,7 @@ def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
     return exported(request, rows, columns=COLUMNS, name="policies", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_policy(request: HttpRequest) -> HttpResponse:
     """Make a policy; it is in force from the next request on."""
     access = admin(request)
@@ -96,9 +89,7 @@ def create_policy(request: HttpRequest) -> HttpResponse:
     return _form_page(request, access, form, title="New policy")
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     """Change a policy's name and limits."""
     access = admin(request)
@@ -114,9 +105,8 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     return _form_page(request, access, form, title="Edit policy")
 
 
-@login_required
+@action
 @never_cache
-@require_POST
 def policy_effect(request: HttpRequest) -> HttpResponse:
     """Show what the policy in the form would have done, beside the form; nothing is saved.
 
@@ -128,8 +118,7 @@ def policy_effect(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
-@require_POST
+@action
 def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     """Turn a policy on or off, as the button said, whatever it has become meanwhile."""
     policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
@@ -141,9 +130,7 @@ def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     return redirect("policies")
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
     """Ask, then remove the policy."""
     policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
