@@ -19,9 +19,7 @@ from gateway.budgets.operations import (
     update_budget,
 )
 from gateway.core.calls import DIMENSIONS
-from gateway.models import (
-    Budget,
-)
+from gateway.models import Budget
 
 
 class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
