@@ -8,25 +8,10 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceList, Rate
+from orgs.admin import KeptAdmin
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Rows that only the ledger writes."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class DatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class DatedAdmin(KeptAdmin):
     """Dated facts: a correction is another row, since charges were made by the old one."""
 
     show_full_result_count = False
@@ -34,7 +19,13 @@ class DatedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+
+class ReadOnlyAdmin(DatedAdmin):
+    """Rows that only the ledger writes."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
 

@@ -173,13 +173,42 @@ class Period(models.Model):
         return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
 
 
-class Hold(models.Model):
-    """Money set aside for one call, from before it is sent until it is known what it cost.
+class LedgerRow(models.Model):
+    """A row of a table that the ledger appends to.
 
-    Tables that the ledger appends to carry `org_id` without a foreign key in the database: the
-    organization's row is locked in the same transaction, so a check would only cost time. Nor
-    has it an index of its own: each costs every request, and those that pages read begin with it.
+    It has `org_id` without a foreign key in the database: the organization's row is locked in the
+    same transaction, so a check would only cost time. Nor has it an index of its own: each costs
+    every request, and those that pages read begin with it.
     """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(
+        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+
+    class Meta:
+        abstract = True
+
+
+class AttributedRow(LedgerRow):
+    """A row that says which model was called, and whom the call is counted for."""
+
+    model = models.CharField(max_length=200)
+    provider = models.CharField(max_length=32)
+    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
+    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    key_id = IdField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class Hold(LedgerRow):
+    """Money set aside for one call, from before it is sent until it is known what it cost."""
 
     class State(models.TextChoices):
         HELD = "held"
@@ -187,10 +216,6 @@ class Hold(models.Model):
         RELEASED = "released"
         UNKNOWN = "unknown"
 
-    id = IdPrimaryKey()
-    org = models.ForeignKey(
-        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
-    )
     request_id = IdField()
     state = models.CharField(max_length=8, choices=State)
     amount_nanoeur = models.BigIntegerField()
@@ -246,7 +271,7 @@ class HoldPeriod(models.Model):
         return f"{self.hold_id} in {self.period_id}"
 
 
-class CostEvent(models.Model):
+class CostEvent(AttributedRow):
     """One charge. Never changed: a correction is another row, and may be negative.
 
     `occurred_at` is the moment of admission, so that the events of a local day add up to its
@@ -258,10 +283,6 @@ class CostEvent(models.Model):
         BOUND = "bound", "the whole hold, since the outcome is unknown"
         CORRECTION = "correction", "the difference, since the outcome became known"
 
-    id = IdPrimaryKey()
-    org = models.ForeignKey(
-        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
-    )
     source = models.CharField(max_length=16, default="AI")
     kind = models.CharField(max_length=10, choices=Kind)
     occurred_at = models.DateTimeField()
@@ -269,15 +290,6 @@ class CostEvent(models.Model):
     amount_nanoeur = models.BigIntegerField()
     request_id = IdField()
     hold_id = IdField()
-    model = models.CharField(max_length=200)
-    provider = models.CharField(max_length=32)
-    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
-    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    key_id = IdField(null=True)
     input_tokens = models.BigIntegerField(null=True)
     output_tokens = models.BigIntegerField(null=True)
     usage = models.JSONField(null=True)
@@ -296,7 +308,21 @@ class CostEvent(models.Model):
         return f"{self.amount_nanoeur} n€ for {self.model}"
 
 
-class DailyCost(models.Model):
+class CostLine(AttributedRow):
+    """Cost events that name the same, added up."""
+
+    source = models.CharField(max_length=16)
+    amount_nanoeur = models.BigIntegerField()
+    events = models.BigIntegerField()
+    requests = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class DailyCost(CostLine):
     """The cost events of one local day that name the same: one line, added up.
 
     SETTLE adds to it in the transaction that writes the event, under the lock of the day's
@@ -306,29 +332,10 @@ class DailyCost(models.Model):
     request once, by its first event.
     """
 
-    id = IdPrimaryKey()
-    org = models.ForeignKey(
-        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
-    )
     period = models.ForeignKey(
         Period, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
     )
     day = models.DateField()
-    source = models.CharField(max_length=16)
-    model = models.CharField(max_length=200)
-    provider = models.CharField(max_length=32)
-    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
-    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    key_id = IdField(null=True)
-    amount_nanoeur = models.BigIntegerField()
-    events = models.BigIntegerField()
-    requests = models.BigIntegerField()
-    input_tokens = models.BigIntegerField()
-    output_tokens = models.BigIntegerField()
 
     class Meta:
         db_table = "daily_cost"
@@ -338,32 +345,13 @@ class DailyCost(models.Model):
         return f"{self.day} {self.model} {self.amount_nanoeur} n€"
 
 
-class MonthlyCost(models.Model):
+class MonthlyCost(CostLine):
     """The daily lines of one month that name the same, added up: a year without its days.
 
     Kept by SETTLE in the same transaction. `month` is its first day.
     """
 
-    id = IdPrimaryKey()
-    org = models.ForeignKey(
-        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
-    )
     month = models.DateField()
-    source = models.CharField(max_length=16)
-    model = models.CharField(max_length=200)
-    provider = models.CharField(max_length=32)
-    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
-    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    key_id = IdField(null=True)
-    amount_nanoeur = models.BigIntegerField()
-    events = models.BigIntegerField()
-    requests = models.BigIntegerField()
-    input_tokens = models.BigIntegerField()
-    output_tokens = models.BigIntegerField()
 
     class Meta:
         db_table = "monthly_cost"

@@ -33,6 +33,20 @@ admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: operators"
 admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
 
 
+class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Rows that nobody deletes here: others refer to them."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ActionsAdmin(KeptAdmin):
+    """Rows that are changed by the list's actions alone."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+
 class NewUserForm(AdminUserCreationForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """An account; without a password its owner cannot sign in yet."""
 
@@ -80,7 +94,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
 
 
 @admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class OrganizationAdmin(KeptAdmin):
     """Organizations. They are switched off, not deleted: the ledger refers to them."""
 
     list_display = ("name", "slug", "ai_gateway_enabled", "timezone")
@@ -88,12 +102,9 @@ class OrganizationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subs
     search_fields = ("name", "slug")
     readonly_fields = ("id", "config_version", "created_at")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
-        return False
-
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class MembershipAdmin(ActionsAdmin):
     """Memberships. Their end revokes keys, so it is an action of its own."""
 
     list_display = ("user", "org", "role")
@@ -102,12 +113,6 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscr
     search_fields = ("user__email", "org__slug", "org__name")
     autocomplete_fields = ("user", "org")
     actions = ("remove", "make_admin", "make_member", "make_auditor")
-
-    def has_change_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
-        return obj is None and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
-        return False
 
     @admin.action(description="Remove, and revoke their keys", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
@@ -127,7 +132,7 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscr
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class ApiKeyAdmin(ActionsAdmin):
     """Keys, to look at and to revoke. Their digest is never shown."""
 
     list_display = ("name", "org", "public", "last_four", "owner", "expires_at", "revoked_at")
@@ -138,12 +143,6 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        return obj is None and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
 
     @admin.action(description="Revoke, for good", permissions=["change"])

@@ -1,8 +1,9 @@
-"""What differs between the two databases: statements of migrations, and ids in plain SQL."""
+"""What differs between the two databases: statements of migrations, values in plain SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import connection
@@ -32,6 +33,18 @@ def drop_index(name: str) -> RunPython:
 def kept_id(id_: UUID) -> UUID | str:
     """Return an id as a column of the database has it: SQLite has a text."""
     return id_ if connection.vendor == "postgresql" else str(id_)
+
+
+def as_moment(value: datetime | str) -> datetime:
+    """Return an instant as an aware datetime; SQLite has it as text in UTC."""
+    if isinstance(value, datetime):
+        return value
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+def as_uuid(value: UUID | str) -> UUID:
+    """Return an id as a UUID; SQLite has it as text."""
+    return value if isinstance(value, UUID) else UUID(value)
 
 
 def raises_config_version(table: str) -> RunPython:

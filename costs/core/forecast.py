@@ -29,7 +29,6 @@ class Forecast:
     low_nanoeur: int
     high_nanoeur: int
     last_day: date
-    days_left: int
 
 
 def month_forecast(by_day: Mapping[date, int], *, today: date) -> Forecast | None:
@@ -75,7 +74,6 @@ def course(
                 low_nanoeur=spent_nanoeur + round(max(0.0, to_come - spread)),
                 high_nanoeur=spent_nanoeur + round(to_come + spread),
                 last_day=day,
-                days_left=number - 1,
             )
         )
     return tuple(ahead)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -202,12 +202,8 @@ class Rates:
         """These rates as holds and cost events name them; decimals are strings."""
         return rate_card(json.dumps(self.as_dict(), separators=(",", ":")))
 
-    def to_json(self) -> str:
-        """Return the text that is kept."""
-        return self.card.rates
-
     def as_dict(self) -> dict[str, Any]:
-        """Return what `to_json` writes, as plain values; what has no price is left out."""
+        """Return what is kept, as plain values; decimals are strings, no price is left out."""
         return {
             "provider": self.provider,
             "model": self.model,
@@ -217,20 +213,6 @@ class Rates:
             "exchange_rate_date": self.exchange_rate_date.isoformat(),
             "bands": [_band_as_dict(band) for band in self.bands],
         }
-
-    @classmethod
-    def from_json(cls, kept: str | Mapping[str, Any]) -> Rates:
-        """Return the rates that `to_json` or `as_dict` wrote."""
-        values = json.loads(kept) if isinstance(kept, str) else kept
-        return cls(
-            provider=values["provider"],
-            model=values["model"],
-            bands=tuple(_band_from_dict(band) for band in values["bands"]),
-            usd_per_eur=Decimal(values["usd_per_eur"]),
-            exchange_rate_date=date.fromisoformat(values["exchange_rate_date"]),
-            source=values["source"],
-            starts_at=datetime.fromisoformat(values["starts_at"]),
-        )
 
 
 def cost_nanoeur(usage: Usage, rates: Rates) -> int:
@@ -310,11 +292,3 @@ def _band_as_dict(band: Band) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
-
-
-def _band_from_dict(values: Mapping[str, Any]) -> Band:
-    as_kept = {"service_tier", "above_input_tokens"}
-    of_band: dict[str, Any] = {
-        name: value if name in as_kept else Decimal(value) for name, value in values.items()
-    }
-    return Band(**of_band)

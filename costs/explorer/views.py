@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from costs.core.cost_query import CostQuery
@@ -24,6 +21,7 @@ from costs.explorer.names import models_used, user_id_of
 from costs.explorer.page import explorer_page
 from orgs.auth.access import viewer
 from orgs.console.confirm import HtmxRequest
+from orgs.console.pages import read_page
 from orgs.models import Organization
 
 
@@ -38,10 +36,8 @@ class Question:
     query: CostQuery | None
 
 
-@login_required
-@never_cache
+@read_page
 @vary_on_headers("HX-Request")
-@require_safe
 def costs(request: HtmxRequest) -> HttpResponse:
     """Show the organization's costs by any dimension; the URL is the whole state."""
     asked = _question(request)
@@ -64,9 +60,7 @@ def costs(request: HtmxRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Send every line of the page's table as CSV. Amounts are exact; a bad filter is 400."""
     asked = _question(request)
@@ -78,9 +72,7 @@ def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     return _file(request, asked.query, pieces, kind="csv", content_type="text/csv; charset=utf-8")
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Send every line of the page's table as JSON. Amounts are exact; a bad filter is 400."""
     asked = _question(request)

@@ -41,7 +41,13 @@ from costs.ledger.charges import (
     month_row,
     sums_of,
 )
-from costs.ledger.stores.base import HoldRow, Locked, OrganizationRow, PeriodRow, Store
+from costs.ledger.stores.base import (
+    HoldRow,
+    Locked,
+    OrganizationRow,
+    PeriodRow,
+    Store,
+)
 from costs.ledger.stores.tables import (
     COST_EVENT,
     DAILY_COST,
@@ -52,8 +58,15 @@ from costs.ledger.stores.tables import (
     RATE_CARD,
     Row,
 )
+from orgs.database import as_moment
 from orgs.fields import new_id
 
+# The end of the last period begun by a moment, and the start of the next one.
+NEIGHBOURS: Final = """
+    SELECT max(ends_at) FILTER (WHERE starts_at <= %s),
+           min(starts_at) FILTER (WHERE starts_at > %s)
+    FROM period WHERE org_id = %s AND scope = %s
+"""
 NO_CHANGE: Final = {"held_nanoeur": 0, "settled_nanoeur": 0, "overrun_nanoeur": 0}
 
 
@@ -159,9 +172,8 @@ class Batch:
         period = self.in_force.get((org_id, scope))
         if period is not None:
             return period
-        previous_ends_at, next_starts_at = self.store.neighbours(
-            org_id=org_id, scope=scope, moment=self.now
-        )
+        [found] = self.store.query(NEIGHBOURS, self.now, self.now, org_id, scope)
+        previous_ends_at, next_starts_at = (moment and as_moment(moment) for moment in found)
         zone = ZoneInfo(organization.timezone)
         day = local_day(self.now, zone)
         starts_at, ends_at = clipped(

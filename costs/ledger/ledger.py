@@ -31,6 +31,7 @@ from costs.core.admission import (
 )
 from costs.ledger.batch import Batch
 from costs.ledger.stores.base import Store
+from orgs.database import as_uuid
 
 
 class Journal(Protocol):
@@ -139,11 +140,6 @@ def periods_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID,
     for hold_id, period_id in rows:
         periods[as_uuid(hold_id)] = (*periods.get(as_uuid(hold_id), ()), as_uuid(period_id))
     return periods
-
-
-def as_uuid(value: UUID | str) -> UUID:
-    """Return an id as a UUID; SQLite has it as text."""
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def _leaves_a_row(request: ReserveRequest, answer: ReserveResult) -> bool:

@@ -17,8 +17,9 @@ from uuid import UUID
 from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
 from costs.core.pricing import StoredRates
-from costs.ledger.ledger import Ledger, as_uuid, periods_of
+from costs.ledger.ledger import Ledger, periods_of
 from costs.ledger.stores.base import Store, StoreUnavailable
+from orgs.database import as_uuid
 
 # Six missed heartbeats. A process that only stalled loses nothing: see above.
 DEAD_AFTER_S: Final = 30.0

@@ -15,7 +15,7 @@ from gateway.alerts.pages import where
 from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
 from gateway.alerts.rounds import Rounds
 from gateway.models import Alert, AlertChannel, AlertDelivery
-from orgs.console.commands import ActionCommand, add_format, organization, write_rows
+from orgs.console.commands import ActionCommand, add_named, add_report, organization, write_rows
 from orgs.core.errors import Invalid, Missing
 from orgs.models import Organization
 
@@ -29,26 +29,27 @@ class Command(ActionCommand):
     def actions(self, add: Callable[..., CommandParser]) -> None:
         add("run", self.run, help="do one round: look for alerts, and tell what waits")
         listing = add("list", self.list, help="list an organization's alerts, newest first")
-        listing.add_argument("slug", metavar="SLUG", help="the organization")
+        add_report(listing)
         listing.add_argument("--state", choices=(OPEN, ACKNOWLEDGED))
-        add_format(listing)
         ack = add("ack", self.ack, help="acknowledge an alert")
         ack.add_argument("slug", metavar="SLUG", help="the organization")
         ack.add_argument("id", metavar="ID", help="the alert's id, or all")
-        channels = add("channels", self.channels, help="list an organization's channels")
-        channels.add_argument("slug", metavar="SLUG", help="the organization")
-        add_format(channels)
+        add_report(add("channels", self.channels, help="list an organization's channels"))
         made = add("add-channel", self.add_channel, help="add a channel; it is on")
-        _add_channel(made)
+        add_named(made, "channel")
         where_to = made.add_mutually_exclusive_group(required=True)
         where_to.add_argument(
             "--webhook", metavar="URL", help="prints its secret once, on the last line"
         )
         where_to.add_argument("--email", metavar="ADDRESS,…", help="who gets an e-mail")
-        _add_channel(add("test-channel", self.test_channel, help="send a test through a channel"))
-        _add_channel(add("enable-channel", self.enable_channel, help="turn a channel on"))
-        _add_channel(add("disable-channel", self.disable_channel, help="turn a channel off"))
-        _add_channel(add("delete-channel", self.delete_channel, help="remove a channel for good"))
+        test = add("test-channel", self.test_channel, help="send a test through a channel")
+        enable = add("enable-channel", self.switch_channel, help="turn a channel on")
+        disable = add("disable-channel", self.switch_channel, help="turn a channel off")
+        delete = add("delete-channel", self.delete_channel, help="remove a channel for good")
+        for action in (test, enable, disable, delete):
+            add_named(action, "channel")
+        enable.set_defaults(enabled=True)
+        disable.set_defaults(enabled=False)
 
     def run(self, options: dict[str, Any]) -> None:
         rounds = Rounds()
@@ -111,28 +112,17 @@ class Command(ActionCommand):
             raise CommandError(f'The test of "{channel.name}" failed: {outcome.said}')
         self.stdout.write(f'The test went through "{channel.name}": {outcome.said}.')
 
-    def enable_channel(self, options: dict[str, Any]) -> None:
-        self._switch(options, enabled=True)
-
-    def disable_channel(self, options: dict[str, Any]) -> None:
-        self._switch(options, enabled=False)
-
     def delete_channel(self, options: dict[str, Any]) -> None:
         channel = _the_channel(options)
         operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
         self.stdout.write(f'Deleted the channel "{channel.name}".')
 
-    def _switch(self, options: dict[str, Any], *, enabled: bool) -> None:
-        channel = _the_channel(options)
+    def switch_channel(self, options: dict[str, Any]) -> None:
+        channel, enabled = _the_channel(options), options["enabled"]
         operations.set_channel_enabled(
             organization_id=channel.org_id, channel_id=channel.pk, enabled=enabled
         )
         self.stdout.write(f'The channel "{channel.name}" is {"on" if enabled else "off"}.')
-
-
-def _add_channel(action: CommandParser) -> None:
-    action.add_argument("slug", metavar="SLUG", help="the organization")
-    action.add_argument("name", metavar="NAME", help="the channel")
 
 
 def _the_channel(options: dict[str, Any]) -> AlertChannel:

@@ -9,11 +9,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from costs.core.money import format_eur
@@ -25,18 +22,18 @@ from gateway.alerts.reports import AlertQuery
 from gateway.alerts.rules.spikes import RATIO, WEEKS
 from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
 from gateway.models import Alert, AlertChannel
-from orgs.auth.access import Access, admin, get_or_404, viewer
+from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import Missing, OrgsError
+from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.refusals import refusal_in
+from orgs.console.switch import switched
+from orgs.core.errors import OrgsError
 
 ROWS_PER_CHUNK: Final = 1_000
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def alerts(request: HttpRequest) -> HttpResponse:
     """List the alerts, newest first: what happened, how it was told, who has seen it."""
     access = viewer(request)
@@ -65,8 +62,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
     return render(request, "alerts/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_alerts(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the alerts that the filters leave as a file; a bad filter is 400."""
     organization = viewer(request).organization
@@ -77,8 +73,7 @@ def export_alerts(request: HttpRequest, format: str) -> HttpResponse | Streaming
     return file_of(request, pages, columns=COLUMNS, name="alerts", format=format)
 
 
-@login_required
-@require_POST
+@action
 def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
     """Note who has seen an alert, and go back to where they were."""
     access = admin(request)
@@ -90,8 +85,7 @@ def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
     return _back(request)
 
 
-@login_required
-@require_POST
+@action
 def acknowledge_all(request: HttpRequest) -> HttpResponse:
     """Acknowledge all that was open when the page was made."""
     access = admin(request)
@@ -107,9 +101,7 @@ def acknowledge_all(request: HttpRequest) -> HttpResponse:
 # --- channels -----------------------------------------------------------------------------------
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def channels(request: HttpRequest) -> HttpResponse:
     """List where alerts are told, and say what is told."""
     access = viewer(request)
@@ -129,48 +121,40 @@ def channels(request: HttpRequest) -> HttpResponse:
     return render(request, "alerts/channels.html", context)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_channel(request: HttpRequest) -> HttpResponse:
     """Make a channel. The answer for a webhook is the only page that shows its secret."""
     access = admin(request)
     form = ChannelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with refusal_in(form):
             channel = operations.create_channel(
                 organization_id=access.organization.pk, terms=form.terms()
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _made(request, channel)
     context = {"form": form, "sends_email": settings.SENDS_EMAIL}
     return render(request, "alerts/channel_create.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Turn a channel on or off, as the button said."""
-    access, channel = _channel(request, channel_id)
-    enabled = request.POST.get("enabled") == "on"
-    try:
-        operations.set_channel_enabled(
-            organization_id=access.organization.pk, channel_id=channel.pk, enabled=enabled
-        )
-    except Missing as refusal:
-        raise Http404 from refusal
+    channel = _channel(request, channel_id)
+    enabled = switched(
+        request,
+        operations.set_channel_enabled,
+        organization_id=channel.org_id,
+        channel_id=channel.pk,
+    )
     state = "on: it gets what happens from now on" if enabled else "off"
     messages.success(request, f'The channel "{channel.name}" is {state}.')
     return redirect("alert-channels")
 
 
-@login_required
-@require_POST
+@action
 def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     """Send a test and say what came of it."""
-    _, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     try:
         outcome = operations.try_channel(channel=channel).outcome
     except OrgsError as refusal:
@@ -183,38 +167,33 @@ def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     return redirect("alert-channels")
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 @vary_on_headers("HX-Request")
 def renew_secret(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then make a webhook another secret and show it once."""
-    access, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     if channel.kind != AlertChannel.Kind.WEBHOOK:
         raise Http404
     if request.method != "POST":
         return question(request, "alerts/channel_secret.html", {"channel": channel})
-    renewed = operations.renew_secret(organization_id=access.organization.pk, channel_id=channel.pk)
+    renewed = operations.renew_secret(organization_id=channel.org_id, channel_id=channel.pk)
     return _secret_page(request, renewed)
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_channel(request: HtmxRequest, channel_id: str) -> HttpResponse:
     """Ask, then remove the channel."""
-    access, channel = _channel(request, channel_id)
+    channel = _channel(request, channel_id)
     if request.method != "POST":
         context = {"channel": channel, "where": where(channel)}
         return question(request, "alerts/channel_delete.html", context)
-    operations.delete_channel(organization_id=access.organization.pk, channel_id=channel.pk)
+    operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
     messages.success(request, f'The channel "{channel.name}" is deleted.')
     return redirect("alert-channels")
 
 
-def _channel(request: HttpRequest, channel_id: str) -> tuple[Access, AlertChannel]:
-    access = admin(request)
-    return access, get_or_404(access, AlertChannel.objects.all(), channel_id)
+def _channel(request: HttpRequest, channel_id: str) -> AlertChannel:
+    return get_or_404(admin(request), AlertChannel.objects.all(), channel_id)
 
 
 def _made(request: HttpRequest, channel: AlertChannel) -> HttpResponse:

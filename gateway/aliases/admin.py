@@ -9,9 +9,7 @@ from django.contrib import admin
 
 from gateway.aliases import reports
 from gateway.aliases.forms import add_fault, models_field, retries_field
-from gateway.models import (
-    ModelAlias,
-)
+from gateway.models import ModelAlias
 
 
 class AliasAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time

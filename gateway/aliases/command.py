@@ -8,20 +8,23 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import transaction
 
-from gateway.aliases import operations as alias_operations
-from gateway.aliases import reports
-from gateway.aliases.forms import AliasForm, alias_values, doubtful_models
+from gateway.aliases import operations, reports
+from gateway.aliases.forms import AliasForm, alias_values
 from gateway.core.attempts import RETRIES_MAX
 from gateway.models import ModelAlias
+from gateway.providers.catalog import names_of_no_model
 from orgs.console.commands import (
     ActionCommand,
-    add_format,
+    add_named,
+    add_report,
     as_typed,
+    changes_in,
     checked,
+    given,
     organization,
+    the_named,
     write_rows,
 )
-from orgs.core.errors import Invalid, Missing
 from orgs.locking import locked
 from orgs.models import Organization
 
@@ -34,28 +37,25 @@ class Command(ActionCommand):
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         create = add("create", self.create, help="make an alias; it is on")
-        _add_alias(create)
+        add_named(create, "alias")
         create.add_argument("--models", metavar="M,…", required=True, help=MODELS_HELP)
         create.add_argument("--retries", metavar="N", default="0", help=RETRIES_HELP)
-        listing = add("list", self.list, help="list an organization's aliases")
-        listing.add_argument("slug", metavar="SLUG", help="the organization")
-        add_format(listing)
+        add_report(add("list", self.list, help="list an organization's aliases"))
         update = add("update", self.update, help="change what is given and leave the rest")
-        _add_alias(update)
-        update.add_argument("--rename", dest="new_name", metavar="NAME", help="its new name")
+        add_named(update, "alias")
+        update.add_argument("--rename", metavar="NAME", help="its new name")
         update.add_argument("--models", metavar="M,…", help=MODELS_HELP)
         update.add_argument("--retries", metavar="N", help=RETRIES_HELP)
         switch = update.add_mutually_exclusive_group()
         switch.add_argument("--enable", dest="enabled", action="store_const", const=True)
         switch.add_argument("--disable", dest="enabled", action="store_const", const=False)
-        delete = add("delete", self.delete, help="remove an alias for good")
-        _add_alias(delete)
+        add_named(add("delete", self.delete, help="remove an alias for good"), "alias")
 
     def create(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
-        given = {name: options[name] for name in ("name", "models", "retries")}
-        form = _checked(given, others=reports.alias_names(organization_id=org.pk))
-        alias = alias_operations.create_alias(organization_id=org.pk, terms=form.terms())
+        terms = given(options, ("name", "models", "retries"))
+        form = _checked(terms, others=reports.alias_names(organization_id=org.pk))
+        alias = operations.create_alias(organization_id=org.pk, terms=form.terms())
         self._warn(form)
         self.stdout.write(f'Made the alias "{alias.name}" of {org.slug}; it is on.')
 
@@ -68,21 +68,14 @@ class Command(ActionCommand):
 
     def update(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
-        said = {
-            "name": options["new_name"],
-            "models": options["models"],
-            "retries": options["retries"],
-        }
-        changes = {name: value for name, value in said.items() if value is not None}
-        if not changes and options["enabled"] is None:
-            raise Invalid("Say what to change; see --help")
+        changes = changes_in(options, ("models", "retries"))
         # Read and written under one lock, or two commands could each undo the other's change.
         with transaction.atomic():
             locked(org.pk)
             alias = _the_alias(org, options["name"])
             others = reports.alias_names(organization_id=org.pk, but=alias.pk)
             form = _checked(alias_values(alias) | changes, others=others)
-            alias_operations.update_alias(
+            operations.update_alias(
                 organization_id=org.pk,
                 alias_id=alias.pk,
                 terms=form.terms(),
@@ -94,17 +87,12 @@ class Command(ActionCommand):
     def delete(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         alias = _the_alias(org, options["name"])
-        alias_operations.delete_alias(organization_id=org.pk, alias_id=alias.pk)
+        operations.delete_alias(organization_id=org.pk, alias_id=alias.pk)
         self.stdout.write(f'Deleted the alias "{alias.name}" of {org.slug}.')
 
     def _warn(self, form: AliasForm) -> None:
-        if doubtful := doubtful_models(form.terms().models):
+        if doubtful := names_of_no_model(form.terms().models):
             self.stderr.write(f"Warning: not in the list of known models: {', '.join(doubtful)}")
-
-
-def _add_alias(action: CommandParser) -> None:
-    action.add_argument("slug", metavar="SLUG", help="the organization")
-    action.add_argument("name", metavar="NAME", help="the alias")
 
 
 def _checked(values: dict[str, Any], *, others: Collection[str]) -> AliasForm:
@@ -112,10 +100,7 @@ def _checked(values: dict[str, Any], *, others: Collection[str]) -> AliasForm:
 
 
 def _the_alias(org: Organization, name: str) -> ModelAlias:
-    alias = ModelAlias.objects.filter(org=org, name__iexact=name.strip()).first()
-    if alias is None:
-        raise Missing(f'{org.slug} has no alias "{name}"')
-    return alias
+    return the_named(ModelAlias.objects, org, name, what="alias")
 
 
 def _row(alias: ModelAlias) -> dict[str, Any]:

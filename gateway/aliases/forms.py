@@ -10,7 +10,6 @@ from django.conf import settings
 
 from gateway.aliases.operations import AliasTerms
 from gateway.console.fields import ModelNamesField
-from gateway.console.sentences import names_of_no_model
 from gateway.core.aliases import ALIAS_NAME_MAX_CHARS, fault_in
 from gateway.core.attempts import MODELS_MAX, RETRIES_MAX
 from gateway.models import ModelAlias
@@ -88,11 +87,6 @@ def add_fault(form: forms.BaseForm, *, other_aliases: Collection[str]) -> None:
 def alias_values(alias: ModelAlias) -> dict[str, Any]:
     """Return an alias as the values of its form."""
     return {"name": alias.name, "models": alias.models, "retries": alias.retries}
-
-
-def doubtful_models(models: list[str]) -> list[str]:
-    """Return those that a vendor might know and the catalog does not: slips, or new models."""
-    return names_of_no_model(models, load_catalog(sandbox=settings.SANDBOX))
 
 
 def alias_sentence(alias: ModelAlias) -> str:

@@ -40,25 +40,24 @@ def create_alias(*, organization_id: UUID, terms: AliasTerms) -> ModelAlias:
 
 
 def update_alias(
-    *, organization_id: UUID, alias_id: UUID, terms: AliasTerms, enabled: bool | None = None
+    *,
+    organization_id: UUID,
+    alias_id: UUID,
+    terms: AliasTerms | None = None,
+    enabled: bool | None = None,
 ) -> None:
-    """Replace what an alias says, and its switch where `enabled` is given.
+    """Replace what an alias says, and turn it on or off, where given.
 
     Raises Missing when it is gone, Conflict when its name is taken.
     """
-    changes: dict[str, Any] = asdict(terms)
+    changes: dict[str, Any] = asdict(terms) if terms else {}
     if enabled is not None:
         changes["enabled"] = enabled
     with one_name(*_ONE_NAME), transaction.atomic():
         locked(organization_id)
-        _change(organization_id, alias_id, changes)
-
-
-def set_alias_enabled(*, organization_id: UUID, alias_id: UUID, enabled: bool) -> None:
-    """Turn an alias on or off, from the next request on. Raises Missing when it is gone."""
-    with transaction.atomic():
-        locked(organization_id)
-        _change(organization_id, alias_id, {"enabled": enabled})
+        rows = ModelAlias.objects.filter(org=organization_id, id=alias_id)
+        if not rows.update(updated_at=now(), **changes):
+            raise Missing("There is no such alias")
 
 
 def delete_alias(*, organization_id: UUID, alias_id: UUID) -> None:
@@ -66,9 +65,3 @@ def delete_alias(*, organization_id: UUID, alias_id: UUID) -> None:
     with transaction.atomic():
         locked(organization_id)
         ModelAlias.objects.filter(org=organization_id, id=alias_id).delete()
-
-
-def _change(organization_id: UUID, alias_id: UUID, changes: dict[str, Any]) -> None:
-    rows = ModelAlias.objects.filter(org=organization_id, id=alias_id)
-    if not rows.update(updated_at=now(), **changes):
-        raise Missing("There is no such alias")

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from gateway.aliases import operations, reports
-from gateway.aliases.forms import AliasForm, alias_sentence, alias_values, doubtful_models
+from gateway.aliases.forms import AliasForm, alias_sentence, alias_values
 from gateway.models import ModelAlias
+from gateway.providers.catalog import names_of_no_model
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import Missing, OrgsError
+from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.refusals import refusal_in
+from orgs.console.switch import switched
 
 COLUMNS: Final = ("aliasId", "name", "models", "retries", "enabled")
 
@@ -33,9 +31,7 @@ class AliasLine:
     sentence: str
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def aliases(request: HttpRequest) -> HttpResponse:
     """List the organization's aliases."""
     access = viewer(request)
@@ -47,8 +43,7 @@ def aliases(request: HttpRequest) -> HttpResponse:
     return render(request, "aliases/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the aliases as a file."""
     access = viewer(request)
@@ -57,29 +52,22 @@ def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
     return exported(request, rows, columns=COLUMNS, name="aliases", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_alias(request: HttpRequest) -> HttpResponse:
     """Make an alias; it can be called from the next request on."""
     access = admin(request)
     others = reports.alias_names(organization_id=access.organization.pk)
     form = AliasForm(request.POST or None, other_aliases=others)
     if request.method == "POST" and form.is_valid():
-        try:
+        with refusal_in(form):
             alias = operations.create_alias(
                 organization_id=access.organization.pk, terms=form.terms()
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _saved(request, form, f'The alias "{alias.name}" can be called.')
     return render(request, "aliases/form.html", {"form": form, "title": "New alias"})
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     """Change an alias's name, models and retries."""
     access = admin(request)
@@ -88,49 +76,33 @@ def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     form = AliasForm(request.POST or None, other_aliases=others, initial=alias_values(alias))
     if request.method == "POST" and form.is_valid():
         terms = form.terms()
-        try:
-            operations.update_alias(
-                organization_id=access.organization.pk, alias_id=alias.pk, terms=terms
-            )
-        except Missing as refusal:
-            raise Http404 from refusal
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
+        with refusal_in(form):
+            operations.update_alias(organization_id=alias.org_id, alias_id=alias.pk, terms=terms)
             return _saved(request, form, f'The alias "{terms.name}" is saved.')
     context = {"form": form, "title": "Edit alias", "alias": alias}
     return render(request, "aliases/form.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     """Turn an alias on or off, as the button said, whatever it has become meanwhile."""
-    access = admin(request)
-    alias = get_or_404(access, ModelAlias.objects.all(), alias_id)
-    enabled = request.POST.get("enabled") == "on"
-    try:
-        operations.set_alias_enabled(
-            organization_id=access.organization.pk, alias_id=alias.pk, enabled=enabled
-        )
-    except Missing as refusal:
-        raise Http404 from refusal
+    alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)
+    enabled = switched(
+        request, operations.update_alias, organization_id=alias.org_id, alias_id=alias.pk
+    )
     state = "on" if enabled else "off: requests that name it are refused as an unknown model"
     messages.success(request, f'The alias "{alias.name}" is {state}.')
     return redirect("aliases")
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_alias(request: HtmxRequest, alias_id: str) -> HttpResponse:
     """Ask, then remove the alias."""
-    access = admin(request)
-    alias = get_or_404(access, ModelAlias.objects.all(), alias_id)
+    alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)
     if request.method != "POST":
         context = {"alias": alias, "sentence": alias_sentence(alias)}
         return question(request, "aliases/delete.html", context)
-    operations.delete_alias(organization_id=access.organization.pk, alias_id=alias.pk)
+    operations.delete_alias(organization_id=alias.org_id, alias_id=alias.pk)
     messages.success(request, f'The alias "{alias.name}" is deleted.')
     return redirect("aliases")
 
@@ -148,6 +120,6 @@ def _exported(alias: ModelAlias) -> dict[str, Any]:
 def _saved(request: HttpRequest, form: AliasForm, sentence: str) -> HttpResponse:
     """Say so, and warn of names that only might be models: they may be slips."""
     messages.success(request, sentence)
-    if doubtful := doubtful_models(form.terms().models):
+    if doubtful := names_of_no_model(form.terms().models):
         messages.warning(request, f"Not in the list of known models: {', '.join(doubtful)}.")
     return redirect("aliases")

@@ -41,10 +41,10 @@ class Dialect(Protocol):
         """Return what words the answer to `call`."""
         ...
 
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
+    def error(self, error: GatewayError, /, *, status: int) -> dict[str, Any]:
         """Return an error as the client's own library expects it."""
         ...
 
-    def error_event(self, error: GatewayError) -> bytes:
+    def error_event(self, error: GatewayError, /) -> bytes:
         """Return an error as it ends a stream."""
         ...

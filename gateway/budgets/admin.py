@@ -15,14 +15,11 @@ from gateway.budgets.operations import (
     create_budget,
     delete_budget,
     has_all,
-    set_budget_enabled,
     terms_of,
     update_budget,
 )
 from gateway.core.calls import DIMENSIONS
-from gateway.models import (
-    Budget,
-)
+from gateway.models import Budget
 
 
 class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -68,7 +65,7 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             return
         made = create_budget(organization_id=obj.org_id, terms=terms)
         if not obj.enabled:
-            set_budget_enabled(organization_id=obj.org_id, budget_id=made.pk, enabled=False)
+            update_budget(organization_id=obj.org_id, budget_id=made.pk, enabled=False)
         obj.pk = made.pk
 
     def delete_model(self, request: HttpRequest, obj: Budget) -> None:

@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils.timezone import now
 
 from costs.core.periods import BudgetWindow
-from gateway.budgets import operations as budget_operations
-from gateway.budgets import reports
+from gateway.budgets import operations, reports
 from gateway.budgets.forms import HARD, WARNING, BudgetForm, budget_values
 from gateway.budgets.pages import BudgetLine, budget_lines
 from gateway.budgets.words import DIMENSION_WORDS
 from gateway.console.fields import plain_eur
-from gateway.console.sentences import names_of_no_model
 from gateway.models import Budget
-from gateway.providers.catalog import load_catalog
+from gateway.providers.catalog import names_of_no_model
 from orgs.console.commands import (
     ActionCommand,
     add_format,
+    add_named,
+    add_removals,
+    add_report,
     as_typed,
+    changes_in,
     checked,
+    given,
     organization,
+    the_named,
     write_rows,
 )
-from orgs.core.errors import Invalid, Missing
 from orgs.locking import locked
 from orgs.models import Organization
 
@@ -40,6 +42,7 @@ OF = (
     ),
     ("--models", "models", "of calls to these models"),
 )
+FIELDS = ("limit_eur", "span", "when_full", *(field for _, field, _ in OF))
 
 
 class Command(ActionCommand):
@@ -50,33 +53,29 @@ class Command(ActionCommand):
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         create = add("create", self.create, help="make a budget; it is on")
-        _add_budget(create)
+        add_named(create, "budget")
         _add_terms(create, needed=True)
-        listing = add("list", self.list, help="list an organization's budgets and where each is")
-        listing.add_argument("slug", metavar="SLUG", help="the organization")
-        add_format(listing)
+        add_report(add("list", self.list, help="list an organization's budgets and where each is"))
         show = add("show", self.show, help="show one budget")
-        _add_budget(show)
+        add_named(show, "budget")
         add_format(show)
         update = add("update", self.update, help="change what is given and leave the rest")
-        _add_budget(update)
+        add_named(update, "budget")
         update.add_argument("--rename", metavar="NAME", help="its new name")
         _add_terms(update, needed=False)
-        for option, field, _ in OF:
-            update.add_argument(
-                option.replace("--", "--no-", 1),
-                dest=f"no_{field}",
-                action="store_true",
-                help=f"be of any, whatever {option} says",
-            )
-        _add_budget(add("enable", self.enable, help="turn a budget on; it counts what it missed"))
-        _add_budget(add("disable", self.disable, help="turn a budget off"))
-        _add_budget(add("delete", self.delete, help="remove a budget for good"))
+        add_removals(update, OF, help="be of any, whatever {} says")
+        enable = add("enable", self.switch, help="turn a budget on; it counts what it missed")
+        disable = add("disable", self.switch, help="turn a budget off")
+        delete = add("delete", self.delete, help="remove a budget for good")
+        for action in (enable, disable, delete):
+            add_named(action, "budget")
+        enable.set_defaults(enabled=True)
+        disable.set_defaults(enabled=False)
 
     def create(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
-        form = _checked(org, {"when_full": HARD, **_given(options), "name": options["name"]})
-        budget = budget_operations.create_budget(organization_id=org.pk, terms=form.terms())
+        form = _checked(org, {"when_full": HARD, **given(options, FIELDS), "name": options["name"]})
+        budget = operations.create_budget(organization_id=org.pk, terms=form.terms())
         self._warn(form)
         self.stdout.write(f'Made the budget "{budget.name}" of {org.slug}; it is on.')
 
@@ -99,51 +98,35 @@ class Command(ActionCommand):
 
     def update(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
-        changes = _changes(options)
-        if not changes:
-            raise Invalid("Say what to change; see --help")
+        changes = changes_in(options, FIELDS, removable=OF)
         # Read and written under one lock, or two commands could each undo the other's change.
         with transaction.atomic():
             locked(org.pk)
             budget = _the_budget(org, options["name"])
             form = _checked(org, budget_values(budget) | changes)
-            budget_operations.update_budget(
+            operations.update_budget(
                 organization_id=org.pk, budget_id=budget.pk, terms=form.terms()
             )
         self._warn(form)
         self.stdout.write(f'Changed the budget "{form.terms().name}" of {org.slug}.')
 
-    def enable(self, options: dict[str, Any]) -> None:
-        self._switch(options, enabled=True)
-
-    def disable(self, options: dict[str, Any]) -> None:
-        self._switch(options, enabled=False)
-
     def delete(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         budget = _the_budget(org, options["name"])
-        budget_operations.delete_budget(organization_id=org.pk, budget_id=budget.pk)
+        operations.delete_budget(organization_id=org.pk, budget_id=budget.pk)
         self.stdout.write(f'Deleted the budget "{budget.name}" of {org.slug}.')
 
-    def _switch(self, options: dict[str, Any], *, enabled: bool) -> None:
-        org = organization(options["slug"])
+    def switch(self, options: dict[str, Any]) -> None:
+        org, enabled = organization(options["slug"]), options["enabled"]
         budget = _the_budget(org, options["name"])
-        budget_operations.set_budget_enabled(
-            organization_id=org.pk, budget_id=budget.pk, enabled=enabled
-        )
+        operations.update_budget(organization_id=org.pk, budget_id=budget.pk, enabled=enabled)
         self.stdout.write(
             f'The budget "{budget.name}" of {org.slug} is {"on" if enabled else "off"}.'
         )
 
     def _warn(self, form: BudgetForm) -> None:
-        catalog = load_catalog(sandbox=settings.SANDBOX)
-        if unknown := names_of_no_model(form.terms().models, catalog):
+        if unknown := names_of_no_model(form.terms().models):
             self.stderr.write(f"Warning: no known model is meant by: {', '.join(unknown)}")
-
-
-def _add_budget(action: CommandParser) -> None:
-    action.add_argument("slug", metavar="SLUG", help="the organization")
-    action.add_argument("name", metavar="NAME", help="the budget")
 
 
 def _add_terms(action: CommandParser, *, needed: bool) -> None:
@@ -174,32 +157,12 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
         action.add_argument(option, dest=field, metavar=metavar, help=what)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    fields = ("limit_eur", "span", "when_full", *(field for _, field, _ in OF))
-    return {field: options[field] for field in fields if options[field] is not None}
-
-
-def _changes(options: dict[str, Any]) -> dict[str, Any]:
-    changes = _given(options)
-    for option, field, _ in OF:
-        if options[f"no_{field}"]:
-            if field in changes:
-                raise Invalid(f"{option} and its --no- form exclude each other")
-            changes[field] = ""
-    if options["rename"] is not None:
-        changes["name"] = options["rename"]
-    return changes
-
-
 def _checked(org: Organization, values: dict[str, Any]) -> BudgetForm:
     return checked(BudgetForm(as_typed(values), organization_id=org.pk))
 
 
 def _the_budget(org: Organization, name: str) -> Budget:
-    budget = Budget.objects.filter(org=org, name__iexact=name.strip()).first()
-    if budget is None:
-        raise Missing(f'{org.slug} has no budget "{name}"')
-    return budget
+    return the_named(Budget.objects, org, name, what="budget")
 
 
 def _row(line: BudgetLine, format: str) -> dict[str, Any]:

@@ -67,23 +67,21 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
 
 
 def update_budget(
-    *, organization_id: UUID, budget_id: UUID, terms: BudgetTerms, enabled: bool | None = None
+    *,
+    organization_id: UUID,
+    budget_id: UUID,
+    terms: BudgetTerms | None = None,
+    enabled: bool | None = None,
 ) -> None:
-    """Replace what a budget says, and its switch where `enabled` is given.
+    """Replace what a budget says, and turn it on or off, where given.
 
     Raises Missing when it is gone, Conflict when its name is taken.
     """
-    changes = terms.as_columns()
+    changes = terms.as_columns() if terms else {}
     if enabled is not None:
         changes["enabled"] = enabled
     with one_name(*_ONE_NAME), transaction.atomic():
         _change(locked(organization_id), budget_id, changes)
-
-
-def set_budget_enabled(*, organization_id: UUID, budget_id: UUID, enabled: bool) -> None:
-    """Turn a budget on or off, from the next request on. Raises Missing when it is gone."""
-    with transaction.atomic():
-        _change(locked(organization_id), budget_id, {"enabled": enabled})
 
 
 def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:

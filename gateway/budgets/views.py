@@ -10,13 +10,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from costs.core.periods import local_day
 from costs.explorer.names import emails, values_used
@@ -24,23 +20,21 @@ from gateway.budgets import operations, reports
 from gateway.budgets.forms import BudgetForm, budget_values
 from gateway.budgets.pages import COLUMNS, budget_lines, budget_page, exported, people_in
 from gateway.budgets.words import DIMENSION_WORDS, budget_sentence
-from gateway.console.sentences import names_of_no_model
 from gateway.models import Budget
-from gateway.providers.catalog import load_catalog
+from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import Missing, OrgsError
+from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.refusals import refusal_in
+from orgs.console.switch import switched
 
 BUDGETS_PER_PAGE: Final = 50
 # How far back calls are asked what they say of themselves, to be offered in the form.
 SUGGESTED_OF_DAYS: Final = 30
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def budgets(request: HttpRequest) -> HttpResponse:
     """List the budgets in the order in which calls are held to them, and where each stands."""
     access = viewer(request)
@@ -58,36 +52,28 @@ def budgets(request: HttpRequest) -> HttpResponse:
     return render(request, "budgets/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_budgets(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send all budgets as a file."""
     access = viewer(request)
     return file_of(request, _pages(access), columns=COLUMNS, name="budgets", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_budget(request: HttpRequest) -> HttpResponse:
     """Make a budget; it counts what was spent in its span before."""
     access = admin(request)
     organization = access.organization
     form = BudgetForm(request.POST or None, organization_id=organization.pk)
     if request.method == "POST" and form.is_valid():
-        try:
+        with refusal_in(form):
             budget = operations.create_budget(organization_id=organization.pk, terms=form.terms())
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _saved(request, form, budget.pk, f'The budget "{budget.name}" counts.')
     context = {"form": form, **_suggestions(access)}
     return render(request, "budgets/create.html", context)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     """Show where a budget stands, day by day; its form changes it."""
     access = admin(request) if request.method == "POST" else viewer(request)
@@ -99,15 +85,10 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         terms = form.terms()
-        try:
+        with refusal_in(form):
             operations.update_budget(
                 organization_id=organization.pk, budget_id=found.pk, terms=terms
             )
-        except Missing as refusal:
-            raise Http404 from refusal
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _saved(request, form, found.pk, f'The budget "{terms.name}" is saved.')
     context = {
         "page": budget_page(organization, now(), found, people),
@@ -119,36 +100,27 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     return render(request, "budgets/budget.html", context)
 
 
-@login_required
-@require_POST
+@action
 def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     """Turn a budget on or off, as the button said, whatever it has become meanwhile."""
-    access = admin(request)
-    budget = get_or_404(access, Budget.objects.all(), budget_id)
-    enabled = request.POST.get("enabled") == "on"
-    try:
-        operations.set_budget_enabled(
-            organization_id=access.organization.pk, budget_id=budget.pk, enabled=enabled
-        )
-    except Missing as refusal:
-        raise Http404 from refusal
+    budget = get_or_404(admin(request), Budget.objects.all(), budget_id)
+    enabled = switched(
+        request, operations.update_budget, organization_id=budget.org_id, budget_id=budget.pk
+    )
     state = "on, and counts what it missed" if enabled else "off: it counts and refuses nothing"
     messages.success(request, f'The budget "{budget.name}" is {state}.')
     return redirect("budget", budget_id=budget.pk)
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_budget(request: HtmxRequest, budget_id: str) -> HttpResponse:
     """Ask, then remove the budget."""
-    access = admin(request)
-    budget = get_or_404(access, Budget.objects.all(), budget_id)
+    budget = get_or_404(admin(request), Budget.objects.all(), budget_id)
     if request.method != "POST":
-        people = people_in([budget], organization_id=access.organization.pk)
+        people = people_in([budget], organization_id=budget.org_id)
         context = {"budget": budget, "sentence": budget_sentence(budget, people)}
         return question(request, "budgets/delete.html", context)
-    operations.delete_budget(organization_id=access.organization.pk, budget_id=budget.pk)
+    operations.delete_budget(organization_id=budget.org_id, budget_id=budget.pk)
     messages.success(request, f'The budget "{budget.name}" is deleted.')
     return redirect("budgets")
 
@@ -181,7 +153,6 @@ def _suggestions(access: Access) -> dict[str, Any]:
 def _saved(request: HttpRequest, form: BudgetForm, budget_id: UUID, sentence: str) -> HttpResponse:
     """Say so, and warn of names that mean no known model: they may be slips."""
     messages.success(request, sentence)
-    models = form.terms().models
-    if unknown := names_of_no_model(models, load_catalog(sandbox=settings.SANDBOX)):
+    if unknown := names_of_no_model(form.terms().models):
         messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
     return redirect("budget", budget_id=budget_id)

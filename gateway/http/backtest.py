@@ -6,24 +6,21 @@ import re
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.timezone import now
 
 from gateway.call.runtime import current
-from gateway.call.snapshot import read
 from gateway.core.calls import Principal
-from gateway.core.errors import GatewayError, Refused
+from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
-from gateway.http.answers import error_response, json_response, only
-from gateway.http.callers import authenticate
+from gateway.http.answers import only
 from gateway.http.openapi.backtest import PATTERNS
+from gateway.http.reads import answer, query_of
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm
 from gateway.policies.words import limits_sentence
-from orgs.fields import new_id
 from orgs.models import Organization
 
 # How long a replay may take here; the command has no such limit.
@@ -41,15 +38,7 @@ NAME: Final = "this policy"
 @only("GET", "HEAD")
 async def policy_backtest(request: HttpRequest) -> HttpResponse:
     """Replay the organization's requests under a policy that the address describes."""
-    request_id = new_id()
-    try:
-        principal = await authenticate(current(), request, channel="api", reads=True)
-    except GatewayError as exc:
-        return error_response(exc, request_id, has_organization=False)
-    try:
-        return json_response(await read(_replayed, principal, request), request_id)
-    except GatewayError as exc:
-        return error_response(exc, request_id)
+    return await answer(request, lambda principal: _replayed(principal, request))
 
 
 def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
@@ -57,11 +46,7 @@ def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
         # It sees a part of the requests, and a policy is about all of them.
         sentence = "A key that fixes a dimension cannot judge the whole organization's requests"
         raise Refused("dimension_fixed_by_key", sentence)
-    try:
-        query = request.GET
-    except SuspiciousOperation as exc:  # more parameters than Django reads
-        raise invalid("The address has too many parameters") from exc
-    days, form = _asked(query)
+    days, form = _asked(query_of(request))
     organization = Organization.objects.get(id=principal.org_id)
     catalog = current().catalog
     report = backtest(

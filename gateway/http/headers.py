@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from django.http import HttpRequest
 
 _PLAIN: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _PREFIX: Final = "HTTP_"
-NAMES_MAX: Final = 1000
 
 
 def header(request: HttpRequest, name: str) -> str | None:
@@ -27,11 +25,9 @@ def headers_of(request: HttpRequest) -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=NAMES_MAX)
 def _meta_name(name: str) -> str:
     return _PLAIN.get(name) or _PREFIX + name.upper().replace("-", "_")
 
 
-@lru_cache(maxsize=NAMES_MAX)
 def _header_name(meta_name: str) -> str:
     return meta_name.removeprefix(_PREFIX).lower().replace("_", "-")

@@ -13,7 +13,6 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 
-from costs.core.money import euros
 from costs.models import Hold
 from gateway.call.runtime import current
 from gateway.call.snapshot import read
@@ -24,6 +23,7 @@ from gateway.core.strict_json import quoted
 from gateway.http.answers import error_response, json_response, only
 from gateway.http.callers import authenticate
 from gateway.models import AiRequestLog
+from gateway.requests.lines import as_eur, request_as_json
 from gateway.requests.reports import Cursor, rows_before
 from orgs.fields import new_id
 
@@ -44,13 +44,13 @@ OVERDUE: Final = timedelta(seconds=60)
 @only("GET", "HEAD")
 async def ai_requests(request: HttpRequest) -> HttpResponse:
     """List the organization's requests, newest first."""
-    return await _answer(request, lambda principal: _page(principal, _query(request)))
+    return await answer(request, lambda principal: _page(principal, query_of(request)))
 
 
 @only("GET", "HEAD")
 async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     """Return one request with its decision trace."""
-    return await _answer(request, lambda principal: _detail(principal, request_id))
+    return await answer(request, lambda principal: _detail(principal, request_id))
 
 
 @only("GET", "HEAD")
@@ -73,7 +73,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     return json_response(body, None, status=200 if is_ready else 503)
 
 
-async def _answer(
+async def answer(
     request: HttpRequest, question: Callable[[Principal], dict[str, Any]]
 ) -> HttpResponse:
     """Answer a question about the caller's organization, asked in a thread with the database."""
@@ -88,7 +88,8 @@ async def _answer(
         return error_response(exc, request_id)
 
 
-def _query(request: HttpRequest) -> QueryDict:
+def query_of(request: HttpRequest) -> QueryDict:
+    """Return the parameters of the address. Raises Refused (400) when there are too many."""
     try:
         return request.GET
     except SuspiciousOperation as exc:  # more parameters than Django reads
@@ -123,7 +124,7 @@ def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
     page = found[:limit]
     return {
         "success": True,
-        "requests": [_summary(row) for row in page],
+        "requests": [request_as_json(row) for row in page],
         "nextCursor": _place_of(page[-1]) if len(found) > limit else None,
     }
 
@@ -141,9 +142,9 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
     return {
         "success": True,
         "request": {
-            **_summary(row),
+            **request_as_json(row),
             "finishReason": row.finish_reason,
-            "holdEur": _eur(row.hold_nanoeur),
+            "holdEur": as_eur(row.hold_nanoeur),
             "promptHash": row.prompt_hash,
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
@@ -169,36 +170,10 @@ def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
         "code": kept["code"],
         "error": kept["error"],
         "providerStatus": kept["provider_status"],
-        "holdEur": _eur(kept["bound_nanoeur"]) if is_made else None,
+        "holdEur": as_eur(kept["bound_nanoeur"]) if is_made else None,
         "latencyMs": kept["latency_ms"],
         "decision": kept["decision"],
     }
-
-
-def _summary(row: AiRequestLog) -> dict[str, Any]:
-    return {
-        "requestId": str(row.id),
-        "occurredAt": row.occurred_at.isoformat(),
-        "completedAt": row.completed_at.isoformat() if row.completed_at else None,
-        "status": row.status,
-        "code": row.code,
-        "error": row.error,
-        "channel": row.channel,
-        "stream": row.stream,
-        "requestedModel": row.requested_model,
-        "model": row.model,
-        "provider": row.provider,
-        "inputTokens": row.input_tokens,
-        "outputTokens": row.output_tokens,
-        "costEur": _eur(row.cost_nanoeur),
-        "latencyMs": row.latency_ms,
-        "keyId": str(row.key_id) if row.key_id else None,
-        **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
-    }
-
-
-def _eur(nanoeur: int | None) -> float | None:
-    return None if nanoeur is None else float(euros(nanoeur))
 
 
 def _wanted(value: str, name: str) -> str:

@@ -12,12 +12,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from costs.core.money import euros
@@ -27,8 +24,8 @@ from gateway.keys.snippets import snippets_for
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import OrgsError
+from orgs.console.pages import download, form_page, question_page, read_page
+from orgs.console.refusals import refusal_in
 from orgs.keys import operations
 from orgs.keys import reports as keys_reports
 from orgs.keys.forms import KeyForm, RotateForm
@@ -49,9 +46,7 @@ class KeyLine:
     spent_nanoeur: int
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def keys(request: HttpRequest) -> HttpResponse:
     """List the keys the person may see, newest first, with what each has cost this month."""
     access = viewer(request)
@@ -66,8 +61,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     return render(request, "keys/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_keys(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send all keys the person may see as a file; never more of a key than the list shows."""
     access = viewer(request)
@@ -76,9 +70,7 @@ def export_keys(request: HttpRequest, format: str) -> StreamingHttpResponse:
     return exported(request, rows, columns=COLUMNS, name="keys", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_key(request: HttpRequest) -> HttpResponse:
     """Make a key. The answer to the POST is the only page that ever shows it."""
     access = admin(request)
@@ -88,18 +80,13 @@ def create_key(request: HttpRequest) -> HttpResponse:
         fields = form.key_fields(now())
         fields["created_by_id"] = access.user.pk
         name = form.cleaned_data["name"]
-        try:
+        with refusal_in(form):
             key, text = operations.create_key(org=access.organization, name=name, **fields)
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _key_page(request, key, text)
     return render(request, "keys/create.html", {"form": form})
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 @vary_on_headers("HX-Request")
 def rotate_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     """Ask for the overlap, then make the key's successor and show it once."""
@@ -108,20 +95,15 @@ def rotate_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     form = RotateForm(request.POST if request.method == "POST" else None, label_suffix="")
     if request.method == "POST" and form.is_valid():
         overlap = timedelta(hours=form.cleaned_data["overlap_hours"])
-        try:
+        with refusal_in(form):
             successor, text = operations.rotate_key(
                 key=key, overlap=overlap, created_by_id=access.user.pk
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _key_page(request, successor, text)
     return question(request, "keys/rotate.html", {"form": form, "key": key})
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     """Ask, then close the key for good."""
     access = admin(request)

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from django.db import models
 
-from orgs.fields import IdField, IdPrimaryKey
+from costs.models import AttributedRow
+from orgs.fields import IdField
 from orgs.models import Organization
 
 
-class AiRequestLog(models.Model):
+class AiRequestLog(AttributedRow):
     """One row for every request of a known organization: what was asked, decided and charged.
 
     Prompts and answers are not kept. `decision` is the trace of how it was judged. What finds
@@ -24,17 +25,12 @@ class AiRequestLog(models.Model):
         ERROR = "error"
         UNKNOWN = "unknown"
 
-    id = IdPrimaryKey()
-    org = models.ForeignKey(
-        Organization, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
-    )
     occurred_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True)
     channel = models.CharField(max_length=32)
     stream = models.BooleanField(default=False)
     requested_model = models.CharField(max_length=200)
-    model = models.CharField(max_length=200)
-    provider = models.CharField(max_length=32, null=True)  # noqa: DJ001  not known differs from ""
+    provider = models.CharField(max_length=32, null=True)  # type: ignore[assignment]  # noqa: DJ001  null where none was asked
     status = models.CharField(max_length=8, choices=Status)
     code = models.CharField(max_length=40, null=True)  # noqa: DJ001
     error = models.CharField(max_length=1000, null=True)  # noqa: DJ001
@@ -45,13 +41,6 @@ class AiRequestLog(models.Model):
     hold_nanoeur = models.BigIntegerField(null=True)
     cost_nanoeur = models.BigIntegerField(null=True)
     latency_ms = models.IntegerField(null=True)
-    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    client_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    task_type = models.CharField(max_length=128, null=True)  # noqa: DJ001
-    key_id = IdField(null=True)
     usage = models.JSONField(null=True)
     decision = models.JSONField()
     # An alias's models that did not answer, in order; the rest of the row tells of the last that

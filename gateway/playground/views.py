@@ -6,11 +6,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
 
 from costs.core.money import nanoeur_from_euros
 from gateway.call.sdk import AiResponse, ai_request
@@ -20,13 +17,12 @@ from gateway.requests import reports
 from gateway.requests.lines import request_lines
 from gateway.requests.reports import RequestQuery
 from orgs.auth.access import Access, member, viewer
+from orgs.console.pages import form_page
 
 REQUESTS_SHOWN: Final = 5
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def playground(request: HttpRequest) -> HttpResponse:
     """Show the form; a POST sends the request through the whole gateway and shows its answer."""
     catalog = load_catalog(sandbox=settings.SANDBOX)

@@ -6,9 +6,7 @@ from django import forms
 from django.contrib import admin
 
 from gateway.console.fields import ModelNamesField
-from gateway.models import (
-    Policy,
-)
+from gateway.models import Policy
 
 
 class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time

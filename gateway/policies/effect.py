@@ -10,12 +10,11 @@ from django.conf import settings
 from django.utils.timezone import now
 
 from costs.explorer.names import emails
-from gateway.console.sentences import names_of_no_model
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.effect_chart import effect_bars
 from gateway.policies.forms import PolicyForm
 from gateway.policies.words import backtest_sentence, limits_sentence
-from gateway.providers.catalog import load_catalog
+from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.models import Organization
 
 # How long a page waits for a backtest; what is not judged by then is said to be missing.
@@ -42,7 +41,7 @@ def policy_effect_of(
     limits, catalog = form.limits(), load_catalog(sandbox=settings.SANDBOX)
     context |= {
         "sentence": limits_sentence(limits),
-        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models], catalog),
+        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models]),
         "is_waiting": not judge,
     }
     if not judge:

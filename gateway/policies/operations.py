@@ -42,25 +42,24 @@ def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
 
 
 def update_policy(
-    *, organization_id: UUID, policy_id: UUID, limits: PolicyLimits, enabled: bool | None = None
+    *,
+    organization_id: UUID,
+    policy_id: UUID,
+    limits: PolicyLimits | None = None,
+    enabled: bool | None = None,
 ) -> None:
-    """Replace a policy's name and limits, and its switch where `enabled` is given.
+    """Replace a policy's name and limits, and turn it on or off, where given.
 
     Raises Missing when it is gone, Conflict when its name is taken.
     """
-    changes: dict[str, Any] = asdict(limits)
+    changes: dict[str, Any] = asdict(limits) if limits else {}
     if enabled is not None:
         changes["enabled"] = enabled
     with one_name(*_ONE_NAME), transaction.atomic():
         locked(organization_id)
-        _change(organization_id, policy_id, changes)
-
-
-def set_policy_enabled(*, organization_id: UUID, policy_id: UUID, enabled: bool) -> None:
-    """Turn a policy on or off, from the next request on. Raises Missing when it is gone."""
-    with transaction.atomic():
-        locked(organization_id)
-        _change(organization_id, policy_id, {"enabled": enabled})
+        rows = Policy.objects.filter(org=organization_id, id=policy_id)
+        if not rows.update(updated_at=now(), **changes):
+            raise Missing("There is no such policy")
 
 
 def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:
@@ -68,9 +67,3 @@ def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:
     with transaction.atomic():
         locked(organization_id)
         Policy.objects.filter(org=organization_id, id=policy_id).delete()
-
-
-def _change(organization_id: UUID, policy_id: UUID, changes: dict[str, Any]) -> None:
-    rows = Policy.objects.filter(org=organization_id, id=policy_id)
-    if not rows.update(updated_at=now(), **changes):
-        raise Missing("There is no such policy")

@@ -9,30 +9,27 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
 from gateway.console.fields import plain_eur
-from gateway.console.sentences import names_of_no_model
 from gateway.models import Policy
 from gateway.policies import operations, reports
 from gateway.policies.effect import policy_effect_of
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.reports import RefusedToday, SpendToday
 from gateway.policies.words import policy_sentence
-from gateway.providers.catalog import load_catalog
+from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
-from orgs.core.errors import Missing, OrgsError
+from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.refusals import refusal_in
+from orgs.console.switch import switched
 
 COLUMNS: Final = (
     *("policyId", "name", "enabled", "allowedModels", "blockedModels", "maxCostPerDayEur"),
@@ -51,9 +48,7 @@ class PolicyLine:
     refused_today: int
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def policies(request: HttpRequest) -> HttpResponse:
     """List the policies in the order in which they are judged."""
     access = viewer(request)
@@ -70,8 +65,7 @@ def policies(request: HttpRequest) -> HttpResponse:
     return render(request, "policies/list.html", context)
 
 
-@login_required
-@require_safe
+@download
 def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the policies as a file."""
     access = viewer(request)
@@ -81,28 +75,21 @@ def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
     return exported(request, rows, columns=COLUMNS, name="policies", format=format)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def create_policy(request: HttpRequest) -> HttpResponse:
     """Make a policy; it is in force from the next request on."""
     access = admin(request)
     form = PolicyForm(request.POST or None, label_suffix="")
     if request.method == "POST" and not _only_asks(request) and form.is_valid():
-        try:
+        with refusal_in(form):
             policy = operations.create_policy(
                 organization_id=access.organization.pk, limits=form.limits()
             )
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _saved(request, form, f'The policy "{policy.name}" is in force.')
     return _form_page(request, access, form, title="New policy")
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     """Change a policy's name and limits."""
     access = admin(request)
@@ -110,22 +97,16 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     form = PolicyForm(request.POST or None, initial=policy_values(policy), label_suffix="")
     if request.method == "POST" and not _only_asks(request) and form.is_valid():
         limits = form.limits()
-        try:
+        with refusal_in(form):
             operations.update_policy(
-                organization_id=access.organization.pk, policy_id=policy.pk, limits=limits
+                organization_id=policy.org_id, policy_id=policy.pk, limits=limits
             )
-        except Missing as refusal:
-            raise Http404 from refusal
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             return _saved(request, form, f'The policy "{limits.name}" is saved.')
     return _form_page(request, access, form, title="Edit policy")
 
 
-@login_required
+@action
 @never_cache
-@require_POST
 def policy_effect(request: HttpRequest) -> HttpResponse:
     """Show what the policy in the form would have done, beside the form; nothing is saved.
 
@@ -137,35 +118,26 @@ def policy_effect(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
-@require_POST
+@action
 def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     """Turn a policy on or off, as the button said, whatever it has become meanwhile."""
-    access = admin(request)
-    policy = get_or_404(access, Policy.objects.all(), policy_id)
-    enabled = request.POST.get("enabled") == "on"
-    try:
-        operations.set_policy_enabled(
-            organization_id=access.organization.pk, policy_id=policy.pk, enabled=enabled
-        )
-    except Missing as refusal:
-        raise Http404 from refusal
+    policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
+    enabled = switched(
+        request, operations.update_policy, organization_id=policy.org_id, policy_id=policy.pk
+    )
     state = "on: it is in force from the next request" if enabled else "off"
     messages.success(request, f'The policy "{policy.name}" is {state}.')
     return redirect("policies")
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
     """Ask, then remove the policy."""
-    access = admin(request)
-    policy = get_or_404(access, Policy.objects.all(), policy_id)
+    policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
     if request.method != "POST":
         context = {"policy": policy, "sentence": _sentence(policy)}
         return question(request, "policies/delete.html", context)
-    operations.delete_policy(organization_id=access.organization.pk, policy_id=policy.pk)
+    operations.delete_policy(organization_id=policy.org_id, policy_id=policy.pk)
     messages.success(request, f'The policy "{policy.name}" is deleted.')
     return redirect("policies")
 
@@ -201,7 +173,7 @@ def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpRespons
     messages.success(request, sentence)
     limits = form.limits()
     entries = [*limits.allowed_models, *limits.blocked_models]
-    if unknown := names_of_no_model(entries, load_catalog(sandbox=settings.SANDBOX)):
+    if unknown := names_of_no_model(entries):
         messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
     return redirect("policies")
 

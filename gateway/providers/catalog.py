@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.core.model_names import Catalog, CatalogVendor, Model
+from django.conf import settings
+
+from gateway.core.model_names import Catalog, CatalogVendor, Model, entry_matches, undated
 
 SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
@@ -62,3 +65,17 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
         token_margin=facts.get("token_margin", vendor.token_margin),
         image_tokens=facts.get("image_tokens", vendor.image_tokens),
     )
+
+
+def names_of_no_model(entries: Iterable[str]) -> list[str]:
+    """Return the entries that mean no known model: perhaps a slip, perhaps a new model."""
+    catalog = load_catalog(sandbox=settings.SANDBOX)
+    names = {name for model in catalog.by_name.values() for name in model.names}
+    return [entry for entry in entries if not _means_one(entry, names, catalog)]
+
+
+def _means_one(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
+    # The catalog lists no model's every snapshot, but a date makes no unknown model of a known one.
+    if undated(catalog.bare(entry)) in catalog.by_name:
+        return True
+    return any(entry_matches(catalog.entry(entry), name) for name in names)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import connection
 
-from orgs.database import kept_id
+from orgs.database import as_moment, kept_id
 
 HOURS: Final = 24
 WINDOW: Final = timedelta(hours=HOURS)
@@ -92,7 +92,7 @@ def last_day(*, organization_id: UUID, moment: datetime, most: int = ROWS_MAX) -
     is_cut = sum(n for *_, n, _ in groups) >= most
     return summed(
         groups,
-        since=min(_instant(row[5]) for row in found) if is_cut else moment - WINDOW,
+        since=min(as_moment(row[5]) for row in found) if is_cut else moment - WINDOW,
         latency_p95_ms=next((latency for *_, latency in rows if latency is not None), None),
         is_cut=is_cut,
     )
@@ -124,13 +124,6 @@ def summed(
 
 def _starts_at(hour: int, moment: datetime) -> datetime:
     return moment - timedelta(hours=HOURS - hour)
-
-
-def _instant(value: datetime | str) -> datetime:
-    """Return an instant as SQLite has it, which is text in UTC, or PostgreSQL."""
-    return (
-        value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
-    )
 
 
 def _by_model(groups: Sequence[Group]) -> tuple[ModelActivity, ...]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from costs.admin import ReadOnlyAdmin
-from gateway.models import (
-    AiRequestLog,
-)
+from gateway.models import AiRequestLog
 
 
 @admin.register(AiRequestLog)

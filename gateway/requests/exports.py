@@ -8,18 +8,18 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.timezone import now
-from django.views.decorators.http import require_safe
 
 from costs.core.money import euros
 from gateway.models import AiRequestLog
 from gateway.requests import reports
 from gateway.requests.filters import RequestFilterForm
+from gateway.requests.lines import request_as_json
 from gateway.requests.reports import RequestQuery
 from orgs.auth.access import viewer
 from orgs.console.exports import exported
+from orgs.console.pages import download
 
 ROWS_PER_PAGE: Final = 1_000
 # As the API calls them, which lists the same requests.
@@ -31,8 +31,7 @@ COLUMNS: Final = (
 )
 
 
-@login_required
-@require_safe
+@download
 def export_requests(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the requests that the filters leave; a bad filter is 400."""
     organization = viewer(request).organization
@@ -61,28 +60,8 @@ def _pages(organization_id: UUID, query: RequestQuery) -> Iterator[list[dict[str
 def _row(row: AiRequestLog) -> dict[str, Any]:
     cost = row.cost_nanoeur
     return {
-        "requestId": str(row.pk),
-        "occurredAt": row.occurred_at.isoformat(),
-        "completedAt": row.completed_at.isoformat() if row.completed_at else None,
-        "status": row.status,
-        "code": row.code,
-        "error": row.error,
-        "channel": row.channel,
-        "stream": row.stream,
-        "requestedModel": row.requested_model,
-        "model": row.model,
-        "provider": row.provider,
-        "inputTokens": row.input_tokens,
-        "outputTokens": row.output_tokens,
+        **request_as_json(row),
         "costEur": None if cost is None else f"{euros(cost):f}",
         "costNanoeur": cost,
-        "latencyMs": row.latency_ms,
-        "keyId": str(row.key_id) if row.key_id else None,
-        "userId": row.user_id,
-        "teamId": row.team_id,
-        "projectId": row.project_id,
-        "appId": row.app_id,
-        "clientId": row.client_id,
-        "taskType": row.task_type,
         "promptHash": row.prompt_hash,
     }

@@ -1,11 +1,14 @@
-"""Requests as lines of a list: what a row shows, in plain values."""
+"""Requests as lines of a list, of the page and of the API, in plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from costs.core.money import euros
+from gateway.core.request_body import NAME_IN_JSON
 from gateway.models import AiRequestLog
 from gateway.requests import reports, timeline
 from gateway.requests.reports import CallerNames
@@ -44,6 +47,34 @@ def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
         ("task", row.task_type),
     )
     return [(name, value) for name, value in said if value]
+
+
+def request_as_json(row: AiRequestLog) -> dict[str, Any]:
+    """Return a request as the API lists it."""
+    return {
+        "requestId": str(row.id),
+        "occurredAt": row.occurred_at.isoformat(),
+        "completedAt": row.completed_at.isoformat() if row.completed_at else None,
+        "status": row.status,
+        "code": row.code,
+        "error": row.error,
+        "channel": row.channel,
+        "stream": row.stream,
+        "requestedModel": row.requested_model,
+        "model": row.model,
+        "provider": row.provider,
+        "inputTokens": row.input_tokens,
+        "outputTokens": row.output_tokens,
+        "costEur": as_eur(row.cost_nanoeur),
+        "latencyMs": row.latency_ms,
+        "keyId": str(row.key_id) if row.key_id else None,
+        **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
+    }
+
+
+def as_eur(nanoeur: int | None) -> float | None:
+    """Return an amount as JSON has it."""
+    return None if nanoeur is None else float(euros(nanoeur))
 
 
 def _line(row: AiRequestLog, names: CallerNames) -> RequestLine:

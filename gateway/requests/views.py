@@ -7,12 +7,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from costs.explorer.charts import share_width
@@ -27,6 +24,7 @@ from gateway.requests.rate_table import rate_table
 from gateway.requests.reports import RequestPage
 from orgs.auth.access import Access, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest
+from orgs.console.pages import read_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +36,7 @@ class SpendBar:
     held_from: str
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 @vary_on_headers("HX-Request")
 def requests(request: HtmxRequest) -> HttpResponse:
     """List recent requests, newest first, below what today and the last 24 hours were like.
@@ -65,9 +61,7 @@ def requests(request: HtmxRequest) -> HttpResponse:
     return render(request, "requests/list.html", context | _overview(access, moment, zone))
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 def new_requests(request: HttpRequest) -> HttpResponse:
     """Return the rows that have come since `after`, and those of `waiting` that have ended."""
     access = viewer(request)
@@ -86,9 +80,7 @@ def new_requests(request: HttpRequest) -> HttpResponse:
     return render(request, "requests/_rows.html", context)
 
 
-@login_required
-@never_cache
-@require_safe
+@read_page
 @vary_on_headers("HX-Request")
 def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
     """Show what happened to one request, and why. htmx gets the story alone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -145,7 +145,7 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
         raise Broken(peer.broke_off(str(exc)), provider_status=answer.status) from exc
     except orjson.JSONDecodeError as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
-    return completion.relayed(body, returned(answer))
+    return replace(completion, body=body, headers=returned(answer))
 
 
 async def _check(answer: UpstreamResponse, peer: Peer) -> None:

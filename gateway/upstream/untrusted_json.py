@@ -105,13 +105,15 @@ def tier(value: object, *, standard: frozenset[str]) -> str:
     return STANDARD_TIER if name in standard else name
 
 
-def usable(read: Callable[[], Usage]) -> Usage | None:
-    """Return what `read` makes of a report, or None when the report cannot be true.
+def usable(report: object, read: Callable[[Mapping[str, Any]], Usage]) -> Usage | None:
+    """Return what `read` makes of a report; None when there is none, or it cannot be true.
 
     The answer is not lost with its report: the call is then charged at its bound.
     """
+    if not isinstance(report, dict):
+        return None
     try:
-        return read()
+        return read(report)
     except UnusableUsage:
         return None
 

@@ -52,10 +52,6 @@ VENDORS: Final = {
 }
 
 
-# Paths are few where they do not name a model.
-ADDRESSES_MAX: Final = 1000
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """One vendor as this installation reaches it."""
@@ -63,16 +59,10 @@ class Upstream:
     base_url: str
     headers: Mapping[str, str] = field(repr=False)
     peer: Peer = field(repr=False)
-    _addresses: dict[str, URL] = field(default_factory=dict, repr=False)
 
     def address(self, path: str) -> URL:
-        """Return the address of a path, read once: that takes 10 us. Raises NotSent."""
-        found = self._addresses.get(path)
-        if found is None:
-            found = http_client.address(self.base_url + path)
-            if len(self._addresses) < ADDRESSES_MAX:
-                self._addresses[path] = found
-        return found
+        """Return the address of a path. Raises NotSent."""
+        return http_client.address(self.base_url + path)
 
     def finished(self, reading: StreamReading) -> Completion:
         """Return what a stream came to when it has ended. Raises Broken."""

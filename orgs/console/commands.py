@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -11,11 +11,15 @@ from django import forms
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import Error as DatabaseError
+from django.db.models import Manager, Model
 
 from orgs.core.errors import Invalid, Missing, OrgsError
 from orgs.models import Organization
 
 FilledForm = TypeVar("FilledForm", bound=forms.Form)
+Row = TypeVar("Row", bound=Model)
+# Options whose values may be taken away, each with its field and more.
+Removable = Sequence[tuple[str, ...]]
 Action = Callable[[dict[str, Any]], None]
 LOCAL_URL = "http://127.0.0.1:8000"
 
@@ -65,6 +69,54 @@ def add_format(action: CommandParser) -> None:
     )
 
 
+def add_report(action: CommandParser) -> None:
+    """Let the action report on an organization, as text or as JSON."""
+    action.add_argument("slug", metavar="SLUG", help="the organization")
+    add_format(action)
+
+
+def add_named(action: CommandParser, what: str) -> None:
+    """Let the action name something of an organization: a policy, an alias."""
+    action.add_argument("slug", metavar="SLUG", help="the organization")
+    action.add_argument("name", metavar="NAME", help=f"the {what}")
+
+
+def add_removals(action: CommandParser, removable: Removable, *, help: str) -> None:
+    """Give each option a `--no-` form, which takes its value away; `help` has {} for the option."""
+    for option, field, *_ in removable:
+        action.add_argument(
+            option.replace("--", "--no-", 1),
+            dest=f"no_{field}",
+            action="store_true",
+            help=help.format(option),
+        )
+
+
+def given(options: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Return the fields that the options give a value."""
+    return {field: options[field] for field in fields if options[field] is not None}
+
+
+def changes_in(
+    options: Mapping[str, Any], fields: Iterable[str], *, removable: Removable = ()
+) -> dict[str, Any]:
+    """Return the fields that the options of an update change; one taken away is empty.
+
+    Raises Invalid when nothing is to change, or a value is given and taken away.
+    """
+    changes = given(options, fields)
+    for option, field, *_ in removable:
+        if options[f"no_{field}"]:
+            if field in changes:
+                raise Invalid(f"{option} and its --no- form exclude each other")
+            changes[field] = ""
+    if options["rename"] is not None:
+        changes["name"] = options["rename"]
+    if not changes and options.get("enabled") is None:
+        raise Invalid("Say what to change; see --help")
+    return changes
+
+
 def write_rows(out: OutputWrapper, rows: Sequence[Mapping[str, Any]], *, format: str) -> None:
     """Write rows as a JSON array, or as a table with aligned columns."""
     if format == "json":
@@ -101,6 +153,14 @@ def organization(slug: str) -> Organization:
     found = Organization.objects.filter(slug=slug).first()
     if found is None:
         raise Missing(f'There is no organization "{slug}"')
+    return found
+
+
+def the_named(rows: Manager[Row], org: Organization, name: str, *, what: str) -> Row:
+    """Return the organization's row with this name, in whatever case."""
+    found = rows.filter(org=org, name__iexact=name.strip()).first()
+    if found is None:
+        raise Missing(f'{org.slug} has no {what} "{name}"')
     return found
 
 

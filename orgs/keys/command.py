@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.timezone import now
 
-from orgs.console.commands import ActionCommand, add_format, organization, write_rows
+from orgs.console.commands import ActionCommand, add_report, organization, write_rows
 from orgs.core import keys as key_format
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.keys import operations, reports
@@ -37,9 +37,7 @@ class Command(ActionCommand):
         create.add_argument(
             "--expires-days", type=int, metavar="D", help="its life; endless if not given"
         )
-        listing = add("list", self.list, help="list an organization's keys, newest first")
-        listing.add_argument("slug", metavar="SLUG")
-        add_format(listing)
+        add_report(add("list", self.list, help="list an organization's keys, newest first"))
         rotate = add(
             "rotate",
             self.rotate,

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from orgs.console.commands import (
     ActionCommand,
-    add_format,
+    add_report,
     installation_url,
     organization,
     write_rows,
@@ -42,9 +42,7 @@ class Command(ActionCommand):
             action="store_true",
             help="read the new account's password from standard input",
         )
-        listing = add("list", self.list, help="list the members")
-        listing.add_argument("slug", metavar="SLUG")
-        add_format(listing)
+        add_report(add("list", self.list, help="list the members"))
         role = add("role", self.role, help="give a member another role")
         _add_who(role)
         _add_role(role)

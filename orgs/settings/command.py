@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from orgs.console.commands import ActionCommand, add_format, organization, write_rows
+from orgs.console.commands import ActionCommand, add_format, add_report, organization, write_rows
 from orgs.models import Organization
 from orgs.settings import operations
 
@@ -28,9 +28,7 @@ class Command(ActionCommand):
             )
             switch.add_argument("slug", metavar="SLUG")
             switch.set_defaults(enabled=enabled)
-        show = add("show", self.show, help="show one organization")
-        show.add_argument("slug", metavar="SLUG")
-        add_format(show)
+        add_report(add("show", self.show, help="show one organization"))
 
     def list(self, options: dict[str, Any]) -> None:
         rows = [_row(org) for org in Organization.objects.order_by("slug")]

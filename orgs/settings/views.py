@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.decorators.vary import vary_on_headers
 
 from orgs.auth.access import Access, admin, choose_organization, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
-from orgs.console.refusals import show_refusal
+from orgs.console.pages import action, download, form_page, question_page
+from orgs.console.refusals import refusal_in
 from orgs.core.errors import OrgsError
 from orgs.members import operations as members_operations
 from orgs.members import reports
@@ -29,9 +27,7 @@ from orgs.settings.forms import OrganizationForm
 MEMBER_COLUMNS: Final = ("memberId", "email", "name", "role", "active", "hasPassword")
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
+@form_page
 def organization(request: HtmxRequest) -> HttpResponse:
     """Show the settings to everyone in the organization; an admin saves them here.
 
@@ -45,37 +41,29 @@ def organization(request: HtmxRequest) -> HttpResponse:
         if form.turns_the_gateway_off() and "turn_off" not in request.POST:
             context = {"organization": access.organization, "posted": form.posted()}
             return question(request, "settings/gateway_off.html", context)
-        try:
+        with refusal_in(form):
             operations.change_organization(org=access.organization, **form.changes())
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             messages.success(request, "The settings are saved.")
             return redirect("settings-organization")
     return _settings_page(request, access, form=form)
 
 
-@login_required
-@require_safe
+@download
 def export_members(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the organization's members as a file."""
     rows = [[_exported(row) for row in reports.members(viewer(request).organization)]]
     return exported(request, rows, columns=MEMBER_COLUMNS, name="members", format=format)
 
 
-@login_required
+@action
 @never_cache
-@require_POST
 def add_member(request: HttpRequest) -> HttpResponse:
     """Let a person in; the answer shows a new person's one-time link, and nothing else does."""
     access = admin(request)
     form = MemberForm(request.POST, label_suffix="")
     if form.is_valid():
-        try:
+        with refusal_in(form):
             added = members_operations.add_member(org=access.organization, **form.cleaned_data)
-        except OrgsError as refusal:
-            show_refusal(form, refusal)
-        else:
             messages.success(request, f"{added.membership.user.email} is a member now.")
             if added.welcome_path is None:
                 return redirect("settings-organization")
@@ -83,9 +71,8 @@ def add_member(request: HttpRequest) -> HttpResponse:
     return _settings_page(request, access, member_form=form)
 
 
-@login_required
+@action
 @never_cache
-@require_POST
 def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
     """Show another one-time link for a member who has not set a password yet."""
     membership = get_or_404(admin(request), Membership.objects, member_id)
@@ -97,8 +84,7 @@ def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
     return _link_page(request, membership.user, path)
 
 
-@login_required
-@require_POST
+@action
 def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
     """Give a member another role."""
     membership = get_or_404(admin(request), Membership.objects, member_id)
@@ -112,9 +98,7 @@ def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
     return redirect("settings-organization")
 
 
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
+@question_page
 def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
     """Ask, then take a person out of the organization and revoke their keys in it."""
     access = admin(request)
@@ -138,8 +122,7 @@ def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
     return redirect("settings-organization")
 
 
-@login_required
-@require_POST
+@action
 def switch_organization(request: HttpRequest) -> HttpResponse:
     """Work in another of one's organizations from now on."""
     choose_organization(request, request.POST.get("organization", ""))

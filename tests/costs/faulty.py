@@ -67,12 +67,6 @@ class FaultyStore:
             hold_ids=hold_ids,
         )
 
-    def neighbours(
-        self, *, org_id: UUID, scope: str, moment: datetime
-    ) -> tuple[datetime | None, datetime | None]:
-        self.faults.check()
-        return self.store.neighbours(org_id=org_id, scope=scope, moment=moment)
-
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()
         self.store.insert(table, rows)

@@ -6,7 +6,8 @@ batch of 64 requests must cost a handful of statements.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -18,6 +19,15 @@ from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
 
 class StoreUnavailable(Exception):
     """The database could not be reached, or the transaction was rolled back and may be retried."""
+
+
+@contextmanager
+def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
+    """Raise StoreUnavailable for these errors of the database's driver."""
+    try:
+        yield
+    except errors as exc:
+        raise StoreUnavailable(str(exc)) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +124,6 @@ class Store(Protocol):
 
         Locks the periods in force of `org_ids` and `scopes` besides `period_ids`.
         """
-        ...
-
-    def neighbours(
-        self, *, org_id: UUID, scope: str, moment: datetime
-    ) -> tuple[datetime | None, datetime | None]:
-        """Return the end of the last period begun by `moment` and the start of the next one."""
         ...
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:

@@ -127,11 +127,8 @@ def single(value: Any, type_: Type) -> bytes | None:
 
 
 def singles(values: Sequence[Any], types: Sequence[Type]) -> list[bytes | None]:
-    """Return values of as many types. A call for each would be a tenth of a batch of one."""
-    return [
-        None if value is None else type_.written(value)
-        for value, type_ in zip(values, types, strict=True)
-    ]
+    """Return values of as many types."""
+    return [single(value, type_) for value, type_ in zip(values, types, strict=True)]
 
 
 def arrays(values: Sequence[Any], type_: Type) -> Parameter:

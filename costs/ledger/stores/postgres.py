@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,9 +17,9 @@ from costs.ledger.stores.base import (
     Locked,
     OrganizationRow,
     PeriodRow,
-    StoreUnavailable,
     columns_of,
     rows_by_id,
+    unavailable_on,
 )
 from costs.ledger.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
 from costs.ledger.stores.pipeline import Pipeline, Statement
@@ -70,35 +70,20 @@ LOCK_IN_FORCE: Final = _lock(PeriodRow, _IN_FORCE)
 LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
 LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
 LOCK_HOLDS: Final = _lock(HoldRow, "id = ANY($1)")
-NEIGHBOURS: Final = b"""
-    SELECT max(ends_at) FILTER (WHERE starts_at <= $1),
-           min(starts_at) FILTER (WHERE starts_at > $1)
-    FROM period WHERE org_id = $2 AND scope = $3
-"""
 BEGIN: Final = Statement(b"BEGIN")
 COMMIT: Final = Statement(b"COMMIT")
 _UUID: Final = TYPES["uuid"]
 _TEXT: Final = TYPES["text"]
 
 
-class _Errors:
-    """Deadlocks, timeouts and lost connections: the same batch may be tried again."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        if isinstance(exc, _MAY_BE_TRIED_AGAIN):
-            raise StoreUnavailable(str(exc)) from exc
-
-
-_MAY_BE_TRIED_AGAIN: Final = (
+# Deadlocks, timeouts and lost connections: the same batch may be tried again.
+_errors: Final = partial(
+    unavailable_on,
     psycopg.OperationalError,
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
     errors.IdleInTransactionSessionTimeout,
 )
-# One for all, and no generator: that was ten calls for each use.
-_errors: Final = _Errors()
 
 
 class PostgresStore:
@@ -113,7 +98,7 @@ class PostgresStore:
     ) -> None:
         self._clock = clock
         self._unsent: list[Write | Statement] = []
-        with _errors:
+        with _errors():
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
             self._connection.execute(SESSION)
             self._pipeline = Pipeline(self._connection)
@@ -159,13 +144,6 @@ class PostgresStore:
             holds=rows_by_id(HoldRow, found.get("holds", ())),
         )
 
-    def neighbours(
-        self, *, org_id: UUID, scope: str, moment: datetime
-    ) -> tuple[datetime | None, datetime | None]:
-        asked = Statement.of(NEIGHBOURS, scalar(moment), scalar(org_id), scalar(scope))
-        [[(previous_ends_at, next_starts_at)]] = self._run(asked)
-        return previous_ends_at, next_starts_at
-
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
             self._unsent.append(Write(sql_write(table), table.new_values(rows)))
@@ -189,7 +167,7 @@ class PostgresStore:
 
     def commit(self) -> None:
         waiting, self._unsent = gathered(self._unsent), []
-        with _errors:
+        with _errors():
             self._pipeline.run((*waiting, COMMIT))
 
     def rollback(self) -> None:
@@ -205,7 +183,7 @@ class PostgresStore:
     def _run(self, *statements: Statement) -> list[list[tuple[Any, ...]]]:
         """Send the writes that wait and these statements; return what these read."""
         before, self._unsent = gathered(self._unsent), []
-        with _errors:
+        with _errors():
             return self._pipeline.run((*before, *statements))[len(before) :]
 
     def _clock_read(self) -> Parameter:

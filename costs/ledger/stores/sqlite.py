@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,22 +16,18 @@ from costs.ledger.stores.base import (
     LockedRow,
     OrganizationRow,
     PeriodRow,
-    StoreUnavailable,
     columns_of,
     rows_by_id,
+    unavailable_on,
 )
 from costs.ledger.stores.tables import Row, Table, Values, changed_values
+from orgs.database import as_moment
 
 BUSY_TIMEOUT_S: Final = 5.0
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """A database that is busy, away or full: the same batch may be tried again."""
-    try:
-        yield
-    except sqlite3.OperationalError as exc:
-        raise StoreUnavailable(str(exc)) from exc
+# A database that is busy, away or full: the same batch may be tried again.
+_errors: Final = partial(unavailable_on, sqlite3.OperationalError)
 
 
 class SqliteStore:
@@ -80,21 +77,6 @@ class SqliteStore:
             kind,
             [[read_one(value) for read_one, value in zip(read, row, strict=True)] for row in found],
         )
-
-    def neighbours(
-        self, *, org_id: UUID, scope: str, moment: datetime
-    ) -> tuple[datetime | None, datetime | None]:
-        row = self.query(
-            "SELECT max(ends_at) FILTER (WHERE starts_at <= %s), "
-            "min(starts_at) FILTER (WHERE starts_at > %s) "
-            "FROM period WHERE org_id = %s AND scope = %s",
-            moment,
-            moment,
-            org_id,
-            scope,
-        )[0]
-        previous_ends_at, next_starts_at = (moment and _moment(moment) for moment in row)
-        return previous_ends_at, next_starts_at
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         marks, names = ", ".join("?" * len(table.columns)), ", ".join(table.columns)
@@ -173,10 +155,6 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -185,6 +163,6 @@ def _as_it_is(value: Any) -> Any:
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "boolean": bool,
     "date": date.fromisoformat,
-    "timestamptz": _moment,
+    "timestamptz": as_moment,
     "uuid": UUID,
 }

@@ -25,10 +25,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     The prompt's count includes what was read from and written to the cache; the completion's
     includes reasoning. The tier is the response's, not the request's.
     """
-    usage = report.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage, report))
+    return untrusted_json.usable(report.get("usage"), lambda usage: _usage(usage, report))
 
 
 def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:

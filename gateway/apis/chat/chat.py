@@ -21,7 +21,6 @@ from gateway.apis.chat.usage_bound import usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families.openai import cap_name
 from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
-from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 
@@ -70,6 +69,8 @@ class ChatCompletions:
 
     channel = "chat.completions"
     key_headers: tuple[str, ...] = ()
+    error = staticmethod(openai_errors.error)
+    error_event = staticmethod(openai_errors.error_event)
 
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
@@ -84,14 +85,6 @@ class ChatCompletions:
             request_id=request_id,
             with_usage=isinstance(body, ChatBody) and body.asks_for_usage(),
         )
-
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
-        """Return an error in OpenAI's shape."""
-        return openai_errors.error(error, status=status)
-
-    def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event."""
-        return openai_errors.error_event(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,7 @@ _FINISH_REASONS: Final = {"model_length": "length"}
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what a response body (or a stream's last chunk) reports, or None."""
-    usage = report.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage))
+    return untrusted_json.usable(report.get("usage"), _usage)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

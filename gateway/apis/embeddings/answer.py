@@ -16,10 +16,7 @@ from gateway.upstream import untrusted_json
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what a response body reports, or None."""
-    usage = report.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage))
+    return untrusted_json.usable(report.get("usage"), _usage)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

@@ -27,7 +27,6 @@ from gateway.apis.arrival import (
 )
 from gateway.apis.embeddings import answer as embeddings
 from gateway.core.calls import Call, Completion, Delta, Outgoing, ProviderCall, RelayRequest
-from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
 from gateway.core.results import CallResult
@@ -51,6 +50,8 @@ class Embeddings:
 
     channel = "embeddings"
     key_headers: tuple[str, ...] = ()
+    error = staticmethod(openai_errors.error)
+    error_event = staticmethod(openai_errors.error_event)
 
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
@@ -62,14 +63,6 @@ class Embeddings:
         body = call.body
         asked = body.arrival.fields if isinstance(body, EmbeddingsBody) else {}
         return EmbeddingsSpeaker(in_base64=asked.get("encoding_format") == "base64")
-
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
-        """Return an error in OpenAI's shape."""
-        return openai_errors.error(error, status=status)
-
-    def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event, of a stream that never is."""
-        return openai_errors.error_event(error)
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:

@@ -48,17 +48,14 @@ def joined(parts: Sequence[Completion]) -> Completion:
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return what the answer reports, or None: the older models report nothing."""
-    usage = report.get("usageMetadata")
-    if not isinstance(usage, dict):
-        return None
     return untrusted_json.usable(
-        lambda: Usage(input_uncached=untrusted_json.count(usage, "promptTokenCount"))
+        report.get("usageMetadata"),
+        lambda usage: Usage(input_uncached=untrusted_json.count(usage, "promptTokenCount")),
     )
 
 
 def usage_counted(report: object) -> Usage | None:
     """Return as usage what countTokens says, or None where it says nothing."""
-    counted = untrusted_json.mapping(report)
     return untrusted_json.usable(
-        lambda: Usage(input_uncached=untrusted_json.count(counted, "totalTokens"))
+        report, lambda counted: Usage(input_uncached=untrusted_json.count(counted, "totalTokens"))
     )

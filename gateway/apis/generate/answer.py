@@ -31,10 +31,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     The prompt's count includes the cached part and excludes what tools added to it; the
     candidates' count excludes thoughts.
     """
-    usage = report.get("usageMetadata")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage, report))
+    return untrusted_json.usable(report.get("usageMetadata"), lambda usage: _usage(usage, report))
 
 
 def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:

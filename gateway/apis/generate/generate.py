@@ -54,6 +54,7 @@ class Generate:
     """The Dialect of one method in one version; `is_array` where a stream is no event stream."""
 
     key_headers: tuple[str, ...] = ("x-goog-api-key",)
+    error = staticmethod(google_errors.error)
 
     def __init__(self, *, version: str, method: str, is_array: bool = False) -> None:
         self.channel = method
@@ -76,10 +77,6 @@ class Generate:
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never be asked: every answer here is the vendor's own."""
         raise AssertionError("contents are relayed")
-
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
-        """Return an error in Google's shape."""
-        return google_errors.error(error, status=status)
 
     def error_event(self, error: GatewayError) -> bytes:
         """Return an error as the end of a stream."""

@@ -30,10 +30,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     The input's count excludes the cache. Output includes thinking, which is told apart where the
     message says how much of it there was.
     """
-    usage = report.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage))
+    return untrusted_json.usable(report.get("usage"), _usage)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

@@ -21,7 +21,6 @@ from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.usage_bound import usage_bound_of
 from gateway.core.calls import Call, RelayRequest
-from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 
@@ -75,6 +74,8 @@ class Messages:
     """The Dialect of messages, or of counting their tokens, which costs nothing."""
 
     key_headers: tuple[str, ...] = ("x-api-key",)
+    error = staticmethod(anthropic_errors.error)
+    error_event = staticmethod(anthropic_errors.error_event)
 
     def __init__(self, *, counts: bool = False) -> None:
         self.channel = "messages.count_tokens" if counts else "messages"
@@ -91,14 +92,6 @@ class Messages:
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never be asked: every answer here is the vendor's own."""
         raise AssertionError("messages are relayed")
-
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
-        """Return an error in Anthropic's shape."""
-        return anthropic_errors.error(error, status=status)
-
-    def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event."""
-        return anthropic_errors.error_event(error)
 
 
 @dataclass(frozen=True, slots=True)

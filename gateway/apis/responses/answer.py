@@ -26,10 +26,7 @@ def usage_from(response: Mapping[str, Any]) -> Usage | None:
     The input's count includes what was read from and written to the cache; the output's includes
     reasoning. The tier is the response's, not the request's.
     """
-    usage = response.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    return untrusted_json.usable(lambda: _usage(usage, response))
+    return untrusted_json.usable(response.get("usage"), lambda usage: _usage(usage, response))
 
 
 def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:

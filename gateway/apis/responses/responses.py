@@ -40,6 +40,7 @@ class Responses:
 
     channel = "responses"
     key_headers: tuple[str, ...] = ()
+    error = staticmethod(openai_errors.error)
 
     def read(self, arrival: Arrival) -> Call:
         """Return the Call that a body asks for."""
@@ -49,10 +50,6 @@ class Responses:
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never word an answer: all are relayed."""
         raise AssertionError("a response is passed on as it came")
-
-    def error(self, error: GatewayError, *, status: int) -> dict[str, Any]:
-        """Return an error in OpenAI's shape."""
-        return openai_errors.error(error, status=status)
 
     def error_event(self, error: GatewayError) -> bytes:
         """Return an error as the last event: with the documented fields, and those that the

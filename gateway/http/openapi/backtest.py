@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from gateway.core.model_names import NAME_MAX_CHARS
-from gateway.http.openapi.values import COUNT, EUR, FLAG, ID, MOMENT, TEXT, Schema, exactly
+from gateway.http.openapi.values import (
+    COUNT,
+    EUR,
+    FLAG,
+    ID,
+    MOMENT,
+    TEXT,
+    Schema,
+    exactly,
+    query,
+    succeeded,
+)
 from gateway.policies.backtest import PERIODS_DAYS
 from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 
@@ -31,34 +42,27 @@ def _written(name: str) -> Schema:
     return {"type": "string", "pattern": PATTERNS[name]}
 
 
-def _parameter(name: str, schema: Schema, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
 PARAMETERS: Final = [
-    _parameter(
+    query(
         "days",
         {"type": "integer", "enum": list(PERIODS_DAYS), "default": 30},
         "How many of the organization's days, today included.",
     ),
-    _parameter(
-        "allow", _written("allow"), "The only models that may be called, separated by commas."
-    ),
-    _parameter("block", _written("block"), "Models that may not be called, separated by commas."),
-    _parameter(
+    query("allow", _written("allow"), "The only models that may be called, separated by commas."),
+    query("block", _written("block"), "Models that may not be called, separated by commas."),
+    query(
         "maxCostPerDayEur",
         _written("maxCostPerDayEur"),
         "What the organization may spend a day.",
     ),
-    _parameter(
+    query(
         "maxTokensPerRequest",
         {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
         "What a request may have, in and out.",
     ),
 ]
-BACKTEST: Final = exactly(
+BACKTEST: Final = succeeded(
     {
-        "success": {"type": "boolean", "const": True},
         "policy": {**TEXT, "description": "The policy as a sentence."},
         "days": COUNT,
         "judgedDays": {**COUNT, "description": "Fewer than `days` where the time was over."},
@@ -74,7 +78,6 @@ BACKTEST: Final = exactly(
         "apps": _hits("appId"),
         "examples": {
             "type": "array",
-            "maxItems": EXAMPLES_MAX,
             "items": exactly(
                 {
                     "requestId": ID,
@@ -85,10 +88,10 @@ BACKTEST: Final = exactly(
                     "costEur": EUR,
                 }
             ),
+            "maxItems": EXAMPLES_MAX,
         },
         "byDay": {
             "type": "array",
-            "description": "Newest first.",
             "items": exactly(
                 {
                     "day": {"type": "string", "format": "date"},
@@ -98,6 +101,7 @@ BACKTEST: Final = exactly(
                     "notSpentEur": EUR,
                 }
             ),
+            "description": "Newest first.",
         },
     }
 )

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from gateway.http.answers import REQUEST_ID_HEADER, json_response, only
 from gateway.http.openapi import backtest as schema_backtest
 from gateway.http.openapi import dropin, values
+from gateway.http.openapi.dropin import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
 from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
 
-JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 
 # Codes by status, where they are the same for several endpoints.
@@ -26,20 +26,12 @@ UNKNOWN_CALLER: Final[Codes] = {
     **WRONG_METHOD,
 }
 BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
-MEANINGS: Final = {
+MEANINGS: Final = dropin.MEANINGS | {
     400: "The request cannot be read, or names a model that nobody knows.",
-    401: "No credential, or a wrong one.",
     403: "Refused; nothing was sent.",
     404: "There is no such request in this organization.",
-    405: "Another method.",
-    409: "The Idempotency-Key was used before, with the same body.",
-    413: "The body is too large.",
-    415: "The body is not JSON.",
-    422: "The Idempotency-Key was used before, with another body.",
     429: "Too many requests.",
     502: "The provider failed, or answered with an error.",
-    503: "Nothing was sent.",
-    504: "The provider did not answer in time. Charged at its bound until the outcome is known.",
 }
 RETRIED: Final = {403, 409, 429, 503}  # those that may say how long to wait
 
@@ -65,7 +57,6 @@ BODY: Final = {
         JSON: {"schema": {"$ref": "#/components/schemas/Request"}, "examples": EXAMPLES},
     },
 }
-BY_KEY: Final[list[Schema]] = [{"apiKey": []}, {"bearer": []}]
 SENDERS: Final = [*BY_KEY, {"session": [], "csrfCookie": [], "csrfToken": []}]
 READERS: Final = [*BY_KEY, {"session": []}]
 REQUEST_ID: Final = {
@@ -88,6 +79,11 @@ def answer(description: str, schema: Schema, *, headers: Schema | None = None) -
     return {"description": description, "content": content, "headers": headers or {}}
 
 
+def named_answer(description: str, schema: Schema) -> Schema:
+    """Return the description of a JSON answer whose header names the request."""
+    return answer(description, schema, headers={REQUEST_ID_HEADER: REQUEST_ID})
+
+
 def refusals(*codes_by_status: Codes) -> Schema:
     """Return the descriptions of the errors; later codes take the place of earlier ones."""
     merged: Codes = {}
@@ -106,11 +102,6 @@ def _refusal(status: int, *codes: str) -> Schema:
     if status == 401:
         headers["WWW-Authenticate"] = {"schema": values.TEXT, "required": True}
     return answer(MEANINGS[status], values.error(*codes), headers=headers)
-
-
-def query(name: str, schema: Schema, description: str) -> Schema:
-    """Return the description of an optional parameter of the address."""
-    return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
 SEND: Final[Schema] = {
@@ -167,10 +158,9 @@ QUOTE: Final[Schema] = {
     "security": SENDERS,
     "requestBody": BODY,
     "responses": {
-        "200": answer(
+        "200": named_answer(
             "What would happen. `code` and `error` are null where it would be allowed.",
             values.QUOTE,
-            headers={REQUEST_ID_HEADER: REQUEST_ID},
         ),
         **refusals(
             UNKNOWN_CALLER,
@@ -192,19 +182,19 @@ LIST: Final[Schema] = {
     "summary": "List the organization's requests, newest first",
     "security": READERS,
     "parameters": [
-        query(
+        values.query(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
             "How many at most.",
         ),
-        query("cursor", values.TEXT, "The `nextCursor` of the page before."),
+        values.query("cursor", values.TEXT, "The `nextCursor` of the page before."),
         *(
-            query(name, values.STATUS if name == "status" else _FILTER, f"Only this {name}.")
+            values.query(name, values.STATUS if name == "status" else _FILTER, f"Only this {name}.")
             for name in FILTERS
         ),
     ],
     "responses": {
-        "200": answer("A page.", values.PAGE, headers={REQUEST_ID_HEADER: REQUEST_ID}),
+        "200": named_answer("A page.", values.PAGE),
         **refusals(UNKNOWN_CALLER),
     },
 }
@@ -216,11 +206,7 @@ DETAIL: Final[Schema] = {
         {"name": "request_id", "in": "path", "required": True, "schema": values.ID},
     ],
     "responses": {
-        "200": answer(
-            "The request, with its trace.",
-            values.DETAIL,
-            headers={REQUEST_ID_HEADER: REQUEST_ID},
-        ),
+        "200": named_answer("The request, with its trace.", values.DETAIL),
         **refusals(UNKNOWN_CALLER, {404: ("not_found",)}),
     },
 }
@@ -230,10 +216,8 @@ BACKTEST: Final[Schema] = {
     "security": READERS,
     "parameters": schema_backtest.PARAMETERS,
     "responses": {
-        "200": answer(
-            "What it would have done; nothing is written.",
-            schema_backtest.BACKTEST,
-            headers={REQUEST_ID_HEADER: REQUEST_ID},
+        "200": named_answer(
+            "What it would have done; nothing is written.", schema_backtest.BACKTEST
         ),
         **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",)}),
     },

@@ -59,6 +59,16 @@ def exactly(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
     }
 
 
+def succeeded(properties: Schema) -> Schema:
+    """Return the schema of an answer that has these properties besides its success."""
+    return exactly({"success": {"type": "boolean", "const": True}, **properties})
+
+
+def query(name: str, schema: Schema, description: str) -> Schema:
+    """Return the description of an optional parameter of the address."""
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
 DIMENSION: Final[Schema] = {
     "type": "string",
     "maxLength": DIMENSION_MAX_CHARS,
@@ -113,9 +123,8 @@ REQUEST: Final[Schema] = {
     },
 }
 
-ANSWER: Final = exactly(
+ANSWER: Final = succeeded(
     {
-        "success": {"type": "boolean", "const": True},
         "requestId": REQUEST_ID,
         "provider": TEXT,
         "model": {**TEXT, "description": "The model that answered, by its provider's word."},
@@ -177,9 +186,8 @@ LIMIT: Final[Schema] = {
         exactly({"budget": TEXT, "per": {"enum": [span.value for span in BudgetWindow]}, **_ROOM}),
     ]
 }
-QUOTE: Final = exactly(
+QUOTE: Final = succeeded(
     {
-        "success": {"type": "boolean", "const": True},
         "allowed": FLAG,
         "code": or_null(TEXT),
         "error": or_null(TEXT),
@@ -212,9 +220,8 @@ SUMMARY_FIELDS: Final[Schema] = {
     "keyId": or_null(ID),
     **{name: or_null(TEXT) for name in DIMENSIONS},
 }
-PAGE: Final = exactly(
+PAGE: Final = succeeded(
     {
-        "success": {"type": "boolean", "const": True},
         "requests": {"type": "array", "items": exactly(SUMMARY_FIELDS)},
         "nextCursor": {
             **or_null(TEXT),
@@ -238,9 +245,8 @@ ATTEMPT: Final = exactly(
         "decision": ANYTHING,
     }
 )
-DETAIL: Final = exactly(
+DETAIL: Final = succeeded(
     {
-        "success": {"type": "boolean", "const": True},
         "request": exactly(
             {
                 **SUMMARY_FIELDS,

@@ -195,8 +195,8 @@ def test_rates_are_kept_without_the_columns_idle_zeros() -> None:
     load(seeded_price(priced("150", "0.05")))
     found = rates_of("m-1")
     assert found is not None
-    assert '"input_usd_per_mtok":"150","output_usd_per_mtok":"0.05"' in found.to_json()
-    assert '"usd_per_eur":"1.25"' in found.to_json()
+    assert '"input_usd_per_mtok":"150","output_usd_per_mtok":"0.05"' in found.card.rates
+    assert '"usd_per_eur":"1.25"' in found.card.rates
 
 
 def test_the_book_takes_three_queries(django_assert_num_queries: Any) -> None:

@@ -10,9 +10,10 @@ from decimal import Decimal
 import pytest
 from django.core.management import CommandError
 
-from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
 from costs.models import Rate
+from tests.costs.kept_rates import read_rates
 from tests.costs.price_list import load, priced, prices, rates_of
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +32,7 @@ def test_show_as_json_is_what_a_hold_keeps() -> None:
     prices("load")
     (shown,) = json.loads(prices("show", "openai/GPT-4o", "--at", "2024-10-01", "--format", "json"))
     assert shown["exchange_rate_date"] == "2024-10-01"
-    assert Rates.from_json(shown).standard.input_usd_per_mtok == Decimal("2.5")
+    assert read_rates(shown).standard.input_usd_per_mtok == Decimal("2.5")
 
 
 def test_set_then_show() -> None:

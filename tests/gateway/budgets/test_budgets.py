@@ -13,7 +13,6 @@ from gateway.budgets.operations import (
     BudgetTerms,
     create_budget,
     delete_budget,
-    set_budget_enabled,
     update_budget,
 )
 from gateway.call.runtime import Gateway
@@ -149,9 +148,9 @@ def test_a_budget_that_comes_to_be_of_others_counts_anew_and_one_with_a_new_limi
 def test_a_budget_that_was_off_counts_what_it_missed(ask: Asking, acme: Organization) -> None:
     found = budget(acme, limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
-    set_budget_enabled(organization_id=acme.pk, budget_id=found.pk, enabled=False)
+    update_budget(organization_id=acme.pk, budget_id=found.pk, enabled=False)
     cost = round(ask(HELLO).json["estimatedCostEur"] * EUR)
-    set_budget_enabled(organization_id=acme.pk, budget_id=found.pk, enabled=True)
+    update_budget(organization_id=acme.pk, budget_id=found.pk, enabled=True)
     assert spent(found) == cost
     assert ask(HELLO).json["code"] == "budget_limit"
     delete_budget(organization_id=acme.pk, budget_id=found.pk)
@@ -200,4 +199,4 @@ def test_no_two_budgets_have_one_name_and_one_that_is_gone_cannot_be_changed(
     with pytest.raises(Conflict):
         budget(acme, "TEAM 1, monthly")
     with pytest.raises(Missing):
-        set_budget_enabled(organization_id=acme.pk, budget_id=new_id(), enabled=True)
+        update_budget(organization_id=acme.pk, budget_id=new_id(), enabled=True)

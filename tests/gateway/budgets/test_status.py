@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from costs.core.periods import BudgetWindow
 from costs.models import Period
-from gateway.budgets.operations import BudgetTerms, create_budget, set_budget_enabled
+from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.budgets.status import BudgetStatus, statuses
 from gateway.models import Budget
 from orgs.models import Organization
@@ -168,6 +168,6 @@ def test_days_and_ledger_agree_on_what_was_asked(ask: Asking, acme: Organization
     (found,) = statuses(acme, now())
     assert found.charged_nanoeur == sum(found.by_day.values()) > 0
     assert Period.objects.filter(scope=budget.scope).count() == 1
-    set_budget_enabled(organization_id=acme.pk, budget_id=budget.pk, enabled=False)
+    update_budget(organization_id=acme.pk, budget_id=budget.pk, enabled=False)
     (off,) = statuses(acme, now())
     assert off.charged_nanoeur == found.charged_nanoeur

@@ -37,7 +37,6 @@ def standing(
                 low_nanoeur=charged + (low - charged) * (n + 1) // 15,
                 high_nanoeur=charged + (high - charged) * (n + 1) // 15,
                 last_day=TODAY + timedelta(days=n),
-                days_left=n,
             )
             for n in range(15)
         )

@@ -1,0 +1,41 @@
+"""Decorators of the console's views: who may come, by which methods, and what caches keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponseBase
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+FORM_METHODS: Final = ["GET", "HEAD", "POST"]
+
+
+def read_page(view: View) -> View:
+    """Let people who are signed in read a page, which no cache keeps."""
+    return login_required(never_cache(require_safe(view)))
+
+
+def form_page(view: View) -> View:
+    """Let people who are signed in read and send a form, which no cache keeps."""
+    return login_required(never_cache(require_http_methods(FORM_METHODS)(view)))
+
+
+def question_page(view: View) -> View:
+    """Let people who are signed in read a question, as a page or in a dialog, and answer it."""
+    varied = vary_on_headers("HX-Request")(view)
+    return login_required(require_http_methods(FORM_METHODS)(varied))
+
+
+def action(view: View) -> View:
+    """Let people who are signed in press a button."""
+    return login_required(require_POST(view))
+
+
+def download(view: View) -> View:
+    """Let people who are signed in read a file."""
+    return login_required(require_safe(view))
