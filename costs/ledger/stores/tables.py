@@ -104,7 +104,8 @@ COST_EVENT: Final = Table.of(CostEvent)
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
 DAILY_COST: Final = Table.of(DailyCost, adds_up=SUMS)
 MONTHLY_COST: Final = Table.of(MonthlyCost, adds_up=SUMS)
-# What tells the lines of a day or a month apart, and what of it a call's `charge_to` names.
+# What tells the lines of a day or a month apart, and what of it a call's `charge_to` names. The ids
+# of lines are made of the latter in this order (`costs/core/daily.py`): it never changes.
 LINE_NAMES: Final = tuple(
     name for name in MONTHLY_COST.columns if name not in {"id", "org_id", "month", *SUMS}
 )

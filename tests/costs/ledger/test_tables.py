@@ -46,3 +46,8 @@ def test_changed_rows_have_their_id_first() -> None:
 def test_changed_rows_with_different_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="same columns"):
         changed_values([{"id": 1, "state": "held"}, {"id": 2, "amount": 4, "state": "held"}])
+
+
+def test_charges_name_their_columns_in_the_order_that_line_ids_are_made_of() -> None:
+    attributed = ("model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id")
+    assert (*attributed, "task_type", "key_id") == tables.CHARGED_TO
