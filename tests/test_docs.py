@@ -27,7 +27,7 @@ USER_DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 TIMELESS = (
     *USER_DOCS,
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
-    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
 )
 LINKED = (*TIMELESS, ROOT / "CHANGELOG.md", *sorted((ROOT / ".github").rglob("*.md")))
 
