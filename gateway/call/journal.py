@@ -229,7 +229,7 @@ def left_out_attempt(
     """Return what a row keeps of a model that was not called, because the ledger refused it."""
     opening: Opening = request.entry
     refusal = refusal_of(answer, opening, bound_nanoeur=request.amount_nanoeur)
-    return attempt(
+    recorded = RecordedAttempt(
         at=at,
         model=opening.model,
         provider=opening.provider,
@@ -237,32 +237,37 @@ def left_out_attempt(
         failure=refusal,
         decision=trace_of(request, answer),
     )
+    return recorded.as_dict()
 
 
-def attempt(  # noqa: PLR0913  keyword-only: the columns of an attempt
-    *,
-    at: datetime,
-    model: str,
-    provider: str | None,
-    failure: GatewayError | None,
-    decision: Mapping[str, Any],
-    bound_nanoeur: int | None = None,
-    hold_id: UUID | None = None,
-    latency_ms: int | None = None,
-) -> dict[str, Any]:
-    """Return what a row keeps of an attempt besides its last; without a hold it was not made."""
-    return {
-        "at": at.isoformat(),
-        "model": model,
-        "provider": provider,
-        "code": failure.code if failure else None,
-        "error": _clean(failure.message, ERROR_MAX_CHARS) if failure else None,
-        "provider_status": getattr(failure, "provider_status", None),
-        "hold_id": str(hold_id) if hold_id else None,
-        "bound_nanoeur": bound_nanoeur,
-        "latency_ms": latency_ms,
-        "decision": decision,
-    }
+@frozen
+class RecordedAttempt:
+    """What a row keeps of an attempt besides its last; without a hold it was not made."""
+
+    at: datetime
+    model: str
+    provider: str | None
+    failure: GatewayError | None
+    decision: Mapping[str, Any]
+    bound_nanoeur: int | None = None
+    hold_id: UUID | None = None
+    latency_ms: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON keeps it."""
+        failure = self.failure
+        return {
+            "at": self.at.isoformat(),
+            "model": self.model,
+            "provider": self.provider,
+            "code": failure.code if failure else None,
+            "error": _clean(failure.message, ERROR_MAX_CHARS) if failure else None,
+            "provider_status": getattr(failure, "provider_status", None),
+            "hold_id": str(self.hold_id) if self.hold_id else None,
+            "bound_nanoeur": self.bound_nanoeur,
+            "latency_ms": self.latency_ms,
+            "decision": self.decision,
+        }
 
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> str | None:

@@ -13,7 +13,7 @@ from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import Rates, cost_nanoeur
 from costs.core.usage import Usage
-from gateway.call.journal import Closing, attempt, since_ms, trace_of
+from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
 from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
 from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
@@ -119,7 +119,7 @@ def last_event(
 def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
     """Return what the audit row keeps of an attempt that another one follows."""
     ask = held.ask
-    kept = attempt(
+    recorded = RecordedAttempt(
         at=held.admitted.now,
         model=str(ask.charge_to["model"]),
         provider=held.provider,
@@ -129,13 +129,14 @@ def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
         latency_ms=since_ms(held.started_s),
         decision=trace_of(ask, held.admitted),
     )
+    kept = recorded.as_dict()
     return {**kept, "error": _without_prompt(kept["error"], held.call)}
 
 
 def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
     """Return what the audit row keeps of a model that was judged, and not asked."""
     model = refused.resolved.model if refused.resolved else None
-    return attempt(
+    recorded = RecordedAttempt(
         at=refused.requested.judged_at,
         model=(model.id if model else name)[:NAME_MAX_CHARS],
         provider=model.provider if model else None,
@@ -143,6 +144,7 @@ def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
         failure=refused.refusal,
         decision=decision_trace(refused),
     )
+    return recorded.as_dict()
 
 
 def _outcome(ended: Completion | ProviderFailed) -> State:
