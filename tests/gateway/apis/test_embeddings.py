@@ -117,7 +117,7 @@ def test_only_openai_can_read_its_own_tokens(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
 def test_a_model_that_makes_no_embeddings_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="not served at /v1/embeddings") as refused:
+    with pytest.raises(Refused, match="not available at /v1/embeddings") as refused:
         read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
     assert refused.value.status == 400
 

@@ -280,7 +280,7 @@ def test_functions_have_a_frame_together_and_each() -> None:
 def test_what_has_no_bound_is_a_guess_and_says_why(kind: str, searches: bool) -> None:
     usage_bound = measured(tools=[{kind: {}}])
     assert usage_bound.unbounded is not None
-    assert "no bound" in usage_bound.unbounded
+    assert "no upper bound" in usage_bound.unbounded
     assert usage_bound.context_reads > 1
     assert (usage_bound.searches > 0) == searches
 
@@ -336,7 +336,7 @@ def test_a_key_in_the_address_is_refused(name: str) -> None:
 @pytest.mark.parametrize("query", ["alt=media", "alt=proto", "$alt=proto", "alt=sse&alt=x"])
 def test_another_form_of_the_answer_is_refused(query: str) -> None:
     path = f"/v1beta/models/{MODEL}:generateContent?{query}"
-    assert refusal(DIALECT, ASKED, named=MODEL, path=path) == "alt is json or sse"
+    assert refusal(DIALECT, ASKED, named=MODEL, path=path) == "alt must be json or sse"
 
 
 def test_counting_is_free_and_writes_nothing() -> None:

@@ -72,7 +72,7 @@ def test_another_vendors_model_is_not_served(name: str) -> None:
         with pytest.raises(Refused) as refused:
             sent(read(dialect, ASKED), model(name))
         assert refused.value.status == 400
-        assert "is not served at /v1/messages" in refused.value.message
+        assert "is not available at /v1/messages" in refused.value.message
 
 
 # --- the headers ------------------------------------------------------------------------------

@@ -280,8 +280,8 @@ def test_max_uses_is_a_number_of_uses(uses: Any) -> None:
         (SEARCH | {"max_uses": 1, "allowed_callers": ["code_execution_20260120"]}, "allowed"),
         (FETCH | {"type": "web_fetch_20260318", "max_uses": 1}, "allowed_callers"),
         (SEARCH | {"type": "web_search_20260209", "allowed_callers": ["direct"]}, "max_uses"),
-        ({"type": "tool_search_tool_bm25_20251119", "name": "find"}, "no bound"),
-        ({"type": "tool_search_tool_regex", "name": "find"}, "no bound"),
+        ({"type": "tool_search_tool_bm25_20251119", "name": "find"}, "no upper bound"),
+        ({"type": "tool_search_tool_regex", "name": "find"}, "no upper bound"),
     ],
 )
 def test_what_has_no_bound_is_a_guess_and_says_why(tool: dict[str, Any], word: str) -> None:

@@ -66,7 +66,7 @@ def test_reasoning_that_only_its_id_tells_is_left_out() -> None:
     ],
 )
 def test_other_models_are_sent_to_where_they_are_served(name: str, instead: str) -> None:
-    with pytest.raises(Refused, match=f"not served at /v1/responses; use {instead}") as refused:
+    with pytest.raises(Refused, match=f"not available at /v1/responses; use {instead}") as refused:
         sent(read(DIALECT, ASKED), model(name))
     assert refused.value.status == 400
 

@@ -43,14 +43,12 @@ def test_a_name_that_no_vendor_would_know_is_an_alias(name: str) -> None:
 def test_a_name_that_could_not_be_sent_or_read_is_refused(name: str) -> None:
     found = fault(name)
     assert found is not None
-    assert (found.field, found.sentence[:14]) == ("name", "A name has up ")
+    assert (found.field, found.sentence[:16]) == ("name", "A name must have")
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "GPT-4", "gpt-4-0613", "claude-new", "gpt-fast"])
 def test_a_vendors_name_means_the_vendors_model(name: str) -> None:
-    sentence = (
-        f'"{name}" is the name of a model; an alias may have it only where that model is its first.'
-    )
+    sentence = f'"{name}" is a model name; an alias can only use it if that model is its first.'
     assert fault(name) == Fault("name", sentence)
 
 
@@ -63,31 +61,31 @@ def test_a_models_name_may_be_given_fallbacks(name: str) -> None:
 
 
 def test_an_alias_names_models() -> None:
-    sentence = '"Smart" is an alias; an alias names models.'
+    sentence = '"Smart" is an alias; an alias can only contain models.'
     assert fault(models=("gpt-4o", "Smart")) == Fault("models", sentence)
     assert fault(models=("gpt-4o",), others=("gpt-4o",)) is None  # the model of that name is meant
 
 
 @pytest.mark.parametrize("name", ["no-such", "fast", "*", "openai/*", "mistral/gpt-4o"])
 def test_a_name_of_no_model_is_refused(name: str) -> None:
-    assert fault(models=("gpt-4o", name)) == Fault(
-        "models", f'No known model is meant by "{name}".'
-    )
+    assert fault(models=("gpt-4o", name)) == Fault("models", f'Unknown model: "{name}".')
 
 
 def test_a_model_is_named_once_and_at_most_ten_are() -> None:
-    twice = Fault("models", '"gpt-4o" and "OpenAI/GPT-4o" mean the same model.')
+    twice = Fault("models", '"gpt-4o" and "OpenAI/GPT-4o" are the same model.')
     assert fault(models=("gpt-4o", "OpenAI/GPT-4o")) == twice
     ten = tuple(f"gpt-{n}" for n in range(10))
     assert fault(models=ten) is None
-    assert fault(models=(*ten, "gpt-10")) == Fault("models", "There are 11 models; at most 10.")
+    assert fault(models=(*ten, "gpt-10")) == Fault(
+        "models", "An alias can have at most 10 models, not 11."
+    )
     assert fault(models=()) == Fault("models", "Name at least one model.")
 
 
 def test_retries_are_bounded() -> None:
     assert fault(retries=5) is None
     for retries in (-1, 6):
-        assert fault(retries=retries) == Fault("retries", "Retries are 0 to 5.")
+        assert fault(retries=retries) == Fault("retries", "Retries must be between 0 and 5.")
 
 
 # --- the next step ------------------------------------------------------------------------------

@@ -24,19 +24,23 @@ BODY = json.dumps(HELLO).encode()
 NESTED = b'{"model":' + b"[" * 64 + b"]" * 64 + b"}"
 
 UNREADABLE: list[tuple[bytes, str, str]] = [
-    (b"", "", "The body is not JSON"),
-    (b"{", "", "The body is not JSON"),
-    (b"[]", "", "The body is a JSON object"),
-    (b'{"model": "a", "model": "a"}', "", 'The body has the key "model" twice'),
-    (b'{"\\u0000": 1, "\\u0000": 1}', "", "The body has the key '\\x00' twice"),
-    (b'{"temperature": NaN}', "", "The body has NaN"),
-    (b'{"prompt": "\xff"}', "", "The body is not UTF-8"),
+    (b"", "", "The body must be valid JSON"),
+    (b"{", "", "The body must be valid JSON"),
+    (b"[]", "", "The body must be a JSON object"),
+    (b'{"model": "a", "model": "a"}', "", 'The body contains the key "model" twice'),
+    (b'{"\\u0000": 1, "\\u0000": 1}', "", "The body contains the key '\\x00' twice"),
+    (b'{"temperature": NaN}', "", "The body contains NaN"),
+    (b'{"prompt": "\xff"}', "", "The body must be UTF-8"),
     (NESTED, "", "The body is nested deeper than 64 levels"),
     (b'{"\\ud800": 1}', "", 'Unknown field "?"'),
-    (b'{"model": "m", "prompt": "\\ud800"}', "", "prompt has half of a surrogate pair"),
-    (BODY, "gzip", "Compressed bodies are not taken"),
-    (gzip.compress(BODY), "gzip", "Compressed bodies are not taken"),
-    (BODY, "br, gzip", "Compressed bodies are not taken"),
+    (
+        b'{"model": "m", "prompt": "\\ud800"}',
+        "",
+        "prompt must not contain half of a surrogate pair",
+    ),
+    (BODY, "gzip", "Compressed bodies are not supported"),
+    (gzip.compress(BODY), "gzip", "Compressed bodies are not supported"),
+    (BODY, "br, gzip", "Compressed bodies are not supported"),
 ]
 
 
@@ -56,7 +60,11 @@ def test_an_unreadable_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -
 def test_another_content_type_is_415(ask_both: Asking) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx"):
         reply = ask_both(BODY, headers={"content-type": content_type})
-        assert reply.refusal == (415, "unsupported_media_type", "The body is application/json")
+        assert reply.refusal == (
+            415,
+            "unsupported_media_type",
+            "Content-Type must be application/json",
+        )
         assert AiRequestLog.objects.filter(id=reply.headers["x-pulse-request-id"]).exists()
     boundary = "multipart/form-data; boundary=x"
     assert ask_both(b"--x--", headers={"content-type": boundary}).status == 415
@@ -75,13 +83,13 @@ def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
     largest = BODY + b" " * (2**20 - len(BODY))
     assert ask_both(largest).status == 200
     reply = ask_both(largest + b" ")
-    assert reply.refusal == (413, "body_too_large", "The body is larger than 1 MiB")
+    assert reply.refusal == (413, "body_too_large", "The body must be at most 1 MiB")
     assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).code == reply.refusal[1]
 
 
 def test_the_limit_is_ten_mebibytes(ask: Asking) -> None:
     reply = ask(BODY + b" " * 10 * 2**20)
-    assert reply.refusal == (413, "body_too_large", "The body is larger than 10 MiB")
+    assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
 
 
 def test_what_came_counts_and_not_what_was_announced(ask: Asking, api_key: str) -> None:

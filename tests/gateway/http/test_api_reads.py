@@ -93,7 +93,9 @@ def test_a_page_has_from_one_to_two_hundred_rows(ask: Asking, acme: Organization
     assert len(ids(listed(ask, "?limit=1"))) == 1
     assert len(ids(listed(ask, "?limit=200"))) == 200
     for wrong in ("0", "201", "-1", "", "x", "1.5", "٣", "1e2", "000000001999", "0" * 5000 + "1"):
-        assert refused(ask, f"?limit={quoted(wrong)}") == "limit is a whole number from 1 to 200"
+        assert (
+            refused(ask, f"?limit={quoted(wrong)}") == "limit must be an integer between 1 and 200"
+        )
 
 
 def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
@@ -123,14 +125,17 @@ def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
         ("?order_by=model", 'Unknown parameter "order_by"'),
         ("?%00=x", "Unknown parameter '\\x00'"),
         ("?team_id__startswith=x", 'Unknown parameter "team_id__startswith"'),
-        ("?status=fine", "status is one of pending, ok, blocked, error, unknown"),
-        ("?model=%00", "model has at most 200 characters, all printable"),
-        (f"?teamId={'x' * 201}", "teamId has at most 200 characters, all printable"),
-        ("?cursor=", "cursor is not one that this list gave"),
-        ("?cursor=%F0%9F%99%82", "cursor is not one that this list gave"),
-        ("?cursor=MjAyNS0wNi0wMXxub25l", "cursor is not one that this list gave"),
-        ("?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXww", "cursor is not one that this list gave"),
-        ("?" + "&".join(["model=x"] * 1001), "The address has too many parameters"),
+        ("?status=fine", "status must be one of pending, ok, blocked, error, unknown"),
+        ("?model=%00", "model must have at most 200 characters, all printable"),
+        (f"?teamId={'x' * 201}", "teamId must have at most 200 characters, all printable"),
+        ("?cursor=", "cursor must be a nextCursor value of this list"),
+        ("?cursor=%F0%9F%99%82", "cursor must be a nextCursor value of this list"),
+        ("?cursor=MjAyNS0wNi0wMXxub25l", "cursor must be a nextCursor value of this list"),
+        (
+            "?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXww",
+            "cursor must be a nextCursor value of this list",
+        ),
+        ("?" + "&".join(["model=x"] * 1001), "Too many query parameters"),
     ],
 )
 def test_a_parameter_that_is_not_right_is_named(ask: Asking, query: str, sentence: str) -> None:
@@ -179,7 +184,7 @@ def test_anothers_request_is_answered_as_one_that_does_not_exist(
     told = set()
     for request_id in (theirs.id, new_id(), "x", "%00", "0" * 400, "{" + str(theirs.id) + "}"):
         reply = ask_both(method="GET", path=f"/api/ai/requests/{request_id}")
-        assert reply.refusal == (404, "not_found", "No such request")
+        assert reply.refusal == (404, "not_found", "Request not found")
         told.add(reply.body.replace(reply.json["requestId"].encode(), b""))
     assert len(told) == 1
     assert ids(listed(ask_both)) == []
@@ -194,7 +199,7 @@ def test_a_key_sees_what_it_was_made_for(
     assert ids(listed(ask, key=text)) == [str(ours.id)]
     assert ids(listed(ask, "?teamId=other", key=text)) == []
     reply = ask(method="GET", path=f"/api/ai/requests/{other.id}", key=text)
-    assert reply.refusal == (404, "not_found", "No such request")
+    assert reply.refusal == (404, "not_found", "Request not found")
 
 
 # --- probes -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 BODY = json.dumps(HELLO).encode()
 JSON = {"content-type": "application/json"}
 TOKEN = "t" * 32
-AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were given; send one")
+AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were sent; send only one")
 
 
 def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: bytes = BODY) -> Reply:
@@ -197,7 +197,7 @@ def test_a_browser_sends_for_the_person_who_is_signed_in(
 
 
 def test_a_browser_needs_the_token_and_the_same_origin(ask_both: Asking, member_user: User) -> None:
-    sentence = "A browser's request needs the CSRF token and the gateway's own origin"
+    sentence = "Browser requests must have a CSRF token and the gateway's own origin"
     for changes in (
         {"x-csrftoken": None},
         {"x-csrftoken": "u" * 32},
@@ -224,7 +224,11 @@ def test_a_browsers_body_is_json_and_a_form_is_never_read(
     ):
         headers = browser(member_user) | {"content-type": content_type}
         reply = ask_both(body, key="", headers=headers)
-        assert reply.refusal == (415, "unsupported_media_type", "The body is application/json")
+        assert reply.refusal == (
+            415,
+            "unsupported_media_type",
+            "Content-Type must be application/json",
+        )
 
 
 def test_reading_needs_no_token(ask_both: Asking, member_user: User, auditor_user: User) -> None:
@@ -238,7 +242,7 @@ def test_reading_needs_no_token(ask_both: Asking, member_user: User, auditor_use
 def test_an_auditor_sends_nothing_and_leaves_a_row(ask_both: Asking, auditor_user: User) -> None:
     for path in ("/api/ai/request", "/api/ai/quote"):
         reply = ask_both(HELLO, key="", path=path, headers=browser(auditor_user))
-        sentence = "An auditor sees everything and sends nothing"
+        sentence = "Auditors can view everything but cannot send requests"
         assert reply.refusal == (403, "role_not_allowed", sentence)
         assert "x-pulse-request-id" in reply.headers
     row = AiRequestLog.objects.get()

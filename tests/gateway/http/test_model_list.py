@@ -185,7 +185,7 @@ def test_an_alias_of_the_organization_is_listed(
 def test_a_model_that_may_not_be_used_does_not_exist(
     name: str, get: Callable[..., Reply], api_key: str
 ) -> None:
-    sentence = f'There is no model "{name}" that may be used here'
+    sentence = f'Model "{name}" does not exist or you do not have access to it'
     as_openai = get(f"/v1/models/{name}")
     assert as_openai.status == 404
     assert as_openai.json["error"] == {

@@ -81,7 +81,7 @@ def test_a_method_that_is_not_documented_is_405_with_those_that_are(ask: Asking)
             assert reply.body == b""
         elif reply.status == 405:
             assert set(reply.headers["allow"].split(", ")) == allowed
-            sentence = f"{method} is not allowed here; use {' or '.join(sorted(allowed))}"
+            sentence = f"Method {method} is not allowed; use {' or '.join(sorted(allowed))}"
             assert reply.refusal == (405, "method_not_allowed", sentence)
 
 
