@@ -101,9 +101,9 @@ def _certainly_fits(resolved: ResolvedCall, limit: int) -> bool:
         return True
     if usage_bound.max_output_tokens is None and usage_bound.has_output:
         return False  # the cap depends on the count
-    asked = (usage_bound.max_output_tokens or 0) * usage_bound.choices
+    output = (usage_bound.max_output_tokens or 0) * usage_bound.choices
     at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
-    return bounds.counted_tokens(usage_bound, model, counted=at_most) + asked <= limit
+    return bounds.counted_tokens(usage_bound, model, counted=at_most) + output <= limit
 
 
 def _refusal_for_tokens(capped: CappedCall) -> Refused | None:

@@ -248,12 +248,12 @@ async def _answered(running: RunningCall, held: HeldCall) -> Completion:
     return await _called(running, held, outgoing)
 
 
-async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> Completion:
+async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> Completion:
     """Call the provider through the vendor's SDK."""
     provider = await running.gateway.providers.get(held.provider)
     if not running.call.stream:
-        return await provider.complete(asked)
-    async with contextlib.aclosing(provider.stream(asked)) as events:
+        return await provider.complete(call)
+    async with contextlib.aclosing(provider.stream(call)) as events:
         async for event in events:
             if isinstance(event, Completion):
                 return event

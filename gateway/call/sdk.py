@@ -79,32 +79,32 @@ class AiResponse:
     retry_after_s: int | None = None
 
 
-def ai_request(**asked: Unpack[AiArguments]) -> AiResponse:
+def ai_request(**arguments: Unpack[AiArguments]) -> AiResponse:
     """Send one request and wait for its answer. Raises RuntimeError inside async code."""
     gateway = current()
-    return gateway.call_loop.call_sync(_whole(gateway, *_read(asked, stream=False)))
+    return gateway.call_loop.call_sync(_whole(gateway, *_read(arguments, stream=False)))
 
 
-async def aai_request(**asked: Unpack[AiArguments]) -> AiResponse:
+async def aai_request(**arguments: Unpack[AiArguments]) -> AiResponse:
     """Send one request and await its answer. Being cancelled abandons the call."""
     gateway = current()
-    return await gateway.call_loop.call(_whole(gateway, *_read(asked, stream=False)))
+    return await gateway.call_loop.call(_whole(gateway, *_read(arguments, stream=False)))
 
 
-def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
+def ai_stream(**arguments: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
     """Yield the pieces of the answer as they arrive, then the AiResponse.
 
     The call is sent when the first piece is requested. Closing the iterator early abandons it.
     """
-    return _pieces(current(), *_read(asked, stream=True))
+    return _pieces(current(), *_read(arguments, stream=True))
 
 
-def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
+def aai_stream(**arguments: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
     """Yield the pieces of the answer as they arrive, then the AiResponse.
 
     The call is sent when the first piece is requested. Closing the iterator early abandons it.
     """
-    return _async_pieces(current(), *_read(asked, stream=True))
+    return _async_pieces(current(), *_read(arguments, stream=True))
 
 
 def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
@@ -201,14 +201,14 @@ def _response(event: CallResult | GatewayError, stream: CallStream) -> AiRespons
     )
 
 
-def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
+def _read(arguments: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     """Return the caller and the call. Raises TypeError or ValueError."""
     required, optional = AiArguments.__required_keys__, AiArguments.__optional_keys__
-    unknown, missing = set(asked) - required - optional, required - set(asked)
+    unknown, missing = set(arguments) - required - optional, required - set(arguments)
     if unknown or missing:
         name = min(unknown or missing)
         raise TypeError(f"{'unknown' if unknown else 'missing'} argument {name}")
-    org_id, actor = asked["org_id"], asked.get("actor_user_id")
+    org_id, actor = arguments["org_id"], arguments.get("actor_user_id")
     if not isinstance(org_id, UUID | str):
         raise TypeError("org_id must be a UUID or its text")
     try:
@@ -217,27 +217,27 @@ def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
             org_id=UUID(str(org_id)), fixed=Dimensions(user_id=fixed), channel=CHANNEL
         )
         call = call_from_fields(
-            _fields(asked, stream=stream),
+            _fields(arguments, stream=stream),
             principal=principal,
-            idempotency_key=asked.get("idempotency_key"),
+            idempotency_key=arguments.get("idempotency_key"),
         )
     except Refused as exc:
         raise ValueError(exc.message) from exc
     return principal, call
 
 
-def _fields(asked: AiArguments, *, stream: bool) -> dict[str, Any]:
+def _fields(arguments: AiArguments, *, stream: bool) -> dict[str, Any]:
     """Return the arguments under their names in an HTTP body, without those that are None."""
-    given = asked["input"]
-    fields: dict[str, Any] = {"model": asked["model"], "stream": stream}
+    given = arguments["input"]
+    fields: dict[str, Any] = {"model": arguments["model"], "stream": stream}
     if isinstance(given, str):
         fields["prompt"] = given
     else:
         fields["messages"] = [dict(message) for message in given]
     for name, spelled in (("max_tokens", "maxTokens"), ("temperature", "temperature")):
-        if asked.get(name) is not None:
-            fields[spelled] = asked[name]  # type: ignore[literal-required]  # one of two above
-    for name, value in (asked.get("metadata") or {}).items():
+        if arguments.get(name) is not None:
+            fields[spelled] = arguments[name]  # type: ignore[literal-required]  # one of two above
+    for name, value in (arguments.get("metadata") or {}).items():
         if name not in NAME_IN_JSON:
             raise ValueError(f"metadata keys must be among {', '.join(NAME_IN_JSON)}, not {name}")
         fields[NAME_IN_JSON[name]] = value

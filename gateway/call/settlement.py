@@ -168,12 +168,12 @@ def _without_prompt(sentence: str, call: Call) -> str:
 
 def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
     """Return the model that answered, as the provider names it, which is untrusted input."""
-    asked = str(ask.charge_to["model"])
+    requested = str(ask.charge_to["model"])
     if isinstance(ended, ProviderFailed):
-        return asked
+        return requested
     answered = ended.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
-    return answered if is_usable else asked
+    return answered if is_usable else requested
 
 
 def _cost(usage: Usage | None, rates: Rates | None) -> int | None:

@@ -133,12 +133,12 @@ def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
     return Dimensions(**found)
 
 
-def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
+def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
     """Return the requested dimensions merged with those fixed for the caller.
 
     Raises Refused (403) if a requested value differs from a fixed one.
     """
-    wanted, fixed = asked.as_dict(), principal.fixed.as_dict()
+    wanted, fixed = requested.as_dict(), principal.fixed.as_dict()
     for name, value in fixed.items():
         if wanted.get(name, value) != value:
             whose = "by the key" if principal.key_id else "for this caller"

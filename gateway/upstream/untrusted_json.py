@@ -61,10 +61,10 @@ def word(value: object) -> str | None:
     return text(value).strip().lower()[:WORD_MAX_CHARS] or None
 
 
-def model_named(value: object, *, asked: str) -> str:
+def model_named(value: object, *, requested: str) -> str:
     """Return the model that the vendor reports, else the requested one."""
     name = text(value).strip()
-    return name if 0 < len(name) <= MODEL_MAX_CHARS else asked
+    return name if 0 < len(name) <= MODEL_MAX_CHARS else requested
 
 
 def raw(usage: object) -> dict[str, Any] | None:

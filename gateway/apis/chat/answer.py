@@ -86,7 +86,7 @@ def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_f
     untrusted_json.raise_for_error(body)
     choice = untrusted_json.first(body.get("choices"))
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), requested=model),
         content=content_from(untrusted_json.mapping(choice.get("message"))),
         finish_reason=finish_reason_from(choice.get("finish_reason")),
         usage=usage_of(body),
@@ -110,7 +110,7 @@ class ChatStreamReader:
         chunk = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(chunk)
         self._answered = untrusted_json.model_named(
-            chunk.get("model"), asked=self._answered or self.model
+            chunk.get("model"), requested=self._answered or self.model
         )
         self._last |= {
             name: chunk[name] for name in ("usage", "service_tier") if chunk.get(name) is not None

@@ -33,7 +33,7 @@ def completion_from(report: object, *, model: str) -> Completion:
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(body)
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), requested=model),
         finish_reason=None,
         usage=usage_from(body),
         raw_usage=untrusted_json.raw(body.get("usage")),

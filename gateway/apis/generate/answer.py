@@ -116,7 +116,7 @@ def completion_from(report: object, *, model: str) -> Completion:
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(report)
     return Completion(
-        model=untrusted_json.model_named(body.get("modelVersion"), asked=model),
+        model=untrusted_json.model_named(body.get("modelVersion"), requested=model),
         content=content_from(body),
         finish_reason=finish_reason_from(body),
         usage=usage_from(body),
@@ -140,7 +140,7 @@ class GenerateStreamReader:
         chunk = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(chunk)
         known = self._answered or self.model
-        self._answered = untrusted_json.model_named(chunk.get("modelVersion"), asked=known)
+        self._answered = untrusted_json.model_named(chunk.get("modelVersion"), requested=known)
         self._finish_reason = finish_reason_from(chunk) or self._finish_reason
         if chunk.get("usageMetadata") is not None:
             self._last["usageMetadata"] = chunk["usageMetadata"]

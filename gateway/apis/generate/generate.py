@@ -67,12 +67,12 @@ class Generate:
         _check_query(arrival.path)
         named = model_in({"model": arrival.named})
         refuse_elsewhere(arrival.fields)
-        asked = replace(arrival, named=named, fields=spelled(arrival.fields))
+        normalized = replace(arrival, named=named, fields=spelled(arrival.fields))
         address = _Address(self._version, self._method, self._is_array)
         if self._method == COUNT:
-            body = GenerateCountBody(asked, address)
-            return asked.whole_call(body, counting.free(usage_bound_of(body.counted())))
-        return asked.call(GenerateBody(asked, address), usage_bound_of(asked.fields))
+            body = GenerateCountBody(normalized, address)
+            return normalized.whole_call(body, counting.free(usage_bound_of(body.counted())))
+        return normalized.call(GenerateBody(normalized, address), usage_bound_of(normalized.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never called: every answer is the vendor's own."""

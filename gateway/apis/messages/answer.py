@@ -67,7 +67,7 @@ def completion_from(report: object, *, model: str) -> Completion:
     untrusted_json.raise_for_error(body)
     blocks = [untrusted_json.mapping(block) for block in untrusted_json.items(body.get("content"))]
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), requested=model),
         content="".join(
             untrusted_json.text(b.get("text")) for b in blocks if b.get("type") == "text"
         ),
@@ -109,7 +109,7 @@ class MessagesStreamReader:
         kind = body.get("type")
         if kind == "message_start":
             message = untrusted_json.mapping(body.get("message"))
-            self._answered = untrusted_json.model_named(message.get("model"), asked=self.model)
+            self._answered = untrusted_json.model_named(message.get("model"), requested=self.model)
             self._usage |= untrusted_json.mapping(message.get("usage"))
         elif kind == "message_delta":
             delta = untrusted_json.mapping(body.get("delta"))

@@ -187,6 +187,6 @@ def _headers(given: Mapping[str, str]) -> dict[str, str]:
         "content-type": "application/json",
         "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
     }
-    asked = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
-    betas = [beta for beta in dict.fromkeys(asked) if beta in BETAS]
+    requested = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
+    betas = [beta for beta in dict.fromkeys(requested) if beta in BETAS]
     return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers

@@ -80,7 +80,7 @@ def completion_from(report: object, *, model: str) -> Completion:
     if response.get("object") != "response":
         untrusted_json.raise_for_error(response)
     return Completion(
-        model=untrusted_json.model_named(response.get("model"), asked=model),
+        model=untrusted_json.model_named(response.get("model"), requested=model),
         finish_reason=finish_reason_from(response),
         usage=usage_from(response),
         raw_usage=untrusted_json.raw(response.get("usage")),

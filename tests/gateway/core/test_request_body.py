@@ -33,7 +33,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in LEAST.items() if key != name}
 
 
-def test_a_prompt_is_one_message_of_the_user() -> None:
+def test_prompt_becomes_one_user_message() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
     assert asked.body == call(without("prompt") | {"messages": [said("Say hello")]}).body
@@ -53,7 +53,7 @@ def said(content: Any, role: Any = "user") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def test_every_field_is_taken() -> None:
+def test_every_field_is_parsed() -> None:
     fields: dict[str, Any] = {
         "model": " GPT-4o\n",
         "messages": [said("Be brief", "system"), said("Hi"), said("Yes?", "assistant"), said("é")],
@@ -117,7 +117,7 @@ def test_every_field_is_taken() -> None:
         ({"teamId": "a", "metadata": {"teamId": "b"}}, "teamId and metadata.teamId differ"),
     ],
 )
-def test_a_field_that_is_not_right_is_named(changes: dict[str, Any], sentence: str) -> None:
+def test_invalid_field_is_named(changes: dict[str, Any], sentence: str) -> None:
     refusal = refused(LEAST | changes)
     assert (refusal.status, refusal.code, refusal.message) == (400, "invalid_request", sentence)
 
@@ -139,7 +139,7 @@ def test_a_field_that_is_not_right_is_named(changes: dict[str, Any], sentence: s
         ([said("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
     ],
 )
-def test_a_message_that_is_not_right_is_named(messages: Any, sentence: str) -> None:
+def test_invalid_message_is_named(messages: Any, sentence: str) -> None:
     assert refused(without("prompt") | {"messages": messages}).message == sentence
 
 
@@ -148,7 +148,7 @@ def test_neither_prompt_nor_messages_is_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"true"])
-def test_a_body_is_an_object(body: bytes) -> None:
+def test_body_must_be_an_object(body: bytes) -> None:
     assert refused(body).message == "The body must be a JSON object"
 
 
@@ -156,18 +156,18 @@ def test_a_body_is_an_object(body: bytes) -> None:
     ("name", "least", "most"),
     [("maxTokens", 1, TOKENS_MAX), ("temperature", 0, 2), ("teamId", "", "x" * 128)],
 )
-def test_both_ends_of_a_range_are_taken(name: str, least: Any, most: Any) -> None:
+def test_both_ends_of_a_range_are_accepted(name: str, least: Any, most: Any) -> None:
     call(LEAST | {name: least})
     call(LEAST | {name: most})
     call(LEAST | {"model": "x" * 200})
 
 
-def test_a_whole_number_may_be_written_with_a_point() -> None:
+def test_integer_can_be_written_as_float() -> None:
     assert call(LEAST | {"maxTokens": 1000.0}).usage_bound.max_output_tokens == 1000
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_a_dimension_may_stand_at_the_top_or_in_metadata_or_in_both_alike(name: str) -> None:
+def test_dimension_can_be_at_the_top_or_in_metadata_or_equal_in_both(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     wanted = Dimensions(**{name: "é 1"})
     for fields in (
@@ -180,7 +180,7 @@ def test_a_dimension_may_stand_at_the_top_or_in_metadata_or_in_both_alike(name: 
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_what_is_fixed_can_be_repeated_and_not_changed(name: str) -> None:
+def test_fixed_dimension_can_be_repeated_but_not_changed(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     fixed = Principal(
         org_id=UUID(int=1), fixed=Dimensions(**{name: "a"}), channel="api", key_id=UUID(int=2)
@@ -195,7 +195,7 @@ def test_what_is_fixed_can_be_repeated_and_not_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x00", "a\tb"])
-def test_an_idempotency_key_is_short_and_printable(key: str) -> None:
+def test_idempotency_key_must_be_short_and_printable(key: str) -> None:
     sentence = "Idempotency-Key must be 1 to 255 printable characters"
     assert refused(LEAST, key=key).message == sentence
     assert call(LEAST, key="x" * 255).idempotency_key == "x" * 255

@@ -30,7 +30,7 @@ sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for
 """
 
 
-def test_without_a_database_nothing_is_admitted() -> None:
+def test_unavailable_database_refuses_every_request() -> None:
     environment = os.environ | {
         "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{closed_port()}/none",
     }

@@ -1,4 +1,4 @@
-"""The sandbox repeats what it was told and counts it."""
+"""The sandbox repeats the last user message and counts its tokens."""
 
 from __future__ import annotations
 
