@@ -46,7 +46,7 @@ def test_already_done_has_the_first_requests_id_and_cost(
     for body in (HELLO, spaced):
         again = once(ask_both, body)
         sentence = (
-            f"A request with this Idempotency-Key was done before, as {first.json['requestId']}"
+            f"A request with this Idempotency-Key was already completed: {first.json['requestId']}"
         )
         assert again.refusal == (409, "already_done", sentence)
         assert again.json["requestId"] == first.json["requestId"]
@@ -140,6 +140,6 @@ def test_keys_are_scoped_to_the_caller_and_stored_hashed(
     assert once(ask, name="a" * 255, key=other).status == 200
     assert once(ask, name="A" * 255).status == 200
     assert not IdempotencyKey.objects.filter(key_hash__startswith="a" * 20).exists()
-    sentence = "Idempotency-Key has 1 to 255 printable characters"
+    sentence = "Idempotency-Key must be 1 to 255 printable characters"
     for name in ("a" * 256, "", "a\x80"):
         assert once(ask, name=name).refusal == (400, "invalid_request", sentence)
