@@ -1,1 +1,1 @@
-"""The client APIs: how each is read, bounded, sent on, answered and metered."""
+"""The client APIs: parse, bound, forward, answer and meter each of them."""

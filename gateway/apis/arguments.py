@@ -1,4 +1,4 @@
-"""A tool call's arguments as values: clients keep them as the text that a model once wrote."""
+"""Parse a tool call's arguments, which clients store as the model's text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gateway.core import strict_json
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """Return the arguments. Text that is no object stands under a name of its own, to be seen.
+    """Return the arguments. Text that is not an object is kept under a key of its own.
 
-    The other APIs take texts, which may be anything that a model wrote; these two want objects.
+    The other APIs accept any text that a model wrote; these two require objects.
     """
     try:
         value = strict_json.loads(text.encode()) if text.strip() else {}

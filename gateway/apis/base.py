@@ -1,4 +1,4 @@
-"""The seam that every dialect fills: an API as its clients know it, from request to answer."""
+"""The interface of every dialect: a vendor's API, from request to answer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gateway.core.results import CallResult
 
 
 class Speaker(Protocol):
-    """Words one answer that was not relayed. Has the state of a stream, so one for each answer."""
+    """Format one answer that was not relayed. Holds the state of a stream: one per answer."""
 
     def whole(self, answer: CallResult) -> dict[str, Any]:
-        """Return the whole answer as its client expects it."""
+        """Return the whole answer in its client's format."""
         ...
 
     def piece(self, delta: Delta) -> bytes:
-        """Return what a streamed piece is on the wire."""
+        """Return a streamed delta as bytes."""
         ...
 
     def last(self, answer: CallResult) -> bytes:
@@ -34,17 +34,17 @@ class Dialect(Protocol):
     key_headers: tuple[str, ...]
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a request asks for. Raises Refused, which names the field."""
+        """Parse a request into a Call. Raises Refused, which names the field."""
         ...
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
-        """Return what words the answer to `call`."""
+        """Return the formatter of the answer to `call`."""
         ...
 
     def error(self, error: GatewayError, /, *, status: int) -> dict[str, Any]:
-        """Return an error as the client's own library expects it."""
+        """Return an error in the format of the client's own library."""
         ...
 
     def error_event(self, error: GatewayError, /) -> bytes:
-        """Return an error as it ends a stream."""
+        """Return an error as the last event of a stream."""
         ...

@@ -1,4 +1,4 @@
-"""Counting tokens: a call that a vendor answers for nothing, and that is judged all the same."""
+"""Token counting: a call that is free at the vendor, and is checked like any other."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gateway.upstream import untrusted_json
 
 
 def free(usage_bound: UsageBound) -> UsageBound:
-    """Return the bound of counting what would be asked: nothing is used, nothing is written."""
+    """Return the bound of counting a request: no usage and no output."""
     return replace(usage_bound, is_free=True, has_output=False, unbounded=None)
 
 
 def counted(body: bytes, *, model: str) -> Completion:
-    """Read a vendor's count. Raises ErrorAnswer for an error that came as a success."""
+    """Parse a vendor's count. Raises ErrorAnswer for an error with a success status."""
     untrusted_json.raise_for_error(orjson.loads(body))
     return Completion(model=model, finish_reason=None, usage=Usage())
 
 
 def not_streamed() -> NoReturn:
-    """Stand for a reading where there is no stream."""
-    raise AssertionError("a count comes whole")
+    """Never called: counts are not streamed."""
+    raise AssertionError("counts are not streamed")

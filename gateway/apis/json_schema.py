@@ -1,4 +1,4 @@
-"""JSON schemas as each vendor takes them: what it lacks is said in words or left out."""
+"""Convert JSON schemas for each vendor: unsupported keywords become text or are omitted."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ _GOOGLE_LACKS: Final = frozenset(
 
 
 def for_anthropic(schema: Schema) -> dict[str, Any]:
-    """Return a schema that Anthropic can hold an answer to.
+    """Return a schema that Anthropic can enforce.
 
-    It refuses limits of numbers, lengths and counts, so these are told the model in words, as its
-    own library does; every object is closed.
+    It rejects limits of numbers, lengths and counts, so these become text in the description, as
+    in its own library; every object is closed.
     """
     return _rewritten(schema, _anthropic_node)
 
 
 def for_google(schema: Schema) -> dict[str, Any]:
-    """Return a schema without what Google refuses."""
+    """Return a schema without the keywords that Google rejects."""
     return _rewritten(schema, _google_node)
 
 
 def as_object(schema: Schema | None) -> dict[str, Any]:
-    """Return the schema of a tool's parameters, which is an object's where it says nothing."""
+    """Return the schema of a tool's parameters, by default an object."""
     return {"type": "object", "properties": {}} | dict(schema or {})
 
 
 def _rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """Return the schema with each schema in it, and then itself, put through `node`."""
+    """Apply `node` to each nested schema, and then to the schema itself."""
 
     def within(value: Any) -> Any:
         return _rewritten(value, node) if isinstance(value, Mapping) else value
@@ -79,10 +79,10 @@ def _anthropic_node(schema: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in schema.items() if _is_anthropic(name, value)}
     if "object" in _types(schema):
         kept |= {"properties": schema.get("properties", {}), "additionalProperties": False}
-    told = {name: value for name, value in schema.items() if name not in kept}
-    if told:
-        words = f"{{{', '.join(f'{name}: {_said(value)}' for name, value in told.items())}}}"
-        kept["description"] = "\n\n".join(filter(None, (str(kept.get("description", "")), words)))
+    omitted = {name: value for name, value in schema.items() if name not in kept}
+    if omitted:
+        text = f"{{{', '.join(f'{name}: {_text(value)}' for name, value in omitted.items())}}}"
+        kept["description"] = "\n\n".join(filter(None, (str(kept.get("description", "")), text)))
     return kept
 
 
@@ -106,5 +106,5 @@ def _types(schema: Schema) -> tuple[object, ...]:
     return tuple(kind) if isinstance(kind, list) else (kind,)
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

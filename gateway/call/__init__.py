@@ -1,1 +1,1 @@
-"""One request from judgement to settlement; `pipeline.py` has its whole path."""
+"""One request from its checks to its settlement; `pipeline.py` has the whole path."""

@@ -1,4 +1,4 @@
-"""The one event loop of a process on which calls run, usable from any thread and loop.
+"""The event loop on which a process runs its calls, usable from any thread and loop.
 
 A call outlives its client, so it cannot run on a loop that ends with a request (sync code, the
 WSGI development server, `asyncio.run`). Under the ASGI server it runs on the server's own loop,
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class CallLoop:
-    """Where calls run. Safe to use from any thread and any loop."""
+    """The loop on which calls run. Safe to use from any thread and any loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -25,13 +25,13 @@ class CallLoop:
         self._starting = threading.Lock()
 
     def adopt_running_loop(self) -> None:
-        """Run calls on the loop that runs now, if the process has no loop for them yet."""
+        """Run calls on the currently running loop, if the process has no loop for them yet."""
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
 
     def is_current(self) -> bool:
-        """Whether the loop that runs now is the one on which calls run."""
+        """Whether the currently running loop is the one on which calls run."""
         return asyncio.get_running_loop() is self._started()
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -51,10 +51,10 @@ class CallLoop:
         except RuntimeError:
             return asyncio.run_coroutine_threadsafe(work, self._started()).result()
         work.close()
-        raise RuntimeError("this is async code: await the async variant instead")
+        raise RuntimeError("called from async code; await the async variant instead")
 
     def call_soon(self, message: Callable[[], None]) -> None:
-        """Run a plain function on this loop, soon."""
+        """Schedule a plain function on this loop."""
         loop = self._started()
         try:
             is_current = asyncio.get_running_loop() is loop
@@ -74,7 +74,7 @@ class CallLoop:
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
-                self._pid = os.getpid()  # a fork has the object but not the thread
+                self._pid = os.getpid()  # after a fork the object exists but not its thread
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True).start()
             return self._loop

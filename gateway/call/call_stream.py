@@ -1,4 +1,4 @@
-"""The bounded channel between a call that runs and the client that waits for it."""
+"""The bounded channel between a running call and its waiting client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.core.calls import Delta
 from gateway.core.errors import GatewayError
 from gateway.core.results import CallResult
 
-# A reader slower than its provider holds the provider back instead of filling memory.
+# Backpressure: a reader slower than its provider slows the provider down, memory stays bounded.
 PIECES_MAX: Final = 64
 PIECES_MAX_BYTES: Final = 64 * 1024
 
@@ -27,9 +27,9 @@ Sink = Callable[[Piece], Awaitable[None]]
 class CallStream:
     """One running call as its client sees it: pieces, then one result or one GatewayError.
 
-    Pieces are Deltas, or bytes where the provider's stream is passed on as it is; `headers` are
-    then the provider's own that go with it. The call goes on when the client is gone
-    (`abandon`); what then happens to the provider is the call's business.
+    Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
+    provider's headers for the client. The call continues after the client has disconnected
+    (`abandon`); the call itself decides what then happens to the provider.
     """
 
     request_id: UUID
@@ -44,11 +44,11 @@ class CallStream:
     _sink: Sink | None = None
 
     def is_abandoned(self) -> bool:
-        """Whether the client is gone. A call, since it changes while the caller waits."""
+        """Whether the client has disconnected. A method: it changes while the caller waits."""
         return self._is_abandoned
 
     async def put(self, piece: Piece) -> None:
-        """Hand one piece to the client, waiting while it is behind; drop it when it is gone."""
+        """Pass one piece to the client, waiting while it is behind; drop it after a disconnect."""
         self.has_begun = True
         while self._sink is None and self._is_behind() and not self._is_abandoned:
             self._writer = asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class CallStream:
         if self._sink is not None:
             try:
                 await self._sink(piece)
-            except OSError:  # what a server says of a client that has gone; Uvicorn says nothing
+            except OSError:  # some servers raise this after a disconnect; Uvicorn raises nothing
                 self.abandon()
             return
         self._pieces.append(piece)
@@ -70,12 +70,12 @@ class CallStream:
         return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
 
     def end(self, event: CallResult | GatewayError) -> None:
-        """Hand over the last event; never waits."""
+        """Pass on the last event, without waiting."""
         self._pieces.append(event)
         _wake(self._reader)
 
     def abandon(self) -> None:
-        """Note that the client is gone. A second time does nothing."""
+        """Record that the client has disconnected. Idempotent."""
         if self._is_abandoned:
             return
         self._is_abandoned = True
@@ -100,10 +100,10 @@ class CallStream:
         return event
 
     async def pour(self, sink: Sink) -> CallResult | GatewayError:
-        """Send every piece to the client by `sink`, and return the end.
+        """Send every piece to the client through `sink`, and return the last event.
 
-        Once it has caught up, the call itself sends: a turn of the loop less for each piece, which
-        is 12 us of the 30 that a chunk costs above the bare relay.
+        Once the queue is empty, the call itself sends: one loop iteration less per piece, which is
+        12 us of the 30 us that a chunk costs above the bare relay.
         """
         while self._pieces:
             event = await self.next()
@@ -118,7 +118,7 @@ class CallStream:
                 return event
 
     async def result(self) -> CallResult:
-        """Wait for the end, passing over the pieces. Raises GatewayError."""
+        """Wait for the result, skipping the pieces. Raises GatewayError."""
         while True:
             event = await self.next()
             if isinstance(event, CallResult):

@@ -1,4 +1,4 @@
-"""Which of an alias's models is asked: the first, from a place on, that may be."""
+"""Choose the model of an alias to call: the first usable one from a given place on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from orgs.core.frozen import frozen
 
 @frozen
 class Candidate:
-    """The model at `place` of an alias, or the one that was named, and how it was judged.
+    """The model at `place` of an alias, or the requested one, and the result of its checks.
 
-    `passed` are the models before it that may not be asked, by name.
+    `passed` are the models skipped before it, by name.
     """
 
     alias: Alias | None
@@ -32,9 +32,9 @@ async def candidate(
     place: int = 0,
     is_first_attempt: bool = True,
 ) -> Candidate:
-    """Judge the call to the models from `place` on, until one may be asked or none is left.
+    """Check the call for the models from `place` on, until one can be called or none is left.
 
-    What the gateway refuses for the first model of all is refused; a fallback is passed over.
+    A refusal for the first model of all refuses the request; a refused fallback is skipped.
     """
     names = alias.models if alias else (requested.call.model,)
     passed: tuple[tuple[str, RefusedCall], ...] = ()
@@ -58,7 +58,7 @@ async def candidate(
 
 
 def _configured(gateway: Gateway, bounded: BoundedCall) -> JudgedCall:
-    """Refuse a model whose provider has no key here, before money is held for it."""
+    """Refuse a model whose provider is not configured, before money is held for it."""
     try:
         gateway.providers.check(bounded.resolved.model.provider)
     except NotConfigured as exc:

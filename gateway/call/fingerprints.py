@@ -1,4 +1,4 @@
-"""Hashes by which a request is recognised again: its prompt, its Idempotency-Key, its body."""
+"""Hashes that identify repeated requests: the prompt, the Idempotency-Key, the body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.calls import Call, Principal
 def prompt_hash(keyed: hmac.HMAC, call: Call) -> str:
     """Return the HMAC-SHA-256 of the canonical messages under the organization's key.
 
-    A plain hash of a short prompt could be guessed; this one only by who has the key.
+    A plain hash of a short prompt could be guessed; this one only with the key.
     """
     mac = keyed.copy()  # see `orgs.core.keys` for why not `hmac.digest`
     mac.update(orjson.dumps(call.body.canonical()))
@@ -22,7 +22,7 @@ def prompt_hash(keyed: hmac.HMAC, call: Call) -> str:
 
 
 def repeat_of(principal: Principal, call: Call) -> Repeat | None:
-    """Return the hashes of the Idempotency-Key, which is the caller's own, and of the body."""
+    """Return the hashes of the Idempotency-Key, scoped to the caller, and of the body."""
     if call.idempotency_key is None:
         return None
     caller = principal.key_id or principal.fixed.user_id

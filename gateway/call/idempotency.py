@@ -1,4 +1,4 @@
-"""Idempotency-Keys: which were used before, by which request, for a day."""
+"""Store Idempotency-Keys and the requests that used them, for a day."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from costs.ledger.stores.base import Store
 from gateway.core.attempts import WAIT_MAX_S
 
 REPEATS_KEPT: Final = timedelta(hours=24)
-# A request that waits to be tried again has a failed row and its key. One that has had them for
-# longer than it may wait was never tried again, because its process ended: its key is free.
+# A request between attempts has a failed row and keeps its key. If that lasts longer than the
+# maximum wait, the process ended before the next attempt: its key is free again.
 BETWEEN_ATTEMPTS: Final = timedelta(seconds=WAIT_MAX_S + 10)
 
 
 def used_before(
     store: Store, requests: Sequence[ReserveRequest], *, now: datetime
 ) -> Mapping[UUID, Repeated]:
-    """Return, by the request's id, the earlier requests that came with the same key."""
+    """Return, by request id, the earlier requests with the same key."""
     if not requests:
         return {}
     hashes = [request.repeat.key_hash for request in requests if request.repeat]
@@ -40,7 +40,7 @@ def used_before(
         if request.repeat is None:
             continue
         first = used.get(request.repeat.key_hash)
-        if first is None:  # a second one in this batch finds this one
+        if first is None:  # a second request in this batch finds this one
             used[request.repeat.key_hash] = (
                 request.repeat.body_hash,
                 request.request_id,
@@ -50,7 +50,7 @@ def used_before(
             continue
         body_hash, request_id, status, cost_nanoeur = first
         request_id = request_id if isinstance(request_id, UUID) else UUID(request_id)
-        if request_id == request.request_id:  # its own, from an attempt before this one
+        if request_id == request.request_id:  # its own key, from an earlier attempt
             continue
         found[request.id] = Repeated(
             request_id=request_id,
@@ -62,7 +62,7 @@ def used_before(
 
 
 def note(store: Store, requests: Sequence[ReserveRequest], *, now: datetime) -> None:
-    """Keep the keys of calls that were admitted."""
+    """Store the keys of admitted calls."""
     for request in requests:
         if request.repeat is None:
             continue
@@ -80,7 +80,7 @@ def note(store: Store, requests: Sequence[ReserveRequest], *, now: datetime) -> 
 
 
 def give_back(store: Store, *, org_id: UUID, key_hash: str, request_id: UUID) -> None:
-    """Forget a request's key, so that its caller may try again; another request's stays."""
+    """Delete a request's key so that its caller can retry; another request's key stays."""
     store.execute(
         "DELETE FROM idempotency_key WHERE org_id = %s AND key_hash = %s AND request_id = %s",
         org_id,
@@ -90,5 +90,5 @@ def give_back(store: Store, *, org_id: UUID, key_hash: str, request_id: UUID) ->
 
 
 def forget_expired(store: Store, *, now: datetime) -> None:
-    """Forget the keys whose time is over."""
+    """Delete expired keys."""
     store.execute("DELETE FROM idempotency_key WHERE seen_at < %s", now - REPEATS_KEPT)

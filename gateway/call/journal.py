@@ -1,4 +1,4 @@
-"""The audit rows, written in the ledger's transactions: opened with a hold, completed with it."""
+"""Audit rows, written in the ledger's transactions: opened with a hold, completed with it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ AI_REQUEST_LOG: Final = Table.of(AiRequestLog, keeps_first=True)
 
 @frozen
 class Opening:
-    """An audit row as it begins. `refusal` is set when the request ended before RESERVE.
+    """The initial state of an audit row. `refusal` is set if the request ended before RESERVE.
 
-    An attempt that is not the first finds its row there, and takes it up again when admitted.
-    `past` is what was tried before it.
+    A later attempt finds its row already written, and reopens it when admitted. `past` are the
+    attempts before it.
     """
 
     principal: Principal
@@ -65,7 +65,7 @@ class Opening:
 
 @frozen
 class Closing:
-    """How an audit row ends. `code` and `error` are None when all went well."""
+    """The final state of an audit row. `code` and `error` are None on success."""
 
     status: str
     model: str
@@ -79,7 +79,7 @@ class Closing:
 def refusal_of(
     answer: ReserveResult, opening: Opening, *, bound_nanoeur: int | None
 ) -> GatewayError | None:
-    """Return the refusal that the ledger's answer means, or None when the call may go out."""
+    """Return the refusal for the ledger's result, or None if the call may be sent."""
     if isinstance(answer, GatewayDisabled):
         sentence = f'AI Gateway is not enabled for organization "{answer.name}"'
         return Refused("gateway_disabled", sentence)
@@ -118,7 +118,7 @@ class AuditJournal:
     def repeats(
         self, store: Store, requests: Sequence[ReserveRequest], *, now: datetime
     ) -> Mapping[UUID, Repeated]:
-        """Return, by the request's id, which Idempotency-Keys were used before."""
+        """Return, by request id, the earlier uses of the Idempotency-Keys."""
         return used_before(store, requests, now=now)
 
     def record(
@@ -128,7 +128,7 @@ class AuditJournal:
         *,
         now: datetime,
     ) -> None:
-        """Write the audit rows of reservations, and note the Idempotency-Keys of what runs."""
+        """Write the audit rows of reservations and the Idempotency-Keys of admitted calls."""
         first = [pair for pair in decided if pair[0].entry.past.is_nothing_held]
         later = [pair for pair in decided if not pair[0].entry.past.is_nothing_held]
         goes_on = [pair for pair in later if isinstance(pair[1], Admitted)]
@@ -145,10 +145,10 @@ class AuditJournal:
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
     ) -> None:
-        """Complete the audit rows of what was settled.
+        """Complete the audit rows of settled calls.
 
-        A call that is proven not to have been billed gives its Idempotency-Key back: the caller
-        may try again.
+        A call that is proven not to have been billed releases its Idempotency-Key: the caller can
+        retry.
         """
         changed = [pair for pair in settled if pair[1].changed]
         store.update(AI_REQUEST_LOG, [_completion(*pair, now=now) for pair in changed])
@@ -194,14 +194,14 @@ def _row(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Ro
     }
 
 
-# What a failed attempt wrote of its end, which goes into `attempts` with its decision.
+# The columns that a failed attempt filled at its end; they move to `attempts` with its decision.
 _NOT_ENDED: Final[Row] = dict.fromkeys(
     ("completed_at", "code", "error", "finish_reason", "cost_nanoeur", "latency_ms", "usage")
 )
 
 
 def _reopened(request: ReserveRequest, answer: ReserveResult) -> Row:
-    """Return what another attempt changes in the row that the first one opened."""
+    """Return the columns that a new attempt changes in the existing row."""
     opening: Opening = request.entry
     return {
         **_NOT_ENDED,
@@ -216,17 +216,17 @@ def _reopened(request: ReserveRequest, answer: ReserveResult) -> Row:
 
 
 def _ended_at(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Row:
-    """Return the attempts of a row whose next attempt may not be made."""
+    """Return the attempts of a row whose next attempt was refused."""
     past: PastAttempts = request.entry.past
-    left_out = left_out_attempt(request, answer, at=now)
-    attempts = (*past.behind(a_new_attempt=False), left_out)
+    refused = refused_attempt(request, answer, at=now)
+    attempts = (*past.behind(a_new_attempt=False), refused)
     return {"id": request.request_id, "attempts": _attempts(attempts)}
 
 
-def left_out_attempt(
+def refused_attempt(
     request: ReserveRequest, answer: ReserveResult, *, at: datetime
 ) -> dict[str, Any]:
-    """Return what a row keeps of a model that was not called, because the ledger refused it."""
+    """Return the stored attempt of a model that was not called because the ledger refused."""
     opening: Opening = request.entry
     refusal = refusal_of(answer, opening, bound_nanoeur=request.amount_nanoeur)
     recorded = RecordedAttempt(
@@ -242,7 +242,7 @@ def left_out_attempt(
 
 @frozen
 class RecordedAttempt:
-    """What a row keeps of an attempt besides its last; without a hold it was not made."""
+    """A stored attempt, all but the last of a request; without a hold the model was not called."""
 
     at: datetime
     model: str
@@ -281,10 +281,10 @@ def _status(refusal: GatewayError | None) -> str:
 
 
 def trace_of(request: ReserveRequest, answer: ReserveResult) -> dict[str, Any]:
-    """Return the decision trace with what the ledger adds: what was left, before and after."""
+    """Return the decision trace with the balances that the ledger adds, before and after."""
     opening: Opening = request.entry
     trace: dict[str, Any] = {**opening.trace, "before": None, "after": None}
-    if not isinstance(answer, Admitted):  # what is admitted has them with its hold
+    if not isinstance(answer, Admitted):  # an admitted call has them in its hold
         trace["rates"] = opening.rates.as_dict() if opening.rates else None
     before: Sequence[Balance] = ()
     full = None
@@ -342,17 +342,17 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
 
 
 def _unattended(settlement: Settlement) -> Closing:
-    """Return the words for a row that its own process did not complete."""
+    """Return the closing of a row that its own process did not complete."""
     model = str(settlement.charge_to.get("model", ""))
     if settlement.outcome is State.RELEASED:
-        sentence = "The gateway's database was away; nothing was sent"
+        sentence = "The gateway's database was unavailable; nothing was sent"
         return Closing(status="error", model=model, code="ledger_unavailable", error=sentence)
-    sentence = "The process that made this call ended before it knew the outcome"
+    sentence = "The process that made this call ended before the outcome was known"
     return Closing(status="unknown", model=model, code="abandoned", error=sentence)
 
 
 def _clean(text: str | None, most: int) -> str | None:
-    """Return a provider's words as a database takes them: no NUL, no half of a surrogate pair."""
+    """Return a provider's text as a database accepts it: no NUL, no half of a surrogate pair."""
     if text is None:
         return None
     if not text.isascii():
@@ -361,7 +361,7 @@ def _clean(text: str | None, most: int) -> str | None:
 
 
 def _clean_json(value: Mapping[str, Any]) -> str:
-    """Return the usage as JSON, without the provider's own report where that is none."""
+    """Return the usage as JSON, without the provider's own report if it is not valid."""
     try:
         text = orjson.dumps(value).decode()
     except TypeError:  # half of a surrogate pair, or a number of more than 64 bits
@@ -370,5 +370,5 @@ def _clean_json(value: Mapping[str, Any]) -> str:
 
 
 def since_ms(started_s: float) -> int:
-    """Return the time since `started_s` of the monotonic clock, as a row takes it."""
+    """Return the milliseconds since `started_s` of the monotonic clock, bounded for a column."""
     return min(2**31 - 1, round((time.monotonic() - started_s) * 1000))

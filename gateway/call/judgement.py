@@ -1,4 +1,4 @@
-"""Judging one request on a snapshot: which model, what the policies say, what it could cost."""
+"""Check one request on a snapshot: resolve its model, apply policies, compute its bound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gateway.providers.tokens import count_at_most, count_tokens_async
 async def judge(
     requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
 ) -> JudgedCall:
-    """Judge a call to the model `named`: block before allow before tokens; cost is the ledger's."""
+    """Check a call to the model `named`: block, then allow, then tokens; the ledger checks cost."""
     resolved = _resolved(requested, named, catalog)
     if isinstance(resolved, RefusedCall):
         return resolved
@@ -40,7 +40,7 @@ async def judge(
 
 
 async def tighten(bounded: BoundedCall) -> BoundedCall:
-    """Return the call with the closer bound that `can_be_tightened` promises."""
+    """Return the call with a tighter bound, if `can_be_tightened`."""
     capped, model = bounded.capped, bounded.resolved.model
     usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
     if counted is None:
@@ -79,7 +79,7 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
     requested, model = resolved.requested, resolved.model
     usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
     counted_text = counted_tokens = None
-    if requested.counts or (limit is not None and not _fits_surely(resolved, limit)):
+    if requested.counts or (limit is not None and not _certainly_fits(resolved, limit)):
         counted_text = await count_tokens_async(usage_bound, model)
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
@@ -94,16 +94,16 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
     )
 
 
-def _fits_surely(resolved: ResolvedCall, limit: int) -> bool:
-    """Whether no count could reach the limit: to count takes 40 us, and a tokenizer 70 MB."""
+def _certainly_fits(resolved: ResolvedCall, limit: int) -> bool:
+    """Whether no count could exceed the limit: counting takes 40 us, and a tokenizer 70 MB."""
     usage_bound, model = resolved.requested.call.usage_bound, resolved.model
     if usage_bound.is_free:
         return True
     if usage_bound.max_output_tokens is None and usage_bound.has_output:
-        return False  # the cap is made of the count
-    asked = (usage_bound.max_output_tokens or 0) * usage_bound.choices
+        return False  # the cap depends on the count
+    output = (usage_bound.max_output_tokens or 0) * usage_bound.choices
     at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
-    return bounds.counted_tokens(usage_bound, model, counted=at_most) + asked <= limit
+    return bounds.counted_tokens(usage_bound, model, counted=at_most) + output <= limit
 
 
 def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
@@ -143,7 +143,7 @@ def _bounded(priced: PricedCall) -> JudgedCall:
 
 
 def _bound(priced: PricedCall, input_tokens: int) -> int:
-    """Return what the call costs at most: nothing where it has no rates, since it is free then."""
+    """Return the maximum cost of the call: 0 without rates, since it is free then."""
     if priced.rates is None:
         return 0
     usage_bound = priced.capped.resolved.requested.call.usage_bound

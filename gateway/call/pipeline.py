@@ -1,13 +1,13 @@
-"""The path of one request, from top to bottom.
+"""The path of one request.
 
     judge -> RESERVE (one transaction) -> call -> SETTLE (one transaction) -> answer
 
-No call without a committed hold and audit row; no commit that could pass a limit; nothing billed
-that is not in the ledger. The path runs in a task of its own, which does not end with the client:
-`start` returns the stream by which the client follows it.
+No call without a committed hold and audit row; no commit that could exceed a limit; nothing billed
+that is not in the ledger. The path runs in its own task, which outlives the client's connection:
+`start` returns the stream through which the client follows it.
 
-An alias may name several models: when a provider refused before it billed anything, and nothing
-has reached the client, the next attempt goes the same way, with a judgement and a hold of its own.
+An alias may have several models: if a provider refused before it billed anything, and nothing was
+sent to the client, the next attempt takes the same path, with its own checks and its own hold.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from costs.core.money import euros
 from costs.ledger.writer import LedgerUnavailable
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate, candidate
-from gateway.call.journal import left_out_attempt, refusal_of
+from gateway.call.journal import refusal_of, refused_attempt
 from gateway.call.judgement import tighten
 from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
 from gateway.call.runtime import Gateway
@@ -54,13 +54,13 @@ from gateway.core.errors import (
     Unreachable,
 )
 
-JUDGED_ANEW_MAX: Final = 5
+STALE_RETRIES_MAX: Final = 5
 
 logger = logging.getLogger("pulse.gateway")
 
 
 def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUID) -> CallStream:
-    """Send one request down the path and return the channel by which its client follows it."""
+    """Start one request and return the stream through which its client follows it."""
     running = RunningCall(
         gateway=gateway,
         principal=principal,
@@ -68,44 +68,44 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
         stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
     )
-    gateway.run(_travel(running))
+    gateway.run(_run(running))
     return running.stream
 
 
-async def _travel(running: RunningCall) -> None:
-    """Run the request from admission to settlement. Each way it ends is an event for the client."""
+async def _run(running: RunningCall) -> None:
+    """Run the request from admission to settlement. Every outcome is an event for the client."""
     stream, trail = running.stream, running.trail
     try:
         while True:
             held = await _admit(running)
-            ended = await _converse(running, held)
+            ended = await _call_provider(running, held)
             failure = ended if isinstance(ended, ProviderFailed) else None
             step = trail.next_step(failure) if _may_go_on(running) else None
             settlement = settlement_of(held, ended, is_last=step is None)
             settled = await _settle(running, settlement)
-            # A reaper may have charged the hold meanwhile, when this process was stopped too long.
+            # A reaper may have charged the hold meanwhile, if this process was suspended too long.
             if step is None or failure is None or settled.state is not State.RELEASED:
                 stream.end(last_event(settlement, settled, ended))
                 return
             trail.take(step, failure, attempt_of(held, failure))
             await _pause(stream, step.wait_s)
     except GatewayError as exc:
-        # A fallback that may not go out leaves the request as the attempt before it ended.
+        # A refused fallback leaves the request with the result of the previous attempt.
         stream.end(trail.failure or exc)
-    except Exception:  # a defect of ours: a hold that is left is the reaper's, as unknown
-        logger.exception("request %s met a defect of the gateway", stream.request_id)
-        stream.end(GatewayError("The gateway failed; the request is recorded"))
+    except Exception:  # a bug: the reaper settles the remaining hold as unknown
+        logger.exception("request %s failed with an internal error", stream.request_id)
+        stream.end(GatewayError("Internal gateway error; the request was recorded"))
 
 
 def _may_go_on(running: RunningCall) -> bool:
-    """Whether another attempt could serve: nobody has seen anything, and somebody waits for it."""
+    """Whether another attempt is possible: nothing was sent and the client is still waiting."""
     stream = running.stream
     is_in_time = time.monotonic() - running.trail.started_s < running.gateway.timeout_s
     return is_in_time and not (stream.has_begun or stream.is_abandoned())
 
 
 async def _pause(stream: CallStream, wait_s: float) -> None:
-    """Wait before the next attempt, no longer than the client does."""
+    """Wait before the next attempt, or until the client disconnects."""
     has_left = asyncio.Event()
     stream.on_abandon = has_left.set
     if stream.is_abandoned():
@@ -119,14 +119,14 @@ async def _pause(stream: CallStream, wait_s: float) -> None:
 
 
 async def _admit(running: RunningCall) -> HeldCall:
-    """Judge the call and hold its bound. Raises the refusal, whose audit row is then committed.
+    """Check the call and hold its bound. Raises the refusal, whose audit row is then committed.
 
-    Judged on a snapshot; RESERVE says when that is stale, and the call is judged anew. A fallback
-    that may not be asked is passed over, also for want of room.
+    The checks use a snapshot; if RESERVE reports it as stale, they are repeated. A fallback that
+    cannot be called is skipped, also for lack of room.
     """
     started_s, trail = time.monotonic(), running.trail
     times_stale = 0
-    while times_stale < JUDGED_ANEW_MAX:
+    while times_stale < STALE_RETRIES_MAX:
         chosen, ask, answer = await _reserve(running, await _chosen(running))
         if isinstance(answer, Stale):
             times_stale += 1
@@ -139,15 +139,15 @@ async def _admit(running: RunningCall) -> HeldCall:
             return HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
         if isinstance(answer, InsufficientRoom) and trail.failure is not None:
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
-            if trail.pass_over(left_out_attempt(ask, answer, at=answer.now)):
+            if trail.pass_over(refused_attempt(ask, answer, at=answer.now)):
                 continue
-        raise refusal or AssertionError("what is not refused is admitted")
-    sentence = "The organization's configuration keeps changing; nothing was sent"
+        raise refusal or AssertionError("a call is either refused or admitted")
+    sentence = "The organization's configuration changed too often; nothing was sent"
     raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
 
 
 async def _chosen(running: RunningCall) -> Candidate:
-    """Judge the call on the current snapshot, for the model that is next on the trail."""
+    """Check the call on the current snapshot, for the trail's next model."""
     gateway, call, trail = running.gateway, running.call, running.trail
     organization = await gateway.organization_of(running.principal)
     requested = RequestedCall(
@@ -168,10 +168,10 @@ async def _chosen(running: RunningCall) -> Candidate:
 async def _reserve(
     running: RunningCall, chosen: Candidate
 ) -> tuple[Candidate, ReserveRequest, ReserveResult]:
-    """Ask the ledger for room; where there is none, once more with a closer bound."""
+    """Request a hold from the ledger; without room, once more with a tighter bound."""
     bounded = chosen.judged
     if isinstance(bounded, BoundedCall) and isinstance(bounded.priced.outgoing, ProviderCall):
-        # A vendor's SDK takes seconds to import: before money is held and the clock runs.
+        # A vendor's SDK takes seconds to import: do it before the hold and the deadline start.
         await running.gateway.providers.get(bounded.resolved.model.provider)
     ask = reserve_request(running, chosen)
     answer = await _reserved(running, ask)
@@ -197,15 +197,15 @@ async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
 # --- call -------------------------------------------------------------------------------------
 
 
-async def _converse(running: RunningCall, held: HeldCall) -> Completion | ProviderFailed:
-    """Ask the provider and pass its pieces on. Returns the completion or why there is none.
+async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | ProviderFailed:
+    """Call the provider and forward its pieces. Return the completion or the failure.
 
-    When the client leaves, the provider is stopped at once, or read to the end where the
-    organization chose exactness.
+    If the client disconnects, the provider is stopped at once, or read to the end if the
+    organization chose exact charges.
     """
     stream, timeout_s = running.stream, running.gateway.timeout_s
     if stream.is_abandoned():
-        return NeverSent("The client left before the request was sent")
+        return NeverSent("The client disconnected before the request was sent")
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     try:
         async with asyncio.timeout(timeout_s) as limit:
@@ -227,33 +227,33 @@ async def _converse(running: RunningCall, held: HeldCall) -> Completion | Provid
             raise
         task.uncancel()
         return _client_left(exc)
-    except Exception:  # a defect in reading the answer: it was sent, and is charged as unknown
-        logger.exception("request %s: the provider's answer met a defect", stream.request_id)
+    except Exception:  # a bug in reading the answer: it was sent, and is charged as unknown
+        logger.exception("request %s: failed to read the provider's answer", stream.request_id)
         return Broken("The provider's answer could not be read")
     finally:
         stream.on_abandon = None
 
 
 def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
-    if isinstance(cancelled.__cause__, Unreachable):  # the proof that it was before the request
-        return NeverSent("The client left before the request was sent")
-    return ClientGone("The client left before the answer was complete")
+    if isinstance(cancelled.__cause__, Unreachable):  # proves that nothing was sent
+        return NeverSent("The client disconnected before the request was sent")
+    return ClientGone("The client disconnected before the answer was complete")
 
 
 async def _answered(running: RunningCall, held: HeldCall) -> Completion:
-    """Send the call: as bytes where the client speaks the provider's format, else by its SDK."""
+    """Send the call: relayed if the client uses the provider's format, else through its SDK."""
     outgoing = held.bounded.priced.outgoing
     if isinstance(outgoing, RelayRequest):
         return await _relayed(running, held, outgoing)
     return await _called(running, held, outgoing)
 
 
-async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> Completion:
+async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> Completion:
     """Call the provider through the vendor's SDK."""
     provider = await running.gateway.providers.get(held.provider)
     if not running.call.stream:
-        return await provider.complete(asked)
-    async with contextlib.aclosing(provider.stream(asked)) as events:
+        return await provider.complete(call)
+    async with contextlib.aclosing(provider.stream(call)) as events:
         async for event in events:
             if isinstance(event, Completion):
                 return event
@@ -262,7 +262,7 @@ async def _called(running: RunningCall, held: HeldCall, asked: ProviderCall) -> 
 
 
 async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
-    """Pass bytes through to the provider and back, reading the usage off them as they pass."""
+    """Relay bytes to the provider and back, reading the usage from them."""
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
@@ -281,7 +281,7 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
             if passed := reading.rest():
                 await stream.put(passed)
         except asyncio.CancelledError:
-            # Clients leave as soon as they have read the last event: all is known then.
+            # Clients disconnect right after the last event: everything is known then.
             task = asyncio.current_task()
             if task is None or not (stream.is_abandoned() and reading.is_ended):
                 raise
@@ -293,7 +293,7 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
 
 
 async def _settle(running: RunningCall, settlement: Settlement) -> Settled:
-    """Charge the call by what is known."""
+    """Charge the call."""
     settled = await running.gateway.writer.settle(settlement)
     if settled.overrun_nanoeur:
         logger.warning(

@@ -1,4 +1,4 @@
-"""What the ledger is asked for a judged call: its hold, or the audit row of a refusal alone."""
+"""Build the ledger request of a checked call: a hold, or only a refusal's audit row."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from gateway.core.model_names import NAME_MAX_CHARS
 from orgs.core.frozen import frozen
 from orgs.fields import new_id
 
-# After a disconnect, where the organization chose exactness: how long an answer is read on.
+# After a disconnect, if the organization chose exact charges: how long reading continues.
 DRAIN_MAX_S: Final = 60.0
-# A hold outlives its call by this much, so that the reaper never takes one that still runs.
+# A hold outlives its call by this much, so that the reaper never settles a running one.
 DEADLINE_MARGIN_S: Final = 30.0
 
 
 @frozen
 class RunningCall:
-    """One request on its path: who sent what, who follows it, and what was tried for it so far."""
+    """One running request: its caller and call, its client's stream, its attempts so far."""
 
     gateway: Gateway
     principal: Principal
@@ -37,11 +37,11 @@ class RunningCall:
 
 
 def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
-    """Return what the ledger is asked: for the hold, or to record a refusal."""
+    """Return the ledger request: for the hold, or to record a refusal."""
     judged, principal, trail = chosen.judged, running.principal, running.trail
     organization, prices = judged.requested.organization, judged.requested.prices
     bounded = judged if isinstance(judged, BoundedCall) else None
-    # A fallback has the key already, and gives it back where it may not go out.
+    # A fallback already has the key, and releases it if it is refused.
     keeps_key = bounded is not None or trail.failure is not None
     opening = _opening(running, chosen)
     return ReserveRequest(
@@ -67,7 +67,7 @@ def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
 
 
 def _opening(running: RunningCall, chosen: Candidate) -> Opening:
-    """Return the audit row as it begins."""
+    """Return the initial state of the audit row."""
     judged, trail = chosen.judged, running.trail
     resolved, priced = judged.resolved, judged.priced
     organization = judged.requested.organization

@@ -1,4 +1,4 @@
-"""What a process needs to serve requests, made once: snapshot, providers, the ledger's writer."""
+"""The process-wide gateway, made once: snapshots, providers, the ledger's writer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(slots=True, eq=False)
 class Gateway:
-    """One process's gateway. `tasks` are the calls that run; they outlive their clients."""
+    """The gateway of one process. `tasks` are the running calls; they outlive their clients."""
 
     catalog: Catalog
     directory: Directory
@@ -47,27 +47,27 @@ class Gateway:
     is_stopping: bool = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a call in a task of its own. Only on the loop on which calls run."""
+        """Run a call in its own task. Must be called on the call loop."""
         if self.is_stopping:
             work.close()
-            sentence = "This gateway is stopping; another one answers"
+            sentence = "This gateway process is stopping; retry the request"
             raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     async def reload(self, principal: Principal) -> None:
-        """Read anew what a request is judged by. Raises Refused when its key is no longer good."""
+        """Reload the snapshots of a request. Raises Refused if its key is no longer valid."""
         await self.directory.reload_organization(principal.org_id)
         await self.directory.reload_prices()
         await self.organization_of(principal)
 
     async def organization_of(self, principal: Principal) -> OrganizationSnapshot:
-        """Return the caller's organization, by a snapshot no newer than what is known of its key.
+        """Return the caller's organization, from a snapshot no newer than its key's record.
 
-        RESERVE compares the snapshot's version alone. Another request may have replaced the
-        snapshot since this one's key was looked at, and the change may have been the key's end.
-        Raises Refused when the key is no longer good.
+        RESERVE compares only the snapshot's version. Another request may have replaced the
+        snapshot since this one's key was checked, and the change may have been the key's
+        revocation. Raises Refused if the key is no longer valid.
         """
         while True:
             organization = await self.directory.organization(principal.org_id)
@@ -80,7 +80,7 @@ class Gateway:
                 return organization
 
     async def stop(self, *, grace_s: float) -> None:
-        """Refuse new calls, let those that run end or settle, and close the ledger."""
+        """Refuse new calls, let running ones end or settle, and close the ledger."""
         self.is_stopping = True
         running = set(self.tasks)
         if running:
@@ -89,7 +89,7 @@ class Gateway:
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
 
     def keep_house(self, store: Store) -> None:
-        """Note which keys were used, and drop Idempotency-Keys that have expired."""
+        """Record which keys were used, and delete expired Idempotency-Keys."""
         used, self.used_keys = self.used_keys, set()
         now = store.begin()
         if used:
@@ -104,7 +104,7 @@ class Gateway:
         store.commit()
 
 
-UNAUTHENTICATED: Final = "No valid API key or session was given"
+UNAUTHENTICATED: Final = "A valid API key or session is required"
 
 
 def make_gateway() -> Gateway:

@@ -8,8 +8,8 @@
         response.content, response.estimated_cost_eur
 
 `ai_request` and `ai_stream` are for sync code, `aai_request` and `aai_stream` for async code; all
-take the arguments of `AiArguments`. Refusals are answers, not exceptions; wrong arguments raise
-ValueError or TypeError.
+take the arguments of `AiArguments`. Refusals are responses, not exceptions; invalid arguments
+raise ValueError or TypeError.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from orgs.fields import new_id
 CHANNEL: Final = "sdk"
 
 
-class _Said(TypedDict):
-    """What every request says."""
+class _Required(TypedDict):
+    """The required arguments."""
 
     org_id: UUID | str
     model: str
     input: str | Sequence[Mapping[str, str]]
 
 
-class AiArguments(_Said, total=False):
-    """What every function here takes.
+class AiArguments(_Required, total=False):
+    """The arguments of every function here.
 
     `input` is a text or a list of {"role", "content"} with roles system, user and assistant.
     `metadata` holds dimensions: team_id, project_id, app_id, client_id, task_type. The charge
@@ -58,10 +58,10 @@ class AiArguments(_Said, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AiResponse:
-    """How a request ended: with an answer, or with the sentence and code that HTTP would give.
+    """The result of a request: an answer, or the same error sentence and code as over HTTP.
 
-    `estimated_cost_eur` is exact to 1e-9 and None without an answer. Token counts are None where
-    the provider gave none that could be used. After a stream `content` is empty.
+    `estimated_cost_eur` is exact to 1e-9 and None without an answer. Token counts are None if the
+    provider reported none that are usable. After a stream `content` is empty.
     """
 
     success: bool
@@ -79,32 +79,32 @@ class AiResponse:
     retry_after_s: int | None = None
 
 
-def ai_request(**asked: Unpack[AiArguments]) -> AiResponse:
-    """Send one request and wait for its answer. RuntimeError inside async code."""
+def ai_request(**arguments: Unpack[AiArguments]) -> AiResponse:
+    """Send one request and wait for its answer. Raises RuntimeError inside async code."""
     gateway = current()
-    return gateway.call_loop.call_sync(_whole(gateway, *_read(asked, stream=False)))
+    return gateway.call_loop.call_sync(_whole(gateway, *_read(arguments, stream=False)))
 
 
-async def aai_request(**asked: Unpack[AiArguments]) -> AiResponse:
+async def aai_request(**arguments: Unpack[AiArguments]) -> AiResponse:
     """Send one request and await its answer. Being cancelled abandons the call."""
     gateway = current()
-    return await gateway.call_loop.call(_whole(gateway, *_read(asked, stream=False)))
+    return await gateway.call_loop.call(_whole(gateway, *_read(arguments, stream=False)))
 
 
-def ai_stream(**asked: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
-    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+def ai_stream(**arguments: Unpack[AiArguments]) -> Iterator[str | AiResponse]:
+    """Yield the pieces of the answer as they arrive, then the AiResponse.
 
-    The call goes out with the first piece that is asked for.
+    The call is sent when the first piece is requested. Closing the iterator early abandons it.
     """
-    return _pieces(current(), *_read(asked, stream=True))
+    return _pieces(current(), *_read(arguments, stream=True))
 
 
-def aai_stream(**asked: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
-    """Return the pieces of the answer as they come, then the AiResponse. Leaving early abandons.
+def aai_stream(**arguments: Unpack[AiArguments]) -> AsyncIterator[str | AiResponse]:
+    """Yield the pieces of the answer as they arrive, then the AiResponse.
 
-    The call goes out with the first piece that is asked for.
+    The call is sent when the first piece is requested. Closing the iterator early abandons it.
     """
-    return _async_pieces(current(), *_read(asked, stream=True))
+    return _async_pieces(current(), *_read(arguments, stream=True))
 
 
 def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str | AiResponse]:
@@ -140,9 +140,9 @@ async def _async_pieces(
 async def _first(
     gateway: Gateway, principal: Principal, call: Call, started: list[CallStream]
 ) -> Event:
-    """Start the call, say so in `started`, and return its first event.
+    """Start the call, append it to `started`, and return its first event.
 
-    In `started`, because whoever is cancelled while this returns gets no call to abandon.
+    In `started`, because a caller that is cancelled while this returns gets no call to abandon.
     """
     started.append(await _started(gateway, principal, call))
     return await started[0].next()
@@ -201,44 +201,44 @@ def _response(event: CallResult | GatewayError, stream: CallStream) -> AiRespons
     )
 
 
-def _read(asked: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
+def _read(arguments: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     """Return the caller and the call. Raises TypeError or ValueError."""
     required, optional = AiArguments.__required_keys__, AiArguments.__optional_keys__
-    unknown, missing = set(asked) - required - optional, required - set(asked)
+    unknown, missing = set(arguments) - required - optional, required - set(arguments)
     if unknown or missing:
         name = min(unknown or missing)
         raise TypeError(f"{'unknown' if unknown else 'missing'} argument {name}")
-    org_id, actor = asked["org_id"], asked.get("actor_user_id")
+    org_id, actor = arguments["org_id"], arguments.get("actor_user_id")
     if not isinstance(org_id, UUID | str):
-        raise TypeError("org_id is a UUID or its text")
+        raise TypeError("org_id must be a UUID or its text")
     try:
         fixed = None if actor is None else dimension(str(actor), "actor_user_id")
         principal = Principal(
             org_id=UUID(str(org_id)), fixed=Dimensions(user_id=fixed), channel=CHANNEL
         )
         call = call_from_fields(
-            _fields(asked, stream=stream),
+            _fields(arguments, stream=stream),
             principal=principal,
-            idempotency_key=asked.get("idempotency_key"),
+            idempotency_key=arguments.get("idempotency_key"),
         )
     except Refused as exc:
         raise ValueError(exc.message) from exc
     return principal, call
 
 
-def _fields(asked: AiArguments, *, stream: bool) -> dict[str, Any]:
-    """Return the arguments as the body of an HTTP request names them; what is None is not said."""
-    given = asked["input"]
-    fields: dict[str, Any] = {"model": asked["model"], "stream": stream}
+def _fields(arguments: AiArguments, *, stream: bool) -> dict[str, Any]:
+    """Return the arguments under their names in an HTTP body, without those that are None."""
+    given = arguments["input"]
+    fields: dict[str, Any] = {"model": arguments["model"], "stream": stream}
     if isinstance(given, str):
         fields["prompt"] = given
     else:
         fields["messages"] = [dict(message) for message in given]
     for name, spelled in (("max_tokens", "maxTokens"), ("temperature", "temperature")):
-        if asked.get(name) is not None:
-            fields[spelled] = asked[name]  # type: ignore[literal-required]  # one of two above
-    for name, value in (asked.get("metadata") or {}).items():
+        if arguments.get(name) is not None:
+            fields[spelled] = arguments[name]  # type: ignore[literal-required]  # one of two above
+    for name, value in (arguments.get("metadata") or {}).items():
         if name not in NAME_IN_JSON:
-            raise ValueError(f"metadata has no {name}; it has {', '.join(NAME_IN_JSON)}")
+            raise ValueError(f"metadata keys must be among {', '.join(NAME_IN_JSON)}, not {name}")
         fields[NAME_IN_JSON[name]] = value
     return fields

@@ -1,4 +1,4 @@
-"""Settle an admitted call: what it is charged, by how it ended.
+"""Settle an admitted call: compute its charge from its outcome.
 
 Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
 Anything else: the whole hold.
@@ -21,13 +21,13 @@ from gateway.core.model_names import NAME_MAX_CHARS, price_names
 from gateway.core.results import CallResult
 from orgs.core.frozen import frozen
 
-# So long a run that a provider's words share with the prompt is a quotation of it.
+# A run of this length shared by a provider's message and the prompt counts as a quotation.
 QUOTED_CHARS: Final = 12
 
 
 @frozen
 class HeldCall:
-    """An admitted call: its hold and audit row are committed, and it may go out.
+    """An admitted call: its hold and audit row are committed, and it may be sent.
 
     `started_s` is when this attempt began, on the monotonic clock.
     """
@@ -39,21 +39,21 @@ class HeldCall:
 
     @property
     def call(self) -> Call:
-        """What was sent to the gateway."""
+        """The call as sent to the gateway."""
         return self.bounded.requested.call
 
     @property
     def provider(self) -> str:
-        """Who is asked."""
+        """The provider that is called."""
         return self.bounded.resolved.model.provider
 
 
 def settlement_of(
     held: HeldCall, ended: Completion | ProviderFailed, *, is_last: bool
 ) -> Settlement:
-    """Return how the call ended, for the ledger and the audit row.
+    """Return the settlement of the call, for the ledger and the audit row.
 
-    Where another attempt follows, the caller's Idempotency-Key stays in use.
+    If another attempt follows, the caller's Idempotency-Key stays in use.
     """
     ask = held.ask
     usage = ended.usage if isinstance(ended, Completion) else None
@@ -78,7 +78,7 @@ def settlement_of(
 def _closing(
     held: HeldCall, ended: Completion | ProviderFailed, *, model: str, outcome: State
 ) -> Closing:
-    """Return the audit row as it ends."""
+    """Return the final state of the audit row."""
     latency_ms = since_ms(held.ask.entry.started_s)
     if isinstance(ended, ProviderFailed):
         return Closing(
@@ -100,7 +100,7 @@ def _closing(
 def last_event(
     settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
 ) -> CallResult | ProviderFailed:
-    """Return how the call ended, for its client."""
+    """Return the call's last event, for its client."""
     if isinstance(ended, ProviderFailed):
         return ended
     usage = settlement.usage
@@ -117,7 +117,7 @@ def last_event(
 
 
 def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
-    """Return what the audit row keeps of an attempt that another one follows."""
+    """Return the stored form of an attempt that another one follows."""
     ask = held.ask
     recorded = RecordedAttempt(
         at=held.admitted.now,
@@ -134,7 +134,7 @@ def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
 
 
 def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
-    """Return what the audit row keeps of a model that was judged, and not asked."""
+    """Return the stored form of a model that was checked and skipped."""
     model = refused.resolved.model if refused.resolved else None
     recorded = RecordedAttempt(
         at=refused.requested.judged_at,
@@ -154,39 +154,39 @@ def _outcome(ended: Completion | ProviderFailed) -> State:
 
 
 def _without_prompt(sentence: str, call: Call) -> str:
-    """Return a failure's sentence for the audit row: vendors quote prompts, and it keeps none.
+    """Return a failure's sentence for the audit row, without quotations of the prompt.
 
-    The sentence is searched for in steps of QUOTED_CHARS, since a prompt may have megabytes; a
-    quotation of twice as many is always found.
+    The prompt is searched in steps of QUOTED_CHARS of the sentence, since it may have megabytes; a
+    quotation of twice that length is always found.
     """
     places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
     for text in call.usage_bound.texts:
         if (len(text) >= QUOTED_CHARS and text in sentence) or any(
             sentence[place : place + QUOTED_CHARS] in text for place in places
         ):
-            return "The provider's words repeat the prompt, so they are not kept"
+            return "The provider's message repeats the prompt, so it is not stored"
     return sentence
 
 
 def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
     """Return the model that answered, as the provider names it, which is untrusted input."""
-    asked = str(ask.charge_to["model"])
+    requested = str(ask.charge_to["model"])
     if isinstance(ended, ProviderFailed):
-        return asked
+        return requested
     answered = ended.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
-    return answered if is_usable else asked
+    return answered if is_usable else requested
 
 
 def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
-    """Return what the usage costs: nothing for a call that is free, and so was judged unpriced."""
+    """Return the cost of the usage: 0 for a free call, which has no rates."""
     if usage is None:
         return None
     return cost_nanoeur(usage, rates) if rates else 0
 
 
 def _rates(held: HeldCall, model: str) -> Rates | None:
-    """Return the rates at admission of the model that answered, else of the one that was asked."""
+    """Return the rates at admission of the model that answered, else of the requested one."""
     rates, resolved = held.bounded.priced.rates, held.bounded.resolved
     if rates is None:
         return None

@@ -1,7 +1,7 @@
-"""What requests are judged by, kept in the process: organizations, keys and prices, frozen.
+"""In-process snapshots that requests are checked on: organizations, keys and prices, frozen.
 
-A snapshot may be stale, and nothing is decided by it alone: RESERVE compares its versions with
-the database's and sends a stale request back here, to be judged anew.
+A snapshot may be stale, and alone decides nothing: RESERVE compares its versions with the
+database's and returns a stale request to be checked again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from orgs.models import Organization
 
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
-VERDICTS_MAX: Final = 1000  # of one organization: callers name models
+VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationSnapshot:
-    """An organization as its requests are judged."""
+    """An organization as its requests are checked."""
 
     id: UUID
     name: str
@@ -59,7 +59,7 @@ class OrganizationSnapshot:
     _verdicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def verdicts_on(self, model: Model) -> tuple[str, ...]:
-        """Return what each policy says of a model, worked out once (8 us for two policies)."""
+        """Return each policy's verdict on a model, cached (8 us for two policies)."""
         found = self._verdicts.get(model.id)
         if found is None:
             found = model_verdicts(model, self.rules)
@@ -68,17 +68,17 @@ class OrganizationSnapshot:
         return found
 
     def alias(self, name: str) -> Alias | None:
-        """Return the alias of that name, however it is spelled, or None."""
+        """Return the alias of that name, ignoring case, or None."""
         return self.aliases.get(name.strip().casefold()) if self.aliases else None
 
     @property
     def limit_nanoeur(self) -> int | None:
-        """The tightest limit of the day."""
+        """The tightest daily limit."""
         return self.daily_rule.max_cost_per_day_nanoeur if self.daily_rule else None
 
     @property
     def day(self) -> Limit:
-        """What every call counts in."""
+        """The daily limit, in which every call counts."""
         return Limit(scope=ORG_SCOPE, span=BudgetWindow.DAY, limit_nanoeur=self.limit_nanoeur)
 
     def budgets_of(
@@ -94,7 +94,7 @@ class OrganizationSnapshot:
 
 
 class Directory:
-    """The snapshots of one process, each replaced whole, never changed."""
+    """The snapshots of one process, each replaced as a whole, never changed."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -117,8 +117,8 @@ class Directory:
     async def key(self, public: str) -> KeyRecord | None:
         """Return the key with this public part, at least as fresh as its organization's snapshot.
 
-        A key that nobody has is asked for each time: one indexed query, and only for a text
-        whose checksum is right.
+        An unknown key is looked up each time: one indexed query, and only if the checksum is
+        valid.
         """
         record = self._keys.get(public)
         if record is not None:
@@ -146,17 +146,17 @@ class Directory:
         return self._prices
 
     def forget(self) -> None:
-        """Drop everything; the next request reads it anew."""
+        """Clear all snapshots; the next request reloads them."""
         self._organizations.clear()
         self._keys.clear()
         self._prices = None
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a short function that uses the ORM in a thread, and close what it opened.
+    """Run a short function that uses the ORM in a thread, and close its connections.
 
     A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
-    function. Raises Refused (503) when the database is away: fails closed.
+    function. Raises Refused (503) if the database is unavailable: fails closed.
     """
     return await asyncio.to_thread(_closing, partial(function, *args, **kwargs))
 
@@ -165,15 +165,15 @@ def _closing(function: Callable[[], T]) -> T:
     try:
         return function()
     except (django.db.OperationalError, django.db.InterfaceError) as exc:
-        sentence = "The gateway's database is away; nothing was sent"
+        sentence = "The gateway's database is unavailable; nothing was sent"
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
     finally:
         django.db.connections.close_all()
 
 
 def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot | None:
-    # The version is read before the policies: a change in between leaves a snapshot that is older
-    # than its content says, which RESERVE sends back, and never a newer one.
+    # The version is read before the policies: a change in between leaves a snapshot with a version
+    # older than its content, which RESERVE rejects as stale, and never a newer one.
     organization = Organization.objects.filter(id=org_id).first()
     if organization is None:
         return None
@@ -210,8 +210,8 @@ def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot |
 
 
 def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
-    """Return a budget as requests are judged by it."""
-    said = {name: getattr(budget, name) for name in DIMENSIONS}
+    """Return a budget as requests are checked against it."""
+    dimensions = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetRule(
         id=str(budget.id),
         name=budget.name,
@@ -219,13 +219,13 @@ def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
         span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
-        of={name: value for name, value in said.items() if value is not None},
+        of={name: value for name, value in dimensions.items() if value is not None},
         models=tuple(catalog.entry(entry) for entry in budget.models),
     )
 
 
 def _load_aliases(org_id: UUID) -> dict[str, Alias]:
-    """Return the enabled aliases by name as it is compared; one without models means nothing."""
+    """Return the enabled aliases by normalized name, without those that have no models."""
     return {
         row.name.strip().casefold(): Alias(
             name=row.name, models=tuple(map(str, row.models[:MODELS_MAX])), retries=row.retries

@@ -1,4 +1,4 @@
-"""The stages of a call that is judged: frozen values, each of which holds the one before it."""
+"""The stages of checking a call: frozen values, each of which holds the previous one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from orgs.core.frozen import frozen
 
 @frozen
 class RequestedCall:
-    """A call and the snapshots that it is judged on.
+    """A call and the snapshots that it is checked on.
 
-    Its tokens are counted when a policy limits them, or `counts` asks for it.
+    Its tokens are counted if a policy limits them, or if `counts` is set.
     """
 
     call: Call
@@ -33,7 +33,7 @@ class RequestedCall:
 
 @frozen
 class ResolvedCall:
-    """A call whose model is known: what the policies say of it, and the budgets it counts in."""
+    """A call with a known model, the policies' verdicts on it, and the budgets it counts in."""
 
     requested: RequestedCall
     model: Model
@@ -52,8 +52,8 @@ class ResolvedCall:
 class CappedCall:
     """A call whose output has a cap.
 
-    `counted_tokens` is None where nobody needed the count; it is `counted_text` and what is not
-    text.
+    `counted_tokens` is None if the count was not needed; it is `counted_text` plus everything that
+    is not text.
     """
 
     resolved: ResolvedCall
@@ -63,7 +63,7 @@ class CappedCall:
 
     @property
     def needed_tokens(self) -> int | None:
-        """Counted input plus the output of all choices, where they were counted."""
+        """Counted input plus the output of all choices; None if not counted."""
         if self.counted_tokens is None:
             return None
         return (
@@ -73,7 +73,7 @@ class CappedCall:
 
 @frozen
 class PricedCall:
-    """A call as its provider is sent it, and its rates: None for one that is free."""
+    """A call with its outgoing request and its rates: None if it is free."""
 
     capped: CappedCall
     outgoing: Outgoing
@@ -82,7 +82,7 @@ class PricedCall:
 
 @frozen
 class BoundedCall:
-    """A call for which only room is left to be asked for: it costs `bound_nanoeur` at most."""
+    """A call ready to be reserved: it costs at most `bound_nanoeur`."""
 
     priced: PricedCall
     bound_nanoeur: int
@@ -100,51 +100,51 @@ class BoundedCall:
 
     @property
     def requested(self) -> RequestedCall:
-        """The call as it came."""
+        """The call as received."""
         return self.priced.capped.resolved.requested
 
     @property
     def can_be_tightened(self) -> bool:
-        """Whether a closer bound may be had: only a vendor's own tokenizer is below the bytes."""
+        """Whether a tighter bound is possible: only a vendor's own tokenizer is below the bytes."""
         return not self.is_tight and self.resolved.model.token_margin == 1.0
 
 
 @frozen
 class RefusedCall:
-    """A call that goes no further: why, and the last stage that it `reached`."""
+    """A refused call: its refusal, and the last stage that it `reached`."""
 
     refusal: GatewayError
     reached: RequestedCall | ResolvedCall | CappedCall | PricedCall | BoundedCall
 
     @property
     def bound_nanoeur(self) -> int | None:
-        """The bound, of a call that has one."""
+        """The bound, if the call has one."""
         return self.reached.bound_nanoeur if isinstance(self.reached, BoundedCall) else None
 
     @property
     def priced(self) -> PricedCall | None:
-        """The call with its rates, if it came that far."""
+        """The call with its rates, if that stage was reached."""
         if isinstance(self.reached, BoundedCall):
             return self.reached.priced
         return self.reached if isinstance(self.reached, PricedCall) else None
 
     @property
     def capped(self) -> CappedCall | None:
-        """The call with its cap, if it came that far."""
+        """The call with its cap, if that stage was reached."""
         if (priced := self.priced) is not None:
             return priced.capped
         return self.reached if isinstance(self.reached, CappedCall) else None
 
     @property
     def resolved(self) -> ResolvedCall | None:
-        """The call with its model, if it came that far."""
+        """The call with its model, if that stage was reached."""
         if (capped := self.capped) is not None:
             return capped.resolved
         return self.reached if isinstance(self.reached, ResolvedCall) else None
 
     @property
     def requested(self) -> RequestedCall:
-        """The call as it came."""
+        """The call as received."""
         if (resolved := self.resolved) is not None:
             return resolved.requested
         if isinstance(self.reached, RequestedCall):
@@ -156,7 +156,7 @@ JudgedCall = BoundedCall | RefusedCall
 
 
 def decision_trace(judged: JudgedCall) -> dict[str, Any]:
-    """Return the decision trace: what was looked at, in the order it was looked at."""
+    """Return the decision trace: what was checked, in order."""
     requested, resolved, capped = judged.requested, judged.resolved, judged.capped
     call, organization = requested.call, requested.organization
     policies = explained(

@@ -1,4 +1,4 @@
-"""What an alias may be called and what it may name, so that a name never has two meanings."""
+"""Validate an alias's name and models, so that every name resolves to one model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an alias cannot be: `field` is name, models or retries."""
+    """Why an alias is invalid: `field` is name, models or retries."""
 
     field: str
     sentence: str
@@ -30,13 +30,13 @@ def fault_in(
     catalog: Catalog,
     other_aliases: Collection[str],
 ) -> Fault | None:
-    """Return the first reason why an alias cannot be, or None.
+    """Return the first reason why an alias is invalid, or None.
 
-    What a vendor would know is that vendor's model, and an alias's models are never aliases. So
-    an alias has a model's name only where that model is its first: it then adds fallbacks to it.
+    A name that a vendor knows is that vendor's model, and an alias never contains aliases. So an
+    alias can have a model's name only if that model is its first: it then adds fallbacks to it.
     """
     if not 0 <= retries <= RETRIES_MAX:
-        return Fault("retries", f"Retries are 0 to {RETRIES_MAX}.")
+        return Fault("retries", f"Retries must be between 0 and {RETRIES_MAX}.")
     return _fault_in_models(models, catalog, other_aliases) or _fault_in_name(name, models, catalog)
 
 
@@ -46,18 +46,18 @@ def _fault_in_models(
     if not models:
         return Fault("models", "Name at least one model.")
     if len(models) > MODELS_MAX:
-        return Fault("models", f"There are {len(models)} models; at most {MODELS_MAX}.")
+        return Fault("models", f"An alias can have at most {MODELS_MAX} models, not {len(models)}.")
     aliases = {other.casefold() for other in other_aliases}
     spelled: dict[tuple[str, str], str] = {}
     for name in models:
         model = catalog.find(name)
         if model is None and name.casefold() in aliases:
-            return Fault("models", f'"{name}" is an alias; an alias names models.')
+            return Fault("models", f'"{name}" is an alias; an alias can only contain models.')
         if model is None:
-            return Fault("models", f'No known model is meant by "{name}".')
+            return Fault("models", f'Unknown model: "{name}".')
         before = spelled.setdefault((model.provider, model.id), name)
         if before != name:
-            return Fault("models", f'"{before}" and "{name}" mean the same model.')
+            return Fault("models", f'"{before}" and "{name}" are the same model.')
     return None
 
 
@@ -65,14 +65,13 @@ def _fault_in_name(name: str, models: Sequence[str], catalog: Catalog) -> Fault 
     if len(name) > ALIAS_NAME_MAX_CHARS or not _NAME.fullmatch(name):
         return Fault(
             "name",
-            f"A name has up to {ALIAS_NAME_MAX_CHARS} letters, digits, dots, hyphens and "
-            "underscores, and begins with a letter or a digit.",
+            f"A name must have at most {ALIAS_NAME_MAX_CHARS} letters, digits, dots, hyphens and "
+            "underscores, and begin with a letter or a digit.",
         )
-    meant = catalog.find(name)
-    if meant is not None and meant != catalog.find(models[0]):
+    model = catalog.find(name)
+    if model is not None and model != catalog.find(models[0]):
         return Fault(
             "name",
-            f'"{name}" is the name of a model; an alias may have it only where that model is '
-            "its first.",
+            f'"{name}" is a model name; an alias can only use it if that model is its first.',
         )
     return None

@@ -1,4 +1,4 @@
-"""Which model is asked next when a provider refused: an alias's models in order, with retries."""
+"""Choose the next attempt after a failure: an alias's models in order, with retries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gateway.core.errors import NeverSent, NotConfigured, ProviderFailed, Unreac
 
 RETRIES_MAX: Final = 5
 MODELS_MAX: Final = 10
-# What all waits of one request may take together: a client waits for its answer meanwhile.
+# All waits of one request together: its client is waiting for the answer meanwhile.
 WAIT_MAX_S: Final = 20.0
 BACKOFF_FIRST_S: Final = 0.25
-# A request that is wrong stays wrong elsewhere.
+# The request itself is invalid, for any provider.
 _WRONG_ANYWHERE: Final = frozenset({400, 409, 411, 413, 415, 422})
 
 
@@ -28,7 +28,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
-    """Ask the model at `place`, after a wait."""
+    """Call the model at `place`, after a wait."""
 
     place: int
     wait_s: float = 0.0
@@ -36,10 +36,10 @@ class NextAttempt:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempts:
-    """What was tried for one request before an attempt, as its audit row says it.
+    """The attempts of one request before the current one, as its audit row stores them.
 
-    `own` is the attempt that the row tells of by then, `earlier` were before it, and `passed`
-    are the models since, which were passed over.
+    `own` is the attempt that the row itself describes at that time, `earlier` came before it, and
+    `passed` are the models skipped since.
     """
 
     earlier: tuple[Mapping[str, Any], ...] = ()
@@ -52,12 +52,12 @@ class PastAttempts:
         return self.own is None
 
     def behind(self, *, a_new_attempt: bool) -> tuple[Mapping[str, Any], ...]:
-        """Return all but what the row itself tells of: a new attempt, else still `own`."""
+        """Return all attempts but the one the row itself describes: a new one, else still `own`."""
         own = (self.own,) if self.own is not None and a_new_attempt else ()
         return (*self.earlier, *own, *self.passed)
 
     def passing(self, *models: Mapping[str, Any]) -> PastAttempts:
-        """Return the past with these models passed over."""
+        """Return the past with these models skipped."""
         return replace(self, passed=(*self.passed, *models)) if models else self
 
 
@@ -66,9 +66,9 @@ NOTHING_TRIED: Final = PastAttempts()
 
 @dataclass(slots=True)
 class Trail:
-    """How far one request has come. It keeps the alias by which it was first admitted.
+    """The progress of one request. It keeps the alias by which it was first admitted.
 
-    Its models are judged by what is in force at each attempt; only their order is kept.
+    Its models are checked against what is in force at each attempt; only their order is kept.
     """
 
     started_s: float = 0.0
@@ -80,13 +80,13 @@ class Trail:
     _waited_s: float = 0.0
 
     def admit(self, alias: Alias | None, place: int, past: PastAttempts) -> None:
-        """Note that the model at `place` may be asked."""
+        """Record that the model at `place` may be called."""
         if place != self.place:
             self._tries = 1
         self.alias, self.place, self.past = alias, place, past
 
     def take(self, step: NextAttempt, failure: ProviderFailed, attempt: Mapping[str, Any]) -> None:
-        """Note how the attempt ended, and that the next one is at `step`."""
+        """Record how the attempt ended, and that the next one is at `step`."""
         self.past = PastAttempts(earlier=self.past.behind(a_new_attempt=True), own=attempt)
         self.failure = failure
         self._tries = self._tries + 1 if step.place == self.place else 1
@@ -94,7 +94,7 @@ class Trail:
         self.place = step.place
 
     def pass_over(self, attempt: Mapping[str, Any]) -> bool:
-        """Leave out a fallback for which there is no room; False where there is no other."""
+        """Skip a fallback for which there is no room; return False if there is no other."""
         if self.alias is None or self.failure is None or self.place + 1 >= len(self.alias.models):
             return False
         self.past = self.past.passing(attempt)
@@ -102,11 +102,11 @@ class Trail:
         return True
 
     def next_step(self, failure: ProviderFailed | None) -> NextAttempt | None:
-        """Return what may be tried after `failure`, or None: nothing was billed for it so far.
+        """Return the next attempt after `failure`, or None. Nothing was billed so far.
 
-        A refusal that may pass (429, 5xx, no connection) is tried again after the provider's
-        Retry-After or a growing wait, `retries` times; then, and after any refusal that is not
-        the request's own fault, the next model is asked.
+        A transient failure (429, 5xx, no connection) is retried after the provider's Retry-After
+        or with exponential backoff, `retries` times; then, and after any failure that the request
+        did not cause, the next model is called.
         """
         alias = self.alias
         if alias is None or failure is None or not may_be_tried_elsewhere(failure):
@@ -122,7 +122,7 @@ class Trail:
 
 
 def may_be_tried_elsewhere(failure: ProviderFailed) -> bool:
-    """Whether another model might answer: nothing was billed, and the request is not to blame."""
+    """Whether another model might answer: nothing was billed, and the request is not the cause."""
     if not failure.nothing_billed or isinstance(failure, NeverSent):
         return False
     return failure.provider_status not in _WRONG_ANYWHERE

@@ -1,4 +1,4 @@
-"""How much a request can use at most: the input by its bytes, the output by its cap."""
+"""Upper bounds of a request's usage: the input by its bytes, the output by its cap."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, UsageBound
 
 # A token covers at least one byte of text, so bytes bound the tokens in any script and for any
-# tokenizer. The frame is what vendors put around a message and around the whole (role markers,
-# separators, a preamble): 4 and 3 at OpenAI, more for others; this is generous for all four.
+# tokenizer. The frame is what vendors add around each message and around the request (role
+# markers, separators, a preamble): 4 and 3 at OpenAI, more for others; these cover all four.
 MESSAGE_FRAME_TOKENS: Final = 16
 REQUEST_FRAME_TOKENS: Final = 64
-# OpenAI's own tokenizer counted: what is left open is the frame and a newer encoding.
+# For counts by OpenAI's own tokenizer: the frame and a newer encoding may still differ.
 COUNTED_MARGIN_PERCENT: Final = 2
 
-# Buckets that a request of plain text cannot fill: it has no image and no sound, asks for none,
-# and sets no mark that would write a cache for an hour.
+# Buckets that a request of plain text cannot fill: it has no image or audio, requests none, and
+# sets no marker that would write a cache for an hour.
 NOT_IN_TEXT: Final = frozenset({"input_audio", "input_image", "output_audio", "cache_write_1h"})
 
 
@@ -31,18 +31,18 @@ def input_tokens_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: i
 
 
 def counted_tokens_at_most(usage_bound: UsageBound, model: Model, *, counted: int) -> int:
-    """Return the same from a count by the vendor's own tokenizer: closer, and still above."""
+    """Return a tighter upper bound from a count by the vendor's own tokenizer."""
     margin = -(-counted * COUNTED_MARGIN_PERCENT // 100)
     return _with_the_rest(usage_bound, model, counted + margin)
 
 
 def counted_tokens(usage_bound: UsageBound, model: Model, *, counted: int) -> int:
-    """Return what a policy's token limit counts as input: the counted text and all else."""
+    """Return the input tokens for a policy's token limit: the counted text and everything else."""
     return _as_often_as_read(usage_bound, model, counted + not_text_tokens(usage_bound, model))
 
 
 def not_text_tokens(usage_bound: UsageBound, model: Model) -> int:
-    """Return at most how many tokens are in what is not text."""
+    """Return the maximum tokens of everything that is not text."""
     images = usage_bound.images * model.image_tokens
     return usage_bound.overhead_tokens + images + usage_bound.media_bytes
 
@@ -55,7 +55,7 @@ def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> i
 
 
 def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int:
-    """Return the tokens of all readings: what a vendor brings in by itself fits in the context."""
+    """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
     context_reads = usage_bound.context_reads
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
 
@@ -79,10 +79,10 @@ def output_cap(
     token_limit: int | None,
     is_limited: bool,
 ) -> OutputCap:
-    """Return the output cap: what was asked, else the tightest policy's room, else the default.
+    """Return the output cap: the requested one, else what the tightest policy leaves, else default.
 
-    Where a limit applies the cap is written into the provider's request, so that the bound is a
-    bound. Where none does, nothing that the caller did not say is written, and the model's own
+    If a limit applies, the cap is written into the provider's request, so that the bound holds.
+    If none applies, only a cap that the caller gave is written, and otherwise the model's own
     maximum is the cap.
     """
     if not usage_bound.has_output:

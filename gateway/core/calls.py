@@ -1,4 +1,4 @@
-"""What a caller asks for and who asks: the values that travel the whole path of a request."""
+"""Calls, callers and completions: the values that pass through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIMENSION_MAX_CHARS: Final = 128
 
 @frozen
 class Image:
-    """A picture in a message: `data` is base64 of `media_type`, or `url` is where it lies."""
+    """An image in a message: base64 `data` of `media_type`, or a `url`."""
 
     media_type: str | None = None
     data: str | None = None
@@ -32,10 +32,10 @@ class Image:
 
 @frozen
 class ToolCall:
-    """A tool that a model wants called: `arguments` is JSON as the model wrote it.
+    """A tool call by a model: `arguments` is JSON as the model wrote it.
 
-    `id` is empty where the vendor gives none. `signature` is base64 of what Google wants to see
-    again with the call: what the model thought before it.
+    `id` is empty if the vendor gives none. `signature` is base64 of Google's thought signature,
+    which it requires to be sent back with the call.
     """
 
     id: str
@@ -48,8 +48,8 @@ class ToolCall:
 class Message:
     """One turn: `role` is system, user, assistant or tool.
 
-    `content` is its text. `parts` stand in its place where there is more than one text. An
-    assistant may call tools; a tool's turn says which call of which tool it answers.
+    `content` is its text. `parts` replaces it if there is more than one text. An assistant may
+    call tools; a tool's turn names the call and the tool that it answers.
     """
 
     role: str
@@ -82,7 +82,7 @@ class Tool:
 
 @frozen
 class ResponseFormat:
-    """That the answer is JSON, of a schema where there is one."""
+    """JSON output, following a schema if there is one."""
 
     name: str = "answer"
     schema: Mapping[str, Any] | None = None
@@ -90,12 +90,12 @@ class ResponseFormat:
     is_strict: bool | None = None
 
 
-# --- who asks ---------------------------------------------------------------------------------
+# --- who calls --------------------------------------------------------------------------------
 
 
 @frozen
 class Dimensions:
-    """Whom a request is counted for; None where the caller gave nothing."""
+    """The dimensions that a request is attributed to; None if the caller gave no value."""
 
     user_id: str | None = None
     team_id: str | None = None
@@ -111,7 +111,7 @@ class Dimensions:
 
 @frozen
 class Principal:
-    """Who calls: the organization, what is fixed for the caller, and by which door it came."""
+    """The caller: its organization, its fixed dimensions, and the channel of the request."""
 
     org_id: UUID
     fixed: Dimensions
@@ -124,29 +124,29 @@ class Principal:
 
 
 class RequestBody(Protocol):
-    """A request in the words of the API by which it came: it knows how it goes out."""
+    """A request body in the format of its API, which builds the outgoing request."""
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
-        """Return what `model`'s provider is sent, the cap written in where it must be.
+        """Return the request for `model`'s provider, with the cap written in if required.
 
-        Raises Refused (400) for what this API does not offer with that model.
+        Raises Refused (400) for what this API does not support with that model.
         """
         ...
 
     def canonical(self) -> object:
-        """Return the prompt as JSON values, alike for the same prompt by whichever API."""
+        """Return the prompt as JSON values, equal for the same prompt through any API."""
         ...
 
     def identity(self) -> object:
-        """Return the whole request as JSON values or bytes: what must be alike in a repeat."""
+        """Return the whole request as JSON values or bytes, for comparing idempotent repeats."""
         ...
 
 
 @frozen
 class Call:
-    """A request before the gateway has looked at its model.
+    """A request before its model is resolved.
 
-    `refusal` is set when the request could not be read: it then goes only as far as its audit row.
+    `refusal` is set if the request could not be parsed: only its audit row is then written.
     """
 
     model: str
@@ -159,35 +159,35 @@ class Call:
 
 
 class Unread:
-    """The body of a request that nobody could read."""
+    """The body of a request that could not be parsed."""
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
-        """Never go out."""
-        raise AssertionError("a request that cannot be read is refused")
+        """Never called."""
+        raise AssertionError("a request that could not be parsed is refused")
 
     def canonical(self) -> object:
-        """Say nothing."""
+        """Return no messages."""
         return []
 
     def identity(self) -> object:
-        """Be like nothing."""
+        """Return None, which equals no other request."""
         return None
 
 
-# --- and on its way out -----------------------------------------------------------------------
+# --- a call on its way out --------------------------------------------------------------------
 
 
 @frozen
 class ProviderCall:
-    """What a provider is asked through its SDK: the model id it knows, the cap it must keep.
+    """A call through a provider's SDK: the provider's own model id and the output cap.
 
-    `max_output_tokens` is None only where no limit applies and the vendor needs no cap.
-    `tool_choice` is auto, none or required; `required_tool` is the one that is required, where
-    it is not any. `reasoning_effort` is in OpenAI's words. A call with `inputs` asks for their
-    embeddings and has no messages.
+    `max_output_tokens` is None only if no limit applies and the vendor needs no cap.
+    `tool_choice` is auto, none or required; `required_tool` names the required one, if it is not
+    any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
+    and has no messages.
 
-    Those who speak OpenAI's API are relayed what has more than text, so their adapters read of
-    a call its model, messages of text, cap, temperature and timeout.
+    Requests with more than text are relayed to providers with OpenAI's API, so their adapters
+    read only a call's model, text messages, cap, temperature and timeout.
     """
 
     model: str
@@ -209,10 +209,10 @@ class ProviderCall:
 
 @frozen
 class RelayRequest:
-    """What a provider is sent as bytes, and how the bytes that come back are read.
+    """A request that is sent as bytes, and the readers of its response.
 
-    `path` goes behind the provider's base URL. `whole` reads a plain answer, `reading` begins
-    to read a streamed one, whose content type is one of `streamed_as`.
+    `path` is appended to the provider's base URL. `whole` reads a plain response, `reading` starts
+    reading a streamed one, whose content type is one of `streamed_as`.
     """
 
     path: str
@@ -230,16 +230,16 @@ class StreamReading(Protocol):
     """Reads usage off a stream of bytes that is passed on. Pure, one for each answer."""
 
     def take(self, chunk: bytes) -> bytes:
-        """Take in what came and return what the client gets of it."""
+        """Read a chunk and return what is passed on to the client."""
         ...
 
     def rest(self) -> bytes:
-        """Return what is left to be passed on when the provider has ended."""
+        """Return what remains to be passed on after the provider's last chunk."""
         ...
 
     @property
     def is_ended(self) -> bool:
-        """Whether the provider has finished its answer, whatever may still come."""
+        """Whether the provider has finished its answer, even if more bytes follow."""
         ...
 
     def completion(self) -> Completion:
@@ -252,9 +252,9 @@ class StreamReading(Protocol):
 
 @frozen
 class ToolCallDelta:
-    """A piece of the `index`-th tool call: its name once and first, its arguments bit by bit.
+    """A delta of the `index`-th tool call: first its name, once, then its arguments in pieces.
 
-    The first piece has the id and the signature too, where there are any.
+    The first delta also has the id and the signature, if there are any.
     """
 
     index: int
@@ -266,7 +266,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed answer: of its text, or of a tool call."""
+    """A delta of a streamed answer: of its text, or of a tool call."""
 
     content: str = ""
     tool_call: ToolCallDelta | None = None
@@ -277,9 +277,9 @@ class Completion:
     """The end of an answer.
 
     `content` is the whole text of a plain call and empty after deltas, as is `tool_calls`.
-    `usage` is None when the provider gave none that can be used: the call is then charged at its
-    bound. `raw_usage` is the provider's report as it came, for the audit row. `body` is a relayed
-    answer as it came. `vectors` are embeddings.
+    `usage` is None if the provider reported none that is usable: the call is then charged at its
+    bound. `raw_usage` is the provider's unchanged report, for the audit row. `body` is a relayed
+    answer, unchanged. `vectors` are embeddings.
     """
 
     model: str

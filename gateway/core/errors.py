@@ -1,17 +1,17 @@
-"""Every way a request can end without an answer: one small tree, each with its status and code.
+"""All errors of a request: one small tree, each class with its status and code.
 
 GatewayError
 ├── Refused                 the gateway refused; nothing was sent
-│   └── AlreadyDone         409  the Idempotency-Key's request was done before
-└── ProviderFailed          a provider was asked, or could not be
+│   └── AlreadyDone         409  the Idempotency-Key's request was already completed
+└── ProviderFailed          a provider was called, or could not be
     ├── NotConfigured       503  nothing was sent
     ├── Unreachable         503  nothing was sent
     ├── RateLimited         429  the provider refused before it worked
     ├── Rejected            502  the provider answered with an error status: nothing was billed
-    ├── NeverSent           499  the client left before the call went out
-    ├── Broken              502  sent, and no usable answer came back: the outcome is unknown
-    ├── TimedOut            504  sent, and no answer in time: the outcome is unknown
-    └── ClientGone          499  the client left before the answer was complete: unknown
+    ├── NeverSent           499  the client disconnected before the call was sent
+    ├── Broken              502  sent, without a usable answer: the outcome is unknown
+    ├── TimedOut            504  sent, without an answer in time: the outcome is unknown
+    └── ClientGone          499  the client disconnected before the answer was complete
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class AlreadyDone(Refused):
     def __init__(self, *, request_id: UUID, cost_nanoeur: int) -> None:
         super().__init__(
             "already_done",
-            f"A request with this Idempotency-Key was done before, as {request_id}",
+            f"A request with this Idempotency-Key was already completed: {request_id}",
             status=409,
         )
         self.request_id = request_id
@@ -57,9 +57,9 @@ class AlreadyDone(Refused):
 
 
 class ProviderFailed(GatewayError):
-    """A provider did not answer as asked. `nothing_billed` says whether that is proven.
+    """A provider call failed. `nothing_billed` states whether that is proven.
 
-    `body` is its answer, where that was JSON, with keys hidden.
+    `body` is the provider's response if it was JSON, with keys hidden.
     """
 
     nothing_billed: ClassVar[bool] = False
@@ -110,21 +110,21 @@ class Rejected(ProviderFailed):
 
 
 class Broken(ProviderFailed):
-    """The request was sent and no usable answer came back (reset, cut, malformed)."""
+    """The request was sent without a usable answer (reset, truncated, malformed)."""
 
     status = 502
     code = "provider_error"
 
 
 class TimedOut(ProviderFailed):
-    """The request was sent and no answer came in time."""
+    """The request was sent and not answered in time."""
 
     status = 504
     code = "provider_timeout"
 
 
 class NeverSent(ProviderFailed):
-    """The client left before its request was sent."""
+    """The client disconnected before its request was sent."""
 
     status = 499
     code = "client_disconnected"
@@ -132,7 +132,7 @@ class NeverSent(ProviderFailed):
 
 
 class ClientGone(ProviderFailed):
-    """The client left before the answer was complete; what the provider billed is unknown."""
+    """The client disconnected before the answer was complete; the billed amount is unknown."""
 
     status = 499
     code = "client_disconnected"

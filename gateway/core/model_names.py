@@ -1,4 +1,4 @@
-"""Which model a name means, who serves it, and whether a policy's entry means it too.
+"""Resolve a name to a model and its provider, and match policy entries with models.
 
 Names are compared after trimming and case folding, with a provider's prefix taken off
 (`openai/gpt-4`, `models/gemini-pro`). An entry matches its own name, that name's dated
@@ -17,7 +17,7 @@ from typing import Final
 from costs.core.model_names import DATE
 
 NAME_MAX_CHARS: Final = 200
-FOUND_MAX: Final = 10_000  # callers write names as they like
+FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 _NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _SNAPSHOT = re.compile(DATE)
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
@@ -27,17 +27,17 @@ _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 class Model:
     """A model the gateway can call.
 
-    `id` is what the vendor is asked for. `current` is the dated snapshot that a floating id
-    stands for, where the vendor says so. `tokenizer` is a tiktoken encoding; `token_margin`
-    multiplies its count where it is not the vendor's own. `max_output_tokens` is the most that
-    one answer can have, thinking included; `image_tokens` the most that one image can be.
+    `id` is the vendor's id. `current` is the dated snapshot that a floating id resolves to, if the
+    vendor documents it. `tokenizer` is a tiktoken encoding; `token_margin` multiplies its count if
+    it is not the vendor's own. `max_output_tokens` is the maximum of one answer, including
+    thinking; `image_tokens` the maximum of one image.
     """
 
     id: str
     provider: str
     aliases: tuple[str, ...] = ()
     current: str | None = None
-    # A model that the catalog lacks is taken for one of the largest.
+    # A model that is not in the catalog is assumed to be one of the largest.
     context_tokens: int = 2_097_152
     max_output_tokens: int = 4096
     default_output_tokens: int = 4096
@@ -47,29 +47,29 @@ class Model:
 
     @property
     def makes_embeddings(self) -> bool:
-        """Whether the model makes embeddings, and so writes nothing: all that do say it."""
+        """Whether the model makes embeddings and has no output: all such ids contain it."""
         return "embed" in self.id
 
     @property
     def own_names(self) -> tuple[str, ...]:
         """Every name of exactly this model, each also as `provider/name`.
 
-        What a floating name stands for is not among them: to allow a snapshot is not to allow
-        whatever the name will stand for next.
+        The snapshot that a floating name resolves to is not included: allowing a snapshot does not
+        allow whatever the name resolves to next.
         """
-        return self._as_entries_may_say(self.id, *self.aliases)
+        return self._as_entries(self.id, *self.aliases)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The own names and those of the snapshot it stands for: to block that is to block it."""
-        return self._as_entries_may_say(self.id, *self.aliases, self.current or self.id)
+        """The own names and those of its current snapshot: blocking that blocks the model."""
+        return self._as_entries(self.id, *self.aliases, self.current or self.id)
 
-    def _as_entries_may_say(self, *called: str) -> tuple[str, ...]:
+    def _as_entries(self, *called: str) -> tuple[str, ...]:
         bare = dict.fromkeys(_as_compared(name) for name in called)
         return (*bare, *(f"{self.provider}/{name}" for name in bare))
 
     def snapshot(self, date: str) -> Model:
-        """Return this model's snapshot of `date` (`-20240620`), under all of its spellings."""
+        """Return this model's snapshot of `date` (`-20240620`), with all of its aliases."""
         return replace(
             self,
             id=undated(self.id) + date,
@@ -80,9 +80,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogVendor:
-    """A provider as the catalog describes it: how to recognise a model that the table lacks.
+    """A provider in the catalog, with the prefixes of models that the table does not list.
 
-    `max_output_tokens` is taken for such a model; it is high, since bounds are made of it.
+    `max_output_tokens` is the default of such a model; it is high, since bounds depend on it.
     """
 
     name: str
@@ -102,9 +102,9 @@ class Catalog:
     _found: dict[str, Model] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, name: str) -> Model | None:
-        """Return the model that `name` means, or None when no vendor would know it.
+        """Return the model that `name` resolves to, or None if it is unknown.
 
-        What was found is kept: to find it takes 5 us. See `_find`.
+        Results are cached: finding one takes 5 us. See `_find`.
         """
         model = self._found.get(name)
         if model is None:
@@ -114,11 +114,10 @@ class Catalog:
         return model
 
     def _find(self, name: str) -> Model | None:
-        """Read a name.
+        """Resolve a name.
 
-        A name that the table lacks is a dated snapshot of one that it has, or, where a vendor's
-        prefix covers it, that vendor's model under its own name: it can be called once it has a
-        price.
+        A name that is not in the table is a dated snapshot of one that is, or, if it has a
+        vendor's prefix, that vendor's model of that name: it can be called once it has a price.
         """
         cleaned = canonical(name)
         if cleaned is None:
@@ -131,16 +130,16 @@ class Catalog:
         return model
 
     def entry(self, text: str) -> str:
-        """Return a policy's entry as `entry_matches` wants it: trimmed and folded.
+        """Return a policy's entry as `entry_matches` expects it: trimmed and folded.
 
-        A provider's prefix stays: `openai/*` means that provider's models and no others.
+        A provider's prefix stays: `openai/*` matches only that provider's models.
         """
         return _as_compared(text).removeprefix("models/")
 
     def bare(self, name: str) -> str:
-        """Return `name` as names are compared: trimmed, folded, without a provider's prefix.
+        """Return `name` normalized: trimmed, folded, without a provider's prefix.
 
-        For names, not for policies' entries: `openai/*` without its prefix would mean them all.
+        For names, not for policies' entries: `openai/*` without its prefix would match all models.
         """
         return self._split(name.strip().casefold())[1]
 
@@ -183,7 +182,7 @@ def _as_compared(name: str) -> str:
 
 
 def canonical(name: str) -> str | None:
-    """Return `name` trimmed and case folded, or None when it cannot be a model's name."""
+    """Return `name` trimmed and case folded, or None if it is not a valid model name."""
     cleaned = name.strip()
     if len(cleaned) > NAME_MAX_CHARS or not cleaned.isascii():
         return None
@@ -192,14 +191,14 @@ def canonical(name: str) -> str | None:
 
 
 def undated(name: str) -> str:
-    """Return the name whose dated snapshot `name` is, or `name` itself."""
+    """Return `name` without its snapshot date."""
     match = _DATED_NAME.fullmatch(name)
     return match[1] if match else name
 
 
 @lru_cache(maxsize=4096)
 def price_names(model_id: str) -> tuple[str, ...]:
-    """Return the names under which a model's price may be listed, the most telling first.
+    """Return the names under which a model's price may be listed, most specific first.
 
     Its own id, then the name it is a snapshot of; for a fine-tuned model
     (`ft:gpt-4o-2024-08-06:acme::abc`) the same for fine-tunes of its base model.
@@ -210,9 +209,9 @@ def price_names(model_id: str) -> tuple[str, ...]:
 
 
 def entry_matches(entry: str, model_name: str) -> bool:
-    """Whether a policy's entry means the model. Both are folded.
+    """Whether a policy's entry matches the model name. Both are folded.
 
-    An entry with a provider's prefix is compared with names that have one, and only with those.
+    An entry with a provider's prefix is compared only with names that have one.
     """
     if ("/" in entry) != ("/" in model_name):
         return False
@@ -225,6 +224,6 @@ def entry_matches(entry: str, model_name: str) -> bool:
 
 
 def any_entry_matches(entries: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether one of the entries (see `Catalog.entry`) means one of the names (`Model.names`)."""
+    """Whether one of the entries (see `Catalog.entry`) matches one of the names (`Model.names`)."""
     wanted = tuple(names)
     return any(entry_matches(entry, name) for entry in entries for name in wanted)

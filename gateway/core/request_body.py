@@ -1,4 +1,4 @@
-"""Reads the body of POST /api/ai/request into a Call, or says which field is wrong."""
+"""Parse the body of POST /api/ai/request into a Call; errors name the invalid field."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """A request of text alone: the form of `POST /api/ai/request` and of the SDK."""
+    """A text-only request, as `POST /api/ai/request` and the SDK accept it."""
 
     messages: tuple[Message, ...]
     temperature: float | None
     rest: tuple[object, ...]
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> ProviderCall:
-        """Go out through the vendor's SDK."""
+        """Return the call through the vendor's SDK."""
         return ProviderCall(
             model=model.id,
             messages=self.messages,
@@ -66,30 +66,30 @@ class Chat:
         return [[message.role, message.content] for message in self.messages]
 
     def identity(self) -> object:
-        """Return everything that was said."""
+        """Return all fields of the request."""
         return [self.canonical(), self.temperature, *self.rest]
 
 
 def invalid(sentence: str) -> Refused:
-    """Return the refusal of a request that cannot be read."""
+    """Return the refusal of an invalid request."""
     return Refused("invalid_request", sentence, status=400)
 
 
 def call_from(body: bytes, *, principal: Principal, idempotency_key: str | None = None) -> Call:
-    """Return the Call that the JSON `body` asks for. Raises Refused, which names the field."""
+    """Parse the JSON `body` into a Call. Raises Refused, which names the field."""
     try:
         fields = strict_json.loads(body)
     except strict_json.NotStrictJson as exc:
         raise invalid(str(exc)) from exc
     if not isinstance(fields, dict):
-        raise invalid("The body is a JSON object")
+        raise invalid("The body must be a JSON object")
     return call_from_fields(fields, principal=principal, idempotency_key=idempotency_key)
 
 
 def call_from_fields(
     fields: Mapping[str, Any], *, principal: Principal, idempotency_key: str | None = None
 ) -> Call:
-    """Return the Call that the fields ask for, named as in JSON. Raises Refused."""
+    """Parse fields, named as in JSON, into a Call. Raises Refused."""
     unknown = sorted(set(fields) - _FIELDS)
     if unknown:
         raise invalid(f"Unknown field {quoted(unknown[0])}")
@@ -116,14 +116,14 @@ def call_from_fields(
 
 
 def model_in(fields: Mapping[str, Any]) -> str:
-    """Return the model that is asked for. Raises Refused."""
+    """Return the requested model. Raises Refused."""
     return _text(fields, "model", most=NAME_MAX_CHARS, printable=True)
 
 
 def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
-    """Return the dimensions that `x-pulse-…` headers name. Raises Refused.
+    """Return the dimensions in `x-pulse-…` headers. Raises Refused.
 
-    `headers` are by lower-case name. Who calls is the key's affair: there is no header for it.
+    `headers` are by lower-case name. The user comes from the key: there is no header for it.
     """
     found = {
         name: dimension(headers[header], header)
@@ -133,12 +133,12 @@ def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
     return Dimensions(**found)
 
 
-def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
-    """Return what is asked within what is fixed for the caller.
+def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
+    """Return the requested dimensions merged with those fixed for the caller.
 
-    Raises Refused (403) where another value is asked for than is fixed.
+    Raises Refused (403) if a requested value differs from a fixed one.
     """
-    wanted, fixed = asked.as_dict(), principal.fixed.as_dict()
+    wanted, fixed = requested.as_dict(), principal.fixed.as_dict()
     for name, value in fixed.items():
         if wanted.get(name, value) != value:
             whose = "by the key" if principal.key_id else "for this caller"
@@ -148,20 +148,20 @@ def scoped(asked: Dimensions, principal: Principal) -> Dimensions:
 
 
 def dimension(value: object, where: str) -> str | None:
-    """Return a dimension's value, None for an empty one. Raises Refused."""
+    """Return a dimension's value, None if empty. Raises Refused."""
     if not isinstance(value, str):
-        raise invalid(f"{where} is a string")
+        raise invalid(f"{where} must be a string")
     if len(value) > DIMENSION_MAX_CHARS:
-        raise invalid(f"{where} has at most {DIMENSION_MAX_CHARS} characters")
+        raise invalid(f"{where} must have at most {DIMENSION_MAX_CHARS} characters")
     if not value.isprintable():
-        raise invalid(f"{where} has a character that cannot be printed")
+        raise invalid(f"{where} must contain only printable characters")
     return value or None
 
 
 def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict):
-        raise invalid("metadata is an object")
+        raise invalid("metadata must be an object")
     found: dict[str, str] = {}
     for source, path in ((fields, ""), (metadata, "metadata.")):
         for spelled, value in source.items():
@@ -170,17 +170,17 @@ def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
                 if path:
                     raise invalid(f"Unknown field {quoted(path + spelled)}")
                 continue
-            said = dimension(value, path + spelled)
-            if said is None:
+            given = dimension(value, path + spelled)
+            if given is None:
                 continue
-            if found.setdefault(name, said) != said:
+            if found.setdefault(name, given) != given:
                 raise invalid(f"{spelled} and metadata.{spelled} differ")
     return Dimensions(**found)
 
 
 def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
     if ("prompt" in fields) == ("messages" in fields):
-        raise invalid("Exactly one of prompt and messages is needed")
+        raise invalid("Exactly one of prompt and messages must be given")
     if "prompt" in fields:
         return (Message("user", _text(fields, "prompt")),)
     return messages_from(fields["messages"])
@@ -189,21 +189,21 @@ def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:
 def messages_from(given: object) -> tuple[Message, ...]:
     """Return the messages of a list of {"role", "content"}. Raises Refused."""
     if not isinstance(given, list) or not given:
-        raise invalid("messages is a list of at least one message")
+        raise invalid("messages must be a non-empty list")
     if len(given) > MESSAGES_MAX:
-        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+        raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     return tuple(_message(each, f"messages[{index}]") for index, each in enumerate(given))
 
 
 def _message(given: object, where: str) -> Message:
     if not isinstance(given, dict):
-        raise invalid(f"{where} is an object with role and content")
+        raise invalid(f"{where} must be an object with role and content")
     unknown = sorted(set(given) - {"role", "content"})
     if unknown:
         raise invalid(f"Unknown field {quoted(f'{where}.{unknown[0]}')}")
     role = given.get("role")
     if role not in ROLES:
-        raise invalid(f"{where}.role is one of {', '.join(ROLES)}")
+        raise invalid(f"{where}.role must be one of {', '.join(ROLES)}")
     return Message(str(role), _text(given, "content", where=f"{where}.content"))
 
 
@@ -217,15 +217,15 @@ def _text(
 ) -> str:
     value, where = fields.get(name), where or name
     if not isinstance(value, str) or not (value.strip() if printable else value):
-        raise invalid(f"{where} is a non-empty string")
+        raise invalid(f"{where} must be a non-empty string")
     if most is not None and len(value) > most:
-        raise invalid(f"{where} has at most {most} characters")
+        raise invalid(f"{where} must have at most {most} characters")
     if printable and not value.strip().isprintable():
-        raise invalid(f"{where} has a character that cannot be printed")
+        raise invalid(f"{where} must contain only printable characters")
     try:
         value.encode()
     except UnicodeEncodeError as exc:
-        raise invalid(f"{where} has half of a surrogate pair") from exc
+        raise invalid(f"{where} must not contain half of a surrogate pair") from exc
     return value
 
 
@@ -234,9 +234,9 @@ def _max_tokens(fields: Mapping[str, Any]) -> int | None:
         return None
     value = fields["maxTokens"]
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON has one kind of number: 1000.0 is a whole one
+        value = int(value)  # JSON has one number type: 1000.0 is an integer
     if type(value) is not int or not 1 <= value <= TOKENS_MAX:
-        raise invalid(f"maxTokens is a whole number from 1 to {TOKENS_MAX}")
+        raise invalid(f"maxTokens must be an integer between 1 and {TOKENS_MAX}")
     return value
 
 
@@ -245,24 +245,26 @@ def _temperature(fields: Mapping[str, Any]) -> float | None:
         return None
     value = fields["temperature"]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise invalid("temperature is a number")
+        raise invalid("temperature must be a number")
     if not 0 <= value <= TEMPERATURE_MAX:
-        raise invalid(f"temperature is from 0 to {TEMPERATURE_MAX}")
+        raise invalid(f"temperature must be between 0 and {TEMPERATURE_MAX}")
     return float(value)
 
 
 def flag(fields: Mapping[str, Any], name: str) -> bool:
-    """Return a switch, off when it is not there. Raises Refused."""
+    """Return a boolean field, False if absent. Raises Refused."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise invalid(f"{name} is true or false")
+        raise invalid(f"{name} must be true or false")
     return value
 
 
 def checked_idempotency_key(value: str | None) -> str | None:
-    """Return the caller's key for repeats. Raises Refused for one that cannot be kept."""
+    """Return the caller's Idempotency-Key. Raises Refused if it is invalid."""
     if value is None:
         return None
     if not value or len(value) > IDEMPOTENCY_KEY_MAX_CHARS or not value.isprintable():
-        raise invalid(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters")
+        raise invalid(
+            f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters"
+        )
     return value

@@ -1,4 +1,4 @@
-"""How a call ended, for its client."""
+"""The result of a call, for its client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orgs.core.frozen import frozen
 
 @frozen
 class CallResult:
-    """A finished call, charged and recorded; `completion` is what came back."""
+    """A finished call, charged and recorded, with its `completion`."""
 
     request_id: UUID
     provider: str

@@ -1,4 +1,4 @@
-"""JSON as it must be to be judged and sent on: one meaning, no surprises."""
+"""Strict JSON parsing: bodies that every reader understands the same way."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ QUOTED_MAX_CHARS: Final = 100
 
 
 class NotStrictJson(ValueError):
-    """The text is not JSON, or JSON that two readers could understand differently."""
+    """The text is not JSON, or is ambiguous JSON."""
 
 
 def loads(body: bytes) -> Any:
     """Return the value. Raises NotStrictJson with a sentence.
 
-    Refused: duplicate keys, NaN and infinities, numbers too large, nesting over 64, text that is
+    Rejected: duplicate keys, NaN and infinities, numbers too large, nesting over 64, text that is
     not UTF-8.
     """
     try:
         value = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as exc:
-        raise NotStrictJson("The body is not UTF-8") from exc
+        raise NotStrictJson("The body must be UTF-8") from exc
     except RecursionError as exc:
-        raise NotStrictJson(f"The body is nested deeper than {DEPTH_MAX} levels") from exc
+        raise NotStrictJson(f"The body must not be nested deeper than {DEPTH_MAX} levels") from exc
     except json.JSONDecodeError as exc:
-        raise NotStrictJson(f"The body is not JSON: {exc}") from exc
+        raise NotStrictJson(f"The body must be valid JSON: {exc}") from exc
     except NotStrictJson:
         raise
     except ValueError as exc:  # an integer of more digits than Python reads
-        raise NotStrictJson("The body has a number that is too large") from exc
+        raise NotStrictJson("The body contains a number that is too large") from exc
     if _depth_exceeds(value, DEPTH_MAX):
-        raise NotStrictJson(f"The body is nested deeper than {DEPTH_MAX} levels")
+        raise NotStrictJson(f"The body must not be nested deeper than {DEPTH_MAX} levels")
     return value
 
 
 def quoted(name: str) -> str:
-    """Return a name from a body fit for a sentence: short, printable, and text in any database."""
+    """Return a name from a body quoted for a sentence: short, printable, storable as text."""
     shown = name[:QUOTED_MAX_CHARS].encode(errors="replace").decode()
     return f'"{shown}"' if shown.isprintable() else ascii(shown)
 
@@ -47,23 +47,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise NotStrictJson(f"The body has the key {quoted(twice)} twice")
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise NotStrictJson(f"The body contains the key {quoted(repeated)} twice")
     return found
 
 
 def _constant(name: str) -> NoReturn:
-    raise NotStrictJson(f"The body has {name}, which is not JSON")
+    raise NotStrictJson(f"The body contains {name}, which is not valid JSON")
 
 
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise NotStrictJson("The body has a number that is too large")
+        raise NotStrictJson("The body contains a number that is too large")
     return value
 
 
-# Made once: `json.loads` makes one at every call where it is told anything.
+# Made once: `json.loads` makes one at every call with arguments.
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
 )

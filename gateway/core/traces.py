@@ -1,4 +1,4 @@
-"""Reads a decision trace, of which any part may be missing or of another kind."""
+"""Read a decision trace, any part of which may be missing or of another type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return an object, or an empty one."""
+    """Return the object, empty if it is something else."""
     return value if isinstance(value, dict) else {}
 
 
@@ -17,10 +17,10 @@ def items(value: object) -> Sequence[Mapping[str, Any]]:
 
 
 def integer(value: object) -> int | None:
-    """Return a whole number, or None."""
+    """Return an integer, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def text(value: object) -> str | None:
-    """Return a text that says something, or None."""
+    """Return a non-empty string, or None."""
     return value if isinstance(value, str) and value else None

@@ -1,4 +1,4 @@
-"""What one request can use at most, read off its body, whatever API it came by."""
+"""The maximum usage of one request, read from its body, for every API."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from orgs.core.frozen import frozen
 
 @frozen
 class UsageBound:
-    """The measure of a request, from which its bound is made.
+    """The measured size of a request, from which its cost bound is computed.
 
-    `texts` are all that a vendor may tokenise as text; `messages` have a frame around each,
-    `overhead_tokens` are what vendors put in besides (tools). `images` cost what the model's
-    dearest image costs; a token of sound, film or a document covers at least one of `media_bytes`.
-    `context_reads` is how often a vendor may read its whole context for it, 0 where it reads
+    `texts` are all that a vendor may tokenize as text; `messages` have a frame around each,
+    `overhead_tokens` are what vendors add besides (tools). `images` cost as much as the model's
+    most expensive image; a token of audio, video or a document covers at least one of
+    `media_bytes`. `context_reads` is how often a vendor may read its whole context, 0 if it reads
     only what is in the request. `buckets` are those beyond plain text that it can fill.
 
-    `max_output_tokens` is what the caller asked for, of each of `choices`; `more_output_tokens`
-    may come on top. A request that writes no output (embeddings) has no cap.
+    `max_output_tokens` is the caller's cap for each of `choices`; `more_output_tokens` may be
+    added. A request without output (embeddings) has no cap.
 
-    `unbounded` is a sentence saying why the figures are a guess and no bound; such a request is
-    refused where a limit applies. One that `is_free` is judged and recorded, and costs nothing.
+    `unbounded` is a sentence saying why the figures are estimates and not bounds; such a request is
+    refused if a limit applies. One that `is_free` is checked and recorded, and costs nothing.
     """
 
     texts: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ NOTHING = UsageBound()
 
 @dataclass(frozen=True, slots=True)
 class OutputCap:
-    """How many tokens one answer may have, and whether it is written into the request."""
+    """The token cap of one answer, and whether it is written into the request."""
 
     tokens: int
     is_written: bool

@@ -1,1 +1,1 @@
-"""What refuses a call before money is held for it: policies, in the order model, then tokens."""
+"""Checks before money is held for a call: policies, first the model, then the tokens."""

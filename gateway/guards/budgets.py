@@ -1,4 +1,4 @@
-"""An organization's budgets: which a request counts in, and the refusal by one that is full."""
+"""An organization's budgets: which ones a request counts in, and refusals by a full one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gateway.guards.policies import NOT_REACHED, OK, wait_for_room_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRule:
-    """An enabled budget. `models` are trimmed and folded (`Catalog.entry`), none for all.
+    """An enabled budget. `models` are trimmed and folded (`Catalog.entry`), empty for all.
 
-    A call counts in it whose dimensions are those in `of`. One that is not `is_hard` counts, and
+    A call counts in it if its dimensions match `of`. A budget that is not `is_hard` counts and
     refuses nothing. `scope` names its periods in the ledger.
     """
 
@@ -34,12 +34,12 @@ class BudgetRule:
     models: tuple[str, ...] = ()
 
     def is_of_model(self, model: Model) -> bool:
-        """Whether the budget is of the model, or of the snapshot that it stands for."""
+        """Whether the budget applies to the model or its current snapshot."""
         return not self.models or any_entry_matches(self.models, model.names)
 
     @property
     def limit(self) -> Limit:
-        """What the ledger holds a call to."""
+        """The limit that the ledger enforces."""
         return Limit(
             scope=self.scope,
             span=self.span,
@@ -48,9 +48,9 @@ class BudgetRule:
 
 
 class BudgetIndex:
-    """Budgets by the dimensions that they name, and by those dimensions' values.
+    """Index of budgets by the dimensions that they name, and by those dimensions' values.
 
-    So a call finds its budgets without a look at all of them: of 500 in 2 us instead of 450.
+    A call finds its budgets without scanning all of them: of 500 in 2 us instead of 450.
     """
 
     def __init__(self, rules: Sequence[BudgetRule] = ()) -> None:
@@ -74,7 +74,7 @@ class BudgetIndex:
 def refusal_for_budget(
     rule: BudgetRule, *, bound_nanoeur: int, balance: Balance, now: datetime
 ) -> Refused:
-    """Return the refusal of a call that does not fit in what is left of a budget."""
+    """Return the refusal of a call that exceeds what is left of a budget."""
     sentence = (
         f"Request could cost up to {format_eur(bound_nanoeur, ROUND_CEILING)}; "
         f'budget "{rule.name}" allows {format_eur(rule.limit_nanoeur)} per {rule.span.value} '
@@ -87,10 +87,10 @@ def refusal_for_budget(
 def explained_budgets(
     rules: Sequence[BudgetRule], before: Sequence[Balance], *, full: str | None
 ) -> list[dict[str, object]]:
-    """Return what each budget said of a call, in the order they were asked, for the trace.
+    """Return each budget's verdict on a call, in the order they were checked, for the trace.
 
-    `before` are their balances before the call was held, none where no room was asked for;
-    `full` is the scope without room, after which none was asked.
+    `before` are their balances before the call was held, empty if no room was requested;
+    `full` is the scope without room, after which none was checked.
     """
     explained: list[dict[str, object]] = []
     is_reached = bool(before) and full != ORG_SCOPE

@@ -1,4 +1,4 @@
-"""Which models a caller may use now: those that are served, priced and allowed by every policy."""
+"""List the models that a caller can use: served, priced and allowed by every policy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.guards.policies import OK, Rule, model_verdicts
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A model by the name under which it is asked for, which may be the organization's own."""
+    """A model and the name under which it is requested, which may be an alias."""
 
     name: str
     model: Model
@@ -20,9 +20,9 @@ class Offered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What decides: the providers that have a key, the policies, the organization's aliases.
+    """What decides: the configured providers, the policies, the organization's aliases.
 
-    `aliases` are by their names as they are compared.
+    `aliases` are by normalized name.
     """
 
     catalog: Catalog
@@ -32,7 +32,7 @@ class Offer:
     aliases: Mapping[str, Alias] = field(default_factory=dict)
 
     def all(self) -> list[Offered]:
-        """Return every model that may be used: the aliases first, then each model once."""
+        """Return every usable model: the aliases first, then each model once."""
         own = (self._by_alias(alias) for alias in self.aliases.values())
         models = {model.id: model for model in self.catalog.by_name.values()}
         listed = (
@@ -43,7 +43,7 @@ class Offer:
         return [*(each for each in own if each is not None), *listed]
 
     def find(self, name: str) -> Offered | None:
-        """Return the model that `name` means, or None when it may not be used or is not known."""
+        """Return the model that `name` resolves to, or None if it is unknown or may not be used."""
         alias = self.aliases.get(name.strip().casefold())
         if alias is not None:
             return self._by_alias(alias)
@@ -52,8 +52,8 @@ class Offer:
         return Offered(model.id, model) if model is not None and is_offered else None
 
     def _by_alias(self, alias: Alias) -> Offered | None:
-        """Return what the alias means first: models without a provider here are passed over, and
-        one that is refused refuses the request.
+        """Return the alias's first usable model: models without a configured provider are skipped,
+        and one that is refused refuses the request.
         """
         for name in alias.models:
             model = self.catalog.find(name)

@@ -1,4 +1,4 @@
-"""Judging a request by an organization's policies: values in, a refusal or None out."""
+"""Check a request against an organization's policies: values in, a refusal or None out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gateway.core.model_names import Model, any_entry_matches
 
 OK: Final = "ok"
 NOT_REACHED: Final = "not reached"
-# Of more policies a trace keeps those that say something: a thousand were 100 KB for each request,
-# and cost the database twenty times as much as the rest of it.
+# Of more policies, a trace keeps the relevant ones: a thousand took 100 KB per request and cost
+# the database twenty times as much as the rest of the request.
 EXPLAINED_MAX: Final = 100
 
 
@@ -34,41 +34,41 @@ class Rule:
     max_tokens_per_request: int | None = None
 
     def blocks(self, model: Model) -> bool:
-        """Whether an entry means the model, or the snapshot that it stands for."""
+        """Whether an entry matches the model or its current snapshot."""
         return any_entry_matches(self.blocked, model.names)
 
-    def leaves_out(self, model: Model) -> bool:
+    def omits(self, model: Model) -> bool:
         """Whether there is a list of allowed models and the model is not on it."""
         return bool(self.allowed) and not any_entry_matches(self.allowed, model.own_names)
 
 
 def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
-    """Return what each policy says of `model`: ok, or the code of its refusal."""
+    """Return each policy's verdict on `model`: ok, or the code of its refusal."""
     return tuple(_model_verdict(rule, model) for rule in rules)
 
 
 def _model_verdict(rule: Rule, model: Model) -> str:
     if rule.blocks(model):
         return "model_blocked"
-    return "model_not_allowed" if rule.leaves_out(model) else OK
+    return "model_not_allowed" if rule.omits(model) else OK
 
 
 def refusal_for_model(
     verdicts: Sequence[str], *, named: str, rules: Sequence[Rule]
 ) -> Refused | None:
-    """Return why the policies, whose verdicts these are, refuse a model: all blocks before allows.
+    """Return the refusal that the policies' verdicts on a model give: all blocks before allows.
 
     `named` is the model as the caller wrote it, for the sentence.
     """
-    for code, words in (("model_blocked", "blocked"), ("model_not_allowed", "not allowed")):
+    for code, verb in (("model_blocked", "blocked"), ("model_not_allowed", "not allowed")):
         if code in verdicts:
             rule = rules[verdicts.index(code)]
-            return Refused(code, f'Model {named} is {words} by policy "{rule.name}"')
+            return Refused(code, f'Model {named} is {verb} by policy "{rule.name}"')
     return None
 
 
 def refusal_for_tokens(needed: int, *, rules: Sequence[Rule]) -> Refused | None:
-    """Return why the policies refuse so many tokens: the counted input plus the output cap."""
+    """Return the refusal of too many tokens (counted input plus output cap), or None."""
     for rule in rules:
         limit = rule.max_tokens_per_request
         if limit is not None and needed > limit:
@@ -81,10 +81,10 @@ def refusal_for_tokens(needed: int, *, rules: Sequence[Rule]) -> Refused | None:
 
 
 def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: datetime) -> Refused:
-    """Return the refusal of a call that does not fit in what is left of the day.
+    """Return the refusal of a call that exceeds what is left of the day.
 
-    It may be tried again at the end of the day, or in a second where calls in flight hold what
-    is missing.
+    It can be retried at the end of the day, or in a second if calls in flight hold what is
+    missing.
     """
     sentence = (
         f"Request could cost up to {format_eur(bound_nanoeur, ROUND_CEILING)}; "
@@ -96,20 +96,20 @@ def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: d
 
 
 def wait_for_room_s(balance: Balance, *, bound_nanoeur: int, now: datetime) -> int:
-    """Return after how many seconds a call that did not fit may be tried again."""
+    """Return the number of seconds after which a call that did not fit can be retried."""
     if balance.charged_nanoeur + bound_nanoeur <= (balance.limit_nanoeur or 0):
         return 1
     return max(1, ceil((balance.ends_at - now).total_seconds()))
 
 
 def tightest_token_limit(rules: Iterable[Rule]) -> int | None:
-    """Return the smallest limit of tokens per request, or None where no policy has one."""
+    """Return the smallest limit of tokens per request, or None if no policy has one."""
     limits = [rule.max_tokens_per_request for rule in rules if rule.max_tokens_per_request]
     return min(limits, default=None)
 
 
 def tightest_daily_rule(rules: Iterable[Rule]) -> Rule | None:
-    """Return the policy with the smallest limit per day, the first where several have it."""
+    """Return the policy with the smallest limit per day, the first if several have it."""
     limited = [rule for rule in rules if rule.max_cost_per_day_nanoeur is not None]
     return min(limited, key=lambda rule: rule.max_cost_per_day_nanoeur or 0, default=None)
 
@@ -117,11 +117,11 @@ def tightest_daily_rule(rules: Iterable[Rule]) -> Rule | None:
 def explained(
     rules: Sequence[Rule], *, verdicts: Sequence[str], needed_tokens: int | None
 ) -> list[dict[str, object]]:
-    """Return what each policy says by itself, for the decision trace.
+    """Return each policy's own verdict, for the decision trace.
 
-    `verdicts` are those on the model, none where no model is known; `needed_tokens` is None where
-    they were not counted. What a policy says of the day's cost is the ledger's to add. Of more than
-    EXPLAINED_MAX, the one with the smallest limit per day and those that refuse come first.
+    `verdicts` are those on the model, empty if the model is unknown; `needed_tokens` is None if
+    they were not counted. The ledger adds verdicts on the day's cost. Of more than EXPLAINED_MAX,
+    the one with the smallest limit per day and those that refuse come first.
     """
     judged = [
         (rule, _verdict(rule, verdict, needed_tokens))
@@ -136,11 +136,11 @@ def explained(
             "max_tokens": rule.max_tokens_per_request,
             "limit_nanoeur": rule.max_cost_per_day_nanoeur,
         }
-        for rule, verdict in (judged if len(judged) <= EXPLAINED_MAX else _telling(judged))
+        for rule, verdict in (judged if len(judged) <= EXPLAINED_MAX else _relevant(judged))
     ]
 
 
-def _telling(judged: Sequence[tuple[Rule, str]]) -> list[tuple[Rule, str]]:
+def _relevant(judged: Sequence[tuple[Rule, str]]) -> list[tuple[Rule, str]]:
     day = tightest_daily_rule(rule for rule, _ in judged)
     return sorted(judged, key=lambda each: (each[0] is not day, each[1] in (OK, NOT_REACHED)))[
         :EXPLAINED_MAX

@@ -1,1 +1,1 @@
-"""The JSON endpoints: who is calling, what is asked, what is answered."""
+"""The JSON endpoints: authentication, requests, responses."""

@@ -1,4 +1,4 @@
-"""What the JSON API answers with: one place for every answer and every error."""
+"""Responses of the JSON API: every answer and every error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.core.results import CallResult
 from orgs.fields import new_id
 
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
-# What a 429 asks for where the provider did not say how long to wait.
+# The Retry-After of a 429 without one from the provider.
 RETRY_AFTER_S: Final = 1
 
 JSON_TYPE: Final = "application/json"
@@ -32,7 +32,7 @@ View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBas
 
 
 def only(*methods: str) -> Callable[[View[P]], View[P]]:
-    """Answer every other method than these with 405 and their names."""
+    """Answer any other method with 405 and the names of these."""
 
     def limited(view: View[P]) -> View[P]:
         @wraps(view)
@@ -41,7 +41,7 @@ def only(*methods: str) -> Callable[[View[P]], View[P]]:
         ) -> HttpResponseBase:
             if request.method in methods:
                 return await view(request, *args, **kwargs)
-            sentence = f"{request.method} is not allowed here; use {' or '.join(methods)}"
+            sentence = f"Method {request.method} is not allowed; use {' or '.join(methods)}"
             refusal = Refused("method_not_allowed", sentence, status=405)
             response = error_response(refusal, new_id(), has_organization=False)
             response["Allow"] = ", ".join(methods)
@@ -53,7 +53,7 @@ def only(*methods: str) -> Callable[[View[P]], View[P]]:
 
 
 def answer_body(answer: CallResult) -> dict[str, Any]:
-    """Return the contract's object for a finished call."""
+    """Return the JSON object of a finished call."""
     total = None
     if answer.input_tokens is not None and answer.output_tokens is not None:
         total = answer.input_tokens + answer.output_tokens
@@ -73,7 +73,7 @@ def answer_body(answer: CallResult) -> dict[str, Any]:
 
 
 def error_body(error: GatewayError, request_id: UUID) -> dict[str, Any]:
-    """Return the contract's object for a refusal or a failure."""
+    """Return the JSON object of a refusal or a failure."""
     body: dict[str, Any] = {
         "success": False,
         "error": error.message,
@@ -89,15 +89,15 @@ def error_body(error: GatewayError, request_id: UUID) -> dict[str, Any]:
 def error_response(
     error: GatewayError, request_id: UUID, *, has_organization: bool = True
 ) -> HttpResponse:
-    """Return the error as JSON; the request's id is in a header once it has an organization."""
-    # A key that was revoked a moment ago is found out late, and must look like any wrong one.
+    """Return the error as JSON, with a request id header if the organization is known."""
+    # A key that was just revoked is detected late, and must look like any invalid one.
     shown_id = request_id if has_organization and error.status != 401 else None
     response = json_response(error_body(error, request_id), shown_id, status=error.status)
     return with_error_headers(response, error)
 
 
 def with_error_headers(response: HttpResponse, error: GatewayError) -> HttpResponse:
-    """Return an error's response with what its status asks for besides a body."""
+    """Return an error's response with the headers that its status requires."""
     if error.retry_after_s is not None or response.status_code == 429:
         response["Retry-After"] = str(error.retry_after_s or RETRY_AFTER_S)
     if error.status == 401:
@@ -108,13 +108,13 @@ def with_error_headers(response: HttpResponse, error: GatewayError) -> HttpRespo
 def json_response(
     body: dict[str, Any], request_id: UUID | None, *, status: int = 200
 ) -> HttpResponse:
-    """Return a body as JSON; `request_id` is None where no organization is known."""
+    """Return a body as JSON; `request_id` is None if no organization is known."""
     response = HttpResponse(encoded(body), content_type=JSON_TYPE, status=status)
     return finished(response, request_id)
 
 
 def encoded(body: dict[str, Any]) -> bytes:
-    """Return a body as JSON. A provider's text may hold half of a surrogate pair."""
+    """Return a body as JSON. A provider's text may contain half of a surrogate pair."""
     try:
         return orjson.dumps(body)
     except TypeError:
@@ -122,7 +122,7 @@ def encoded(body: dict[str, Any]) -> bytes:
 
 
 def finished(response: R, request_id: UUID | None) -> R:
-    """Return a response of the API with the headers that all of them have."""
+    """Add the headers that all responses of the API have."""
     if request_id is not None:
         response[REQUEST_ID_HEADER] = str(request_id)
     response["Cache-Control"] = "no-store"
@@ -131,14 +131,14 @@ def finished(response: R, request_id: UUID | None) -> R:
 
 
 class Wording(Protocol):
-    """How the answers of one API are worded. Has the state of a stream: one for each answer."""
+    """Format the answers of one API. Holds the state of a stream: one instance per answer."""
 
     def whole(self, answer: CallResult) -> HttpResponse:
         """Return the whole answer."""
         ...
 
     def piece(self, delta: Delta) -> bytes:
-        """Return what a streamed piece is on the wire."""
+        """Return a streamed delta as bytes."""
         ...
 
     def last(self, answer: CallResult) -> bytes:
@@ -146,7 +146,7 @@ class Wording(Protocol):
         ...
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
-        """Return an error in place of an answer; the id is None where no organization is known."""
+        """Return an error instead of an answer; the id is None if no organization is known."""
         ...
 
     def broken(self, error: GatewayError, request_id: UUID) -> bytes:
@@ -158,7 +158,7 @@ class ApiWording:
     """The Wording of `/api/ai/request`."""
 
     def whole(self, answer: CallResult) -> HttpResponse:
-        """Return the contract's object."""
+        """Return the JSON object of a finished call."""
         return json_response(answer_body(answer), answer.request_id)
 
     def piece(self, delta: Delta) -> bytes:
@@ -172,7 +172,7 @@ class ApiWording:
         return _event("done", done)
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
-        """Return the contract's error."""
+        """Return the JSON error."""
         known = request_id is not None
         return error_response(error, request_id or new_id(), has_organization=known)
 
@@ -182,9 +182,9 @@ class ApiWording:
 
 
 class Pieces:
-    """A running call as bytes of a stream. Closed before its end, it abandons the call.
+    """A running call as the bytes of a stream. Closing it before its end abandons the call.
 
-    What a provider's stream has in it is passed on as it is, to its end, which is then ours too.
+    A relayed provider's stream is passed on unchanged, and its end is the end of this one.
     """
 
     def __init__(
@@ -219,17 +219,17 @@ class Pieces:
         return self._wording.last(event)
 
     async def pass_on(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send every piece, to the end."""
+        """Send every piece up to the end."""
         first = self._first
         if not self._gateway.call_loop.is_current() or isinstance(first, CallResult):
             async for piece in self:
                 await send(piece)
             return
         self._first = None
-        word = self._wording.piece
+        formatted = self._wording.piece
 
         def sink(piece: Piece) -> Awaitable[None]:
-            return send(piece if isinstance(piece, bytes) else word(piece))
+            return send(piece if isinstance(piece, bytes) else formatted(piece))
 
         if first is not None:
             await sink(first)
@@ -241,19 +241,19 @@ class Pieces:
             await send(self._wording.last(end))
 
     def close(self) -> None:
-        """Say that nobody reads on."""
+        """Abandon the call if it has not ended."""
         if not self._is_ended and not self._stream.is_abandoned():
             self._is_ended = True
             self._gateway.call_loop.call_soon(self._stream.abandon)
 
 
 class EventStream(StreamingHttpResponse):
-    """A call as it runs. Whoever sends `pieces` closes them, at once and in any case."""
+    """A streamed call. The sender of `pieces` must close them immediately, in every case."""
 
     def __init__(self, pieces: Pieces, request_id: UUID, *, headers: Mapping[str, str]) -> None:
         super().__init__(pieces, headers={"Content-Type": EVENTS_TYPE, **headers})
         self.pieces = pieces
-        self["X-Accel-Buffering"] = "no"  # a proxy that waits for more would defeat the stream
+        self["X-Accel-Buffering"] = "no"  # a proxy that buffers would defeat the stream
         finished(self, request_id)
 
 

@@ -17,7 +17,7 @@ from gateway.http.serving import json_body, serve, unread
 from orgs.fields import new_id
 
 
-@csrf_exempt  # the token is checked where it matters: for callers with a session
+@csrf_exempt  # the token is checked for callers with a session
 @only("POST")
 async def ai_request(request: HttpRequest) -> HttpResponseBase:
     """Send one request through the gateway."""
@@ -35,7 +35,7 @@ async def ai_request(request: HttpRequest) -> HttpResponseBase:
 @csrf_exempt
 @only("POST")
 async def ai_quote(request: HttpRequest) -> HttpResponse:
-    """Say what a request with this body would be allowed and cost; calls and writes nothing."""
+    """Quote a request with this body: allowed or not, and its cost; calls and writes nothing."""
     gateway, request_id = current(), new_id()
     try:
         principal = await authenticate(gateway, request, channel="api", reads=True)
@@ -52,7 +52,7 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
 
 
 def read_call(request: HttpRequest, principal: Principal) -> Call:
-    """Return the call that the body asks for; one that cannot be read carries its refusal."""
+    """Parse the body into a call; an invalid one carries its refusal."""
     try:
         return call_from(
             json_body(request),

@@ -1,4 +1,4 @@
-"""`GET /api/ai/policies/backtest`: what a policy would have done; nothing is written."""
+"""`GET /api/ai/policies/backtest`: replay past requests under a policy; writes nothing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gateway.policies.forms import PolicyForm
 from gateway.policies.words import limits_sentence
 from orgs.models import Organization
 
-# How long a replay may take here; the command has no such limit.
+# The time limit of a replay here; the command has none.
 BACKTEST_MAX_S: Final = 10.0
-# The address's names, as the policy form calls them.
+# Query parameters and their fields in the policy form.
 FIELDS: Final = {
     "allow": "allowed_models",
     "block": "blocked_models",
@@ -37,16 +37,16 @@ NAME: Final = "this policy"
 
 @only("GET", "HEAD")
 async def policy_backtest(request: HttpRequest) -> HttpResponse:
-    """Replay the organization's requests under a policy that the address describes."""
+    """Replay the organization's requests under the policy in the query parameters."""
     return await answer(request, lambda principal: _replayed(principal, request))
 
 
 def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
     if set(principal.fixed.as_dict()) - {"user_id"}:
-        # It sees a part of the requests, and a policy is about all of them.
-        sentence = "A key that fixes a dimension cannot judge the whole organization's requests"
+        # The key sees only some requests, and a policy applies to all of them.
+        sentence = "A key with fixed dimensions cannot backtest the whole organization's requests"
         raise Refused("dimension_fixed_by_key", sentence)
-    days, form = _asked(query_of(request))
+    days, form = _parsed(query_of(request))
     organization = Organization.objects.get(id=principal.org_id)
     catalog = current().catalog
     report = backtest(
@@ -62,16 +62,16 @@ def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
     return {"success": True, "policy": sentence, **backtest_as_json(report)}
 
 
-def _asked(query: QueryDict) -> tuple[int, PolicyForm]:
+def _parsed(query: QueryDict) -> tuple[int, PolicyForm]:
     if unknown := sorted(set(query) - set(FIELDS) - {"days"}):
         raise invalid(f"Unknown parameter {quoted(unknown[0])}")
     days = query.get("days", str(DAYS_DEFAULT))
     if days not in map(str, PERIODS_DAYS):
-        raise invalid(f"days is one of {', '.join(map(str, PERIODS_DAYS))}")
+        raise invalid(f"days must be one of {', '.join(map(str, PERIODS_DAYS))}")
     for name, pattern in PATTERNS.items():
         given = query.get(name)
         if given is not None and not re.fullmatch(pattern, given, re.ASCII):
-            raise invalid(f"{name} cannot be read; GET /api/schema says how it is written")
+            raise invalid(f"{name} must match the pattern in GET /api/schema")
     typed = {field: query.get(name, "") for name, field in FIELDS.items()}
     form = PolicyForm(typed | {"name": NAME})
     for name, field in FIELDS.items():

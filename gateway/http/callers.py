@@ -1,4 +1,4 @@
-"""The one function that decides who is calling, for every path of the API."""
+"""Authenticate the caller, for every path of the API."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from orgs.models import Membership
 KEY_HEADER: Final = "x-pulse-key"
 JSON_TYPE: Final = "application/json"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-# An unknown key is compared with this, so that it costs what a known one costs.
+# An unknown key is compared with this, so that it takes as long as a known one.
 NO_DIGEST: Final = bytes(32)
 
 
 class RoleNotAllowed(Refused):
-    """The person is known and may not send; `principal` is for the audit row."""
+    """The user is authenticated but may not send; `principal` is for the audit row."""
 
     def __init__(self, principal: Principal) -> None:
-        super().__init__("role_not_allowed", "An auditor sees everything and sends nothing")
+        super().__init__(
+            "role_not_allowed", "Auditors can view everything but cannot send requests"
+        )
         self.principal = principal
 
 
@@ -44,16 +46,16 @@ async def authenticate(
 ) -> Principal:
     """Return who is calling: an API key's organization, or a signed-in browser's.
 
-    `more_headers` are those in which a vendor's client sends its key. A call is checked again by
-    RESERVE; what only `reads` is not, so its key is looked up live. Raises Refused: 400 for two
-    keys that differ, 401 for none or a wrong one - the same answer for an unknown, a malformed,
+    `more_headers` are those in which a vendor's client sends its key. RESERVE checks a call again,
+    but not a request that only `reads`, so its key is looked up live. Raises Refused: 400 for two
+    different keys, 401 for a missing or invalid one - the same answer for an unknown, a malformed,
     a revoked and an expired key -, 415 for a browser's body that is not JSON, and RoleNotAllowed
     (403) for an auditor's call.
     """
     key = _key_in(request, more_headers)
     if key is not None:
         return await _by_key(gateway, key, channel=channel, live=reads)
-    # A cookie's value may be escaped: what cannot be printed (NUL) is no text for a database.
+    # A cookie's value may be escaped: a database cannot store an unprintable character (NUL).
     if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
     caller = await read(session_caller, request)
@@ -63,13 +65,13 @@ async def authenticate(
 
 
 def unauthenticated() -> Refused:
-    """Return the one answer to a credential that is absent or wrong."""
+    """Return the refusal of a missing or invalid credential."""
     return Refused("unauthenticated", UNAUTHENTICATED, status=401)
 
 
 def not_json() -> Refused:
-    """Return the refusal of a body of another type."""
-    return Refused("unsupported_media_type", f"The body is {JSON_TYPE}", status=415)
+    """Return the refusal of another content type."""
+    return Refused("unsupported_media_type", f"Content-Type must be {JSON_TYPE}", status=415)
 
 
 def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
@@ -79,25 +81,25 @@ def _key_in(request: HttpRequest, more_headers: Iterable[str]) -> str | None:
         if scheme.lower() == "bearer":
             found.add(token.strip())
     if len(found) > 1:
-        sentence = "Two different credentials were given; send one"
+        sentence = "Two different credentials were sent; send only one"
         raise Refused("ambiguous_credentials", sentence, status=400)
     return found.pop() if found else None
 
 
 def _values(request: HttpRequest, name: str) -> list[str]:
-    """Return what a header says, each time it is there: Django joins them with commas."""
-    said = header(request, name)
-    return [] if said is None else [value.strip() for value in said.split(",")]
+    """Return all values of a header: Django joins repeated ones with commas."""
+    joined = header(request, name)
+    return [] if joined is None else [value.strip() for value in joined.split(",")]
 
 
 async def _by_key(gateway: Gateway, text: str, *, channel: str, live: bool) -> Principal:
     parsed = parse(text)
-    if parsed is None:  # the checksum is wrong: no query for junk
+    if parsed is None:  # the checksum is wrong: no query for an invalid key
         raise unauthenticated()
     now, directory = datetime.now(UTC), gateway.directory
     record = await (directory.reload_key if live else directory.key)(parsed.public)
     if record is not None and not record.is_usable_at(now):
-        record = await directory.reload_key(parsed.public)  # it may be good again
+        record = await directory.reload_key(parsed.public)  # it may be usable again
     digest = record.digest if record is not None else NO_DIGEST
     is_right = matches(text, digest, settings.API_KEY_PEPPER)
     if record is None or not is_right or not record.is_usable_at(now):
@@ -127,10 +129,12 @@ def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
         org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
     )
     if request.method not in SAFE_METHODS:
-        if request.content_type != JSON_TYPE:  # before the token, which is sought in forms too
+        if (
+            request.content_type != JSON_TYPE
+        ):  # before the CSRF token, which is also looked up in forms
             raise not_json()
         if not _is_same_origin(request) or not _has_csrf_token(request):
-            sentence = "A browser's request needs the CSRF token and the gateway's own origin"
+            sentence = "Browser requests must have a CSRF token and the gateway's own origin"
             raise Refused("unauthenticated", sentence, status=401)
         if caller.role == Membership.Role.AUDITOR:
             raise RoleNotAllowed(principal)
@@ -145,7 +149,7 @@ class _CsrfCheck(CsrfViewMiddleware):
     """Django's check of the token and the Origin header, without its page."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
-        # The page would be rendered for the person who is signed in: a query, in async code.
+        # The page would be rendered for the signed-in user: a query in async code.
         return HttpResponse(status=403)
 
 
@@ -156,5 +160,5 @@ def _has_csrf_token(request: HttpRequest) -> bool:
 
 
 def _nothing(_request: HttpRequest) -> HttpResponse:
-    """Stand for the view, which the middleware asks only whether it is exempt."""
+    """Replace the view, of which the middleware only checks whether it is exempt."""
     return HttpResponse()

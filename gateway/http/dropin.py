@@ -1,4 +1,4 @@
-"""The drop-in endpoints: existing clients change only their base URL and their key."""
+"""The vendor-compatible endpoints: existing clients change only their base URL and key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gateway.http.serving import json_body, serve, unread
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
-# Where an API's errors have no place for our code.
+# Carries our code for APIs whose errors have no field for it.
 CODE_HEADER: Final = "x-pulse-error-code"
 _CLIENT_ERRORS: Final = range(400, 500)
 
@@ -36,9 +36,9 @@ View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def endpoint(dialect: Dialect) -> View:
-    """Return the view of an API's address."""
+    """Return the view of an API's endpoint."""
 
-    @csrf_exempt  # the token is checked where it matters: for callers with a session
+    @csrf_exempt  # the token is checked for callers with a session
     @only("POST")
     async def view(
         request: HttpRequest, *, model: str | None = None, streams: bool | None = None
@@ -73,7 +73,7 @@ def _read(
     model: str | None,
     streams: bool | None,
 ) -> Call:
-    """Return the call that the request asks for; one that cannot be read carries its refusal."""
+    """Parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
     try:
         body = json_body(request)
@@ -94,13 +94,13 @@ def _read(
 
 
 def _path_of(request: HttpRequest) -> str:
-    """Return the address as it came; Django escapes it anew, which takes 8 us."""
+    """Return the original path and query; Django would escape them again, which takes 8 us."""
     query = request.META["QUERY_STRING"]
     return f"{request.path}?{query}" if query else request.path
 
 
 class DialectWording:
-    """The Wording of a drop-in endpoint: relayed as it came, else in the dialect's words."""
+    """The Wording of a compatible endpoint: relayed unchanged, else in the dialect's format."""
 
     def __init__(self, dialect: Dialect, call: Call | None, request_id: UUID) -> None:
         self._dialect = dialect
@@ -115,13 +115,13 @@ class DialectWording:
             headers = {"Content-Type": JSON_TYPE, **completion.headers}
             response = HttpResponse(completion.body, headers=headers)
         else:
-            said = self._speaker().whole(answer)
-            response = HttpResponse(encoded(said), content_type=JSON_TYPE)
+            body = self._speaker().whole(answer)
+            response = HttpResponse(encoded(body), content_type=JSON_TYPE)
         response[COST_HEADER] = f"{answer.cost_eur:f}"
         return finished(response, answer.request_id)
 
     def piece(self, delta: Delta) -> bytes:
-        """Return what a streamed piece is on the wire."""
+        """Return a streamed delta as bytes."""
         return self._speaker().piece(delta)
 
     def last(self, answer: CallResult) -> bytes:
@@ -129,7 +129,7 @@ class DialectWording:
         return self._speaker().last(answer)
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
-        """Return an error; a provider's 4xx keeps its status and, where relayed, its words."""
+        """Return an error; a provider's 4xx keeps its status and, if relayed, its body."""
         status = error.status
         body: bytes | None = None
         if isinstance(error, Rejected | RateLimited) and error.provider_status in _CLIENT_ERRORS:
@@ -139,7 +139,7 @@ class DialectWording:
         response = HttpResponse(body, content_type=JSON_TYPE, status=status)
         response[CODE_HEADER] = error.code
         if isinstance(error, AlreadyDone):
-            response["x-should-retry"] = "false"  # the vendors' libraries try a 409 again
+            response["x-should-retry"] = "false"  # the vendors' libraries retry a 409
         finished(response, None if error.status == 401 else request_id)
         return with_error_headers(response, error)
 
@@ -150,13 +150,13 @@ class DialectWording:
     def _speaker(self) -> Speaker:
         if self._made is None:
             if self._call is None:
-                raise AssertionError("who is not known gets no answer")
+                raise AssertionError("an unauthenticated caller gets no answer")
             self._made = self._dialect.speaker(self._call, self._request_id)
         return self._made
 
 
 def generate_methods(version: str) -> dict[str, View]:
-    """Return the views of one version of Google's API, by the method at the end of an address."""
+    """Return the views of one version of Google's API, by the method at the end of the path."""
     return {
         GENERATE: endpoint(Generate(version=version, method=GENERATE)),
         STREAM: _streamed_by_alt(
@@ -168,7 +168,7 @@ def generate_methods(version: str) -> dict[str, View]:
 
 
 def _streamed_by_alt(events: View, array: View) -> View:
-    """Return the view of a stream that is one of events with `alt=sse`, and a JSON array else."""
+    """Return the view of a stream: events with `alt=sse`, otherwise a JSON array."""
 
     @csrf_exempt  # as each of the two
     async def view(request: HttpRequest, *, model: str) -> HttpResponseBase:

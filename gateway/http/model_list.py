@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `/v1beta/models`: the models that the caller may use, and each of them."""
+"""`GET /v1/models` and `/v1beta/models`: the models that the caller can use, and each one."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ NAME_SHOWN_MAX_CHARS: Final = 200
 
 @only("GET", "HEAD")
 async def models(request: HttpRequest) -> HttpResponse:
-    """List the models that the caller may use, as its client knows lists of models."""
+    """List the models that the caller can use, in the format of its client."""
     listing = _listing_for(request)
     return await _answer(request, listing, lambda offer: listing.all(_usable(offer, listing)))
 
 
 @only("GET", "HEAD")
 async def model(request: HttpRequest, model: str) -> HttpResponse:
-    """Return one model; one that the caller may not use does not exist."""
+    """Return one model; 404 if the caller may not use it."""
     listing = _listing_for(request)
     return await _answer(request, listing, lambda offer: listing.one(_found(offer, listing, model)))
 
 
 @only("GET", "HEAD")
 async def google_models(request: HttpRequest) -> HttpResponse:
-    """List the models as Google does."""
+    """List the models in Google's format."""
     return await _answer(request, GOOGLE, lambda offer: GOOGLE.all(_usable(offer, GOOGLE)))
 
 
 @only("GET", "HEAD")
 async def google_model(request: HttpRequest, model: str) -> HttpResponse:
-    """Return one model as Google does."""
+    """Return one model in Google's format."""
     return await _answer(request, GOOGLE, lambda offer: GOOGLE.one(_found(offer, GOOGLE, model)))
 
 
 def _listing_for(request: HttpRequest) -> Listing:
-    """Return whose client this is: `/v1/models` is the address of all three."""
+    """Return the vendor of the client: `/v1/models` is the path of all three."""
     if header(request, "anthropic-version") is not None:
         return ANTHROPIC
     return OPENAI if header(request, "x-goog-api-key") is None else GOOGLE
@@ -63,17 +63,17 @@ def _usable(offer: Offer, listing: Listing) -> list[Offered]:
 
 
 def _found(offer: Offer, listing: Listing, name: str) -> Offered:
-    """Return what `name` means. Raises Refused (404): not known and not allowed look alike."""
+    """Resolve `name`. Raises Refused (404), the same for unknown and not allowed models."""
     offered = offer.find(name)
     if offered is None or not listing.has(offered):
         shown = name.strip()[:NAME_SHOWN_MAX_CHARS]
-        sentence = f'There is no model "{shown}" that may be used here'
+        sentence = f'Model "{shown}" does not exist or you do not have access to it'
         raise Refused("model_not_found", sentence, status=404)
     return offered
 
 
 async def _answer(
-    request: HttpRequest, listing: Listing, said: Callable[[Offer], dict[str, Any]]
+    request: HttpRequest, listing: Listing, body_of: Callable[[Offer], dict[str, Any]]
 ) -> HttpResponse:
     gateway, request_id, known_id = current(), new_id(), None
     try:
@@ -84,7 +84,7 @@ async def _answer(
         await gateway.reload(principal)
         organization = await gateway.directory.organization(principal.org_id)
         await read(_check_is_on, organization)
-        return json_response(said(await _offer(gateway, organization)), request_id)
+        return json_response(body_of(await _offer(gateway, organization)), request_id)
     except GatewayError as exc:
         shown_id = None if exc.status == 401 else known_id
         response = json_response(listing.error(exc, exc.status), shown_id, status=exc.status)

@@ -1,4 +1,4 @@
-"""Lists of models as each vendor's clients know them.
+"""Lists of models in the format of each vendor's clients.
 
 https://developers.openai.com/api/reference/resources/models
 https://platform.claude.com/docs/en/api/models/list
@@ -17,15 +17,15 @@ from gateway.apis.messages import errors as messages_errors
 from gateway.core.errors import GatewayError
 from gateway.guards.offered import Offered
 
-# When a model came out is not known here; Anthropic's API says that it may then say this.
+# Release dates are not known here; Anthropic's API documents this value for that case.
 UNKNOWN_AT: Final = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """How one API lists models: one of them, all of them, an error.
+    """How one API formats models: one, all, an error.
 
-    `vendor` is whose models alone its clients can ask, None where it is everybody's.
+    `vendor` is the only one whose models its clients can call, None for all vendors.
     """
 
     vendor: str | None
@@ -35,7 +35,7 @@ class Listing:
     error: Callable[[GatewayError, int], dict[str, Any]]
 
     def has(self, offered: Offered) -> bool:
-        """Whether a client of this API can ask the model."""
+        """Whether a client of this API can call the model."""
         if self.vendor is None:
             return True
         return offered.model.provider == self.vendor and not offered.model.makes_embeddings

@@ -1,4 +1,4 @@
-"""`POST /api/ai/quote`: the same judgement as a request's, without the request."""
+"""`POST /api/ai/quote`: the same checks as for a request, without sending it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from gateway.guards.policies import refusal_for_cost
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 
-# What is expected of a model that the organization has not used yet.
+# The expected output of a model that the organization has not used yet.
 EXPECTED_OUTPUT_TOKENS: Final = 256
 LOOKED_BACK_AT: Final = 100
 
 
 async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str, Any]:
-    """Return what the call would be allowed and hold, judged on live data.
+    """Return whether the call would be allowed and what it would hold, checked on live data.
 
-    Raises GatewayError for a call that cannot be judged.
+    Raises GatewayError for a call that cannot be checked.
     """
     await gateway.reload(principal)
     organization = await gateway.directory.organization(principal.org_id)
@@ -45,7 +45,7 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     chosen = await candidate(gateway, requested, alias=organization.alias(call.model))
     enabled, balances = await read(_live, chosen.judged)
     judged: JudgedCall = chosen.judged
-    refusal: GatewayError | None = _switched_off(organization)
+    refusal: GatewayError | None = _disabled(organization)
     if enabled:
         judged, refusal = await _with_room(judged, balances)
     if refusal is not None and refusal.status == 400:
@@ -57,18 +57,18 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
 async def _with_room(
     judged: JudgedCall, balances: Sequence[Balance]
 ) -> tuple[JudgedCall, GatewayError | None]:
-    """Return the call, tightened where it has no room else, and why it would be refused."""
+    """Return the call, tightened if it does not fit otherwise, and its refusal."""
     if isinstance(judged, RefusedCall):
         return judged, judged.refusal
-    refusal = _too_dear(judged, balances)
+    refusal = _over_limit(judged, balances)
     if refusal is not None and judged.can_be_tightened:
         judged = await tighten(judged)
-        refusal = _too_dear(judged, balances)
+        refusal = _over_limit(judged, balances)
     return judged, refusal
 
 
-def _too_dear(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | None:
-    """Return the refusal of the first limit without room: the day's, then the budgets'."""
+def _over_limit(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | None:
+    """Return the refusal by the first limit without room: the day's, then the budgets'."""
     bound_nanoeur, now = bounded.bound_nanoeur, datetime.now(UTC)
     day, *others = balances
     rule = bounded.requested.organization.daily_rule
@@ -80,13 +80,13 @@ def _too_dear(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | No
     return None
 
 
-def _switched_off(organization: OrganizationSnapshot) -> Refused:
+def _disabled(organization: OrganizationSnapshot) -> Refused:
     sentence = f'AI Gateway is not enabled for organization "{organization.name}"'
     return Refused("gateway_disabled", sentence)
 
 
 def _live(judged: JudgedCall) -> tuple[bool, tuple[Balance, ...]]:
-    """Return whether the organization is on, and the balances of all that the call counts in."""
+    """Return whether the organization is enabled, and all balances that the call counts in."""
     organization = judged.requested.organization
     row = Organization.objects.get(id=organization.id)
     limits = (organization.day, *(rule.limit for rule in _budgets(judged)))
@@ -98,7 +98,7 @@ def _budgets(judged: JudgedCall) -> tuple[BudgetRule, ...]:
 
 
 def _expected_output(judged: JudgedCall) -> int:
-    """Return the usual output of the organization's last calls to the model, within the cap."""
+    """Return the mean output of the organization's last calls to the model, within the cap."""
     capped = judged.capped
     if capped is None:
         return 0

@@ -1,4 +1,4 @@
-"""The JSON that only reads: what happened and why, and whether the gateway is well."""
+"""Read-only JSON endpoints: requests and their decisions, health and readiness."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILTERS: Final = {
     "provider": "provider",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
-# A hold that nobody settled this long after its deadline: the reaper is not at work.
+# A hold unsettled this long after its deadline: the reaper is not running.
 OVERDUE: Final = timedelta(seconds=60)
 
 
@@ -55,13 +55,13 @@ async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpRespon
 
 @only("GET", "HEAD")
 async def healthz(request: HttpRequest) -> HttpResponse:
-    """Say that the process answers."""
+    """Report that the process is alive."""
     return json_response({"status": "ok"}, None)
 
 
 @only("GET", "HEAD")
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """Say whether the gateway can take requests: database, migrations, the ledger's reaper."""
+    """Report whether the gateway is ready: database, migrations, the ledger's reaper."""
     if current().is_stopping:
         return json_response({"status": "stopping"}, None, status=503)
     try:
@@ -74,26 +74,26 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 
 async def answer(
-    request: HttpRequest, question: Callable[[Principal], dict[str, Any]]
+    request: HttpRequest, query: Callable[[Principal], dict[str, Any]]
 ) -> HttpResponse:
-    """Answer a question about the caller's organization, asked in a thread with the database."""
+    """Answer a query about the caller's organization, run in a thread with the database."""
     request_id = new_id()
     try:
         principal = await authenticate(current(), request, channel="api", reads=True)
     except GatewayError as exc:
         return error_response(exc, request_id, has_organization=False)
     try:
-        return json_response(await read(question, principal), request_id)
+        return json_response(await read(query, principal), request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)
 
 
 def query_of(request: HttpRequest) -> QueryDict:
-    """Return the parameters of the address. Raises Refused (400) when there are too many."""
+    """Return the query parameters. Raises Refused (400) if there are too many."""
     try:
         return request.GET
     except SuspiciousOperation as exc:  # more parameters than Django reads
-        raise invalid("The address has too many parameters") from exc
+        raise invalid("Too many query parameters") from exc
 
 
 def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
@@ -102,7 +102,7 @@ def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
     if principal.key_id is None:
         return rows
     scope = principal.fixed.as_dict()
-    scope.pop("user_id", None)  # whose key it is does not narrow what it was made for
+    scope.pop("user_id", None)  # the key's owner does not narrow what the key can see
     return rows.filter(**scope)
 
 
@@ -130,7 +130,7 @@ def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
 
 
 def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
-    missing = Refused("not_found", "No such request", status=404)
+    missing = Refused("not_found", "Request not found", status=404)
     try:
         wanted = UUID(request_id)
     except ValueError as exc:
@@ -155,13 +155,13 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
 
 
 def _rates(row: AiRequestLog) -> object:
-    """Return the rates that an admitted request was charged at; a refused one has its own."""
+    """Return the rates of an admitted request's hold; a refused one has them in its trace."""
     holds = Hold.objects.filter(org_id=row.org_id, request_id=row.id).order_by("-id")
     return holds.values_list("rate_card__rates", flat=True).first()
 
 
 def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return an attempt besides the last; one that was not made has no hold."""
+    """Return an earlier attempt; one that was skipped has no hold."""
     is_made = kept["hold_id"] is not None
     return {
         "at": kept["at"],
@@ -178,9 +178,9 @@ def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
 
 def _wanted(value: str, name: str) -> str:
     if name == "status" and value not in AiRequestLog.Status.values:
-        raise invalid(f"status is one of {', '.join(AiRequestLog.Status.values)}")
+        raise invalid(f"status must be one of {', '.join(AiRequestLog.Status.values)}")
     if not value.isprintable() or len(value) > FILTER_MAX_CHARS:
-        raise invalid(f"{name} has at most {FILTER_MAX_CHARS} characters, all printable")
+        raise invalid(f"{name} must have at most {FILTER_MAX_CHARS} characters, all printable")
     return value
 
 
@@ -189,7 +189,7 @@ def _limit(text: str | None) -> int:
         return LIMIT_DEFAULT
     is_short_number = text.isascii() and text.isdigit() and len(text) <= len(str(LIMIT_MAX))
     if not is_short_number or not 1 <= int(text) <= LIMIT_MAX:
-        raise invalid(f"limit is a whole number from 1 to {LIMIT_MAX}")
+        raise invalid(f"limit must be an integer between 1 and {LIMIT_MAX}")
     return int(text)
 
 
@@ -201,7 +201,7 @@ def _cursor(text: str) -> Cursor:
     try:
         return Cursor.from_text(text)
     except ValueError as exc:
-        raise invalid("cursor is not one that this list gave") from exc
+        raise invalid("cursor must be a nextCursor value of this list") from exc
 
 
 def _readiness() -> dict[str, Any]:

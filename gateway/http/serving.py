@@ -1,4 +1,4 @@
-"""From a request's body to the pipeline and back to a response, whatever the API."""
+"""Run a request's body through the pipeline and build the response, for every API."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from gateway.http.answers import EventStream, Pieces, Wording
 from gateway.http.callers import JSON_TYPE, not_json
 from gateway.http.headers import header
 
-# Longer than any length that is worth reading as a number.
+# More digits than any acceptable Content-Length has.
 LENGTH_MAX_DIGITS: Final = 12
 
 
 async def serve(
     gateway: Gateway, principal: Principal, call: Call, wording: Wording, request_id: UUID
 ) -> HttpResponseBase:
-    """Send the call down the pipeline and answer with what comes of it."""
+    """Send the call through the pipeline and return its response."""
     started: list[CallStream] = []
 
     async def on_call_loop() -> HttpResponseBase:
@@ -44,7 +44,7 @@ async def serve(
     try:
         return await gateway.call_loop.call(on_call_loop())
     except asyncio.CancelledError:
-        # The stream may be ready on its loop just when its client leaves: nobody would read it.
+        # The stream may be ready just when its client disconnects: nobody would read it.
         gateway.call_loop.call_soon(partial(_abandon, started))
         raise
 
@@ -79,7 +79,7 @@ async def _streamed(gateway: Gateway, stream: CallStream, wording: Wording) -> H
 
 
 def unread(principal: Principal, refusal: Refused) -> Call:
-    """Return the call of a request that nobody reads: it leaves its audit row and no more."""
+    """Return the call of an invalid request: it only leaves an audit row."""
     return Call(
         model="",
         body=Unread(),
@@ -90,12 +90,12 @@ def unread(principal: Principal, refusal: Refused) -> Call:
 
 
 def json_body(request: HttpRequest) -> bytes:
-    """Return the body. Raises Refused for one that is not plain JSON or too large."""
+    """Return the body. Raises Refused if it is not uncompressed JSON or too large."""
     if request.content_type != JSON_TYPE:
         raise not_json()
     encoding = (header(request, "content-encoding") or "").strip().lower()
     if encoding not in ("", "identity"):
-        raise invalid("Compressed bodies are not taken")
+        raise invalid("Compressed bodies are not supported")
     if _declared_bytes(request) > settings.BODY_MAX_BYTES:
         raise _too_large()
     try:
@@ -112,7 +112,7 @@ def json_body(request: HttpRequest) -> bytes:
 def _declared_bytes(request: HttpRequest) -> int:
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if not (declared.isascii() and declared.isdigit()):
-        raise invalid("Content-Length is not a number")
+        raise invalid("Content-Length must be a number")
     digits = declared.lstrip("0") or "0"
     if len(digits) > LENGTH_MAX_DIGITS:
         raise _too_large()
@@ -121,5 +121,5 @@ def _declared_bytes(request: HttpRequest) -> int:
 
 def _too_large() -> Refused:
     mebibytes = settings.BODY_MAX_BYTES // 2**20
-    sentence = f"The body is larger than {mebibytes} MiB"
+    sentence = f"The body must be at most {mebibytes} MiB"
     return Refused("body_too_large", sentence, status=413)

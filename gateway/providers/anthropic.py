@@ -35,17 +35,17 @@ class Anthropic:
             base_url=base_url or VENDORS[self.name].base_url,
             max_retries=0,
             open_telemetry=False,
-            # The SDK sends the first, proxies made for its predecessor read the second.
+            # The SDK sends the first; proxies made for its predecessor read the second.
             http_client=transport.client(
                 http, {"authorization": f"Bearer {api_key}", "x-api-key": api_key}
             ),
         )
 
     async def complete(self, call: ProviderCall) -> Completion:
-        """Ask for the whole answer at once."""
+        """Request the whole answer."""
 
         async def ask() -> object:
-            # By `post`: the SDK's typed method looks at every part of a body that is right already,
+            # By `post`: the SDK's typed method validates every part of a valid body,
             # and refuses long answers that are not streamed.
             answer = await self._client.post(
                 PATH, body=request_from(call), cast_to=httpx2.Response, options=_options(call)
@@ -60,10 +60,10 @@ class Anthropic:
         )
 
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Ask for the answer in pieces."""
+        """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
-            # Plain JSON: building the SDK's objects costs more than all else on an event's way.
+            # Plain JSON: building the SDK's objects costs more than everything else per event.
             events = await self._client.post(
                 PATH,
                 body=request_from(call) | {"stream": True},
@@ -79,7 +79,7 @@ class Anthropic:
         )
 
     async def check(self) -> str:
-        """Ask for the list of models."""
+        """Request the list of models."""
 
         async def count() -> int:
             page = await self._client.models.list(limit=1000, timeout=self._timeout_s)

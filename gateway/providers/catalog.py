@@ -1,4 +1,4 @@
-"""The table of models, read from catalog.toml."""
+"""The model catalog, read from catalog.toml."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gateway.core.model_names import Catalog, CatalogVendor, Model, entry_matche
 
 SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
-# What the gateway asks for where a limit applies and nobody gave a cap.
+# The output cap if a limit applies and the caller gave no cap.
 _DEFAULT_OUTPUT_TOKENS: Final = 4096
 
 
 @cache
 def load_catalog(sandbox: bool) -> Catalog:
-    """Return all models by name; those of the sandbox only where it is on.
+    """Return all models by name; those of the sandbox only if it is on.
 
-    Raises ValueError when two models share a name.
+    Raises ValueError if two models share a name.
     """
     tables = tomllib.loads(_TABLE.read_text(encoding="utf-8"))
     by_name: dict[str, Model] = {}
@@ -36,7 +36,7 @@ def load_catalog(sandbox: bool) -> Catalog:
             model = _model(model_id, vendors[provider], facts)
             for name in dict.fromkeys((model.id, *model.aliases)):
                 if name in by_name:
-                    raise ValueError(f"{name} means both {by_name[name].id} and {model.id}")
+                    raise ValueError(f"{name} resolves to both {by_name[name].id} and {model.id}")
                 by_name[name] = model
     return Catalog(MappingProxyType(by_name), MappingProxyType(vendors))
 
@@ -68,14 +68,14 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
 
 
 def names_of_no_model(entries: Iterable[str]) -> list[str]:
-    """Return the entries that mean no known model: perhaps a slip, perhaps a new model."""
+    """Return the entries that match no known model: a typo, or a new model."""
     catalog = load_catalog(sandbox=settings.SANDBOX)
     names = {name for model in catalog.by_name.values() for name in model.names}
-    return [entry for entry in entries if not _means_one(entry, names, catalog)]
+    return [entry for entry in entries if not _matches_any(entry, names, catalog)]
 
 
-def _means_one(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
-    # The catalog lists no model's every snapshot, but a date makes no unknown model of a known one.
+def _matches_any(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
+    # The catalog does not list every snapshot, but a dated name of a known model is known.
     if undated(catalog.bare(entry)) in catalog.by_name:
         return True
     return any(entry_matches(catalog.entry(entry), name) for name in names)

@@ -1,4 +1,4 @@
-"""`providers list` and `providers check`: which are configured, from where, and do they answer."""
+"""`providers list` and `providers check`: which are configured, from where, whether they answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CHECK_TIMEOUT_S: Final = 20.0
 
 
 class Command(ActionCommand):
-    """Show and check the providers. Keys are never shown, not even a part."""
+    """Show and check the providers. No part of a key is ever shown."""
 
     help = "Show which providers are configured, from where, and whether they answer."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         add_format(add("list", self._list, help="which are configured, and from where"))
-        add_format(add("check", self._check, help="ask each configured one; 1 if one is silent"))
+        add_format(add("check", self._check, help="call each configured one; exit 1 if one fails"))
 
     def _list(self, options: dict[str, Any]) -> None:
         rows = [_row(name) for name in (*VARIABLES, SANDBOX)]
@@ -34,9 +34,9 @@ class Command(ActionCommand):
     def _check(self, options: dict[str, Any]) -> None:
         rows = asyncio.run(_check_all(providers_from_settings()))
         write_rows(self.stdout, rows, format=options["format"])
-        silent = [row["provider"] for row in rows if not row["answers"]]
-        if silent:
-            raise CommandError(f"No good answer from {', '.join(silent)}")
+        failed = [row["provider"] for row in rows if not row["answers"]]
+        if failed:
+            raise CommandError(f"No valid answer from {', '.join(failed)}")
 
 
 def _row(name: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _row(name: str) -> dict[str, Any]:
         "provider": name,
         "configured": bool(key),
         "key_from": next((each for each in variables.key if os.environ.get(each)), None),
-        "base_url": base_url or "the vendor's own",
+        "base_url": base_url or "the vendor's default",
         "base_url_from": variables.base_url if base_url else None,
     }
 
@@ -69,12 +69,16 @@ async def _check_all(providers: Providers) -> list[dict[str, Any]]:
 
 
 async def _ask(providers: Providers, name: str) -> dict[str, Any]:
-    """Return whether the provider answers, and what."""
+    """Return whether the provider answers, and its answer."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             answer = await (await providers.get(name)).check()
     except ProviderFailed as exc:
         return {"provider": name, "answers": False, "said": exc.message}
     except TimeoutError:
-        return {"provider": name, "answers": False, "said": f"nothing for {CHECK_TIMEOUT_S:g} s"}
+        return {
+            "provider": name,
+            "answers": False,
+            "said": f"no answer within {CHECK_TIMEOUT_S:g} s",
+        }
     return {"provider": name, "answers": True, "said": answer}

@@ -24,12 +24,12 @@ from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
 from gateway.upstream.upstreams import VENDORS
 
-API_VERSION: Final = "v1beta"  # the SDK's own default, v1, lacks system instructions and thoughts
-# Google takes no more in one request; clients of OpenAI's send up to 2048.
+API_VERSION: Final = "v1beta"  # the SDK's default, v1, lacks system instructions and thoughts
+# Google accepts no more in one request; OpenAI's clients send up to 2048.
 EMBEDDED_AT_ONCE: Final = 100
-# An answer that is there waits no longer for its count.
+# A finished answer waits no longer for its count.
 COUNT_TIMEOUT_S: Final = 5.0
-# The name becomes a part of the path, so it must not be able to lead to another model.
+# The name becomes part of the path, so it must not be able to address another model.
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -46,17 +46,17 @@ class Google:
         self._http = transport.client(http, {"x-goog-api-key": api_key})
         self._client = genai.Client(
             api_key=api_key,
-            vertexai=False,  # else GOOGLE_GENAI_USE_VERTEXAI decides
+            vertexai=False,  # otherwise GOOGLE_GENAI_USE_VERTEXAI decides
             http_options=types.HttpOptions(
                 base_url=base_url or VENDORS[self.name].base_url,
                 api_version=API_VERSION,
-                # The SDK's aiohttp road sends a request again when the connection broke.
+                # The SDK's aiohttp transport resends a request when the connection breaks.
                 httpx_async_client=self._http,
             ),
         )
 
     async def complete(self, call: ProviderCall) -> Completion:
-        """Ask for the whole answer at once."""
+        """Request the whole answer."""
         if call.inputs:
             return await self._embedded(call)
 
@@ -77,7 +77,7 @@ class Google:
         )
 
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Ask for the answer in pieces."""
+        """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
             chunks = await self._client.aio.models.generate_content_stream(
@@ -92,10 +92,10 @@ class Google:
         )
 
     async def _embedded(self, call: ProviderCall) -> Completion:
-        """Ask for the embeddings of the inputs, and what they are in tokens where it is not said.
+        """Request the embeddings of the inputs, and count their tokens if usage is not reported.
 
         Counting is free, and the count is what is billed: the models that report no usage are
-        priced by their input. Where it fails too the usage stays unknown.
+        priced by their input. If counting fails too, the usage stays unknown.
         """
         parts: list[Completion] = []
         for start in range(0, len(call.inputs), EMBEDDED_AT_ONCE):
@@ -105,7 +105,7 @@ class Google:
             except ProviderFailed as exc:
                 if not parts:
                     raise
-                # What went before was billed, so a refusal of the rest proves nothing.
+                # Earlier parts were billed, so a refusal of the rest proves nothing.
                 raise Broken(exc.message, provider_status=exc.provider_status) from exc
         completion = embeddings.joined(parts)
         if completion.usage is not None:
@@ -144,7 +144,7 @@ class Google:
         return await sdk_call.aside(self._peer, timeout_s=timeout_s, ask=ask, read=usage_counted)
 
     async def check(self) -> str:
-        """Ask for the list of models."""
+        """Request the list of models."""
 
         async def count() -> int:
             config = types.ListModelsConfig(page_size=1000, http_options=_timeout(self._timeout_s))
@@ -161,7 +161,7 @@ class Google:
 async def _as_json(
     chunks: AsyncIterator[types.GenerateContentResponse],
 ) -> AsyncGenerator[object, None]:
-    """Yield the chunks as JSON; the SDK has no way to give the wire's own in a stream."""
+    """Yield the chunks as JSON; the SDK does not expose the original JSON of a stream."""
     async for chunk in chunks:
         yield _json(chunk)
 
@@ -179,7 +179,7 @@ def _json(
 
 
 def _contents_of(inputs: tuple[str, ...]) -> list[Any]:
-    """Return a content for each input: of a list of texts, some models make one embedding."""
+    """Return one content per input: some models make one embedding of a list of texts."""
     return [types.Content(role="user", parts=[types.Part(text=text)]) for text in inputs]
 
 
@@ -191,14 +191,14 @@ def _embedding_config(call: ProviderCall) -> types.EmbedContentConfig:
 
 def _model(call: ProviderCall) -> str:
     if not _MODEL.fullmatch(call.model):
-        raise Rejected(f"{call.model!r} is not a name of a model at Google; nothing was sent")
+        raise Rejected(f"{call.model!r} is not a valid Google model name; nothing was sent")
     return call.model
 
 
 def _config(call: ProviderCall, *, raw: bool) -> types.GenerateContentConfig:
     return types.GenerateContentConfig(
         **config_from(call),
-        # Both make the SDK send further requests of its own, which nothing holds money for.
+        # Both make the SDK send further requests of its own, for which no money is held.
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
         should_return_http_response=raw or None,

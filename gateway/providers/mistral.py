@@ -36,14 +36,14 @@ class Mistral:
             server_url=base_url or VENDORS[self.name].base_url,
             async_client=self._http,
             retry_config=None,
-            # The SDK's own, which MISTRAL_DEBUG turns on, writes keys and prompts to the log.
+            # The SDK's own logger, which MISTRAL_DEBUG enables, logs keys and prompts.
             debug_logger=NoOpLogger(),
         )
-        # Else MISTRAL_SDK_TELEMETRY has the SDK export prompts as traces.
+        # Otherwise MISTRAL_SDK_TELEMETRY makes the SDK export prompts as traces.
         vars(self._client.sdk_configuration)["telemetry"] = False
 
     async def complete(self, call: ProviderCall) -> Completion:
-        """Ask for the whole answer at once."""
+        """Request the whole answer."""
 
         async def ask() -> object:
             try:
@@ -51,9 +51,9 @@ class Mistral:
                     **_request(call), timeout_ms=_milliseconds(call.timeout_s)
                 )
             except ResponseValidationError as exc:
-                # A field that is missing or odd must not lose the answer that was paid for.
+                # A missing or unexpected field must not lose the answer that was paid for.
                 return json.loads(exc.body)
-            # Only what was set: the SDK reads a count that is absent as 0.
+            # Only fields that were set: the SDK reads an absent count as 0.
             return answer.model_dump(mode="json", exclude_unset=True)
 
         return await sdk_call.whole(
@@ -64,13 +64,13 @@ class Mistral:
         )
 
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Ask for the answer in pieces."""
+        """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
             answer = await self._client.chat.stream_async(
                 **_request(call), timeout_ms=_milliseconds(call.timeout_s)
             )
-            # The SDK's stream with another decoder: its own ends at the first odd field.
+            # The SDK's stream with another decoder: its own fails at the first unexpected field.
             events: EventStreamAsync[object] = EventStreamAsync(
                 answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
             )
@@ -81,7 +81,7 @@ class Mistral:
         )
 
     async def check(self) -> str:
-        """Ask for the list of models."""
+        """Request the list of models."""
 
         async def count() -> int:
             timeout_ms = _milliseconds(self._timeout_s)
@@ -98,7 +98,7 @@ def _request(call: ProviderCall) -> dict[str, Any]:
     request: dict[str, Any] = {
         "model": call.model,
         "messages": [{"role": m.role, "content": m.content} for m in call.messages],
-        # Else the priority tier may answer, at a price that was not bounded.
+        # Otherwise the priority tier may answer, at a price above the bound.
         "service_tier": "standard_only",
     }
     if call.max_output_tokens is not None:

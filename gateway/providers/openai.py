@@ -38,11 +38,11 @@ class OpenAI:
         )
 
     async def complete(self, call: ProviderCall) -> Completion:
-        """Ask for the whole answer at once."""
+        """Request the whole answer."""
 
         async def ask() -> object:
-            # By `post`: the SDK's typed method looks at every part of a body that is right already,
-            # and builds objects of the answer: a third of all that a request costs.
+            # By `post`: the SDK's typed method validates every part of a valid body,
+            # and builds objects from the answer: a third of a request's total cost.
             answer = await self._client.post(
                 PATH, body=_request(call), cast_to=httpx2.Response, options=_options(call)
             )
@@ -56,10 +56,10 @@ class OpenAI:
         )
 
     def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Ask for the answer in pieces."""
+        """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
-            # Plain JSON: building the SDK's objects costs more than all else on a chunk's way.
+            # Plain JSON: building the SDK's objects costs more than everything else per chunk.
             events = await self._client.post(
                 PATH,
                 body=_request(call) | {"stream": True, "stream_options": {"include_usage": True}},
@@ -73,7 +73,7 @@ class OpenAI:
         return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.ChatStreamReader(call.model))
 
     async def check(self) -> str:
-        """Ask for the list of models."""
+        """Request the list of models."""
 
         async def count() -> int:
             return len((await self._client.models.list(timeout=self._timeout_s)).data)
@@ -94,7 +94,7 @@ def _request(call: ProviderCall) -> dict[str, Any]:
     request: dict[str, Any] = {
         "model": call.model,
         "messages": [_message(message, without_system=is_first) for message in call.messages],
-        # Else the project's own setting decides, which may be a dearer tier than was bounded.
+        # Otherwise the project's setting decides, possibly a more expensive tier than the bound's.
         "service_tier": "default",
     }
     if call.max_output_tokens is not None:

@@ -1,4 +1,4 @@
-"""Which providers there are here: from a name to its one instance on the running event loop."""
+"""The provider registry: from a name to its instance on the running event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gateway.upstream.upstreams import Upstream, upstream
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """How one vendor is reached. `base_url` None is the vendor's own."""
+    """The settings of one vendor. `base_url` None is the vendor's default."""
 
     api_key: str
     base_url: str | None
@@ -50,10 +50,10 @@ _ENTRIES: Final = {
 
 
 class Providers:
-    """Hands out the providers: each opened when first asked for, one for each event loop.
+    """Return providers by name, each opened at first use, one per event loop.
 
     Connections belong to the loop that made them, and a process may have several loops: the
-    server's, and one of each thread that calls from sync code.
+    server's, and one for each thread that calls from sync code.
     """
 
     def __init__(
@@ -75,25 +75,25 @@ class Providers:
         self._lock = threading.Lock()
 
     def configured(self) -> tuple[str, ...]:
-        """Return the names of the providers that can be asked, in a fixed order."""
+        """Return the names of the configured providers, in a fixed order."""
         return tuple(name for name in _ENTRIES if self._is_configured(name))
 
     def check(self, name: str) -> None:
-        """Raise NotConfigured when the provider has no key here."""
+        """Raise NotConfigured if the provider is not configured."""
         if not self._is_configured(name):
             raise NotConfigured(_not_configured(name))
 
     def upstream(self, name: str) -> Upstream:
-        """Return where a vendor is relayed to. Raises NotConfigured."""
+        """Return the upstream of a vendor. Raises NotConfigured."""
         self.check(name)
         return self._upstreams[name]
 
     def relay(self) -> Relay:
-        """Return what relays on the running loop."""
+        """Return the relay of the running loop."""
         return Relay(self._client())
 
     async def get(self, name: str) -> Provider:
-        """Return the provider. Raises NotConfigured when it has no key here."""
+        """Return the provider. Raises NotConfigured."""
         self.check(name)
         await self._forget_closed_loops()
         mine = self._mine()
@@ -101,11 +101,11 @@ class Providers:
         if task is None:
             task = mine[name] = asyncio.create_task(self._open(name))
             task.add_done_callback(lambda done: _forget_failed(mine, name, done))
-        # Shielded: a caller that goes away must not fail the others that wait for the same import.
+        # Shielded: a cancelled caller must not fail the others that wait for the same import.
         return await asyncio.shield(task)
 
     async def aclose(self) -> None:
-        """Close what the running loop opened."""
+        """Close everything that the running loop opened."""
         with self._lock:
             mine = self._opened.pop(asyncio.get_running_loop(), {})
             http = self._http.pop(asyncio.get_running_loop(), None)
@@ -146,7 +146,7 @@ class Providers:
         return made
 
     async def _forget_closed_loops(self) -> None:
-        # By hand: a weak key would never go, because the connections it stands for refer to it.
+        # Explicitly: a weak key would never be dropped, because its connections refer to the loop.
         with self._lock:
             gone = [loop for loop in self._opened if loop.is_closed()]
             tasks = [task for loop in gone for task in self._opened.pop(loop).values()]
@@ -161,7 +161,7 @@ class Providers:
 def _not_configured(name: str) -> str:
     entry = _ENTRIES.get(name)
     if entry is None:
-        return f'Provider "{name}" is not known here'
+        return f'Unknown provider "{name}"'
     return f'Provider "{entry.title}" is not configured; set {entry.variable}'
 
 

@@ -1,4 +1,4 @@
-"""A simple value that fits a JSON schema: what the sandbox fills in."""
+"""Generate a simple value that matches a JSON schema, for the sandbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# A schema may refer to itself, and be as large as a body; beyond these, whatever comes is null.
+# A schema may refer to itself, and be as large as a body; beyond these limits values are null.
 DEPTH_MAX: Final = 16
 VALUES_MAX: Final = 256
 ITEMS_MAX: Final = 16
@@ -26,9 +26,9 @@ _FORMATS: Final = {
 
 
 def sample_of(schema: Mapping[str, Any], *, text: str) -> Any:
-    """Return a value of the schema, the same each time; strings begin as `text` where they may.
+    """Return a value of the schema, deterministic; strings begin with `text` if possible.
 
-    Patterns and multiples are beyond it.
+    Patterns and multiples are not supported.
     """
     return _Sample(schema, text[:TEXT_MAX_CHARS]).value(schema, DEPTH_MAX)
 
@@ -40,7 +40,7 @@ class _Sample:
     left: int = VALUES_MAX
 
     def value(self, schema: object, depth: int) -> Any:
-        """Return a value of a schema that is so deep in the root."""
+        """Return a value of a nested schema, at most `depth` levels deep."""
         self.left -= 1
         if not isinstance(schema, Mapping) or depth <= 0 or self.left < 0:
             return None
@@ -79,7 +79,7 @@ class _Sample:
 
 
 def _number(schema: Mapping[str, Any]) -> float:
-    """Return 0, or the nearest to it within the limits."""
+    """Return 0, or the nearest number within the limits."""
     bounds = (("minimum", 0, max), ("exclusiveMinimum", 1, max))
     below = (("maximum", 0, min), ("exclusiveMaximum", -1, min))
     found: float = 0
@@ -94,8 +94,8 @@ def _string(schema: Mapping[str, Any], text: str) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     most = schema.get("maxLength")
-    said = text[:most] if type(most) is int and most >= 0 else text
-    return said.ljust(min(_whole(schema.get("minLength")), len(said) + ITEMS_MAX), ".")
+    cut = text[:most] if type(most) is int and most >= 0 else text
+    return cut.ljust(min(_whole(schema.get("minLength")), len(cut) + ITEMS_MAX), ".")
 
 
 def _whole(value: object) -> int:
@@ -103,7 +103,7 @@ def _whole(value: object) -> int:
 
 
 def _referred(reference: str, root: Mapping[str, Any]) -> Any:
-    """Return what `#/$defs/name` refers to, or None."""
+    """Resolve a reference such as `#/$defs/name`, or return None."""
     found: Any = root
     for name in reference.removeprefix("#").split("/")[1:]:
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -1,7 +1,7 @@
 """The sandbox: a provider without a network that repeats the last user message.
 
-Told to call a tool it calls one, told to answer in JSON it fills in the schema: enough to try a
-client, and the same each time.
+If a tool is required it calls one; if JSON is requested it fills in the schema: enough to try a
+client, and deterministic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIECES: Final = re.compile(r"\S+\s*|\s+")
 
 
 class Sandbox:
-    """The Provider that answers by itself; what it counts is real."""
+    """The local Provider; its token counts are real."""
 
     name = "sandbox"
 
@@ -45,7 +45,7 @@ class Sandbox:
         return await asyncio.to_thread(_completion, call)
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Repeat it word by word."""
+        """Repeat it word by word, as a stream."""
         completion = await self.complete(call)
         for piece in _PIECES.finditer(completion.content):
             yield Delta(piece[0])
@@ -58,8 +58,8 @@ class Sandbox:
         yield replace(completion, content="", tool_calls=())
 
     async def check(self) -> str:
-        """Say that it is there."""
-        return "Sandbox answers by itself"
+        """Report that the sandbox is available."""
+        return "The sandbox answers locally"
 
     async def aclose(self) -> None:
         """Close nothing."""
@@ -67,7 +67,7 @@ class Sandbox:
 
 def _completion(call: ProviderCall) -> Completion:
     tool = _tool_called(call)
-    written = _said(call) if tool is None else _arguments(tool, call)
+    written = _reply(call) if tool is None else _arguments(tool, call)
     whole_tokens = tokens.count(written, ENCODING)
     cap = whole_tokens if call.max_output_tokens is None else call.max_output_tokens
     is_whole = whole_tokens <= cap
@@ -89,7 +89,7 @@ def _completion(call: ProviderCall) -> Completion:
 
 
 def _read(call: ProviderCall) -> list[str]:
-    """Return all texts that are counted as input; a picture costs nothing here."""
+    """Return all texts that are counted as input; images cost nothing here."""
     texts = [message.text for message in call.messages]
     texts += [each.arguments for message in call.messages for each in message.tool_calls]
     for tool in call.tools:
@@ -99,26 +99,26 @@ def _read(call: ProviderCall) -> list[str]:
     return texts
 
 
-# --- what is answered -------------------------------------------------------------------------
+# --- answers ----------------------------------------------------------------------------------
 
 
-def _said(call: ProviderCall) -> str:
-    said = _last_said(call.messages)
+def _reply(call: ProviderCall) -> str:
+    reply = _last_text(call.messages)
     if call.response_format is not None:
         schema = call.response_format.schema
-        return _json({"answer": said} if schema is None else sample_of(schema, text=said))
+        return _json({"answer": reply} if schema is None else sample_of(schema, text=reply))
     for stop in call.stop:
-        said = said.partition(stop)[0]
-    return said
+        reply = reply.partition(stop)[0]
+    return reply
 
 
-def _last_said(messages: tuple[Message, ...]) -> str:
-    said = (message.text for message in reversed(messages) if message.role == "user")
-    return next(said, messages[-1].text if messages else "")
+def _last_text(messages: tuple[Message, ...]) -> str:
+    texts = (message.text for message in reversed(messages) if message.role == "user")
+    return next(texts, messages[-1].text if messages else "")
 
 
 def _tool_called(call: ProviderCall) -> Tool | None:
-    """Return the tool that must be called; of several, the first not called since the question."""
+    """Return the required tool; of several, the first not called since the last user message."""
     if call.tool_choice != "required" or not call.tools:
         return None
     if call.required_tool is not None:
@@ -131,7 +131,7 @@ def _tool_called(call: ProviderCall) -> Tool | None:
 
 
 def _arguments(tool: Tool, call: ProviderCall) -> str:
-    sample = sample_of(as_object(tool.parameters), text=_last_said(call.messages))
+    sample = sample_of(as_object(tool.parameters), text=_last_text(call.messages))
     return _json(sample)
 
 

@@ -1,4 +1,4 @@
-"""Asking a vendor once, for an answer whole or in pieces, inside a deadline; failures are ours."""
+"""Call a vendor's SDK once, whole or streamed, within a deadline; translate its failures."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ logger = logging.getLogger("pulse.providers")
 
 Aside = TypeVar("Aside")
 
-# No model calls as many tools at once.
+# Above what any model calls at once.
 TOOL_CALLS_MAX: Final = 128
 
 
 class DeltaReader(Protocol):
-    """Reads a streamed answer event by event; pure, one for each answer."""
+    """Parse a streamed answer event by event; pure, one instance per answer."""
 
     def feed(self, event: object) -> tuple[Delta, ...]:
-        """Take in one event and return what it adds. Raises ErrorAnswer for an error."""
+        """Parse one event and return its deltas. Raises ErrorAnswer for an error."""
         ...
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far."""
+        """Return the answer so far."""
         ...
 
 
@@ -41,7 +41,7 @@ async def whole(
     ask: Callable[[], Awaitable[object]],
     read: Callable[[object], Completion],
 ) -> Completion:
-    """Ask for a whole answer, as JSON, and read it. Raises ProviderFailed."""
+    """Request a whole answer as JSON and parse it. Raises ProviderFailed."""
     with _failures_of(peer, Traffic()):
         async with asyncio.timeout(call.timeout_s):
             report = await ask()
@@ -56,7 +56,7 @@ async def pieces(
     ask: Callable[[], Awaitable[AsyncIterator[object]]],
     reading: DeltaReader,
 ) -> AsyncGenerator[Delta | Completion, None]:
-    """Ask for an answer in events and yield its pieces, then its Completion. Raises ProviderFailed.
+    """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
     timeout that spans a `yield` would cancel the consumer.
@@ -90,18 +90,18 @@ async def aside(
     ask: Callable[[], Awaitable[object]],
     read: Callable[[object], Aside],
 ) -> Aside | None:
-    """Ask for something free beside a call, and return None where it does not come."""
+    """Request something free besides a call; return None if that fails."""
     try:
         with _failures_of(peer, Traffic()):
             async with asyncio.timeout(timeout_s):
                 return read(await ask())
     except ProviderFailed as exc:
-        logger.info("%s: not told what was asked beside a call: %s", peer.title, exc.code)
+        logger.info("%s: a free request besides a call failed: %s", peer.title, exc.code)
         return None
 
 
 async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable[int]]) -> str:
-    """Ask for the list of models, which is free, and say what came. Raises ProviderFailed."""
+    """Request the list of models, which is free; return a summary. Raises ProviderFailed."""
     with _failures_of(peer, Traffic()):
         async with asyncio.timeout(timeout_s):
             models = await count()
@@ -109,9 +109,9 @@ async def checked(peer: Peer, *, timeout_s: float, count: Callable[[], Awaitable
 
 
 def tool_calls_at_most(call: ProviderCall) -> int:
-    """Return how many tool calls of an answer count: none where no tool was offered.
+    """Return how many tool calls of an answer are kept: none if no tool was given.
 
-    Google cannot be told to call one tool at a time, so where that was asked the first stands.
+    Google has no option to call one tool at a time, so if that was requested the first is kept.
     """
     if not call.tools:
         return 0
@@ -125,8 +125,8 @@ def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
 
 
 def _finished(peer: Peer, completion: Completion) -> Completion:
-    # OpenAI's SDK ends a stream of garbage without an event and without an error.
+    # OpenAI's SDK ends an invalid stream without an event and without an error.
     is_empty = completion.finish_reason is None and completion.usage is None
     if is_empty and not completion.vectors:
-        raise Broken(f'Provider "{peer.title}" gave an answer that cannot be read')
+        raise Broken(f'Provider "{peer.title}" returned an answer that cannot be read')
     return completion

@@ -1,4 +1,4 @@
-"""Counting tokens: OpenAI's two encodings, read from the package, loaded when first needed."""
+"""Count tokens with OpenAI's two encodings, read from the package and loaded at first use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import UsageBound
 
 INLINE_MAX_CHARS: Final = 4096
-# A longer run of blanks than about a million characters overflows the regular expression's stack
-# and tiktoken panics, so long texts are counted in slices. A cut moves the count by a token or two.
+# A run of whitespace above about a million characters overflows the regular expression's stack
+# and tiktoken panics, so long texts are counted in slices. A cut changes the count by one or two.
 SLICE_CHARS: Final = 50_000
 
 # Three tokens around each message, one for its role, and three that prime the answer:
@@ -52,7 +52,7 @@ _PATTERNS: Final = {
 
 
 class Encodings:
-    """tiktoken's encodings by name, each loaded once, from packaged data and never a network.
+    """tiktoken's encodings by name, each loaded once, from packaged data, never over a network.
 
     `tiktoken.get_encoding` would download what is not in its cache directory; building the
     encoding from the merges we ship leaves it neither a directory nor an address to use.
@@ -64,7 +64,7 @@ class Encodings:
         self._loading = threading.Lock()
 
     def is_loaded(self, name: str) -> bool:
-        """Whether `get` would answer at once."""
+        """Whether `get` returns without loading."""
         return name in self._loaded
 
     def get(self, name: str) -> tiktoken.Encoding:
@@ -97,7 +97,7 @@ def count(text: str, encoding: str) -> int:
 
 
 async def count_async(text: str, encoding: str) -> int:
-    """Count without holding up the event loop: long texts and first uses go to a thread."""
+    """Count without blocking the event loop: long texts and first uses run in a thread."""
     if len(text) <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(encoding):
         return count(text, encoding)
     return await asyncio.to_thread(count, text, encoding)
@@ -135,7 +135,7 @@ def count_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> 
 
 
 async def count_tokens_async(usage_bound: UsageBound, model: Model) -> int:
-    """Count without holding up the event loop, as `count_async` does."""
+    """Count without blocking the event loop, as `count_async` does."""
     chars = sum(map(len, usage_bound.texts))
     if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
         return count_tokens(usage_bound, model)
@@ -143,7 +143,7 @@ async def count_tokens_async(usage_bound: UsageBound, model: Model) -> int:
 
 
 def frame_tokens(messages: int) -> int:
-    """Return the tokens around that many messages, which are in no message's content."""
+    """Return the tokens around that many messages, besides their content."""
     return messages * MESSAGE_OVERHEAD_TOKENS + ANSWER_PRIMING_TOKENS
 
 

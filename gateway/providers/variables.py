@@ -1,4 +1,4 @@
-"""Which environment variables configure each vendor; `pulse.settings` reads the same ones."""
+"""The environment variables of each vendor, which `pulse.settings` also reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """The names of a vendor's variables; of several for the key, the first that is set counts."""
+    """The names of a vendor's variables; of several for the key, the first one set is used."""
 
     key: tuple[str, ...]
     base_url: str

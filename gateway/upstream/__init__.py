@@ -1,1 +1,1 @@
-"""HTTP to the providers: the client, the pass-through, and what a failure proves."""
+"""HTTP to the providers: the client, the relay, and what a failure proves."""

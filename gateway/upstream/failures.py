@@ -1,4 +1,4 @@
-"""What a failed call means: an SDK's exception becomes one of our errors, and what it proves."""
+"""Translate a failed call, or an SDK's exception, into one of our errors and what it proves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RETRY_AFTER_MAX_S: Final = 24 * 3600
 # A proxy's timeout (524 is Cloudflare's) proves nothing: the vendor may have worked and billed.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
 
-# What the vendors' keys look like; OpenAI repeats a refused key with asterisks in its middle.
+# The format of the vendors' keys; OpenAI repeats a rejected key with asterisks in the middle.
 _KEY = re.compile(
     r"\b(?:sk|pk|rk)-[\w*.-]{4,}|\bAIza[\w-]{8,}|\bAQ\.[\w-]{8,}|\bpulse_\w{8,}|\bBearer\s+\S+",
     re.IGNORECASE,
@@ -44,66 +44,68 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom a call goes to: the name for sentences, and the key that must never be in one."""
+    """A call's provider: its name for messages, and its key, which no message may contain."""
 
     title: str
     secret: str
 
-    def said(self, text: str) -> str:
-        """Return a vendor's text fit to be shown: on one line, bounded, without keys."""
+    def shown(self, text: str) -> str:
+        """Return a vendor's text for a message: on one line, bounded, without keys."""
         hidden = self.hidden(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
         if len(hidden) <= MESSAGE_MAX_CHARS:
             return hidden
         return hidden[: MESSAGE_MAX_CHARS - 1] + "…"
 
     def hidden(self, text: str) -> str:
-        """Return a vendor's text without anything that is or looks like a key."""
+        """Return a vendor's text with everything that looks like a key hidden."""
         return _KEY.sub("[key]", text.replace(self.secret, "[key]") if self.secret else text)
 
-    def broke_off(self, told: str) -> str:
-        """Return the sentence for an answer that ended before its end, and what it told."""
-        sentence = f'Provider "{self.title}" broke off before its answer was complete'
-        said = self.said(told)
-        return f"{sentence}: {said}" if said else sentence
+    def broke_off(self, reported: str) -> str:
+        """Return the sentence for a truncated answer, with the error that it reported."""
+        sentence = f'Provider "{self.title}" closed the connection before its answer was complete'
+        shown = self.shown(reported)
+        return f"{sentence}: {shown}" if shown else sentence
 
     @contextmanager
     def failures(self, traffic: Traffic) -> Iterator[None]:
-        """Turn whatever an SDK raises inside the block, which makes `traffic`, into our errors."""
+        """Translate what an SDK raises inside the block, which makes `traffic`, into our errors."""
         try:
             yield
         except ProviderFailed:
             raise
         except Exception as exc:
-            # An SDK fed with hostile input can raise anything, and the call may have been billed.
+            # An SDK can raise anything on malformed input, and the call may have been billed.
             if isinstance(exc, TypeError | AttributeError | LookupError):
-                # Its words may hold a prompt or a key; its kind is enough to start from.
+                # Its message may contain a prompt or a key; its type is enough to start from.
                 logger.error(
-                    "%s: an SDK or our use of it raised %s", self.title, type(exc).__name__
+                    "%s: an SDK, or our use of it, raised %s", self.title, type(exc).__name__
                 )
             raise failure_from(exc, traffic, peer=self) from exc
 
 
 def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:
-    """Return what the failure means.
+    """Classify the failure.
 
-    What was sent and answered decides: an answer's status, else whether the request was sent. An
-    SDK's classes and words decide nothing. What is not proven is unknown.
+    Only what was sent and answered decides: an answer's status, else whether the request was sent.
+    An SDK's exception classes and messages decide nothing. What is not proven is unknown.
     """
     if traffic.answers:
-        return _judged(traffic.answers[-1], exc, peer=peer)
+        return _answered(traffic.answers[-1], exc, peer=peer)
     if traffic.was_sent:
         return _timed_out(peer) if _is_timeout(exc) else _broken(exc, peer=peer)
     if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in causes_of(exc)):
         return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
-    return Rejected(f'Provider "{peer.title}" cannot be asked this; nothing was sent')
+    return Rejected(
+        f'The request could not be encoded for provider "{peer.title}"; nothing was sent'
+    )
 
 
-def _judged(answer: UpstreamResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
+def _answered(answer: UpstreamResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
     status = answer.status
     if status in TIMEOUT_STATUSES:
         return _timed_out(peer, status=status)
     if status < HTTPStatus.BAD_REQUEST:
-        # A success or a redirect that the SDK could not read, or an error inside a stream.
+        # A success or a redirect that the SDK could not parse, or an error inside a stream.
         if _is_timeout(exc):
             return _timed_out(peer, status=status)
         return _broken(exc, peer=peer, status=status)
@@ -113,7 +115,7 @@ def _judged(answer: UpstreamResponse, exc: Exception, *, peer: Peer) -> Provider
 def answered_with(
     status: int, headers: Mapping[str, str], raw: bytes, *, peer: Peer
 ) -> ProviderFailed:
-    """Return what an answer with an error status means, with its body where that is JSON."""
+    """Classify an answer with an error status; keep its body if it is JSON."""
     if status in TIMEOUT_STATUSES:
         return _timed_out(peer, status=status)
     try:
@@ -126,7 +128,7 @@ def answered_with(
 
 
 def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
-    """Return an error's body as it came, or written anew where a key is in it."""
+    """Return an error's body unchanged, or re-encoded with keys hidden."""
     text = raw.decode(errors="replace")
     if peer.hidden(text) == text:
         return raw
@@ -146,8 +148,8 @@ def _hidden_in(value: object, peer: Peer) -> object:
 def _refusal(
     status: int, headers: Mapping[str, str], body: object, *, peer: Peer
 ) -> RateLimited | Rejected:
-    said = peer.said(untrusted_json.error_message(body) or "")
-    message = said or f'Provider "{peer.title}" answered with status {status}'
+    shown = peer.shown(untrusted_json.error_message(body) or "")
+    message = shown or f'Provider "{peer.title}" answered with status {status}'
     retry_after_s = _retry_after_s(headers, body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited(message, provider_status=status, retry_after_s=retry_after_s)
@@ -159,9 +161,9 @@ def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
-    told = str(exc) if isinstance(exc, untrusted_json.ErrorAnswer) else _body_in(exc)
-    said = told if isinstance(told, str) else untrusted_json.error_message(told) or ""
-    return Broken(peer.broke_off(said), provider_status=status)
+    body = str(exc) if isinstance(exc, untrusted_json.ErrorAnswer) else _body_in(exc)
+    reported = body if isinstance(body, str) else untrusted_json.error_message(body) or ""
+    return Broken(peer.broke_off(reported), provider_status=status)
 
 
 def _is_timeout(exc: BaseException) -> bool:
@@ -169,10 +171,10 @@ def _is_timeout(exc: BaseException) -> bool:
 
 
 def _body_in(exc: Exception) -> object:
-    """Return the vendor's error as JSON, from where the SDKs keep it: None when it is not JSON.
+    """Return the vendor's error as JSON, from the SDK's exception; None if it is not JSON.
 
-    `body` is OpenAI's and Anthropic's, and Mistral's as text. `details` is Google's, which puts
-    a body that is not JSON under `message`.
+    OpenAI and Anthropic have it in `body`, Mistral as text. Google has it in `details`, with a
+    body that is not JSON under `message`.
     """
     body = getattr(exc, "body", None)
     details = untrusted_json.mapping(getattr(exc, "details", None))
@@ -187,9 +189,9 @@ def _body_in(exc: Exception) -> object:
 
 
 def _retry_after_s(headers: Mapping[str, str], body: object) -> int | None:
-    """Return how long the vendor asks to wait, in whole seconds rounded up.
+    """Return the vendor's requested delay in whole seconds, rounded up.
 
-    OpenAI has `retry-after-ms` too; Google says it in the body, as `"retryDelay": "34s"`:
+    OpenAI also sends `retry-after-ms`; Google sends it in the body, as `"retryDelay": "34s"`:
     https://ai.google.dev/gemini-api/docs/rate-limits
     """
     milliseconds = _number(headers.get("retry-after-ms"))

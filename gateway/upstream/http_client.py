@@ -1,8 +1,8 @@
-"""HTTP/1.1 to the providers, by aiohttp: one session for an event loop, no request sent twice.
+"""HTTP/1.1 to the providers with aiohttp: one session per event loop, no request sent twice.
 
-A failure proves one of two things, on which it depends whether a call is charged: `NotSent` is
-raised when no connection was made or taken for the request, so that nothing of it went out; any
-other failure is `BrokenOff`, and the provider may have worked and billed.
+A failure proves one of two things, which decide whether a call is charged: `NotSent` is raised if
+no connection was opened or reused for the request, so that nothing was sent; any other failure is
+`BrokenOff`, and the provider may have processed and billed the request.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from yarl import URL
 
 from gateway.upstream.network import Network, ssl_context
 
-# Below the idle timeouts of the providers' load balancers: a connection that they close while we
-# write to it leaves the outcome unknown.
+# Below the idle timeouts of the providers' load balancers: if they close a connection while we
+# write to it, the outcome is unknown.
 KEEPALIVE_S: Final = 30.0
 ADDRESSES_KEPT_S: Final = 10
-# All origins together may have so many times the connections of one: one that hangs leaves room.
+# All origins together may have this many times the connections of one: one that hangs leaves room.
 ORIGINS_MAX: Final = 4
-# What may wait unread before the provider is held back is twice this.
+# Backpressure starts when twice this many bytes are unread.
 READ_BUFFER_BYTES: Final = 64 * 1024
 HEADER_MAX_BYTES: Final = 16 * 1024
 HEADERS_MAX: Final = 128
@@ -38,22 +38,22 @@ _FORBIDDEN_IN_HEADERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class NotSent(Exception):
-    """No connection was made for the request: nothing of it went out."""
+    """No connection was made for the request: nothing was sent."""
 
 
 class BrokenOff(Exception):
-    """The connection ended, or what came is not HTTP: the outcome is unknown."""
+    """The connection ended, or the answer is not HTTP: the outcome is unknown."""
 
 
 def is_not_sent(exc: BaseException) -> bool:
-    """Return whether a failure, or the cancellation of a request, proves that nothing went out."""
+    """Return whether a failure, or the cancellation of a request, proves that nothing was sent."""
     return any(isinstance(link, NotSent) for link in causes_of(exc))
 
 
 def causes_of(exc: BaseException) -> Iterator[BaseException]:
     """Yield an exception and its causes.
 
-    Causes only: the context may be an earlier call's failure, and proves nothing for this one.
+    Only causes: the context may be an earlier call's failure, which proves nothing here.
     """
     link: BaseException | None = exc
     while link is not None:
@@ -62,20 +62,20 @@ def causes_of(exc: BaseException) -> Iterator[BaseException]:
 
 
 def address(text: str) -> URL:
-    """Read an address whose path is encoded already. Raises NotSent."""
+    """Parse a URL whose path is already encoded. Raises NotSent."""
     try:
         url = URL(text, encoded=True)
         is_complete = url.scheme in {"http", "https"} and url.raw_host and url.port
     except ValueError as exc:
-        raise NotSent(f"{text!r} is not an address: {exc}") from exc
-    # Of the text as it was given: yarl takes line breaks out of it.
+        raise NotSent(f"{text!r} is not a valid URL: {exc}") from exc
+    # Check the original text: yarl removes line breaks.
     if not is_complete or not text.isascii() or not text.isprintable() or " " in text:
-        raise NotSent(f"{text!r} is not the address of an HTTP server")
+        raise NotSent(f"{text!r} is not an HTTP URL")
     return url.with_user(None)
 
 
 class UpstreamResponse:
-    """A provider's answer: its head, and its body as it arrives. Raises BrokenOff."""
+    """A provider's response: its head, and its body as it arrives. Raises BrokenOff."""
 
     __slots__ = ("_headers", "_response", "raw_headers", "status")
 
@@ -87,7 +87,7 @@ class UpstreamResponse:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers by their names in lower case; the first one where a name is repeated."""
+        """The headers by lower-case name; the first value of a repeated one."""
         if self._headers is None:
             self._headers = {
                 name.decode("latin-1"): value.decode(errors="replace")
@@ -97,26 +97,26 @@ class UpstreamResponse:
 
     @property
     def content_type(self) -> str:
-        """The media type alone, in lower case."""
+        """The media type, in lower case, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def next(self) -> bytes:
-        """Return what has arrived of the body, waiting for it; nothing is the end."""
+        """Wait for and return the next bytes of the body; empty at the end."""
         if self._response is None:
-            raise BrokenOff("the answer was released")
+            raise BrokenOff("the response was released")
         content = self._response.content
-        # What came before a failure may have been billed; aiohttp would raise the failure first.
+        # Bytes before a failure may have been billed; aiohttp would raise the failure first.
         if content.exception() is not None and (rest := content._read_nowait(-1)):
             return rest
         try:
             return await content.readany()
         except (aiohttp.ClientError, OSError, RuntimeError) as exc:
-            raise BrokenOff(f"the answer broke off: {exc}") from exc
+            raise BrokenOff(f"the response broke off: {exc}") from exc
 
     def release(self) -> None:
-        """End the connection if the answer was not read to its end; else it is kept for others.
+        """Abort the connection if the response was not read to its end; else return it to the pool.
 
-        Ending it stops the provider. Releasing again does nothing.
+        Aborting it stops the provider. Idempotent.
         """
         response, self._response = self._response, None
         if response is not None:
@@ -125,28 +125,28 @@ class UpstreamResponse:
             response.close()
 
 
-class _Spoilt(aiohttp.ClientConnectionError):
-    """A connection cannot be used any more; nothing of the request went over it."""
+class _Unusable(aiohttp.ClientConnectionError):
+    """A connection is no longer usable; nothing of the request was sent over it."""
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that knows where it, or a part of it, may have gone out."""
+    """A request that records the transport over which it may have been sent, even in part."""
 
     transport: asyncio.Transport | None = None
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        # What came before a request is no answer to it; aiohttp would take it for that.
+        # Data that came before the request is not its answer; aiohttp would treat it as one.
         if conn.closed or conn.protocol is None or conn.protocol.should_close:
             conn.close()
-            raise _Spoilt("the connection was ended or spoilt before")
+            raise _Unusable("the connection was closed or invalid")
         self.transport = conn.transport
         return await super().send(conn)
 
 
 class _Connection(ResponseHandler):
-    """aiohttp's connection; one who reads an answer is told when what comes is no longer HTTP.
+    """aiohttp's connection, which fails a waiting reader if the data is no longer valid HTTP.
 
-    Without that a reader that waits when the chunks turn to garbage would wait for ever.
+    Without this, a reader that waits when the chunks become invalid would wait forever.
     """
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
@@ -159,40 +159,40 @@ class _Connection(ResponseHandler):
 async def _once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send a request and tell its failures apart. Raises NotSent and BrokenOff.
+    """Send a request and classify its failures. Raises NotSent and BrokenOff.
 
-    aiohttp sends some requests again when their connection breaks, but not after these two.
+    aiohttp resends some requests when their connection breaks, but not after these two errors.
     """
     sent = cast("_Request", request)
     try:
         try:
             return await handler(request)
-        except _Spoilt:
-            return await handler(request)  # over another one
+        except _Unusable:
+            return await handler(request)  # over another connection
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         if sent.transport is None:
             where = f"{request.url.raw_host}:{request.url.port}"
-            # What a proxy answers has the request to it in its representation, with our password.
+            # A proxy's error contains the request to it in its representation, with our password.
             cause = None if isinstance(exc, aiohttp.ClientResponseError) else exc
             raise NotSent(f"{where} cannot be reached: {exc}") from cause
         _end(sent.transport)
-        raise BrokenOff(f"no answer came: {exc}") from exc
+        raise BrokenOff(f"no response was received: {exc}") from exc
     except asyncio.CancelledError as exc:
         if sent.transport is None:
-            raise exc from NotSent("the request was given up before it went out")
+            raise exc from NotSent("the request was cancelled before it was sent")
         _end(sent.transport)
         raise
 
 
 def _end(transport: asyncio.Transport | None) -> None:
-    """End a connection at once: closing it would wait until all is sent, or for TLS's goodbye."""
+    """Abort a connection: closing it would wait until all is sent, or for the TLS shutdown."""
     if transport is not None:
         transport.abort()
 
 
 @dataclass(slots=True, eq=False)
 class HttpClient:
-    """Sends requests from one event loop, over connections that are kept for the next ones."""
+    """Send requests from one event loop, over pooled connections."""
 
     network: Network = field(default_factory=Network)
     _session: aiohttp.ClientSession | None = None
@@ -200,10 +200,10 @@ class HttpClient:
     async def send(
         self, url: URL, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
     ) -> UpstreamResponse:
-        """Send a request, once, and wait for the head of its answer.
+        """Send a request, once, and wait for the head of its response.
 
-        Raises NotSent and BrokenOff. Being cancelled ends the connection; `is_not_sent` then tells
-        whether it was before anything went out.
+        Raises NotSent and BrokenOff. Cancelling aborts the connection; `is_not_sent` then tells
+        whether that was before anything was sent.
         """
         _check(headers)
         if self._session is None:
@@ -215,18 +215,18 @@ class HttpClient:
         response = await self._session.request(
             method,
             url,
-            # aiohttp hands `proxy_headers` to a proxy that makes a tunnel, and to no other.
+            # aiohttp sends `proxy_headers` only to a proxy that makes a tunnel.
             headers=headers if url.scheme == "https" else {**headers, **to_proxy},
             proxy=proxy.url if proxy else None,
             proxy_headers=to_proxy,
-            # Bytes would be written in one piece, whatever their size.
+            # Bytes would be written in one piece, regardless of their size.
             data=io.BytesIO(body) if body else None,
             allow_redirects=False,
         )
         answer = UpstreamResponse(response)
         if answer.status < HTTPStatus.OK:
             answer.release()
-            raise BrokenOff(f"the answer has status {answer.status}")
+            raise BrokenOff(f"the response has status {answer.status}")
         return answer
 
     async def aclose(self) -> None:
@@ -237,14 +237,14 @@ class HttpClient:
 
 
 def _check(headers: Mapping[str, str]) -> None:
-    """Raise NotSent for headers that would become others on their way; aiohttp looks too late."""
+    """Raise NotSent for headers that would be parsed differently; aiohttp checks too late."""
     text = "".join([*headers, *headers.values()])
     if _FORBIDDEN_IN_HEADERS.search(text):
-        raise NotSent("a header has a line break or another control character in it")
+        raise NotSent("a header contains a line break or another control character")
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise NotSent("a header is no text") from exc
+        raise NotSent("a header cannot be encoded") from exc
 
 
 def _opened(network: Network) -> aiohttp.ClientSession:
@@ -259,12 +259,12 @@ def _opened(network: Network) -> aiohttp.ClientSession:
     connector._factory = connection  # type: ignore[assignment]  # a partial is invariant
     return aiohttp.ClientSession(
         connector=connector,
-        # No limit on the whole: a call's own time ends it.
+        # No total timeout: the call's own deadline applies.
         timeout=aiohttp.ClientTimeout(total=None, connect=network.connect_timeout_s),
         request_class=_Request,
         middlewares=(_once,),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Nothing but what is given goes out; compression would delay a stream's events.
+        # Only the given headers are sent; compression would delay a stream's events.
         skip_auto_headers=("accept", "content-type", "user-agent"),
         headers={"accept-encoding": "identity"},
         read_bufsize=READ_BUFFER_BYTES,

@@ -1,4 +1,4 @@
-"""The network between this installation and the providers: proxies, TLS, limits of connections."""
+"""The network to the providers: proxies, TLS, connection limits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from yarl import URL
 
 
 class Proxy(NamedTuple):
-    """A proxy, and the Proxy-Authorization that it asks for.
+    """A proxy, and its Proxy-Authorization.
 
-    Apart from each other: aiohttp's errors have the URL in them.
+    Kept separate, because aiohttp's errors contain the URL.
     """
 
     url: URL
@@ -25,12 +25,12 @@ class Proxy(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How the providers are reached from here.
+    """The network settings for the providers.
 
-    Proxies are URLs, with `user:password@` where they ask for it; `no_proxy` lists the hosts that
-    are reached without one. `ca_file` and `ca_dir` replace the system's certificate authorities.
-    `connect_timeout_s` is for all that comes before a request: waiting for a free connection,
-    the look-up of the name, the connection, the proxy, TLS.
+    Proxies are URLs, with `user:password@` if required; `no_proxy` lists the hosts that are reached
+    directly. `ca_file` and `ca_dir` replace the system's certificate authorities.
+    `connect_timeout_s` covers everything before a request: waiting for a free connection, DNS, the
+    connection, the proxy, TLS.
     """
 
     http_proxy: str | None = field(default=None, repr=False)
@@ -44,7 +44,7 @@ class Network:
     connect_timeout_s: float = 10.0
 
     def proxy_for(self, url: URL) -> Proxy | None:
-        """Return the proxy that requests to an address go through, or None for a direct one."""
+        """Return the proxy for requests to a URL, or None for a direct connection."""
         found = self.https_proxy if url.scheme == "https" else self.http_proxy
         if not found or proxy_bypass_environment(
             f"{url.raw_host}:{url.port}", {"no": self.no_proxy}
@@ -59,12 +59,12 @@ class Network:
 
 @cache
 def ssl_context(network: Network) -> ssl.SSLContext:
-    """Return the process's one context: reading the certificate authorities takes 20 ms."""
+    """Return the process-wide context: reading the certificate authorities takes 20 ms."""
     if network.ca_file or network.ca_dir:
         context = ssl.create_default_context(cafile=network.ca_file, capath=network.ca_dir)
     else:
         context = httpx2.create_ssl_context(trust_env=False)
     if network.client_cert_file:
-        # An empty password: without one, an encrypted key would be asked for at the terminal.
+        # An empty password: without one, OpenSSL would prompt for an encrypted key's password.
         context.load_cert_chain(network.client_cert_file, network.client_key_file, password="")
     return context

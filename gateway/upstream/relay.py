@@ -1,8 +1,8 @@
-"""The relay road: a request goes out as bytes and its answer comes back as bytes.
+"""Relay requests: the body is sent as bytes and the response is returned as bytes.
 
-For clients that already speak the provider's format: no field is lost, no SDK is imported, and a
-streamed chunk costs microseconds. What is sent, and what is read off the answer, says the
-`RelayRequest`; this only sends and reads, and says what failures mean.
+For clients that already use the provider's format: no field is lost, no SDK is imported, and a
+streamed chunk costs microseconds. The `RelayRequest` defines what is sent and how the response is
+parsed; this module only sends, reads and classifies failures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.upstream.untrusted_json import ErrorAnswer
 from gateway.upstream.upstreams import Upstream
 
 ERROR_MAX_BYTES: Final = 1024 * 1024
-# What of a provider's headers its client may see; none of them names whose account it is.
+# The provider's headers that the client may see; none of them identifies the account.
 HEADERS_RETURNED: Final = frozenset(
     {
         "content-type",
@@ -50,12 +50,12 @@ LIMIT_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Sends relayed requests by the HTTP client of an event loop."""
+    """Send relayed requests through the HTTP client of an event loop."""
 
     _http: HttpClient
 
     async def whole(self, upstream: Upstream, request: RelayRequest) -> Completion:
-        """Ask for a plain answer and read it. Raises ProviderFailed."""
+        """Request a plain response and read it. Raises ProviderFailed."""
         answer = await self._sent(upstream, request)
         try:
             await _check(answer, upstream.peer)
@@ -67,9 +67,9 @@ class Relay:
     async def stream(
         self, upstream: Upstream, request: RelayRequest
     ) -> AsyncIterator[Stream | Completion]:
-        """Ask for an answer in chunks; one that comes whole all the same is its Completion.
+        """Request a streamed response; one that is not streamed yields its Completion.
 
-        Leaving early closes the connection, and so stops the provider. Raises ProviderFailed.
+        Leaving early closes the connection, which stops the provider. Raises ProviderFailed.
         """
         answer = await self._sent(upstream, request)
         try:
@@ -79,12 +79,12 @@ class Relay:
             else:
                 yield await _whole(answer, upstream.peer, request)
         finally:
-            answer.release()  # back to the pool what was read to its end; else it is closed
+            answer.release()  # returned to the pool if read to its end, otherwise closed
 
     async def _sent(self, upstream: Upstream, request: RelayRequest) -> UpstreamResponse:
-        """Send the request, once, and wait for the answer's head. Raises ProviderFailed.
+        """Send the request, once, and wait for the response's head. Raises ProviderFailed.
 
-        A cancellation that came before anything was sent has Unreachable as its cause.
+        A cancellation before anything was sent has Unreachable as its cause.
         """
         unsent = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
         try:
@@ -105,7 +105,7 @@ class Relay:
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """The chunks of an answer as they arrive. Raises ProviderFailed when it breaks off."""
+    """The chunks of a response as they arrive. Raises ProviderFailed if it breaks off."""
 
     _answer: UpstreamResponse
     _peer: Peer
@@ -113,23 +113,23 @@ class Stream:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What goes to the client with it."""
+        """The headers for the client."""
         return returned(self._answer)
 
     async def next(self) -> bytes:
-        """Return what has arrived, waiting for it; nothing is the end."""
+        """Wait for and return the next bytes; empty at the end."""
         try:
             chunk = await self._answer.next()
         except BrokenOff as exc:
             raise Broken(self._peer.broke_off(""), provider_status=self._answer.status) from exc
         self._bytes += len(chunk)
         if self._bytes > STREAM_MAX_BYTES:
-            raise Broken(f'Provider "{self._peer.title}" sent more than an answer may have')
+            raise Broken(f'Provider "{self._peer.title}" sent an answer above the size limit')
         return chunk
 
 
 def returned(answer: UpstreamResponse) -> Mapping[str, str]:
-    """Return those headers of an answer that its client may see."""
+    """Return the headers of a response that the client may see."""
     return {
         name: value
         for name, value in answer.headers.items()
@@ -152,7 +152,7 @@ async def _check(answer: UpstreamResponse, peer: Peer) -> None:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if answer.status < HTTPStatus.BAD_REQUEST:
-        sentence = f'Provider "{peer.title}" sent the request on to another address'
+        sentence = f'Provider "{peer.title}" answered with a redirect, which is not followed'
         raise Broken(sentence, provider_status=answer.status)
     body = await _body(answer, peer, at_most=ERROR_MAX_BYTES)
     raise answered_with(answer.status, answer.headers, body, peer=peer)
@@ -165,7 +165,7 @@ async def _body(answer: UpstreamResponse, peer: Peer, *, at_most: int) -> bytes:
         while chunk := await answer.next():
             size += len(chunk)
             if size > at_most:
-                raise Broken(f'Provider "{peer.title}" sent more than an answer may have')
+                raise Broken(f'Provider "{peer.title}" sent an answer above the size limit')
             pieces.append(chunk)
     except BrokenOff as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc

@@ -1,13 +1,13 @@
-"""The HTTP client under the SDKs' httpx2, which knows exactly what was sent.
+"""The httpx2 transport under the SDKs, which knows exactly what was sent.
 
-All four SDKs take an httpx2 client, so all four get this transport instead of their own:
+All four SDKs accept an httpx2 client, so all four use this transport instead of their own:
 
 - Whether a request was sent decides whether it is charged. The aiohttp transports of the OpenAI
   and Anthropic SDKs report a connection that the vendor closed after reading the request as
-  `httpx2.ConnectTimeout`, and google-genai silently sends the request again. Here ConnectError
+  `httpx2.ConnectTimeout`, and google-genai silently resends the request. Here ConnectError
   means that no connection was made; everything else may have been billed.
-- Answers are bounded, and connections, proxies and certificates are those of all other calls.
-- Of the SDKs' headers only a list goes out, and the credential is set last: the SDKs read
+- Responses are bounded, and connections, proxies and certificates are those of all other calls.
+- Only listed headers of the SDKs are sent, and the credential is set last: the SDKs read
   variables like OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS on their own.
 """
 
@@ -32,28 +32,28 @@ from gateway.upstream.http_client import (
 )
 
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
-# An event costs some 300 bytes for each token.
+# An event takes about 300 bytes per token.
 STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
 
 HEADERS_SENT: Final = frozenset(
     {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
 )
-# Of the connection alone: the client unpacks and joins.
+# Connection-specific: the client decompresses and joins.
 _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What was sent and answered for one call of ours, whatever an SDK makes of it."""
+    """The requests and responses of one call, independent of the SDK."""
 
     was_sent: bool = False
     answers: list[UpstreamResponse] = field(default_factory=list)
 
     def close(self) -> None:
-        """Close the answers: back to the pool those that were read to their end.
+        """Close the responses; those read to their end return to the pool.
 
         Closing google-genai's own stream closes nothing: its response is in a reference cycle and
-        waits for the garbage collector, while the vendor goes on writing.
+        waits for the garbage collector, while the vendor keeps sending.
         """
         for answer in self.answers:
             answer.release()
@@ -63,7 +63,7 @@ _traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """Sends httpx2 requests by the HTTP client of an event loop.
+    """Send httpx2 requests through the HTTP client of an event loop.
 
     Raises httpx2.ConnectError when nothing was sent, httpx2.ReadTimeout and httpx2.ReadError when
     the outcome is unknown.
@@ -100,7 +100,7 @@ class Transport(httpx2.AsyncBaseTransport):
 
 
 def client(http: HttpClient, credentials: Mapping[str, str]) -> httpx2.AsyncClient:
-    """Return the client that an SDK is given; `credentials` are the headers that prove us."""
+    """Return the client for an SDK; `credentials` are the authentication headers."""
     return httpx2.AsyncClient(
         transport=Transport(http, credentials), trust_env=False, follow_redirects=False
     )
@@ -108,7 +108,7 @@ def client(http: HttpClient, credentials: Mapping[str, str]) -> httpx2.AsyncClie
 
 @contextmanager
 def noting(traffic: Traffic) -> Iterator[None]:
-    """Note in `traffic` what is sent and answered inside the block."""
+    """Record in `traffic` what is sent and answered inside the block."""
     token = _traffic.set(traffic)
     try:
         yield
@@ -117,7 +117,7 @@ def noting(traffic: Traffic) -> Iterator[None]:
 
 
 class _Body(httpx2.AsyncByteStream):
-    """An answer's bytes, decompressed and counted."""
+    """A response's bytes, decompressed and counted."""
 
     def __init__(self, answer: UpstreamResponse, read_s: float | None, traffic: Traffic) -> None:
         self._answer = answer
@@ -131,7 +131,7 @@ class _Body(httpx2.AsyncByteStream):
         while chunk := await self._next():
             left -= len(chunk)
             if left < 0:
-                raise httpx2.ReadError(f"the answer is above {self._max_bytes} bytes")
+                raise httpx2.ReadError(f"the response is above {self._max_bytes} bytes")
             yield chunk
 
     async def _next(self) -> bytes:
@@ -145,7 +145,7 @@ class _Body(httpx2.AsyncByteStream):
 
 @contextmanager
 def _noted_outcome(traffic: Traffic) -> Iterator[None]:
-    """Note that a request was sent, unless its failure proves that it was not."""
+    """Record that a request was sent, unless its failure proves that it was not."""
     was_sent, traffic.was_sent = traffic.was_sent, True
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where the vendors are and what proves us there: from settings, never from a caller."""
+"""The vendors' base URLs and credentials: from settings, never from a caller."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gateway.upstream.untrusted_json import ErrorAnswer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorApi:
-    """What is known of a vendor's API. `credentials` are headers around the key."""
+    """A vendor's API. `credentials` are header templates for the key."""
 
     title: str
     base_url: str
     credentials: Mapping[str, str]
-    # What stands between the base URL and the paths of OpenAI's base URL, which has its version.
+    # Between the base URL and OpenAI's paths: OpenAI's base URL already includes its version.
     version: str = ""
 
 
@@ -35,7 +35,7 @@ VENDORS: Final = {
     "anthropic": VendorApi(
         title="Anthropic",
         base_url="https://api.anthropic.com",
-        # The SDK sends the first, proxies made for its predecessor read the second.
+        # The SDK sends the first; proxies made for its predecessor read the second.
         credentials={"authorization": "Bearer {}", "x-api-key": "{}"},
     ),
     "google": VendorApi(
@@ -54,18 +54,18 @@ VENDORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """One vendor as this installation reaches it."""
+    """The base URL, headers and peer of one vendor in this installation."""
 
     base_url: str
     headers: Mapping[str, str] = field(repr=False)
     peer: Peer = field(repr=False)
 
     def address(self, path: str) -> URL:
-        """Return the address of a path. Raises NotSent."""
+        """Return the URL of a path. Raises NotSent."""
         return http_client.address(self.base_url + path)
 
     def finished(self, reading: StreamReading) -> Completion:
-        """Return what a stream came to when it has ended. Raises Broken."""
+        """Return the completion of a finished stream. Raises Broken."""
         try:
             completion = reading.completion()
         except ErrorAnswer as exc:
@@ -76,7 +76,7 @@ class Upstream:
 
 
 def upstream(name: str, *, api_key: str, base_url: str | None) -> Upstream:
-    """Return how a vendor is reached with this key."""
+    """Return the upstream of a vendor with this key."""
     vendor = VENDORS[name]
     return Upstream(
         base_url=(base_url or vendor.base_url) + vendor.version,

@@ -57,19 +57,19 @@ def gateway_url(installation: Installation) -> str:
 
 @pytest.fixture
 def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Road:
-    """The road through the gateway."""
+    """The path through the gateway."""
     return gateway_road(gateway_url, installation.key)
 
 
 @pytest.fixture
 def direct(upstream: Upstream) -> Road:
-    """The road straight to the fake provider."""
+    """The direct path to the fake provider."""
     return direct_road(upstream.port)
 
 
 @pytest.fixture(params=["direct", "gateway"])
 def road(request: pytest.FixtureRequest) -> Road:
-    """Each road in turn."""
+    """Each path in turn."""
     taken: Road = request.getfixturevalue(request.param)
     return taken
 

@@ -34,7 +34,7 @@ class Road:
 
     @property
     def is_governed(self) -> bool:
-        """Whether the gateway is on this road."""
+        """Whether this path goes through the gateway."""
         return self.name == "gateway"
 
     def base_url(self, vendor: str) -> str:
@@ -43,12 +43,12 @@ class Road:
 
 
 def direct_road(port: int) -> Road:
-    """Return the road to the fake provider on a loopback port."""
+    """Return the direct path to the fake provider on a loopback port."""
     urls = {vendor: f"http://{HOST}:{port}{path}" for vendor, (_, path) in URL_VARIABLES.items()}
     return Road("direct", urls, "a-key-of-the-vendor")
 
 
 def gateway_road(url: str, key: str) -> Road:
-    """Return the road through a gateway."""
+    """Return the path through a gateway."""
     urls = {vendor: f"{url}{path}" for vendor, path in GATEWAY_PATHS.items()}
     return Road("gateway", urls, key)

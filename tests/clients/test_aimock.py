@@ -53,7 +53,7 @@ _MADE_UP: Final = re.compile(rb'"(?:id|item_id|call_id)": ?"(?:msg|fc|resp|item)
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """The road straight to aimock, and the one through a gateway that is pointed at it."""
+    """The direct path to aimock, and the one through a gateway configured with it."""
 
     direct: Road
     gateway: Road

@@ -124,7 +124,7 @@ async def test_a_pydantic_ai_agent_streams(road: Road) -> None:
 
 @pytest.fixture
 def llm_folder(road: Road, tmp_path: Path) -> Path:
-    """A folder in which `llm` finds one more model, at the road's address."""
+    """A folder that configures one more model for `llm`, at the path's base URL."""
     model = {
         "model_id": "governed",
         "model_name": MODEL,

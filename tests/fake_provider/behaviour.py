@@ -12,7 +12,7 @@ FOREVER: Final = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What happens to the next `times` calls (0: to all that follow), of `vendor` if it is said.
+    """The behaviour of the next `times` calls (0: all that follow), of `vendor` if given.
 
     What is billed: nothing for a `status` above 399 and for `reset="before"`, else the usage,
     whether the client gets to see it or not.
@@ -88,7 +88,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is said and what it costs: tokens are words, unless the behaviour says otherwise."""
+    """The answer and its usage: tokens are words, unless the behaviour sets them."""
 
     asked: Asked
     model: str

@@ -103,7 +103,7 @@ class FakeProvider:
 
 
 async def serve(records: Records, port: int, meanwhile: Callable[[int], Any]) -> None:
-    """Serve until `meanwhile`, which is told the port, is over."""
+    """Serve until `meanwhile`, which gets the port, returns."""
     runner = web.AppRunner(make_app(records), handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -175,7 +175,7 @@ def test_each_refusal_raises_the_class_that_anthropics_client_has_for_it(
 ) -> None:
     with pytest.raises(anthropic.AuthenticationError):
         libraries.anthropic(server.url, "pulse_wrong").messages.create(**ASKED)
-    with pytest.raises(anthropic.BadRequestError, match="is not served at /v1/messages"):
+    with pytest.raises(anthropic.BadRequestError, match="is not available at /v1/messages"):
         claude.messages.create(**ASKED | {"model": "gpt-4o"})
     upstream.answers({"status": 429}, {"status": 529}, {"status": 404})
     with pytest.raises(anthropic.RateLimitError, match="answers 429"):
@@ -195,7 +195,7 @@ def test_a_message_that_breaks_off_raises_in_anthropics_client(
 ) -> None:
     upstream.answers({"cut_after_bytes": 900})
     with (
-        pytest.raises(anthropic.APIStatusError, match="broke off"),
+        pytest.raises(anthropic.APIStatusError, match="closed the connection"),
         claude.messages.stream(**ASKED) as stream,
     ):
         stream.until_done()
@@ -283,7 +283,7 @@ def test_each_refusal_raises_the_class_that_googles_client_has_for_it(
         refused = failing(gemini, **slip)
         assert isinstance(refused, errors.ClientError)
         assert (refused.code, refused.status) == (400, "INVALID_ARGUMENT")
-    assert "not served" in (failing(gemini, model="gpt-4o").message or "")
+    assert "not available" in (failing(gemini, model="gpt-4o").message or "")
     assert upstream.calls() == []
     upstream.answers({"status": 429}, {"status": 503})
     assert failing(gemini).status == "RESOURCE_EXHAUSTED"
@@ -299,7 +299,7 @@ def test_a_content_that_breaks_off_raises_in_googles_client(
     gemini: genai.Client, upstream: Upstream
 ) -> None:
     upstream.answers({"cut_after_bytes": 900})
-    with pytest.raises(errors.ServerError, match="broke off"):
+    with pytest.raises(errors.ServerError, match="closed the connection"):
         list(gemini.models.generate_content_stream(model=FLASH, contents=SAID))
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: what they say, how they end and what they used.
+"""Parse OpenAI's chat completions: content, finish reason and usage.
 
 https://developers.openai.com/api/reference/resources/chat
 """
@@ -20,10 +20,10 @@ _FINISH_REASONS: Final = {"function_call": "tool_calls"}
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
-    """Return what a response body (or a stream's chunk with usage) reports, or None.
+    """Return the usage that a response body (or a stream's chunk) reports, or None.
 
-    The prompt's count includes what was read from and written to the cache; the completion's
-    includes reasoning. The tier is the response's, not the request's.
+    The prompt's count includes cache reads and writes; the completion's includes reasoning.
+    The tier is the response's, not the request's.
     """
     return untrusted_json.usable(report.get("usage"), lambda usage: _usage(usage, report))
 
@@ -52,7 +52,7 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
 
 
 def _searches(report: Mapping[str, Any]) -> int:
-    """Return 1 for an answer that cites pages: a search model searches once for each request."""
+    """Return 1 for an answer with citations: a search model searches once per request."""
     message = untrusted_json.mapping(untrusted_json.first(report.get("choices")).get("message"))
     kinds = [
         untrusted_json.mapping(note).get("type")
@@ -62,15 +62,15 @@ def _searches(report: Mapping[str, Any]) -> int:
 
 
 def finish_reason_from(value: object) -> str | None:
-    """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
+    """Return the finish reason: stop, length, content_filter, tool_calls or the vendor's own."""
     reason = untrusted_json.word(value)
     return None if reason is None else _FINISH_REASONS.get(reason, reason)
 
 
 def content_from(message: Mapping[str, Any]) -> str:
-    """Return the text of a message or a delta; a refusal is what the model said too.
+    """Return the text of a message or a delta; a refusal is text too.
 
-    Mistral's reasoning models give a list of parts, of which the text is the answer.
+    Mistral's reasoning models return a list of parts, of which the text is the answer.
     """
     content = message.get("content")
     parts = (untrusted_json.mapping(part) for part in untrusted_json.items(content))
@@ -81,12 +81,12 @@ def content_from(message: Mapping[str, Any]) -> str:
 
 
 def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_from) -> Completion:
-    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    """Parse a whole response body. Raises ErrorAnswer for an error with a success status."""
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(body)
     choice = untrusted_json.first(body.get("choices"))
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), requested=model),
         content=content_from(untrusted_json.mapping(choice.get("message"))),
         finish_reason=finish_reason_from(choice.get("finish_reason")),
         usage=usage_of(body),
@@ -96,7 +96,7 @@ def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_f
 
 @dataclass(slots=True)
 class ChatStreamReader:
-    """Reads a stream of chunks. The last usage counts: some servers send it with every chunk."""
+    """Parse a stream of chunks. The last usage counts: some servers send it with every chunk."""
 
     model: str
     usage_of: UsageFrom = usage_from
@@ -106,11 +106,11 @@ class ChatStreamReader:
     _searched: bool = False
 
     def feed(self, event: object) -> tuple[Delta, ...]:
-        """Take in one chunk and return the text that it adds."""
+        """Parse one chunk and return its text delta."""
         chunk = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(chunk)
         self._answered = untrusted_json.model_named(
-            chunk.get("model"), asked=self._answered or self.model
+            chunk.get("model"), requested=self._answered or self.model
         )
         self._last |= {
             name: chunk[name] for name in ("usage", "service_tier") if chunk.get(name) is not None
@@ -123,7 +123,7 @@ class ChatStreamReader:
         return (Delta(text),) if text else ()
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far."""
+        """Return the answer so far."""
         notes = [{"type": "url_citation"}] if self._searched else []
         report = self._last | {"choices": [{"message": {"annotations": notes}}]}
         return Completion(

@@ -1,4 +1,4 @@
-"""Chat completions worded from what a vendor's SDK answered, whole or in chunks.
+"""Format an answer of a vendor's SDK as a chat completion, whole or in chunks.
 
 https://developers.openai.com/api/reference/resources/chat
 """
@@ -14,14 +14,14 @@ import orjson
 from gateway.core.calls import Delta, ToolCall, ToolCallDelta
 from gateway.core.results import CallResult
 
-# Beside these, clients know `stop` and `tool_calls`; whatever else a vendor says is one of them.
-_CUT_SHORT: Final = frozenset({"length", "content_filter"})
-_LIMITS_MET: Final = frozenset({"continuation"})
+# Besides these, clients know `stop` and `tool_calls`; all other reasons map to one of them.
+_TRUNCATED: Final = frozenset({"length", "content_filter"})
+_LIMITS: Final = frozenset({"continuation"})
 _ID_CHARS: Final = 24
 
 
 class ChatSpeaker:
-    """Words one translated answer."""
+    """Format one translated answer."""
 
     def __init__(self, *, model: str, request_id: UUID, with_usage: bool) -> None:
         self._with_usage = with_usage
@@ -62,25 +62,25 @@ class ChatSpeaker:
 
     def piece(self, delta: Delta) -> bytes:
         """Return a chunk."""
-        said: dict[str, Any] = {} if delta.tool_call else {"content": delta.content}
+        fields: dict[str, Any] = {} if delta.tool_call else {"content": delta.content}
         if delta.tool_call is not None:
             self._has_called = True
-            said["tool_calls"] = [self._call_piece(delta.tool_call)]
-        return self._chunk([self._choice(said)])
+            fields["tool_calls"] = [self._call_piece(delta.tool_call)]
+        return self._chunk([self._choice(fields)])
 
     def last(self, answer: CallResult) -> bytes:
-        """Return the chunk with the finish reason, that with the usage where asked, and the end."""
+        """Return the chunk with the finish reason, the usage chunk if requested, and the end."""
         reason = _finish_reason(answer.completion.finish_reason, has_called=self._has_called)
         ended = self._chunk([self._choice({}, finish_reason=reason)])
         usage = self._chunk([], usage=_usage(answer)) if self._with_usage else b""
         return ended + usage + b"data: [DONE]\n\n"
 
-    def _choice(self, said: dict[str, Any], *, finish_reason: str | None = None) -> dict[str, Any]:
+    def _choice(self, delta: dict[str, Any], *, finish_reason: str | None = None) -> dict[str, Any]:
         begun = {} if self._has_begun else {"role": "assistant", "content": None}
         self._has_begun = True
         return {
             "index": 0,
-            "delta": {**begun, **said},
+            "delta": {**begun, **delta},
             "logprobs": None,
             "finish_reason": finish_reason,
         }
@@ -109,25 +109,25 @@ class ChatSpeaker:
         }
 
     def _made_id(self, index: int) -> str:
-        """Return an id for a call to which the vendor gave none: no other call has the same."""
+        """Return a unique id for a call to which the vendor gave none."""
         return f"call_{self._request_id.hex[-_ID_CHARS:]}_{index}"
 
 
 def _signed(signature: str | None) -> dict[str, Any]:
-    """Return a call's signature where Google's own layer for OpenAI's clients has it.
+    """Return a call's signature in the field that Google's OpenAI compatibility layer uses.
 
-    A client that sends the call back as it came gives the model its thoughts again:
+    A client that sends the call back unchanged returns the model's thoughts to it:
     https://ai.google.dev/gemini-api/docs/thought-signatures
     """
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
 def _finish_reason(reason: str | None, *, has_called: bool) -> str:
-    if reason in _LIMITS_MET:
+    if reason in _LIMITS:
         return "length"
-    if reason in _CUT_SHORT:
+    if reason in _TRUNCATED:
         return str(reason)
-    # Google has no word of its own for a call of a tool.
+    # Google has no finish reason for tool calls.
     return "tool_calls" if has_called else "stop"
 
 

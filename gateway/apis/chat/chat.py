@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: relayed to who speaks it, translated for everybody else.
+"""`POST /v1/chat/completions`: relayed to providers with this API, translated for others.
 
 https://developers.openai.com/api/reference/resources/chat
 """
@@ -24,8 +24,8 @@ from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 
-# What is read of a stream: what it used, how it ended, that it failed, that it cites what it found.
-# Where every branch begins with one of a few characters, a search takes a third of the time.
+# What is read from a stream: usage, finish reason, errors, citations. Since every branch begins
+# with one of a few characters, a search takes a third of the time.
 TELLING: Final = re.compile(
     rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:|url_citation"|DONE\])'
 )
@@ -35,19 +35,19 @@ _NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Variant:
-    """A vendor that speaks this API, and in what it differs."""
+    """A vendor with this API, and its differences."""
 
     standard_tier: str
     takes_stream_options: bool
     whole: Callable[..., Completion]
     reading: Callable[[str], StreamReader]
     own_client: bytes | None = None
-    cap_name: str | None = None  # where the vendor knows one spelling alone
+    cap_name: str | None = None  # if the vendor accepts only one name
 
 
 _VARIANTS: Final = {
     "openai": _Variant(
-        # Else the project's own setting decides, which may be a dearer tier than was bounded.
+        # Otherwise the project's setting decides, possibly a more expensive tier than the bound's.
         standard_tier="default",
         takes_stream_options=True,
         whole=openai.completion_from,
@@ -55,7 +55,7 @@ _VARIANTS: Final = {
     ),
     "mistral": _Variant(
         standard_tier="standard_only",
-        takes_stream_options=False,  # it tells its usage unasked, and refuses fields it lacks
+        takes_stream_options=False,  # it always reports usage, and rejects unknown fields
         whole=mistral.completion_from,
         reading=mistral.MistralStreamReader,
         own_client=b"mistral",
@@ -73,12 +73,12 @@ class ChatCompletions:
     error_event = staticmethod(openai_errors.error_event)
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a body asks for."""
+        """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
         return arrival.call(ChatBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> answers.ChatSpeaker:
-        """Return what words a translated answer."""
+        """Return the formatter of a translated answer."""
         body = call.body
         return answers.ChatSpeaker(
             model=call.model,
@@ -94,7 +94,7 @@ class ChatBody:
     arrival: Arrival
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
-        """Go out as bytes to who speaks this API, through its SDK to any other."""
+        """Relay to providers with this API; use the SDK of any other."""
         variant = _VARIANTS.get(model.provider)
         fields = self.arrival.fields
         if variant is None:
@@ -108,16 +108,16 @@ class ChatBody:
         )
 
     def canonical(self) -> object:
-        """Return the messages, those of text alone as pairs of role and content."""
+        """Return the messages, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields["messages"])
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
-        said = self.arrival.dimensions.as_dict()
-        return b"\0".join((self.arrival.path.encode(), orjson.dumps(said), self.arrival.raw))
+        """Return the unchanged body with its dimensions."""
+        dimensions = orjson.dumps(self.arrival.dimensions.as_dict())
+        return b"\0".join((self.arrival.path.encode(), dimensions, self.arrival.raw))
 
     def asks_for_usage(self) -> bool:
-        """Whether the client wants the usage of its stream."""
+        """Whether the client requests the usage of its stream."""
         options = self.arrival.fields.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
@@ -129,7 +129,7 @@ class ChatBody:
         if cap.is_written and not _has_cap(fields):
             sent[cap_name(model.id)] = cap.tokens
         if fields.get("store"):
-            sent["store"] = False  # it would be kept where every tenant's requests are
+            sent["store"] = False  # it would be stored where every tenant's requests are
         if variant.cap_name is not None and _has_cap(fields):
             sent.pop("max_completion_tokens", None)
             sent[variant.cap_name] = cap.tokens
@@ -152,7 +152,7 @@ class ChatBody:
 
 
 def canonical(messages: list[dict[str, Any]]) -> list[object]:
-    """Return messages as they are hashed: what is text alone is the same by whichever API."""
+    """Return messages for hashing: text-only ones are the same through any API."""
     return [
         [message["role"], message["content"]] if message.keys() == {"role", "content"} else message
         for message in messages
@@ -168,7 +168,7 @@ def _without_null(chunk: bytes) -> bytes:
 
 
 def _without_usage(event: bytes, value: object) -> bytes:
-    """Return an event for a client that did not ask for usage; one of usage alone is nothing."""
+    """Return an event without usage; empty if it had nothing else."""
     if not isinstance(value, dict) or "usage" not in value:
         return event
     if value["usage"] is None:

@@ -1,4 +1,4 @@
-"""Mistral's chat completions: OpenAI's format with a usage of its own.
+"""Parse Mistral's chat completions: OpenAI's format with a different usage.
 
 https://docs.mistral.ai/api/endpoint/chat
 """
@@ -19,7 +19,7 @@ _FINISH_REASONS: Final = {"model_length": "length"}
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
-    """Return what a response body (or a stream's last chunk) reports, or None."""
+    """Return the usage that a response body (or a stream's last chunk) reports, or None."""
     return untrusted_json.usable(report.get("usage"), _usage)
 
 
@@ -39,22 +39,22 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def completion_from(report: object, *, model: str) -> Completion:
-    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    """Parse a whole response body. Raises ErrorAnswer for an error with a success status."""
     return _ended(openai.completion_from(report, model=model, usage_of=usage_from))
 
 
 class MistralStreamReader:
-    """Reads a stream of chunks."""
+    """Parse a stream of chunks."""
 
     def __init__(self, model: str) -> None:
         self._chunks = openai.ChatStreamReader(model, usage_from)
 
     def feed(self, event: object) -> tuple[Delta, ...]:
-        """Take in one chunk and return the text that it adds."""
+        """Parse one chunk and return its text delta."""
         return self._chunks.feed(event)
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far."""
+        """Return the answer so far."""
         return _ended(self._chunks.completion())
 
 

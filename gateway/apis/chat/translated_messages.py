@@ -1,4 +1,4 @@
-"""The messages of a chat completion as values: texts, images, calls of tools and their results."""
+"""Parse the messages of a chat completion: texts, images, tool calls and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROLES: Final = {
     "tool": "tool",
 }
 _WITH_IMAGES: Final = frozenset({"user", "tool"})
-# Pictures and nothing else: sound and film cost more than a picture was bounded at.
+# Only images: audio and video cost more than the bound of an image.
 _IMAGE_TYPES: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"}
 )
@@ -43,9 +43,9 @@ def messages_in(fields: Mapping[str, Any], model: Model) -> tuple[Message, ...]:
 
 
 def untranslatable(what: str, model: Model) -> Refused:
-    """Return the refusal of what a model's vendor has no counterpart for."""
+    """Return the refusal of a field that the model's vendor does not support."""
     whose = f'model {model.id} of provider "{model.provider}"'
-    return invalid(f"{what} cannot be translated for {whose}; leave it out")
+    return invalid(f"{what} is not supported by {whose}; remove it")
 
 
 def _message(
@@ -53,7 +53,7 @@ def _message(
 ) -> Message:
     role = _ROLES.get(given["role"])
     if role is None:
-        raise invalid(f"{where}.role is one of {', '.join(_ROLES)}")
+        raise invalid(f"{where}.role must be one of {', '.join(_ROLES)}")
     for name in ("audio", "function_call"):
         if given.get(name) is not None:
             raise untranslatable(f"{where}.{name}", model)
@@ -75,7 +75,7 @@ def _message(
 def _call_id(given: Mapping[str, Any], where: str, called: Mapping[str, str]) -> str:
     call_id = given.get("tool_call_id")
     if not isinstance(call_id, str) or call_id not in called:
-        raise invalid(f"{where}.tool_call_id is the id of a call in a message before it")
+        raise invalid(f"{where}.tool_call_id must be the id of a tool call in an earlier message")
     return call_id
 
 
@@ -90,7 +90,7 @@ def _parts(
     if isinstance(content, str):
         return (content,)
     if not isinstance(content, list):
-        raise invalid(f"{where}.content is a string or a list of parts")
+        raise invalid(f"{where}.content must be a string or a list of parts")
     return tuple(
         _part(part, f"{where}.content[{index}]", role, model) for index, part in enumerate(content)
     )
@@ -101,14 +101,14 @@ def _part(part: object, where: str, role: str, model: Model) -> str | Image:
         return part
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str):
-        raise invalid(f"{where} is an object with a type")
+        raise invalid(f"{where} must be an object with a type")
     if kind == "image_url" and role in _WITH_IMAGES:
         return _image(part.get("image_url"), f"{where}.image_url")
     if kind not in ("text", "refusal"):
         raise untranslatable(f"{where} of type {quoted(kind)}", model)
     text = part.get(kind)
     if not isinstance(text, str):
-        raise invalid(f"{where}.{kind} is a string")
+        raise invalid(f"{where}.{kind} must be a string")
     return text
 
 
@@ -116,15 +116,15 @@ def _image(given: object, where: str) -> Image:
     described = given if isinstance(given, dict) else {"url": given}
     url, detail = described.get("url"), described.get("detail")
     if not isinstance(url, str):
-        raise invalid(f"{where}.url is a string")
+        raise invalid(f"{where}.url must be a string")
     if url.startswith("https://"):
         return Image(url=url, detail=detail if isinstance(detail, str) else None)
     head = _DATA_URL.match(url)
     if head is None:
-        raise invalid(f"{where}.url begins with https:// or is a data URL in base64")
+        raise invalid(f"{where}.url must be an https:// URL or a base64 data URL")
     media_type = head[1].lower().replace("image/jpg", "image/jpeg")
     if media_type not in _IMAGE_TYPES:
-        raise invalid(f"{where}.url is {quoted(media_type)} and no picture")
+        raise invalid(f"{where}.url must be an image, not {quoted(media_type)}")
     return Image(
         media_type=media_type,
         data=_base64(url[head.end() :], where),
@@ -137,7 +137,7 @@ def _base64(text: str, where: str) -> str:
     try:
         base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise invalid(f"{where}.url has data that is not base64") from exc
+        raise invalid(f"{where}.url must contain valid base64 data") from exc
     return data
 
 
@@ -147,12 +147,14 @@ def _tool_call(given: Mapping[str, Any], where: str) -> ToolCall:
     call_id, name = given.get("id"), described.get("name")
     arguments = described.get("arguments")
     if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str)):
-        raise invalid(f"{where} has an id and a function with name and arguments, all strings")
+        raise invalid(
+            f"{where} must have an id and a function with name and arguments, all strings"
+        )
     return ToolCall(id=call_id, name=name, arguments=arguments, signature=_signature(given))
 
 
 def _signature(given: Mapping[str, Any]) -> str | None:
-    """Return the signature that came with the call, where Google's own layer has it too."""
+    """Return the call's signature from the field that Google's compatibility layer uses."""
     found: object = given
     for name in _SIGNATURE_AT:
         found = found.get(name) if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""The tools of a chat completion and which of them may be called, as values."""
+"""Parse the tools of a chat completion and its tool_choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHOICES: Final = ("auto", "none", "required")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranslatedTools:
-    """What may be called: `choice` is auto, none or required, `required` the one that must be."""
+    """The callable tools: `choice` is auto, none or required, `required` names the required one."""
 
     tools: tuple[Tool, ...] = ()
     choice: str | None = None
@@ -42,7 +42,7 @@ def tools_in(fields: Mapping[str, Any], model: Model) -> TranslatedTools:
     if kind == "allowed_tools":
         return _allowed(choice, tools)
     raise invalid(
-        "tool_choice is auto, none, required, or an object of type function or allowed_tools"
+        "tool_choice must be auto, none, required, or an object of type function or allowed_tools"
     )
 
 
@@ -68,9 +68,9 @@ def _tool(given: Mapping[str, Any], where: str, model: Model) -> Tool:
 
 def _mode(choice: object, tools: tuple[Tool, ...]) -> str:
     if choice not in _CHOICES:
-        raise invalid(f"tool_choice is one of {', '.join(_CHOICES)}, or names a function")
+        raise invalid(f"tool_choice must be one of {', '.join(_CHOICES)}, or name a function")
     if choice == "required" and not tools:
-        raise invalid("tool_choice is required, and there are no tools")
+        raise invalid("tool_choice must not be required without tools")
     return str(choice)
 
 
@@ -80,12 +80,12 @@ def _named(entry: object, tools: tuple[Tool, ...], where: str) -> str:
     if not isinstance(name, str):
         raise _wrong(f"{where}.function.name", "the name of one of the tools")
     if name not in {tool.name for tool in tools}:
-        raise invalid(f"{where} names {quoted(name)}, which is not among the tools")
+        raise invalid(f"{where} names {quoted(name)}, which is not in tools")
     return name
 
 
 def _allowed(choice: Mapping[str, Any], tools: tuple[Tool, ...]) -> TranslatedTools:
-    """Return only the tools that may be called: the others need not be told."""
+    """Return only the allowed tools: the others need not be sent."""
     allowed = choice.get("allowed_tools")
     if not isinstance(allowed, dict):
         raise _wrong("tool_choice.allowed_tools", "an object with mode and tools")
@@ -96,4 +96,4 @@ def _allowed(choice: Mapping[str, Any], tools: tuple[Tool, ...]) -> TranslatedTo
 
 
 def _wrong(where: str, what: str) -> Refused:
-    return invalid(f"{where} is {what}")
+    return invalid(f"{where} must be {what}")

@@ -1,6 +1,6 @@
-"""Chat completions for models of vendors that do not speak them: what the vendor's SDK is asked.
+"""Translate chat completions for vendors without this API into calls of their SDKs.
 
-What changes the meaning and has no counterpart is refused; what does not is left out.
+A field without a counterpart is refused if it changes the answer, else omitted.
 https://developers.openai.com/api/reference/resources/chat
 """
 
@@ -22,10 +22,10 @@ from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap
 
 STOPS_MAX: Final = 16
-# What an answer may have where nobody says and the vendor must be told: every model since 2025 can
-# write as much, and the others' own maximum is below it.
-UNASKED_OUTPUT_TOKENS: Final = 32_000
-_MUST_BE_TOLD: Final = frozenset({"anthropic"})
+# The output cap if the caller gave none and the vendor requires one: every model since 2025
+# supports it, and the others' own maximum is below it.
+DEFAULT_CAP_TOKENS: Final = 32_000
+_REQUIRES_CAP: Final = frozenset({"anthropic"})
 
 _READ: Final = frozenset(
     {
@@ -34,15 +34,15 @@ _READ: Final = frozenset(
         *("response_format", "reasoning_effort", "service_tier"),
     }
 )
-# They name, keep or speed up a request, and do not change its answer.
-_LEFT_OUT: Final = frozenset(
+# They label, store or speed up a request, and do not change its answer.
+_OMITTED: Final = frozenset(
     {
         *("user", "metadata", "seed", "store", "safety_identifier", "prompt_cache_key"),
         *("prompt_cache_retention", "prompt_cache_options"),
     }
 )
-# Fields without a counterpart, each with the values that ask for nothing.
-_NOTHING_ASKED: Final[Mapping[str, tuple[object, ...]]] = {
+# Fields without a counterpart, each with the values that have no effect.
+_NO_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
     "n": (1,),
     "best_of": (1,),
     "logprobs": (False,),
@@ -66,7 +66,7 @@ _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
 def provider_call(
     fields: Mapping[str, Any], model: Model, cap: OutputCap, *, timeout_s: float
 ) -> ProviderCall:
-    """Return what the vendor is asked. Raises Refused (400) for what it cannot be asked."""
+    """Return the call of the vendor's SDK. Raises Refused (400) for unsupported fields."""
     _refuse_untranslatable(fields, model)
     tools = tools_in(fields, model)
     return ProviderCall(
@@ -88,9 +88,9 @@ def provider_call(
 
 def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
     for name, value in fields.items():
-        if name in _READ or name in _LEFT_OUT or value is None:
+        if name in _READ or name in _OMITTED or value is None:
             continue
-        if value not in _NOTHING_ASKED.get(name, ()):
+        if value not in _NO_EFFECT.get(name, ()):
             raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
     if tier_in(fields) != "standard":
         raise untranslatable(f"service_tier {quoted(tier_in(fields))}", model)
@@ -99,7 +99,7 @@ def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
 def _cap(model: Model, cap: OutputCap) -> int | None:
     if cap.is_written:
         return cap.tokens
-    return min(cap.tokens, UNASKED_OUTPUT_TOKENS) if model.provider in _MUST_BE_TOLD else None
+    return min(cap.tokens, DEFAULT_CAP_TOKENS) if model.provider in _REQUIRES_CAP else None
 
 
 def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
@@ -107,7 +107,7 @@ def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise invalid(f"{name} is a number from 0 to {most}")
+        raise invalid(f"{name} must be a number between 0 and {most}")
     return float(value)
 
 
@@ -122,7 +122,7 @@ def _stop(fields: Mapping[str, Any]) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value
     is_list = isinstance(stops, list) and len(stops) <= STOPS_MAX
     if not is_list or not all(isinstance(each, str) and each for each in stops):
-        raise invalid(f"stop is a string or a list of at most {STOPS_MAX}, none of them empty")
+        raise invalid(f"stop must be a string or a list of at most {STOPS_MAX} non-empty strings")
     return tuple(stops)
 
 
@@ -136,12 +136,12 @@ def _response_format(fields: Mapping[str, Any]) -> ResponseFormat | None:
     described = value.get("json_schema") if isinstance(value, dict) else None
     if kind != "json_schema" or not isinstance(described, dict):
         raise invalid(
-            "response_format is an object of type text, json_object or json_schema, the last with "
-            "a json_schema"
+            "response_format must be an object of type text, json_object or json_schema; "
+            "json_schema must have a json_schema object"
         )
     schema = described.get("schema")
     if schema is not None and not isinstance(schema, dict):
-        raise invalid("response_format.json_schema.schema is a JSON schema")
+        raise invalid("response_format.json_schema.schema must be a JSON schema")
     return ResponseFormat(schema=schema)
 
 
@@ -150,7 +150,7 @@ def _effort(fields: Mapping[str, Any], model: Model) -> str | None:
     if effort is None:
         return None
     if effort not in _EFFORTS:
-        raise invalid(f"reasoning_effort is one of {', '.join(_EFFORTS)}")
+        raise invalid(f"reasoning_effort must be one of {', '.join(_EFFORTS)}")
     takes_effort = _TAKES_EFFORT.get(model.provider)
     if takes_effort is None or takes_effort(model.id):
         return str(effort)

@@ -1,4 +1,4 @@
-"""What a chat completion can use at most, read off its body.
+"""The maximum usage of a chat completion, read from its body.
 
 https://developers.openai.com/api/reference/resources/chat
 """
@@ -23,11 +23,11 @@ from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import UsageBound
 
 CHOICES_MAX: Final = 128
-# What a vendor says of the schema of an answer around it. Its own form of the schema is longer than
-# the caller's (translated ones are closed and say their limits in words), so that counts twice:
+# What a vendor adds around the schema of an answer. Its form of the schema is longer than the
+# caller's (translated ones are closed and describe their limits in text), so it counts twice:
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs
 FORMAT_FRAME_TOKENS: Final = 256
-# Beside these, whatever a body has is counted as a prompt.
+# Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
     {
         *("model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream"),
@@ -39,17 +39,17 @@ _NO_PROMPT: Final = frozenset(
     }
 )
 _SENTENCES: Final = {
-    "background": "background calls cannot be charged when they end; leave it out",
+    "background": "background is not supported: background calls cannot be charged when they end",
 }
 FILE_ID: Final = (
-    "Files kept at the provider belong to the whole installation, so a file_id is not taken; "
+    "file_id is not supported: files stored at the provider are shared by the whole installation; "
     "send the file's data"
 )
 
 
 @dataclass(slots=True)
 class Measure:
-    """Adds up what the parts of messages are."""
+    """Adds up the sizes of the parts of messages."""
 
     texts: list[str] = field(default_factory=list)
     images: int = 0
@@ -59,26 +59,26 @@ class Measure:
     buckets: set[str] = field(default_factory=set)
 
     def image(self) -> None:
-        """Take in a picture."""
+        """Add an image."""
         self.images += 1
         self.buckets.add("input_image")
 
     def media(self, data: object, *, bucket: str | None = None) -> None:
-        """Take in base64: a token of sound or film covers at least one of its characters."""
+        """Add base64 data: a token of audio or video covers at least one of its characters."""
         self.media_bytes += len(data) if isinstance(data, str) else 0
         if bucket:
             self.buckets.add(bucket)
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
-    """Return the measure of a chat completion. Raises Refused, which names the field."""
+    """Return the usage bound of a chat completion. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     measure = Measure()
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise invalid("messages is a list of at least one message")
+        raise invalid("messages must be a non-empty list")
     if len(messages) > MESSAGES_MAX:
-        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+        raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
     if "audio" in (fields.get("modalities") or ()):
@@ -90,7 +90,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         images=measure.images,
         media_bytes=measure.media_bytes,
         context_reads=measure.context_reads,
-        # A search model searches once for each request, and reads what it found.
+        # A search model searches once per request, and reads the results.
         searches=int(fields.get("web_search_options") is not None),
         buckets=frozenset(measure.buckets),
         service_tier=tier_in(fields),
@@ -101,9 +101,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
 
 
 def _frames(fields: Mapping[str, Any], measure: Measure) -> int:
-    """Return what is written around tools and around the schema of an answer.
+    """Return the tokens added around tools and around the schema of an answer.
 
-    Translated, a talk in which tools were called names these again where the request has none.
+    A translated conversation with tool calls declares their tools if the request has none.
     """
     tools = len(objects(fields, "tools")) or measure.tool_calls
     around_tools = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * tools if tools else 0
@@ -111,34 +111,34 @@ def _frames(fields: Mapping[str, Any], measure: Measure) -> int:
 
 
 def _formats(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return as text the format that an answer must have, none where any will do."""
+    """Return the response format as text, empty if the answer is plain text."""
     wanted = fields.get("response_format")
     return () if wanted in (None, {"type": "text"}) else (text_of(wanted),)
 
 
 def _cap(fields: Mapping[str, Any]) -> int | None:
-    """Return the larger of the two spellings: a server heeds the one or the other."""
+    """Return the larger of the two caps: a server uses one or the other."""
     caps = [whole(fields, name) for name in ("max_tokens", "max_completion_tokens")]
     return max((cap for cap in caps if cap is not None), default=None)
 
 
 def _choices(fields: Mapping[str, Any]) -> int:
-    asked = [whole(fields, name) for name in ("n", "best_of")]
-    choices = max((number for number in asked if number is not None), default=1)
+    given = [whole(fields, name) for name in ("n", "best_of")]
+    choices = max((number for number in given if number is not None), default=1)
     if choices > CHOICES_MAX:
-        raise invalid(f"n is a whole number from 1 to {CHOICES_MAX}")
+        raise invalid(f"n must be an integer between 1 and {CHOICES_MAX}")
     return choices
 
 
 def _predicted(fields: Mapping[str, Any]) -> int:
-    """Return the bytes of a prediction: what of it is not used is billed as output."""
+    """Return the bytes of a prediction: its unused part is billed as output."""
     prediction = fields.get("prediction")
     return 0 if prediction is None else len(text_of(prediction).encode())
 
 
 def _read_message(measure: Measure, message: object, where: str) -> None:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise invalid(f"{where} is an object with role and content")
+        raise invalid(f"{where} must be an object with role and content")
     for name, value in message.items():
         if name == "role" or value is None:
             continue
@@ -154,7 +154,7 @@ def _read_message(measure: Measure, message: object, where: str) -> None:
 def _read_part(measure: Measure, part: object, where: str) -> None:
     if not isinstance(part, dict):
         if not isinstance(part, str):
-            raise invalid(f"{where} is an object with a type")
+            raise invalid(f"{where} must be an object with a type")
         part = {"type": "text", "text": part}
     kind = part.get("type")
     if kind in ("image_url", "input_image"):
@@ -168,13 +168,13 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
         measure.texts.append(text_of(part["text"]))
     elif kind in ("text", "refusal", "thinking"):
         measure.texts.append(text_of(part))
-    else:  # whatever it is, it fits in the model's context
+    else:  # unknown, but it fits in the model's context
         measure.texts.append(text_of(part))
         measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_file(measure: Measure, part: Mapping[str, Any]) -> None:
-    """Take in a document: its pages are read as text and as pictures, so its bytes say little."""
+    """Measure a document: its pages are read as text and images, so its bytes give no bound."""
     file = part.get("file")
     if isinstance(file, dict) and file.get("file_id") is not None:
         raise invalid(FILE_ID)

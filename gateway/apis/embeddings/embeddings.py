@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings`: relayed to OpenAI and Mistral, asked of Google through its SDK.
+"""`POST /v1/embeddings`: relayed to OpenAI and Mistral, called through the SDK for Google.
 
 https://developers.openai.com/api/reference/resources/embeddings
 """
@@ -36,11 +36,13 @@ PATH: Final = "/v1/embeddings"
 INPUTS_MAX: Final = 2048
 ENCODINGS: Final = ("float", "base64")
 _RELAYED: Final = frozenset({"openai", "mistral"})
-_ASKED: Final = frozenset({"google"})
-# The name by which Mistral knows the length of a vector, as a client of OpenAI's does not.
+_BY_SDK: Final = frozenset({"google"})
+# Mistral's name of the vector length, which OpenAI's clients do not know.
 _DIMENSIONS_AT: Final = {"mistral": "output_dimension"}
 _NO_TEXT: Final = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
-_NOT_TEXT: Final = "input is a non-empty string, a list of such, a list of tokens or a list of such"
+_NOT_TEXT: Final = (
+    "input must be a non-empty string, a list of strings, a list of tokens or a list of token lists"
+)
 
 Tokens = list[int]
 
@@ -54,23 +56,23 @@ class Embeddings:
     error_event = staticmethod(openai_errors.error_event)
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a body asks for."""
+        """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
         return arrival.whole_call(EmbeddingsBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> EmbeddingsSpeaker:
-        """Return what words a translated answer."""
+        """Return the formatter of a translated answer."""
         body = call.body
-        asked = body.arrival.fields if isinstance(body, EmbeddingsBody) else {}
-        return EmbeddingsSpeaker(in_base64=asked.get("encoding_format") == "base64")
+        fields = body.arrival.fields if isinstance(body, EmbeddingsBody) else {}
+        return EmbeddingsSpeaker(in_base64=fields.get("encoding_format") == "base64")
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
-    """Return the measure of a request for embeddings. Raises Refused, which names the field."""
+    """Return the usage bound of an embeddings request. Raises Refused, which names the field."""
     inputs = inputs_of(fields)
     whole(fields, "dimensions")
     if fields.get("encoding_format") not in (None, *ENCODINGS):
-        raise invalid(f"encoding_format is one of {', '.join(ENCODINGS)}")
+        raise invalid(f"encoding_format must be one of {', '.join(ENCODINGS)}")
     texts = [given for given in inputs if isinstance(given, str)]
     return UsageBound(
         texts=(*texts, *others(fields, _NO_TEXT)),
@@ -82,14 +84,14 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
 
 
 def inputs_of(fields: Mapping[str, Any]) -> list[str] | list[Tokens]:
-    """Return what is to be embedded: texts, or texts as their tokens. Raises Refused."""
+    """Return the inputs: texts, or texts as their tokens. Raises Refused."""
     given = fields.get("input")
     if isinstance(given, str) or (isinstance(given, list) and given and _is_token(given[0])):
         given = [given]
     if not isinstance(given, list) or not given:
         raise invalid(_NOT_TEXT)
     if len(given) > INPUTS_MAX:
-        raise invalid(f"input has at most {INPUTS_MAX} entries")
+        raise invalid(f"input must have at most {INPUTS_MAX} entries")
     if not (all(_is_text(each) for each in given) or all(_is_tokens(each) for each in given)):
         raise invalid(_NOT_TEXT)
     return given
@@ -114,15 +116,15 @@ class EmbeddingsBody:
     arrival: Arrival
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
-        """Go out as bytes to who speaks this API, through its SDK to Google.
+        """Relay to providers with this API; use the SDK for Google.
 
         Raises Refused for models that make no embeddings.
         """
-        if model.provider not in _RELAYED | _ASKED or not model.makes_embeddings:
+        if model.provider not in _RELAYED | _BY_SDK or not model.makes_embeddings:
             raise not_served(model.id, PATH, "a model that makes embeddings")
         if model.provider != "openai" and self._texts() is None:
-            raise invalid(f"Tokens are not taken for {model.id}; send the text")
-        if model.provider in _ASKED:
+            raise invalid(f"Token input is not supported for {model.id}; send the text")
+        if model.provider in _BY_SDK:
             return ProviderCall(
                 model=model.id,
                 inputs=self._texts() or (),
@@ -139,15 +141,15 @@ class EmbeddingsBody:
         )
 
     def canonical(self) -> object:
-        """Return what is to be embedded."""
+        """Return the inputs."""
         return inputs_of(self.arrival.fields)
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
     def _texts(self) -> tuple[str, ...] | None:
-        """Return the texts, or None where tokens were sent."""
+        """Return the texts, or None if tokens were sent."""
         texts = tuple(each for each in inputs_of(self.arrival.fields) if isinstance(each, str))
         return texts or None
 
@@ -160,7 +162,7 @@ class EmbeddingsBody:
 
 
 class EmbeddingsSpeaker:
-    """Words the vectors of a vendor that was asked through its SDK."""
+    """Format the vectors of a vendor that was called through its SDK."""
 
     def __init__(self, *, in_base64: bool) -> None:
         self._in_base64 = in_base64
@@ -179,15 +181,15 @@ class EmbeddingsSpeaker:
         }
 
     def piece(self, delta: Delta) -> bytes:
-        """Never say a piece."""
-        raise AssertionError("embeddings come whole")
+        """Never called: embeddings are not streamed."""
+        raise AssertionError("embeddings are not streamed")
 
     def last(self, answer: CallResult) -> bytes:
-        """Never end a stream."""
-        raise AssertionError("embeddings come whole")
+        """Never called: embeddings are not streamed."""
+        raise AssertionError("embeddings are not streamed")
 
     def _encoded(self, vector: tuple[float, ...]) -> list[float] | str:
-        """Return a vector as numbers, or as the bytes of 32-bit little-endian ones in base64."""
+        """Return a vector as numbers, or as base64 of 32-bit little-endian floats."""
         if not self._in_base64:
             return list(vector)
         numbers = array("f", vector)
@@ -201,4 +203,4 @@ def _whole(body: bytes, model: Model) -> Completion:
 
 
 def _no_stream() -> Any:
-    raise AssertionError("embeddings come whole")
+    raise AssertionError("embeddings are not streamed")

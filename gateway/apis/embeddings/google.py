@@ -1,4 +1,4 @@
-"""Gemini's embedContent and countTokens: the vectors, and what they used.
+"""Parse Gemini's embedContent and countTokens: vectors and usage.
 
 https://ai.google.dev/api/embeddings
 """
@@ -16,7 +16,7 @@ from gateway.upstream.untrusted_json import ErrorAnswer
 
 
 def completion_from(report: object, *, model: str, inputs: int) -> Completion:
-    """Read an answer with a vector for each of the inputs. Raises ErrorAnswer for any other."""
+    """Parse a response with one vector per input. Raises ErrorAnswer for any other."""
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(body)
     vectors = tuple(
@@ -24,7 +24,7 @@ def completion_from(report: object, *, model: str, inputs: int) -> Completion:
         for each in untrusted_json.items(body.get("embeddings"))
     )
     if len(vectors) != inputs or not all(vectors):
-        raise ErrorAnswer(f"{len(vectors)} of {inputs} embeddings came back")
+        raise ErrorAnswer(f"{len(vectors)} of {inputs} embeddings were returned")
     return Completion(
         model=model,
         finish_reason=None,
@@ -35,7 +35,7 @@ def completion_from(report: object, *, model: str, inputs: int) -> Completion:
 
 
 def joined(parts: Sequence[Completion]) -> Completion:
-    """Return answers to parts of the inputs as one; its usage is known where all of theirs is."""
+    """Merge the completions of parts of the inputs; usage is known if all parts have it."""
     usages = [part.usage for part in parts]
     known = [usage.input_uncached for usage in usages if usage is not None]
     return replace(
@@ -47,7 +47,7 @@ def joined(parts: Sequence[Completion]) -> Completion:
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
-    """Return what the answer reports, or None: the older models report nothing."""
+    """Return the reported usage, or None: the older models report nothing."""
     return untrusted_json.usable(
         report.get("usageMetadata"),
         lambda usage: Usage(input_uncached=untrusted_json.count(usage, "promptTokenCount")),
@@ -55,7 +55,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
 
 
 def usage_counted(report: object) -> Usage | None:
-    """Return as usage what countTokens says, or None where it says nothing."""
+    """Return countTokens' result as usage, or None if it has none."""
     return untrusted_json.usable(
         report, lambda counted: Usage(input_uncached=untrusted_json.count(counted, "totalTokens"))
     )

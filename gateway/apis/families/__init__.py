@@ -1,1 +1,1 @@
-"""What the vendors' families of models differ in."""
+"""Differences between the vendors' model families."""

@@ -1,4 +1,4 @@
-"""What Anthropic's generations of models differ in, when they are asked.
+"""Differences between the requests of Anthropic's model generations.
 
 https://platform.claude.com/docs/en/build-with-claude/effort
 https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
@@ -9,32 +9,32 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-# `claude-opus-4-6`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`; a date is no minor version.
+# `claude-opus-4-6`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`; a date is not a minor version.
 _GENERATION: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _FIRST_STRICT: Final = (4, 5)
 _FIRST_ADAPTIVE: Final = (4, 6)
 _FIRST_XHIGH: Final = (4, 7)
-_FIRST_THINKING_UNASKED: Final = (5, 0)
+_FIRST_THINKING_BY_DEFAULT: Final = (5, 0)
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 
 
 def takes_effort(model_id: str) -> bool:
-    """Whether the model can be told how much to think."""
+    """Whether the model supports a thinking effort."""
     return _generation(model_id) >= _FIRST_ADAPTIVE or model_id.startswith("claude-opus-4-5")
 
 
 def takes_strict_tools(model_id: str) -> bool:
-    """Whether the model's calls of a tool can be held to the tool's schema."""
+    """Whether the model supports strict tool schemas."""
     return _generation(model_id) >= _FIRST_STRICT
 
 
 def thinking(model_id: str, effort: str) -> dict[str, Any]:
-    """Return the fields of a request that say how much to think, in OpenAI's word for it."""
+    """Return the request fields for a thinking effort, given as OpenAI's value."""
     generation = _generation(model_id)
     if effort == "none":
-        if generation < _FIRST_THINKING_UNASKED:
+        if generation < _FIRST_THINKING_BY_DEFAULT:
             return {}
-        # Sonnet 5.5 has another word for it; those that always think refuse either.
+        # Sonnet 5.5 has another value for it; models that always think reject both.
         between = model_id.startswith("claude-sonnet-5-5")
         return {"thinking": {"type": "between_tools" if between else "disabled"}}
     highest = "xhigh" if generation >= _FIRST_XHIGH else "high"

@@ -1,4 +1,4 @@
-"""What Google's generations of models differ in, when they are asked.
+"""Differences between the requests of Google's model generations.
 
 https://ai.google.dev/gemini-api/docs/thinking
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 _GENERATION: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 _FIRST_THINKING: Final = (2, 5)
 _FIRST_LEVELS: Final = (3, 0)
-# As Google's own layer for OpenAI's clients has it: https://ai.google.dev/gemini-api/docs/openai
+# As in Google's OpenAI compatibility layer: https://ai.google.dev/gemini-api/docs/openai
 _BUDGET_TOKENS: Final = {
     "none": 0,
     "minimal": 1024,
@@ -20,7 +20,7 @@ _BUDGET_TOKENS: Final = {
     "high": 24_576,
     "xhigh": 24_576,
 }
-# The models from 3 on cannot be kept from thinking, and not all of them have a level below low.
+# Thinking cannot be disabled from version 3 on, and not all models have a level below low.
 _LEVELS: Final = {
     "none": "LOW",
     "minimal": "LOW",
@@ -32,24 +32,24 @@ _LEVELS: Final = {
 
 
 def takes_effort(model_id: str) -> bool:
-    """Whether the model can be told how much to think."""
+    """Whether the model supports a thinking effort."""
     return _generation(model_id) >= _FIRST_THINKING
 
 
 def wants_signatures(model_id: str) -> bool:
-    """Whether the model refuses its own calls of tools without the thought before them."""
+    """Whether the model rejects its own tool calls without their thought signatures."""
     return _generation(model_id) >= _FIRST_LEVELS
 
 
 def thinking(model_id: str, effort: str) -> dict[str, Any]:
-    """Return the setting that says how much to think, in OpenAI's word for it."""
+    """Return the thinking setting for an effort, given as OpenAI's value."""
     if _generation(model_id) >= _FIRST_LEVELS:
         return {"thinking_level": _LEVELS[effort]}
     return {"thinking_budget": _BUDGET_TOKENS[effort]}
 
 
 def _generation(model_id: str) -> tuple[int, int]:
-    """Return the generation; what has no number (`gemini-flash-latest`) is of the newest."""
+    """Return the generation; a name without a number (`gemini-flash-latest`) is the newest."""
     found = _GENERATION.match(model_id)
     if found:
         return int(found[1]), int(found[2] or 0)

@@ -1,23 +1,23 @@
-"""What OpenAI's families of models differ in, when they are asked."""
+"""Differences between the requests of OpenAI's model families."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# Reasoning models refuse `max_tokens`; servers that only resemble OpenAI know nothing else:
+# Reasoning models reject `max_tokens`; OpenAI-compatible servers support only that:
 # https://developers.openai.com/api/reference/resources/chat
 _REASONING: Final = re.compile(r"(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d)|codex)")
-# The first two reasoning models take neither system messages nor a temperature:
+# The first two reasoning models support neither system messages nor a temperature:
 # https://developers.openai.com/api/docs/guides/reasoning
 _FIRST_REASONING: Final = re.compile(r"(?:ft:)?o1-(?:preview|mini)")
 
 
 def cap_name(model_id: str) -> str:
-    """Return the field in which the model is told its output cap."""
+    """Return the name of the model's output cap field."""
     return "max_completion_tokens" if _REASONING.match(model_id) else "max_tokens"
 
 
 def is_first_reasoning(model_id: str) -> bool:
-    """Whether the model is one of the first two that reason."""
+    """Whether the model is one of the first two reasoning models."""
     return _FIRST_REASONING.match(model_id) is not None

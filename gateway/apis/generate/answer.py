@@ -1,4 +1,4 @@
-"""Gemini's generateContent: what it says and calls, how it ends and what it used.
+"""Parse Gemini's generateContent: content, tool calls, finish reason and usage.
 
 https://ai.google.dev/api/generate-content
 """
@@ -26,9 +26,9 @@ _FINISH_REASONS: Final = {
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
-    """Return what a response body or a chunk reports, or None.
+    """Return the usage that a response body or a chunk reports, or None.
 
-    The prompt's count includes the cached part and excludes what tools added to it; the
+    The prompt's count includes the cached part and excludes what tools added; the
     candidates' count excludes thoughts.
     """
     return untrusted_json.usable(report.get("usageMetadata"), lambda usage: _usage(usage, report))
@@ -44,7 +44,7 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
     if usage.get("candidatesTokenCount") is not None:
         answer = untrusted_json.count(usage, "candidatesTokenCount")
     elif reported_total == prompt + tool_prompt + thoughts:
-        answer = 0  # Google leaves zeros out, and the total says that it is one
+        answer = 0  # Google omits zeros, and the total shows that it is one
     else:
         raise UnusableUsage("candidatesTokenCount is absent")
     audio_in = _audio(usage, "promptTokensDetails") - _audio(usage, "cacheTokensDetails")
@@ -75,7 +75,7 @@ def _searches(report: Mapping[str, Any]) -> int:
 
 
 def finish_reason_from(report: Mapping[str, Any]) -> str | None:
-    """Return why the answer ended; a prompt that was blocked has no candidate to say so."""
+    """Return the finish reason; a blocked prompt has no candidate with one."""
     reason = untrusted_json.word(untrusted_json.first(report.get("candidates")).get("finishReason"))
     if reason is None:
         blocked = untrusted_json.word(
@@ -92,7 +92,7 @@ def content_from(report: Mapping[str, Any]) -> str:
 
 
 def tool_calls_from(report: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    """Return what the first candidate calls; a call is whole in its chunk."""
+    """Return the first candidate's tool calls; a call is complete in its chunk."""
     calls = ((part, untrusted_json.mapping(part.get("functionCall"))) for part in _parts(report))
     return tuple(
         ToolCall(
@@ -112,11 +112,11 @@ def _parts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def completion_from(report: object, *, model: str) -> Completion:
-    """Read a whole response body. Raises ErrorAnswer for an error that came as a success."""
+    """Parse a whole response body. Raises ErrorAnswer for an error with a success status."""
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(report)
     return Completion(
-        model=untrusted_json.model_named(body.get("modelVersion"), asked=model),
+        model=untrusted_json.model_named(body.get("modelVersion"), requested=model),
         content=content_from(body),
         finish_reason=finish_reason_from(body),
         usage=usage_from(body),
@@ -127,7 +127,7 @@ def completion_from(report: object, *, model: str) -> Completion:
 
 @dataclass(slots=True)
 class GenerateStreamReader:
-    """Reads a stream of chunks. Each chunk's usage counts up to its moment: the last one counts."""
+    """Parse a stream of chunks. Each chunk's usage is cumulative: the last one counts."""
 
     model: str
     _answered: str | None = None
@@ -136,22 +136,22 @@ class GenerateStreamReader:
     _tool_calls: int = 0
 
     def feed(self, event: object) -> tuple[Delta, ...]:
-        """Take in one chunk and return what it adds."""
+        """Parse one chunk and return its deltas."""
         chunk = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(chunk)
-        asked = self._answered or self.model
-        self._answered = untrusted_json.model_named(chunk.get("modelVersion"), asked=asked)
+        known = self._answered or self.model
+        self._answered = untrusted_json.model_named(chunk.get("modelVersion"), requested=known)
         self._finish_reason = finish_reason_from(chunk) or self._finish_reason
         if chunk.get("usageMetadata") is not None:
             self._last["usageMetadata"] = chunk["usageMetadata"]
         if _searches(chunk):
             self._last["candidates"] = chunk["candidates"]
         text = content_from(chunk)
-        said = (Delta(text),) if text else ()
-        return said + tuple(self._called(call) for call in tool_calls_from(chunk))
+        deltas = (Delta(text),) if text else ()
+        return deltas + tuple(self._called(call) for call in tool_calls_from(chunk))
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far."""
+        """Return the answer so far."""
         return Completion(
             model=self._answered or self.model,
             content="",

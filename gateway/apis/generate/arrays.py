@@ -1,7 +1,7 @@
-"""Reading usage off a streamed JSON array that is passed on: Google's other form of a stream.
+"""Read usage from a relayed JSON array: Google's other stream format.
 
-Only whole elements are passed on, and the closing bracket when all is known, so that an error of
-ours can follow as one more element. An element is parsed only where it tells something.
+Only complete elements are passed on, and the closing bracket at the end, so that an error of ours
+can follow as one more element. Only relevant elements are parsed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gateway.core.calls import Completion
 from gateway.core.errors import Broken
 from gateway.upstream.untrusted_json import ErrorAnswer
 
-# What moves between the levels of JSON. Outside of its strings, whole ones are passed over. No
-# string can be split in two ways, so one without an end is gone through twice at most. Groups are
-# not possessive: until 3.11.5 Python loses its place in those (python/cpython#106052).
+# The characters that change the JSON nesting level. Outside of strings, whole strings are skipped.
+# No string can be split in two ways, so an unterminated one is scanned twice at most. Groups are
+# not possessive: before 3.11.5 Python handles those incorrectly (python/cpython#106052).
 _OUTSIDE: Final = re.compile(
     rb"""(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*")*(["{}\[\]])""", re.DOTALL
 )
@@ -31,8 +31,8 @@ _BETWEEN_ELEMENTS: Final = b"[, \t\r\n"
 class ArrayReading:
     """A StreamReading of the elements of one array.
 
-    `telling` finds the elements that are parsed; the first one always is. `ends` finds the last.
-    `counting` is in elements of which each takes the place of those before it: only the last one
+    `telling` matches the elements that are parsed; the first one always is. `ends` matches the
+    last. `counting` is contained in elements that each replace the previous one: only the last one
     is parsed, when the stream has ended.
     """
 
@@ -40,7 +40,7 @@ class ArrayReading:
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
     counting: bytes
-    # What has come and is not passed on yet, and how far it is scanned.
+    # Received bytes that are not passed on yet, and how far they are scanned.
     _held: bytearray = field(default_factory=bytearray)
     _place: int = 0
     _depth: int = 0
@@ -54,11 +54,11 @@ class ArrayReading:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the last element has come."""
+        """Whether the last element was received."""
         return self._is_ended
 
     def take(self, chunk: bytes) -> bytes:
-        """Take in what came and return the whole elements in it, with what is between them."""
+        """Read a chunk and return its complete elements, with what is between them."""
         self._held += chunk
         passed = 0
         while (end := self._next_end()) is not None:
@@ -72,7 +72,7 @@ class ArrayReading:
         return whole
 
     def rest(self) -> bytes:
-        """Return the end of the array; where the answer is none, an error of ours is its end."""
+        """Return the end of the array; empty if an error of ours must end it."""
         if not is_answer(self):
             return b""
         rest = bytes(self._held)
@@ -80,7 +80,7 @@ class ArrayReading:
         return rest
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
+        """Return the answer so far. Raises ErrorAnswer if it was an error."""
         if self._last:
             self._feed(self._last)
             self._last = b""
@@ -89,7 +89,7 @@ class ArrayReading:
         return self.reading.completion()
 
     def _next_end(self) -> int | None:
-        """Return where the next whole element ends, or None until more has come."""
+        """Return where the next complete element ends, or None until more is received."""
         while not self._is_closed:
             pattern = _INSIDE if self._is_in_text else _OUTSIDE
             found = pattern.match(self._held, self._place)
@@ -102,11 +102,11 @@ class ArrayReading:
         return None
 
     def _moves(self, sign: bytes) -> bool:
-        """Go where `sign` leads; whether an element of the array ends there."""
+        """Update the position for `sign`; return whether an element of the array ends there."""
         if sign == b'"':
             self._is_in_text = not self._is_in_text
         elif sign == b"\\":
-            self._place += 1  # past what it escapes, which may be still to come
+            self._place += 1  # past the escaped character, which may not be received yet
         elif sign in b"{[":
             self._is_array = self._is_array or (self._depth == 0 and sign == b"[")
             self._depth += 1
@@ -114,7 +114,7 @@ class ArrayReading:
             self._depth -= 1
             self._is_closed = self._depth <= 0
             if self._is_closed and not self._is_array:
-                self._note(bytes(self._held[: self._place]))  # an error stands alone
+                self._note(bytes(self._held[: self._place]))  # an error is not in an array
             return self._is_array and self._depth == 1 and sign == b"}"
         return False
 
@@ -133,6 +133,6 @@ class ArrayReading:
         try:
             self.reading.feed(orjson.loads(element.lstrip(_BETWEEN_ELEMENTS)))
         except orjson.JSONDecodeError:
-            return  # it looked like JSON; the client gets it as it is
+            return  # not JSON; the client gets it unchanged
         except ErrorAnswer as exc:
             self._error = exc

@@ -1,6 +1,6 @@
-"""Errors in Google's shape: `{"error": {"code", "message", "status"}}`.
+"""Errors in Google's format: `{"error": {"code", "message", "status"}}`.
 
-https://ai.google.dev/gemini-api/docs/generate-content/api-errors; the words are those of
+https://ai.google.dev/gemini-api/docs/generate-content/api-errors; the status names are those of
 https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 """
 
@@ -12,7 +12,7 @@ import orjson
 
 from gateway.core.errors import GatewayError
 
-_WORDS: Final = {
+_STATUSES: Final = {
     401: "UNAUTHENTICATED",
     402: "RESOURCE_EXHAUSTED",
     403: "PERMISSION_DENIED",
@@ -30,8 +30,8 @@ _SERVER_ERRORS: Final = 500
 def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
     """Return the body of an error."""
     other = "INTERNAL" if status >= _SERVER_ERRORS else "INVALID_ARGUMENT"
-    word = _WORDS.get(status, other)
-    return {"error": {"code": status, "message": failure.message, "status": word}}
+    name = _STATUSES.get(status, other)
+    return {"error": {"code": status, "message": failure.message, "status": name}}
 
 
 def error_event(failure: GatewayError) -> bytes:
@@ -40,7 +40,7 @@ def error_event(failure: GatewayError) -> bytes:
 
 
 def error_element(failure: GatewayError) -> bytes:
-    """Return an error as the last element of a streamed array, of which one came before."""
+    """Return an error as the last element of a streamed array that already has elements."""
     return b",\n%b\n]" % _encoded(failure)
 
 

@@ -33,8 +33,8 @@ GENERATE: Final = "generateContent"
 STREAM: Final = "streamGenerateContent"
 COUNT: Final = "countTokens"
 
-# What is read of a stream besides the last chunk's usage: how it ended, that it failed, what it
-# searched for. Inside a JSON string a quotation mark has a backslash before it.
+# What is read from a stream besides the last chunk's usage: finish reason, errors, searches.
+# Inside a JSON string a quotation mark is escaped, so content cannot match.
 TELLING: Final = re.compile(
     rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")'
 )
@@ -42,16 +42,16 @@ ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
 NEVER: Final = re.compile(rb"(?!)")
 COUNTING: Final = b'"usageMetadata"'
 
-# An id that stands in a path for nothing but itself.
+# An id that is safe in a URL path.
 _PATH_SAFE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
-# Models that answer with pictures unasked, at a price that no bucket has.
+# Models that return images by default, at a price that no bucket has.
 _PICTURES: Final = re.compile(r"-image(?:-|$)|^imagen-")
 _JSON_ALT: Final = ("", "json")
 _KEYS_IN_QUERY: Final = frozenset({"key", "api_key", "access_token", "oauth_token"})
 
 
 class Generate:
-    """The Dialect of one method in one version; `is_array` where a stream is no event stream."""
+    """The Dialect of one method in one version; `is_array` if streams are JSON arrays."""
 
     key_headers: tuple[str, ...] = ("x-goog-api-key",)
     error = staticmethod(google_errors.error)
@@ -63,19 +63,19 @@ class Generate:
         self._is_array = is_array
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a body asks for."""
+        """Parse a body into a Call."""
         _check_query(arrival.path)
         named = model_in({"model": arrival.named})
         refuse_elsewhere(arrival.fields)
-        asked = replace(arrival, named=named, fields=spelled(arrival.fields))
+        normalized = replace(arrival, named=named, fields=spelled(arrival.fields))
         address = _Address(self._version, self._method, self._is_array)
         if self._method == COUNT:
-            body = GenerateCountBody(asked, address)
-            return asked.whole_call(body, counting.free(usage_bound_of(body.counted())))
-        return asked.call(GenerateBody(asked, address), usage_bound_of(asked.fields))
+            body = GenerateCountBody(normalized, address)
+            return normalized.whole_call(body, counting.free(usage_bound_of(body.counted())))
+        return normalized.call(GenerateBody(normalized, address), usage_bound_of(normalized.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
-        """Never be asked: every answer here is the vendor's own."""
+        """Never called: every answer is the vendor's own."""
         raise AssertionError("contents are relayed")
 
     def error_event(self, error: GatewayError) -> bytes:
@@ -87,34 +87,36 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Which method of which version is asked, and in which form it streams."""
+    """The method and version of a request, and its stream format."""
 
     version: str
     method: str
     is_array: bool
 
     def path(self, model: Model) -> str:
-        """Return the path for a model. Raises Refused for whom it is not Google's to serve."""
+        """Return the path for a model. Raises Refused if it is not Google's."""
         if model.provider != "google":
             raise not_served(model.id, f"/{self.version}/models", "/v1/chat/completions")
         if _PATH_SAFE.fullmatch(model.id) is None:
-            raise invalid(f"Model {model.id} cannot be named in an address")
+            raise invalid(f"Model name {model.id} must be usable in a URL path")
         alt = "?alt=sse" if self.method == STREAM and not self.is_array else ""
         return f"/{self.version}/models/{model.id}:{self.method}{alt}"
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateBody:
-    """The body of a request for content; its fields are in one spelling."""
+    """The body of a generateContent request, with its fields in one spelling."""
 
     arrival: Arrival
     address: _Address
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
-        """Go out as bytes to Google, and to nobody else."""
+        """Relay to Google only."""
         path = self.address.path(model)
         if _PICTURES.search(model.id):
-            raise invalid(f"Model {model.id} answers with pictures, which have no price here")
+            raise invalid(
+                f"Model {model.id} is not supported: it returns images, which have no price"
+            )
         request = RelayRequest(
             path=path,
             body=dumped(self._sent(cap)),
@@ -127,28 +129,28 @@ class GenerateBody:
         return request
 
     def canonical(self) -> object:
-        """Return instruction and contents, those of text alone as pairs of role and content."""
+        """Return instruction and contents, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields)
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
     def _sent(self, cap: OutputCap) -> dict[str, Any]:
-        # The path names the model, and no field may name another one or another tier.
-        left_out = ("model", "serviceTier")
+        # The path names the model; no field may select another one or another tier.
+        omitted = ("model", "serviceTier")
         fields = self.arrival.fields
-        sent = {name: value for name, value in fields.items() if name not in left_out}
+        sent = {name: value for name, value in fields.items() if name not in omitted}
         config: Mapping[str, Any] = sent.get("generationConfig") or {}
         if cap.is_written and config.get("maxOutputTokens") is None:
             sent["generationConfig"] = {**config, "maxOutputTokens": cap.tokens}
         if sent.get("store"):
-            sent["store"] = False  # it would be kept where every tenant's requests are
+            sent["store"] = False  # it would be stored where every tenant's requests are
         return sent
 
     def _reading(self, model: Model) -> StreamReading:
         config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
-        # Of several candidates each has an end of its own, and the stream goes on.
+        # Each of several candidates has its own end, and the stream goes on.
         ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
         reading = google.GenerateStreamReader(model.id)
         if self.address.is_array:
@@ -158,22 +160,24 @@ class GenerateBody:
 
 @dataclass(frozen=True, slots=True)
 class GenerateCountBody:
-    """The body of a request for a count: of contents, or of a whole request inside of it."""
+    """The body of a countTokens request: contents, or a nested generateContentRequest."""
 
     arrival: Arrival
     address: _Address
 
     def counted(self) -> dict[str, Any]:
-        """Return the request that is counted, in one spelling. Raises Refused."""
+        """Return the counted request, in one spelling. Raises Refused."""
         inner = self.arrival.fields.get("generateContentRequest")
         if inner is None:
             return self.arrival.fields
         if not isinstance(inner, dict) or self.arrival.fields.get("contents") is not None:
-            raise invalid("Either contents or generateContentRequest, an object, is counted")
+            raise invalid(
+                "Either contents or generateContentRequest (an object) must be given, not both"
+            )
         return spelled(inner)
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
-        """Go out as bytes to Google, and to nobody else."""
+        """Relay to Google only."""
         return RelayRequest(
             path=self.address.path(model),
             body=dumped(self._sent(model)),
@@ -187,7 +191,7 @@ class GenerateCountBody:
         return canonical(self.counted())
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
     def _sent(self, model: Model) -> dict[str, Any]:
@@ -200,12 +204,12 @@ class GenerateCountBody:
 
 
 def canonical(fields: Mapping[str, Any]) -> list[object]:
-    """Return a conversation as it is hashed: what is text alone is the same by whichever API."""
+    """Return a conversation for hashing: text-only messages are the same through any API."""
     contents = fields["contents"]
-    said = [*contents] if isinstance(contents, list) else [contents]
+    turns = [*contents] if isinstance(contents, list) else [contents]
     system = fields.get("systemInstruction")
     instruction = [_canonical(system, role="system")] if isinstance(system, dict) else []
-    return [*instruction, *(_canonical(content) for content in said)]
+    return [*instruction, *(_canonical(content) for content in turns)]
 
 
 def _canonical(content: Mapping[str, Any], *, role: str | None = None) -> object:
@@ -218,9 +222,11 @@ def _canonical(content: Mapping[str, Any], *, role: str | None = None) -> object
 
 
 def _check_query(path: str) -> None:
-    """Refuse what the address asks that the gateway does not pass on and that would matter."""
+    """Refuse query parameters that matter and are not forwarded."""
     for name, value in parse_qsl(urlsplit(path).query, keep_blank_values=True):
         if name.lower() in _KEYS_IN_QUERY:
-            raise invalid("A key in the address is not taken; send it in x-goog-api-key")
+            raise invalid(
+                "API keys in the query string are not accepted; send the key in x-goog-api-key"
+            )
         if name.lstrip("$") == "alt" and value not in (*_JSON_ALT, "sse"):
-            raise invalid("alt is json or sse")
+            raise invalid("alt must be json or sse")

@@ -1,4 +1,4 @@
-"""What Gemini's generateContent is asked: a call in the words of Google's SDK.
+"""Build Gemini's generateContent request for Google's SDK.
 
 https://ai.google.dev/api/generate-content
 """
@@ -15,7 +15,7 @@ from gateway.apis.arguments import arguments_of
 from gateway.apis.families import google as google_models
 from gateway.core.calls import Image, Message, ProviderCall, Tool, ToolCall
 
-# Google's own word for a thought that was lost on the way, or was another vendor's:
+# Google's placeholder for a missing thought signature, or another vendor's:
 # https://ai.google.dev/gemini-api/docs/thought-signatures
 NO_SIGNATURE: Final = b"skip_thought_signature_validator"
 _UNKNOWN_IMAGE: Final = "image/jpeg"
@@ -24,7 +24,7 @@ Fields = dict[str, Any]
 
 
 def contents_from(call: ProviderCall) -> list[Any]:
-    """Return the turns: what tools returned together in one, what is said then in the next."""
+    """Return the turns: the results of tools together in one, later messages in the next."""
     contents: list[Any] = []
     results: list[Fields] = []
     seen: list[Fields] = []
@@ -47,7 +47,7 @@ def contents_from(call: ProviderCall) -> list[Any]:
 
 
 def config_from(call: ProviderCall) -> Fields:
-    """Return the settings that the call asks for."""
+    """Return the call's settings."""
     system = "\n\n".join(message.text for message in call.messages if message.role == "system")
     settings: Fields = {
         "system_instruction": system or None,
@@ -84,13 +84,13 @@ def _image(image: Image) -> Fields:
         return {"inline_data": {"data": data, "mime_type": image.media_type}}
     url = image.url or ""
     guessed = mimetypes.guess_type(url.partition("?")[0])[0] or ""
-    # Said to be a picture whatever it is, so that nothing dearer is read.
+    # Always declared as an image, so that nothing more expensive is read.
     kind = guessed if guessed.startswith("image/") else _UNKNOWN_IMAGE
     return {"file_data": {"file_uri": url, "mime_type": kind}}
 
 
 def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:
-    """Return the calls of a turn. Only the first of those made at once has a signature."""
+    """Return the calls of a turn. Only the first of parallel calls has a signature."""
     parts: list[Fields] = []
     for call in calls:
         part: Fields = {
@@ -110,7 +110,7 @@ def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:
 
 
 def _signature(text: str | None) -> bytes | None:
-    """Return the signature's bytes; the SDK writes them in another alphabet than the API."""
+    """Return the signature's bytes; the SDK uses another base64 alphabet than the API."""
     if not text:
         return None
     try:

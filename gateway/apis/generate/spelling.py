@@ -1,4 +1,4 @@
-"""The two spellings of Google's fields: `maxOutputTokens` and `max_output_tokens` are one.
+"""Normalize the two spellings of Google's fields, `maxOutputTokens` and `max_output_tokens`.
 
 https://protobuf.dev/programming-guides/json/: parsers accept both names of a field.
 """
@@ -17,13 +17,13 @@ _UNDERSCORE: Final = re.compile(r"_+([a-z0-9])")
 def in_camel_case(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """Return the fields with the known ones in the first spelling, others as they are.
 
-    Raises Refused where a field is there in both: which one counts is the vendor's secret.
+    Raises Refused if a field is given in both: which one the vendor uses is undocumented.
     """
     found: dict[str, Any] = {}
     for name, value in fields.items():
         camel = _UNDERSCORE.sub(lambda match: match[1].upper(), name) if "_" in name else name
         named = camel if camel in known else name
         if named in found:
-            raise invalid(f"{named} is there twice, in two spellings")
+            raise invalid(f"{named} must not be given in two spellings")
         found[named] = value
     return found

@@ -1,7 +1,7 @@
-"""What a request to Google's generateContent can use at most, read off its body.
+"""The maximum usage of a generateContent request, read from its body.
 
-https://ai.google.dev/api/generate-content. Google takes every field in two spellings,
-`maxOutputTokens` and `max_output_tokens`, so bodies are brought to the first one to be judged.
+https://ai.google.dev/api/generate-content. Google accepts every field in two
+spellings, `maxOutputTokens` and `max_output_tokens`, so bodies are normalized to the first one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PART: Final = frozenset(
         *("thoughtSignature", "videoMetadata"),
     }
 )
-# Beside these, whatever a body has is counted as a prompt.
+# Every other field of a body is counted as prompt.
 _NO_PROMPT_TOP: Final = frozenset(
     {
         *("contents", "generationConfig", "model", "safetySettings", "serviceTier", "store"),
@@ -62,26 +62,26 @@ _TEXT_PARTS: Final = frozenset(
 _NO_PROMPT_PART: Final = frozenset({"thought", "mediaResolution", "videoMetadata"})
 
 STORED: Final = (
-    "Files kept at the provider belong to the whole installation, so they are not taken; "
+    "Stored files are not supported: files at the provider are shared by the whole installation; "
     "send the data inline"
 )
 _SENTENCES: Final = {
     "cachedContent": (
-        "Contents cached at the provider belong to the whole installation and cost by the hour, "
-        "so cachedContent is not taken"
+        "cachedContent is not supported: contents cached at the provider are shared by the whole "
+        "installation and billed by the hour"
     ),
     "continuationToken": (
-        "Answers kept at the provider belong to the whole installation, so continuationToken is "
-        "not taken"
+        "continuationToken is not supported: answers stored at the provider are shared by the "
+        "whole installation"
     ),
 }
 _CONFIG_SENTENCES: Final = dict.fromkeys(
     ("modelSelectionConfig", "routingConfig"),
-    "A request goes to the model that it names; leave the choice of another one out",
+    "Choosing another model than the one in the path is not supported; remove this field",
 )
 _MODALITIES: Final = frozenset({"TEXT", "AUDIO", "MODALITY_UNSPECIFIED"})
 _STANDARD_TIERS: Final = (None, "standard", "STANDARD", "unspecified", "SERVICE_TIER_UNSPECIFIED")
-# The one place outside that Google reads without the installation's own rights.
+# The only outside source that Google reads without the installation's credentials.
 _PUBLIC: Final = re.compile(r"https://(?:(?:www\.|m\.)?youtube\.com|youtu\.be)/")
 
 
@@ -92,23 +92,23 @@ def spelled(fields: Mapping[str, Any]) -> dict[str, Any]:
     if config is None:
         return body
     if not isinstance(config, dict):
-        raise invalid("generationConfig is an object")
+        raise invalid("generationConfig must be an object")
     return {**body, "generationConfig": in_camel_case(config, _CONFIG)}
 
 
 def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
-    """Return the measure of a body as `spelled` returns it. Raises Refused."""
+    """Return the usage bound of a body as `spelled` returns it. Raises Refused."""
     refuse(body, _SENTENCES)
     if body.get("serviceTier") not in _STANDARD_TIERS:
-        raise invalid("serviceTier could change the price; only standard is offered")
+        raise invalid("serviceTier must be standard: other tiers have another price")
     config: Mapping[str, Any] = body.get("generationConfig") or {}
     refuse(config, _CONFIG_SENTENCES)
     measure = Measure()
     contents = _each(body.get("contents"))
     if not contents:
-        raise invalid("contents is a list of at least one content")
+        raise invalid("contents must not be empty")
     if len(contents) > MESSAGES_MAX:
-        raise invalid(f"contents has at most {MESSAGES_MAX} contents")
+        raise invalid(f"contents must have at most {MESSAGES_MAX} contents")
     for index, content in enumerate(contents):
         _read_content(measure, content, f"contents[{index}]")
     if body.get("systemInstruction") is not None:
@@ -137,7 +137,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
 
 
 def _each(value: object) -> list[Any]:
-    """Return what Google takes for a list: one, or what could be its only element."""
+    """Return a list; Google also accepts its only element alone."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
@@ -146,35 +146,37 @@ def _each(value: object) -> list[Any]:
 def _choices(config: Mapping[str, Any]) -> int:
     choices = whole(config, "candidateCount") or 1
     if choices > CHOICES_MAX:
-        raise invalid(f"candidateCount is a whole number from 1 to {CHOICES_MAX}")
+        raise invalid(f"candidateCount must be an integer between 1 and {CHOICES_MAX}")
     return choices
 
 
 def _buckets_out(config: Mapping[str, Any]) -> set[str]:
-    """Return the buckets of what is not text in the answer. Pictures have no rate here."""
-    asked = _each(config.get("responseModalities"))
-    named = {each.upper() for each in asked if isinstance(each, str)}
-    if len(asked) > len(_MODALITIES) or any(not isinstance(each, str) for each in asked):
-        raise invalid("responseModalities is a list of TEXT and AUDIO")
+    """Return the non-text buckets of the answer. Images have no rate here."""
+    given = _each(config.get("responseModalities"))
+    named = {each.upper() for each in given if isinstance(each, str)}
+    if len(given) > len(_MODALITIES) or any(not isinstance(each, str) for each in given):
+        raise invalid("responseModalities must be a list of TEXT and AUDIO")
     if named - _MODALITIES:
-        raise invalid("Only text and sound are answered here; pictures and films are not offered")
+        raise invalid(
+            "responseModalities must be TEXT or AUDIO; images and video are not supported"
+        )
     return {"output_audio"} if "AUDIO" in named else set()
 
 
 def _thinking_above(config: Mapping[str, Any], cap: int | None) -> int:
-    """Return a thinking budget that the cap does not hold; as a rule the cap holds thoughts too."""
+    """Return a thinking budget above the cap; normally the cap includes thoughts."""
     thinking = config.get("thinkingConfig")
     if thinking is None:
         return 0
     if not isinstance(thinking, dict):
-        raise invalid("thinkingConfig is an object")
+        raise invalid("thinkingConfig must be an object")
     budget = whole(in_camel_case(thinking, {"thinkingBudget"}), "thinkingBudget", least=-1) or 0
     return budget if cap is not None and budget > cap else 0
 
 
 def _read_content(measure: Measure, content: object, where: str) -> None:
     if not isinstance(content, dict):
-        raise invalid(f"{where} is an object with role and parts")
+        raise invalid(f"{where} must be an object with role and parts")
     named = in_camel_case(content, _CONTENT)
     for index, part in enumerate(_each(named.get("parts"))):
         _read_part(measure, part, f"{where}.parts[{index}]")
@@ -183,7 +185,7 @@ def _read_content(measure: Measure, content: object, where: str) -> None:
 
 def _read_part(measure: Measure, part: object, where: str) -> None:
     if not isinstance(part, dict):
-        raise invalid(f"{where} is an object")
+        raise invalid(f"{where} must be an object")
     for name, value in in_camel_case(part, _PART).items():
         if value is None or name in _NO_PROMPT_PART:
             continue
@@ -195,14 +197,14 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
             _read_function_response(measure, value, f"{where}.functionResponse")
         else:
             measure.texts.append(text_of(value))
-            if name not in _TEXT_PARTS:  # whatever it is, it fits in the model's context
+            if name not in _TEXT_PARTS:  # unknown, but it fits in the model's context
                 measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_data(measure: Measure, data: object, where: str) -> None:
-    """Take in what is sent inline, by its type: a picture, a sound, or something else."""
+    """Measure inline data by its type: an image, audio, or something else."""
     if not isinstance(data, dict):
-        raise invalid(f"{where} is an object with mimeType and data")
+        raise invalid(f"{where} must be an object with mimeType and data")
     named = in_camel_case(data, {"mimeType"})
     kind = named.get("mimeType")
     family = kind.partition("/")[0].strip().lower() if isinstance(kind, str) else ""
@@ -211,18 +213,18 @@ def _read_data(measure: Measure, data: object, where: str) -> None:
     elif family == "audio":
         measure.media(named.get("data"), bucket="input_audio")
     else:
-        # A film has as many tokens as seconds, or as frames where it says so, and one that stands
-        # still has few bytes; pages are read as pictures. All of it fits in the model's context.
+        # A video's tokens depend on its seconds or requested frames, and a still one has few bytes;
+        # pages are read as images. All of it fits in the model's context.
         measure.buckets |= {"input_audio", "input_image"}
         measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_file(measure: Measure, file: object, where: str) -> None:
-    """Take in what Google fetches: a public film. All else is reached by the installation's key."""
+    """Measure a public video. Google reads any other URI with the installation's key."""
     named = in_camel_case(file, {"fileUri"}) if isinstance(file, dict) else {}
     uri = named.get("fileUri")
     if not isinstance(uri, str):
-        raise invalid(f"{where} is an object with fileUri")
+        raise invalid(f"{where} must be an object with fileUri")
     if _PUBLIC.match(uri) is None:
         raise invalid(f"{STORED} instead of {quoted(uri)}")
     measure.buckets |= {"input_audio", "input_image"}
@@ -231,7 +233,7 @@ def _read_file(measure: Measure, file: object, where: str) -> None:
 
 def _read_function_response(measure: Measure, response: object, where: str) -> None:
     if not isinstance(response, dict):
-        raise invalid(f"{where} is an object")
+        raise invalid(f"{where} must be an object")
     for index, part in enumerate(_each(response.get("parts"))):
         _read_part(measure, part, f"{where}.parts[{index}]")
     measure.texts += others(response, ("parts",))

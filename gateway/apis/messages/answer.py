@@ -1,4 +1,4 @@
-"""Anthropic's messages: what they say and call, how they end and what they used.
+"""Parse Anthropic's messages: content, tool calls, finish reason and usage.
 
 https://platform.claude.com/docs/en/api/messages
 """
@@ -13,7 +13,7 @@ from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.upstream import untrusted_json
 
-_STANDARD_TIERS: Final = frozenset[str]()  # Anthropic has our word for it
+_STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -25,10 +25,10 @@ _FINISH_REASONS: Final = {
 
 
 def usage_from(report: Mapping[str, Any]) -> Usage | None:
-    """Return what a message reports, or None.
+    """Return the usage that a message reports, or None.
 
-    The input's count excludes the cache. Output includes thinking, which is told apart where the
-    message says how much of it there was.
+    The input's count excludes the cache. Output includes thinking, which is separated if the
+    message reports it.
     """
     return untrusted_json.usable(report.get("usage"), _usage)
 
@@ -39,7 +39,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     written_1h = untrusted_json.part(split, "ephemeral_1h_input_tokens")
     written_5m = untrusted_json.part(split, "ephemeral_5m_input_tokens")
     if usage.get("cache_creation_input_tokens") is not None:
-        # The sum has the last word: five minutes is what a write without a split lives.
+        # The sum decides: a cache write without a split lives for five minutes.
         written_5m = untrusted_json.count(usage, "cache_creation_input_tokens") - written_1h
     thinking = untrusted_json.part(output, "thinking_tokens")
     searches = untrusted_json.details(usage, "server_tool_use")
@@ -56,18 +56,18 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def finish_reason_from(value: object) -> str | None:
-    """Return why the answer ended: stop, length, content_filter, tool_calls or another word."""
+    """Return the finish reason: stop, length, content_filter, tool_calls or the vendor's own."""
     reason = untrusted_json.word(value)
     return None if reason is None else _FINISH_REASONS.get(reason, reason)
 
 
 def completion_from(report: object, *, model: str) -> Completion:
-    """Read a whole message. Raises ErrorAnswer for an error that came as a success."""
+    """Parse a whole message. Raises ErrorAnswer for an error with a success status."""
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(body)
     blocks = [untrusted_json.mapping(block) for block in untrusted_json.items(body.get("content"))]
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), asked=model),
+        model=untrusted_json.model_named(body.get("model"), requested=model),
         content="".join(
             untrusted_json.text(b.get("text")) for b in blocks if b.get("type") == "text"
         ),
@@ -88,10 +88,10 @@ def _tool_call(block: Mapping[str, Any]) -> ToolCall:
 
 @dataclass(slots=True)
 class MessagesStreamReader:
-    """Reads a message's events.
+    """Parse a message's events.
 
-    `message_start` has the input, the cache's split and the tier; `message_delta` counts up to
-    its moment, so it overwrites what it names. Output is known only once a `message_delta` came.
+    `message_start` has the input, the cache split and the tier; `message_delta` is cumulative, so
+    its fields replace earlier ones. Output is known only after a `message_delta`.
     """
 
     model: str
@@ -103,13 +103,13 @@ class MessagesStreamReader:
     _has_arguments: bool = False
 
     def feed(self, event: object) -> tuple[Delta, ...]:
-        """Take in one event and return what it adds."""
+        """Parse one event and return its deltas."""
         body = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(body)
         kind = body.get("type")
         if kind == "message_start":
             message = untrusted_json.mapping(body.get("message"))
-            self._answered = untrusted_json.model_named(message.get("model"), asked=self.model)
+            self._answered = untrusted_json.model_named(message.get("model"), requested=self.model)
             self._usage |= untrusted_json.mapping(message.get("usage"))
         elif kind == "message_delta":
             delta = untrusted_json.mapping(body.get("delta"))
@@ -126,7 +126,7 @@ class MessagesStreamReader:
         return ()
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far."""
+        """Return the answer so far."""
         return Completion(
             model=self._answered or self.model,
             content="",
@@ -138,14 +138,14 @@ class MessagesStreamReader:
     def _begun(self, block: Mapping[str, Any]) -> tuple[Delta, ...]:
         kind = block.get("type")
         if kind == "text":
-            return _said(block.get("text"))
+            return _text(block.get("text"))
         if kind != "tool_use":
             return ()
         self._tool_calls += 1
         self._has_arguments = False
         call = _tool_call(block)
         begun = self._called(id=call.id, name=call.name)
-        if not block.get("input"):  # it follows
+        if not block.get("input"):  # the input follows
             return begun
         self._has_arguments = True
         return (*begun, *self._called(arguments=call.arguments))
@@ -153,7 +153,7 @@ class MessagesStreamReader:
     def _continued(self, delta: Mapping[str, Any]) -> tuple[Delta, ...]:
         kind = delta.get("type")
         if kind == "text_delta":
-            return _said(delta.get("text"))
+            return _text(delta.get("text"))
         written = untrusted_json.text(delta.get("partial_json"))
         if kind != "input_json_delta" or not written or not self._tool_calls:
             return ()
@@ -161,7 +161,7 @@ class MessagesStreamReader:
         return self._called(arguments=written)
 
     def _ended(self) -> tuple[Delta, ...]:
-        """Complete a call of a tool without parameters, of which nothing was written."""
+        """Complete a tool call without parameters, for which no arguments were sent."""
         if not self._tool_calls or self._has_arguments:
             return ()
         self._has_arguments = True
@@ -175,6 +175,6 @@ class MessagesStreamReader:
         self._counted = self._counted or "output_tokens" in usage
 
 
-def _said(text: object) -> tuple[Delta, ...]:
-    said = untrusted_json.text(text)
-    return (Delta(said),) if said else ()
+def _text(value: object) -> tuple[Delta, ...]:
+    text = untrusted_json.text(value)
+    return (Delta(text),) if text else ()

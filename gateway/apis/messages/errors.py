@@ -1,4 +1,4 @@
-"""Errors in Anthropic's shape: `{"type": "error", "error": {"type", "message"}}`.
+"""Errors in Anthropic's format: `{"type": "error", "error": {"type", "message"}}`.
 
 https://platform.claude.com/docs/en/api/errors
 """

@@ -26,19 +26,19 @@ from gateway.core.usage_bound import OutputCap
 
 PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
-# What is read of a stream: what it used, how it ended, that it failed. A piece of an answer cannot
-# look like one of these: inside a JSON string a quotation mark has a backslash before it.
+# What is read from a stream: usage, finish reason, errors. Content cannot match: inside a JSON
+# string a quotation mark is escaped.
 TELLING: Final = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
 ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
 
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
-# Betas that change what is said or how, and no price: what they let a body ask for is measured or
-# refused with it. Left out are those that cost more (fast-mode), bill a long prompt at rates that
-# not every price list has (context-1m), let the provider run, keep or fetch something
-# (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), ask other models
-# (advisor-tool, server-side-fallback), work outside of the usage (compact), bring in tools
-# unpriced (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
+# Betas that change the answer or its format, and no price: the body fields that they enable are
+# measured or refused. Omitted are those that cost more (fast-mode), bill a long prompt at rates
+# that not every price list has (context-1m), let the provider run, store or fetch something
+# (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), call other models
+# (advisor-tool, server-side-fallback), are not in the usage (compact), add unpriced tools
+# (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
 # fallback-credit), and all that are not known yet.
 BETAS: Final = frozenset(
     {
@@ -82,7 +82,7 @@ class Messages:
         self._counts = counts
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a body asks for."""
+        """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
         usage_bound = usage_bound_of(arrival.fields)
         if self._counts:
@@ -90,18 +90,18 @@ class Messages:
         return arrival.call(MessagesBody(arrival), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
-        """Never be asked: every answer here is the vendor's own."""
+        """Never called: every answer is the vendor's own."""
         raise AssertionError("messages are relayed")
 
 
 @dataclass(frozen=True, slots=True)
 class MessagesBody:
-    """The body of a request for a message."""
+    """The body of a messages request."""
 
     arrival: Arrival
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
-        """Go out as bytes to Anthropic, and to nobody else."""
+        """Relay to Anthropic only."""
         _check_vendor(model, PATH)
         return RelayRequest(
             path=PATH,
@@ -112,15 +112,15 @@ class MessagesBody:
         )
 
     def canonical(self) -> object:
-        """Return system and messages, those of text alone as pairs of role and content."""
+        """Return system and messages, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields)
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
-        # "auto" would take the installation's priority capacity where it has some.
+        # "auto" would use the installation's priority capacity, if it has any.
         sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
         if cap.is_written and sent.get("max_tokens") is None:
             sent["max_tokens"] = cap.tokens
@@ -129,12 +129,12 @@ class MessagesBody:
 
 @dataclass(frozen=True, slots=True)
 class MessagesCountBody:
-    """The body of a request for a count."""
+    """The body of a count_tokens request."""
 
     arrival: Arrival
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
-        """Go out as bytes to Anthropic, and to nobody else."""
+        """Relay to Anthropic only."""
         _check_vendor(model, COUNT_PATH)
         return RelayRequest(
             path=COUNT_PATH,
@@ -149,15 +149,15 @@ class MessagesCountBody:
         return canonical(self.arrival.fields)
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
 
 def canonical(fields: Mapping[str, Any]) -> list[object]:
-    """Return a conversation as it is hashed: what is text alone is the same by whichever API."""
+    """Return a conversation for hashing: text-only messages are the same through any API."""
     system = fields.get("system")
-    said = [{"role": "system", "content": system}] if system else []
-    return [_canonical(message) for message in (*said, *fields["messages"])]
+    first = [{"role": "system", "content": system}] if system else []
+    return [_canonical(message) for message in (*first, *fields["messages"])]
 
 
 def _canonical(message: Mapping[str, Any]) -> object:
@@ -181,12 +181,12 @@ def _check_vendor(model: Model, path: str) -> None:
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what goes out of the client's headers: the version, and betas of the list."""
+    """Return the client's headers that are forwarded: the version, and listed betas."""
     version = given.get("anthropic-version", "").strip()
     headers = {
         "content-type": "application/json",
         "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
     }
-    asked = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
-    betas = [beta for beta in dict.fromkeys(asked) if beta in BETAS]
+    requested = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
+    betas = [beta for beta in dict.fromkeys(requested) if beta in BETAS]
     return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers

@@ -1,4 +1,4 @@
-"""What Anthropic's messages API is asked: a call in its words.
+"""Build a request for Anthropic's messages API.
 
 https://platform.claude.com/docs/en/api/messages
 """
@@ -14,17 +14,17 @@ from gateway.apis.arguments import arguments_of
 from gateway.apis.families import anthropic as anthropic_models
 from gateway.core.calls import Image, Message, ProviderCall, Tool
 
-# The API refuses a request without a cap. The gateway passes one; this is for a caller that does
-# not, and every model can write as much.
+# The API rejects a request without a cap. The gateway passes one; this is for a caller that does
+# not, and every model supports it.
 DEFAULT_OUTPUT_TOKENS: Final = 4096
 # The version that the SDK asks for, 2026-10-21, answers 400 to any temperature. Its predecessor
-# takes one from the models that have it:
+# accepts one for the models that support it:
 # https://platform.claude.com/docs/en/api/versioning
 VERSION_WITH_SAMPLING: Final = "2023-06-01"
-# More are refused, so then none is strict:
+# More are rejected, so then none is strict:
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
 STRICT_TOOLS_MAX: Final = 20
-# There is no mode for JSON of any shape.
+# There is no mode for JSON without a schema.
 _JSON_ONLY: Final = (
     "Answer with one JSON object and nothing else: no text before or after it, no code fence."
 )
@@ -39,7 +39,7 @@ def request_from(call: ProviderCall) -> Fields:
         "model": call.model,
         "messages": _turns(call.messages),
         "max_tokens": call.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
-        # Else an organization's priority tier may answer, at a price that was not bounded:
+        # Otherwise an organization's priority tier may answer, at a price above the bound:
         # https://platform.claude.com/docs/en/api/service-tiers
         "service_tier": "standard_only",
     }
@@ -50,22 +50,22 @@ def request_from(call: ProviderCall) -> Fields:
     return request | _tools(call) | _output(call) | _sampling(call)
 
 
-# --- what was said ----------------------------------------------------------------------------
+# --- messages ---------------------------------------------------------------------------------
 
 
 def _system(call: ProviderCall) -> str:
-    said = [message.text for message in call.messages if message.role == "system"]
+    texts = [message.text for message in call.messages if message.role == "system"]
     wants_any_json = call.response_format is not None and call.response_format.schema is None
-    return "\n\n".join([*said, _JSON_ONLY] if wants_any_json else said)
+    return "\n\n".join([*texts, _JSON_ONLY] if wants_any_json else texts)
 
 
 def headers_from(call: ProviderCall) -> dict[str, str]:
-    """Return what is said above the body: the version, where the newest does not take it."""
+    """Return the headers: an older version, if the newest does not accept the request."""
     return {"anthropic-version": VERSION_WITH_SAMPLING} if _sampling(call) else {}
 
 
 def _turns(messages: Iterable[Message]) -> list[Fields]:
-    """Return the turns. What tools returned stands together, before what the user says then."""
+    """Return the turns. Tool results are grouped, before the next user text."""
     turns: list[Fields] = []
     follows_tool = False
     for message in messages:
@@ -120,17 +120,17 @@ def _source(image: Image) -> Fields:
 
 
 def _id(text: str) -> str:
-    """Return a call's id with the characters that Anthropic takes; others' ids may have more."""
+    """Return a call's id with the characters that Anthropic accepts; other vendors allow more."""
     return _NOT_IN_ID.sub("_", text)
 
 
-# --- what is asked for ------------------------------------------------------------------------
+# --- options ----------------------------------------------------------------------------------
 
 
 def _tools(call: ProviderCall) -> Fields:
     """Return the tools and how they may be used.
 
-    A talk with calls in it is refused without tools, so those that were called are then named.
+    A conversation with tool calls is rejected without tools, so the called ones are declared.
     """
     if not call.tools:
         called = {each.name for message in call.messages for each in message.tool_calls}
@@ -170,7 +170,7 @@ def _choice(call: ProviderCall) -> Fields | None:
 
 
 def _output(call: ProviderCall) -> Fields:
-    """Return how much is thought, and the schema of the answer."""
+    """Return the thinking effort and the schema of the answer."""
     effort = call.reasoning_effort
     fields = {} if effort is None else anthropic_models.thinking(call.model, effort)
     if call.response_format is not None and call.response_format.schema is not None:
@@ -185,5 +185,5 @@ def _format(schema: Fields) -> Fields:
 
 
 def _sampling(call: ProviderCall) -> Fields:
-    asked = {"temperature": call.temperature, "top_p": call.top_p}
-    return {name: value for name, value in asked.items() if value is not None}
+    given = {"temperature": call.temperature, "top_p": call.top_p}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What the tools of Anthropic's messages need: whose they are, who runs them, what they cost.
+"""Measure the tools of Anthropic's messages: who runs them, and what they cost.
 
 https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-reference
 """
@@ -15,45 +15,45 @@ from gateway.core.request_body import invalid
 from gateway.core.strict_json import quoted
 
 USES_MAX: Final = 1000
-# How often Anthropic's own loop goes round before it pauses, where nothing else ends it.
+# The iterations of Anthropic's own loop before it pauses, if nothing else ends it.
 CONTEXT_READS_GUESSED: Final = 10
 
-# What the vendor writes in for tools that it knows by name and the caller runs. Documented: bash
-# 245 tokens, the editor 700, the computer 735 and a system prompt of 499; these are above.
+# The tokens that the vendor adds for its predefined tools that the caller runs. Documented: bash
+# 245, the editor 700, the computer 735 and a system prompt of 499; these are above.
 _RUN_BY_CALLER: Final = {"bash": 512, "text_editor": 1024, "computer": 2048}
-# Of these it is not documented: whatever it writes fits in the model's context.
+# For these it is undocumented: whatever it adds fits in the model's context.
 _UNMEASURED: Final = frozenset({"memory", "browser_toolset", "computer_toolset"})
 _SEARCH: Final = "web_search"
 _FETCH: Final = "web_fetch"
 _TOOL_SEARCHES: Final = frozenset({"tool_search_tool_bm25", "tool_search_tool_regex"})
-# The first versions are called by the model alone; later ones by code that it writes, too.
+# The first versions are called only by the model; later ones also by code that it writes.
 _DIRECT_ONLY: Final = frozenset({"web_search_20250305", "web_fetch_20250910"})
 _DATE: Final = re.compile(r"_\d{8}$")
 
 _SENTENCES: Final = {
     "code_execution": (
-        "Code execution is billed by the hour of a container and not in the usage, so it cannot "
-        "be charged; it is not offered"
+        "code_execution is not supported: it is billed by container hours, which the usage does "
+        "not report, so it cannot be charged"
     ),
-    "advisor": "An advisor is another model, which no policy was asked about; it is not offered",
+    "advisor": "advisor is not supported: it calls another model, which policies have not checked",
     "mcp_toolset": (
-        "MCP servers would be called by the provider, and what they bring in has no bound; "
-        "they are not offered"
+        "mcp_toolset is not supported: the provider would call the servers, and the size of their "
+        "results has no upper bound"
     ),
 }
-_NO_LIMIT: Final = "The tool {} has no bound without max_uses; where a limit applies, set max_uses"
+_NO_LIMIT: Final = (
+    "Tool {} has no upper bound without max_uses; where a limit applies, set max_uses"
+)
 _FROM_CODE: Final = (
-    "The tool {} can be called from code, as often as that likes; where a limit applies, set "
+    "Tool {} can be called from code any number of times; where a limit applies, set "
     '"allowed_callers": ["direct"] and max_uses'
 )
-_FINDING_TOOLS: Final = (
-    "The tool {} has no bound on how often it searches; where a limit applies, leave it out"
-)
+_TOOL_SEARCH: Final = "Tool {} has no upper bound on its searches; where a limit applies, remove it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesToolNeeds:
-    """What all tools of a request need together, in the fields of `UsageBound`."""
+    """The total of a request's tools, in the fields of `UsageBound`."""
 
     overhead_tokens: int = 0
     context_reads: int = 0
@@ -62,7 +62,7 @@ class MessagesToolNeeds:
 
 
 def needs_of(tools: Sequence[Mapping[str, Any]]) -> MessagesToolNeeds:
-    """Return what the tools need. Raises Refused for one that cannot be charged."""
+    """Return the tools' total. Raises Refused for one that cannot be charged."""
     if not tools:
         return MessagesToolNeeds()
     each = [_needs(tool) for tool in tools]
@@ -84,7 +84,7 @@ def _family(tool: Mapping[str, Any]) -> str:
     if kind is None or kind == "custom":
         return ""
     if not isinstance(kind, str):
-        raise invalid("A tool's type is a string")
+        raise invalid("A tool's type must be a string")
     return _DATE.sub("", kind)
 
 
@@ -96,20 +96,20 @@ def _needs(tool: Mapping[str, Any]) -> MessagesToolNeeds:
     if family in (_SEARCH, _FETCH):
         return _needs_of_the_web(tool, family)
     if family in _TOOL_SEARCHES:
-        sentence = _FINDING_TOOLS.format(family)
+        sentence = _TOOL_SEARCH.format(family)
         return MessagesToolNeeds(overhead_tokens=TOOL_FRAME_TOKENS, unbounded=sentence)
     if family and family not in _RUN_BY_CALLER and family not in _UNMEASURED:
-        # It may run at the provider, for a price that is in no list.
-        raise invalid(f"The tool type {quoted(str(tool['type']))} is not known to this gateway")
+        # It may run at the provider, at an unknown price.
+        raise invalid(f"Unknown tool type {quoted(str(tool['type']))}")
     return MessagesToolNeeds(overhead_tokens=_RUN_BY_CALLER.get(family, TOOL_FRAME_TOKENS))
 
 
 def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> MessagesToolNeeds:
-    """Return the needs of searching (which has a fee for each) or fetching (tokens alone)."""
+    """Return the needs of searching (a fee for each search) or fetching (only tokens)."""
     kind = str(tool["type"])
     uses = whole(tool, "max_uses")
     if uses is not None and uses > USES_MAX:
-        raise invalid(f"max_uses is a whole number from 1 to {USES_MAX}")
+        raise invalid(f"max_uses must be an integer between 1 and {USES_MAX}")
     callers = tool.get("allowed_callers")
     is_direct = callers == ["direct"] or (kind in _DIRECT_ONLY and callers is None)
     no_limit = None if uses else _NO_LIMIT.format(kind)

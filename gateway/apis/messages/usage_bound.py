@@ -1,4 +1,4 @@
-"""What a request to Anthropic's messages can use at most, read off its body.
+"""The maximum usage of a messages request, read from its body.
 
 https://platform.claude.com/docs/en/api/messages/create
 """
@@ -16,7 +16,7 @@ from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import UsageBound
 
-# Beside these, whatever a body has is counted as a prompt.
+# Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
     {
         *("model", "messages", "system", "tools", "max_tokens", "stream", "stop_sequences"),
@@ -24,38 +24,38 @@ _NO_PROMPT: Final = frozenset(
         *("thinking", "cache_control", "tool_choice"),
     }
 )
-_ANOTHER_PAYER: Final = "{} could change who pays; it is not taken"
+_ANOTHER_PAYER: Final = "{} is not supported: it could change who pays"
 _SENTENCES: Final = {
     **{
         name: _ANOTHER_PAYER.format(name)
         for name in ("billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id")
     },
     "compaction": (
-        "The tokens of a compaction are not in the usage, so it cannot be charged; "
-        "ask for a summary with a message"
+        "compaction is not supported: the usage does not report its tokens, so it cannot be "
+        "charged; ask for a summary with a message"
     ),
     "container": (
-        "Containers and skills are kept at the provider for the whole installation and billed "
-        "by the hour; they are not offered"
+        "container is not supported: containers and skills at the provider are shared by the "
+        "whole installation and billed by the hour"
     ),
-    "diagnostics": "diagnostics compares with any request of the whole installation; leave it out",
+    "diagnostics": "diagnostics is not supported: it compares requests of the whole installation",
     "mcp_servers": (
-        "MCP servers would be called by the provider, and what they bring in has no bound; "
-        "they are not offered"
+        "mcp_servers is not supported: the provider would call the servers, and the size of their "
+        "results has no upper bound"
     ),
     "thread": (
-        "Conversations kept at the provider belong to the whole installation; "
-        "send all messages instead"
+        "thread is not supported: conversations stored at the provider are shared by the whole "
+        "installation; send all messages instead"
     ),
 }
-# Edits that only take something out of the context. The other one, a compaction, is work of its
-# own, whose tokens the usage leaves out.
+# Edits that only remove something from the context. The other one, a compaction, uses tokens that
+# the usage does not report.
 _FREE_EDITS: Final = ("clear_thinking_20251015", "clear_tool_uses_20250919")
 _STANDARD_SPEEDS: Final = (None, "standard")
-# Anywhere else costs a tenth more, and is not told apart in the price list.
+# Any other region costs 10 % more, which the price list does not distinguish.
 _STANDARD_PLACES: Final = (None, "global")
 
-# Blocks whose text is all there is to them.
+# Blocks that contain only text.
 _TEXT: Final = frozenset(
     {
         *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use"),
@@ -64,23 +64,23 @@ _TEXT: Final = frozenset(
 )
 _REFUSED_BLOCKS: Final = {
     "container_upload": FILE_ID,
-    "tool_addition": "Tools are taken in tools only, where they are priced",
+    "tool_addition": "Tools must be listed in tools, where they are priced",
 }
-# In JSON as it is written out, in which no string can hold this.
+# In encoded JSON, in which no string can contain this.
 _NAMES_A_FILE: Final = re.compile(r'"file_id":')
 _FOR_AN_HOUR: Final = re.compile(r'"ttl":"(?!5m")')
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
-    """Return the measure of a request. Raises Refused, which names the field."""
+    """Return the usage bound of a request. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     _check_price(fields)
     _check_edits(fields.get("context_management"))
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise invalid("messages is a list of at least one message")
+        raise invalid("messages must be a non-empty list")
     if len(messages) > MESSAGES_MAX:
-        raise invalid(f"messages has at most {MESSAGES_MAX} messages")
+        raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     measure = Measure()
     _mark(measure, fields)
     _read_blocks(measure, fields.get("system"), "system")
@@ -108,24 +108,24 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
 
 def _check_price(fields: Mapping[str, Any]) -> None:
     if fields.get("speed") not in _STANDARD_SPEEDS:
-        raise invalid("speed could change the price; only standard is offered")
+        raise invalid("speed must be standard: other speeds have another price")
     if fields.get("inference_geo") not in _STANDARD_PLACES:
-        raise invalid("inference_geo could change the price; only global is offered")
+        raise invalid("inference_geo must be global: other regions have another price")
 
 
 def _check_edits(management: object) -> None:
     if management is None:
         return
     if not isinstance(management, dict) or management.keys() - {"edits"}:
-        raise invalid("context_management is an object with edits")
+        raise invalid("context_management must be an object with edits")
     for edit in objects(management, "edits"):
         if edit.get("type") not in _FREE_EDITS:
             kind, offered = quoted(text_of(edit.get("type"))), " and ".join(_FREE_EDITS)
-            raise invalid(f"The context edit {kind} is not offered; {offered} are")
+            raise invalid(f"Context edit {kind} is not supported; use {offered}")
 
 
 def _thinking_above(fields: Mapping[str, Any], cap: int | None) -> int:
-    """Return a thinking budget that the cap does not hold: between tools it may be above it.
+    """Return a thinking budget above the cap, which is possible between tools.
 
     https://platform.claude.com/docs/en/build-with-claude/extended-thinking#interleaved-thinking
     """
@@ -133,13 +133,13 @@ def _thinking_above(fields: Mapping[str, Any], cap: int | None) -> int:
     if thinking is None:
         return 0
     if not isinstance(thinking, dict):
-        raise invalid("thinking is an object with a type")
+        raise invalid("thinking must be an object with a type")
     budget = whole(thinking, "budget_tokens", least=0) or 0
     return budget if cap is not None and budget >= cap else 0
 
 
 def _mark(measure: Measure, holder: Mapping[str, Any]) -> None:
-    """Note a mark that writes the cache for an hour, or for whatever is not five minutes."""
+    """Record a cache marker with another lifetime than five minutes, priced as an hour."""
     mark = holder.get("cache_control")
     if isinstance(mark, dict) and mark.get("ttl") not in (None, "5m"):
         measure.buckets.add("cache_write_1h")
@@ -147,7 +147,7 @@ def _mark(measure: Measure, holder: Mapping[str, Any]) -> None:
 
 def _read_message(measure: Measure, message: object, where: str) -> None:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise invalid(f"{where} is an object with role and content")
+        raise invalid(f"{where} must be an object with role and content")
     _read_blocks(measure, message.get("content"), f"{where}.content")
     measure.texts += others(message, ("role", "content"))
 
@@ -159,14 +159,14 @@ def _read_blocks(measure: Measure, content: object, where: str) -> None:
         measure.texts.append(content)
         return
     if not isinstance(content, list):
-        raise invalid(f"{where} is a string or a list of blocks")
+        raise invalid(f"{where} must be a string or a list of blocks")
     for index, block in enumerate(content):
         _read_block(measure, block, f"{where}[{index}]")
 
 
 def _read_block(measure: Measure, block: object, where: str) -> None:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
-        raise invalid(f"{where} is an object with a type")
+        raise invalid(f"{where} must be an object with a type")
     _mark(measure, block)
     kind = block["type"]
     if kind in _REFUSED_BLOCKS:
@@ -195,7 +195,7 @@ def _read_image(measure: Measure, block: Mapping[str, Any]) -> None:
 
 
 def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> None:
-    """Take in a document: a PDF's pages are read as text and as pictures, other ones as text."""
+    """Measure a document: a PDF's pages are read as text and images, other ones as text."""
     source = block.get("source")
     kind = source.get("type") if isinstance(source, dict) else None
     if kind == "text":
@@ -211,7 +211,7 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
 
 
 def _read_unknown(measure: Measure, block: Mapping[str, Any]) -> None:
-    """Take in what is not known: whatever it is, it fits in the model's context."""
+    """Measure an unknown block: it fits in the model's context."""
     text = text_of(block)
     if _NAMES_A_FILE.search(text):
         raise invalid(FILE_ID)

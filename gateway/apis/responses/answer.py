@@ -1,4 +1,4 @@
-"""OpenAI's responses: how they end and what they used, plain and streamed.
+"""Parse OpenAI's responses, plain and streamed: finish reason and usage.
 
 https://developers.openai.com/api/reference/resources/responses
 """
@@ -14,14 +14,14 @@ from gateway.core.calls import Completion
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
-# The events that carry the response as it ended, with its usage.
+# The events that contain the finished response with its usage.
 ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 _CUT: Final = {"max_output_tokens": "length"}
 
 
 def usage_from(response: Mapping[str, Any]) -> Usage | None:
-    """Return what a response reports, or None.
+    """Return a response's reported usage, or None.
 
     The input's count includes what was read from and written to the cache; the output's includes
     reasoning. The tier is the response's, not the request's.
@@ -31,14 +31,14 @@ def usage_from(response: Mapping[str, Any]) -> Usage | None:
 
 def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
     read = untrusted_json.details(usage, "input_tokens_details")
-    said = untrusted_json.details(usage, "output_tokens_details")
+    output = untrusted_json.details(usage, "output_tokens_details")
     cached = untrusted_json.part(read, "cached_tokens")
     written = untrusted_json.part(read, "cache_write_tokens")
-    # What is kept for half a day is priced like the longest that any vendor keeps it.
+    # A cache of 12 hours is priced like the longest cache of any vendor.
     kept = untrusted_json.part(
         untrusted_json.details(read, "cache_write_tokens_details"), "ttl_12h_tokens"
     )
-    reasoning = untrusted_json.part(said, "reasoning_tokens")
+    reasoning = untrusted_json.part(output, "reasoning_tokens")
     total = usage.get("total_tokens")
     return Usage(
         input_uncached=untrusted_json.count(usage, "input_tokens") - cached - written,
@@ -54,7 +54,7 @@ def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
 
 
 def finish_reason_from(response: Mapping[str, Any]) -> str | None:
-    """Return why the answer ended, in the words of chat completions where they have one."""
+    """Return the finish reason, with chat completions' name if they have one."""
     status = untrusted_json.word(response.get("status"))
     if status == "completed":
         return "tool_calls" if _TOOL_CALLS.intersection(_kinds(response)) else "stop"
@@ -72,15 +72,15 @@ def _kinds(response: Mapping[str, Any]) -> list[str]:
 
 
 def completion_from(report: object, *, model: str) -> Completion:
-    """Read a whole response. Raises ErrorAnswer for an error that came as a success.
+    """Parse a whole response. Raises ErrorAnswer for an error with a success status.
 
-    A response that failed while it was made is no such error: it says what it used until then.
+    A response that failed while it was generated is not such an error: it reports its usage.
     """
     response = untrusted_json.mapping(report)
     if response.get("object") != "response":
         untrusted_json.raise_for_error(response)
     return Completion(
-        model=untrusted_json.model_named(response.get("model"), asked=model),
+        model=untrusted_json.model_named(response.get("model"), requested=model),
         finish_reason=finish_reason_from(response),
         usage=usage_from(response),
         raw_usage=untrusted_json.raw(response.get("usage")),
@@ -89,18 +89,18 @@ def completion_from(report: object, *, model: str) -> Completion:
 
 @dataclass(slots=True)
 class ResponsesStreamReader:
-    """Reads a stream of events, of which the last one has the whole response."""
+    """Parse a stream of events, of which the last one has the whole response."""
 
     model: str
     _last: Mapping[str, Any] = field(default_factory=dict)
     _has_ended: bool = False
 
     def feed(self, event: object) -> str:
-        """Take in one event; its text is of no interest here."""
-        told = untrusted_json.mapping(event)
-        untrusted_json.raise_for_error(told)
-        response = untrusted_json.mapping(told.get("response"))
-        if told.get("type") in ENDS:
+        """Parse one event; its text is not needed."""
+        body = untrusted_json.mapping(event)
+        untrusted_json.raise_for_error(body)
+        response = untrusted_json.mapping(body.get("response"))
+        if body.get("type") in ENDS:
             self._has_ended = True
             self._last = response
         elif response and not self._has_ended:
@@ -108,7 +108,7 @@ class ResponsesStreamReader:
         return ""
 
     def completion(self) -> Completion:
-        """Return what is known of the answer so far: without its last event, only its model."""
+        """Return the answer so far: without its last event, only its model."""
         known = completion_from({**self._last, "object": "response"}, model=self.model)
         if self._has_ended:
             return known

@@ -1,6 +1,6 @@
 """`POST /v1/responses`: relayed to OpenAI, for its own models.
 
-Nothing is stored at the provider: all organizations of an installation share one account there.
+Nothing is stored at the provider: all organizations of an installation share one account.
 
 https://developers.openai.com/api/reference/resources/responses
 """
@@ -20,7 +20,7 @@ from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere, 
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.responses import answer as responses
-from gateway.apis.responses.usage_bound import is_known_by_its_id_alone, items_of, usage_bound_of
+from gateway.apis.responses.usage_bound import is_only_an_id, items_of, usage_bound_of
 from gateway.core.calls import Call, Completion, RelayRequest
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
@@ -28,7 +28,7 @@ from gateway.core.usage_bound import OutputCap
 
 PROVIDER: Final = "openai"
 PATH: Final = "/v1/responses"
-# What is read of a stream: how it ended, with what it used.
+# What is read from a stream: how it ended, and its usage.
 TELLING: Final = re.compile(
     rb'"(?:type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|error"\s*:\s*\{)'
 )
@@ -43,21 +43,21 @@ class Responses:
     error = staticmethod(openai_errors.error)
 
     def read(self, arrival: Arrival) -> Call:
-        """Return the Call that a body asks for."""
+        """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
         return arrival.call(ResponseBody(arrival), usage_bound_of(arrival.fields))
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
-        """Never word an answer: all are relayed."""
-        raise AssertionError("a response is passed on as it came")
+        """Never called: all answers are relayed."""
+        raise AssertionError("responses are relayed")
 
     def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event: with the documented fields, and those that the
+        """Return an error as the last event, with the documented fields and those that the
         vendor's own libraries raise.
         """
         body = openai_errors.error(error, status=error.status)
-        told = {"type": "error", "code": error.code, "message": error.message, "param": None}
-        return b"event: error\ndata: %b\n\n" % orjson.dumps({**told, **body})
+        documented = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        return b"event: error\ndata: %b\n\n" % orjson.dumps({**documented, **body})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class ResponseBody:
     arrival: Arrival
 
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
-        """Go out as bytes. Raises Refused for other vendors' models."""
+        """Relay the body. Raises Refused for other vendors' models."""
         if model.provider != PROVIDER:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
@@ -81,25 +81,25 @@ class ResponseBody:
         )
 
     def canonical(self) -> object:
-        """Return the messages, those of text alone as pairs of role and content."""
+        """Return the messages, text-only ones as pairs of role and content."""
         instructions = self.arrival.fields.get("instructions")
         first = [["system", instructions]] if instructions else []
         return [*first, *(_canonical(item) for item in items_of(self.arrival.fields))]
 
     def identity(self) -> object:
-        """Return the body as it came, with who it is counted for."""
+        """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
         fields = self.arrival.fields
         sent = {**fields, "model": model.id, "store": False}
         if tier_in(fields) == "standard":
-            # Else the project's own setting decides, which may be a dearer tier than was bounded.
+            # Otherwise the project's setting decides, possibly a more expensive tier.
             sent["service_tier"] = "default"
         if cap.is_written and fields.get("max_output_tokens") is None:
             sent["max_output_tokens"] = cap.tokens
         if isinstance(fields["input"], list):
-            sent["input"] = [i for i in fields["input"] if not is_known_by_its_id_alone(i)]
+            sent["input"] = [i for i in fields["input"] if not is_only_an_id(i)]
         return sent
 
 
@@ -108,7 +108,7 @@ def _whole(body: bytes, model: Model) -> Completion:
 
 
 def _canonical(item: Mapping[str, Any]) -> object:
-    """Return an item as it is hashed: text alone is the same by whichever API."""
+    """Return an item for hashing: a text-only one is the same through any API."""
     if item.keys() - {"type"} != {"role", "content"}:
         return item
     content = item["content"]

@@ -1,4 +1,4 @@
-"""What a response can use at most, read off its body.
+"""The maximum usage of a response, read from its body.
 
 https://developers.openai.com/api/reference/resources/responses
 """
@@ -15,17 +15,17 @@ from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import UsageBound
 
 _STORED: Final = (
-    "would reach what others stored at the provider: all share one account, and nothing is stored "
-    "for requests of this gateway; send the conversation as input"
+    "is not supported: all organizations share one account at the provider, where this gateway "
+    "stores nothing; send the conversation as input"
 )
 _SENTENCES: Final = {
-    "background": "background responses would run unseen; leave it out",
+    "background": "background is not supported: background responses cannot be observed",
     "previous_response_id": f"previous_response_id {_STORED}",
     "conversation": f"conversation {_STORED}",
-    "prompt": "prompt templates are stored at the provider, so their size and their tools are not "
-    "known; send instructions and input",
+    "prompt": "prompt is not supported: templates are stored at the provider, so their size and "
+    "tools are unknown; send instructions and input",
 }
-# Beside these, whatever a body has is counted as a prompt.
+# Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
     {
         *("model", "input", "max_output_tokens", "max_tool_calls", "stream", "stream_options"),
@@ -35,8 +35,8 @@ _NO_PROMPT: Final = frozenset(
         "background_options",
     }
 )
-# Items that are text and nothing else. Those of tools which are refused here may stand in a
-# conversation that began elsewhere.
+# Items that are only text. Items of tools that are refused here may be part of a conversation
+# that began elsewhere.
 _OF_TEXT: Final = frozenset(
     {
         *("apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction"),
@@ -51,12 +51,12 @@ _OUTPUTS: Final = frozenset(
 )
 _IMAGES: Final = frozenset({"input_image", "computer_screenshot"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
-COMPACTION: Final = "Nothing bounds what it costs to compact a conversation; leave it out"
+COMPACTION: Final = "The cost of compacting a conversation has no upper bound; remove it"
 _TWICE: Final = 2
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
-    """Return the measure of a response. Raises Refused, which names the field."""
+    """Return the usage bound of a response. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
     measure, tools = Measure(), ResponsesTools()
     items = items_of(fields)
@@ -83,21 +83,21 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
 
 
 def items_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the items of input, one message where it is a string. Raises Refused."""
+    """Return the items of input; a string is one message. Raises Refused."""
     given = fields.get("input")
     if isinstance(given, str) and given:
         return [{"role": "user", "content": given}]
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
-        raise invalid("input is a non-empty string or a list of items")
+        raise invalid("input must be a non-empty string or a list of items")
     if not given:
-        raise invalid("input is a list of at least one item")
+        raise invalid("input must be a non-empty list")
     if len(given) > MESSAGES_MAX:
-        raise invalid(f"input has at most {MESSAGES_MAX} items")
+        raise invalid(f"input must have at most {MESSAGES_MAX} items")
     return given
 
 
-def is_known_by_its_id_alone(item: Mapping[str, Any]) -> bool:
-    """Whether an item of reasoning has nothing but its id: its content would have to be stored."""
+def is_only_an_id(item: Mapping[str, Any]) -> bool:
+    """Whether a reasoning item has only its id: its content would have to be stored."""
     return item.get("type") == "reasoning" and not item.get("encrypted_content")
 
 
@@ -118,14 +118,14 @@ def _read_item(
     elif kind in _OF_TEXT or "tools" in item:
         measure.texts.append(text_of(item))
     elif not isinstance(kind, str) or kind == "message":
-        raise invalid(f"{where} is an object with a role or a type")
-    else:  # whatever it is, it fits in the model's context
+        raise invalid(f"{where} must be an object with a role or a type")
+    else:  # unknown, but it fits in the model's context
         measure.texts.append(text_of(item))
         measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: str) -> None:
-    """Take in an item with content: text, or a list of parts."""
+    """Measure an item with content: text, or a list of parts."""
     content = item.get(name)
     rest = {key: value for key, value in item.items() if key not in (name, "type", "role")}
     if rest:
@@ -137,7 +137,7 @@ def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: s
         return
     for index, part in enumerate(parts):
         if not isinstance(part, dict):
-            raise invalid(f"{where}.{name}[{index}] is an object with a type")
+            raise invalid(f"{where}.{name}[{index}] must be an object with a type")
         _read_part(measure, part)
 
 
@@ -154,19 +154,19 @@ def _read_part(measure: Measure, part: Mapping[str, Any]) -> None:
         measure.texts.append(text_of(part["text"]))
     elif kind in _TEXTS:
         measure.texts.append(text_of(part))
-    else:  # a file's pages are read as text and as pictures, so its bytes say little
+    else:  # a file's pages are read as text and as images, so its bytes give no bound
         if kind != "input_file":
             measure.texts.append(text_of(part))
         measure.context_reads = max(measure.context_reads, 1)
 
 
 def _read_cache_options(measure: Measure, fields: Mapping[str, Any]) -> None:
-    """Take in how long the prompt is cached, which may have a price of its own."""
+    """Measure the prompt cache lifetime, which may have its own price."""
     options = fields.get("prompt_cache_options")
     if options is None:
         return
     if not isinstance(options, dict):
-        raise invalid("prompt_cache_options is an object")
+        raise invalid("prompt_cache_options must be an object")
     if options.get("comparison_response_id") is not None:
         raise invalid(f"prompt_cache_options.comparison_response_id {_STORED}")
     if options.get("ttl") not in (None, "30m"):
@@ -174,7 +174,7 @@ def _read_cache_options(measure: Measure, fields: Mapping[str, Any]) -> None:
 
 
 def _compacts(fields: Mapping[str, Any], items: list[dict[str, Any]]) -> bool:
-    """Whether the provider may run the model once more, to shorten the conversation."""
+    """Whether the provider may run the model once more, to compact the conversation."""
     is_asked = any(item.get("type") == "compaction_trigger" for item in items)
     return is_asked or bool(fields.get("context_management"))
 

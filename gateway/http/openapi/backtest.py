@@ -1,4 +1,4 @@
-"""The policy backtest's parameters and answer as JSON Schema."""
+"""JSON Schema of the policy backtest's parameters and response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKENS_MAX: Final = 2**63 - 1
 ENTRIES_MAX: Final = 20
 _ENTRY: Final = rf"[A-Za-z0-9*][A-Za-z0-9._:@/+*-]{{0,{NAME_MAX_CHARS - 1}}}"
 _ENTRIES: Final = f"^{_ENTRY}(?:,{_ENTRY}){{0,{ENTRIES_MAX - 1}}}$"
-# How each parameter of the policy is written; the endpoint checks by the same patterns.
+# The format of each policy parameter; the endpoint validates with the same patterns.
 PATTERNS: Final = {
     "allow": _ENTRIES,
     "block": _ENTRIES,
@@ -46,31 +46,31 @@ PARAMETERS: Final = [
     query(
         "days",
         {"type": "integer", "enum": list(PERIODS_DAYS), "default": 30},
-        "How many of the organization's days, today included.",
+        "Number of days in the organization's time zone, including today.",
     ),
-    query("allow", _written("allow"), "The only models that may be called, separated by commas."),
-    query("block", _written("block"), "Models that may not be called, separated by commas."),
+    query("allow", _written("allow"), "Allowed models, separated by commas."),
+    query("block", _written("block"), "Blocked models, separated by commas."),
     query(
         "maxCostPerDayEur",
         _written("maxCostPerDayEur"),
-        "What the organization may spend a day.",
+        "The organization's cost limit per day.",
     ),
     query(
         "maxTokensPerRequest",
         {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
-        "What a request may have, in and out.",
+        "Limit of input plus output tokens per request.",
     ),
 ]
 BACKTEST: Final = succeeded(
     {
         "policy": {**TEXT, "description": "The policy as a sentence."},
         "days": COUNT,
-        "judgedDays": {**COUNT, "description": "Fewer than `days` where the time was over."},
+        "judgedDays": {**COUNT, "description": "Fewer than `days` if the time limit was reached."},
         "complete": FLAG,
-        "requests": {**COUNT, "description": "Let-through requests that were judged again."},
-        "refused": {**COUNT, "description": "Those that the policy would have refused."},
-        "spentEur": {**EUR, "description": "What all of them cost."},
-        "notSpentEur": {**EUR, "description": "What the refused ones cost."},
+        "requests": {**COUNT, "description": "Allowed requests that were evaluated again."},
+        "refused": {**COUNT, "description": "Requests that the policy would have refused."},
+        "spentEur": {**EUR, "description": "Cost of all requests."},
+        "notSpentEur": {**EUR, "description": "Cost of the refused requests."},
         "codes": {"type": "object", "additionalProperties": COUNT},
         "userCount": COUNT,
         "users": _hits("userId"),

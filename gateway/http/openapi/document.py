@@ -1,4 +1,4 @@
-"""`GET /api/schema`: every endpoint of the API, every status that can come, in OpenAPI 3.1."""
+"""`GET /api/schema`: every endpoint of the API with all of its statuses, in OpenAPI 3.1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_M
 
 EVENTS: Final = "text/event-stream"
 
-# Codes by status, where they are the same for several endpoints.
+# Codes by status that several endpoints share.
 Codes = dict[int, tuple[str, ...]]
 UNREADABLE: Final[Codes] = {400: ("invalid_request",)}
 WRONG_METHOD: Final[Codes] = {405: ("method_not_allowed",)}
@@ -27,13 +27,13 @@ UNKNOWN_CALLER: Final[Codes] = {
 }
 BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
 MEANINGS: Final = dropin.MEANINGS | {
-    400: "The request cannot be read, or names a model that nobody knows.",
+    400: "The request is invalid, or its model is unknown.",
     403: "Refused; nothing was sent.",
-    404: "There is no such request in this organization.",
+    404: "Request not found in this organization.",
     429: "Too many requests.",
-    502: "The provider failed, or answered with an error.",
+    502: "The provider failed or returned an error.",
 }
-RETRIED: Final = {403, 409, 429, 503}  # those that may say how long to wait
+RETRIED: Final = {403, 409, 429, 503}  # those that may have a Retry-After
 
 EXAMPLES: Final = {
     "prompt": {"value": {"model": "sandbox-small", "prompt": "Say hello"}},
@@ -62,30 +62,30 @@ READERS: Final = [*BY_KEY, {"session": []}]
 REQUEST_ID: Final = {
     "required": True,
     "schema": values.REQUEST_ID,
-    "description": "This request, as its audit row is called where it leaves one.",
+    "description": "Id of the request, and of its audit row if it has one.",
 }
 MAYBE_REQUEST_ID: Final = {**REQUEST_ID, "required": False}
 
 
 @only("GET", "HEAD")
 async def api_schema(_request: HttpRequest) -> HttpResponse:
-    """Return the description of the API."""
+    """Return the OpenAPI document."""
     return json_response(DOCUMENT, None)
 
 
 def answer(description: str, schema: Schema, *, headers: Schema | None = None) -> Schema:
-    """Return the description of a JSON answer."""
+    """Return the description of a JSON response."""
     content = {JSON: {"schema": schema}}
     return {"description": description, "content": content, "headers": headers or {}}
 
 
 def named_answer(description: str, schema: Schema) -> Schema:
-    """Return the description of a JSON answer whose header names the request."""
+    """Return the description of a JSON response with the request id header."""
     return answer(description, schema, headers={REQUEST_ID_HEADER: REQUEST_ID})
 
 
 def refusals(*codes_by_status: Codes) -> Schema:
-    """Return the descriptions of the errors; later codes take the place of earlier ones."""
+    """Return the descriptions of the errors; later codes replace earlier ones."""
     merged: Codes = {}
     for codes in codes_by_status:
         merged.update(codes)
@@ -113,13 +113,13 @@ SEND: Final[Schema] = {
             "name": "Idempotency-Key",
             "in": "header",
             "schema": values.IDEMPOTENCY_KEY,
-            "description": "The same key and body within 24 hours never call a provider twice.",
+            "description": "The same key and body never call a provider twice within 24 hours.",
         }
     ],
     "requestBody": BODY,
     "responses": {
         "200": {
-            "description": "The answer; as events where `stream` is true.",
+            "description": "The response; server-sent events if `stream` is true.",
             "headers": {REQUEST_ID_HEADER: REQUEST_ID},
             "content": {
                 JSON: {"schema": {"$ref": "#/components/schemas/Answer"}},
@@ -154,12 +154,12 @@ SEND: Final[Schema] = {
 }
 QUOTE: Final[Schema] = {
     "operationId": "quoteRequest",
-    "summary": "Say what a request with this body would be allowed and hold; calls nobody",
+    "summary": "Check whether a request would be allowed and what it would hold; calls no provider",
     "security": SENDERS,
     "requestBody": BODY,
     "responses": {
         "200": named_answer(
-            "What would happen. `code` and `error` are null where it would be allowed.",
+            "The quote. `code` and `error` are null if the request would be allowed.",
             values.QUOTE,
         ),
         **refusals(
@@ -185,69 +185,69 @@ LIST: Final[Schema] = {
         values.query(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
-            "How many at most.",
+            "Maximum number of requests to return.",
         ),
-        values.query("cursor", values.TEXT, "The `nextCursor` of the page before."),
+        values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
         *(
-            values.query(name, values.STATUS if name == "status" else _FILTER, f"Only this {name}.")
+            values.query(name, values.STATUS if name == "status" else _FILTER, f"Filter by {name}.")
             for name in FILTERS
         ),
     ],
     "responses": {
-        "200": named_answer("A page.", values.PAGE),
+        "200": named_answer("A page of requests.", values.PAGE),
         **refusals(UNKNOWN_CALLER),
     },
 }
 DETAIL: Final[Schema] = {
     "operationId": "readRequest",
-    "summary": "What happened to one request, and why",
+    "summary": "Get one request with its decision trace",
     "security": READERS,
     "parameters": [
         {"name": "request_id", "in": "path", "required": True, "schema": values.ID},
     ],
     "responses": {
-        "200": named_answer("The request, with its trace.", values.DETAIL),
+        "200": named_answer("The request with its decision trace.", values.DETAIL),
         **refusals(UNKNOWN_CALLER, {404: ("not_found",)}),
     },
 }
 BACKTEST: Final[Schema] = {
     "operationId": "backtestPolicy",
-    "summary": "What a policy would have done to the organization's last days",
+    "summary": "Backtest a policy against the organization's past requests",
     "security": READERS,
     "parameters": schema_backtest.PARAMETERS,
     "responses": {
-        "200": named_answer(
-            "What it would have done; nothing is written.", schema_backtest.BACKTEST
-        ),
+        "200": named_answer("The result; nothing is written.", schema_backtest.BACKTEST),
         **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",)}),
     },
 }
 SCHEMA: Final[Schema] = {
     "operationId": "readSchema",
-    "summary": "This description",
+    "summary": "Get this OpenAPI document",
     "security": [],
     "responses": {
-        "200": answer("OpenAPI 3.1.", values.ANYTHING),
+        "200": answer("The OpenAPI 3.1 document.", values.ANYTHING),
         **refusals(UNREADABLE, WRONG_METHOD),
     },
 }
 HEALTH: Final[Schema] = {
     "operationId": "health",
-    "summary": "Whether the process answers",
+    "summary": "Check that the process is alive",
     "security": [],
     "responses": {
-        "200": answer("It does.", values.exactly({"status": {"type": "string", "const": "ok"}})),
+        "200": answer(
+            "The process is alive.", values.exactly({"status": {"type": "string", "const": "ok"}})
+        ),
         **refusals(UNREADABLE, WRONG_METHOD),
     },
 }
 READINESS: Final[Schema] = {
     "operationId": "readiness",
-    "summary": "Whether requests can be taken: the database, its migrations, unsettled holds",
+    "summary": "Check readiness: the database, its migrations and unsettled holds",
     "security": [],
     "responses": {
-        "200": answer("They can.", values.READY),
+        "200": answer("Ready.", values.READY),
         **refusals(UNREADABLE, WRONG_METHOD),
-        "503": answer("They cannot, or will not for long.", values.NOT_READY),
+        "503": answer("Not ready, or stopping.", values.NOT_READY),
     },
 }
 
@@ -256,8 +256,8 @@ DOCUMENT: Final[dict[str, Any]] = {
     "info": {
         "title": "Pulse AI Gateway",
         "version": "1",
-        "description": "The one door through which an organization's AI requests go: policy "
-        "before the call, exact charges after it.",
+        "description": "A gateway for an organization's AI requests: policies before each call, "
+        "exact charges after it.",
     },
     "paths": {
         "/api/ai/request": {"post": SEND},
@@ -292,7 +292,7 @@ DOCUMENT: Final[dict[str, Any]] = {
                 "type": "apiKey",
                 "in": "cookie",
                 "name": "sessionid",
-                "description": "A signed-in browser, from the gateway's own pages.",
+                "description": "A signed-in browser on the gateway's own pages.",
             },
             "csrfCookie": {"type": "apiKey", "in": "cookie", "name": "csrftoken"},
             "csrfToken": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},

@@ -1,4 +1,4 @@
-"""The drop-in endpoints in the API's description: what is read of a body, all else open."""
+"""OpenAPI of the vendor-compatible endpoints: the body fields that are read, all others open."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
 FLAG: Final[Schema] = {"type": "boolean"}
 LIST: Final[Schema] = {"type": "array", "minItems": 1}
 MEANINGS: Final = {
-    400: "The body cannot be read, names an unknown model, or asks for what is refused here.",
-    401: "No credential, or a wrong one.",
-    403: "Refused by the switch, a policy, a limit or a missing price; nothing was sent.",
-    404: "There is no such model, or the key may not use it.",
-    405: "Another method.",
-    409: "The Idempotency-Key was used before, with the same body.",
+    400: "The body is invalid, names an unknown model, or asks for something unsupported.",
+    401: "Missing or invalid credentials.",
+    403: "Refused: gateway disabled, policy, limit or missing price; nothing was sent.",
+    404: "The model does not exist or the key does not have access to it.",
+    405: "Method not allowed.",
+    409: "The Idempotency-Key was already used with the same body.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
-    422: "The Idempotency-Key was used before, with another body.",
-    429: "The provider asks to wait.",
-    502: "The provider failed, or answered with a server's error.",
-    503: "Nothing was sent.",
-    504: "The provider did not answer in time. Charged at its bound until the outcome is known.",
+    415: "Content-Type must be application/json.",
+    422: "The Idempotency-Key was already used with a different body.",
+    429: "The provider's rate limit was reached.",
+    502: "The provider failed or returned a server error.",
+    503: "Unavailable; nothing was sent.",
+    504: "The provider timed out. Charged at the held maximum until the outcome is known.",
 }
 SENT: Final = (400, 401, 403, 405, 409, 413, 415, 422, 429, 502, 503, 504)
 READ: Final = (400, 401, 403, 405, 503)
@@ -35,7 +35,7 @@ def _object(properties: Schema, *, required: tuple[str, ...] = ()) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-# How each vendor's clients expect an error.
+# The error format that each vendor's clients expect.
 ERRORS: Final = {
     "openai": _object(
         {"error": _object({"message": TEXT, "type": TEXT, "code": {"type": ["string", "null"]}})},
@@ -54,7 +54,7 @@ ERRORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An address of a vendor's API: `fields` are those of its body that the gateway reads."""
+    """An endpoint of a vendor's API: `fields` are the body fields that the gateway reads."""
 
     operation_id: str
     summary: str
@@ -102,7 +102,7 @@ def _google(method: str, summary: str, *, streams: bool = False) -> dict[str, En
 ENDPOINTS: Final = {
     "/v1/chat/completions": Endpoint(
         operation_id="chatCompletions",
-        summary="OpenAI's chat completions, for every provider's models",
+        summary="Create an OpenAI chat completion, with any provider's model",
         errors="openai",
         fields=_CHAT,
         required=("model", "messages"),
@@ -110,7 +110,7 @@ ENDPOINTS: Final = {
     ),
     "/v1/responses": Endpoint(
         operation_id="responses",
-        summary="OpenAI's responses",
+        summary="Create an OpenAI response",
         errors="openai",
         fields=_RESPONSES,
         required=("model",),
@@ -118,14 +118,14 @@ ENDPOINTS: Final = {
     ),
     "/v1/embeddings": Endpoint(
         operation_id="embeddings",
-        summary="Embeddings by OpenAI's, Mistral's and Google's models",
+        summary="Create embeddings with OpenAI, Mistral or Google models",
         errors="openai",
         fields={"model": TEXT, "input": {}, "encoding_format": TEXT, "dimensions": COUNT},
         required=("model", "input"),
     ),
     "/v1/messages": Endpoint(
         operation_id="messages",
-        summary="Anthropic's messages",
+        summary="Create an Anthropic message",
         errors="anthropic",
         fields=_MESSAGES,
         required=("model", "messages"),
@@ -133,20 +133,24 @@ ENDPOINTS: Final = {
     ),
     "/v1/messages/count_tokens": Endpoint(
         operation_id="countMessageTokens",
-        summary="Anthropic's count of tokens; costs nothing",
+        summary="Count tokens with Anthropic; free",
         errors="anthropic",
         fields=_MESSAGES,
         required=("model", "messages"),
     ),
-    **_google("generateContent", "Google's generateContent"),
-    **_google("streamGenerateContent", "The same, streamed: events, or a JSON array", streams=True),
-    **_google("countTokens", "Google's count of tokens; costs nothing"),
+    **_google("generateContent", "Generate content with Google"),
+    **_google(
+        "streamGenerateContent",
+        "Generate content with Google, streamed as events or a JSON array",
+        streams=True,
+    ),
+    **_google("countTokens", "Count tokens with Google; free"),
 }
 LISTS: Final = {
-    "/v1/models": ("listModels", "The models that the caller may use", "openai"),
-    "/v1/models/{model}": ("readModel", "One of them", "openai"),
-    "/v1beta/models": ("listGoogleModels", "The same in Google's shape", "google"),
-    "/v1beta/models/{model}": ("readGoogleModel", "One of them in Google's shape", "google"),
+    "/v1/models": ("listModels", "List the models that the caller can use", "openai"),
+    "/v1/models/{model}": ("readModel", "Get one model", "openai"),
+    "/v1beta/models": ("listGoogleModels", "List the models in Google's format", "google"),
+    "/v1beta/models/{model}": ("readGoogleModel", "Get one model in Google's format", "google"),
 }
 BY_KEY: Final[list[Schema]] = [{"apiKey": []}, {"bearer": []}]
 _MODEL: Final[Schema] = {"name": "model", "in": "path", "required": True, "schema": TEXT}
@@ -155,7 +159,7 @@ _COST_HEADER: Final = {
     "x-pulse-cost-eur": {
         "required": False,
         "schema": {"type": "string", "pattern": r"^\d+\.\d+$"},
-        "description": "What it cost, exact to a billionth; not with streams.",
+        "description": "Cost in EUR, exact to 1e-9; not sent with streams.",
     }
 }
 _HEADERS: Final = [
@@ -181,12 +185,12 @@ def _sends(endpoint: Endpoint) -> Schema:
     if endpoint.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     good = {
-        "description": "The provider's answer, as its own clients know it.",
+        "description": "The provider's response in its own format.",
         "headers": {**_ID_HEADER, **_COST_HEADER},
         "content": content,
     }
     own = {
-        "description": "A provider's own refusal of the request (4xx) keeps its status.",
+        "description": "A provider's own 4xx error; its status is kept.",
         "content": {JSON: {"schema": ERRORS[endpoint.errors]}},
     }
     body = _object(endpoint.fields, required=endpoint.required)
@@ -214,5 +218,5 @@ def _lists(path: str, operation_id: str, summary: str, errors: str) -> Schema:
 
 PATHS: Final[dict[str, Any]] = {
     **{path: {"post": _sends(endpoint)} for path, endpoint in ENDPOINTS.items()},
-    **{path: {"get": _lists(path, *words)} for path, words in LISTS.items()},
+    **{path: {"get": _lists(path, *described)} for path, described in LISTS.items()},
 }

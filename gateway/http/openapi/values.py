@@ -1,4 +1,4 @@
-"""The API's values as JSON Schema: what is sent and what comes back, field by field."""
+"""JSON Schema of the API's request and response fields."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gateway.models import AiRequestLog
 
 Schema = dict[str, Any]
 
-# What str.isprintable() takes: no control or format characters, of blanks only the space.
+# What str.isprintable() accepts: no control or format characters, of whitespace only the space.
 PRINTABLE: Final = r"^(?:[^\p{C}\p{Z}]| )*$"
-# The same of Latin-1, which is all that a header can carry; blanks around it are not part of it.
+# The same in Latin-1, which is all that a header can carry; outer whitespace is not part of it.
 HEADER_TEXT: Final = "^[!-~¡-¬®-ÿ](?:[ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 MODEL_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$"
 
@@ -60,12 +60,12 @@ def exactly(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
 
 
 def succeeded(properties: Schema) -> Schema:
-    """Return the schema of an answer that has these properties besides its success."""
+    """Return the schema of a response with these properties and `success`."""
     return exactly({"success": {"type": "boolean", "const": True}, **properties})
 
 
 def query(name: str, schema: Schema, description: str) -> Schema:
-    """Return the description of an optional parameter of the address."""
+    """Return the description of an optional query parameter."""
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
@@ -73,7 +73,7 @@ DIMENSION: Final[Schema] = {
     "type": "string",
     "maxLength": DIMENSION_MAX_CHARS,
     "pattern": PRINTABLE,
-    "description": "Printable text; an empty one is as good as none.",
+    "description": "Printable text; empty is the same as absent.",
 }
 DIMENSIONS: Final = dict.fromkeys(NAME_IN_JSON.values(), DIMENSION)
 
@@ -82,8 +82,8 @@ MESSAGE: Final = exactly(
 )
 REQUEST: Final[Schema] = {
     "type": "object",
-    "description": "One request: exactly one of `prompt` and `messages`. A dimension may stand "
-    "here or in `metadata`; in both only with the same value.",
+    "description": "One request with exactly one of `prompt` and `messages`. A dimension may be "
+    "set here or in `metadata`; if in both, the values must be equal.",
     "additionalProperties": False,
     "required": ["model"],
     "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
@@ -93,12 +93,12 @@ REQUEST: Final[Schema] = {
             "minLength": 1,
             "maxLength": NAME_MAX_CHARS,
             "pattern": MODEL_NAME,
-            "description": "Case and blanks around it do not matter; a provider's name and a "
-            "slash may stand before it: `gpt-4o-mini`, `anthropic/claude-3-5-sonnet-latest`. Or "
-            "an alias of the organization's.",
+            "description": "A model name, optionally with its provider as prefix, or an alias of "
+            "the organization: `gpt-4o-mini`, `anthropic/claude-3-5-sonnet-latest`. Case and outer "
+            "whitespace are ignored.",
             "examples": ["sandbox-small"],
         },
-        "prompt": {"type": "string", "minLength": 1, "description": "One message of the user."},
+        "prompt": {"type": "string", "minLength": 1, "description": "A single user message."},
         "messages": {
             "type": "array",
             "minItems": 1,
@@ -109,8 +109,8 @@ REQUEST: Final[Schema] = {
             "type": "integer",
             "minimum": 1,
             "maximum": TOKENS_MAX,
-            "description": "The most that may come out. Without it: what the tightest policy "
-            "leaves room for, else the model's default.",
+            "description": "Maximum number of output tokens. Default: what the tightest policy "
+            "leaves, else the model's default.",
         },
         "temperature": {"type": "number", "minimum": 0, "maximum": TEMPERATURE_MAX},
         "stream": {**FLAG, "default": False},
@@ -127,7 +127,7 @@ ANSWER: Final = succeeded(
     {
         "requestId": REQUEST_ID,
         "provider": TEXT,
-        "model": {**TEXT, "description": "The model that answered, by its provider's word."},
+        "model": {**TEXT, "description": "The model that answered, as its provider names it."},
         "content": TEXT,
         "finishReason": or_null(TEXT),
         "inputTokens": or_null(COUNT),
@@ -146,13 +146,13 @@ def error(*codes: str) -> Schema:
     """Return the schema of an error with one of these codes."""
     properties = {
         "success": {"type": "boolean", "const": False},
-        "error": {**TEXT, "description": "A sentence for people."},
+        "error": {**TEXT, "description": "A human-readable message."},
         "code": {"type": "string", "enum": list(codes)},
         "requestId": REQUEST_ID,
     }
     if "already_done" not in codes:
         return exactly(properties)
-    # The first request's id and cost come with this one.
+    # `already_done` has the first request's id and cost.
     return exactly({**properties, "estimatedCostEur": EUR}, optional=("estimatedCostEur",))
 
 
@@ -170,8 +170,8 @@ def _event(name: str, data: Schema) -> Schema:
 
 
 EVENT: Final[Schema] = {
-    "description": "Any number of `delta`, then exactly one `done` or one `error`. This is the "
-    "schema of one event.",
+    "description": "The schema of one event. A stream has any number of `delta` events, then "
+    "exactly one `done` or `error`.",
     "oneOf": [
         _event("delta", exactly({"content": TEXT})),
         _event("done", {"$ref": "#/components/schemas/Done"}),
@@ -210,8 +210,8 @@ SUMMARY_FIELDS: Final[Schema] = {
     "error": or_null(TEXT),
     "channel": TEXT,
     "stream": FLAG,
-    "requestedModel": {**TEXT, "description": "As it was asked for: a model or an alias."},
-    "model": {**TEXT, "description": "The one that was called, last."},
+    "requestedModel": {**TEXT, "description": "The model or alias that was requested."},
+    "model": {**TEXT, "description": "The model that was called last."},
     "provider": or_null(TEXT),
     "inputTokens": or_null(COUNT),
     "outputTokens": or_null(COUNT),
@@ -225,7 +225,7 @@ PAGE: Final = succeeded(
         "requests": {"type": "array", "items": exactly(SUMMARY_FIELDS)},
         "nextCursor": {
             **or_null(TEXT),
-            "description": "The `cursor` of the page after this one; null on the last.",
+            "description": "The `cursor` of the next page; null on the last page.",
         },
     }
 )
@@ -239,7 +239,7 @@ ATTEMPT: Final = exactly(
         "providerStatus": or_null({"type": "integer"}),
         "holdEur": {
             **or_null(EUR),
-            "description": "Null where the model was passed over: it was not asked.",
+            "description": "Null if the model was skipped and not called.",
         },
         "latencyMs": or_null(COUNT),
         "decision": ANYTHING,
@@ -253,14 +253,17 @@ DETAIL: Final = succeeded(
                 "finishReason": or_null(TEXT),
                 "holdEur": or_null(EUR),
                 "promptHash": TEXT,
-                "usage": {**or_null(ANYTHING), "description": "Tokens by kind, each in one."},
-                "reportedUsage": {**or_null(ANYTHING), "description": "As the provider said it."},
-                "decision": {**ANYTHING, "description": "The trace: how the request was judged."},
+                "usage": {**or_null(ANYTHING), "description": "Tokens by disjoint bucket."},
+                "reportedUsage": {
+                    **or_null(ANYTHING),
+                    "description": "As reported by the provider.",
+                },
+                "decision": {**ANYTHING, "description": "The decision trace."},
                 "attempts": {
                     "type": "array",
                     "items": ATTEMPT,
-                    "description": "The models of an alias that did not answer, in order. The "
-                    "request itself tells of the last that was asked.",
+                    "description": "Earlier attempts with the models of an alias, in order. The "
+                    "request itself describes the last attempt.",
                 },
             }
         ),

@@ -1,4 +1,4 @@
-"""What the formats share: how an answer is told in words, and the shape of a format."""
+"""Shared by the formats: how an answer becomes words, and the interface of a format."""
 
 from __future__ import annotations
 

@@ -41,25 +41,25 @@ def asked_of_google(**changes: Any) -> ProviderCall:
 # --- what it is measured at -------------------------------------------------------------------
 
 
-def test_texts_are_measured_as_they_are_and_nothing_comes_out() -> None:
+def test_texts_are_measured_and_there_is_no_output() -> None:
     usage_bound = measured()
     assert usage_bound == UsageBound(texts=("one", "two"), messages=2, has_output=False)
     assert measured(input="one").texts == ("one",)
 
 
 @pytest.mark.parametrize(("given", "tokens"), [([1, 2, 3], 3), ([[1, 2], [3]], 3)])
-def test_a_token_is_a_token(given: Any, tokens: int) -> None:
+def test_each_input_token_counts_as_one(given: Any, tokens: int) -> None:
     usage_bound = measured(input=given)
     assert (usage_bound.texts, usage_bound.overhead_tokens) == ((), tokens)
 
 
-def test_what_is_not_known_is_counted_and_kept() -> None:
+def test_unknown_field_is_counted_and_forwarded() -> None:
     assert measured(unheard_of="three").texts == ("one", "two", "three")
     body = body_of(sent(read(DIALECT, ASKED | {"unheard_of": "three"}), SMALL))
     assert body == ASKED | {"unheard_of": "three", "model": SMALL.id}
 
 
-def test_embeddings_come_whole_whatever_is_asked() -> None:
+def test_embeddings_are_never_streamed() -> None:
     assert not read(DIALECT, ASKED | {"stream": True}).stream
 
 
@@ -71,11 +71,11 @@ def test_embeddings_come_whole_whatever_is_asked() -> None:
     ],
     ids=lambda given: repr(given)[:20],
 )
-def test_an_input_that_is_none_is_refused(given: Any) -> None:
+def test_invalid_input_is_refused(given: Any) -> None:
     assert "input" in refusal(DIALECT, ASKED | {"input": given})
 
 
-def test_the_most_inputs_are_taken() -> None:
+def test_maximum_number_of_inputs_is_accepted() -> None:
     assert measured(input=["x"] * INPUTS_MAX).messages == INPUTS_MAX
 
 
@@ -83,41 +83,41 @@ def test_the_most_inputs_are_taken() -> None:
     ("name", "value"),
     [("dimensions", 0), ("dimensions", "8"), ("encoding_format", "hex"), ("api_base", "https://x")],
 )
-def test_a_field_of_a_wrong_kind_is_named(name: str, value: Any) -> None:
+def test_field_of_a_wrong_type_is_named(name: str, value: Any) -> None:
     assert name in refusal(DIALECT, ASKED | {name: value})
 
 
 # --- what goes out ----------------------------------------------------------------------------
 
 
-def test_openai_gets_the_body_as_it_was() -> None:
+def test_openai_gets_the_unchanged_body() -> None:
     asked = {"model": "x", "input": [[1, 2]], "encoding_format": "base64", "dimensions": 8}
     request = sent(read(DIALECT, asked), SMALL)
     assert request.path == "/embeddings"
     assert body_of(request) == asked | {"model": "text-embedding-3-small"}
 
 
-def test_mistral_gets_the_length_of_a_vector_by_its_own_name() -> None:
+def test_mistral_gets_dimensions_under_its_own_name() -> None:
     body = body_of(sent(read(DIALECT, ASKED | {"dimensions": 8}), MISTRAL))
     assert body == ASKED | {"model": "mistral-embed", "output_dimension": 8}
 
 
-def test_google_is_asked_through_its_library() -> None:
+def test_google_is_called_through_its_sdk() -> None:
     call = asked_of_google(dimensions=8)
     assert (call.model, call.inputs, call.dimensions) == (GOOGLE.id, ("one", "two"), 8)
     assert (call.messages, call.max_output_tokens) == ((), None)
 
 
 @pytest.mark.parametrize("name", ["mistral-embed", "gemini-embedding-001"])
-def test_only_openai_can_read_its_own_tokens(name: str) -> None:
+def test_token_input_is_accepted_only_for_openai(name: str) -> None:
     call = read(DIALECT, {"model": "x", "input": [1, 2]})
     with pytest.raises(Refused, match="send the text"):
         call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
-def test_a_model_that_makes_no_embeddings_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="not served at /v1/embeddings") as refused:
+def test_model_without_embeddings_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="not available at /v1/embeddings") as refused:
         read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
     assert refused.value.status == 400
 
@@ -130,7 +130,7 @@ def whole(body: Any) -> Completion:
 
 
 @pytest.mark.parametrize("more", [{}, {"completion_tokens": 0}], ids=["openai", "mistral"])
-def test_the_usage_is_input_alone(more: dict[str, int]) -> None:
+def test_usage_is_only_input(more: dict[str, int]) -> None:
     usage = {"prompt_tokens": 7, "total_tokens": 7, **more}
     completion = whole({"object": "list", "data": [], "model": "m", "usage": usage})
     assert completion.usage == Usage(input_uncached=7, reported_total=7)
@@ -138,11 +138,11 @@ def test_the_usage_is_input_alone(more: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1}, {"prompt_tokens": "7"}])
-def test_a_report_that_cannot_be_true_is_none(usage: Any) -> None:
+def test_invalid_usage_report_is_none(usage: Any) -> None:
     assert whole({"object": "list", "usage": usage}).usage is None
 
 
-def test_an_error_that_came_as_a_success_is_one() -> None:
+def test_error_with_success_status_is_an_error() -> None:
     with pytest.raises(ErrorAnswer):
         whole({"object": "error", "message": "no"})
 
@@ -162,7 +162,7 @@ def worded(**changes: Any) -> Any:
     return DIALECT.speaker(read(DIALECT, ASKED | changes), answer.request_id).whole(answer)
 
 
-def test_vectors_are_worded_as_openais_list() -> None:
+def test_vectors_are_returned_in_openais_format() -> None:
     body = worded()
     assert [each["embedding"] for each in body["data"]] == [[0.5, -1.0], [0.25, 2.0]]
     assert [(each["object"], each["index"]) for each in body["data"]] == [
@@ -173,7 +173,7 @@ def test_vectors_are_worded_as_openais_list() -> None:
     assert body["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
 
 
-def test_vectors_are_packed_where_that_is_asked() -> None:
+def test_vectors_are_base64_if_requested() -> None:
     packed = [each["embedding"] for each in worded(encoding_format="base64")["data"]]
     assert [struct.unpack("<2f", base64.b64decode(each)) for each in packed] == [
         (0.5, -1.0),

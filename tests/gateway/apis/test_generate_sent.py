@@ -28,7 +28,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_request_goes_to_the_version_and_method_that_was_asked(version: str) -> None:
+def test_request_goes_to_the_requested_version_and_method(version: str) -> None:
     expected = {
         Generate(version=version, method=GENERATE): "generateContent",
         Generate(version=version, method=STREAM): "streamGenerateContent?alt=sse",
@@ -40,7 +40,7 @@ def test_the_request_goes_to_the_version_and_method_that_was_asked(version: str)
         assert request.path == f"/{version}/models/gemini-2.0-flash:{ending}"
 
 
-def test_nothing_of_the_clients_query_or_headers_goes_out() -> None:
+def test_client_query_and_headers_are_not_forwarded() -> None:
     path = "/v1beta/models/x:generateContent?fields=candidates&alt=json&prettyPrint=false"
     headers = {"x-goog-api-key": "pulse_x", "x-goog-user-project": "p", "x-goog-api-client": "c"}
     request = outgoing(ASKED, path=path, headers=headers)
@@ -55,26 +55,26 @@ def test_nothing_of_the_clients_query_or_headers_goes_out() -> None:
         *("gemini-%2e%2e", "gemini-x?alt=sse", "gemini-x#y", "gemini-x@y", "gemini-x+y"),
     ],
 )
-def test_a_name_that_could_lead_elsewhere_is_in_no_address(name: str) -> None:
+def test_unsafe_model_name_is_not_put_into_a_path(name: str) -> None:
     for dialect in (DIALECT, COUNTING):
-        with pytest.raises(Refused, match="cannot be named in an address"):
+        with pytest.raises(Refused, match="must be usable in a URL path"):
             sent(read(dialect, ASKED, named="x"), replace(FLASH, id=name))
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "claude-opus-4-6", "mistral-large"])
-def test_another_vendors_model_is_not_served(name: str) -> None:
+def test_other_vendors_model_is_refused(name: str) -> None:
     for dialect in (DIALECT, COUNTING):
         with pytest.raises(Refused) as refused:
             sent(read(dialect, ASKED, named="x"), model(name))
         assert refused.value.status == 400
-        assert "is not served at /v1" in refused.value.message
+        assert "is not available at /v1" in refused.value.message
 
 
 @pytest.mark.parametrize(
     "name", ["gemini-2.5-flash-image", "gemini-3.1-flash-image-preview", "gemini-2.5-flash-image-1"]
 )
-def test_a_model_that_answers_with_pictures_unasked_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="pictures"):
+def test_model_with_image_output_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="images"):
         sent(read(DIALECT, ASKED, named=name), model(name))
     assert sent(read(COUNTING, ASKED, named=name), model(name)).path.endswith(f"{name}:countTokens")
 
@@ -82,7 +82,7 @@ def test_a_model_that_answers_with_pictures_unasked_is_refused(name: str) -> Non
 # --- the body ---------------------------------------------------------------------------------
 
 
-def test_the_body_goes_out_as_it_was() -> None:
+def test_body_is_forwarded_unchanged() -> None:
     more = {
         "unheard_of": {"of_tomorrow": [1.5, None]},
         "safetySettings": [{"category": "x", "threshold": "y"}],
@@ -92,12 +92,12 @@ def test_the_body_goes_out_as_it_was() -> None:
     assert body_of(outgoing(ASKED | more)) == ASKED | more
 
 
-def test_no_field_names_another_model_or_tier_and_nothing_is_stored() -> None:
+def test_model_and_tier_fields_are_removed_and_store_is_false() -> None:
     named = {"model": "models/gemini-2.5-pro", "service_tier": "standard", "store": True}
     assert body_of(outgoing(ASKED | named)) == ASKED | {"store": False}
 
 
-def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_the_caller_gave_none() -> None:
     assert body_of(outgoing(ASKED, cap=50))["generationConfig"] == {"maxOutputTokens": 50}
     assert "generationConfig" not in body_of(outgoing(ASKED))
     warm = {"generation_config": {"temperature": 1, "max_output_tokens": None}}
@@ -110,7 +110,7 @@ def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
         assert body["generationConfig"] == {"maxOutputTokens": 9}
 
 
-def test_a_count_of_a_whole_request_counts_for_the_model_of_the_address() -> None:
+def test_nested_count_request_uses_the_model_of_the_path() -> None:
     inner = {**ASKED, "model": "models/gemini-2.5-pro", "generation_config": {"top_k": 1}}
     body = body_of(sent(read(COUNTING, {"generate_content_request": inner}, named="x"), FLASH))
     assert body == {
@@ -130,7 +130,7 @@ TURNS = [("system", "Be brief"), ("user", "Hello"), ("assistant", "Hi"), ("user"
 ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api")
 
 
-def test_the_same_conversation_is_the_same_by_every_api() -> None:
+def test_same_conversation_is_canonically_equal_in_every_api() -> None:
     pairs = [{"role": role, "content": text} for role, text in TURNS]
     api = call_from_fields({"model": "m", "messages": pairs}, principal=ANYONE)
     roles = {"assistant": "model"}
@@ -143,12 +143,12 @@ def test_the_same_conversation_is_the_same_by_every_api() -> None:
         assert read(COUNTING, counted, named="m").body.canonical() == api.body.canonical()
 
 
-def test_a_content_without_a_role_is_the_users() -> None:
+def test_content_without_a_role_is_the_users() -> None:
     alone = {"contents": {"parts": {"text": "Hello"}}}
     assert read(DIALECT, alone, named="m").body.canonical() == [["user", "Hello"]]
 
 
-def test_what_is_more_than_text_is_another_prompt() -> None:
+def test_non_text_content_is_another_prompt() -> None:
     text, picture = {"text": "Hello"}, {"inlineData": {"mimeType": "image/png", "data": "A"}}
     seen = [
         read(DIALECT, {"contents": [{"role": "user", "parts": given}]}, named="m").body.canonical()

@@ -37,7 +37,7 @@ def config(**given: Any) -> dict[str, Any]:
 # --- text -------------------------------------------------------------------------------------
 
 
-def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
+def test_plain_text_is_measured_exactly() -> None:
     usage_bound = measured(systemInstruction={"parts": [{"text": "Be brief"}]})
     assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2)
 
@@ -47,7 +47,7 @@ def test_one_content_and_one_part_need_no_list() -> None:
     assert measured(**alone) == measured()
 
 
-def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
     usage_bound = measured(
         system_instruction={"parts": {"text": "one"}, "more": "two"},
         contents=[
@@ -99,19 +99,19 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
         {"big": 2**70},
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+def test_invalid_body_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
     assert refused(**changes)
 
 
 @pytest.mark.parametrize("named", ["", " ", "x" * 201, "a\0b", "a\nb"])
-def test_a_name_in_the_address_is_a_name(named: str) -> None:
+def test_model_name_in_the_path_must_be_valid(named: str) -> None:
     assert "model" in refusal(DIALECT, ASKED, named=named)
 
 
 # --- two spellings ----------------------------------------------------------------------------
 
 
-def test_the_second_spelling_of_a_field_means_the_same() -> None:
+def test_snake_case_field_has_the_same_meaning() -> None:
     first = measured(
         systemInstruction={"parts": [{"text": "x"}]},
         generationConfig={
@@ -157,7 +157,7 @@ def test_the_second_spelling_of_a_field_means_the_same() -> None:
         {"tools": [{"googleSearch": {}, "google_search": {}}]},
     ],
 )
-def test_a_field_in_both_spellings_is_refused(changes: dict[str, Any]) -> None:
+def test_field_in_both_spellings_is_refused(changes: dict[str, Any]) -> None:
     assert "two spellings" in refused(**changes)
 
 
@@ -173,14 +173,14 @@ def test_a_field_in_both_spellings_is_refused(changes: dict[str, Any]) -> None:
         {"continuation_token": "t"},
     ],
 )
-def test_the_second_spelling_of_what_is_refused_is_refused(changes: dict[str, Any]) -> None:
+def test_refused_field_is_refused_in_both_spellings(changes: dict[str, Any]) -> None:
     assert "spelling" not in refused(**changes)
 
 
 # --- what comes out ---------------------------------------------------------------------------
 
 
-def test_candidates_multiply_and_the_cap_is_the_callers() -> None:
+def test_candidates_multiply_the_callers_cap() -> None:
     usage_bound = measured(**config(maxOutputTokens=10, candidateCount=3))
     assert (usage_bound.max_output_tokens, usage_bound.choices) == (10, 3)
     assert (measured().max_output_tokens, measured().choices) == (None, 1)
@@ -190,15 +190,13 @@ def test_candidates_multiply_and_the_cap_is_the_callers() -> None:
     ("budget", "cap", "more"),
     [(-1, 10, 0), (0, 10, 0), (10, 10, 0), (11, 10, 22), (5000, None, 0)],
 )
-def test_thoughts_are_within_the_cap_unless_their_budget_is_not(
-    budget: int, cap: int | None, more: int
-) -> None:
+def test_thinking_budget_above_the_cap_is_added(budget: int, cap: int | None, more: int) -> None:
     thinking = {"thinkingBudget": budget}
     given = config(maxOutputTokens=cap, candidateCount=2, thinkingConfig=thinking)
     assert measured(**given).more_output_tokens == more
 
 
-def test_sound_is_priced_and_pictures_are_refused() -> None:
+def test_audio_output_is_priced_and_image_output_is_refused() -> None:
     assert "output_audio" in measured(**config(responseModalities=["TEXT", "audio"])).buckets
     assert measured(**config(responseModalities=["TEXT"])).buckets == frozenset()
     for asked in (["IMAGE"], ["TEXT", "image"], "IMAGE", ["VIDEO"], [2], [["IMAGE"]], {"x": 1}):
@@ -208,7 +206,7 @@ def test_sound_is_priced_and_pictures_are_refused() -> None:
 # --- pictures, sound, films and documents -----------------------------------------------------
 
 
-def test_pictures_and_sound_are_counted_wherever_they_stand() -> None:
+def test_images_and_audio_are_counted_everywhere() -> None:
     sound = {"inlineData": {"mimeType": "audio/wav", "data": "A" * 400}}
     picture = {"inlineData": BLOB}
     answer = {"functionResponse": {"name": "f", "response": {}, "parts": [picture, sound]}}
@@ -218,7 +216,7 @@ def test_pictures_and_sound_are_counted_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", "", None, 7])
-def test_what_has_pages_or_frames_fits_in_the_context(kind: Any) -> None:
+def test_documents_and_videos_are_bounded_by_the_context(kind: Any) -> None:
     still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
     usage_bound = measured(**parts(still))
     assert usage_bound.context_reads == 1
@@ -229,7 +227,7 @@ def test_what_has_pages_or_frames_fits_in_the_context(kind: Any) -> None:
     "uri",
     ["https://www.youtube.com/watch?v=x", "https://youtu.be/x", "https://m.youtube.com/watch?v=x"],
 )
-def test_a_public_film_fits_in_the_context(uri: str) -> None:
+def test_public_video_is_bounded_by_the_context(uri: str) -> None:
     assert measured(**parts({"fileData": {"fileUri": uri}})).context_reads == 1
 
 
@@ -247,7 +245,7 @@ def test_a_public_film_fits_in_the_context(uri: str) -> None:
         7,
     ],
 )
-def test_a_file_that_the_installation_reaches_is_never_taken(uri: Any) -> None:
+def test_stored_file_is_refused(uri: Any) -> None:
     for part in (
         {"fileData": {"fileUri": uri}},
         {"functionResponse": {"parts": [{"fileData": {"fileUri": uri}}]}},
@@ -255,14 +253,14 @@ def test_a_file_that_the_installation_reaches_is_never_taken(uri: Any) -> None:
         assert refused(**parts(part))
 
 
-def test_a_part_that_is_not_known_fits_in_the_context() -> None:
+def test_unknown_part_is_bounded_by_the_context() -> None:
     assert measured(**parts({"ofTomorrow": {}})).context_reads == 1
 
 
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_functions_have_a_frame_together_and_each() -> None:
+def test_functions_have_a_common_and_an_own_frame() -> None:
     tools = [{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}, {"functionDeclarations": []}]
     assert measured(tools=tools).overhead_tokens == TOOLS_FRAME_TOKENS + 2 * TOOL_FRAME_TOKENS
     assert measured(tools=[]).overhead_tokens == 0
@@ -277,15 +275,15 @@ def test_functions_have_a_frame_together_and_each() -> None:
         ("codeExecution", False),
     ],
 )
-def test_what_has_no_bound_is_a_guess_and_says_why(kind: str, searches: bool) -> None:
+def test_unbounded_tool_has_an_estimate_and_a_reason(kind: str, searches: bool) -> None:
     usage_bound = measured(tools=[{kind: {}}])
     assert usage_bound.unbounded is not None
-    assert "no bound" in usage_bound.unbounded
+    assert "no upper bound" in usage_bound.unbounded
     assert usage_bound.context_reads > 1
     assert (usage_bound.searches > 0) == searches
 
 
-def test_the_use_of_a_computer_is_the_callers_own_and_fits_in_the_context() -> None:
+def test_computer_use_is_bounded_by_the_context() -> None:
     usage_bound = measured(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}])
     assert (usage_bound.context_reads, usage_bound.unbounded) == (1, None)
 
@@ -297,7 +295,7 @@ def test_the_use_of_a_computer_is_the_callers_own_and_fits_in_the_context() -> N
         *("parallelAiSearch", "ofTomorrow"),
     ],
 )
-def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
+def test_unpriced_tool_is_refused(kind: str) -> None:
     assert refused(tools=[{kind: {}}])
     assert measured(tools=[{kind: None}]).unbounded is None
 
@@ -318,7 +316,7 @@ def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
         config(model_selection_config={"featureSelectionPreference": "PRIORITIZE_COST"}),
     ],
 )
-def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
+def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:
     sentence = refused(**changes)
     assert len(sentence.split()) > 4
     assert refusal(COUNTING, ASKED | changes, named=MODEL) == sentence
@@ -328,18 +326,18 @@ def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["key", "api_key", "access_token", "KEY"])
-def test_a_key_in_the_address_is_refused(name: str) -> None:
+def test_key_in_the_query_string_is_refused(name: str) -> None:
     path = f"/v1beta/models/{MODEL}:generateContent?alt=json&{name}=x"
     assert "key" in refusal(DIALECT, ASKED, named=MODEL, path=path)
 
 
 @pytest.mark.parametrize("query", ["alt=media", "alt=proto", "$alt=proto", "alt=sse&alt=x"])
-def test_another_form_of_the_answer_is_refused(query: str) -> None:
+def test_unknown_alt_is_refused(query: str) -> None:
     path = f"/v1beta/models/{MODEL}:generateContent?{query}"
-    assert refusal(DIALECT, ASKED, named=MODEL, path=path) == "alt is json or sse"
+    assert refusal(DIALECT, ASKED, named=MODEL, path=path) == "alt must be json or sse"
 
 
-def test_counting_is_free_and_writes_nothing() -> None:
+def test_counting_is_free_and_has_no_output() -> None:
     for fields in (ASKED, {"generateContentRequest": ASKED | {"tools": [{"googleSearch": {}}]}}):
         call = read(COUNTING, fields, named=MODEL)
         usage_bound = call.usage_bound
@@ -352,7 +350,7 @@ def test_counting_is_free_and_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("inner", ["x", [], {}, {"contents": []}])
-def test_what_is_counted_is_a_request(inner: Any) -> None:
+def test_counted_body_must_be_a_request(inner: Any) -> None:
     assert refusal(COUNTING, {"generateContentRequest": inner}, named=MODEL)
     both = {"generateContentRequest": ASKED, **ASKED}
     assert refusal(COUNTING, both, named=MODEL)

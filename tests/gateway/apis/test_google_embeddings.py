@@ -79,7 +79,7 @@ async def _running(google: Embedder) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("model", [MODEL, "gemini-embedding-2"])
-async def test_each_input_has_a_vector_of_its_own(model: str) -> None:
+async def test_each_input_has_its_own_vector(model: str) -> None:
     google = Embedder()
     answer = await embedded(google, "Hi", "Good day to you", model=model, dimensions=2)
     assert answer.vectors == ((2.0, 0.5), (15.0, 0.5))
@@ -88,7 +88,7 @@ async def test_each_input_has_a_vector_of_its_own(model: str) -> None:
     assert [each["outputDimensionality"] for each in body["requests"]] == [2, 2]
 
 
-async def test_what_google_reports_is_the_usage() -> None:
+async def test_googles_reported_usage_is_used() -> None:
     google = Embedder(reports_usage=True)
     answer = await embedded(google, "Good day to you")
     assert answer.usage == Usage(input_uncached=4)
@@ -96,20 +96,20 @@ async def test_what_google_reports_is_the_usage() -> None:
     assert google.methods == ["batchEmbedContents"]
 
 
-async def test_what_google_does_not_report_is_counted_which_is_free() -> None:
+async def test_usage_that_google_does_not_report_is_counted() -> None:
     google = Embedder()
     answer = await embedded(google, "Good day to you", "Hi")
     assert answer.usage == Usage(input_uncached=5)
     assert google.methods == ["batchEmbedContents", "countTokens"]
 
 
-async def test_a_count_that_fails_leaves_the_vectors_and_an_unknown_usage() -> None:
+async def test_failed_count_keeps_the_vectors_with_unknown_usage() -> None:
     answer = await embedded(Embedder(count_status=500), "Hi")
     assert answer.vectors == ((2.0, 0.5),)
     assert answer.usage is None
 
 
-async def test_a_vector_that_is_missing_is_no_answer() -> None:
+async def test_missing_vector_is_an_error() -> None:
     with pytest.raises(Broken):
         await embedded(Embedder(loses=1), "Hi", "Ho")
 
@@ -120,7 +120,7 @@ async def test_a_refusal_costs_nothing() -> None:
     assert refused.value.nothing_billed
 
 
-async def test_more_inputs_than_google_takes_at_once_go_in_several_requests() -> None:
+async def test_inputs_above_googles_limit_are_sent_in_several_requests() -> None:
     google = Embedder(reports_usage=True)
     inputs = ["x" * size for size in range(1, 251)]
     answer = await embedded(google, *inputs)
@@ -129,7 +129,7 @@ async def test_more_inputs_than_google_takes_at_once_go_in_several_requests() ->
     assert answer.usage == Usage(input_uncached=250)
 
 
-async def test_a_refusal_of_a_later_part_is_unknown_because_the_first_was_billed() -> None:
+async def test_refusal_of_a_later_part_has_an_unknown_outcome() -> None:
     google = Embedder(embed_statuses=[200, 429])
     with pytest.raises(Broken) as broken:
         await embedded(google, *("x" for _ in range(101)))

@@ -14,7 +14,7 @@ from gateway.providers import tokens
 from tests.gateway.translating import SCHEMA
 
 
-def test_anthropics_schema_is_closed_and_says_in_words_what_it_lacks() -> None:
+def test_anthropic_schema_is_closed_and_describes_unsupported_keywords() -> None:
     found = for_anthropic(SCHEMA)
     assert found["additionalProperties"] is False
     assert found["description"] == "{$schema: https://json-schema.org/draft/2020-12/schema}"
@@ -30,7 +30,7 @@ def test_anthropics_schema_is_closed_and_says_in_words_what_it_lacks() -> None:
     assert fields["more"] == {"anyOf": [closed, {"$ref": "#/$defs/other"}]}
 
 
-def test_googles_schema_leaves_out_what_it_refuses_and_no_property_of_that_name() -> None:
+def test_google_schema_omits_unsupported_keywords_but_not_properties() -> None:
     found = for_google(SCHEMA)
     assert {"$schema", "title"} & found.keys() == set()
     assert found["properties"]["title"]["minLength"] == 1
@@ -65,7 +65,7 @@ _SCHEMAS = st.recursive(
 
 @settings(deadline=None)  # the first count loads the encoding
 @given(schema=_SCHEMAS)
-def test_no_vendors_form_of_a_schema_is_more_than_is_held_for_it(schema: dict[str, Any]) -> None:
+def test_every_vendors_schema_is_within_its_bound(schema: dict[str, Any]) -> None:
     before = json.dumps(schema)
     held = 2 * len(before.encode()) + FORMAT_FRAME_TOKENS
     for form in (for_anthropic(schema), for_google(schema)):

@@ -32,7 +32,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> 
 # --- the body ---------------------------------------------------------------------------------
 
 
-def test_the_body_goes_out_with_the_vendors_id_and_the_standard_tier_and_as_it_was_else() -> None:
+def test_body_is_forwarded_with_the_vendors_id_and_the_standard_tier() -> None:
     more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "metadata": {"user_id": "u"}, "top_k": 3}
     body = body_of(outgoing(ASKED | more))
     assert body == ASKED | more | {
@@ -42,11 +42,11 @@ def test_the_body_goes_out_with_the_vendors_id_and_the_standard_tier_and_as_it_w
 
 
 @pytest.mark.parametrize("tier", ["auto", "priority", "standard_only", None, 7])
-def test_the_tier_is_the_standard_one_whatever_is_asked(tier: Any) -> None:
+def test_tier_is_always_standard(tier: Any) -> None:
     assert body_of(outgoing(ASKED | {"service_tier": tier}))["service_tier"] == "standard_only"
 
 
-def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_the_caller_gave_none() -> None:
     without = {**ASKED, "max_tokens": None}
     assert body_of(outgoing(without, cap=50))["max_tokens"] == 50
     assert body_of(outgoing(without))["max_tokens"] is None
@@ -54,31 +54,31 @@ def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
     assert body_of(outgoing({**ASKED, "max_tokens": 0}, cap=50))["max_tokens"] == 0
 
 
-def test_a_count_goes_out_with_nothing_but_the_vendors_id() -> None:
+def test_count_is_forwarded_with_only_the_id_changed() -> None:
     request = sent(read(COUNTING, {**ASKED, "max_tokens": None}), SONNET)
     assert request.path == "/v1/messages/count_tokens"
     assert body_of(request) == {**ASKED, "max_tokens": None, "model": SONNET.id}
 
 
-def test_a_number_that_cannot_be_sent_on_is_refused() -> None:
+def test_number_that_cannot_be_forwarded_is_refused() -> None:
     call = read(DIALECT, ASKED | {"top_p": 2**70})
     with pytest.raises(Refused, match="too large"):
         sent(call, SONNET)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "gemini-2.0-flash", "mistral-large"])
-def test_another_vendors_model_is_not_served(name: str) -> None:
+def test_other_vendors_model_is_refused(name: str) -> None:
     for dialect in (DIALECT, COUNTING):
         with pytest.raises(Refused) as refused:
             sent(read(dialect, ASKED), model(name))
         assert refused.value.status == 400
-        assert "is not served at /v1/messages" in refused.value.message
+        assert "is not available at /v1/messages" in refused.value.message
 
 
 # --- the headers ------------------------------------------------------------------------------
 
 
-def test_nothing_of_the_clients_headers_goes_out_but_the_version() -> None:
+def test_only_the_version_header_is_forwarded() -> None:
     given = {
         "anthropic-version": "2024-10-22",
         "authorization": "Bearer pulse_x",
@@ -93,7 +93,7 @@ def test_nothing_of_the_clients_headers_goes_out_but_the_version() -> None:
 
 
 @pytest.mark.parametrize("version", ["", "2023-06-01\r\nx: y", "latest", "2023-6-1", "1999-01-01"])
-def test_a_version_that_is_none_is_the_common_one(version: str) -> None:
+def test_invalid_version_becomes_the_default(version: str) -> None:
     headers = outgoing(ASKED, headers={"anthropic-version": version}).headers
     assert headers["anthropic-version"] == VERSION
 
@@ -108,14 +108,14 @@ def test_a_version_that_is_none_is_the_common_one(version: str) -> None:
         *("message-threads-2026-08-12", "inline-tools-2026-09-15", "Interleaved-Thinking"),
     ],
 )
-def test_a_beta_that_could_change_the_price_stays_here(beta: str) -> None:
+def test_beta_that_could_change_the_price_is_not_forwarded(beta: str) -> None:
     assert beta not in BETAS
     both = outgoing(ASKED, headers={"anthropic-beta": f"{beta}, pdfs-2024-09-25 ,{beta}"})
     assert both.headers["anthropic-beta"] == "pdfs-2024-09-25"
     assert "anthropic-beta" not in outgoing(ASKED, headers={"anthropic-beta": beta}).headers
 
 
-def test_betas_of_the_list_go_out_in_their_order_and_once() -> None:
+def test_listed_betas_are_forwarded_once_in_order() -> None:
     betas = "interleaved-thinking-2025-05-14,extended-cache-ttl-2025-04-11"
     asked = f"{betas},interleaved-thinking-2025-05-14"
     assert outgoing(ASKED, headers={"anthropic-beta": asked}).headers["anthropic-beta"] == betas
@@ -134,7 +134,7 @@ def as_chat() -> object:
     return read(ChatCompletions(), {"model": "m", "messages": AS_PAIRS}).body.canonical()
 
 
-def test_the_same_conversation_is_the_same_by_every_api() -> None:
+def test_same_conversation_is_canonically_equal_in_every_api() -> None:
     api = call_from_fields({"model": "m", "messages": AS_PAIRS}, principal=ANYONE)
     plain = ASKED | {"system": "Be brief", "messages": AS_PAIRS[1:]}
     blocks = ASKED | {
@@ -148,7 +148,7 @@ def test_the_same_conversation_is_the_same_by_every_api() -> None:
             assert read(dialect, fields).body.canonical() == as_chat() == api.body.canonical()
 
 
-def test_what_is_more_than_text_is_another_prompt() -> None:
+def test_non_text_content_is_another_prompt() -> None:
     text = {"type": "text", "text": "Hello"}
     picture = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     contents: list[Any] = ["Hello", [text, picture], [text, text], [text | {"citations": []}]]
@@ -159,7 +159,7 @@ def test_what_is_more_than_text_is_another_prompt() -> None:
     assert all(seen.count(each) == 1 for each in seen)
 
 
-def test_a_repeat_is_the_same_address_body_and_dimensions() -> None:
+def test_repeat_has_the_same_path_body_and_dimensions() -> None:
     first = read(DIALECT, ASKED, path="/v1/messages").body.identity()
     assert first == read(DIALECT, ASKED, path="/v1/messages").body.identity()
     others = [

@@ -37,12 +37,12 @@ def said(*blocks: Any) -> dict[str, Any]:
 # --- text -------------------------------------------------------------------------------------
 
 
-def test_plain_text_is_measured_as_it_is_and_nothing_else() -> None:
+def test_plain_text_is_measured_exactly() -> None:
     usage_bound = measured(system="Be brief")
     assert usage_bound == UsageBound(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
 
 
-def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
     usage_bound = measured(
         system=[{"type": "text", "text": "one"}],
         messages=[
@@ -113,21 +113,21 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
         {"big": 2**70},
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+def test_invalid_body_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
     assert refused(**changes)
 
 
 # --- what comes out ---------------------------------------------------------------------------
 
 
-def test_the_cap_is_the_callers_and_nought_only_fills_the_cache() -> None:
+def test_callers_cap_can_be_zero_to_fill_the_cache() -> None:
     assert measured(max_tokens=1).max_output_tokens == 1
     assert measured(max_tokens=0).max_output_tokens == 0
     assert measured(max_tokens=None).max_output_tokens is None
 
 
 @pytest.mark.parametrize(("budget", "more"), [(99, 0), (100, 100), (5000, 5000)])
-def test_thinking_is_within_the_cap_unless_its_budget_is_not(budget: int, more: int) -> None:
+def test_thinking_budget_not_below_the_cap_is_added(budget: int, more: int) -> None:
     thinking = {"type": "enabled", "budget_tokens": budget}
     assert measured(thinking=thinking).more_output_tokens == more
 
@@ -135,7 +135,7 @@ def test_thinking_is_within_the_cap_unless_its_budget_is_not(budget: int, more: 
 # --- pictures and documents -------------------------------------------------------------------
 
 
-def test_each_picture_is_counted_wherever_it_stands() -> None:
+def test_each_image_is_counted_everywhere() -> None:
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
     linked = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     document = {"type": "document", "source": {"type": "content", "content": [inline]}}
@@ -154,13 +154,13 @@ def test_each_picture_is_counted_wherever_it_stands() -> None:
         (None, 1),
     ],
 )
-def test_a_document_of_pages_fits_in_the_context(source: Any, context_reads: int) -> None:
+def test_document_with_pages_is_bounded_by_the_context(source: Any, context_reads: int) -> None:
     usage_bound = measured(**said({"type": "document", "source": source, "title": "The title"}))
     assert usage_bound.context_reads == context_reads
     assert "The title" in "".join(usage_bound.texts)
 
 
-def test_a_block_that_is_not_known_fits_in_the_context() -> None:
+def test_unknown_block_is_bounded_by_the_context() -> None:
     assert measured(**said({"type": "of_tomorrow", "data": "x"})).context_reads == 1
     assert measured(**said({"type": "web_search_tool_result", "content": []})).context_reads == 1
 
@@ -176,11 +176,11 @@ def test_a_block_that_is_not_known_fits_in_the_context() -> None:
         {"type": "of_tomorrow", "within": [{"file_id": "file_1"}]},
     ],
 )
-def test_a_file_of_the_whole_installation_is_never_taken(block: dict[str, Any]) -> None:
+def test_file_id_is_refused(block: dict[str, Any]) -> None:
     assert "file_id" in refused(**said(block))
 
 
-def test_a_tool_may_have_a_file_id_of_its_own() -> None:
+def test_tool_schema_can_have_a_file_id_property() -> None:
     schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
     use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
     assert (
@@ -205,12 +205,12 @@ def test_a_tool_may_have_a_file_id_of_its_own() -> None:
         {"cache_control": {"type": "ephemeral", "ttl": "a week"}},
     ],
 )
-def test_a_mark_for_an_hour_is_priced_wherever_it_stands(changes: dict[str, Any]) -> None:
+def test_one_hour_cache_marker_is_priced_everywhere(changes: dict[str, Any]) -> None:
     assert "cache_write_1h" in measured(**changes).buckets
 
 
 @pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
-def test_a_mark_for_five_minutes_is_what_every_bound_has(mark: Any) -> None:
+def test_five_minute_cache_marker_is_in_every_bound(mark: Any) -> None:
     assert measured(
         cache_control=mark, **said({"type": "text", "cache_control": mark})
     ).buckets == (frozenset())
@@ -219,7 +219,7 @@ def test_a_mark_for_five_minutes_is_what_every_bound_has(mark: Any) -> None:
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_tools_of_the_caller_have_a_frame_together_and_each() -> None:
+def test_caller_tools_have_a_common_and_an_own_frame() -> None:
     mine = {"name": "mine", "input_schema": {"type": "object"}}
     assert measured().overhead_tokens == 0
     for count in (1, 3):
@@ -243,7 +243,7 @@ def test_tools_of_the_caller_have_a_frame_together_and_each() -> None:
         ("browser_toolset_20260801", 0, 1),
     ],
 )
-def test_what_the_vendor_writes_for_its_own_tools_is_bounded(
+def test_vendor_text_for_predefined_tools_is_bounded(
     kind: str, least: int, context_reads: int
 ) -> None:
     usage_bound = measured(tools=[{"type": kind, "name": "it"}])
@@ -261,13 +261,13 @@ def test_searches_are_bounded_by_max_uses(uses: int) -> None:
     )
 
 
-def test_fetches_are_bounded_likewise_and_have_no_fee() -> None:
+def test_fetches_are_bounded_by_max_uses_and_have_no_fee() -> None:
     usage_bound = measured(tools=[FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}])
     assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (6, 2, None)
 
 
 @pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
-def test_max_uses_is_a_number_of_uses(uses: Any) -> None:
+def test_max_uses_must_be_a_number_of_uses(uses: Any) -> None:
     assert "max_uses" in refused(tools=[SEARCH | {"max_uses": uses}])
 
 
@@ -280,18 +280,18 @@ def test_max_uses_is_a_number_of_uses(uses: Any) -> None:
         (SEARCH | {"max_uses": 1, "allowed_callers": ["code_execution_20260120"]}, "allowed"),
         (FETCH | {"type": "web_fetch_20260318", "max_uses": 1}, "allowed_callers"),
         (SEARCH | {"type": "web_search_20260209", "allowed_callers": ["direct"]}, "max_uses"),
-        ({"type": "tool_search_tool_bm25_20251119", "name": "find"}, "no bound"),
-        ({"type": "tool_search_tool_regex", "name": "find"}, "no bound"),
+        ({"type": "tool_search_tool_bm25_20251119", "name": "find"}, "no upper bound"),
+        ({"type": "tool_search_tool_regex", "name": "find"}, "no upper bound"),
     ],
 )
-def test_what_has_no_bound_is_a_guess_and_says_why(tool: dict[str, Any], word: str) -> None:
+def test_unbounded_tool_has_an_estimate_and_a_reason(tool: dict[str, Any], word: str) -> None:
     usage_bound = measured(tools=[tool])
     assert usage_bound.unbounded is not None
     assert word in usage_bound.unbounded
     assert usage_bound.context_reads >= min(CONTEXT_READS_GUESSED, 2)
 
 
-def test_a_later_search_that_the_model_alone_calls_is_bounded() -> None:
+def test_search_called_only_by_the_model_is_bounded() -> None:
     tool = SEARCH | {"type": "web_search_20260209", "max_uses": 4, "allowed_callers": ["direct"]}
     usage_bound = measured(tools=[tool])
     assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (5, 4, None)
@@ -304,7 +304,7 @@ def test_a_later_search_that_the_model_alone_calls_is_bounded() -> None:
         *("mcp_toolset", "of_tomorrow_20270101", "of_tomorrow"),
     ],
 )
-def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
+def test_unpriced_tool_is_refused(kind: str) -> None:
     assert refused(tools=[{"type": kind, "name": "it"}])
 
 
@@ -333,7 +333,7 @@ def test_a_tool_that_cannot_be_charged_is_refused(kind: str) -> None:
         said({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
     ],
 )
-def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
+def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:
     [name] = changes
     sentence = refused(**changes)
     assert len(sentence.split()) > 4, name
@@ -353,11 +353,11 @@ def test_what_could_slip_the_bound_is_refused(changes: dict[str, Any]) -> None:
         {"metadata": {"user_id": "someone"}},
     ],
 )
-def test_what_changes_no_price_is_taken(changes: dict[str, Any]) -> None:
+def test_fields_without_price_effect_are_accepted(changes: dict[str, Any]) -> None:
     assert measured(**changes).unbounded is None
 
 
-def test_counting_is_free_and_writes_nothing() -> None:
+def test_counting_is_free_and_has_no_output() -> None:
     call = read(Messages(counts=True), ASKED | {"stream": True, "tools": [SEARCH]})
     usage_bound = call.usage_bound
     assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (

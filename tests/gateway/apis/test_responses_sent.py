@@ -33,25 +33,25 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None) -> Any:
 # --- the body ---------------------------------------------------------------------------------
 
 
-def test_the_body_goes_out_as_it_was_and_is_not_stored() -> None:
+def test_body_is_forwarded_unchanged_and_not_stored() -> None:
     more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "reasoning": {"effort": "low"}}
     assert outgoing(ASKED | more | {"store": True}) == ASKED | more | OVERRIDDEN
     assert sent(read(DIALECT, ASKED), MINI).path == "/responses"
 
 
-def test_a_tier_that_was_asked_for_and_priced_is_sent() -> None:
+def test_requested_tier_is_forwarded() -> None:
     assert outgoing(ASKED | {"service_tier": "flex"})["service_tier"] == "flex"
     assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"
 
 
-def test_a_cap_is_written_in_only_where_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_the_caller_gave_none() -> None:
     assert "max_output_tokens" not in outgoing(ASKED)
     assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
     assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
 
 
-def test_reasoning_that_only_its_id_tells_is_left_out() -> None:
+def test_reasoning_item_with_only_an_id_is_omitted() -> None:
     kept = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "sealed"}
     items = [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}, kept]
     assert outgoing({"model": "m", "input": items})["input"] == [HELLO, kept]
@@ -65,8 +65,8 @@ def test_reasoning_that_only_its_id_tells_is_left_out() -> None:
         ("text-embedding-3-small", "/v1/embeddings"),
     ],
 )
-def test_other_models_are_sent_to_where_they_are_served(name: str, instead: str) -> None:
-    with pytest.raises(Refused, match=f"not served at /v1/responses; use {instead}") as refused:
+def test_other_models_are_refused_with_their_endpoint(name: str, instead: str) -> None:
+    with pytest.raises(Refused, match=f"not available at /v1/responses; use {instead}") as refused:
         sent(read(DIALECT, ASKED), model(name))
     assert refused.value.status == 400
 
@@ -74,7 +74,7 @@ def test_other_models_are_sent_to_where_they_are_served(name: str, instead: str)
 # --- by what it is recognised -----------------------------------------------------------------
 
 
-def test_a_prompt_is_the_same_by_whichever_api() -> None:
+def test_prompt_is_canonically_equal_in_every_api() -> None:
     chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, HELLO]}
     wanted = read(ChatCompletions(), chat).body.canonical()
     parts = [{"type": "input_text", "text": "Hello"}]
@@ -83,7 +83,7 @@ def test_a_prompt_is_the_same_by_whichever_api() -> None:
         assert read(DIALECT, asked).body.canonical() == wanted
 
 
-def test_a_repeat_is_the_same_body_for_the_same_dimensions() -> None:
+def test_repeat_has_the_same_body_and_dimensions() -> None:
     def identity(fields: dict[str, Any], team: str) -> object:
         return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
 
@@ -140,7 +140,7 @@ def whole(body: Any) -> Completion:
     return sent(read(DIALECT, ASKED), MINI).whole(json.dumps(body).encode())
 
 
-def test_every_token_is_read_into_one_bucket() -> None:
+def test_every_token_is_in_exactly_one_bucket() -> None:
     completion = whole(response())
     assert completion.usage == USAGE
     assert completion.usage.adds_up
@@ -159,7 +159,7 @@ def test_every_token_is_read_into_one_bucket() -> None:
         (response("failed", error={"code": "server_error", "message": "x"}), "failed"),
     ],
 )
-def test_how_it_ended_is_said_in_one_vocabulary(body: dict[str, Any], reason: str) -> None:
+def test_finish_reasons_are_normalized(body: dict[str, Any], reason: str) -> None:
     completion = whole(body)
     assert completion.finish_reason == reason
     assert completion.usage is not None
@@ -178,11 +178,11 @@ def test_how_it_ended_is_said_in_one_vocabulary(body: dict[str, Any], reason: st
     ],
     ids=repr,
 )
-def test_a_report_that_cannot_be_true_is_none(usage: Any) -> None:
+def test_invalid_usage_report_is_none(usage: Any) -> None:
     assert whole(response(usage=usage)).usage is None
 
 
-def test_an_error_that_came_as_a_success_is_one() -> None:
+def test_error_with_success_status_is_an_error() -> None:
     with pytest.raises(ErrorAnswer):
         whole({"error": {"message": "no"}})
 
@@ -214,7 +214,7 @@ def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_stream_passes_unchanged_whatever_place_it_is_cut_at(end: str) -> None:
+def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
     stream = told(COMPLETED, end=end)
     for place in range(len(stream)):
         came, reading = passed(stream, [place])
@@ -224,7 +224,7 @@ def test_a_stream_passes_unchanged_whatever_place_it_is_cut_at(end: str) -> None
 
 
 @given(st.lists(st.integers(min_value=0, max_value=100_000), max_size=40))
-def test_a_stream_passes_unchanged_in_any_pieces(places: list[int]) -> None:
+def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
     stream = told(COMPLETED)
     came, reading = passed(stream, places)
     assert came == stream
@@ -232,13 +232,13 @@ def test_a_stream_passes_unchanged_in_any_pieces(places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_the_last_event_has_the_usage_however_it_ended(status: str) -> None:
+def test_last_event_has_the_usage_for_every_outcome(status: str) -> None:
     _, reading = passed(told({"type": f"response.{status}", "response": response(status)}))
     assert reading.is_ended
     assert reading.completion().usage == USAGE
 
 
-def test_a_stream_that_is_cut_says_only_its_model() -> None:
+def test_truncated_stream_has_only_its_model() -> None:
     _, reading = passed(told(None))
     completion = reading.completion()
     assert not reading.is_ended
@@ -249,7 +249,7 @@ def test_a_stream_that_is_cut_says_only_its_model() -> None:
     )
 
 
-def test_an_error_in_a_stream_is_one_and_is_passed_on() -> None:
+def test_error_in_a_stream_is_detected_and_relayed() -> None:
     stream = told({"type": "error", "code": "server_error", "message": "no", "param": None})
     came, reading = passed(stream)
     assert came == stream
@@ -257,7 +257,7 @@ def test_an_error_in_a_stream_is_one_and_is_passed_on() -> None:
         reading.completion()
 
 
-def test_our_own_error_ends_a_stream_in_words_that_clients_raise() -> None:
+def test_gateway_error_ends_a_stream_as_clients_expect() -> None:
     event = DIALECT.error_event(Broken("It broke off")).decode()
     name, data = event.rstrip("\n").split("\n")
     body = json.loads(data.removeprefix("data: "))

@@ -34,12 +34,12 @@ def said(*parts: Any) -> dict[str, Any]:
 # --- text -------------------------------------------------------------------------------------
 
 
-def test_plain_text_is_measured_as_it_is() -> None:
+def test_plain_text_is_measured() -> None:
     usage_bound = measured(instructions="Be brief", max_output_tokens=50)
     assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
 
 
-def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
+def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
     usage_bound = measured(
         input=[
             {"role": "user", "content": "one"},
@@ -65,7 +65,7 @@ def test_everything_that_a_prompt_can_hide_in_is_counted_as_text() -> None:
     assert (usage_bound.messages, usage_bound.context_reads) == (7, 0)
 
 
-def test_settings_are_no_prompt() -> None:
+def test_settings_are_not_counted_as_prompt() -> None:
     usage_bound = measured(
         temperature=1, metadata={"k": "v"}, user="u", include=["x"], prompt_cache_key="k"
     )
@@ -75,7 +75,7 @@ def test_settings_are_no_prompt() -> None:
 # --- what is not text -------------------------------------------------------------------------
 
 
-def test_pictures_are_counted_wherever_they_stand() -> None:
+def test_images_are_counted_everywhere() -> None:
     picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     shot = {"type": "computer_screenshot", "image_url": "data:image/png;base64,AAAA"}
     usage_bound = measured(
@@ -91,24 +91,24 @@ def test_pictures_are_counted_wherever_they_stand() -> None:
     assert "AAAA" not in "".join(usage_bound.texts)
 
 
-def test_sound_is_measured_by_its_bytes_and_a_file_by_the_models_context() -> None:
+def test_audio_is_bounded_by_bytes_and_a_file_by_the_context() -> None:
     sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
     assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
     for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
         assert measured(**said({"type": "input_file", **file})).context_reads == 1
 
 
-def test_what_is_not_known_fits_in_the_models_context() -> None:
+def test_unknown_item_is_bounded_by_the_context() -> None:
     assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).context_reads == 1
     assert measured(**said({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
 @pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
-def test_a_cache_that_is_kept_longer_may_have_its_own_price(ttl: str, buckets: set[str]) -> None:
+def test_longer_cache_is_bounded_at_its_own_price(ttl: str, buckets: set[str]) -> None:
     assert measured(prompt_cache_options={"ttl": ttl}).buckets == buckets
 
 
-def test_a_compaction_is_another_pass_that_nothing_bounds() -> None:
+def test_compaction_is_another_unbounded_context_read() -> None:
     for changes in (
         {"context_management": [{"type": "compaction"}]},
         {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]},
@@ -128,7 +128,7 @@ def test_the_tier_decides_the_price(tier: str | None, priced: str) -> None:
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_tools_of_the_client_are_taken() -> None:
+def test_client_tools_are_accepted() -> None:
     nested = {"type": "namespace", "name": "crm", "tools": [WEATHER, {"type": "custom"}]}
     usage_bound = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
     # The two in the namespace, and the namespace itself.
@@ -146,7 +146,7 @@ def test_tools_of_the_client_are_taken() -> None:
     ],
     ids=lambda tool: str(tool["type"]),
 )
-def test_tools_that_the_provider_describes_are_measured_by_that(tool: dict[str, Any]) -> None:
+def test_tools_described_by_the_provider_are_measured(tool: dict[str, Any]) -> None:
     overhead = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS + DESCRIBED_TOKENS
     assert measured(tools=[tool]).overhead_tokens == overhead
 
@@ -162,19 +162,19 @@ def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
     )
 
 
-def test_searches_without_max_tool_calls_have_a_guess_and_no_bound() -> None:
+def test_searches_without_max_tool_calls_are_estimated_and_unbounded() -> None:
     usage_bound = measured(tools=[SEARCH])
     assert (usage_bound.context_reads, usage_bound.searches) == (CALLS_GUESSED + 1, CALLS_GUESSED)
     assert usage_bound.unbounded == UNBOUNDED
 
 
-def test_a_search_among_tools_runs_at_the_provider_and_is_no_search_of_the_web() -> None:
+def test_tool_search_runs_at_the_provider_and_is_not_a_web_search() -> None:
     usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
     assert (usage_bound.context_reads, usage_bound.searches) == (4, 0)
 
 
 @pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])
-def test_a_max_tool_calls_that_bounds_nothing_is_refused(calls: Any) -> None:
+def test_invalid_max_tool_calls_is_refused(calls: Any) -> None:
     assert "max_tool_calls" in refused(tools=[SEARCH], max_tool_calls=calls)
 
 
@@ -193,7 +193,7 @@ def test_a_max_tool_calls_that_bounds_nothing_is_refused(calls: Any) -> None:
     ],
     ids=lambda tool: str(tool.get("type")),
 )
-def test_tools_that_cannot_be_priced_are_refused_wherever_they_stand(tool: dict[str, Any]) -> None:
+def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
     sentence = refused(tools=[WEATHER, tool])
     assert str(tool.get("type", "type")) in sentence
     assert refused(tools=[{"type": "namespace", "tools": [tool]}]) == sentence
@@ -245,7 +245,7 @@ def test_what_is_stored_at_the_provider_cannot_be_reached(changes: dict[str, Any
 
 
 @pytest.mark.parametrize("name", ["background", "previous_response_id", "conversation", "prompt"])
-def test_what_is_said_to_be_nothing_is_nothing(name: str) -> None:
+def test_empty_values_of_refused_fields_are_accepted(name: str) -> None:
     assert measured(**{name: None}).texts == ("Hello",)
 
 
@@ -257,7 +257,7 @@ def test_what_is_said_to_be_nothing_is_nothing(name: str) -> None:
     ["", None, [], 5, {"role": "user"}, ["text"], [{"role": 5, "content": "x"}], [{"type": 5}]],
     ids=repr,
 )
-def test_an_input_that_is_none_is_refused(given: Any) -> None:
+def test_invalid_input_is_refused(given: Any) -> None:
     assert "input" in refused(input=given)
 
 
@@ -274,5 +274,5 @@ def test_an_input_that_is_none_is_refused(given: Any) -> None:
         ("base_url", "https://elsewhere.example"),
     ],
 )
-def test_a_field_of_a_wrong_kind_is_named(name: str, value: Any) -> None:
+def test_field_of_a_wrong_type_is_named(name: str, value: Any) -> None:
     assert name in refused(**{name: value})

@@ -172,24 +172,24 @@ def check(made: Made, chunks: list[bytes]) -> None:
 
 
 @every_stream
-def test_a_stream_cut_at_any_byte_passes_unchanged_and_is_read(made: Made) -> None:
+def test_stream_cut_at_any_byte_is_relayed_unchanged_and_parsed(made: Made) -> None:
     for place in range(len(made[0]) + 1):
         check(made, cut(made[0], [place]))
 
 
 @every_stream
-def test_a_stream_that_comes_byte_by_byte_passes_unchanged_and_is_read(made: Made) -> None:
+def test_stream_of_single_bytes_is_relayed_unchanged_and_parsed(made: Made) -> None:
     check(made, [bytes([byte]) for byte in made[0]])
 
 
 @every_stream
 @given(places=st.lists(st.integers(min_value=0, max_value=100_000), max_size=12))
-def test_a_stream_cut_anywhere_passes_unchanged_and_is_read(made: Made, places: list[int]) -> None:
+def test_randomly_cut_stream_is_relayed_unchanged_and_parsed(made: Made, places: list[int]) -> None:
     check(made, cut(made[0], places))
 
 
 @every_stream
-def test_only_what_is_whole_is_passed_on(made: Made) -> None:
+def test_only_complete_events_are_passed_on(made: Made) -> None:
     stream, begin, *_ = made
     reading = begin()
     out = b""
@@ -204,7 +204,7 @@ def test_only_what_is_whole_is_passed_on(made: Made) -> None:
 # --- what is known on the way -----------------------------------------------------------------
 
 
-def test_a_message_that_is_cut_has_no_usage_and_google_has_the_last_one_seen() -> None:
+def test_truncated_message_has_no_usage_and_google_the_last_seen() -> None:
     messages = of_messages()
     stream = message_stream()
     messages.take(stream[: stream.index(b"event: message_delta")])
@@ -219,7 +219,7 @@ def test_a_message_that_is_cut_has_no_usage_and_google_has_the_last_one_seen() -
         assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 2, False)
 
 
-def test_of_several_candidates_none_is_the_last_word() -> None:
+def test_stream_continues_after_one_of_several_candidates() -> None:
     for is_array, stream in ((False, google_events()), (True, google_array())):
         several = of_google(is_array=is_array, candidateCount=2)
         passed(several, [stream])
@@ -257,7 +257,7 @@ def test_few_of_a_streams_chunks_are_parsed() -> None:
 ERROR = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
 
 
-def test_an_error_in_a_stream_is_passed_on_and_known() -> None:
+def test_stream_error_is_relayed_and_detected() -> None:
     anthropic = b'event: error\ndata: {"type": "error", "error": {"message": "overloaded"}}\n\n'
     begun = message_stream()[: message_stream().index(b"event: content_block_stop")]
     google = b"data: %b\r\n\r\n" % orjson.dumps(ERROR)
@@ -292,7 +292,7 @@ def test_an_error_in_an_array_leaves_the_array_open_for_ours(stream: bytes) -> N
     }
 
 
-def test_an_array_that_breaks_off_anywhere_can_be_ended_by_an_error_of_ours() -> None:
+def test_truncated_array_can_be_ended_by_a_gateway_error() -> None:
     stream = google_array()
     ours = google_errors.error_element(TimedOut("too late"))
     for place in range(len(stream)):
@@ -312,7 +312,7 @@ def test_an_array_that_breaks_off_anywhere_can_be_ended_by_an_error_of_ours() ->
         orjson.dumps({"error": {"a": {}, "b": {}}}),
     ],
 )
-def test_what_is_no_answer_is_none_and_closes_nothing(stream: bytes) -> None:
+def test_non_answer_has_no_completion_and_is_not_closed(stream: bytes) -> None:
     for chunks in ([stream], [bytes([byte]) for byte in stream]):
         reading = of_google(is_array=True)
         out = passed(reading, chunks)
@@ -324,7 +324,7 @@ def test_what_is_no_answer_is_none_and_closes_nothing(stream: bytes) -> None:
         assert (completion.usage, completion.finish_reason) == (None, None)
 
 
-def test_half_an_event_is_no_end_of_what_breaks_off_and_can_be_one_of_an_answer() -> None:
+def test_incomplete_last_event_is_relayed_only_for_an_answer() -> None:
     stream = message_stream()
     before_usage = stream.index(b"event: message_delta")
     for place in range(before_usage):
@@ -336,7 +336,7 @@ def test_half_an_event_is_no_end_of_what_breaks_off_and_can_be_one_of_an_answer(
 
 
 @given(stream=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=5))
-def test_no_bytes_break_a_reading(stream: bytes, places: list[int]) -> None:
+def test_any_bytes_can_be_parsed(stream: bytes, places: list[int]) -> None:
     for begin in (of_messages, lambda: of_google(is_array=False), lambda: of_google(is_array=True)):
         reading = begin()
         out = passed(reading, cut(stream, places))
@@ -344,7 +344,7 @@ def test_no_bytes_break_a_reading(stream: bytes, places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("is_array", [True, False])
-def test_a_piece_without_an_end_is_given_up(is_array: bool) -> None:
+def test_event_above_the_size_limit_is_an_error(is_array: bool) -> None:
     reading = of_google(is_array=is_array)
     start = b'[{"text": "' if is_array else b'data: {"text": "'
     reading.take(start)

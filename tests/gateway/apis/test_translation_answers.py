@@ -58,7 +58,7 @@ def block(kind: str, index: int, **fields: Any) -> dict[str, Any]:
     return {"type": f"content_block_{kind}", "index": index, **fields}
 
 
-def test_anthropics_calls_of_tools_are_read_bit_by_bit() -> None:
+def test_anthropic_streamed_tool_calls_are_parsed() -> None:
     first = {"type": "tool_use", "id": "toolu_1", "name": "a", "input": {}}
     second = {"type": "tool_use", "id": "toolu_2", "name": "b", "input": {}}
     deltas, end = told(
@@ -89,7 +89,7 @@ def test_anthropics_calls_of_tools_are_read_bit_by_bit() -> None:
     assert end.finish_reason == "tool_calls"
 
 
-def test_anthropics_whole_answer_has_its_calls() -> None:
+def test_anthropic_answer_has_its_tool_calls() -> None:
     content = [
         {"type": "text", "text": "Let me see"},
         {"type": "tool_use", "id": "toolu_1", "name": "a", "input": {"x": "é"}},
@@ -101,7 +101,7 @@ def test_anthropics_whole_answer_has_its_calls() -> None:
     assert answer.tool_calls == (ToolCall(id="toolu_1", name="a", arguments='{"x":"é"}'),)
 
 
-def test_googles_calls_are_read_with_their_signatures() -> None:
+def test_google_tool_calls_have_their_signatures() -> None:
     parts = [
         {"text": "Hm", "thought": True},
         {"functionCall": {"name": "a", "args": {"x": 1}}, "thoughtSignature": "c2ln"},
@@ -129,7 +129,7 @@ def test_googles_calls_are_read_with_their_signatures() -> None:
 # --- wording ----------------------------------------------------------------------------------
 
 
-def test_a_whole_answer_has_all_that_clients_read() -> None:
+def test_answer_has_all_fields_that_clients_read() -> None:
     usage = Usage(
         input_uncached=5, cache_read=3, cache_write_5m=2, output_text=4, output_reasoning=6
     )
@@ -181,7 +181,7 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() 
     assert {chunk["usage"] for chunk in found[:3]} == {None}
 
 
-def test_an_empty_stream_is_an_answer_too() -> None:
+def test_empty_stream_is_an_answer() -> None:
     (only,) = chunks(speaker().last(answered()))
     assert only["choices"][0]["delta"]["role"] == "assistant"
     assert "usage" not in only
@@ -198,7 +198,7 @@ def test_an_empty_stream_is_an_answer_too() -> None:
         ("malformed_function_call", "stop"),
     ],
 )
-def test_clients_are_told_only_words_that_they_know(vendors: str | None, clients: str) -> None:
+def test_finish_reasons_are_those_that_clients_know(vendors: str | None, clients: str) -> None:
     body = speaker().whole(answered(finish_reason=vendors))
     assert body["choices"][0]["finish_reason"] == clients
     (last,) = chunks(speaker().last(answered(finish_reason=vendors)))
@@ -218,7 +218,7 @@ _CALLS = st.lists(
 
 
 @given(content=st.text(max_size=20), calls=_CALLS, cut=st.integers(1, 4))
-def test_chunks_put_together_are_the_whole_answer(
+def test_joined_chunks_equal_the_whole_answer(
     content: str, calls: list[ToolCall], cut: int
 ) -> None:
     whole = speaker().whole(answered(content=content, tool_calls=tuple(calls)))

@@ -31,7 +31,7 @@ def refusal(model: str = CLAUDE, **fields: Any) -> str:
     return refused.value.message
 
 
-def test_each_role_is_said_in_its_place() -> None:
+def test_each_role_is_translated() -> None:
     messages = asked(
         messages=[
             {"role": "developer", "content": "Be brief"},
@@ -48,7 +48,7 @@ def test_each_role_is_said_in_its_place() -> None:
     )
 
 
-def test_calls_of_tools_and_several_results_in_a_row_keep_their_ids() -> None:
+def test_tool_calls_and_results_keep_their_ids() -> None:
     messages = asked(messages=TALK).messages
     assert messages[2].tool_calls == (
         ToolCall(id="call_1", name="get_weather", arguments='{"city": "Paris"}'),
@@ -60,7 +60,7 @@ def test_calls_of_tools_and_several_results_in_a_row_keep_their_ids() -> None:
     )
 
 
-def test_a_list_of_one_text_is_that_text_and_more_are_parts() -> None:
+def test_single_text_part_becomes_the_text() -> None:
     one = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
     two = {"role": "user", "content": [{"type": "text", "text": "Hi"}, PICTURE]}
     assert asked(messages=[one]).messages == (Message("user", "Hi"),)
@@ -77,7 +77,7 @@ def test_a_list_of_one_text_is_that_text_and_more_are_parts() -> None:
         (f"data:IMAGE/PNG;x=y;base64,{PIXEL}\n", Image(media_type="image/png", data=PIXEL)),
     ],
 )
-def test_pictures_come_as_data_or_from_an_address(url: str, image: Image) -> None:
+def test_images_can_be_data_or_url(url: str, image: Image) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
     assert asked(messages=[{"role": "user", "content": [part]}]).messages[0].parts == (image,)
 
@@ -85,15 +85,15 @@ def test_pictures_come_as_data_or_from_an_address(url: str, image: Image) -> Non
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://example.com/a.png", "begins with https:// or is a data URL"),
-        ("file:///etc/passwd", "begins with https:// or is a data URL"),
-        ("data:image/png,plain", "begins with https:// or is a data URL"),
-        (f"data:video/mp4;base64,{PIXEL}", 'is "video/mp4" and no picture'),
-        ("data:image/png;base64,not base64!", "not base64"),
-        (7, "is a string"),
+        ("http://example.com/a.png", "must be an https:// URL or a base64 data URL"),
+        ("file:///etc/passwd", "must be an https:// URL or a base64 data URL"),
+        ("data:image/png,plain", "must be an https:// URL or a base64 data URL"),
+        (f"data:video/mp4;base64,{PIXEL}", 'must be an image, not "video/mp4"'),
+        ("data:image/png;base64,not base64!", "must contain valid base64"),
+        (7, "must be a string"),
     ],
 )
-def test_what_is_no_picture_is_refused(url: object, reason: str) -> None:
+def test_invalid_image_is_refused(url: object, reason: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
     sentence = refusal(messages=[{"role": "user", "content": [part]}])
     assert sentence.startswith("messages[0].content[0].image_url")
@@ -126,7 +126,7 @@ def test_the_choice_of_a_tool_is_kept(
     )
 
 
-def test_of_the_tools_only_those_are_told_that_may_be_called() -> None:
+def test_only_allowed_tools_are_sent() -> None:
     allowed = {"mode": "required", "tools": [TIME]}
     choice = {"type": "allowed_tools", "allowed_tools": allowed}
     call = asked(tools=[WEATHER, TIME], tool_choice=choice)
@@ -158,11 +158,11 @@ def test_settings_are_kept() -> None:
         ),
     ],
 )
-def test_the_format_of_the_answer_is_kept(given: object, meant: object) -> None:
+def test_response_format_is_kept(given: object, meant: object) -> None:
     assert asked(response_format=given).response_format == meant
 
 
-def test_only_who_must_be_told_a_cap_is_told_one_that_nobody_asked_for() -> None:
+def test_default_cap_is_sent_only_to_vendors_that_require_one() -> None:
     unasked = OutputCap(128_000, is_written=False)
     assert asked(GEMINI, cap=unasked).max_output_tokens is None
     assert asked(CLAUDE, cap=unasked).max_output_tokens == 32_000
@@ -170,7 +170,7 @@ def test_only_who_must_be_told_a_cap_is_told_one_that_nobody_asked_for() -> None
     assert asked(CLAUDE, cap=small).max_output_tokens == 4096
 
 
-def test_what_does_not_change_the_answer_is_left_out() -> None:
+def test_fields_without_effect_on_the_answer_are_omitted() -> None:
     harmless: dict[str, Any] = {
         "user": "ann",
         "metadata": {"a": "b"},
@@ -215,23 +215,20 @@ def test_what_does_not_change_the_answer_is_left_out() -> None:
         ("top_k", 5),
     ],
 )
-def test_what_changes_the_answer_and_has_no_counterpart_is_refused(
-    field: str, value: object
-) -> None:
+def test_unsupported_fields_that_change_the_answer_are_refused(field: str, value: object) -> None:
     fields: dict[str, Any] = {field: value}
     assert refusal(**fields) == (
-        f'{field} cannot be translated for model claude-opus-4-6 of provider "anthropic"; '
-        "leave it out"
+        f'{field} is not supported by model claude-opus-4-6 of provider "anthropic"; remove it'
     )
 
 
 @pytest.mark.parametrize("tier", ["flex", "priority", "scale", "batch"])
-def test_another_tier_than_the_standard_one_is_refused(tier: str) -> None:
-    assert refusal(service_tier=tier).startswith(f'service_tier "{tier}" cannot be translated')
+def test_non_standard_tier_is_refused(tier: str) -> None:
+    assert refusal(service_tier=tier).startswith(f'service_tier "{tier}" is not supported')
 
 
 @pytest.mark.parametrize("model", ["claude-3-5-sonnet-20241022", "gemini-2.0-flash"])
-def test_a_model_that_cannot_think_is_not_told_how_much(model: str) -> None:
+def test_thinking_effort_is_omitted_for_models_without_it(model: str) -> None:
     assert refusal(model, reasoning_effort="high").startswith('reasoning_effort "high"')
     assert asked(model, reasoning_effort="none").reasoning_effort is None
 
@@ -243,44 +240,56 @@ SOUND = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
 @pytest.mark.parametrize(
     ("fields", "start"),
     [
-        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role is one of"),
-        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role is one of"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content is a string or a list"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role must be one of"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role must be one of"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content must be a string or a list"),
         ({"messages": [{"role": "user", "content": [SOUND]}]}, "messages[0].content[0] of type"),
         ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0].content[0] of"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0] is an object"),
-        ({"messages": [USER, ORPHAN]}, "messages[1].tool_call_id is the id of a call"),
-        ({"messages": [*RESULTS, CALLED]}, "messages[0].tool_call_id is the id of a call"),
-        ({"messages": [{**CALLED, "audio": {"id": "a"}}]}, "messages[0].audio cannot"),
+        (
+            {"messages": [{"role": "user", "content": [7]}]},
+            "messages[0].content[0] must be an object",
+        ),
+        ({"messages": [USER, ORPHAN]}, "messages[1].tool_call_id must be the id of a tool call"),
+        (
+            {"messages": [*RESULTS, CALLED]},
+            "messages[0].tool_call_id must be the id of a tool call",
+        ),
+        ({"messages": [{**CALLED, "audio": {"id": "a"}}]}, "messages[0].audio is not supported"),
         (
             {"messages": [{**CALLED, "function_call": {"name": "a", "arguments": ""}}]},
-            "messages[0].function_call cannot",
+            "messages[0].function_call is not supported",
         ),
-        ({"messages": [{**CALLED, "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0] has"),
+        (
+            {"messages": [{**CALLED, "tool_calls": [{"id": "a"}]}]},
+            "messages[0].tool_calls[0] must have",
+        ),
         ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0] is not a function"),
-        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name is a name"),
+        (
+            {"tools": [{"type": "function", "function": {}}]},
+            "tools[0].function.name must be a name",
+        ),
         (
             {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]},
-            "tools[0].function.parameters is a JSON schema",
+            "tools[0].function.parameters must be a JSON schema",
         ),
-        ({"tool_choice": "required"}, "tool_choice is required, and there are no tools"),
-        ({"tool_choice": "any"}, "tool_choice is one of auto, none, required"),
-        ({"tool_choice": 7}, "tool_choice is auto, none, required, or an object"),
+        ({"tool_choice": "required"}, "tool_choice must not be required without tools"),
+        ({"tool_choice": "any"}, "tool_choice must be one of auto, none, required"),
+        ({"tool_choice": 7}, "tool_choice must be auto, none, required, or an object"),
         (
             {"tools": [TIME], "tool_choice": {"type": "function", "function": {"name": "b"}}},
-            'tool_choice names "b", which is not among the tools',
+            'tool_choice names "b", which is not in tools',
         ),
-        ({"response_format": {"type": "xml"}}, "response_format is an object of type text"),
-        ({"response_format": {"type": "json_schema"}}, "response_format is an object of type"),
-        ({"temperature": 2.1}, "temperature is a number from 0 to 2"),
-        ({"temperature": True}, "temperature is a number from 0 to 2"),
-        ({"top_p": -0.1}, "top_p is a number from 0 to 1"),
-        ({"stop": [""]}, "stop is a string or a list"),
-        ({"stop": ["x"] * 17}, "stop is a string or a list"),
-        ({"reasoning_effort": "huge"}, "reasoning_effort is one of none"),
-        ({"parallel_tool_calls": "no"}, "parallel_tool_calls is true or false"),
+        ({"response_format": {"type": "xml"}}, "response_format must be an object of type text"),
+        ({"response_format": {"type": "json_schema"}}, "response_format must be an object of type"),
+        ({"temperature": 2.1}, "temperature must be a number between 0 and 2"),
+        ({"temperature": True}, "temperature must be a number between 0 and 2"),
+        ({"top_p": -0.1}, "top_p must be a number between 0 and 1"),
+        ({"stop": [""]}, "stop must be a string or a list"),
+        ({"stop": ["x"] * 17}, "stop must be a string or a list"),
+        ({"reasoning_effort": "huge"}, "reasoning_effort must be one of none"),
+        ({"parallel_tool_calls": "no"}, "parallel_tool_calls must be true or false"),
     ],
 )
-def test_what_cannot_be_read_is_named(fields: dict[str, Any], start: str) -> None:
+def test_invalid_field_is_named_with_its_path(fields: dict[str, Any], start: str) -> None:
     assert refusal(**fields).startswith(start)

@@ -232,7 +232,7 @@ def test_a_vendors_error_is_the_clients_own_and_costs_nothing(  # noqa: PLR0913 
 def test_what_cannot_be_translated_is_a_bad_request_and_nobody_is_asked(
     client: OpenAI, fake: FakeProvider
 ) -> None:
-    with pytest.raises(openai.BadRequestError, match="logprobs cannot be translated"):
+    with pytest.raises(openai.BadRequestError, match="logprobs is not supported"):
         client.chat.completions.create(model=CLAUDE, messages=HI, logprobs=True)
     assert fake.calls == []
     assert AiRequestLog.objects.get().status == "blocked"

@@ -35,59 +35,59 @@ def fault(
 
 
 @pytest.mark.parametrize("name", ["fast", "Acme.Chat_2-b", "4ever", "x" * 100])
-def test_a_name_that_no_vendor_would_know_is_an_alias(name: str) -> None:
+def test_alias_name_unknown_to_vendors_is_valid(name: str) -> None:
     assert fault(name) is None
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "a/b", "openai/fast", "é", "x" * 101, "a\n"])
-def test_a_name_that_could_not_be_sent_or_read_is_refused(name: str) -> None:
+def test_invalid_alias_name_is_refused(name: str) -> None:
     found = fault(name)
     assert found is not None
-    assert (found.field, found.sentence[:14]) == ("name", "A name has up ")
+    assert (found.field, found.sentence[:16]) == ("name", "A name must have")
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "GPT-4", "gpt-4-0613", "claude-new", "gpt-fast"])
-def test_a_vendors_name_means_the_vendors_model(name: str) -> None:
-    sentence = (
-        f'"{name}" is the name of a model; an alias may have it only where that model is its first.'
-    )
+def test_model_name_is_refused_as_an_alias_name(name: str) -> None:
+    sentence = f'"{name}" is a model name; an alias can only use it if that model is its first.'
     assert fault(name) == Fault("name", sentence)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "GPT-4o-Mini"])
-def test_a_models_name_may_be_given_fallbacks(name: str) -> None:
+def test_alias_can_have_the_name_of_its_first_model(name: str) -> None:
     assert fault(name) is None
     assert fault(name, ("openai/gpt-4o-mini", "gpt-4o")) is None
     assert fault(name, ("gpt-4o", "gpt-4o-mini")) is not None
     assert fault(name, ("gpt-4o-mini-2024-07-18",)) is not None
 
 
-def test_an_alias_names_models() -> None:
-    sentence = '"Smart" is an alias; an alias names models.'
+def test_alias_cannot_contain_an_alias() -> None:
+    sentence = '"Smart" is an alias; an alias can only contain models.'
     assert fault(models=("gpt-4o", "Smart")) == Fault("models", sentence)
-    assert fault(models=("gpt-4o",), others=("gpt-4o",)) is None  # the model of that name is meant
+    assert (
+        fault(models=("gpt-4o",), others=("gpt-4o",)) is None
+    )  # resolves to the model of that name
 
 
 @pytest.mark.parametrize("name", ["no-such", "fast", "*", "openai/*", "mistral/gpt-4o"])
-def test_a_name_of_no_model_is_refused(name: str) -> None:
-    assert fault(models=("gpt-4o", name)) == Fault(
-        "models", f'No known model is meant by "{name}".'
-    )
+def test_alias_with_unknown_model_is_refused(name: str) -> None:
+    assert fault(models=("gpt-4o", name)) == Fault("models", f'Unknown model: "{name}".')
 
 
-def test_a_model_is_named_once_and_at_most_ten_are() -> None:
-    twice = Fault("models", '"gpt-4o" and "OpenAI/GPT-4o" mean the same model.')
+def test_alias_has_up_to_ten_distinct_models() -> None:
+    twice = Fault("models", '"gpt-4o" and "OpenAI/GPT-4o" are the same model.')
     assert fault(models=("gpt-4o", "OpenAI/GPT-4o")) == twice
     ten = tuple(f"gpt-{n}" for n in range(10))
     assert fault(models=ten) is None
-    assert fault(models=(*ten, "gpt-10")) == Fault("models", "There are 11 models; at most 10.")
+    assert fault(models=(*ten, "gpt-10")) == Fault(
+        "models", "An alias can have at most 10 models, not 11."
+    )
     assert fault(models=()) == Fault("models", "Name at least one model.")
 
 
-def test_retries_are_bounded() -> None:
+def test_retries_must_be_within_the_limit() -> None:
     assert fault(retries=5) is None
     for retries in (-1, 6):
-        assert fault(retries=retries) == Fault("retries", "Retries are 0 to 5.")
+        assert fault(retries=retries) == Fault("retries", "Retries must be between 0 and 5.")
 
 
 # --- the next step ------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def steps(alias: Alias, *failures: ProviderFailed) -> list[NextAttempt | None]:
         Rejected("this provider cannot be asked this"),
     ],
 )
-def test_what_another_model_might_answer_goes_on(failure: ProviderFailed) -> None:
+def test_unbilled_failure_tries_the_next_model(failure: ProviderFailed) -> None:
     assert steps(TWO, failure, failure) == [NextAttempt(1), None]
     assert Trail().next_step(failure) is None
 
@@ -132,12 +132,12 @@ def test_what_another_model_might_answer_goes_on(failure: ProviderFailed) -> Non
         *(Rejected("yours", provider_status=n) for n in (400, 413, 422)),
     ],
 )
-def test_what_may_be_billed_or_is_the_callers_fault_ends_it(failure: ProviderFailed) -> None:
+def test_possibly_billed_or_invalid_request_is_not_retried(failure: ProviderFailed) -> None:
     retried = Alias(name="fast", models=("a", "b"), retries=5)
     assert steps(retried, failure) == [None]
 
 
-def test_a_refusal_that_may_pass_is_tried_again_with_growing_waits() -> None:
+def test_transient_failure_is_retried_with_backoff() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=2)
     busy = Rejected("busy", provider_status=503)
     assert steps(alias, *[busy] * 6) == [
@@ -150,13 +150,13 @@ def test_a_refusal_that_may_pass_is_tried_again_with_growing_waits() -> None:
     ]
 
 
-def test_a_refusal_that_stays_is_not_tried_again() -> None:
+def test_permanent_failure_is_not_retried() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=5)
     for failure in (Rejected("no", provider_status=401), NotConfigured("no")):
         assert steps(alias, failure, failure) == [NextAttempt(1), None]
 
 
-def test_the_provider_says_how_long_to_wait_within_what_all_waits_may_take() -> None:
+def test_retry_after_is_used_within_the_total_wait() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=5)
     half = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S / 2))
     assert steps(alias, half, half, half) == [

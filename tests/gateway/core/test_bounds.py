@@ -24,7 +24,7 @@ contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=
 
 @settings(deadline=None)  # the tokenizer is loaded by whoever comes first
 @given(contents)
-def test_no_tokenizer_counts_more_than_the_bound(texts: list[str]) -> None:
+def test_bound_is_above_every_tokenizers_count(texts: list[str]) -> None:
     usage_bound = UsageBound(texts=tuple(texts), messages=len(texts))
     size = text_bytes(usage_bound)
     assert size == sum(len(text.encode()) for text in texts)
@@ -33,7 +33,7 @@ def test_no_tokenizer_counts_more_than_the_bound(texts: list[str]) -> None:
     assert counted <= counted_tokens_at_most(usage_bound, MODEL, counted=counted)
 
 
-def test_the_frame_around_messages_is_in_both_bounds() -> None:
+def test_message_frames_are_in_both_bounds() -> None:
     usage_bound = UsageBound(texts=("hi", "ho"), messages=2)
     frame = 2 * MESSAGE_FRAME_TOKENS + REQUEST_FRAME_TOKENS
     assert input_tokens_at_most(usage_bound, MODEL, text_bytes=4) == 4 + frame
@@ -54,7 +54,7 @@ def test_the_frame_around_messages_is_in_both_bounds() -> None:
         (5_000, 1_000, True, OutputCap(5_000, is_written=True)),  # never shrunk: refused
     ],
 )
-def test_the_cap_is_what_was_asked_else_the_room_else_the_default(
+def test_cap_is_requested_else_room_else_default(
     asked: int | None, token_limit: int | None, is_limited: bool, cap: OutputCap
 ) -> None:
     found = output_cap(

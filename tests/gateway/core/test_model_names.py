@@ -57,7 +57,7 @@ def means(entry: str, name: str) -> bool:
         ("openai/ft:gpt-4o-mini-2024-07-18:Acme::AbCd", "ft:gpt-4o-mini-2024-07-18:Acme::AbCd"),
     ],
 )
-def test_every_spelling_means_the_model_the_vendor_serves(name: str, meant: str) -> None:
+def test_every_spelling_resolves_to_the_vendors_model(name: str, meant: str) -> None:
     assert model(name).id == meant
 
 
@@ -70,7 +70,7 @@ def test_every_spelling_means_the_model_the_vendor_serves(name: str, meant: str)
         "sandbox-huge",
     ],
 )  # fmt: skip
-def test_what_no_vendor_would_know_is_unknown(name: str) -> None:
+def test_name_unknown_to_all_vendors_is_unknown(name: str) -> None:
     assert CATALOG.find(name) is None
 
 
@@ -80,18 +80,18 @@ def test_a_name_is_ascii_before_it_is_folded() -> None:
     assert canonical("GPT-4-32K") == "gpt-4-32k"
 
 
-def test_a_snapshot_has_the_facts_of_its_model() -> None:
+def test_snapshot_inherits_its_models_properties() -> None:
     snapshot = model("gpt-4-0314")
     assert (snapshot.id, snapshot.provider) == ("gpt-4-0314", "openai")
     assert (snapshot.tokenizer, snapshot.max_output_tokens) == ("cl100k_base", 8192)
 
 
-def test_a_model_that_the_table_lacks_is_bounded_high() -> None:
+def test_unlisted_model_has_high_bounds() -> None:
     unlisted = model("gpt-99")
     assert unlisted.max_output_tokens == CATALOG.vendors["openai"].max_output_tokens == 131_072
 
 
-def test_fine_tuned_models_belong_to_the_vendor_of_their_base() -> None:
+def test_fine_tuned_model_has_the_vendor_of_its_base() -> None:
     assert model("ft:o4-mini-2025-04-16:acme::x").provider == "openai"
     assert model("ft:open-mistral-7b:daf5e488:20240430:c1bed559").provider == "mistral"
 
@@ -125,7 +125,7 @@ def test_fine_tuned_models_belong_to_the_vendor_of_their_base() -> None:
         ("ft:gpt-4o-mini-2024-07-18:Acme::AbCd", "ft:gpt-4o-mini-2024-07-18:acme::abcd"),
     ],
 )
-def test_an_entry_means(entry: str, name: str) -> None:
+def test_entry_matches(entry: str, name: str) -> None:
     assert means(entry, name)
 
 
@@ -151,11 +151,11 @@ def test_an_entry_means(entry: str, name: str) -> None:
         ("", "gpt-4"),
     ],
 )
-def test_an_entry_does_not_mean(entry: str, name: str) -> None:
+def test_entry_does_not_match(entry: str, name: str) -> None:
     assert not means(entry, name)
 
 
-def test_a_floating_name_is_blocked_with_its_snapshot_but_not_allowed_with_it() -> None:
+def test_snapshot_entry_blocks_but_does_not_allow_its_floating_name() -> None:
     floating = model("gpt-4")
     assert any_entry_matches(["gpt-4-0613"], floating.names)
     assert not any_entry_matches(["gpt-4-0613"], floating.own_names)
@@ -163,12 +163,12 @@ def test_a_floating_name_is_blocked_with_its_snapshot_but_not_allowed_with_it() 
     assert any_entry_matches(["claude-3.5-sonnet"], model("claude-3-5-sonnet-latest").own_names)
 
 
-def test_brackets_in_an_entry_are_brackets() -> None:
+def test_brackets_in_an_entry_are_literal() -> None:
     assert not entry_matches("gpt-[4]*", "gpt-4o")
     assert entry_matches("gpt-[4]*", "gpt-[4]o")
 
 
-def test_without_its_prefix_a_name_is_bare() -> None:
+def test_bare_name_has_no_provider_prefix() -> None:
     assert CATALOG.bare(" OpenAI/GPT-4 ") == "gpt-4"
     assert CATALOG.bare("models/gemini-pro") == "gemini-pro"
     assert CATALOG.bare("acme/gpt-4") == "acme/gpt-4"
@@ -193,7 +193,7 @@ def test_undated(name: str, base: str) -> None:
     assert undated(name) == base
 
 
-def test_a_price_is_looked_for_under_the_most_telling_name_first() -> None:
+def test_price_names_are_most_specific_first() -> None:
     assert price_names("gpt-4") == ("gpt-4",)
     assert price_names("gpt-4o-2024-11-20") == ("gpt-4o-2024-11-20", "gpt-4o")
     assert price_names("ft:gpt-4o-2024-08-06:Acme::AbC") == (
@@ -204,7 +204,7 @@ def test_a_price_is_looked_for_under_the_most_telling_name_first() -> None:
 
 
 @given(st.text(max_size=30))
-def test_no_name_breaks_anything(name: str) -> None:
+def test_any_name_resolves_or_is_unknown(name: str) -> None:
     found = CATALOG.find(name)
     assert found is None or means(name, name)
 
@@ -213,17 +213,17 @@ UNDATED = sorted(name for name in CATALOG.by_name if undated(name) == name)
 
 
 @given(st.sampled_from(UNDATED), st.sampled_from(["", "-0613", "@20240229", "-2024-07-18"]))
-def test_whatever_a_model_is_called_its_name_as_an_entry_means_it(name: str, date: str) -> None:
+def test_model_name_as_entry_matches_the_model(name: str, date: str) -> None:
     spelled = name + date
     assert means(spelled, spelled)
     assert means(f"{model(spelled).provider}/{spelled}", spelled.upper())
     assert means(name, spelled)
 
 
-def test_a_name_with_two_dates_is_nobodys_snapshot() -> None:
+def test_name_with_two_dates_is_not_a_snapshot() -> None:
     assert CATALOG.find("chat-latest-0613") is None
     assert model("claude-3-opus-20240229-0613").id == "claude-3-opus-20240229-0613"
 
 
-def test_an_empty_catalog_knows_nothing() -> None:
+def test_empty_catalog_finds_nothing() -> None:
     assert Catalog({}, {}).find("gpt-4") is None

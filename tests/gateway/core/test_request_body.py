@@ -33,7 +33,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in LEAST.items() if key != name}
 
 
-def test_a_prompt_is_one_message_of_the_user() -> None:
+def test_prompt_becomes_one_user_message() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
     assert asked.body == call(without("prompt") | {"messages": [said("Say hello")]}).body
@@ -53,7 +53,7 @@ def said(content: Any, role: Any = "user") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def test_every_field_is_taken() -> None:
+def test_every_field_is_parsed() -> None:
     fields: dict[str, Any] = {
         "model": " GPT-4o\n",
         "messages": [said("Be brief", "system"), said("Hi"), said("Yes?", "assistant"), said("é")],
@@ -79,45 +79,45 @@ def test_every_field_is_taken() -> None:
         ({"models": "x"}, 'Unknown field "models"'),
         ({"max_tokens": 5}, 'Unknown field "max_tokens"'),
         ({"\x00": 5}, "Unknown field '\\x00'"),
-        ({"model": ""}, "model is a non-empty string"),
-        ({"model": " \n "}, "model is a non-empty string"),
-        ({"model": None}, "model is a non-empty string"),
-        ({"model": 4}, "model is a non-empty string"),
-        ({"model": "x" * 201}, "model has at most 200 characters"),
-        ({"model": "a\x00b"}, "model has a character that cannot be printed"),
-        ({"model": "a\ud800"}, "model has a character that cannot be printed"),
-        ({"prompt": ""}, "prompt is a non-empty string"),
-        ({"prompt": None}, "prompt is a non-empty string"),
-        ({"prompt": ["x"]}, "prompt is a non-empty string"),
-        ({"prompt": "\udfff"}, "prompt has half of a surrogate pair"),
-        ({"messages": [said("x")]}, "Exactly one of prompt and messages is needed"),
-        ({"maxTokens": 0}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"maxTokens": TOKENS_MAX + 1}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"maxTokens": True}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"maxTokens": 1.5}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"maxTokens": "5"}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"maxTokens": None}, f"maxTokens is a whole number from 1 to {TOKENS_MAX}"),
-        ({"temperature": "1"}, "temperature is a number"),
-        ({"temperature": True}, "temperature is a number"),
-        ({"temperature": -0.01}, "temperature is from 0 to 2"),
-        ({"temperature": 2.01}, "temperature is from 0 to 2"),
-        ({"temperature": 10**400}, "temperature is from 0 to 2"),
-        ({"stream": 1}, "stream is true or false"),
-        ({"stream": None}, "stream is true or false"),
-        ({"metadata": []}, "metadata is an object"),
-        ({"metadata": None}, "metadata is an object"),
+        ({"model": ""}, "model must be a non-empty string"),
+        ({"model": " \n "}, "model must be a non-empty string"),
+        ({"model": None}, "model must be a non-empty string"),
+        ({"model": 4}, "model must be a non-empty string"),
+        ({"model": "x" * 201}, "model must have at most 200 characters"),
+        ({"model": "a\x00b"}, "model must contain only printable characters"),
+        ({"model": "a\ud800"}, "model must contain only printable characters"),
+        ({"prompt": ""}, "prompt must be a non-empty string"),
+        ({"prompt": None}, "prompt must be a non-empty string"),
+        ({"prompt": ["x"]}, "prompt must be a non-empty string"),
+        ({"prompt": "\udfff"}, "prompt must not contain half of a surrogate pair"),
+        ({"messages": [said("x")]}, "Exactly one of prompt and messages must be given"),
+        ({"maxTokens": 0}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"maxTokens": TOKENS_MAX + 1}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"maxTokens": True}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"maxTokens": 1.5}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"maxTokens": "5"}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"maxTokens": None}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
+        ({"temperature": "1"}, "temperature must be a number"),
+        ({"temperature": True}, "temperature must be a number"),
+        ({"temperature": -0.01}, "temperature must be between 0 and 2"),
+        ({"temperature": 2.01}, "temperature must be between 0 and 2"),
+        ({"temperature": 10**400}, "temperature must be between 0 and 2"),
+        ({"stream": 1}, "stream must be true or false"),
+        ({"stream": None}, "stream must be true or false"),
+        ({"metadata": []}, "metadata must be an object"),
+        ({"metadata": None}, "metadata must be an object"),
         ({"metadata": {"team": "x"}}, 'Unknown field "metadata.team"'),
-        ({"metadata": {"teamId": 1}}, "metadata.teamId is a string"),
-        ({"teamId": 1}, "teamId is a string"),
-        ({"teamId": None}, "teamId is a string"),
-        ({"teamId": "x" * 129}, "teamId has at most 128 characters"),
-        ({"teamId": "a\tb"}, "teamId has a character that cannot be printed"),
-        ({"teamId": "a\u202eb"}, "teamId has a character that cannot be printed"),
-        ({"teamId": "\ud800"}, "teamId has a character that cannot be printed"),
+        ({"metadata": {"teamId": 1}}, "metadata.teamId must be a string"),
+        ({"teamId": 1}, "teamId must be a string"),
+        ({"teamId": None}, "teamId must be a string"),
+        ({"teamId": "x" * 129}, "teamId must have at most 128 characters"),
+        ({"teamId": "a\tb"}, "teamId must contain only printable characters"),
+        ({"teamId": "a\u202eb"}, "teamId must contain only printable characters"),
+        ({"teamId": "\ud800"}, "teamId must contain only printable characters"),
         ({"teamId": "a", "metadata": {"teamId": "b"}}, "teamId and metadata.teamId differ"),
     ],
 )
-def test_a_field_that_is_not_right_is_named(changes: dict[str, Any], sentence: str) -> None:
+def test_invalid_field_is_named(changes: dict[str, Any], sentence: str) -> None:
     refusal = refused(LEAST | changes)
     assert (refusal.status, refusal.code, refusal.message) == (400, "invalid_request", sentence)
 
@@ -125,49 +125,49 @@ def test_a_field_that_is_not_right_is_named(changes: dict[str, Any], sentence: s
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
-        ([], "messages is a list of at least one message"),
-        ({}, "messages is a list of at least one message"),
-        ("hi", "messages is a list of at least one message"),
-        (["hi"], "messages[0] is an object with role and content"),
-        ([said("a"), said("b", "tool")], "messages[1].role is one of system, user, assistant"),
-        ([said("a", ["user"])], "messages[0].role is one of system, user, assistant"),
-        ([{"content": "a"}], "messages[0].role is one of system, user, assistant"),
-        ([said("")], "messages[0].content is a non-empty string"),
-        ([said([{"type": "text"}])], "messages[0].content is a non-empty string"),
-        ([said("\ud83d")], "messages[0].content has half of a surrogate pair"),
+        ([], "messages must be a non-empty list"),
+        ({}, "messages must be a non-empty list"),
+        ("hi", "messages must be a non-empty list"),
+        (["hi"], "messages[0] must be an object with role and content"),
+        ([said("a"), said("b", "tool")], "messages[1].role must be one of system, user, assistant"),
+        ([said("a", ["user"])], "messages[0].role must be one of system, user, assistant"),
+        ([{"content": "a"}], "messages[0].role must be one of system, user, assistant"),
+        ([said("")], "messages[0].content must be a non-empty string"),
+        ([said([{"type": "text"}])], "messages[0].content must be a non-empty string"),
+        ([said("\ud83d")], "messages[0].content must not contain half of a surrogate pair"),
         ([said("a") | {"name": "x"}], 'Unknown field "messages[0].name"'),
-        ([said("a")] * (MESSAGES_MAX + 1), f"messages has at most {MESSAGES_MAX} messages"),
+        ([said("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
     ],
 )
-def test_a_message_that_is_not_right_is_named(messages: Any, sentence: str) -> None:
+def test_invalid_message_is_named(messages: Any, sentence: str) -> None:
     assert refused(without("prompt") | {"messages": messages}).message == sentence
 
 
 def test_neither_prompt_nor_messages_is_refused() -> None:
-    assert refused(without("prompt")).message == "Exactly one of prompt and messages is needed"
+    assert refused(without("prompt")).message == "Exactly one of prompt and messages must be given"
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"true"])
-def test_a_body_is_an_object(body: bytes) -> None:
-    assert refused(body).message == "The body is a JSON object"
+def test_body_must_be_an_object(body: bytes) -> None:
+    assert refused(body).message == "The body must be a JSON object"
 
 
 @pytest.mark.parametrize(
     ("name", "least", "most"),
     [("maxTokens", 1, TOKENS_MAX), ("temperature", 0, 2), ("teamId", "", "x" * 128)],
 )
-def test_both_ends_of_a_range_are_taken(name: str, least: Any, most: Any) -> None:
+def test_both_ends_of_a_range_are_accepted(name: str, least: Any, most: Any) -> None:
     call(LEAST | {name: least})
     call(LEAST | {name: most})
     call(LEAST | {"model": "x" * 200})
 
 
-def test_a_whole_number_may_be_written_with_a_point() -> None:
+def test_integer_can_be_written_as_float() -> None:
     assert call(LEAST | {"maxTokens": 1000.0}).usage_bound.max_output_tokens == 1000
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_a_dimension_may_stand_at_the_top_or_in_metadata_or_in_both_alike(name: str) -> None:
+def test_dimension_can_be_at_the_top_or_in_metadata_or_equal_in_both(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     wanted = Dimensions(**{name: "é 1"})
     for fields in (
@@ -180,7 +180,7 @@ def test_a_dimension_may_stand_at_the_top_or_in_metadata_or_in_both_alike(name: 
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_what_is_fixed_can_be_repeated_and_not_changed(name: str) -> None:
+def test_fixed_dimension_can_be_repeated_but_not_changed(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     fixed = Principal(
         org_id=UUID(int=1), fixed=Dimensions(**{name: "a"}), channel="api", key_id=UUID(int=2)
@@ -195,7 +195,7 @@ def test_what_is_fixed_can_be_repeated_and_not_changed(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x00", "a\tb"])
-def test_an_idempotency_key_is_short_and_printable(key: str) -> None:
-    sentence = "Idempotency-Key has 1 to 255 printable characters"
+def test_idempotency_key_must_be_short_and_printable(key: str) -> None:
+    sentence = "Idempotency-Key must be 1 to 255 printable characters"
     assert refused(LEAST, key=key).message == sentence
     assert call(LEAST, key="x" * 255).idempotency_key == "x" * 255

@@ -26,7 +26,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 CANARY = "a canary that nobody else would say"
 
 
-def test_an_answer_has_the_contracts_fields_and_no_others(ask_both: Asking) -> None:
+def test_response_has_exactly_the_documented_fields(ask_both: Asking) -> None:
     reply = ask_both(HELLO | {"maxTokens": 1000, "temperature": 0.7})
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
@@ -48,7 +48,7 @@ def test_an_answer_has_the_contracts_fields_and_no_others(ask_both: Asking) -> N
     }
 
 
-def test_a_request_leaves_its_row_its_charge_and_no_hold(ask: Asking, acme: Organization) -> None:
+def test_request_leaves_row_and_charge_and_no_hold(ask: Asking, acme: Organization) -> None:
     dimensions = {
         "userId": "u-1",
         "teamId": "team-123",
@@ -84,7 +84,7 @@ def test_a_request_leaves_its_row_its_charge_and_no_hold(ask: Asking, acme: Orga
     assert (period.held_nanoeur, period.settled_nanoeur, period.overrun_nanoeur) == (0, 2_319, 0)
 
 
-def test_rows_can_be_read_by_their_names_in_the_contract(ask: Asking) -> None:
+def test_rows_have_the_documented_table_and_column_names(ask: Asking) -> None:
     ask(HELLO | {"teamId": "team-123"})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -108,9 +108,7 @@ def test_rows_can_be_read_by_their_names_in_the_contract(ask: Asking) -> None:
         (Usage(input_uncached=123_456_789, output_text=987_654_321), "555.555555410"),
     ],
 )
-def test_the_cost_is_exact_to_a_billionth(
-    ask: Asking, gateway: Gateway, usage: Usage, cost_eur: str
-) -> None:
+def test_cost_is_exact_to_1e_9(ask: Asking, gateway: Gateway, usage: Usage, cost_eur: str) -> None:
     gateway.providers = Only(StandIn(usage=usage))
     reply = ask(HELLO)
     shown = json.loads(reply.body, parse_float=Decimal)["estimatedCostEur"]
@@ -118,9 +116,7 @@ def test_the_cost_is_exact_to_a_billionth(
     assert CostEvent.objects.get().amount_nanoeur == int(Decimal(cost_eur) * 10**9)
 
 
-def test_what_the_provider_says_of_itself_is_shown_if_it_can_be(
-    ask: Asking, gateway: Gateway
-) -> None:
+def test_providers_model_name_is_shown_if_printable(ask: Asking, gateway: Gateway) -> None:
     for said, shown in (
         ("sandbox-small-2025-01-01", "sandbox-small-2025-01-01"),
         ("x" * 201, "sandbox-small"),
@@ -153,7 +149,7 @@ def test_the_user_is_the_keys_owner(
     assert ask(HELLO | {"userId": "u"}, key=owned).json["code"] == "dimension_fixed_by_key"
 
 
-def test_a_prompt_is_known_by_its_hash_within_its_organization_only(
+def test_prompt_hash_is_equal_only_within_an_organization(
     ask: Asking, globex: Organization, make_key: Callable[..., str]
 ) -> None:
     theirs = make_key(globex, "theirs")
@@ -172,7 +168,7 @@ def test_a_prompt_is_known_by_its_hash_within_its_organization_only(
     assert all(len(each) == 64 for each in hashes)
 
 
-def test_prompts_answers_and_keys_are_nowhere_in_the_database_and_in_no_log(
+def test_prompts_answers_and_keys_are_not_stored_or_logged(
     ask: Asking, api_key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

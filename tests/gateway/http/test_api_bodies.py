@@ -24,23 +24,27 @@ BODY = json.dumps(HELLO).encode()
 NESTED = b'{"model":' + b"[" * 64 + b"]" * 64 + b"}"
 
 UNREADABLE: list[tuple[bytes, str, str]] = [
-    (b"", "", "The body is not JSON"),
-    (b"{", "", "The body is not JSON"),
-    (b"[]", "", "The body is a JSON object"),
-    (b'{"model": "a", "model": "a"}', "", 'The body has the key "model" twice'),
-    (b'{"\\u0000": 1, "\\u0000": 1}', "", "The body has the key '\\x00' twice"),
-    (b'{"temperature": NaN}', "", "The body has NaN"),
-    (b'{"prompt": "\xff"}', "", "The body is not UTF-8"),
+    (b"", "", "The body must be valid JSON"),
+    (b"{", "", "The body must be valid JSON"),
+    (b"[]", "", "The body must be a JSON object"),
+    (b'{"model": "a", "model": "a"}', "", 'The body contains the key "model" twice'),
+    (b'{"\\u0000": 1, "\\u0000": 1}', "", "The body contains the key '\\x00' twice"),
+    (b'{"temperature": NaN}', "", "The body contains NaN"),
+    (b'{"prompt": "\xff"}', "", "The body must be UTF-8"),
     (NESTED, "", "The body is nested deeper than 64 levels"),
     (b'{"\\ud800": 1}', "", 'Unknown field "?"'),
-    (b'{"model": "m", "prompt": "\\ud800"}', "", "prompt has half of a surrogate pair"),
-    (BODY, "gzip", "Compressed bodies are not taken"),
-    (gzip.compress(BODY), "gzip", "Compressed bodies are not taken"),
-    (BODY, "br, gzip", "Compressed bodies are not taken"),
+    (
+        b'{"model": "m", "prompt": "\\ud800"}',
+        "",
+        "prompt must not contain half of a surrogate pair",
+    ),
+    (BODY, "gzip", "Compressed bodies are not supported"),
+    (gzip.compress(BODY), "gzip", "Compressed bodies are not supported"),
+    (BODY, "br, gzip", "Compressed bodies are not supported"),
 ]
 
 
-def test_an_unreadable_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -> None:
+def test_invalid_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -> None:
     for body, encoding, sentence in UNREADABLE:
         headers = {"content-encoding": encoding} if encoding else {}
         reply = ask_both(body, headers=headers)
@@ -56,13 +60,17 @@ def test_an_unreadable_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -
 def test_another_content_type_is_415(ask_both: Asking) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx"):
         reply = ask_both(BODY, headers={"content-type": content_type})
-        assert reply.refusal == (415, "unsupported_media_type", "The body is application/json")
+        assert reply.refusal == (
+            415,
+            "unsupported_media_type",
+            "Content-Type must be application/json",
+        )
         assert AiRequestLog.objects.filter(id=reply.headers["x-pulse-request-id"]).exists()
     boundary = "multipart/form-data; boundary=x"
     assert ask_both(b"--x--", headers={"content-type": boundary}).status == 415
 
 
-def test_json_may_be_spelled_in_capitals_and_with_a_charset(ask_both: Asking) -> None:
+def test_content_type_ignores_case_and_charset(ask_both: Asking) -> None:
     for content_type in ("Application/JSON", "application/json; charset=utf-8"):
         headers = {"content-type": content_type, "content-encoding": "identity"}
         assert ask_both(BODY, headers=headers).status == 200
@@ -75,16 +83,16 @@ def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
     largest = BODY + b" " * (2**20 - len(BODY))
     assert ask_both(largest).status == 200
     reply = ask_both(largest + b" ")
-    assert reply.refusal == (413, "body_too_large", "The body is larger than 1 MiB")
+    assert reply.refusal == (413, "body_too_large", "The body must be at most 1 MiB")
     assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).code == reply.refusal[1]
 
 
 def test_the_limit_is_ten_mebibytes(ask: Asking) -> None:
     reply = ask(BODY + b" " * 10 * 2**20)
-    assert reply.refusal == (413, "body_too_large", "The body is larger than 10 MiB")
+    assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
 
 
-def test_what_came_counts_and_not_what_was_announced(ask: Asking, api_key: str) -> None:
+def test_received_bytes_count_and_not_the_content_length(ask: Asking, api_key: str) -> None:
     for announced in (b"0", b"9" * 5000, b"-1", b"abc", b"99999999"):
         headers = [
             ("x-pulse-key", api_key.encode()),
@@ -94,24 +102,24 @@ def test_what_came_counts_and_not_what_was_announced(ask: Asking, api_key: str) 
         assert Visit("POST", "/api/ai/request", headers, BODY).run().status == 200
 
 
-def test_an_address_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
+def test_path_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
     reply = Visit("GET", "/api/ai/requests", query=b"model=\xff").run()
     assert reply.refusal == (400, "invalid_request", "The address is not UTF-8")
 
 
-def test_a_foreign_host_name_is_400(gateway: Gateway) -> None:
+def test_unknown_host_name_is_400(gateway: Gateway) -> None:
     reply = lean_road("GET", "/healthz", headers={"host": "evil.example, x"})
     assert reply.refusal == (400, "invalid_request", "This host name is not served here")
 
 
-def test_an_address_that_nobody_has_is_404_in_json(gateway: Gateway) -> None:
+def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
     for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
         reply = lean_road("GET", path)
         assert reply.refusal == (404, "not_found", "There is nothing at this address")
         assert "x-pulse-request-id" not in reply.headers
 
 
-def test_a_body_that_does_not_come_is_given_up(gateway: Gateway) -> None:
+def test_body_that_does_not_arrive_times_out(gateway: Gateway) -> None:
     sent: list[Any] = []
 
     async def nothing_comes() -> dict[str, Any]:
@@ -127,7 +135,9 @@ def test_a_body_that_does_not_come_is_given_up(gateway: Gateway) -> None:
     assert json.loads(sent[1]["body"])["error"] == "The body did not come within 0.05 s"
 
 
-def test_a_client_that_leaves_before_its_body_is_whole_asked_nothing(gateway: Gateway) -> None:
+def test_client_disconnecting_before_its_body_is_complete_leaves_no_request(
+    gateway: Gateway,
+) -> None:
     visit = Visit("POST", "/api/ai/request", body=None, leaves_when=lambda _: True)
     assert visit.run().status == 0
     assert not AiRequestLog.objects.exists()

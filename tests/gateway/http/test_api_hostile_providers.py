@@ -30,14 +30,14 @@ def faults_with(ask: Asking, gateway: Gateway, provider: StandIn, *, status: int
     return faults
 
 
-def test_odd_texts_and_names_are_passed_on_or_left_out(ask: Asking, gateway: Gateway) -> None:
+def test_unusual_texts_and_names_are_passed_on_or_omitted(ask: Asking, gateway: Gateway) -> None:
     for odd in ODD:
         for provider in (StandIn(pieces=(odd, odd)), StandIn(model=odd)):
             assert faults_with(ask, gateway, provider, status=200) == []
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
 
 
-def test_odd_words_in_a_row_do_not_keep_it_from_being_completed(
+def test_unusual_provider_values_do_not_prevent_completing_the_row(
     ask: Asking, gateway: Gateway
 ) -> None:
     faults: list[str] = []

@@ -37,14 +37,16 @@ def provider(gateway: Gateway) -> StandIn:
     return stand_in
 
 
-def test_done_is_said_with_the_first_ones_id_and_cost(ask_both: Asking, provider: StandIn) -> None:
+def test_already_done_has_the_first_requests_id_and_cost(
+    ask_both: Asking, provider: StandIn
+) -> None:
     first = once(ask_both)
     assert first.status == 200
     spaced = json.dumps(HELLO, indent=4).encode()
     for body in (HELLO, spaced):
         again = once(ask_both, body)
         sentence = (
-            f"A request with this Idempotency-Key was done before, as {first.json['requestId']}"
+            f"A request with this Idempotency-Key was already completed: {first.json['requestId']}"
         )
         assert again.refusal == (409, "already_done", sentence)
         assert again.json["requestId"] == first.json["requestId"]
@@ -55,7 +57,7 @@ def test_done_is_said_with_the_first_ones_id_and_cost(ask_both: Asking, provider
     assert CostEvent.objects.count() == 1
 
 
-def test_another_body_is_another_request(ask_both: Asking, provider: StandIn) -> None:
+def test_same_key_with_another_body_is_422(ask_both: Asking, provider: StandIn) -> None:
     assert once(ask_both).status == 200
     for changes in (
         {"prompt": "Say hello."},
@@ -69,7 +71,7 @@ def test_another_body_is_another_request(ask_both: Asking, provider: StandIn) ->
     assert len(provider.asked) == 1
 
 
-def test_while_the_first_runs_the_second_is_told_so(
+def test_repeat_of_a_running_request_is_409(
     ask: Asking, gateway: Gateway, provider: StandIn
 ) -> None:
     provider.waits = True
@@ -89,9 +91,7 @@ def test_while_the_first_runs_the_second_is_told_so(
     assert len(provider.asked) == 1
 
 
-def test_after_a_failure_that_was_not_billed_the_key_is_free(
-    ask: Asking, provider: StandIn
-) -> None:
+def test_unbilled_failure_releases_the_key(ask: Asking, provider: StandIn) -> None:
     provider.failure = Rejected("no")
     assert once(ask).status == 502
     assert not IdempotencyKey.objects.exists()
@@ -99,7 +99,7 @@ def test_after_a_failure_that_was_not_billed_the_key_is_free(
     assert once(ask, {**HELLO, "prompt": "another"}).status == 200
 
 
-def test_after_a_failure_that_may_be_billed_the_key_is_used(ask: Asking, provider: StandIn) -> None:
+def test_possibly_billed_failure_keeps_the_key(ask: Asking, provider: StandIn) -> None:
     provider.failure = Broken("cut")
     assert once(ask).status == 502
     again = once(ask)
@@ -109,7 +109,7 @@ def test_after_a_failure_that_may_be_billed_the_key_is_used(ask: Asking, provide
     assert len(provider.asked) == 1
 
 
-def test_a_refusal_uses_no_key(ask: Asking, acme: Organization, provider: StandIn) -> None:
+def test_refusal_does_not_use_the_key(ask: Asking, acme: Organization, provider: StandIn) -> None:
     policy = PolicyFactory.create(org=acme, blocked_models=["*"])
     assert once(ask).status == 403
     policy.delete()
@@ -122,7 +122,7 @@ def test_a_refusal_uses_no_key(ask: Asking, acme: Organization, provider: StandI
     assert once(ask).refusal[1] == "model_blocked"
 
 
-def test_a_key_of_a_day_ago_is_free(ask: Asking, provider: StandIn) -> None:
+def test_key_expires_after_a_day(ask: Asking, provider: StandIn) -> None:
     assert once(ask).status == 200
     used = IdempotencyKey.objects.get()
     IdempotencyKey.objects.update(seen_at=used.seen_at - timedelta(hours=23, minutes=59))
@@ -132,7 +132,7 @@ def test_a_key_of_a_day_ago_is_free(ask: Asking, provider: StandIn) -> None:
     assert len(provider.asked) == 2
 
 
-def test_keys_are_each_callers_own_and_are_not_kept_as_they_are(
+def test_keys_are_scoped_to_the_caller_and_stored_hashed(
     ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
 ) -> None:
     other = make_key(acme, "other")
@@ -140,6 +140,6 @@ def test_keys_are_each_callers_own_and_are_not_kept_as_they_are(
     assert once(ask, name="a" * 255, key=other).status == 200
     assert once(ask, name="A" * 255).status == 200
     assert not IdempotencyKey.objects.filter(key_hash__startswith="a" * 20).exists()
-    sentence = "Idempotency-Key has 1 to 255 printable characters"
+    sentence = "Idempotency-Key must be 1 to 255 printable characters"
     for name in ("a" * 256, "", "a\x80"):
         assert once(ask, name=name).refusal == (400, "invalid_request", sentence)

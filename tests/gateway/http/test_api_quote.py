@@ -1,4 +1,4 @@
-"""What a request would be allowed and hold, said without making it."""
+"""Quotes: whether a request would be allowed and what it would hold, without sending it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def quote(ask: Asking, **changes: Any) -> Any:
     return reply.json
 
 
-def test_a_quote_has_the_contracts_fields(ask_both: Asking, acme: Organization) -> None:
+def test_quote_has_the_documented_fields(ask_both: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Production Policy", max_cost_per_day_nanoeur=50 * EUR)
     assert quote(ask_both, maxTokens=1000) == {
         "success": True,
@@ -69,7 +69,7 @@ def test_a_quote_has_the_contracts_fields(ask_both: Asking, acme: Organization) 
     }
 
 
-def test_a_quote_writes_nothing_and_calls_nobody(ask: Asking, gateway: Gateway) -> None:
+def test_quote_writes_nothing_and_calls_no_provider(ask: Asking, gateway: Gateway) -> None:
     provider = StandIn()
     gateway.providers = Only(provider)
     for changes in ({}, {"model": "gpt-99"}, {"model": "no-such"}, {"surprise": 1}):
@@ -91,7 +91,7 @@ def test_a_quote_writes_nothing_and_calls_nobody(ask: Asking, gateway: Gateway) 
         {"max_tokens_per_request": 700, "max_cost_per_day_nanoeur": 10 * EUR},
     ],
 )
-def test_the_bound_is_what_a_request_with_this_body_holds(
+def test_bound_equals_the_hold_of_a_request_with_this_body(
     ask: Asking, acme: Organization, limits: dict[str, int]
 ) -> None:
     PolicyFactory.create(org=acme, **limits)
@@ -108,9 +108,7 @@ def test_the_bound_is_what_a_request_with_this_body_holds(
         assert held == round(asked["boundEur"] * EUR)
 
 
-def test_a_bound_that_is_tightened_to_fit_is_quoted_tightened(
-    ask: Asking, gateway: Gateway, acme: Organization
-) -> None:
+def test_quote_shows_the_tightened_bound(ask: Asking, gateway: Gateway, acme: Organization) -> None:
     gateway.providers = Only(StandIn())
     body = {"model": "gpt-4o-mini", "prompt": "word " * 2000, "maxTokens": 10}
     by_bytes = ask(body, path="/api/ai/quote").json["boundEur"]
@@ -125,9 +123,7 @@ def test_a_bound_that_is_tightened_to_fit_is_quoted_tightened(
     assert row.decision["bound_by"] == "tokens"
 
 
-def test_a_quote_says_the_refusal_that_the_request_would_get(
-    ask: Asking, acme: Organization
-) -> None:
+def test_quote_has_the_refusal_of_the_request(ask: Asking, acme: Organization) -> None:
     policy = PolicyFactory.create(org=acme, name="P", blocked_models=["sandbox-large"])
     PolicyFactory.create(org=acme, name="T", max_tokens_per_request=5000)
     PolicyFactory.create(org=acme, name="C", max_cost_per_day_nanoeur=500_000)
@@ -149,7 +145,7 @@ def test_a_quote_says_the_refusal_that_the_request_would_get(
     assert asked["code"] == "gateway_disabled"
 
 
-def test_what_is_left_is_live(ask: Asking, acme: Organization) -> None:
+def test_quoted_room_is_live(ask: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="C", max_cost_per_day_nanoeur=EUR)
     PolicyFactory.create(org=acme, name="D", max_cost_per_day_nanoeur=2 * EUR)
     PolicyFactory.create(org=acme, name="none")
@@ -160,7 +156,7 @@ def test_what_is_left_is_live(ask: Asking, acme: Organization) -> None:
     assert [limit["leftEur"] for limit in limits] == [0.999997681, 1.999997681]
 
 
-def test_what_is_expected_is_what_the_last_answers_were_like(ask: Asking, gateway: Gateway) -> None:
+def test_expected_cost_uses_recent_output_lengths(ask: Asking, gateway: Gateway) -> None:
     gateway.providers = Only(StandIn())  # answers of two tokens
     for _ in range(3):
         ask(HELLO)
@@ -168,7 +164,7 @@ def test_what_is_expected_is_what_the_last_answers_were_like(ask: Asking, gatewa
     assert quote(ask, maxTokens=1)["expectedEur"] == 0.000001773
 
 
-def test_a_body_that_cannot_be_read_is_refused_as_a_requests_is(ask_both: Asking) -> None:
+def test_invalid_quote_body_is_refused_like_a_request(ask_both: Asking) -> None:
     for body in ({}, HELLO | {"x": 1}, HELLO | {"model": "no-such"}, b"{", HELLO | {"teamId": 3}):
         asked = ask_both(body, path="/api/ai/quote")
         assert asked.status == 400

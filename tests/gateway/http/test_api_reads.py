@@ -48,7 +48,7 @@ def ids(page: Any) -> list[str]:
     return [request["requestId"] for request in page["requests"]]
 
 
-def test_requests_are_listed_newest_first_whatever_became_of_them(
+def test_requests_of_every_status_are_listed_newest_first(
     ask_both: Asking, gateway: Gateway
 ) -> None:
     answered = ask_both(HELLO | {"teamId": "t"}).headers["x-pulse-request-id"]
@@ -66,7 +66,7 @@ def test_requests_are_listed_newest_first_whatever_became_of_them(
     assert (last["costEur"], last["code"]) == (0.000002319, None)
 
 
-def test_every_row_comes_exactly_once_over_the_pages(ask: Asking, acme: Organization) -> None:
+def test_pagination_returns_every_row_exactly_once(ask: Asking, acme: Organization) -> None:
     made = [
         # Three rows share each moment: only the id can tell them apart.
         AiRequestLogFactory.create(org=acme, occurred_at=NOON + timedelta(microseconds=n // 3))
@@ -87,13 +87,15 @@ def test_every_row_comes_exactly_once_over_the_pages(ask: Asking, acme: Organiza
     assert listed(ask, "?limit=10")["nextCursor"] is None
 
 
-def test_a_page_has_from_one_to_two_hundred_rows(ask: Asking, acme: Organization) -> None:
+def test_page_limit_is_between_1_and_200(ask: Asking, acme: Organization) -> None:
     AiRequestLogFactory.create_batch(LIMIT_MAX + 1, org=acme)
     assert len(ids(listed(ask))) == 50
     assert len(ids(listed(ask, "?limit=1"))) == 1
     assert len(ids(listed(ask, "?limit=200"))) == 200
     for wrong in ("0", "201", "-1", "", "x", "1.5", "٣", "1e2", "000000001999", "0" * 5000 + "1"):
-        assert refused(ask, f"?limit={quoted(wrong)}") == "limit is a whole number from 1 to 200"
+        assert (
+            refused(ask, f"?limit={quoted(wrong)}") == "limit must be an integer between 1 and 200"
+        )
 
 
 def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
@@ -123,21 +125,24 @@ def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
         ("?order_by=model", 'Unknown parameter "order_by"'),
         ("?%00=x", "Unknown parameter '\\x00'"),
         ("?team_id__startswith=x", 'Unknown parameter "team_id__startswith"'),
-        ("?status=fine", "status is one of pending, ok, blocked, error, unknown"),
-        ("?model=%00", "model has at most 200 characters, all printable"),
-        (f"?teamId={'x' * 201}", "teamId has at most 200 characters, all printable"),
-        ("?cursor=", "cursor is not one that this list gave"),
-        ("?cursor=%F0%9F%99%82", "cursor is not one that this list gave"),
-        ("?cursor=MjAyNS0wNi0wMXxub25l", "cursor is not one that this list gave"),
-        ("?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXww", "cursor is not one that this list gave"),
-        ("?" + "&".join(["model=x"] * 1001), "The address has too many parameters"),
+        ("?status=fine", "status must be one of pending, ok, blocked, error, unknown"),
+        ("?model=%00", "model must have at most 200 characters, all printable"),
+        (f"?teamId={'x' * 201}", "teamId must have at most 200 characters, all printable"),
+        ("?cursor=", "cursor must be a nextCursor value of this list"),
+        ("?cursor=%F0%9F%99%82", "cursor must be a nextCursor value of this list"),
+        ("?cursor=MjAyNS0wNi0wMXxub25l", "cursor must be a nextCursor value of this list"),
+        (
+            "?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsyMzo1OXww",
+            "cursor must be a nextCursor value of this list",
+        ),
+        ("?" + "&".join(["model=x"] * 1001), "Too many query parameters"),
     ],
 )
-def test_a_parameter_that_is_not_right_is_named(ask: Asking, query: str, sentence: str) -> None:
+def test_invalid_parameter_is_named(ask: Asking, query: str, sentence: str) -> None:
     assert refused(ask, query) == sentence
 
 
-def test_a_request_is_shown_with_its_trace(ask_both: Asking, acme: Organization) -> None:
+def test_request_detail_has_its_trace(ask_both: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=10**9)
     sent = ask_both(HELLO | {"maxTokens": 100, "taskType": "greeting"}).json
     reply = ask_both(method="GET", path=f"/api/ai/requests/{sent['requestId']}")
@@ -162,7 +167,7 @@ def test_a_request_is_shown_with_its_trace(ask_both: Asking, acme: Organization)
     assert trace["rates"]["source"]
 
 
-def test_a_refusal_is_shown_with_its_reason(ask: Asking, acme: Organization) -> None:
+def test_refusal_detail_has_its_reason(ask: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=0)
     refusal = ask(HELLO)
     found = ask(method="GET", path=f"/api/ai/requests/{refusal.json['requestId']}").json["request"]
@@ -172,20 +177,18 @@ def test_a_refusal_is_shown_with_its_reason(ask: Asking, acme: Organization) -> 
     assert (found["costEur"], found["usage"]) == (0, None)
 
 
-def test_anothers_request_is_answered_as_one_that_does_not_exist(
-    ask_both: Asking, globex: Organization
-) -> None:
+def test_request_of_another_organization_is_404(ask_both: Asking, globex: Organization) -> None:
     theirs = AiRequestLogFactory.create(org=globex)
     told = set()
     for request_id in (theirs.id, new_id(), "x", "%00", "0" * 400, "{" + str(theirs.id) + "}"):
         reply = ask_both(method="GET", path=f"/api/ai/requests/{request_id}")
-        assert reply.refusal == (404, "not_found", "No such request")
+        assert reply.refusal == (404, "not_found", "Request not found")
         told.add(reply.body.replace(reply.json["requestId"].encode(), b""))
     assert len(told) == 1
     assert ids(listed(ask_both)) == []
 
 
-def test_a_key_sees_what_it_was_made_for(
+def test_key_sees_only_requests_within_its_scope(
     ask: Asking, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     ours = AiRequestLogFactory.create(org=acme, team_id="t", project_id="p")
@@ -194,13 +197,13 @@ def test_a_key_sees_what_it_was_made_for(
     assert ids(listed(ask, key=text)) == [str(ours.id)]
     assert ids(listed(ask, "?teamId=other", key=text)) == []
     reply = ask(method="GET", path=f"/api/ai/requests/{other.id}", key=text)
-    assert reply.refusal == (404, "not_found", "No such request")
+    assert reply.refusal == (404, "not_found", "Request not found")
 
 
 # --- probes -----------------------------------------------------------------------------------
 
 
-def test_a_process_says_that_it_lives_and_is_ready(ask_both: Asking) -> None:
+def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
     alive = ask_both(method="GET", path="/healthz", key="")
     assert (alive.status, alive.json) == (200, {"status": "ok"})
     ready = ask_both(method="GET", path="/readyz", key="")
@@ -228,9 +231,7 @@ def hold(acme: Organization, *, deadline_at: datetime) -> None:
     )
 
 
-def test_a_hold_that_nobody_settles_makes_it_not_ready(
-    gateway: Gateway, ask: Asking, acme: Organization
-) -> None:
+def test_overdue_hold_makes_it_not_ready(gateway: Gateway, ask: Asking, acme: Organization) -> None:
     hold(acme, deadline_at=now() + timedelta(seconds=100))
     ready = ask(method="GET", path="/readyz")
     assert ready.status == 200
@@ -242,7 +243,7 @@ def test_a_hold_that_nobody_settles_makes_it_not_ready(
     assert ask(method="GET", path="/healthz").status == 200
 
 
-def test_a_migration_that_is_pending_makes_it_not_ready(ask: Asking) -> None:
+def test_pending_migration_makes_it_not_ready(ask: Asking) -> None:
     applied = MigrationRecorder.Migration.objects.filter(app="gateway")
     names = list(applied.values_list("name", flat=True))
     applied.delete()

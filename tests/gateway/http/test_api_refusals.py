@@ -39,7 +39,7 @@ def was_recorded(reply: Reply, *, status: str = "blocked", cost_nanoeur: int = 0
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
 
 
-def test_a_disabled_gateway_refuses_whatever_is_asked(ask_both: Asking, acme: Organization) -> None:
+def test_disabled_gateway_refuses_every_request(ask_both: Asking, acme: Organization) -> None:
     Organization.objects.update(ai_gateway_enabled=False)
     sentence = 'AI Gateway is not enabled for organization "Acme"'
     for body in (HELLO, {}, HELLO | {"model": "no-such"}, b"{"):
@@ -50,9 +50,7 @@ def test_a_disabled_gateway_refuses_whatever_is_asked(ask_both: Asking, acme: Or
     assert ask_both(HELLO).status == 200
 
 
-def test_a_blocked_model_is_refused_under_the_name_it_was_called_by(
-    ask: Asking, acme: Organization
-) -> None:
+def test_blocked_model_is_refused_with_the_requested_name(ask: Asking, acme: Organization) -> None:
     policy(acme, blocked_models=["sandbox-small"])
     for name in ("sandbox-small", " SANDBOX-Small\n", "sandbox/sandbox-small"):
         reply = ask(HELLO | {"model": name})
@@ -63,7 +61,7 @@ def test_a_blocked_model_is_refused_under_the_name_it_was_called_by(
     assert ask(HELLO | {"model": "sandbox-large"}).status == 200
 
 
-def test_a_model_that_is_not_on_the_list_is_refused(ask: Asking, acme: Organization) -> None:
+def test_model_not_on_the_allow_list_is_refused(ask: Asking, acme: Organization) -> None:
     policy(acme, allowed_models=["sandbox-l*"])
     sentence = 'Model sandbox-small is not allowed by policy "Production Policy"'
     reply = ask(HELLO)
@@ -72,7 +70,9 @@ def test_a_model_that_is_not_on_the_list_is_refused(ask: Asking, acme: Organizat
     assert ask(HELLO | {"model": "sandbox-large"}).status == 200
 
 
-def test_tokens_are_the_counted_input_and_the_output_cap(ask: Asking, acme: Organization) -> None:
+def test_token_limit_applies_to_counted_input_plus_output_cap(
+    ask: Asking, acme: Organization
+) -> None:
     policy(acme, max_tokens_per_request=20)
     assert ask(HELLO | {"maxTokens": 11}).status == 200  # and 9 of input
     reply = ask(HELLO | {"maxTokens": 12})
@@ -81,7 +81,7 @@ def test_tokens_are_the_counted_input_and_the_output_cap(ask: Asking, acme: Orga
     was_recorded(reply)
 
 
-def test_without_a_cap_the_tightest_policy_leaves_the_room_and_tells_the_provider(
+def test_default_cap_is_the_tightest_policys_room_and_is_sent(
     ask: Asking, acme: Organization, gateway: Gateway
 ) -> None:
     policy(acme, max_tokens_per_request=20)
@@ -96,7 +96,7 @@ def test_without_a_cap_the_tightest_policy_leaves_the_room_and_tells_the_provide
     assert provider.asked[-1].max_output_tokens is None
 
 
-def test_a_spent_day_is_refused_until_the_organizations_day_ends(
+def test_spent_daily_limit_refuses_until_the_organizations_day_ends(
     ask: Asking, acme: Organization
 ) -> None:
     policy(acme, max_cost_per_day_nanoeur=3_000)
@@ -114,7 +114,7 @@ def test_a_spent_day_is_refused_until_the_organizations_day_ends(
     assert not CostEvent.objects.exists()
 
 
-def test_money_that_calls_in_flight_hold_may_be_free_in_a_second(
+def test_room_held_by_calls_in_flight_has_retry_after_of_one_second(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str
 ) -> None:
     bound = ask(HELLO, path="/api/ai/quote").json["boundEur"]
@@ -136,7 +136,7 @@ def test_money_that_calls_in_flight_hold_may_be_free_in_a_second(
     assert ask(HELLO | {"maxTokens": 1000}).status == 200
 
 
-def test_a_limit_is_met_exactly_and_never_passed(ask: Asking, acme: Organization) -> None:
+def test_limit_can_be_reached_exactly_and_not_exceeded(ask: Asking, acme: Organization) -> None:
     limit = policy(acme, max_cost_per_day_nanoeur=EUR)
     asked = HELLO | {"maxTokens": 10}
     bound = round(ask(asked, path="/api/ai/quote").json["boundEur"] * EUR)
@@ -148,14 +148,12 @@ def test_a_limit_is_met_exactly_and_never_passed(ask: Asking, acme: Organization
     assert (period.settled_nanoeur, period.held_nanoeur) == (2_319, 0)
 
 
-def test_a_limit_of_nothing_refuses_everything(ask: Asking, acme: Organization) -> None:
+def test_limit_of_zero_refuses_every_request(ask: Asking, acme: Organization) -> None:
     policy(acme, max_cost_per_day_nanoeur=0)
     assert "allows 0.00 EUR per day and 0.00 EUR are left" in ask(HELLO).json["error"]
 
 
-def test_block_comes_before_allow_before_tokens_before_cost(
-    ask: Asking, acme: Organization
-) -> None:
+def test_checks_run_in_order_block_allow_tokens_cost(ask: Asking, acme: Organization) -> None:
     everything = policy(
         acme,
         blocked_models=["sandbox-*"],
@@ -172,7 +170,7 @@ def test_block_comes_before_allow_before_tokens_before_cost(
     assert codes == ["model_blocked", "model_not_allowed", "token_limit", "daily_cost_limit"]
 
 
-def test_a_policy_that_is_off_says_nothing(ask: Asking, acme: Organization) -> None:
+def test_disabled_policy_has_no_effect(ask: Asking, acme: Organization) -> None:
     policy(acme, blocked_models=["*"], enabled=False)
     assert ask(HELLO).status == 200
 
@@ -195,7 +193,7 @@ def test_a_policy_that_is_off_says_nothing(ask: Asking, acme: Organization) -> N
         ),
     ],
 )
-def test_a_model_without_a_price_and_one_that_nobody_knows_are_refused(
+def test_unpriced_and_unknown_models_are_refused(
     ask: Asking, model: str, status: int, code: str, sentence: str
 ) -> None:
     reply = ask(HELLO | {"model": model})
@@ -203,7 +201,7 @@ def test_a_model_without_a_price_and_one_that_nobody_knows_are_refused(
     was_recorded(reply)
 
 
-def test_a_provider_without_a_key_is_not_configured(ask: Asking) -> None:
+def test_provider_without_a_key_is_503(ask: Asking) -> None:
     reply = ask(HELLO | {"model": "gpt-4o-mini"})
     sentence = 'Provider "OpenAI" is not configured; set OPENAI_API_KEY'
     assert reply.refusal == (503, "provider_not_configured", sentence)
@@ -219,7 +217,7 @@ def test_a_provider_without_a_key_is_not_configured(ask: Asking) -> None:
         (errors.Unreachable("no route"), None),
     ],
 )
-def test_a_failure_that_was_not_billed_costs_nothing(
+def test_unbilled_failure_costs_nothing(
     ask: Asking, gateway: Gateway, failure: errors.ProviderFailed, wait: str | None
 ) -> None:
     gateway.providers = Only(StandIn(pieces=(), failure=failure))
@@ -243,7 +241,7 @@ def test_a_failure_that_was_not_billed_costs_nothing(
         (errors.Broken("it broke off"), 502, "provider_error"),
     ],
 )
-def test_a_failure_of_which_nobody_knows_the_bill_costs_its_bound(
+def test_failure_with_unknown_bill_costs_its_bound(
     ask: Asking, gateway: Gateway, failure: errors.ProviderFailed, status: int, code: str
 ) -> None:
     gateway.providers = Only(StandIn(pieces=(), failure=failure))
@@ -255,7 +253,7 @@ def test_a_failure_of_which_nobody_knows_the_bill_costs_its_bound(
     assert [event.amount_nanoeur for event in CostEvent.objects.all()] == [bound, bound]
 
 
-def test_a_provider_that_says_nothing_in_time_is_timed_out(ask: Asking, gateway: Gateway) -> None:
+def test_silent_provider_times_out(ask: Asking, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
     gateway.providers, gateway.timeout_s = Only(provider), 0.2
     reply = ask(HELLO)
@@ -263,7 +261,7 @@ def test_a_provider_that_says_nothing_in_time_is_timed_out(ask: Asking, gateway:
     assert provider.closed.is_set()
 
 
-def test_a_gateway_that_stops_takes_nothing_new(ask: Asking, gateway: Gateway) -> None:
+def test_stopping_gateway_refuses_new_requests(ask: Asking, gateway: Gateway) -> None:
     gateway.is_stopping = True
     reply = ask(HELLO)
     assert reply.refusal[:2] == (503, "ledger_unavailable")

@@ -25,7 +25,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello\nwith «ü» and \u2028"
 STREAM = HELLO | {"stream": True}
 
 
-def test_a_stream_is_deltas_and_then_one_done_without_the_content(ask_both: Asking) -> None:
+def test_stream_is_deltas_then_one_done_without_content(ask_both: Asking) -> None:
     reply = ask_both(STREAM)
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/event-stream")
@@ -47,7 +47,7 @@ def test_a_stream_is_deltas_and_then_one_done_without_the_content(ask_both: Aski
     assert (row.stream, row.status, row.finish_reason) == (True, "ok", "stop")
 
 
-def test_a_refused_stream_is_a_status_and_json(ask_both: Asking, acme: Organization) -> None:
+def test_refused_stream_is_a_json_error(ask_both: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="P", blocked_models=["*"])
     reply = ask_both(STREAM)
     sentence = 'Model sandbox-small is blocked by policy "P"'
@@ -55,7 +55,7 @@ def test_a_refused_stream_is_a_status_and_json(ask_both: Asking, acme: Organizat
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_a_stream_that_breaks_ends_with_one_error(ask_both: Asking, gateway: Gateway) -> None:
+def test_broken_stream_ends_with_one_error(ask_both: Asking, gateway: Gateway) -> None:
     for failure in (Broken("it broke off"), TimedOut("too late")):
         gateway.providers = Only(StandIn(pieces=("Hel", "lo"), failure=failure))
         reply = ask_both(STREAM)
@@ -75,12 +75,12 @@ def test_a_stream_that_breaks_ends_with_one_error(ask_both: Asking, gateway: Gat
         )
 
 
-def test_a_stream_without_pieces_is_only_done(ask_both: Asking, gateway: Gateway) -> None:
+def test_empty_stream_is_only_done(ask_both: Asking, gateway: Gateway) -> None:
     gateway.providers = Only(StandIn(pieces=()))
     assert [event.name for event in ask_both(STREAM).events] == ["done"]
 
 
-def test_a_long_stream_comes_whole(ask_both: Asking, gateway: Gateway) -> None:
+def test_long_stream_is_complete(ask_both: Asking, gateway: Gateway) -> None:
     pieces = tuple(f"{n} " for n in range(5 * PIECES_MAX))
     gateway.providers = Only(StandIn(pieces=pieces))
     *deltas, _done = ask_both(STREAM).events
@@ -104,7 +104,7 @@ def settled(gateway: Gateway) -> AiRequestLog:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_who_leaves_stops_the_provider_and_is_charged_the_bound(
+def test_disconnect_stops_the_provider_and_charges_the_bound(
     gateway: Gateway, api_key: str, stream: bool
 ) -> None:
     provider = StandIn(waits=True)
@@ -119,7 +119,7 @@ def test_who_leaves_stops_the_provider_and_is_charged_the_bound(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_where_the_organization_chose_exactness_the_answer_is_read_to_its_end(
+def test_draining_organization_reads_the_answer_to_its_end(
     gateway: Gateway, acme: Organization, api_key: str, stream: bool
 ) -> None:
     Organization.objects.update(on_disconnect=Organization.OnDisconnect.DRAIN)
@@ -134,9 +134,7 @@ def test_where_the_organization_chose_exactness_the_answer_is_read_to_its_end(
     assert (row.input_tokens, row.output_tokens) == (9, 2)
 
 
-def test_a_slow_reader_holds_the_provider_back_and_may_leave(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_slow_reader_causes_backpressure_and_can_disconnect(gateway: Gateway, api_key: str) -> None:
     provider = StandIn(pieces=("x",) * 100 * PIECES_MAX)
     gateway.providers = Only(provider)
     left = visit(api_key, lambda got: got.count(b"delta") > 10, stream=True).run()
@@ -146,9 +144,7 @@ def test_a_slow_reader_holds_the_provider_back_and_may_leave(
     assert (row.status, row.code) == ("unknown", "client_disconnected")
 
 
-def test_who_leaves_with_the_very_start_of_a_stream_is_noticed(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_disconnect_at_the_start_of_a_stream_is_detected(gateway: Gateway, api_key: str) -> None:
     provider = StandIn(waits=True, pieces=("x",) * 2 * PIECES_MAX)
     gateway.providers = Only(provider)
     leaving = visit(api_key, lambda _: False, stream=True)
@@ -158,9 +154,7 @@ def test_who_leaves_with_the_very_start_of_a_stream_is_noticed(
     assert provider.closed.is_set()
 
 
-def test_who_leaves_just_when_the_first_piece_comes_is_noticed(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_disconnect_with_the_first_piece_is_detected(gateway: Gateway, api_key: str) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
 
@@ -177,7 +171,7 @@ def test_who_leaves_just_when_the_first_piece_comes_is_noticed(
     assert provider.closed.is_set()
 
 
-def test_a_client_that_reads_to_the_end_may_leave_then(gateway: Gateway, api_key: str) -> None:
+def test_client_can_disconnect_after_the_last_event(gateway: Gateway, api_key: str) -> None:
     reply = visit(api_key, lambda got: b"event: done" in got, stream=True).run()
     assert reply.events[-1].name == "done"
     assert settled(gateway).status == "ok"

@@ -30,7 +30,7 @@ sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for
 """
 
 
-def test_without_a_database_nothing_is_admitted() -> None:
+def test_unavailable_database_refuses_every_request() -> None:
     environment = os.environ | {
         "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{closed_port()}/none",
     }
@@ -45,7 +45,7 @@ def test_without_a_database_nothing_is_admitted() -> None:
     *asked, ready, alive = json.loads(ended.stdout)
     for status, headers, body in asked:
         assert (status, body["code"]) == (503, "ledger_unavailable")
-        assert body["error"] == "The gateway's database is away; nothing was sent"
+        assert body["error"] == "The gateway's database is unavailable; nothing was sent"
         assert headers["retry-after"] == "1"
     assert (ready[0], ready[2]) == (503, {"status": "not ready", "database": "away"})
     assert (alive[0], alive[2]) == (200, {"status": "ok"})

@@ -26,7 +26,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 BODY = json.dumps(HELLO).encode()
 JSON = {"content-type": "application/json"}
 TOKEN = "t" * 32
-AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were given; send one")
+AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were sent; send only one")
 
 
 def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: bytes = BODY) -> Reply:
@@ -43,7 +43,7 @@ def same_answer(replies: list[Reply]) -> None:
     assert len(told) == 1
 
 
-def test_a_key_comes_in_either_header_or_in_both_alike(ask_both: Asking, api_key: str) -> None:
+def test_key_can_be_in_either_header_or_equal_in_both(ask_both: Asking, api_key: str) -> None:
     for headers in (
         {"x-pulse-key": api_key},
         {"authorization": f"Bearer {api_key}"},
@@ -72,7 +72,7 @@ def test_two_different_keys_are_ambiguous(
     assert not AiRequestLog.objects.exists()
 
 
-def test_every_wrong_key_gets_the_same_answer(
+def test_every_invalid_key_gets_the_same_response(
     ask_both: Asking, api_key: str, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     revoked, expired = make_key(acme, "revoked"), make_key(acme, "expired")
@@ -112,14 +112,14 @@ def test_every_wrong_key_gets_the_same_answer(
     assert "x-pulse-request-id" not in reply.headers
 
 
-def test_a_key_in_the_address_opens_nothing(ask: Asking, api_key: str) -> None:
+def test_key_in_the_query_string_is_not_accepted(ask: Asking, api_key: str) -> None:
     for name in ("key", "x-pulse-key", "x_pulse_key", "api_key", "authorization"):
         for path in ("/api/ai/request", "/api/ai/quote"):
             assert ask(HELLO, key="", path=f"{path}?{name}={api_key}").status == 401
         assert ask(key="", method="GET", path=f"/api/ai/requests?{name}={api_key}").status == 401
 
 
-def test_every_endpoint_of_an_organization_asks_who_is_calling(ask: Asking) -> None:
+def test_every_organization_endpoint_requires_authentication(ask: Asking) -> None:
     for method, path in (
         ("POST", "/api/ai/request"),
         ("POST", "/api/ai/quote"),
@@ -130,7 +130,7 @@ def test_every_endpoint_of_an_organization_asks_who_is_calling(ask: Asking) -> N
         assert ask(HELLO, method=method, path=path, key="junk").status == 401
 
 
-def test_a_key_that_is_revoked_or_expires_ends_at_once(
+def test_revoked_or_expired_key_is_refused_at_once(
     ask: Asking, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     for end in ("revoked_at", "expires_at"):
@@ -142,7 +142,7 @@ def test_a_key_that_is_revoked_or_expires_ends_at_once(
         assert ask(key=text, method="GET", path="/api/ai/requests").status == 401
 
 
-def test_a_key_whose_owner_left_opens_nothing(
+def test_key_of_a_removed_member_is_refused(
     ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
 ) -> None:
     text = make_key(acme, "owned", owner=member_user)
@@ -151,7 +151,7 @@ def test_a_key_whose_owner_left_opens_nothing(
     assert ask(HELLO, key=text).status == 401
 
 
-def test_what_a_key_fixes_is_what_its_rows_say(
+def test_rows_have_the_keys_fixed_dimensions(
     ask: Asking, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     fixed = {"team_id": "t", "project_id": "p", "app_id": "a", "client_id": "c"}
@@ -183,7 +183,7 @@ def browser(user: User, **changes: Any) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value is not None}
 
 
-def test_a_browser_sends_for_the_person_who_is_signed_in(
+def test_browser_request_is_attributed_to_the_signed_in_user(
     ask_both: Asking, acme: Organization, member_user: User
 ) -> None:
     reply = ask_both(HELLO, key="", headers=browser(member_user))
@@ -196,8 +196,8 @@ def test_a_browser_sends_for_the_person_who_is_signed_in(
     assert reply.refusal == (403, "dimension_fixed_by_key", sentence)
 
 
-def test_a_browser_needs_the_token_and_the_same_origin(ask_both: Asking, member_user: User) -> None:
-    sentence = "A browser's request needs the CSRF token and the gateway's own origin"
+def test_browser_needs_csrf_token_and_same_origin(ask_both: Asking, member_user: User) -> None:
+    sentence = "Browser requests must have a CSRF token and the gateway's own origin"
     for changes in (
         {"x-csrftoken": None},
         {"x-csrftoken": "u" * 32},
@@ -211,9 +211,7 @@ def test_a_browser_needs_the_token_and_the_same_origin(ask_both: Asking, member_
     assert not AiRequestLog.objects.exists()
 
 
-def test_a_browsers_body_is_json_and_a_form_is_never_read(
-    ask_both: Asking, member_user: User
-) -> None:
+def test_browser_body_must_be_json(ask_both: Asking, member_user: User) -> None:
     token = f"csrfmiddlewaretoken={TOKEN}".encode()
     for content_type, body in (
         ("text/plain", BODY),
@@ -224,10 +222,16 @@ def test_a_browsers_body_is_json_and_a_form_is_never_read(
     ):
         headers = browser(member_user) | {"content-type": content_type}
         reply = ask_both(body, key="", headers=headers)
-        assert reply.refusal == (415, "unsupported_media_type", "The body is application/json")
+        assert reply.refusal == (
+            415,
+            "unsupported_media_type",
+            "Content-Type must be application/json",
+        )
 
 
-def test_reading_needs_no_token(ask_both: Asking, member_user: User, auditor_user: User) -> None:
+def test_read_requests_need_no_csrf_token(
+    ask_both: Asking, member_user: User, auditor_user: User
+) -> None:
     for user in (member_user, auditor_user):
         headers = browser(user, **{"x-csrftoken": None, "origin": None})
         assert (
@@ -235,17 +239,17 @@ def test_reading_needs_no_token(ask_both: Asking, member_user: User, auditor_use
         )
 
 
-def test_an_auditor_sends_nothing_and_leaves_a_row(ask_both: Asking, auditor_user: User) -> None:
+def test_auditor_cannot_send_and_leaves_a_row(ask_both: Asking, auditor_user: User) -> None:
     for path in ("/api/ai/request", "/api/ai/quote"):
         reply = ask_both(HELLO, key="", path=path, headers=browser(auditor_user))
-        sentence = "An auditor sees everything and sends nothing"
+        sentence = "Auditors can view everything but cannot send requests"
         assert reply.refusal == (403, "role_not_allowed", sentence)
         assert "x-pulse-request-id" in reply.headers
     row = AiRequestLog.objects.get()
     assert (row.code, row.user_id) == ("role_not_allowed", str(auditor_user.pk))
 
 
-def test_a_session_is_good_only_for_its_active_member(
+def test_session_is_valid_only_for_an_active_member(
     ask: Asking, member_user: User, stranger: User
 ) -> None:
     theirs = ask(HELLO, key="", headers=browser(stranger))

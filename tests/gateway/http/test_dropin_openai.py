@@ -65,7 +65,7 @@ def refused(reply: Reply) -> tuple[int, str, str]:
 # --- responses --------------------------------------------------------------------------------
 
 
-def test_a_response_is_passed_on_and_charged(ask: Asking, fake: FakeProvider) -> None:
+def test_response_is_relayed_and_charged(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
     reply = ask(ASKED, path=RESPONSES)
     row = row_of(reply)
@@ -80,7 +80,7 @@ def test_a_response_is_passed_on_and_charged(ask: Asking, fake: FakeProvider) ->
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_a_stream_is_passed_on_and_charged_however_it_ends(
+def test_stream_is_relayed_and_charged_for_every_outcome(
     status: str, ask: Asking, fake: FakeProvider
 ) -> None:
     fake.answers(finish_reason=status, input_tokens=100, output_tokens=10)
@@ -99,7 +99,7 @@ def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeP
     assert row.cost_nanoeur == hold.amount_nanoeur
 
 
-def test_a_stream_that_breaks_off_ends_in_an_error_that_clients_raise(
+def test_broken_stream_ends_with_an_error_that_clients_raise(
     ask: Asking, fake: FakeProvider
 ) -> None:
     fake.answers(cut_after_bytes=1_500)
@@ -110,7 +110,7 @@ def test_a_stream_that_breaks_off_ends_in_an_error_that_clients_raise(
     assert row_of(reply).status == "unknown"
 
 
-def test_a_limit_writes_the_cap_into_what_is_sent(
+def test_limit_writes_the_cap_into_the_request(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     PolicyFactory.create(org=acme, max_tokens_per_request=1000)
@@ -144,7 +144,7 @@ def test_a_search_needs_a_bound_where_a_limit_applies(
     ],
     ids=str,
 )
-def test_what_is_refused_leaves_its_row_and_reaches_nobody(
+def test_refused_request_leaves_a_row_and_is_not_sent(
     changes: dict[str, Any], ask: Asking, fake: FakeProvider
 ) -> None:
     reply = ask(ASKED | changes, path=RESPONSES)
@@ -153,7 +153,7 @@ def test_what_is_refused_leaves_its_row_and_reaches_nobody(
     assert not fake.calls
 
 
-def test_a_providers_refusal_keeps_its_words(ask: Asking, fake: FakeProvider) -> None:
+def test_providers_error_keeps_its_message(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(status=404, body={"error": {"message": "No such model", "code": "gone"}})
     reply = ask(ASKED, path=RESPONSES)
     assert refused(reply) == (404, "gone", "No such model")
@@ -166,7 +166,7 @@ def test_a_providers_refusal_keeps_its_words(ask: Asking, fake: FakeProvider) ->
 @pytest.mark.parametrize(
     "model", ["text-embedding-3-small", "mistral-embed", "gemini-embedding-001"]
 )
-def test_every_vendors_embeddings_come_as_openais_and_are_charged(
+def test_every_vendors_embeddings_are_in_openais_format_and_charged(
     model: str, ask: Asking, fake: FakeProvider, embedders: None
 ) -> None:
     reply = ask({"model": model, "input": [SAID, "Bye"]}, path=EMBEDDINGS)
@@ -179,7 +179,7 @@ def test_every_vendors_embeddings_come_as_openais_and_are_charged(
     assert row.cost_nanoeur == (row.input_tokens or 0) * 100 > 0
 
 
-def test_embeddings_need_room_for_their_input_alone(
+def test_embeddings_hold_only_their_input(
     ask: Asking, fake: FakeProvider, acme: Organization, embedders: None
 ) -> None:
     frame_tokens = 7  # what stands around a message and around the whole, as in a chat

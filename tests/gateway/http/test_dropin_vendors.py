@@ -91,7 +91,7 @@ def fake(gateway: Gateway) -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def small(gateway: Gateway) -> Iterator[SmallVendor]:
-    """A vendor that answers what it is told, in the place of both."""
+    """A fake vendor that returns configured answers, in place of both."""
     with SmallVendor() as running:
         base_urls = {"anthropic": running.url, "google": running.url}
         gateway.providers = Providers(settings_at(base_urls), sandbox=True)
@@ -145,7 +145,7 @@ def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
 
 @every_api
 @both_ways
-def test_an_answer_comes_back_byte_for_byte_and_is_charged(
+def test_answer_is_relayed_byte_for_byte_and_charged(
     ask: Asking, fake: FakeProvider, api: Api, stream: bool
 ) -> None:
     reply = ask(**api.asking(stream=stream))
@@ -172,7 +172,7 @@ def test_an_answer_comes_back_byte_for_byte_and_is_charged(
 
 @every_api
 @both_ways
-def test_the_vendor_gets_its_own_key_and_nothing_of_the_client(
+def test_vendor_gets_its_own_key_and_no_client_headers(
     ask: Asking, fake: FakeProvider, api_key: str, api: Api, stream: bool
 ) -> None:
     headers = {api.key_header: api_key, "x-pulse-team-id": "t", "cookie": "a=b", "x-more": "m"}
@@ -187,9 +187,7 @@ def test_the_vendor_gets_its_own_key_and_nothing_of_the_client(
 
 
 @every_api
-def test_a_field_that_nobody_knows_reaches_the_vendor(
-    ask: Asking, fake: FakeProvider, api: Api
-) -> None:
+def test_unknown_field_is_forwarded(ask: Asking, fake: FakeProvider, api: Api) -> None:
     unheard_of = {"of": ["tomorrow", 1.5, None]}
     assert ask(**api.asking(unheard_of=unheard_of)).status == 200
     [call] = fake.calls
@@ -198,7 +196,7 @@ def test_a_field_that_nobody_knows_reaches_the_vendor(
 
 @every_api
 @both_ways
-def test_the_models_name_is_the_vendors_own(
+def test_forwarded_model_name_is_the_vendors(
     ask: Asking, fake: FakeProvider, api: Api, stream: bool
 ) -> None:
     for spelled in (api.model.upper(), f"{api.vendor}/{api.model}"):
@@ -212,7 +210,7 @@ def test_the_models_name_is_the_vendors_own(
         assert api.model in call.path or "model" in call.body
 
 
-def test_the_same_conversation_has_the_same_hash_by_every_address(
+def test_same_conversation_has_the_same_hash_on_every_endpoint(
     ask: Asking, fake: FakeProvider
 ) -> None:
     pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": SAID}]
@@ -234,7 +232,7 @@ def test_the_same_conversation_has_the_same_hash_by_every_address(
 
 @every_api
 @both_ways
-def test_a_refusal_is_an_error_of_the_clients_own_and_calls_nobody(
+def test_refusal_is_in_the_clients_format_and_calls_no_provider(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(blocked_models=[api.model])
@@ -248,7 +246,7 @@ def test_a_refusal_is_an_error_of_the_clients_own_and_calls_nobody(
 
 
 @every_api
-def test_each_status_has_the_clients_own_word(ask: Asking, fake: FakeProvider, api: Api) -> None:
+def test_each_status_has_the_clients_error_type(ask: Asking, fake: FakeProvider, api: Api) -> None:
     wrong: list[tuple[Reply, int, str, str]] = [
         (ask(**api.asking(), key="pulse_x"), 401, "authentication_error", "UNAUTHENTICATED"),
         (ask(**api.asking(), key=""), 401, "authentication_error", "UNAUTHENTICATED"),
@@ -282,7 +280,7 @@ def test_each_status_has_the_clients_own_word(ask: Asking, fake: FakeProvider, a
 
 @every_api
 @both_ways
-def test_a_vendors_own_error_keeps_its_status_and_its_words(
+def test_vendors_error_keeps_its_status_and_message(
     ask: Asking, fake: FakeProvider, api: Api, stream: bool
 ) -> None:
     for status in (400, 404, 429, 503, 529):
@@ -297,7 +295,7 @@ def test_a_vendors_own_error_keeps_its_status_and_its_words(
 
 
 @every_api
-def test_a_repeat_is_refused_so_that_the_library_does_not_try_again(
+def test_repeat_is_refused_without_client_retries(
     ask: Asking, fake: FakeProvider, api: Api
 ) -> None:
     key = {"idempotency-key": "once"}
@@ -310,7 +308,7 @@ def test_a_repeat_is_refused_so_that_the_library_does_not_try_again(
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "mistral-large-latest", "sandbox-small"])
-def test_another_vendors_model_is_refused_with_where_it_is(
+def test_other_vendors_model_is_refused_with_its_endpoint(
     ask: Asking, fake: FakeProvider, name: str
 ) -> None:
     for api in (MESSAGES, GENERATE):
@@ -330,7 +328,7 @@ def test_another_vendors_model_is_refused_with_where_it_is(
         *("tunedModels/x", "gemini-2.0-flash\n", "x" * 300, "gemini-2.0-flash?x", "%2e%2e"),
     ],
 )
-def test_no_name_in_an_address_leads_anywhere_else(
+def test_model_name_cannot_change_the_upstream_path(
     ask: Asking, fake: FakeProvider, name: str
 ) -> None:
     for method in ("generateContent", "streamGenerateContent", "countTokens"):
@@ -339,7 +337,7 @@ def test_no_name_in_an_address_leads_anywhere_else(
     assert fake.calls == []
 
 
-def test_a_key_in_the_address_opens_nothing_and_is_not_taken_beside_another(
+def test_key_in_the_query_string_is_never_accepted(
     ask: Asking, fake: FakeProvider, api_key: str
 ) -> None:
     path = f"{GENERATE.plain}?key={api_key}"
@@ -350,7 +348,7 @@ def test_a_key_in_the_address_opens_nothing_and_is_not_taken_beside_another(
     assert fake.calls == []
 
 
-def test_the_methods_are_posts_and_no_others_are_there(ask: Asking) -> None:
+def test_only_documented_post_methods_exist(ask: Asking) -> None:
     assert ask(method="GET", path=f"/v1/models/{FLASH}:embedContent").status == 404
     assert ask(method="GET", path=GENERATE.plain).status == 405
 
@@ -360,7 +358,7 @@ def test_the_methods_are_posts_and_no_others_are_there(ask: Asking) -> None:
 
 @every_api
 @both_ways
-def test_where_a_limit_applies_the_cap_is_written_into_the_request(
+def test_cap_is_written_into_the_request_if_a_limit_applies(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(max_tokens_per_request=500)
@@ -385,7 +383,7 @@ SEARCH: Final = {
 
 
 @every_api
-def test_what_has_no_bound_is_refused_only_where_a_limit_applies(
+def test_unbounded_request_is_refused_only_if_a_limit_applies(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api
 ) -> None:
     searching = api.asking(tools=[SEARCH[api.vendor]])
@@ -397,7 +395,7 @@ def test_what_has_no_bound_is_refused_only_where_a_limit_applies(
     assert len(fake.calls) == 1
 
 
-def test_searches_with_a_limit_of_their_own_are_held_for_and_charged(
+def test_bounded_searches_are_held_and_charged(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None]
 ) -> None:
     limited(max_cost_per_day_nanoeur=1000 * EUR)
@@ -416,7 +414,7 @@ COUNTS: Final = {MESSAGES.vendor: b'{"input_tokens": 12}', GENERATE.vendor: b'{ 
 
 
 @every_api
-def test_counting_costs_nothing_and_is_recorded(
+def test_counting_is_free_and_recorded(
     ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
 ) -> None:
     limited(max_cost_per_day_nanoeur=1, max_tokens_per_request=1)
@@ -432,7 +430,7 @@ def test_counting_costs_nothing_and_is_recorded(
 
 
 @every_api
-def test_counting_asks_policies_and_the_switch(
+def test_counting_is_subject_to_policies_and_the_switch(
     ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
 ) -> None:
     small.answers(api.counted, COUNTS[api.vendor])
@@ -448,9 +446,7 @@ def test_counting_asks_policies_and_the_switch(
 
 @every_api
 @pytest.mark.parametrize("body", [b'{"error": {"message": "no"}}', b"not JSON", b""])
-def test_a_count_that_is_none_is_an_error(
-    ask: Asking, small: SmallVendor, api: Api, body: bytes
-) -> None:
+def test_invalid_count_is_an_error(ask: Asking, small: SmallVendor, api: Api, body: bytes) -> None:
     small.answers(api.counted, body)
     reply = ask(path=api.counted, body=api.body)
     assert (reply.status, reply.headers["x-pulse-error-code"]) == (502, "provider_error")
@@ -460,9 +456,7 @@ def test_a_count_that_is_none_is_an_error(
 # --- streams that break, and arrays -----------------------------------------------------------
 
 
-def test_a_message_that_breaks_off_ends_with_an_error_event(
-    ask: Asking, fake: FakeProvider
-) -> None:
+def test_broken_message_stream_ends_with_an_error_event(ask: Asking, fake: FakeProvider) -> None:
     whole = directly(fake, MESSAGES, stream=True)
     fake.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
     reply = ask(**MESSAGES.asking(stream=True))
@@ -502,7 +496,7 @@ def chunks(count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
-def test_an_array_is_relayed_to_its_version_byte_for_byte_and_charged(
+def test_array_stream_is_relayed_byte_for_byte_and_charged(
     ask: Asking, small: SmallVendor, version: str
 ) -> None:
     path = f"/{version}/models/{FLASH}:streamGenerateContent"
@@ -517,7 +511,7 @@ def test_an_array_is_relayed_to_its_version_byte_for_byte_and_charged(
         assert row.finish_reason == "stop"
 
 
-def test_an_array_that_breaks_off_is_closed_by_an_error(ask: Asking, small: SmallVendor) -> None:
+def test_broken_array_stream_is_closed_with_an_error(ask: Asking, small: SmallVendor) -> None:
     path = f"/v1beta/models/{FLASH}:streamGenerateContent"
     begun = b"[" + b",".join(chunks(3)[:2])
     small.answers(path, begun + b', {"candidates": [', cut=True)
@@ -531,7 +525,7 @@ def test_an_array_that_breaks_off_is_closed_by_an_error(ask: Asking, small: Smal
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"", b"nothing", b'[{"error": {"message": "no"}}]'])
-def test_an_array_without_an_answer_is_an_error(
+def test_array_stream_without_an_answer_is_an_error(
     ask: Asking, small: SmallVendor, body: bytes
 ) -> None:
     path = f"/v1beta/models/{FLASH}:streamGenerateContent"

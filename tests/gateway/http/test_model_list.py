@@ -43,14 +43,14 @@ def names(offered: list[Offered]) -> set[str]:
     return {each.name for each in offered}
 
 
-def test_each_model_with_a_provider_and_a_price_is_offered_once() -> None:
+def test_each_configured_and_priced_model_is_listed_once() -> None:
     found = [each.name for each in offer().all()]
     assert len(found) == len(set(found))
     assert {"gpt-4o", "gpt-4o-mini", "claude-opus-4-6"} <= set(found)
     assert not {UNPRICED, "gemini-2.5-flash", "mistral-large-latest"} & set(found)
 
 
-def test_policies_leave_out_what_they_would_refuse() -> None:
+def test_models_refused_by_policy_are_not_listed() -> None:
     assert names(offer(allowed=("gpt-4o",)).all()) == {"gpt-4o"}
     left = names(offer(blocked=("gpt-4o",)).all())
     assert "gpt-4o" not in left
@@ -71,7 +71,7 @@ def test_policies_leave_out_what_they_would_refuse() -> None:
         ("", None),
     ],
 )
-def test_a_model_is_found_by_every_name_that_a_call_could_use(name: str, found: str | None) -> None:
+def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> None:
     offered = offer().find(name)
     assert (offered.name if offered else None) == found
 
@@ -87,7 +87,7 @@ def test_a_model_is_found_by_every_name_that_a_call_could_use(name: str, found: 
         (("gemini-2.5-flash",), None),
     ],
 )
-def test_an_alias_is_offered_as_a_call_to_it_would_go(
+def test_alias_is_listed_with_the_model_that_a_call_would_use(
     models: tuple[str, ...], meant: str | None
 ) -> None:
     found = offer(Alias(name="fast", models=models), blocked=("gpt-4o-mini",))
@@ -96,7 +96,7 @@ def test_an_alias_is_offered_as_a_call_to_it_would_go(
     assert ("fast" in names(found.all())) == (meant is not None)
 
 
-def test_an_alias_takes_the_place_of_a_model_of_its_name() -> None:
+def test_alias_replaces_the_model_of_the_same_name() -> None:
     alias = Alias(name="gpt-4o", models=("claude-opus-4-6",))
     found = [each for each in offer(alias).all() if each.name == "gpt-4o"]
     assert [each.model.id for each in found] == ["claude-opus-4-6"]
@@ -122,7 +122,7 @@ def get(gateway: Gateway, ask: Asking) -> Callable[..., Reply]:
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_openais_clients_list_everything_that_has_a_price(get: Callable[..., Reply]) -> None:
+def test_openai_clients_list_every_priced_model(get: Callable[..., Reply]) -> None:
     reply = get("/v1/models")
     assert reply.status == 200
     assert reply.json["object"] == "list"
@@ -143,7 +143,7 @@ def test_openais_clients_list_everything_that_has_a_price(get: Callable[..., Rep
     assert not AiRequestLog.objects.exists()
 
 
-def test_anthropics_clients_list_what_they_can_ask(get: Callable[..., Reply], api_key: str) -> None:
+def test_anthropic_clients_list_callable_models(get: Callable[..., Reply], api_key: str) -> None:
     reply = get("/v1/models", key="", headers={**AS_ANTHROPIC, "x-api-key": api_key})
     assert [each["id"] for each in reply.json["data"]] == ["claude-3-5-sonnet-20241022"]
     assert reply.json["first_id"] == reply.json["last_id"] == "claude-3-5-sonnet-20241022"
@@ -151,7 +151,7 @@ def test_anthropics_clients_list_what_they_can_ask(get: Callable[..., Reply], ap
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
-def test_googles_clients_list_what_they_can_ask(
+def test_google_clients_list_callable_models(
     version: str, get: Callable[..., Reply], api_key: str
 ) -> None:
     reply = get(f"/{version}/models", key="", headers={"x-goog-api-key": api_key})
@@ -164,7 +164,9 @@ def test_one_model_is_found_by_its_provider_and_name(get: Callable[..., Reply]) 
     assert get("/v1/models/openai/gpt-4o").json["id"] == "gpt-4o"
 
 
-def test_a_policy_counts_at_once(get: Callable[..., Reply], acme: Organization) -> None:
+def test_policy_change_affects_the_list_at_once(
+    get: Callable[..., Reply], acme: Organization
+) -> None:
     assert get("/v1/models/gpt-4").status == 200
     PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
     assert get("/v1/models/gpt-4").status == 404
@@ -182,10 +184,8 @@ def test_an_alias_of_the_organization_is_listed(
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "gpt-5"], ids=["unknown", "unpriced"])
-def test_a_model_that_may_not_be_used_does_not_exist(
-    name: str, get: Callable[..., Reply], api_key: str
-) -> None:
-    sentence = f'There is no model "{name}" that may be used here'
+def test_disallowed_model_is_404(name: str, get: Callable[..., Reply], api_key: str) -> None:
+    sentence = f'Model "{name}" does not exist or you do not have access to it'
     as_openai = get(f"/v1/models/{name}")
     assert as_openai.status == 404
     assert as_openai.json["error"] == {
@@ -205,7 +205,7 @@ def test_a_model_that_may_not_be_used_does_not_exist(
     }
 
 
-def test_nobody_is_told_what_others_may_use(get: Callable[..., Reply]) -> None:
+def test_list_requires_authentication(get: Callable[..., Reply]) -> None:
     for path in ("/v1/models", "/v1/models/gpt-4o", "/v1beta/models", "/v1beta/models/gpt-4o"):
         reply = get(path, key="")
         assert reply.status == 401
@@ -213,9 +213,7 @@ def test_nobody_is_told_what_others_may_use(get: Callable[..., Reply]) -> None:
         assert reply.json["error"]
 
 
-def test_a_gateway_that_is_off_offers_nothing(
-    get: Callable[..., Reply], acme: Organization
-) -> None:
+def test_disabled_gateway_lists_no_models(get: Callable[..., Reply], acme: Organization) -> None:
     Organization.objects.filter(id=acme.id).update(ai_gateway_enabled=False)
     for path in ("/v1/models", "/v1/models/gpt-4o", "/v1beta/models"):
         reply = get(path)

@@ -61,7 +61,7 @@ def test_every_route_is_documented_and_nothing_else() -> None:
     assert set(DOCUMENT["paths"]) == routes(api_urls.urlpatterns)
 
 
-def test_the_description_is_served_to_anyone(ask: Asking) -> None:
+def test_schema_is_public(ask: Asking) -> None:
     reply = ask(method="GET", path="/api/schema", key="")
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
@@ -69,7 +69,7 @@ def test_the_description_is_served_to_anyone(ask: Asking) -> None:
     assert reply.json["openapi"] == "3.1.0"
 
 
-def test_a_method_that_is_not_documented_is_405_with_those_that_are(ask: Asking) -> None:
+def test_undocumented_method_is_405_with_allow_header(ask: Asking) -> None:
     for path, method in itertools.product(DOCUMENT["paths"], METHODS):
         allowed = {name.upper() for name in DOCUMENT["paths"][path]}
         if "GET" in allowed:
@@ -81,11 +81,11 @@ def test_a_method_that_is_not_documented_is_405_with_those_that_are(ask: Asking)
             assert reply.body == b""
         elif reply.status == 405:
             assert set(reply.headers["allow"].split(", ")) == allowed
-            sentence = f"{method} is not allowed here; use {' or '.join(sorted(allowed))}"
+            sentence = f"Method {method} is not allowed; use {' or '.join(sorted(allowed))}"
             assert reply.refusal == (405, "method_not_allowed", sentence)
 
 
-def test_every_documented_error_says_its_code_and_what_it_means() -> None:
+def test_every_documented_error_has_codes_and_a_description() -> None:
     compared = 0
     for _path, _method, operation in documented():
         for status, response in operation["responses"].items():

@@ -1,4 +1,4 @@
-"""Each adapter asks its vendor what it was told to ask, and nothing else."""
+"""Each adapter sends exactly the given call to its vendor."""
 
 from __future__ import annotations
 

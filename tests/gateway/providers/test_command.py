@@ -59,7 +59,7 @@ def test_a_silent_provider_makes_the_check_fail_and_the_key_is_not_shown() -> No
     rows = {row["provider"]: row["answers"] for row in json.loads(ended.stdout)}
     assert rows == {"openai": False, "sandbox": True}
     assert ended.returncode == 1
-    assert ended.stderr.strip() == "CommandError: No good answer from openai"
+    assert ended.stderr.strip() == "CommandError: No valid answer from openai"
     assert CANARY not in ended.stdout + ended.stderr
 
 

@@ -35,7 +35,7 @@ def test_what_is_configured_is_listed() -> None:
         ("openai", 'Provider "OpenAI" is not configured; set OPENAI_API_KEY'),
         ("google", 'Provider "Google" is not configured; set GOOGLE_API_KEY'),
         ("sandbox", 'Provider "Sandbox" is not configured; set PULSE_SANDBOX=on'),
-        ("acme", 'Provider "acme" is not known here'),
+        ("acme", 'Unknown provider "acme"'),
     ],
 )
 async def test_a_provider_without_a_key_says_what_to_set(name: str, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox repeats what it was told and counts it."""
+"""The sandbox repeats the last user message and counts its tokens."""
 
 from __future__ import annotations
 
@@ -102,5 +102,5 @@ async def test_a_stream_may_be_left() -> None:
 
 async def test_it_can_be_checked_and_closed() -> None:
     sandbox = Sandbox()
-    assert await sandbox.check() == "Sandbox answers by itself"
+    assert await sandbox.check() == "The sandbox answers locally"
     await sandbox.aclose()

@@ -1,4 +1,4 @@
-"""A server of plain bytes: it keeps exactly what it heard, and says exactly what it is told."""
+"""A raw byte server: it records what it received, and sends exactly what it is given."""
 
 from __future__ import annotations
 
