@@ -58,7 +58,7 @@ def evaluate(
         except DatabaseError:
             raise
         except Exception:
-            logger.exception("the alerts of %s could not be worked out", organization.slug)
+            logger.exception("could not evaluate the alerts of %s", organization.slug)
             continue
         if not watches:
             memory.stood[organization.pk] = stands
@@ -71,8 +71,8 @@ def record(
     """Write down what has not been told, with its way through each channel; return it."""
     keys = {key for finding in findings for key in finding.keys}
     rows = Alert.objects.filter(org=organization, key__in=keys)
-    told = set(rows.values_list("key", flat=True)) if keys else set()
-    new = [finding for finding in findings if told.isdisjoint(finding.keys)]
+    known = set(rows.values_list("key", flat=True)) if keys else set()
+    new = [finding for finding in findings if known.isdisjoint(finding.keys)]
     return [alert for finding in new if (alert := _written(organization, finding, now))]
 
 

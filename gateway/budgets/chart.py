@@ -77,14 +77,14 @@ def summary(status: BudgetStatus) -> str:
     """Return what the drawing shows, in words."""
     said = (
         f"By {short_day(status.today)}, {short_eur(status.charged_nanoeur)} "
-        f"of {short_eur(status.rule.limit_nanoeur)} is spent"
+        f"of {short_eur(status.rule.limit_nanoeur)} has been spent"
     )
     if (ahead := status.forecast) is None:
-        return f"{said}. There is no week of charges yet to make a forecast of."
+        return f"{said}. No forecast yet: it needs a week of charges."
     return (
-        f"{said}; by {short_day(ahead.last_day)} it will be about "
-        f"{short_eur(ahead.expected_nanoeur)}, four times in five from "
-        f"{short_eur(ahead.low_nanoeur)} to {short_eur(ahead.high_nanoeur)}."
+        f"{said}; forecast for {short_day(ahead.last_day)}: about "
+        f"{short_eur(ahead.expected_nanoeur)} (80 % range: "
+        f"{short_eur(ahead.low_nanoeur)} to {short_eur(ahead.high_nanoeur)})."
     )
 
 
@@ -105,6 +105,6 @@ def _said(day: BudgetDay) -> str:
     if day.ahead is None:
         return f"{day.on:%a %-d %b}"
     return (
-        f"{day.on:%a %-d %b}: about {short_eur(day.ahead.expected_nanoeur)} by its end\n"
+        f"{day.on:%a %-d %b}: forecast: about {short_eur(day.ahead.expected_nanoeur)}\n"
         f"{short_eur(day.ahead.low_nanoeur)} to {short_eur(day.ahead.high_nanoeur)}"
     )

@@ -27,7 +27,7 @@ from orgs.locking import locked, one_name
 from orgs.models import Organization
 
 BUDGETS_MAX: Final = 500  # of one organization: all that are enabled are kept in every process
-_ONE_NAME: Final = ("budget_name_once", "A budget with this name exists already")
+_ONE_NAME: Final = ("budget_name_once", "A budget with this name already exists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
     with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if has_all(organization):
-            raise Conflict(f"An organization has at most {BUDGETS_MAX} budgets")
+            raise Conflict(f"An organization can have at most {BUDGETS_MAX} budgets")
         budget = Budget.objects.create(org=organization, **terms.as_columns())
         _begin(organization, budget)
         return budget
@@ -112,7 +112,7 @@ def has_all(organization: Organization) -> bool:
 def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]) -> None:
     budget = Budget.objects.filter(org=organization, id=budget_id).first()
     if budget is None:
-        raise Missing("There is no such budget")
+        raise Missing("Budget not found")
     before = _counted(budget)
     for name, value in changes.items():
         setattr(budget, name, value)

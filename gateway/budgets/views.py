@@ -68,7 +68,7 @@ def create_budget(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with refusal_in(form):
             budget = operations.create_budget(organization_id=organization.pk, terms=form.terms())
-            return _saved(request, form, budget.pk, f'The budget "{budget.name}" counts.')
+            return _saved(request, form, budget.pk, f'Budget "{budget.name}" is active.')
     context = {"form": form, **_suggestions(access)}
     return render(request, "budgets/create.html", context)
 
@@ -89,7 +89,7 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
             operations.update_budget(
                 organization_id=organization.pk, budget_id=found.pk, terms=terms
             )
-            return _saved(request, form, found.pk, f'The budget "{terms.name}" is saved.')
+            return _saved(request, form, found.pk, f'Budget "{terms.name}" saved.')
     context = {
         "page": budget_page(organization, now(), found, people),
         "form": form,
@@ -107,8 +107,8 @@ def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
     enabled = switched(
         request, operations.update_budget, organization_id=budget.org_id, budget_id=budget.pk
     )
-    state = "on, and counts what it missed" if enabled else "off: it counts and refuses nothing"
-    messages.success(request, f'The budget "{budget.name}" is {state}.')
+    state = "on and includes spending while it was off" if enabled else "off"
+    messages.success(request, f'Budget "{budget.name}" is {state}.')
     return redirect("budget", budget_id=budget.pk)
 
 
@@ -121,7 +121,7 @@ def delete_budget(request: HtmxRequest, budget_id: str) -> HttpResponse:
         context = {"budget": budget, "sentence": budget_sentence(budget, people)}
         return question(request, "budgets/delete.html", context)
     operations.delete_budget(organization_id=budget.org_id, budget_id=budget.pk)
-    messages.success(request, f'The budget "{budget.name}" is deleted.')
+    messages.success(request, f'Budget "{budget.name}" deleted.')
     return redirect("budgets")
 
 
@@ -154,5 +154,5 @@ def _saved(request: HttpRequest, form: BudgetForm, budget_id: UUID, sentence: st
     """Say so, and warn of names that mean no known model: they may be slips."""
     messages.success(request, sentence)
     if unknown := names_of_no_model(form.terms().models):
-        messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
+        messages.warning(request, f"Unknown model: {', '.join(unknown)}.")
     return redirect("budget", budget_id=budget_id)

@@ -54,7 +54,7 @@ def _fault_in_models(
         if model is None and name.casefold() in aliases:
             return Fault("models", f'"{name}" is an alias; an alias names models.')
         if model is None:
-            return Fault("models", f'No known model is meant by "{name}".')
+            return Fault("models", f"Unknown model: {name}.")
         before = spelled.setdefault((model.provider, model.id), name)
         if before != name:
             return Fault("models", f'"{before}" and "{name}" mean the same model.')

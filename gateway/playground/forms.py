@@ -43,7 +43,7 @@ class PlaygroundForm(forms.Form):
     def clean_prompt(self) -> str:
         prompt: str = self.cleaned_data["prompt"]
         if not prompt.strip():
-            raise forms.ValidationError("Write a prompt.")
+            raise forms.ValidationError("Enter a prompt.")
         return prompt
 
     def metadata(self) -> dict[str, str]:

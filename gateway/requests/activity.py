@@ -67,7 +67,7 @@ class Activity:
     since: datetime
     is_cut: bool
     requests: int
-    refused: int
+    blocked: int
     failed: int
     unknown: int
     latency_p95_ms: int | None
@@ -113,7 +113,7 @@ def summed(
         since=since,
         is_cut=is_cut,
         requests=statuses.total(),
-        refused=statuses["blocked"],
+        blocked=statuses["blocked"],
         failed=statuses["error"],
         unknown=statuses["unknown"],
         latency_p95_ms=latency_p95_ms,
@@ -127,7 +127,7 @@ def _starts_at(hour: int, moment: datetime) -> datetime:
 
 
 def _by_model(groups: Sequence[Group]) -> tuple[ModelActivity, ...]:
-    """Return the dearest models, then all others as one."""
+    """Return the most expensive models, then all others as one."""
     requests: Counter[str] = Counter()
     costs: dict[str, list[int]] = {}
     for hour, _, model, number, nanoeur in groups:

@@ -28,15 +28,15 @@
     try {
       const answer = await fetch(`${list().dataset.newRows}?${filters}`);
       if (answer.redirected || !answer.ok) {
-        stop(answer.redirected ? "You are signed out." : "Following has stopped: the server does not answer as it should.");
+        stop(answer.redirected ? "You are signed out." : "Following stopped: unexpected answer from the server.");
         return;
       }
       const { added, updated } = place(await answer.text());
       if (added) tell(added === 1 ? "1 new request" : `${added} new requests`);
-      else if (updated) tell("A request has ended");
+      else if (updated) tell("A request has finished");
       state("Following");
     } catch {
-      state("No connection; trying again");
+      state("No connection. Retrying");
     } finally {
       isAsking = false;
       schedule();

@@ -32,7 +32,7 @@
       range.selectNodeContents(source);
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      button.textContent = "Selected: copy it now";
+      button.textContent = "Selected: press Ctrl + C";
     }
     setTimeout(() => { button.textContent = words; }, 2500);
   }
@@ -91,13 +91,13 @@
     const status = event.detail.xhr.status;
     say(
       status === 403 || status === 404
-        ? "This is not open to you any more. Reload the page, or sign in again."
-        : `The server could not do that (${status}). Try again in a minute.`,
+        ? "You no longer have access. Reload the page or sign in again."
+        : `Server error (${status}). Try again in a minute.`,
       "error",
     );
   });
   document.addEventListener("htmx:sendError", () => {
-    say("The server cannot be reached. Nothing was changed; try again.", "error");
+    say("The server cannot be reached. Nothing was changed. Try again.", "error");
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     // A session that has ended answers with the sign-in page: go there instead of showing it here.

@@ -26,24 +26,22 @@ class Reach:
 def fault_of_url(url: str, reach: Reach) -> str | None:
     """Return what is wrong with a webhook's URL, as a sentence, or None. Asks no name server."""
     if len(url) > URL_MAX_CHARS:
-        return f"A URL has at most {URL_MAX_CHARS} characters."
+        return f"The URL must have at most {URL_MAX_CHARS} characters."
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "A URL has no spaces, line breaks or letters beyond ASCII."
+        return "The URL must contain only printable ASCII characters and no spaces."
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "This is no URL."
+        return "Not a valid URL."
     if parts.scheme not in ("https", "http") or not host:
-        return "A webhook's URL begins with https://."
+        return "The URL must start with https://."
     if parts.username is not None or parts.password is not None:
-        return "A URL with a user and password is not taken; the signature tells who is calling."
+        return "The URL must not contain a user or password; verify the signature instead."
     if parts.fragment:
-        return "The part after # is never sent; leave it out."
+        return "The URL must not contain a fragment (#)."
     if parts.scheme == "http" and not _may_be_plain(parts, reach):
-        return (
-            "A webhook's URL begins with https://: plain http can be read and changed on its way."
-        )
+        return "The URL must start with https://; plain http can be read and changed in transit."
     literal = literal_address(host)
     return None if literal is None else fault_of_address(literal, reach)
 
@@ -89,4 +87,4 @@ def _may_be_plain(parts: SplitResult, reach: Reach) -> bool:
 
 
 def _inside(address: IPv4Address | IPv6Address) -> str:
-    return f"{address} is an address inside a network; webhooks go to public ones."
+    return f"{address} is not a public address; webhooks must go to public addresses."

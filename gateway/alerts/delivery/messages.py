@@ -66,7 +66,7 @@ def of_test(
     return AlertMessage(
         id=delivery_id,
         event=TEST,
-        sentence="This is a test: alerts of Pulse AI Gateway arrive here.",
+        sentence="This is a test alert of Pulse AI Gateway.",
         organization=organization.name,
         organization_slug=organization.slug,
         at=now,
@@ -109,8 +109,8 @@ def as_email(message: AlertMessage) -> tuple[str, str]:
     lines = [
         message.sentence,
         "",
-        f"See it and acknowledge it: {message.url}",
-        *([f"The costs behind it: {costs}"] if costs else []),
+        f"View and acknowledge: {message.url}",
+        *([f"Costs: {costs}"] if costs else []),
         "",
         f"Organization: {message.organization}",
         f"Alert: {message.id}",

@@ -16,7 +16,7 @@ from gateway.alerts.delivery.addresses import Reach, fault_of_address, fault_of_
 
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
-NO_URL: Final = "This is no URL that can be called."
+NO_URL: Final = "Not a valid URL."
 # Of 4xx, those that may pass by themselves.
 PASSING: Final = frozenset({408, 409, 425, 429})
 
@@ -26,7 +26,7 @@ class Outcome:
     """What came of one try, as a short text. One that `may_pass` is worth another try."""
 
     is_delivered: bool
-    said: str
+    detail: str
     may_pass: bool = False
 
 
@@ -37,7 +37,7 @@ class AddressRefused(OSError):
 def post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach) -> Outcome:
     """Send the body and return what came of it. Blocks, for TIMEOUT_S at most."""
     if fault := fault_of_url(url, reach) or _fault_as_sent(url, reach):
-        return Outcome(is_delivered=False, said=fault)
+        return Outcome(is_delivered=False, detail=fault)
     return asyncio.run(_post(url, body, headers, reach))
 
 
@@ -70,13 +70,13 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
             # What it answers besides is nobody's to see: it may be of another one's network.
             return _of_status(answer.status)
     except AddressRefused as exc:
-        return Outcome(is_delivered=False, said=str(exc))
+        return Outcome(is_delivered=False, detail=str(exc))
     except aiohttp.ClientConnectorError as exc:
         if isinstance(exc.os_error, AddressRefused):
-            return Outcome(is_delivered=False, said=str(exc.os_error))
+            return Outcome(is_delivered=False, detail=str(exc.os_error))
         return _failed(f"no connection: {_reason(exc)}")
     except aiohttp.InvalidURL:
-        return Outcome(is_delivered=False, said=NO_URL)
+        return Outcome(is_delivered=False, detail=NO_URL)
     except TimeoutError:
         return _failed(f"no answer within {TIMEOUT_S:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -103,9 +103,9 @@ class _Resolver(AbstractResolver):
             text = f"{place[0]}"
             address = literal_address(text.partition("%")[0])
             if address is None:
-                raise AddressRefused(f"{host} is no address that webhooks reach.")
+                raise AddressRefused(f"{host} does not resolve to a valid address.")
             if fault := fault_of_address(address, self._reach):
-                raise AddressRefused(f"{host} stands for {fault}")
+                raise AddressRefused(f"{host} resolves to a blocked address: {fault}")
             results.append(
                 ResolveResult(
                     hostname=host,
@@ -124,17 +124,17 @@ class _Resolver(AbstractResolver):
 
 def _of_status(status: int) -> Outcome:
     if 200 <= status < 300:
-        return Outcome(is_delivered=True, said=f"{status}")
+        return Outcome(is_delivered=True, detail=f"{status}")
     if 300 <= status < 400:
-        said = f"{status}: a redirect, which is not followed"
-        return Outcome(is_delivered=False, said=said)
+        detail = f"{status}: a redirect, which is not followed"
+        return Outcome(is_delivered=False, detail=detail)
     return Outcome(
-        is_delivered=False, said=f"{status}", may_pass=status >= 500 or status in PASSING
+        is_delivered=False, detail=f"{status}", may_pass=status >= 500 or status in PASSING
     )
 
 
-def _failed(said: str) -> Outcome:
-    return Outcome(is_delivered=False, said=said, may_pass=True)
+def _failed(detail: str) -> Outcome:
+    return Outcome(is_delivered=False, detail=detail, may_pass=True)
 
 
 def _reason(exc: aiohttp.ClientConnectorError) -> str:

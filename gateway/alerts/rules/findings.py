@@ -12,7 +12,7 @@ from gateway.models import Alert
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFinding:
-    """Something to tell, once: nobody is told who has been told `key` or one of `or_said_by`."""
+    """Something to tell, once: nobody is told who has been told `key` or one of `or_known_by`."""
 
     key: str
     kind: Alert.Kind
@@ -20,9 +20,9 @@ class AlertFinding:
     percent: int | None = None
     budget_id: UUID | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
-    or_said_by: tuple[str, ...] = ()
+    or_known_by: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """All keys of which one is enough."""
-        return (self.key, *self.or_said_by)
+        return (self.key, *self.or_known_by)

@@ -96,9 +96,9 @@ def spike_in(spent_nanoeur: int, usual: Sequence[int], *, least_nanoeur: int) ->
     return Spike(spent_nanoeur=spent_nanoeur, usual_nanoeur=max(0, round(middle)))
 
 
-def is_told_again(spent_nanoeur: int, told_nanoeur: int) -> bool:
+def is_repeated(spent_nanoeur: int, last_nanoeur: int) -> bool:
     """Whether costs have doubled since a spike was told."""
-    return spent_nanoeur >= told_nanoeur * AGAIN_RATIO
+    return spent_nanoeur >= last_nanoeur * AGAIN_RATIO
 
 
 def driver_of(

@@ -88,14 +88,14 @@ def of_day(day: DaySpending) -> list[AlertFinding]:
     share = _share(day.charged_nanoeur, day.limit_nanoeur)
     spent = f'{_spent_of(day.charged_nanoeur, day.limit_nanoeur)} (policy "{day.policy_name}")'
     sentence = (
-        f"The day's limit is reached: {spent}. Calls that do not fit are refused until it ends."
+        f"Daily limit reached: {spent}. Calls that could exceed it are blocked until the day ends."
         if percent == DAY_PERCENTS[-1]
-        else f"{share} of the day's limit is spent: {spent}."
+        else f"{share} of the daily limit is spent: {spent}."
     )
     return [
         AlertFinding(
             key=f"{day.base_key}:{percent}",
-            or_said_by=_higher(day.base_key, DAY_PERCENTS, percent),
+            or_known_by=_higher(day.base_key, DAY_PERCENTS, percent),
             kind=Alert.Kind.DAY_LIMIT,
             percent=percent,
             sentence=sentence,
@@ -118,15 +118,17 @@ def _share_of_budget(budget: Spending) -> AlertFinding | None:
     if percent is None:
         return None
     state = "is spent" if charged >= limit else f"is {_share(charged, limit)} spent"
-    refused = " It refuses calls that do not fit." if budget.is_hard and percent == 100 else ""
+    refused = (
+        " Calls that could exceed it are blocked." if budget.is_hard and percent == 100 else ""
+    )
     return AlertFinding(
         key=f"{budget.base_key}:{percent}",
-        or_said_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
+        or_known_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
         kind=Alert.Kind.BUDGET,
         percent=percent,
         budget_id=budget.budget_id,
         sentence=f'Budget "{budget.name}" {state}: {_spent_of(charged, limit)} '
-        f"for the {budget.span} to {_day(budget.last_day)}.{refused}",
+        f"for the {budget.span} ending {_day(budget.last_day)}.{refused}",
         figures=_figures(budget),
     )
 
@@ -135,14 +137,14 @@ def _forecast(budget: Spending) -> AlertFinding | None:
     expected = budget.expected_nanoeur
     if expected is None or not budget.charged_nanoeur < budget.limit_nanoeur < expected:
         return None
-    passed = f", and its limit is passed on {_day(budget.full_on)}" if budget.full_on else ""
+    passed = f", reaching its limit on {_day(budget.full_on)}" if budget.full_on else ""
     return AlertFinding(
         key=f"{budget.base_key}:forecast",
-        or_said_by=(budget.full_key,),
+        or_known_by=(budget.full_key,),
         kind=Alert.Kind.FORECAST,
         budget_id=budget.budget_id,
-        sentence=f'Budget "{budget.name}" of {format_eur(budget.limit_nanoeur)} will not hold: '
-        f"at this pace {format_eur(expected)} are spent by {_day(budget.last_day)}{passed}.",
+        sentence=f'Budget "{budget.name}" of {format_eur(budget.limit_nanoeur)} is forecast to be '
+        f"exceeded: {format_eur(expected)} by {_day(budget.last_day)}{passed}.",
         figures=_figures(budget) | {"expected_nanoeur": expected},
     )
 

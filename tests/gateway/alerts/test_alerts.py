@@ -114,7 +114,7 @@ def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
         assert bool(found) is (back == 7)
     (alert,) = found
     assert alert.kind == Alert.Kind.FORECAST
-    assert "will not hold" in alert.sentence
+    assert "is forecast to be exceeded" in alert.sentence
     assert evaluate(NOON + timedelta(days=1), EvaluationCache()) == []
 
 
@@ -141,7 +141,7 @@ def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organizat
     (alert,) = evaluate(now(), memory)
     Period.objects.filter(scope=budget.scope).update(held_nanoeur=0)
     assert (alert.percent, alert.budget_id) == (100, budget.pk)
-    assert "It refuses calls that do not fit." in alert.sentence
+    assert "Calls that could exceed it are blocked." in alert.sentence
     assert all(each.percent != 100 for each in spent)
     assert evaluate(now(), EvaluationCache()) == []
 
@@ -161,7 +161,7 @@ def test_a_day_limit_that_refuses_is_told_as_reached(ask: Asking, acme: Organiza
     assert ask(HELLO).json["code"] == "daily_cost_limit"
     (alert,) = evaluate(now(), EvaluationCache())
     assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
-    assert "The day's limit is reached" in alert.sentence
+    assert "Daily limit reached" in alert.sentence
 
 
 # --- spikes -------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
     (alert,) = evaluate(NOON, EvaluationCache())
     assert alert.kind == Alert.Kind.SPIKE
     assert alert.sentence == (
-        "Costs of today are 6.0 times the usual: 12.00 EUR by 14:00, where Mondays have 2.00 EUR "
-        'by then. App "crawler" makes 100 % of the rise.'
+        "Today's costs are 6.0 times the usual amount: 12.00 EUR by 14:00; a usual Monday has "
+        '2.00 EUR by then. App "crawler" accounts for 100 % of the increase.'
     )
     assert alert.figures["costs_query"] == (
         "from=2025-06-16&to=2025-06-16&groupBy=model&appId=crawler"
@@ -276,7 +276,7 @@ def test_an_organization_that_cannot_be_looked_at_keeps_no_other_from_it(
     count(BudgetFactory.create(org=globex), 55 * EUR)
     Budget.objects.filter(org=acme).update(models=[None])
     assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
-    assert "the alerts of acme could not be worked out" in caplog.text
+    assert "could not evaluate the alerts of acme" in caplog.text
 
 
 def test_where_no_money_has_moved_a_round_is_four_queries(

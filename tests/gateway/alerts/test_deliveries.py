@@ -22,7 +22,7 @@ from gateway.alerts.delivery import webhook
 from gateway.alerts.delivery.addresses import Reach
 from gateway.alerts.delivery.deliver import (
     TRIES_MAX,
-    Told,
+    DeliveryResult,
     deliver_due,
     reach,
     retry_after,
@@ -54,7 +54,7 @@ def waiting(org: Organization, url: str, **alert: Any) -> AlertDelivery:
     return AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
 
 
-def deliver(after: timedelta = timedelta(0)) -> list[Told]:
+def deliver(after: timedelta = timedelta(0)) -> list[DeliveryResult]:
     return deliver_due(clock=lambda: now() + after)
 
 
@@ -66,14 +66,14 @@ def test_a_webhook_gets_a_signed_post_that_slack_takes_too(
 ) -> None:
     figures = {"limit_nanoeur": 10**11, "costs_query": "teamId=1", "value": None}
     delivery = waiting(acme, receiver.url, sentence=NASTY, figures=figures)
-    (told,) = deliver()
-    assert told.outcome.is_delivered
+    (result,) = deliver()
+    assert result.outcome.is_delivered
     (got,) = receiver.received
-    said = dict(part.split("=", 1) for part in got.headers["x-pulse-signature"].split(","))
+    fields = dict(part.split("=", 1) for part in got.headers["x-pulse-signature"].split(","))
     secret = secret_for(delivery.channel)
-    expected = hmac.new(secret.encode(), f"{said['t']}.".encode() + got.body, hashlib.sha256)
-    assert said["v1"] == expected.hexdigest()
-    assert abs(int(said["t"]) - now().timestamp()) < 60
+    expected = hmac.new(secret.encode(), f"{fields['t']}.".encode() + got.body, hashlib.sha256)
+    assert fields["v1"] == expected.hexdigest()
+    assert abs(int(fields["t"]) - now().timestamp()) < 60
     assert got.headers["idempotency-key"] == str(delivery.pk)
     assert got.headers["content-type"] == "application/json"
     body = json.loads(got.body)
@@ -163,21 +163,21 @@ def test_a_receiver_that_says_nothing_is_left_after_a_while(
     receiver.pause_s = 2.0
     outcome = post(receiver.url, b"{}", {}, Reach(loopback=True))
     assert (outcome.is_delivered, outcome.may_pass) == (False, True)
-    assert "no answer within" in outcome.said
+    assert "no answer within" in outcome.detail
 
 
 def test_one_try_is_claimed_by_one_process(acme: Organization, receiver: Receiver) -> None:
     delivery = waiting(acme, receiver.url)
-    while_it_lasts: list[Told] = []
+    during: list[DeliveryResult] = []
 
     def another_looks_first() -> bool:
-        if not receiver.received and not while_it_lasts:
-            while_it_lasts.extend(deliver())
+        if not receiver.received and not during:
+            during.extend(deliver())
         return True
 
     deliver_due(clock=now, goes_on=another_looks_first)
     delivery.refresh_from_db()
-    assert (len(while_it_lasts), len(receiver.received), delivery.tries) == (1, 1, 1)
+    assert (len(during), len(receiver.received), delivery.tries) == (1, 1, 1)
 
 
 # --- where they may not go ----------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolved)
     outcome = post(f"https://rebind.example.org:{port}/", b"{}", {}, Reach())
     assert (outcome.is_delivered, outcome.may_pass) == (False, False)
-    assert "127.0.0.1 is an address inside a network" in outcome.said
+    assert "127.0.0.1 is not a public address" in outcome.detail
     assert receiver.received == []
     assert len(answers) == 1  # asked once: what was checked is what is called
 
@@ -287,8 +287,8 @@ def mailed(org: Organization, settings: Settings, **alert: Any) -> Outcome:
         org=org, kind="email", url="", emails=["ada@example.org", "bo@example.org"]
     )
     AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
-    (told,) = deliver()
-    return told.outcome
+    (result,) = deliver()
+    return result.outcome
 
 
 def test_an_email_says_what_happened_and_where_to_look(
@@ -321,9 +321,9 @@ def test_an_address_with_a_line_break_is_refused_also_by_hand(
         org=acme, kind="email", url="", emails=["a@example.org\nBcc: b@example.org"]
     )
     AlertDeliveryFactory.create(channel=channel)
-    (told,) = deliver()
-    assert told.outcome == Outcome(
-        is_delivered=False, said="an address or the subject has a line break"
+    (result,) = deliver()
+    assert result.outcome == Outcome(
+        is_delivered=False, detail="an address or the subject has a line break"
     )
     assert outbox.outbox == []
 
@@ -358,6 +358,6 @@ def test_without_a_mail_server_it_says_so(acme: Organization, settings: Settings
     settings.SENDS_EMAIL = False
     channel = AlertChannelFactory.create(org=acme, kind="email", url="", emails=["a@example.org"])
     AlertDeliveryFactory.create(channel=channel)
-    (told,) = deliver()
-    assert "EMAIL_URL is not set" in told.outcome.said
-    assert told.delivery.state == AlertDelivery.State.FAILED
+    (result,) = deliver()
+    assert "EMAIL_URL is not set" in result.outcome.detail
+    assert result.delivery.state == AlertDelivery.State.FAILED

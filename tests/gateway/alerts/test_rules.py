@@ -23,7 +23,7 @@ from gateway.alerts.rules.spikes import (
     Spike,
     days_like,
     driver_of,
-    is_told_again,
+    is_repeated,
     spent_by,
     spike_in,
 )
@@ -83,7 +83,7 @@ def test_a_budget_tells_the_highest_share_that_is_reached(charged: int, told: li
 def test_a_share_is_said_by_any_higher_one_of_the_same_span_and_limit() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=50 * EUR))
     (full,) = of_budget(replace(BUDGET, charged_nanoeur=100 * EUR))
-    assert full.key in half.or_said_by
+    assert full.key in half.or_known_by
     assert half.key not in full.keys
     for other in (
         replace(BUDGET, limit_nanoeur=200 * EUR, charged_nanoeur=200 * EUR),
@@ -129,12 +129,12 @@ def test_a_forecast_is_told_while_the_limit_is_ahead(
 def test_the_sentences_say_what_happened() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=51 * EUR))
     assert half.sentence == (
-        'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month to 30 Jun.'
+        'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month ending 30 Jun.'
     )
     (ahead,) = of_budget(replace(BUDGET, expected_nanoeur=130 * EUR, full_on=date(2025, 6, 24)))
     assert ahead.sentence == (
-        'Budget "Team 1" of 100.00 EUR will not hold: at this pace 130.00 EUR are spent by '
-        "30 Jun, and its limit is passed on 24 Jun."
+        'Budget "Team 1" of 100.00 EUR is forecast to be exceeded: 130.00 EUR by '
+        "30 Jun, reaching its limit on 24 Jun."
     )
 
 
@@ -238,9 +238,9 @@ def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
     assert driver_of(spike, [], days=8, usual_part=0.5) is None
 
 
-def test_a_spike_is_told_again_when_costs_have_doubled() -> None:
-    assert not is_told_again(20 * EUR - 1, 10 * EUR)
-    assert is_told_again(20 * EUR, 10 * EUR)
+def test_a_spike_is_repeated_when_costs_have_doubled() -> None:
+    assert not is_repeated(20 * EUR - 1, 10 * EUR)
+    assert is_repeated(20 * EUR, 10 * EUR)
 
 
 # --- where webhooks may go ----------------------------------------------------------------------

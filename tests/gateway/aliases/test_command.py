@@ -24,7 +24,7 @@ def aliases(*words: str) -> str:
 
 
 def test_create_makes_an_alias_that_is_on(acme: Organization) -> None:
-    assert "Made the alias" in aliases("create", "acme", "fast", *MODELS, "--retries", "2")
+    assert "Created alias" in aliases("create", "acme", "fast", *MODELS, "--retries", "2")
     alias = ModelAlias.objects.get(org=acme)
     assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
     assert alias.models == ["gpt-4o-mini", "claude-3-5-sonnet"]
@@ -66,7 +66,7 @@ def test_delete_removes_it(acme: Organization) -> None:
 
 def test_a_model_that_only_might_be_one_is_a_warning(acme: Organization) -> None:
     said = aliases("create", "acme", "fast", "--models", "gpt-44")
-    assert "not in the list of known models: gpt-44" in said
+    assert "unknown model: gpt-44" in said
     assert ModelAlias.objects.get().models == ["gpt-44"]
 
 
@@ -77,14 +77,14 @@ def test_a_model_that_only_might_be_one_is_a_warning(acme: Organization) -> None
         (("update", "acme", "a"), "Say what to change"),
         (("update", "acme", "x", "--enable"), 'acme has no alias "x"'),
         (("delete", "acme", "x"), 'acme has no alias "x"'),
-        (("create", "acme", "A", *MODELS), "exists already"),
+        (("create", "acme", "A", *MODELS), "already exists"),
         (("create", "acme", "b"), "--models"),
         (("create", "acme", "b", "--models", ""), "Models, in order: Name at least one model."),
         (("create", "acme", "b", "--models", "gpt-4o,a"), '"a" is an alias'),
-        (("create", "acme", "b", "--models", "what"), 'No known model is meant by "what".'),
+        (("create", "acme", "b", "--models", "what"), "Unknown model: what."),
         (("create", "acme", "gpt-4", *MODELS), '"gpt-4" is the name of a model'),
-        (("create", "acme", "b", *MODELS, "--retries", "6"), "Retries of each"),
-        (("create", "acme", "b", *MODELS, "--retries", "many"), "Retries of each"),
+        (("create", "acme", "b", *MODELS, "--retries", "6"), "Retries per model"),
+        (("create", "acme", "b", *MODELS, "--retries", "many"), "Retries per model"),
         (("update", "acme", "a", "--rename", "a b"), "Alias name: A name has"),
         (("update", "acme", "a", "--enable", "--disable"), "not allowed with"),
         (("polish",), "invalid choice"),

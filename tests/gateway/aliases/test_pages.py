@@ -42,10 +42,10 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
     assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
     assert alias.models == ["gpt-4o-mini", "Claude-3-5-Sonnet"]
     page = response.content.decode()
-    assert "The alias &quot;fast&quot; can be called." in page
+    assert "Alias &quot;fast&quot; created." in page
     assert (
-        "Asks gpt-4o-mini, then Claude-3-5-Sonnet; each again up to 2 times where its refusal "
-        "may pass."
+        "Calls gpt-4o-mini, then Claude-3-5-Sonnet; each is retried up to 2 times after a "
+        "temporary failure."
     ) in page
 
 
@@ -57,8 +57,8 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
         ("name", "gpt-4", "is the name of a model"),
         ("name", "x" * 101, "at most 100"),
         ("models", "", "Name at least one model"),
-        ("models", "gpt 4", "cannot be the name of a model"),
-        ("models", "gpt-*", "No known model"),
+        ("models", "gpt 4", "is not a valid model name"),
+        ("models", "gpt-*", "Unknown model"),
         ("models", "smart", "is an alias"),
         ("models", "gpt-4o,openai/gpt-4o", "mean the same model"),
         ("retries", "6", "less than or equal to 5"),
@@ -85,7 +85,7 @@ def test_a_name_is_used_once_in_an_organization_whatever_its_case(
     AliasFactory.create(org=globex, name="elsewhere")
     client = client_for(admin_user)
     for address in (CREATE, f"{ALIASES}/{other.pk}"):
-        assert "exists already" in client.post(address, TYPED).content.decode()
+        assert "already exists" in client.post(address, TYPED).content.decode()
     client.post(CREATE, TYPED | {"name": "elsewhere"})
     assert ModelAlias.objects.filter(org=acme).count() == 3
 
@@ -124,7 +124,7 @@ def test_an_organization_has_at_most_so_many(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AliasFactory.create_batch(ALIASES_MAX, org=acme)
-    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+    assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
 def test_a_model_that_only_might_be_one_is_a_warning(
@@ -132,7 +132,7 @@ def test_a_model_that_only_might_be_one_is_a_warning(
 ) -> None:
     typed = TYPED | {"models": "gpt-4o\ngpt-44\nclaude-3-5-sonnet-20240620"}
     page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
-    assert "Not in the list of known models: gpt-44." in page
+    assert "Unknown model: gpt-44." in page
     assert ModelAlias.objects.filter(org=acme).exists()
 
 

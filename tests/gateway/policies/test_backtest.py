@@ -223,13 +223,13 @@ def test_the_command_begins_with_a_policy_and_says_what_it_found(acme: Organizat
     row = just_now(acme, model="gpt-4", user_id="u-1", app_id="search")
     said = policies("backtest", "acme", "strict", "--days", "7")
     assert "Blocks gpt-4." in said
-    assert "It would have refused 1 of the 1 requests of the last 7 days" in said
+    assert "It would have blocked 1 of the 1 requests of the last 7 days" in said
     assert str(row.pk) in said
     loosened = policies("backtest", "acme", "strict", "--block", "gpt-3.5-turbo")
-    assert "It would have refused none of the 1 requests of the last 30 days." in loosened
+    assert "It would have blocked none of the 1 requests of the last 30 days." in loosened
     found = json.loads(policies("backtest", "acme", "--format", "json"))
     assert (found["days"], found["requests"], found["refused"]) == (30, 1, 0)
 
 
 def test_the_command_has_nothing_to_say_of_an_empty_time(acme: Organization) -> None:
-    assert "nothing to judge" in policies("backtest", "acme", "--block", "x")
+    assert "nothing to evaluate" in policies("backtest", "acme", "--block", "x")

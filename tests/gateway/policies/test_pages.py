@@ -122,7 +122,7 @@ def test_a_name_is_used_once_whatever_its_case(
     PolicyFactory.create(org=globex, name="Elsewhere")
     client = client_for(admin_user)
     for address in (CREATE, f"{POLICIES}/{other.pk}"):
-        assert "exists already" in client.post(address, TYPED).content.decode()
+        assert "already exists" in client.post(address, TYPED).content.decode()
     client.post(CREATE, TYPED | {"name": "Elsewhere"})
     assert Policy.objects.filter(org=acme).count() == 3
 
@@ -132,7 +132,7 @@ def test_an_organization_has_at_most_so_many(
 ) -> None:
     for _ in range(POLICIES_MAX):
         PolicyFactory.create(org=acme)
-    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+    assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
 def test_names_that_no_known_model_matches_are_a_warning(
@@ -140,7 +140,7 @@ def test_names_that_no_known_model_matches_are_a_warning(
 ) -> None:
     typed = {"name": "P", "blocked_models": "gpt-4\ngpt-44\nclaude-3-5-sonnet-20240620\nclod-*"}
     page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
-    assert "No known model is meant by: gpt-44, clod-*." in page
+    assert "Unknown model: gpt-44, clod-*." in page
     assert Policy.objects.filter(org=acme).exists()
 
 
@@ -234,13 +234,13 @@ def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
     response = client.post(EFFECT, typed)
     page = response.content.decode()
     assert "Blocks gpt-4o-mini and no-such." in page
-    assert "No known model is meant by: no-such." in page
-    assert "refused 1 of the 1 requests of the last 7 days, of 1 person and 1 app" in page
+    assert "Unknown model: no-such." in page
+    assert "blocked 1 of the 1 requests of the last 7 days, from 1 person and 1 app" in page
     assert admin_user.email in page
     assert f'href="/admin/ai/requests/{row.pk}"' in page
     assert not Policy.objects.exists()
     assert (
-        "Correct the fields"
+        "Fix the marked fields"
         in client.post(EFFECT, {"max_tokens_per_request": "x"}).content.decode()
     )
 
