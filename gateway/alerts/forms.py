@@ -49,7 +49,7 @@ class AlertFilterForm(forms.Form):
         super().__init__(data, label_suffix="")
 
     def query(self) -> AlertQuery:
-        """Return what a valid form asks for."""
+        """Return the query of a valid form."""
         values = self.cleaned_data
         return AlertQuery(
             state=values["state"] or None,
@@ -70,7 +70,7 @@ class AlertFilterForm(forms.Form):
 
 
 class ChannelForm(forms.Form):
-    """Where alerts are told."""
+    """A channel for alerts."""
 
     name = forms.CharField(
         label="Channel name", max_length=100, help_text="Shown in the list of channels."
@@ -110,7 +110,7 @@ class ChannelForm(forms.Form):
         return values
 
     def terms(self) -> ChannelTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         if values["kind"] == EMAIL:
             emails = [email for email in _SEPARATOR.split(values["emails"]) if email]

@@ -1,4 +1,4 @@
-"""What can be done to alerts and their channels; each function is one transaction."""
+"""Operations on alerts and their channels; each function is one transaction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEST_EVERY: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTerms:
-    """Where alerts are to be told: `emails`, or the `url` of a webhook."""
+    """Where alerts are sent: `emails`, or the `url` of a webhook."""
 
     name: str
     emails: Sequence[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The pages of alerts as plain values: lines with their links and how each was told."""
+"""The pages of alerts as plain values: lines with their links and deliveries."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _status(alert: Alert) -> Status:
 
 
 def _sent_summary(lines: Sequence[DeliveryLine]) -> str:
-    """Return in a few words how an alert was told."""
+    """Return a summary of an alert's deliveries."""
     if not lines:
         return "shown here only"
     counts = dict.fromkeys(("delivered", "pending", "failed"), 0)

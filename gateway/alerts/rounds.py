@@ -1,4 +1,4 @@
-"""One round of alerts: find what is new, tell it. By one process at a time."""
+"""One round of alerts: find new ones and send what is due, in one process at a time."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ ROWS_PER_CHUNK: Final = 1_000
 
 @read_page
 def alerts(request: HttpRequest) -> HttpResponse:
-    """List the alerts, newest first: what happened, how it was told, who has seen it."""
+    """List the alerts, newest first: what happened, its deliveries, who acknowledged it."""
     access = viewer(request)
     organization = access.organization
     form = AlertFilterForm(request.GET.dict())
@@ -102,7 +102,7 @@ def acknowledge_all(request: HttpRequest) -> HttpResponse:
 
 @read_page
 def channels(request: HttpRequest) -> HttpResponse:
-    """List where alerts are told, and say what is told."""
+    """List the channels, and what triggers alerts."""
     access = viewer(request)
     found = reports.channels(organization_id=access.organization.pk)
     context = {
@@ -137,7 +137,7 @@ def create_channel(request: HttpRequest) -> HttpResponse:
 
 @action
 def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
-    """Turn a channel on or off, as the button said."""
+    """Turn a channel on or off as the button states."""
     channel = _channel(request, channel_id)
     enabled = switched(
         request,

@@ -63,7 +63,7 @@ class AliasForm(forms.Form):
         return self.cleaned_data
 
     def terms(self) -> AliasTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         return AliasTerms(name=values["name"], models=values["models"], retries=values["retries"])
 

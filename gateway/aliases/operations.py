@@ -1,4 +1,4 @@
-"""What can be done to aliases; each function is one transaction.
+"""Operations on aliases; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
 judged by the alias as it is now.

@@ -85,7 +85,7 @@ def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
 
 @action
 def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
-    """Turn an alias on or off, as the button said, whatever it has become meanwhile."""
+    """Turn an alias on or off as the button states, whatever its current state."""
     alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)
     enabled = switched(
         request, operations.update_alias, organization_id=alias.org_id, alias_id=alias.pk
@@ -118,7 +118,7 @@ def _exported(alias: ModelAlias) -> dict[str, Any]:
 
 
 def _saved(request: HttpRequest, form: AliasForm, sentence: str) -> HttpResponse:
-    """Say so, and warn of names that only might be models: they may be slips."""
+    """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
     if doubtful := names_of_no_model(form.terms().models):
         messages.warning(request, f"Unknown model: {', '.join(doubtful)}.")

@@ -168,14 +168,14 @@ def _the_budget(org: Organization, name: str) -> Budget:
 def _row(line: BudgetLine, format: str) -> dict[str, Any]:
     budget, status, ahead = line.budget, line.status, line.status.forecast
     is_text = format == "text"
-    said = {name: value for name in DIMENSION_WORDS if (value := getattr(budget, name))}
+    dimensions = {name: value for name in DIMENSION_WORDS if (value := getattr(budget, name))}
     return {
         "name": budget.name,
         "enabled": budget.enabled,
         "limit_eur": plain_eur(budget.limit_nanoeur),
         "per": budget.span,
         "hard": budget.is_hard,
-        **({"of": line.calls} if is_text else {"of": said, "models": budget.models}),
+        **({"of": line.calls} if is_text else {"of": dimensions, "models": budget.models}),
         "spent_eur": plain_eur(status.charged_nanoeur),
         "held_eur": plain_eur(status.held_nanoeur),
         "left_eur": plain_eur(status.left_nanoeur),

@@ -79,7 +79,7 @@ class BudgetForm(forms.Form):
         return [self[name] for name in DIMENSION_WORDS]
 
     def terms(self) -> BudgetTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         return BudgetTerms(
             name=values["name"],
@@ -93,13 +93,13 @@ class BudgetForm(forms.Form):
 
 def budget_values(budget: Budget, people: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a budget as the values of its form; `people` are e-mail addresses by user id."""
-    said = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
-    said["user_id"] = (people or {}).get(said["user_id"], said["user_id"])
+    dimensions = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
+    dimensions["user_id"] = (people or {}).get(dimensions["user_id"], dimensions["user_id"])
     return {
         "name": budget.name,
         "limit_eur": plain_eur(budget.limit_nanoeur),
         "span": budget.span,
         "when_full": HARD if budget.is_hard else WARNING,
         "models": budget.models,
-        **said,
+        **dimensions,
     }

@@ -1,4 +1,4 @@
-"""What can be done to budgets; each function is one transaction.
+"""Operations on budgets; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
 judged by the budget as it is now.
@@ -93,14 +93,14 @@ def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
 
 def terms_of(budget: Budget) -> BudgetTerms:
     """Return what a row says."""
-    said = {name: getattr(budget, name) for name in DIMENSIONS}
+    dimensions = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetTerms(
         name=budget.name,
         span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         models=budget.models,
-        **said,
+        **dimensions,
     )
 
 
@@ -127,8 +127,8 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
-    said = (getattr(budget, name) for name in DIMENSIONS)
-    return (budget.enabled, budget.span, sorted(budget.models), *said)
+    dimensions = (getattr(budget, name) for name in DIMENSIONS)
+    return (budget.enabled, budget.span, sorted(budget.models), *dimensions)
 
 
 def _begin(organization: Organization, budget: Budget) -> None:

@@ -1,4 +1,4 @@
-"""What a budget is of and whether it will hold, in plain words."""
+"""Sentences for budgets: the calls they apply to, their status and forecast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALMOST_FULL_SHARE: Final = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Whether a budget holds, as a badge: never colour alone. `note` is said beside it."""
+    """A budget's status as a badge: never colour alone. `note` is shown beside it."""
 
     word: str
     tone: str
@@ -36,15 +36,15 @@ class Outlook:
 
 
 def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
-    """Return the calls that a budget is of; `people` are e-mail addresses by user id."""
-    said = [
+    """Return the calls that a budget applies to; `people` are e-mail addresses by user id."""
+    dimensions = [
         f"{word} {people.get(value, value)}"
         for name, word in DIMENSION_WORDS.items()
         if (value := getattr(budget, name)) is not None
     ]
-    if not said and not budget.models:
+    if not dimensions and not budget.models:
         return "All calls"
-    of = f" of {listed(said, most=len(DIMENSIONS))}" if said else ""
+    of = f" of {listed(dimensions, most=len(DIMENSIONS))}" if dimensions else ""
     to = f" to {listed(budget.models)}" if budget.models else ""
     return f"Calls{of}{to}"
 
@@ -57,7 +57,7 @@ def budget_sentence(budget: Budget, people: Mapping[str, str]) -> str:
 
 
 def outlook(status: BudgetStatus) -> Outlook:
-    """Return whether a budget will hold to the end of its span."""
+    """Return a budget's status to the end of its period."""
     if not status.enabled:
         return Outlook("off", "", "○")
     if status.is_spent:

@@ -1,4 +1,4 @@
-"""What the verifying commands print, and how they end when the books do not agree."""
+"""Print the findings of the verifying commands, and fail where there are any."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ class Command(BaseCommand):
         with closing(open_store()) as store:
             for day, count in days:
                 rows = InventedDay(org.pk, day, zone, rng, prompt_hashes)
-                for asked in day_of_requests(
+                for request in day_of_requests(
                     rng, day=day, count=count, zone=zone, until=moment, sources=who, weights=weights
                 ):
-                    rows.add(asked, rates[asked.model])
+                    rows.add(request, rates[request.model])
                 rows.write(store)
                 bar.advance(count, day)
 

@@ -39,7 +39,7 @@ class PolicyForm(forms.Form):
     )
 
     def limits(self) -> PolicyLimits:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         cost_eur: Decimal | None = values["max_cost_per_day_eur"]
         return PolicyLimits(

@@ -1,4 +1,4 @@
-"""What can be done to policies; each function is one transaction.
+"""Operations on policies; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: two changes of one policy cannot undo
 parts of each other, and nothing is admitted on a limit that has been withdrawn.

@@ -120,7 +120,7 @@ def policy_effect(request: HttpRequest) -> HttpResponse:
 
 @action
 def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
-    """Turn a policy on or off, as the button said, whatever it has become meanwhile."""
+    """Turn a policy on or off as the button states, whatever its current state."""
     policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
     enabled = switched(
         request, operations.update_policy, organization_id=policy.org_id, policy_id=policy.pk
@@ -151,10 +151,10 @@ def _form_page(
     request: HttpRequest, access: Access, form: PolicyForm, *, title: str
 ) -> HttpResponse:
     catalog = load_catalog(sandbox=settings.SANDBOX)
-    asked = request.POST if request.method == "POST" else _as_typed(form)
+    typed = request.POST if request.method == "POST" else _as_typed(form)
     # A page that waited for the past would come late; with scripts it follows by itself.
     judge = _only_asks(request)
-    context = policy_effect_of(access.organization, asked, judge=judge) | {
+    context = policy_effect_of(access.organization, typed, judge=judge) | {
         "form": form,
         "title": title,
         "models": sorted({model.id for model in catalog.by_name.values()}),
@@ -169,7 +169,7 @@ def _as_typed(form: PolicyForm) -> dict[str, Any]:
 
 
 def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpResponse:
-    """Say so, and warn of names that mean no known model: they may be slips."""
+    """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
     limits = form.limits()
     entries = [*limits.allowed_models, *limits.blocked_models]

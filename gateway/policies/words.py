@@ -45,9 +45,11 @@ def limits_sentence(limits: PolicyLimits) -> str:
 
 def backtest_sentence(report: Backtest) -> str:
     """Return what a backtest found, as a sentence."""
-    judged, asked = len(report.days), report.asked_days
+    judged, requested = len(report.days), report.asked_days
     period = (
-        f"the last {asked} days" if report.is_complete else f"the last {judged} of {asked} days"
+        f"the last {requested} days"
+        if report.is_complete
+        else f"the last {judged} of {requested} days"
     )
     if not report.requests:
         return f"No requests were allowed in {period}, so there is nothing to evaluate."

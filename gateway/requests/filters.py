@@ -95,7 +95,7 @@ class RequestFilterForm(forms.Form):
         return any(self[name].value() or self[name].errors for name in FOLDED)
 
     def query(self, *, moment: datetime, zone: ZoneInfo) -> RequestQuery:
-        """Return what a valid form asks for. Periods are of the organization's whole days."""
+        """Return the query of a valid form. Periods are of the organization's whole days."""
         values = self.cleaned_data
         return RequestQuery(
             since=_since(values["period"], moment, zone),

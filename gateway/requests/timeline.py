@@ -1,7 +1,7 @@
-"""A request's story as steps, told from its rows and its decision trace.
+"""The timeline of a request, built from its rows and its decision trace.
 
 A trace may lack any part: requests are refused at every stage, and rows outlive the code that
-wrote them. What is missing is left out.
+wrote them. Missing parts are omitted.
 """
 
 from __future__ import annotations
@@ -109,18 +109,18 @@ def status_badge(status: str) -> Status:
 
 
 def steps(story: RequestStory) -> list[TimelineStep]:
-    """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
+    """Return the steps in order: received, checked, held, sent, answered or blocked, charged."""
     row = story.row
     trace = mapping(row.decision)
-    told = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
-    told += _tried(story, trace)
+    story_steps = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
+    story_steps += _tried(story, trace)
     if story.holds and row.status != "pending":
-        told.append(_sent(row, trace))
-    told.append(_ended(row, was_held=bool(story.holds)))
-    told += [_charged(event) for event in story.events]
+        story_steps.append(_sent(row, trace))
+    story_steps.append(_ended(row, was_held=bool(story.holds)))
+    story_steps += [_charged(event) for event in story.events]
     if row.status in ("ok", "unknown") or story.events:
-        return told
-    return [*told, _not_charged(row)]
+        return story_steps
+    return [*story_steps, _not_charged(row)]
 
 
 def usage_facts(row: AiRequestLog) -> list[Fact]:
@@ -208,7 +208,7 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
     """Return each hold by its own trace and, where an alias has several models, how each fared."""
     kept = items(story.row.attempts)
     made = {text(attempt.get("hold_id")): attempt for attempt in kept}
-    told = [
+    entries = [
         (_moment(attempt), [_not_answered(attempt)])
         for attempt in kept
         if not attempt.get("hold_id")
@@ -216,12 +216,12 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
     for hold in story.holds:
         attempt = made.get(str(hold.id))
         if attempt is None:
-            told.append((hold.held_at, [_held(hold, trace)]))
+            entries.append((hold.held_at, [_held(hold, trace)]))
         else:
             own = mapping(attempt.get("decision"))
-            told.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
-    told.sort(key=lambda entry: entry[0])
-    return [step for _, several in told for step in several]
+            entries.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
+    entries.sort(key=lambda entry: entry[0])
+    return [step for _, several in entries for step in several]
 
 
 def _not_answered(attempt: Mapping[str, Any]) -> TimelineStep:

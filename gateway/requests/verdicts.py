@@ -60,8 +60,8 @@ def judgement(
         if refused is not None:
             return f'Blocked by policy "{refused.name}".'
         return "Refused by the gateway, not by a policy."
-    said = "Allowed by every policy." if verdicts else "No policy was active."
-    return f"{said} Allowed by every budget that applies to it." if budgets else said
+    sentence = "Allowed by every policy." if verdicts else "No policy was active."
+    return f"{sentence} Allowed by every budget that applies to it." if budgets else sentence
 
 
 def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> BudgetVerdict:

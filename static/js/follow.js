@@ -32,8 +32,8 @@
         return;
       }
       const { added, updated } = place(await answer.text());
-      if (added) tell(added === 1 ? "1 new request" : `${added} new requests`);
-      else if (updated) tell("A request has finished");
+      if (added) announce(added === 1 ? "1 new request" : `${added} new requests`);
+      else if (updated) announce("A request has finished");
       state("Following");
     } catch {
       state("No connection. Retrying");
@@ -75,19 +75,19 @@
     return true;
   }
 
-  function tell(words) {
-    document.getElementById("follow-news").textContent = words;
+  function announce(text) {
+    document.getElementById("follow-news").textContent = text;
   }
 
-  function state(words) {
-    document.getElementById("follow-state").textContent = isOn() ? words : "";
+  function state(text) {
+    document.getElementById("follow-state").textContent = isOn() ? text : "";
   }
 
-  function stop(words) {
+  function stop(text) {
     button()?.setAttribute("aria-pressed", "false");
     state("");
-    tell(words);
-    document.getElementById("follow-state").textContent = words;
+    announce(text);
+    document.getElementById("follow-state").textContent = text;
   }
 
   function remember() {

@@ -10,12 +10,12 @@
 
   document.querySelector(".site-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-  function say(words, tone) {
+  function say(text, tone) {
     const message = document.createElement("div");
     message.className = `message ${tone}`;
     message.setAttribute("role", "alert");
     const paragraph = document.createElement("p");
-    paragraph.textContent = words;
+    paragraph.textContent = text;
     message.append(paragraph);
     notices?.replaceChildren(message);
     message.scrollIntoView({ block: "nearest" });
@@ -23,7 +23,7 @@
 
   async function copy(button) {
     const source = document.getElementById(button.dataset.copy);
-    const words = button.textContent;
+    const label = button.textContent;
     try {
       await navigator.clipboard.writeText(source.textContent.trim());
       button.textContent = "Copied";
@@ -34,7 +34,7 @@
       getSelection().addRange(range);
       button.textContent = "Selected: press Ctrl + C";
     }
-    setTimeout(() => { button.textContent = words; }, 2500);
+    setTimeout(() => { button.textContent = label; }, 2500);
   }
 
   document.addEventListener("click", (event) => {

@@ -1,4 +1,4 @@
-"""Takes alerts to their channels: each once where all goes well, again where it did not."""
+"""Deliver alerts to their channels, with retries after temporary failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orgs.console.commands import installation_url
 
 TRIES_MAX: Final = 8
 FIRST_RETRY: Final = timedelta(seconds=30)  # doubled each time: 30 s, 1 min, … 32 min
-# Whoever has begun a try and is not heard of has died; a try is over long before.
+# A process that claimed a try and did not report by then has died; a try is over long before.
 CLAIM: Final = timedelta(minutes=2)
 AT_ONCE_MAX: Final = 100
 USER_AGENT: Final = "Pulse-AI-Gateway"
@@ -32,7 +32,7 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """A try and what came of it."""
+    """A try of a delivery and its outcome."""
 
     delivery: AlertDelivery
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""How an alert is told: as JSON for a webhook, as an e-mail."""
+"""Messages of alerts: as JSON for a webhook, as an e-mail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SLACK: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """What is told. `url` leads a person to it; there is never a prompt or an answer in it."""
+    """The content of a delivery. `url` is the alert's page; it never has a prompt or an answer."""
 
     id: UUID
     event: str
@@ -44,7 +44,7 @@ class AlertMessage:
 
 
 def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> AlertMessage:
-    """Return what is told of an alert."""
+    """Return the message of an alert."""
     return AlertMessage(
         id=alert.pk,
         event=EVENTS[Alert.Kind(alert.kind)],
@@ -62,7 +62,7 @@ def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Aler
 def of_test(
     delivery_id: UUID, organization: Organization, now: datetime, *, base_url: str
 ) -> AlertMessage:
-    """Return what a test tells."""
+    """Return the message of a test."""
     return AlertMessage(
         id=delivery_id,
         event=TEST,

@@ -23,7 +23,7 @@ PASSING: Final = frozenset({408, 409, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one try, as a short text. One that `may_pass` is worth another try."""
+    """The outcome of one try, as a short text. `may_pass` means that a retry may succeed."""
 
     is_delivered: bool
     detail: str
@@ -31,7 +31,7 @@ class Outcome:
 
 
 class AddressRefused(OSError):
-    """The name stands for an address that webhooks may not reach."""
+    """The name resolves to an address that webhooks must not reach."""
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach) -> Outcome:
@@ -67,7 +67,7 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
             ) as session,
             session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
-            # What it answers besides is nobody's to see: it may be of another one's network.
+            # The rest of the answer is not read: it may come from another network.
             return _of_status(answer.status)
     except AddressRefused as exc:
         return Outcome(is_delivered=False, detail=str(exc))
@@ -84,7 +84,7 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
 
 
 class _Resolver(AbstractResolver):
-    """Asks the system's resolver and refuses what is inside.
+    """Resolve names by the system's resolver and reject non-public addresses.
 
     The connection goes to the addresses that were checked here: a name that is changed in between
     is of no use. Where one of several is refused, all are.

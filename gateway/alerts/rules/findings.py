@@ -1,4 +1,4 @@
-"""What a rule has found, before anybody knows whether it was found before."""
+"""The finding of a rule, before it is compared with earlier alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.models import Alert
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFinding:
-    """Something to tell, once: nobody is told who has been told `key` or one of `or_known_by`."""
+    """A possible alert, raised once: not if `key` or one of `or_known_by` was raised before."""
 
     key: str
     kind: Alert.Kind

@@ -1,4 +1,4 @@
-"""Where an organization's budgets and its day stand, and what is to be told of them."""
+"""Find alerts on an organization's budgets and daily limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.policies.reports import SpendToday
 from orgs.models import Organization
 
 # How far back refused calls are looked for, and how many are read: a limit that refuses goes on
-# refusing, and this is asked every minute.
+# refusing, and this is checked every minute.
 REFUSALS_WITHIN: Final = timedelta(hours=1)
 REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
@@ -41,7 +41,7 @@ Refusals = Mapping[tuple[str, int], Refusal]
 def findings_on_limits(
     organization: Organization, now: datetime, day: SpendToday
 ) -> tuple[list[AlertFinding], bool]:
-    """Return what is to be told, and whether a refusal would be news that moves no money."""
+    """Return the findings, and whether a refusal would be a new one without any change of money."""
     budgets = list(Budget.objects.filter(org=organization, enabled=True))
     found = statuses(organization, now, budgets)
     spendings = [_spending(budget, status) for budget, status in zip(budgets, found, strict=True)]

@@ -1,4 +1,4 @@
-"""When money that is spent, or will be, is something to tell: at shares of a limit."""
+"""Rules for alerts at shares of a limit, reached or forecast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.models import Alert
 BUDGET_PERCENTS: Final = (50, 80, 100)
 DAY_PERCENTS: Final = (80, 100)
 # A limit that refuses calls is never passed: it is full in effect once it has refused one while
-# less than a fifth was left. Before that, a refusal tells of the size of a call.
+# less than a fifth was left. Before that, a refusal only shows that a call was large.
 FULL_FROM_PERCENT: Final = 80
 
 
@@ -43,12 +43,12 @@ class Spending:
 
     @property
     def base_key(self) -> str:
-        """What the keys of its span begin with; another limit is told of anew."""
+        """Prefix of the keys of its period; another limit raises new alerts."""
         return f"{self.scope}:{self.starts_on}:{self.limit_nanoeur}"
 
     @property
     def full_key(self) -> str:
-        """The key under which is told that it is full."""
+        """The key of the alert that it is full."""
         return f"{self.base_key}:100"
 
 
@@ -70,17 +70,17 @@ class DaySpending:
 
     @property
     def full_key(self) -> str:
-        """The key under which is told that it is full."""
+        """The key of the alert that it is full."""
         return f"{self.base_key}:100"
 
 
 def of_budget(budget: Spending) -> list[AlertFinding]:
-    """Return what is to be told of a budget: the highest share reached, and the forecast."""
+    """Return the findings on a budget: the highest share reached, and the forecast."""
     return [found for found in (_share_of_budget(budget), _forecast(budget)) if found]
 
 
 def of_day(day: DaySpending) -> list[AlertFinding]:
-    """Return what is to be told of the day's limit."""
+    """Return the findings on the daily limit."""
     refuses = _is_full(day.refused_at_nanoeur, day.limit_nanoeur)
     percent = _reached(DAY_PERCENTS, day.charged_nanoeur, day.limit_nanoeur, refuses=refuses)
     if percent is None:
@@ -150,7 +150,7 @@ def _forecast(budget: Spending) -> AlertFinding | None:
 
 
 def is_near(limit: Spending | DaySpending) -> bool:
-    """Whether so much is charged and held that a refusal would tell that it is full."""
+    """Whether so much is charged and held that a refusal would mean that it is full."""
     return _is_full(limit.charged_nanoeur + limit.held_nanoeur, limit.limit_nanoeur)
 
 

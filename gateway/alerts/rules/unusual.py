@@ -43,7 +43,7 @@ Remembered = dict[UUID, UsualDays]
 def findings_on_today(
     organization: Organization, now: datetime, spent_nanoeur: int, remembered: Remembered
 ) -> list[AlertFinding]:
-    """Return the spike that is to be told, if there is one."""
+    """Return the spike to raise, if there is one."""
     least = settings.ALERTS_SPIKE_MIN_NANOEUR
     if spent_nanoeur < least:
         return []
