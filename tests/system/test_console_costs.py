@@ -139,7 +139,7 @@ async def test_days_are_chosen_by_hand(page: Page) -> None:
     assert asked(page)["from"] == f"{last - timedelta(days=2)}"
 
 
-async def test_a_wrong_day_is_said_at_its_field_and_kept(page: Page) -> None:
+async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
     await page.goto("/costs?from=2026-03-02&to=2026-03-01")
     await expect(page.locator("#id_from_error")).to_contain_text("after the last")
     await expect(page.get_by_role("alert")).to_contain_text("Fix the marked fields")
@@ -211,7 +211,7 @@ async def test_a_colour_of_the_legend_filters(page: Page) -> None:
     assert await page.get_by_role("list", name="Filters in use").inner_text() != ""
 
 
-async def test_filters_are_typed_and_taken_out(page: Page) -> None:
+async def test_filters_are_added_and_removed(page: Page) -> None:
     await page.goto("/costs?groupBy=app")
     everything = await total_of(page)
     await page.get_by_text("Filters", exact=True).click()

@@ -185,7 +185,7 @@ async def test_filters_and_pages_need_no_script(plain: Page) -> None:
     assert await plain.locator("#list tbody tr").first.get_attribute("data-id") == first
 
 
-async def test_what_is_shown_can_be_taken_away_as_a_file(desk: Page) -> None:
+async def test_list_is_exported_as_a_file(desk: Page) -> None:
     await desk.goto("/admin/ai?status=blocked")
     shown = await desk.locator("#list tbody tr").count()
     async with desk.expect_download() as download:
@@ -396,7 +396,7 @@ async def test_the_keyboard_is_enough(desk: Page) -> None:
     await expect(revoke).to_be_focused()
 
 
-async def test_a_server_that_is_away_is_said_in_place(chromium: Browser, filled: Server) -> None:
+async def test_unreachable_server_is_reported_in_place(chromium: Browser, filled: Server) -> None:
     async with context_for(chromium, filled.url) as context:
         page = await context.new_page()
         await sign_in(page)

@@ -40,7 +40,7 @@ def spent(org: Organization) -> None:
     )
 
 
-def test_run_says_what_is_new_and_what_was_sent(acme: Organization) -> None:
+def test_run_prints_new_alerts_and_deliveries(acme: Organization) -> None:
     spent(acme)
     with Receiver() as receiver:
         AlertChannelFactory.create(org=acme, name="Ops", url=receiver.url)
@@ -52,7 +52,7 @@ def test_run_says_what_is_new_and_what_was_sent(acme: Organization) -> None:
         assert len(receiver.received) == 1
 
 
-def test_run_ends_badly_where_something_could_not_be_told(acme: Organization) -> None:
+def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None:
     spent(acme)
     with Receiver(statuses=[404]) as receiver:
         AlertChannelFactory.create(org=acme, url=receiver.url)
@@ -60,7 +60,7 @@ def test_run_ends_badly_where_something_could_not_be_told(acme: Organization) ->
             alerts("run")
 
 
-def test_run_leaves_the_rounds_to_whom_they_are(acme: Organization) -> None:
+def test_run_does_nothing_while_another_process_has_the_lease(acme: Organization) -> None:
     spent(acme)
     Lease.objects.create(name="alerts", holder_id=new_id(), expires_at=now() + timedelta(minutes=1))
     assert "Another process" in alerts("run")

@@ -112,7 +112,7 @@ def test_a_receiver_that_fails_is_tried_again_later_under_the_same_id(
     assert {got.headers["idempotency-key"] for got in receiver.received} == {str(delivery.pk)}
 
 
-def test_tries_have_an_end(acme: Organization, receiver: Receiver) -> None:
+def test_retries_are_limited(acme: Organization, receiver: Receiver) -> None:
     receiver.statuses = [500]
     delivery = waiting(acme, receiver.url)
     for _ in range(TRIES_MAX + 2):
@@ -125,7 +125,7 @@ def test_tries_have_an_end(acme: Organization, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 301, 307])
-def test_an_answer_that_will_not_change_is_the_last(
+def test_permanent_failure_is_not_retried(
     acme: Organization, receiver: Receiver, status: int
 ) -> None:
     with Receiver() as inside:
@@ -146,7 +146,7 @@ def test_a_channel_that_is_off_gets_nothing(acme: Organization, receiver: Receiv
     assert receiver.received == []
 
 
-def test_nobody_there_is_tried_again(acme: Organization) -> None:
+def test_connection_failure_is_retried(acme: Organization) -> None:
     with Receiver() as gone:
         url = gone.url
     delivery = waiting(acme, url)
@@ -156,9 +156,7 @@ def test_nobody_there_is_tried_again(acme: Organization) -> None:
     assert delivery.attempts[0]["said"].startswith("no connection")
 
 
-def test_a_receiver_that_says_nothing_is_left_after_a_while(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_receiver_times_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT_S", 0.3)
     receiver.pause_s = 2.0
     outcome = post(receiver.url, b"{}", {}, Reach(loopback=True))
@@ -191,7 +189,7 @@ def test_one_try_is_claimed_by_one_process(acme: Organization, receiver: Receive
         *("http://127.0.0.1/", "https://127.1/"),
     ],
 )
-def test_nothing_is_sent_inside_in_production(
+def test_production_rejects_non_public_addresses(
     acme: Organization, settings: Settings, url: str
 ) -> None:
     settings.LOCAL = False
@@ -202,7 +200,7 @@ def test_nothing_is_sent_inside_in_production(
     assert delivery.state == AlertDelivery.State.FAILED
 
 
-def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
+def test_name_resolving_to_non_public_address_is_rejected(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
     port = int(receiver.url.split(":")[2].split("/")[0])
@@ -220,7 +218,7 @@ def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
     assert len(answers) == 1  # asked once: what was checked is what is called
 
 
-def test_private_hosts_are_reached_where_it_is_said(settings: Settings) -> None:
+def test_private_hosts_are_allowed_by_setting(settings: Settings) -> None:
     settings.LOCAL = False
     assert reach() == Reach(loopback=False, private=False)
     settings.ALERTS_PRIVATE_HOSTS = True
@@ -354,7 +352,7 @@ def test_a_mail_server_that_fails_is_tried_again_where_it_may_pass(
     assert (outcome.is_delivered, outcome.may_pass) == (False, may_pass)
 
 
-def test_without_a_mail_server_it_says_so(acme: Organization, settings: Settings) -> None:
+def test_missing_mail_server_fails_the_delivery(acme: Organization, settings: Settings) -> None:
     settings.SENDS_EMAIL = False
     channel = AlertChannelFactory.create(org=acme, kind="email", url="", emails=["a@example.org"])
     AlertDeliveryFactory.create(channel=channel)

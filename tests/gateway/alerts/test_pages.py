@@ -55,9 +55,7 @@ def streamed(client: Client, address: str, **query: Any) -> str:
 # --- alerts -------------------------------------------------------------------------------------
 
 
-def test_the_list_says_what_happened_how_it_was_told_and_where_to_look(
-    acme: Organization, admin: Client
-) -> None:
+def test_list_shows_alert_deliveries_and_links(acme: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=acme)
     alert = AlertFactory.create(
         org=acme,
@@ -110,7 +108,7 @@ def test_all_that_were_seen_are_acknowledged_and_none_that_came_since(
     assert admin.post(f"{ALERTS}/acknowledge").status_code == 404
 
 
-def test_the_list_is_filtered_paged_and_taken_away(acme: Organization, admin: Client) -> None:
+def test_list_is_filtered_paged_and_exported(acme: Organization, admin: Client) -> None:
     AlertFactory.create_batch(60, org=acme)
     spike = AlertFactory.create(
         org=acme, kind="spike", sentence="=Costs rose", acknowledged_at=now(), percent=None
@@ -131,9 +129,7 @@ def test_the_list_is_filtered_paged_and_taken_away(acme: Organization, admin: Cl
     assert admin.get(f"{ALERTS}.csv", {"kind": "x"}).status_code == 400
 
 
-def test_an_organization_without_alerts_is_told_what_belongs_here(
-    acme: Organization, admin: Client
-) -> None:
+def test_empty_list_explains_alerts(acme: Organization, admin: Client) -> None:
     assert "No alerts yet" in page(admin)
     assert CREATE in page(admin)
     assert "No channels yet" in page(admin, CHANNELS)
@@ -203,7 +199,7 @@ def test_an_organization_has_at_most_so_many_channels(acme: Organization, admin:
     assert "at most 20 channels" in admin.post(CREATE, WEBHOOK).content.decode()
 
 
-def test_a_test_says_what_came_of_it(acme: Organization, admin: Client) -> None:
+def test_test_delivery_shows_its_outcome(acme: Organization, admin: Client) -> None:
     with Receiver() as receiver:
         channel = AlertChannelFactory.create(org=acme, name="Ops", url=receiver.url)
         address = f"{CHANNELS}/{channel.pk}/test"

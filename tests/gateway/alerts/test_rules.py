@@ -76,11 +76,11 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
         (-5 * EUR, []),
     ],
 )
-def test_a_budget_tells_the_highest_share_that_is_reached(charged: int, told: list[int]) -> None:
+def test_budget_alerts_at_the_highest_share_reached(charged: int, told: list[int]) -> None:
     assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == told
 
 
-def test_a_share_is_said_by_any_higher_one_of_the_same_span_and_limit() -> None:
+def test_higher_share_covers_lower_ones() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=50 * EUR))
     (full,) = of_budget(replace(BUDGET, charged_nanoeur=100 * EUR))
     assert full.key in half.or_known_by
@@ -118,7 +118,7 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
         (100 * EUR, 200 * EUR, False),
     ],
 )
-def test_a_forecast_is_told_while_the_limit_is_ahead(
+def test_forecast_alerts_before_the_limit_is_reached(
     charged: int, expected: int | None, told: bool
 ) -> None:
     budget = replace(BUDGET, charged_nanoeur=charged, expected_nanoeur=expected)
@@ -126,7 +126,7 @@ def test_a_forecast_is_told_while_the_limit_is_ahead(
     assert ("forecast" in kinds) is told
 
 
-def test_the_sentences_say_what_happened() -> None:
+def test_alert_sentences() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=51 * EUR))
     assert half.sentence == (
         'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month ending 30 Jun.'
@@ -142,9 +142,7 @@ def test_the_sentences_say_what_happened() -> None:
     ("charged", "taken", "told"),
     [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
 )
-def test_the_days_limit_is_told_at_80_and_100(
-    charged: int, taken: int | None, told: list[int]
-) -> None:
+def test_daily_limit_alerts_at_80_and_100(charged: int, taken: int | None, told: list[int]) -> None:
     day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
     assert percents(of_day(day)) == told
 
@@ -247,7 +245,7 @@ def test_a_spike_is_repeated_when_costs_have_doubled() -> None:
 
 
 @pytest.mark.parametrize("text", INSIDE)
-def test_addresses_inside_are_refused(text: str) -> None:
+def test_non_public_addresses_are_rejected(text: str) -> None:
     assert fault_of_address(ipaddress.ip_address(text), Reach())
     host = f"[{text}]" if ":" in text else text
     assert fault_of_url(f"https://{host}/hook", Reach())
@@ -278,7 +276,7 @@ def test_public_addresses_are_fine(text: str) -> None:
         "https://example.org/" + "x" * 2000,
     ],
 )
-def test_a_url_that_is_none_or_not_safe_is_refused(url: str) -> None:
+def test_invalid_or_unsafe_url_is_rejected(url: str) -> None:
     assert fault_of_url(url, Reach())
 
 
@@ -293,9 +291,7 @@ def test_a_url_that_is_none_or_not_safe_is_refused(url: str) -> None:
         ("http://alerts.intern/", Reach(loopback=True, private=True), True),
     ],
 )
-def test_plain_http_is_for_this_machine_or_where_it_is_said(
-    url: str, reach: Reach, is_fine: bool
-) -> None:
+def test_plain_http_needs_loopback_or_setting(url: str, reach: Reach, is_fine: bool) -> None:
     assert (fault_of_url(url, reach) is None) is is_fine
 
 

@@ -32,7 +32,7 @@ def test_create_makes_an_alias_that_is_on(acme: Organization) -> None:
     assert ModelAlias.objects.get(name="slow").retries == 0
 
 
-def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+def test_list_prints_json(acme: Organization, globex: Organization) -> None:
     alias = AliasFactory.create(org=acme, name="fast", models=["gpt-4o", "gpt-4"], retries=1)
     AliasFactory.create(org=globex)
     assert json.loads(aliases("list", "acme", "--format", "json")) == [
@@ -47,7 +47,7 @@ def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) 
     assert "gpt-4o, gpt-4" in aliases("list", "acme")
 
 
-def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+def test_update_changes_only_given_options(acme: Organization) -> None:
     aliases("create", "acme", "fast", *MODELS)
     aliases("update", "acme", "FAST", "--retries", "3", "--rename", "faster", "--disable")
     alias = ModelAlias.objects.get()
@@ -64,7 +64,7 @@ def test_delete_removes_it(acme: Organization) -> None:
     assert not ModelAlias.objects.exists()
 
 
-def test_a_model_that_only_might_be_one_is_a_warning(acme: Organization) -> None:
+def test_unknown_model_is_a_warning(acme: Organization) -> None:
     said = aliases("create", "acme", "fast", "--models", "gpt-44")
     assert "unknown model: gpt-44" in said
     assert ModelAlias.objects.get().models == ["gpt-44"]

@@ -127,7 +127,7 @@ def test_an_organization_has_at_most_so_many(
     assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
-def test_a_model_that_only_might_be_one_is_a_warning(
+def test_unknown_model_is_a_warning(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     typed = TYPED | {"models": "gpt-4o\ngpt-44\nclaude-3-5-sonnet-20240620"}
@@ -160,7 +160,7 @@ def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user
     assert not ModelAlias.objects.filter(pk=alias.pk).exists()
 
 
-def test_with_scripts_the_question_comes_alone(
+def test_htmx_gets_only_the_dialog(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     alias = AliasFactory.create(org=acme, name="old")
@@ -171,7 +171,7 @@ def test_with_scripts_the_question_comes_alone(
     assert "<html" not in asked.content.decode()
 
 
-def test_aliases_can_be_taken_away_as_files(
+def test_aliases_are_exported_as_files(
     acme: Organization, globex: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     client = client_for(auditor_user)

@@ -74,7 +74,7 @@ def test_a_change_begins_the_counting_anew_and_moves_no_budget(
     assert Period.objects.filter(scope=budget.scope).exists()
 
 
-def test_what_cannot_be_is_said_at_the_form(operator: Client, acme: Organization) -> None:
+def test_invalid_values_are_form_errors(operator: Client, acme: Organization) -> None:
     BudgetFactory.create(org=acme, name="BLUE")
     assert "exists already" in operator.post(reverse(ADD), typed(acme)).content.decode()
     bad = typed(acme, name="Other", models="gpt 4")

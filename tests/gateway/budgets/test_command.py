@@ -45,7 +45,7 @@ def test_create_makes_a_budget_that_is_on_and_counts(acme: Organization, member_
     assert Period.objects.get(scope=everything.scope).carried_nanoeur == 7
 
 
-def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+def test_list_prints_json(acme: Organization, globex: Organization) -> None:
     budget = BudgetFactory.create(org=acme, name="Blue", team_id="blue", models=["gpt-4o"])
     BudgetFactory.create(org=globex)
     assert json.loads(budgets("list", "acme", "--format", "json")) == [
@@ -69,7 +69,7 @@ def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) 
     assert "Calls of team blue to gpt-4o" in budgets("list", "acme")
 
 
-def test_show_says_what_one_does_and_where_it_stands(acme: Organization) -> None:
+def test_show_prints_terms_and_status(acme: Organization) -> None:
     BudgetFactory.create(org=acme, name="Blue", limit_nanoeur=0)
     said = budgets("show", "acme", "blue")
     assert "All calls: limit 0.00 EUR per month; calls that could exceed it are blocked." in said
@@ -79,7 +79,7 @@ def test_show_says_what_one_does_and_where_it_stands(acme: Organization) -> None
     assert (row["name"], row["outlook"], row["models"]) == ("Blue", "full", [])
 
 
-def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+def test_update_changes_only_given_options(acme: Organization) -> None:
     budgets("create", "acme", "Blue", *MONTHLY, "--team", "blue", "--models", "gpt-4o")
     budgets("update", "acme", "BLUE", "--limit", "0.5", "--rename", "Navy", "--warn")
     budget = Budget.objects.get()
@@ -103,7 +103,7 @@ def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
     assert not Budget.objects.exists()
 
 
-def test_a_model_that_nobody_knows_is_a_warning(acme: Organization) -> None:
+def test_unknown_model_is_a_warning(acme: Organization) -> None:
     said = budgets("create", "acme", "Blue", *MONTHLY, "--models", "gpt-44")
     assert "unknown model: gpt-44" in said
     assert Budget.objects.get().models == ["gpt-44"]

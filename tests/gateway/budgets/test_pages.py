@@ -205,7 +205,7 @@ def test_an_admin_changes_a_budget_and_the_counting_goes_on_or_begins_anew(
     assert (budget.team_id, budget.models, budget.revision) == (None, [], 2)
 
 
-def test_the_switch_does_what_its_button_said(acme: Organization, admin: Client) -> None:
+def test_toggle_sets_the_state_of_its_button(acme: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=acme)
     for enabled in (False, False, True):
         admin.post(f"{BUDGETS}/{budget.pk}/toggle", {"enabled": "on" if enabled else "off"})
@@ -221,7 +221,7 @@ def test_deleting_asks_first(acme: Organization, admin: Client) -> None:
     assert not Budget.objects.exists()
 
 
-def test_the_form_offers_what_calls_have_said_lately(utc: Organization, admin: Client) -> None:
+def test_form_suggests_values_of_recent_calls(utc: Organization, admin: Client) -> None:
     spend(utc, EUR, days=1, team_id="support")
     long_ago = now().date() - timedelta(days=60)
     DailyCostFactory.create(org=utc, day=long_ago, team_id="dissolved")
@@ -425,9 +425,7 @@ def test_spans_that_have_ended_say_how_much_of_their_limit_was_spent(
     assert admin.get(f"{BUDGETS}/{stranger.pk}").context["page"].past == ()
 
 
-def test_calls_that_the_ledger_did_not_count_are_spoken_of(
-    utc: Organization, admin: Client
-) -> None:
+def test_page_notes_uncounted_calls(utc: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=utc, span="day")
     count(budget, charged=EUR)
     DailyCostFactory.create(org=utc, day=now().date(), amount_nanoeur=3 * EUR)

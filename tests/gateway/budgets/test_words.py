@@ -69,11 +69,11 @@ def standing(
         ({"models": list("abcdef")}, "Calls to a, b, c, d and 2 more"),
     ],
 )
-def test_a_budget_says_whose_calls_it_counts(said: dict[str, Any], calls: str) -> None:
+def test_whose_calls_names_dimensions_and_models(said: dict[str, Any], calls: str) -> None:
     assert whose_calls(Budget(**said), {"1": "ada@acme.example"}) == calls
 
 
-def test_a_budget_says_what_it_does_at_its_limit() -> None:
+def test_sentence_of_a_budget_that_only_warns() -> None:
     budget = Budget(span="week", limit_nanoeur=10**9, is_hard=False)
     assert budget_sentence(budget, {}) == ("All calls: limit 1.00 EUR per week; it only warns.")
 
@@ -97,12 +97,12 @@ def test_a_budget_says_what_it_does_at_its_limit() -> None:
         (standing(charged=101, enabled=False), "off"),
     ],
 )
-def test_the_outlook_is_a_word_of_its_own_in_every_case(status: BudgetStatus, word: str) -> None:
+def test_outlook_has_a_word_in_every_case(status: BudgetStatus, word: str) -> None:
     assert outlook(status).word == word
     assert outlook(status).sign
 
 
-def test_days_that_were_and_days_to_come_are_told_apart() -> None:
+def test_past_and_future_days_are_distinct() -> None:
     days = budget_days(standing(end=(60, 80, 130)))
     assert (days[0].spent_nanoeur, days[15].so_far_nanoeur, days[15].left_nanoeur) == (50, 50, 50)
     assert days[16].spent_nanoeur is None
@@ -117,7 +117,7 @@ def test_days_that_were_and_days_to_come_are_told_apart() -> None:
     assert (over.left_nanoeur, over.over_nanoeur) == (0, 30)
 
 
-def test_the_drawing_goes_on_from_where_the_budget_stands() -> None:
+def test_forecast_line_starts_at_the_current_amount() -> None:
     status = standing(end=(60, 80, 130))
     chart = burn_down(status, budget_days(status), day_share=0.5)
     assert chart.width == len(chart.days) == 30

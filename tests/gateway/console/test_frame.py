@@ -112,7 +112,7 @@ def test_what_is_no_page_is_404_and_never_django_admins_sign_in(
 
 
 @pytest.mark.django_db
-def test_somebody_without_an_organization_is_told_what_to_do(client_for: CLIENTS) -> None:
+def test_person_without_an_organization_gets_instructions(client_for: CLIENTS) -> None:
     response = client_for(UserFactory.create()).get("/admin/ai")
     assert response.status_code == 403
     assert "Ask an admin to add you" in response.content.decode()

@@ -189,7 +189,7 @@ def test_foreign_and_malformed_keys_do_not_exist(
     assert (foreign.revoked_at, foreign.expires_at) == (None, None)
 
 
-def test_every_state_is_said_in_a_word(
+def test_every_state_has_a_word(
     client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
 ) -> None:
     make(acme, "works")

@@ -84,7 +84,7 @@ def test_a_bad_value_sends_nothing_and_keeps_what_was_typed(
     assert not AiRequestLog.objects.exists()
 
 
-def test_an_auditor_sends_nothing(client_for: CLIENTS, auditor_user: User) -> None:
+def test_auditor_cannot_send(client_for: CLIENTS, auditor_user: User) -> None:
     client = client_for(auditor_user)
     assert ">Send</button>" not in client.get(PLAYGROUND).content.decode()
     assert client.post(PLAYGROUND, ASKED).status_code == 403

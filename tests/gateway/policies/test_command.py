@@ -33,7 +33,7 @@ def test_create_makes_a_policy_with_its_limits(acme: Organization) -> None:
     assert policy.max_tokens_per_request == 5000
 
 
-def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) -> None:
+def test_list_prints_json(acme: Organization, globex: Organization) -> None:
     policy = PolicyFactory.create(
         org=acme, name="P", blocked_models=["gpt-4"], max_cost_per_day_nanoeur=1
     )
@@ -52,7 +52,7 @@ def test_list_says_it_to_programs_too(acme: Organization, globex: Organization) 
     assert "gpt-4" in policies("list", "acme")
 
 
-def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) -> None:
+def test_update_changes_only_given_options(acme: Organization) -> None:
     policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")
     policies("update", "acme", "p", "--max-tokens", "10", "--rename", "Q", "--disable")
     policy = Policy.objects.get()
@@ -72,7 +72,7 @@ def test_update_changes_what_is_given_and_leaves_the_rest(acme: Organization) ->
         ("--no-max-tokens", "max_tokens_per_request", None),
     ],
 )
-def test_each_limit_can_be_taken_away(
+def test_each_limit_can_be_removed(
     acme: Organization, option: str, field: str, nothing: object
 ) -> None:
     policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")

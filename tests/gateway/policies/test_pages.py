@@ -66,7 +66,9 @@ def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, admin_u
     assert ">Save</button>" in page
 
 
-def test_only_the_name_is_needed(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
+def test_only_the_name_is_required(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
     client_for(admin_user).post(CREATE, {"name": "Nothing yet"})
     policy = Policy.objects.get(org=acme)
     assert (policy.max_cost_per_day_nanoeur, policy.max_tokens_per_request) == (None, None)
@@ -159,7 +161,7 @@ def test_an_admin_edits_every_limit_and_takes_them_away(
     assert policy.max_tokens_per_request is None
 
 
-def test_the_switch_does_what_its_button_said(
+def test_toggle_sets_the_state_of_its_button(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     policy = PolicyFactory.create(org=acme)
@@ -225,7 +227,7 @@ def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: Us
 EFFECT = "/admin/ai/policies/effect"
 
 
-def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
+def test_unsaved_policy_shows_its_effect(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, user_id=str(admin_user.pk), app_id="search")
@@ -245,14 +247,14 @@ def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
     )
 
 
-def test_only_an_admin_tries_policies_out(
+def test_only_admins_can_backtest(
     client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     for user in (member_user, auditor_user):
         assert client_for(user).post(EFFECT, TYPED).status_code == 403
 
 
-def test_without_scripts_a_button_shows_it_and_saves_nothing(
+def test_effect_button_works_without_scripts_and_saves_nothing(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AiRequestLogFactory.create(org=acme)
@@ -268,7 +270,7 @@ def test_without_scripts_a_button_shows_it_and_saves_nothing(
     assert policy.name == "P"
 
 
-def test_the_list_says_how_much_of_today_is_used_and_whom_each_policy_refused(
+def test_list_shows_spend_and_blocked_requests_of_each_policy(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     first = PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=1_000)

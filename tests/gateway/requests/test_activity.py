@@ -67,7 +67,7 @@ def test_only_the_organization_s_last_24_hours_count(
 
 
 @pytest.mark.django_db
-def test_endings_are_told_apart_and_only_answers_have_a_latency(acme: Organization) -> None:
+def test_statuses_are_counted_and_only_answers_have_a_latency(acme: Organization) -> None:
     for status in ("ok", "blocked", "error", "unknown", "pending"):
         AiRequestLogFactory.create(
             org=acme, occurred_at=NOON, status=status, latency_ms=10 if status == "ok" else 9_000

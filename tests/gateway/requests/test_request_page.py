@@ -73,7 +73,7 @@ def titles(client: Client, row: AiRequestLog) -> list[str]:
     return [step.title for step in response.context["steps"]]
 
 
-def test_a_charged_request_tells_its_whole_story(
+def test_charged_request_shows_all_steps(
     acme: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     key = ApiKeyFactory.create(org=acme, name="nightly report")
@@ -133,7 +133,7 @@ def test_a_blocked_request_names_the_policy(
     assert "nothing was held" in page
 
 
-def test_an_unknown_outcome_and_its_correction_are_both_told(
+def test_unknown_outcome_and_correction_are_both_shown(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, status="unknown", code="provider_timeout")
@@ -164,7 +164,7 @@ def test_an_unknown_outcome_and_its_correction_are_both_told(
     ],
 )
 @pytest.mark.parametrize("status", AiRequestLog.Status.values)
-def test_a_damaged_trace_is_told_as_far_as_it_goes(
+def test_damaged_trace_is_shown_as_far_as_possible(
     acme: Organization, client_for: CLIENTS, member_user: User, trace: object, status: str
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, status=status, decision={}, usage=trace)
@@ -205,7 +205,7 @@ def test_what_callers_wrote_is_shown_as_text(
     assert "<script>alert" not in page
 
 
-def test_an_aliass_attempts_are_told_in_order_each_by_its_own_trace(
+def test_alias_attempts_are_shown_in_order_with_their_traces(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, requested_model="fast", decision=TRACE)
@@ -261,7 +261,7 @@ def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
     }
 
 
-def test_a_request_says_what_every_budget_said(
+def test_request_shows_the_verdict_of_every_budget(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
@@ -291,7 +291,7 @@ def test_a_request_says_what_every_budget_said(
     ]
 
 
-def test_budgets_that_let_a_request_pass_are_spoken_of(
+def test_budgets_that_allowed_a_request_are_mentioned(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme)
