@@ -195,7 +195,7 @@ class AttributedRow(LedgerRow):
 
     model = models.CharField(max_length=200)
     provider = models.CharField(max_length=32)
-    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not said differs from ""
+    user_id = models.CharField(max_length=128, null=True)  # noqa: DJ001  not given differs from ""
     team_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
     project_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
     app_id = models.CharField(max_length=128, null=True)  # noqa: DJ001

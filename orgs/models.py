@@ -94,9 +94,9 @@ class Membership(models.Model):
     """What a person may do in an organization."""
 
     class Role(models.TextChoices):
-        ADMIN = "admin", "Admin: changes everything"
-        MEMBER = "member", "Member: uses the gateway and sees"
-        AUDITOR = "auditor", "Auditor: sees everything, changes nothing"
+        ADMIN = "admin", "Admin: full access"
+        MEMBER = "member", "Member: can use the gateway and view"
+        AUDITOR = "auditor", "Auditor: can view, cannot send requests"
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")

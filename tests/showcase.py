@@ -388,8 +388,8 @@ def add_alerts(org: Organization) -> None:
         org=org,
         key=f"spike:{today - timedelta(days=3)}:1",
         kind=Alert.Kind.SPIKE,
-        sentence="Costs of today are 3.2 times the usual: 42.10 EUR by 14:05, where Mondays have "
-        '13.20 EUR by then. App "ticket-triage" makes 87 % of the rise.',
+        sentence="Today's costs are 3.2 times the usual amount: 42.10 EUR by 14:05; a usual "
+        'Monday has 13.20 EUR by then. App "ticket-triage" accounts for 87 % of the increase.',
         figures={"costs_query": f"from={today}&to={today}&groupBy=model&appId=ticket-triage"},
         raised_at=now() - timedelta(days=3),
         acknowledged_at=now() - timedelta(days=2),
@@ -397,7 +397,7 @@ def add_alerts(org: Organization) -> None:
     )
     for alert in Alert.objects.filter(org=org):
         AlertDelivery.objects.filter(alert=alert).delete()
-        for channel, said in ((chat, ("503", "200")), (people, ("the mail server said 550",))):
+        for channel, said in ((chat, ("503", "200")), (people, ("the mail server answered 550",))):
             is_delivered = said[-1] == "200"
             AlertDelivery.objects.create(
                 alert=alert,

@@ -15,7 +15,7 @@ pytestmark = IN_ONE_BROWSER
 
 # A new process imports what calls need when the first one comes.
 FIRST_ANSWER_MAX_MS = 30_000
-STEPS = ["Asked", "Judged", "Held", "Sent", "Answered", "Charged"]
+STEPS = ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
 async def test_the_first_minute_of_a_new_installation(
@@ -59,7 +59,7 @@ async def _sign_in(page: Page, printed: str) -> None:
 
 async def _send(page: Page) -> None:
     """Send a request from where the empty list leads to; it is answered piece by piece."""
-    await page.get_by_role("link", name="Send the first one").click()
+    await page.get_by_role("link", name="Send a request").click()
     words = " ".join(f"word{n}" for n in range(120))
     await page.get_by_label("Prompt", exact=True).fill(words)
     await page.get_by_role("button", name="Send", exact=True).click()

@@ -208,5 +208,5 @@ def _summary(kind: str, buckets: Sequence[_Bucket], heights: Sequence[int]) -> s
         return f"{dearest}: {short_eur(highest)}."
     return (
         f"{charged} of {len(buckets)} {kind}s have charges; "
-        f"the dearest is {dearest} with {short_eur(highest)}."
+        f"highest: {dearest} with {short_eur(highest)}."
     )

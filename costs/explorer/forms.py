@@ -82,7 +82,7 @@ class CostForm(forms.Form):
     keyId = forms.UUIDField(  # the API's name, as all here
         required=False,
         widget=forms.HiddenInput,
-        error_messages={"invalid": "This is no key's id."},
+        error_messages={"invalid": "Not a valid key id."},
     )
 
     def __init__(self, data: QueryDict, *, today: date) -> None:

@@ -19,7 +19,7 @@ from costs.explorer.parts import SUMS
 # What the table shows; what is beyond is one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 100
 GROUPS_AT_ONCE: Final = 1000
-NOT_SAID: Final = "not said"
+NOT_SAID: Final = "(none)"
 
 
 class Sums(NamedTuple):

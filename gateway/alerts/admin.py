@@ -25,7 +25,7 @@ class AlertAdmin(ReadOnlyAdmin):
 
 @admin.register(AlertChannel)
 class AlertChannelAdmin(ReadOnlyAdmin):
-    """Where alerts are told; a webhook's URL may be a secret, and is not shown."""
+    """Where alerts are sent; a webhook's URL may be a secret, and is not shown."""
 
     list_display = ("name", "org", "kind", "enabled", "created_at")
     list_filter = ("kind", "org")
@@ -35,7 +35,7 @@ class AlertChannelAdmin(ReadOnlyAdmin):
 
 @admin.register(AlertDelivery)
 class AlertDeliveryAdmin(ReadOnlyAdmin):
-    """How alerts were told."""
+    """Deliveries of alerts."""
 
     list_display = ("id", "channel", "state", "tries", "next_try_at", "delivered_at")
     list_filter = ("state",)

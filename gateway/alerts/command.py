@@ -1,4 +1,4 @@
-"""`manage.py alerts`: looks and tells once, lists alerts, acknowledges, keeps channels."""
+"""`manage.py alerts`: find and send alerts once, list and acknowledge them, manage channels."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BY_COMMAND = "manage.py"
 
 
 class Command(ActionCommand):
-    help = "Looks for alerts and tells them, lists and acknowledges them, keeps their channels."
+    help = "Find and send alerts, list and acknowledge them, manage their channels."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        add("run", self.run, help="do one round: look for alerts, and tell what waits")
+        add("run", self.run, help="find new alerts and send what is due, once")
         listing = add("list", self.list, help="list an organization's alerts, newest first")
         add_report(listing)
         listing.add_argument("--state", choices=(OPEN, ACKNOWLEDGED))
@@ -35,17 +35,17 @@ class Command(ActionCommand):
         ack.add_argument("slug", metavar="SLUG", help="the organization")
         ack.add_argument("id", metavar="ID", help="the alert's id, or all")
         add_report(add("channels", self.channels, help="list an organization's channels"))
-        made = add("add-channel", self.add_channel, help="add a channel; it is on")
+        made = add("add-channel", self.add_channel, help="add a channel; it is enabled")
         add_named(made, "channel")
         where_to = made.add_mutually_exclusive_group(required=True)
         where_to.add_argument(
-            "--webhook", metavar="URL", help="prints its secret once, on the last line"
+            "--webhook", metavar="URL", help="the URL; prints the secret once, on the last line"
         )
-        where_to.add_argument("--email", metavar="ADDRESS,…", help="who gets an e-mail")
+        where_to.add_argument("--email", metavar="ADDRESS,…", help="the e-mail addresses")
         test = add("test-channel", self.test_channel, help="send a test through a channel")
-        enable = add("enable-channel", self.switch_channel, help="turn a channel on")
-        disable = add("disable-channel", self.switch_channel, help="turn a channel off")
-        delete = add("delete-channel", self.delete_channel, help="remove a channel for good")
+        enable = add("enable-channel", self.switch_channel, help="enable a channel")
+        disable = add("disable-channel", self.switch_channel, help="disable a channel")
+        delete = add("delete-channel", self.delete_channel, help="delete a channel")
         for action in (test, enable, disable, delete):
             add_named(action, "channel")
         enable.set_defaults(enabled=True)
@@ -55,18 +55,18 @@ class Command(ActionCommand):
         rounds = Rounds()
         done = rounds.run()
         if not done.is_ours:
-            self.stdout.write("Another process does the rounds of alerts; nothing was done here.")
+            self.stdout.write("Another process is running the alerts; nothing was done.")
             return
         rounds.end()
         for alert in done.raised:
             self.stdout.write(f"{alert.org.slug}: {alert.sentence}")
-        for told in done.told:
-            delivery, said = told.delivery, told.outcome.said
-            self.stdout.write(f"{delivery.channel.name}: {delivery.state} ({said})")
-        self.stdout.write(f"New alerts: {len(done.raised)}. Deliveries tried: {len(done.told)}.")
-        failed = [each for each in done.told if each.delivery.state == AlertDelivery.State.FAILED]
+        for result in done.sent:
+            delivery, detail = result.delivery, result.outcome.detail
+            self.stdout.write(f"{delivery.channel.name}: {delivery.state} ({detail})")
+        self.stdout.write(f"New alerts: {len(done.raised)}. Deliveries tried: {len(done.sent)}.")
+        failed = [each for each in done.sent if each.delivery.state == AlertDelivery.State.FAILED]
         if failed:
-            raise CommandError(f"Deliveries that failed for good: {len(failed)}")
+            raise CommandError(f"Deliveries that failed permanently: {len(failed)}")
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -100,29 +100,29 @@ class Command(ActionCommand):
         emails = [each.strip() for each in (options["email"] or "").split(",") if each.strip()]
         terms = ChannelTerms(name=options["name"], emails=emails, url=options["webhook"] or "")
         channel = operations.create_channel(organization_id=org.pk, terms=terms)
-        self.stdout.write(f'Added the channel "{channel.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Added channel "{channel.name}" of {org.slug}; it is on.')
         if channel.kind == AlertChannel.Kind.WEBHOOK:
-            self.stdout.write("Deliveries are signed with this secret, shown this once:")
+            self.stdout.write("Deliveries are signed with this secret, which is shown only once:")
             self.stdout.write(secret_for(channel))
 
     def test_channel(self, options: dict[str, Any]) -> None:
         channel = _the_channel(options)
         outcome = operations.try_channel(channel=channel).outcome
         if not outcome.is_delivered:
-            raise CommandError(f'The test of "{channel.name}" failed: {outcome.said}')
-        self.stdout.write(f'The test went through "{channel.name}": {outcome.said}.')
+            raise CommandError(f'Test of "{channel.name}" failed: {outcome.detail}')
+        self.stdout.write(f'Test sent to "{channel.name}": {outcome.detail}.')
 
     def delete_channel(self, options: dict[str, Any]) -> None:
         channel = _the_channel(options)
         operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
-        self.stdout.write(f'Deleted the channel "{channel.name}".')
+        self.stdout.write(f'Deleted channel "{channel.name}".')
 
     def switch_channel(self, options: dict[str, Any]) -> None:
         channel, enabled = _the_channel(options), options["enabled"]
         operations.set_channel_enabled(
             organization_id=channel.org_id, channel_id=channel.pk, enabled=enabled
         )
-        self.stdout.write(f'The channel "{channel.name}" is {"on" if enabled else "off"}.')
+        self.stdout.write(f'Channel "{channel.name}" is {"on" if enabled else "off"}.')
 
 
 def _the_channel(options: dict[str, Any]) -> AlertChannel:
@@ -132,7 +132,7 @@ def _the_channel(options: dict[str, Any]) -> AlertChannel:
     if not found:
         raise Missing(f'{org.slug} has no channel "{options["name"]}"')
     if len(found) > 1:
-        raise Invalid(f'{org.slug} has several channels "{name}"; use the page')
+        raise Invalid(f'{org.slug} has several channels named "{name}"; use the page instead')
     return found[0]
 
 
@@ -140,7 +140,7 @@ def _id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as exc:
-        raise Missing("There is no such alert") from exc
+        raise Missing("Alert not found") from exc
 
 
 def _row(alert: Alert) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Looks at the ledger and writes down what is to be told, each thing once."""
+"""Evaluate the rules of alerts against the ledger and record new alerts, each once."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class EvaluationCache:
 def evaluate(
     now: datetime, memory: EvaluationCache, *, goes_on: Callable[[], bool] = lambda: True
 ) -> list[Alert]:
-    """Look at every organization in which money has moved, and return the new alerts.
+    """Evaluate every organization in which money has moved, and return the new alerts.
 
-    One organization that cannot be looked at is logged, and keeps none of the others from it.
+    An organization whose evaluation fails is logged, and does not stop the others.
     Stops where `goes_on` says so. Raises Django's database errors.
     """
     raised: list[Alert] = []
@@ -58,7 +58,7 @@ def evaluate(
         except DatabaseError:
             raise
         except Exception:
-            logger.exception("the alerts of %s could not be worked out", organization.slug)
+            logger.exception("could not evaluate the alerts of %s", organization.slug)
             continue
         if not watches:
             memory.stood[organization.pk] = stands
@@ -68,11 +68,11 @@ def evaluate(
 def record(
     organization: Organization, findings: Sequence[AlertFinding], now: datetime
 ) -> list[Alert]:
-    """Write down what has not been told, with its way through each channel; return it."""
+    """Record findings that are new, with a delivery for each channel; return their alerts."""
     keys = {key for finding in findings for key in finding.keys}
     rows = Alert.objects.filter(org=organization, key__in=keys)
-    told = set(rows.values_list("key", flat=True)) if keys else set()
-    new = [finding for finding in findings if told.isdisjoint(finding.keys)]
+    known = set(rows.values_list("key", flat=True)) if keys else set()
+    new = [finding for finding in findings if known.isdisjoint(finding.keys)]
     return [alert for finding in new if (alert := _written(organization, finding, now))]
 
 

@@ -28,20 +28,20 @@ class AlertFilterForm(forms.Form):
         choices=[("", "All"), (OPEN, "Open"), (ACKNOWLEDGED, "Acknowledged")],
     )
     kind = forms.ChoiceField(
-        label="About",
+        label="Type",
         required=False,
         choices=[
-            ("", "Everything"),
+            ("", "All"),
             (Alert.Kind.BUDGET, "Budgets"),
             (Alert.Kind.FORECAST, "Forecasts"),
-            (Alert.Kind.DAY_LIMIT, "Limits of the day"),
+            (Alert.Kind.DAY_LIMIT, "Daily limits"),
             (Alert.Kind.SPIKE, "Spikes"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name
         required=False,
         widget=forms.HiddenInput,
-        error_messages={"invalid": "This is no alert's id."},
+        error_messages={"invalid": "Not a valid alert id."},
     )
     older_than = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
@@ -49,7 +49,7 @@ class AlertFilterForm(forms.Form):
         super().__init__(data, label_suffix="")
 
     def query(self) -> AlertQuery:
-        """Return what a valid form asks for."""
+        """Return the query of a valid form."""
         values = self.cleaned_data
         return AlertQuery(
             state=values["state"] or None,
@@ -70,13 +70,13 @@ class AlertFilterForm(forms.Form):
 
 
 class ChannelForm(forms.Form):
-    """Where alerts are told."""
+    """A channel for alerts."""
 
     name = forms.CharField(
-        label="Channel name", max_length=100, help_text="What this list calls it."
+        label="Channel name", max_length=100, help_text="Shown in the list of channels."
     )
     kind = forms.ChoiceField(
-        label="How",
+        label="Type",
         choices=[(WEBHOOK, "Webhook: Slack, Mattermost or your own"), (EMAIL, "E-mail")],
         initial=WEBHOOK,
     )
@@ -85,14 +85,14 @@ class ChannelForm(forms.Form):
         required=False,
         max_length=URL_MAX_CHARS,
         widget=forms.URLInput({"autocomplete": "off", "spellcheck": "false"}),
-        help_text="https://, on the public internet. Each alert is one signed POST of JSON. The "
-        "secret is shown once, when the channel is added; the URL only by its host from then on.",
+        help_text="Must be https:// and on the public internet. Each alert is one signed POST of "
+        "JSON. The secret is shown once, when the channel is added; later only the URL's host is.",
     )
     emails = forms.CharField(
         label="E-mail addresses",
         required=False,
         widget=forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
-        help_text="One per line, of people or lists.",
+        help_text="One per line.",
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
@@ -104,11 +104,13 @@ class ChannelForm(forms.Form):
         wanted, other = ("emails", "url") if values.get("kind") == EMAIL else ("url", "emails")
         self.errors.pop(other, None)
         if wanted not in self.errors and not values.get(wanted):
-            self.add_error(wanted, "Give an address." if wanted == "emails" else "Give a URL.")
+            self.add_error(
+                wanted, "Enter an e-mail address." if wanted == "emails" else "Enter a URL."
+            )
         return values
 
     def terms(self) -> ChannelTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         if values["kind"] == EMAIL:
             emails = [email for email in _SEPARATOR.split(values["emails"]) if email]

@@ -64,9 +64,9 @@ class AlertLoop:
         try:
             rounds.run(lambda: not self._stopping.is_set())
         except DatabaseError as exc:
-            logger.warning("the alerts have to wait, the database is away: %s", exc)
+            logger.warning("alerts are delayed, the database is unavailable: %s", exc)
         except Exception:  # the next round may do better, and nobody else would start one
-            logger.exception("a round of alerts failed")
+            logger.exception("running the alerts failed")
         finally:
             connections.close_all()
 
@@ -74,6 +74,6 @@ class AlertLoop:
         try:
             rounds.end()
         except DatabaseError as exc:
-            logger.warning("the lease of alerts could not be given back: %s", exc)
+            logger.warning("could not release the lease of the alerts: %s", exc)
         finally:
             connections.close_all()

@@ -1,4 +1,4 @@
-"""What can be done to alerts and their channels; each function is one transaction."""
+"""Operations on alerts and their channels; each function is one transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from gateway.alerts.delivery.addresses import fault_of_url
-from gateway.alerts.delivery.deliver import CLAIM, Told, deliver_test, reach
+from gateway.alerts.delivery.deliver import CLAIM, DeliveryResult, deliver_test, reach
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.values import EMAIL_MAX_CHARS, fault_of_text
@@ -28,7 +28,7 @@ TEST_EVERY: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTerms:
-    """Where alerts are to be told: `emails`, or the `url` of a webhook."""
+    """Where alerts are sent: `emails`, or the `url` of a webhook."""
 
     name: str
     emails: Sequence[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ def acknowledge(*, organization_id: UUID, alert_id: UUID, by: str) -> Alert:
     rows.filter(acknowledged_at=None).update(acknowledged_at=now(), acknowledged_by=by)
     alert = rows.first()
     if alert is None:
-        raise Missing("There is no such alert")
+        raise Missing("Alert not found")
     return alert
 
 
@@ -63,7 +63,7 @@ def create_channel(*, organization_id: UUID, terms: ChannelTerms) -> AlertChanne
     with transaction.atomic():
         organization = locked(organization_id)
         if organization.alert_channels.count() >= CHANNELS_MAX:
-            raise Conflict(f"An organization has at most {CHANNELS_MAX} channels")
+            raise Conflict(f"An organization can have at most {CHANNELS_MAX} channels")
         kind = AlertChannel.Kind.EMAIL if emails else AlertChannel.Kind.WEBHOOK
         values = asdict(terms) | {"emails": emails}
         return AlertChannel.objects.create(org=organization, kind=kind, **values)
@@ -73,7 +73,7 @@ def set_channel_enabled(*, organization_id: UUID, channel_id: UUID, enabled: boo
     """Turn a channel on or off; what waits for it fails while it is off."""
     rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
     if not rows.update(enabled=enabled):
-        raise Missing("There is no such channel")
+        raise Missing("Channel not found")
 
 
 def renew_secret(*, organization_id: UUID, channel_id: UUID) -> AlertChannel:
@@ -82,7 +82,7 @@ def renew_secret(*, organization_id: UUID, channel_id: UUID) -> AlertChannel:
         rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
         channel = rows.select_for_update().first()
         if channel is None:
-            raise Missing("There is no such channel")
+            raise Missing("Channel not found")
         channel.secret_version += 1
         channel.save(update_fields=["secret_version"])
         return channel
@@ -94,14 +94,14 @@ def delete_channel(*, organization_id: UUID, channel_id: UUID) -> None:
         AlertChannel.objects.filter(org=organization_id, id=channel_id).delete()
 
 
-def try_channel(*, channel: AlertChannel) -> Told:
+def try_channel(*, channel: AlertChannel) -> DeliveryResult:
     """Send a test at once and return what came of it. Raises Conflict right after another."""
     with transaction.atomic():
         locked(channel.org_id)
         tests = AlertDelivery.objects.filter(channel=channel, alert=None).order_by("-id")
         last = tests.first()
         if last is not None and now() < last.next_try_at - CLAIM + TEST_EVERY:
-            raise Conflict("A test was sent a moment ago; wait a few seconds")
+            raise Conflict("A test was just sent; wait a few seconds")
     return deliver_test(channel)
 
 
@@ -110,12 +110,12 @@ def _checked(terms: ChannelTerms) -> list[str]:
     if fault := fault_of_text(terms.name, what="The name", max_chars=100):
         raise Invalid(fault, field="name")
     if bool(terms.emails) == bool(terms.url):
-        raise Invalid("A channel has either e-mail addresses or a webhook's URL", field="url")
+        raise Invalid("A channel must have either e-mail addresses or a webhook URL", field="url")
     if terms.url and (fault := fault_of_url(terms.url, reach())):
         raise Invalid(fault, field="url")
     emails = list(dict.fromkeys(email.strip().lower() for email in terms.emails))
     if len(emails) > EMAILS_MAX:
-        raise Invalid(f"A channel has at most {EMAILS_MAX} addresses", field="emails")
+        raise Invalid(f"A channel can have at most {EMAILS_MAX} addresses", field="emails")
     for email in emails:
         _check_email(email)
     return emails
@@ -126,6 +126,9 @@ def _check_email(email: str) -> None:
     try:
         validate_email(email)
     except ValidationError as exc:
-        raise Invalid(f'"{email[:60]!s}" is not an e-mail address', field="emails") from exc
+        raise Invalid(f'"{email[:60]!s}" is not a valid e-mail address', field="emails") from exc
     if len(email) > EMAIL_MAX_CHARS or not email.isprintable():
-        raise Invalid("An e-mail address is too long", field="emails")
+        raise Invalid(
+            f"An e-mail address must have at most {EMAIL_MAX_CHARS} printable characters",
+            field="emails",
+        )

@@ -1,4 +1,4 @@
-"""The pages of alerts as plain values: lines with their links and how each was told."""
+"""The pages of alerts as plain values: lines with their links and deliveries."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COLUMNS: Final = (
 KIND_WORDS: Final = {
     Alert.Kind.BUDGET: "Budget",
     Alert.Kind.FORECAST: "Forecast",
-    Alert.Kind.DAY_LIMIT: "Limit of the day",
+    Alert.Kind.DAY_LIMIT: "Daily limit",
     Alert.Kind.SPIKE: "Spike",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),
-    AlertDelivery.State.WAITING: Status(word="on its way", tone="wait", sign="…"),
+    AlertDelivery.State.WAITING: Status(word="pending", tone="wait", sign="…"),
     AlertDelivery.State.FAILED: Status(word="failed", tone="bad", sign="✕"),
 }
 
@@ -36,7 +36,7 @@ class Try:
     """One try of a delivery, and what came of it."""
 
     at: datetime
-    said: str
+    detail: str
     took_ms: int
 
 
@@ -47,7 +47,7 @@ class DeliveryLine:
     delivery: AlertDelivery
     status: Status
     tries: tuple[Try, ...]
-    said: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class AlertLine:
     budget_id: UUID | None
     costs_query: str
     deliveries: tuple[DeliveryLine, ...]
-    told: str
+    sent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,15 +123,15 @@ def delivery_line(delivery: AlertDelivery) -> DeliveryLine:
     """Return a delivery as a line."""
     attempts: Sequence[Mapping[str, Any]] = delivery.attempts
     tries = tuple(
-        Try(at=datetime.fromisoformat(each["at"]), said=each["said"], took_ms=each["took_ms"])
+        Try(at=datetime.fromisoformat(each["at"]), detail=each["said"], took_ms=each["took_ms"])
         for each in attempts
     )
-    said = tries[-1].said if tries else ""
+    detail = tries[-1].detail if tries else ""
     return DeliveryLine(
         delivery=delivery,
         status=_DELIVERY[AlertDelivery.State(delivery.state)],
         tries=tries,
-        said=f"{said}, {len(tries)} tries" if len(tries) > 1 else said,
+        detail=f"{detail}, {len(tries)} tries" if len(tries) > 1 else detail,
     )
 
 
@@ -144,7 +144,7 @@ def _line(alert: Alert, deliveries: Sequence[AlertDelivery], budgets: set[UUID])
         budget_id=alert.budget_id if alert.budget_id in budgets else None,
         costs_query=f"{alert.figures.get('costs_query') or ''}",
         deliveries=lines,
-        told=_told(lines),
+        sent=_sent_summary(lines),
     )
 
 
@@ -159,11 +159,11 @@ def _status(alert: Alert) -> Status:
     )
 
 
-def _told(lines: Sequence[DeliveryLine]) -> str:
-    """Return in a few words how an alert was told."""
+def _sent_summary(lines: Sequence[DeliveryLine]) -> str:
+    """Return a summary of an alert's deliveries."""
     if not lines:
         return "shown here only"
-    counts = dict.fromkeys(("delivered", "on its way", "failed"), 0)
+    counts = dict.fromkeys(("delivered", "pending", "failed"), 0)
     for line in lines:
         counts[line.status.word] += 1
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)

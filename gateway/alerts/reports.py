@@ -19,7 +19,7 @@ OPEN_COUNTED_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertQuery:
-    """Which alerts to list; None is "whatever it is"."""
+    """Filters of the list of alerts; None matches any."""
 
     state: str | None = None
     kind: str | None = None
@@ -45,7 +45,7 @@ def alerts(
 
 
 def deliveries_of(alerts: Collection[Alert]) -> dict[UUID, list[AlertDelivery]]:
-    """Return how each of the alerts was told, by its id: one query."""
+    """Return the deliveries of each alert by its id: one query."""
     found: dict[UUID, list[AlertDelivery]] = {alert.pk: [] for alert in alerts}
     if found:
         rows = AlertDelivery.objects.filter(alert__in=found).select_related("channel")

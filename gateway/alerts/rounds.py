@@ -1,4 +1,4 @@
-"""One round of alerts: find what is new, tell it. By one process at a time."""
+"""One round of alerts: find new ones and send what is due, in one process at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from django.utils.timezone import now as current_time
 
 from gateway.alerts import lease
-from gateway.alerts.delivery.deliver import Told, deliver_due
+from gateway.alerts.delivery.deliver import DeliveryResult, deliver_due
 from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.models import Alert
 from orgs.fields import new_id
@@ -30,7 +30,7 @@ class Round:
 
     is_ours: bool
     raised: list[Alert] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    sent: list[DeliveryResult] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,8 +51,8 @@ class Rounds:
         if not self._takes_lease():
             return Round(is_ours=False)
         raised = evaluate(self.clock(), self.memory, goes_on=goes_on_with_lease)
-        told = deliver_due(clock=self.clock, goes_on=goes_on_with_lease)
-        return Round(is_ours=True, raised=raised, told=told)
+        sent = deliver_due(clock=self.clock, goes_on=goes_on_with_lease)
+        return Round(is_ours=True, raised=raised, sent=sent)
 
     def end(self) -> None:
         """Give the lease back."""

@@ -35,7 +35,7 @@ ROWS_PER_CHUNK: Final = 1_000
 
 @read_page
 def alerts(request: HttpRequest) -> HttpResponse:
-    """List the alerts, newest first: what happened, how it was told, who has seen it."""
+    """List the alerts, newest first: what happened, its deliveries, who acknowledged it."""
     access = viewer(request)
     organization = access.organization
     form = AlertFilterForm(request.GET.dict())
@@ -81,7 +81,7 @@ def acknowledge(request: HttpRequest, alert_id: str) -> HttpResponse:
     operations.acknowledge(
         organization_id=access.organization.pk, alert_id=alert.pk, by=access.user.email
     )
-    messages.success(request, "The alert is acknowledged.")
+    messages.success(request, "Alert acknowledged.")
     return _back(request)
 
 
@@ -93,8 +93,7 @@ def acknowledge_all(request: HttpRequest) -> HttpResponse:
     count = operations.acknowledge_all(
         organization_id=access.organization.pk, up_to=newest.pk, by=access.user.email
     )
-    said = "1 alert is acknowledged." if count == 1 else f"{count} alerts are acknowledged."
-    messages.success(request, said)
+    messages.success(request, f"{count} alert{'' if count == 1 else 's'} acknowledged.")
     return _back(request)
 
 
@@ -103,7 +102,7 @@ def acknowledge_all(request: HttpRequest) -> HttpResponse:
 
 @read_page
 def channels(request: HttpRequest) -> HttpResponse:
-    """List where alerts are told, and say what is told."""
+    """List the channels, and what triggers alerts."""
     access = viewer(request)
     found = reports.channels(organization_id=access.organization.pk)
     context = {
@@ -138,7 +137,7 @@ def create_channel(request: HttpRequest) -> HttpResponse:
 
 @action
 def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
-    """Turn a channel on or off, as the button said."""
+    """Turn a channel on or off as the button states."""
     channel = _channel(request, channel_id)
     enabled = switched(
         request,
@@ -146,8 +145,8 @@ def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
         organization_id=channel.org_id,
         channel_id=channel.pk,
     )
-    state = "on: it gets what happens from now on" if enabled else "off"
-    messages.success(request, f'The channel "{channel.name}" is {state}.')
+    state = "on. New alerts will be sent to it" if enabled else "off"
+    messages.success(request, f'Channel "{channel.name}" is {state}.')
     return redirect("alert-channels")
 
 
@@ -161,9 +160,9 @@ def test_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
         messages.error(request, f"{refusal.message}.")
     else:
         if outcome.is_delivered:
-            messages.success(request, f'The test went through "{channel.name}": {outcome.said}.')
+            messages.success(request, f'Test sent to "{channel.name}": {outcome.detail}.')
         else:
-            messages.error(request, f'The test of "{channel.name}" failed: {outcome.said}')
+            messages.error(request, f'Test of "{channel.name}" failed: {outcome.detail}')
     return redirect("alert-channels")
 
 
@@ -188,7 +187,7 @@ def delete_channel(request: HtmxRequest, channel_id: str) -> HttpResponse:
         context = {"channel": channel, "where": where(channel)}
         return question(request, "alerts/channel_delete.html", context)
     operations.delete_channel(organization_id=channel.org_id, channel_id=channel.pk)
-    messages.success(request, f'The channel "{channel.name}" is deleted.')
+    messages.success(request, f'Channel "{channel.name}" deleted.')
     return redirect("alert-channels")
 
 
@@ -199,7 +198,7 @@ def _channel(request: HttpRequest, channel_id: str) -> AlertChannel:
 def _made(request: HttpRequest, channel: AlertChannel) -> HttpResponse:
     if channel.kind == AlertChannel.Kind.WEBHOOK:
         return _secret_page(request, channel)
-    messages.success(request, f'The channel "{channel.name}" gets what happens from now on.')
+    messages.success(request, f'Channel "{channel.name}" added. New alerts will be sent to it.')
     return redirect("alert-channels")
 
 

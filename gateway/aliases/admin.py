@@ -33,7 +33,7 @@ class AliasAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
 
 @admin.register(ModelAlias)
 class AliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Names for models that are asked in order."""
+    """Names for models that are tried in order."""
 
     form = AliasAdminForm
     list_display = ("name", "org", "enabled", "models", "retries")

@@ -1,4 +1,4 @@
-"""`manage.py aliases`: makes, lists, changes and removes an organization's aliases."""
+"""`manage.py aliases`: create, list, update and delete an organization's aliases."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from orgs.console.commands import (
 from orgs.locking import locked
 from orgs.models import Organization
 
-MODELS_HELP = "the models to ask, in order"
-RETRIES_HELP = f"how often each is asked again where its refusal may pass, 0 to {RETRIES_MAX}"
+MODELS_HELP = "the models to try, in order"
+RETRIES_HELP = f"how often each is retried after a temporary failure, 0 to {RETRIES_MAX}"
 
 
 class Command(ActionCommand):
-    help = "Makes, lists, changes and removes aliases: names for models that are asked in order."
+    help = "Create, list, update and delete aliases: names for models that are tried in order."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        create = add("create", self.create, help="make an alias; it is on")
+        create = add("create", self.create, help="create an alias; it is enabled")
         add_named(create, "alias")
         create.add_argument("--models", metavar="M,…", required=True, help=MODELS_HELP)
         create.add_argument("--retries", metavar="N", default="0", help=RETRIES_HELP)
         add_report(add("list", self.list, help="list an organization's aliases"))
-        update = add("update", self.update, help="change what is given and leave the rest")
+        update = add("update", self.update, help="change the given options and keep the rest")
         add_named(update, "alias")
-        update.add_argument("--rename", metavar="NAME", help="its new name")
+        update.add_argument("--rename", metavar="NAME", help="the new name")
         update.add_argument("--models", metavar="M,…", help=MODELS_HELP)
         update.add_argument("--retries", metavar="N", help=RETRIES_HELP)
         switch = update.add_mutually_exclusive_group()
         switch.add_argument("--enable", dest="enabled", action="store_const", const=True)
         switch.add_argument("--disable", dest="enabled", action="store_const", const=False)
-        add_named(add("delete", self.delete, help="remove an alias for good"), "alias")
+        add_named(add("delete", self.delete, help="delete an alias"), "alias")
 
     def create(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -57,7 +57,7 @@ class Command(ActionCommand):
         form = _checked(terms, others=reports.alias_names(organization_id=org.pk))
         alias = operations.create_alias(organization_id=org.pk, terms=form.terms())
         self._warn(form)
-        self.stdout.write(f'Made the alias "{alias.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created alias "{alias.name}" of {org.slug}; it is on.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -82,17 +82,17 @@ class Command(ActionCommand):
                 enabled=options["enabled"],
             )
         self._warn(form)
-        self.stdout.write(f'Changed the alias "{form.terms().name}" of {org.slug}.')
+        self.stdout.write(f'Updated alias "{form.terms().name}" of {org.slug}.')
 
     def delete(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         alias = _the_alias(org, options["name"])
         operations.delete_alias(organization_id=org.pk, alias_id=alias.pk)
-        self.stdout.write(f'Deleted the alias "{alias.name}" of {org.slug}.')
+        self.stdout.write(f'Deleted alias "{alias.name}" of {org.slug}.')
 
     def _warn(self, form: AliasForm) -> None:
         if doubtful := names_of_no_model(form.terms().models):
-            self.stderr.write(f"Warning: not in the list of known models: {', '.join(doubtful)}")
+            self.stderr.write(f"Warning: unknown model: {', '.join(doubtful)}")
 
 
 def _checked(values: dict[str, Any], *, others: Collection[str]) -> AliasForm:

@@ -20,20 +20,20 @@ def models_field() -> ModelNamesField:
     """Return the field for an alias's models."""
     return ModelNamesField(
         label="Models, in order",
-        help_text=f"One per line, up to {MODELS_MAX}. The next is asked when one refuses or cannot "
-        "be reached.",
+        help_text=f"One per line, up to {MODELS_MAX}. The next is tried when one fails or "
+        "cannot be reached.",
     )
 
 
 def retries_field() -> forms.IntegerField:
     """Return the field for an alias's retries."""
     return forms.IntegerField(
-        label="Retries of each",
+        label="Retries per model",
         min_value=0,
         max_value=RETRIES_MAX,
         initial=0,
-        help_text="How often a model is asked again after 429, 5xx or no connection, before the "
-        "next is asked. The provider's Retry-After is kept.",
+        help_text="How often a model is retried after 429, 5xx or a connection failure before the "
+        "next is tried. The provider's Retry-After is respected.",
     )
 
 
@@ -43,7 +43,7 @@ class AliasForm(forms.Form):
     name = forms.CharField(
         label="Alias name",
         max_length=ALIAS_NAME_MAX_CHARS,
-        help_text="What applications send as the model.",
+        help_text="The model name that applications send.",
     )
     models = models_field()
     retries = retries_field()
@@ -63,7 +63,7 @@ class AliasForm(forms.Form):
         return self.cleaned_data
 
     def terms(self) -> AliasTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         return AliasTerms(name=values["name"], models=values["models"], retries=values["retries"])
 
@@ -94,6 +94,6 @@ def alias_sentence(alias: ModelAlias) -> str:
     first, *rest = alias.models or ["no model"]
     then = f", then {', then '.join(rest)}" if rest else ""
     if not alias.retries:
-        return f"Asks {first}{then}."
+        return f"Calls {first}{then}."
     times = "once" if alias.retries == 1 else f"up to {alias.retries} times"
-    return f"Asks {first}{then}; each again {times} where its refusal may pass."
+    return f"Calls {first}{then}; each is retried {times} after a temporary failure."

@@ -1,4 +1,4 @@
-"""What can be done to aliases; each function is one transaction.
+"""Operations on aliases; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
 judged by the alias as it is now.
@@ -18,7 +18,7 @@ from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked, one_name
 
 ALIASES_MAX: Final = 200  # of one organization: all that are enabled are kept in every process
-_ONE_NAME: Final = ("model_alias_name_once", "An alias with this name exists already")
+_ONE_NAME: Final = ("model_alias_name_once", "An alias with this name already exists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def create_alias(*, organization_id: UUID, terms: AliasTerms) -> ModelAlias:
     with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if organization.aliases.count() >= ALIASES_MAX:
-            raise Conflict(f"An organization has at most {ALIASES_MAX} aliases")
+            raise Conflict(f"An organization can have at most {ALIASES_MAX} aliases")
         return ModelAlias.objects.create(org=organization, **asdict(terms))
 
 
@@ -57,7 +57,7 @@ def update_alias(
         locked(organization_id)
         rows = ModelAlias.objects.filter(org=organization_id, id=alias_id)
         if not rows.update(updated_at=now(), **changes):
-            raise Missing("There is no such alias")
+            raise Missing("Alias not found")
 
 
 def delete_alias(*, organization_id: UUID, alias_id: UUID) -> None:

@@ -63,7 +63,7 @@ def create_alias(request: HttpRequest) -> HttpResponse:
             alias = operations.create_alias(
                 organization_id=access.organization.pk, terms=form.terms()
             )
-            return _saved(request, form, f'The alias "{alias.name}" can be called.')
+            return _saved(request, form, f'Alias "{alias.name}" created.')
     return render(request, "aliases/form.html", {"form": form, "title": "New alias"})
 
 
@@ -78,20 +78,20 @@ def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
         terms = form.terms()
         with refusal_in(form):
             operations.update_alias(organization_id=alias.org_id, alias_id=alias.pk, terms=terms)
-            return _saved(request, form, f'The alias "{terms.name}" is saved.')
+            return _saved(request, form, f'Alias "{terms.name}" saved.')
     context = {"form": form, "title": "Edit alias", "alias": alias}
     return render(request, "aliases/form.html", context)
 
 
 @action
 def toggle_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
-    """Turn an alias on or off, as the button said, whatever it has become meanwhile."""
+    """Turn an alias on or off as the button states, whatever its current state."""
     alias = get_or_404(admin(request), ModelAlias.objects.all(), alias_id)
     enabled = switched(
         request, operations.update_alias, organization_id=alias.org_id, alias_id=alias.pk
     )
-    state = "on" if enabled else "off: requests that name it are refused as an unknown model"
-    messages.success(request, f'The alias "{alias.name}" is {state}.')
+    state = "on" if enabled else "off: requests that use it fail with unknown_model"
+    messages.success(request, f'Alias "{alias.name}" is {state}.')
     return redirect("aliases")
 
 
@@ -103,7 +103,7 @@ def delete_alias(request: HtmxRequest, alias_id: str) -> HttpResponse:
         context = {"alias": alias, "sentence": alias_sentence(alias)}
         return question(request, "aliases/delete.html", context)
     operations.delete_alias(organization_id=alias.org_id, alias_id=alias.pk)
-    messages.success(request, f'The alias "{alias.name}" is deleted.')
+    messages.success(request, f'Alias "{alias.name}" deleted.')
     return redirect("aliases")
 
 
@@ -118,8 +118,8 @@ def _exported(alias: ModelAlias) -> dict[str, Any]:
 
 
 def _saved(request: HttpRequest, form: AliasForm, sentence: str) -> HttpResponse:
-    """Say so, and warn of names that only might be models: they may be slips."""
+    """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
     if doubtful := names_of_no_model(form.terms().models):
-        messages.warning(request, f"Not in the list of known models: {', '.join(doubtful)}.")
+        messages.warning(request, f"Unknown model: {', '.join(doubtful)}.")
     return redirect("aliases")

@@ -38,7 +38,7 @@ class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
         super().clean()
         org = self.cleaned_data.get("org")
         if org is not None and self.instance._state.adding and has_all(org):
-            self.add_error(None, f"An organization has at most {BUDGETS_MAX} budgets.")
+            self.add_error(None, f"An organization can have at most {BUDGETS_MAX} budgets.")
         return self.cleaned_data
 
 

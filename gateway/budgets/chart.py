@@ -1,4 +1,4 @@
-"""A budget's span as a drawing: what is spent by each day, its limit, and where it is heading."""
+"""The burn-down chart of a budget: spent by day, its limit, its forecast."""
 
 from __future__ import annotations
 
@@ -68,23 +68,23 @@ def burn_down(status: BudgetStatus, days: Sequence[BudgetDay], *, day_share: flo
         limit_y=f"{100 - 100 * status.rule.limit_nanoeur / top:.2f}",
         ticks=scale(top),
         dates=_dates(days),
-        days=tuple(DayMark(x=n, text=_said(day)) for n, day in enumerate(days)),
+        days=tuple(DayMark(x=n, text=_day_text(day)) for n, day in enumerate(days)),
         summary=summary(status),
     )
 
 
 def summary(status: BudgetStatus) -> str:
     """Return what the drawing shows, in words."""
-    said = (
+    spent = (
         f"By {short_day(status.today)}, {short_eur(status.charged_nanoeur)} "
-        f"of {short_eur(status.rule.limit_nanoeur)} is spent"
+        f"of {short_eur(status.rule.limit_nanoeur)} has been spent"
     )
     if (ahead := status.forecast) is None:
-        return f"{said}. There is no week of charges yet to make a forecast of."
+        return f"{spent}. No forecast yet: it needs a week of charges."
     return (
-        f"{said}; by {short_day(ahead.last_day)} it will be about "
-        f"{short_eur(ahead.expected_nanoeur)}, four times in five from "
-        f"{short_eur(ahead.low_nanoeur)} to {short_eur(ahead.high_nanoeur)}."
+        f"{spent}; forecast for {short_day(ahead.last_day)}: about "
+        f"{short_eur(ahead.expected_nanoeur)} (80 % range: "
+        f"{short_eur(ahead.low_nanoeur)} to {short_eur(ahead.high_nanoeur)})."
     )
 
 
@@ -96,7 +96,7 @@ def _dates(days: Sequence[BudgetDay]) -> tuple[Mark, ...]:
     )
 
 
-def _said(day: BudgetDay) -> str:
+def _day_text(day: BudgetDay) -> str:
     if day.spent_nanoeur is not None and day.so_far_nanoeur is not None:
         return (
             f"{day.on:%a %-d %b}: {short_eur(day.spent_nanoeur)}\n"
@@ -105,6 +105,6 @@ def _said(day: BudgetDay) -> str:
     if day.ahead is None:
         return f"{day.on:%a %-d %b}"
     return (
-        f"{day.on:%a %-d %b}: about {short_eur(day.ahead.expected_nanoeur)} by its end\n"
+        f"{day.on:%a %-d %b}: forecast: about {short_eur(day.ahead.expected_nanoeur)}\n"
         f"{short_eur(day.ahead.low_nanoeur)} to {short_eur(day.ahead.high_nanoeur)}"
     )

@@ -1,4 +1,4 @@
-"""`manage.py budgets`: makes, lists, shows, changes and removes an organization's budgets."""
+"""`manage.py budgets`: create, list, show, update and delete an organization's budgets."""
 
 from __future__ import annotations
 
@@ -37,36 +37,38 @@ from orgs.models import Organization
 # option, the form's field, what it is
 OF = (
     *(
-        (f"--{word.replace(' ', '-')}", name, f"of calls of this {word}")
+        (f"--{word.replace(' ', '-')}", name, f"applies to calls of this {word}")
         for name, word in DIMENSION_WORDS.items()
     ),
-    ("--models", "models", "of calls to these models"),
+    ("--models", "models", "applies to calls to these models"),
 )
 FIELDS = ("limit_eur", "span", "when_full", *(field for _, field, _ in OF))
 
 
 class Command(ActionCommand):
     help = (
-        "Makes, lists, shows, changes and removes budgets: what some calls may cost in a day, "
-        "week, month or quarter. A change holds from the next request on."
+        "Create, list, show, update and delete budgets: spending limits per day, week, month or "
+        "quarter. Changes apply from the next request on."
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        create = add("create", self.create, help="make a budget; it is on")
+        create = add("create", self.create, help="create a budget; it is enabled")
         add_named(create, "budget")
         _add_terms(create, needed=True)
-        add_report(add("list", self.list, help="list an organization's budgets and where each is"))
+        add_report(add("list", self.list, help="list an organization's budgets and their status"))
         show = add("show", self.show, help="show one budget")
         add_named(show, "budget")
         add_format(show)
-        update = add("update", self.update, help="change what is given and leave the rest")
+        update = add("update", self.update, help="change the given options and keep the rest")
         add_named(update, "budget")
-        update.add_argument("--rename", metavar="NAME", help="its new name")
+        update.add_argument("--rename", metavar="NAME", help="the new name")
         _add_terms(update, needed=False)
-        add_removals(update, OF, help="be of any, whatever {} says")
-        enable = add("enable", self.switch, help="turn a budget on; it counts what it missed")
-        disable = add("disable", self.switch, help="turn a budget off")
-        delete = add("delete", self.delete, help="remove a budget for good")
+        add_removals(update, OF, help="match any value; removes {}")
+        enable = add(
+            "enable", self.switch, help="enable a budget; spending while it was off is counted"
+        )
+        disable = add("disable", self.switch, help="disable a budget")
+        delete = add("delete", self.delete, help="delete a budget")
         for action in (enable, disable, delete):
             add_named(action, "budget")
         enable.set_defaults(enabled=True)
@@ -77,7 +79,7 @@ class Command(ActionCommand):
         form = _checked(org, {"when_full": HARD, **given(options, FIELDS), "name": options["name"]})
         budget = operations.create_budget(organization_id=org.pk, terms=form.terms())
         self._warn(form)
-        self.stdout.write(f'Made the budget "{budget.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created budget "{budget.name}" of {org.slug}; it is on.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -108,34 +110,32 @@ class Command(ActionCommand):
                 organization_id=org.pk, budget_id=budget.pk, terms=form.terms()
             )
         self._warn(form)
-        self.stdout.write(f'Changed the budget "{form.terms().name}" of {org.slug}.')
+        self.stdout.write(f'Updated budget "{form.terms().name}" of {org.slug}.')
 
     def delete(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         budget = _the_budget(org, options["name"])
         operations.delete_budget(organization_id=org.pk, budget_id=budget.pk)
-        self.stdout.write(f'Deleted the budget "{budget.name}" of {org.slug}.')
+        self.stdout.write(f'Deleted budget "{budget.name}" of {org.slug}.')
 
     def switch(self, options: dict[str, Any]) -> None:
         org, enabled = organization(options["slug"]), options["enabled"]
         budget = _the_budget(org, options["name"])
         operations.update_budget(organization_id=org.pk, budget_id=budget.pk, enabled=enabled)
-        self.stdout.write(
-            f'The budget "{budget.name}" of {org.slug} is {"on" if enabled else "off"}.'
-        )
+        self.stdout.write(f'Budget "{budget.name}" of {org.slug} is {"on" if enabled else "off"}.')
 
     def _warn(self, form: BudgetForm) -> None:
         if unknown := names_of_no_model(form.terms().models):
-            self.stderr.write(f"Warning: no known model is meant by: {', '.join(unknown)}")
+            self.stderr.write(f"Warning: unknown model: {', '.join(unknown)}")
 
 
 def _add_terms(action: CommandParser, *, needed: bool) -> None:
     action.add_argument(
-        "--limit", dest="limit_eur", metavar="EUR", required=needed, help="what the calls may cost"
+        "--limit", dest="limit_eur", metavar="EUR", required=needed, help="the maximum cost"
     )
     spans = [span.value for span in BudgetWindow]
     action.add_argument(
-        "--per", dest="span", choices=spans, required=needed, help="how long the limit counts"
+        "--per", dest="span", choices=spans, required=needed, help="the period of the limit"
     )
     full = action.add_mutually_exclusive_group()
     full.add_argument(
@@ -143,14 +143,14 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
         dest="when_full",
         action="store_const",
         const=HARD,
-        help="refuse calls that could pass the limit; so it is unless --warn is given",
+        help="block calls that could exceed the limit (the default)",
     )
     full.add_argument(
         "--warn",
         dest="when_full",
         action="store_const",
         const=WARNING,
-        help="count, and refuse nothing",
+        help="warn only; block nothing",
     )
     for option, field, what in OF:
         metavar = "M,…" if field == "models" else "ID"
@@ -168,14 +168,14 @@ def _the_budget(org: Organization, name: str) -> Budget:
 def _row(line: BudgetLine, format: str) -> dict[str, Any]:
     budget, status, ahead = line.budget, line.status, line.status.forecast
     is_text = format == "text"
-    said = {name: value for name in DIMENSION_WORDS if (value := getattr(budget, name))}
+    dimensions = {name: value for name in DIMENSION_WORDS if (value := getattr(budget, name))}
     return {
         "name": budget.name,
         "enabled": budget.enabled,
         "limit_eur": plain_eur(budget.limit_nanoeur),
         "per": budget.span,
         "hard": budget.is_hard,
-        **({"of": line.calls} if is_text else {"of": said, "models": budget.models}),
+        **({"of": line.calls} if is_text else {"of": dimensions, "models": budget.models}),
         "spent_eur": plain_eur(status.charged_nanoeur),
         "held_eur": plain_eur(status.held_nanoeur),
         "left_eur": plain_eur(status.left_nanoeur),

@@ -29,8 +29,8 @@ def models_field() -> ModelNamesField:
     """Return the field for the models that a budget is of."""
     return ModelNamesField(
         label="Models",
-        help_text="One per line. A name also means its dated snapshots; * is a wildcard. "
-        "Empty: every model.",
+        help_text="One per line. A name also matches its dated snapshots; * is a wildcard. "
+        "Leave empty for every model.",
     )
 
 
@@ -39,17 +39,17 @@ class BudgetForm(forms.Form):
 
     name = name_field("Budget name")
     limit_eur = EurosField(
-        label="Limit (EUR)", required=True, help_text="What these calls may cost together."
+        label="Limit (EUR)", required=True, help_text="The maximum total cost of these calls."
     )
     span = forms.ChoiceField(
         label="Per",
         choices=[(span.value, span.value) for span in BudgetWindow],
         initial=BudgetWindow.MONTH.value,
-        help_text="It begins anew with each, in the organization's own days.",
+        help_text="Resets at the start of each period (organization's time zone).",
     )
     when_full = forms.ChoiceField(
         label="At the limit",
-        choices=[(HARD, "Refuse calls that could pass it"), (WARNING, "Only warn")],
+        choices=[(HARD, "Block calls that could exceed it"), (WARNING, "Warn only")],
         initial=HARD,
     )
     models = models_field()
@@ -66,7 +66,7 @@ class BudgetForm(forms.Form):
         for name, word in DIMENSION_WORDS.items():
             self.fields[name] = field = dimension_field(word.capitalize())
             field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
-        self.fields["user_id"].help_text = "A member's e-mail address, or what calls say."
+        self.fields["user_id"].help_text = "A member's e-mail address or a user id sent by callers."
 
     def clean_user_id(self) -> str:
         """Return the id of the member with the address; calls may also say any other text."""
@@ -79,7 +79,7 @@ class BudgetForm(forms.Form):
         return [self[name] for name in DIMENSION_WORDS]
 
     def terms(self) -> BudgetTerms:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         return BudgetTerms(
             name=values["name"],
@@ -93,13 +93,13 @@ class BudgetForm(forms.Form):
 
 def budget_values(budget: Budget, people: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a budget as the values of its form; `people` are e-mail addresses by user id."""
-    said = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
-    said["user_id"] = (people or {}).get(said["user_id"], said["user_id"])
+    dimensions = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
+    dimensions["user_id"] = (people or {}).get(dimensions["user_id"], dimensions["user_id"])
     return {
         "name": budget.name,
         "limit_eur": plain_eur(budget.limit_nanoeur),
         "span": budget.span,
         "when_full": HARD if budget.is_hard else WARNING,
         "models": budget.models,
-        **said,
+        **dimensions,
     }

@@ -16,13 +16,13 @@ def costs_query(budget: Budget, first: date, last: date) -> str:
     """
     by = "model" if first == last else "day"
     model = one_model(budget)
-    wanted = {**_said(budget), **({"model": model} if model else {})}
+    wanted = {**_filters(budget), **({"model": model} if model else {})}
     return urlencode({**wanted, "from": f"{first}", "to": f"{last}", "groupBy": by})
 
 
 def requests_query(budget: Budget, **wanted: str) -> str:
     """Return the parameters of the list of requests for the budget's calls, of any model."""
-    return urlencode({**wanted, **_said(budget)})
+    return urlencode({**wanted, **_filters(budget)})
 
 
 def one_model(budget: Budget) -> str | None:
@@ -31,6 +31,6 @@ def one_model(budget: Budget) -> str | None:
     return budget.models[0] if is_one else None
 
 
-def _said(budget: Budget) -> dict[str, str]:
+def _filters(budget: Budget) -> dict[str, str]:
     values = {name: getattr(budget, column) for column, name in NAME_IN_JSON.items()}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What can be done to budgets; each function is one transaction.
+"""Operations on budgets; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: a request that is judged afterwards is
 judged by the budget as it is now.
@@ -27,7 +27,7 @@ from orgs.locking import locked, one_name
 from orgs.models import Organization
 
 BUDGETS_MAX: Final = 500  # of one organization: all that are enabled are kept in every process
-_ONE_NAME: Final = ("budget_name_once", "A budget with this name exists already")
+_ONE_NAME: Final = ("budget_name_once", "A budget with this name already exists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
     with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if has_all(organization):
-            raise Conflict(f"An organization has at most {BUDGETS_MAX} budgets")
+            raise Conflict(f"An organization can have at most {BUDGETS_MAX} budgets")
         budget = Budget.objects.create(org=organization, **terms.as_columns())
         _begin(organization, budget)
         return budget
@@ -93,14 +93,14 @@ def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
 
 def terms_of(budget: Budget) -> BudgetTerms:
     """Return what a row says."""
-    said = {name: getattr(budget, name) for name in DIMENSIONS}
+    dimensions = {name: getattr(budget, name) for name in DIMENSIONS}
     return BudgetTerms(
         name=budget.name,
         span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         models=budget.models,
-        **said,
+        **dimensions,
     )
 
 
@@ -112,7 +112,7 @@ def has_all(organization: Organization) -> bool:
 def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]) -> None:
     budget = Budget.objects.filter(org=organization, id=budget_id).first()
     if budget is None:
-        raise Missing("There is no such budget")
+        raise Missing("Budget not found")
     before = _counted(budget)
     for name, value in changes.items():
         setattr(budget, name, value)
@@ -127,8 +127,8 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
-    said = (getattr(budget, name) for name in DIMENSIONS)
-    return (budget.enabled, budget.span, sorted(budget.models), *said)
+    dimensions = (getattr(budget, name) for name in DIMENSIONS)
+    return (budget.enabled, budget.span, sorted(budget.models), *dimensions)
 
 
 def _begin(organization: Organization, budget: Budget) -> None:

@@ -1,4 +1,4 @@
-"""Where an organization's budgets stand: spent, held, left, and where their spans will end."""
+"""The status of budgets: spent, held, left, and the forecast of their periods."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BudgetStatus:
     `charged` is what the ledger counts; of a budget that is off, what its calls have cost. `by_day`
     has the charged days from `starts_on` on; `course` has the forecast of the end of today and of
     each day to `last_day`, and is empty where there is no week of charges to judge by. `full_on`
-    is the day of the span on which the limit was reached or, on course, will be passed.
+    is the day of the span on which the limit was reached or is forecast to be exceeded.
     """
 
     rule: BudgetRule
@@ -160,7 +160,7 @@ def _full_on(
     ahead: Sequence[Forecast],
     today: date,
 ) -> date | None:
-    """Return the day on which the limit was reached or, on course, will be passed."""
+    """Return the day on which the limit was reached or is forecast to be exceeded."""
     if spent_nanoeur < limit_nanoeur:
         passing = (day.last_day for day in ahead if day.expected_nanoeur > limit_nanoeur)
         return next(passing, None)

@@ -30,7 +30,7 @@ from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 
 BUDGETS_PER_PAGE: Final = 50
-# How far back calls are asked what they say of themselves, to be offered in the form.
+# How many days back values of calls are read, to be suggested in the form.
 SUGGESTED_OF_DAYS: Final = 30
 
 
@@ -68,7 +68,7 @@ def create_budget(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with refusal_in(form):
             budget = operations.create_budget(organization_id=organization.pk, terms=form.terms())
-            return _saved(request, form, budget.pk, f'The budget "{budget.name}" counts.')
+            return _saved(request, form, budget.pk, f'Budget "{budget.name}" is active.')
     context = {"form": form, **_suggestions(access)}
     return render(request, "budgets/create.html", context)
 
@@ -89,7 +89,7 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
             operations.update_budget(
                 organization_id=organization.pk, budget_id=found.pk, terms=terms
             )
-            return _saved(request, form, found.pk, f'The budget "{terms.name}" is saved.')
+            return _saved(request, form, found.pk, f'Budget "{terms.name}" saved.')
     context = {
         "page": budget_page(organization, now(), found, people),
         "form": form,
@@ -102,13 +102,13 @@ def budget(request: HttpRequest, budget_id: str) -> HttpResponse:
 
 @action
 def toggle_budget(request: HttpRequest, budget_id: str) -> HttpResponse:
-    """Turn a budget on or off, as the button said, whatever it has become meanwhile."""
+    """Turn a budget on or off as the button states, whatever its current state."""
     budget = get_or_404(admin(request), Budget.objects.all(), budget_id)
     enabled = switched(
         request, operations.update_budget, organization_id=budget.org_id, budget_id=budget.pk
     )
-    state = "on, and counts what it missed" if enabled else "off: it counts and refuses nothing"
-    messages.success(request, f'The budget "{budget.name}" is {state}.')
+    state = "on and includes spending while it was off" if enabled else "off"
+    messages.success(request, f'Budget "{budget.name}" is {state}.')
     return redirect("budget", budget_id=budget.pk)
 
 
@@ -121,7 +121,7 @@ def delete_budget(request: HtmxRequest, budget_id: str) -> HttpResponse:
         context = {"budget": budget, "sentence": budget_sentence(budget, people)}
         return question(request, "budgets/delete.html", context)
     operations.delete_budget(organization_id=budget.org_id, budget_id=budget.pk)
-    messages.success(request, f'The budget "{budget.name}" is deleted.')
+    messages.success(request, f'Budget "{budget.name}" deleted.')
     return redirect("budgets")
 
 
@@ -135,24 +135,24 @@ def _pages(access: Access) -> Iterator[list[dict[str, Any]]]:
 
 
 def _suggestions(access: Access) -> dict[str, Any]:
-    """Return what the form offers: the known models, and what calls have said lately."""
+    """Return the form's suggestions: the known models, and values of recent calls."""
     organization = access.organization
     today = local_day(now(), ZoneInfo(organization.timezone))
-    said = values_used(
+    used = values_used(
         organization_id=organization.pk, since=today - timedelta(days=SUGGESTED_OF_DAYS)
     )
-    members = emails(organization_id=organization.pk, user_ids=said["user_id"])
-    said["user_id"] = [members.get(user_id, user_id) for user_id in said["user_id"]]
+    members = emails(organization_id=organization.pk, user_ids=used["user_id"])
+    used["user_id"] = [members.get(user_id, user_id) for user_id in used["user_id"]]
     catalog = load_catalog(sandbox=settings.SANDBOX)
     return {
-        "suggestions": [(f"known-{name}", said[name]) for name in DIMENSION_WORDS],
+        "suggestions": [(f"known-{name}", used[name]) for name in DIMENSION_WORDS],
         "models": sorted({model.id for model in catalog.by_name.values()}),
     }
 
 
 def _saved(request: HttpRequest, form: BudgetForm, budget_id: UUID, sentence: str) -> HttpResponse:
-    """Say so, and warn of names that mean no known model: they may be slips."""
+    """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
     if unknown := names_of_no_model(form.terms().models):
-        messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
+        messages.warning(request, f"Unknown model: {', '.join(unknown)}.")
     return redirect("budget", budget_id=budget_id)

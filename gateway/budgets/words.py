@@ -1,4 +1,4 @@
-"""What a budget is of and whether it will hold, in plain words."""
+"""Sentences for budgets: the calls they apply to, their status and forecast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALMOST_FULL_SHARE: Final = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Whether a budget holds, as a badge: never colour alone. `note` is said beside it."""
+    """A budget's status as a badge: never colour alone. `note` is shown beside it."""
 
     word: str
     tone: str
@@ -36,50 +36,48 @@ class Outlook:
 
 
 def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
-    """Return the calls that a budget is of; `people` are e-mail addresses by user id."""
-    said = [
+    """Return the calls that a budget applies to; `people` are e-mail addresses by user id."""
+    dimensions = [
         f"{word} {people.get(value, value)}"
         for name, word in DIMENSION_WORDS.items()
         if (value := getattr(budget, name)) is not None
     ]
-    if not said and not budget.models:
+    if not dimensions and not budget.models:
         return "All calls"
-    of = f" of {listed(said, most=len(DIMENSIONS))}" if said else ""
+    of = f" of {listed(dimensions, most=len(DIMENSIONS))}" if dimensions else ""
     to = f" to {listed(budget.models)}" if budget.models else ""
     return f"Calls{of}{to}"
 
 
 def budget_sentence(budget: Budget, people: Mapping[str, str]) -> str:
     """Return what a budget does, as one sentence."""
-    then = (
-        "a call that could pass that is refused"
-        if budget.is_hard
-        else "past that, nothing is refused: it only warns"
-    )
+    then = "calls that could exceed it are blocked" if budget.is_hard else "it only warns"
     limit = f"{format_eur(budget.limit_nanoeur)} per {budget.span}"
-    return f"{whose_calls(budget, people)} may cost {limit}; {then}."
+    return f"{whose_calls(budget, people)}: limit {limit}; {then}."
 
 
 def outlook(status: BudgetStatus) -> Outlook:
-    """Return whether a budget will hold to the end of its span."""
+    """Return a budget's status to the end of its period."""
     if not status.enabled:
-        return Outlook("off", "", "○", "counts nothing")
+        return Outlook("off", "", "○")
     if status.is_spent:
         since = f"since {short_day(status.full_on)}" if status.full_on else ""
         return Outlook("over the limit" if status.over_nanoeur else "full", "bad", "✕", since)
     if status.rule.is_hard and status.is_full:
-        return Outlook("full for now", "bad", "✕", "calls in flight hold the rest")
+        return Outlook("full", "bad", "✕", "held by running calls")
     if status.rule.is_hard and status.share >= ALMOST_FULL_SHARE:
-        return Outlook("almost full", "bad", "✕", "most calls no longer fit")
+        return Outlook("almost full", "bad", "✕", "too little left for most calls")
     if status.full_on is not None:
         is_today = status.full_on == status.today
         about = "today" if is_today else f"about {short_day(status.full_on)}"
-        return Outlook(f"will pass the limit {about}", "wait", "▲")
+        return Outlook(f"forecast to exceed the limit {about}", "wait", "▲")
     if status.forecast is None:
-        return Outlook("too early to tell", "", "…", "needs a week of charges")
+        return Outlook("no forecast yet", "", "…", "needs a week of charges")
     if status.forecast.high_nanoeur > status.rule.limit_nanoeur:
-        return Outlook("may pass the limit", "wait", "▲", "it is within the forecast's range")
-    return Outlook("on course", "good", "✓")
+        return Outlook(
+            "may exceed the limit", "wait", "▲", "the limit is within the forecast's range"
+        )
+    return Outlook("on track", "good", "✓")
 
 
 def short_day(day: date) -> str:

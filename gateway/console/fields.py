@@ -38,7 +38,9 @@ class ModelNamesField(forms.CharField):
             _check_entry(name)
             names.setdefault(name.casefold(), name)
         if len(names) > ENTRIES_MAX:
-            raise forms.ValidationError(f"There are {len(names)} names; at most {ENTRIES_MAX}.")
+            raise forms.ValidationError(
+                f"A list can have at most {ENTRIES_MAX} names, not {len(names)}."
+            )
         return list(names.values())
 
     def prepare_value(self, value: Any) -> Any:
@@ -49,10 +51,10 @@ class ModelNamesField(forms.CharField):
 def _check_entry(name: str) -> None:
     if len(name) > NAME_MAX_CHARS:
         raise forms.ValidationError(
-            f'"{name[:40]}…" has {len(name)} characters; at most {NAME_MAX_CHARS}.'
+            f'"{name[:40]}…" must have at most {NAME_MAX_CHARS} characters, not {len(name)}.'
         )
     if not _ENTRY.fullmatch(name):
-        raise forms.ValidationError(f'"{name}" cannot be the name of a model.')
+        raise forms.ValidationError(f'"{name}" is not a valid model name.')
 
 
 class EurosField(forms.DecimalField):
@@ -91,7 +93,7 @@ def dimension_field(label: str) -> forms.CharField:
 
 def _check_printable(text: str) -> None:
     if not text.isprintable():
-        raise forms.ValidationError("There is a character that cannot be printed.")
+        raise forms.ValidationError("Must contain only printable characters.")
 
 
 def plain_eur(nanoeur: int) -> str:

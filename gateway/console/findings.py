@@ -1,4 +1,4 @@
-"""What the verifying commands print, and how they end when the books do not agree."""
+"""Print the findings of the verifying commands, and fail where there are any."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def write_findings(  # noqa: PLR0913  the parts of one report
             out.write(f"note {note.check}: {note.sentence}")
         for line in summary:
             out.write(line)
-        out.write("everything agrees" if not findings else f"{len(findings)} differences")
+        out.write("no differences found" if not findings else f"{len(findings)} differences")
     if findings:
-        raise CommandError("The books do not agree", returncode=1)
+        raise CommandError("Differences found", returncode=1)

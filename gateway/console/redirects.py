@@ -1,4 +1,4 @@
-"""Addresses of the console that are no page of it."""
+"""Redirects of the console."""
 
 from __future__ import annotations
 

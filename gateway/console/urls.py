@@ -1,4 +1,4 @@
-"""URLs below /admin/ai that no page has."""
+"""URLs below /admin/ai that have no page."""
 
 from __future__ import annotations
 

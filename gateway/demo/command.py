@@ -41,22 +41,26 @@ GROWN: Final = ("ai_request_log", "cost_event", "daily_cost", "hold", "hold_peri
 
 class Command(BaseCommand):
     help = (
-        "Makes an organization with invented requests, holds and charges, to see the pages at "
-        "size. Never on a production installation (DEBUG=off), and never in an organization that "
-        "exists."
+        "Create an organization with generated requests, holds and charges, to see the pages with "
+        "much data. Refused on a production installation (DEBUG=off) and for an existing "
+        "organization."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="the new organization's slug, such as year")
+        parser.add_argument("slug", help="the new organization's slug")
         parser.add_argument("--requests", type=_count(REQUESTS_MAX), default=1_000_000)
-        parser.add_argument("--days", type=_count(DAYS_MAX), default=365, help="up to today")
+        parser.add_argument(
+            "--days", type=_count(DAYS_MAX), default=365, help="the number of days, ending today"
+        )
         parser.add_argument("--timezone", default="Europe/Paris")
-        parser.add_argument("--seed", type=int, default=1, help="the same seed, the same requests")
-        parser.add_argument("--admin", metavar="EMAIL", help="who may look at it; must exist")
+        parser.add_argument(
+            "--seed", type=int, default=1, help="the same seed generates the same requests"
+        )
+        parser.add_argument("--admin", metavar="EMAIL", help="an existing user to make its admin")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.LOCAL:
-            raise CommandError("This is a production installation (DEBUG=off): nothing is invented")
+            raise CommandError("invent must not run on a production installation (DEBUG=off)")
         prices, moment = load_price_book(), now()
         rates = [_rates(prices, model, moment) for model in range(len(MODELS))]
         try:
@@ -66,10 +70,10 @@ class Command(BaseCommand):
         started_s = time.monotonic()
         self._invent(org, rates, options, moment)
         _set_a_limit(org)
-        self.stdout.write("Bringing the database's statistics up to date.")
+        self.stdout.write("Updating the database's statistics.")
         _analyze()
         self.stdout.write(
-            f"Invented {options['requests']:,} requests of {options['days']} days for "
+            f"Generated {options['requests']:,} requests over {options['days']} days for "
             f'"{org.slug}" in {time.monotonic() - started_s:.0f} s.'
         )
 
@@ -91,10 +95,10 @@ class Command(BaseCommand):
         with closing(open_store()) as store:
             for day, count in days:
                 rows = InventedDay(org.pk, day, zone, rng, prompt_hashes)
-                for asked in day_of_requests(
+                for request in day_of_requests(
                     rng, day=day, count=count, zone=zone, until=moment, sources=who, weights=weights
                 ):
-                    rows.add(asked, rates[asked.model])
+                    rows.add(request, rates[request.model])
                 rows.write(store)
                 bar.advance(count, day)
 
@@ -125,7 +129,7 @@ def _count(most: int) -> Any:
     def read(text: str) -> int:
         number = int(text)
         if not 1 <= number <= most:
-            raise argparse.ArgumentTypeError(f"a number from 1 to {most:,}")
+            raise argparse.ArgumentTypeError(f"must be an integer between 1 and {most:,}")
         return number
 
     return read
@@ -144,7 +148,7 @@ def _organization(options: dict[str, Any]) -> Organization:
     slug, email = options["slug"], options["admin"]
     looker = User.objects.filter(email=email.strip().lower()).first() if email else None
     if email and looker is None:
-        raise CommandError(f"There is nobody with the e-mail address {email}")
+        raise CommandError(f"No user has the e-mail address {email}")
     with transaction.atomic():
         org = create_organization(
             name=f"Invented ({slug})", slug=slug, timezone=options["timezone"]
@@ -172,10 +176,10 @@ def _keys(org: Organization) -> list[UUID]:
 
 
 def _set_a_limit(org: Organization) -> None:
-    """Give the organization a daily limit that its dearest day kept."""
+    """Give the organization a daily limit above the cost of its most expensive day."""
     sums = Period.objects.filter(org=org).values_list("settled_nanoeur", "overrun_nanoeur")
-    dearest = max((sum(row) for row in sums), default=0)
-    limit_eur = max(10, (dearest * 5 // 4 // NANO // 10 + 1) * 10)
+    highest = max((sum(row) for row in sums), default=0)
+    limit_eur = max(10, (highest * 5 // 4 // NANO // 10 + 1) * 10)
     Policy.objects.create(org=org, name="Production", max_cost_per_day_nanoeur=limit_eur * NANO)
 
 

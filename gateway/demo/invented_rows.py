@@ -84,12 +84,12 @@ class InventedDay:
     settled_nanoeur: int = 0
     overrun_nanoeur: int = 0
 
-    def add(self, asked: Invented, rates: Rates) -> None:
+    def add(self, request: Invented, rates: Rates) -> None:
         """Add one request with everything that it leaves."""
-        if asked.end == "blocked":
-            self._refused(asked)
+        if request.end == "blocked":
+            self._refused(request)
         else:
-            self._admitted(asked, rates)
+            self._admitted(request, rates)
 
     def write(self, store: Store) -> None:
         """Write the day in one transaction."""
@@ -124,39 +124,39 @@ class InventedDay:
 
     # --- one request --------------------------------------------------------------------------
 
-    def _refused(self, asked: Invented) -> None:
+    def _refused(self, request: Invented) -> None:
         code, sentence = self.rng.choice(REFUSALS)
-        model = MODELS[asked.model][1]
+        model = MODELS[request.model][1]
         self._log(
-            asked,
-            id=self._id(asked.at),
-            completed_at=asked.at + timedelta(milliseconds=1),
+            request,
+            id=self._id(request.at),
+            completed_at=request.at + timedelta(milliseconds=1),
             model=model,
             status="blocked",
             code=code,
-            error=sentence.format(model=model, tokens=asked.input_tokens + OUTPUT_CAP),
+            error=sentence.format(model=model, tokens=request.input_tokens + OUTPUT_CAP),
             cost_nanoeur=0,
             latency_ms=1,
             decision=json.dumps({"policies": []}),
         )
 
-    def _admitted(self, asked: Invented, rates: Rates) -> None:
-        usage = Usage(input_uncached=asked.input_tokens, output_text=asked.output_tokens)
-        most = UsageCeiling(input_tokens=4 * asked.input_tokens, output_tokens=OUTPUT_CAP)
+    def _admitted(self, request: Invented, rates: Rates) -> None:
+        usage = Usage(input_uncached=request.input_tokens, output_text=request.output_tokens)
+        most = UsageCeiling(input_tokens=4 * request.input_tokens, output_tokens=OUTPUT_CAP)
         cost, bound = cost_nanoeur(usage, rates), bound_nanoeur(most, rates)
-        held = cost - cost // 10 if asked.end == "over" else bound
-        status, code, outcomes = ENDINGS[asked.end]
-        request_id, charge_to = self._id(asked.at), _charge_to(asked)
+        held = cost - cost // 10 if request.end == "over" else bound
+        status, code, outcomes = ENDINGS[request.end]
+        request_id, charge_to = self._id(request.at), _charge_to(request)
         hold: dict[str, Any] = {
-            "id": self._id(asked.at),
+            "id": self._id(request.at),
             "org_id": self.org_id,
             "request_id": request_id,
             "state": State.HELD,
             "amount_nanoeur": held,
             "charged_nanoeur": 0,
-            "held_at": asked.at,
-            "deadline_at": asked.at + DEADLINE,
-            "resolved_at": asked.at + timedelta(milliseconds=asked.latency_ms),
+            "held_at": request.at,
+            "deadline_at": request.at + DEADLINE,
+            "resolved_at": request.at + timedelta(milliseconds=request.latency_ms),
             "instance_id": self.org_id,
             "charge_to": json.dumps(charge_to),
             "rate_card_id": rates.card.id,
@@ -179,7 +179,7 @@ class InventedDay:
             )
             self._settle(hold, settlement)
         self._log(
-            asked,
+            request,
             id=request_id,
             completed_at=hold["resolved_at"],
             model=charge_to["model"],
@@ -187,11 +187,11 @@ class InventedDay:
             code=code,
             error="The provider did not answer as it should" if code else None,
             finish_reason="stop" if status == "ok" else None,
-            input_tokens=asked.input_tokens if known else None,
-            output_tokens=asked.output_tokens if known else None,
+            input_tokens=request.input_tokens if known else None,
+            output_tokens=request.output_tokens if known else None,
             hold_nanoeur=held,
             cost_nanoeur=hold["charged_nanoeur"],
-            latency_ms=asked.latency_ms,
+            latency_ms=request.latency_ms,
             usage=json.dumps({"buckets": usage.as_dict(), "adds_up": True}) if known else None,
             decision=json.dumps({"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}),
         )
@@ -217,19 +217,19 @@ class InventedDay:
         named = charged_to(settlement.charge_to)
         self.lines[named] = added(self.lines.get(named, NOTHING), sums_of(step, settlement.usage))
 
-    def _log(self, asked: Invented, **columns: Any) -> None:
-        source = asked.source
-        provider, requested, _, _ = MODELS[asked.model]
+    def _log(self, request: Invented, **columns: Any) -> None:
+        source = request.source
+        provider, requested, _, _ = MODELS[request.model]
         self.log.append(
             {
                 "org_id": self.org_id,
-                "occurred_at": asked.at,
+                "occurred_at": request.at,
                 "channel": "api" if source.key_id else "sdk",
                 "stream": False,
                 "requested_model": requested,
                 "provider": provider,
                 "prompt_hash": self.rng.choice(self.prompt_hashes),
-                **_dimensions(asked),
+                **_dimensions(request),
                 "key_id": source.key_id,
                 **columns,
             }
@@ -243,24 +243,24 @@ class InventedDay:
         return UUID(int=(ms << 80) | (0x7 << 76) | (chance >> 62) << 64 | low)
 
 
-def _dimensions(asked: Invented) -> dict[str, str | None]:
-    source = asked.source
+def _dimensions(request: Invented) -> dict[str, str | None]:
+    source = request.source
     return {
         "user_id": source.user_id,
         "team_id": source.team_id,
         "project_id": source.project_id,
         "app_id": source.app_id,
-        "client_id": asked.client_id,
-        "task_type": asked.task_type,
+        "client_id": request.client_id,
+        "task_type": request.task_type,
     }
 
 
-def _charge_to(asked: Invented) -> dict[str, str | None]:
-    provider, requested, answered, _ = MODELS[asked.model]
-    key_id = asked.source.key_id
+def _charge_to(request: Invented) -> dict[str, str | None]:
+    provider, requested, answered, _ = MODELS[request.model]
+    key_id = request.source.key_id
     return {
-        "model": answered if ENDINGS[asked.end][0] == "ok" else requested,
+        "model": answered if ENDINGS[request.end][0] == "ok" else requested,
         "provider": provider,
-        **_dimensions(asked),
+        **_dimensions(request),
         "key_id": str(key_id) if key_id else None,
     }

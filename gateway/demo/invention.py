@@ -1,4 +1,4 @@
-"""Invents a company's year of requests: who asks, when, for which model, and how it ends.
+"""Invents a company's year of requests: who sends them, when, to which model, and how they end.
 
 Plain values from a seed, the same each time; `gateway.demo.invented_rows` makes rows of them.
 """
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from costs.core.periods import first_instant
 
-# provider, the name asked for, the model that answers, how often it is chosen
+# provider, the requested name, the model that answers, how often it is chosen
 MODELS: Final = (
     ("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", 30),
     ("openai", "gpt-4o", "gpt-4o-2024-08-06", 14),

@@ -14,7 +14,7 @@ from costs.models import CostEvent
 def spend_by_key(
     *, organization_id: UUID, key_ids: Collection[UUID], since: datetime
 ) -> dict[UUID, int]:
-    """Return what each key has cost since then; a key that has cost nothing is left out."""
+    """Return what each key has cost since then; keys without costs are omitted."""
     if not key_ids:
         return {}
     events = CostEvent.objects.filter(org=organization_id, occurred_at__gte=since)

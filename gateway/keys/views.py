@@ -112,9 +112,9 @@ def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
         context = {"key": key, "zone": ZoneInfo(access.organization.timezone)}
         return question(request, "keys/revoke.html", context)
     if operations.revoke_key(key=key):
-        messages.success(request, f'The key "{key.name}" is revoked.')
+        messages.success(request, f'Key "{key.name}" revoked.')
     else:
-        messages.info(request, f'The key "{key.name}" was revoked before.')
+        messages.info(request, f'Key "{key.name}" is already revoked.')
     return redirect("keys")
 
 

@@ -1,4 +1,4 @@
-"""What is kept of alerts: what was found, where it is told, how each telling went, who may look."""
+"""The tables of alerts: alerts, channels, deliveries, and the lease of the job."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Alert(models.Model):
 
 
 class AlertChannel(models.Model):
-    """Where an organization's alerts are told: e-mail addresses, or the URL of a webhook.
+    """Where an organization's alerts are sent: e-mail addresses, or the URL of a webhook.
 
     A webhook's secret is not kept: it is made of the installation's key, the row's id and
     `secret_version`.

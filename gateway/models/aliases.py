@@ -14,9 +14,9 @@ from orgs.models import Organization
 
 
 class ModelAlias(models.Model):
-    """An organization's own name for models, asked in order until one answers.
+    """An organization's own name for models, tried in order until one answers.
 
-    `retries` is how often each of them is asked again where its refusal may pass.
+    `retries` is how often each of them is retried after a temporary failure.
     """
 
     id = IdPrimaryKey()

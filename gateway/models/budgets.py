@@ -16,9 +16,9 @@ from orgs.models import Organization
 class Budget(models.Model):
     """What some of an organization's calls may cost in a day, week, month or quarter.
 
-    It is of those calls whose dimensions are the ones said here, to `models`; what is not said is
-    any. One that is not `is_hard` refuses nothing. `revision` rises when the budget comes to be
-    of other calls or another span: the ledger then counts anew, in periods of another scope.
+    It applies to calls to `models` with the dimensions given here; what is not given matches any.
+    One that is not `is_hard` blocks nothing. `revision` rises when the budget comes to apply to
+    other calls or another window: the ledger then counts anew, in periods of another scope.
     Made and changed by `gateway.budgets.operations`, which counts what was spent before.
     """
 
@@ -31,7 +31,7 @@ class Budget(models.Model):
     )
     limit_nanoeur = models.BigIntegerField()
     is_hard = models.BooleanField(default=True)
-    user_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  not said differs from ""
+    user_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  not given differs from ""
     team_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
     project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
     app_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001

@@ -12,7 +12,7 @@ from orgs.models import Organization
 
 
 class AiRequestLog(AttributedRow):
-    """One row for every request of a known organization: what was asked, decided and charged.
+    """One row for every request of a known organization: what was requested, decided and charged.
 
     Prompts and answers are not kept. `decision` is the trace of how it was judged. What finds
     the rows of a filter is made by migration 0003, another index on each database.
@@ -30,7 +30,7 @@ class AiRequestLog(AttributedRow):
     channel = models.CharField(max_length=32)
     stream = models.BooleanField(default=False)
     requested_model = models.CharField(max_length=200)
-    provider = models.CharField(max_length=32, null=True)  # type: ignore[assignment]  # noqa: DJ001  null where none was asked
+    provider = models.CharField(max_length=32, null=True)  # type: ignore[assignment]  # noqa: DJ001  null where none was called
     status = models.CharField(max_length=8, choices=Status)
     code = models.CharField(max_length=40, null=True)  # noqa: DJ001
     error = models.CharField(max_length=1000, null=True)  # noqa: DJ001
@@ -43,8 +43,8 @@ class AiRequestLog(AttributedRow):
     latency_ms = models.IntegerField(null=True)
     usage = models.JSONField(null=True)
     decision = models.JSONField()
-    # An alias's models that did not answer, in order; the rest of the row tells of the last that
-    # was asked. Null where there are none.
+    # An alias's models that did not answer, in order; the rest of the row is about the last that
+    # was called. Null where there are none.
     attempts = models.JSONField(null=True)
 
     class Meta:

@@ -43,13 +43,13 @@ class PlaygroundForm(forms.Form):
     def clean_prompt(self) -> str:
         prompt: str = self.cleaned_data["prompt"]
         if not prompt.strip():
-            raise forms.ValidationError("Write a prompt.")
+            raise forms.ValidationError("Enter a prompt.")
         return prompt
 
     def metadata(self) -> dict[str, str]:
-        """Return the dimensions that a valid form says."""
-        said = ((name, self.cleaned_data[field]) for field, _, name in DIMENSION_FIELDS)
-        return {name: value for name, value in said if value}
+        """Return the dimensions of a valid form."""
+        given = ((name, self.cleaned_data[field]) for field, _, name in DIMENSION_FIELDS)
+        return {name: value for name, value in given if value}
 
     def unfolds(self) -> bool:
         """Whether one of the folded fields is in use or in error."""

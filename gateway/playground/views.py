@@ -31,8 +31,8 @@ def playground(request: HttpRequest) -> HttpResponse:
     }
     if request.method != "POST":
         access = viewer(request)
-        asked = request.GET.get("model") or ("sandbox-small" if settings.SANDBOX else "")
-        form = PlaygroundForm(initial={"model": asked})
+        requested = request.GET.get("model") or ("sandbox-small" if settings.SANDBOX else "")
+        form = PlaygroundForm(initial={"model": requested})
         return _page(request, access, form, context)
     access = member(request)
     form = PlaygroundForm(request.POST)

@@ -12,7 +12,7 @@ from gateway.models import Policy
 class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """A policy as its row is; its lists are checked as on the organization's own page."""
 
-    allowed_models = ModelNamesField(help_text="One per line; empty: all.")
+    allowed_models = ModelNamesField(help_text="One per line. Leave empty to allow every model.")
     blocked_models = ModelNamesField(help_text="One per line.")
 
     class Meta:

@@ -61,7 +61,7 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
 ) -> Backtest:
     """Replay the organization's last `days` local days, today included, under `rule`.
 
-    Requests that were refused then are left out: the policy would have changed nothing.
+    Requests that were blocked then are omitted: the policy would have changed nothing.
     `within_s` None replays to the end.
     """
     started_s = time.monotonic()
@@ -91,14 +91,14 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
 def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: Any) -> None:
     (
         row_id, occurred_at, completed_at, requested, called, user_id, app_id,
-        hold, cost, input_tokens, meant, text_bytes, counted, cap,
+        hold, cost, input_tokens, resolved, text_bytes, counted, cap,
     ) = values  # fmt: skip
     past = PastRequest(
         occurred_at=occurred_at,
         ended_at=completed_at,
         named=requested.strip(),
         # What an alias led to is the trace's word; a row without a trace has the name it called.
-        model=find(meant or requested) or find(called),
+        model=find(resolved or requested) or find(called),
         text_bytes=text_bytes,
         counted_tokens=counted,
         input_tokens=input_tokens,

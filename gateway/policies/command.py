@@ -1,4 +1,4 @@
-"""`manage.py policies`: makes, lists, changes, removes and tries out policies."""
+"""`manage.py policies`: create, list, update, delete and backtest policies."""
 
 from __future__ import annotations
 
@@ -40,34 +40,37 @@ from orgs.models import Organization
 LIMITS = (
     ("--allow", "allowed_models", "M,…", "the only models that may be called"),
     ("--block", "blocked_models", "M,…", "models that may not be called"),
-    ("--max-cost-per-day", "max_cost_per_day_eur", "EUR", "what the organization may spend a day"),
-    ("--max-tokens", "max_tokens_per_request", "N", "what a request may have, in and out"),
+    ("--max-cost-per-day", "max_cost_per_day_eur", "EUR", "the organization's daily limit"),
+    ("--max-tokens", "max_tokens_per_request", "N", "the maximum per request, input and output"),
 )
 FIELDS = tuple(field for _, field, _, _ in LIMITS)
 LISTS = ("allowed_models", "blocked_models")
 
 
 class Command(ActionCommand):
-    help = "Makes, lists, changes and removes policies. A change holds from the next request on."
+    help = (
+        "Create, list, update, delete and backtest policies. Changes apply from the next "
+        "request on."
+    )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        create = add("create", self.create, help="make a policy; it is on")
+        create = add("create", self.create, help="create a policy; it is enabled")
         create.add_argument("slug", metavar="SLUG", help="the organization")
-        create.add_argument("--name", required=True, help="its name, which refusals quote")
+        create.add_argument("--name", required=True, help="the policy's name, which refusals quote")
         _add_limits(create)
         add_report(add("list", self.list, help="list an organization's policies"))
-        update = add("update", self.update, help="change what is given and leave the rest")
+        update = add("update", self.update, help="change the given options and keep the rest")
         add_named(update, "policy")
-        update.add_argument("--rename", metavar="NAME", help="its new name")
+        update.add_argument("--rename", metavar="NAME", help="the new name")
         switch = update.add_mutually_exclusive_group()
         switch.add_argument("--enable", dest="enabled", action="store_const", const=True)
         switch.add_argument("--disable", dest="enabled", action="store_const", const=False)
         _add_limits(update)
-        add_removals(update, LIMITS, help="take the limit of {} away")
-        add_named(add("delete", self.delete, help="remove a policy for good"), "policy")
+        add_removals(update, LIMITS, help="remove the limit of {}")
+        add_named(add("delete", self.delete, help="delete a policy"), "policy")
         replay = add("backtest", self.backtest, help="show what a policy would have done")
         add_report(replay)
-        replay.add_argument("name", metavar="NAME", nargs="?", help="the policy to begin with")
+        replay.add_argument("name", metavar="NAME", nargs="?", help="the policy to start from")
         replay.add_argument("--days", type=int, choices=PERIODS_DAYS, default=30)
         _add_limits(replay)
 
@@ -76,7 +79,7 @@ class Command(ActionCommand):
         form = _checked(given(options, FIELDS) | {"name": options["name"]})
         policy = operations.create_policy(organization_id=org.pk, limits=form.limits())
         self._warn(form)
-        self.stdout.write(f'Made the policy "{policy.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created policy "{policy.name}" of {org.slug}; it is on.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -100,13 +103,13 @@ class Command(ActionCommand):
                 enabled=options["enabled"],
             )
         self._warn(form)
-        self.stdout.write(f'Changed the policy "{form.limits().name}" of {org.slug}.')
+        self.stdout.write(f'Updated policy "{form.limits().name}" of {org.slug}.')
 
     def delete(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         policy = _the_policy(org, options["name"])
         operations.delete_policy(organization_id=org.pk, policy_id=policy.pk)
-        self.stdout.write(f'Deleted the policy "{policy.name}" of {org.slug}.')
+        self.stdout.write(f'Deleted policy "{policy.name}" of {org.slug}.')
 
     def backtest(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
@@ -136,7 +139,7 @@ class Command(ActionCommand):
         limits = form.limits()
         entries = [*limits.allowed_models, *limits.blocked_models]
         if unknown := names_of_no_model(entries):
-            self.stderr.write(f"Warning: no known model is meant by: {', '.join(unknown)}")
+            self.stderr.write(f"Warning: unknown model: {', '.join(unknown)}")
 
 
 def _add_limits(action: CommandParser) -> None:

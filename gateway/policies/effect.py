@@ -1,4 +1,4 @@
-"""What a policy that is being edited says and would have done, for the page beside its form."""
+"""The backtest beside a policy's form: its sentence, and what it would have done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.policies.words import backtest_sentence, limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.models import Organization
 
-# How long a page waits for a backtest; what is not judged by then is said to be missing.
+# How long a page waits for a backtest; days not evaluated by then are reported as missing.
 EFFECT_MAX_S: Final = 3.0
 
 

@@ -39,8 +39,8 @@ def effect_bars(report: Backtest) -> tuple[DayBars, ...]:
                 passed_height=f"{whole - refused:.2f}",
                 refused_y=f"{HEIGHT - whole:.2f}",
                 refused_height=f"{refused:.2f}",
-                text=f"{day.on:%-d %b}: {day.refused:,} of {day.requests:,} refused, "
-                f"{short_eur(day.not_spent_nanoeur)} not spent",
+                text=f"{day.on:%-d %b}: {day.refused:,} of {day.requests:,} blocked, "
+                f"{short_eur(day.not_spent_nanoeur)} saved",
             )
         )
     return tuple(bars)

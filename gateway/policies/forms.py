@@ -19,27 +19,27 @@ class PolicyForm(forms.Form):
     name = name_field("Policy name")
     allowed_models = ModelNamesField(
         label="Allowed models",
-        help_text="One per line. A name also means its dated snapshots; * is a wildcard. "
-        "Empty: every model that is not blocked.",
+        help_text="One per line. A name also matches its dated snapshots; * is a wildcard. "
+        "Leave empty for every model that is not blocked.",
     )
     blocked_models = ModelNamesField(
         label="Blocked models",
-        help_text="One per line. Blocked is checked before allowed.",
+        help_text="One per line. Checked before the allowed models.",
     )
     max_cost_per_day_eur = EurosField(
         label="Max cost per day (EUR)",
-        help_text="Of the whole organization, in its own day. Empty: no limit.",
+        help_text="For the whole organization, in its time zone. Leave empty for no limit.",
     )
     max_tokens_per_request = forms.IntegerField(
         label="Max tokens per request",
         required=False,
         min_value=1,
         max_value=MAX_NANOEUR,
-        help_text="Input and the longest possible answer together. Empty: no limit.",
+        help_text="Input plus maximum output. Leave empty for no limit.",
     )
 
     def limits(self) -> PolicyLimits:
-        """Return what a valid form says."""
+        """Return the values of a valid form."""
         values = self.cleaned_data
         cost_eur: Decimal | None = values["max_cost_per_day_eur"]
         return PolicyLimits(

@@ -1,4 +1,4 @@
-"""What can be done to policies; each function is one transaction.
+"""Operations on policies; each function is one transaction.
 
 Each locks the organization's row first, as RESERVE does: two changes of one policy cannot undo
 parts of each other, and nothing is admitted on a limit that has been withdrawn.
@@ -18,7 +18,7 @@ from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked, one_name
 
 POLICIES_MAX: Final = 100  # of one organization: every request is judged by all that are enabled
-_ONE_NAME: Final = ("policy_name_once", "A policy with this name exists already")
+_ONE_NAME: Final = ("policy_name_once", "A policy with this name already exists")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
     with one_name(*_ONE_NAME), transaction.atomic():
         organization = locked(organization_id)
         if organization.policies.count() >= POLICIES_MAX:
-            raise Conflict(f"An organization has at most {POLICIES_MAX} policies")
+            raise Conflict(f"An organization can have at most {POLICIES_MAX} policies")
         return Policy.objects.create(org=organization, **asdict(limits))
 
 
@@ -59,7 +59,7 @@ def update_policy(
         locked(organization_id)
         rows = Policy.objects.filter(org=organization_id, id=policy_id)
         if not rows.update(updated_at=now(), **changes):
-            raise Missing("There is no such policy")
+            raise Missing("Policy not found")
 
 
 def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Judging requests of the past by a policy of today: what it would have refused, and why.
+"""Replay past requests under a policy: what it would have blocked, and why.
 
 The verdicts come from the functions that decide requests. What a row does not keep is inferred,
 and each inference is named where it is made.
@@ -149,6 +149,6 @@ def _counted(past: PastRequest) -> int | None:
 
 
 def _asked(cap_tokens: int, model: Model) -> int | None:
-    """Return the cap that the caller asked for. One of the model's own was not asked for."""
+    """Return the cap that the caller set, or None where it is one of the model's own."""
     own = (model.default_output_tokens, model.max_output_tokens)
     return None if cap_tokens in own else cap_tokens

@@ -1,4 +1,4 @@
-"""What a replay of the past found: sums, the people and apps hit most, a few examples."""
+"""The report of a replay: sums, the people and apps affected most, a few examples."""
 
 from __future__ import annotations
 

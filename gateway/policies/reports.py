@@ -11,7 +11,7 @@ from uuid import UUID
 from costs.models import Period
 from gateway.models import AiRequestLog, Policy
 
-# Refusals of a day that are read to tell whose they are.
+# Refusals of a day that are read to find the policy of each.
 REFUSALS_READ_MAX: Final = 5_000
 
 
@@ -78,7 +78,7 @@ def policies(*, organization_id: UUID) -> list[Policy]:
 def refused_since(*, organization_id: UUID, since: datetime) -> RefusedToday:
     """Return how many requests each policy has refused, by the trace's own verdicts.
 
-    Each policy is asked by itself; the first that says the request's own code was decisive.
+    Each policy is checked by itself; the first with the request's own code was decisive.
     """
     refused = AiRequestLog.objects.filter(
         org=organization_id, occurred_at__gte=since, status=AiRequestLog.Status.BLOCKED
@@ -87,7 +87,7 @@ def refused_since(*, organization_id: UUID, since: datetime) -> RefusedToday:
     read = 0
     for code, verdicts in refused.values_list("code", "decision__policies")[:REFUSALS_READ_MAX]:
         read += 1
-        deciding = (said for said in verdicts or () if said.get("verdict") == code)
+        deciding = (entry for entry in verdicts or () if entry.get("verdict") == code)
         if (policy := next(deciding, None)) is not None:
             counts[str(policy.get("id"))] += 1
     return RefusedToday(by_policy=dict(counts), is_cut=read == REFUSALS_READ_MAX)

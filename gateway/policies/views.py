@@ -85,7 +85,7 @@ def create_policy(request: HttpRequest) -> HttpResponse:
             policy = operations.create_policy(
                 organization_id=access.organization.pk, limits=form.limits()
             )
-            return _saved(request, form, f'The policy "{policy.name}" is in force.')
+            return _saved(request, form, f'Policy "{policy.name}" is active.')
     return _form_page(request, access, form, title="New policy")
 
 
@@ -101,7 +101,7 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
             operations.update_policy(
                 organization_id=policy.org_id, policy_id=policy.pk, limits=limits
             )
-            return _saved(request, form, f'The policy "{limits.name}" is saved.')
+            return _saved(request, form, f'Policy "{limits.name}" saved.')
     return _form_page(request, access, form, title="Edit policy")
 
 
@@ -120,13 +120,13 @@ def policy_effect(request: HttpRequest) -> HttpResponse:
 
 @action
 def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
-    """Turn a policy on or off, as the button said, whatever it has become meanwhile."""
+    """Turn a policy on or off as the button states, whatever its current state."""
     policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
     enabled = switched(
         request, operations.update_policy, organization_id=policy.org_id, policy_id=policy.pk
     )
-    state = "on: it is in force from the next request" if enabled else "off"
-    messages.success(request, f'The policy "{policy.name}" is {state}.')
+    state = "on and applies from the next request on" if enabled else "off"
+    messages.success(request, f'Policy "{policy.name}" is {state}.')
     return redirect("policies")
 
 
@@ -138,7 +138,7 @@ def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
         context = {"policy": policy, "sentence": _sentence(policy)}
         return question(request, "policies/delete.html", context)
     operations.delete_policy(organization_id=policy.org_id, policy_id=policy.pk)
-    messages.success(request, f'The policy "{policy.name}" is deleted.')
+    messages.success(request, f'Policy "{policy.name}" deleted.')
     return redirect("policies")
 
 
@@ -151,10 +151,10 @@ def _form_page(
     request: HttpRequest, access: Access, form: PolicyForm, *, title: str
 ) -> HttpResponse:
     catalog = load_catalog(sandbox=settings.SANDBOX)
-    asked = request.POST if request.method == "POST" else _as_typed(form)
+    typed = request.POST if request.method == "POST" else _as_typed(form)
     # A page that waited for the past would come late; with scripts it follows by itself.
     judge = _only_asks(request)
-    context = policy_effect_of(access.organization, asked, judge=judge) | {
+    context = policy_effect_of(access.organization, typed, judge=judge) | {
         "form": form,
         "title": title,
         "models": sorted({model.id for model in catalog.by_name.values()}),
@@ -169,12 +169,12 @@ def _as_typed(form: PolicyForm) -> dict[str, Any]:
 
 
 def _saved(request: HttpRequest, form: PolicyForm, sentence: str) -> HttpResponse:
-    """Say so, and warn of names that mean no known model: they may be slips."""
+    """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
     limits = form.limits()
     entries = [*limits.allowed_models, *limits.blocked_models]
     if unknown := names_of_no_model(entries):
-        messages.warning(request, f"No known model is meant by: {', '.join(unknown)}.")
+        messages.warning(request, f"Unknown model: {', '.join(unknown)}.")
     return redirect("policies")
 
 

@@ -28,7 +28,7 @@ def policy_sentence(
     if max_tokens_per_request is not None:
         parts.append(f"at most {max_tokens_per_request:,} tokens per request")
     if not parts:
-        return "Sets no limit: it lets every request pass."
+        return "No limits: every request is allowed."
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -45,21 +45,23 @@ def limits_sentence(limits: PolicyLimits) -> str:
 
 def backtest_sentence(report: Backtest) -> str:
     """Return what a backtest found, as a sentence."""
-    judged, asked = len(report.days), report.asked_days
+    judged, requested = len(report.days), report.asked_days
     period = (
-        f"the last {asked} days" if report.is_complete else f"the last {judged} of {asked} days"
+        f"the last {requested} days"
+        if report.is_complete
+        else f"the last {judged} of {requested} days"
     )
     if not report.requests:
-        return f"No request was let through in {period}, so there is nothing to judge."
+        return f"No requests were allowed in {period}, so there is nothing to evaluate."
     of_all = f"{report.requests:,} requests of {period}"
     if not report.refused:
-        return f"It would have refused none of the {of_all}."
+        return f"It would have blocked none of the {of_all}."
     people = f"{report.user_count:,} {_plural('person', 'people', report.user_count)}"
     apps = f"{report.app_count:,} {_plural('app', 'apps', report.app_count)}"
     return (
-        f"It would have refused {report.refused:,} of the {of_all}, of {people} and {apps}; "
+        f"It would have blocked {report.refused:,} of the {of_all}, from {people} and {apps}; "
         f"{format_eur(report.not_spent_nanoeur)} of {format_eur(report.spent_nanoeur)} "
-        "would not have been spent."
+        "would have been saved."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the last 24 hours were like: the figures above the list of requests."""
+"""The last 24 hours: the figures above the list of requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orgs.database import as_moment, kept_id
 
 HOURS: Final = 24
 WINDOW: Final = timedelta(hours=HOURS)
-# What is read at most; a busier organization sees its newest requests, and is told so.
+# Rows read at most; a busier organization sees its newest requests and a note.
 ROWS_MAX: Final = 20_000
 MODELS_MAX: Final = 5
 LATENCY_PERCENT: Final = 95
 
-# hour (the oldest is 0), status, model as called or else as asked for, requests, nano-euro
+# hour (the oldest is 0), status, model as called or else as requested, requests, nano-euro
 Group = tuple[int, str, str, int, int]
 # The newest rows along the list's own index, read once and added up where they are: a day of 9,500
 # requests takes 22 ms so, 35 where they are read for their latency too, 90 as rows of Python's.
@@ -67,7 +67,7 @@ class Activity:
     since: datetime
     is_cut: bool
     requests: int
-    refused: int
+    blocked: int
     failed: int
     unknown: int
     latency_p95_ms: int | None
@@ -113,7 +113,7 @@ def summed(
         since=since,
         is_cut=is_cut,
         requests=statuses.total(),
-        refused=statuses["blocked"],
+        blocked=statuses["blocked"],
         failed=statuses["error"],
         unknown=statuses["unknown"],
         latency_p95_ms=latency_p95_ms,
@@ -127,7 +127,7 @@ def _starts_at(hour: int, moment: datetime) -> datetime:
 
 
 def _by_model(groups: Sequence[Group]) -> tuple[ModelActivity, ...]:
-    """Return the dearest models, then all others as one."""
+    """Return the most expensive models, then all others as one."""
     requests: Counter[str] = Counter()
     costs: dict[str, list[int]] = {}
     for hour, _, model, number, nanoeur in groups:

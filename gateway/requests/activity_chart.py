@@ -60,11 +60,11 @@ def hour_chart(activity: Activity, *, moment: datetime, zone: ZoneInfo) -> HourC
                         f"{short_eur(cost)}",
                     )
                 )
-    dearest = totals.index(highest)
+    peak = totals.index(highest)
     return HourChart(
         bars=tuple(bars),
-        summary=f"{short_eur(activity.nanoeur)} in 24 hours; the dearest hour is "
-        f"{_hour(starts[dearest], zone)} with {short_eur(highest)}.",
+        summary=f"{short_eur(activity.nanoeur)} in 24 hours; highest: "
+        f"{_hour(starts[peak], zone)} with {short_eur(highest)}.",
         starts_at=starts[0],
         middle_at=starts[HOURS // 2],
         ends_at=moment,

@@ -10,7 +10,7 @@ from gateway.models import AiRequestLog
 
 @admin.register(AiRequestLog)
 class AiRequestLogAdmin(ReadOnlyAdmin):
-    """What was asked, decided and charged."""
+    """The audit log: requests, decisions and charges."""
 
     list_display = (
         *("id", "org", "occurred_at", "channel", "model", "status", "code"),

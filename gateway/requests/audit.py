@@ -126,7 +126,7 @@ def summary(audit: Audit) -> list[str]:
         f"{number} {name}" for name, number in sorted(audit.rows_by_status.items())
     )
     return [
-        f"looked at {sum(audit.rows_by_status.values())} requests: {statuses or 'none'}",
+        f"checked {sum(audit.rows_by_status.values())} requests: {statuses or 'none'}",
         f"charged by the audit log  {euros(audit.charged_by_rows):f} EUR",
         f"charged by cost events    {euros(audit.charged_by_events):f} EUR",
         f"held for calls in flight  {euros(audit.held):f} EUR",
@@ -142,7 +142,7 @@ def _overdue(moment: datetime) -> Check:
             SELECT h.id, h.request_id, h.deadline_at FROM hold h
             WHERE h.state = 'held' AND h.deadline_at < '{literal}'
         """,  # noqa: S608  a moment of our own, not a caller's text
-        sentence="request {request_id} is pending though its time was over at {deadline_at}; "
+        sentence="request {request_id} is still pending after its deadline {deadline_at}; "
         "`manage.py ledger reap` charges it",
     )
 

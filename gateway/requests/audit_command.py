@@ -1,4 +1,4 @@
-"""`manage.py audit verify`: compares the audit log with the ledger, row by row."""
+"""`manage.py audit verify`: compare the audit log with the ledger, row by row."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from orgs.console.commands import ActionCommand, add_format
 
 
 class Command(ActionCommand):
-    help = "Compares the audit log with the ledger: every call, its hold and its charge."
+    help = "Compare the audit log with the ledger: every call, its hold and its charge."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        add_format(add("verify", self.verify, help="compare every row; say each difference"))
+        add_format(add("verify", self.verify, help="compare every row; print each difference"))
 
     def verify(self, options: dict[str, Any]) -> None:
         audit = verify()

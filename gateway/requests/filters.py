@@ -51,10 +51,10 @@ class RequestFilterForm(forms.Form):
     period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
     code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
     requestId = forms.UUIDField(  # the API's name, as all here
-        label="Request id", required=False, error_messages={"invalid": "This is no request id."}
+        label="Request id", required=False, error_messages={"invalid": "Not a valid request id."}
     )
     keyId = forms.UUIDField(
-        label="Key id", required=False, error_messages={"invalid": "This is no key's id."}
+        label="Key id", required=False, error_messages={"invalid": "Not a valid key id."}
     )
     before = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
     after = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
@@ -80,7 +80,7 @@ class RequestFilterForm(forms.Form):
         try:
             return [UUID(request_id) for request_id in filter(None, text.split(","))]
         except ValueError as exc:
-            raise forms.ValidationError("One of these is no request id.") from exc
+            raise forms.ValidationError("Not a list of valid request ids.") from exc
 
     def folded_fields(self) -> list[forms.BoundField]:
         """The fields that the page folds away."""
@@ -95,7 +95,7 @@ class RequestFilterForm(forms.Form):
         return any(self[name].value() or self[name].errors for name in FOLDED)
 
     def query(self, *, moment: datetime, zone: ZoneInfo) -> RequestQuery:
-        """Return what a valid form asks for. Periods are of the organization's whole days."""
+        """Return the query of a valid form. Periods are of the organization's whole days."""
         values = self.cleaned_data
         return RequestQuery(
             since=_since(values["period"], moment, zone),
@@ -125,7 +125,7 @@ def _cursor(text: str) -> Cursor | None:
     try:
         return Cursor.from_text(text) if text else None
     except (ValueError, OverflowError) as exc:
-        raise forms.ValidationError("This page of the list does not exist.") from exc
+        raise forms.ValidationError("Not a valid cursor.") from exc
 
 
 def _since(period: str, moment: datetime, zone: ZoneInfo) -> datetime | None:

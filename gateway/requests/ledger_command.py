@@ -1,4 +1,4 @@
-"""`manage.py ledger`: recomputes every balance; settles what a dead process left.
+"""`manage.py ledger`: recompute every balance; settle holds that a crashed process left.
 
 Among the gateway's commands, since what settles a hold completes its audit row.
 """
@@ -23,11 +23,13 @@ from orgs.fields import new_id
 
 
 class Command(ActionCommand):
-    help = "Recomputes every balance from the rows; settles what a dead process left."
+    help = "Recompute every balance from the rows; settle holds that a crashed process left."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        add_format(add("verify", self.verify, help="recompute every balance; say each difference"))
-        add("reap", self.reap, help="charge as unknown the holds that nobody will settle")
+        add_format(
+            add("verify", self.verify, help="recompute every balance; print each difference")
+        )
+        add("reap", self.reap, help="settle abandoned holds as unknown, at the held amount")
 
     def verify(self, options: dict[str, Any]) -> None:
         report = verify()
@@ -38,7 +40,7 @@ class Command(ActionCommand):
             report.findings,
             notes=report.notes,
             looked_at=report.counts,
-            summary=[f"looked at {looked_at}"],
+            summary=[f"checked {looked_at}"],
             format=options["format"],
         )
 
@@ -50,5 +52,5 @@ class Command(ActionCommand):
                 while some := reap(store, ledger):
                     reaped += some
         except StoreUnavailable as exc:
-            raise CommandError(f"The database is away ({exc}); {reaped} were settled") from exc
-        self.stdout.write(f"Settled {reaped} abandoned calls as unknown, each at its whole hold.")
+            raise CommandError(f"Database unavailable ({exc}); settled {reaped} calls") from exc
+        self.stdout.write(f"Settled {reaped} abandoned calls as unknown, each at its held amount.")

@@ -38,15 +38,15 @@ def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
 
 
 def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
-    """Return what was said of where the request belongs, but not who sent it."""
-    said = (
+    """Return the request's dimensions, except the user."""
+    dimensions = (
         ("team", row.team_id),
         ("project", row.project_id),
         ("app", row.app_id),
         ("client", row.client_id),
         ("task", row.task_type),
     )
-    return [(name, value) for name, value in said if value]
+    return [(name, value) for name, value in dimensions if value]
 
 
 def request_as_json(row: AiRequestLog) -> dict[str, Any]:
@@ -78,13 +78,13 @@ def as_eur(nanoeur: int | None) -> float | None:
 
 
 def _line(row: AiRequestLog, names: CallerNames) -> RequestLine:
-    said = [count for count in (row.input_tokens, row.output_tokens) if count is not None]
+    counts = [count for count in (row.input_tokens, row.output_tokens) if count is not None]
     key_name = names.keys.get(row.key_id) if row.key_id else None
     return RequestLine(
         row=row,
         place=f"{reports.Cursor(occurred_at=row.occurred_at, id=row.pk)}",
         status=timeline.status_badge(row.status),
-        tokens=sum(said) if said else None,
+        tokens=sum(counts) if counts else None,
         who=who_sent(row, names) or key_name or row.channel,
         where=tuple(f"{name} {value}" for name, value in dimensions_of(row)),
     )

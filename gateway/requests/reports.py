@@ -47,7 +47,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestQuery:
-    """Which requests to list; None is "whatever it is". `model` is as asked for or as called."""
+    """Filters of the list of requests; None matches any. `model` is as requested or as called."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -173,7 +173,7 @@ def same_prompt(row: AiRequestLog) -> list[AiRequestLog]:
 
 def names_in(rows: Collection[AiRequestLog], *, organization_id: UUID) -> CallerNames:
     """Return the names of the members and keys that the rows mention: two queries."""
-    keys = ApiKey.objects.filter(org=organization_id, id__in=_said(row.key_id for row in rows))
+    keys = ApiKey.objects.filter(org=organization_id, id__in=_known(row.key_id for row in rows))
     return CallerNames(
         people=emails(organization_id=organization_id, user_ids=(row.user_id for row in rows)),
         keys=dict(keys.values_list("id", "name")),
@@ -205,5 +205,5 @@ def _budgets_of(row: AiRequestLog) -> frozenset[str]:
     return frozenset(map(str, ids))
 
 
-def _said(ids: Iterable[UUID | None]) -> set[UUID]:
+def _known(ids: Iterable[UUID | None]) -> set[UUID]:
     return {row_id for row_id in ids if row_id is not None}

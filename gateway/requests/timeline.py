@@ -1,7 +1,7 @@
-"""A request's story as steps, told from its rows and its decision trace.
+"""The timeline of a request, built from its rows and its decision trace.
 
 A trace may lack any part: requests are refused at every stage, and rows outlive the code that
-wrote them. What is missing is left out.
+wrote them. Missing parts are omitted.
 """
 
 from __future__ import annotations
@@ -39,11 +39,20 @@ STATUS_TONES: Final = {
 HOLD_TONES: Final = {"held": WAIT, "settled": GOOD, "released": IDLE, "unknown": WAIT}
 HOLD_WORDS: Final = {
     "held": "still held",
-    "settled": "settled at what the provider reported",
+    "settled": "settled at the usage the provider reported",
     "released": "released: nothing was billed",
-    "unknown": "charged whole: what the provider billed is not known",
+    "unknown": "charged at the held maximum; actual cost unknown",
 }
-# Failures of a call that had been held for and never left.
+# The endpoint of each channel; other channels, such as the SDK, are shown by their names.
+CHANNEL_PATHS: Final = {
+    "api": "/api/ai/request",
+    "chat.completions": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
+    "messages": "/v1/messages",
+    "messages.count_tokens": "/v1/messages/count_tokens",
+}
+# Failures of a call that was held and never sent.
 NEVER_SENT: Final = frozenset(
     {"provider_not_configured", "provider_unavailable", "ledger_unavailable", "client_disconnected"}
 )
@@ -100,18 +109,18 @@ def status_badge(status: str) -> Status:
 
 
 def steps(story: RequestStory) -> list[TimelineStep]:
-    """Return what happened, in order: asked, judged, held, sent, answered or refused, charged."""
+    """Return the steps in order: received, checked, held, sent, answered or blocked, charged."""
     row = story.row
     trace = mapping(row.decision)
-    told = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
-    told += _tried(story, trace)
+    story_steps = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
+    story_steps += _tried(story, trace)
     if story.holds and row.status != "pending":
-        told.append(_sent(row, trace))
-    told.append(_ended(row, was_held=bool(story.holds)))
-    told += [_charged(event) for event in story.events]
+        story_steps.append(_sent(row, trace))
+    story_steps.append(_ended(row, was_held=bool(story.holds)))
+    story_steps += [_charged(event) for event in story.events]
     if row.status in ("ok", "unknown") or story.events:
-        return told
-    return [*told, _not_charged(row)]
+        return story_steps
+    return [*story_steps, _not_charged(row)]
 
 
 def usage_facts(row: AiRequestLog) -> list[Fact]:
@@ -132,15 +141,16 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
 
 def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     model, given = mapping(trace.get("model")), mapping(trace.get("input"))
+    path = CHANNEL_PATHS.get(row.channel, row.channel)
     facts = [
-        Fact("model asked for", text(model.get("requested")) or row.requested_model),
-        Fact("model meant", text(model.get("meant"))),
+        Fact("requested model", text(model.get("requested")) or row.requested_model),
+        Fact("resolved model", text(model.get("meant"))),
         Fact("provider", text(model.get("provider")) or row.provider),
-        Fact("text", _counted(given.get("bytes"), "bytes")),
-        Fact("input counted", _counted(given.get("counted_tokens"), "tokens")),
-        Fact("came by", f"{row.channel}, streamed" if row.stream else row.channel),
+        Fact("input", _counted(given.get("bytes"), "bytes")),
+        Fact("counted input", _counted(given.get("counted_tokens"), "tokens")),
+        Fact("via", f"{path}, streamed" if row.stream else path),
     ]
-    return TimelineStep(title="Asked", tone=GOOD, at=row.occurred_at, facts=_known(facts))
+    return TimelineStep(title="Received", tone=GOOD, at=row.occurred_at, facts=_known(facts))
 
 
 def _judged(
@@ -150,7 +160,7 @@ def _judged(
     budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
     left_out = integer(trace.get("policies_left_out"))
     return TimelineStep(
-        title="Judged",
+        title="Policy check",
         tone=BAD if row.status == "blocked" else GOOD,
         sentence=judgement(row, verdicts, budgets),
         facts=(Fact("not listed", _counted(left_out, "more policies")),) if left_out else (),
@@ -163,8 +173,8 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
     before, after = mapping(trace.get("before")), mapping(trace.get("after"))
     facts = [
         Fact("held", eur(hold.amount_nanoeur)),
-        Fact("left of the day before", _amount(before.get("left_nanoeur"))),
-        Fact("left of the day after", _amount(after.get("left_nanoeur"))),
+        Fact("daily limit left before", _amount(before.get("left_nanoeur"))),
+        Fact("daily limit left after", _amount(after.get("left_nanoeur"))),
         Fact("charged that day before", _amount(before.get("charged_nanoeur"))),
         Fact("held by other calls", _amount(before.get("held_nanoeur"))),
     ]
@@ -172,7 +182,7 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
         title="Held",
         tone=HOLD_TONES.get(hold.state, IDLE),
         at=hold.held_at,
-        sentence=f"The most it could cost was set aside; {HOLD_WORDS.get(hold.state, hold.state)}.",
+        sentence=f"The maximum cost was held; {HOLD_WORDS.get(hold.state, hold.state)}.",
         facts=_known(facts),
     )
 
@@ -180,10 +190,10 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
 def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     provider = row.provider or "the provider"
     never_left = row.status == "error" and row.code in NEVER_SENT
-    sentence = f"Nothing reached {provider}." if never_left else f"The call went out to {provider}."
+    sentence = f"Nothing was sent to {provider}." if never_left else f"Sent to {provider}."
     facts = [
         Fact("model", text(mapping(trace.get("model")).get("meant"))),
-        Fact("answer capped at", _counted(trace.get("output_cap"), "tokens")),
+        Fact("output cap", _counted(trace.get("output_cap"), "tokens")),
     ]
     tone = IDLE if never_left else GOOD
     return TimelineStep(
@@ -198,7 +208,7 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
     """Return each hold by its own trace and, where an alias has several models, how each fared."""
     kept = items(story.row.attempts)
     made = {text(attempt.get("hold_id")): attempt for attempt in kept}
-    told = [
+    entries = [
         (_moment(attempt), [_not_answered(attempt)])
         for attempt in kept
         if not attempt.get("hold_id")
@@ -206,12 +216,12 @@ def _tried(story: RequestStory, trace: Mapping[str, Any]) -> list[TimelineStep]:
     for hold in story.holds:
         attempt = made.get(str(hold.id))
         if attempt is None:
-            told.append((hold.held_at, [_held(hold, trace)]))
+            entries.append((hold.held_at, [_held(hold, trace)]))
         else:
             own = mapping(attempt.get("decision"))
-            told.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
-    told.sort(key=lambda entry: entry[0])
-    return [step for _, several in told for step in several]
+            entries.append((hold.held_at, [_held(hold, own), _not_answered(attempt)]))
+    entries.sort(key=lambda entry: entry[0])
+    return [step for _, several in entries for step in several]
 
 
 def _not_answered(attempt: Mapping[str, Any]) -> TimelineStep:
@@ -224,7 +234,7 @@ def _not_answered(attempt: Mapping[str, Any]) -> TimelineStep:
         Fact("code", text(attempt.get("code"))),
     ]
     return TimelineStep(
-        title="Not answered" if was_made else "Passed over",
+        title="No answer" if was_made else "Skipped",
         tone=BAD if was_made else IDLE,
         sentence=text(attempt.get("error")) or "",
         facts=_known(facts),
@@ -248,8 +258,8 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
     )
     ends = {
         "ok": ("Answered", GOOD, f"{row.provider or 'The provider'} answered."),
-        "pending": ("Sent", WAIT, "The answer is still awaited."),
-        "blocked": ("Refused", BAD, row.error or "Nothing was sent."),
+        "pending": ("Sent", WAIT, "Waiting for the answer."),
+        "blocked": ("Blocked", BAD, row.error or "Nothing was sent."),
         "error": ("Failed" if was_held else "Not sent", BAD, row.error or ""),
         "unknown": ("Outcome unknown", WAIT, row.error or ""),
     }
@@ -259,8 +269,8 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
 
 def _charged(event: CostEvent) -> TimelineStep:
     titles = {
-        "usage": ("Charged", GOOD, "At its price, for what the provider reported."),
-        "bound": ("Charged", WAIT, "The whole hold, since the outcome is not known."),
+        "usage": ("Charged", GOOD, "For the usage the provider reported."),
+        "bound": ("Charged", WAIT, "The whole hold, because the outcome is unknown."),
         "correction": ("Corrected", GOOD, "The difference, once the outcome was known."),
     }
     title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))

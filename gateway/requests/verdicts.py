@@ -14,6 +14,8 @@ WAIT: Final = "wait"
 BAD: Final = "bad"
 IDLE: Final = "idle"
 TONES_OF: Final = {"ok": GOOD, "not reached": IDLE, "not known": IDLE}
+# Traces keep "not reached" for what was not checked after a refusal.
+LABELS: Final = {"not reached": "not checked", "not known": "unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +54,14 @@ def judgement(
     """Return who refused a request, or that nobody did."""
     if row.status == "blocked":
         if (full := next((each for each in budgets if each.code == row.code), None)) is not None:
-            return (
-                f'The budget "{full.name}" refused it: what is left this {full.per} is too little.'
-            )
-        # Each policy is asked by itself; the first that says the request's own code was decisive.
+            return f'Blocked by budget "{full.name}": not enough is left this {full.per}.'
+        # Each policy is checked by itself; the first with the request's own code was decisive.
         refused = next((verdict for verdict in verdicts if verdict.code == row.code), None)
         if refused is not None:
-            return f'The policy "{refused.name}" refused it.'
-        return "No policy refused it; the gateway did."
-    said = "Every policy let it pass." if verdicts else "No policy was in force."
-    return f"{said} Every budget that it counts in let it pass." if budgets else said
+            return f'Blocked by policy "{refused.name}".'
+        return "Refused by the gateway, not by a policy."
+    sentence = "Allowed by every policy." if verdicts else "No policy was active."
+    return f"{sentence} Allowed by every budget that applies to it." if budgets else sentence
 
 
 def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> BudgetVerdict:
@@ -75,7 +75,7 @@ def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> B
         budget_id=budget_id if budget_id in budget_ids else None,
         name=text(item.get("name")) or "unnamed",
         code=code,
-        word=code.replace("_", " "),
+        word=LABELS.get(code, code.replace("_", " ")),
         tone=TONES_OF.get(code, BAD),
         per=text(item.get("span")) or "span",
         limit_nanoeur=limit,
@@ -94,7 +94,7 @@ def verdict_of(item: Mapping[str, Any]) -> Verdict:
     return Verdict(
         name=text(item.get("name")) or "unnamed",
         code=code,
-        word=code.replace("_", " "),
+        word=LABELS.get(code, code.replace("_", " ")),
         tone=TONES_OF.get(code, BAD),
         limit_nanoeur=integer(item.get("limit_nanoeur")),
         max_tokens=integer(item.get("max_tokens")),

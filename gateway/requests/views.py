@@ -41,7 +41,7 @@ class SpendBar:
 def requests(request: HtmxRequest) -> HttpResponse:
     """List recent requests, newest first, below what today and the last 24 hours were like.
 
-    A change of filters by htmx asks for the list alone.
+    A change of filters by htmx requests only the list.
     """
     access = viewer(request)
     organization, moment = access.organization, now()

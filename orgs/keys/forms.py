@@ -30,7 +30,7 @@ class KeyForm(forms.Form):
         queryset=User.objects.none(),
         label="Owner",
         required=False,
-        empty_label="Nobody: calls may name their user",
+        empty_label="No owner (callers may send a user id)",
         help_text="Calls are counted for this person. Their keys end with their membership.",
     )
     team_id = _dimension("Team")
@@ -42,7 +42,7 @@ class KeyForm(forms.Form):
         required=False,
         min_value=1,
         max_value=KEY_LASTS_AT_MOST_DAYS,
-        help_text="Empty: never.",
+        help_text="Leave empty for no expiry.",
     )
 
     def __init__(self, data: Any = None, *, organization: Organization) -> None:
@@ -69,8 +69,8 @@ class RotateForm(forms.Form):
     """How long the old key works on."""
 
     overlap_hours = forms.TypedChoiceField(
-        label="The old key works on for",
-        choices=[(0, "not at all"), (1, "1 hour"), (24, "24 hours"), (168, "7 days")],
+        label="Keep the old key valid for",
+        choices=[(0, "0 (revoke now)"), (1, "1 hour"), (24, "24 hours"), (168, "7 days")],
         coerce=int,
         initial=24,
     )

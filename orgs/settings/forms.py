@@ -21,7 +21,7 @@ class OrganizationForm(forms.Form):
         label="AI Gateway",
         required=False,
         show_hidden_initial=True,
-        help_text="On: this organization's requests are judged and sent to the providers. "
+        help_text="On: requests are checked and sent to the providers. "
         "Off: every request is refused, from the next one on.",
         widget=forms.CheckboxInput({"role": "switch"}),
     )
@@ -33,7 +33,7 @@ class OrganizationForm(forms.Form):
         help_text="Daily limits begin anew at midnight here.",
     )
     on_disconnect = forms.ChoiceField(
-        label="When a client goes away before its answer is complete",
+        label="If a client disconnects mid-answer",
         choices=Organization.OnDisconnect.choices,
         show_hidden_initial=True,
     )

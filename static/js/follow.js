@@ -28,15 +28,15 @@
     try {
       const answer = await fetch(`${list().dataset.newRows}?${filters}`);
       if (answer.redirected || !answer.ok) {
-        stop(answer.redirected ? "You are signed out." : "Following has stopped: the server does not answer as it should.");
+        stop(answer.redirected ? "You are signed out." : "Following stopped: unexpected answer from the server.");
         return;
       }
       const { added, updated } = place(await answer.text());
-      if (added) tell(added === 1 ? "1 new request" : `${added} new requests`);
-      else if (updated) tell("A request has ended");
+      if (added) announce(added === 1 ? "1 new request" : `${added} new requests`);
+      else if (updated) announce("A request has finished");
       state("Following");
     } catch {
-      state("No connection; trying again");
+      state("No connection. Retrying");
     } finally {
       isAsking = false;
       schedule();
@@ -75,19 +75,19 @@
     return true;
   }
 
-  function tell(words) {
-    document.getElementById("follow-news").textContent = words;
+  function announce(text) {
+    document.getElementById("follow-news").textContent = text;
   }
 
-  function state(words) {
-    document.getElementById("follow-state").textContent = isOn() ? words : "";
+  function state(text) {
+    document.getElementById("follow-state").textContent = isOn() ? text : "";
   }
 
-  function stop(words) {
+  function stop(text) {
     button()?.setAttribute("aria-pressed", "false");
     state("");
-    tell(words);
-    document.getElementById("follow-state").textContent = words;
+    announce(text);
+    document.getElementById("follow-state").textContent = text;
   }
 
   function remember() {

@@ -157,9 +157,9 @@
       if (error.name === "AbortError") {
         badge("wait", "?", "stopped");
         $("answer-error").hidden = false;
-        $("answer-error").textContent = "You stopped it. What the provider billed until then is charged.";
+        $("answer-error").textContent = "Stopped. What the provider billed until then is charged.";
       } else {
-        failed({ code: "no connection", error: "The gateway cannot be reached. Look at the recent requests before you send it again." });
+        failed({ code: "no connection", error: "The gateway cannot be reached. Check recent requests before you send it again." });
       }
     }
     end();

@@ -9,7 +9,7 @@
     const input = document.createElement("input");
     input.setAttribute("list", "known-models");
     input.setAttribute("aria-label", group.dataset.search);
-    input.placeholder = "Search a model";
+    input.placeholder = "Search models";
     input.autocomplete = "off";
     const button = document.createElement("button");
     button.type = "button";

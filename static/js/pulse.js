@@ -10,12 +10,12 @@
 
   document.querySelector(".site-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-  function say(words, tone) {
+  function say(text, tone) {
     const message = document.createElement("div");
     message.className = `message ${tone}`;
     message.setAttribute("role", "alert");
     const paragraph = document.createElement("p");
-    paragraph.textContent = words;
+    paragraph.textContent = text;
     message.append(paragraph);
     notices?.replaceChildren(message);
     message.scrollIntoView({ block: "nearest" });
@@ -23,7 +23,7 @@
 
   async function copy(button) {
     const source = document.getElementById(button.dataset.copy);
-    const words = button.textContent;
+    const label = button.textContent;
     try {
       await navigator.clipboard.writeText(source.textContent.trim());
       button.textContent = "Copied";
@@ -32,9 +32,9 @@
       range.selectNodeContents(source);
       getSelection().removeAllRanges();
       getSelection().addRange(range);
-      button.textContent = "Selected: copy it now";
+      button.textContent = "Selected: press Ctrl + C";
     }
-    setTimeout(() => { button.textContent = words; }, 2500);
+    setTimeout(() => { button.textContent = label; }, 2500);
   }
 
   document.addEventListener("click", (event) => {
@@ -91,13 +91,13 @@
     const status = event.detail.xhr.status;
     say(
       status === 403 || status === 404
-        ? "This is not open to you any more. Reload the page, or sign in again."
-        : `The server could not do that (${status}). Try again in a minute.`,
+        ? "You no longer have access. Reload the page or sign in again."
+        : `Server error (${status}). Try again in a minute.`,
       "error",
     );
   });
   document.addEventListener("htmx:sendError", () => {
-    say("The server cannot be reached. Nothing was changed; try again.", "error");
+    say("The server cannot be reached. Nothing was changed. Try again.", "error");
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     // A session that has ended answers with the sign-in page: go there instead of showing it here.

@@ -105,7 +105,7 @@ def test_a_list_is_a_table(acme: Organization, globex: Organization) -> None:
         (("members", "remove", "acme", "x@y.example"), "not a member of acme"),
         (("keys", "create", "acme"), "--name"),
         (("keys", "create", "nowhere", "--name", "ci"), "no organization"),
-        (("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"), "nobody with"),
+        (("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"), "No user has"),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "0"), "between 1 and"),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "x"), "invalid int"),
         (("keys", "create", "acme", "--name", "ci", "--team", ""), "team is empty"),

@@ -88,11 +88,11 @@ async def test_the_first_minute(desk: Page) -> None:
     first_row = desk.locator("#recent tbody tr").first
     await expect(first_row).to_contain_text("sandbox-small")
     await expect(first_row).to_contain_text(ADMIN)
-    await expect(desk.locator("#trace")).to_contain_text("Every policy let it pass.")
-    await desk.get_by_role("link", name="What happened to this request").click()
+    await expect(desk.locator("#trace")).to_contain_text("Allowed by every policy.")
+    await desk.get_by_role("link", name="View this request").click()
     steps = await desk.locator(".timeline h3").all_inner_texts()
     titles = [re.split(r"\s", step)[0] for step in steps]
-    assert titles == ["Asked", "Judged", "Held", "Sent", "Answered", "Charged"]
+    assert titles == ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
 async def test_the_first_minute_without_scripts(plain: Page) -> None:
@@ -102,7 +102,7 @@ async def test_the_first_minute_without_scripts(plain: Page) -> None:
     await expect(plain.locator("#answer-text")).to_have_text("Tell me about gateways")
     await expect(plain.locator("#fact-cost")).to_contain_text("€")
     await expect(plain.locator("#recent tbody tr").first).to_contain_text("sandbox-small")
-    await plain.get_by_role("link", name="What happened to this request").click()
+    await plain.get_by_role("link", name="View this request").click()
     await expect(plain.get_by_role("heading", name="What happened")).to_be_visible()
 
 
@@ -114,7 +114,7 @@ async def test_a_refusal_is_shown_where_the_answer_would_be(desk: Page) -> None:
         'Model gpt-4 is blocked by policy "Production"'
     )
     await expect(desk.locator("#answer-status")).to_contain_text("model_blocked")
-    await expect(desk.locator("#trace")).to_contain_text('The policy "Production" refused it.')
+    await expect(desk.locator("#trace")).to_contain_text('Blocked by policy "Production".')
     await expect(desk.locator("#recent tbody tr").first).to_contain_text("blocked")
 
 
@@ -154,7 +154,7 @@ async def test_following_respects_the_filters(
     desk: Page, filled: Server, installation: Installation
 ) -> None:
     await desk.goto("/admin/ai?teamId=red&live=on")
-    await expect(desk.get_by_text("No request matches")).to_be_visible()
+    await expect(desk.get_by_text("No matching requests")).to_be_visible()
     other = await ask(filled, installation.key, teamId="blue")
     wanted = await ask(filled, installation.key, teamId="red")
     await expect(desk.locator(f"#row-{wanted}")).to_be_visible()
@@ -185,7 +185,7 @@ async def test_filters_and_pages_need_no_script(plain: Page) -> None:
     assert await plain.locator("#list tbody tr").first.get_attribute("data-id") == first
 
 
-async def test_what_is_shown_can_be_taken_away_as_a_file(desk: Page) -> None:
+async def test_list_is_exported_as_a_file(desk: Page) -> None:
     await desk.goto("/admin/ai?status=blocked")
     shown = await desk.locator("#list tbody tr").count()
     async with desk.expect_download() as download:
@@ -234,7 +234,7 @@ async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, filled: S
     row = desk.get_by_role("row").filter(has_text="nightly")
     await row.get_by_role("button", name="Rotate", exact=True).click()
     dialog = desk.locator("dialog[open]")
-    await expect(dialog).to_contain_text("Both work until the old one ends")
+    await expect(dialog).to_contain_text("Both are valid until the old one expires")
     await dialog.get_by_role("button", name="Rotate", exact=True).click()
     assert await desk.locator("#new-key").inner_text() != text
 
@@ -247,7 +247,7 @@ async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, filled: S
         .click()
     )
     dialog = desk.locator("dialog[open]")
-    await expect(dialog.get_by_role("link", name="Keep the key")).to_be_focused()
+    await expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
     await desk.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await (
@@ -256,7 +256,7 @@ async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, filled: S
         .click()
     )
     await desk.locator("dialog[open]").get_by_role("button", name="Revoke", exact=True).click()
-    await expect(desk.locator(".message.success")).to_contain_text("is revoked")
+    await expect(desk.locator(".message.success")).to_contain_text("revoked")
     await expect(rows.filter(has_text="revoked")).to_have_count(1)
 
 
@@ -268,7 +268,7 @@ async def test_keys_need_no_script(plain: Page, filled: Server) -> None:
     await row.get_by_role("button", name="Revoke", exact=True).click()
     await expect(plain.get_by_role("heading", name="Revoke without scripts?")).to_be_visible()
     await plain.get_by_role("button", name="Revoke", exact=True).click()
-    await expect(plain.locator(".message.success")).to_contain_text("is revoked")
+    await expect(plain.locator(".message.success")).to_contain_text("revoked")
 
 
 # --- policies ------------------------------------------------------------------------------------
@@ -278,19 +278,19 @@ async def test_a_policy_shows_what_it_would_have_done_while_it_is_written(desk: 
     await desk.goto("/admin/ai/policies")
     await desk.get_by_role("link", name="Create policy", exact=True).click()
     await desk.get_by_label("Policy name", exact=True).fill("No Claude")
-    search = desk.get_by_label("Search one to block")
+    search = desk.get_by_label("Search models to block")
     await search.fill("claude-3-5-sonnet-20241022")
     await search.press("Enter")
     blocked = desk.get_by_label("Blocked models", exact=True)
     await expect(blocked).to_have_value("claude-3-5-sonnet-20241022")
     effect = desk.locator("#effect")
     await expect(effect).to_contain_text("Blocks claude-3-5-sonnet-20241022.")
-    await expect(effect).to_contain_text(re.compile(r"It would have refused \d+ of the \d+"))
+    await expect(effect).to_contain_text(re.compile(r"It would have blocked \d+ of the \d+"))
     await expect(effect.locator(".plain li").first).to_contain_text('by policy "No Claude"')
     await desk.get_by_text("7 days", exact=True).click()
     await expect(effect).to_contain_text("of the last 7 days")
     await desk.get_by_label("Max cost per day (EUR)", exact=True).fill("-1")
-    await expect(effect).to_contain_text("Correct the fields")
+    await expect(effect).to_contain_text("Fix the marked fields")
     await desk.get_by_label("Max cost per day (EUR)", exact=True).fill("0.05")
     await desk.get_by_label("Max tokens per request", exact=True).fill("100000")
     await expect(effect).to_contain_text("at most 0.05 EUR per day")
@@ -358,7 +358,7 @@ async def test_settings_are_saved_and_organizations_switched(
     await switch.uncheck()
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.get_by_role("heading", name="Turn the AI Gateway off")).to_be_visible()
-    await page.get_by_role("link", name="Keep it on").click()
+    await page.get_by_role("link", name="Cancel").click()
     await expect(switch).to_be_checked()
 
     await switch.uncheck()
@@ -372,7 +372,7 @@ async def test_settings_are_saved_and_organizations_switched(
 async def test_the_keyboard_is_enough(desk: Page) -> None:
     await desk.goto("/admin/ai/keys")
     await desk.keyboard.press("Tab")
-    await expect(desk.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await expect(desk.get_by_role("link", name="Skip to content")).to_be_focused()
     await desk.keyboard.press("Enter")
     await expect(desk.locator("main")).to_be_focused()
     await desk.keyboard.press("Tab")
@@ -390,13 +390,13 @@ async def test_the_keyboard_is_enough(desk: Page) -> None:
     revoke = desk.get_by_role("button", name="Revoke", exact=True).first
     await revoke.focus()
     await desk.keyboard.press("Enter")
-    await expect(desk.get_by_role("link", name="Keep the key")).to_be_focused()
+    await expect(desk.get_by_role("link", name="Cancel")).to_be_focused()
     await desk.keyboard.press("Enter")
     await expect(desk.locator("dialog[open]")).to_have_count(0)
     await expect(revoke).to_be_focused()
 
 
-async def test_a_server_that_is_away_is_said_in_place(chromium: Browser, filled: Server) -> None:
+async def test_unreachable_server_is_reported_in_place(chromium: Browser, filled: Server) -> None:
     async with context_for(chromium, filled.url) as context:
         page = await context.new_page()
         await sign_in(page)

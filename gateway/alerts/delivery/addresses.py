@@ -1,4 +1,4 @@
-"""Which URLs a webhook may have, and which addresses it may reach: none inside, unless said."""
+"""Validate the URLs of webhooks and their addresses: only public ones, unless configured."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 URL_MAX_CHARS: Final = 2000
-# IPv4 inside IPv6, by which a translator on the way reaches the address that is meant.
+# IPv4 inside IPv6, by which a translator in between reaches the embedded address.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# Where clouds hand out credentials to whoever asks; these are in no private network's use.
+# Where clouds hand out credentials to any client; no private network uses these.
 _METADATA: Final = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
 
@@ -24,26 +24,24 @@ class Reach:
 
 
 def fault_of_url(url: str, reach: Reach) -> str | None:
-    """Return what is wrong with a webhook's URL, as a sentence, or None. Asks no name server."""
+    """Return what is wrong with a webhook's URL, as a sentence, or None. Does not query DNS."""
     if len(url) > URL_MAX_CHARS:
-        return f"A URL has at most {URL_MAX_CHARS} characters."
+        return f"The URL must have at most {URL_MAX_CHARS} characters."
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "A URL has no spaces, line breaks or letters beyond ASCII."
+        return "The URL must contain only printable ASCII characters and no spaces."
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return "This is no URL."
+        return "Not a valid URL."
     if parts.scheme not in ("https", "http") or not host:
-        return "A webhook's URL begins with https://."
+        return "The URL must start with https://."
     if parts.username is not None or parts.password is not None:
-        return "A URL with a user and password is not taken; the signature tells who is calling."
+        return "The URL must not contain a user or password; verify the signature instead."
     if parts.fragment:
-        return "The part after # is never sent; leave it out."
+        return "The URL must not contain a fragment (#)."
     if parts.scheme == "http" and not _may_be_plain(parts, reach):
-        return (
-            "A webhook's URL begins with https://: plain http can be read and changed on its way."
-        )
+        return "The URL must start with https://; plain http can be read and changed in transit."
     literal = literal_address(host)
     return None if literal is None else fault_of_address(literal, reach)
 
@@ -58,19 +56,26 @@ def literal_address(host: str) -> IPv4Address | IPv6Address | None:
 
 def fault_of_address(address: IPv4Address | IPv6Address, reach: Reach) -> str | None:
     """Return why nothing is sent to an address, as a sentence, or None."""
-    meant = _meant(address)
-    if meant.is_loopback:
+    embedded = _embedded(address)
+    if embedded.is_loopback:
         return None if reach.loopback else _inside(address)
-    if meant.is_link_local or meant in _METADATA or meant.is_multicast or meant.is_unspecified:
+    if (
+        embedded.is_link_local
+        or embedded in _METADATA
+        or embedded.is_multicast
+        or embedded.is_unspecified
+    ):
         return _inside(address)
-    if meant.is_global:
+    if embedded.is_global:
         return None
     return (
-        None if reach.private and meant.is_private and not meant.is_reserved else _inside(address)
+        None
+        if reach.private and embedded.is_private and not embedded.is_reserved
+        else _inside(address)
     )
 
 
-def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address that an IPv6 address carries, else the address itself."""
     if isinstance(address, IPv4Address):
         return address
@@ -89,4 +94,4 @@ def _may_be_plain(parts: SplitResult, reach: Reach) -> bool:
 
 
 def _inside(address: IPv4Address | IPv6Address) -> str:
-    return f"{address} is an address inside a network; webhooks go to public ones."
+    return f"{address} is not a public address; webhooks must go to public addresses."

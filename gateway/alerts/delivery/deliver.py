@@ -1,4 +1,4 @@
-"""Takes alerts to their channels: each once where all goes well, again where it did not."""
+"""Deliver alerts to their channels, with retries after temporary failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orgs.console.commands import installation_url
 
 TRIES_MAX: Final = 8
 FIRST_RETRY: Final = timedelta(seconds=30)  # doubled each time: 30 s, 1 min, … 32 min
-# Whoever has begun a try and is not heard of has died; a try is over long before.
+# A process that claimed a try and did not report by then has died; a try is over long before.
 CLAIM: Final = timedelta(minutes=2)
 AT_ONCE_MAX: Final = 100
 USER_AGENT: Final = "Pulse-AI-Gateway"
@@ -31,14 +31,16 @@ Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """A try and what came of it."""
+class DeliveryResult:
+    """A try of a delivery and its outcome."""
 
     delivery: AlertDelivery
     outcome: Outcome
 
 
-def deliver_due(*, clock: Clock, goes_on: Callable[[], bool] = lambda: True) -> list[Told]:
+def deliver_due(
+    *, clock: Clock, goes_on: Callable[[], bool] = lambda: True
+) -> list[DeliveryResult]:
     """Try everything that is due, the longest waiting first, and return what came of each.
 
     Each try is claimed first, by a conditional update, and no transaction is open while it lasts:
@@ -48,16 +50,16 @@ def deliver_due(*, clock: Clock, goes_on: Callable[[], bool] = lambda: True) -> 
     due = AlertDelivery.objects.filter(
         state=AlertDelivery.State.WAITING, next_try_at__lte=clock()
     ).order_by("next_try_at", "id")
-    told = []
+    results = []
     for delivery in due.select_related("channel__org", "alert")[:AT_ONCE_MAX]:
         if not goes_on():
             break
         if _claimed(delivery, clock()):
-            told.append(_tried(delivery, clock))
-    return told
+            results.append(_tried(delivery, clock))
+    return results
 
 
-def deliver_test(channel: AlertChannel) -> Told:
+def deliver_test(channel: AlertChannel) -> DeliveryResult:
     """Send a test through a channel, once, and keep what came of it."""
     now = current_time()
     delivery = AlertDelivery.objects.create(channel=channel, tries=1, next_try_at=now + CLAIM)
@@ -88,17 +90,17 @@ def _claimed(delivery: AlertDelivery, now: datetime) -> bool:
     return bool(taken)
 
 
-def _tried(delivery: AlertDelivery, clock: Clock, *, is_only_try: bool = False) -> Told:
+def _tried(delivery: AlertDelivery, clock: Clock, *, is_only_try: bool = False) -> DeliveryResult:
     started = time.monotonic()
     if not connection.in_atomic_block:
         connection.close()  # PostgreSQL has few, and the network may take its time
     channel, outcome = delivery.channel, None
     if not channel.enabled and not is_only_try:
-        outcome = Outcome(is_delivered=False, said="the channel is off")
+        outcome = Outcome(is_delivered=False, detail="the channel is off")
     outcome = outcome or _sent(delivery, _message(delivery, clock()))
     took_ms = round((time.monotonic() - started) * 1000)
     _close_try(delivery, outcome, clock(), took_ms, is_last=is_only_try)
-    return Told(delivery=delivery, outcome=outcome)
+    return DeliveryResult(delivery=delivery, outcome=outcome)
 
 
 def _message(delivery: AlertDelivery, now: datetime) -> AlertMessage:
@@ -134,7 +136,7 @@ def _close_try(
     attempt = {
         "at": now.isoformat(timespec="seconds"),
         "delivered": outcome.is_delivered,
-        "said": outcome.said,
+        "said": outcome.detail,
         "took_ms": took_ms,
     }
     is_last = is_last or delivery.tries >= TRIES_MAX or not outcome.may_pass

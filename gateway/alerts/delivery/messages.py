@@ -1,4 +1,4 @@
-"""How an alert is told: as JSON for a webhook, as an e-mail."""
+"""Messages of alerts: as JSON for a webhook, as an e-mail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SLACK: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """What is told. `url` leads a person to it; there is never a prompt or an answer in it."""
+    """The content of a delivery. `url` is the alert's page; it never has a prompt or an answer."""
 
     id: UUID
     event: str
@@ -44,7 +44,7 @@ class AlertMessage:
 
 
 def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> AlertMessage:
-    """Return what is told of an alert."""
+    """Return the message of an alert."""
     return AlertMessage(
         id=alert.pk,
         event=EVENTS[Alert.Kind(alert.kind)],
@@ -62,11 +62,11 @@ def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Aler
 def of_test(
     delivery_id: UUID, organization: Organization, now: datetime, *, base_url: str
 ) -> AlertMessage:
-    """Return what a test tells."""
+    """Return the message of a test."""
     return AlertMessage(
         id=delivery_id,
         event=TEST,
-        sentence="This is a test: alerts of Pulse AI Gateway arrive here.",
+        sentence="This is a test alert of Pulse AI Gateway.",
         organization=organization.name,
         organization_slug=organization.slug,
         at=now,
@@ -109,8 +109,8 @@ def as_email(message: AlertMessage) -> tuple[str, str]:
     lines = [
         message.sentence,
         "",
-        f"See it and acknowledge it: {message.url}",
-        *([f"The costs behind it: {costs}"] if costs else []),
+        f"View and acknowledge: {message.url}",
+        *([f"Costs: {costs}"] if costs else []),
         "",
         f"Organization: {message.organization}",
         f"Alert: {message.id}",

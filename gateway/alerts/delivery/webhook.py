@@ -16,28 +16,28 @@ from gateway.alerts.delivery.addresses import Reach, fault_of_address, fault_of_
 
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
-NO_URL: Final = "This is no URL that can be called."
+NO_URL: Final = "Not a valid URL."
 # Of 4xx, those that may pass by themselves.
 PASSING: Final = frozenset({408, 409, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one try, as a short text. One that `may_pass` is worth another try."""
+    """The outcome of one try, as a short text. `may_pass` means that a retry may succeed."""
 
     is_delivered: bool
-    said: str
+    detail: str
     may_pass: bool = False
 
 
 class AddressRefused(OSError):
-    """The name stands for an address that webhooks may not reach."""
+    """The name resolves to an address that webhooks must not reach."""
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach) -> Outcome:
     """Send the body and return what came of it. Blocks, for TIMEOUT_S at most."""
     if fault := fault_of_url(url, reach) or _fault_as_sent(url, reach):
-        return Outcome(is_delivered=False, said=fault)
+        return Outcome(is_delivered=False, detail=fault)
     return asyncio.run(_post(url, body, headers, reach))
 
 
@@ -67,16 +67,16 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
             ) as session,
             session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
-            # What it answers besides is nobody's to see: it may be of another one's network.
+            # The rest of the answer is not read: it may come from another network.
             return _of_status(answer.status)
     except AddressRefused as exc:
-        return Outcome(is_delivered=False, said=str(exc))
+        return Outcome(is_delivered=False, detail=str(exc))
     except aiohttp.ClientConnectorError as exc:
         if isinstance(exc.os_error, AddressRefused):
-            return Outcome(is_delivered=False, said=str(exc.os_error))
+            return Outcome(is_delivered=False, detail=str(exc.os_error))
         return _failed(f"no connection: {_reason(exc)}")
     except aiohttp.InvalidURL:
-        return Outcome(is_delivered=False, said=NO_URL)
+        return Outcome(is_delivered=False, detail=NO_URL)
     except TimeoutError:
         return _failed(f"no answer within {TIMEOUT_S:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -84,7 +84,7 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], reach: Reach)
 
 
 class _Resolver(AbstractResolver):
-    """Asks the system's resolver and refuses what is inside.
+    """Resolve names by the system's resolver and reject non-public addresses.
 
     The connection goes to the addresses that were checked here: a name that is changed in between
     is of no use. Where one of several is refused, all are.
@@ -103,9 +103,9 @@ class _Resolver(AbstractResolver):
             text = f"{place[0]}"
             address = literal_address(text.partition("%")[0])
             if address is None:
-                raise AddressRefused(f"{host} is no address that webhooks reach.")
+                raise AddressRefused(f"{host} does not resolve to a valid address.")
             if fault := fault_of_address(address, self._reach):
-                raise AddressRefused(f"{host} stands for {fault}")
+                raise AddressRefused(f"{host} resolves to a blocked address: {fault}")
             results.append(
                 ResolveResult(
                     hostname=host,
@@ -124,17 +124,17 @@ class _Resolver(AbstractResolver):
 
 def _of_status(status: int) -> Outcome:
     if 200 <= status < 300:
-        return Outcome(is_delivered=True, said=f"{status}")
+        return Outcome(is_delivered=True, detail=f"{status}")
     if 300 <= status < 400:
-        said = f"{status}: a redirect, which is not followed"
-        return Outcome(is_delivered=False, said=said)
+        detail = f"{status}: a redirect, which is not followed"
+        return Outcome(is_delivered=False, detail=detail)
     return Outcome(
-        is_delivered=False, said=f"{status}", may_pass=status >= 500 or status in PASSING
+        is_delivered=False, detail=f"{status}", may_pass=status >= 500 or status in PASSING
     )
 
 
-def _failed(said: str) -> Outcome:
-    return Outcome(is_delivered=False, said=said, may_pass=True)
+def _failed(detail: str) -> Outcome:
+    return Outcome(is_delivered=False, detail=detail, may_pass=True)
 
 
 def _reason(exc: aiohttp.ClientConnectorError) -> str:

@@ -1,4 +1,4 @@
-"""What a rule has found, before anybody knows whether it was found before."""
+"""The finding of a rule, before it is compared with earlier alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.models import Alert
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFinding:
-    """Something to tell, once: nobody is told who has been told `key` or one of `or_said_by`."""
+    """A possible alert, raised once: not if `key` or one of `or_known_by` was raised before."""
 
     key: str
     kind: Alert.Kind
@@ -20,9 +20,9 @@ class AlertFinding:
     percent: int | None = None
     budget_id: UUID | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
-    or_said_by: tuple[str, ...] = ()
+    or_known_by: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """All keys of which one is enough."""
-        return (self.key, *self.or_said_by)
+        return (self.key, *self.or_known_by)

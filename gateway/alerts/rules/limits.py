@@ -1,4 +1,4 @@
-"""Where an organization's budgets and its day stand, and what is to be told of them."""
+"""Find alerts on an organization's budgets and daily limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.policies.reports import SpendToday
 from orgs.models import Organization
 
 # How far back refused calls are looked for, and how many are read: a limit that refuses goes on
-# refusing, and this is asked every minute.
+# refusing, and this is checked every minute.
 REFUSALS_WITHIN: Final = timedelta(hours=1)
 REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
@@ -41,23 +41,23 @@ Refusals = Mapping[tuple[str, int], Refusal]
 def findings_on_limits(
     organization: Organization, now: datetime, day: SpendToday
 ) -> tuple[list[AlertFinding], bool]:
-    """Return what is to be told, and whether a refusal would be news that moves no money."""
+    """Return the findings, and whether a refusal would be a new one without any change of money."""
     budgets = list(Budget.objects.filter(org=organization, enabled=True))
     found = statuses(organization, now, budgets)
     spendings = [_spending(budget, status) for budget, status in zip(budgets, found, strict=True)]
     limit = _day(organization, now, day)
     refusing: list[Spending | DaySpending] = [each for each in spendings if each.is_hard]
     refusing += [limit] if limit else []
-    told = Alert.objects.filter(org=organization, key__in=[each.full_key for each in refusing])
-    known = set(told.values_list("key", flat=True)) if refusing else set()
-    untold = [each for each in refusing if each.full_key not in known]
-    refusals: Refusals = _refusals(organization, now) if untold else {}
+    sent = Alert.objects.filter(org=organization, key__in=[each.full_key for each in refusing])
+    known = set(sent.values_list("key", flat=True)) if refusing else set()
+    unsent = [each for each in refusing if each.full_key not in known]
+    refusals: Refusals = _refusals(organization, now) if unsent else {}
     findings: list[AlertFinding] = []
     for spending in spendings:
         findings += of_budget(_after(spending, refusals.get(_named(spending))))
     if limit:
         findings += of_day(_after(limit, refusals.get((DAY, limit.limit_nanoeur))))
-    return findings, any(is_near(each) for each in untold)
+    return findings, any(is_near(each) for each in unsent)
 
 
 def _day(organization: Organization, now: datetime, day: SpendToday) -> DaySpending | None:
@@ -107,10 +107,10 @@ def _refusals(organization: Organization, now: datetime) -> Refusals:
     found: dict[tuple[str, int], Refusal] = {}
     for at, code, of_budgets, before in read[:REFUSALS_READ_MAX]:
         if code == "daily_cost_limit":
-            said = [{"id": DAY, **(before or {})}]
+            entries = [{"id": DAY, **(before or {})}]
         else:
-            said = [each for each in of_budgets or () if each.get("verdict") == "budget_limit"]
-        for each in said:
+            entries = [each for each in of_budgets or () if each.get("verdict") == "budget_limit"]
+        for each in entries:
             taken = (each.get("charged_nanoeur") or 0) + (each.get("held_nanoeur") or 0)
             name = f"{each.get('id')}", int(each.get("limit_nanoeur") or 0)
             found.setdefault(name, Refusal(local_day(at, zone), taken))

@@ -19,7 +19,7 @@ WEEKS_MIN: Final = 4
 RATIO: Final = 2
 DEVIATIONS: Final = 4
 MAD_TO_DEVIATION: Final = 1.4826
-# Who has been told is told again when costs have doubled since.
+# A spike is raised again when costs have doubled since.
 AGAIN_RATIO: Final = 2
 _HOUR: Final = timedelta(hours=1)
 _WEEK: Final = timedelta(weeks=1)
@@ -96,9 +96,9 @@ def spike_in(spent_nanoeur: int, usual: Sequence[int], *, least_nanoeur: int) ->
     return Spike(spent_nanoeur=spent_nanoeur, usual_nanoeur=max(0, round(middle)))
 
 
-def is_told_again(spent_nanoeur: int, told_nanoeur: int) -> bool:
-    """Whether costs have doubled since a spike was told."""
-    return spent_nanoeur >= told_nanoeur * AGAIN_RATIO
+def is_repeated(spent_nanoeur: int, last_nanoeur: int) -> bool:
+    """Whether costs have doubled since the last spike."""
+    return spent_nanoeur >= last_nanoeur * AGAIN_RATIO
 
 
 def driver_of(

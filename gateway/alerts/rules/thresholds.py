@@ -1,4 +1,4 @@
-"""When money that is spent, or will be, is something to tell: at shares of a limit."""
+"""Rules for alerts at shares of a limit, reached or forecast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.models import Alert
 BUDGET_PERCENTS: Final = (50, 80, 100)
 DAY_PERCENTS: Final = (80, 100)
 # A limit that refuses calls is never passed: it is full in effect once it has refused one while
-# less than a fifth was left. Before that, a refusal tells of the size of a call.
+# less than a fifth was left. Before that, a refusal only shows that a call was large.
 FULL_FROM_PERCENT: Final = 80
 
 
@@ -43,12 +43,12 @@ class Spending:
 
     @property
     def base_key(self) -> str:
-        """What the keys of its span begin with; another limit is told of anew."""
+        """Prefix of the keys of its period; another limit raises new alerts."""
         return f"{self.scope}:{self.starts_on}:{self.limit_nanoeur}"
 
     @property
     def full_key(self) -> str:
-        """The key under which is told that it is full."""
+        """The key of the alert that it is full."""
         return f"{self.base_key}:100"
 
 
@@ -70,17 +70,17 @@ class DaySpending:
 
     @property
     def full_key(self) -> str:
-        """The key under which is told that it is full."""
+        """The key of the alert that it is full."""
         return f"{self.base_key}:100"
 
 
 def of_budget(budget: Spending) -> list[AlertFinding]:
-    """Return what is to be told of a budget: the highest share reached, and the forecast."""
+    """Return the findings on a budget: the highest share reached, and the forecast."""
     return [found for found in (_share_of_budget(budget), _forecast(budget)) if found]
 
 
 def of_day(day: DaySpending) -> list[AlertFinding]:
-    """Return what is to be told of the day's limit."""
+    """Return the findings on the daily limit."""
     refuses = _is_full(day.refused_at_nanoeur, day.limit_nanoeur)
     percent = _reached(DAY_PERCENTS, day.charged_nanoeur, day.limit_nanoeur, refuses=refuses)
     if percent is None:
@@ -88,14 +88,14 @@ def of_day(day: DaySpending) -> list[AlertFinding]:
     share = _share(day.charged_nanoeur, day.limit_nanoeur)
     spent = f'{_spent_of(day.charged_nanoeur, day.limit_nanoeur)} (policy "{day.policy_name}")'
     sentence = (
-        f"The day's limit is reached: {spent}. Calls that do not fit are refused until it ends."
+        f"Daily limit reached: {spent}. Calls that could exceed it are blocked until the day ends."
         if percent == DAY_PERCENTS[-1]
-        else f"{share} of the day's limit is spent: {spent}."
+        else f"{share} of the daily limit is spent: {spent}."
     )
     return [
         AlertFinding(
             key=f"{day.base_key}:{percent}",
-            or_said_by=_higher(day.base_key, DAY_PERCENTS, percent),
+            or_known_by=_higher(day.base_key, DAY_PERCENTS, percent),
             kind=Alert.Kind.DAY_LIMIT,
             percent=percent,
             sentence=sentence,
@@ -118,15 +118,17 @@ def _share_of_budget(budget: Spending) -> AlertFinding | None:
     if percent is None:
         return None
     state = "is spent" if charged >= limit else f"is {_share(charged, limit)} spent"
-    refused = " It refuses calls that do not fit." if budget.is_hard and percent == 100 else ""
+    refused = (
+        " Calls that could exceed it are blocked." if budget.is_hard and percent == 100 else ""
+    )
     return AlertFinding(
         key=f"{budget.base_key}:{percent}",
-        or_said_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
+        or_known_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
         kind=Alert.Kind.BUDGET,
         percent=percent,
         budget_id=budget.budget_id,
         sentence=f'Budget "{budget.name}" {state}: {_spent_of(charged, limit)} '
-        f"for the {budget.span} to {_day(budget.last_day)}.{refused}",
+        f"for the {budget.span} ending {_day(budget.last_day)}.{refused}",
         figures=_figures(budget),
     )
 
@@ -135,20 +137,20 @@ def _forecast(budget: Spending) -> AlertFinding | None:
     expected = budget.expected_nanoeur
     if expected is None or not budget.charged_nanoeur < budget.limit_nanoeur < expected:
         return None
-    passed = f", and its limit is passed on {_day(budget.full_on)}" if budget.full_on else ""
+    passed = f", reaching its limit on {_day(budget.full_on)}" if budget.full_on else ""
     return AlertFinding(
         key=f"{budget.base_key}:forecast",
-        or_said_by=(budget.full_key,),
+        or_known_by=(budget.full_key,),
         kind=Alert.Kind.FORECAST,
         budget_id=budget.budget_id,
-        sentence=f'Budget "{budget.name}" of {format_eur(budget.limit_nanoeur)} will not hold: '
-        f"at this pace {format_eur(expected)} are spent by {_day(budget.last_day)}{passed}.",
+        sentence=f'Budget "{budget.name}" of {format_eur(budget.limit_nanoeur)} is forecast to be '
+        f"exceeded: {format_eur(expected)} by {_day(budget.last_day)}{passed}.",
         figures=_figures(budget) | {"expected_nanoeur": expected},
     )
 
 
 def is_near(limit: Spending | DaySpending) -> bool:
-    """Whether so much is charged and held that a refusal would tell that it is full."""
+    """Whether so much is charged and held that a refusal would mean that it is full."""
     return _is_full(limit.charged_nanoeur + limit.held_nanoeur, limit.limit_nanoeur)
 
 

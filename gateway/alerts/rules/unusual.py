@@ -19,7 +19,7 @@ from gateway.alerts.rules.spikes import (
     Spike,
     days_like,
     driver_of,
-    is_told_again,
+    is_repeated,
     spent_by,
     spike_in,
 )
@@ -43,7 +43,7 @@ Remembered = dict[UUID, UsualDays]
 def findings_on_today(
     organization: Organization, now: datetime, spent_nanoeur: int, remembered: Remembered
 ) -> list[AlertFinding]:
-    """Return the spike that is to be told, if there is one."""
+    """Return the spike to raise, if there is one."""
     least = settings.ALERTS_SPIKE_MIN_NANOEUR
     if spent_nanoeur < least:
         return []
@@ -66,7 +66,9 @@ def findings_on_today(
         AlertFinding(
             key=f"spike:{today}:{number}",
             kind=Alert.Kind.SPIKE,
-            sentence=_sentence(spike, now.astimezone(zone), _said(organization.pk, driver)),
+            sentence=_sentence(
+                spike, now.astimezone(zone), _driver_sentence(organization.pk, driver)
+            ),
             figures={
                 "spent_nanoeur": spike.spent_nanoeur,
                 "usual_nanoeur": spike.usual_nanoeur,
@@ -100,11 +102,11 @@ def _usual_days(
 
 def _number(organization_id: UUID, today: date, spent_nanoeur: int) -> int | None:
     """Return which spike of the day this is: the first, or one since which costs have doubled."""
-    told = Alert.objects.filter(org=organization_id, key__startswith=f"spike:{today}:")
-    last = told.order_by("-id").first()
+    sent = Alert.objects.filter(org=organization_id, key__startswith=f"spike:{today}:")
+    last = sent.order_by("-id").first()
     if last is None:
         return 1
-    if not is_told_again(spent_nanoeur, int(last.figures["spent_nanoeur"])):
+    if not is_repeated(spent_nanoeur, int(last.figures["spent_nanoeur"])):
         return None
     return int(last.key.rpartition(":")[2]) + 1
 
@@ -121,20 +123,20 @@ def _driver(
     )
 
 
-def _said(organization_id: UUID, driver: Driver | None) -> str:
+def _driver_sentence(organization_id: UUID, driver: Driver | None) -> str:
     if driver is None:
         return ""
     return (
         f' {driver.dimension} "{past.named(organization_id, driver)}" '
-        f"makes {driver.percent} % of the rise."
+        f"accounts for {driver.percent} % of the increase."
     )
 
 
 def _sentence(spike: Spike, local: datetime, driven: str) -> str:
     spent, usual = format_eur(spike.spent_nanoeur), format_eur(spike.usual_nanoeur)
     times = spike.spent_nanoeur / spike.usual_nanoeur if spike.usual_nanoeur else 0.0
-    often = f"{times:.1f} times the usual" if 0 < times < 100 else "unusual"
+    often = f"{times:.1f} times the usual amount" if 0 < times < 100 else "unusual"
     return (
-        f"Costs of today are {often}: {spent} by {local:%H:%M}, where {local:%A}s have "
+        f"Today's costs are {often}: {spent} by {local:%H:%M}; a usual {local:%A} has "
         f"{usual} by then.{driven}"
     )

@@ -329,7 +329,7 @@ def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> No
     )
     assert report.dearest == (None, "t1", "t2")
     stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
-    assert stacks.labels == ("not said", "t1", "t2")
+    assert stacks.labels == ("(none)", "t1", "t2")
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
 
@@ -427,7 +427,7 @@ def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
     charge(acme, 2, key_id=theirs.pk)
     charge(acme, 1)
     labels = [group.labels for group in explored(acme, "key").groups]
-    assert labels == [(ours.name,), (str(theirs.pk),), ("not said",)]
+    assert labels == [(ours.name,), (str(theirs.pk),), ("(none)",)]
     query = CostQuery(span=JUNE, group_by=("model",), wanted={"key_id": ours.pk})
     assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 3
     query = replace(query, wanted={"key_id": None})

@@ -112,7 +112,7 @@ def test_unknown_parameters_change_nothing(person: Client) -> None:
 
 def test_an_empty_page_says_what_belongs_here(person: Client) -> None:
     assert "send a request" in html_of(person, "")
-    assert "begin again without filters" in html_of(person, "teamId=nobody")
+    assert "reset all filters" in html_of(person, "teamId=nobody")
 
 
 def test_a_stranger_is_asked_to_sign_in(client: Client, db: None) -> None:
@@ -241,7 +241,7 @@ def test_a_filter_in_use_can_be_taken_out(acme: Organization, person: Client) ->
     page = shown(person, f"{JUNE}&model=gpt-4o-mini&without=teamId&source=AI")
     assert [(chip.name, chip.value) for chip in page.chips] == [
         ("Model", "gpt-4o-mini"),
-        ("Team", "not said"),
+        ("Team", "(none)"),
         ("Source", "AI"),
     ]
     assert page.chips[0].also == "and 1 dated snapshot"

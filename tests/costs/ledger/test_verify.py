@@ -49,9 +49,9 @@ def ledger(*arguments: str) -> str:
 def test_books_that_agree_are_said_to(books_with_everything: Organization) -> None:
     said = ledger("verify").splitlines()
     assert said == [
-        "looked at 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
+        "checked 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
         "2 daily cost rows",
-        "everything agrees",
+        "no differences found",
     ]
     report = json.loads(ledger("verify", "--format", "json"))
     assert (report["agrees"], report["findings"], report["notes"]) == (True, [], [])
@@ -173,7 +173,7 @@ def test_books_that_do_not_agree_end_the_command_with_an_error(
 ) -> None:
     Period.objects.update(held_nanoeur=99)
     out = StringIO()
-    with pytest.raises(CommandError, match="do not agree") as refusal:
+    with pytest.raises(CommandError, match="Differences found") as refusal:
         call_command("ledger", "verify", stdout=out)
     assert refusal.value.returncode == 1
     *differences, _, last = out.getvalue().splitlines()

@@ -81,7 +81,7 @@ def sentences() -> list[str]:
 # --- budgets and the day ------------------------------------------------------------------------
 
 
-def test_each_share_of_a_budget_is_told_once_in_its_span(acme: Organization) -> None:
+def test_each_budget_threshold_alerts_once_per_period(acme: Organization) -> None:
     budget = BudgetFactory.create(org=acme, name="Team 1")
     count(budget, 55 * EUR)
     (alert,) = evaluate(NOON, EvaluationCache())
@@ -99,12 +99,12 @@ def test_each_share_of_a_budget_is_told_once_in_its_span(acme: Organization) -> 
     assert alert.percent == 80
 
 
-def test_a_budget_that_is_off_tells_nothing(acme: Organization) -> None:
+def test_disabled_budget_raises_no_alert(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, enabled=False), 100 * EUR)
     assert evaluate(NOON, EvaluationCache()) == []
 
 
-def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
+def test_forecast_alert_is_raised_once_after_a_week_of_charges(
     acme: Organization,
 ) -> None:
     count(BudgetFactory.create(org=acme, name="Team 1", limit_nanoeur=100 * EUR), 40 * EUR)
@@ -114,7 +114,7 @@ def test_a_budget_that_will_not_hold_is_told_once_after_a_week_of_charges(
         assert bool(found) is (back == 7)
     (alert,) = found
     assert alert.kind == Alert.Kind.FORECAST
-    assert "will not hold" in alert.sentence
+    assert "is forecast to be exceeded" in alert.sentence
     assert evaluate(NOON + timedelta(days=1), EvaluationCache()) == []
 
 
@@ -127,7 +127,7 @@ def test_the_day_limit_is_the_tightest_of_the_policies(acme: Organization) -> No
     assert 'policy "Tight"' in alert.sentence
 
 
-def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organization) -> None:
+def test_hard_budget_that_blocks_raises_full_alert(ask: Asking, acme: Organization) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     ask(HELLO)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
@@ -141,12 +141,12 @@ def test_a_hard_budget_that_refuses_is_told_as_full(ask: Asking, acme: Organizat
     (alert,) = evaluate(now(), memory)
     Period.objects.filter(scope=budget.scope).update(held_nanoeur=0)
     assert (alert.percent, alert.budget_id) == (100, budget.pk)
-    assert "It refuses calls that do not fit." in alert.sentence
+    assert "Calls that could exceed it are blocked." in alert.sentence
     assert all(each.percent != 100 for each in spent)
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_a_refusal_that_tells_of_a_large_call_is_no_alert(ask: Asking, acme: Organization) -> None:
+def test_refusal_of_a_large_call_raises_no_alert(ask: Asking, acme: Organization) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed - 1)
     create_budget(organization_id=acme.pk, terms=terms)
@@ -155,13 +155,13 @@ def test_a_refusal_that_tells_of_a_large_call_is_no_alert(ask: Asking, acme: Org
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_a_day_limit_that_refuses_is_told_as_reached(ask: Asking, acme: Organization) -> None:
+def test_daily_limit_that_blocks_raises_alert(ask: Asking, acme: Organization) -> None:
     first = round(ask(HELLO).json["estimatedCostEur"] * EUR)
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=round(first * 1.2))
     assert ask(HELLO).json["code"] == "daily_cost_limit"
     (alert,) = evaluate(now(), EvaluationCache())
     assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
-    assert "The day's limit is reached" in alert.sentence
+    assert "Daily limit reached" in alert.sentence
 
 
 # --- spikes -------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
     (alert,) = evaluate(NOON, EvaluationCache())
     assert alert.kind == Alert.Kind.SPIKE
     assert alert.sentence == (
-        "Costs of today are 6.0 times the usual: 12.00 EUR by 14:00, where Mondays have 2.00 EUR "
-        'by then. App "crawler" makes 100 % of the rise.'
+        "Today's costs are 6.0 times the usual amount: 12.00 EUR by 14:00; a usual Monday has "
+        '2.00 EUR by then. App "crawler" accounts for 100 % of the increase.'
     )
     assert alert.figures["costs_query"] == (
         "from=2025-06-16&to=2025-06-16&groupBy=model&appId=crawler"
@@ -191,7 +191,7 @@ def test_the_same_costs_late_in_the_day_are_usual(acme: Organization) -> None:
     assert evaluate(late, EvaluationCache()) == []
 
 
-def test_a_spike_is_told_once_a_day_and_again_when_it_doubles(acme: Organization) -> None:
+def test_spike_alerts_once_a_day_and_again_when_doubled(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
     day = Period.objects.filter(org=acme, starts_on=TODAY)
@@ -235,7 +235,7 @@ def test_corrections_take_off_what_a_usual_day_had(acme: Organization) -> None:
 # --- who looks ----------------------------------------------------------------------------------
 
 
-def test_nothing_of_another_organization_is_told(acme: Organization, globex: Organization) -> None:
+def test_alerts_use_only_own_costs(acme: Organization, globex: Organization) -> None:
     AlertChannelFactory.create(org=globex)
     channel = AlertChannelFactory.create(org=acme)
     AlertChannelFactory.create(org=acme, enabled=False)
@@ -245,7 +245,7 @@ def test_nothing_of_another_organization_is_told(acme: Organization, globex: Org
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_processes_at_the_same_time_tell_each_thing_once(acme: Organization) -> None:
+def test_concurrent_processes_raise_each_alert_once(acme: Organization) -> None:
     AlertChannelFactory.create(org=acme)
     for n in range(5):
         count(BudgetFactory.create(org=acme), (50 + n) * EUR)
@@ -269,14 +269,14 @@ def test_two_processes_at_the_same_time_tell_each_thing_once(acme: Organization)
     assert sum(raised) == Alert.objects.count() == AlertDelivery.objects.count() == 6
 
 
-def test_an_organization_that_cannot_be_looked_at_keeps_no_other_from_it(
+def test_failed_evaluation_does_not_stop_other_organizations(
     acme: Organization, globex: Organization, caplog: pytest.LogCaptureFixture
 ) -> None:
     count(BudgetFactory.create(org=acme), 55 * EUR)
     count(BudgetFactory.create(org=globex), 55 * EUR)
     Budget.objects.filter(org=acme).update(models=[None])
     assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
-    assert "the alerts of acme could not be worked out" in caplog.text
+    assert "could not evaluate the alerts of acme" in caplog.text
 
 
 def test_where_no_money_has_moved_a_round_is_four_queries(
@@ -309,7 +309,7 @@ def test_one_process_holds_the_lease_until_it_ends_or_is_given_back(db: None) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_there", [False, True])
-def test_of_many_who_ask_for_a_lease_one_gets_it(is_there: bool) -> None:
+def test_one_of_many_gets_the_lease(is_there: bool) -> None:
     if is_there:
         Lease.objects.create(name="job", holder_id=new_id(), expires_at=NOON)
     gate, got = threading.Barrier(8), []

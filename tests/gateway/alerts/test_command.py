@@ -40,27 +40,27 @@ def spent(org: Organization) -> None:
     )
 
 
-def test_run_says_what_is_new_and_what_was_sent(acme: Organization) -> None:
+def test_run_prints_new_alerts_and_deliveries(acme: Organization) -> None:
     spent(acme)
     with Receiver() as receiver:
         AlertChannelFactory.create(org=acme, name="Ops", url=receiver.url)
-        said = alerts("run")
-        assert 'acme: Budget "Team 1" is 90 % spent' in said
-        assert "Ops: delivered (200)" in said
-        assert "New alerts: 1. Deliveries tried: 1." in said
+        output = alerts("run")
+        assert 'acme: Budget "Team 1" is 90 % spent' in output
+        assert "Ops: delivered (200)" in output
+        assert "New alerts: 1. Deliveries tried: 1." in output
         assert "New alerts: 0. Deliveries tried: 0." in alerts("run")
         assert len(receiver.received) == 1
 
 
-def test_run_ends_badly_where_something_could_not_be_told(acme: Organization) -> None:
+def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None:
     spent(acme)
     with Receiver(statuses=[404]) as receiver:
         AlertChannelFactory.create(org=acme, url=receiver.url)
-        with pytest.raises(CommandError, match="failed for good: 1"):
+        with pytest.raises(CommandError, match="failed permanently: 1"):
             alerts("run")
 
 
-def test_run_leaves_the_rounds_to_whom_they_are(acme: Organization) -> None:
+def test_run_does_nothing_while_another_process_has_the_lease(acme: Organization) -> None:
     spent(acme)
     Lease.objects.create(name="alerts", holder_id=new_id(), expires_at=now() + timedelta(minutes=1))
     assert "Another process" in alerts("run")
@@ -82,10 +82,10 @@ def test_list_and_ack(acme: Organization, globex: Organization) -> None:
 
 def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization) -> None:
     with Receiver() as receiver:
-        said = alerts("add-channel", "acme", "Ops", "--webhook", receiver.url)
+        output = alerts("add-channel", "acme", "Ops", "--webhook", receiver.url)
         channel = AlertChannel.objects.get()
-        assert said.splitlines()[-1] == secret_for(channel)
-        assert "went through" in alerts("test-channel", "acme", "ops")
+        assert output.splitlines()[-1] == secret_for(channel)
+        assert "Test sent to" in alerts("test-channel", "acme", "ops")
     alerts("disable-channel", "acme", "Ops")
     (row,) = json.loads(alerts("channels", "acme", "--format", "json"))
     assert (row["name"], row["kind"], row["enabled"]) == ("Ops", "webhook", False)
@@ -101,11 +101,14 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
     ("words", "sentence"),
     [
         (("list", "nobody"), 'There is no organization "nobody"'),
-        (("ack", "acme", "x"), "There is no such alert"),
-        (("ack", "acme", str(new_id())), "There is no such alert"),
+        (("ack", "acme", "x"), "Alert not found"),
+        (("ack", "acme", str(new_id())), "Alert not found"),
         (("add-channel", "acme", "Ops"), "--webhook"),
-        (("add-channel", "acme", "Ops", "--webhook", "https://10.0.0.1/"), "inside a network"),
-        (("add-channel", "acme", "Ops", "--email", "x"), "is not an e-mail address"),
+        (
+            ("add-channel", "acme", "Ops", "--webhook", "https://10.0.0.1/"),
+            "is not a public address",
+        ),
+        (("add-channel", "acme", "Ops", "--email", "x"), "is not a valid e-mail address"),
         (("test-channel", "acme", "x"), 'acme has no channel "x"'),
         (("polish",), "invalid choice"),
     ],

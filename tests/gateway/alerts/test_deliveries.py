@@ -22,7 +22,7 @@ from gateway.alerts.delivery import webhook
 from gateway.alerts.delivery.addresses import Reach
 from gateway.alerts.delivery.deliver import (
     TRIES_MAX,
-    Told,
+    DeliveryResult,
     deliver_due,
     reach,
     retry_after,
@@ -54,7 +54,7 @@ def waiting(org: Organization, url: str, **alert: Any) -> AlertDelivery:
     return AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
 
 
-def deliver(after: timedelta = timedelta(0)) -> list[Told]:
+def deliver(after: timedelta = timedelta(0)) -> list[DeliveryResult]:
     return deliver_due(clock=lambda: now() + after)
 
 
@@ -66,14 +66,14 @@ def test_a_webhook_gets_a_signed_post_that_slack_takes_too(
 ) -> None:
     figures = {"limit_nanoeur": 10**11, "costs_query": "teamId=1", "value": None}
     delivery = waiting(acme, receiver.url, sentence=NASTY, figures=figures)
-    (told,) = deliver()
-    assert told.outcome.is_delivered
+    (result,) = deliver()
+    assert result.outcome.is_delivered
     (got,) = receiver.received
-    said = dict(part.split("=", 1) for part in got.headers["x-pulse-signature"].split(","))
+    fields = dict(part.split("=", 1) for part in got.headers["x-pulse-signature"].split(","))
     secret = secret_for(delivery.channel)
-    expected = hmac.new(secret.encode(), f"{said['t']}.".encode() + got.body, hashlib.sha256)
-    assert said["v1"] == expected.hexdigest()
-    assert abs(int(said["t"]) - now().timestamp()) < 60
+    expected = hmac.new(secret.encode(), f"{fields['t']}.".encode() + got.body, hashlib.sha256)
+    assert fields["v1"] == expected.hexdigest()
+    assert abs(int(fields["t"]) - now().timestamp()) < 60
     assert got.headers["idempotency-key"] == str(delivery.pk)
     assert got.headers["content-type"] == "application/json"
     body = json.loads(got.body)
@@ -112,7 +112,7 @@ def test_a_receiver_that_fails_is_tried_again_later_under_the_same_id(
     assert {got.headers["idempotency-key"] for got in receiver.received} == {str(delivery.pk)}
 
 
-def test_tries_have_an_end(acme: Organization, receiver: Receiver) -> None:
+def test_retries_are_limited(acme: Organization, receiver: Receiver) -> None:
     receiver.statuses = [500]
     delivery = waiting(acme, receiver.url)
     for _ in range(TRIES_MAX + 2):
@@ -125,7 +125,7 @@ def test_tries_have_an_end(acme: Organization, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 301, 307])
-def test_an_answer_that_will_not_change_is_the_last(
+def test_permanent_failure_is_not_retried(
     acme: Organization, receiver: Receiver, status: int
 ) -> None:
     with Receiver() as inside:
@@ -146,7 +146,7 @@ def test_a_channel_that_is_off_gets_nothing(acme: Organization, receiver: Receiv
     assert receiver.received == []
 
 
-def test_nobody_there_is_tried_again(acme: Organization) -> None:
+def test_connection_failure_is_retried(acme: Organization) -> None:
     with Receiver() as gone:
         url = gone.url
     delivery = waiting(acme, url)
@@ -156,28 +156,26 @@ def test_nobody_there_is_tried_again(acme: Organization) -> None:
     assert delivery.attempts[0]["said"].startswith("no connection")
 
 
-def test_a_receiver_that_says_nothing_is_left_after_a_while(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_receiver_times_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT_S", 0.3)
     receiver.pause_s = 2.0
     outcome = post(receiver.url, b"{}", {}, Reach(loopback=True))
     assert (outcome.is_delivered, outcome.may_pass) == (False, True)
-    assert "no answer within" in outcome.said
+    assert "no answer within" in outcome.detail
 
 
 def test_one_try_is_claimed_by_one_process(acme: Organization, receiver: Receiver) -> None:
     delivery = waiting(acme, receiver.url)
-    while_it_lasts: list[Told] = []
+    during: list[DeliveryResult] = []
 
     def another_looks_first() -> bool:
-        if not receiver.received and not while_it_lasts:
-            while_it_lasts.extend(deliver())
+        if not receiver.received and not during:
+            during.extend(deliver())
         return True
 
     deliver_due(clock=now, goes_on=another_looks_first)
     delivery.refresh_from_db()
-    assert (len(while_it_lasts), len(receiver.received), delivery.tries) == (1, 1, 1)
+    assert (len(during), len(receiver.received), delivery.tries) == (1, 1, 1)
 
 
 # --- where they may not go ----------------------------------------------------------------------
@@ -191,7 +189,7 @@ def test_one_try_is_claimed_by_one_process(acme: Organization, receiver: Receive
         *("http://127.0.0.1/", "https://127.1/"),
     ],
 )
-def test_nothing_is_sent_inside_in_production(
+def test_production_rejects_non_public_addresses(
     acme: Organization, settings: Settings, url: str
 ) -> None:
     settings.LOCAL = False
@@ -202,7 +200,7 @@ def test_nothing_is_sent_inside_in_production(
     assert delivery.state == AlertDelivery.State.FAILED
 
 
-def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
+def test_name_resolving_to_non_public_address_is_rejected(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
     port = int(receiver.url.split(":")[2].split("/")[0])
@@ -215,12 +213,12 @@ def test_a_name_that_stands_for_an_address_inside_is_refused_when_it_is_asked(
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolved)
     outcome = post(f"https://rebind.example.org:{port}/", b"{}", {}, Reach())
     assert (outcome.is_delivered, outcome.may_pass) == (False, False)
-    assert "127.0.0.1 is an address inside a network" in outcome.said
+    assert "127.0.0.1 is not a public address" in outcome.detail
     assert receiver.received == []
     assert len(answers) == 1  # asked once: what was checked is what is called
 
 
-def test_private_hosts_are_reached_where_it_is_said(settings: Settings) -> None:
+def test_private_hosts_are_allowed_by_setting(settings: Settings) -> None:
     settings.LOCAL = False
     assert reach() == Reach(loopback=False, private=False)
     settings.ALERTS_PRIVATE_HOSTS = True
@@ -287,8 +285,8 @@ def mailed(org: Organization, settings: Settings, **alert: Any) -> Outcome:
         org=org, kind="email", url="", emails=["ada@example.org", "bo@example.org"]
     )
     AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
-    (told,) = deliver()
-    return told.outcome
+    (result,) = deliver()
+    return result.outcome
 
 
 def test_an_email_says_what_happened_and_where_to_look(
@@ -321,9 +319,9 @@ def test_an_address_with_a_line_break_is_refused_also_by_hand(
         org=acme, kind="email", url="", emails=["a@example.org\nBcc: b@example.org"]
     )
     AlertDeliveryFactory.create(channel=channel)
-    (told,) = deliver()
-    assert told.outcome == Outcome(
-        is_delivered=False, said="an address or the subject has a line break"
+    (result,) = deliver()
+    assert result.outcome == Outcome(
+        is_delivered=False, detail="an address or the subject has a line break"
     )
     assert outbox.outbox == []
 
@@ -354,10 +352,10 @@ def test_a_mail_server_that_fails_is_tried_again_where_it_may_pass(
     assert (outcome.is_delivered, outcome.may_pass) == (False, may_pass)
 
 
-def test_without_a_mail_server_it_says_so(acme: Organization, settings: Settings) -> None:
+def test_missing_mail_server_fails_the_delivery(acme: Organization, settings: Settings) -> None:
     settings.SENDS_EMAIL = False
     channel = AlertChannelFactory.create(org=acme, kind="email", url="", emails=["a@example.org"])
     AlertDeliveryFactory.create(channel=channel)
-    (told,) = deliver()
-    assert "EMAIL_URL is not set" in told.outcome.said
-    assert told.delivery.state == AlertDelivery.State.FAILED
+    (result,) = deliver()
+    assert "EMAIL_URL is not set" in result.outcome.detail
+    assert result.delivery.state == AlertDelivery.State.FAILED

@@ -23,7 +23,7 @@ from gateway.alerts.rules.spikes import (
     Spike,
     days_like,
     driver_of,
-    is_told_again,
+    is_repeated,
     spent_by,
     spike_in,
 )
@@ -76,14 +76,14 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
         (-5 * EUR, []),
     ],
 )
-def test_a_budget_tells_the_highest_share_that_is_reached(charged: int, told: list[int]) -> None:
+def test_budget_alerts_at_the_highest_share_reached(charged: int, told: list[int]) -> None:
     assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == told
 
 
-def test_a_share_is_said_by_any_higher_one_of_the_same_span_and_limit() -> None:
+def test_higher_share_covers_lower_ones() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=50 * EUR))
     (full,) = of_budget(replace(BUDGET, charged_nanoeur=100 * EUR))
-    assert full.key in half.or_said_by
+    assert full.key in half.or_known_by
     assert half.key not in full.keys
     for other in (
         replace(BUDGET, limit_nanoeur=200 * EUR, charged_nanoeur=200 * EUR),
@@ -118,7 +118,7 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
         (100 * EUR, 200 * EUR, False),
     ],
 )
-def test_a_forecast_is_told_while_the_limit_is_ahead(
+def test_forecast_alerts_before_the_limit_is_reached(
     charged: int, expected: int | None, told: bool
 ) -> None:
     budget = replace(BUDGET, charged_nanoeur=charged, expected_nanoeur=expected)
@@ -126,15 +126,15 @@ def test_a_forecast_is_told_while_the_limit_is_ahead(
     assert ("forecast" in kinds) is told
 
 
-def test_the_sentences_say_what_happened() -> None:
+def test_alert_sentences() -> None:
     (half,) = of_budget(replace(BUDGET, charged_nanoeur=51 * EUR))
     assert half.sentence == (
-        'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month to 30 Jun.'
+        'Budget "Team 1" is 51 % spent: 51.00 EUR of 100.00 EUR for the month ending 30 Jun.'
     )
     (ahead,) = of_budget(replace(BUDGET, expected_nanoeur=130 * EUR, full_on=date(2025, 6, 24)))
     assert ahead.sentence == (
-        'Budget "Team 1" of 100.00 EUR will not hold: at this pace 130.00 EUR are spent by '
-        "30 Jun, and its limit is passed on 24 Jun."
+        'Budget "Team 1" of 100.00 EUR is forecast to be exceeded: 130.00 EUR by '
+        "30 Jun, reaching its limit on 24 Jun."
     )
 
 
@@ -142,9 +142,7 @@ def test_the_sentences_say_what_happened() -> None:
     ("charged", "taken", "told"),
     [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
 )
-def test_the_days_limit_is_told_at_80_and_100(
-    charged: int, taken: int | None, told: list[int]
-) -> None:
+def test_daily_limit_alerts_at_80_and_100(charged: int, taken: int | None, told: list[int]) -> None:
     day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
     assert percents(of_day(day)) == told
 
@@ -238,16 +236,16 @@ def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
     assert driver_of(spike, [], days=8, usual_part=0.5) is None
 
 
-def test_a_spike_is_told_again_when_costs_have_doubled() -> None:
-    assert not is_told_again(20 * EUR - 1, 10 * EUR)
-    assert is_told_again(20 * EUR, 10 * EUR)
+def test_a_spike_is_repeated_when_costs_have_doubled() -> None:
+    assert not is_repeated(20 * EUR - 1, 10 * EUR)
+    assert is_repeated(20 * EUR, 10 * EUR)
 
 
 # --- where webhooks may go ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", INSIDE)
-def test_addresses_inside_are_refused(text: str) -> None:
+def test_non_public_addresses_are_rejected(text: str) -> None:
     assert fault_of_address(ipaddress.ip_address(text), Reach())
     host = f"[{text}]" if ":" in text else text
     assert fault_of_url(f"https://{host}/hook", Reach())
@@ -278,7 +276,7 @@ def test_public_addresses_are_fine(text: str) -> None:
         "https://example.org/" + "x" * 2000,
     ],
 )
-def test_a_url_that_is_none_or_not_safe_is_refused(url: str) -> None:
+def test_invalid_or_unsafe_url_is_rejected(url: str) -> None:
     assert fault_of_url(url, Reach())
 
 
@@ -293,9 +291,7 @@ def test_a_url_that_is_none_or_not_safe_is_refused(url: str) -> None:
         ("http://alerts.intern/", Reach(loopback=True, private=True), True),
     ],
 )
-def test_plain_http_is_for_this_machine_or_where_it_is_said(
-    url: str, reach: Reach, is_fine: bool
-) -> None:
+def test_plain_http_needs_loopback_or_setting(url: str, reach: Reach, is_fine: bool) -> None:
     assert (fault_of_url(url, reach) is None) is is_fine
 
 

@@ -42,10 +42,10 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
     assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
     assert alias.models == ["gpt-4o-mini", "Claude-3-5-Sonnet"]
     page = response.content.decode()
-    assert "The alias &quot;fast&quot; can be called." in page
+    assert "Alias &quot;fast&quot; created." in page
     assert (
-        "Asks gpt-4o-mini, then Claude-3-5-Sonnet; each again up to 2 times where its refusal "
-        "may pass."
+        "Calls gpt-4o-mini, then Claude-3-5-Sonnet; each is retried up to 2 times after a "
+        "temporary failure."
     ) in page
 
 
@@ -85,7 +85,7 @@ def test_a_name_is_used_once_in_an_organization_whatever_its_case(
     AliasFactory.create(org=globex, name="elsewhere")
     client = client_for(admin_user)
     for address in (CREATE, f"{ALIASES}/{other.pk}"):
-        assert "exists already" in client.post(address, TYPED).content.decode()
+        assert "already exists" in client.post(address, TYPED).content.decode()
     client.post(CREATE, TYPED | {"name": "elsewhere"})
     assert ModelAlias.objects.filter(org=acme).count() == 3
 
@@ -124,15 +124,15 @@ def test_an_organization_has_at_most_so_many(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AliasFactory.create_batch(ALIASES_MAX, org=acme)
-    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+    assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
-def test_a_model_that_only_might_be_one_is_a_warning(
+def test_unknown_model_is_a_warning(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     typed = TYPED | {"models": "gpt-4o\ngpt-44\nclaude-3-5-sonnet-20240620"}
     page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
-    assert "Not in the list of known models: gpt-44." in page
+    assert "Unknown model: gpt-44." in page
     assert ModelAlias.objects.filter(org=acme).exists()
 
 
@@ -160,7 +160,7 @@ def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user
     assert not ModelAlias.objects.filter(pk=alias.pk).exists()
 
 
-def test_with_scripts_the_question_comes_alone(
+def test_htmx_gets_only_the_dialog(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     alias = AliasFactory.create(org=acme, name="old")
@@ -171,7 +171,7 @@ def test_with_scripts_the_question_comes_alone(
     assert "<html" not in asked.content.decode()
 
 
-def test_aliases_can_be_taken_away_as_files(
+def test_aliases_are_exported_as_files(
     acme: Organization, globex: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     client = client_for(auditor_user)

@@ -74,14 +74,14 @@ def test_a_change_begins_the_counting_anew_and_moves_no_budget(
     assert Period.objects.filter(scope=budget.scope).exists()
 
 
-def test_what_cannot_be_is_said_at_the_form(operator: Client, acme: Organization) -> None:
+def test_invalid_values_are_form_errors(operator: Client, acme: Organization) -> None:
     BudgetFactory.create(org=acme, name="BLUE")
     assert "exists already" in operator.post(reverse(ADD), typed(acme)).content.decode()
     bad = typed(acme, name="Other", models="gpt 4")
-    assert "cannot be the name of a model" in operator.post(reverse(ADD), bad).content.decode()
+    assert "is not a valid model name" in operator.post(reverse(ADD), bad).content.decode()
     Budget.objects.bulk_create(BudgetFactory.build_batch(BUDGETS_MAX, org=acme))
     answer = operator.post(reverse(ADD), typed(acme, name="One more"))
-    assert "has at most" in answer.content.decode()
+    assert "can have at most" in answer.content.decode()
     assert not Budget.objects.filter(name="One more").exists()
 
 

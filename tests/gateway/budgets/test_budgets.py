@@ -145,7 +145,7 @@ def test_a_budget_that_comes_to_be_of_others_counts_anew_and_one_with_a_new_limi
     assert (found.revision, spent(found)) == (2, second)
 
 
-def test_a_budget_that_was_off_counts_what_it_missed(ask: Asking, acme: Organization) -> None:
+def test_reenabled_budget_counts_missed_spending(ask: Asking, acme: Organization) -> None:
     found = budget(acme, limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
     update_budget(organization_id=acme.pk, budget_id=found.pk, enabled=False)

@@ -75,14 +75,14 @@ def test_the_forecast_goes_on_from_what_is_spent(acme: Organization) -> None:
     assert found.full_on is None
 
 
-def test_a_budget_that_will_not_hold_says_on_which_day_it_is_passed(acme: Organization) -> None:
+def test_forecast_gives_the_day_the_limit_is_exceeded(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, limit_nanoeur=20 * EUR), charged=15 * EUR)
     spend(acme, EUR)
     found = the_status(acme)  # the 16th makes it 16, the 20th 20, the 21st 21
     assert (found.full_on, found.is_full) == (date(2025, 6, 21), False)
 
 
-def test_a_limit_that_was_reached_says_when(acme: Organization) -> None:
+def test_reached_limit_gives_its_day(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, limit_nanoeur=5 * EUR), charged=15 * EUR)
     spend(acme, EUR)
     found = the_status(acme)

@@ -69,42 +69,40 @@ def standing(
         ({"models": list("abcdef")}, "Calls to a, b, c, d and 2 more"),
     ],
 )
-def test_a_budget_says_whose_calls_it_counts(said: dict[str, Any], calls: str) -> None:
+def test_whose_calls_names_dimensions_and_models(said: dict[str, Any], calls: str) -> None:
     assert whose_calls(Budget(**said), {"1": "ada@acme.example"}) == calls
 
 
-def test_a_budget_says_what_it_does_at_its_limit() -> None:
+def test_sentence_of_a_budget_that_only_warns() -> None:
     budget = Budget(span="week", limit_nanoeur=10**9, is_hard=False)
-    assert budget_sentence(budget, {}) == (
-        "All calls may cost 1.00 EUR per week; past that, nothing is refused: it only warns."
-    )
+    assert budget_sentence(budget, {}) == ("All calls: limit 1.00 EUR per week; it only warns.")
 
 
 @pytest.mark.parametrize(
     ("status", "word"),
     [
-        (standing(), "too early to tell"),
-        (standing(end=(60, 80, 100)), "on course"),
-        (standing(end=(60, 80, 101)), "may pass the limit"),
+        (standing(), "no forecast yet"),
+        (standing(end=(60, 80, 100)), "on track"),
+        (standing(end=(60, 80, 101)), "may exceed the limit"),
         (
             standing(end=(60, 110, 120), full_on=date(2025, 6, 24)),
-            "will pass the limit about 24 Jun",
+            "forecast to exceed the limit about 24 Jun",
         ),
-        (standing(end=(60, 110, 120), full_on=TODAY), "will pass the limit today"),
+        (standing(end=(60, 110, 120), full_on=TODAY), "forecast to exceed the limit today"),
         (standing(charged=99), "almost full"),
-        (standing(charged=99, rule=replace(RULE, is_hard=False)), "too early to tell"),
-        (standing(held=50), "full for now"),
+        (standing(charged=99, rule=replace(RULE, is_hard=False)), "no forecast yet"),
+        (standing(held=50), "full"),
         (standing(charged=100, full_on=FIRST), "full"),
         (standing(charged=101, full_on=FIRST), "over the limit"),
         (standing(charged=101, enabled=False), "off"),
     ],
 )
-def test_the_outlook_is_a_word_of_its_own_in_every_case(status: BudgetStatus, word: str) -> None:
+def test_outlook_has_a_word_in_every_case(status: BudgetStatus, word: str) -> None:
     assert outlook(status).word == word
     assert outlook(status).sign
 
 
-def test_days_that_were_and_days_to_come_are_told_apart() -> None:
+def test_past_and_future_days_are_distinct() -> None:
     days = budget_days(standing(end=(60, 80, 130)))
     assert (days[0].spent_nanoeur, days[15].so_far_nanoeur, days[15].left_nanoeur) == (50, 50, 50)
     assert days[16].spent_nanoeur is None
@@ -119,7 +117,7 @@ def test_days_that_were_and_days_to_come_are_told_apart() -> None:
     assert (over.left_nanoeur, over.over_nanoeur) == (0, 30)
 
 
-def test_the_drawing_goes_on_from_where_the_budget_stands() -> None:
+def test_forecast_line_starts_at_the_current_amount() -> None:
     status = standing(end=(60, 80, 130))
     chart = burn_down(status, budget_days(status), day_share=0.5)
     assert chart.width == len(chart.days) == 30
@@ -129,7 +127,7 @@ def test_the_drawing_goes_on_from_where_the_budget_stands() -> None:
     assert chart.expected_line.startswith(f"M{here}L16.00 ")
     assert chart.range_area.endswith("z")
     assert float(chart.limit_y) > 0
-    assert "four times in five" in chart.summary
+    assert "80 % range" in chart.summary
 
 
 @pytest.mark.parametrize("limit", [0, 1, 10**18])
@@ -138,4 +136,4 @@ def test_any_limit_can_be_drawn(limit: int) -> None:
     chart = burn_down(status, budget_days(status), day_share=1.0)
     assert 0 <= float(chart.limit_y) <= 100
     assert (chart.expected_line, chart.range_area) == ("", "")
-    assert "no week of charges" in chart.summary
+    assert "needs a week of charges" in chart.summary

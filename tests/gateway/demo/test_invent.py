@@ -24,7 +24,7 @@ def invent(*arguments: str) -> str:
 
 
 def test_the_books_of_invented_requests_agree() -> None:
-    assert "Invented 900 requests of 12 days" in invent("--requests", "900", "--days", "12")
+    assert "Generated 900 requests over 12 days" in invent("--requests", "900", "--days", "12")
     assert AiRequestLog.objects.count() == 900
     assert set(CostEvent.objects.values_list("kind", flat=True)) >= {"usage"}
     check_the_books()

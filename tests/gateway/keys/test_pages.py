@@ -112,7 +112,8 @@ def test_a_stranger_cannot_be_an_owner(
 def test_an_admin_rotates_a_key(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
     key, client = make(acme), client_for(admin_user)
     assert (
-        "Both work until the old one ends" in client.get(path("key-rotate", key)).content.decode()
+        "Both are valid until the old one expires"
+        in client.get(path("key-rotate", key)).content.decode()
     )
     answer = client.post(path("key-rotate", key), {"overlap_hours": "1"})
     assert "no-store" in answer["Cache-Control"]
@@ -137,13 +138,13 @@ def test_an_overlap_that_is_not_offered_is_refused(
 
 def test_revoking_asks_first(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
     key, client = make(acme), client_for(admin_user)
-    assert "A revoked key stays revoked" in client.get(path("key-revoke", key)).content.decode()
+    assert "This cannot be undone" in client.get(path("key-revoke", key)).content.decode()
     assert not is_revoked(key)
     answer = client.post(path("key-revoke", key), follow=True)
-    assert "is revoked." in answer.content.decode()
+    assert "revoked." in answer.content.decode()
     assert is_revoked(key)
     assert (
-        "was revoked before" in client.post(path("key-revoke", key), follow=True).content.decode()
+        "is already revoked" in client.post(path("key-revoke", key), follow=True).content.decode()
     )
 
 
@@ -188,7 +189,7 @@ def test_foreign_and_malformed_keys_do_not_exist(
     assert (foreign.revoked_at, foreign.expires_at) == (None, None)
 
 
-def test_every_state_is_said_in_a_word(
+def test_every_state_has_a_word(
     client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
 ) -> None:
     make(acme, "works")
@@ -210,8 +211,8 @@ def test_every_state_is_said_in_a_word(
 def test_an_empty_list_gives_the_next_step(
     client_for: CLIENTS, admin_user: User, member_user: User
 ) -> None:
-    assert "Create the first" in client_for(admin_user).get(path("keys")).content.decode()
-    assert "You own no key" in client_for(member_user).get(path("keys")).content.decode()
+    assert "Create key" in client_for(admin_user).get(path("keys")).content.decode()
+    assert "You do not own a key" in client_for(member_user).get(path("keys")).content.decode()
 
 
 def test_a_long_list_has_pages(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:

@@ -48,7 +48,7 @@ def test_an_answer_is_shown_as_text_with_its_cost_and_its_request(
     assert "<b>hello</b>" not in page
     assert "&lt;b&gt;hello&lt;/b&gt;" in page
     story = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
-    assert "Every policy let it pass." in story or "No policy was in force." in story
+    assert "Allowed by every policy." in story or "No policy was active." in story
     assert "hello" not in story
 
 
@@ -84,7 +84,7 @@ def test_a_bad_value_sends_nothing_and_keeps_what_was_typed(
     assert not AiRequestLog.objects.exists()
 
 
-def test_an_auditor_sends_nothing(client_for: CLIENTS, auditor_user: User) -> None:
+def test_auditor_cannot_send(client_for: CLIENTS, auditor_user: User) -> None:
     client = client_for(auditor_user)
     assert ">Send</button>" not in client.get(PLAYGROUND).content.decode()
     assert client.post(PLAYGROUND, ASKED).status_code == 403
@@ -96,7 +96,7 @@ def test_a_post_needs_its_token(member_user: User) -> None:
     client.force_login(member_user)
     response = client.post(PLAYGROUND, ASKED)
     assert response.status_code == 403
-    assert "Please send it again" in response.content.decode()
+    assert "Form expired" in response.content.decode()
     assert not AiRequestLog.objects.exists()
 
 

@@ -70,19 +70,21 @@ def test_refused_requests_are_counted_with_what_they_cost(acme: Organization) ->
     assert report.is_complete
 
 
-def test_what_was_refused_then_is_left_out(acme: Organization, globex: Organization) -> None:
+def test_blocked_requests_are_omitted_from_backtest(
+    acme: Organization, globex: Organization
+) -> None:
     asked(acme, model="gpt-4", status="blocked", code="model_blocked", cost_nanoeur=0)
     asked(globex, model="gpt-4")
     assert replay(acme, blocked=("gpt-4",)).requests == 0
 
 
-def test_the_model_that_an_alias_led_to_is_judged(acme: Organization) -> None:
+def test_backtest_uses_the_resolved_model_of_an_alias(acme: Organization) -> None:
     asked(acme, requested_model="our-favourite", model="gpt-4-0613", meant="gpt-4")
     assert replay(acme, blocked=("gpt-4",)).refused == 1
     assert replay(acme, allowed=("gpt-4o",)).refused == 1
 
 
-def test_the_days_are_the_organization_s(acme: Organization) -> None:
+def test_backtest_uses_organization_days(acme: Organization) -> None:
     midnight = timedelta(hours=12)  # of Paris, before NOON
     asked(acme, midnight + timedelta(days=6))
     asked(acme, midnight + timedelta(days=6, microseconds=1))
@@ -94,7 +96,7 @@ def test_the_days_are_the_organization_s(acme: Organization) -> None:
     ]
 
 
-def test_each_day_has_its_own_money(acme: Organization) -> None:
+def test_each_day_starts_with_a_full_limit(acme: Organization) -> None:
     for days in (0, 1):
         for minutes in (0, 1, 2):
             ago = timedelta(days=days, minutes=minutes)
@@ -107,20 +109,20 @@ def test_each_day_has_its_own_money(acme: Organization) -> None:
     assert report.examples[0].code == "daily_cost_limit"
 
 
-def test_a_row_without_a_trace_is_judged_by_its_columns(acme: Organization) -> None:
+def test_row_without_trace_is_evaluated_by_its_columns(acme: Organization) -> None:
     AiRequestLogFactory.create(org=acme, occurred_at=NOON, model="gpt-4", decision={})
     assert replay(acme, blocked=("gpt-4",)).refused == 1
     assert replay(acme, max_tokens_per_request=1).refused == 0
 
 
-def test_what_a_trace_does_not_know_is_not_zero(acme: Organization) -> None:
+def test_missing_trace_values_are_not_zero(acme: Organization) -> None:
     asked(acme, counted=None, meant=None, input_tokens=50, cap=100)
     assert replay(acme, max_tokens_per_request=149).codes == {"token_limit": 1}
     assert replay(acme, max_tokens_per_request=150).refused == 0
     assert replay(acme, blocked=("gpt-4o-mini",)).refused == 1
 
 
-def test_pages_of_rows_leave_none_out(
+def test_paging_skips_no_rows(
     acme: Organization, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     AiRequestLog.objects.bulk_create(
@@ -133,7 +135,7 @@ def test_pages_of_rows_leave_none_out(
     assert len(report.examples) == EXAMPLES_MAX
 
 
-def test_when_the_time_is_over_the_report_says_so(acme: Organization) -> None:
+def test_report_is_incomplete_after_time_limit(acme: Organization) -> None:
     for days in range(4):
         asked(acme, timedelta(days=days))
     report = replay(acme, within_s=0, blocked=("*",))
@@ -164,9 +166,7 @@ def just_now(org: Organization, **fields: Any) -> AiRequestLog:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_api_says_what_a_policy_would_have_done(
-    ask: Asking, acme: Organization, globex: Organization
-) -> None:
+def test_api_returns_backtest(ask: Asking, acme: Organization, globex: Organization) -> None:
     row = just_now(acme, model="gpt-4", cost_nanoeur=1_500, user_id="u-1", app_id="search")
     just_now(acme)
     just_now(globex, model="gpt-4")
@@ -196,14 +196,14 @@ def test_the_api_says_what_a_policy_would_have_done(
     ],
 )
 @pytest.mark.django_db(transaction=True)
-def test_the_api_names_what_it_cannot_read(ask: Asking, query: str, sentence: str) -> None:
+def test_api_names_invalid_field(ask: Asking, query: str, sentence: str) -> None:
     status, code, said = ask(method="GET", path=f"{API}?{query}").refusal
     assert (status, code) == (400, "invalid_request")
     assert sentence in said
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_key_that_sees_a_part_cannot_judge_the_whole(ask: Asking, acme: Organization) -> None:
+def test_key_with_partial_view_cannot_backtest(ask: Asking, acme: Organization) -> None:
     _, scoped = operations.create_key(org=acme, name="scoped", team_id="blue")
     reply = ask(method="GET", path=API, key=scoped)
     assert (reply.status, reply.json["code"]) == (403, "dimension_fixed_by_key")
@@ -212,24 +212,24 @@ def test_a_key_that_sees_a_part_cannot_judge_the_whole(ask: Asking, acme: Organi
 
 @pytest.mark.usefixtures("gateway")
 @pytest.mark.django_db(transaction=True)
-def test_an_auditor_s_browser_may_ask(
+def test_auditor_can_backtest_from_browser(
     client_for: Callable[[User], Client], auditor_user: User
 ) -> None:
     assert client_for(auditor_user).get(API).status_code == 200
 
 
-def test_the_command_begins_with_a_policy_and_says_what_it_found(acme: Organization) -> None:
+def test_command_backtests_a_policy_with_changes(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Strict", blocked_models=["gpt-4"])
     row = just_now(acme, model="gpt-4", user_id="u-1", app_id="search")
     said = policies("backtest", "acme", "strict", "--days", "7")
     assert "Blocks gpt-4." in said
-    assert "It would have refused 1 of the 1 requests of the last 7 days" in said
+    assert "It would have blocked 1 of the 1 requests of the last 7 days" in said
     assert str(row.pk) in said
     loosened = policies("backtest", "acme", "strict", "--block", "gpt-3.5-turbo")
-    assert "It would have refused none of the 1 requests of the last 30 days." in loosened
+    assert "It would have blocked none of the 1 requests of the last 30 days." in loosened
     found = json.loads(policies("backtest", "acme", "--format", "json"))
     assert (found["days"], found["requests"], found["refused"]) == (30, 1, 0)
 
 
-def test_the_command_has_nothing_to_say_of_an_empty_time(acme: Organization) -> None:
-    assert "nothing to judge" in policies("backtest", "acme", "--block", "x")
+def test_command_reports_period_without_requests(acme: Organization) -> None:
+    assert "nothing to evaluate" in policies("backtest", "acme", "--block", "x")

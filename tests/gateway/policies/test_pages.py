@@ -66,7 +66,9 @@ def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, admin_u
     assert ">Save</button>" in page
 
 
-def test_only_the_name_is_needed(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
+def test_only_the_name_is_required(
+    acme: Organization, client_for: CLIENTS, admin_user: User
+) -> None:
     client_for(admin_user).post(CREATE, {"name": "Nothing yet"})
     policy = Policy.objects.get(org=acme)
     assert (policy.max_cost_per_day_nanoeur, policy.max_tokens_per_request) == (None, None)
@@ -122,7 +124,7 @@ def test_a_name_is_used_once_whatever_its_case(
     PolicyFactory.create(org=globex, name="Elsewhere")
     client = client_for(admin_user)
     for address in (CREATE, f"{POLICIES}/{other.pk}"):
-        assert "exists already" in client.post(address, TYPED).content.decode()
+        assert "already exists" in client.post(address, TYPED).content.decode()
     client.post(CREATE, TYPED | {"name": "Elsewhere"})
     assert Policy.objects.filter(org=acme).count() == 3
 
@@ -132,7 +134,7 @@ def test_an_organization_has_at_most_so_many(
 ) -> None:
     for _ in range(POLICIES_MAX):
         PolicyFactory.create(org=acme)
-    assert "has at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+    assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
 def test_names_that_no_known_model_matches_are_a_warning(
@@ -140,7 +142,7 @@ def test_names_that_no_known_model_matches_are_a_warning(
 ) -> None:
     typed = {"name": "P", "blocked_models": "gpt-4\ngpt-44\nclaude-3-5-sonnet-20240620\nclod-*"}
     page = client_for(admin_user).post(CREATE, typed, follow=True).content.decode()
-    assert "No known model is meant by: gpt-44, clod-*." in page
+    assert "Unknown model: gpt-44, clod-*." in page
     assert Policy.objects.filter(org=acme).exists()
 
 
@@ -159,7 +161,7 @@ def test_an_admin_edits_every_limit_and_takes_them_away(
     assert policy.max_tokens_per_request is None
 
 
-def test_the_switch_does_what_its_button_said(
+def test_toggle_sets_the_state_of_its_button(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     policy = PolicyFactory.create(org=acme)
@@ -225,7 +227,7 @@ def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: Us
 EFFECT = "/admin/ai/policies/effect"
 
 
-def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
+def test_unsaved_policy_shows_its_effect(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, user_id=str(admin_user.pk), app_id="search")
@@ -234,25 +236,25 @@ def test_a_policy_that_is_only_typed_says_what_it_would_have_done(
     response = client.post(EFFECT, typed)
     page = response.content.decode()
     assert "Blocks gpt-4o-mini and no-such." in page
-    assert "No known model is meant by: no-such." in page
-    assert "refused 1 of the 1 requests of the last 7 days, of 1 person and 1 app" in page
+    assert "Unknown model: no-such." in page
+    assert "blocked 1 of the 1 requests of the last 7 days, from 1 person and 1 app" in page
     assert admin_user.email in page
     assert f'href="/admin/ai/requests/{row.pk}"' in page
     assert not Policy.objects.exists()
     assert (
-        "Correct the fields"
+        "Fix the marked fields"
         in client.post(EFFECT, {"max_tokens_per_request": "x"}).content.decode()
     )
 
 
-def test_only_an_admin_tries_policies_out(
+def test_only_admins_can_backtest(
     client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     for user in (member_user, auditor_user):
         assert client_for(user).post(EFFECT, TYPED).status_code == 403
 
 
-def test_without_scripts_a_button_shows_it_and_saves_nothing(
+def test_effect_button_works_without_scripts_and_saves_nothing(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AiRequestLogFactory.create(org=acme)
@@ -268,7 +270,7 @@ def test_without_scripts_a_button_shows_it_and_saves_nothing(
     assert policy.name == "P"
 
 
-def test_the_list_says_how_much_of_today_is_used_and_whom_each_policy_refused(
+def test_list_shows_spend_and_blocked_requests_of_each_policy(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     first = PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=1_000)

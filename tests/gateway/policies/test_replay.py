@@ -46,7 +46,7 @@ def code(day: ReplayedDay, request: PastRequest) -> str | None:
     return refusal.code if refusal else None
 
 
-def test_a_policy_without_limits_refuses_nothing() -> None:
+def test_policy_without_limits_blocks_nothing() -> None:
     assert code(day(), past()) is None
 
 
@@ -67,13 +67,13 @@ def test_the_token_limit_counts_the_input_and_the_cap_that_was_asked_for(
 
 
 @pytest.mark.parametrize("cap", [MINI.default_output_tokens, MINI.max_output_tokens])
-def test_a_cap_that_nobody_asked_for_would_have_been_the_policy_s_own_room(cap: int) -> None:
+def test_default_cap_is_lowered_to_the_policy_limit(cap: int) -> None:
     assert code(day(max_tokens_per_request=150), past(cap_tokens=cap)) is None
     # where the input alone fills the limit there is no room to cap to
     assert code(day(max_tokens_per_request=99), past(cap_tokens=cap)) == "token_limit"
 
 
-def test_where_nobody_counted_the_provider_s_report_stands_in() -> None:
+def test_reported_input_tokens_replace_a_missing_count() -> None:
     limited = {"max_tokens_per_request": 599}
     assert code(day(**limited), past(counted_tokens=None)) == "token_limit"
     assert code(day(**limited), past(counted_tokens=None, input_tokens=99)) is None
@@ -118,7 +118,7 @@ def test_the_vendor_s_own_count_is_tried_before_a_refusal() -> None:
     assert code(day(max_cost_per_day_nanoeur=899), past(model=LARGE)) == "daily_cost_limit"
 
 
-def test_a_row_that_keeps_nothing_is_let_through() -> None:
+def test_row_without_figures_is_allowed() -> None:
     empty = past(
         model=None, counted_tokens=None, input_tokens=None, cap_tokens=None, bound_nanoeur=None
     )

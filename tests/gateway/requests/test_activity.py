@@ -67,13 +67,13 @@ def test_only_the_organization_s_last_24_hours_count(
 
 
 @pytest.mark.django_db
-def test_endings_are_told_apart_and_only_answers_have_a_latency(acme: Organization) -> None:
+def test_statuses_are_counted_and_only_answers_have_a_latency(acme: Organization) -> None:
     for status in ("ok", "blocked", "error", "unknown", "pending"):
         AiRequestLogFactory.create(
             org=acme, occurred_at=NOON, status=status, latency_ms=10 if status == "ok" else 9_000
         )
     found = last_day(organization_id=acme.pk, moment=NOON)
-    counted = (found.requests, found.refused, found.failed, found.unknown, found.latency_p95_ms)
+    counted = (found.requests, found.blocked, found.failed, found.unknown, found.latency_p95_ms)
     assert counted == (5, 1, 1, 1, 10)
 
 
@@ -81,7 +81,7 @@ def groups(*costs: tuple[str, int], hour: int = HOURS - 1) -> list[Group]:
     return [(hour, "ok", model, 1, cost) for model, cost in costs]
 
 
-def test_models_beyond_the_dearest_are_one_line() -> None:
+def test_cheaper_models_are_one_line() -> None:
     many = groups(*((f"m-{n}", n) for n in range(1, MODELS_MAX + 3)))
     found = summed(many, since=NOON)
     assert [model.model for model in found.models] == ["m-7", "m-6", "m-5", "m-4", "m-3", None]
@@ -97,7 +97,7 @@ def test_the_bars_of_an_hour_stand_on_each_other() -> None:
     assert (a.x, a.y, a.height, a.colour) == (f"{HOURS - 0.9:.1f}", "25.00", "75.00", 1)
     assert (b.y, b.height, b.colour) == ("0.00", "25.00", 2)
     assert a.text == "11:00 to 12:00, a: 0.0000003\N{NO-BREAK SPACE}€"
-    assert "the dearest hour is 11:00 to 12:00" in chart.summary
+    assert "highest: 11:00 to 12:00" in chart.summary
 
 
 def test_there_is_no_chart_of_nothing() -> None:

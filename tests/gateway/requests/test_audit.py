@@ -50,13 +50,13 @@ def audit(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_an_auditor_is_told_what_was_looked_at_and_the_sums(audited: Organization) -> None:
+def test_verify_prints_counts_and_sums(audited: Organization) -> None:
     assert audit().splitlines() == [
-        "looked at 5 requests: 1 blocked, 1 error, 1 ok, 1 pending, 1 unknown",
+        "checked 5 requests: 1 blocked, 1 error, 1 ok, 1 pending, 1 unknown",
         "charged by the audit log  0.000000140 EUR",
         "charged by cost events    0.000000140 EUR",
         "held for calls in flight  0.000000100 EUR",
-        "everything agrees",
+        "no differences found",
     ]
     report = json.loads(audit("--format", "json"))
     assert report["agrees"] is True
@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[str, Callable[[Organization], Any]]] = {
 }
 
 
-def test_every_fault_is_found_and_said(audited: Organization) -> None:
+def test_every_difference_is_reported(audited: Organization) -> None:
     for fault, (check, break_it) in FAULTS.items():
         with transaction.atomic():
             break_it(audited)
@@ -114,7 +114,7 @@ def test_every_fault_is_found_and_said(audited: Organization) -> None:
 
 def test_a_log_that_does_not_agree_ends_the_command_with_an_error(audited: Organization) -> None:
     row("ok").update(cost_nanoeur=39)
-    with pytest.raises(CommandError, match="do not agree"):
+    with pytest.raises(CommandError, match="Differences found"):
         audit()
 
 

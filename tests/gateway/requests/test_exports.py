@@ -144,7 +144,7 @@ def test_a_bad_place_is_400(client_for: CLIENTS, member_user: User, query: str) 
     assert client_for(member_user).get(f"/admin/ai/requests/new?{query}").status_code == 400
 
 
-def test_filters_by_htmx_change_the_list_alone(
+def test_htmx_filters_change_only_the_list(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     AiRequestLogFactory.create(org=acme)

@@ -119,7 +119,7 @@ def test_a_filter_leaves_only_what_it_names(
     assert shown(client_for(member_user), query) == [wanted]
 
 
-def test_requests_can_be_asked_for_by_id_and_by_key(
+def test_requests_are_filtered_by_id_and_by_key(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     key = ApiKeyFactory.create(org=acme, name="nightly report")
@@ -224,7 +224,7 @@ def test_a_day_without_a_call_has_everything_left(
     assert (spend.charged_nanoeur, spend.held_nanoeur, spend.left_nanoeur) == (0, 0, 7)
 
 
-def test_a_gateway_that_is_off_is_said_to_be(
+def test_page_warns_when_the_gateway_is_off(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     acme.ai_gateway_enabled = False

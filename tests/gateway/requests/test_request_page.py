@@ -73,7 +73,7 @@ def titles(client: Client, row: AiRequestLog) -> list[str]:
     return [step.title for step in response.context["steps"]]
 
 
-def test_a_charged_request_tells_its_whole_story(
+def test_charged_request_shows_all_steps(
     acme: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     key = ApiKeyFactory.create(org=acme, name="nightly report")
@@ -84,11 +84,18 @@ def test_a_charged_request_tells_its_whole_story(
     hold = hold_for(row)
     CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk)
     client = client_for(auditor_user)
-    assert titles(client, row) == ["Asked", "Judged", "Held", "Sent", "Answered", "Charged"]
+    assert titles(client, row) == [
+        "Received",
+        "Policy check",
+        "Held",
+        "Sent",
+        "Answered",
+        "Charged",
+    ]
     page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
     for told in (
         *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
-        *("Every policy let it pass.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
+        *("Allowed by every policy.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
         *("1.1172 USD per EUR", "of <time>2026-10-30</time>", "the vendor&#x27;s page", "0.15"),
         *("Standard, above 200,000 input tokens", "cache read", "nightly report", "blue"),
         *('value="601000"', 'value="2328"', "total differs", row.prompt_hash),
@@ -117,16 +124,16 @@ def test_a_blocked_request_names_the_policy(
         },
     )
     client = client_for(member_user)
-    assert titles(client, row) == ["Asked", "Judged", "Refused", "Nothing charged"]
+    assert titles(client, row) == ["Received", "Policy check", "Blocked", "Nothing charged"]
     page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
-    assert "The policy &quot;Production Policy&quot; refused it." in page
+    assert "Blocked by policy &quot;Production Policy&quot;." in page
     assert "model blocked" in page
-    assert "not reached" in page
+    assert "not checked" in page
     assert "1,900 more policies" in page
-    assert "no money was held" in page
+    assert "nothing was held" in page
 
 
-def test_an_unknown_outcome_and_its_correction_are_both_told(
+def test_unknown_outcome_and_correction_are_both_shown(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, status="unknown", code="provider_timeout")
@@ -157,14 +164,14 @@ def test_an_unknown_outcome_and_its_correction_are_both_told(
     ],
 )
 @pytest.mark.parametrize("status", AiRequestLog.Status.values)
-def test_a_damaged_trace_is_told_as_far_as_it_goes(
+def test_damaged_trace_is_shown_as_far_as_possible(
     acme: Organization, client_for: CLIENTS, member_user: User, trace: object, status: str
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, status=status, decision={}, usage=trace)
     AiRequestLog.objects.filter(pk=row.pk).update(decision=trace if trace is not None else "")
     hold = hold_for(row, rates={}, state=Hold.State.UNKNOWN)
     CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk, recorded_at=now())
-    assert titles(client_for(member_user), row)[:3] == ["Asked", "Judged", "Held"]
+    assert titles(client_for(member_user), row)[:3] == ["Received", "Policy check", "Held"]
 
 
 def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
@@ -198,7 +205,7 @@ def test_what_callers_wrote_is_shown_as_text(
     assert "<script>alert" not in page
 
 
-def test_an_aliass_attempts_are_told_in_order_each_by_its_own_trace(
+def test_alias_attempts_are_shown_in_order_with_their_traces(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, requested_model="fast", decision=TRACE)
@@ -225,10 +232,11 @@ def test_an_aliass_attempts_are_told_in_order_each_by_its_own_trace(
     row.save()
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
     assert page.status_code == 200
-    told = page.context["steps"]
-    titles = [step.title for step in told]
-    assert titles[2:6] == ["Held", "Not answered", "Passed over", "Held"]
-    left = [fact.value for step in told for fact in step.facts if fact.name.endswith("day before")]
+    shown = page.context["steps"]
+    titles = [step.title for step in shown]
+    assert titles[2:6] == ["Held", "No answer", "Skipped", "Held"]
+    names = ("daily limit left before", "charged that day before")
+    left = [fact.value for step in shown for fact in step.facts if fact.name in names]
     assert len(set(map(str, left))) == 3  # 9 EUR at first, 48 at last, and what was charged
     row.attempts = [{"at": "never"}, "odd", 7]
     row.save()
@@ -253,7 +261,7 @@ def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
     }
 
 
-def test_a_request_says_what_every_budget_said(
+def test_request_shows_the_verdict_of_every_budget(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
@@ -271,22 +279,22 @@ def test_a_request_says_what_every_budget_said(
     )
     response = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
     page = response.content.decode()
-    assert "The budget &quot;Blue&quot; refused it: what is left this month is too little." in page
+    assert "Blocked by budget &quot;Blue&quot;: not enough is left this month." in page
     assert f'<a href="/costs/budgets/{full.pk}">Blue</a>' in page
     assert f"/costs/budgets/{gone.pk}" not in page
     judged = next(step for step in response.context["steps"] if step.budgets)
     assert [(each.name, each.word, each.left_nanoeur) for each in judged.budgets] == [
         ("Gone", "ok", 3 * 10**9),
         ("Blue", "budget limit", 3 * 10**9),
-        ("Later", "not reached", None),
-        ("unnamed", "not known", None),
+        ("Later", "not checked", None),
+        ("unnamed", "unknown", None),
     ]
 
 
-def test_budgets_that_let_a_request_pass_are_spoken_of(
+def test_budgets_that_allowed_a_request_are_mentioned(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme)
     row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_said(budget)]})
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
-    assert "No policy was in force. Every budget that it counts in let it pass." in page
+    assert "No policy was active. Allowed by every budget that applies to it." in page

@@ -259,7 +259,7 @@ def test_removing_asks_first_and_says_what_happens(
     operations.create_key(org=acme, name="ci", owner=member_user)
     client = client_for(admin_user)
     path = f"{SETTINGS}/members/{membership_of(member_user).pk}/remove"
-    assert "1 API key of theirs is revoked at once" in client.get(path).content.decode()
+    assert "Their 1 API key is revoked." in client.get(path).content.decode()
     assert acme.memberships.filter(user=member_user).exists()
     answer = client.post(path, follow=True)
     assert "keys revoked with them: 1" in answer.content.decode()
