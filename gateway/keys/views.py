@@ -114,7 +114,7 @@ def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     if operations.revoke_key(key=key):
         messages.success(request, f'The key "{key.name}" is revoked.')
     else:
-        messages.info(request, f'The key "{key.name}" was revoked before.')
+        messages.info(request, f'The key "{key.name}" was already revoked.')
     return redirect("keys")
 
 

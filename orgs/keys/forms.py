@@ -19,19 +19,19 @@ def _dimension(label: str) -> forms.CharField:
 
 
 class KeyForm(forms.Form):
-    """A key to make. A dimension that is filled in is fixed for all its calls."""
+    """A key to create. A dimension with a value is fixed for all its calls."""
 
     name = forms.CharField(
         label="Key name",
         max_length=NAME_MAX_CHARS,
-        help_text="What will use it, such as the name of a service.",
+        help_text="What will use the key, such as the name of a service.",
     )
     owner = forms.ModelChoiceField(
         queryset=User.objects.none(),
         label="Owner",
         required=False,
-        empty_label="Nobody: calls may name their user",
-        help_text="Calls are counted for this person. Their keys end with their membership.",
+        empty_label="No owner (callers may send a user id)",
+        help_text="Calls are attributed to this person. Removing the member revokes the key.",
     )
     team_id = _dimension("Team")
     project_id = _dimension("Project")
@@ -42,7 +42,7 @@ class KeyForm(forms.Form):
         required=False,
         min_value=1,
         max_value=KEY_LASTS_AT_MOST_DAYS,
-        help_text="Empty: never.",
+        help_text="Leave empty for no expiry.",
     )
 
     def __init__(self, data: Any = None, *, organization: Organization) -> None:
@@ -52,7 +52,7 @@ class KeyForm(forms.Form):
         owner.queryset = members.order_by("email")  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def key_fields(self, moment: datetime) -> KeyFields:
-        """Return what the key has besides its name."""
+        """Return the fields of the key except its name."""
         values = self.cleaned_data
         days = values["expires_days"]
         return KeyFields(
@@ -66,11 +66,11 @@ class KeyForm(forms.Form):
 
 
 class RotateForm(forms.Form):
-    """How long the old key works on."""
+    """How long the old key stays valid."""
 
     overlap_hours = forms.TypedChoiceField(
-        label="The old key works on for",
-        choices=[(0, "not at all"), (1, "1 hour"), (24, "24 hours"), (168, "7 days")],
+        label="Keep the old key valid for",
+        choices=[(0, "0 (revoke now)"), (1, "1 hour"), (24, "24 hours"), (168, "7 days")],
         coerce=int,
         initial=24,
     )

@@ -97,8 +97,8 @@ def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'There is no organization "nobody"'),
-        (("update", "acme", "P"), "Say what to change"),
+        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("update", "acme", "P"), "At least one change must be given"),
         (("update", "acme", "X", "--enable"), 'acme has no policy "X"'),
         (("delete", "acme", "X"), 'acme has no policy "X"'),
         (("create", "acme", "--name", "p"), "exists already"),
@@ -107,7 +107,10 @@ def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> 
         (("create", "acme", "--name", "Q", "--max-tokens=-1"), "Max tokens per request"),
         (("create", "acme", "--name", "Q", "--max-cost-per-day", "1e-10"), "billionth"),
         (("create", "acme", "--name", "Q", "--allow", "gpt 4"), "cannot be the name of a model"),
-        (("update", "acme", "P", "--max-tokens", "1", "--no-max-tokens"), "exclude each other"),
+        (
+            ("update", "acme", "P", "--max-tokens", "1", "--no-max-tokens"),
+            "cannot be used together",
+        ),
         (("update", "acme", "P", "--enable", "--disable"), "not allowed with"),
         (("polish",), "invalid choice"),
     ],
