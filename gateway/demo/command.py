@@ -144,7 +144,7 @@ def _organization(options: dict[str, Any]) -> Organization:
     slug, email = options["slug"], options["admin"]
     looker = User.objects.filter(email=email.strip().lower()).first() if email else None
     if email and looker is None:
-        raise CommandError(f"No user has the email address {email}")
+        raise CommandError(f"No user has the e-mail address {email}")
     with transaction.atomic():
         org = create_organization(
             name=f"Invented ({slug})", slug=slug, timezone=options["timezone"]

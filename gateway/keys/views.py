@@ -114,7 +114,7 @@ def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     if operations.revoke_key(key=key):
         messages.success(request, f'The key "{key.name}" is revoked.')
     else:
-        messages.info(request, f'The key "{key.name}" was already revoked.')
+        messages.info(request, f'Key "{key.name}" is already revoked.')
     return redirect("keys")
 
 

@@ -54,7 +54,7 @@ class RequestFilterForm(forms.Form):
         label="Request id", required=False, error_messages={"invalid": "This is no request id."}
     )
     keyId = forms.UUIDField(
-        label="Key id", required=False, error_messages={"invalid": "This is no key's id."}
+        label="Key id", required=False, error_messages={"invalid": "Not a valid key id."}
     )
     before = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
     after = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)

@@ -1,4 +1,4 @@
-"""Rename the labels of the roles; nothing in the database changes."""
+"""Rename the labels of roles; nothing changes in the database."""
 
 from django.db import migrations, models
 
@@ -8,9 +8,9 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AlterField(
-            "membership",
-            "role",
-            models.CharField(
+            model_name="membership",
+            name="role",
+            field=models.CharField(
                 choices=[
                     ("admin", "Admin: full access"),
                     ("member", "Member: can use the gateway and view"),

@@ -21,8 +21,8 @@ class OrganizationForm(forms.Form):
         label="AI Gateway",
         required=False,
         show_hidden_initial=True,
-        help_text="On: this organization's requests are checked and sent to the providers. "
-        "Off: every request is refused, starting with the next one.",
+        help_text="On: requests are checked and sent to the providers. "
+        "Off: every request is refused, from the next one on.",
         widget=forms.CheckboxInput({"role": "switch"}),
     )
     name = forms.CharField(label="Name", max_length=200, show_hidden_initial=True)

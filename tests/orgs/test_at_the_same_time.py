@@ -1,4 +1,4 @@
-"""Operations that two people start at the same moment."""
+"""Concurrent operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands for organizations, members and keys, as a person at a terminal meets them."""
+"""The commands for organizations, members and keys."""
 
 from __future__ import annotations
 

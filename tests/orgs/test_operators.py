@@ -1,4 +1,4 @@
-"""Django admin, where operators look after people, organizations and keys."""
+"""Django admin for users, organizations and keys."""
 
 from __future__ import annotations
 

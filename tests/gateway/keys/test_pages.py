@@ -143,7 +143,7 @@ def test_revoking_asks_first(client_for: CLIENTS, acme: Organization, admin_user
     assert "is revoked." in answer.content.decode()
     assert is_revoked(key)
     assert (
-        "was already revoked" in client.post(path("key-revoke", key), follow=True).content.decode()
+        "is already revoked" in client.post(path("key-revoke", key), follow=True).content.decode()
     )
 
 

@@ -105,7 +105,7 @@ def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> 
         (("create", "acme", "--name", ""), "Policy name: This field is required."),
         (("create", "acme", "--name", "Q", "--max-tokens", "many"), "Max tokens per request"),
         (("create", "acme", "--name", "Q", "--max-tokens=-1"), "Max tokens per request"),
-        (("create", "acme", "--name", "Q", "--max-cost-per-day", "1e-10"), "billionth"),
+        (("create", "acme", "--name", "Q", "--max-cost-per-day", "1e-10"), "nine decimal places"),
         (("create", "acme", "--name", "Q", "--allow", "gpt 4"), "cannot be the name of a model"),
         (
             ("update", "acme", "P", "--max-tokens", "1", "--no-max-tokens"),

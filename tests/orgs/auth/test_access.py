@@ -1,4 +1,4 @@
-"""Who may see and change what."""
+"""Access control."""
 
 from __future__ import annotations
 

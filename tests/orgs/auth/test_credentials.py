@@ -1,4 +1,4 @@
-"""What authentication reads: keys and sessions, as they are at this moment."""
+"""The database reads of authentication: keys and sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def bare_request(client: Client) -> HttpRequest:
-    """Return a request with the client's cookies, as it is before any middleware."""
+    """Return a request with the client's cookies, before any middleware."""
     request = RequestFactory().post("/api/ai/request")
     request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
     return request

@@ -1,4 +1,4 @@
-"""Signing in and out, and the first password."""
+"""Sign-in, sign-out and the first password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Letting people in, changing their roles, removing them."""
+"""Adding members, changing their roles, removing them."""
 
 from __future__ import annotations
 

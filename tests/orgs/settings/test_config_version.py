@@ -1,4 +1,4 @@
-"""What could alter a decision raises the organization's version, however it is done."""
+"""Every change that could alter a decision raises config_version."""
 
 from __future__ import annotations
 

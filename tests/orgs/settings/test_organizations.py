@@ -1,4 +1,4 @@
-"""Making organizations and changing their settings."""
+"""Creating organizations and changing their settings."""
 
 from __future__ import annotations
 
