@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Runs the project's commands; a bad setting ends each of them with one sentence."""
+"""Run the project's commands; an invalid setting ends each with a one-line error."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The bare relay: what Uvicorn and aiohttp take to pass a request on, with nothing governed.
+"""A bare relay: the cost of Uvicorn and aiohttp for passing a request on, without a gateway.
 
 A machine's speed drifts, and its neighbours come and go; how many times as much the gateway takes
 in the same run does not.
@@ -23,7 +23,7 @@ async def application(
     receive: Callable[[], Awaitable[Mapping[str, Any]]],
     send: Callable[[Mapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """Pass one request on to the provider, and its answer back as it comes."""
+    """Relay one request to the provider, and stream its answer back."""
     if scope["method"] == "GET":
         await _start(send, 200, "text/plain")
         await send({"type": "http.response.body", "body": b""})

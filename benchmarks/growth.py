@@ -40,7 +40,7 @@ POLICIES: Final = (1, 10, 1000)
 ORGANIZATIONS: Final = (1, 10, 1000)
 PROCESSES: Final = (1, 2, 3, 4)
 FITTING: Final = 100  # calls that fit into the limit; twice as many are sent, all at once
-# Longer than it takes to judge them all, so that none has been settled meanwhile.
+# Longer than it takes to admit them all, so that none is settled meanwhile.
 ANSWER_MS: Final = 10_000
 MORE_ORGANIZATIONS: Final = """
     INSERT INTO organization (id, name, slug, created_at)
@@ -57,7 +57,7 @@ MORE_POLICIES: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What every measurement here uses."""
+    """The environment of every measurement here."""
 
     tools: Tools
     port: int
@@ -71,7 +71,7 @@ class Stage:
 
     @contextmanager
     def gateway(self, database: Database, key: str) -> Iterator[Gateway]:
-        """Run a gateway that has answered before."""
+        """Run a gateway that has already answered a request."""
         with gateway(database, key=key, provider_port=self.port) as ours:
             run(self.tools, ours, self.port, Load(connections=8, requests=200))
             yield ours
@@ -83,7 +83,7 @@ class Stage:
 
 
 def main() -> int:
-    """Measure and print; 1 where the processes did not admit exactly what fits."""
+    """Measure and print; return 1 if the processes did not admit exactly what fits."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
     parser.add_argument("--seconds", type=float, default=5, help="of each load")
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000, 10_000, 100_000])
@@ -119,7 +119,7 @@ def _seeded(
 
 
 def _rows(stage: Stage, numbers: Sequence[int]) -> Iterator[tuple[int, Phase]]:
-    """Fill the tables with another organization's year."""
+    """Fill the tables with a year of another organization."""
     for number in numbers:
         database, key = stage.database(f"rows_{number}")
         database.run("invent", "year", "--requests", str(number))
@@ -128,7 +128,7 @@ def _rows(stage: Stage, numbers: Sequence[int]) -> Iterator[tuple[int, Phase]]:
 
 
 def _is_exact(stage: Stage, number: int) -> bool:
-    """Send twice what fits to several processes at once, and count what they let pass."""
+    """Send twice what fits to several processes at once, and count what they admit."""
     database, key = stage.database(f"processes_{number}")
     with ExitStack() as stack:
         running = [stack.enter_context(stage.gateway(database, key)) for _ in range(number)]
@@ -147,7 +147,7 @@ def _is_exact(stage: Stage, number: int) -> bool:
 
 
 def _charged_and_bound(ours: Gateway) -> tuple[float, float]:
-    """Return what the day has cost so far and what one more call holds, in euro."""
+    """Return the cost of the day so far and the hold of one more call, in euro."""
     body = {"model": "gpt-4o-mini", "messages": MESSAGES, "maxTokens": 64}
     request = urllib.request.Request(
         f"http://{HOST}:{ours.port}/api/ai/quote",

@@ -1,4 +1,4 @@
-"""Runs the load client against a gateway, and counts what it cost."""
+"""Runs the load client against a gateway, and measures the cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MESSAGES: Final = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One load: how many requests of what kind, and what they cost. Times are in milliseconds."""
+    """The result of one load: requests, CPU and latencies. Times are in milliseconds."""
 
     done: int
     failed: int
@@ -38,22 +38,22 @@ class Phase:
 
     @property
     def per_s(self) -> float:
-        """Requests that were answered well in a second."""
+        """Successful requests per second."""
         return self.done / self.wall_s
 
     @property
     def gateway_ms(self) -> float:
-        """CPU of the gateway for each request."""
+        """CPU of the gateway per request."""
         return self.gateway_cpu_s * 1e3 / max(1, self.done)
 
     @property
     def database_ms(self) -> float:
-        """CPU of the database for each request."""
+        """CPU of the database per request."""
         return self.database_cpu_s * 1e3 / max(1, self.done)
 
     @property
     def ms_per_1000_chunks(self) -> float:
-        """CPU of the gateway for a thousand chunks, their requests included."""
+        """CPU of the gateway per thousand chunks, their requests included."""
         return self.gateway_cpu_s * 1e6 / max(1, self.chunks)
 
 
@@ -69,7 +69,7 @@ class Load:
 
 
 def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase:
-    """Send the load and return what it cost."""
+    """Send the load and return its result."""
     asked(provider_port, "/reset")
     before = cpu_s(gateway.pid), cpu_s(gateway.database_pid)
     said = _sent(tools, gateway, load)
@@ -92,7 +92,7 @@ def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase
 def in_turns(
     tools: Tools, gateways: Sequence[Gateway], provider_port: int, load: Load, *, rounds: int
 ) -> list[Phase]:
-    """Send the load to each gateway in turn, so many times; return what each one's cost together.
+    """Send the load to each gateway in turn, repeatedly; return the total of each.
 
     A machine's speed may change by two within minutes. What is measured in turns is compared all
     the same.
@@ -122,7 +122,7 @@ def _together(phases: Sequence[Phase]) -> Phase:
 def configure(
     provider_port: int, *, latency_ms: float = 0, gap_ms: float = 0, chunks: int = 50
 ) -> None:
-    """Say how the provider answers."""
+    """Configure how the provider answers."""
     how = f"latency_ms={latency_ms}&gap_ms={gap_ms}&chunks={chunks}"
     asked(provider_port, f"/config?{how}")
 

@@ -1,4 +1,4 @@
-"""How long each page takes on a year of a million requests, how often it asks, and what it scans.
+"""Times, queries and table scans of each page on a year of a million requests.
 
     python manage.py invent year            # once, on each database; minutes
     python -m benchmarks.pages year         # on DATABASE_URL
@@ -47,7 +47,7 @@ SCANS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One page: the median of its times, its queries and the big tables that they read whole."""
+    """One page: its median time, its queries and the big tables that they scan."""
 
     path: str
     median_ms: float
@@ -66,12 +66,12 @@ class Measured:
 def main() -> int:
     """Measure every page, report, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages")
-    parser.add_argument("slug", help="an organization that `manage.py invent` made")
-    parser.add_argument("--all", action="store_true", help="every page's line, not only the kinds'")
+    parser.add_argument("slug", help="an organization created by `manage.py invent`")
+    parser.add_argument("--all", action="store_true", help="print every page, not only each kind")
     options = parser.parse_args()
     organization, client = _signed_in(options.slug)
     _say(f"{connection.vendor}, {_rows(organization)}")
-    _say(f"{'median ms':>10} {'least ms':>9} {'queries':>8} {'dearest ms':>11} {'KiB':>7}  page")
+    _say(f"{'median ms':>10} {'least ms':>9} {'queries':>8} {'slowest ms':>11} {'KiB':>7}  page")
     bad = 0
     for name, paths in _pages(organization):
         found = [_measured(client, path) for path in paths]
@@ -172,7 +172,7 @@ def _ask(client: Client, path: str) -> int:
 
 
 def _scanned(statement: str) -> list[str]:
-    """Return the big tables that the statement reads from end to end."""
+    """Return the big tables that the statement scans."""
     if not re.match(r"\s*(SELECT|WITH)\b", statement):
         return []
     explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
@@ -188,7 +188,7 @@ def _signed_in(slug: str) -> tuple[Organization, Client]:
 
     organization = Organization.objects.filter(slug=slug).first()
     if organization is None:
-        raise SystemExit(f'There is no organization "{slug}"; see `manage.py invent --help`')
+        raise SystemExit(f'Organization "{slug}" does not exist; see `manage.py invent --help`')
     member = Membership.objects.filter(org=organization, user__memberships__org=organization)
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(member.order_by("user__email")[1].user)

@@ -1,4 +1,4 @@
-"""What a governed request costs: `python -m benchmarks.speed`. A table with the targets beside it.
+"""Measure the cost of a governed request and compare it with targets: `python -m benchmarks.speed`.
 
 The client, the provider, PostgreSQL (fsync on) and the gateway share the machine. Every request
 has an API key, two policies, a daily limit, an audit row, a hold, a settle and a cost event, all
@@ -53,7 +53,7 @@ ONE_STREAM: Final = Load(connections=1, requests=10, stream=True)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure and what it has to be; `is_most` says that it may not be above.
+    """A figure and its target; with `is_most` the target is a maximum.
 
     `bare` is the same of the bare relay in the same run, and `bare_there` what that was on the
     machine of the targets: a machine of another speed is to keep the ratio of the two.
@@ -69,12 +69,12 @@ class Row:
 
     @property
     def times_bare(self) -> float | None:
-        """How many times the bare relay's figure this is."""
+        """The ratio to the figure of the bare relay."""
         return self.value / self.bare if self.bare else None
 
     @property
     def times_to_reach(self) -> float | None:
-        """How many times it was to be, by the targets."""
+        """The target ratio to the bare relay."""
         return self.target / self.bare_there if self.target and self.bare_there else None
 
     @property
@@ -94,7 +94,7 @@ class Row:
 
 
 def main() -> int:
-    """Measure, print the table, and return 1 where a target is missed."""
+    """Measure, print the table, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed")
     parser.add_argument("--seconds", type=float, default=10, help="of each load")
     parser.add_argument("--many", type=int, default=2000, help="streams open at once, 0 for none")
@@ -140,7 +140,7 @@ def _postgresql(
         bare_16, sdk = measured(native, bare, ours)
         configure(port, gap_ms=10)
         direct_stream, bare_one, one = measured(ONE_STREAM, straight, bare, ours)
-        # A stream takes half a second, and one that has begun is read to its end.
+        # A stream takes half a second, and a started one is read to its end.
         streaming = Load(connections=32, seconds=max(seconds, 2), stream=True)
         bare_streams, streams = measured(streaming, bare, ours)
         configure(port)
@@ -207,7 +207,7 @@ def _postgresql(
 
 
 def _soaked(tools: Tools, ours: Gateway, port: int, requests: int) -> list[Row]:
-    """Return how memory grows over many requests: from a tenth of them on, to the end."""
+    """Return the growth of memory over many requests, after the first tenth."""
     if not requests:
         return []
     run(tools, ours, port, Load(connections=64, requests=requests // 10))
@@ -218,7 +218,7 @@ def _soaked(tools: Tools, ours: Gateway, port: int, requests: int) -> list[Row]:
 
 
 def _many(tools: Tools, ours: Gateway, port: int, streams: int) -> list[Row]:
-    """Hold many streams of 20 chunks a second each at once."""
+    """Keep many streams open at once, of 20 chunks a second each."""
     if not streams:
         return []
     configure(port, gap_ms=50, chunks=200)

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a provider in C, a durable PostgreSQL, a gateway; all on loopback."""
+"""The environment of a benchmark: a provider in C, PostgreSQL and a gateway, all on loopback."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Tools:
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
-    """A running gateway: where it listens, its key, and the processes whose CPU is counted."""
+    """A running gateway: its address, an API key, and the processes whose CPU is counted."""
 
     port: int
     key: str
@@ -86,7 +86,7 @@ def compiled(folder: Path) -> Tools:
 
 @contextmanager
 def provider(tools: Tools) -> Iterator[int]:
-    """Run the fake provider and give its port."""
+    """Run the fake provider and yield its port."""
     port = free_port()
     with _running([str(tools.provider), str(port)], os.environ):
         _wait_for(f"http://{HOST}:{port}/count")
@@ -95,7 +95,7 @@ def provider(tools: Tools) -> Iterator[int]:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL of the benchmark's own, as durable as it comes."""
+    """Run a PostgreSQL for the benchmark, with full durability."""
     server: PostgresServer = get_server(folder / "postgresql", cleanup_mode="delete", start=False)
     server.ensure_pgdata_inited()
     with (server.pgdata / "postgresql.conf").open("a") as conf:
@@ -108,7 +108,7 @@ def postgresql(folder: Path) -> Iterator[PostgresServer]:
 
 
 def new_postgresql_database(server: PostgresServer, name: str, *, root: Path = ROOT) -> Database:
-    """Make an empty database, for the code of a checkout."""
+    """Create an empty database for a checkout."""
     url = server.get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # our own name
@@ -157,13 +157,13 @@ def bare_relay(provider_port: int) -> Iterator[Gateway]:
 
 
 def asked(port: int, path: str) -> Any:
-    """Return what a server says to a GET."""
+    """Return the answer of a server to a GET."""
     with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as answer:
         return json.load(answer)
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody has."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

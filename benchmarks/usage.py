@@ -1,4 +1,4 @@
-"""What processes use, read from /proc, and how long the disk takes for what must be durable."""
+"""CPU and memory of processes, read from /proc, and the latency of durable writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cpu_s(pid: int) -> float:
 
 
 def resident_mib(pid: int) -> float:
-    """Return what a process tree has in memory, in MiB."""
+    """Return the memory of a process tree, in MiB."""
     pages = 0
     for each in _tree(pid):
         try:
@@ -31,7 +31,7 @@ def resident_mib(pid: int) -> float:
 
 
 def fdatasync_ms(folder: Path) -> float:
-    """Return how long the disk takes to keep 8 KiB, as a commit waits for it; the median of 200."""
+    """Return the median time of 200 durable writes of 8 KiB, as a commit waits for them."""
     times_s: list[float] = []
     with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Compare this checkout with another one, in turns: `python -m benchmarks.versions ../before`.
+"""Compare this checkout with another one, alternating: `python -m benchmarks.versions ../before`.
 
 Both serve the same loads on one PostgreSQL with fsync on, each in a database of its own; in turns,
 since a machine's speed may change by two within minutes.

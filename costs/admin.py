@@ -1,4 +1,4 @@
-"""Django admin of the ledger: operators look, and add prices; nobody changes what has happened."""
+"""Django admin of the ledger: operators can view it and add prices, but change no past rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orgs.admin import KeptAdmin
 
 
 class DatedAdmin(KeptAdmin):
-    """Dated facts: a correction is another row, since charges were made by the old one."""
+    """Dated rows: a correction is a new row, since charges were made by the old one."""
 
     show_full_result_count = False
 
@@ -58,7 +58,7 @@ class PriceListAdmin(ReadOnlyAdmin):
 
 @admin.register(Instance)
 class InstanceAdmin(ReadOnlyAdmin):
-    """The processes and their heartbeats."""
+    """Processes and their heartbeats."""
 
     list_display = ("id", "host", "pid", "started_at", "seen_at", "stopped_at")
     ordering = ("-started_at",)
@@ -66,7 +66,7 @@ class InstanceAdmin(ReadOnlyAdmin):
 
 @admin.register(Period)
 class PeriodAdmin(ReadOnlyAdmin):
-    """What may be spent, is held and is spent."""
+    """Limits, held and settled amounts."""
 
     list_display = (
         *("org", "scope", "starts_at", "ends_at", "limit_nanoeur"),
@@ -79,7 +79,7 @@ class PeriodAdmin(ReadOnlyAdmin):
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyAdmin):
-    """Money set aside for calls."""
+    """Money reserved for calls."""
 
     list_display = ("id", "org", "state", "amount_nanoeur", "charged_nanoeur", "held_at")
     list_filter = ("state", "org")

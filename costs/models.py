@@ -1,4 +1,4 @@
-"""What calls cost: dated prices, the ledger's rows, and who keeps them."""
+"""Dated prices, the ledger's rows, and the processes that write them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class PriceList(models.Model):
 class RateCard(models.Model):
     """The rates that calls were admitted at, once for all of them. Never changed.
 
-    The id is made of the rates, so that a process can name a card that another one wrote.
+    The id is derived from the rates, so that a process can refer to a card that another one wrote.
     """
 
     id = IdPrimaryKey()
@@ -109,7 +109,7 @@ class RateCard(models.Model):
 
 
 class Instance(models.Model):
-    """A running process; its heartbeat tells the reaper whose holds nobody will settle."""
+    """A running process; its heartbeat tells the reaper whose holds are abandoned."""
 
     id = IdPrimaryKey()
     host = models.CharField(max_length=255)
@@ -126,13 +126,13 @@ class Instance(models.Model):
 
 
 class Period(models.Model):
-    """What an organization may spend, holds and has spent in [starts_at, ends_at).
+    """The limit, held and settled amounts of a scope in [starts_at, ends_at).
 
-    `scope` says of what: "org" is everything in a day. `settled_nanoeur` counts at most each
+    `scope` is what counts: "org" is everything in a day. `settled_nanoeur` counts at most each
     hold, `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
-    period's cost events. `carried_nanoeur` was spent before there was a period to count it, and
-    is taken off what may be spent: `limit_nanoeur` is what was left of the limit by then.
-    `starts_on` is the local date of its first day. A trigger refuses any rise of `held_nanoeur`
+    period's cost events. `carried_nanoeur` was spent before the period was created, and
+    is deducted from the limit: `limit_nanoeur` is what was left of the limit by then.
+    `starts_on` is the local date of its first day. A trigger rejects any increase of `held_nanoeur`
     past the limit.
     """
 
@@ -169,7 +169,7 @@ class Period(models.Model):
 
     @property
     def charged_nanoeur(self) -> int:
-        """All that was spent in it."""
+        """The total spent in it."""
         return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
 
 
@@ -177,8 +177,8 @@ class LedgerRow(models.Model):
     """A row of a table that the ledger appends to.
 
     It has `org_id` without a foreign key in the database: the organization's row is locked in the
-    same transaction, so a check would only cost time. Nor has it an index of its own: each costs
-    every request, and those that pages read begin with it.
+    same transaction, so a check would only cost time. Nor has it an index of its own: each index
+    costs every request, and those that pages use start with it.
     """
 
     id = IdPrimaryKey()
@@ -191,7 +191,7 @@ class LedgerRow(models.Model):
 
 
 class AttributedRow(LedgerRow):
-    """A row that says which model was called, and whom the call is counted for."""
+    """A row with the called model and the dimensions that the call is attributed to."""
 
     model = models.CharField(max_length=200)
     provider = models.CharField(max_length=32)
@@ -208,7 +208,7 @@ class AttributedRow(LedgerRow):
 
 
 class Hold(LedgerRow):
-    """Money set aside for one call, from before it is sent until it is known what it cost."""
+    """Money reserved for one call, from before it is sent until its cost is known."""
 
     class State(models.TextChoices):
         HELD = "held"
@@ -253,7 +253,7 @@ class Hold(LedgerRow):
 
 
 class HoldPeriod(models.Model):
-    """Which periods a hold counts in, for ever."""
+    """The periods that a hold counts in; never changed."""
 
     pk = models.CompositePrimaryKey("hold_id", "period_id")
     hold = models.ForeignKey(
@@ -309,7 +309,7 @@ class CostEvent(AttributedRow):
 
 
 class CostLine(AttributedRow):
-    """Cost events that name the same, added up."""
+    """The sum of cost events with the same attributes."""
 
     source = models.CharField(max_length=16)
     amount_nanoeur = models.BigIntegerField()
@@ -323,13 +323,13 @@ class CostLine(AttributedRow):
 
 
 class DailyCost(CostLine):
-    """The cost events of one local day that name the same: one line, added up.
+    """The sum of the cost events of one local day with the same attributes.
 
     SETTLE adds to it in the transaction that writes the event, under the lock of the day's
-    period, so that the lines of a period always are the sum of its events. The `day` is that of
-    the admission, as the period has it: a change of time zone moves nothing.
-    `id` is made of the period and of what is named (see `costs.core.daily`). `requests` counts a
-    request once, by its first event.
+    period, so that the lines of a period are always the sum of its events. The `day` is that of
+    the admission, as in the period: a change of time zone moves nothing.
+    `id` is derived from the period and the attributes (see `costs.core.daily`). `requests` counts
+    a request once, by its first event.
     """
 
     period = models.ForeignKey(
@@ -346,9 +346,9 @@ class DailyCost(CostLine):
 
 
 class MonthlyCost(CostLine):
-    """The daily lines of one month that name the same, added up: a year without its days.
+    """The sum of the daily lines of one month with the same attributes.
 
-    Kept by SETTLE in the same transaction. `month` is its first day.
+    Written by SETTLE in the same transaction. `month` is its first day.
     """
 
     month = models.DateField()

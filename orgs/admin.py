@@ -1,4 +1,4 @@
-"""The operators' pages for people, organizations, members and keys."""
+"""Django admin for people, organizations, members and keys."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from orgs.models import ApiKey, Membership, Organization, User
 
 
 def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-    """Send operators to the one sign-in page: Django admin's own is not throttled."""
+    """Redirect to the console's sign-in page, since Django admin's own is not throttled."""
     if admin.site.has_permission(request):
         return redirect("admin:index")
     if request.user.is_authenticated:
-        raise PermissionDenied("These pages are for those who operate the installation.")
+        raise PermissionDenied("Only operators of this installation can open these pages.")
     return redirect_to_login(request.GET.get("next") or "/admin/")
 
 
-admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: operators"
+admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: installation admin"
 admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Rows that nobody deletes here: others refer to them."""
+    """Rows that cannot be deleted, since others refer to them."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class ActionsAdmin(KeptAdmin):
-    """Rows that are changed by the list's actions alone."""
+    """Rows that only the list's actions can change."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None and super().has_change_permission(request, obj)
@@ -105,7 +105,7 @@ class OrganizationAdmin(KeptAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(ActionsAdmin):
-    """Memberships. Their end revokes keys, so it is an action of its own."""
+    """Memberships. Removing one revokes keys, so it is a separate action."""
 
     list_display = ("user", "org", "role")
     list_filter = ("role",)
@@ -114,26 +114,26 @@ class MembershipAdmin(ActionsAdmin):
     autocomplete_fields = ("user", "org")
     actions = ("remove", "make_admin", "make_member", "make_auditor")
 
-    @admin.action(description="Remove, and revoke their keys", permissions=["change"])
+    @admin.action(description="Remove and revoke their keys", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _do_to_each(request, rows, lambda row: members_operations.remove_member(membership=row))
 
-    @admin.action(description="Give the role admin", permissions=["change"])
+    @admin.action(description="Change role to admin", permissions=["change"])
     def make_admin(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.ADMIN)
 
-    @admin.action(description="Give the role member", permissions=["change"])
+    @admin.action(description="Change role to member", permissions=["change"])
     def make_member(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.MEMBER)
 
-    @admin.action(description="Give the role auditor", permissions=["change"])
+    @admin.action(description="Change role to auditor", permissions=["change"])
     def make_auditor(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.AUDITOR)
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ActionsAdmin):
-    """Keys, to look at and to revoke. Their digest is never shown."""
+    """Keys, to view and to revoke. Their digest is never shown."""
 
     list_display = ("name", "org", "public", "last_four", "owner", "expires_at", "revoked_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
@@ -145,7 +145,7 @@ class ApiKeyAdmin(ActionsAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @admin.action(description="Revoke, for good", permissions=["change"])
+    @admin.action(description="Revoke permanently", permissions=["change"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
         _do_to_each(request, rows, lambda row: keys_operations.revoke_key(key=row))
 

@@ -1,4 +1,4 @@
-"""What differs between the two databases: statements of migrations, values in plain SQL."""
+"""Differences between the two databases: migration statements, values in plain SQL."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def run_sql(*, postgresql: tuple[str, ...], sqlite: tuple[str, ...]) -> RunPytho
 
 
 def drop_index(name: str) -> RunPython:
-    """Return a migration step that drops an index, without making its table anew on SQLite."""
+    """Return a migration step that drops an index, without rebuilding its table on SQLite."""
     statement = f"DROP INDEX {name}"
     return run_sql(postgresql=(statement,), sqlite=(statement,))
 
 
 def kept_id(id_: UUID) -> UUID | str:
-    """Return an id as a column of the database has it: SQLite has a text."""
+    """Return an id as the database stores it: SQLite as text."""
     return id_ if connection.vendor == "postgresql" else str(id_)
 
 
 def as_moment(value: datetime | str) -> datetime:
-    """Return an instant as an aware datetime; SQLite has it as text in UTC."""
+    """Return an instant as an aware datetime; SQLite stores it as text in UTC."""
     if isinstance(value, datetime):
         return value
     return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 def as_uuid(value: UUID | str) -> UUID:
-    """Return an id as a UUID; SQLite has it as text."""
+    """Return an id as a UUID; SQLite stores it as text."""
     return value if isinstance(value, UUID) else UUID(value)
 
 
 def raises_config_version(table: str) -> RunPython:
-    """Return a migration step: a change of the table's rows raises organization.config_version."""
+    """Return a migration step: triggers that raise organization.config_version on any change."""
     return run_sql(
         postgresql=(
             f"""

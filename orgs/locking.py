@@ -1,4 +1,4 @@
-"""What every operation on an organization shares: its row's lock, and names that are taken."""
+"""Shared by all operations on an organization: the lock of its row, unique names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def locked(org_id: UUID) -> Organization:
     """Lock the organization's row for the rest of the transaction (SQLite locks the database)."""
     organization = Organization.objects.select_for_update(no_key=True).filter(pk=org_id).first()
     if organization is None:
-        raise Missing("There is no such organization")
+        raise Missing("This organization does not exist")
     return organization
 
 
 @contextmanager
 def one_name(constraint: str, sentence: str) -> Iterator[None]:
-    """Raise Conflict with the sentence where the constraint on names finds a second one."""
+    """Raise Conflict with the sentence where the constraint on names is violated."""
     try:
         yield
     except IntegrityError as exc:

@@ -1,4 +1,4 @@
-"""Who uses the gateway: people, organizations, memberships and API keys."""
+"""Users, organizations, memberships and API keys."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from orgs.fields import IdField, IdPrimaryKey
 def validate_timezone(name: str) -> None:
     """Raise ValidationError unless `name` is an IANA time zone."""
     if name not in zoneinfo.available_timezones():
-        raise ValidationError(f'"{name}" is not an IANA time zone such as Europe/Paris')
+        raise ValidationError(f'Time zone must be an IANA name, such as Europe/Paris, not "{name}"')
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users, whose name is their e-mail address."""
+    """Creates users, identified by their email address."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
@@ -58,8 +58,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 class Organization(models.Model):
     """A tenant. Everything a caller can reach belongs to exactly one.
 
-    `config_version` grows with every change that could alter a decision (triggers in the
-    database see to it, so a change made by hand counts too). RESERVE reads it live.
+    `config_version` grows with every change that could alter a decision (by triggers
+    in the database, so a change made by hand counts too). RESERVE reads it live.
     """
 
     class OnDisconnect(models.TextChoices):
@@ -91,7 +91,7 @@ class Organization(models.Model):
 
 
 class Membership(models.Model):
-    """What a person may do in an organization."""
+    """A user's role in an organization."""
 
     class Role(models.TextChoices):
         ADMIN = "admin", "Admin: full access"
@@ -129,7 +129,7 @@ class ApiKey(models.Model):
     public = models.CharField(max_length=12, unique=True)
     digest = models.BinaryField(max_length=32)
     last_four = models.CharField(max_length=4)
-    # Without its owner a key would go on as nobody's: people are deactivated, not deleted.
+    # Without its owner a key would stay valid without one: users are deactivated, not deleted.
     owner = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="api_keys")
     team_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001  unset differs from ""
     project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
@@ -162,7 +162,7 @@ class ApiKey(models.Model):
         return f"{self.name} (pulse_{self.public}_…{self.last_four})"
 
     def is_usable_at(self, moment: datetime) -> bool:
-        """Whether the key opens the door at `moment`."""
+        """Whether the key is valid at `moment`."""
         return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
 
 

@@ -1,4 +1,4 @@
-"""The ASGI application: API paths go down the lean road, all else to Django's own handler."""
+"""The ASGI application: API paths use the lean handler, all others Django's own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gateway.call.runtime import current  # noqa: E402
 from pulse.server import api_handler  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
 
-# How long a stopping process waits for calls that run, beyond their own time limit.
+# How long a stopping process waits for running calls, beyond their own time limit.
 STOP_MARGIN_S: Final = 5.0
 ALERTS_STOP_MAX_S: Final = 15.0  # longer than a webhook or a mail server may take
-# New containers between two looks for cyclic garbage. Requests leave next to none, and at Python's
-# own 700 the looking took 8 % of a request.
+# New containers between two collections of cyclic garbage. Requests leave almost none, and at
+# Python's default of 700 collections took 8 % of a request.
 GARBAGE_AFTER: Final = 20_000
 
 
@@ -40,20 +40,20 @@ async def application(
 
 
 async def _live(receive: api_handler.Receive, send: api_handler.Send) -> None:
-    """Start and stop with the server: calls run on its loop, and none is lost when it ends."""
+    """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             stop_with_parent()
-            # What is there by now stays: the collector of garbage need not look at it again.
+            # Objects created so far stay: the garbage collector need not scan them again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(GARBAGE_AFTER, 10, 10)
             gateway.call_loop.adopt_running_loop()
             gateway.loop_lag.begin()
-            gateway.writer.start()  # also for its housekeeping, before anybody asks
+            gateway.writer.start()  # also for its housekeeping, before the first request
             alerts.start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

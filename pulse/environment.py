@@ -1,4 +1,4 @@
-"""Reads configuration from the environment; a bad value stops the start with a sentence."""
+"""Reads configuration from the environment; an invalid value stops the start with an error."""
 
 from __future__ import annotations
 
@@ -25,78 +25,80 @@ def switch(name: str, *, default: bool) -> bool:
     """Read an on/off variable."""
     value = env.str(name, default="on" if default else "off").strip().lower()
     if value not in {"on", "off", "true", "false", "1", "0", "yes", "no"}:
-        raise ImproperlyConfigured(f'{name} is "{value}"; it is "on" or "off"')
+        raise ImproperlyConfigured(f'{name} must be "on" or "off", not "{value}"')
     return value in {"on", "true", "1", "yes"}
 
 
 def number(name: str, *, default: float, least: float, most: float) -> float:
-    """Read a number within its bounds."""
+    """Read a number between two bounds."""
     text = env.str(name, default=str(default))
     try:
         value = float(text)
     except ValueError as exc:
-        raise ImproperlyConfigured(f'{name} is "{text}"; it is a number') from exc
+        raise ImproperlyConfigured(f'{name} must be a number, not "{text}"') from exc
     if not least <= value <= most:
-        raise ImproperlyConfigured(f"{name} is {text}; it is between {least:g} and {most:g}")
+        raise ImproperlyConfigured(f"{name} must be between {least:g} and {most:g}, not {text}")
     return value
 
 
 def database_url(*, default: str) -> dict[str, Any]:
-    """Read DATABASE_URL, which has a password: errors do not repeat it."""
+    """Read DATABASE_URL. It contains a password, so errors do not repeat it."""
     url: str = env.str("DATABASE_URL", default=default).strip()
     if url.partition(":")[0] not in DATABASE_SCHEMES:
         raise ImproperlyConfigured(
-            "DATABASE_URL is neither postgresql://user:password@host/name nor sqlite:///path"
+            "DATABASE_URL must be postgresql://user:password@host/name or sqlite:///path"
         )
     try:
         config: dict[str, Any] = env.db_url_config(url)
     except ValueError as exc:
-        raise ImproperlyConfigured("DATABASE_URL is not a URL that can be read") from exc
+        raise ImproperlyConfigured("DATABASE_URL must be a valid URL") from exc
     if not config.get("NAME"):
-        raise ImproperlyConfigured("DATABASE_URL names no database")
+        raise ImproperlyConfigured("DATABASE_URL must name a database")
     return config
 
 
 def email_url() -> dict[str, Any]:
-    """Read EMAIL_URL, which may have a password: errors do not repeat it. Nothing without one."""
+    """Read EMAIL_URL; empty if unset. It may contain a password, so errors do not repeat it."""
     url: str = env.str("EMAIL_URL", default="").strip()
     if not url:
         return {}
     if url.partition(":")[0] not in EMAIL_SCHEMES:
         raise ImproperlyConfigured(
-            "EMAIL_URL is not smtp://, smtp+tls:// or smtp+ssl://user:password@host:port"
+            "EMAIL_URL must be smtp://, smtp+tls:// or smtp+ssl://user:password@host:port"
         )
     try:
         config: dict[str, Any] = env.email_url_config(url)
     except ValueError as exc:
-        raise ImproperlyConfigured("EMAIL_URL is not a URL that can be read") from exc
+        raise ImproperlyConfigured("EMAIL_URL must be a valid URL") from exc
     if url.startswith("smtp") and not config.get("EMAIL_HOST"):
-        raise ImproperlyConfigured("EMAIL_URL names no host")
-    # Without a user there is none to sign in; without a port, it is the protocol's.
+        raise ImproperlyConfigured("EMAIL_URL must name a host")
+    # Without a user there is no sign-in; without a port, the protocol's default applies.
     return {name: value for name, value in config.items() if value is not None}
 
 
 def email_from(*, sends: bool) -> str:
-    """Read EMAIL_FROM, the sender; it is required where anything is sent."""
+    """Read EMAIL_FROM, the sender; required when email is sent."""
     sender: str = env.str("EMAIL_FROM", default="").strip()
     if sends and not sender:
-        raise ImproperlyConfigured("EMAIL_FROM is not set; e-mail needs a sender's address")
+        raise ImproperlyConfigured(
+            "EMAIL_FROM must be set to the sender's address when EMAIL_URL is set"
+        )
     if sender and ("@" not in sender or not sender.isprintable()):
-        raise ImproperlyConfigured(f'EMAIL_FROM is "{sender}"; it is not an e-mail address')
+        raise ImproperlyConfigured(f'EMAIL_FROM must be an email address, not "{sender}"')
     return sender
 
 
 def secret_key(*, debug: bool, var: Path) -> str:
-    """Read SECRET_KEY; in DEBUG make one that lasts, kept in `var`."""
+    """Read SECRET_KEY; in DEBUG, generate one and keep it in `var`."""
     key: str = env.str("SECRET_KEY", default="")
     if key:
         if len(key) < SECRET_MIN_CHARS or len(set(key)) < 5 or key.startswith("django-insecure-"):
             raise ImproperlyConfigured(
-                f"SECRET_KEY is too weak; use {SECRET_MIN_CHARS} or more random characters"
+                f"SECRET_KEY must be at least {SECRET_MIN_CHARS} random characters"
             )
         return key
     if not debug:
-        raise ImproperlyConfigured("SECRET_KEY is not set; it is required when DEBUG is off")
+        raise ImproperlyConfigured("SECRET_KEY must be set when DEBUG is off")
     path = var / "secret_key"
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -107,31 +109,31 @@ def secret_key(*, debug: bool, var: Path) -> str:
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:
-    """Read ALLOWED_HOSTS; DEBUG shows too much to be open to others."""
+    """Read ALLOWED_HOSTS; with DEBUG, which exposes internals, only local hosts are allowed."""
     hosts: list[str] = env.list("ALLOWED_HOSTS", default=LOCAL_HOSTS if debug else [])
     if debug and not set(hosts) <= set(LOCAL_HOSTS):
         raise ImproperlyConfigured(
-            "DEBUG is on and ALLOWED_HOSTS names a public host; set DEBUG=off"
+            "ALLOWED_HOSTS must not name a public host while DEBUG is on; set DEBUG=off"
         )
     if not hosts:
-        raise ImproperlyConfigured("ALLOWED_HOSTS is empty; name the hosts this gateway answers to")
+        raise ImproperlyConfigured("ALLOWED_HOSTS must list the hosts that this gateway serves")
     return hosts
 
 
 def upstream(name: str, *, allow_http: bool) -> str | None:
-    """Read a provider's base URL: https, or plain http to this machine."""
+    """Read a provider's base URL: https, or plain http to a loopback address."""
     url: str = env.str(name, default="").strip().rstrip("/")
     if not url:
         return None
     try:
         parts = urlsplit(url)
     except ValueError as exc:
-        raise ImproperlyConfigured(f'{name} is "{url}"; it is not a URL') from exc
+        raise ImproperlyConfigured(f'{name} must be a URL, not "{url}"') from exc
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ImproperlyConfigured(f'{name} is "{url}"; it is a URL with https://')
+        raise ImproperlyConfigured(f'{name} must be a URL that starts with https://, not "{url}"')
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
         raise ImproperlyConfigured(
-            f"{name} is plain http; use https, or set PULSE_ALLOW_HTTP_UPSTREAM=on"
+            f"{name} must use https; to allow plain http, set PULSE_ALLOW_HTTP_UPSTREAM=on"
         )
     return url
 
@@ -139,7 +141,7 @@ def upstream(name: str, *, allow_http: bool) -> str | None:
 def proxy(scheme: str) -> str | None:
     """Read the proxy for addresses of a scheme: `https_proxy`, else `HTTPS_PROXY`.
 
-    It may have a password: errors do not repeat it.
+    It may contain a password, so errors do not repeat it.
     """
     for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
         url: str = env.str(name, default="").strip()
@@ -186,10 +188,12 @@ def client_certificate() -> tuple[str | None, str | None]:
     certificate: str = env.str("PULSE_CLIENT_CERT_FILE", default="").strip()
     key: str = env.str("PULSE_CLIENT_KEY_FILE", default="").strip()
     if key and not certificate:
-        raise ImproperlyConfigured("PULSE_CLIENT_KEY_FILE needs PULSE_CLIENT_CERT_FILE beside it")
+        raise ImproperlyConfigured(
+            "PULSE_CLIENT_CERT_FILE must be set when PULSE_CLIENT_KEY_FILE is"
+        )
     if certificate:
         try:
-            # With an empty password: without one, OpenSSL would ask for it at the terminal.
+            # With an empty password: without one, OpenSSL would prompt for it at the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key or None, "")
         except OSError as exc:
             raise ImproperlyConfigured(

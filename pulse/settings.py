@@ -31,14 +31,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 VAR_DIR.mkdir(exist_ok=True)
 
-# DEBUG=off is production. Anything else is this machine alone: loopback only, the sandbox on, a
-# secret key made by itself. Django's technical error pages come only when DEBUG=on is said.
+# DEBUG=off is production. Otherwise only this machine is served: loopback only, the sandbox on, a
+# generated secret key. Django's technical error pages appear only with an explicit DEBUG=on.
 LOCAL = switch("DEBUG", default=True)
 DEBUG = LOCAL and "DEBUG" in os.environ
 SECRET_KEY = secret_key(debug=LOCAL, var=VAR_DIR)
 ALLOWED_HOSTS = allowed_hosts(debug=LOCAL)
 
-# Keys made by one SECRET_KEY mean nothing under another: changing it revokes every API key.
+# Keys created with one SECRET_KEY are invalid with another: changing it revokes every API key.
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
 WEBHOOK_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse webhook secrets", hashlib.sha256)
 PROMPT_HASH_KEY = hmac.digest(SECRET_KEY.encode(), b"pulse prompt hashes", hashlib.sha256)
@@ -101,7 +101,7 @@ TEMPLATES = [
 # --- database ---------------------------------------------------------------------------------
 
 SQLITE = {
-    "transaction_mode": "IMMEDIATE",  # a transaction that reads first would fail to upgrade
+    "transaction_mode": "IMMEDIATE",  # a transaction that reads first could not upgrade to a write
     "timeout": 10,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
 }
@@ -141,7 +141,7 @@ CSRF_COOKIE_SECURE = not LOCAL
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# --- what browsers are told -------------------------------------------------------------------
+# --- browser security headers -----------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = not LOCAL and switch("PULSE_HTTPS_REDIRECT", default=True)
 SECURE_HSTS_SECONDS = 0 if LOCAL else int(timedelta(days=365).total_seconds())
@@ -220,7 +220,7 @@ PROVIDERS = {
 
 _ca_file, _ca_dir = certificate_authorities()
 _client_cert_file, _client_key_file = client_certificate()
-# Proxies' URLs may have a password; Django's technical pages hide what is named so.
+# Proxies' URLs may contain a password; Django's technical pages hide settings named SECRET.
 SECRET_PROXIES: dict[str, Any] = {"http_proxy": proxy("http"), "https_proxy": proxy("https")}
 NETWORK: dict[str, Any] = {
     "no_proxy": no_proxy(),
@@ -228,11 +228,11 @@ NETWORK: dict[str, Any] = {
     "ca_dir": _ca_dir,
     "client_cert_file": _client_cert_file,
     "client_key_file": _client_key_file,
-    # Each stream that runs has a connection of its own.
+    # Each running stream has its own connection.
     "connections_per_origin": int(
         number("PULSE_UPSTREAM_CONNECTIONS", default=4000, least=1, most=100_000)
     ),
-    # Below a call's own time, so that one never sent is known as such before that ends.
+    # Below a call's own time limit, so that a call never sent is known as such before it ends.
     "connect_timeout_s": min(10.0, PROVIDER_TIMEOUT_S * 0.8),
 }
 

@@ -1,4 +1,4 @@
-"""Every URL of the installation; each room has its own."""
+"""Every URL of the installation; each package has its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fixed cast: Acme with its admin, member and auditor, a stranger, and what models cost."""
+"""The fixed cast: Acme with its admin, member and auditor, a stranger, and model prices."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PRICES = (
 
 @pytest.fixture
 def acme(db: None) -> Organization:
-    """The organization most tests are about: its gateway is on and its day is that of Paris."""
+    """The default organization of tests: its gateway is on, its time zone is Paris."""
     return OrganizationFactory.create(name="Acme", slug="acme", timezone="Europe/Paris")
 
 
 @pytest.fixture
 def globex(db: None) -> Organization:
-    """Another organization, of which Acme's people must see nothing."""
+    """Another organization, which must be invisible to Acme's users."""
     return OrganizationFactory.create(name="Globex", slug="globex")
 
 
@@ -65,13 +65,13 @@ def auditor_user(acme: Organization) -> User:
 
 @pytest.fixture
 def stranger(globex: Organization) -> User:
-    """An admin, but of Globex."""
+    """An admin of Globex."""
     return _person("stranger", globex, Membership.Role.ADMIN)
 
 
 @pytest.fixture
 def client_for() -> Callable[[User], Client]:
-    """Return a browser in which the person is signed in."""
+    """Return a test client signed in as the user."""
 
     def signed_in(user: User) -> Client:
         client = Client()
@@ -83,7 +83,7 @@ def client_for() -> Callable[[User], Client]:
 
 @pytest.fixture
 def async_client_for() -> Callable[[User], AsyncClient]:
-    """Return a browser in which the person is signed in, for asynchronous tests."""
+    """Return an async test client signed in as the user."""
 
     def signed_in(user: User) -> AsyncClient:
         client = AsyncClient()

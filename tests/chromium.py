@@ -24,7 +24,7 @@ QUIET = (
 
 
 def chromium_path() -> str | None:
-    """Return where a Chromium is installed, or what CHROMIUM says; None when there is none."""
+    """Return the path of an installed Chromium, or the value of CHROMIUM; None without one."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 

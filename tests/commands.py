@@ -1,4 +1,4 @@
-"""Runs the project's commands in processes of their own, in an environment of their own."""
+"""Runs the project's commands in separate processes with their own environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_MAX_S = 30.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a process that is to see only these settings."""
+    """Return the environment of a process with only these settings."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return kept | {"PYTHONUNBUFFERED": "1"} | variables
 
@@ -35,7 +35,7 @@ def command_line(*arguments: str) -> list[str]:
 
 
 def manage(*arguments: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it said."""
+    """Run a command to its end and return its output."""
     return subprocess.run(
         command_line(*arguments),
         env=environment(**variables),
@@ -48,7 +48,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> subprocess.Complete
 
 @contextmanager
 def started(*arguments: str, port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a command that serves, and stop it, whatever happens."""
+    """Start a serving command, and always stop it."""
     process = subprocess.Popen(
         command_line(*arguments, "--port", str(port)),
         env=environment(**variables),
@@ -66,7 +66,7 @@ def started(*arguments: str, port: int, **variables: str) -> Iterator[subprocess
 
 
 def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
-    """Return when /readyz says so."""
+    """Wait until /readyz returns 200."""
     deadline = time.monotonic() + READY_MAX_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

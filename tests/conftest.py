@@ -1,4 +1,4 @@
-"""What every test can rely on: a database of its own, no way out, and which tests run."""
+"""Common to all tests: a separate database, no network, and the selection of tests."""
 
 from __future__ import annotations
 

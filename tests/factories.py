@@ -1,4 +1,4 @@
-"""Makes rows for tests, straight through the ORM and with nothing of the code under test."""
+"""Factories of rows, directly through the ORM without the code under test."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class AlertChannelFactory(DjangoModelFactory[AlertChannel]):
 
 
 class AlertDeliveryFactory(DjangoModelFactory[AlertDelivery]):
-    """An alert that waits to be told."""
+    """An alert with a pending delivery."""
 
     class Meta:
         model = AlertDelivery
@@ -186,7 +186,7 @@ class PeriodFactory(DjangoModelFactory[Period]):
 
 
 class DailyCostFactory(DjangoModelFactory[DailyCost]):
-    """What one day's calls that name the same have cost."""
+    """The cost of one day's calls with the same attributes."""
 
     class Meta:
         model = DailyCost

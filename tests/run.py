@@ -1,4 +1,4 @@
-"""Runs the suite on SQLite and on PostgreSQL, and says what ran and what did not: `make test`."""
+"""Runs the suite on SQLite and PostgreSQL, and reports what ran and what did not: `make test`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FOREIGN_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the suite went on one database."""
+    """The result of the suite on one database."""
 
     database: str
     exit_code: int

@@ -1,4 +1,4 @@
-"""Breaks a copy of the ledger in the ways that matter and sees its tests fail.
+"""Seeds faults into a copy of the ledger and checks that its tests fail.
 
 `python -m tests.seeded_faults` prints a table and exits non-zero when a fault goes unseen. It runs
 on the database that DATABASE_URL names; a test counts only if such a fault makes it fail.

@@ -1,4 +1,4 @@
-"""Weeks in the life of an organization, made up: for looking at the pages, and for pictures."""
+"""Invented weeks of an organization, for viewing pages and for screenshots."""
 
 from __future__ import annotations
 

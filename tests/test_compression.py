@@ -1,4 +1,4 @@
-"""What browsers get is packed whole, whatever kind of response it is."""
+"""Responses to browsers are compressed, whatever their kind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def received(response: HttpResponseBase) -> bytes:
     return async_to_sync(all_of_it)()
 
 
-def test_an_asynchronous_stream_is_one_packed_body() -> None:
+def test_async_stream_is_compressed_as_one_body() -> None:
     stream = StreamingHttpResponse(_pieces())
     stream["ETag"] = '"x"'
     response = packed(stream)
@@ -44,13 +44,13 @@ def test_an_asynchronous_stream_is_one_packed_body() -> None:
     assert body.count(b"\x1f\x8b\x08") == 1  # a second beginning would end it for a browser
 
 
-def test_who_takes_no_gzip_gets_it_plain() -> None:
+def test_client_without_gzip_gets_plain_body() -> None:
     response = packed(StreamingHttpResponse(_pieces()), accepts="br")
     assert not response.has_header("Content-Encoding")
     assert received(response) == b"".join(PIECES)
 
 
-def test_what_is_packed_already_or_a_part_stays_as_it_is() -> None:
+def test_compressed_or_partial_response_is_unchanged() -> None:
     ready = StreamingHttpResponse(_pieces())
     ready["Content-Encoding"] = "br"
     assert packed(ready)["Content-Encoding"] == "br"
@@ -58,7 +58,7 @@ def test_what_is_packed_already_or_a_part_stays_as_it_is() -> None:
     assert not packed(part).has_header("Content-Encoding")
 
 
-def test_a_page_is_packed_as_django_does() -> None:
+def test_page_is_compressed_by_django() -> None:
     page = packed(HttpResponse(b"x" * 1_000))
     assert isinstance(page, HttpResponse)
     assert gzip.decompress(page.content) == b"x" * 1_000

@@ -1,4 +1,4 @@
-"""A bad setting stops every start with one sentence that names it; a good one passes."""
+"""An invalid setting stops every start with one line that names it; a valid one is accepted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value", "besides"), BAD)
-def test_a_bad_value_stops_the_start_and_is_named(
+def test_invalid_value_stops_start_and_is_named(
     name: str, value: str, besides: dict[str, str]
 ) -> None:
     ended = manage("check", variables={**besides, name: value})
@@ -73,7 +73,7 @@ def test_a_bad_value_stops_the_start_and_is_named(
 
 
 @pytest.mark.parametrize("command", ["migrate", "serve", "up", "orgs", "nothing-like-this"])
-def test_every_command_says_it_in_one_line(command: str) -> None:
+def test_every_command_reports_invalid_setting_in_one_line(command: str) -> None:
     ended = manage(command, variables={"PULSE_SANDBOX": "perhaps"})
     assert ended.returncode == 1
     assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
@@ -97,12 +97,12 @@ def test_every_command_says_it_in_one_line(command: str) -> None:
         {},
     ],
 )
-def test_a_good_value_passes(good: dict[str, str]) -> None:
+def test_valid_value_is_accepted(good: dict[str, str]) -> None:
     ended = manage("check", variables=good)
     assert ended.returncode == 0, ended.stderr
 
 
-def test_production_settings_pass_djangos_deployment_checks() -> None:
+def test_production_settings_pass_deployment_checks() -> None:
     ended = manage("check", "--deploy", "--fail-level", "WARNING", variables=PRODUCTION)
     assert ended.returncode == 0, ended.stderr
     assert "no issues" in ended.stdout

@@ -1,4 +1,4 @@
-"""The docs name each setting, address and command; their links, paths and names exist."""
+"""The docs name each setting, path and command; their links, paths and names exist."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_docs_name_every_setting(docs: str) -> None:
     _assert_none("not documented", (name for name in read if not re.search(rf"\b{name}\b", docs)))
 
 
-def test_docs_name_every_address(docs: str) -> None:
+def test_docs_name_every_path(docs: str) -> None:
     endpoints = _endpoints()
     assert {"/api/ai/request", "/login", "/costs"} <= endpoints
     _assert_none("not documented", (each for each in endpoints if not _has_address(docs, each)))

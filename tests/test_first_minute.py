@@ -1,4 +1,4 @@
-"""The first minute: started, signed in, a request sent, seen and understood, in a real browser."""
+"""The first minute in a real browser: start, sign in, send a request, view it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ FIRST_ANSWER_MAX_MS = 30_000
 STEPS = ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
-async def test_the_first_minute_of_a_new_installation(
-    chromium: Browser, empty_database_url: str
-) -> None:
+async def test_first_minute_of_new_installation(chromium: Browser, empty_database_url: str) -> None:
     port = free_port()
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     with started("up", port=port, **variables) as process:

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter holds."""
+"""Rules of the code base that no linter checks."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _place(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_every_trigger_is_there_after_the_migrations(db: None) -> None:
+def test_every_trigger_exists_after_migrations(db: None) -> None:
     query = {
         "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'",
         "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
@@ -107,7 +107,7 @@ def test_no_migration_is_missing(db: None) -> None:
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_a_core_is_plain_python(app: str) -> None:
+def test_core_packages_are_plain_python(app: str) -> None:
     foreign = [
         f"{_place(path)} imports {module}"
         for path in (ROOT / app / "core").glob("*.py")
@@ -126,7 +126,7 @@ def _imported(path: Path) -> Iterator[str]:
             yield node.module or "."
 
 
-def test_every_file_says_what_lives_in_it() -> None:
+def test_every_module_has_docstring() -> None:
     silent = [
         _place(path)
         for path in _sources()
@@ -136,7 +136,7 @@ def test_every_file_says_what_lives_in_it() -> None:
     assert silent == []
 
 
-def test_no_folder_has_more_modules_than_one_can_take_in() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     modules = Counter(
         path.parent
         for path in _sources()
@@ -148,7 +148,7 @@ def test_no_folder_has_more_modules_than_one_can_take_in() -> None:
     assert full == {}
 
 
-def test_each_room_says_what_lives_there() -> None:
+def test_every_package_has_docstring() -> None:
     rooms = {path.parent for app in (*APPS, "pulse") for path in (ROOT / app).glob("*/*.py")}
     silent = [
         _place(room)
@@ -159,7 +159,7 @@ def test_each_room_says_what_lives_there() -> None:
     assert silent == []
 
 
-def test_each_class_has_a_name_of_its_own() -> None:
+def test_class_names_are_unique() -> None:
     places: dict[str, list[str]] = {}
     for path in _sources():
         if path.is_relative_to(ROOT / "tests") or "migrations" in path.parts:
@@ -170,7 +170,7 @@ def test_each_class_has_a_name_of_its_own() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-def test_no_function_is_longer_than_a_screen() -> None:
+def test_no_function_is_too_long() -> None:
     long = [
         f"{_place(path)}:{node.lineno} {node.name} has {length} lines"
         for path in _sources()
@@ -181,7 +181,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     assert long == []
 
 
-def test_no_secret_is_in_a_file() -> None:
+def test_no_file_contains_secret() -> None:
     found = []
     for path in _committed_files():
         if not path.is_file() or path.suffix in {".gz", ".zip", ".png", ".woff2"}:
@@ -192,7 +192,7 @@ def test_no_secret_is_in_a_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_the_locked_dependencies_have_hashes_and_no_address(name: str) -> None:
+def test_locked_dependencies_have_hashes_and_no_url(name: str) -> None:
     text = (ROOT / name).read_text()
     unlocked = re.findall(r"^[\w.\[\]-]+==\S+(?![^\n]*\\\n\s+--hash=)[^\n]*$", text, re.MULTILINE)
     assert unlocked == []

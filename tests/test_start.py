@@ -1,4 +1,4 @@
-"""`up` and `serve` in processes of their own: the first start, the next one, and the stop."""
+"""`up` and `serve` in separate processes: first start, later starts, and stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def up_and_down(port: int, url: str, *, by: int = signal.SIGTERM) -> str:
         return printed
 
 
-def test_the_first_start_prints_how_to_get_in_and_the_next_prints_nothing_of_it(
+def test_only_first_start_prints_credentials(
     empty_database_url: str,
 ) -> None:
     port = free_port()
@@ -45,13 +45,13 @@ def test_the_first_start_prints_how_to_get_in_and_the_next_prints_nothing_of_it(
     assert len(re.findall(r"password  \S{16}", first)) == 1
     assert len(re.findall(r"API key   pulse_\w+", first)) == 1
     second = up_and_down(port, empty_database_url, by=signal.SIGINT)
-    assert second == f"Serving on http://127.0.0.1:{port} - Ctrl+C stops.\n"
+    assert second == f"Serving on http://127.0.0.1:{port} - press Ctrl+C to stop.\n"
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     listed = manage("orgs", "list", "--format", "json", variables=variables)
     assert [row["slug"] for row in json.loads(listed.stdout)] == ["demo"]
 
 
-def test_the_printed_curl_works_as_it_is(empty_database_url: str) -> None:
+def test_printed_curl_works(empty_database_url: str) -> None:
     port = free_port()
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     with started("up", port=port, **variables) as process:
@@ -81,7 +81,7 @@ def _sent_like_curl(words: list[str]) -> dict[str, Any]:
         return answer
 
 
-def test_two_first_starts_at_once_make_one_demo(empty_database_url: str) -> None:
+def test_concurrent_first_starts_create_one_demo(empty_database_url: str) -> None:
     ports = [free_port(), free_port()]
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     with (
@@ -98,7 +98,7 @@ def test_two_first_starts_at_once_make_one_demo(empty_database_url: str) -> None
     assert printed.count("Serving on") == 2
 
 
-def test_a_database_that_is_in_use_gets_no_demo(empty_database_url: str) -> None:
+def test_existing_database_gets_no_demo(empty_database_url: str) -> None:
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     assert manage("migrate", variables=variables).returncode == 0
     assert manage("orgs", "create", "Acme", variables=variables).returncode == 0
@@ -106,14 +106,14 @@ def test_a_database_that_is_in_use_gets_no_demo(empty_database_url: str) -> None
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
-def test_a_port_that_is_taken_is_said_in_one_line(command: str, tmp_path: Path) -> None:
+def test_port_in_use_is_one_line_error(command: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/never.sqlite3"}
         ended = manage(command, "--port", str(port), variables=variables)
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
-        f"CommandError: 127.0.0.1:{port} cannot be served: Address already in use"
+        f"CommandError: Cannot listen on 127.0.0.1:{port}: Address already in use"
     ]
     assert ended.stdout == ""
     assert not (tmp_path / "never.sqlite3").exists()
@@ -124,22 +124,20 @@ def test_a_port_that_is_taken_is_said_in_one_line(command: str, tmp_path: Path) 
     [
         (("--host", "0.0.0.0"), "DEBUG is on"),  # noqa: S104
         (("--host", "::"), "DEBUG is on"),
-        (("--host", "no.such.host.invalid"), "not an address"),
-        (("--port", "0"), "--port is between"),
-        (("--port", "65536"), "--port is between"),
-        (("--workers", "0"), "--workers is between"),
+        (("--host", "no.such.host.invalid"), "must be an address"),
+        (("--port", "0"), "--port must be between"),
+        (("--port", "65536"), "--port must be between"),
+        (("--workers", "0"), "--workers must be between"),
     ],
 )
-def test_what_cannot_be_served_is_said_in_one_line(
-    arguments: tuple[str, ...], sentence: str
-) -> None:
+def test_invalid_serve_option_is_one_line_error(arguments: tuple[str, ...], sentence: str) -> None:
     ended = manage("serve", *arguments, variables={})
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
     assert sentence in ended.stderr
 
 
-def test_a_worker_whose_parent_was_killed_stops_too(empty_database_url: str) -> None:
+def test_worker_stops_when_parent_is_killed(empty_database_url: str) -> None:
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     port = free_port()
     with started("up", port=port, **variables) as process:
@@ -150,7 +148,7 @@ def test_a_worker_whose_parent_was_killed_stops_too(empty_database_url: str) -> 
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_database_that_is_away_is_said_in_one_line() -> None:
+def test_unavailable_database_is_one_line_error() -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     ended = manage("up", "--port", str(free_port()), variables={"DATABASE_URL": url})
     assert ended.returncode == 1
@@ -158,7 +156,7 @@ def test_a_database_that_is_away_is_said_in_one_line() -> None:
     assert "The database cannot be used" in ended.stderr
 
 
-def test_production_serves_its_stylesheet_by_a_name_that_can_be_cached(
+def test_production_serves_hashed_stylesheet_name(
     empty_database_url: str,
 ) -> None:
     variables = PRODUCTION | {"DATABASE_URL": empty_database_url, "PULSE_BEHIND_PROXY": "on"}

@@ -1,4 +1,4 @@
-"""What the ledger is asked and what it answers: plain values, and the one rule about room."""
+"""Requests to the ledger and its results: plain values, and the one rule about room."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Repeat:
 
 @frozen
 class Limit:
-    """What calls of one `scope` may cost within a span: None to count them and refuse none."""
+    """What calls of one `scope` may cost within a window: None counts them and refuses none."""
 
     scope: str
     span: BudgetWindow
@@ -35,13 +35,13 @@ class Limit:
 
 @frozen
 class ReserveRequest:
-    """One call that wants to be admitted - or, without an amount, one that was refused already
-    and only leaves its audit row, if what it was judged by still holds.
+    """A call to admit - or, without an amount, one that was already refused and only leaves its
+    audit row, if the configuration it was checked against is still current.
 
-    `config_version` and `prices_version` are what the caller was judged by. `limits` are all that
-    it counts in: the organization's day first, with its tightest limit. `charge_to` says whom a
-    cost event names (model, provider, dimensions, key). `entry` is the audit row, known to the
-    journal alone. With `record_if_full` off, a call that does not fit leaves no row: its caller
+    `config_version` and `prices_version` are those it was checked against. `limits` are all that
+    it counts in: the organization's day first, with its tightest limit. `charge_to` is what a
+    cost event names (model, provider, dimensions, key). `entry` is the audit row, known only to
+    the journal. With `record_if_full` off, a call that does not fit leaves no row: its caller
     has a tighter bound to try.
     """
 
@@ -62,7 +62,7 @@ class ReserveRequest:
 
 @frozen
 class Balance:
-    """A period at one moment, in nano-euro; `charged` is all that was spent in it."""
+    """A period at one moment, in nano-euro; `charged` is the total spent in it."""
 
     limit_nanoeur: int | None
     charged_nanoeur: int
@@ -93,7 +93,7 @@ class Admitted:
 
 @frozen
 class InsufficientRoom:
-    """The hold does not fit in what is left of a limit's period; of several, the first.
+    """The hold exceeds what is left of a limit's period; of several, the first.
 
     `before` has a balance for each of the request's limits, `balance` is that of `limit`.
     """
@@ -106,7 +106,7 @@ class InsufficientRoom:
 
 @frozen
 class Stale:
-    """The configuration or the prices changed since the call was judged: judge it anew."""
+    """The configuration or the prices changed since the call was checked: check it again."""
 
 
 @frozen
@@ -121,8 +121,8 @@ class GatewayDisabled:
 class Repeated:
     """The Idempotency-Key was used before, by `request_id`.
 
-    `same_body` is False when it came with another body; `cost_nanoeur` is None while the first
-    request runs.
+    `same_body` is False when its body was different; `cost_nanoeur` is None while the first
+    request is running.
     """
 
     request_id: UUID
@@ -145,9 +145,9 @@ ReserveResult = Admitted | InsufficientRoom | Stale | GatewayDisabled | Repeated
 class Settlement:
     """How a call ended. `cost_nanoeur` and `usage` are known when `outcome` is settled.
 
-    `charge_to` names the model that answered; `rates` are those that priced it. `entry` is what
-    completes the audit row, known to the journal alone; None leaves it to the journal's words.
-    `repeat` is the caller's Idempotency-Key, given back when the hold is released.
+    `charge_to` names the model that answered; `rates` are those that priced it. `entry`
+    completes the audit row, known only to the journal; None uses the journal's default.
+    `repeat` is the caller's Idempotency-Key, freed when the hold is released.
     """
 
     hold_id: UUID
@@ -165,7 +165,7 @@ class Settlement:
 
 @frozen
 class Settled:
-    """Where the hold stands now. `changed` is False when another had settled it before."""
+    """The state of the hold. `changed` is False when it was already settled."""
 
     changed: bool
     state: State

@@ -1,4 +1,4 @@
-"""What is asked of costs: whose days, by what, and compared with what."""
+"""Queries of the cost explorer: filters, date range, grouping and comparison."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ GROUP_COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostQuery:
-    """Which costs to add up, by one or two dimensions, by day first, and what to compare them with.
+    """Which costs to sum, by one or two dimensions (the day first), and what to compare them with.
 
-    `wanted` maps columns to a value, or to None for "the requests did not say"; `models` are the
-    names that a wanted model means. `today` only says which days have no lines yet.
+    `wanted` maps columns to a value, or to None for requests without one; `models` are the names
+    that match the model filter. `today` only tells which days have no lines yet.
     """
 
     span: DateRange
@@ -42,7 +42,7 @@ class CostQuery:
 
     def __post_init__(self) -> None:
         if DAY in self.group_by[1:]:
-            raise ValueError("a table by day has its days first")
+            raise ValueError("group_by must name the day first")
 
     @property
     def is_filtered(self) -> bool:
@@ -54,5 +54,5 @@ class CostQuery:
 
     @property
     def compares_groups(self) -> bool:
-        """Whether each group has one to be compared with; the days of two spans are others."""
+        """Whether each group has a previous one; the days of two date ranges differ."""
         return self.before is not None and not self.is_by_day

@@ -1,4 +1,4 @@
-"""What a month, or another span, will have cost at its end, and how far off that may be."""
+"""Forecast of the cost of a month, or another date range, with an 80 % range."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from costs.core.spans import month_end
 HISTORY_DAYS: Final = 56
 HISTORY_DAYS_MIN: Final = 7
 LEVEL_DAYS: Final = 14
-# Four of five months end within so many standard deviations, where days vary by chance.
+# Four of five months end within this many standard deviations, where days vary by chance.
 DEVIATIONS: Final = 1.2816
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A span in nano-euro: spent so far, and its end with the range of four cases in five."""
+    """A date range in nano-euro: spent so far, and the expected total with its 80 % range."""
 
     spent_nanoeur: int
     expected_nanoeur: int
@@ -46,10 +46,10 @@ def month_forecast(by_day: Mapping[date, int], *, today: date) -> Forecast | Non
 def course(
     by_day: Mapping[date, int], *, today: date, last: date, spent_nanoeur: int
 ) -> tuple[Forecast, ...]:
-    """Return where a span will stand at the end of each day from `today` to `last`.
+    """Return the forecast of the total at the end of each day from `today` to `last`.
 
-    Every day that is left costs what its weekday cost on average in the last eight weeks, at the
-    level of the last two. Empty where the first charge is less than a week ago.
+    Every remaining day costs what its weekday cost on average in the last eight weeks, scaled to
+    the level of the last two. Empty where the first charge is less than a week ago.
     """
     history = _history(by_day, today)
     if len(history) < HISTORY_DAYS_MIN:
@@ -59,13 +59,13 @@ def course(
     level = _ratio(sum(history[day] for day in recent), sum(usual[d.weekday()] for d in recent))
     off_by = [history[day] - level * usual[day.weekday()] for day in history]
     variance = fmean(each * each for each in off_by)
-    # What is left of today: as much as is missing to a usual one.
+    # The rest of today: what is missing to a usual day.
     to_come = max(0.0, level * usual[today.weekday()] - by_day.get(today, 0))
     ahead = []
     for number in range(1, (last - today).days + 2):
         day = today + (number - 1) * _DAY
         to_come += level * usual[day.weekday()] if number > 1 else 0.0
-        # The days' own chance, and that of the mean that stands for all of them.
+        # The variance of the days, and that of the mean that represents all of them.
         spread = DEVIATIONS * sqrt(variance * (number + number**2 / len(history)))
         ahead.append(
             Forecast(
@@ -80,7 +80,7 @@ def course(
 
 
 def history_starts(today: date) -> date:
-    """Return the first day that a forecast looks at: of the history, or of the month."""
+    """Return the first day that a forecast uses: of the history, or of the month."""
     return min(today - HISTORY_DAYS * _DAY, today.replace(day=1))
 
 
@@ -97,7 +97,7 @@ def _history(by_day: Mapping[date, int], today: date) -> dict[date, int]:
 
 
 def _mean_of(history: Mapping[date, int], weekday: int) -> float:
-    """Return what a weekday cost on average; one never seen costs what any day does."""
+    """Return what a weekday cost on average; without data, the average of all days."""
     seen = [nanoeur for day, nanoeur in history.items() if day.weekday() == weekday]
     return fmean(seen or history.values())
 

@@ -1,4 +1,4 @@
-"""The life of a hold: what each outcome does to it, to its periods and to the books.
+"""Hold states: what each outcome does to a hold, its periods and its cost events.
 
 held    -> settled    usage is known: its price
 held    -> released   proof that nothing was billed: 0
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a hold stands."""
+    """The state of a hold."""
 
     HELD = "held"
     SETTLED = "settled"
@@ -32,7 +32,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """What one step changes, in nano-euro. `event_nanoeur` is None when no event is written."""
+    """The changes of one transition, in nano-euro. `event_nanoeur` is None without an event."""
 
     state: State
     charged_nanoeur: int
@@ -48,7 +48,7 @@ def move(
 ) -> Move | None:
     """Return what `outcome` does to a hold of `amount_nanoeur` in `state`; None for nothing.
 
-    `cost_nanoeur` is what the usage costs, and only a settled outcome has one.
+    `cost_nanoeur` is the cost of the usage; only a settled outcome has one.
     """
     if state is State.HELD and outcome is State.SETTLED:
         return _charge(amount_nanoeur, _known(cost_nanoeur), EventKind.USAGE)
@@ -63,7 +63,7 @@ def move(
     if state is State.HELD and outcome is State.UNKNOWN:
         return _charge(amount_nanoeur, amount_nanoeur, EventKind.BOUND, State.UNKNOWN)
     if state is State.UNKNOWN and outcome in (State.SETTLED, State.RELEASED):
-        # Late proof that nothing was billed is a late usage of nothing.
+        # Late proof that nothing was billed counts as late usage that costs nothing.
         cost = _known(cost_nanoeur) if outcome is State.SETTLED else 0
         return Move(
             state=State.SETTLED,

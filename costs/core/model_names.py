@@ -1,4 +1,4 @@
-"""Which models a name means: its own and its dated snapshots, and nothing else."""
+"""Model names: a name matches itself and its dated snapshots, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DATE: Final = re.compile(DATE)
 
 
 def means(wanted: str, *, model: str, provider: str) -> bool:
-    """Whether somebody who asks for `wanted` means a charge for `model`.
+    """Whether a filter for `wanted` matches a charge for `model`.
 
-    Compared as policies compare: trimmed and folded, with `openai/` or `models/` before it or not.
-    `gpt-4o` means `gpt-4o-2024-08-06` too, and neither `gpt-4o-mini` nor `gpt-4`.
+    Compared as in policies: trimmed and case-folded, with or without the prefix `openai/` or
+    `models/`. `gpt-4o` also matches `gpt-4o-2024-08-06`, but neither `gpt-4o-mini` nor `gpt-4`.
     """
     entry = _folded(wanted)
     for prefix in (f"{provider.casefold()}/", "models/"):

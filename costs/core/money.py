@@ -22,27 +22,27 @@ def euros(nanoeur: int) -> Decimal:
 def nanoeur_from_euros(amount_eur: Decimal) -> int:
     """Return the amount in nano-euro.
 
-    Raises ValueError when it is not a number, finer than 1e-9 EUR or larger than a BIGINT holds.
+    Raises ValueError when it is not a finite number, finer than 1e-9 EUR or exceeds a BIGINT.
     """
     if not amount_eur.is_finite():
-        raise ValueError(f"{amount_eur} is not an amount")
+        raise ValueError(f"amount must be a finite number, not {amount_eur}")
     if amount_eur.adjusted() > len(str(MAX_NANOEUR)) - _DECIMALS - 1:
-        raise ValueError(f"{amount_eur} EUR is too large to be kept")
+        raise ValueError(f"{amount_eur} EUR is too large to be stored")
     rounded = amount_eur.quantize(Decimal(1).scaleb(-_DECIMALS), context=_EXACT)
     if rounded != amount_eur:
-        raise ValueError(f"{amount_eur} EUR is finer than a billionth of a euro")
+        raise ValueError(f"{amount_eur} EUR has more than nine decimal places")
     nanoeur = int(rounded.scaleb(_DECIMALS, _EXACT))
     if abs(nanoeur) > MAX_NANOEUR:
-        raise ValueError(f"{amount_eur} EUR is too large to be kept")
+        raise ValueError(f"{amount_eur} EUR is too large to be stored")
     return nanoeur
 
 
 def format_eur(nanoeur: int, rounding: str = ROUND_HALF_EVEN) -> str:
-    """Return the amount as a sentence says it: `50.00 EUR`, `0.0123 EUR`, `0.000000001 EUR`.
+    """Return the amount for a sentence: `50.00 EUR`, `0.0123 EUR`, `0.000000001 EUR`.
 
-    From one euro up: two decimals. Below: four significant digits, never fewer than two nor
-    more than nine decimals, without idle zeros after the second; so no amount but nothing is
-    shown as 0.00. `rounding` is one of the decimal module's names: a bound is quoted with
+    From one euro up: two decimals. Below: four significant digits, between two and nine
+    decimals, without trailing zeros after the second; so only a zero amount is shown as 0.00.
+    `rounding` is one of the decimal module's names: a bound is quoted with
     ROUND_CEILING and what is left with ROUND_FLOOR, so that a refusal's figures never contradict
     the refusal.
     """

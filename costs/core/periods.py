@@ -1,4 +1,4 @@
-"""Which stretch of time a limit counts: local days of an organization, as two instants."""
+"""The windows of limits: local days of an organization, as two instants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 
 class BudgetWindow(Enum):
-    """How long a limit counts before it begins anew."""
+    """How long a limit counts before it resets."""
 
     DAY = "day"
     WEEK = "week"
@@ -48,8 +48,8 @@ def day_around(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
 def local_day(moment: datetime, zone: ZoneInfo) -> date:
     """Return the date of the local day that holds `moment`.
 
-    Clocks that are put back across midnight show the old date again after the new day began: the
-    day is the new one then, whatever they show.
+    Clocks set back across midnight show the old date again after the new day began: it is still
+    the new day.
     """
     day = moment.astimezone(zone).date()
     while moment >= first_instant(day + timedelta(days=1), zone):
@@ -60,9 +60,8 @@ def local_day(moment: datetime, zone: ZoneInfo) -> date:
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
     """Return the instant at which `day` begins, in UTC.
 
-    A midnight that exists twice is read as the first. One that does not exist is the instant at
-    which the clocks are put forward over it, be that at midnight or before (Toronto 1919: from
-    23:30 to 00:30).
+    A midnight that occurs twice is the first one. One that does not exist is the instant at which
+    the clocks are set forward over it, at midnight or before (Toronto 1919: from 23:30 to 00:30).
     """
     midnight = datetime.combine(day, time.min, tzinfo=zone)
     late, early = (midnight.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
@@ -83,9 +82,9 @@ def clipped(
     previous_ends_at: datetime | None,
     next_starts_at: datetime | None,
 ) -> tuple[datetime, datetime]:
-    """Return `bounds` cut to what its neighbours leave.
+    """Return `bounds` clipped to the gap between its neighbours.
 
-    After a change of time zone a new day would overlap the period in use and give its money a
+    After a change of time zone a new day would overlap the current period and grant its limit a
     second time; it begins where that one ends.
     """
     starts_at, ends_at = bounds

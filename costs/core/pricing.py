@@ -1,7 +1,7 @@
-"""What a call costs: the rates of one model at one moment, and exact arithmetic on them.
+"""Pricing: the rates of one model at one moment, and exact arithmetic on them.
 
-Vendors quote USD per million tokens; the ledger counts nano-euro. The way from one to the other
-is one fraction, rounded once per call, up.
+Vendors quote USD per million tokens; the ledger counts nano-euro. The conversion
+is one fraction, rounded up once per call.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from uuid import UUID
 
 from costs.core.usage import INPUT_BUCKETS, STANDARD_TIER, TOKEN_BUCKETS, Usage, UsageCeiling
 
-# Two names for the tier that is meant when nobody asks for another one.
+# The names of the default tier.
 _STANDARD_NAMES: Final = frozenset({STANDARD_TIER, "default"})
-# The dearest price of 1,000 searches that any vendor has published (50 USD, for a large search
-# context, in 2025); it stands in where a model's searches have no price of their own.
-DEAREST_WEB_SEARCH_USD_PER_K: Final = Decimal(50)
+# The highest price of 1,000 searches that any vendor has published (50 USD, for a large search
+# context, in 2025); used where a model's searches have no price of their own.
+HIGHEST_WEB_SEARCH_USD_PER_K: Final = Decimal(50)
 
 # Nano-euro per unit of usage = rate x factor / usd_per_eur.
 _TOKEN_FACTOR: Final = 10**9 // 10**6
@@ -37,7 +37,7 @@ _counts = attrgetter(*TOKEN_BUCKETS, "web_searches")
 
 
 class Dated(Protocol):
-    """Something that holds from a moment until its successor's."""
+    """A value in force from its `starts_at` until its successor's."""
 
     @property
     def starts_at(self) -> datetime: ...
@@ -49,7 +49,7 @@ DatedT = TypeVar("DatedT", bound=Dated)
 def rate_at(series: Sequence[DatedT], moment: datetime) -> DatedT | None:
     """Return what is in force at `moment` in a series sorted by `starts_at`, or None before it.
 
-    None is "the price is not known", which is never zero.
+    None is an unknown price, which is never zero.
     """
     index = bisect_right(series, moment, key=attrgetter("starts_at"))
     return series[index - 1] if index else None
@@ -61,8 +61,8 @@ class Band:
 
     Every vendor in the list bills the whole request, input and output, at the band that its total
     input falls in, cached tokens counted ("prompts > 200k tokens", "> 272K input tokens"; their
-    pages are the rows' sources). None is "no price of its own"; `rates_by_bucket` says what then
-    holds.
+    pages are the rows' sources). None is no price of its own; `rates_by_bucket` gives the one that
+    then applies.
     """
 
     service_tier: str = STANDARD_TIER
@@ -79,7 +79,7 @@ class Band:
     def rates_by_bucket(self) -> tuple[Decimal, ...]:
         """Return USD per million tokens in the order of TOKEN_BUCKETS.
 
-        A bucket without a price of its own costs what plain tokens of its side cost; a one-hour
+        A bucket without its own price costs as much as plain input or output tokens; a one-hour
         cache write at least as much as a five-minute one.
         """
         uncached, output = self.input_usd_per_mtok, self.output_usd_per_mtok
@@ -109,24 +109,24 @@ class _Weights:
     above_input_tokens: int
     per_unit: tuple[int, ...]
 
-    def dearest(self, buckets: range, without: frozenset[str]) -> int:
+    def highest(self, buckets: range, without: frozenset[str]) -> int:
         return max(self.per_unit[i] for i in buckets if TOKEN_BUCKETS[i] not in without)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRates:
-    """Rates as they are kept, once for all calls that were admitted at them."""
+    """Rates as stored, once for all calls that were admitted at them."""
 
     id: UUID
     rates: str
 
 
 def rate_card(rates: str) -> StoredRates:
-    """Return the card of rates in JSON; its id is made of them."""
+    """Return the card of rates in JSON; its id is derived from them."""
     return StoredRates(UUID(bytes=blake2b(rates.encode(), digest_size=16).digest()), rates)
 
 
-# What a call was admitted at that costs nothing.
+# The rates of a call that costs nothing.
 FREE: Final = rate_card("{}")
 
 
@@ -135,7 +135,7 @@ class Rates:
     """Everything needed to price a call to one model at one moment, fixed at its admission.
 
     `usd_per_eur` is the European Central Bank's reference rate of `exchange_rate_date`. Bands
-    come in any order; each service tier has one from 0 tokens up, the standard tier always.
+    are in any order; each service tier has one from 0 tokens up, and the standard tier exists.
     """
 
     provider: str
@@ -145,7 +145,7 @@ class Rates:
     exchange_rate_date: date
     source: str
     starts_at: datetime
-    # What `ceilings` has worked out, kept beside the rates: they are asked on every request.
+    # Cache of `ceilings`, which every request needs.
     _ceilings: dict[tuple[str | None, frozenset[str]], tuple[tuple[int, int, int], ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -153,20 +153,22 @@ class Rates:
     def __post_init__(self) -> None:
         floors = {band.service_tier for band in self.bands if band.above_input_tokens == 0}
         if STANDARD_TIER not in floors or any(b.service_tier not in floors for b in self.bands):
-            raise ValueError(f"{self.provider} {self.model}: a service tier lacks its first band")
+            raise ValueError(
+                f"{self.provider} {self.model}: each service tier must have a band from 0 tokens"
+            )
         if self.usd_per_eur <= 0:
-            raise ValueError(f"{self.usd_per_eur} USD per EUR is no exchange rate")
+            raise ValueError(f"usd_per_eur must be positive, not {self.usd_per_eur}")
 
     @cached_property
     def standard(self) -> Band:
-        """The prices a page shows: the standard tier's, for the shortest requests."""
+        """The prices that pages show: the standard tier's, for the shortest requests."""
         return next(
             b for b in self.bands if b.above_input_tokens == 0 and b.service_tier == STANDARD_TIER
         )
 
     @cached_property
     def _denominator_and_tiers(self) -> tuple[int, dict[str, tuple[_Weights, ...]]]:
-        """The bands as integers by tier, highest band first, and what to divide by at the end."""
+        """The bands as integers by tier, highest band first, and their common denominator."""
         exact = {band: _nanoeur_per_unit(band, self.usd_per_eur) for band in self.bands}
         denominator = lcm(*(part.denominator for parts in exact.values() for part in parts))
         tiers: dict[str, list[_Weights]] = {}
@@ -179,7 +181,7 @@ class Rates:
     def ceilings(
         self, service_tier: str | None, without: frozenset[str]
     ) -> tuple[tuple[int, int, int], ...]:
-        """Return (above_input_tokens, dearest input weight, dearest output weight) per band."""
+        """Return (above_input_tokens, highest input weight, highest output weight) per band."""
         found = self._ceilings.get((service_tier, without))
         if found is None:
             tiers = self._denominator_and_tiers[1]
@@ -188,8 +190,8 @@ class Rates:
             found = tuple(
                 (
                     weights.above_input_tokens,
-                    weights.dearest(range(_INPUTS), without),
-                    weights.dearest(range(_INPUTS, _TOKENS), without),
+                    weights.highest(range(_INPUTS), without),
+                    weights.highest(range(_INPUTS, _TOKENS), without),
                 )
                 for bands in chosen
                 for weights in bands
@@ -199,11 +201,11 @@ class Rates:
 
     @cached_property
     def card(self) -> StoredRates:
-        """These rates as holds and cost events name them; decimals are strings."""
+        """These rates as holds and cost events refer to them; decimals are strings."""
         return rate_card(json.dumps(self.as_dict(), separators=(",", ":")))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is kept, as plain values; decimals are strings, no price is left out."""
+        """Return the stored form, as plain values; decimals are strings, missing prices omitted."""
         return {
             "provider": self.provider,
             "model": self.model,
@@ -218,7 +220,7 @@ class Rates:
 def cost_nanoeur(usage: Usage, rates: Rates) -> int:
     """Return what the call cost, rounded up once.
 
-    A service tier without rates is priced at the dearest known one; `is_estimate` says so.
+    A service tier without rates is priced at the highest known one; `is_estimate` tells.
     Measured: 1.1 us once the rates have been used (`bound_nanoeur`: 0.8 us), 0.2 ms the first time.
     """
     denominator, tiers = rates._denominator_and_tiers
@@ -229,16 +231,16 @@ def cost_nanoeur(usage: Usage, rates: Rates) -> int:
 
 
 def is_estimate(usage: Usage, rates: Rates) -> bool:
-    """Whether a stand-in was used: the tier has no rates, or searches have no price."""
+    """Whether a fallback price was used: the tier has no rates, or searches have no price."""
     tiers = rates._denominator_and_tiers[1]
     searches_unpriced = usage.web_searches > 0 and rates.standard.web_search_usd_per_k is None
     return searches_unpriced or _known_tier(usage.service_tier, tiers) is None
 
 
 def bound_nanoeur(most: UsageCeiling, rates: Rates) -> int:
-    """Return what no call that uses `most` can exceed, rounded up.
+    """Return the upper bound of the cost of a call within `most`, rounded up.
 
-    Every token costs the dearest bucket of its side in the dearest band that could apply.
+    Every token costs the highest input or output price of the highest band that could apply.
     """
     denominator, tiers = rates._denominator_and_tiers
     numerator = max(
@@ -275,14 +277,14 @@ def _band_for(input_tokens: int, highest_first: tuple[_Weights, ...]) -> _Weight
 
 
 def _nanoeur_per_unit(band: Band, usd_per_eur: Decimal) -> tuple[Fraction, ...]:
-    search = _first(band.web_search_usd_per_k, DEAREST_WEB_SEARCH_USD_PER_K)
+    search = _first(band.web_search_usd_per_k, HIGHEST_WEB_SEARCH_USD_PER_K)
     per_token = (Fraction(rate) * _TOKEN_FACTOR for rate in band.rates_by_bucket())
     exchange = Fraction(usd_per_eur)
     return tuple(usd / exchange for usd in (*per_token, Fraction(search) * _SEARCH_FACTOR))
 
 
-def _first(own: Decimal | None, stand_in: Decimal) -> Decimal:
-    return stand_in if own is None else own
+def _first(own: Decimal | None, fallback: Decimal) -> Decimal:
+    return fallback if own is None else own
 
 
 def _band_as_dict(band: Band) -> dict[str, Any]:

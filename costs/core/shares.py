@@ -1,24 +1,24 @@
-"""Shares and changes as people read them, exact to a tenth."""
+"""Shares and changes in percent, exact to a tenth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-# Beyond it a percentage says less than a factor.
+# Above this percentage a factor is shown.
 PERCENT_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How an amount differs from the one before; `tone` is more, less or same."""
+    """The change from a previous amount; `tone` is more, less or same."""
 
     text: str
     tone: str
 
 
 def share_percent(part: int, whole: int) -> str | None:
-    """Return how much of the whole the part is, such as `12.5`, or None of nothing."""
+    """Return the part in percent of the whole, such as `12.5`, or None if the whole is 0."""
     if whole <= 0:
         return None
     return _tenths(part, whole).removeprefix("+")
@@ -31,7 +31,7 @@ def change(now: int, before: int | None) -> Change | None:
     if before <= 0:
         return Change("new" if now > before else "less", "more" if now > before else "less")
     if now >= before * PERCENT_MAX // 100 + before:
-        return Change(f"×{(2 * now + before) // (2 * before)}", "more")  # noqa: RUF001  as meant
+        return Change(f"×{(2 * now + before) // (2 * before)}", "more")  # noqa: RUF001  intended
     tenths = _tenths(now - before, before)
     if tenths in ("0.0", "+0.0"):
         return Change("0.0\N{NO-BREAK SPACE}%", "same")

@@ -1,4 +1,4 @@
-"""Stretches of whole days that costs are asked for: presets, and what each is compared with."""
+"""Date ranges of the cost explorer: presets, and the range each is compared with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DAY = timedelta(days=1)
 
 
 class Preset(StrEnum):
-    """A span that moves with today; a bookmark of it stays up to date."""
+    """A date range relative to today, so that a bookmark stays up to date."""
 
     TODAY = "today"
     WEEK = "7d"
@@ -22,7 +22,7 @@ class Preset(StrEnum):
 
 
 class Compare(StrEnum):
-    """What a span is compared with."""
+    """What a date range is compared with."""
 
     BEFORE = "before"
     YEAR = "year"
@@ -44,14 +44,14 @@ class DateRange:
         return [self.first + n * _DAY for n in range(self.days)]
 
     def without(self, other: DateRange) -> list[DateRange]:
-        """Return what is before and what is after `other`, where that is something."""
+        """Return the days before and after `other`, each if not empty."""
         before = self.first, min(self.last, other.first - _DAY)
         after = max(self.first, other.last + _DAY), self.last
         return [DateRange(first, last) for first, last in (before, after) if first <= last]
 
 
 def span_of(preset: Preset, today: date) -> DateRange:
-    """Return the days that a preset means; a custom one has no days of its own."""
+    """Return the days of a preset; a custom one has none."""
     month = today.replace(day=1)
     if preset is Preset.MONTH:
         return DateRange(month, today)
@@ -63,10 +63,10 @@ def span_of(preset: Preset, today: date) -> DateRange:
 
 
 def compared_with(span: DateRange, compare: Compare, preset: Preset) -> DateRange | None:
-    """Return the span that `span` is compared with, or None for no comparison.
+    """Return the date range that `span` is compared with, or None for no comparison.
 
-    Whole months, and a month so far, are compared with the same days of the month before; other
-    spans with as many days right before them.
+    Whole months, and a month to date, are compared with the same days of the previous month;
+    other ranges with as many days immediately before them.
     """
     if compare is Compare.NOTHING:
         return None
@@ -82,10 +82,10 @@ def compared_with(span: DateRange, compare: Compare, preset: Preset) -> DateRang
 
 
 def months_of(span: DateRange, *, today: date = date.max) -> DateRange | None:
-    """Return the whole months of which more days are in the span than outside of it, or None.
+    """Return the whole months of which more days are inside the span than outside, or None.
 
-    With the days of the span that they lack, and without the days that are none of the span's,
-    they are the span: at either end half a month at most. Days after `today` do not count.
+    Adding the days of the span that they lack, and subtracting their days outside of it, gives
+    the span: at most half a month at either end. Days after `today` do not count.
     """
     first, last = span.first.replace(day=1), month_end(span.last)
     if not _is_mostly_in(span, first, today):
@@ -109,7 +109,7 @@ def _is_mostly_in(span: DateRange, day: date, today: date) -> bool:
 
 
 def _is_month(span: DateRange, preset: Preset) -> bool:
-    """Whether somebody who chose the span has chosen a month."""
+    """Whether the selected range is a whole month."""
     is_whole = span == DateRange(span.last.replace(day=1), month_end(span.last))
     return is_whole and preset in (Preset.LAST_MONTH, Preset.CUSTOM)
 

@@ -25,7 +25,7 @@ _kept_of: Final = attrgetter(*_KEPT)
 _input_of: Final = attrgetter(*INPUT_BUCKETS)
 _output_of: Final = attrgetter(*OUTPUT_BUCKETS)
 STANDARD_TIER: Final = "standard"
-# Far above any context window. A report beyond it is no report, and its cost would not fit a row.
+# Far above any context window. A report beyond it is unusable, and its cost would not fit a row.
 COUNT_MAX: Final = 10**9
 
 
@@ -35,10 +35,10 @@ class UnusableUsage(ValueError):
 
 @frozen
 class Usage:
-    """What one call consumed, normalised from a vendor's report.
+    """The usage of one call, normalised from a vendor's report.
 
     Counts are tokens, except `web_searches` (calls). `reported_total` is the vendor's own sum
-    where it gives one; when it differs from ours `adds_up` is False and the row is flagged.
+    if it reports one; when it differs from ours `adds_up` is False and the row is flagged.
     Raises UnusableUsage for counts that are negative, huge or not integers.
     """
 
@@ -59,16 +59,18 @@ class Usage:
     def __post_init__(self) -> None:
         for name, count in zip(_COUNTS, _counts_of(self), strict=True):
             if type(count) is not int or not 0 <= count <= COUNT_MAX:
-                raise UnusableUsage(f"{name} is {count!r}; a count is from 0 to {COUNT_MAX}")
+                raise UnusableUsage(
+                    f"{name} must be an integer from 0 to {COUNT_MAX}, not {count!r}"
+                )
 
     @property
     def input_tokens(self) -> int:
-        """All tokens that went in, cached or not."""
+        """All input tokens, cached or not."""
         return sum(_input_of(self))
 
     @property
     def output_tokens(self) -> int:
-        """All tokens that came out, reasoning included."""
+        """All output tokens, reasoning included."""
         return sum(_output_of(self))
 
     @property
@@ -78,7 +80,7 @@ class Usage:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the buckets add up to the provider's own total, where it gave one."""
+        """Whether the buckets add up to the provider's own total, if it reported one."""
         return self.reported_total is None or self.reported_total == self.total_tokens
 
     def as_dict(self) -> dict[str, int | str]:
@@ -90,10 +92,10 @@ class Usage:
 
 @frozen
 class UsageCeiling:
-    """The most that one call can use.
+    """The maximum usage of one call.
 
-    `without` names buckets that the request cannot fill, say those of audio or of one-hour cache
-    writes; `service_tier` None is "whichever the vendor chooses".
+    `without` names buckets that the request cannot use, such as audio or one-hour cache writes;
+    `service_tier` None is any tier that the vendor may choose.
     """
 
     input_tokens: int

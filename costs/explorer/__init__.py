@@ -1,1 +1,1 @@
-"""The cost explorer: who spent what, from daily and monthly totals."""
+"""The cost explorer: costs by dimension, from daily and monthly totals."""

@@ -19,7 +19,7 @@ OTHERS: Final = "Others"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendEntry:
-    """A colour of the chart, what it stands for, and the costs of it alone."""
+    """A colour of the chart, its label, and a link to its costs alone."""
 
     style: str
     label: str
@@ -35,8 +35,8 @@ def stacked(
     names: DimensionNames,
     dimension: str | None,
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
-    """Return the bars of the query's days, stacked by the dearest values of a dimension, and what
-    their colours mean."""
+    """Return the bars of the query's days, stacked by the values of a dimension with the highest
+    costs, and their legend."""
     by_month = charts.is_by_month(query.span)
     if dimension is None:
         days = reports.by_day(
@@ -45,7 +45,7 @@ def stacked(
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
         return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
-    stacks = reports.stacks(dimension, report.dearest, query=query, names=names, by_month=by_month)
+    stacks = reports.stacks(dimension, report.top, query=query, names=names, by_month=by_month)
     chart = charts.stacked_chart(
         stacks.amounts, span=query.span, labels=stacks.labels, rest_label=OTHERS
     )
@@ -53,9 +53,9 @@ def stacked(
 
 
 def stacking(form: CostForm, query: CostQuery) -> str | None:
-    """Return what the bars are stacked by: the first dimension that no filter holds to one value.
+    """Return what the bars are stacked by: the first dimension that no filter fixes to one value.
 
-    Bars of one colour say nothing that the total does not; where all are held, the first it is.
+    Bars of one colour show no more than the total; if all are fixed, it is the first dimension.
     """
     dimensions = [each for each in query.group_by if each != DAY]
     held = {PARAMETER_OF[each] for each in dimensions if form.cleaned_data[PARAMETER_OF[each]]}
@@ -69,7 +69,7 @@ def _legend(
 ) -> tuple[LegendEntry, ...]:
     hrefs: Mapping[str, str] = {
         f"series-{n + 1}": form.address(**form.only(dimension, value))
-        for n, value in enumerate(report.dearest)
+        for n, value in enumerate(report.top)
     }
     return tuple(
         LegendEntry(

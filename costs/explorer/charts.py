@@ -13,7 +13,7 @@ from costs.core.money import NANO
 from costs.core.spans import DateRange
 from costs.templatetags.figures import short_eur
 
-# A bar needs some pixels: up to a quarter the bars are days, up to half a year weeks, then months.
+# So that bars are wide enough: up to a quarter they are days, up to half a year weeks, then months.
 DAY_BARS_MAX: Final = 92
 WEEK_BARS_MAX: Final = 184
 SERIES_MAX: Final = 7
@@ -38,7 +38,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoverTarget:
-    """What the pointer meets over one bar: its whole height, and what it says."""
+    """The hover area over one bar, of full height, and its text."""
 
     x: int
     text: str
@@ -46,7 +46,7 @@ class HoverTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A text at a place of an axis, in percent of it."""
+    """A label at a position of an axis, in percent of it."""
 
     at: str
     text: str
@@ -75,9 +75,9 @@ class _Bucket:
 def stacked_chart(
     amounts: Amounts, *, span: DateRange, labels: Sequence[str], rest_label: str
 ) -> StackedChart | None:
-    """Return the chart of nano-euro by day and place in `labels`, or None without a charge.
+    """Return the chart of nano-euro by day and index in `labels`, or None without a charge.
 
-    None is the place of what no label names.
+    The index None stands for all values without a label.
     """
     kind, buckets = _buckets(span)
     place_of_day = {
@@ -100,7 +100,7 @@ def stacked_chart(
         width=len(buckets),
         series=tuple(_series(place, named[place], stacks, order, top) for place in order),
         bars=tuple(
-            HoverTarget(x=n, text=_said(bucket, stack, named))
+            HoverTarget(x=n, text=_hover_text(bucket, stack, named))
             for n, (bucket, stack) in enumerate(zip(buckets, stacks, strict=True))
         ),
         ticks=scale(top),
@@ -110,7 +110,7 @@ def stacked_chart(
 
 
 def is_by_month(span: DateRange) -> bool:
-    """Whether the bars of a span are months, for which the days of whole months are not asked."""
+    """Whether the bars of a span are months, for which monthly lines suffice."""
     return span.days > WEEK_BARS_MAX
 
 
@@ -122,7 +122,7 @@ def share_width(part_nanoeur: int, whole_nanoeur: int) -> str:
 
 
 def _buckets(span: DateRange) -> tuple[str, list[_Bucket]]:
-    """Return what a bar stands for, and the bars in order."""
+    """Return the unit of a bar, and the bars in order."""
     days = span.all_days()
     if span.days <= DAY_BARS_MAX:
         return "day", [_Bucket(day, day, f"{day:%a %-d %b %Y}") for day in days]
@@ -140,7 +140,7 @@ def _buckets(span: DateRange) -> tuple[str, list[_Bucket]]:
 
 
 def round_top(highest: int) -> int:
-    """Return a round amount that nothing passes, a multiple of TICKS round steps."""
+    """Return a round amount at or above `highest`, a multiple of TICKS round steps."""
     step = ceil(highest / TICKS)
     magnitude = 10 ** (len(f"{step}") - 1)
     round_steps = (ceil(factor * magnitude) for factor in STEPS)
@@ -171,7 +171,9 @@ def _series(
     )
 
 
-def _said(bucket: _Bucket, stack: Mapping[int | None, int], named: Mapping[int | None, str]) -> str:
+def _hover_text(
+    bucket: _Bucket, stack: Mapping[int | None, int], named: Mapping[int | None, str]
+) -> str:
     lines = [f"{bucket.name}: {short_eur(sum(stack.values()))}"]
     if len(named) > 1:
         lines += [f"{named[place]}: {short_eur(stack[place])}" for place in named if place in stack]
@@ -179,7 +181,7 @@ def _said(bucket: _Bucket, stack: Mapping[int | None, int], named: Mapping[int |
 
 
 def scale(top: int) -> tuple[Mark, ...]:
-    """Return the marks of an axis from nothing up to a round top."""
+    """Return the marks of an axis from 0 to a round top."""
     return tuple(_tick(n, top) for n in range(TICKS + 1))
 
 
@@ -202,11 +204,11 @@ def _dates(buckets: Sequence[_Bucket]) -> list[Mark]:
 
 def _summary(kind: str, buckets: Sequence[_Bucket], heights: Sequence[int]) -> str:
     highest = max(heights)
-    dearest = buckets[heights.index(highest)].name
+    name = buckets[heights.index(highest)].name
     charged = sum(height > 0 for height in heights)
     if len(buckets) == 1:
-        return f"{dearest}: {short_eur(highest)}."
+        return f"{name}: {short_eur(highest)}."
     return (
         f"{charged} of {len(buckets)} {kind}s have charges; "
-        f"highest: {dearest} with {short_eur(highest)}."
+        f"highest: {name} with {short_eur(highest)}."
     )

@@ -1,4 +1,4 @@
-"""The explorer's lines as CSV and JSON: exact, complete, and given piece by piece."""
+"""The explorer's lines as CSV and JSON: exact, complete and streamed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from costs.explorer.reports import CostGroup, Sums
 from orgs.console.exports import Echo
 
 LINES_AT_ONCE: Final = 500
-# A cell that begins with one of these is a formula to some spreadsheet.
+# Some spreadsheets evaluate a cell that starts with one of these as a formula.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full-width on purpose
-# Dimensions whose value is an id, and which have a name besides.
+# Dimensions whose value is an id, and which also have a name.
 _WITH_NAMES: Final = ("user", "key")
 _FIGURES: Final = (
     *("amount_eur", "amount_nanoeur", "share_percent"),
@@ -32,7 +32,7 @@ _BEFORE: Final = ("before_eur", "before_nanoeur")
 
 
 def csv_pieces(query: CostQuery, groups: Iterable[CostGroup], total: Sums) -> Iterator[str]:
-    """Give the lines of the page as CSV, LINES_AT_ONCE of them in each piece."""
+    """Yield the lines of the page as CSV, LINES_AT_ONCE in each piece."""
     writer = csv.writer(Echo())
     names = [
         name
@@ -53,7 +53,7 @@ def json_pieces(
     before_nanoeur: int | None,
     zone: str,
 ) -> Iterator[str]:
-    """Give the report as one JSON object, its lines last."""
+    """Yield the report as one JSON object, its lines last."""
     head = {
         "from": f"{query.span.first}",
         "to": f"{query.span.last}",
@@ -71,16 +71,16 @@ def json_pieces(
 
 
 def streamed(request: HttpRequest, pieces: Iterator[str], **options: Any) -> StreamingHttpResponse:
-    """Return a response that is sent as it is made, under a server of either kind."""
+    """Return a streaming response, for ASGI and WSGI alike."""
     if isinstance(request, ASGIRequest):
         return StreamingHttpResponse(_in_a_thread(pieces), **options)
     return StreamingHttpResponse(pieces, **options)
 
 
 async def _in_a_thread(pieces: Iterator[str]) -> AsyncIterator[str]:
-    """Give the pieces, each made in the request's thread, which has its database connection.
+    """Yield the pieces, each produced in the request's thread, which has its database connection.
 
-    Django would first make the list of them all.
+    Django would first collect them all in a list.
     """
     following = sync_to_async(lambda: next(pieces, None))
     while (piece := await following()) is not None:
@@ -88,7 +88,7 @@ async def _in_a_thread(pieces: Iterator[str]) -> AsyncIterator[str]:
 
 
 def csv_text(text: str) -> str:
-    """Return the text such that no spreadsheet takes it for a formula."""
+    """Return the text escaped so that no spreadsheet evaluates it as a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
 
 
@@ -105,7 +105,7 @@ def _csv_line(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[objec
 
 
 def _json_line(query: CostQuery, group: CostGroup, total: Sums) -> dict[str, Any]:
-    said = dict(zip(query.group_by, group.values, strict=True))
+    values = dict(zip(query.group_by, group.values, strict=True))
     names = {
         f"{dimension}Name": label
         for dimension, label in zip(query.group_by, group.labels, strict=True)
@@ -113,7 +113,7 @@ def _json_line(query: CostQuery, group: CostGroup, total: Sums) -> dict[str, Any
     }
     share = share_percent(group.sums.amount_nanoeur, total.amount_nanoeur)
     before = {} if group.before_nanoeur is None else {"beforeNanoeur": group.before_nanoeur}
-    return said | names | _json_sums(group.sums) | {"sharePercent": share} | before
+    return values | names | _json_sums(group.sums) | {"sharePercent": share} | before
 
 
 def _json_sums(sums: Sums) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _json_sums(sums: Sums) -> dict[str, Any]:
         "amountNanoeur": sums.amount_nanoeur,
         "requests": sums.requests,
         "events": sums.events,
-        "inputTokens": sums.input_tokens or None,  # no answer has none: they are not known
+        "inputTokens": sums.input_tokens or None,  # every answer has some, so 0 means unknown
         "outputTokens": sums.output_tokens or None,
     }
 

@@ -13,7 +13,7 @@ from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import Compare, DateRange, Preset, compared_with, span_of
-from costs.explorer.names import models_meant
+from costs.explorer.names import models_matching
 
 DEFAULT_DAYS: Final = 30
 EARLIEST: Final = date(2000, 1, 1)
@@ -23,11 +23,11 @@ GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
     "task": "Task type",
     "key": "API key",
 }
-# The same inside a sentence.
+# The same within a sentence.
 GROUP_WORDS: Final = {name: label.lower() for name, label in GROUP_LABELS.items()} | {
     "key": "API key"
 }
-# dimension -> parameter, label, the most characters that its column holds
+# dimension -> parameter, label, maximum length of its column
 FILTERS: Final = {
     "model": ("model", "Model", 200),
     "provider": ("provider", "Provider", 32),
@@ -35,11 +35,11 @@ FILTERS: Final = {
     "project": ("projectId", "Project", 128),
     "app": ("appId", "App", 128),
     "client": ("clientId", "Client", 128),
-    "user": ("userId", "User", 254),  # or the e-mail address of a member
+    "user": ("userId", "User", 254),  # or the email address of a member
     "task": ("taskType", "Task type", 128),
 }
 KEY: Final = "keyId"
-# Dimensions that a request need not say.
+# Dimensions that a request may omit.
 OPTIONAL: Final = ("team", "project", "app", "client", "user", "task", "key")
 WITHOUT: Final = "without"
 PARAMETER_OF: Final = {name: parameter for name, (parameter, _, _) in FILTERS.items()} | {
@@ -55,9 +55,9 @@ PRESET_LABELS: Final = {
     Preset.CUSTOM: "Custom",
 }
 COMPARE_LABELS: Final = {
-    Compare.BEFORE: "The period before",
-    Compare.YEAR: "A year before",
-    Compare.NOTHING: "Nothing",
+    Compare.BEFORE: "Previous period",
+    Compare.YEAR: "Previous year",
+    Compare.NOTHING: "None",
 }
 
 
@@ -67,8 +67,8 @@ Changes = dict[str, str | tuple[str, ...] | None]
 class CostForm(forms.Form):
     """Every filter of the explorer; each has a default, so an empty URL is a valid one.
 
-    `period` moves with today and wins over dates; dates alone are a custom period. `without` names
-    the dimensions that a request must not have said.
+    `period` is relative to today and takes precedence over dates; dates alone are a custom period.
+    `without` names the dimensions that a request must have omitted.
     """
 
     period = forms.ChoiceField(
@@ -88,11 +88,11 @@ class CostForm(forms.Form):
     def __init__(self, data: QueryDict, *, today: date) -> None:
         super().__init__(data, label_suffix="")
         self._url, self._today = data, today
-        # `from` and `groupBy` are the URL's names, and no names for attributes of a class.
+        # `from` and `groupBy` are the URL's names, which cannot or should not be class attributes.
         self.fields["from"] = _day("From")
         self.fields["to"] = _day("To")
         self.fields["groupBy"] = _choice("Group by", GROUP_LABELS.items())
-        self.fields["thenBy"] = _choice("Then by", [("", "Nothing else"), *GROUP_LABELS.items()])
+        self.fields["thenBy"] = _choice("Then by", [("", "None"), *GROUP_LABELS.items()])
         self.fields["compare"] = _choice("Compare with", COMPARE_LABELS.items())
         self.fields["source"] = _choice("Source", [("", "All"), *((s, s) for s in SOURCES)])
         for parameter, label, max_chars in FILTERS.values():
@@ -103,7 +103,7 @@ class CostForm(forms.Form):
             self.fields[parameter].widget.attrs["list"] = f"{parameter}s-used"
 
     def clean(self) -> dict[str, Any]:
-        """Fill in what was left out."""
+        """Fill in the defaults."""
         values = self.cleaned_data
         preset = self._preset(values)
         span = self._custom(values) if preset is Preset.CUSTOM else span_of(preset, self._today)
@@ -126,25 +126,25 @@ class CostForm(forms.Form):
         last = values.get("to") or max(self._today, values.get("from") or self._today)
         first = values.get("from") or max(EARLIEST, last - timedelta(days=DEFAULT_DAYS - 1))
         if "from" in values and "to" in values and first > last:
-            self.add_error("from", "The first day is after the last.")
-        if not self.errors:  # a page shows the days it is about, also when the URL leaves them out
+            self.add_error("from", "The first day must not be after the last.")
+        if not self.errors:  # the page shows its dates even if the URL omits them
             self.data = self._url.copy()
             self.data.update({"from": f"{first}", "to": f"{last}"})
         return DateRange(first, last)
 
     @property
     def is_custom(self) -> bool:
-        """Whether the page has dates to choose: they are asked for, or one of them is wrong."""
+        """Whether the page shows date fields: they were chosen, or one is invalid."""
         chosen = self.cleaned_data.get("period")
         return chosen is Preset.CUSTOM or bool(self.errors.keys() & {"from", "to"})
 
     def unfolds(self) -> bool:
-        """Whether one of the folded fields is wrong; those in use are shown as chips."""
+        """Whether one of the folded fields is invalid; those in use are shown as chips."""
         return any(self[parameter].errors for parameter, _, _ in FILTERS.values())
 
     @property
     def span(self) -> DateRange:
-        """The days that a valid form asks for."""
+        """The date range of a valid form."""
         span: DateRange = self.cleaned_data["span"]
         return span
 
@@ -155,10 +155,10 @@ class CostForm(forms.Form):
         return tuple(sorted(filter(None, chosen), key=lambda name: name != DAY))
 
     def query(self, *, used: Iterable[tuple[str, str]], user_id: str | None = None) -> CostQuery:
-        """Return what a valid form asks for.
+        """Return the query of a valid form.
 
-        `used` are the (provider, model) that the organization knows; `user_id` stands in for an
-        e-mail address.
+        `used` are the (provider, model) that the organization has used; `user_id` replaces an
+        email address.
         """
         values = self.cleaned_data
         wanted: dict[str, Any] = {
@@ -170,22 +170,22 @@ class CostForm(forms.Form):
             wanted["source"] = values["source"]
         if user_id is not None:
             wanted["user_id"] = user_id
-        wanted |= {GROUP_COLUMNS[name]: None for name in self.not_said()}
+        wanted |= {GROUP_COLUMNS[name]: None for name in self.absent()}
         return CostQuery(
             span=self.span,
             before=compared_with(self.span, values["compare"], values["period"]),
             group_by=self.group_by,
             wanted=wanted,
-            models=models_meant(values["model"], used) if values["model"] else None,
+            models=models_matching(values["model"], used) if values["model"] else None,
             today=self._today,
         )
 
-    def not_said(self) -> list[str]:
-        """Return the dimensions that the requests must not have said."""
+    def absent(self) -> list[str]:
+        """Return the dimensions that the requests must have omitted."""
         return [name for name in OPTIONAL if PARAMETER_OF[name] in self.cleaned_data[WITHOUT]]
 
     def only(self, dimension: str, value: str | None) -> Changes:
-        """Return the changes of the address that leave only what has the value."""
+        """Return the changes of the URL that filter by the value."""
         if dimension == DAY:
             return {"period": None, "from": value, "to": value}
         parameter = PARAMETER_OF[dimension]
@@ -194,13 +194,13 @@ class CostForm(forms.Form):
         return {parameter: None, WITHOUT: (*self.cleaned_data[WITHOUT], parameter)}
 
     def address(self, **changes: str | tuple[str, ...] | None) -> str:
-        """Return a valid form as the part of a URL, with parameters changed; None takes one out."""
+        """Return the query string of a valid form, with parameters changed; None removes one."""
         kept = {name: value for name, value in (self._state | changes).items() if value}
         return urlencode(kept, doseq=True)
 
     @cached_property
     def _state(self) -> dict[str, Any]:
-        """What the address of a valid form says; a page has hundreds of addresses."""
+        """The URL parameters of a valid form, cached since a page has hundreds of links."""
         values = self.cleaned_data
         chosen: dict[str, Any] = {"groupBy": values["groupBy"], "thenBy": values["thenBy"]}
         if values["period"] is Preset.CUSTOM:
@@ -209,7 +209,7 @@ class CostForm(forms.Form):
             chosen["period"] = values["period"].value
         if values["compare"] is not Compare.BEFORE:
             chosen["compare"] = values["compare"].value
-        # What is not said now keeps its place, for a change of it.
+        # Empty parameters keep their position, in case a link sets them.
         return chosen | {name: values[name] for name in ("source", *PARAMETER_OF.values(), WITHOUT)}
 
 
@@ -223,12 +223,12 @@ def _day(label: str) -> forms.DateField:
         required=False,
         input_formats=["%Y-%m-%d"],
         widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": "Write the day as 2026-01-31."},
+        error_messages={"invalid": "Enter a date such as 2026-01-31."},
     )
-    field.validators.append(_within_the_calendar)
+    field.validators.append(_within_calendar)
     return field
 
 
-def _within_the_calendar(day: date) -> None:
+def _within_calendar(day: date) -> None:
     if not EARLIEST <= day <= LATEST:
-        raise forms.ValidationError(f"Choose a day from {EARLIEST} to {LATEST}.")
+        raise forms.ValidationError(f"The date must be between {EARLIEST} and {LATEST}.")

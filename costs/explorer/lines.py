@@ -1,7 +1,7 @@
-"""The statements that add up the lines of days and months, the same on both databases.
+"""SQL statements that sum the daily and monthly lines, the same on both databases.
 
-A filter or a grouping never looks at anything else. `costs.explorer.parts` says which lines a
-span is.
+Filters and groupings read nothing else. `costs.explorer.parts` tells which lines a span
+consists of.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from django.db import connection
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import DateRange
-from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, parts_of, said, union
+from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, union
 from orgs.database import kept_id
 
 FETCHED_AT_ONCE: Final = 1000
-# The days whose lines are counted to guess how many days the first lines of a table are of.
+# Days whose lines are counted to estimate how many days the first lines of a table cover.
 WEEK: Final = 7
 DAYS: Final = """
     SELECT starts_on, SUM(settled_nanoeur + overrun_nanoeur) FROM period
     WHERE org_id = %s AND scope = 'org' AND starts_on >= %s AND starts_on <= %s
     GROUP BY starts_on HAVING SUM(settled_nanoeur + overrun_nanoeur) > 0
 """
-# What a row of `table` is, in the order in which they come.
-LINE, DEAREST, TOTAL = range(3)
+# The kinds of rows of `table`, in their order.
+LINE, TOP, TOTAL = range(3)
 
 Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostTable:
-    """What a page shows of a question, all of one moment.
+    """What a page shows of a query, all of one moment.
 
-    The first `lines`, as `grouped` gives them; the dearest values of a dimension; how many lines
-    there are, None in a table by day; and in `total` the SUMS of all and what all were before,
-    None for what has no line.
+    The first `lines`, as `grouped` yields them; the `top` values of a dimension by cost; the
+    number of lines, None in a table by day; and in `total` the SUMS of all and their previous
+    amount, None for what has no line.
     """
 
     lines: list[Row]
-    dearest: list[Any]
+    top: list[Any]
     groups: int | None
     total: Row
 
 
 def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
-    """Give a row for each group: its values, its SUMS, what it was before (NULL in a table by day).
+    """Yield a row for each group: values, SUMS, previous amount (NULL in a table by day).
 
-    Dearest first; days newest first.
+    Highest cost first; days newest first.
     """
     parts = [Part.of_days(query.span)] if query.is_by_day else compared(query)
     groups, values = _groups(organization_id, query, parts, _keys(query.group_by))
@@ -60,22 +60,22 @@ def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
 
 
 def table(
-    organization_id: UUID, query: CostQuery, *, most: int, dimension: str | None, dearest: int
+    organization_id: UUID, query: CostQuery, *, most: int, dimension: str | None, top: int
 ) -> CostTable:
-    """Return the first `most` lines of a question, and the `dearest` values of `dimension`, which
+    """Return the first `most` lines of a query, and the `top` values by cost of `dimension`, which
     is one that the query groups by.
 
-    Of a table by day, only so many days are added up by group as are shown, and all of them by
+    In a table by day, only as many days are summed by group as are shown, and all of them by
     month: a year of a million requests by day and user has 44,000 groups.
     """
     span, days = query.span, query.span.days
-    # Lines come by day, so days alone need no guess: the database stops when it has enough.
+    # Lines are in order of days, so days alone need no estimate: the database stops in time.
     if query.is_by_day and query.group_by != (DAY,) and days > WEEK:
         days = _days_likely(organization_id, query, most)
     while True:
         first = max(span.first, _newest_day(query) - timedelta(days=min(days, span.days) - 1))
         statement, values = _table(
-            organization_id, query, DateRange(first, span.last), most, dimension, dearest
+            organization_id, query, DateRange(first, span.last), most, dimension, top
         )
         found = _table_of(_rows(statement, values), query, dimension)
         if len(found.lines) == most or first == span.first:
@@ -84,7 +84,7 @@ def table(
 
 
 def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
-    """Return how many days the newest lines of a table are likely to be of, by those of a week."""
+    """Estimate how many days the newest lines of a table cover, from those of a week."""
     newest = _newest_day(query)
     week = DateRange(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
     keys = _keys(query.group_by)
@@ -94,21 +94,21 @@ def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
 
 
 def _newest_day(query: CostQuery) -> date:
-    """Return the last day of the span that may have lines: a year's end is asked for in June."""
+    """Return the last day of the span that may have lines: its end may be in the future."""
     return max(query.span.first, min(query.span.last, query.today))
 
 
 def _days_for(most: int, number: int, days: int) -> int:
-    """Return how many days have `most` lines where so many days have `number`, and some more."""
+    """Estimate how many days have `most` lines if `days` have `number`, with some margin."""
     return 1 + ceil(1.2 * days * most / max(1, number))
 
 
 def totals(organization_id: UUID, query: CostQuery) -> Row:
-    """Return the SUMS of the span and what it was before, None for what has no line."""
+    """Return the SUMS of the span and its previous amount, None for what has no line."""
     return next(_rows(*_groups(organization_id, query, compared(query), {})))
 
 
-def dated(  # noqa: PLR0913  whose, which, when, and by what
+def dated(  # noqa: PLR0913  all parts of one query
     organization_id: UUID,
     query: CostQuery,
     span: DateRange,
@@ -117,13 +117,13 @@ def dated(  # noqa: PLR0913  whose, which, when, and by what
     dimension: str | None = None,
     values: Sequence[Any] = (),
 ) -> Iterator[Row]:
-    """Give (day, nano-euro of each of the dimension's `values`…, of all), by month where that is
-    enough.
+    """Yield (day, nano-euro of each of the dimension's `values`…, of all), by month if that
+    suffices.
 
-    A month that is mostly in the span then has the date of its first day, also where that is
-    before the span. A sum for each value, since an index has the days in order and grouping by
-    the values too would sort the lines: 20,000 of them take 12 ms instead of 24. All that an
-    organization spends in a day is in the day's period too.
+    A month that is mostly in the span then has the date of its first day, even if that is before
+    the span. There is a sum for each value, since an index has the days in order and also grouping
+    by the values would sort the lines: 20,000 of them take 12 ms instead of 24. The total that an
+    organization spends in a day is also in the day's period.
     """
     if dimension is None and not query.is_filtered:
         return _rows(DAYS, [kept_id(organization_id), f"{span.first}", f"{span.last}"])
@@ -134,7 +134,7 @@ def dated(  # noqa: PLR0913  whose, which, when, and by what
         parts_of(span, query.today) if by_month else [Part.of_days(span)],
         keys={"k0": GROUP_COLUMNS[DAY]},
         sums=("amount_nanoeur", "events"),
-        amounts_of={f"v{n}": said(column, value) for n, value in enumerate(values)},
+        amounts_of={f"v{n}": equals(column, value) for n, value in enumerate(values)},
     )
     sums = (*(f"v{n}" for n in range(len(values))), "amount_nanoeur")
     return _rows(
@@ -147,18 +147,18 @@ def dated(  # noqa: PLR0913  whose, which, when, and by what
 # --- statements ---------------------------------------------------------------------------------
 
 
-def _table(  # noqa: PLR0913  a whole question
+def _table(  # noqa: PLR0913  all parts of one query
     organization_id: UUID,
     query: CostQuery,
     shown: DateRange,
     most: int,
     dimension: str | None,
-    dearest: int,
+    top: int,
 ) -> Sql:
-    """Return the statement of `table`: rows of what it is, its place, the group's values, the SUMS
-    and what was before. The place of a total is the number of groups."""
+    """Return the statement of `table`: rows of their kind, place, the group's values, the SUMS and
+    the previous amount. The place of a total is the number of groups."""
     keys = _keys(query.group_by)
-    # A table by day has its days in the lines alone.
+    # In a table by day, only the lines have days.
     columns = {key: column for key, column in keys.items() if column != DAY}
     groups, values = _groups(organization_id, query, compared(query), columns)
     lines, order = "SELECT * FROM g", _order(query)
@@ -177,11 +177,11 @@ def _table(  # noqa: PLR0913  a whole question
         key = f"k{query.group_by.index(dimension)}"
         in_its_column = ", ".join(each if each == key else "NULL" for each in keys)
         selects.append(
-            f"SELECT {DEAREST}, place, {in_its_column}, {no_sums} FROM (SELECT {key},"  # noqa: S608
+            f"SELECT {TOP}, place, {in_its_column}, {no_sums} FROM (SELECT {key},"  # noqa: S608
             f" ROW_NUMBER() OVER (ORDER BY SUM(amount_nanoeur) DESC, {key} NULLS LAST) AS place"
             f" FROM g GROUP BY {key} HAVING SUM(amount_nanoeur) > 0 ORDER BY place LIMIT %s) d"
         )
-        values.append(dearest)
+        values.append(top)
     selects.append(f"SELECT {TOTAL}, COUNT(*), {no_keys}, {_added(all_sums)} FROM g")  # noqa: S608
     return f"WITH g AS ({groups}) {' UNION ALL '.join(selects)} ORDER BY kind, place", values
 
@@ -194,7 +194,7 @@ def _table_of(rows: Iterator[Row], query: CostQuery, dimension: str | None) -> C
     value = 1 + (query.group_by.index(dimension) if dimension else 0)
     return CostTable(
         lines=[row[1:] for row in kinds[LINE]],
-        dearest=[row[value] for row in kinds[DEAREST]],
+        top=[row[value] for row in kinds[TOP]],
         groups=None if query.is_by_day else groups,
         total=tuple(total[len(query.group_by) :]),
     )
@@ -203,7 +203,7 @@ def _table_of(rows: Iterator[Row], query: CostQuery, dimension: str | None) -> C
 def _groups(
     organization_id: UUID, query: CostQuery, parts: Sequence[Part], keys: Mapping[str, str]
 ) -> Sql:
-    """Return the statement that gives the groups of all parts, their SUMS and what was before."""
+    """Return the statement of the groups of all parts, their SUMS and previous amounts."""
     is_one = len(parts) == 1
     sums = (*SUMS, *(("before_nanoeur",) if is_one else BEFORE))
     lines, values = union(organization_id, query, parts, keys=keys, sums=sums)
@@ -220,7 +220,7 @@ def _keys(group_by: Sequence[str]) -> dict[str, str]:
 
 
 def _order(query: CostQuery) -> str:
-    """Return the order of the lines. One of days alone is an index's, so that few are read."""
+    """Return the order of the lines. Ordering by day alone uses an index, so that few are read."""
     keys = [*_keys(query.group_by)]
     first = [f"{keys.pop(0)} DESC"] if query.is_by_day else []
     rest = ["amount_nanoeur DESC", *(f"{key} NULLS LAST" for key in keys)] if keys else []
@@ -232,7 +232,7 @@ def _added(sums: Sequence[str]) -> str:
 
 
 def _rows(statement: str, values: Sequence[Any]) -> Iterator[Row]:
-    """Give the rows, FETCHED_AT_ONCE of them in memory."""
+    """Yield the rows, with FETCHED_AT_ONCE of them in memory."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(statement, values)
         while some := cursor.fetchmany(FETCHED_AT_ONCE):

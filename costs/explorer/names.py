@@ -1,4 +1,4 @@
-"""What the ids and names in costs stand for: people, keys, and the models that are meant."""
+"""Names of the ids in costs: users and keys; and the models that a filter matches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from costs.core.model_names import means
 from orgs.database import kept_id
 from orgs.models import ApiKey, User
 
-# The models that an organization has used, without a look at every line: the index is asked for
-# the first, then for the first after that, and so on.
+# The models that an organization has used, without reading every line: the index is queried for
+# the first, then for the next one, and so on.
 MODELS_USED: Final = """
     WITH RECURSIVE used (model) AS (
         SELECT MIN(model) FROM monthly_cost WHERE org_id = %(org)s
@@ -31,14 +31,14 @@ MODELS_USED: Final = """
 NAMES_KEPT_MAX: Final = 10_000
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 VALUES_USED: Final = " UNION ALL ".join(
-    f"SELECT '{column}' AS said, {column} FROM (SELECT DISTINCT {column} FROM daily_cost "  # noqa: S608
+    f"SELECT '{column}' AS name, {column} FROM (SELECT DISTINCT {column} FROM daily_cost "  # noqa: S608
     f"WHERE org_id = %s AND day >= %s AND {column} IS NOT NULL ORDER BY {column} LIMIT 200) v"
     for column in DIMENSIONS
 )
 
 
 def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
-    """Return (provider, model) of everything that was ever charged, sorted by model."""
+    """Return (provider, model) of all charges ever, sorted by model."""
     with connection.cursor() as cursor:
         cursor.execute(MODELS_USED, {"org": kept_id(organization_id)})
         rows = cursor.fetchall()
@@ -48,26 +48,28 @@ def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
 
 
 def values_used(*, organization_id: UUID, since: date) -> dict[str, list[str]]:
-    """Return what calls since that day have said of each dimension: one query, sorted, some of
-    many."""
-    said: dict[str, list[str]] = {column: [] for column in DIMENSIONS}
+    """Return the values of each dimension in calls since that day, sorted, some of many.
+
+    One query.
+    """
+    used: dict[str, list[str]] = {column: [] for column in DIMENSIONS}
     with connection.cursor() as cursor:
         cursor.execute(VALUES_USED, [kept_id(organization_id), f"{since}"] * len(DIMENSIONS))
         for column, value in cursor.fetchall():
-            said[column].append(value)
-    return said
+            used[column].append(value)
+    return used
 
 
-def models_meant(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the models among `used` that `wanted` means: itself and its dated snapshots."""
+def models_matching(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the models among `used` that `wanted` matches: itself and its dated snapshots."""
     found = (m for provider, m in used if means(wanted, model=m, provider=provider))
     return tuple(dict.fromkeys(found))
 
 
 def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str, str]:
-    """Return the e-mail addresses of those ids that are members of the organization.
+    """Return the email addresses of those ids that are members of the organization.
 
-    A dimension may hold anything a caller wrote: an id of somebody else stays an id.
+    Callers can send any value in a dimension: an id of another user stays an id.
     """
     ids = {user_id for text in user_ids if (user_id := _uuid(text))}
     if not ids:
@@ -77,7 +79,7 @@ def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str
 
 
 def user_id_of(email: str, *, organization_id: UUID) -> str | None:
-    """Return the id of the member with this e-mail address."""
+    """Return the id of the member with this email address."""
     found = User.objects.filter(memberships__org=organization_id, email=email.lower()).first()
     return str(found.pk) if found else None
 
@@ -93,16 +95,19 @@ def key_names(*, organization_id: UUID, key_ids: Iterable[str | None]) -> dict[s
 
 @dataclass(slots=True)
 class DimensionNames:
-    """What the values of a dimension are called, for one page or file: each is looked up once.
+    """Names of the values of a dimension, for one page or file: each is looked up once.
 
-    A file may have any number of people: of those it has had long ago, the names are forgotten.
+    A file may have any number of users, so the cache is cleared when it is full.
     """
 
     organization_id: UUID
     _known: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, dimension: str, values: Iterable[str | None]) -> Mapping[str, str]:
-        """Return the names of people and keys by value; others are their own: one query at most."""
+        """Return the names of users and keys by value, by at most one query.
+
+        Other values are their own names.
+        """
         known = self._known.setdefault(dimension, {})
         wanted = {value for value in values if value}
         new = wanted - known.keys()

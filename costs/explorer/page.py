@@ -27,13 +27,13 @@ from costs.explorer.forms import (
     CostForm,
 )
 from costs.explorer.names import DimensionNames
-from costs.explorer.reports import NOT_SAID, CostReport
+from costs.explorer.reports import NO_VALUE, CostReport
 from costs.explorer.table import Line, table_lines, table_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Another state of the page."""
+    """A link to another state of the page."""
 
     label: str
     href: str
@@ -42,7 +42,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A filter in use, and the page without it."""
+    """An active filter, and the link that removes it."""
 
     name: str
     value: str
@@ -52,7 +52,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplorerPage:
-    """Everything the template shows of a valid question."""
+    """Everything the template shows for a valid form."""
 
     span: DateRange
     before: DateRange | None
@@ -85,9 +85,7 @@ def explorer_page(
     """Return the page of a valid form."""
     names = DimensionNames(organization_id)
     dimension = stacking(form, query)
-    report = reports.explore(
-        query=query, names=names, dimension=dimension, dearest=charts.SERIES_MAX
-    )
+    report = reports.explore(query=query, names=names, dimension=dimension, top=charts.SERIES_MAX)
     chart, legend = stacked(form, query, report, names, dimension)
     lines = tuple(table_lines(report, query, form))
     return ExplorerPage(
@@ -146,10 +144,10 @@ def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip
             value = f"{values[parameter]}"
             shown = names.of(dimension, [value]).get(value, value)
             chips.append(Chip(name=label, value=shown, href=form.address(**{parameter: None})))
-    for name in form.not_said():
+    for name in form.absent():
         left = tuple(other for other in values[WITHOUT] if other != PARAMETER_OF[name])
         href = form.address(**{WITHOUT: left})
-        chips.append(Chip(name=GROUP_LABELS[name], value=NOT_SAID, href=href))
+        chips.append(Chip(name=GROUP_LABELS[name], value=NO_VALUE, href=href))
     if values["source"]:
         chips.append(Chip(name="Source", value=values["source"], href=form.address(source=None)))
     return chips
@@ -168,7 +166,7 @@ def _forecast(
         return None
     history = DateRange(history_starts(today), today)
     if query.group_by == (DAY,) and query.span.first <= history.first:
-        # The table has them: its newest lines are more days than a history.
+        # The table has them: its newest lines cover more days than a history.
         by_day = {
             date.fromisoformat(day): group.sums.amount_nanoeur
             for group in report.groups

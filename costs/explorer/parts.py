@@ -1,8 +1,8 @@
-"""What is read for a span of days: whole months, and the days that they lack or have too many.
+"""The lines to read for a date range: whole months, plus missing and minus surplus days.
 
-A month so far is the month without the days to come. A question by day reads days alone. Every
-table is added up by group before anything else is done with its lines: SQLite copies a line at
-each step that it passes.
+A month to date is the month without its future days. A query by day reads only days. Every table
+is summed by group before anything else is done with its lines: SQLite copies a line at each step
+of a query.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from costs.core.spans import DateRange, months_of
 from orgs.database import kept_id
 
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
-# The same of the span compared with, and what they are the sums of.
+# The sums of the previous date range, and their columns.
 BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 
 # A statement's text and its values.
@@ -27,10 +27,10 @@ Sql = tuple[str, list[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Lines of a table, and how they count for the span and for the one that is compared with it:
-    1, 0, or -1 where months have them and the span has not. None: nothing is compared.
+    """Lines of a table, and their factor in the span (`now`) and in the previous one (`before`):
+    1, 0, or -1 where months contain them and the span does not. None: no comparison.
 
-    With a `month`, their days count as that month's first.
+    With a `month`, their days count as the first day of that month.
     """
 
     table: str
@@ -50,17 +50,17 @@ class Part:
 
     @classmethod
     def outside(cls, span: DateRange) -> Part:
-        """Days of one month that is not to have them."""
+        """Days of one month to subtract from it."""
         return replace(cls.of_days(span), month=span.first.replace(day=1), now=-1)
 
     def key(self, column: str) -> tuple[str, bool]:
-        """Return the expression of a group's value, and whether lines differ in it."""
+        """Return the expression of a group's value, and whether it differs between lines."""
         if column != DAY:
             return column, True
         return (f"'{self.month}'", False) if self.month else (self.column, True)
 
     def sum(self, name: str, only: str = "") -> str:
-        """Return the expression of what the part adds to a sum, `only` for some of its lines."""
+        """Return the expression of what the part adds to a sum, `only` restricting its lines."""
         counts = self.before if name in BEFORE else self.now
         if not counts:
             return "CAST(NULL AS bigint)" if counts is None else "0"
@@ -69,7 +69,7 @@ class Part:
 
 
 def parts_of(span: DateRange, today: date) -> list[Part]:
-    """Return what to read for a span."""
+    """Return the parts to read for a span."""
     months = months_of(span, today=today)
     if months is None:
         return [Part.of_days(span)]
@@ -81,9 +81,9 @@ def parts_of(span: DateRange, today: date) -> list[Part]:
 
 
 def compared(query: CostQuery) -> list[Part]:
-    """Return what to read for the query's span and for the one that it is compared with.
+    """Return the parts to read for the query's span and for the previous one.
 
-    The days that one has of a month are often those that the other has not: they are read once.
+    The days of a month that one contains are often those that the other lacks: they are read once.
     """
     now = parts_of(query.span, query.today)
     if query.before is None:
@@ -95,7 +95,7 @@ def compared(query: CostQuery) -> list[Part]:
     return [*parts.values()]
 
 
-def union(  # noqa: PLR0913  what, of which lines, added up how
+def union(  # noqa: PLR0913  all parts of one query
     organization_id: UUID,
     query: CostQuery,
     parts: Sequence[Part],
@@ -104,11 +104,11 @@ def union(  # noqa: PLR0913  what, of which lines, added up how
     sums: Sequence[str],
     amounts_of: Mapping[str, Sql] | None = None,
 ) -> Sql:
-    """Return the statement that gives the groups of every part: `keys` by their columns, `sums`,
-    and the amounts of those lines alone that a condition holds for.
+    """Return the statement of the groups of every part: `keys` by their columns, `sums`, and the
+    amounts of only the lines that meet a condition.
 
-    A group is there where its `events` or `before_events` add up to more than nothing: parts may
-    take away all that another one has.
+    A group exists if the sum of its `events` or `before_events` is above 0: a part may subtract
+    all that another one adds.
     """
     condition, filters = _condition(query)
     selects, values = [], []
@@ -130,8 +130,8 @@ def union(  # noqa: PLR0913  what, of which lines, added up how
     return " UNION ALL ".join(selects), values
 
 
-def said(column: str, value: Any) -> Sql:
-    """Return the condition that a line says `value` of a column, None: nothing."""
+def equals(column: str, value: Any) -> Sql:
+    """Return the condition that a column equals `value`, or is NULL for None."""
     if value is None:
         return f"{column} IS NULL", []
     return f"{column} = %s", [kept_id(UUID(str(value))) if column == "key_id" else value]
@@ -140,8 +140,8 @@ def said(column: str, value: Any) -> Sql:
 def _condition(query: CostQuery) -> Sql:
     condition, values = "", []
     for column, value in query.wanted.items():
-        is_said, wanted = said(column, value)
-        condition += f" AND {is_said}"
+        equal, wanted = equals(column, value)
+        condition += f" AND {equal}"
         values += wanted
     if query.models is not None:
         names = ", ".join(["%s"] * len(query.models))

@@ -1,4 +1,4 @@
-"""What the cost pages show: lines of days and months, added up exactly, with their names."""
+"""Reports of the cost pages: exact sums of daily and monthly lines, with names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from costs.explorer.lines import Row
 from costs.explorer.names import DimensionNames
 from costs.explorer.parts import SUMS
 
-# What the table shows; what is beyond is one line, so that the lines still add up to the total.
+# Lines shown by the table; the others are one line, so that the lines still add up to the total.
 GROUPS_MAX: Final = 100
 GROUPS_AT_ONCE: Final = 1000
-NOT_SAID: Final = "(none)"
+NO_VALUE: Final = "(none)"
 
 
 class Sums(NamedTuple):
-    """Added-up lines, in the order of SUMS."""
+    """Sums of lines, in the order of SUMS."""
 
     amount_nanoeur: int = 0
     events: int = 0
@@ -34,10 +34,10 @@ class Sums(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostGroup:
-    """One line of the table: a value for each dimension (None: the requests did not say).
+    """One line of the table: a value for each dimension (None: absent from the requests).
 
-    `before_nanoeur` is what it was in the span compared with; None without a comparison, and in a
-    table by day, whose days are others.
+    `before_nanoeur` is the amount in the previous date range; None without a comparison, and in a
+    table by day, whose days differ.
     """
 
     values: tuple[str | None, ...]
@@ -48,10 +48,10 @@ class CostGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
-    """The lines of a span, dearest first; days newest first. With `rest`, the sums of the groups
-    that no line shows, they add up to `total`. A table by day does not count those.
+    """The lines of a date range, highest cost first; days newest first. With `rest`, the sums of
+    the groups that are not shown, they add up to `total`. A table by day does not count those.
 
-    `dearest` are the dearest values of the dimension that was asked for.
+    `top` are the values of the requested dimension with the highest costs.
     """
 
     groups: tuple[CostGroup, ...]
@@ -59,13 +59,13 @@ class CostReport:
     rest_groups: int | None
     total: Sums
     before_nanoeur: int | None
-    dearest: tuple[str | None, ...] = ()
+    top: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stacks:
-    """What some values of a dimension are called, and nano-euro by day and place among them; None
-    is the place of all others."""
+    """Labels of some values of a dimension, and nano-euro by day and index among them; the index
+    None stands for all others."""
 
     labels: tuple[str, ...]
     amounts: Mapping[tuple[date, int | None], int]
@@ -75,16 +75,14 @@ class Stacks:
 
 
 def explore(
-    *, query: CostQuery, names: DimensionNames, dimension: str | None = None, dearest: int = 0
+    *, query: CostQuery, names: DimensionNames, dimension: str | None = None, top: int = 0
 ) -> CostReport:
     """Return the costs by the query's dimensions, of the names' organization.
 
-    Only GROUPS_MAX lines are kept, and so many `dearest` values of one of the dimensions.
-    Lines and total are of one statement, and so of one moment.
+    Only GROUPS_MAX lines are kept, and the `top` values of one of the dimensions. Lines and total
+    are from one statement, and so of one moment.
     """
-    found = lines.table(
-        names.organization_id, query, most=GROUPS_MAX, dimension=dimension, dearest=dearest
-    )
+    found = lines.table(names.organization_id, query, most=GROUPS_MAX, dimension=dimension, top=top)
     groups = [_group(row, len(query.group_by)) for row in found.lines]
     *sums, all_before = found.total
     total, before = _sums(sums), int(all_before or 0)
@@ -105,19 +103,19 @@ def explore(
         rest_groups=rest_groups,
         total=total,
         before_nanoeur=before if query.before else None,
-        dearest=tuple(_value(value) for value in found.dearest),
+        top=tuple(_value(value) for value in found.top),
     )
 
 
 def every_group(*, organization_id: UUID, query: CostQuery) -> Iterator[CostGroup]:
-    """Give all lines, however many, in the page's order; GROUPS_AT_ONCE of them are in memory."""
+    """Yield all lines in the page's order, with GROUPS_AT_ONCE of them in memory."""
     rows, names = lines.grouped(organization_id, query), DimensionNames(organization_id)
     while some := [_group(row, len(query.group_by)) for row in islice(rows, GROUPS_AT_ONCE)]:
         yield from _named(some, query, names)
 
 
 def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None]:
-    """Return the sums of the span, and what was charged in the span compared with."""
+    """Return the sums of the date range, and the amount of the previous one."""
     *sums, before = lines.totals(organization_id, query)
     return _sums(sums), int(before or 0) if query.before else None
 
@@ -127,7 +125,7 @@ def by_day(
 ) -> dict[date, int]:
     """Return nano-euro by day, for the query's filters and the days of `span`.
 
-    With `by_month`, those of a month may stand at its first day in the span.
+    With `by_month`, the amounts of a month may be at its first day in the span.
     """
     found: dict[date, int] = {}
     for day, nanoeur in lines.dated(organization_id, query, span, by_month=by_month):
@@ -181,7 +179,7 @@ def _named(
 
 
 def _label(value: str | None, names: Mapping[str, str]) -> str:
-    return names.get(value, value) if value else NOT_SAID
+    return names.get(value, value) if value else NO_VALUE
 
 
 def _group(row: Row, width: int) -> CostGroup:
@@ -190,7 +188,7 @@ def _group(row: Row, width: int) -> CostGroup:
     before = row[end]
     return CostGroup(
         values=values,
-        labels=tuple(value or NOT_SAID for value in values),
+        labels=tuple(value or NO_VALUE for value in values),
         sums=_sums(row[width:end]),
         before_nanoeur=None if before is None else int(before),
     )

@@ -27,7 +27,7 @@ from orgs.models import Organization
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What somebody asks the explorer; `query` is None while a field is wrong."""
+    """A request to the explorer; `query` is None if a field is invalid."""
 
     organization: Organization
     today: date
@@ -62,7 +62,7 @@ def costs(request: HtmxRequest) -> HttpResponse:
 
 @read_page
 def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Send every line of the page's table as CSV. Amounts are exact; a bad filter is 400."""
+    """Send every line of the page's table as CSV. Amounts are exact; an invalid filter is 400."""
     asked = _question(request)
     if asked.query is None:
         return HttpResponse(asked.form.errors.as_text(), status=400, content_type="text/plain")
@@ -74,7 +74,7 @@ def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 @read_page
 def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Send every line of the page's table as JSON. Amounts are exact; a bad filter is 400."""
+    """Send every line of the page's table as JSON. Amounts are exact; an invalid filter is 400."""
     asked = _question(request)
     if asked.query is None:
         return JsonResponse({"errors": asked.form.errors.get_json_data()}, status=400)
@@ -90,7 +90,7 @@ def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 def _question(request: HttpRequest) -> Question:
-    """Read the question from the URL, with what only the database knows of it."""
+    """Read the form from the URL, and look up what it needs in the database."""
     organization = viewer(request).organization
     today = local_day(now(), ZoneInfo(organization.timezone))
     form = CostForm(request.GET, today=today)

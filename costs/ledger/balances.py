@@ -1,4 +1,4 @@
-"""What an organization has spent, holds and has left of its limits now, read without a lock."""
+"""Balances of an organization's limits now: charged, held and left, read without a lock."""
 
 from __future__ import annotations
 

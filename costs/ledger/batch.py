@@ -1,4 +1,4 @@
-"""What one transaction of the ledger changes: decided in memory on locked rows, written once."""
+"""The changes of one ledger transaction: computed in memory on locked rows, written once."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ class Batch:
     # --- reserve ------------------------------------------------------------------------------
 
     def reserve(self, request: ReserveRequest, repeated: Repeated | None) -> ReserveResult:
-        """Admit one call or say why not, in order of arrival."""
+        """Admit one call or return why not, in order of arrival."""
         organization = self.locked.organizations.get(request.org_id)
         if organization is None:
             return Stale()
-        if request.id in self.placed:  # by an earlier try, which also wrote what was left before it
+        if request.id in self.placed:  # by an earlier try, which also stored the balances before it
             periods = [self._period_in_force(organization, limit) for limit in request.limits]
             before = tuple(map(_balance, periods, request.limits))
             return Admitted(now=self.now, before=before, period_ids=self.placed[request.id])
@@ -141,7 +141,7 @@ class Batch:
         for period, limit in zip(periods, request.limits, strict=True):
             self._change(period, held=amount_nanoeur)
             self.hold_periods.append({"hold_id": request.id, "period_id": period.id})
-            if amount_nanoeur:  # a call that costs nothing may be made past the limit
+            if amount_nanoeur:  # a call that costs nothing is admitted past the limit
                 self._limit(period, limit.limit_nanoeur)
         self.holds.append(
             {
@@ -160,14 +160,14 @@ class Batch:
         )
 
     def _limit(self, period: PeriodRow, limit_nanoeur: int | None) -> None:
-        """Keep the limit that a hold fits in beside the period, which a trigger holds it to."""
+        """Store the limit that a hold fits in with the period, where a trigger enforces it."""
         own = None if limit_nanoeur is None else limit_nanoeur - period.carried_nanoeur
         if period.limit_nanoeur != own:
             period.limit_nanoeur = own
             self.limits[period.id] = {"id": period.id, "limit_nanoeur": own}
 
     def _period_in_force(self, organization: OrganizationRow, limit: Limit) -> PeriodRow:
-        """Return the period that a limit counts in now, making it when this is its first call."""
+        """Return the period that a limit counts in now, creating it for its first call."""
         org_id, scope = organization.id, limit.scope
         period = self.in_force.get((org_id, scope))
         if period is not None:
@@ -195,13 +195,13 @@ class Batch:
             carried_nanoeur=0,
         )
         self.in_force[org_id, scope] = period
-        self.new_periods.append(asdict(period))  # as it is now, before its first hold
+        self.new_periods.append(asdict(period))  # as it is before its first hold
         return period
 
     # --- settle -------------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> Settled:
-        """Move one hold to its final state, or say where it already is."""
+        """Move one hold to its final state, or return its current one."""
         hold = self.locked.holds.get(settlement.hold_id)
         if hold is None:  # a reservation that never committed
             return Settled(
@@ -243,7 +243,7 @@ class Batch:
             self._charge(step, hold, settlement)
 
     def _charge(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
-        """Write the cost event, and count it in the costs of its day."""
+        """Add the cost event, and count it in the costs of its day."""
         self._card(settlement.rates)
         self.events.append(
             event_row(new_id(), step, settlement, held_at=hold.held_at, now=self.now)
@@ -255,7 +255,7 @@ class Batch:
                 self.daily[period_id, named] = added(sums, more)
 
     def _card(self, card: StoredRates) -> UUID:
-        """Return the id of rates, which are written with what names them first."""
+        """Return the id of rates, which are written with the first row that refers to them."""
         if card.id not in self.known_cards:
             self.cards[card.id] = card
         return card.id
@@ -274,7 +274,7 @@ class Batch:
         change["overrun_nanoeur"] += overrun
 
     def write(self) -> None:
-        """Send every change, each table in one statement."""
+        """Write every change, each table in one statement."""
         store = self.store
         store.insert(PERIOD, self.new_periods)
         store.update(PERIOD, list(self.limits.values()))
@@ -288,9 +288,9 @@ class Batch:
         store.insert(MONTHLY_COST, self._monthly_rows())
 
     def _daily_rows(self) -> list[Row]:
-        """Return what the batch adds to the lines of days.
+        """Return what the batch adds to the daily lines.
 
-        Their periods' rows are locked, so nobody else adds to a line at the same time.
+        Their periods' rows are locked, so no other transaction adds to a line concurrently.
         """
         periods = self.locked.periods
         return [
@@ -299,9 +299,9 @@ class Batch:
         ]
 
     def _monthly_rows(self) -> list[Row]:
-        """Return what the batch adds to the lines of months, in the order of their ids.
+        """Return what the batch adds to the monthly lines, in the order of their ids.
 
-        Batches that settle different days of a month lock the same lines, all in that order.
+        Batches that settle different days of a month lock the same lines, always in that order.
         """
         months: dict[tuple[UUID, date, ChargedTo], Sums] = {}
         for (period_id, named), sums in self.daily.items():

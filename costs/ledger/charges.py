@@ -1,6 +1,4 @@
-"""What a settlement writes besides the hold: its cost event, and what that adds to the lines of
-its day and month.
-"""
+"""The rows that a settlement writes besides the hold: its cost event, daily and monthly lines."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ Sums = tuple[int, ...]
 
 
 def charged_to(charge_to: Mapping[str, Any]) -> ChargedTo:
-    """Return what a charge names, in the order of CHARGED_TO; what it does not name is None."""
+    """Return the attributes of a charge, in the order of CHARGED_TO; absent ones are None."""
     return tuple([charge_to.get(name) for name in CHARGED_TO])
 
 
 def event_row(
     event_id: UUID, step: Move, settlement: Settlement, *, held_at: datetime, now: datetime
 ) -> Row:
-    """Return the cost event of a step that a hold takes at `now`."""
+    """Return the cost event of a hold's transition at `now`."""
     usage = settlement.usage
     return {
         "id": event_id,
@@ -73,13 +71,13 @@ def added(sums: Iterable[int], more: Iterable[int]) -> Sums:
 
 
 def day_row(period_id: UUID, org_id: UUID, day: date, named: ChargedTo, sums: Sums) -> Row:
-    """Return a line of a day; its id is made of the day's period."""
+    """Return a daily line; its id is derived from the day's period."""
     of_day = {"org_id": org_id, "period_id": period_id, "day": day}
     return {"id": line_id(period_id, (SOURCE, *named)), **of_day, **_line(named, sums)}
 
 
 def month_row(org_id: UUID, month: date, named: ChargedTo, sums: Sums) -> Row:
-    """Return a line of a month, which is named by its first day."""
+    """Return a monthly line; the month is its first day."""
     id_ = line_id(f"{org_id} {month}", (SOURCE, *named))
     return {"id": id_, "org_id": org_id, "month": month, **_line(named, sums)}
 

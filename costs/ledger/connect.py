@@ -1,4 +1,4 @@
-"""Opens the ledger's own connection to the database that the settings name."""
+"""Opens the ledger's own connection to the configured database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from costs.ledger.stores.sqlite import SqliteStore
 
 
 def open_store(*, clock: Callable[[], datetime] | None = None) -> Store:
-    """Return a new store. Raises StoreUnavailable. Tests pass a clock of theirs."""
+    """Return a new store. Raises StoreUnavailable. Tests pass their own clock."""
     if connection.vendor == "postgresql":
         parameters = connection.get_connection_params()
         for ours in ("cursor_factory", "context", "prepare_threshold"):

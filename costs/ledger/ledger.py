@@ -1,14 +1,14 @@
 """RESERVE and SETTLE: the only code that writes holds, balances and cost events.
 
-It makes a period with its first hold; `costs.ledger.new_periods` makes that of a budget which
-begins in the middle of its span.
+It creates a period with its first hold; `costs.ledger.new_periods` creates that of a budget
+which starts in the middle of its window.
 
 One transaction takes a batch of both. At every commit, for every period:
 `settled + held + overrun <= limit`, or a provider billed more than its hold (the overrun).
 
-Locks are taken in one order, so that batches of several processes never wait in a circle:
-organizations, then periods, then holds, each sorted by id. The organization's row is what makes
-a change of policy, key or switch take effect at once: such a change raises `config_version`
+Locks are taken in one order, so that batches of several processes never deadlock:
+organizations, then periods, then holds, each sorted by id. The organization's row makes
+a change of policy, key or switch take effect immediately: such a change raises `config_version`
 (by trigger), which needs the lock that RESERVE holds until it has committed.
 """
 
@@ -35,12 +35,12 @@ from orgs.database import as_uuid
 
 
 class Journal(Protocol):
-    """Keeps the audit rows, in the ledger's transaction. The gateway brings it."""
+    """Writes the audit rows, in the ledger's transaction. Implemented by the gateway."""
 
     def repeats(
         self, store: Store, requests: Sequence[ReserveRequest], *, now: datetime
     ) -> Mapping[UUID, Repeated]:
-        """Return, by the request's id, which Idempotency-Keys were used before; note the others."""
+        """Return, by request id, which Idempotency-Keys were already used; record the others."""
         ...
 
     def record(
@@ -56,17 +56,17 @@ class Journal(Protocol):
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
     ) -> None:
-        """Complete the audit rows of what was settled."""
+        """Complete the audit rows of settlements."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The two operations, for one process."""
+    """Reserve and settle, for one process."""
 
     journal: Journal
     instance_id: UUID
-    # Rates that this process has seen committed, which need not be written again.
+    # Rates that this process knows to be committed, which need not be written again.
     _known_cards: set[UUID] = field(default_factory=set)
 
     def commit(
@@ -77,12 +77,12 @@ class Ledger:
         settlements: Sequence[Settlement],
         again: bool = False,
     ) -> tuple[list[ReserveResult], list[Settled]]:
-        """Decide and write a whole batch in one transaction; answers come in its order.
+        """Decide and write a whole batch in one transaction; return results in its order.
 
-        Settlements first: what they give back is there for reservations. `again` says that an
-        earlier try of the same batch may have committed unseen: one whose hold is there was
-        admitted, whatever has changed since. Raises StoreUnavailable, with nothing written or
-        all of it.
+        Settlements first: what they free is available to reservations. `again` means that an
+        earlier try of the same batch may have committed unnoticed: a request whose hold exists was
+        admitted, whatever has changed since. Raises StoreUnavailable, with either nothing or
+        everything written.
         """
         locked = store.lock(
             org_ids=sorted({request.org_id for request in requests}),
@@ -93,7 +93,7 @@ class Ledger:
                 | {request.id for request in requests if again}
             ),
         )
-        # After the locks: the earlier try may only now have committed, and had them till then.
+        # After the locks: the earlier try may have committed only now, and held them until then.
         placed = periods_of(
             store, [request.id for request in requests if again and request.id in locked.holds]
         )

@@ -1,4 +1,4 @@
-"""What waits for the ledger's thread, and the way its answers take back to their event loops."""
+"""Queue items of the ledger's thread, and the delivery of results to their event loops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Unheard = Callable[[ReserveRequest | None, Any], None]
 class Item:
     """A reservation or a settlement, and the future that waits for it in its own loop.
 
-    `may_be_there` says that a try failed at a point where it may have committed unseen.
+    `may_be_there` means that a try failed at a point where it may have committed unnoticed.
     """
 
     request: ReserveRequest | None
@@ -27,9 +27,9 @@ class Item:
 
 
 def answer(items: Sequence[Item], results: Sequence[Any], *, unheard: Unheard) -> None:
-    """Answer every waiter, with one wake-up for each event loop. Never raises.
+    """Deliver every result, with one wake-up for each event loop. Never raises.
 
-    `unheard` is called with what finds no waiter any more: it was cancelled, or its loop closed.
+    `unheard` is called with results that have no waiter: it was cancelled, or its loop closed.
     """
     by_loop: dict[AbstractEventLoop, list[tuple[Item, Any]]] = {}
     for item, result in zip(items, results, strict=True):

@@ -1,4 +1,4 @@
-"""Opens the period of a scope that begins to count in the middle of its span."""
+"""Opens the period of a scope that starts to count in the middle of its window."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def open_period(
     counts_model: Callable[[str], bool],
     now: datetime,
 ) -> None:
-    """Make the period of a new limit's scope, with what its calls have cost in the span already.
+    """Create the period of a new limit's scope, with the cost of its calls in the window so far.
 
-    Those are the charges that name these `dimensions` and a model that counts; calls in flight do
-    not count in it. The caller's transaction has locked the organization, as RESERVE does, and
-    the scope has no other period.
+    Those are the charges with these `dimensions` and a model that counts; calls in flight do not
+    count in it. The caller's transaction has locked the organization, as RESERVE does, and the
+    scope has no other period.
     """
     zone = ZoneInfo(organization.timezone)
     day = local_day(now, zone)
@@ -35,7 +35,7 @@ def open_period(
     days = Period.objects.filter(
         org=organization, scope=ORG_SCOPE, starts_on__gte=first, starts_on__lt=after
     )
-    # SETTLE adds to a day's lines under the lock of the day's period: so none is missed between.
+    # SETTLE adds to a day's lines under the lock of the day's period, so no charge is missed.
     list(days.order_by("id").select_for_update().values_list("id", flat=True))
     lines = DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after, **dimensions)
     by_model = lines.values_list("model").annotate(Sum("amount_nanoeur"))

@@ -1,7 +1,7 @@
-"""Finds the holds that nobody will settle, and keeps the heartbeat that tells who lives.
+"""Settles abandoned holds, and writes the heartbeat that tells which processes are alive.
 
-Never released on elapsed time alone: an abandoned hold is charged whole, as unknown. Should its
-process be alive after all, its late settlement corrects the charge with a second event.
+Never released on elapsed time alone: an abandoned hold is charged at its full amount, as unknown.
+If its process is still alive, its late settlement corrects the charge with a second event.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from costs.ledger.ledger import Ledger, periods_of
 from costs.ledger.stores.base import Store, StoreUnavailable
 from orgs.database import as_uuid
 
-# Six missed heartbeats. A process that only stalled loses nothing: see above.
+# Six missed heartbeats. A process that was only stalled loses nothing: see above.
 DEAD_AFTER_S: Final = 30.0
 REAPED_AT_ONCE_MAX: Final = 500
 
@@ -42,7 +42,7 @@ BEAT: Final = """
 
 
 def reap(store: Store, ledger: Ledger) -> int:
-    """Settle as unknown what nobody will settle, at most REAPED_AT_ONCE_MAX holds; return how many.
+    """Settle abandoned holds as unknown, at most REAPED_AT_ONCE_MAX; return how many.
 
     Raises StoreUnavailable.
     """
@@ -50,7 +50,7 @@ def reap(store: Store, ledger: Ledger) -> int:
 
 
 def abandoned(store: Store) -> list[Settlement]:
-    """Return settlements as unknown for the holds that nobody will settle."""
+    """Return settlements as unknown for the abandoned holds."""
     now = store.begin()
     rows = store.query(
         FIND_ABANDONED, now, now - timedelta(seconds=DEAD_AFTER_S), REAPED_AT_ONCE_MAX
@@ -74,15 +74,15 @@ def abandoned(store: Store) -> list[Settlement]:
 
 
 def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int:
-    """Settle what has no waiter and does not know its periods; return how many holds it moved.
+    """Settle holds without a waiter, looking up their periods; return how many changed.
 
-    One that cannot be written must not keep the others. Raises StoreUnavailable.
+    One that cannot be written must not block the others. Raises StoreUnavailable.
     """
     if not left:
         return 0
     try:
-        # A connection that was lost at COMMIT may have left a server at work on it: what it holds
-        # is only seen when it is done, and its organization's lock says when that is.
+        # A connection lost at COMMIT may have left the server still committing: its holds are
+        # visible only when it is done, and its organization's lock tells when that is.
         org_ids = sorted({each.org_id for each in left})
         store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=())
         periods = periods_of(store, [each.hold_id for each in left])
@@ -118,14 +118,14 @@ def withdrawal(request: ReserveRequest) -> Settlement:
 
 
 def beat(store: Store, instance_id: UUID, *, host: str, pid: int) -> None:
-    """Say that the instance lives."""
+    """Record that the instance is alive."""
     now = store.begin()
     store.execute(BEAT, instance_id, host, pid, now, now)
     store.commit()
 
 
-def say_stopped(store: Store, instance_id: UUID) -> None:
-    """Say that the instance ended; what it still holds may be settled by any other."""
+def record_stopped(store: Store, instance_id: UUID) -> None:
+    """Record that the instance stopped; any other may settle its remaining holds."""
     now = store.begin()
     store.execute("UPDATE instance SET stopped_at = %s WHERE id = %s", now, instance_id)
     store.commit()

@@ -1,7 +1,7 @@
-"""Recomputes every balance of the ledger from its rows, and reports what does not agree.
+"""Recomputes every balance of the ledger from its rows, and reports the differences.
 
-Reads one snapshot of the database while the gateway works on, and sums in SQL, so that a million
-rows need no memory here.
+Reads one snapshot of the database while the gateway keeps running, and sums in SQL, so that a
+million rows need no memory here.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from django.db.backends.utils import CursorWrapper
 
 from costs.ledger.stores.tables import LINE_NAMES
 
-# More lines than this of one kind add nothing.
+# Findings shown per check.
 FINDINGS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One rule: a SELECT of the rows that break it, and the sentence about such a row.
+    """One rule: a SELECT of the rows that violate it, and the sentence for such a row.
 
-    The first column is the id of the row that the sentence is about; the sentence names columns
-    in braces.
+    The first column is the id of the row that the sentence is about; the sentence has columns in
+    braces.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A row that breaks a rule, in one sentence."""
+    """A row that violates a rule, in one sentence."""
 
     check: str
     id: str
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was found; `notes` break no rule. `counts` are the rows that were looked at."""
+    """The findings; `notes` violate no rule. `counts` are the rows that were checked."""
 
     counts: dict[str, int]
     findings: list[Finding]
@@ -88,7 +88,7 @@ HOLD_EVENTS: Final = """
           OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
 """
 _NAMED: Final = ", ".join(LINE_NAMES)
-# Both sides in one pass, the lines as negative events: what names the same must leave nothing.
+# Both sides in one pass, the lines as negative events: each group must add up to zero.
 DAILY_LINES: Final = f"""
     SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(events) AS events,
            SUM(requests) AS requests, SUM(input) AS input, SUM(output) AS output
@@ -123,15 +123,15 @@ CHECKS: Final = (
     Check(
         name="daily_cost",
         select=DAILY_LINES,
-        sentence="period {period_id} has events for {model} of {provider} that its daily lines "
-        "lack (or have too much): {amount} n€, {events} events, {requests} requests, {input} input "
-        "and {output} output tokens",
+        sentence="period {period_id}: cost events minus daily lines for {model} of {provider} must "
+        "be zero; they are {amount} n€, {events} events, {requests} requests, {input} input and "
+        "{output} output tokens",
     ),
     Check(
         name="monthly_cost",
         select=MONTHLY_LINES,
-        sentence="{month} of organization {org_id}: the daily lines have {amount} n€, {events} "
-        "events and {requests} requests for {model} more than the month's",
+        sentence="{month} of organization {org_id}: daily minus monthly lines for {model} must be "
+        "zero; they are {amount} n€, {events} events and {requests} requests",
     ),
     Check(
         name="daily_cost_day",
@@ -140,8 +140,8 @@ CHECKS: Final = (
             LEFT JOIN period p ON p.id = d.period_id
             WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
         """,
-        sentence="daily line {id} is of {day}, but its period {period_id} is of {starts_on}, or of "
-        "something else than the organization's day",
+        sentence="daily line {id} is dated {day}, but its period {period_id} starts on {starts_on} "
+        "or is not a day of the organization",
     ),
     Check(
         name="period_balance",
@@ -152,12 +152,12 @@ CHECKS: Final = (
     ),
     Check(
         name="period_limit",
-        # The limit is only written with a hold that fits it, and only an overrun comes after.
+        # The limit is written only with a hold that fits it, and only an overrun can follow.
         select="""
             SELECT id, scope, starts_at, limit_nanoeur, settled_nanoeur, held_nanoeur FROM period
             WHERE settled_nanoeur + held_nanoeur > limit_nanoeur
         """,
-        sentence="period {id} ({scope} from {starts_at}) was admitted past its limit of "
+        sentence="period {id} ({scope} from {starts_at}) exceeds its limit of "
         "{limit_nanoeur} n€: settled {settled_nanoeur}, held {held_nanoeur}",
     ),
     Check(
@@ -169,8 +169,8 @@ CHECKS: Final = (
                 FROM period WINDOW days AS (PARTITION BY org_id, scope ORDER BY starts_at)
             ) d WHERE next_starts_at < ends_at
         """,
-        sentence="period {id} ({scope}) ends at {ends_at}, after period {next_id} begins at "
-        "{next_starts_at}",
+        sentence="period {id} ({scope}) ends at {ends_at} and overlaps period {next_id}, which "
+        "starts at {next_starts_at}",
     ),
     Check(
         name="hold_events",
@@ -186,7 +186,7 @@ CHECKS: Final = (
                OR (state = 'held') <> (resolved_at IS NULL)
         """,
         sentence="hold {id} is {state} with {charged_nanoeur} of {amount_nanoeur} n€ charged, "
-        "which is not a state that a hold can have",
+        "which is not a valid state of a hold",
     ),
     Check(
         name="hold_without_period",
@@ -200,9 +200,9 @@ CHECKS: Final = (
         name="hold_period",
         select="""
             SELECT hp.hold_id, hp.period_id, CASE
-                WHEN h.id IS NULL THEN 'there is no such hold'
-                WHEN p.id IS NULL THEN 'there is no such period'
-                WHEN h.org_id <> p.org_id THEN 'the period is another organization''s'
+                WHEN h.id IS NULL THEN 'the hold does not exist'
+                WHEN p.id IS NULL THEN 'the period does not exist'
+                WHEN h.org_id <> p.org_id THEN 'the period belongs to another organization'
                 ELSE 'the hold was made outside the period' END AS why
             FROM hold_period hp
             LEFT JOIN hold h ON h.id = hp.hold_id LEFT JOIN period p ON p.id = hp.period_id
@@ -227,8 +227,8 @@ CHECKS: Final = (
             WHERE e.source = 'AI' AND (
                 h.id IS NULL OR h.org_id <> e.org_id OR h.request_id <> e.request_id)
         """,
-        sentence="cost event {id} over {amount_nanoeur} n€ is not of the organization and request "
-        "of a hold {hold_id}",
+        sentence="cost event {id} of {amount_nanoeur} n€ does not match the organization and "
+        "request of hold {hold_id}",
     ),
 )
 OVERRUN: Final = Check(
@@ -238,14 +238,14 @@ OVERRUN: Final = Check(
         WHERE overrun_nanoeur > 0
           AND settled_nanoeur + held_nanoeur + overrun_nanoeur > limit_nanoeur
     """,
-    sentence="period {id} ({scope} from {starts_at}) is past its limit of {limit_nanoeur} n€, "
-    "since providers billed {overrun_nanoeur} n€ above their holds",
+    sentence="period {id} ({scope} from {starts_at}) exceeds its limit of {limit_nanoeur} n€, "
+    "because providers billed {overrun_nanoeur} n€ above their holds",
 )
 COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost")
 
 
 def verify() -> Report:
-    """Compare every balance with the rows that it sums up."""
+    """Compare every balance with the sum of its rows."""
     with snapshot() as cursor:
         return Report(
             counts={table: count(cursor, table) for table in COUNTED},
@@ -256,10 +256,10 @@ def verify() -> Report:
 
 @contextmanager
 def snapshot() -> Iterator[CursorWrapper]:
-    """Give a cursor whose statements all see the database as it was at one moment.
+    """Yield a cursor whose statements all see one snapshot of the database.
 
-    It takes no lock that a writer waits for: not Django's own transaction, which on SQLite would
-    begin with the writer's.
+    It takes no lock that blocks a writer: not Django's own transaction, which on SQLite would
+    start with the writer's lock.
     """
     with connection.cursor() as cursor:
         if connection.in_atomic_block:
@@ -276,7 +276,7 @@ def snapshot() -> Iterator[CursorWrapper]:
 
 
 def find(cursor: CursorWrapper, checks: Sequence[Check]) -> list[Finding]:
-    """Return what breaks the rules, FINDINGS_MAX lines of each at most."""
+    """Return the violations of the rules, at most FINDINGS_MAX of each."""
     return [finding for check in checks for finding in _find(cursor, check)]
 
 
@@ -292,7 +292,7 @@ def _find(cursor: CursorWrapper, check: Check) -> Iterator[Finding]:
     names = [name for name, *_ in cursor.description]
     for position, row in enumerate(cursor.fetchall()):
         if position == FINDINGS_MAX:
-            sentence = f"and more: only the first {FINDINGS_MAX} of {check.name} are shown"
+            sentence = f"only the first {FINDINGS_MAX} findings of {check.name} are shown"
             yield Finding(check=check.name, id="", sentence=sentence)
             return
         sentence = check.sentence.format_map(dict(zip(names, row, strict=True)))

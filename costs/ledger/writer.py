@@ -1,7 +1,7 @@
-"""The one thread of a process that writes the ledger: it takes all that is queued, runs one
-transaction, and answers all (group commit: no delay when little is to do).
+"""The single thread of a process that writes the ledger: it takes all queued items, runs one
+transaction, and answers all of them (group commit; no delay under low load).
 
-It also keeps the process's heartbeat, and settles as unknown what a dead process left.
+It also writes the process's heartbeat, and settles as unknown what a dead process left.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ from typing import Any, Final
 from costs.core.admission import Admitted, ReserveRequest, ReserveResult, Settled, Settlement
 from costs.ledger.ledger import Ledger
 from costs.ledger.mailbox import Item, answer
-from costs.ledger.reaper import REAPED_AT_ONCE_MAX, beat, reap, say_stopped, settle_left, withdrawal
+from costs.ledger.reaper import (
+    REAPED_AT_ONCE_MAX,
+    beat,
+    reap,
+    record_stopped,
+    settle_left,
+    withdrawal,
+)
 from costs.ledger.stores.base import Store, StoreUnavailable
 
 BATCH_MAX: Final = 256
-# After a batch of so many there will be more at once, and fewer, larger batches cost less: with
-# 32 clients 0.95 instead of 1.07 ms of the machine for each request, and nobody waits longer.
+# After a batch of this size more requests will follow soon, and fewer, larger batches cost less:
+# with 32 clients 0.95 instead of 1.07 ms of CPU for each request, and no request waits longer.
 BUSY_FROM: Final = 8
 GATHER_S: Final = 0.004
 QUEUE_MAX: Final = 20_000
 TRIES: Final = 2
-# A try that took longer has waited for a lock or a network; who asked has waited enough.
+# A try that took longer was waiting for a lock or the network; the caller has waited enough.
 RETRY_WITHIN_S: Final = 3.0
 HOUSEKEEPING_EVERY_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.05
@@ -48,7 +55,7 @@ class LedgerUnavailable(Exception):
 
 @dataclass(slots=True, eq=False)
 class Writer:
-    """Admits and settles for one process. Starts at its first use at the latest; `stop` ends it.
+    """Reserve and settle for one process. Starts at its first use at the latest; `stop` ends it.
 
     `open_store` opens a connection; it is called again after every failure.
     """
@@ -61,7 +68,7 @@ class Writer:
     _start_lock: threading.Lock = field(default_factory=threading.Lock)
     _store: Store | None = None
     _taken: int = 0
-    # Settlements that wait until the database is back, and holds that nobody got to use.
+    # Settlements that wait for the database, and holds whose caller is gone.
     _late: list[Item] = field(default_factory=list)
     _withdrawn: list[Settlement] = field(default_factory=list)
     _backoff_s: float = 0.0
@@ -73,7 +80,7 @@ class Writer:
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         """Queue one reservation and wait for its commit. Raises LedgerUnavailable.
 
-        A waiter that is cancelled sends nothing, so a hold it would have got is released.
+        A cancelled caller sends nothing, so its hold is released.
         """
         future = self._submit(request=request, settlement=None)
         try:
@@ -100,7 +107,7 @@ class Writer:
                 self._thread.start()
 
     def stop(self, *, timeout_s: float) -> bool:
-        """Write what is queued, say that the instance stopped, and end the thread."""
+        """Write what is queued, record that the instance stopped, and end the thread."""
         with self._start_lock:
             self._stopping = True
             thread = self._thread
@@ -115,13 +122,13 @@ class Writer:
         self, *, request: ReserveRequest | None, settlement: Settlement | None
     ) -> Future[Any]:
         if request is not None and self._queue.qsize() > QUEUE_MAX:
-            raise LedgerUnavailable("too many requests wait for the ledger")
+            raise LedgerUnavailable("too many requests are waiting for the ledger")
         loop = asyncio.get_running_loop()
         item = Item(request, settlement, loop, loop.create_future())
         self._queue.put(item)
         if self._thread is None:
             self.start()
-        if self._ended:  # looked at after the put: the thread has seen the item, or never will
+        if self._ended:  # checked after the put: the thread has either seen the item, or never will
             item.future.cancel()
             raise LedgerUnavailable("this process is stopping")
         return item.future
@@ -140,14 +147,14 @@ class Writer:
             self._taken = len(batch)
             if batch:
                 self._process(batch)
-        self._with_store(lambda store: say_stopped(store, self.ledger.instance_id))
+        self._with_store(lambda store: record_stopped(store, self.ledger.instance_id))
         self._drop_store()
         self._ended = True
         while left := self._queued(0, at_most=BATCH_MAX):
             self._refuse(left, "this process is stopping")
 
     def _take(self) -> list[Item]:
-        """Return what is queued, waiting for the first; first what waited for the database."""
+        """Return queued items, waiting for the first one; deferred settlements come first."""
         if self._late and not self._is_away():
             late, self._late = self._late[:BATCH_MAX], self._late[BATCH_MAX:]
             return late + self._queued(0, at_most=BATCH_MAX - len(late))
@@ -163,7 +170,7 @@ class Writer:
             while len(items) < at_most:
                 block = wait_s > 0 and not items
                 item = self._queue.get(block, wait_s if block else None)
-                if item is None:  # somebody wakes this thread
+                if item is None:  # a wake-up
                     wait_s = 0
                 elif item.request is None or not item.future.cancelled():
                     items.append(item)
@@ -179,7 +186,7 @@ class Writer:
             if not self._is_away():
                 self._go_away(exc)
             self._give_up(batch)
-        except Exception:  # one item's data must not take the others down with it
+        except Exception:  # one item's data must not fail the others
             if len(batch) > 1:
                 for item in batch:
                     self._process([item])
@@ -220,15 +227,15 @@ class Writer:
         answer(items, results, unheard=self._unheard)
 
     def _unheard(self, request: ReserveRequest | None, result: Any) -> None:
-        """Release a hold whose waiter is gone: nothing was sent for it, and nothing will be."""
+        """Release a hold whose caller is gone: nothing was sent for it, and nothing will be."""
         if request is not None and isinstance(result, Admitted):
             self._withdraw([request])
             self._queue.put(None)
 
     def _refuse(self, items: Sequence[Item], reason: str) -> None:
-        """Answer that the ledger is not available.
+        """Answer with LedgerUnavailable.
 
-        A lost connection may hide a commit, so the hold of a refused one is released later on:
+        A lost connection may hide a commit, so the hold of a failed request is released later:
         nothing was sent for it.
         """
         self._withdraw([each.request for each in items if each.request and each.may_be_there])
@@ -239,29 +246,29 @@ class Writer:
             self._withdrawn += map(withdrawal, requests)
             self._housekeeping_at = min(self._housekeeping_at, self._away_until)
 
-    # --- the database away --------------------------------------------------------------------
+    # --- database unavailable -----------------------------------------------------------------
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
     def _go_away(self, exc: StoreUnavailable) -> None:
-        """Try again only after a while; until then reservations are refused at once."""
-        logger.warning("the ledger's database is away: %s", exc)
+        """Start a backoff; until it ends, reservations fail immediately."""
+        logger.warning("the ledger's database is unavailable: %s", exc)
         self._backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_MIN_S, self._backoff_s * 2))
         self._away_until = time.monotonic() + self._backoff_s
 
     def _give_up(self, batch: Sequence[Item]) -> None:
-        """Refuse the reservations, keep the settlements for the next try."""
+        """Fail the reservations, keep the settlements for the next try."""
         self._late += [item for item in batch if item.settlement is not None]
         self._refuse(
             [item for item in batch if item.request is not None],
-            "the ledger's database is away; nothing was sent",
+            "the ledger's database is unavailable; nothing was sent",
         )
 
     # --- housekeeping -------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        """Do each duty by itself: one that fails must not keep the others from being done."""
+        """Run each duty separately: one that fails must not prevent the others."""
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_S
         for duty in (self._beat, self._release_withdrawn, self._reap, self.on_housekeeping):
             if not self._is_away():
@@ -286,7 +293,7 @@ class Writer:
         try:
             work(self._opened())
         except StoreUnavailable as exc:
-            logger.warning("the ledger's housekeeping has to wait: %s", exc)
+            logger.warning("the ledger's housekeeping is postponed: %s", exc)
             self._drop_store()
         except Exception:
             logger.exception("the ledger's housekeeping failed")

@@ -1,4 +1,4 @@
-"""The price list as the request's path reads it: a snapshot, replaced whole when it changes."""
+"""The price list as requests read it: a snapshot, replaced as a whole when it changes."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class _Exchange:
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """All prices as they were at one `version` of the list, or newer."""
+    """All prices at one `version` of the list, or newer."""
 
     version: int
     _prices: Mapping[tuple[str, str], Sequence[_Prices]]
     _exchange: Sequence[_Exchange]
-    # One object per price and exchange rate: what Rates work out is worked out once.
+    # One object per price and exchange rate, so that what Rates compute is computed once.
     _rates: dict[tuple[str, str, datetime, date], Rates] = field(default_factory=dict, repr=False)
 
     def rates_for(self, names: Sequence[str], provider: str, at: datetime) -> Rates | None:
         """Return the rates in force at `at` under the first of `names` that has any.
 
-        None is "not known": no price then, or no exchange rate yet. 2 us a call.
+        None is unknown: no price then, or no exchange rate yet. 2 us a call.
         """
         exchange = rate_at(self._exchange, at)
         if exchange is None:
@@ -98,10 +98,10 @@ def load_price_book() -> PriceBook:
 
 
 def _history(tiers: Mapping[str, Mapping[datetime, Sequence[Rate]]]) -> tuple[_Prices, ...]:
-    """Put the histories of a model's tiers together: what holds changes where one of them does.
+    """Merge the histories of a model's tiers: the prices change where one of them does.
 
-    The rows of one tier and moment replace those before as a whole; without a row from 0 tokens
-    they say nothing yet.
+    The rows of one tier and moment replace earlier ones as a whole; without a row from 0 tokens
+    they are not in force yet.
     """
     history = []
     for moment in sorted({moment for series in tiers.values() for moment in series}):
@@ -117,7 +117,7 @@ def _history(tiers: Mapping[str, Mapping[datetime, Sequence[Rate]]]) -> tuple[_P
 
 
 def band_of(row: Rate) -> Band:
-    """Return what a row says, as a core value."""
+    """Return the band of a row."""
     columns = ((name, getattr(row, name)) for name in _BAND_FIELDS)
     values: dict[str, Any] = {
         name: _short(value) if isinstance(value, Decimal) else value for name, value in columns
@@ -126,5 +126,5 @@ def band_of(row: Rate) -> Band:
 
 
 def _short(value: Decimal) -> Decimal:
-    """Return the same number without the column's idle zeros; rates are kept with every event."""
+    """Return the same number without trailing zeros; rates are stored with every event."""
     return value.to_integral_value() if value == value.to_integral_value() else value.normalize()

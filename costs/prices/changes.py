@@ -1,7 +1,7 @@
 """The only two ways to change the price list: seed it, and set a price by hand.
 
-Rows are added and those of the past are never touched: a price that changes is a new row from a
-moment on. Holds and cost events keep the rates they were priced with.
+Rows are added and past ones never changed: a changed price is a new row from a moment on.
+Holds and cost events keep the rates they were priced with.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _Key = tuple[str, str, str]
 
 
 class PriceRefused(ValueError):
-    """A price that cannot be added; the message says why."""
+    """A price cannot be added; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """How much was added, and whose prices an operator has set, so that they were left alone."""
+    """How much was added, and which models were skipped since an operator has set their prices."""
 
     prices: int
     exchange_rates: int
@@ -40,7 +40,7 @@ class Seeded:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The bands that the list has for one tier of one model from a moment on."""
+    """The bands in the list for one tier of one model from a moment on."""
 
     starts_at: datetime
     by_hand: bool
@@ -57,11 +57,11 @@ def seed(
 ) -> Seeded:
     """Add what the price list lacks; running it again adds nothing.
 
-    A price set by hand stays in force until another one is set by hand. Where a begun history
-    differs from the seed, a row from `now` on says what the seed says; prices announced for later
+    A price set by hand stays in force until another one is set by hand. Where an existing history
+    differs from the seed, a row from `now` on takes the seed's prices; prices announced for later
     are replaced, since nothing was priced with them yet.
     """
-    PriceList.objects.select_for_update().first()  # two instances that start at once: one waits
+    PriceList.objects.select_for_update().first()  # if two instances start at once, one waits
     wanted: dict[_Key, list[SeedPrice]] = {}
     for price in prices:
         wanted.setdefault((price.provider, price.model, price.service_tier), []).append(price)
@@ -91,8 +91,8 @@ def set_price(
 ) -> Rate:
     """Add a price from `starts_at` on.
 
-    Raises PriceRefused for a provider nobody knows, an amount that is negative or too fine, a
-    band without its base, or a moment that has a price already.
+    Raises PriceRefused for an unknown provider, an amount that is negative or too fine, a band
+    without its base, or a moment that already has a price.
     """
     row = Rate(
         provider=provider,
@@ -107,8 +107,8 @@ def set_price(
             row.save(force_insert=True)
     except IntegrityError as exc:
         raise PriceRefused(
-            f"{provider} {row.model} has a price from {starts_at.isoformat()} already; "
-            "give a later moment"
+            f"{provider} {row.model} already has a price from {starts_at.isoformat()}; "
+            "give a later time"
         ) from exc
     return row
 
@@ -116,9 +116,9 @@ def set_price(
 def _refuse_unreasonable(row: Rate) -> None:
     if row.provider not in known_providers():
         known = ", ".join(sorted(known_providers()))
-        raise PriceRefused(f"Unknown provider {row.provider!r}; known are {known}")
+        raise PriceRefused(f"Unknown provider {row.provider!r}; must be one of {known}")
     if row.source.startswith(SEEDED_SOURCES):
-        raise PriceRefused(f"Source {row.source!r} is for prices that `prices load` adds")
+        raise PriceRefused(f"Source {row.source!r} is reserved for `prices load`")
     try:
         row.clean_fields()
     except ValidationError as exc:
@@ -126,7 +126,7 @@ def _refuse_unreasonable(row: Rate) -> None:
         raise PriceRefused(f"{name}: {problem}") from exc
     for name, value in asdict(band_of(row)).items():
         if isinstance(value, Decimal) and value < 0:
-            raise PriceRefused(f"{name}: {value} is less than 0")
+            raise PriceRefused(f"{name} must be at least 0, not {value}")
     base = Rate.objects.filter(
         provider=row.provider,
         model=row.model,
@@ -136,13 +136,13 @@ def _refuse_unreasonable(row: Rate) -> None:
     )
     if row.above_input_tokens < 0 or (row.above_input_tokens and not base.exists()):
         raise PriceRefused(
-            "A price for long requests needs the one from 0 tokens first: "
+            "A price for long requests requires a price from 0 tokens with the "
             "same model, service tier and start"
         )
 
 
 def _begun() -> dict[_Key, list[_Kept]]:
-    """Return the list's histories, each in order."""
+    """Return the existing histories, each in order."""
     sets: dict[_Key, dict[datetime, list[Rate]]] = {}
     for row in Rate.objects.order_by("starts_at"):
         key = (row.provider, row.model, row.service_tier)
@@ -163,7 +163,7 @@ def _begun() -> dict[_Key, list[_Kept]]:
 def _outdated(
     history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
 ) -> set[datetime]:
-    """Return the starts of announced prices that the seed no longer has, or has otherwise."""
+    """Return the starts of announced prices that the seed no longer has, or has changed."""
     announced = {price.starts_at: frozenset(price.bands) for price in history}
     return {
         entry.starts_at
@@ -177,7 +177,7 @@ def _outdated(
 def _missing(
     history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
 ) -> list[SeedPrice]:
-    """Return what has to be added of a seed's history."""
+    """Return the prices of a seed's history that are missing."""
     first_by_hand = min((entry.starts_at for entry in kept if entry.by_hand), default=None)
     if all(entry.by_hand for entry in kept):
         missing = list(history)

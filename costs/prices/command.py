@@ -36,19 +36,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="load|show|set")
 
-        load = actions.add_parser("load", help="add prices and exchange rates that are missing")
+        load = actions.add_parser("load", help="add missing prices and exchange rates")
         load.add_argument(
             "--ecb-file",
             type=Path,
-            help="the ECB's eurofxref-hist.csv or .zip, for newer exchange rates than the packaged",
+            help="the ECB's eurofxref-hist.csv or .zip, if newer than the bundled rates",
         )
 
-        show = actions.add_parser("show", help="show what a model costs")
-        show.add_argument("model", help="a name as in the price list, or provider/name")
-        show.add_argument("--at", type=_moment, help="a date or an instant; default: now")
+        show = actions.add_parser("show", help="show a model's price")
+        show.add_argument("model", help="name from the price list, or provider/name")
+        show.add_argument("--at", type=_moment, help="date or ISO 8601 timestamp; default: now")
         show.add_argument("--format", choices=("text", "json"), default="text")
 
-        put = actions.add_parser("set", help="set a price from a moment on")
+        put = actions.add_parser("set", help="set a price from a given time on")
         put.add_argument("model")
         put.add_argument("--provider", required=True)
         for short in SHORT_NAMES:
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         put.add_argument("--service-tier", default=STANDARD_TIER)
         put.add_argument("--above-input-tokens", type=int, default=0, metavar="N")
         put.add_argument("--from", dest="starts_at", type=_moment, help="default: now")
-        put.add_argument("--source", default=HAND_SOURCE, help="where the price is from")
+        put.add_argument("--source", default=HAND_SOURCE, help="source of the price")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actions = {"load": self._load, "show": self._show, "set": self._set}
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             f"Added {done.prices} prices and {done.exchange_rates} exchange rates (until {until})."
         )
         if done.set_by_hand:
-            self.stdout.write(f"Left as set by hand: {', '.join(done.set_by_hand)}.")
+            self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 
     def _show(self, options: dict[str, Any]) -> None:
         moment: datetime = options["at"] or now()
@@ -93,7 +93,7 @@ class Command(BaseCommand):
         if not found:
             raise CommandError(
                 f"{options['model']} has no price at {moment.isoformat(timespec='seconds')}; "
-                "`prices set` sets one"
+                "set one with `prices set`"
             )
         if options["format"] == "json":
             self.stdout.write(json.dumps([rates.as_dict() for rates in found], indent=2))
@@ -164,18 +164,20 @@ def _usd(text: str) -> Decimal:
     try:
         usd = Decimal(text)
     except InvalidOperation as exc:
-        raise ArgumentTypeError(f"{text!r} is not an amount") from exc
+        raise ArgumentTypeError(f"must be an amount, not {text!r}") from exc
     if not usd.is_finite() or usd < 0:
-        raise ArgumentTypeError(f"{text!r} is not an amount of 0 or more")
+        raise ArgumentTypeError(f"must be an amount of 0 or more, not {text!r}")
     return usd
 
 
 def _moment(text: str) -> datetime:
-    """Return the instant that a date (its start in UTC) or an ISO 8601 instant names."""
+    """Return the instant of a date (its start in UTC) or an ISO 8601 timestamp."""
     try:
         if len(text) == len("2026-01-31"):
             return datetime.combine(date.fromisoformat(text), time(), UTC)
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise ArgumentTypeError(f"{text!r} is not a date (2026-01-31) or an instant") from exc
+        raise ArgumentTypeError(
+            f"must be a date (2026-01-31) or a timestamp, not {text!r}"
+        ) from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

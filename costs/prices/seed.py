@@ -1,4 +1,4 @@
-"""The prices and exchange rates that the installed packages and our own file carry, as values.
+"""The prices and exchange rates of the installed packages and our own file, as values.
 
 Nothing here touches the network or the database.
 """
@@ -28,7 +28,7 @@ GENAI_PRICES: Final = "genai-prices"
 OWN_PRICES: Final = "pulse prices.toml"
 SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
 EXCHANGE_RATES_SINCE: Final = date(2023, 1, 1)
-# The start of a price of which only "it is this" is known: before any of the vendors had an API.
+# The start of a price without a known date: before any of the vendors had an API.
 SINCE_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
@@ -47,7 +47,7 @@ SHORT_NAMES: Final = {
     "output_audio": "output_audio_usd_per_mtok",
     "web_search": "web_search_usd_per_k",
 }
-# genai-prices' units and ours.
+# genai-prices' units and our columns.
 _FIELD_OF_UNIT: Final = {
     "input_mtok": "input_usd_per_mtok",
     "output_mtok": "output_usd_per_mtok",
@@ -58,9 +58,9 @@ _FIELD_OF_UNIT: Final = {
     "output_audio_mtok": "output_audio_usd_per_mtok",
     "web_searches_kcount": "web_search_usd_per_k",
 }
-# Units without a bucket of ours that cannot make a call dearer than our buckets make it: cached
+# Units without a bucket of ours that cannot make a call cost more than our buckets do: cached
 # audio is counted as audio, and searches in stored files are the vendor's own tool. A model priced
-# in any other unit (hours, pages, images) is left out: no price is better than a low one.
+# in any other unit (hours, pages, images) is omitted: no price is better than a low one.
 _UNITS_WITHOUT_BUCKET: Final = frozenset({"cache_audio_read_mtok", "storage_searches_kcount"})
 _TIER_KEYS: Final = ("service_tier", "speed")
 _STANDARD_CONTEXT_VALUE: Final = "default"
@@ -80,7 +80,7 @@ class SeedPrice:
 
 @dataclass(frozen=True, slots=True)
 class SeedExchangeRate:
-    """How many USD one EUR was on a day."""
+    """USD per EUR on a day."""
 
     on_date: date
     usd_per_eur: Decimal
@@ -91,7 +91,7 @@ class UnreadableFile(ValueError):
 
 
 def seed_prices() -> list[SeedPrice]:
-    """Return every price known offline, each model's history in order; our own file decides."""
+    """Return every price known offline, each model's history in order; our own file wins."""
     own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
     by_model: dict[tuple[str, str], list[SeedPrice]] = {}
     for provider, choice in own["genai_prices"].items():
@@ -120,16 +120,16 @@ def seed_exchange_rates(path: Path = _PACKAGED_ECB_FILE) -> list[SeedExchangeRat
     https://www.ecb.europa.eu/stats/eurofxref/. Raises UnreadableFile, OSError.
     """
     if path.stat().st_size > _ECB_FILE_MAX_BYTES:
-        raise UnreadableFile(f"{path} is larger than {_ECB_FILE_MAX_BYTES} bytes")
+        raise UnreadableFile(f"{path} must be at most {_ECB_FILE_MAX_BYTES} bytes")
     try:
         rows = list(csv.DictReader(io.StringIO(_ecb_text(path))))
         rates = [
             SeedExchangeRate(date.fromisoformat(row["Date"]), Decimal(row["USD"])) for row in rows
         ]
     except (KeyError, TypeError, ValueError, InvalidOperation, zipfile.BadZipFile) as exc:
-        raise UnreadableFile(f"{path} is not the ECB's list of reference rates") from exc
+        raise UnreadableFile(f"{path} must be the ECB's list of reference rates") from exc
     if not rates or not all(_is_plausible(rate.usd_per_eur) for rate in rates):
-        raise UnreadableFile(f"{path} lacks reference rates of the dollar")
+        raise UnreadableFile(f"{path} must contain reference rates of the US dollar")
     recent = (rate for rate in rates if rate.on_date >= EXCHANGE_RATES_SINCE)
     return sorted(recent, key=lambda rate: rate.on_date)
 
@@ -144,7 +144,7 @@ def _ecb_text(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         (inside,) = archive.infolist()
         if inside.file_size > _ECB_FILE_MAX_BYTES:
-            raise UnreadableFile(f"{path} holds more than {_ECB_FILE_MAX_BYTES} bytes")
+            raise UnreadableFile(f"{path} must unpack to at most {_ECB_FILE_MAX_BYTES} bytes")
         return archive.read(inside).decode("utf-8")
 
 
@@ -164,7 +164,7 @@ def _prices_of_provider(provider: str, choice: Mapping[str, Any]) -> Iterator[Se
 
 
 def _names(model: vendor_prices.ModelInfo, listed: vendor_prices.Provider) -> Iterator[str]:
-    """Yield the names that the list itself spells out for a model and means no other by."""
+    """Yield the names that the list gives literally for a model and for no other."""
     for name in (model.id, *_spelled_out(model.match)):
         if listed.find_model(name) in (model, None):
             yield name.casefold().rstrip("-")
@@ -186,7 +186,7 @@ def _series_of_model(model: vendor_prices.ModelInfo) -> Iterator[SeedPrice]:
         if key in _TIER_KEYS and not more and value != _STANDARD_CONTEXT_VALUE:
             tiers[value] = {key: value}
     for tier, context in tiers.items():
-        # A batch is asked for through another API; only what one request can choose is a tier.
+        # Batches use another API; only what a single request can choose is a tier.
         of_tier = [variant for variant in variants if context and variant.when == context]
         before: tuple[Band, ...] = ()
         for moment in _turning_points(model, of_tier):
@@ -228,12 +228,12 @@ def _is_active(constraint: object, moment: datetime) -> bool:
 
 
 def _bands(prices: vendor_prices.ModelPrice, tier: str) -> tuple[Band, ...]:
-    """Return the prices as bands; none when a unit is not ours, or nothing is said."""
+    """Return the prices as bands; none when a unit is not ours, or none is given."""
     units = {unit: price for unit, price in vars(prices).items() if price is not None}
     if "input_mtok" not in units or units.keys() - _FIELD_OF_UNIT - _UNITS_WITHOUT_BUCKET:
         return ()
     ours = {field: units[unit] for unit, field in _FIELD_OF_UNIT.items() if unit in units}
-    # A model that is sold by its input alone, as embeddings are, yields no tokens.
+    # A model priced by input alone, such as embeddings, has no output tokens.
     ours.setdefault("output_usd_per_mtok", Decimal(0))
     starts = {
         tier_.start
@@ -250,7 +250,7 @@ def _bands(prices: vendor_prices.ModelPrice, tier: str) -> tuple[Band, ...]:
 def band_from(
     prices: Mapping[str, Decimal], tier: str = STANDARD_TIER, above_input_tokens: int = 0
 ) -> Band:
-    """Return a band of these prices, named as the columns of the price list are."""
+    """Return a band of these prices, named like the columns of the price list."""
     of_band: dict[str, Any] = {**prices}
     return Band(service_tier=tier, above_input_tokens=above_input_tokens, **of_band)
 

@@ -1,4 +1,4 @@
-"""How figures look on every page: money, counts and instants, each with its exact value."""
+"""Template filters for money, counts and instants, each with its exact value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def eur(nanoeur: int | None) -> str | SafeString:
     if nanoeur is None:
         return NOTHING
     exact = f"{euros(nanoeur):f} EUR exactly"
-    # Digits alone: a table has hundreds of them, and escaping would be half of its time.
+    # Only digits: a table has hundreds of them, and escaping would take half of its time.
     return mark_safe(f'<data value="{nanoeur}" title="{exact}">{short_eur(nanoeur)}</data>')  # noqa: S308
 
 

@@ -1,1 +1,1 @@
-"""Signing in, the credentials of a request, and what a person may see and change."""
+"""Sign-in, request credentials and access control."""

@@ -1,6 +1,6 @@
-"""Who may see and change what: the only way by which a view gets an object.
+"""Access control: the only way for a view to get an object.
 
-A view asks first - `viewer`, `member` or `admin` - and fetches with what it gets:
+A view first calls `viewer`, `member` or `admin`, and fetches with the access it gets:
 
     access = admin(request)
     key = get_or_404(access, ApiKey.objects, key_id)
@@ -27,7 +27,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A person at work in an organization. Being Django staff means nothing here."""
+    """A user's access to an organization. `is_staff` has no effect here."""
 
     user: User
     organization: Organization
@@ -35,41 +35,43 @@ class Access:
 
     @property
     def can_change(self) -> bool:
-        """Whether the person changes policies, keys, members and settings."""
+        """Whether the user can change policies, keys, members and settings."""
         return self.role == Membership.Role.ADMIN
 
     @property
     def can_use(self) -> bool:
-        """Whether the person sends requests."""
+        """Whether the user can send requests."""
         return self.role in (Membership.Role.ADMIN, Membership.Role.MEMBER)
 
     @property
     def sees_everything(self) -> bool:
-        """Whether the person sees what belongs to other members too."""
+        """Whether the user can also view what belongs to other members."""
         return self.role in (Membership.Role.ADMIN, Membership.Role.AUDITOR)
 
 
 def viewer(request: HttpRequest) -> Access:
-    """Return the access of anyone in the organization: auditors see all and change nothing."""
+    """Return the access of any member of the organization, auditors included."""
     user = request.user
     if not isinstance(user, User):
         raise PermissionDenied("Sign in first.")
     membership = active_membership(user, request.session)
     if membership is None:
-        raise PermissionDenied("You belong to no organization yet. Ask an admin to add you.")
+        raise PermissionDenied("You do not belong to an organization yet. Ask an admin to add you.")
     return Access(user=user, organization=membership.org, role=membership.role)
 
 
 def member(request: HttpRequest) -> Access:
-    """Return the access of an admin or a member, who use the gateway."""
+    """Return the access of an admin or a member, who can use the gateway."""
     access = viewer(request)
     if not access.can_use:
-        raise PermissionDenied("An auditor sees everything and changes nothing.")
+        raise PermissionDenied(
+            "Auditors can view everything, but cannot send requests or change anything."
+        )
     return access
 
 
 def admin(request: HttpRequest) -> Access:
-    """Return the access of an admin, who changes everything."""
+    """Return the access of an admin, who has full access."""
     access = viewer(request)
     if not access.can_change:
         raise PermissionDenied("Only an admin of the organization can do this.")
@@ -77,14 +79,14 @@ def admin(request: HttpRequest) -> Access:
 
 
 def active_organization(request: HttpRequest) -> Organization:
-    """Return the organization the person works in."""
+    """Return the user's active organization."""
     return viewer(request).organization
 
 
 def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: object) -> Row:
     """Return the organization's own row with this id.
 
-    A foreign id, an unknown one and one that is no id at all get the same answer.
+    An id of another organization, an unknown and a malformed one all raise Http404.
     """
     try:
         key = row_id if isinstance(row_id, uuid.UUID) else uuid.UUID(str(row_id))
@@ -102,7 +104,7 @@ def active_membership(user: User, session: SessionBase) -> Membership | None:
 
 
 def choose_organization(request: HttpRequest, chosen: str) -> None:
-    """Work in another of one's organizations from now on; a foreign one does not exist."""
+    """Make another of the user's organizations active; raise Http404 for any other."""
     user = request.user
     if not isinstance(user, User) or chosen not in {str(row.org_id) for row in _memberships(user)}:
         raise Http404
@@ -110,9 +112,9 @@ def choose_organization(request: HttpRequest, chosen: str) -> None:
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Return what every page's header shows: `{"navigation": None}` when nobody is signed in.
+    """Return the context of the page header: `{"navigation": None}` when nobody is signed in.
 
-    Error pages have a header too, so a database that is away means no header, not a second error.
+    Error pages have a header too: without a database it is omitted, not a second error.
     """
     try:
         return {"navigation": _navigation(request)}
@@ -138,7 +140,7 @@ def _navigation(request: HttpRequest) -> dict[str, Any] | None:
 
 
 def _memberships(user: User) -> list[Membership]:
-    """Return the person's memberships, read once: a view and the frame of its page ask for them."""
+    """Return the user's memberships, read once for the view and the page header."""
     rows = Membership.objects.select_related("org").order_by("org__name", "id")
     prefetch_related_objects([user], Prefetch("memberships", queryset=rows))
     return list(user.memberships.all())
@@ -153,7 +155,7 @@ def _chosen(memberships: list[Membership], session: SessionBase) -> Membership |
 
 
 def id_parameter(request: HttpRequest, name: str) -> uuid.UUID | None:
-    """Return the id that a parameter of the address says, None without one, else raise Http404."""
+    """Return the id in a URL parameter, or None without one. Raises Http404 for a malformed id."""
     wanted = request.GET.get(name)
     if not wanted:
         return None

@@ -1,6 +1,6 @@
-"""What the API's authentication asks of the database: the row of a key, the user of a session.
+"""Queries of the API's authentication: the row of a key, the user of a session.
 
-Synchronous; the caller decides on which thread, and closes the connection.
+Synchronous; the caller chooses the thread and closes the connection.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _COLUMNS: Final = (
 class KeyRecord:
     """A key as it stood when its organization was at `config_version`.
 
-    `owner_active_member` is False without an owner, and means nothing then.
+    `owner_active_member` is False, and has no meaning, without an owner.
     """
 
     id: UUID
@@ -62,7 +62,7 @@ class KeyRecord:
     config_version: int
 
     def is_usable_at(self, moment: datetime) -> bool:
-        """Whether the key opens the door at `moment`; one whose owner has left never does."""
+        """Whether the key is valid at `moment`; never when its owner has left."""
         if self.revoked_at is not None or (self.owner_id and not self.owner_active_member):
             return False
         return self.expires_at is None or moment < self.expires_at
@@ -91,12 +91,12 @@ def key_record(public: str) -> KeyRecord | None:
         return None
     values: dict[str, Any] = dict(row)
     config_version = values.pop("org__config_version")
-    values["digest"] = bytes(values["digest"])  # PostgreSQL hands out a memoryview
+    values["digest"] = bytes(values["digest"])  # PostgreSQL returns a memoryview
     return KeyRecord(config_version=config_version, **values)
 
 
 def session_caller(request: HttpRequest) -> SessionCaller | None:
-    """Return who is signed in with the request's cookie, whether or not any middleware ran.
+    """Return who is signed in by the request's cookie, with or without middleware.
 
     The session's hash is verified (a changed password ends it) and the person must be active
     and a member of some organization.

@@ -1,4 +1,4 @@
-"""The form of signing in."""
+"""The sign-in form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orgs.core.values import EMAIL_MAX_CHARS
 
 
 class SignInForm(forms.Form):
-    """E-mail address and password."""
+    """Email address and password."""
 
     email = forms.EmailField(
         label="Email",

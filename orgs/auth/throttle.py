@@ -1,4 +1,4 @@
-"""Slows down guessing at the sign-in page, by e-mail address and by network address."""
+"""Throttles password guessing, by email address and by network address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILURES_PER_ADDRESS: Final = 30  # an office shares one address
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A sign-in that counts as failed until `forgive` says otherwise."""
+    """A sign-in that counts as failed until `forgive` is called."""
 
     email_mark: str
     row_ids: tuple[int, ...]
@@ -29,8 +29,8 @@ class Attempt:
 def begin_attempt(*, email: str, address: str, moment: datetime) -> Attempt | None:
     """Count an attempt, or return None when there were too many.
 
-    It is counted before anybody looks at the password, so that guesses made at the same time
-    get no further than guesses made one after the other.
+    It is counted before the password is checked, so that concurrent guesses are limited as
+    sequential ones are.
     """
     limits = {
         _mark("e-mail", email): FAILURES_PER_EMAIL,
@@ -51,18 +51,19 @@ def begin_attempt(*, email: str, address: str, moment: datetime) -> Attempt | No
 
 
 def forgive(attempt: Attempt) -> None:
-    """The attempt succeeded: forget it, and what failed before for the same e-mail address.
+    """Delete a successful attempt, and earlier failures for the same email address.
 
-    Other failures from the network address stay: an account of one's own must not buy guesses.
+    Other failures from the network address stay: signing in to an own account must not allow
+    more guesses.
     """
     SignInFailure.objects.filter(pk__in=attempt.row_ids).delete()
     SignInFailure.objects.filter(who=attempt.email_mark).delete()
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return where the request comes from; an IPv6 client has its whole /64.
+    """Return the client's network address; an IPv6 client counts as its whole /64.
 
-    Behind our proxy that is the last address in X-Forwarded-For: clients can write the others.
+    Behind our proxy that is the last address in X-Forwarded-For: clients can forge the others.
     """
     address: str = request.META.get("REMOTE_ADDR") or "unknown"
     if settings.SECURE_PROXY_SSL_HEADER:

@@ -1,4 +1,4 @@
-"""The pages of signing in and out."""
+"""The sign-in and sign-out pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orgs.models import User
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Lead to where a person goes on."""
+    """Redirect to the console, or to the sign-in page."""
     return redirect(_landing(request) if request.user.is_authenticated else "login")
 
 
@@ -31,7 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Ask for e-mail address and password. No answer tells whether an address is known."""
+    """Sign in by email address and password. No answer reveals whether an address is known."""
     if request.method == "POST":
         return _signed_in(request, SignInForm(request.POST, label_suffix=""))
     if request.user.is_authenticated:
@@ -46,13 +46,13 @@ def _signed_in(request: HttpRequest, form: SignInForm) -> HttpResponse:
     address = throttle.client_address(request)
     attempt = throttle.begin_attempt(email=email, address=address, moment=now())
     if attempt is None:
-        form.add_error(None, "Too many attempts failed. Wait 15 minutes and try again.")
+        form.add_error(None, "Too many failed sign-in attempts. Try again in 15 minutes.")
         answer = _sign_in_page(request, form, status=429)
         answer["Retry-After"] = str(int(throttle.WINDOW.total_seconds()))
         return answer
     user = authenticate(request, username=email, password=form.cleaned_data["password"])
     if user is None:
-        form.add_error(None, "The e-mail address or the password is not right.")
+        form.add_error(None, "Incorrect email address or password.")
         return _sign_in_page(request, form)
     throttle.forgive(attempt)
     login(request, user)
@@ -60,7 +60,7 @@ def _signed_in(request: HttpRequest, form: SignInForm) -> HttpResponse:
 
 
 def _sign_in_page(request: HttpRequest, form: SignInForm, *, status: int = 200) -> HttpResponse:
-    context = {"form": form, "next": _asked_for(request)}
+    context = {"form": form, "next": _next_url(request)}
     return render(request, "auth/sign_in.html", context, status=status)
 
 
@@ -75,7 +75,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def welcome(request: HttpRequest, uid: str, token: str) -> HttpResponse:
-    """Let a person who came by a one-time link set a password, and sign them in."""
+    """Let the holder of a one-time link set a password, and sign them in."""
     user = welcomed_user(uid=uid, token=token)
     if user is None:
         return render(request, "auth/welcome_over.html", status=410)
@@ -94,8 +94,8 @@ def welcome(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     return render(request, "auth/welcome.html", {"form": form, "email": user.email})
 
 
-def _asked_for(request: HttpRequest) -> str:
-    """Return the page that sent the person here, if it is one of ours."""
+def _next_url(request: HttpRequest) -> str:
+    """Return the page to go on to, if it is on this site."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     is_ours = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -104,4 +104,4 @@ def _asked_for(request: HttpRequest) -> str:
 
 
 def _landing(request: HttpRequest) -> str:
-    return _asked_for(request) or resolve_url(settings.LOGIN_REDIRECT_URL)
+    return _next_url(request) or resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -1,4 +1,4 @@
-"""The one-time link by which a person sets a first password. No mail is sent: people pass it on."""
+"""One-time links to set a first password. No email is sent: an admin passes the link on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from orgs.models import User
 
 
 def welcome_path(user: User) -> str:
-    """Return the path of the page where `user` sets a password: good once, for three days."""
+    """Return the path of the page where `user` sets a password: valid once, for three days."""
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     token = default_token_generator.make_token(user)
     return reverse("welcome", kwargs={"uid": uid, "token": token})
 
 
 def welcomed_user(*, uid: str, token: str) -> User | None:
-    """Return whom the link welcomes, or None when it is used up, too old or made up."""
+    """Return the user of the link, or None when it is used, expired or forged."""
     try:
         user_id = uuid.UUID(urlsafe_base64_decode(uid).decode())
     except ValueError:
@@ -34,9 +34,9 @@ def welcomed_user(*, uid: str, token: str) -> User | None:
 
 
 def set_first_password(*, user: User, password: str) -> User:
-    """Set the password of `user`, whom a link welcomed; this uses up the link."""
+    """Set the password of `user` from `welcomed_user`; this invalidates the link."""
     rows = User.objects.filter(pk=user.pk, password=user.password)
     if not rows.update(password=make_password(password)):
-        raise Conflict("This link was used a moment ago; sign in with the password set then")
+        raise Conflict("This link has already been used; sign in with the password that was set")
     user.refresh_from_db()
     return user

@@ -1,1 +1,1 @@
-"""What the pages and commands of every app share: exports, confirmations, actions of commands."""
+"""Shared by the pages and commands of every app: exports, confirmations, command actions."""

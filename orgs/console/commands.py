@@ -1,4 +1,4 @@
-"""What the commands have in common: actions, one line on bad input, lists as text or JSON."""
+"""Base of the commands: actions, one-line errors, lists as text or JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orgs.models import Organization
 
 FilledForm = TypeVar("FilledForm", bound=forms.Form)
 Row = TypeVar("Row", bound=Model)
-# Options whose values may be taken away, each with its field and more.
+# Options whose values can be removed, each with its field and more.
 Removable = Sequence[tuple[str, ...]]
 Action = Callable[[dict[str, Any]], None]
 LOCAL_URL = "http://127.0.0.1:8000"
@@ -33,7 +33,7 @@ class ActionCommand(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **options)
-        _say_errors_in_one_line(parser)
+        _use_one_line_errors(parser)
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,7 +45,7 @@ class ActionCommand(BaseCommand):
                 name, **options | {"description": description}
             )
             action.set_defaults(run=run)
-            _say_errors_in_one_line(action)
+            _use_one_line_errors(action)
             return action
 
         self.actions(add)
@@ -58,31 +58,31 @@ class ActionCommand(BaseCommand):
             raise CommandError(refusal.message) from refusal
         except DatabaseError as exc:
             reason = str(exc).strip().splitlines()[0]
-            message = f"The database is not ready ({reason}); is it up, and migrated?"
+            message = f"The database is not ready ({reason}); check that it is running and migrated"
             raise CommandError(message) from exc
 
 
 def add_format(action: CommandParser) -> None:
-    """Let the action list as text or as JSON."""
+    """Add the option for output as text or as JSON."""
     action.add_argument(
         "--format", choices=("text", "json"), default="text", help="text (default) or json"
     )
 
 
 def add_report(action: CommandParser) -> None:
-    """Let the action report on an organization, as text or as JSON."""
+    """Add the arguments of a report on an organization, as text or as JSON."""
     action.add_argument("slug", metavar="SLUG", help="the organization")
     add_format(action)
 
 
 def add_named(action: CommandParser, what: str) -> None:
-    """Let the action name something of an organization: a policy, an alias."""
+    """Add the arguments that select a named object of an organization: a policy, an alias."""
     action.add_argument("slug", metavar="SLUG", help="the organization")
     action.add_argument("name", metavar="NAME", help=f"the {what}")
 
 
 def add_removals(action: CommandParser, removable: Removable, *, help: str) -> None:
-    """Give each option a `--no-` form, which takes its value away; `help` has {} for the option."""
+    """Add a `--no-` form of each option, which removes its value; `help` has {} for the option."""
     for option, field, *_ in removable:
         action.add_argument(
             option.replace("--", "--no-", 1),
@@ -93,27 +93,27 @@ def add_removals(action: CommandParser, removable: Removable, *, help: str) -> N
 
 
 def given(options: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
-    """Return the fields that the options give a value."""
+    """Return the fields that have a value in the options."""
     return {field: options[field] for field in fields if options[field] is not None}
 
 
 def changes_in(
     options: Mapping[str, Any], fields: Iterable[str], *, removable: Removable = ()
 ) -> dict[str, Any]:
-    """Return the fields that the options of an update change; one taken away is empty.
+    """Return the fields that the options of an update change; a removed one is empty.
 
-    Raises Invalid when nothing is to change, or a value is given and taken away.
+    Raises Invalid when nothing changes, or a value is both given and removed.
     """
     changes = given(options, fields)
     for option, field, *_ in removable:
         if options[f"no_{field}"]:
             if field in changes:
-                raise Invalid(f"{option} and its --no- form exclude each other")
+                raise Invalid(f"{option} and its --no- form cannot be used together")
             changes[field] = ""
     if options["rename"] is not None:
         changes["name"] = options["rename"]
     if not changes and options.get("enabled") is None:
-        raise Invalid("Say what to change; see --help")
+        raise Invalid("At least one change must be given; see --help")
     return changes
 
 
@@ -133,15 +133,15 @@ def write_rows(out: OutputWrapper, rows: Sequence[Mapping[str, Any]], *, format:
 
 
 def checked(form: FilledForm) -> FilledForm:
-    """Return a page's form that is valid; raises Invalid with its first complaint."""
+    """Return a valid form of a page. Raises Invalid with its first error."""
     for field, faults in form.errors.items():
-        label = form.fields[field].label if field in form.fields else "What is given"
+        label = form.fields[field].label if field in form.fields else "Input"
         raise Invalid(f"{label}: {faults[0]}", field=field)
     return form
 
 
 def as_typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as a person types them into a form: a list is lines."""
+    """Return values as typed into a form: a list is lines."""
     return {
         name: "\n".join(value) if isinstance(value, list) else value
         for name, value in values.items()
@@ -152,12 +152,12 @@ def organization(slug: str) -> Organization:
     """Return the organization with this slug."""
     found = Organization.objects.filter(slug=slug).first()
     if found is None:
-        raise Missing(f'There is no organization "{slug}"')
+        raise Missing(f'Organization "{slug}" does not exist')
     return found
 
 
 def the_named(rows: Manager[Row], org: Organization, name: str, *, what: str) -> Row:
-    """Return the organization's row with this name, in whatever case."""
+    """Return the organization's row with this name, case-insensitively."""
     found = rows.filter(org=org, name__iexact=name.strip()).first()
     if found is None:
         raise Missing(f'{org.slug} has no {what} "{name}"')
@@ -165,7 +165,7 @@ def the_named(rows: Manager[Row], org: Organization, name: str, *, what: str) ->
 
 
 def installation_url() -> str:
-    """Return where people reach this installation, as far as its settings tell."""
+    """Return the base URL of this installation, derived from its settings."""
     local = {"localhost", "127.0.0.1", "[::1]"}
     hosts = [host for host in settings.ALLOWED_HOSTS if host not in local and "*" not in host]
     if not hosts:
@@ -184,12 +184,12 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _say_errors_in_one_line(parser: CommandParser) -> None:
+def _use_one_line_errors(parser: CommandParser) -> None:
     parser.error = partial(_fail, parser)  # type: ignore[method-assign]  # argparse makes the parsers
 
 
 def _fail(parser: CommandParser, message: str) -> NoReturn:
-    """Say what is wrong without the usage, which would hide it; `--help` has that."""
+    """Print the error without the usage, which would hide it; `--help` prints that."""
     if not parser.called_from_command_line:
         raise CommandError(message)
     parser.exit(2, f"{parser.prog}: {message}\n")

@@ -1,4 +1,4 @@
-"""Questions before something is done: a page of its own, or the same in a dialog by htmx."""
+"""Confirmation before an action: a page, or the same in a dialog by htmx."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class HtmxRequest(HttpRequest):
 
 
 def question(request: HtmxRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """Return the question; its template has the part for the dialog under the name `ask`.
+    """Return the confirmation; its template names the part for the dialog `ask`.
 
-    htmx only asks: what is answered comes by a plain POST and is a page again.
+    htmx only loads the dialog: confirming it is a plain POST, answered by a page.
     """
     return render(request, f"{template}#ask" if request.htmx else template, context)

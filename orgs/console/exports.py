@@ -1,4 +1,4 @@
-"""Lists as CSV and JSON, streamed in pages: a million rows take no more memory than one page."""
+"""Lists as CSV and JSON, streamed in pages: memory is that of one page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
 
-# A spreadsheet takes a text that begins so for a formula, and a caller can write any text.
+# A spreadsheet evaluates text that starts like this as a formula, and callers can send any text.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 Row = Mapping[str, Any]
@@ -36,13 +36,13 @@ def exported(
 
 
 async def _in_threads(text: Iterator[str]) -> AsyncIterator[str]:
-    """Yield from an iterator that asks the database, without holding up the event loop."""
+    """Yield from an iterator that queries the database, without blocking the event loop."""
     while (piece := await asyncio.to_thread(_next_piece, text)) is not None:
         yield piece
 
 
 def _next_piece(text: Iterator[str]) -> str | None:
-    """Return the next piece; while a slow client takes it, no connection is kept for the rest."""
+    """Return the next piece; no connection stays open while a slow client reads it."""
     try:
         return next(text, None)
     finally:
@@ -50,7 +50,7 @@ def _next_piece(text: Iterator[str]) -> str | None:
 
 
 class Echo:
-    """What csv.writer writes into: it hands each line back."""
+    """A target for csv.writer that returns each line."""
 
     def write(self, line: str) -> str:
         """Return the line."""

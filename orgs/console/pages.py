@@ -1,4 +1,4 @@
-"""Decorators of the console's views: who may come, by which methods, and what caches keep."""
+"""Decorators of the console's views: sign-in, allowed methods and caching."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ FORM_METHODS: Final = ["GET", "HEAD", "POST"]
 
 
 def read_page(view: View) -> View:
-    """Let people who are signed in read a page, which no cache keeps."""
+    """Require sign-in for a page that is read only and never cached."""
     return login_required(never_cache(require_safe(view)))
 
 
 def form_page(view: View) -> View:
-    """Let people who are signed in read and send a form, which no cache keeps."""
+    """Require sign-in for a form that is never cached."""
     return login_required(never_cache(require_http_methods(FORM_METHODS)(view)))
 
 
 def question_page(view: View) -> View:
-    """Let people who are signed in read a question, as a page or in a dialog, and answer it."""
+    """Require sign-in for a confirmation, as a page or in a dialog."""
     varied = vary_on_headers("HX-Request")(view)
     return login_required(require_http_methods(FORM_METHODS)(varied))
 
 
 def action(view: View) -> View:
-    """Let people who are signed in press a button."""
+    """Require sign-in and POST for an action."""
     return login_required(require_POST(view))
 
 
 def download(view: View) -> View:
-    """Let people who are signed in read a file."""
+    """Require sign-in for a file download."""
     return login_required(require_safe(view))

@@ -1,4 +1,4 @@
-"""Turns refused operations into pages: the message in the form, or 404."""
+"""Converts operation errors for pages: a form error, or 404."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orgs.core.errors import Missing, OrgsError
 
 @contextmanager
 def missing_is_404() -> Iterator[None]:
-    """Raise Http404 where an operation finds that its row is gone."""
+    """Raise Http404 where an operation raises Missing."""
     try:
         yield
     except Missing as refusal:
@@ -22,7 +22,7 @@ def missing_is_404() -> Iterator[None]:
 
 @contextmanager
 def refusal_in(form: forms.Form) -> Iterator[None]:
-    """Add a refused operation's message to the form, at its field or above all; 404 if gone."""
+    """Add an operation's error to the form, at its field or as a form error; Missing is 404."""
     try:
         with missing_is_404():
             yield

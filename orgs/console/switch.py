@@ -1,4 +1,4 @@
-"""Buttons that turn a thing on or off."""
+"""Buttons that turn an object on or off."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orgs.console.refusals import missing_is_404
 
 
 def switched(request: HttpRequest, change: Callable[..., object], **named: Any) -> bool:
-    """Turn what is named on or off, as the button asked, whatever it has become meanwhile.
+    """Turn the named object on or off as the button requests, whatever its state is now.
 
-    Returns whether it is on now; 404 when it is gone.
+    Returns whether it is on; 404 when it is gone.
     """
     enabled = request.POST.get("enabled") == "on"
     with missing_is_404():

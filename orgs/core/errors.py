@@ -1,9 +1,9 @@
-"""Why an operation on organizations, members and keys was refused: one small tree.
+"""Errors of operations on organizations, members and keys.
 
 OrgsError
-├── Invalid     400  a value that cannot be
-├── Missing     404  there is no such organization, member or key
-└── Conflict    409  the state of things does not allow it
+├── Invalid     400  a value is invalid
+├── Missing     404  the organization, member or key does not exist
+└── Conflict    409  the current state does not allow the operation
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 
 class OrgsError(Exception):
-    """Base of the tree: `message` is a sentence; `field` names the value that is to blame."""
+    """Base class: `message` is a sentence; `field` names the invalid value."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -24,21 +24,21 @@ class OrgsError(Exception):
 
 
 class Invalid(OrgsError):
-    """A value that cannot be."""
+    """A value is invalid."""
 
     status = 400
     code = "invalid"
 
 
 class Missing(OrgsError):
-    """There is no such organization, member or key."""
+    """The organization, member or key does not exist."""
 
     status = 404
     code = "missing"
 
 
 class Conflict(OrgsError):
-    """The state of things does not allow it."""
+    """The current state does not allow the operation."""
 
     status = 409
     code = "conflict"

@@ -1,10 +1,10 @@
-"""What an API key looks like, and how one is recognized without being kept.
+"""The format of API keys, and how a key is verified without being stored.
 
     pulse_<12 base62: public part>_<32 base62: secret><6 base62: checksum>
 
 The checksum is a CRC-32 of all before it, as in GitHub's tokens
-(https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/): junk is told
-from a key without a query, and scanners for leaked secrets make no false finds.
+(https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/): malformed keys
+are rejected without a query, and scanners for leaked secrets have no false positives.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHAPE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made. `text` is shown once and never kept."""
+    """A new key. `text` is shown once and never stored."""
 
     text: str = field(repr=False)
     public: str
@@ -40,7 +40,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class ParsedKey:
-    """Text of the right shape and checksum. Whether it opens anything is not known yet."""
+    """Text with a valid format and checksum; whether the key exists is not known yet."""
 
     text: str = field(repr=False)
     public: str
@@ -55,7 +55,7 @@ def new_key() -> NewKey:
 
 
 def parse(text: str) -> ParsedKey | None:
-    """Return the key that `text` is, or None when it cannot be one."""
+    """Return the parsed key, or None when `text` is not well-formed."""
     match = _SHAPE.fullmatch(text)
     if match is None or checksum(match[1]) != match[3]:
         return None
@@ -63,7 +63,7 @@ def parse(text: str) -> ParsedKey | None:
 
 
 def digest(text: str, pepper: bytes) -> bytes:
-    """Return the HMAC-SHA-256 by which a key is kept (32 bytes)."""
+    """Return the HMAC-SHA-256 that is stored for a key (32 bytes)."""
     mac = _keyed(pepper).copy()
     mac.update(text.encode())
     return mac.digest()
@@ -71,13 +71,13 @@ def digest(text: str, pepper: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def _keyed(pepper: bytes) -> hmac.HMAC:
-    # `hmac.digest` lets go of the interpreter's lock, however short the text: with another thread
-    # at work, waiting to get it back took 7 % of a request's time on the event loop.
+    # `hmac.digest` releases the GIL, however short the text: with another thread running, waiting
+    # to reacquire it took 7 % of a request's time on the event loop.
     return hmac.new(pepper, digestmod="sha256")
 
 
 def matches(text: str, kept_digest: bytes, pepper: bytes) -> bool:
-    """Whether `text` is the key kept as `kept_digest`, in a time that does not tell how nearly."""
+    """Whether `text` is the key stored as `kept_digest`, compared in constant time."""
     return hmac.compare_digest(digest(text, pepper), kept_digest)
 
 

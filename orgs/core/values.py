@@ -1,4 +1,4 @@
-"""Which names and dimensions are taken, as plain rules."""
+"""Validation rules for names and dimensions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def fault_of_text(text: str, *, what: str, max_chars: int) -> str | None:
-    """Return what is wrong with a name or a dimension, as a sentence, or None."""
+    """Return the validation error of a name or a dimension, or None."""
     if not text.strip():
-        return f"{what} is empty"
+        return f"{what} must not be empty"
     if len(text) > max_chars:
-        return f"{what} has {len(text)} characters; at most {max_chars} are taken"
+        return f"{what} must be at most {max_chars} characters (it has {len(text)})"
     if not text.isprintable():
-        return f"{what} has a character that cannot be printed"
+        return f"{what} must contain only printable characters"
     return None
 
 
 def fault_of_slug(slug: str) -> str | None:
-    """Return what is wrong with an organization's short name, as a sentence, or None."""
+    """Return the validation error of an organization's slug, or None."""
     if len(slug) > SLUG_MAX_CHARS:
-        return f"The slug has {len(slug)} characters; at most {SLUG_MAX_CHARS} are taken"
+        return f"The slug must be at most {SLUG_MAX_CHARS} characters (it has {len(slug)})"
     if _SLUG.fullmatch(slug) is None:
-        return "The slug is made of lower-case letters, digits, - and _, such as acme-labs"
+        return "The slug must consist of lowercase letters, digits, - and _, such as acme-labs"
     return None

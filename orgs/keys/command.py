@@ -1,4 +1,4 @@
-"""`manage.py keys`: makes, lists, rotates and revokes API keys."""
+"""`manage.py keys`: create, list, rotate and revoke API keys."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ KEY_HELP = (
 
 
 class Command(ActionCommand):
-    help = "Makes, lists, rotates and revokes API keys. A key is shown once, when it is made."
+    help = "Create, list, rotate and revoke API keys. A key is shown once, when it is created."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
-        create = add("create", self.create, help="make a key; prints it alone on the last line")
+        create = add("create", self.create, help="create a key; prints it alone on the last line")
         create.add_argument("slug", metavar="SLUG", help="the organization")
-        create.add_argument("--name", required=True, help="what will use it")
-        create.add_argument("--user", metavar="EMAIL", help="its owner, for whom calls are counted")
+        create.add_argument("--name", required=True, help="what will use the key")
+        create.add_argument(
+            "--user", metavar="EMAIL", help="its owner; calls are attributed to this user"
+        )
         for name in operations.FIXABLE:
             what = name.removesuffix("_id")
-            create.add_argument(f"--{what}", dest=name, help=f"fix the {what} of all its calls")
+            create.add_argument(f"--{what}", dest=name, help=f"set the {what} of all its calls")
         create.add_argument(
-            "--expires-days", type=int, metavar="D", help="its life; endless if not given"
+            "--expires-days", type=int, metavar="D", help="days until it expires; never if omitted"
         )
         add_report(add("list", self.list, help="list an organization's keys, newest first"))
         rotate = add(
             "rotate",
             self.rotate,
-            help="make a key's successor; prints it alone on the last line",
-            description="Makes a key with the same name and settings. The old one works on for "
-            "the overlap. By name, the newest key of that name is rotated.",
+            help="replace a key; prints the new one alone on the last line",
+            description="Creates a key with the same name and settings. The old key stays valid "
+            "for the overlap. A name selects the newest key of that name.",
         )
         rotate.add_argument("key", nargs="+", metavar="KEY", help=KEY_HELP)
         rotate.add_argument(
@@ -51,9 +53,11 @@ class Command(ActionCommand):
             type=float,
             default=24,
             metavar="H",
-            help="24 when not given; 0: none",
+            help="how long the old key stays valid; default: 24",
         )
-        revoke = add("revoke", self.revoke, help="close a key for good, from the next request on")
+        revoke = add(
+            "revoke", self.revoke, help="revoke a key permanently, from the next request on"
+        )
         revoke.add_argument("key", nargs="+", metavar="KEY", help=KEY_HELP)
 
     def create(self, options: dict[str, Any]) -> None:
@@ -68,7 +72,7 @@ class Command(ActionCommand):
             app_id=options["app_id"],
             client_id=options["client_id"],
         )
-        self.stdout.write(f'Made the key "{key.name}" of {org.slug}. It is shown this once:')
+        self.stdout.write(f'Created key "{key.name}" for {org.slug}. It is shown only once:')
         self.stdout.write(text)
 
     def list(self, options: dict[str, Any]) -> None:
@@ -82,10 +86,10 @@ class Command(ActionCommand):
         try:
             overlap = timedelta(hours=hours)
         except (OverflowError, ValueError) as exc:
-            raise Invalid("--overlap-hours is a number of hours such as 24") from exc
+            raise Invalid("--overlap-hours must be a number of hours, such as 24") from exc
         key, text = operations.rotate_key(key=key, overlap=overlap)
         self.stdout.write(
-            f'The old key "{key.name}" ends in {hours:g} hours. The new one, shown this once:'
+            f'The old key "{key.name}" expires in {hours:g} hours. The new key is shown only once:'
         )
         self.stdout.write(text)
 
@@ -94,7 +98,7 @@ class Command(ActionCommand):
         if operations.revoke_key(key=key):
             self.stdout.write(f'The key "{key.name}" ({key.public}) is revoked.')
         else:
-            self.stdout.write(f'The key "{key.name}" ({key.public}) was revoked before.')
+            self.stdout.write(f'The key "{key.name}" ({key.public}) was already revoked.')
 
 
 def _owner(email: str | None) -> User | None:
@@ -110,41 +114,41 @@ def _expiry(days: int | None) -> datetime | None:
     if days is None:
         return None
     if not 1 <= days <= KEY_LASTS_AT_MOST_DAYS:
-        raise Invalid(f"--expires-days is between 1 and {KEY_LASTS_AT_MOST_DAYS}")
+        raise Invalid(f"--expires-days must be between 1 and {KEY_LASTS_AT_MOST_DAYS}")
     return now() + timedelta(days=days)
 
 
-def _the_key(words: list[str], *, newest: bool) -> ApiKey:
-    if len(words) == 1:
-        return _key_by_itself(words[0])
-    if len(words) > 2:
+def _the_key(parts: list[str], *, newest: bool) -> ApiKey:
+    if len(parts) == 1:
+        return _key_by_itself(parts[0])
+    if len(parts) > 2:
         raise Invalid(
-            "Name one key: its public part, its id, or SLUG NAME (quote a name with spaces)"
+            "Specify one key: its public part, its id, or SLUG NAME (quote a name with spaces)"
         )
-    org, name = organization(words[0]), words[1]
+    org, name = organization(parts[0]), parts[1]
     return _key_by_name(org, name, newest=newest)
 
 
-def _key_by_itself(word: str) -> ApiKey:
-    parsed = key_format.parse(word)
-    public = parsed.public if parsed else word.removeprefix("pulse_")
+def _key_by_itself(text: str) -> ApiKey:
+    parsed = key_format.parse(text)
+    public = parsed.public if parsed else text.removeprefix("pulse_")
     found = ApiKey.objects.filter(public=public).first()
-    if found is None and (key_id := _id(word)):
+    if found is None and (key_id := _id(text)):
         found = ApiKey.objects.filter(pk=key_id).first()
     if found is None:
-        raise Missing("There is no such key; give its public part, its id, or SLUG NAME")
+        raise Missing("Key not found; give its public part, its id, or SLUG NAME")
     return found
 
 
-def _id(word: str) -> uuid.UUID | None:
+def _id(text: str) -> uuid.UUID | None:
     try:
-        return uuid.UUID(word)
+        return uuid.UUID(text)
     except ValueError:
         return None
 
 
 def _key_by_name(org: Organization, name: str, *, newest: bool) -> ApiKey:
-    """Return the unrevoked key of this name; a key and its successor share theirs for a while."""
+    """Return the unrevoked key of this name; a key and its successor share a name for a while."""
     living = ApiKey.objects.filter(org=org, name__iexact=name, revoked_at__isnull=True)
     found = list(living.order_by("-id"))
     if not found:

@@ -19,19 +19,19 @@ def _dimension(label: str) -> forms.CharField:
 
 
 class KeyForm(forms.Form):
-    """A key to make. A dimension that is filled in is fixed for all its calls."""
+    """A key to create. A dimension with a value is fixed for all its calls."""
 
     name = forms.CharField(
         label="Key name",
         max_length=NAME_MAX_CHARS,
-        help_text="What will use it, such as the name of a service.",
+        help_text="What will use the key, such as the name of a service.",
     )
     owner = forms.ModelChoiceField(
         queryset=User.objects.none(),
         label="Owner",
         required=False,
         empty_label="No owner (callers may send a user id)",
-        help_text="Calls are counted for this person. Their keys end with their membership.",
+        help_text="Calls are attributed to this person. Removing the member revokes the key.",
     )
     team_id = _dimension("Team")
     project_id = _dimension("Project")
@@ -52,7 +52,7 @@ class KeyForm(forms.Form):
         owner.queryset = members.order_by("email")  # type: ignore[attr-defined]  # a ModelChoiceField
 
     def key_fields(self, moment: datetime) -> KeyFields:
-        """Return what the key has besides its name."""
+        """Return the fields of the key except its name."""
         values = self.cleaned_data
         days = values["expires_days"]
         return KeyFields(
@@ -66,7 +66,7 @@ class KeyForm(forms.Form):
 
 
 class RotateForm(forms.Form):
-    """How long the old key works on."""
+    """How long the old key stays valid."""
 
     overlap_hours = forms.TypedChoiceField(
         label="Keep the old key valid for",

@@ -1,4 +1,4 @@
-"""What can be done to API keys: create, rotate, revoke; each function is one transaction."""
+"""Operations on API keys: create, rotate, revoke; each function is one transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_OVERLAP: Final = timedelta(days=30)
 
 
 class KeyFields(TypedDict, total=False):
-    """What a key can have besides its name. A dimension that is set is fixed for its calls."""
+    """The fields of a key except its name. A dimension that is set is fixed for its calls."""
 
     owner: User | None
     team_id: str | None
@@ -34,14 +34,14 @@ class KeyFields(TypedDict, total=False):
 
 
 def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, str]:
-    """Make a key; return its row and its text, which nobody can read again."""
+    """Create a key; return its row and its text, which is not stored."""
     name = name.strip()
     if fault := values.fault_of_text(name, what="The key's name", max_chars=NAME_MAX_CHARS):
         raise Invalid(fault, field="name")
     key = ApiKey(name=name, **fields)
     _check_dimensions(key)
     if key.expires_at is not None and key.expires_at <= now():
-        raise Invalid("The key would have expired already", field="expires_at")
+        raise Invalid("The expiry must be in the future", field="expires_at")
     with transaction.atomic():
         key.org = locked(org.pk)
         _check_owner(key)
@@ -52,12 +52,12 @@ def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> 
 def rotate_key(
     *, key: ApiKey, overlap: timedelta = DEFAULT_OVERLAP, created_by_id: UUID | None = None
 ) -> tuple[ApiKey, str]:
-    """Make a key that takes the place of `key`, which works on for the overlap at most.
+    """Create a key that replaces `key`, which stays valid for at most the overlap.
 
-    The new one has the same name and settings, and lasts as long as the old was made to last.
+    The new key has the same name, settings and lifetime.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
-        raise Invalid(f"The overlap is between 0 and {MAX_OVERLAP.days} days", field="overlap")
+        raise Invalid(f"The overlap must be between 0 and {MAX_OVERLAP.days} days", field="overlap")
     moment = now()
     with transaction.atomic():
         org = locked(key.org_id)
@@ -81,7 +81,7 @@ def rotate_key(
 
 
 def revoke_key(*, key: ApiKey) -> bool:
-    """Close the key for good; return False when it was revoked before."""
+    """Revoke the key permanently; return False when it was already revoked."""
     with transaction.atomic():
         locked(key.org_id)
         living = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True)
@@ -99,17 +99,17 @@ def _saved(key: ApiKey) -> tuple[ApiKey, str]:
 def _current(key: ApiKey) -> ApiKey:
     current = ApiKey.objects.select_related("owner").filter(pk=key.pk).first()
     if current is None:
-        raise Missing("There is no such key")
+        raise Missing("This key does not exist")
     return current
 
 
 def _check_can_be_rotated(key: ApiKey, moment: datetime) -> None:
     if key.revoked_at is not None:
-        raise Conflict(f'The key "{key.name}" is revoked; create another')
+        raise Conflict(f'The key "{key.name}" is revoked; create a new one')
     if not key.is_usable_at(moment):
-        raise Conflict(f'The key "{key.name}" has expired; create another')
+        raise Conflict(f'The key "{key.name}" has expired; create a new one')
     if key.replacements.filter(revoked_at__isnull=True).exists():
-        raise Conflict(f'The key "{key.name}" has been rotated already; rotate the new one')
+        raise Conflict(f'The key "{key.name}" has already been rotated; rotate the new key')
 
 
 def _check_dimensions(key: ApiKey) -> None:
@@ -131,10 +131,10 @@ def _check_owner(key: ApiKey) -> None:
 
 
 def _check_name_is_free(key: ApiKey) -> None:
-    # The constraint on the table lets a key and its successor share a name; a third may not.
+    # The table's constraint allows a key and its successor to share a name, but no third key.
     living = ApiKey.objects.filter(org_id=key.org_id, revoked_at__isnull=True)
     if living.filter(name__iexact=key.name).exists():
         raise Conflict(
-            f'A key named "{key.name}" exists already; revoke it or choose another name',
+            f'A key named "{key.name}" already exists; revoke it or choose another name',
             field="name",
         )

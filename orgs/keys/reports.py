@@ -1,4 +1,4 @@
-"""API keys as plain values: their state, owner and attribution, never their digest."""
+"""API keys as plain values: state, owner and attribution, never the digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orgs.models import ApiKey, Membership, Organization, User
 
 KEYS_PER_PAGE: Final = 100
 
-# How a status looks: a tone, and a sign beside the word.
+# The tone of a status, and the sign beside its name.
 _LOOKS: Final = {
     "active": ("good", "✓"),
     "being replaced": ("wait", "↻"),
@@ -61,7 +61,7 @@ def keys(
 ) -> KeyPage:
     """Return the organization's keys, newest first, or only those of one owner.
 
-    Ids grow with time, so the id of the last row is where the next page begins.
+    Ids grow with time, so the next page starts after the id of the last row.
     """
     rows = _with_state(ApiKey.objects.filter(org=org)).order_by("-id")
     if owner is not None:

@@ -1,4 +1,4 @@
-"""`manage.py members`: lets people into an organization, with a role."""
+"""`manage.py members`: manage the members of an organization."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from orgs.models import Membership
 
 class Command(ActionCommand):
     help = (
-        "Lets people into an organization, with a role: an admin changes everything, a member "
-        "uses the gateway and sees, an auditor sees everything and changes nothing. "
-        "A forgotten password is set anew with: manage.py changepassword EMAIL"
+        "Manage the members of an organization. An admin has full access, a member can use the "
+        "gateway and view, an auditor can view but cannot send requests. "
+        "To reset a forgotten password: manage.py changepassword EMAIL"
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         member = add(
             "add",
             self.add,
-            help="add a member, and make their account when there is none",
-            description="Adds a member. A new person gets a password from standard input, or a "
-            "link to set one, printed alone on the last line, good once and for three days.",
+            help="add a member, creating their account if needed",
+            description="Adds a member. A new user gets a password from standard input, or a "
+            "one-time link to set one, printed alone on the last line and valid for three days.",
         )
         _add_who(member)
         _add_role(member)
@@ -43,10 +43,10 @@ class Command(ActionCommand):
             help="read the new account's password from standard input",
         )
         add_report(add("list", self.list, help="list the members"))
-        role = add("role", self.role, help="give a member another role")
+        role = add("role", self.role, help="change a member's role")
         _add_who(role)
         _add_role(role)
-        _add_who(add("link", self.link, help="print a new link for one without a password"))
+        _add_who(add("link", self.link, help="print a new link for a member without a password"))
         _add_who(add("remove", self.remove, help="remove a member and revoke their keys"))
 
     def add(self, options: dict[str, Any]) -> None:
@@ -76,17 +76,17 @@ class Command(ActionCommand):
 
     def role(self, options: dict[str, Any]) -> None:
         operations.change_role(membership=_membership(options), role=options["role"])
-        self.stdout.write(f"{options['email']} has the role {options['role']} now.")
+        self.stdout.write(f"{options['email']} now has the role {options['role']}.")
 
     def link(self, options: dict[str, Any]) -> None:
         self._write_link(operations.new_welcome_path(membership=_membership(options)))
 
     def remove(self, options: dict[str, Any]) -> None:
         revoked = operations.remove_member(membership=_membership(options))
-        self.stdout.write(f"{options['email']} is removed; keys revoked with them: {revoked}.")
+        self.stdout.write(f"Removed {options['email']}. Keys revoked: {revoked}.")
 
     def _write_link(self, path: str) -> None:
-        self.stdout.write("A link to set a password, good once and for three days:")
+        self.stdout.write("One-time link to set a password, valid for three days:")
         self.stdout.write(installation_url() + path)
 
 
@@ -112,5 +112,5 @@ def _membership(options: dict[str, Any]) -> Membership:
 def _password_from_stdin() -> str:
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        raise CommandError("There is no password on standard input")
+        raise CommandError("No password was given on standard input")
     return password

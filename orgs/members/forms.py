@@ -9,7 +9,7 @@ from orgs.models import Membership
 
 
 class MemberForm(forms.Form):
-    """A person to let in."""
+    """A member to add."""
 
     email = forms.EmailField(
         label="Email", max_length=EMAIL_MAX_CHARS, widget=forms.EmailInput({"autocomplete": "off"})

@@ -20,7 +20,7 @@ from orgs.models import ApiKey, Membership, Organization, User
 
 @dataclass(frozen=True, slots=True)
 class AddedMember:
-    """A new membership. `welcome_path` leads a person without a password to setting one, once."""
+    """A new membership. `welcome_path` is a one-time link for a user without a password."""
 
     membership: Membership
     welcome_path: str | None
@@ -29,9 +29,9 @@ class AddedMember:
 def add_member(
     *, org: Organization, email: str, role: str, password: str | None = None
 ) -> AddedMember:
-    """Let a person into the organization, and make their account when there is none.
+    """Add a member to the organization, creating their account if needed.
 
-    Without `password`, a new person gets a link to set one. An account that exists keeps its
+    Without `password`, a new user gets a link to set one. An existing account keeps its
     password, whoever adds it.
     """
     email = _email(email)
@@ -48,19 +48,19 @@ def add_member(
 
 
 def new_welcome_path(*, membership: Membership) -> str:
-    """Return a fresh link for a member who has not set a password yet."""
+    """Return a new link for a member who has not set a password yet."""
     user = membership.user
     if user.has_usable_password():
-        raise Conflict(f"{user.email} has set a password already")
+        raise Conflict(f"{user.email} has already set a password")
     if user.memberships.exclude(org_id=membership.org_id).exists():
         raise Conflict(
-            f"{user.email} was added by another organization too; use the link made there"
+            f"{user.email} was also added by another organization; use the link created there"
         )
     return welcome_path(user)
 
 
 def change_role(*, membership: Membership, role: str) -> Membership:
-    """Give a member another role. The last admin stays one."""
+    """Change a member's role. The last admin cannot be demoted."""
     _check_role(role)
     with transaction.atomic():
         current = _locked_membership(membership)
@@ -72,7 +72,7 @@ def change_role(*, membership: Membership, role: str) -> Membership:
 
 
 def remove_member(*, membership: Membership) -> int:
-    """Take a person out of the organization; return how many of their keys this revoked."""
+    """Remove a member from the organization; return how many of their keys were revoked."""
     with transaction.atomic():
         current = _locked_membership(membership)
         _refuse_if_last_admin(current)
@@ -86,7 +86,7 @@ def _locked_membership(membership: Membership) -> Membership:
     locked(membership.org_id)
     current = Membership.objects.select_related("user").filter(pk=membership.pk).first()
     if current is None:
-        raise Missing("This person is not a member any more")
+        raise Missing("This person is no longer a member")
     return current
 
 
@@ -98,32 +98,30 @@ def _refuse_if_last_admin(membership: Membership) -> None:
     )
     if not admins.exclude(pk=membership.pk).exists():
         raise Conflict(
-            f"{membership.user.email} is the last admin; make somebody else an admin first",
+            f"{membership.user.email} is the last admin; make another member an admin first",
             field="role",
         )
 
 
 def _check_account(user: User, *, org: Organization, password: str | None) -> None:
-    """Raise unless this account, which exists already, can be let into the organization."""
+    """Raise unless this existing account can be added to the organization."""
     memberships = set(user.memberships.values_list("org_id", flat=True))
     if org.pk in memberships:
-        raise Conflict(f"{user.email} is a member already", field="email")
+        raise Conflict(f"{user.email} is already a member", field="email")
     if not user.is_active:
         raise Conflict(f"The account of {user.email} is deactivated", field="email")
     if password is not None:
-        raise Conflict(
-            f"{user.email} has an account already; leave the password out", field="email"
-        )
+        raise Conflict(f"{user.email} already has an account; omit the password", field="email")
     # Whoever holds the other organization's link could still become this person.
     if memberships and not user.has_usable_password():
         raise Conflict(
-            f"{user.email} has not set a password yet; add them when they have", field="email"
+            f"{user.email} has not set a password yet; add them once they have", field="email"
         )
 
 
 def _check_role(role: str) -> None:
     if role not in Membership.Role.values:
-        raise Invalid(f'"{role}" is not a role: admin, member or auditor', field="role")
+        raise Invalid(f'The role must be admin, member or auditor, not "{role}"', field="role")
 
 
 def _email(email: str) -> str:
@@ -131,9 +129,11 @@ def _email(email: str) -> str:
     try:
         validate_email(email)
     except ValidationError as exc:
-        raise Invalid(f'"{email}" is not an e-mail address', field="email") from exc
+        raise Invalid(f'"{email}" is not a valid email address', field="email") from exc
     if len(email) > EMAIL_MAX_CHARS:
-        raise Invalid("The e-mail address is too long", field="email")
+        raise Invalid(
+            f"The email address must be at most {EMAIL_MAX_CHARS} characters", field="email"
+        )
     return email
 
 

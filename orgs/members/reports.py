@@ -21,7 +21,7 @@ class MemberRow:
 
 
 def members(org: Organization) -> list[MemberRow]:
-    """Return the organization's members by e-mail address."""
+    """Return the organization's members, sorted by email address."""
     rows = Membership.objects.filter(org=org).select_related("user").order_by("user__email")
     return [
         MemberRow(
@@ -37,5 +37,5 @@ def members(org: Organization) -> list[MemberRow]:
 
 
 def count_unrevoked_keys(*, org: Organization, owner: User) -> int:
-    """Return how many keys end with the owner's membership."""
+    """Return how many keys are revoked when the owner is removed."""
     return ApiKey.objects.filter(org=org, owner=owner, revoked_at__isnull=True).count()

@@ -1,4 +1,4 @@
-"""`manage.py orgs`: makes organizations and turns their AI Gateway on and off."""
+"""`manage.py orgs`: create organizations and turn their AI Gateway on or off."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from orgs.settings import operations
 
 
 class Command(ActionCommand):
-    help = "Makes organizations and turns their AI Gateway on and off."
+    help = "Create organizations and turn their AI Gateway on or off."
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         add_format(add("list", self.list, help="list the organizations"))
-        create = add("create", self.create, help="make an organization, its AI Gateway still off")
+        create = add("create", self.create, help="create an organization, its AI Gateway off")
         create.add_argument("name", metavar="NAME", help="such as Acme")
-        create.add_argument("--slug", help="short name for commands; made from NAME when left out")
-        create.add_argument("--timezone", default="UTC", help="whose midnight begins a day (UTC)")
+        create.add_argument("--slug", help="short name for commands; derived from NAME if omitted")
+        create.add_argument(
+            "--timezone", default="UTC", help="IANA time zone of its days; default: UTC"
+        )
         for name, enabled in (("enable", True), ("disable", False)):
             switch = add(
                 name, self.switch, help=f"turn the AI Gateway {'on' if enabled else 'off'}"
@@ -38,7 +40,7 @@ class Command(ActionCommand):
         org = operations.create_organization(
             name=options["name"], slug=options["slug"], timezone=options["timezone"]
         )
-        self.stdout.write(f"Made the organization {org.slug}; its AI Gateway is off.")
+        self.stdout.write(f"Created organization {org.slug}; its AI Gateway is off.")
         self.stdout.write(f"To turn it on: manage.py orgs enable {org.slug}")
 
     def switch(self, options: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from orgs.models import Organization
 class OrganizationForm(forms.Form):
     """The organization's settings.
 
-    Each field carries what it was when the page was opened, so that a page left open does not
-    undo what somebody else has changed since.
+    Each field carries its initial value, so that saving a page left open does not undo what
+    somebody else has changed since.
     """
 
     ai_gateway_enabled = forms.BooleanField(
@@ -30,7 +30,7 @@ class OrganizationForm(forms.Form):
         label="Time zone",
         choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
         show_hidden_initial=True,
-        help_text="Daily limits begin anew at midnight here.",
+        help_text="Daily limits reset at midnight in this time zone.",
     )
     on_disconnect = forms.ChoiceField(
         label="If a client disconnects mid-answer",
@@ -43,7 +43,7 @@ class OrganizationForm(forms.Form):
         super().__init__(data, initial=initial, label_suffix="")
 
     def changes(self) -> dict[str, Any]:
-        """Return the values that the person changed; a program that posts plainly changes all."""
+        """Return the values changed on the page; a POST without initial values changes all."""
         return {
             name: value
             for name, value in self.cleaned_data.items()
@@ -51,12 +51,12 @@ class OrganizationForm(forms.Form):
         }
 
     def turns_the_gateway_off(self) -> bool:
-        """Whether a person turns off, on the page, what was on; a program knows what it posts."""
+        """Whether the page turns the gateway off; False for a POST without initial values."""
         name = "ai_gateway_enabled"
         was_on = bool(self.initial[name]) and self.add_initial_prefix(name) in self.data
         return was_on and self.changes().get(name) is False
 
     def posted(self) -> list[tuple[str, str]]:
-        """Return what the page sent, to be sent again with an answer."""
+        """Return the posted fields, to be posted again with the confirmation."""
         names = (n for name in self.fields for n in (name, self.add_initial_prefix(name)))
         return [(name, self.data[name]) for name in names if name in self.data]

@@ -15,7 +15,7 @@ from orgs.models import Organization, validate_timezone
 
 
 class OrganizationChanges(TypedDict, total=False):
-    """What can be changed of an organization; what is left out stays."""
+    """The fields of an organization that can change; omitted ones stay."""
 
     name: str
     timezone: str
@@ -26,11 +26,11 @@ class OrganizationChanges(TypedDict, total=False):
 def create_organization(
     *, name: str, slug: str | None = None, timezone: str = "UTC"
 ) -> Organization:
-    """Make an organization, its AI Gateway still off. Without a slug, the name makes one."""
+    """Create an organization with its AI Gateway off. The slug defaults to the name's."""
     name = _organization_name(name)
     slug = slugify(name)[: values.SLUG_MAX_CHARS].strip("-_") if slug is None else slug
     if not slug:
-        raise Invalid("The name has no letter for a slug; give a slug too", field="slug")
+        raise Invalid("No slug can be derived from this name; give one", field="slug")
     if fault := values.fault_of_slug(slug):
         raise Invalid(fault, field="slug")
     _check_timezone(timezone)
@@ -38,7 +38,7 @@ def create_organization(
         with transaction.atomic():
             return Organization.objects.create(name=name, slug=slug, timezone=timezone)
     except IntegrityError as exc:
-        message = f'An organization with the slug "{slug}" exists already'
+        message = f'An organization with the slug "{slug}" already exists'
         raise Conflict(message, field="slug") from exc
 
 
@@ -50,13 +50,13 @@ def set_gateway(*, org: Organization, enabled: bool) -> Organization:
 def change_organization(
     *, org: Organization, **changes: Unpack[OrganizationChanges]
 ) -> Organization:
-    """Change what is given and return the organization as it is now."""
+    """Change the given fields and return the updated organization."""
     if "name" in changes:
         changes["name"] = _organization_name(changes["name"])
     if "timezone" in changes:
         _check_timezone(changes["timezone"])
     if changes.get("on_disconnect", "close") not in Organization.OnDisconnect.values:
-        raise Invalid("On a disconnect, the answer is closed or drained", field="on_disconnect")
+        raise Invalid("on_disconnect must be 'close' or 'drain'", field="on_disconnect")
     with transaction.atomic():
         organization = locked(org.pk)
         if any(getattr(organization, field) != value for field, value in changes.items()):

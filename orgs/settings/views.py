@@ -31,7 +31,7 @@ MEMBER_COLUMNS: Final = ("memberId", "email", "name", "role", "active", "hasPass
 def organization(request: HtmxRequest) -> HttpResponse:
     """Show the settings to everyone in the organization; an admin saves them here.
 
-    Who turns the gateway off on the page is asked before.
+    Turning the gateway off on the page requires confirmation.
     """
     if request.method != "POST":
         return _settings_page(request, viewer(request))
@@ -43,7 +43,7 @@ def organization(request: HtmxRequest) -> HttpResponse:
             return question(request, "settings/gateway_off.html", context)
         with refusal_in(form):
             operations.change_organization(org=access.organization, **form.changes())
-            messages.success(request, "The settings are saved.")
+            messages.success(request, "Settings saved.")
             return redirect("settings-organization")
     return _settings_page(request, access, form=form)
 
@@ -58,13 +58,13 @@ def export_members(request: HttpRequest, format: str) -> StreamingHttpResponse:
 @action
 @never_cache
 def add_member(request: HttpRequest) -> HttpResponse:
-    """Let a person in; the answer shows a new person's one-time link, and nothing else does."""
+    """Add a member; only this answer shows the one-time link of a new user."""
     access = admin(request)
     form = MemberForm(request.POST, label_suffix="")
     if form.is_valid():
         with refusal_in(form):
             added = members_operations.add_member(org=access.organization, **form.cleaned_data)
-            messages.success(request, f"{added.membership.user.email} is a member now.")
+            messages.success(request, f"{added.membership.user.email} is now a member.")
             if added.welcome_path is None:
                 return redirect("settings-organization")
             return _link_page(request, added.membership.user, added.welcome_path)
@@ -86,7 +86,7 @@ def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
 
 @action
 def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Give a member another role."""
+    """Change a member's role."""
     membership = get_or_404(admin(request), Membership.objects, member_id)
     role = request.POST.get("role", "")
     try:
@@ -94,13 +94,13 @@ def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
     except OrgsError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, f"{membership.user.email} has the role {role} now.")
+        messages.success(request, f"{membership.user.email} now has the role {role}.")
     return redirect("settings-organization")
 
 
 @question_page
 def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
-    """Ask, then take a person out of the organization and revoke their keys in it."""
+    """Confirm, then remove a member and revoke their keys in the organization."""
     access = admin(request)
     membership = get_or_404(access, Membership.objects, member_id)
     if request.method != "POST":
@@ -116,15 +116,13 @@ def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
     except OrgsError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(
-            request, f"{membership.user.email} is removed; keys revoked with them: {revoked}."
-        )
+        messages.success(request, f"Removed {membership.user.email}. Keys revoked: {revoked}.")
     return redirect("settings-organization")
 
 
 @action
 def switch_organization(request: HttpRequest) -> HttpResponse:
-    """Work in another of one's organizations from now on."""
+    """Make another of the user's organizations active."""
     choose_organization(request, request.POST.get("organization", ""))
     wanted = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()})

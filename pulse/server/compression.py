@@ -1,4 +1,4 @@
-"""Packs what browsers get: pages, files, and static files that have no packed form beside them."""
+"""Compresses pages, downloads, and static files that have no compressed copy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ GZIP: Final = 31  # zlib's name for gzip's header and its largest window
 
 
 class CompressionMiddleware(GZipMiddleware):
-    """Django's own, but for streams.
+    """Django's middleware, except for streams.
 
-    ServeStatic packs files only when they are collected, so `make run` would send them whole;
-    collected ones are packed already and pass. Of an asynchronous stream Django packs each piece
-    by itself, and a browser reads no further than the first.
+    ServeStatic compresses files only when they are collected, so `make run` would send them
+    uncompressed; collected ones are already compressed and pass. Django compresses each chunk of
+    an asynchronous stream by itself, and a browser reads no further than the first.
     """
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """Pack the response where the client takes gzip; part of a file stays as it is."""
+        """Compress the response if the client accepts gzip; partial content stays unchanged."""
         if response.status_code == HTTPStatus.PARTIAL_CONTENT:
             return response
         if not isinstance(response, StreamingHttpResponse):

@@ -1,4 +1,4 @@
-"""The production server: Uvicorn, on an address that is taken before anything starts.
+"""The production server: Uvicorn, on a socket that is bound before anything starts.
 
 Measured against Granian on two cores, a bare relay in both: 46 ms of CPU for 1,000 chunks against
 56, 0.24 ms a request at one connection against 0.54, 43 MiB against 76.
@@ -23,22 +23,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 LOOPBACK: Final = "127.0.0.1"
-CONNECTIONS_MAX: Final = 10_000  # of one worker; one more is told 503
+CONNECTIONS_MAX: Final = 10_000  # per worker; one more gets 503
 BACKLOG: Final = 4096
-# libuv accepts one connection a turn of its loop from each listening handle. Under 1,500 streams a
-# turn takes 60 ms, and a new client would wait for all before it: so there are several handles.
+# libuv accepts one connection a turn of its loop from each listening handle. With 1,500 streams a
+# turn takes 60 ms, and a new client would wait for all before it, so there are several handles.
 ACCEPTED_AT_ONCE: Final = 16
-# What comes before a body: the address and the headers, and how long they may take.
+# Limits of the request line and headers: their size, and how long they may take.
 HEAD_MAX_BYTES: Final = 64 * 1024
 HEAD_MAX_S: Final = 30.0
 KEEP_ALIVE_S: Final = 75
-# What a stopping worker is given beyond the provider's time limit to settle and to close.
+# How long a stopping worker has beyond the provider's time limit to settle and close.
 STOP_MARGIN_S: Final = 20
 HEALTHY_WITHIN_S: Final = 30
 
 
 class CannotServe(Exception):
-    """The address cannot be served; the message is a sentence that says why."""
+    """The address cannot be served; the message says why."""
 
 
 def open_socket(*, host: str, port: int) -> socket.socket:
@@ -46,10 +46,12 @@ def open_socket(*, host: str, port: int) -> socket.socket:
     try:
         family, *_, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, OverflowError) as exc:
-        raise CannotServe(f'"{host}" is not an address of this machine') from exc
+        raise CannotServe(f'Host must be an address of this machine, not "{host}"') from exc
     if settings.LOCAL and not ipaddress.ip_address(address).is_loopback:
-        raise CannotServe(f"DEBUG is on, so {host} is not served; set DEBUG=off, or use {LOOPBACK}")
-    # With its protocol named: else asyncio leaves Nagle's algorithm on, which costs 40 ms.
+        raise CannotServe(
+            f"Host must be {LOOPBACK} while DEBUG is on, not {host}; or set DEBUG=off"
+        )
+    # With an explicit protocol: otherwise asyncio leaves Nagle's algorithm on, which costs 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -57,7 +59,7 @@ def open_socket(*, host: str, port: int) -> socket.socket:
         bound.listen(BACKLOG)
     except OSError as exc:
         bound.close()
-        raise CannotServe(f"{host}:{port} cannot be served: {exc.strerror}") from exc
+        raise CannotServe(f"Cannot listen on {host}:{port}: {exc.strerror}") from exc
     return bound
 
 
@@ -68,9 +70,9 @@ def local_url(bound: socket.socket) -> str:
 
 
 def serve(bound: socket.socket, *, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what runs, and return.
+    """Serve until SIGTERM or SIGINT; then finish running calls and return.
 
-    One worker is this process itself; several are its children, restarted when they die.
+    A single worker is this process; several are its children, restarted when they die.
     """
     _raise_file_limit()
     config = uvicorn.Config(
@@ -90,7 +92,7 @@ def serve(bound: socket.socket, *, workers: int) -> None:
         timeout_graceful_shutdown=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
         timeout_worker_healthcheck=HEALTHY_WITHIN_S,
     )
-    # Uvicorn raises the signal that stopped it once more when it is done; this is a good end.
+    # Uvicorn re-raises the signal that stopped it when it is done; this is a normal end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     sockets = [bound, *(bound.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
@@ -103,7 +105,7 @@ def serve(bound: socket.socket, *, workers: int) -> None:
 
 
 def stop_with_parent() -> None:
-    """Have this worker stop, gracefully, when its parent is killed: nobody else would tell it."""
+    """Stop this worker gracefully when its parent is killed: nothing else would stop it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_for, args=(parent,), name="parent", daemon=True).start()
@@ -115,13 +117,13 @@ def _wait_for(parent: BaseProcess) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Take as many files as the system lets: every connection is one, and every upstream's."""
+    """Raise the limit of open files to the hard limit: every connection is a file."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1, with a limit on the size and the time of what comes before a body."""
+    """Uvicorn's HTTP/1.1, with a limit on the size and the time of request line and headers."""
 
     _head_bytes = 0
     _is_in_head = True

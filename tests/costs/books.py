@@ -1,4 +1,4 @@
-"""The ledger as tests drive it: asks and settlements in few words, and what the books then say."""
+"""Helpers for ledger tests: short reservations and settlements, and the resulting rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ STATUS = {
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that only moves when set."""
 
     now: datetime = NOON
 
@@ -72,7 +72,7 @@ class Books(NamedTuple):
 
 
 def books(org: Organization) -> Books:
-    """Return what the organization's periods say, all days together."""
+    """Return the totals of the organization's periods."""
     rows = Period.objects.filter(org=org)
     return Books(
         held=sum(row.held_nanoeur for row in rows),
@@ -118,7 +118,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     record_if_full: bool = True,
     budgets: tuple[BudgetRule, ...] = (),
 ) -> ReserveRequest:
-    """Return an ask as the pipeline makes it, judged by what is in the database now."""
+    """Return a reserve request as the pipeline makes it, with current versions."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
     dimensions = Dimensions(team_id="team-123")
     call = Call(model=MODEL, body=Unread(), usage_bound=NOTHING, dimensions=dimensions)
@@ -163,7 +163,7 @@ def prices_version() -> int:
 def settlement(
     asked: ReserveRequest, admitted: ReserveResult, outcome: State, cost_nanoeur: int | None = None
 ) -> Settlement:
-    """Return how the call of `asked` ended."""
+    """Return the settlement of the call of `asked`."""
     assert isinstance(admitted, Admitted)
     status, code = STATUS[outcome]
     return Settlement(
@@ -186,13 +186,13 @@ def settlement(
 
 
 def new_ledger() -> Ledger:
-    """Return the ledger of a process of its own."""
+    """Return the ledger of another process."""
     return Ledger(journal=AuditJournal(), instance_id=new_id())
 
 
 @dataclass
 class Desk:
-    """One process's ledger on a connection of its own, by the test's clock or the database's."""
+    """One process's ledger on its own connection, with the test's clock or the database's."""
 
     clock: Clock | None = None
     ledger: Ledger = field(default_factory=new_ledger)
@@ -205,7 +205,7 @@ class Desk:
         return self._store
 
     def pass_s(self, seconds: float) -> None:
-        """Let time pass for this ledger and for all that share its clock."""
+        """Advance the clock of this ledger and of all that share it."""
         assert self.clock is not None
         self.clock.pass_s(seconds)
 
@@ -232,7 +232,7 @@ class Desk:
     def hold(
         self, org: Organization, nanoeur: int, **options: Any
     ) -> tuple[ReserveRequest, Admitted]:
-        """Reserve what must be admitted."""
+        """Reserve, and require admission."""
         asked = ask(org, nanoeur, **options)
         admitted = self.reserve(asked)
         assert isinstance(admitted, Admitted), admitted
@@ -240,7 +240,7 @@ class Desk:
 
 
 def admitted_and_full(answers: Sequence[object]) -> tuple[int, int]:
-    """Count the calls that were admitted and those that did not fit; there may be no other."""
+    """Count admitted calls and those without room; require that there are no others."""
     others = [each for each in answers if not isinstance(each, (Admitted, InsufficientRoom))]
     assert others == []
     admitted = sum(isinstance(each, Admitted) for each in answers)

@@ -1,4 +1,4 @@
-"""Charges of any moment, with the daily lines that the ledger would have kept of them."""
+"""Charges at any moment, with the daily lines that the ledger would write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTHING = dict.fromkeys(
 
 
 def charge(organization: Organization, amount_nanoeur: int, **said: object) -> CostEvent:
-    """Charge an organization, at NOON unless `occurred_at` says when."""
+    """Charge an organization, at NOON unless `occurred_at` is given."""
     event = CostEventFactory.create(
         org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | said
     )

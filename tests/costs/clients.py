@@ -1,4 +1,4 @@
-"""Many clients that ask at the same moment, each from a thread and an event loop of its own."""
+"""Concurrent clients, each with its own thread and event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from costs.ledger.writer import LedgerUnavailable, Writer
 def reserve_together(
     writers: Sequence[Writer], asks: Sequence[ReserveRequest], *, barrier: Barrier | None = None
 ) -> list[ReserveResult | LedgerUnavailable]:
-    """Send every ask at once, over the writers in turn; return the answers."""
+    """Send all requests at once, round-robin over the writers; return the results."""
     ready = barrier or Barrier(len(asks))
 
     def client(asked: ReserveRequest, writer: Writer) -> ReserveResult | LedgerUnavailable:
@@ -32,7 +32,7 @@ def reserve_together(
 
 
 def until(condition: Callable[[], bool], *, within_s: float = 10) -> None:
-    """Wait for another thread's doing."""
+    """Wait for another thread."""
     give_up_at = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"

@@ -1,4 +1,4 @@
-"""Ledgers and writers that close what they opened."""
+"""Ledgers and writers that are closed after the test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.costs.books import Clock, Desk, new_ledger
 
 @pytest.fixture
 def clock() -> Clock:
-    """Noon of a Monday in June, until the test moves it."""
+    """A test clock at noon of a Monday in June."""
     return Clock()
 
 
 @pytest.fixture
 def desk(transactional_db: None, clock: Clock) -> Iterator[Desk]:
-    """A ledger with a connection of its own, on the test's clock."""
+    """A ledger with its own connection, on the test's clock."""
     desk = Desk(clock=clock)
     yield desk
     desk.close()
@@ -28,7 +28,7 @@ def desk(transactional_db: None, clock: Clock) -> Iterator[Desk]:
 
 @pytest.fixture
 def today(transactional_db: None) -> Iterator[Desk]:
-    """A ledger by the database's own clock, as the writers have it."""
+    """A ledger on the database's clock, as in writers."""
     desk = Desk()
     yield desk
     desk.close()
@@ -50,7 +50,7 @@ def new_desk(transactional_db: None, clock: Clock) -> Iterator[Callable[[], Desk
 
 @pytest.fixture
 def new_writer(transactional_db: None) -> Iterator[Callable[..., Writer]]:
-    """Return writers as processes have them, with threads that end with the test."""
+    """Return writers as in processes, whose threads end with the test."""
     started: list[Writer] = []
 
     def new(opener: Callable[[], Store] = open_store) -> Writer:

@@ -1,4 +1,4 @@
-"""Stores that fail on purpose: before the n-th write, or at COMMIT after it has happened."""
+"""Stores with injected faults: before the n-th write, or after COMMIT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from costs.ledger.stores.tables import Row, Table
 
 @dataclass
 class Faults:
-    """What is to go wrong; shared by all stores of a test."""
+    """The faults to inject; shared by all stores of a test."""
 
     fails_at_write: int | None = None  # counted from 0, once
     loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost

@@ -1,4 +1,4 @@
-"""Reads rates as holds and cost events keep them: what is kept must be enough to price again."""
+"""Reads stored rates of holds and cost events, which must suffice to price again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger in forty lines: what the books must say after each step, in plain Python."""
+"""A model of the ledger in plain Python: the expected state after each step."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def input_usd(*names: str, at: datetime = NOW) -> Decimal | None:
 
 
 def prices(*arguments: str) -> str:
-    """Run the command and return what it says."""
+    """Run the command and return its output."""
     out = io.StringIO()
     call_command("prices", *arguments, stdout=out)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Another process that wants the same money: `python -m tests.costs.rival`.
+"""A competing process for race tests: `python -m tests.costs.rival`.
 
 Reads one JSON object from its input, waits there for a line, reserves from several threads at
 once, and prints how many calls were admitted and how many did not fit.

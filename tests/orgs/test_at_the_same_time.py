@@ -1,4 +1,4 @@
-"""Operations that two people start at the same moment."""
+"""Concurrent operations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refusals(results: list[object]) -> int:
     return sum(isinstance(result, OrgsError) for result in results)
 
 
-def test_the_last_two_admins_cannot_both_go(acme: Organization) -> None:
+def test_last_two_admins_cannot_both_be_removed(acme: Organization) -> None:
     admins = [MembershipFactory.create(org=acme, role="admin") for _ in range(2)]
     results = together(
         [
@@ -57,26 +57,26 @@ def test_the_last_two_admins_cannot_both_go(acme: Organization) -> None:
     assert Membership.objects.filter(org=acme, role="admin").count() == 1
 
 
-def test_a_key_is_rotated_once(acme: Organization) -> None:
+def test_concurrent_rotations_rotate_key_once(acme: Organization) -> None:
     key, _ = keys_operations.create_key(org=acme, name="ci")
     results = together([lambda: keys_operations.rotate_key(key=key)] * 4)
     assert refusals(results) == 3
     assert ApiKey.objects.count() == 2
 
 
-def test_a_name_goes_to_one_key(acme: Organization) -> None:
+def test_concurrent_creations_give_name_to_one_key(acme: Organization) -> None:
     results = together([lambda: keys_operations.create_key(org=acme, name="ci")] * 4)
     assert refusals(results) == 3
     assert ApiKey.objects.count() == 1
 
 
-def test_a_slug_goes_to_one_organization(transactional_db: None) -> None:
+def test_concurrent_creations_give_slug_to_one_organization(transactional_db: None) -> None:
     results = together([lambda: settings_operations.create_organization(name="Acme")] * 4)
     assert refusals(results) == 3
     assert Organization.objects.count() == 1
 
 
-def test_a_person_gets_one_account(acme: Organization, globex: Organization) -> None:
+def test_concurrent_additions_create_one_account(acme: Organization, globex: Organization) -> None:
     results = together(
         [
             partial(members_operations.add_member, org=org, email="new@example.org", role="member")
@@ -87,7 +87,7 @@ def test_a_person_gets_one_account(acme: Organization, globex: Organization) -> 
     assert User.objects.count() == 1
 
 
-def test_no_key_is_made_for_one_who_is_being_removed(acme: Organization) -> None:
+def test_no_key_is_created_for_member_being_removed(acme: Organization) -> None:
     for n in range(5):
         membership = MembershipFactory.create(org=acme)
         owner = membership.user
@@ -100,13 +100,13 @@ def test_no_key_is_made_for_one_who_is_being_removed(acme: Organization) -> None
         assert not ApiKey.objects.filter(owner=owner, revoked_at__isnull=True).exists()
 
 
-def test_a_key_is_revoked_by_one(acme: Organization) -> None:
+def test_concurrent_revocations_revoke_key_once(acme: Organization) -> None:
     key, _ = keys_operations.create_key(org=acme, name="ci")
     results = together([lambda: keys_operations.revoke_key(key=key)] * 4)
     assert sorted(map(bool, results)) == [False, False, False, True]
 
 
-def test_a_link_is_used_by_one(transactional_db: None) -> None:
+def test_link_works_for_one_of_two_concurrent_uses(transactional_db: None) -> None:
     user = UserFactory.create(password="!none")
     results = together(
         partial(welcome.set_first_password, user=User.objects.get(pk=user.pk), password=password)
@@ -115,7 +115,7 @@ def test_a_link_is_used_by_one(transactional_db: None) -> None:
     assert refusals(results) == 1
 
 
-def test_guesses_at_the_same_time_get_no_further(transactional_db: None) -> None:
+def test_concurrent_guesses_are_throttled(transactional_db: None) -> None:
     moment = now()
     results = together(
         [lambda: throttle.begin_attempt(email="a@acme.example", address="192.0.2.1", moment=moment)]

@@ -1,4 +1,4 @@
-"""Django admin, where operators look after people, organizations and keys."""
+"""Django admin for users, organizations and keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def act(client: Client, model: str, action: str, row: ApiKey | Membership) -> st
     return client.post(listing(model), data, follow=True).content.decode()
 
 
-def test_there_is_one_sign_in_page(client: Client, admin_user: User, operator: Client) -> None:
+def test_operators_use_console_sign_in_page(
+    client: Client, admin_user: User, operator: Client
+) -> None:
     answer = client.get("/admin/login/?next=/admin/orgs/user/")
     assert answer["Location"] == "/login?next=/admin/orgs/user/"
     assert client.get("/admin/")["Location"] == "/admin/login/?next=/admin/"
@@ -40,13 +42,13 @@ def test_there_is_one_sign_in_page(client: Client, admin_user: User, operator: C
     assert client.get("/admin/login/").status_code == 403
 
 
-def test_the_role_of_an_admin_opens_nothing_here(client: Client, admin_user: User) -> None:
+def test_organization_admin_has_no_operator_access(client: Client, admin_user: User) -> None:
     client.force_login(admin_user)
     assert client.get(listing("user"), follow=True).status_code == 403
 
 
 @pytest.mark.parametrize("model", ["user", "organization", "membership", "apikey"])
-def test_rows_are_listed_and_found(
+def test_rows_are_listed_and_searchable(
     operator: Client, acme: Organization, admin_user: User, model: str
 ) -> None:
     operations.create_key(org=acme, name="ci", owner=admin_user)
@@ -55,7 +57,7 @@ def test_rows_are_listed_and_found(
     assert answer.context["cl"].result_count == 1
 
 
-def test_an_operator_makes_people(operator: Client) -> None:
+def test_operator_creates_users(operator: Client) -> None:
     data = {
         "email": "New@Acme.example",
         "usable_password": "true",
@@ -70,7 +72,7 @@ def test_an_operator_makes_people(operator: Client) -> None:
     assert "already exists" in operator.post(reverse("admin:orgs_user_add"), data).content.decode()
 
 
-def test_an_operator_changes_people(operator: Client, member_user: User) -> None:
+def test_operator_changes_users(operator: Client, member_user: User) -> None:
     address = reverse("admin:orgs_user_change", args=[member_user.pk])
     page = operator.get(address).content.decode()
     assert member_user.password not in page
@@ -82,7 +84,7 @@ def test_an_operator_changes_people(operator: Client, member_user: User) -> None
     assert operator.get(password).status_code == 200
 
 
-def test_an_operator_makes_organizations_and_memberships(
+def test_operator_creates_organizations_and_memberships(
     operator: Client, member_user: User
 ) -> None:
     data = {"name": "New", "slug": "new", "timezone": "UTC", "on_disconnect": "close"}
@@ -95,7 +97,7 @@ def test_an_operator_makes_organizations_and_memberships(
 
 
 @pytest.mark.parametrize("model", ["user", "organization", "membership", "apikey"])
-def test_nothing_is_deleted(
+def test_rows_cannot_be_deleted(
     operator: Client, acme: Organization, admin_user: User, model: str
 ) -> None:
     key, _ = operations.create_key(org=acme, name="ci")
@@ -109,9 +111,7 @@ def test_nothing_is_deleted(
     assert operator.post(address, {"post": "yes"}).status_code == 403
 
 
-def test_a_keys_digest_is_not_shown_and_nothing_of_it_is_edited(
-    operator: Client, acme: Organization
-) -> None:
+def test_key_digest_is_hidden_and_key_is_read_only(operator: Client, acme: Organization) -> None:
     key, text = operations.create_key(org=acme, name="ci")
     address = reverse("admin:orgs_apikey_change", args=[key.pk])
     page = operator.get(address).content.decode()
@@ -122,14 +122,14 @@ def test_a_keys_digest_is_not_shown_and_nothing_of_it_is_edited(
     assert operator.get(reverse("admin:orgs_apikey_add")).status_code == 403
 
 
-def test_a_key_is_revoked(operator: Client, acme: Organization) -> None:
+def test_operator_revokes_key(operator: Client, acme: Organization) -> None:
     key, _ = operations.create_key(org=acme, name="ci")
     assert "Done: 1 of 1" in act(operator, "apikey", "revoke", key)
     key.refresh_from_db()
     assert key.revoked_at is not None
 
 
-def test_members_are_removed_by_the_same_rules(
+def test_operator_removes_members_by_same_rules(
     operator: Client, acme: Organization, admin_user: User, member_user: User
 ) -> None:
     key, _ = operations.create_key(org=acme, name="ci", owner=member_user)
@@ -147,7 +147,7 @@ def test_members_are_removed_by_the_same_rules(
 
 
 @pytest.mark.parametrize("may_look", [False, True])
-def test_one_who_may_not_change_changes_nothing(
+def test_operator_without_change_permission_changes_nothing(
     acme: Organization, member_user: User, may_look: bool
 ) -> None:
     key, _ = operations.create_key(org=acme, name="ci", owner=member_user)

@@ -1,4 +1,4 @@
-"""Clients of a gateway: one call and how it ended, seen from outside."""
+"""Clients of a gateway: one call and its outcome, seen from outside."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ async def ask_one(url: str, key: str, asked: Asked) -> Outcome:
 
 @dataclass(slots=True)
 class RawClient:
-    """A client on a bare connection, which reads as much as it is told and leaves when it likes."""
+    """A client on a raw connection, which can read any amount and disconnect at any time."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter

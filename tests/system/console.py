@@ -65,7 +65,7 @@ class Complaints:
 
 
 def fill(installation: Installation, *, per_day: int = 40) -> None:
-    """Give Acme people, keys, policies and a month of requests."""
+    """Create Acme's users, keys, policies and a month of requests."""
     installation.members(
         ("acme", ADMIN, "admin"),
         ("acme", MEMBER, "member"),

@@ -1,4 +1,4 @@
-"""Databases of the kind this run is on, made and dropped, and what every gateway is born with."""
+"""Databases of the kind of this run, and the initial data of every gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drop-in addresses as their clients use them: what is sent to each, and how it tells errors.
+"""The compatible endpoints as their clients use them: requests, and the format of errors.
 
 A door is one address with one vendor behind it, plain or streamed.
 """

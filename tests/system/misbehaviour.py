@@ -1,4 +1,4 @@
-"""Every way in which a provider can misbehave, and what must come of it."""
+"""Every kind of provider misbehaviour, and its expected outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a database away and giving it back: a server that stops, a file that is locked."""
+"""Database outages: a server that stops, a file that is locked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every address of the installation, by walking its URLconf."""
+"""Every route of the installation, from its URLconf."""
 
 from __future__ import annotations
 

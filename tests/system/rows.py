@@ -1,4 +1,4 @@
-"""What the database says: plain SQL that reads the same on SQLite and PostgreSQL."""
+"""Plain SQL queries, the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 

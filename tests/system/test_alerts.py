@@ -1,4 +1,4 @@
-"""A server tells by itself what happened: a budget is passed, and a webhook hears of it once."""
+"""Servers send alerts by themselves: a budget is exceeded, and a webhook gets it once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(url: str, key: str) -> dict[str, Any]:
         return said
 
 
-async def test_two_servers_tell_of_a_passed_budget_once_without_holding_up_a_request(
+async def test_two_servers_send_budget_alert_once_without_delaying_requests(
     installation: Installation, rows: Rows
 ) -> None:
     with Receiver(statuses=[503, 200]) as receiver:

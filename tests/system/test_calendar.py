@@ -1,4 +1,4 @@
-"""Days and prices through the whole gateway: a call belongs to the moment of its admission."""
+"""Days and prices through the whole gateway: the moment of admission decides."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _sums(rows: Rows, period_id: str) -> tuple[int, int]:
     return sums[0], sums[1]
 
 
-async def test_a_call_across_midnight_is_charged_to_the_day_it_was_admitted_on(
+async def test_call_across_midnight_is_charged_to_day_of_admission(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
@@ -61,7 +61,7 @@ async def test_a_call_across_midnight_is_charged_to_the_day_it_was_admitted_on(
     assert rows.disagreements() == []
 
 
-async def test_yesterday_s_spending_takes_nothing_from_today_s_limit(
+async def test_daily_limit_resets_at_midnight(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     asked = Asked(call=secrets.token_hex(8), vendor="anthropic")
@@ -82,7 +82,7 @@ async def test_yesterday_s_spending_takes_nothing_from_today_s_limit(
     assert answered.is_answered
 
 
-async def test_a_price_that_changes_in_mid_call_does_not_change_what_the_call_costs(
+async def test_price_change_during_call_does_not_change_its_cost(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     model = MODELS["openai"]

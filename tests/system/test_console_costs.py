@@ -96,12 +96,12 @@ def asked(page: Page) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
 
 
-async def group(page: Page, by: str, then: str = "Nothing else") -> None:
+async def group(page: Page, by: str, then: str = "None") -> None:
     """Choose what the table is grouped by."""
     await page.get_by_label("Group by", exact=True).select_option(label=by)
     await page.get_by_label("Then by", exact=True).select_option(label=then)
     await page.get_by_role("button", name="Apply", exact=True).click()
-    title = f"By {by}" if then == "Nothing else" else f"By {by} and {then}"
+    title = f"By {by}" if then == "None" else f"By {by} and {then}"
     await expect(page.locator("#table-heading")).to_have_text(title, ignore_case=True)
 
 
@@ -151,7 +151,7 @@ async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
 
 @pytest.mark.parametrize(
     ("by", "then"),
-    [("Team", "Nothing else"), ("User", "Model"), ("Day", "API key")],
+    [("Team", "None"), ("User", "Model"), ("Day", "API key")],
 )
 async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str, then: str) -> None:
     await page.goto("/costs")
@@ -182,7 +182,7 @@ async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None
     assert sum(
         [n for entry in await legend.all() for n in await nanoeur_in(entry)]
     ) == await total_of(page)
-    await expect(page.locator(".bars-plot desc")).to_contain_text("highest:")
+    await expect(page.locator(".bars-plot desc")).to_contain_text("highest: ")
 
 
 async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
@@ -251,7 +251,7 @@ async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
 
     # Those days, asked for themselves, cost what the comparison says.
     await page.goto(f"/costs?from={first}&to={last}&groupBy=team")
-    await page.get_by_label("Compare with", exact=True).select_option(label="Nothing")
+    await page.get_by_label("Compare with", exact=True).select_option(label="None")
     await page.get_by_role("button", name="Apply", exact=True).click()
     await expect(page.get_by_role("columnheader", name="Previous period")).to_have_count(0)
     rows = await page.locator(".explorer-table tbody tr").all()

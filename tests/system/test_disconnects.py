@@ -1,4 +1,4 @@
-"""A client that leaves is charged, and its provider is stopped; a slow one costs no memory."""
+"""A disconnected call is charged and stopped; a slow client uses no memory."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _asked(vendor: str, *, stream: bool) -> Asked:
     return Asked(call=secrets.token_hex(8), vendor=vendor, stream=stream)
 
 
-async def test_a_stream_cut_after_any_number_of_bytes_is_charged_and_stops_the_spend(
+async def test_stream_cut_after_any_number_of_bytes_is_charged_and_stopped(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     leaving = [
@@ -122,7 +122,7 @@ async def test_a_stream_cut_after_any_number_of_bytes_is_charged_and_stops_the_s
     _check(left, upstream, rows)
 
 
-async def test_a_stream_left_after_any_number_of_events_is_charged_and_stops_the_spend(
+async def test_stream_disconnected_after_any_number_of_events_is_charged_and_stopped(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     leaving = [
@@ -135,7 +135,7 @@ async def test_a_stream_left_after_any_number_of_events_is_charged_and_stops_the
     _check(left, upstream, rows)
 
 
-async def test_a_plain_call_left_before_its_headers_is_charged_and_stops_the_spend(
+async def test_call_disconnected_before_headers_is_charged_and_stopped(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     leaving = [
@@ -147,7 +147,7 @@ async def test_a_plain_call_left_before_its_headers_is_charged_and_stops_the_spe
     _check(left, upstream, rows)
 
 
-async def test_a_client_that_leaves_at_once_is_charged_if_and_only_if_the_provider_was_asked(
+async def test_immediate_disconnect_is_charged_only_if_request_was_sent(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     asked = [_asked(VENDORS[n % 4], stream=n % 2 == 0) for n in range(24)]
@@ -169,7 +169,7 @@ async def test_a_client_that_leaves_at_once_is_charged_if_and_only_if_the_provid
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-async def test_where_the_organization_chose_exactness_the_answer_is_read_on(
+async def test_drain_reads_answer_to_end_after_disconnect(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows, stream: bool
 ) -> None:
     # A plain answer drips in eight pieces, a stream in sixteen events.
@@ -199,7 +199,7 @@ def _at(door: Door) -> AskedAt:
     return AskedAt(call=secrets.token_hex(8), door=door)
 
 
-async def test_at_every_drop_in_address_a_client_that_leaves_is_charged_and_stops_the_spend(
+async def test_disconnect_is_charged_and_stopped_at_every_compatible_endpoint(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     upstream.reset()
@@ -213,7 +213,7 @@ async def test_at_every_drop_in_address_a_client_that_leaves_is_charged_and_stop
     _check(left, upstream, rows)
 
 
-async def test_at_every_drop_in_address_exactness_is_had_by_reading_on(
+async def test_drain_charges_exactly_at_every_compatible_endpoint(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     upstream.reset()
@@ -229,7 +229,7 @@ async def test_at_every_drop_in_address_exactness_is_had_by_reading_on(
         rows.execute("UPDATE organization SET on_disconnect = 'close'")
 
 
-async def test_a_client_that_leaves_with_the_last_event_is_charged_exactly(
+async def test_disconnect_with_last_event_is_charged_exactly(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     upstream.reset()
@@ -270,7 +270,7 @@ async def _grows_no_more(pid: int) -> int:
     raise AssertionError(f"{now} bytes, and growing")
 
 
-async def test_readers_that_do_not_read_hold_their_providers_back_and_cost_no_memory(
+async def test_slow_clients_apply_backpressure_and_use_no_memory(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     asked = [_asked(vendor, stream=True) for vendor in VENDORS]

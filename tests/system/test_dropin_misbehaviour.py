@@ -1,4 +1,4 @@
-"""A provider that misbehaves behind a drop-in address: what the client is told, and the charge."""
+"""Misbehaving providers at compatible endpoints: the client's error, and the charge."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _all_is_in_order(rows: Rows, upstream: Upstream) -> Iterator[None]:
     ("case", "way"),
     [pytest.param(case, way, id=f"{case.name}, {way}") for case in CASES for way in case.ways],
 )
-async def test_at_every_drop_in_address_misbehaviour_is_charged_as_the_table_says(
+async def test_misbehaviour_is_charged_by_table_at_every_compatible_endpoint(
     installation: Installation, facing: Server, upstream: Upstream, case: Case, way: str
 ) -> None:
     doors = _doors(case, way)
@@ -179,7 +179,7 @@ async def test_at_every_drop_in_address_misbehaviour_is_charged_as_the_table_say
     assert found.calls_in_all == len(doors) + counts
 
 
-async def test_at_every_drop_in_address_a_provider_that_nobody_can_reach_costs_nothing(
+async def test_unreachable_provider_costs_nothing_at_every_compatible_endpoint(
     installation: Installation, upstream: Upstream
 ) -> None:
     [server] = installation.serve(**dict.fromkeys(URL_NAMES, NOWHERE))
@@ -192,7 +192,7 @@ async def test_at_every_drop_in_address_a_provider_that_nobody_can_reach_costs_n
         assert (charge.state, charge.charged_nanoeur) == ("released", 0), door.name
 
 
-async def test_at_every_drop_in_address_an_answer_beyond_all_bounds_is_not_read_to_its_end(
+async def test_oversized_answer_is_cut_at_every_compatible_endpoint(
     installation: Installation, server: Server, upstream: Upstream
 ) -> None:
     upstream.answers({"times": FOREVER, "body": "[" + " " * ANSWER_MAX_BYTES})

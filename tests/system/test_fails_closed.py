@@ -1,4 +1,4 @@
-"""The database goes away under load: refusals, no call, and all is well soon after it is back."""
+"""Database outage under load: refusals, no call, and quick recovery."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Ta
     return running
 
 
-async def test_without_its_database_the_gateway_refuses_and_calls_nobody(
+async def test_without_database_calls_are_refused_and_not_sent(
     fragile: tuple[Installation, Outage], upstream: Upstream
 ) -> None:
     installation, outage = fragile
@@ -128,7 +128,7 @@ def _check_settled(in_flight: list[Outcome], rows: Rows, upstream: Upstream) -> 
 
 
 @pytest.mark.postgres_only  # a file that is locked can still be read
-async def test_a_gateway_that_starts_without_its_database_is_not_ready_and_refuses(
+async def test_start_without_database_is_not_ready_and_refuses(
     fragile: tuple[Installation, Outage], upstream: Upstream
 ) -> None:
     installation, outage = fragile

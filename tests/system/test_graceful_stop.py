@@ -1,4 +1,4 @@
-"""SIGTERM under load: what runs is finished and charged, nothing is cut, nothing is left."""
+"""SIGTERM under load: running calls finish and are charged, none is cut, no hold is left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def _statuses(server: Server) -> list[int]:
         await asyncio.sleep(0.05)
 
 
-async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
+async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     server = installation.serve()[0]
@@ -71,7 +71,7 @@ async def test_a_stop_under_load_finishes_every_answer_and_leaves_no_hold(
     assert rows.disagreements() == []
 
 
-async def test_a_call_whose_client_has_left_is_read_on_and_charged_before_the_end(
+async def test_disconnected_call_is_drained_and_charged_before_stop(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     rows.execute("UPDATE organization SET on_disconnect = 'drain'")
@@ -93,7 +93,7 @@ async def test_a_call_whose_client_has_left_is_read_on_and_charged_before_the_en
     assert (charge.state, charge.charged_nanoeur) == ("settled", charge.price_of(call["billed"]))
 
 
-async def test_calls_that_come_while_it_stops_are_refused_or_answered_and_never_cut(
+async def test_calls_during_stop_are_refused_or_answered_completely(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     server = installation.serve()[0]

@@ -62,7 +62,7 @@ async def witness(upstream: Upstream, rows: Rows) -> AsyncIterator[Witness]:
     await runner.cleanup()
 
 
-async def test_every_call_that_reaches_a_provider_is_held_and_recorded_by_then(
+async def test_every_sent_call_is_already_held_and_recorded(
     installation: Installation, upstream: Upstream, witness: Witness
 ) -> None:
     variables = upstream_environment(witness.port, provider_keys())

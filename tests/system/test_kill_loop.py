@@ -1,4 +1,4 @@
-"""kill -9 at any moment, again and again: nothing is lost, nothing is doubled, the books agree."""
+"""kill -9 at any moment, repeatedly: nothing is lost or doubled, the ledger verifies."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def server_count(rows: Rows) -> int:
     return 1 if rows.is_sqlite else 2
 
 
-async def test_no_kill_loses_doubles_or_undercharges_a_call(
+async def test_kill_never_loses_doubles_or_undercharges_call(
     installation: Installation, upstream: Upstream, rows: Rows, server_count: int
 ) -> None:
     await _rounds(installation, upstream, rows, server_count)
@@ -57,7 +57,7 @@ async def test_no_kill_loses_doubles_or_undercharges_a_call(
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS_LONG))
-async def test_no_kill_of_many_loses_doubles_or_undercharges_a_call(
+async def test_many_kills_never_lose_double_or_undercharge_call(
     installation: Installation, upstream: Upstream, rows: Rows, server_count: int, part: int
 ) -> None:
     await _rounds(installation, upstream, rows, server_count)
@@ -152,7 +152,7 @@ async def _one_held_call(installation: Installation, upstream: Upstream) -> Aske
     return asked
 
 
-async def test_a_restarted_gateway_that_nobody_asks_settles_what_the_dead_one_left(
+async def test_idle_restarted_gateway_settles_abandoned_holds(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     asked = await _one_held_call(installation, upstream)
@@ -169,7 +169,7 @@ async def test_a_restarted_gateway_that_nobody_asks_settles_what_the_dead_one_le
 
 
 @pytest.mark.long
-async def test_recovery_needs_no_hand_and_at_most_a_minute(
+async def test_recovery_is_automatic_within_a_minute(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     asked = await _one_held_call(installation, upstream)
@@ -183,7 +183,7 @@ async def _until_resolved(rows: Rows, asked: Asked, *, within_s: float) -> None:
     await until(lambda: rows.charge(asked.call).state != "held", within_s=within_s)
 
 
-async def test_verify_finds_books_that_were_changed_by_hand(
+async def test_verify_finds_rows_changed_by_hand(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     upstream.reset()

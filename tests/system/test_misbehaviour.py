@@ -1,4 +1,4 @@
-"""A provider that misbehaves: what the client is told, and what is charged."""
+"""Misbehaving providers: the client's error, and the charge."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _round(
     ("case", "way"),
     [pytest.param(case, way, id=f"{case.name}, {way}") for case in CASES for way in case.ways],
 )
-async def test_a_misbehaving_provider_is_charged_as_the_table_says(
+async def test_misbehaving_provider_is_charged_by_table(
     installation: Installation, facing: Server, upstream: Upstream, case: Case, way: str
 ) -> None:
     found = await _round(installation, facing, upstream, case, way)
@@ -79,14 +79,12 @@ def _check_charge(charge: Charge, call: Seen, outcome: Outcome) -> None:
         assert (charge.charged_nanoeur, charge.status) == (0, "error")
 
 
-def test_the_table_leaves_no_hold_and_books_that_add_up(rows: Rows) -> None:
+def test_misbehaviour_leaves_no_hold_and_consistent_ledger(rows: Rows) -> None:
     assert rows.unresolved() == 0
     assert rows.disagreements() == []
 
 
-async def test_a_provider_that_nobody_can_reach_costs_nothing(
-    installation: Installation, rows: Rows
-) -> None:
+async def test_unreachable_provider_costs_nothing(installation: Installation, rows: Rows) -> None:
     nowhere = "http://127.0.0.1:1/v1"
     server = installation.serve(OPENAI_BASE_URL=nowhere)[0]
     asked = Asked(call=secrets.token_hex(6))
@@ -96,7 +94,7 @@ async def test_a_provider_that_nobody_can_reach_costs_nothing(
     assert (charge.state, charge.charged_nanoeur) == ("released", 0)
 
 
-async def test_a_vendor_s_misbehaviour_does_not_stop_the_next_call(
+async def test_misbehaviour_does_not_stop_next_call(
     installation: Installation, server: Server, upstream: Upstream
 ) -> None:
     upstream.reset()

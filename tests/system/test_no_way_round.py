@@ -1,4 +1,4 @@
-"""No address, spelling or header leads round a policy to a provider."""
+"""No endpoint, spelling or header bypasses a policy."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> 
     return pages
 
 
-async def test_a_provider_is_reached_at_these_addresses_and_no_other(
+async def test_only_listed_endpoints_reach_a_provider(
     installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
 ) -> None:
     reached = set()
@@ -151,7 +151,7 @@ async def test_a_provider_is_reached_at_these_addresses_and_no_other(
     assert reached == REACHES
 
 
-async def test_a_policy_that_blocks_everything_leaves_no_address_to_a_provider(
+async def test_policy_that_blocks_everything_blocks_every_endpoint(
     installation: Installation, browser: Browser, upstream: Upstream, rows: Rows, blocked: None
 ) -> None:
     for route in all_routes():
@@ -181,7 +181,7 @@ def _body_at(route: str, model: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("entries", ["*", "every model", "odd spellings"])
-async def test_no_spelling_of_a_model_passes_a_policy_that_blocks_it(
+async def test_no_spelling_of_model_bypasses_block(
     installation: Installation, browser: Browser, upstream: Upstream, rows: Rows, entries: str
 ) -> None:
     rows.execute("DELETE FROM policy")
@@ -202,7 +202,7 @@ async def test_no_spelling_of_a_model_passes_a_policy_that_blocks_it(
     assert upstream.calls() == []
 
 
-async def test_no_spelling_of_a_header_passes_a_policy(
+async def test_no_spelling_of_header_bypasses_policy(
     installation: Installation, browser: Browser, upstream: Upstream, blocked: None
 ) -> None:
     for name, value in KEY_HEADERS:
@@ -213,7 +213,7 @@ async def test_no_spelling_of_a_header_passes_a_policy(
     assert upstream.calls() == []
 
 
-async def test_the_same_spellings_of_a_header_open_the_door_where_no_policy_is(
+async def test_same_header_spellings_are_accepted_without_policy(
     installation: Installation, browser: Browser, unblocked: None
 ) -> None:
     for name, value in KEY_HEADERS:
@@ -225,7 +225,7 @@ async def test_the_same_spellings_of_a_header_open_the_door_where_no_policy_is(
 @pytest.mark.parametrize(
     "field", ["baseUrl", "base_url", "apiKey", "api_key", "provider", "headers", "organization"]
 )
-async def test_a_client_can_name_neither_where_a_call_goes_nor_who_pays(
+async def test_client_cannot_choose_upstream_or_payer(
     installation: Installation, browser: Browser, upstream: Upstream, unblocked: None, field: str
 ) -> None:
     body = {**_bodies(MODELS["openai"])[0], field: "http://127.0.0.1:9/v1"}
@@ -235,7 +235,7 @@ async def test_a_client_can_name_neither_where_a_call_goes_nor_who_pays(
     assert upstream.calls() == []
 
 
-async def test_a_key_in_the_query_string_opens_nothing(
+async def test_key_in_query_string_is_ignored(
     installation: Installation, server: Server, upstream: Upstream, unblocked: None
 ) -> None:
     async with Browser(server.url) as nobody:
@@ -246,7 +246,7 @@ async def test_a_key_in_the_query_string_opens_nothing(
     assert upstream.calls() == []
 
 
-async def test_a_provider_s_key_goes_to_that_provider_only(
+async def test_provider_key_is_sent_only_to_that_provider(
     installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
 ) -> None:
     await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Every road to a model, under every kind of policy and every spelling: refused, nobody called."""
+"""Every endpoint, kind of policy and spelling: refused, without a call to a provider."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def spellings(model: str, vendor: str) -> tuple[str, ...]:
     )
 
 
-def test_every_address_at_which_a_provider_is_reached_is_tried() -> None:
+def test_every_provider_endpoint_is_covered() -> None:
     assert {road.route for road in ROADS} | {PLAYGROUND} == REACHES
 
 
@@ -168,7 +168,7 @@ def _nobody_is_called(
 
 
 @BY_SLUG
-async def test_no_address_and_no_spelling_passes_a_policy(
+async def test_no_endpoint_or_spelling_bypasses_policy(
     keys: dict[str, str], server: Server, rule: Rule
 ) -> None:
     asked = [
@@ -188,7 +188,7 @@ async def test_no_address_and_no_spelling_passes_a_policy(
 
 
 @BY_SLUG
-async def test_no_spelling_passes_a_policy_in_the_playground(
+async def test_no_spelling_bypasses_policy_in_playground(
     keys: dict[str, str], server: Server, rule: Rule
 ) -> None:
     async with Browser(server.url) as browser:
@@ -200,7 +200,7 @@ async def test_no_spelling_passes_a_policy_in_the_playground(
                 assert (page.status, rule.code in page.body) == (200, True), spelled
 
 
-def test_no_spelling_passes_a_policy_in_the_same_process(
+def test_no_spelling_bypasses_policy_in_sdk(
     keys: dict[str, str], installation: Installation
 ) -> None:
     asked = {

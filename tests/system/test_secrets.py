@@ -1,4 +1,4 @@
-"""Keys and prompts are nowhere but where they belong: not in the database, logs, answers, pages."""
+"""Keys and prompts never leak into the database, logs, answers or pages."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ async def after_everything(
     rows.execute("DELETE FROM policy")
 
 
-async def test_no_key_and_no_prompt_is_kept_logged_or_told(
+async def test_keys_and_prompts_are_never_stored_logged_or_shown(
     installation: Installation, after_everything: list[Outcome], rows: Rows
 ) -> None:
     canaries = _canaries(installation)
@@ -178,14 +178,14 @@ async def test_no_key_and_no_prompt_is_kept_logged_or_told(
         assert _hits([(file.name, file.read_bytes()) for file in files], canaries) == set()
 
 
-async def test_the_search_finds_what_is_there(installation: Installation, rows: Rows) -> None:
+async def test_search_finds_planted_text(installation: Installation, rows: Rows) -> None:
     rows.execute("UPDATE organization SET name = %s WHERE slug = 'acme'", f"Acme {PROMPT}")
     found = _hits(_cells(rows), _canaries(installation))
     rows.execute("UPDATE organization SET name = 'Acme' WHERE slug = 'acme'")
     assert ("a prompt", "organization.name") in found
 
 
-async def test_a_key_is_shown_once_and_pages_that_fail_show_nothing(
+async def test_key_is_shown_once_and_never_on_error_pages(
     installation: Installation, rows: Rows
 ) -> None:
     installation.members(("acme", PERSON, "admin"), password=PASSWORD)
@@ -226,5 +226,5 @@ async def test_a_key_is_shown_once_and_pages_that_fail_show_nothing(
     assert _hits(pages, {**canaries, **new}) == set()
 
 
-async def test_the_provider_is_what_does_get_the_prompt(upstream: Upstream) -> None:
+async def test_provider_receives_prompt(upstream: Upstream) -> None:
     assert all(PROMPT in said_in(call) for call in upstream.recorded())

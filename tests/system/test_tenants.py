@@ -1,4 +1,4 @@
-"""A stranger of another organization: a foreign id answers exactly as one that does not exist."""
+"""Tenant isolation: a foreign id answers exactly like one that does not exist."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ async def stranger(server: Server, cookies: dict[str, str]) -> AsyncIterator[Bro
         yield browser
 
 
-def test_every_route_has_an_entry_in_the_table() -> None:
+def test_every_route_is_in_table() -> None:
     assert set(all_routes()) == set(ROUTES)
 
 
@@ -262,7 +262,7 @@ WITH_ID: Final = [
 
 
 @pytest.mark.parametrize(("route", "method"), WITH_ID)
-async def test_a_foreign_id_answers_the_stranger_s_session_as_one_that_does_not_exist(
+async def test_foreign_id_is_not_found_by_session_of_stranger(
     stranger: Browser, foreign: dict[str, list[str]], rows: Rows, route: str, method: str
 ) -> None:
     entry = ROUTES[route]
@@ -276,7 +276,7 @@ async def test_a_foreign_id_answers_the_stranger_s_session_as_one_that_does_not_
 
 
 @pytest.mark.parametrize(("route", "method"), WITH_ID)
-async def test_a_foreign_id_answers_the_stranger_s_key_as_one_that_does_not_exist(  # noqa: PLR0913
+async def test_foreign_id_is_not_found_by_key_of_stranger(  # noqa: PLR0913
     server: Server,
     globex_key: str,
     foreign: dict[str, list[str]],
@@ -298,7 +298,7 @@ async def test_a_foreign_id_answers_the_stranger_s_key_as_one_that_does_not_exis
     assert _acmes_rows(rows) == before
 
 
-async def test_acme_s_own_admin_sees_what_the_stranger_does_not(
+async def test_admin_of_acme_sees_own_rows(
     installation: Installation, server: Server, foreign: dict[str, list[str]]
 ) -> None:
     async with Browser(server.url) as admin:
@@ -337,7 +337,7 @@ def _acmes_rows(rows: Rows) -> list[Any]:
 
 
 @pytest.mark.parametrize("route", [route for route, entry in ROUTES.items() if "<" not in route])
-async def test_no_page_shows_a_stranger_a_name_of_another_organization(
+async def test_no_page_shows_names_of_other_organization(
     stranger: Browser, foreign: dict[str, list[str]], globex_key: str, route: str
 ) -> None:
     ids = {id_ for what, found in foreign.items() if what != "user" for id_ in found}
@@ -349,7 +349,7 @@ async def test_no_page_shows_a_stranger_a_name_of_another_organization(
         assert [id_ for id_ in ids if id_ in shown] == []
 
 
-async def test_a_cursor_of_another_organization_s_list_shows_nothing_of_it(
+async def test_foreign_cursor_shows_no_foreign_rows(
     installation: Installation, stranger: Browser, foreign: dict[str, list[str]], globex_key: str
 ) -> None:
     with_key = {"x-pulse-key": installation.key}
@@ -362,7 +362,7 @@ async def test_a_cursor_of_another_organization_s_list_shows_nothing_of_it(
     assert json.loads(page.body)["requests"] == []
 
 
-async def test_an_idempotency_key_is_each_organization_s_own(
+async def test_idempotency_keys_are_separate_per_organization(
     installation: Installation, stranger: Browser, globex_key: str
 ) -> None:
     body = {"model": "sandbox-small", "prompt": "the same words"}
@@ -378,7 +378,7 @@ async def test_an_idempotency_key_is_each_organization_s_own(
     assert [answer.status for answer in answers] == [200, 200]
 
 
-async def test_the_operators_pages_do_not_exist_for_an_organization_s_admin(
+async def test_operator_pages_are_hidden_from_organization_admin(
     stranger: Browser, foreign: dict[str, list[str]]
 ) -> None:
     [id_] = foreign["organization"]

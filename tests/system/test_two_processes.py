@@ -1,4 +1,4 @@
-"""Several processes on one database: limits hold for all, and a change counts at once in each."""
+"""Several processes on one database: shared limits, and changes that apply at once in each."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _holds_of(rows: Rows, tenant: Tenant) -> list[tuple[str, int, int]]:
     ],
     ids=["of the day", "of a month, with what was spent before"],
 )
-async def test_sixty_four_clients_share_the_last_euro_exactly(  # noqa: PLR0913  the fixtures
+async def test_64_clients_spend_last_euro_exactly(  # noqa: PLR0913  the fixtures
     words: tuple[str, ...],
     code: str,
     installation: Installation,
@@ -126,7 +126,7 @@ async def test_sixty_four_clients_share_the_last_euro_exactly(  # noqa: PLR0913 
     assert rows.disagreements() == []
 
 
-async def test_what_calls_in_flight_hold_is_told_apart_from_what_is_spent(
+async def test_refusal_separates_held_from_spent(
     installation: Installation,
     servers: list[Server],
     upstream: Upstream,
@@ -202,7 +202,7 @@ BY_SQL: list[tuple[Callable[[Rows, Tenant], None], int, str]] = [
 @pytest.mark.parametrize(
     ("change", "status", "code"), BY_SQL, ids=[change.__name__.strip("_") for change, *_ in BY_SQL]
 )
-async def test_a_change_made_by_hand_counts_at_the_next_request_of_each_process(  # noqa: PLR0913
+async def test_sql_change_applies_to_next_request_of_each_process(  # noqa: PLR0913
     installation: Installation,
     servers: list[Server],
     upstream: Upstream,
@@ -239,7 +239,7 @@ BY_COMMAND = {
 
 
 @pytest.mark.parametrize("words", BY_COMMAND)
-async def test_a_command_counts_at_the_next_request_of_each_process(
+async def test_command_applies_to_next_request_of_each_process(
     installation: Installation,
     servers: list[Server],
     upstream: Upstream,
@@ -256,7 +256,7 @@ async def test_a_command_counts_at_the_next_request_of_each_process(
     assert len(upstream.calls()) == seen
 
 
-async def test_a_change_that_allows_again_counts_at_once_too(
+async def test_change_that_allows_again_applies_immediately(
     installation: Installation, servers: list[Server], rows: Rows, tenant: Tenant
 ) -> None:
     _switch_off_by_sql(rows, tenant)
@@ -267,7 +267,7 @@ async def test_a_change_that_allows_again_counts_at_once_too(
     assert all(outcome.is_answered for outcome in on)
 
 
-async def test_a_price_that_is_gone_refuses_the_next_request_of_each_process(
+async def test_removed_price_refuses_next_request_of_each_process(
     installation: Installation,
     servers: list[Server],
     upstream: Upstream,
@@ -294,7 +294,7 @@ async def test_a_price_that_is_gone_refuses_the_next_request_of_each_process(
 
 
 @pytest.mark.parametrize("change", [_revoke_by_sql, _switch_off_by_sql, _block_by_sql])
-async def test_nothing_is_admitted_under_load_after_a_change_has_committed(
+async def test_no_call_is_admitted_after_committed_change_under_load(
     installation: Installation,
     servers: list[Server],
     rows: Rows,

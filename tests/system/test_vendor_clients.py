@@ -1,4 +1,4 @@
-"""Anthropic's and Google's own libraries at a real server: a base URL and a key will do."""
+"""Anthropic's and Google's own libraries with a real server: only base URL and key change."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ ASKED: Final[dict[str, Any]] = {
 }
 
 
-def test_a_message_is_the_one_that_the_vendor_gives(
+def test_message_equals_vendor_message(
     libraries: Libraries, claude: anthropic.Anthropic, upstream: Upstream, rows: Rows
 ) -> None:
     through = claude.messages.create(**ASKED, tools=[TOOL])
@@ -120,7 +120,7 @@ def test_a_message_is_the_one_that_the_vendor_gives(
     assert last_row(rows) == ("ok", "messages", SONNET, usage.input_tokens, usage.output_tokens)
 
 
-def test_a_streamed_message_comes_in_the_vendors_events(
+def test_streamed_message_has_vendor_events(
     libraries: Libraries, claude: anthropic.Anthropic, upstream: Upstream, rows: Rows
 ) -> None:
     direct = libraries.anthropic(f"http://{HOST}:{upstream.port}/anthropic", "k")
@@ -136,9 +136,7 @@ def test_a_streamed_message_comes_in_the_vendors_events(
     assert "".join(each["text"] for each in seen[0][0] if each["type"] == "text") == SAID
 
 
-def test_the_beta_client_reaches_the_vendor_with_the_betas_that_cost_nothing(
-    claude: anthropic.Anthropic, upstream: Upstream
-) -> None:
+def test_beta_client_sends_only_free_betas(claude: anthropic.Anthropic, upstream: Upstream) -> None:
     betas = ["fast-mode-2026-02-01", "extended-cache-ttl-2025-04-11", "context-1m-2025-08-07"]
     claude.beta.messages.create(**ASKED, betas=betas)
     [call] = upstream.calls()
@@ -148,7 +146,7 @@ def test_the_beta_client_reaches_the_vendor_with_the_betas_that_cost_nothing(
     assert call["body"]["service_tier"] == "standard_only"
 
 
-def test_what_could_slip_the_bound_raises_with_a_sentence(
+def test_features_that_could_exceed_bound_raise(
     claude: anthropic.Anthropic, upstream: Upstream
 ) -> None:
     slips: list[dict[str, Any]] = [
@@ -166,7 +164,7 @@ def test_what_could_slip_the_bound_raises_with_a_sentence(
     assert upstream.calls() == []
 
 
-def test_each_refusal_raises_the_class_that_anthropics_client_has_for_it(
+def test_refusals_raise_matching_anthropic_error(
     libraries: Libraries,
     installation: Installation,
     server: Server,
@@ -190,7 +188,7 @@ def test_each_refusal_raises_the_class_that_anthropics_client_has_for_it(
             claude.messages.create(**ASKED, stream=stream)
 
 
-def test_a_message_that_breaks_off_raises_in_anthropics_client(
+def test_interrupted_message_raises_in_anthropic_client(
     claude: anthropic.Anthropic, upstream: Upstream
 ) -> None:
     upstream.answers({"cut_after_bytes": 900})
@@ -201,7 +199,7 @@ def test_a_message_that_breaks_off_raises_in_anthropics_client(
         stream.until_done()
 
 
-def test_anthropics_client_counts_tokens(
+def test_anthropic_client_counts_tokens(
     libraries: Libraries,
     other_server: Server,
     installation: Installation,
@@ -225,7 +223,7 @@ def told(response: types.GenerateContentResponse) -> dict[str, Any]:
     return response.model_dump(exclude={"sdk_http_response"})
 
 
-def test_a_content_is_the_one_that_the_vendor_gives(
+def test_content_equals_vendor_content(
     libraries: Libraries, gemini: genai.Client, upstream: Upstream, rows: Rows
 ) -> None:
     direct = libraries.google(f"http://{HOST}:{upstream.port}/google", "k")
@@ -242,7 +240,7 @@ def test_a_content_is_the_one_that_the_vendor_gives(
     assert row == ("ok", "generateContent", FLASH, *tokens)
 
 
-def test_a_streamed_content_comes_in_the_vendors_chunks(
+def test_streamed_content_has_vendor_chunks(
     libraries: Libraries, gemini: genai.Client, upstream: Upstream, rows: Rows
 ) -> None:
     direct = libraries.google(f"http://{HOST}:{upstream.port}/google", "k")
@@ -258,7 +256,7 @@ def test_a_streamed_content_comes_in_the_vendors_chunks(
     assert row[4] == len(SAID.split(" "))
 
 
-def test_each_refusal_raises_the_class_that_googles_client_has_for_it(
+def test_refusals_raise_matching_google_error(
     libraries: Libraries,
     installation: Installation,
     server: Server,
@@ -295,7 +293,7 @@ def test_each_refusal_raises_the_class_that_googles_client_has_for_it(
         list(gemini.models.generate_content_stream(model=FLASH, contents=SAID))
 
 
-def test_a_content_that_breaks_off_raises_in_googles_client(
+def test_interrupted_content_raises_in_google_client(
     gemini: genai.Client, upstream: Upstream
 ) -> None:
     upstream.answers({"cut_after_bytes": 900})
@@ -303,7 +301,7 @@ def test_a_content_that_breaks_off_raises_in_googles_client(
         list(gemini.models.generate_content_stream(model=FLASH, contents=SAID))
 
 
-def test_googles_client_counts_and_asks_in_the_version_that_it_uses(
+def test_google_client_counts_and_calls_its_own_version(
     libraries: Libraries,
     other_server: Server,
     installation: Installation,

@@ -1,4 +1,4 @@
-"""The fake provider as a process of its own, which writes down a call before it answers it."""
+"""The fake provider as a process, which records a call before answering it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the ledger needs of a database: one transaction of locks first and set-based writes after.
+"""What the ledger needs of a database: transactions of locks first, set-based writes after.
 
-A store owns one connection and belongs to one thread. It speaks SQL without the ORM, since a
-batch of 64 requests must cost a handful of statements.
+A store owns one connection and belongs to one thread. It uses SQL without the ORM, since a
+batch of 64 requests must take only a few statements.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PeriodRow:
 
     @property
     def charged_nanoeur(self) -> int:
-        """All that was spent in it."""
+        """The total spent in it."""
         return self.carried_nanoeur + self.settled_nanoeur + self.overrun_nanoeur
 
 
@@ -77,19 +77,19 @@ class HoldRow:
     held_at: datetime
 
     def __post_init__(self) -> None:
-        self.state = State(self.state)  # a database has it as text
+        self.state = State(self.state)  # databases store it as text
 
 
 LockedRow = TypeVar("LockedRow", OrganizationRow, PeriodRow, HoldRow)
 
 
 def columns_of(kind: type[OrganizationRow | PeriodRow | HoldRow]) -> tuple[str, ...]:
-    """Return the columns of its table that a kind of row has, in the order of its fields."""
+    """Return the columns that a kind of row has of its table, in the order of its fields."""
     return tuple([field.name for field in fields(kind)])
 
 
 def rows_by_id(kind: type[LockedRow], found: Iterable[Sequence[Any]]) -> dict[UUID, LockedRow]:
-    """Return rows of a kind by their ids, of values in the order of `columns_of`."""
+    """Return rows of a kind by id, from values in the order of `columns_of`."""
     names = columns_of(kind)
     rows = [kind(**dict(zip(names, values, strict=True))) for values in found]
     return {row.id: row for row in rows}
@@ -109,7 +109,7 @@ class Locked:
 class Store(Protocol):
     """One connection to one database. Raises StoreUnavailable when the batch may be retried.
 
-    A write may be kept until the next `query` or `commit`, and fail only there.
+    A write may be deferred until the next `query` or `commit`, and fail only then.
     """
 
     def lock(
@@ -127,7 +127,7 @@ class Store(Protocol):
         ...
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        """Insert rows; columns that a row does not name are NULL."""
+        """Insert rows; columns that a row omits are NULL."""
         ...
 
     def update(self, table: Table, rows: Sequence[Row]) -> None:
@@ -139,14 +139,14 @@ class Store(Protocol):
         ...
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement that reads the same on both databases.
+        """Run a statement that reads, and is the same on both databases.
 
         `%s` stands for a value, `= ANY(%s)` for a sequence of them.
         """
         ...
 
     def execute(self, statement: str, *values: Any) -> None:
-        """Run a statement that writes, in the manner of `query`."""
+        """Run a statement that writes, with the same placeholders as `query`."""
         ...
 
     def begin(self) -> datetime:

@@ -1,7 +1,7 @@
-"""PostgreSQL's binary format for what the ledger sends: no text is quoted, and none is parsed.
+"""PostgreSQL's binary format for parameters of the ledger: no text is quoted or parsed.
 
 Measured: psycopg's adaptation of a batch's arrays took 40 % of the writer's time, most of it to
-escape the quotes of JSON; this takes a tenth of that.
+escape quotes in JSON; this takes a tenth of that.
 https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES
 """
 
@@ -16,7 +16,7 @@ from uuid import UUID
 
 TEXT_FORMAT: Final = 0
 BINARY_FORMAT: Final = 1
-UNKNOWN_OID: Final = 0  # the server decides by where the value stands
+UNKNOWN_OID: Final = 0  # the server infers the type from the context
 
 _LENGTH: Final = struct.Struct("!i").pack
 _INTEGER: Final = struct.Struct("!i").pack
@@ -35,7 +35,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A type of PostgreSQL's: how a value is written, alone and, its length first, in an array."""
+    """A PostgreSQL type: the encoding of a value, alone and with its length in an array."""
 
     oid: int
     array_oid: int
@@ -58,8 +58,8 @@ def _jsonb_cell(value: str) -> bytes:
 
 
 def _uuid(value: UUID | str) -> bytes:
-    # What was kept in JSON comes back as text. Not `value.bytes`, which is one more call, each of
-    # thirty times.
+    # Values stored in JSON come back as text. Not `value.bytes`, which is one more call, thirty
+    # times a request.
     return (value if isinstance(value, UUID) else UUID(value)).int.to_bytes(16, "big")
 
 
@@ -103,7 +103,7 @@ _TYPE_OF: Final = {
 
 
 class Parameter(NamedTuple):
-    """A value as it is sent, of the type that `oid` names."""
+    """An encoded value, of the type of `oid`."""
 
     oid: int
     value: bytes | None
@@ -127,7 +127,7 @@ def single(value: Any, type_: Type) -> bytes | None:
 
 
 def singles(values: Sequence[Any], types: Sequence[Type]) -> list[bytes | None]:
-    """Return values of as many types."""
+    """Return values, each of its own type."""
     return [single(value, type_) for value, type_ in zip(values, types, strict=True)]
 
 
@@ -137,16 +137,16 @@ def arrays(values: Sequence[Any], type_: Type) -> Parameter:
 
 
 def only(values: Sequence[Any], type_: Type) -> Parameter:
-    """Return the only one of some values as a parameter."""
+    """Return the single element of `values` as a parameter."""
     [value] = values
     return Parameter(type_.oid, single(value, type_))
 
 
 def scalar(value: Any) -> Parameter:
-    """Return one value, or a sequence of values of one type, as what it is in Python."""
+    """Return a value, or a sequence of values of one type, as a parameter by its Python type."""
     if value is None:
         return NULL
-    if isinstance(value, str):  # it may stand for any type that is written as text
+    if isinstance(value, str):  # it may be of any type that is written as text
         return Parameter(UNKNOWN_OID, value.encode(), TEXT_FORMAT)
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)

@@ -1,7 +1,7 @@
 """Prepared statements on one connection to PostgreSQL, any number of them in one round trip.
 
 psycopg connects and reads results; statements go to libpq directly. Measured: a statement through
-a psycopg cursor costs 60-100 us of CPU, which a small batch of some twenty of them feels; so 5 us.
+a psycopg cursor costs 60-100 us of CPU, which matters in a batch of twenty of them; so 5 us.
 https://www.psycopg.org/psycopg3/docs/api/pq.html
 """
 
@@ -23,7 +23,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class Statement(NamedTuple):
-    """A statement of the form `… $1 … $2 …`, with its values as they are sent."""
+    """A statement of the form `… $1 … $2 …`, with its encoded values."""
 
     text: bytes
     oids: tuple[int, ...] = ()
@@ -41,10 +41,10 @@ ROLLBACK: Final = Statement(b"ROLLBACK")
 
 
 class Pipeline:
-    """Runs statements, each prepared when it is first seen.
+    """Runs statements, each prepared on its first use.
 
-    Without BEGIN, what goes in one run is a transaction. After an error it goes on with
-    `roll_back`. Raises psycopg.Error.
+    Without BEGIN, one run is a transaction. After an error, call `roll_back` to continue.
+    Raises psycopg.Error.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
@@ -58,8 +58,8 @@ class Pipeline:
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
     def run(self, statements: Sequence[Statement]) -> list[Rows]:
-        """Send statements in one round trip and return what each one read."""
-        # What is read back of a statement that is prepared first is not the caller's.
+        """Send statements in one round trip and return the rows of each."""
+        # The result of preparing a statement is not the caller's.
         is_wanted: list[bool] = []
         before = len(self._prepared)
         for statement in statements:
@@ -68,7 +68,7 @@ class Pipeline:
         self._flush()
         try:
             results = self._results()
-        except psycopg.Error:  # what came after the error was not prepared
+        except psycopg.Error:  # statements after the error were not prepared
             for key in list(self._prepared)[before:]:
                 del self._prepared[key]
             raise
@@ -77,7 +77,7 @@ class Pipeline:
         ]
 
     def roll_back(self) -> None:
-        """Leave the transaction, if there is one."""
+        """Roll back the transaction, if there is one."""
         if self._pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self.run((ROLLBACK,))
 
@@ -92,7 +92,7 @@ class Pipeline:
         is_wanted.append(True)
 
     def _flush(self) -> None:
-        """Send what libpq keeps, taking in what comes back meanwhile: neither side may block."""
+        """Send what libpq has buffered, reading replies meanwhile, so that neither side blocks."""
         if not self._pgconn.flush():
             return
         self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
@@ -113,7 +113,7 @@ class Pipeline:
                 self._poll.poll()
                 self._pgconn.consume_input()
             result = self._pgconn.get_result()
-            if result is None:  # one statement's results are over
+            if result is None:  # the end of one statement's results
                 continue
             if result.status == pq.ExecStatus.PIPELINE_SYNC:
                 break

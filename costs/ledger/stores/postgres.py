@@ -1,4 +1,4 @@
-"""The ledger's statements for PostgreSQL: rows travel as arrays, one statement for a batch."""
+"""The ledger's statements for PostgreSQL: rows are sent as arrays, one statement for a batch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from costs.ledger.stores.pipeline import Pipeline, Statement
 from costs.ledger.stores.tables import Row, Table, changed_values
 from costs.ledger.stores.writes import ADD, SET, Write, gathered, sql_write
 
-# A lock nobody gives back must become a 503, not a queue that grows. And what is read after a
-# lock must be what was committed before it: another default of the server's would not see that.
+# A lock that is never released must become a 503, not a growing queue. And reads after a lock must
+# see what was committed before it, which another default isolation level of the server would not.
 SESSION: Final = """
     SET default_transaction_isolation = 'read committed';
     SET lock_timeout = '5s'; SET statement_timeout = '15s'; SET synchronous_commit = on;
@@ -35,7 +35,7 @@ SESSION: Final = """
     SET plan_cache_mode = force_generic_plan; SET jit = off;
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
 """
-# A network that swallows packets must become a 503 too, before TCP gives up by itself (15 min).
+# A network that drops packets must become a 503 too, before TCP gives up by itself (15 min).
 NETWORK: Final = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -43,15 +43,15 @@ NETWORK: Final = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-# now() is the transaction's start: one clock for every statement of a batch. Tests pass theirs.
+# now() is the transaction's start: one clock for every statement of a batch. Tests pass their own.
 NOW: Final = "coalesce($1::timestamptz, now())"
 READ_CLOCK: Final = f"SELECT {NOW}, coalesce((SELECT version FROM price_list), 0)".encode()  # noqa: S608
 
 
 def _lock(kind: type[OrganizationRow | PeriodRow | HoldRow], where: str) -> tuple[bytes, bytes]:
-    """Return the lock of many rows, in the order of their ids, and the same for a single one.
+    """Return the lock statement of many rows, in the order of their ids, and that of a single one.
 
-    Sorting one row was 7 % of what the server does for a batch of one call.
+    Sorting one row was 7 % of the server's work for a batch of one call.
     """
     names = ", ".join(columns_of(kind))
     rows = f"SELECT {names} FROM {kind.table.name} WHERE {where}"  # noqa: S608  our own names
@@ -64,8 +64,8 @@ LOCK_ORGANIZATIONS: Final = _lock(OrganizationRow, "id = ANY($1)")
 _IN_FORCE: Final = (
     f"org_id = ANY($2) AND scope = ANY($3) AND starts_at <= {NOW} AND ends_at > {NOW}"
 )
-# Three of them, since a batch that only reserves or only settles, as most do while little is to
-# do, finds its rows in half the time: 0.09 against 0.13 ms of the server's.
+# Three of them, since a batch that only reserves or only settles, as most do under low load,
+# finds its rows faster: 0.09 against 0.13 ms of the server's time.
 LOCK_IN_FORCE: Final = _lock(PeriodRow, _IN_FORCE)
 LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
 LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
@@ -89,7 +89,7 @@ _errors: Final = partial(
 class PostgresStore:
     """One connection to PostgreSQL; see `Store`.
 
-    Writes are kept until the commit, or the next question, and travel together: a batch takes two
+    Writes are deferred until the commit, or the next query, and sent together: a batch takes two
     round trips, one to lock and one to write and commit.
     """
 
@@ -117,24 +117,24 @@ class PostgresStore:
         hold_ids: Sequence[UUID],
     ) -> Locked:
         clock = self._clock_read()
-        # Each after the locks before it, so that it sees what committed while they were waited for.
-        asked: dict[str, Statement] = {}
+        # Each after the previous locks, so that it sees what was committed while waiting for them.
+        locks: dict[str, Statement] = {}
         if org_ids:
-            asked["organizations"] = _locking(LOCK_ORGANIZATIONS, (org_ids, _UUID))
+            locks["organizations"] = _locking(LOCK_ORGANIZATIONS, (org_ids, _UUID))
         if org_ids and period_ids:
             keys = ((org_ids, _UUID), (scopes, _TEXT), (period_ids, _UUID))
-            asked["periods"] = _locking(LOCK_BOTH, *keys, first=clock)
+            locks["periods"] = _locking(LOCK_BOTH, *keys, first=clock)
         elif org_ids:
-            asked["periods"] = _locking(
+            locks["periods"] = _locking(
                 LOCK_IN_FORCE, (org_ids, _UUID), (scopes, _TEXT), first=clock
             )
         elif period_ids:
-            asked["periods"] = _locking(LOCK_PERIODS, (period_ids, _UUID))
+            locks["periods"] = _locking(LOCK_PERIODS, (period_ids, _UUID))
         if hold_ids:
-            asked["holds"] = _locking(LOCK_HOLDS, (hold_ids, _UUID))
-        asked["clock"] = Statement.of(READ_CLOCK, clock)
-        _, *results = self._run(BEGIN, *asked.values())
-        found = dict(zip(asked, results, strict=True))
+            locks["holds"] = _locking(LOCK_HOLDS, (hold_ids, _UUID))
+        locks["clock"] = Statement.of(READ_CLOCK, clock)
+        _, *results = self._run(BEGIN, *locks.values())
+        found = dict(zip(locks, results, strict=True))
         [(now, prices_version)] = found["clock"]
         return Locked(
             now=now,
@@ -181,7 +181,7 @@ class PostgresStore:
         self._connection.close()
 
     def _run(self, *statements: Statement) -> list[list[tuple[Any, ...]]]:
-        """Send the writes that wait and these statements; return what these read."""
+        """Send the deferred writes and these statements; return the rows of the latter."""
         before, self._unsent = gathered(self._unsent), []
         with _errors():
             return self._pipeline.run((*before, *statements))[len(before) :]
@@ -193,7 +193,7 @@ class PostgresStore:
 def _locking(
     lock: tuple[bytes, bytes], *keys: tuple[Sequence[Any], Type], first: Parameter | None = None
 ) -> Statement:
-    """Return the lock of the rows that have one of each sort of key."""
+    """Return the lock statement of the rows that match one key of each kind."""
     many, one = lock
     is_one = all(len(values) == 1 for values, _ in keys)
     parameters = [(only if is_one else arrays)(values, type_) for values, type_ in keys]
@@ -202,7 +202,7 @@ def _locking(
 
 @cache
 def _numbered(statement: str) -> bytes:
-    """Return a statement of the common form with PostgreSQL's own marks."""
+    """Return a statement of the common form with PostgreSQL's placeholders."""
     first, *others = statement.split("%s")
     marked = (f"${number}{text}" for number, text in enumerate(others, start=1))
     return "".join((first, *marked)).encode()

@@ -26,7 +26,7 @@ from orgs.database import as_moment
 BUSY_TIMEOUT_S: Final = 5.0
 
 
-# A database that is busy, away or full: the same batch may be tried again.
+# A database that is busy, unavailable or full: the same batch may be tried again.
 _errors: Final = partial(unavailable_on, sqlite3.OperationalError)
 
 
@@ -39,7 +39,7 @@ class SqliteStore:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            # FULL: with NORMAL, a commit of the write-ahead log could be lost with the power.
+            # FULL: with NORMAL, a power failure could lose a commit of the write-ahead log.
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
 
@@ -121,7 +121,7 @@ class SqliteStore:
 
 
 def _translated(statement: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
-    """Return a statement of the common form with SQLite's own marks, and its flat values."""
+    """Return a statement of the common form with SQLite's placeholders, and its flat values."""
     bound: list[Any] = []
     for value in values:
         if isinstance(value, (list, tuple, set, frozenset)):
@@ -143,7 +143,7 @@ def _utc_text(moment: datetime) -> str:
     return str(moment.astimezone(UTC).replace(tzinfo=None))
 
 
-# By the very type: 70 values a request are looked at, and most are none of these.
+# By exact type: 70 values a request are looked up, and most are none of these.
 _ADAPTED: Final[Mapping[type, Callable[[Any], str]]] = {
     UUID: str,
     datetime: _utc_text,

@@ -1,4 +1,4 @@
-"""The tables that the ledger writes; their columns are those of the models."""
+"""The tables that the ledger writes, with the columns of the models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from costs.models import (
 )
 from orgs.models import Organization
 
-# A row by the names of its columns, and its values in the order of some columns.
+# A row by column name, and its values in the order of some columns.
 Row = Mapping[str, Any]
 Values = tuple[Any, ...]
 
@@ -41,8 +41,8 @@ POSTGRES_TYPES: Final = {
 class Table:
     """A table that the ledger or the journal writes: its columns with their PostgreSQL types.
 
-    In one that `keeps_first`, inserting an id that is there already does nothing; in one that
-    `adds_up`, it adds to these columns of the row that is there.
+    With `keeps_first`, inserting an existing id does nothing; with `adds_up`, it adds to these
+    columns of the existing row.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Table:
 
     @property
     def on_conflict(self) -> str:
-        """The clause for an id that is there already, the same on both databases."""
+        """The clause for an existing id, the same on both databases."""
         if self.adds_up:
             sums = ", ".join(
                 f"{name} = {self.name}.{name} + excluded.{name}" for name in self.adds_up
@@ -72,14 +72,16 @@ class Table:
         return " ON CONFLICT (id) DO NOTHING" if self.keeps_first else ""
 
     def new_values(self, rows: Sequence[Row]) -> list[Values]:
-        """Return rows to insert in the order of the columns; what a row does not name is NULL.
+        """Return rows to insert in the order of the columns; columns that a row omits are NULL.
 
-        Raises ValueError for a name that is no column.
+        Raises ValueError for a name that is not a column.
         """
         columns = self.columns
         for row in rows:
             if not row.keys() <= columns.keys():
-                raise ValueError(f"{self.name} has no {sorted(row.keys() - columns.keys())}")
+                raise ValueError(
+                    f"{self.name} has no columns {sorted(row.keys() - columns.keys())}"
+                )
         return [tuple(map(row.get, columns)) for row in rows]
 
 
@@ -104,8 +106,8 @@ COST_EVENT: Final = Table.of(CostEvent)
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
 DAILY_COST: Final = Table.of(DailyCost, adds_up=SUMS)
 MONTHLY_COST: Final = Table.of(MonthlyCost, adds_up=SUMS)
-# What tells the lines of a day or a month apart, and what of it a call's `charge_to` names. The ids
-# of lines are made of the latter in this order (`costs/core/daily.py`): it never changes.
+# The key columns of daily and monthly lines, and those that a call's `charge_to` names. The ids of
+# lines are derived from the latter in this order (`costs/core/daily.py`): it never changes.
 LINE_NAMES: Final = tuple(
     name for name in MONTHLY_COST.columns if name not in {"id", "org_id", "month", *SUMS}
 )

@@ -1,7 +1,7 @@
-"""Writes of rows to PostgreSQL, gathered in as few statements as can be.
+"""Writes of rows to PostgreSQL, combined into as few statements as possible.
 
-Measured: a statement costs the server 50 us by itself, however few its rows; and a row that
-travels as values, not as an array for each column, costs two thirds of what it did.
+Measured: a statement costs the server 50 us by itself, however few its rows; and a row sent as
+values, not as an array for each column, costs two thirds of that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from costs.ledger.stores.binary import BINARY_FORMAT, TYPES, Type, array, single
 from costs.ledger.stores.pipeline import Statement
 from costs.ledger.stores.tables import Table, Values
 
-# What an update makes of a column {0} and the value {1} that is sent.
+# The expression of an update from a column {0} and the value {1} that is sent.
 SET: Final = "{1}"
 ADD: Final = "t.{0} + {1}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SqlWrite:
-    """A write of rows: it inserts them or, with a `change`, changes `columns` of existing ones."""
+    """A write of rows: an insert or, with a `change`, an update of `columns`."""
 
     table: Table
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class SqlWrite:
     def text(self, first: int, *, is_single: bool) -> str:
         """Return the statement, whose parameters are numbered from `first` on.
 
-        A single row travels as its values, others as an array for each column.
+        A single row is sent as its values, several as an array for each column.
         """
         name, names, many = self.table.name, self.columns, "" if is_single else "[]"
         numbered = enumerate(names, first)
@@ -52,20 +52,20 @@ class SqlWrite:
 
 @cache
 def sql_write(table: Table, columns: tuple[str, ...] = (), change: str = "") -> SqlWrite:
-    """Return how rows are inserted into a table or, with a `change`, how columns are changed."""
+    """Return the insert into a table or, with a `change`, the update of columns."""
     names = ("id", *columns) if change else tuple(table.columns)
     return SqlWrite(table, names, change, tuple([TYPES[table.columns[name]] for name in names]))
 
 
 class Write(NamedTuple):
-    """Rows on their way."""
+    """A write with its rows."""
 
     sql_write: SqlWrite
     rows: Sequence[Values]
 
 
 def gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:
-    """Return what waits in few statements: writes to different tables travel in one."""
+    """Return deferred writes in few statements: writes to different tables are combined."""
     statements: list[Statement] = []
     together: list[Write] = []
     for each in unsent:
@@ -75,14 +75,14 @@ def gathered(unsent: Sequence[Write | Statement]) -> list[Statement]:
             together = []
             continue
         if each.sql_write.table in {write.sql_write.table for write in together}:
-            statements += _statements(together)  # one would not see what it has written itself
+            statements += _statements(together)  # a statement does not see its own writes
             together = []
         together.append(each)
     return statements + _statements(together)
 
 
 def _statements(writes: Sequence[Write]) -> list[Statement]:
-    """Return the statement that makes all of these writes, if there are any."""
+    """Return the statement of all these writes, if there are any."""
     if not writes:
         return []
     is_single = all(len(write.rows) == 1 for write in writes)
@@ -102,7 +102,7 @@ def _statements(writes: Sequence[Write]) -> list[Statement]:
 def _together(
     forms: tuple[SqlWrite, ...], *, is_single: bool
 ) -> tuple[bytes, tuple[int, ...], list[int]]:
-    """Return the text of a statement that does all of these, its types and its formats."""
+    """Return the text of a statement of all these writes, its types and its formats."""
     oids: list[int] = []
     texts: list[str] = []
     for each in forms:

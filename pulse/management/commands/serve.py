@@ -14,10 +14,10 @@ WORKERS_MAX = 64
 
 
 class Command(BaseCommand):
-    """Serve until told to stop."""
+    """Serve until stopped."""
 
-    help = "Serve the gateway (ASGI). SIGTERM lets the calls that run end first."
-    # `manage.py check` has them; here they would load every page before the first request.
+    help = "Serve the gateway (ASGI). On SIGTERM, running calls end first."
+    # `manage.py check` runs them; here they would load every page before the first request.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,15 +28,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port, workers = options["host"], options["port"], options["workers"]
         if not 1 <= workers <= WORKERS_MAX:
-            raise CommandError(f"--workers is between 1 and {WORKERS_MAX}")
+            raise CommandError(f"--workers must be between 1 and {WORKERS_MAX}")
         if not 1 <= port <= 65535:
-            raise CommandError("--port is between 1 and 65535")
+            raise CommandError("--port must be between 1 and 65535")
         try:
             bound = open_socket(host=host, port=port)
         except CannotServe as exc:
             raise CommandError(str(exc)) from exc
         if not settings.LOCAL:
             call_command("collectstatic", interactive=False, verbosity=0)
-        self.stdout.write(f"Serving on {local_url(bound)} - Ctrl+C stops.")
+        self.stdout.write(f"Serving on {local_url(bound)} - press Ctrl+C to stop.")
         self.stdout.flush()
         serve(bound, workers=workers)

@@ -1,4 +1,4 @@
-"""`up`: what `make run` calls. Migrates, makes a demo the first time, and serves."""
+"""`up`: what `make run` calls. Migrates, creates a demo on the first run, and serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.demo.first_run import FirstRun, prepare
 from pulse.server.server import LOOPBACK, CannotServe, local_url, open_socket
 
 WELCOME = """\
-Pulse AI Gateway has a first organization, "Demo". This is shown once:
+Created a first organization, "Demo". Its credentials are shown only once:
 
   sign in   {url}/login
   e-mail    {email}
@@ -29,9 +29,9 @@ A first request, from another terminal:
 
 
 class Command(BaseCommand):
-    """Start everything, from nothing if need be."""
+    """Migrate, create a demo on the first run, and serve."""
 
-    help = "Migrate, make a demo organization on an empty database, and serve on this machine."
+    help = "Migrate, create a demo organization on an empty database, and serve on this machine."
     requires_system_checks = ()  # as for `serve`
 
     def add_arguments(self, parser: CommandParser) -> None:

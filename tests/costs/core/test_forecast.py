@@ -1,4 +1,4 @@
-"""The month's end: from the weekdays of eight weeks, never below what is spent."""
+"""The forecast of a month: from the weekdays of eight weeks, never below the spent amount."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def forecast(by_day: dict[date, int]) -> Forecast:
     return found
 
 
-def test_even_days_go_on_as_they_are_and_without_a_doubt() -> None:
+def test_even_days_give_exact_forecast() -> None:
     found = forecast({back(n): EURO for n in range(HISTORY_DAYS + 1)})
     assert found.spent_nanoeur == 16 * EURO
     assert found.expected_nanoeur == found.low_nanoeur == found.high_nanoeur == 30 * EURO
     assert found.last_day == date(2025, 6, 30)
 
 
-def test_weekends_stay_weekends() -> None:
+def test_forecast_keeps_weekend_pattern() -> None:
     by_day = {back(n): EURO * (back(n).weekday() < 5) for n in range(HISTORY_DAYS + 1)}
     assert forecast(by_day).expected_nanoeur == 21 * EURO  # June 2025 has 21 working days
 
 
-def test_the_last_two_weeks_set_the_level() -> None:
+def test_last_two_weeks_set_forecast_level() -> None:
     by_day = {back(n): EURO * (2 if n <= 14 else 1) for n in range(HISTORY_DAYS + 1)}
     found = forecast(by_day)
     to_come = found.expected_nanoeur - found.spent_nanoeur
@@ -45,13 +45,13 @@ def test_the_last_two_weeks_set_the_level() -> None:
     assert found.low_nanoeur < found.expected_nanoeur < found.high_nanoeur
 
 
-def test_today_is_filled_up_and_never_counted_twice() -> None:
+def test_forecast_completes_today_without_double_counting() -> None:
     by_day = {back(n): EURO for n in range(1, HISTORY_DAYS + 1)}
     assert forecast(by_day | {TODAY: EURO // 4}).expected_nanoeur == 30 * EURO
     assert forecast(by_day | {TODAY: 5 * EURO}).expected_nanoeur == 34 * EURO
 
 
-def test_less_than_a_week_says_nothing() -> None:
+def test_less_than_a_week_gives_no_forecast() -> None:
     assert month_forecast({back(n): EURO for n in range(1, 7)}, today=TODAY) is None
     assert month_forecast({back(n): EURO for n in range(1, 8)}, today=TODAY) is not None
     assert month_forecast({}, today=TODAY) is None
@@ -59,7 +59,7 @@ def test_less_than_a_week_says_nothing() -> None:
 
 
 @given(AMOUNTS, st.dates(min_value=date(2020, 1, 1), max_value=date(2030, 1, 1)))
-def test_a_forecast_is_never_below_what_is_spent(amounts: list[int], today: date) -> None:
+def test_forecast_is_never_below_spent_amount(amounts: list[int], today: date) -> None:
     by_day = {today - timedelta(days=n): nanoeur for n, nanoeur in enumerate(amounts)}
     found = month_forecast(by_day, today=today)
     if found is None:

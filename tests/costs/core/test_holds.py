@@ -1,4 +1,4 @@
-"""What each outcome does to a hold: the table of the design, as arithmetic."""
+"""The effect of each outcome on a hold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ FINAL = [State.SETTLED, State.RELEASED]
 
 
 @given(amount=amounts, cost=amounts)
-def test_usage_charges_its_price_and_counts_what_is_above_the_hold_apart(
-    amount: int, cost: int
-) -> None:
+def test_usage_charges_its_cost_and_counts_overrun_separately(amount: int, cost: int) -> None:
     step = move(state=State.HELD, amount_nanoeur=amount, outcome=State.SETTLED, cost_nanoeur=cost)
     assert step is not None
     assert (step.state, step.charged_nanoeur, step.event_nanoeur) == (State.SETTLED, cost, cost)
@@ -28,7 +26,7 @@ def test_usage_charges_its_price_and_counts_what_is_above_the_hold_apart(
 
 
 @given(amount=amounts)
-def test_proof_that_nothing_was_billed_gives_the_hold_back(amount: int) -> None:
+def test_unbilled_call_releases_hold(amount: int) -> None:
     step = move(state=State.HELD, amount_nanoeur=amount, outcome=State.RELEASED, cost_nanoeur=None)
     assert step is not None
     assert (step.state, step.charged_nanoeur, step.event_kind) == (State.RELEASED, 0, None)
@@ -36,9 +34,7 @@ def test_proof_that_nothing_was_billed_gives_the_hold_back(amount: int) -> None:
 
 
 @given(amount=amounts, cost=st.none() | amounts)
-def test_an_unknown_outcome_is_charged_whole_until_it_is_known(
-    amount: int, cost: int | None
-) -> None:
+def test_unknown_outcome_charges_full_hold_until_known(amount: int, cost: int | None) -> None:
     bound = move(state=State.HELD, amount_nanoeur=amount, outcome=State.UNKNOWN, cost_nanoeur=None)
     assert bound is not None
     assert (bound.state, bound.event_kind) == (State.UNKNOWN, EventKind.BOUND)
@@ -58,22 +54,20 @@ def test_an_unknown_outcome_is_charged_whole_until_it_is_known(
 
 @pytest.mark.parametrize("state", [*FINAL, State.UNKNOWN])
 @pytest.mark.parametrize("outcome", State)
-def test_what_is_over_stays_as_it_is(state: State, outcome: State) -> None:
+def test_final_states_do_not_change(state: State, outcome: State) -> None:
     if state is State.UNKNOWN and outcome in FINAL:
         return  # the one way back, above
     assert move(state=state, amount_nanoeur=10, outcome=outcome, cost_nanoeur=5) is None
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.UNKNOWN])
-def test_an_unknown_cost_is_never_zero(state: State) -> None:
+def test_unknown_cost_is_never_zero(state: State) -> None:
     with pytest.raises(ValueError, match="unknown is never zero"):
         move(state=state, amount_nanoeur=10, outcome=State.SETTLED, cost_nanoeur=None)
 
 
 @given(limit=amounts, charged=amounts, held=amounts, amount=amounts)
-def test_there_is_room_exactly_when_the_sum_stays_within_the_limit(
-    limit: int, charged: int, held: int, amount: int
-) -> None:
+def test_room_exists_exactly_within_limit(limit: int, charged: int, held: int, amount: int) -> None:
     balance = Balance(limit_nanoeur=limit, charged_nanoeur=charged, held_nanoeur=held, ends_at=NOON)
     fits = charged + held + amount <= limit
     # What is past its limit already still has room for a call that costs nothing.

@@ -1,4 +1,4 @@
-"""Amounts: exact in nano-euro, honest in sentences."""
+"""Amounts: exact in nano-euro, rounded correctly in sentences."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from costs.templatetags.figures import short_eur
 AMOUNTS = st.integers(min_value=-MAX_NANOEUR, max_value=MAX_NANOEUR)
 
 
-def test_a_nano_euro_is_a_billionth() -> None:
+def test_nano_euro_is_a_billionth_of_a_euro() -> None:
     assert euros(1) == Decimal("0.000000001")
     assert nanoeur_from_euros(Decimal("50")) == 50_000_000_000
 
 
 @given(AMOUNTS)
-def test_euros_and_back_is_the_same_amount(nanoeur: int) -> None:
+def test_conversion_to_euros_and_back_is_exact(nanoeur: int) -> None:
     assert nanoeur_from_euros(euros(nanoeur)) == nanoeur
 
 
-def test_the_callers_decimal_context_changes_nothing() -> None:
+def test_decimal_context_of_caller_has_no_effect() -> None:
     with localcontext() as context:
         context.prec = 3
         assert str(euros(MAX_NANOEUR)) == "9223372036.854775807"
         assert nanoeur_from_euros(Decimal("9223372036.854775807")) == MAX_NANOEUR
 
 
-def test_idle_zeros_beyond_the_ninth_decimal_are_no_finer() -> None:
+def test_trailing_zeros_beyond_ninth_decimal_are_accepted() -> None:
     assert nanoeur_from_euros(Decimal("1.00000000000")) == 1_000_000_000
 
 
@@ -46,8 +46,8 @@ def test_idle_zeros_beyond_the_ninth_decimal_are_no_finer() -> None:
         "-Infinity",
     ],
 )
-def test_what_cannot_be_kept_is_refused(amount: str) -> None:
-    with pytest.raises(ValueError, match=r"amount|finer|too large"):
+def test_amount_that_cannot_be_stored_is_rejected(amount: str) -> None:
+    with pytest.raises(ValueError, match=r"amount|decimal places|too large"):
         nanoeur_from_euros(Decimal(amount))
 
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_kept_is_refused(amount: str) -> None:
         (-4_500_000, "-0.0045 EUR"),
     ],
 )
-def test_sentences_have_as_many_digits_as_tell_something(nanoeur: int, sentence: str) -> None:
+def test_format_eur_shows_significant_digits(nanoeur: int, sentence: str) -> None:
     assert format_eur(nanoeur) == sentence
 
 
@@ -85,11 +85,11 @@ def test_sentences_have_as_many_digits_as_tell_something(nanoeur: int, sentence:
         (-1_024_020_000_000, "-1,024.02 €"),
     ],
 )
-def test_pages_show_thousands_and_the_euro_sign(nanoeur: int, shown: str) -> None:
+def test_short_eur_has_thousands_separator_and_euro_sign(nanoeur: int, shown: str) -> None:
     assert short_eur(nanoeur) == shown.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def test_a_bound_is_quoted_up_and_what_is_left_down() -> None:
+def test_bound_rounds_up_and_remainder_rounds_down() -> None:
     assert format_eur(12_345_001, ROUND_CEILING) == "0.01235 EUR"
     assert format_eur(12_345_999, ROUND_FLOOR) == "0.01234 EUR"
     assert format_eur(1_999_999_999, ROUND_FLOOR) == "1.99 EUR"
@@ -97,7 +97,7 @@ def test_a_bound_is_quoted_up_and_what_is_left_down() -> None:
 
 
 @given(AMOUNTS)
-def test_roundings_enclose_the_amount(nanoeur: int) -> None:
+def test_rounded_values_enclose_amount(nanoeur: int) -> None:
     up, down = (
         Decimal(format_eur(nanoeur, rounding).removesuffix(" EUR"))
         for rounding in (ROUND_CEILING, ROUND_FLOOR)
@@ -106,5 +106,5 @@ def test_roundings_enclose_the_amount(nanoeur: int) -> None:
 
 
 @given(AMOUNTS.filter(bool))
-def test_no_amount_but_nothing_is_shown_as_nothing(nanoeur: int) -> None:
+def test_only_zero_is_shown_as_zero(nanoeur: int) -> None:
     assert Decimal(format_eur(nanoeur).removesuffix(" EUR")) != 0

@@ -1,4 +1,4 @@
-"""The day is the organization's local day, wherever that is."""
+"""Local days of organizations in all time zones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def utc(text: str) -> datetime:
 @example(moment=utc("2026-04-24 21:59:59"), zone=ZoneInfo("Africa/Cairo"))
 @example(moment=utc("2024-02-29 18:30:00"), zone=ZoneInfo("Asia/Almaty"))
 @example(moment=utc("1919-03-31 04:45:00"), zone=ZoneInfo("America/Toronto"))
-def test_each_instant_is_in_exactly_one_day(moment: datetime, zone: ZoneInfo) -> None:
+def test_each_instant_is_in_exactly_one_local_day(moment: datetime, zone: ZoneInfo) -> None:
     starts_at, ends_at = day_around(moment, zone)
     assert starts_at <= moment < ends_at
     assert day_around(starts_at, zone) == day_around(ends_at - TICK, zone) == (starts_at, ends_at)
@@ -44,7 +44,7 @@ def test_each_instant_is_in_exactly_one_day(moment: datetime, zone: ZoneInfo) ->
 
 
 @pytest.mark.parametrize("part", range(8))
-def test_the_days_of_every_zone_adjoin_for_three_years(part: int) -> None:
+def test_days_of_every_zone_adjoin_for_three_years(part: int) -> None:
     for zone in map(ZoneInfo, ZONES[part::8]):
         starts = [first_instant(day, zone) for day in DAYS]
         lengths = {after - before for before, after in pairwise(starts)}
@@ -74,7 +74,7 @@ def _around_changes(starts: list[datetime], zone: ZoneInfo) -> Iterator[datetime
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ZONES)
-def test_walking_from_day_to_day_meets_every_instant_since_1900(name: str) -> None:
+def test_consecutive_days_cover_every_instant_since_1900(name: str) -> None:
     zone = ZoneInfo(name)
     starts_at, ends_at = day_around(utc("1900-01-01"), zone)
     while ends_at < utc("2040-01-01"):
@@ -100,11 +100,11 @@ def test_walking_from_day_to_day_meets_every_instant_since_1900(name: str) -> No
         ("America/St_Johns", "2010-11-07 03:00", "2010-11-07 02:30", "2010-11-08 03:30"),
     ],
 )
-def test_a_day_where_clocks_change(zone: str, moment: str, starts_at: str, ends_at: str) -> None:
+def test_day_with_clock_change(zone: str, moment: str, starts_at: str, ends_at: str) -> None:
     assert day_around(utc(moment), ZoneInfo(zone)) == (utc(starts_at), utc(ends_at))
 
 
-def test_a_day_is_cut_to_what_its_neighbours_leave() -> None:
+def test_day_is_clipped_to_gap_between_neighbours() -> None:
     day = (utc("2026-01-02"), utc("2026-01-03"))
     cut = clipped(
         day, previous_ends_at=utc("2026-01-02 05:00"), next_starts_at=utc("2026-01-02 23:00")

@@ -1,4 +1,4 @@
-"""Prices: exact to the nano-euro, rounded once and up, and never above the bound."""
+"""Pricing: exact to the nano-euro, rounded up once, and never above the bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.pricing import (
-    DEAREST_WEB_SEARCH_USD_PER_K,
+    HIGHEST_WEB_SEARCH_USD_PER_K,
     Band,
     Rates,
     bound_nanoeur,
@@ -110,18 +110,18 @@ TALKING = band(
         (Usage(input_audio=10, output_audio=20, input_uncached=4), (TALKING,), 2_010_000),
     ],
 )
-def test_costs_are_exact(usage: Usage, of: tuple[Band, ...], nanoeur: int) -> None:
+def test_cost_is_exact(usage: Usage, of: tuple[Band, ...], nanoeur: int) -> None:
     assert cost_nanoeur(usage, rates(*of)) == nanoeur
 
 
-def test_the_exchange_rate_divides_before_the_one_rounding() -> None:
+def test_exchange_rate_divides_before_rounding() -> None:
     # 2,550 / 1.1172 = 2,282.49...; the contract's own example is rounded up once, not per bucket.
     usage = Usage(input_uncached=9, output_text=2)
     assert cost_nanoeur(usage, rates(SMALL, usd_per_eur="1.1172")) == 2_283
     assert cost_nanoeur(usage, rates(SMALL, usd_per_eur="3")) == 850
 
 
-def test_a_bucket_without_a_price_costs_what_plain_tokens_cost() -> None:
+def test_bucket_without_price_costs_plain_token_price() -> None:
     plain = rates(band("2", "8"))
     for bucket in INPUT_BUCKETS:
         assert cost_nanoeur(only(bucket, 1), plain) == 2_000, bucket
@@ -129,20 +129,20 @@ def test_a_bucket_without_a_price_costs_what_plain_tokens_cost() -> None:
         assert cost_nanoeur(only(bucket, 1), plain) == 8_000, bucket
 
 
-def test_a_long_cache_write_without_a_price_costs_at_least_a_short_one() -> None:
+def test_one_hour_cache_write_costs_at_least_five_minute_one() -> None:
     with_short = rates(band("2", "8", cache_write_5m_usd_per_mtok=usd("2.5")))
     assert cost_nanoeur(Usage(cache_write_1h=1), with_short) == 2_500
 
 
-def test_searches_without_a_price_cost_the_dearest_known_one_and_say_so() -> None:
+def test_unpriced_searches_use_highest_price_and_are_estimates() -> None:
     searched = Usage(web_searches=1)
-    assert cost_nanoeur(searched, rates(SMALL)) == DEAREST_WEB_SEARCH_USD_PER_K * 10**6
+    assert cost_nanoeur(searched, rates(SMALL)) == HIGHEST_WEB_SEARCH_USD_PER_K * 10**6
     assert is_estimate(searched, rates(SMALL))
     assert not is_estimate(searched, rates(WITH_CACHE_WRITES))
     assert not is_estimate(Usage(input_uncached=1), rates(SMALL))
 
 
-def test_a_service_tier_has_its_own_prices() -> None:
+def test_service_tier_has_its_own_prices() -> None:
     tiered = rates(
         band("2", "8"),
         band("1", "4", service_tier="flex"),
@@ -159,23 +159,23 @@ def test_a_service_tier_has_its_own_prices() -> None:
     assert not is_estimate(Usage(service_tier="default"), tiered)
 
 
-def test_rates_without_a_first_band_are_refused() -> None:
-    with pytest.raises(ValueError, match="lacks its first band"):
+def test_rates_without_first_band_are_rejected() -> None:
+    with pytest.raises(ValueError, match="must have a band from 0 tokens"):
         rates(LONG[1])
-    with pytest.raises(ValueError, match="lacks its first band"):
+    with pytest.raises(ValueError, match="must have a band from 0 tokens"):
         rates(SMALL, band("3", "12", service_tier="priority", above_input_tokens=1))
-    with pytest.raises(ValueError, match="exchange rate"):
+    with pytest.raises(ValueError, match="usd_per_eur must be positive"):
         rates(SMALL, usd_per_eur="0")
 
 
-def test_rates_survive_being_kept() -> None:
+def test_rates_survive_storage() -> None:
     kept = rates(WITH_CACHE_WRITES, *LONG[1:], usd_per_eur="1.1172")
     assert read_rates(kept.card.rates) == kept
     assert read_rates(kept.as_dict()) == kept
     assert '"input_usd_per_mtok":"3"' in kept.card.rates
 
 
-def test_the_rate_in_force_is_the_last_one_begun() -> None:
+def test_rate_in_force_is_last_one_started() -> None:
     first = rates(SMALL)
     second = replace(first, starts_at=NEW_YEAR + timedelta(days=31))
     series = (first, second)
@@ -186,7 +186,7 @@ def test_the_rate_in_force_is_the_last_one_begun() -> None:
     assert rate_at((), NEW_YEAR) is None
 
 
-def test_a_bound_takes_the_dearest_bucket_and_band() -> None:
+def test_bound_uses_highest_bucket_and_band() -> None:
     def bound(of: Rates, **more: Any) -> int:
         return bound_nanoeur(UsageCeiling(input_tokens=10, output_tokens=1, **more), of)
 
@@ -198,7 +198,7 @@ def test_a_bound_takes_the_dearest_bucket_and_band() -> None:
     assert bound(talking, without=frozenset({"input_audio", "output_audio"})) == 35_000
 
 
-def test_a_bound_knows_which_bands_could_apply() -> None:
+def test_bound_uses_only_bands_that_could_apply() -> None:
     def bound(input_tokens: int) -> int:
         return bound_nanoeur(
             UsageCeiling(input_tokens=input_tokens, output_tokens=10), rates(*LONG)
@@ -208,7 +208,7 @@ def test_a_bound_knows_which_bands_could_apply() -> None:
     assert bound(200_001) == 500_152_500
 
 
-def test_a_bound_over_every_tier_covers_the_dearest() -> None:
+def test_bound_over_all_tiers_covers_highest() -> None:
     tiered = rates(band("2", "8"), band("3", "12", service_tier="priority"))
 
     def bound(tier: str | None) -> int:
@@ -255,7 +255,7 @@ def any_usage(draw: st.DrawFn) -> Usage:
 
 
 def exact_cost_nanoeur(usage: Usage, of: Rates) -> Fraction:
-    """The textbook way: choose the band, multiply, add, convert."""
+    """The reference calculation: choose the band, multiply, add, convert."""
     reached = [
         b
         for b in of.bands
@@ -271,12 +271,12 @@ def exact_cost_nanoeur(usage: Usage, of: Rates) -> Fraction:
 
 
 @given(any_usage(), any_rates())
-def test_a_cost_is_the_exact_one_rounded_up_once(usage: Usage, of: Rates) -> None:
+def test_cost_is_rounded_up_once(usage: Usage, of: Rates) -> None:
     assert cost_nanoeur(usage, of) == ceil(exact_cost_nanoeur(usage, of))
 
 
 @given(any_usage(), any_rates(), COUNTS, COUNTS)
-def test_no_bill_is_above_the_bound(usage: Usage, of: Rates, more_in: int, more_out: int) -> None:
+def test_cost_never_exceeds_bound(usage: Usage, of: Rates, more_in: int, more_out: int) -> None:
     most = UsageCeiling(
         input_tokens=usage.input_tokens + more_in, output_tokens=usage.output_tokens + more_out
     )
@@ -284,9 +284,7 @@ def test_no_bill_is_above_the_bound(usage: Usage, of: Rates, more_in: int, more_
 
 
 @given(any_usage(), any_rates(), st.sampled_from(["standard", "priority", "scale"]))
-def test_no_bill_of_any_tier_is_above_the_bound_over_all(
-    usage: Usage, of: Rates, tier: str
-) -> None:
+def test_cost_of_any_tier_never_exceeds_bound_over_all(usage: Usage, of: Rates, tier: str) -> None:
     most = UsageCeiling(
         input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, service_tier=None
     )
@@ -294,7 +292,7 @@ def test_no_bill_of_any_tier_is_above_the_bound_over_all(
 
 
 @given(any_rates(), COUNTS, COUNTS, COUNTS, COUNTS)
-def test_a_wider_bound_is_not_lower(
+def test_larger_ceiling_never_lowers_bound(
     of: Rates, tokens_in: int, tokens_out: int, more_in: int, more_out: int
 ) -> None:
     narrow = UsageCeiling(input_tokens=tokens_in, output_tokens=tokens_out)
@@ -309,6 +307,6 @@ def test_more_output_never_costs_less(usage: Usage, of: Rates, bucket: str, more
 
 
 @given(any_rates())
-def test_kept_rates_price_as_before(of: Rates) -> None:
+def test_stored_rates_give_same_cost(of: Rates) -> None:
     usage = Usage(input_uncached=7, cache_read=3, output_text=5)
     assert cost_nanoeur(usage, read_rates(of.card.rates)) == cost_nanoeur(usage, of)

@@ -1,4 +1,4 @@
-"""Which days a preset means, and which it is compared with."""
+"""The date ranges of presets, and those they are compared with."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def span(first: str, last: str) -> DateRange:
         (Preset.LAST_MONTH, span("2025-02-01", "2025-02-28"), span("2025-01-01", "2025-01-31")),
     ],
 )
-def test_a_preset_and_what_came_before_it(
-    preset: Preset, days: DateRange, before: DateRange
-) -> None:
+def test_preset_and_its_previous_range(preset: Preset, days: DateRange, before: DateRange) -> None:
     assert span_of(preset, TODAY) == days
     assert compared_with(days, Compare.BEFORE, preset) == before
 
@@ -52,16 +50,16 @@ def test_a_preset_and_what_came_before_it(
         (span("2025-03-02", "2025-03-31"), span("2025-01-31", "2025-03-01")),
     ],
 )
-def test_a_custom_month_is_compared_with_a_month(days: DateRange, before: DateRange) -> None:
+def test_custom_month_is_compared_with_month(days: DateRange, before: DateRange) -> None:
     assert compared_with(days, Compare.BEFORE, Preset.CUSTOM) == before
 
 
-def test_a_long_month_so_far_is_compared_with_a_short_month_whole() -> None:
+def test_long_month_to_date_is_compared_with_whole_short_month() -> None:
     days = span("2025-03-01", "2025-03-30")
     assert compared_with(days, Compare.BEFORE, Preset.MONTH) == span("2025-02-01", "2025-02-28")
 
 
-def test_a_year_before_a_leap_day_is_the_day_before_march() -> None:
+def test_year_before_leap_day_is_28_february() -> None:
     days = span("2024-02-29", "2024-02-29")
     before = span("2023-02-28", "2023-02-28")
     assert compared_with(days, Compare.YEAR, Preset.CUSTOM) == before
@@ -69,7 +67,7 @@ def test_a_year_before_a_leap_day_is_the_day_before_march() -> None:
 
 
 @given(DATES, st.sampled_from([preset for preset in Preset if preset is not Preset.CUSTOM]))
-def test_what_came_before_ends_before(today: date, preset: Preset) -> None:
+def test_previous_range_ends_before_range(today: date, preset: Preset) -> None:
     days = span_of(preset, today)
     before = compared_with(days, Compare.BEFORE, preset)
     assert before is not None
@@ -79,7 +77,7 @@ def test_what_came_before_ends_before(today: date, preset: Preset) -> None:
 
 
 @given(DATES)
-def test_a_month_ends_before_the_first_of_the_next(day: date) -> None:
+def test_month_ends_before_first_of_next(day: date) -> None:
     assert (month_end(day) + timedelta(days=1)).day == 1
     assert (month_end(day).year, month_end(day).month) == (day.year, day.month)
 
@@ -92,7 +90,7 @@ def test_shares_are_rounded_to_a_tenth(part: int, whole: int, shown: str) -> Non
     assert share_percent(part, whole) == shown
 
 
-def test_nothing_has_no_shares() -> None:
+def test_zero_total_has_no_shares() -> None:
     assert share_percent(0, 0) is None
 
 
@@ -108,21 +106,19 @@ def test_nothing_has_no_shares() -> None:
         (1_100, 100, "\N{MULTIPLICATION SIGN}11", "more"),
     ],
 )
-def test_a_change_is_said_as_people_say_it(now: int, before: int, text: str, tone: str) -> None:
+def test_change_has_readable_text(now: int, before: int, text: str, tone: str) -> None:
     found = change(now, before)
     assert found is not None
     assert (found.text.replace("\N{NO-BREAK SPACE}", " "), found.tone) == (text, tone)
 
 
-def test_nothing_to_compare_is_no_change() -> None:
+def test_nothing_to_compare_gives_no_change() -> None:
     assert change(5, None) is None
     assert change(0, 0) is None
 
 
 @given(first=DATES, days=st.integers(1, 800), today=st.just(date.max) | DATES)
-def test_months_and_the_days_at_their_ends_are_the_span(
-    first: date, days: int, today: date
-) -> None:
+def test_months_and_remaining_days_cover_span(first: date, days: int, today: date) -> None:
     span = DateRange(first, first + timedelta(days=days - 1))
     months = months_of(span, today=today)
     read = set() if months is None else set(months.all_days())
@@ -151,13 +147,13 @@ def test_months_and_the_days_at_their_ends_are_the_span(
         (span("2025-01-20", "2025-03-10"), span("2025-02-01", "2025-02-28")),
     ],
 )
-def test_a_month_is_read_whole_where_that_is_fewer_days(
+def test_month_is_read_whole_if_that_is_fewer_days(
     days: DateRange, months: DateRange | None
 ) -> None:
     assert months_of(days) == months
 
 
-def test_a_month_so_far_is_read_whole_on_its_first_day() -> None:
+def test_month_to_date_is_read_whole_on_first_day() -> None:
     today = date(2025, 3, 1)
     month = span("2025-03-01", "2025-03-31")
     assert months_of(DateRange(today, today), today=today) == month

@@ -1,4 +1,4 @@
-"""The explorer's CSV and JSON: the page's lines, exact, and harmless in a spreadsheet."""
+"""The explorer's CSV and JSON: exact lines of the page, escaped for spreadsheets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows_of(client: Client, query: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.django_db
-def test_they_have_the_lines_of_the_page(
+def test_csv_and_json_have_lines_of_page(
     acme: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     for team, amount in (("blue", 10**18 + 1), ("red", -1_500_000_000), (None, 3)):
@@ -58,7 +58,7 @@ def test_they_have_the_lines_of_the_page(
 
 
 @pytest.mark.django_db
-def test_two_dimensions_are_two_columns_and_people_have_names(
+def test_two_dimensions_are_two_columns_and_users_have_names(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     charge(acme, 5, user_id=str(member_user.pk), input_tokens=None, output_tokens=None)
@@ -72,14 +72,14 @@ def test_two_dimensions_are_two_columns_and_people_have_names(
 
 
 @pytest.mark.django_db
-def test_nothing_is_an_empty_list(client_for: CLIENTS, member_user: User) -> None:
+def test_no_costs_export_empty_list(client_for: CLIENTS, member_user: User) -> None:
     client = client_for(member_user)
     assert rows_of(client, JUNE) == []
     assert json.loads(text_of(client, f"/costs.json?{JUNE}"))["groups"] == []
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_server_sends_it_piece_by_piece(acme: Organization, member_user: User) -> None:
+async def test_export_is_streamed(acme: Organization, member_user: User) -> None:
     client = AsyncClient()
     await client.aforce_login(member_user)
     response = cast("StreamingHttpResponse", await client.get(f"/costs.csv?groupBy=team&{JUNE}"))
@@ -94,7 +94,7 @@ def _many(count: int) -> Iterator[CostGroup]:
         yield CostGroup(values=(f"team-{number}",), labels=(f"team-{number}",), sums=sums)
 
 
-def test_a_million_lines_need_no_more_memory_than_a_thousand() -> None:
+def test_export_memory_is_constant() -> None:
     query: Any = CostQuery(span=DateRange(date(2025, 6, 1), date(2025, 6, 30)), group_by=("team",))
     tracemalloc.start()
     lines = sum(piece.count("\n") for piece in csv_pieces(query, _many(20_000), Sums()))
@@ -108,17 +108,17 @@ def test_a_million_lines_need_no_more_memory_than_a_thousand() -> None:
 @pytest.mark.parametrize(
     "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\N{FULLWIDTH EQUALS SIGN}1"]
 )
-def test_no_text_becomes_a_formula(text: str) -> None:
+def test_formula_text_is_escaped(text: str) -> None:
     assert csv_text(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["team-1", "", "a=b", "gpt-4o"])
-def test_other_text_stays_as_it_is(text: str) -> None:
+def test_other_text_is_not_escaped(text: str) -> None:
     assert csv_text(text) == text
 
 
 @pytest.mark.django_db
-def test_a_formula_in_a_dimension_is_defused(
+def test_formula_in_dimension_is_escaped(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     charge(acme, 5, team_id='=HYPERLINK("x")')

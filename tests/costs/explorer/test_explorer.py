@@ -1,4 +1,4 @@
-"""The cost explorer's report: every figure is the ledger's, for every filter and dimension."""
+"""The cost explorer's report equals the ledger for every filter and dimension."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.spans import DateRange
 from costs.explorer import names, reports
-from costs.explorer.names import DimensionNames, models_meant, models_used
+from costs.explorer.names import DimensionNames, models_matching, models_used
 from costs.explorer.reports import GROUPS_MAX, CostReport
 from costs.models import CostEvent
 from orgs.models import Organization, User
@@ -47,7 +47,7 @@ def amounts(report: CostReport) -> dict[str | None, int]:
     return {group.values[0]: group.sums.amount_nanoeur for group in report.groups}
 
 
-def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> None:
+def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
     amounts_nanoeur = [1, 2, 999_999_999, 10**15 + 7, -3]
     for number, amount in enumerate(amounts_nanoeur):
         said = f"x{number % 3}" if number % 3 else None
@@ -82,7 +82,7 @@ def test_lines_of_every_grouping_add_up_to_the_ledger(acme: Organization) -> Non
     before=st.none() | SPANS,
     today=st.just(date.max) | DAYS,
 )
-def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a whole question
+def test_any_range_filter_and_grouping_adds_up_to_events(  # noqa: PLR0913  all parts of one query
     db: None,
     charges: list[tuple[int, dict[str, Any], date]],
     group_by: tuple[str, ...],
@@ -109,9 +109,7 @@ def test_any_span_filter_and_grouping_adds_up_to_the_events(  # noqa: PLR0913  a
             bar = max(day.replace(day=1), span.first), named.get(dimension or "")
             bars[bar] = bars.get(bar, 0) + amount
     query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
-    report = reports.explore(
-        query=query, names=DimensionNames(org.pk), dimension=dimension, dearest=1
-    )
+    report = reports.explore(query=query, names=DimensionNames(org.pk), dimension=dimension, top=1)
     compares = before is not None and DAY not in group_by
     groups = now.keys() | (then.keys() if compares else ())
     assert {group.values: group.sums.amount_nanoeur for group in report.groups} == {
@@ -138,16 +136,16 @@ def check_the_bars(
     dimension: str | None,
     bars: Mapping[tuple[date, str | None], int],
 ) -> None:
-    """The dearest value has a colour, and the chart's months add up to the `bars` of each value."""
+    """The value with the highest cost has a colour; the chart's months add up to `bars`."""
     by_value: Counter[str | None] = Counter()
     for (_, value), amount in bars.items():
         by_value[value] += amount
     highest = max(by_value.values(), default=0)
     is_any = dimension is not None and highest > 0
-    assert [by_value[value] for value in report.dearest] == ([highest] if is_any else [])
+    assert [by_value[value] for value in report.top] == ([highest] if is_any else [])
     stacks = reports.stacks(
         dimension or "team",
-        report.dearest,
+        report.top,
         query=query,
         names=DimensionNames(org.pk),
         by_month=True,
@@ -158,11 +156,11 @@ def check_the_bars(
         shown[max(day.replace(day=1), query.span.first), place is not None] += amount
     expected: Counter[tuple[date, bool]] = Counter()
     for (month, value), amount in bars.items():
-        expected[month, value in report.dearest] += amount
+        expected[month, value in report.top] += amount
     assert shown == expected
 
 
-def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
+def test_correction_counts_for_its_request(acme: Organization) -> None:
     first = charge(acme, 500, kind=CostEvent.Kind.BOUND, input_tokens=None, output_tokens=None)
     charge(acme, -380, kind=CostEvent.Kind.CORRECTION, request_id=first.request_id)
     [group] = explored(acme).groups
@@ -170,7 +168,7 @@ def test_a_correction_belongs_to_its_request(acme: Organization) -> None:
     assert (group.sums.input_tokens, group.sums.output_tokens) == (9, 2)
 
 
-def test_days_are_newest_first_and_dear_within(acme: Organization) -> None:
+def test_days_are_newest_first_then_highest_cost(acme: Organization) -> None:
     charge(acme, 1, model="a")
     charge(acme, 5, model="b")
     charge(acme, 2, model="c", occurred_at=NOON + timedelta(days=1))
@@ -178,7 +176,7 @@ def test_days_are_newest_first_and_dear_within(acme: Organization) -> None:
     assert found == [("2025-06-11", "c"), ("2025-06-10", "b"), ("2025-06-10", "a")]
 
 
-def test_both_ends_of_a_span_are_in_it(acme: Organization) -> None:
+def test_date_range_includes_both_ends(acme: Organization) -> None:
     for day, amount in ((31 + 31, 1), (1, 10), (30, 100)):
         moment = datetime(2025, 5, 31, 12, tzinfo=UTC) + timedelta(days=day)
         charge(acme, amount, occurred_at=moment)
@@ -187,20 +185,20 @@ def test_both_ends_of_a_span_are_in_it(acme: Organization) -> None:
 
 
 @pytest.mark.parametrize("column", [name for name in NAMED if name not in ("model", "key_id")])
-def test_a_filter_leaves_only_what_it_names(acme: Organization, column: str) -> None:
+def test_filter_keeps_only_matching_costs(acme: Organization, column: str) -> None:
     charge(acme, 7, **{column: "wanted"})
     charge(acme, 100, **{column: "Wanted"})
     charge(acme, 1000)
     assert explored(acme, wanted={column: "wanted"}).total.amount_nanoeur == 7
 
 
-def test_what_was_not_said_can_be_asked_for(acme: Organization) -> None:
+def test_absent_dimension_can_be_filtered(acme: Organization) -> None:
     charge(acme, 7, team_id="blue")
     charge(acme, 100)
     assert explored(acme, wanted={"team_id": None}).total.amount_nanoeur == 100
 
 
-def test_another_organizations_costs_are_never_counted(
+def test_costs_of_other_organization_are_never_counted(
     acme: Organization, globex: Organization
 ) -> None:
     charge(globex, 5, team_id="blue")
@@ -209,12 +207,12 @@ def test_another_organizations_costs_are_never_counted(
     assert models_used(organization_id=acme.pk) == []
 
 
-def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
+def test_lines_beyond_maximum_are_one_line(acme: Organization) -> None:
     for number in range(1, GROUPS_MAX + 4):
         charge(acme, number, team_id=f"{number}")
     report = explored(acme, "team", before=MAY)
     assert len(report.groups) == GROUPS_MAX
-    assert report.groups[0].values == (f"{GROUPS_MAX + 3}",)  # the dearest first
+    assert report.groups[0].values == (f"{GROUPS_MAX + 3}",)  # the highest cost first
     assert report.rest is not None
     assert (report.rest_groups, report.rest.sums.amount_nanoeur) == (3, 1 + 2 + 3)
     assert (report.rest.before_nanoeur, report.before_nanoeur) == (0, 0)
@@ -226,7 +224,7 @@ def test_lines_beyond_the_most_shown_are_one_line(acme: Organization) -> None:
 
 @pytest.mark.parametrize("days_between", [1, 4, 9])
 @pytest.mark.parametrize("group_by", [(DAY, "team"), (DAY,)])
-def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
+def test_table_by_day_shows_newest_lines_and_earlier_as_one(
     acme: Organization, days_between: int, group_by: tuple[str, ...]
 ) -> None:
     last, number = date(2025, 12, 31), GROUPS_MAX // 2 + 5
@@ -249,7 +247,7 @@ def test_a_table_by_day_shows_its_newest_lines_and_what_is_earlier_as_one(
     assert report.total.amount_nanoeur == sum(range(1000, 1000 + number)) + number * 10
 
 
-def test_a_table_by_day_of_nothing_still_says_what_was_before(acme: Organization) -> None:
+def test_empty_table_by_day_still_has_previous_amount(acme: Organization) -> None:
     charge(acme, 17, occurred_at=datetime.combine(MAY.last, NOON.timetz()))
     report = explored(acme, DAY, "team", before=MAY)
     assert (report.groups, report.rest, report.total) == ((), None, reports.Sums())
@@ -259,7 +257,7 @@ def test_a_table_by_day_of_nothing_still_says_what_was_before(acme: Organization
 # --- compared with ------------------------------------------------------------------------------
 
 
-def test_each_line_says_what_it_was_before(acme: Organization) -> None:
+def test_each_line_has_previous_amount(acme: Organization) -> None:
     in_may = datetime(2025, 5, 31, 12, tzinfo=UTC)
     for team, before, now in (("kept", 10, 15), ("gone", 7, 0), ("new", 0, 4)):
         for amount, moment in ((before, in_may), (now, NOON)):
@@ -282,16 +280,14 @@ def test_each_line_says_what_it_was_before(acme: Organization) -> None:
 # --- the chart's rows ---------------------------------------------------------------------------
 
 
-def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
+def test_bars_add_up_to_total(acme: Organization) -> None:
     for number in range(12):
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
     query = CostQuery(span=JUNE, group_by=("team",))
-    report = reports.explore(
-        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=2
-    )
-    assert report.dearest == ("t3", "t2")
-    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
+    report = reports.explore(query=query, names=DimensionNames(acme.pk), dimension="team", top=2)
+    assert report.top == ("t3", "t2")
+    stacks = reports.stacks("team", report.top, query=query, names=DimensionNames(acme.pk))
     assert stacks.labels == ("t3", "t2")
     assert sum(stacks.amounts.values()) == sum(range(12))
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
@@ -300,7 +296,7 @@ def test_the_bars_add_up_to_the_total(acme: Organization) -> None:
     assert sum(days.values()) == sum(range(12))
 
 
-def test_days_that_a_month_has_and_the_span_has_not_are_in_no_bar(acme: Organization) -> None:
+def test_days_outside_span_are_in_no_bar(acme: Organization) -> None:
     for amount, day in ((5, 3), (70, 28)):
         charge(acme, amount, team_id="blue", occurred_at=NOON.replace(day=day))
         charge(acme, 2 * amount, team_id="red", occurred_at=NOON.replace(day=day))
@@ -311,7 +307,7 @@ def test_days_that_a_month_has_and_the_span_has_not_are_in_no_bar(acme: Organiza
     assert stacks.amounts == {(JUNE.first, 0): 5, (JUNE.first, None): 10}
 
 
-def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> None:
+def test_others_are_omitted_if_there_are_none(acme: Organization) -> None:
     charge(acme, 5, team_id="blue")
     charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
     query = CostQuery(span=JUNE, group_by=("team",))
@@ -320,15 +316,13 @@ def test_nothing_is_said_of_others_where_there_are_none(acme: Organization) -> N
     assert stacks.amounts == {(day, 0): 5, (day + timedelta(days=1), None): 3}
 
 
-def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> None:
+def test_absent_value_has_colour_like_any_value(acme: Organization) -> None:
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
     query = CostQuery(span=JUNE, group_by=("team",))
-    report = reports.explore(
-        query=query, names=DimensionNames(acme.pk), dimension="team", dearest=7
-    )
-    assert report.dearest == (None, "t1", "t2")
-    stacks = reports.stacks("team", report.dearest, query=query, names=DimensionNames(acme.pk))
+    report = reports.explore(query=query, names=DimensionNames(acme.pk), dimension="team", top=7)
+    assert report.top == (None, "t1", "t2")
+    stacks = reports.stacks("team", report.top, query=query, names=DimensionNames(acme.pk))
     assert stacks.labels == ("(none)", "t1", "t2")
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day, 1): 3, (day, 2): 1, (day, None): -9}
@@ -337,7 +331,7 @@ def test_what_was_not_said_has_a_colour_like_any_value(acme: Organization) -> No
 # --- names --------------------------------------------------------------------------------------
 
 
-def test_a_model_means_its_dated_snapshots_too(acme: Organization) -> None:
+def test_model_filter_matches_dated_snapshots(acme: Organization) -> None:
     for number, model in enumerate(
         ["gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4"]
     ):
@@ -346,7 +340,7 @@ def test_a_model_means_its_dated_snapshots_too(acme: Organization) -> None:
     assert len(used) == 5
 
     def total(name: str) -> int:
-        return explored(acme, models=models_meant(name, used)).total.amount_nanoeur
+        return explored(acme, models=models_matching(name, used)).total.amount_nanoeur
 
     assert total("gpt-4o") == 11
     assert total("gpt-4o-mini") == total(" OpenAI/GPT-4o-mini ") == 1100
@@ -355,16 +349,16 @@ def test_a_model_means_its_dated_snapshots_too(acme: Organization) -> None:
     assert total("gpt") == total("gpt-5") == 0
 
 
-def test_a_model_of_two_providers_is_known_of_both(acme: Organization) -> None:
+def test_model_of_two_providers_is_listed_for_both(acme: Organization) -> None:
     for provider in ("mistral", "google"):
         charge(acme, 1, model="shared", provider=provider)
     assert models_used(organization_id=acme.pk) == [("google", "shared"), ("mistral", "shared")]
-    assert models_meant("mistral/shared", [("google", "shared"), ("mistral", "shared")]) == (
+    assert models_matching("mistral/shared", [("google", "shared"), ("mistral", "shared")]) == (
         "shared",
     )
 
 
-def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
+def test_only_members_are_shown_by_email(
     acme: Organization, admin_user: User, stranger: User
 ) -> None:
     charge(acme, 3, user_id=str(admin_user.pk))
@@ -377,7 +371,7 @@ def test_a_member_is_shown_by_e_mail_and_nobody_else_is(
     assert names.user_id_of(stranger.email, organization_id=acme.pk) is None
 
 
-def test_each_person_is_looked_up_once(
+def test_each_user_is_looked_up_once(
     acme: Organization,
     admin_user: User,
     stranger: User,
@@ -392,7 +386,7 @@ def test_each_person_is_looked_up_once(
         assert found.of("model", ["gpt-4o"]).get("gpt-4o") is None
 
 
-def test_a_file_of_many_lines_asks_for_its_people_once(
+def test_file_of_many_lines_looks_up_users_once(
     acme: Organization,
     admin_user: User,
     monkeypatch: pytest.MonkeyPatch,
@@ -407,7 +401,7 @@ def test_a_file_of_many_lines_asks_for_its_people_once(
     assert [group.labels[1] for group in every] == [admin_user.email] * 7
 
 
-def test_people_of_long_ago_are_looked_up_again(
+def test_users_are_looked_up_again_after_cache_is_cleared(
     acme: Organization, admin_user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names, "NAMES_KEPT_MAX", 2)
@@ -419,7 +413,7 @@ def test_people_of_long_ago_are_looked_up_again(
     assert found.of("user", [person, "dave", "erin"])[person] == admin_user.email
 
 
-def test_a_key_is_shown_by_its_name_and_only_to_its_organization(
+def test_key_name_is_shown_only_to_its_organization(
     acme: Organization, globex: Organization
 ) -> None:
     ours, theirs = ApiKeyFactory.create(org=acme), ApiKeyFactory.create(org=globex)

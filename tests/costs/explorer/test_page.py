@@ -1,4 +1,4 @@
-"""The explorer's page: what it shows, where its links lead, and what it says of a wrong field."""
+"""The explorer's page: contents, links and field errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def html_of(person: Client, query: str, **headers: Any) -> str:
     return person.get(f"/costs?{query}", headers=headers).content.decode()
 
 
-def test_the_page_shows_exact_totals(
+def test_page_shows_exact_totals(
     acme: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     charge(acme, 1_234_567_891, team_id="blue", occurred_at=datetime.now(UTC))
@@ -55,7 +55,7 @@ def test_the_page_shows_exact_totals(
         assert name in page
 
 
-def test_the_page_needs_few_queries(
+def test_page_needs_few_queries(
     acme: Organization, person: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     key = ApiKeyFactory.create(org=acme)
@@ -67,14 +67,14 @@ def test_the_page_needs_few_queries(
             assert person.get(f"/costs?{query}&userId=a@b.example").status_code == 200
 
 
-def test_what_callers_wrote_is_shown_as_text(acme: Organization, person: Client) -> None:
+def test_values_of_callers_are_escaped(acme: Organization, person: Client) -> None:
     charge(acme, 5, team_id="<script>alert(1)</script>", occurred_at=datetime.now(UTC))
     page = html_of(person, "groupBy=team")
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_nothing_is_inline(acme: Organization, person: Client) -> None:
+def test_page_has_no_inline_script_or_style(acme: Organization, person: Client) -> None:
     charge(acme, 5, occurred_at=datetime.now(UTC))
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html_of(person, ""))
 
@@ -97,7 +97,7 @@ def test_nothing_is_inline(acme: Organization, person: Client) -> None:
         "model=%00",
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field(person: Client, query: str) -> None:
+def test_invalid_value_is_error_at_its_field(person: Client, query: str) -> None:
     response = person.get(f"/costs?{query}")
     assert response.status_code == 200
     name = query.partition("=")[0]
@@ -106,26 +106,26 @@ def test_a_bad_value_is_an_error_at_its_field(person: Client, query: str) -> Non
     assert person.get(f"/costs.json?{query}").status_code == 400
 
 
-def test_unknown_parameters_change_nothing(person: Client) -> None:
+def test_unknown_parameters_are_ignored(person: Client) -> None:
     assert person.get("/costs?org_id=1&org__slug=globex").status_code == 200
 
 
-def test_an_empty_page_says_what_belongs_here(person: Client) -> None:
+def test_empty_page_explains_itself(person: Client) -> None:
     assert "send a request" in html_of(person, "")
     assert "reset all filters" in html_of(person, "teamId=nobody")
 
 
-def test_a_stranger_is_asked_to_sign_in(client: Client, db: None) -> None:
+def test_anonymous_visitor_is_redirected_to_sign_in(client: Client, db: None) -> None:
     for path in ("/costs", "/costs.csv", "/costs.json"):
         assert client.get(path).headers["Location"] == f"/login?next={path}"
 
 
-def test_both_spellings_of_the_address_work(person: Client) -> None:
+def test_url_works_with_and_without_slash(person: Client) -> None:
     assert person.get("/costs").status_code == 200
     assert person.get("/costs/?groupBy=day", follow=True).request["QUERY_STRING"] == "groupBy=day"
 
 
-def test_htmx_gets_the_part_and_a_restored_history_the_whole(person: Client) -> None:
+def test_htmx_gets_partial_and_history_restore_gets_page(person: Client) -> None:
     part = person.get("/costs", headers={"HX-Request": "true"})
     assert b"<html" not in part.content
     assert b'id="explorer"' in part.content
@@ -137,7 +137,7 @@ def test_htmx_gets_the_part_and_a_restored_history_the_whole(person: Client) -> 
 # --- periods ------------------------------------------------------------------------------------
 
 
-def test_a_preset_moves_with_today_and_wins_over_dates(acme: Organization, person: Client) -> None:
+def test_preset_takes_precedence_over_dates(acme: Organization, person: Client) -> None:
     today = local_day(now(), ZoneInfo(acme.timezone))
     page = shown(person, f"period=7d&{JUNE}")
     assert (page.span.first, page.span.last) == (today - timedelta(days=6), today)
@@ -147,7 +147,7 @@ def test_a_preset_moves_with_today_and_wins_over_dates(acme: Organization, perso
     assert "from=" not in page.address
 
 
-def test_dates_alone_are_a_custom_period(person: Client) -> None:
+def test_dates_alone_are_custom_period(person: Client) -> None:
     page = shown(person, JUNE)
     assert f"{page.span.first} {page.span.last}" == "2025-06-01 2025-06-30"
     assert [preset.label for preset in page.presets if preset.is_current] == ["Custom"]
@@ -155,14 +155,14 @@ def test_dates_alone_are_a_custom_period(person: Client) -> None:
     assert 'name="from"' not in html_of(person, "period=30d")
 
 
-def test_the_custom_link_begins_with_the_days_of_now(person: Client) -> None:
+def test_custom_link_starts_with_current_dates(person: Client) -> None:
     page = shown(person, "period=month&groupBy=team")
     custom = page.presets[-1].href
     again = shown(person, custom)
     assert (again.span, again.group_labels) == (page.span, ("Team",))
 
 
-def test_a_month_is_compared_with_the_month_before(acme: Organization, person: Client) -> None:
+def test_month_is_compared_with_previous_month(acme: Organization, person: Client) -> None:
     charge(acme, 150)
     charge(acme, 100, occurred_at=datetime(2025, 5, 1, 12, tzinfo=UTC))
     page = shown(person, JUNE)
@@ -173,9 +173,7 @@ def test_a_month_is_compared_with_the_month_before(acme: Organization, person: C
     assert shown(person, f"{JUNE}&compare=nothing").before is None
 
 
-def test_a_period_before_that_begins_in_another_year_says_so(
-    acme: Organization, person: Client
-) -> None:
+def test_previous_period_in_another_year_shows_year(acme: Organization, person: Client) -> None:
     charge(acme, 100)
     shown_at = person.get("/costs?from=2025-06-01&to=2026-05-31").content.decode()
     assert "1 Jun 2024 to 31 May 2025" in " ".join(shown_at.split())
@@ -183,7 +181,7 @@ def test_a_period_before_that_begins_in_another_year_says_so(
     assert "1 May to 31 May 2025" in " ".join(shown_at.split())
 
 
-def test_the_forecast_is_for_spans_that_reach_today(acme: Organization, person: Client) -> None:
+def test_forecast_requires_range_up_to_today(acme: Organization, person: Client) -> None:
     for days in range(1, 20):
         charge(acme, 10**9, occurred_at=now() - timedelta(days=days))
     forecast = shown(person, "").forecast
@@ -193,9 +191,7 @@ def test_the_forecast_is_for_spans_that_reach_today(acme: Organization, person: 
     assert shown(person, "teamId=nobody").forecast is None
 
 
-def test_the_forecast_is_the_same_whatever_the_table_shows(
-    acme: Organization, person: Client
-) -> None:
+def test_forecast_does_not_depend_on_grouping(acme: Organization, person: Client) -> None:
     for days in range(75):
         charge(acme, 10**9 + days, team_id="blue", occurred_at=now() - timedelta(days=days))
     found = [
@@ -216,7 +212,7 @@ def figures(shown: Line | Sums) -> tuple[int, ...]:
     return shown.amount_nanoeur, shown.requests, *tokens
 
 
-def test_every_line_leads_to_the_costs_of_it_alone(acme: Organization, person: Client) -> None:
+def test_every_line_links_to_its_own_costs(acme: Organization, person: Client) -> None:
     key = ApiKeyFactory.create(org=acme)
     charge(acme, 5, team_id="a&b=c", app_id="x", key_id=key.pk)
     charge(acme, 3, team_id=None, model="o3")
@@ -226,7 +222,7 @@ def test_every_line_leads_to_the_costs_of_it_alone(acme: Organization, person: C
             assert figures(page.report.total) == figures(line), group_by
 
 
-def test_a_line_of_two_dimensions_leads_to_both(acme: Organization, person: Client) -> None:
+def test_line_of_two_dimensions_links_to_both(acme: Organization, person: Client) -> None:
     for team, app, amount in (("blue", "x", 5), ("blue", "y", 7), (None, "x", 11)):
         charge(acme, amount, team_id=team, app_id=app)
     for line in shown(person, f"groupBy=team&thenBy=app&{JUNE}").lines:
@@ -235,7 +231,7 @@ def test_a_line_of_two_dimensions_leads_to_both(acme: Organization, person: Clie
         assert shown(person, first.href).group_labels == ("App",)
 
 
-def test_a_filter_in_use_can_be_taken_out(acme: Organization, person: Client) -> None:
+def test_active_filter_can_be_removed(acme: Organization, person: Client) -> None:
     charge(acme, 5, team_id="blue")
     charge(acme, 3, model="gpt-4o-mini-2024-07-18")
     page = shown(person, f"{JUNE}&model=gpt-4o-mini&without=teamId&source=AI")
@@ -249,7 +245,7 @@ def test_a_filter_in_use_can_be_taken_out(acme: Organization, person: Client) ->
     assert shown(person, page.chips[1].href).report.total.amount_nanoeur == 8
 
 
-def test_a_person_can_be_asked_for_by_e_mail(
+def test_user_can_be_filtered_by_email(
     acme: Organization, person: Client, admin_user: User
 ) -> None:
     charge(acme, 5, user_id=str(admin_user.pk))
@@ -258,7 +254,7 @@ def test_a_person_can_be_asked_for_by_e_mail(
     assert shown(person, f"{JUNE}&userId={admin_user.pk}").chips[0].value == admin_user.email
 
 
-def test_the_day_comes_first_and_nothing_is_grouped_by_twice(
+def test_day_comes_first_and_duplicate_grouping_is_dropped(
     acme: Organization, person: Client
 ) -> None:
     charge(acme, 5)
@@ -269,7 +265,7 @@ def test_the_day_comes_first_and_nothing_is_grouped_by_twice(
 # --- chart --------------------------------------------------------------------------------------
 
 
-def test_the_legend_filters_and_adds_up(acme: Organization, person: Client) -> None:
+def test_legend_filters_and_adds_up(acme: Organization, person: Client) -> None:
     for number in range(1, 11):
         charge(acme, number, team_id=f"t{number}")
     page = shown(person, f"{JUNE}&groupBy=team")
@@ -285,7 +281,7 @@ def test_the_legend_filters_and_adds_up(acme: Organization, person: Client) -> N
     ("to", "bucket", "bars"),
     [("2025-06-30", "day", 30), ("2025-11-30", "week", 27), ("2025-12-31", "month", 7)],
 )
-def test_bars_are_as_wide_as_can_be_seen(
+def test_bars_widen_to_weeks_and_months(
     acme: Organization, person: Client, to: str, bucket: str, bars: int
 ) -> None:
     charge(acme, 5)
@@ -294,6 +290,6 @@ def test_bars_are_as_wide_as_can_be_seen(
     assert (chart.bucket, len(chart.bars)) == (bucket, bars)
 
 
-def test_nothing_is_drawn_of_nothing(acme: Organization, person: Client) -> None:
+def test_no_costs_draw_no_chart(acme: Organization, person: Client) -> None:
     charge(acme, -5)
     assert shown(person, JUNE).chart is None

@@ -1,4 +1,4 @@
-"""The lines of a day are its events added up: at every commit, whoever settles, in any zone."""
+"""Daily lines are the sum of their events at every commit, in any time zone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def lines(org: Organization) -> list[tuple[date, str | None, int, int, int]]:
     return list(rows.values_list("day", "team_id", "amount_nanoeur", "events", "requests"))
 
 
-def test_what_names_the_same_is_one_line(desk: Desk, acme: Organization) -> None:
+def test_events_with_same_attributes_are_one_line(desk: Desk, acme: Organization) -> None:
     for team, cost in (("blue", 40), ("blue", 2), ("red", 7), (None, 1)):
         asked = charged_to(ask(acme, 100), team_id=team)
         desk.settle(settlement(asked, desk.reserve(asked), State.SETTLED, cost))
@@ -59,7 +59,7 @@ def test_what_names_the_same_is_one_line(desk: Desk, acme: Organization) -> None
     assert tokens == (18, 4)
 
 
-def test_a_late_correction_goes_to_the_day_of_the_admission(desk: Desk, acme: Organization) -> None:
+def test_late_correction_counts_on_day_of_admission(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100)
     desk.settle(settlement(asked, admitted, State.UNKNOWN))
     desk.pass_s(3 * 24 * 3600)
@@ -68,7 +68,7 @@ def test_a_late_correction_goes_to_the_day_of_the_admission(desk: Desk, acme: Or
     check_the_books()
 
 
-def test_a_correction_under_another_name_counts_no_second_request(
+def test_correction_with_other_attributes_counts_no_second_request(
     desk: Desk, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100)
@@ -80,13 +80,13 @@ def test_a_correction_under_another_name_counts_no_second_request(
     check_the_books()
 
 
-def test_what_was_released_leaves_no_line(desk: Desk, acme: Organization) -> None:
+def test_released_hold_leaves_no_line(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100)
     desk.settle(settlement(asked, admitted, State.RELEASED))
     assert lines(acme) == []
 
 
-def test_a_reaped_hold_is_a_line(desk: Desk, acme: Organization) -> None:
+def test_reaped_hold_has_line(desk: Desk, acme: Organization) -> None:
     desk.hold(acme, 100, deadline_s=1)
     desk.pass_s(10)
     assert reap(desk.store, desk.ledger) == 1
@@ -104,7 +104,7 @@ def test_a_reaped_hold_is_a_line(desk: Desk, acme: Organization) -> None:
         ("2025-03-30 22:00", date(2025, 3, 31)),
     ],
 )
-def test_a_day_is_the_organizations(
+def test_day_is_in_time_zone_of_organization(
     desk: Desk, clock: Clock, acme: Organization, moment: str, day: date
 ) -> None:
     clock.now = datetime.fromisoformat(moment).replace(tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_a_day_is_the_organizations(
     assert [line[0] for line in lines(acme)] == [day]
 
 
-def test_a_change_of_time_zone_moves_nothing(desk: Desk, acme: Organization) -> None:
+def test_time_zone_change_moves_no_line(desk: Desk, acme: Organization) -> None:
     before, admitted = desk.hold(acme, 100)
     Organization.objects.filter(pk=acme.pk).update(timezone="Pacific/Kiritimati")
     desk.settle(settlement(before, admitted, State.SETTLED, 5))  # it is 3 June there
@@ -128,7 +128,7 @@ def test_a_change_of_time_zone_moves_nothing(desk: Desk, acme: Organization) -> 
     check_the_books()
 
 
-def test_a_day_of_an_organization_is_the_sum_of_its_lines(desk: Desk, acme: Organization) -> None:
+def test_day_is_sum_of_its_lines(desk: Desk, acme: Organization) -> None:
     for hours, state, cost in (
         (0, State.UNKNOWN, None),
         (4, State.SETTLED, 700),  # above its hold
@@ -150,7 +150,7 @@ def test_a_day_of_an_organization_is_the_sum_of_its_lines(desk: Desk, acme: Orga
     check_the_books()
 
 
-def test_lines_are_exact_when_processes_settle_the_same_day_at_once(
+def test_lines_are_exact_when_processes_settle_concurrently(
     new_writer: Callable[..., Writer], acme: Organization
 ) -> None:
     asks = [charged_to(ask(acme, 10**6), team_id=f"team-{n % 3}") for n in range(64)]
@@ -171,7 +171,7 @@ def test_lines_are_exact_when_processes_settle_the_same_day_at_once(
     check_the_books()
 
 
-def test_the_books_agree_at_every_commit_while_processes_settle(
+def test_ledger_verifies_at_every_commit_while_processes_settle(
     new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     desks = [new_desk() for _ in range(2)]
@@ -213,7 +213,7 @@ def charge_one(desk: Desk, org: Organization) -> None:
         ({"day": date(2025, 6, 3)}, "daily_cost_day"),
     ],
 )
-def test_a_line_that_is_not_the_sum_of_its_events_is_found(
+def test_verify_finds_line_that_is_not_sum_of_events(
     desk: Desk, acme: Organization, change: dict[str, Any], check: str
 ) -> None:
     charge_one(desk, acme)
@@ -228,7 +228,7 @@ def test_a_line_that_is_not_the_sum_of_its_events_is_found(
         *({"team_id": None}, {"month": date(2025, 7, 1)}),
     ],
 )
-def test_a_month_that_is_not_the_sum_of_its_days_is_found(
+def test_verify_finds_month_that_is_not_sum_of_days(
     desk: Desk, acme: Organization, change: dict[str, Any]
 ) -> None:
     charge_one(desk, acme)
@@ -236,7 +236,7 @@ def test_a_month_that_is_not_the_sum_of_its_days_is_found(
     assert {finding.check for finding in verify().findings} == {"monthly_cost"}
 
 
-def test_a_line_that_is_missing_is_found(desk: Desk, acme: Organization) -> None:
+def test_verify_finds_missing_line(desk: Desk, acme: Organization) -> None:
     charge_one(desk, acme)
     DailyCost.objects.all().delete()
     found = {finding.check: finding.sentence for finding in verify().findings}
@@ -244,7 +244,7 @@ def test_a_line_that_is_missing_is_found(desk: Desk, acme: Organization) -> None
     assert "40 n€, 1 events" in found["daily_cost"]
 
 
-def test_a_line_of_another_organization_is_found(
+def test_verify_finds_line_of_another_organization(
     desk: Desk, acme: Organization, globex: Organization
 ) -> None:
     charge_one(desk, acme)
@@ -255,7 +255,7 @@ def test_a_line_of_another_organization_is_found(
 # --- what was charged before there were lines ---------------------------------------------------
 
 
-def test_the_migration_makes_the_lines_that_the_ledger_would_have(
+def test_migration_creates_same_lines_as_ledger(
     desk: Desk, acme: Organization, globex: Organization
 ) -> None:
     for org in (acme, globex, acme):
@@ -284,7 +284,7 @@ def test_the_migration_makes_the_lines_that_the_ledger_would_have(
 
 
 @given(st.tuples(SAID, SAID, SAID), st.tuples(SAID, SAID, SAID))
-def test_only_the_same_names_have_the_same_line(
+def test_only_same_attributes_have_same_line_id(
     one: tuple[str | None, ...], other: tuple[str | None, ...]
 ) -> None:
     period_id = new_id()
@@ -292,6 +292,6 @@ def test_only_the_same_names_have_the_same_line(
     assert line_id(period_id, one) != line_id(new_id(), one)
 
 
-def test_not_said_is_another_line_than_an_empty_text() -> None:
+def test_absent_and_empty_values_have_different_lines() -> None:
     period_id = new_id()
     assert len(Counter(line_id(period_id, (value,)) for value in (None, "", "\N{SPACE}"))) == 3

@@ -34,7 +34,7 @@ def row_of(request_id: UUID) -> AiRequestLog:
     return AiRequestLog.objects.get(pk=request_id)
 
 
-def test_a_call_is_held_before_it_is_charged(desk: Desk, acme: Organization) -> None:
+def test_call_is_held_before_it_is_charged(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100, limit=1000)
     assert books(acme) == Books(held=100, settled=0)
     assert row_of(asked.request_id).status == "pending"
@@ -45,7 +45,7 @@ def test_a_call_is_held_before_it_is_charged(desk: Desk, acme: Organization) -> 
     check_the_books()
 
 
-def test_a_call_that_was_not_billed_costs_nothing(desk: Desk, acme: Organization) -> None:
+def test_unbilled_call_costs_nothing(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100)
     desk.settle(settlement(asked, admitted, State.RELEASED))
     assert books(acme) == Books(held=0, settled=0)
@@ -53,7 +53,7 @@ def test_a_call_that_was_not_billed_costs_nothing(desk: Desk, acme: Organization
     check_the_books()
 
 
-def test_a_call_without_usage_is_charged_whole_until_its_usage_comes(
+def test_call_without_usage_is_charged_full_hold_until_usage_arrives(
     desk: Desk, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100)
@@ -67,7 +67,7 @@ def test_a_call_without_usage_is_charged_whole_until_its_usage_comes(
     check_the_books()
 
 
-def test_a_bill_above_the_hold_counts_against_the_limit(desk: Desk, acme: Organization) -> None:
+def test_overrun_counts_against_limit(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100, limit=200)
     settled = desk.settle(settlement(asked, admitted, State.SETTLED, 150))
     assert (settled.charged_nanoeur, settled.overrun_nanoeur) == (150, 50)
@@ -77,7 +77,7 @@ def test_a_bill_above_the_hold_counts_against_the_limit(desk: Desk, acme: Organi
     check_the_books()
 
 
-def test_the_limit_itself_is_still_admitted(desk: Desk, acme: Organization) -> None:
+def test_call_up_to_limit_is_admitted(desk: Desk, acme: Organization) -> None:
     asks = [ask(acme, 100, limit=299) for _ in range(3)]
     assert admitted_and_full(desk.commit(asks)[0]) == (2, 1)
     desk.hold(acme, 99, limit=299)
@@ -86,7 +86,9 @@ def test_the_limit_itself_is_still_admitted(desk: Desk, acme: Organization) -> N
     check_the_books()
 
 
-def test_what_a_batch_settles_is_room_for_what_it_asks(desk: Desk, acme: Organization) -> None:
+def test_settlements_of_batch_free_room_for_its_reservations(
+    desk: Desk, acme: Organization
+) -> None:
     asked, admitted = desk.hold(acme, 100, limit=100)
     ended = settlement(asked, admitted, State.SETTLED, 10)
     answers, _ = desk.commit([ask(acme, 90, limit=100), ask(acme, 1, limit=100)], [ended])
@@ -95,7 +97,7 @@ def test_what_a_batch_settles_is_room_for_what_it_asks(desk: Desk, acme: Organiz
     check_the_books()
 
 
-def test_a_call_is_settled_once(desk: Desk, acme: Organization) -> None:
+def test_call_is_settled_once(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100)
     assert desk.settle(settlement(asked, admitted, State.SETTLED, 40)).changed
     for outcome, cost in ((State.SETTLED, 60), (State.UNKNOWN, None), (State.RELEASED, None)):
@@ -105,9 +107,7 @@ def test_a_call_is_settled_once(desk: Desk, acme: Organization) -> None:
     check_the_books()
 
 
-def test_a_hold_that_is_settled_twice_in_one_batch_ends_where_the_last_says(
-    desk: Desk, acme: Organization
-) -> None:
+def test_last_settlement_in_batch_wins(desk: Desk, acme: Organization) -> None:
     for _ in range(5):  # a database that picks one of two changes may pick the right one
         asked, admitted = desk.hold(acme, 100)
         unknown = settlement(asked, admitted, State.UNKNOWN)
@@ -119,14 +119,14 @@ def test_a_hold_that_is_settled_twice_in_one_batch_ends_where_the_last_says(
     check_the_books()
 
 
-def test_settling_what_was_never_held_does_nothing(desk: Desk, acme: Organization) -> None:
+def test_settling_unknown_hold_does_nothing(desk: Desk, acme: Organization) -> None:
     _, admitted = desk.hold(acme, 100)
     never = settlement(ask(acme, 100), admitted, State.SETTLED, 40)
     assert not desk.settle(never).changed
     assert (books(acme), events(acme)) == (Books(held=100, settled=0), [])
 
 
-def test_a_call_across_midnight_belongs_to_the_day_of_its_admission(
+def test_call_across_midnight_counts_on_day_of_admission(
     desk: Desk, clock: Clock, acme: Organization
 ) -> None:
     clock.now = datetime(2025, 6, 2, 21, 59, 59, tzinfo=UTC)  # a second before Acme's midnight
@@ -141,7 +141,7 @@ def test_a_call_across_midnight_belongs_to_the_day_of_its_admission(
     check_the_books()
 
 
-def test_a_changed_time_zone_gives_no_money_twice(
+def test_time_zone_change_grants_no_limit_twice(
     desk: Desk, clock: Clock, acme: Organization
 ) -> None:
     desk.hold(acme, 100, limit=100)
@@ -156,9 +156,7 @@ def test_a_changed_time_zone_gives_no_money_twice(
     check_the_books()
 
 
-def test_a_clock_that_was_put_back_finds_its_day_again(
-    desk: Desk, clock: Clock, acme: Organization
-) -> None:
+def test_clock_set_back_finds_existing_period(desk: Desk, clock: Clock, acme: Organization) -> None:
     desk.hold(acme, 100, limit=100)
     clock.pass_s(-24 * 3600)
     desk.hold(acme, 100, limit=100)
@@ -167,7 +165,7 @@ def test_a_clock_that_was_put_back_finds_its_day_again(
     check_the_books()
 
 
-def test_hold_and_charge_have_the_database_clock(today: Desk, acme: Organization) -> None:
+def test_hold_and_charge_use_database_clock(today: Desk, acme: Organization) -> None:
     asked, admitted = today.hold(acme, 100)
     today.settle(settlement(asked, admitted, State.SETTLED, 40))
     with connection.cursor() as cursor:
@@ -180,14 +178,14 @@ def test_hold_and_charge_have_the_database_clock(today: Desk, acme: Organization
         assert abs(hold.resolved_at - now) < timedelta(seconds=0.5)
 
 
-def test_a_hold_keeps_the_rates_of_its_admission(desk: Desk, acme: Organization) -> None:
+def test_hold_keeps_rates_of_admission(desk: Desk, acme: Organization) -> None:
     asked, _ = desk.hold(acme, 100, deadline_s=210)
     hold = Hold.objects.get(pk=asked.id)
     assert hold.rate_card.rates == {"model": "gpt-4o-mini"}
     assert hold.deadline_at - hold.held_at == timedelta(seconds=210)
 
 
-def test_a_refusal_leaves_its_row_and_no_hold(desk: Desk, acme: Organization) -> None:
+def test_refusal_leaves_row_but_no_hold(desk: Desk, acme: Organization) -> None:
     refused = ask(acme, 101, limit=100)
     assert isinstance(desk.reserve(refused), InsufficientRoom)
     row = row_of(refused.request_id)
@@ -203,7 +201,7 @@ def test_a_refusal_leaves_its_row_and_no_hold(desk: Desk, acme: Organization) ->
 # --- Idempotency-Keys ---------------------------------------------------------------------------
 
 
-def test_a_repeat_is_found_in_its_batch_and_after_it(desk: Desk, acme: Organization) -> None:
+def test_repeat_is_found_within_batch_and_later(desk: Desk, acme: Organization) -> None:
     asks = [ask(acme, 100, repeat="k"), ask(acme, 100, repeat="k", body="another")]
     (first, second), _ = desk.commit(asks)
     assert isinstance(first, Admitted)
@@ -220,14 +218,14 @@ def test_a_repeat_is_found_in_its_batch_and_after_it(desk: Desk, acme: Organizat
     check_the_books()
 
 
-def test_a_repeat_of_another_organization_is_none(
+def test_idempotency_key_of_other_organization_is_no_repeat(
     desk: Desk, acme: Organization, globex: Organization
 ) -> None:
     answers, _ = desk.commit([ask(acme, 1, repeat="acme:k"), ask(globex, 1, repeat="globex:k")])
     assert admitted_and_full(answers) == (2, 0)
 
 
-def test_a_key_is_free_again_when_nothing_was_billed_or_a_day_has_passed(
+def test_idempotency_key_is_freed_by_release_or_after_a_day(
     desk: Desk, clock: Clock, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100, repeat="k")
@@ -244,9 +242,7 @@ def test_a_key_is_free_again_when_nothing_was_billed_or_a_day_has_passed(
 # --- a try that committed unseen ------------------------------------------------------------------
 
 
-def test_a_batch_that_is_tried_again_neither_doubles_nor_loses(
-    desk: Desk, acme: Organization
-) -> None:
+def test_retried_batch_neither_doubles_nor_loses(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100, limit=300)
     asks = [
         ask(acme, 100, limit=300, repeat="k"),
@@ -262,9 +258,7 @@ def test_a_batch_that_is_tried_again_neither_doubles_nor_loses(
     check_the_books()
 
 
-def test_a_hold_found_by_the_second_try_is_in_the_day_of_the_first(
-    desk: Desk, clock: Clock, acme: Organization
-) -> None:
+def test_hold_found_by_retry_keeps_its_day(desk: Desk, clock: Clock, acme: Organization) -> None:
     clock.now = datetime(2025, 6, 2, 21, 59, 59, tzinfo=UTC)
     asked = ask(acme, 100, limit=100)
     desk.reserve(asked)
@@ -279,9 +273,7 @@ def test_a_hold_found_by_the_second_try_is_in_the_day_of_the_first(
     check_the_books()
 
 
-def test_a_hold_found_by_the_second_try_is_admitted_whatever_has_changed(
-    desk: Desk, acme: Organization
-) -> None:
+def test_hold_found_by_retry_is_admitted_despite_changes(desk: Desk, acme: Organization) -> None:
     asked = ask(acme, 100)
     desk.reserve(asked)
     Organization.objects.update(ai_gateway_enabled=False)

@@ -1,4 +1,4 @@
-"""What people change holds from the next RESERVE on, in every process and however it is done."""
+"""Changes apply from the next RESERVE on, in every process and however they are made."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def configured(acme: Organization, member_user: User) -> Organization:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_call_that_was_judged_before_a_change_is_judged_anew(
+def test_call_checked_before_change_is_stale(
     desk: Desk, configured: Organization, change: str
 ) -> None:
     asks = [ask(configured, 10, limit=1000), ask(configured, None)]
@@ -90,7 +90,7 @@ def test_a_call_that_was_judged_before_a_change_is_judged_anew(
     assert states(configured) == ["held"]
 
 
-def test_the_switch_by_hand_takes_effect_at_the_next_call(
+def test_gateway_disabled_by_sql_takes_effect_at_next_call(
     desk: Desk, acme: Organization, globex: Organization
 ) -> None:
     asks = [ask(acme, 10), ask(globex, 10)]
@@ -103,9 +103,7 @@ def test_the_switch_by_hand_takes_effect_at_the_next_call(
     assert isinstance(desk.reserve(ask(acme, 10)), Admitted)
 
 
-def test_a_call_that_is_over_is_settled_whatever_has_changed(
-    desk: Desk, acme: Organization
-) -> None:
+def test_finished_call_is_settled_despite_changes(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100, limit=100)
     by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE id = %s", acme.pk)
     Rate.objects.all().delete()
@@ -115,7 +113,7 @@ def test_a_call_that_is_over_is_settled_whatever_has_changed(
     check_the_books()
 
 
-def test_a_change_of_one_organization_leaves_the_calls_of_another_alone(
+def test_change_does_not_affect_other_organization(
     desk: Desk, acme: Organization, globex: Organization
 ) -> None:
     asked = ask(globex, 10)
@@ -123,7 +121,7 @@ def test_a_change_of_one_organization_leaves_the_calls_of_another_alone(
     assert isinstance(desk.reserve(asked), Admitted)
 
 
-def test_a_change_waits_for_a_reservation_that_runs_and_holds_for_the_next(
+def test_change_waits_for_running_reservation(
     desk: Desk, new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     asked = ask(acme, 10)
@@ -145,9 +143,7 @@ def test_a_change_waits_for_a_reservation_that_runs_and_holds_for_the_next(
 
 
 @pytest.mark.postgres_only
-def test_a_reservation_waits_for_a_change_that_runs_and_obeys_it(
-    desk: Desk, acme: Organization
-) -> None:
+def test_reservation_waits_for_running_change(desk: Desk, acme: Organization) -> None:
     """On SQLite there is one writer, so that this is the test above."""
     asked = ask(acme, 10, limit=1000)
     with ThreadPoolExecutor(1) as threads:
@@ -161,7 +157,7 @@ def test_a_reservation_waits_for_a_change_that_runs_and_obeys_it(
 
 
 @pytest.mark.postgres_only
-def test_a_server_with_another_default_isolation_changes_nothing(
+def test_default_isolation_of_server_has_no_effect(
     new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     """Serializable, the waiting reservation would fail instead of seeing what it waited for."""

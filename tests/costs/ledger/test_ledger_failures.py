@@ -1,4 +1,4 @@
-"""Whatever fails in the middle of a transaction, nothing of it is left half done."""
+"""A transaction that fails anywhere is rolled back completely."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def faulty(transactional_db: None, clock: Clock, faults: Faults) -> Iterator[Fau
     store.close()
 
 
-def test_a_settlement_that_fails_at_any_write_leaves_nothing_half_done(
+def test_settlement_that_fails_at_any_write_is_rolled_back(
     desk: Desk, faulty: FaultyStore, faults: Faults, acme: Organization
 ) -> None:
     ledger = new_ledger()
@@ -66,7 +66,7 @@ def test_a_settlement_that_fails_at_any_write_leaves_nothing_half_done(
     check_the_books()
 
 
-def test_a_correction_that_fails_at_any_write_leaves_nothing_half_done(
+def test_correction_that_fails_at_any_write_is_rolled_back(
     desk: Desk, faulty: FaultyStore, faults: Faults, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100, limit=1000)
@@ -86,7 +86,7 @@ def test_a_correction_that_fails_at_any_write_leaves_nothing_half_done(
     check_the_books()
 
 
-def test_a_reservation_that_fails_at_any_write_leaves_nothing_half_done(
+def test_reservation_that_fails_at_any_write_is_rolled_back(
     faulty: FaultyStore, faults: Faults, acme: Organization
 ) -> None:
     ledger = new_ledger()
@@ -106,7 +106,7 @@ def test_a_reservation_that_fails_at_any_write_leaves_nothing_half_done(
     check_the_books()
 
 
-def test_a_commit_that_was_lost_on_its_way_back_neither_doubles_nor_loses(
+def test_commit_with_lost_reply_neither_doubles_nor_loses(
     desk: Desk, faulty: FaultyStore, faults: Faults, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100, limit=300)

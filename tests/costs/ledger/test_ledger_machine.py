@@ -1,4 +1,4 @@
-"""Any sequence of events leaves the books as a small model of the ledger has them."""
+"""Any sequence of events leaves the ledger in the state of a small model."""
 
 from __future__ import annotations
 
@@ -261,14 +261,14 @@ def run(examples: int, steps: int) -> None:
     )
 
 
-def test_any_sequence_of_events_leaves_the_books_as_the_model_has_them(
+def test_any_sequence_of_events_matches_model(
     transactional_db: None,
 ) -> None:
     run(examples=30, steps=40)
 
 
 @pytest.mark.long
-def test_many_long_sequences_of_events_leave_the_books_as_the_model_has_them(
+def test_many_long_sequences_of_events_match_model(
     transactional_db: None,
 ) -> None:
     run(examples=150, steps=50)

@@ -1,4 +1,4 @@
-"""Several processes that work on the same organizations, periods and holds."""
+"""Several processes on the same organizations, periods and holds."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ AtOnce = Callable[[Callable[[Desk, Barrier], None]], None]
 # --- at once --------------------------------------------------------------------------------------
 
 
-def test_settlements_of_one_day_in_several_processes_all_count(
-    at_once: AtOnce, acme: Organization
-) -> None:
+def test_concurrent_settlements_of_one_day_all_count(at_once: AtOnce, acme: Organization) -> None:
     def process(desk: Desk, barrier: Barrier) -> None:
         held = [desk.hold(acme, 10) for _ in range(25)]
         barrier.wait(timeout=30)
@@ -71,9 +69,7 @@ def test_settlements_of_one_day_in_several_processes_all_count(
     check_the_books()
 
 
-def test_holds_and_settlements_in_several_processes_all_count(
-    at_once: AtOnce, acme: Organization
-) -> None:
+def test_concurrent_holds_and_settlements_all_count(at_once: AtOnce, acme: Organization) -> None:
     def process(desk: Desk, barrier: Barrier) -> None:
         asks = [ask(acme, 10) for _ in range(15)]
         barrier.wait(timeout=30)

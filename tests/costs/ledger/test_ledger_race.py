@@ -1,4 +1,4 @@
-"""Everybody wants the last euro: exactly as many get it as fit."""
+"""Races for the last euro: exactly what fits is admitted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BOUND = 30_000_000  # 33 of them fit into what is left
 
 @contextmanager
 def without_the_wall() -> Iterator[None]:
-    """Drop the trigger that refuses a rise past the limit, and bring it back."""
+    """Drop the trigger that rejects increases past the limit, and restore it."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             drop, restore = (
@@ -68,7 +68,7 @@ def spend_a_little(desk: Desk, org: Organization) -> None:
     desk.settle(settlement(asked, admitted, State.SETTLED, 10))
 
 
-def test_exactly_as_many_are_admitted_as_fit(
+def test_race_admits_exactly_what_fits(
     new_writer: Callable[..., Writer], today: Desk, acme: Organization
 ) -> None:
     spend_a_little(today, acme)
@@ -77,7 +77,7 @@ def test_exactly_as_many_are_admitted_as_fit(
     check_the_books()
 
 
-def test_the_lock_alone_keeps_the_limit(
+def test_row_lock_alone_enforces_limit(
     new_writer: Callable[..., Writer], acme: Organization
 ) -> None:
     with without_the_wall():
@@ -86,9 +86,7 @@ def test_the_lock_alone_keeps_the_limit(
     check_the_books()
 
 
-def test_ledgers_that_commit_one_by_one_keep_the_limit(
-    new_desk: Callable[[], Desk], acme: Organization
-) -> None:
+def test_single_row_batches_enforce_limit(new_desk: Callable[[], Desk], acme: Organization) -> None:
     """Without the writers' batches there are as many transactions as calls."""
     barrier = Barrier(8)
 
@@ -108,7 +106,7 @@ def test_ledgers_that_commit_one_by_one_keep_the_limit(
     check_the_books()
 
 
-def test_two_server_processes_keep_one_limit(database_url: str, acme: Organization) -> None:
+def test_two_server_processes_share_one_limit(database_url: str, acme: Organization) -> None:
     wanted = {"org": str(acme.pk), "nanoeur": BOUND, "limit": EURO, "clients": CLIENTS // 2}
     rivals = [_rival(database_url) for _ in range(2)]
     for rival in rivals:

@@ -1,4 +1,4 @@
-"""What a dead process left is charged whole; what is alive is left alone."""
+"""Holds of dead processes are charged in full; those of live ones are kept."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def reap(desk: Desk) -> int:
     return reaper.reap(desk.store, desk.ledger)
 
 
-def test_a_hold_is_left_alone_as_long_as_its_process_lives(
-    desk: Desk, other: Desk, acme: Organization
-) -> None:
+def test_hold_of_live_process_is_not_reaped(desk: Desk, other: Desk, acme: Organization) -> None:
     beat(desk)
     desk.hold(acme, 100, deadline_s=210)
     for _ in range(21):
@@ -52,7 +50,7 @@ def test_a_hold_is_left_alone_as_long_as_its_process_lives(
 
 
 @pytest.mark.parametrize(("silent_s", "reaped"), [(30, 0), (30.001, 1)])
-def test_a_process_that_misses_its_heartbeats_is_dead(
+def test_process_without_heartbeats_is_dead(
     desk: Desk, other: Desk, acme: Organization, silent_s: float, reaped: int
 ) -> None:
     beat(desk)
@@ -62,7 +60,7 @@ def test_a_process_that_misses_its_heartbeats_is_dead(
 
 
 @pytest.mark.parametrize(("waited_s", "reaped"), [(210, 0), (210.001, 1)])
-def test_a_hold_past_its_deadline_is_charged_though_its_process_lives(
+def test_hold_past_deadline_is_charged_even_if_process_lives(
     desk: Desk, acme: Organization, waited_s: float, reaped: int
 ) -> None:
     desk.hold(acme, 100, deadline_s=210)
@@ -71,12 +69,10 @@ def test_a_hold_past_its_deadline_is_charged_though_its_process_lives(
     assert reap(desk) == reaped
 
 
-def test_what_is_left_is_charged_whole_and_never_given_back(
-    desk: Desk, other: Desk, acme: Organization
-) -> None:
+def test_abandoned_hold_is_charged_in_full(desk: Desk, other: Desk, acme: Organization) -> None:
     beat(desk)
     asked, _ = desk.hold(acme, 100, limit=100)
-    reaper.say_stopped(desk.store, desk.ledger.instance_id)
+    reaper.record_stopped(desk.store, desk.ledger.instance_id)
     assert (reap(other), reap(other)) == (1, 0)
     assert (states(acme), events(acme)) == (["unknown"], [("bound", 100)])
     assert books(acme) == Books(held=0, settled=100)
@@ -91,7 +87,7 @@ def test_what_is_left_is_charged_whole_and_never_given_back(
 @pytest.mark.parametrize(
     ("outcome", "cost"), [(State.SETTLED, 30), (State.SETTLED, 130), (State.RELEASED, None)]
 )
-def test_what_comes_to_light_after_the_reaper_corrects_the_charge(
+def test_late_settlement_corrects_reaped_charge(
     desk: Desk, other: Desk, acme: Organization, outcome: State, cost: int | None
 ) -> None:
     charged = cost or 0
@@ -107,7 +103,7 @@ def test_what_comes_to_light_after_the_reaper_corrects_the_charge(
     check_the_books()
 
 
-def test_two_reapers_charge_once(
+def test_two_reapers_charge_hold_once(
     desk: Desk, other: Desk, new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     beat(desk)
@@ -122,7 +118,7 @@ def test_two_reapers_charge_once(
     check_the_books()
 
 
-def test_a_hold_that_cannot_be_settled_does_not_keep_the_others(
+def test_hold_that_cannot_be_settled_does_not_block_others(
     desk: Desk, other: Desk, acme: Organization
 ) -> None:
     beat(desk)
@@ -135,9 +131,7 @@ def test_a_hold_that_cannot_be_settled_does_not_keep_the_others(
     assert states(acme) == ["held", "unknown", "unknown", "unknown"]
 
 
-def test_a_withdrawn_call_is_released_and_one_that_was_never_held_is_nothing(
-    desk: Desk, acme: Organization
-) -> None:
+def test_withdrawn_call_is_released_if_held(desk: Desk, acme: Organization) -> None:
     asked, _ = desk.hold(acme, 100)
     never = ask(acme, 100)
     withdrawn = [reaper.withdrawal(asked), reaper.withdrawal(never)]

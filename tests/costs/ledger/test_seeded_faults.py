@@ -1,4 +1,4 @@
-"""The tests of the ledger are good for something: they see a ledger that is broken."""
+"""The tests of the ledger detect seeded faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.seeded_faults import FAULTS
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_still_changes_the_code(fault: object) -> None:
+def test_seeded_fault_still_changes_code(fault: object) -> None:
     changes = getattr(fault, "changes", ())
     assert changes
     for change in changes:
@@ -21,7 +21,7 @@ def test_a_seeded_fault_still_changes_the_code(fault: object) -> None:
 
 @pytest.mark.long
 @pytest.mark.django_db  # so that it runs on each database
-def test_every_seeded_fault_makes_a_test_fail() -> None:
+def test_every_seeded_fault_fails_a_test() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.seeded_faults"],
         cwd=settings.BASE_DIR,

@@ -1,4 +1,4 @@
-"""Calls that count in several periods at once: the day, and budgets of other spans."""
+"""Calls that count in several periods: the day, and budgets of other windows."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def period(scope: str) -> Period:
     return Period.objects.get(scope=scope)
 
 
-def test_a_call_is_held_and_charged_in_every_period_it_counts_in(
-    desk: Desk, acme: Organization
-) -> None:
+def test_call_is_held_and_charged_in_all_its_periods(desk: Desk, acme: Organization) -> None:
     budgets = (limit("budget:a", 500), limit("budget:b", None, BudgetWindow.WEEK))
     asked, admitted = desk.hold(acme, 100, limit=1000, budgets=budgets)
     assert len(admitted.period_ids) == 3
@@ -58,7 +56,7 @@ def test_a_call_is_held_and_charged_in_every_period_it_counts_in(
     check_the_books()
 
 
-def test_the_first_limit_without_room_refuses_and_nothing_is_held_anywhere(
+def test_first_limit_without_room_refuses_call_without_any_hold(
     desk: Desk, acme: Organization
 ) -> None:
     budgets = (limit("budget:a", 150), limit("budget:b", 120))
@@ -75,7 +73,7 @@ def test_the_first_limit_without_room_refuses_and_nothing_is_held_anywhere(
     check_the_books()
 
 
-def test_a_budget_without_a_limit_counts_and_never_refuses(desk: Desk, acme: Organization) -> None:
+def test_budget_without_limit_counts_and_never_refuses(desk: Desk, acme: Organization) -> None:
     warning = (limit("budget:w", None),)
     asked, admitted = desk.hold(acme, 10**15, budgets=warning)
     desk.settle(settlement(asked, admitted, State.UNKNOWN))
@@ -84,7 +82,7 @@ def test_a_budget_without_a_limit_counts_and_never_refuses(desk: Desk, acme: Org
     check_the_books()
 
 
-def test_what_was_carried_is_taken_off_the_limit(desk: Desk, acme: Organization) -> None:
+def test_carried_amount_is_deducted_from_limit(desk: Desk, acme: Organization) -> None:
     budgets = (limit("budget:a", 500),)
     desk.hold(acme, 1, limit=1000, budgets=budgets)
     Period.objects.filter(scope="budget:a").update(carried_nanoeur=450)
@@ -104,7 +102,7 @@ def test_what_was_carried_is_taken_off_the_limit(desk: Desk, acme: Organization)
         (BudgetWindow.QUARTER, date(2026, 10, 1), "2026-09-30T22:00", "2026-12-31T23:00"),
     ],
 )
-def test_a_span_is_of_the_organizations_calendar(
+def test_window_follows_calendar_of_organization(
     acme: Organization, span: BudgetWindow, starts_on: date, starts_at: str, ends_at: str
 ) -> None:
     Organization.objects.filter(pk=acme.pk).update(timezone="Europe/Paris")
@@ -117,7 +115,7 @@ def test_a_span_is_of_the_organizations_calendar(
     assert said == (starts_at, ends_at)
 
 
-def test_a_week_ends_before_the_month_that_goes_on(acme: Organization) -> None:
+def test_week_ends_while_month_continues(acme: Organization) -> None:
     clock = Clock(MOMENT)
     desk = Desk(clock)
     budgets = (
@@ -136,7 +134,7 @@ def test_a_week_ends_before_the_month_that_goes_on(acme: Organization) -> None:
     check_the_books()
 
 
-def test_processes_that_race_for_a_budget_admit_what_fits_and_no_more(acme: Organization) -> None:
+def test_racing_processes_admit_exactly_what_fits_budget(acme: Organization) -> None:
     budgets = (limit("budget:a", 1000), limit("budget:b", 700, BudgetWindow.WEEK))
     answers: list[object] = []
 

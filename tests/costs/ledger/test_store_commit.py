@@ -1,4 +1,4 @@
-"""What fails at the commit is not taken for written."""
+"""A failure at COMMIT is not reported as written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def day_of_nobody() -> Row:
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_what_fails_at_the_commit_is_not_taken_for_written(rows: int) -> None:
+def test_failed_commit_is_not_reported_as_written(rows: int) -> None:
     store = open_store()
     try:
         store.begin()

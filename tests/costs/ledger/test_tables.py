@@ -33,8 +33,8 @@ def test_new_row_has_null_where_no_value_is_named() -> None:
     ]
 
 
-def test_new_row_with_an_unknown_column_is_refused() -> None:
-    with pytest.raises(ValueError, match="period has no \\['limit'\\]"):
+def test_new_row_with_unknown_column_is_rejected() -> None:
+    with pytest.raises(ValueError, match="period has no columns \\['limit'\\]"):
         PERIOD.new_values([{"id": 1, "limit": 5}])
 
 
@@ -43,11 +43,11 @@ def test_changed_rows_have_their_id_first() -> None:
     assert changed_values(rows) == (("state", "amount"), [(1, "held", 2), (3, "settled", 4)])
 
 
-def test_changed_rows_with_different_columns_are_refused() -> None:
+def test_changed_rows_with_different_columns_are_rejected() -> None:
     with pytest.raises(ValueError, match="same columns"):
         changed_values([{"id": 1, "state": "held"}, {"id": 2, "amount": 4, "state": "held"}])
 
 
-def test_charges_name_their_columns_in_the_order_that_line_ids_are_made_of() -> None:
+def test_charged_columns_have_order_of_line_ids() -> None:
     attributed = ("model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id")
     assert (*attributed, "task_type", "key_id") == tables.CHARGED_TO

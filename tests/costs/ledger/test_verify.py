@@ -1,4 +1,4 @@
-"""`ledger verify` finds every way in which the books can be wrong, and says it in one line."""
+"""`ledger verify` finds every kind of difference, and reports each in one line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ledger(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_books_that_agree_are_said_to(books_with_everything: Organization) -> None:
+def test_consistent_ledger_is_reported(books_with_everything: Organization) -> None:
     said = ledger("verify").splitlines()
     assert said == [
         "checked 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
@@ -156,7 +156,7 @@ FAULTS: dict[str, tuple[str, Callable[[Organization], Any]]] = {
 }
 
 
-def test_every_fault_in_the_books_is_found_and_said(
+def test_verify_reports_every_kind_of_difference(
     books_with_everything: Organization, globex: Organization
 ) -> None:
     for fault, (check, break_it) in FAULTS.items():
@@ -168,7 +168,7 @@ def test_every_fault_in_the_books_is_found_and_said(
         assert all("\n" not in finding.sentence for finding in findings), fault
 
 
-def test_books_that_do_not_agree_end_the_command_with_an_error(
+def test_difference_makes_command_fail(
     books_with_everything: Organization,
 ) -> None:
     Period.objects.update(held_nanoeur=99)
@@ -181,7 +181,7 @@ def test_books_that_do_not_agree_end_the_command_with_an_error(
     assert last == "2 differences"
 
 
-def test_an_overrun_past_the_limit_is_a_note(desk: Desk, acme: Organization) -> None:
+def test_overrun_past_limit_is_note(desk: Desk, acme: Organization) -> None:
     asked, admitted = desk.hold(acme, 100, limit=100)
     desk.settle(settlement(asked, admitted, State.SETTLED, 150))
     (note,) = verify().notes
@@ -189,7 +189,7 @@ def test_an_overrun_past_the_limit_is_a_note(desk: Desk, acme: Organization) -> 
     assert "note overrun" in ledger("verify")
 
 
-def test_many_differences_are_counted_and_not_all_said(
+def test_only_first_differences_are_listed(
     books_with_everything: Organization,
 ) -> None:
     CostEventFactory.create_batch(FINDINGS_MAX + 5, org=books_with_everything)
@@ -198,7 +198,7 @@ def test_many_differences_are_counted_and_not_all_said(
     assert "only the first" in findings[-1].sentence
 
 
-def test_the_books_are_read_at_one_moment_and_nobody_waits_for_it(
+def test_verify_reads_one_snapshot_and_blocks_nobody(
     desk: Desk, books_with_everything: Organization
 ) -> None:
     with snapshot() as cursor:
@@ -223,9 +223,7 @@ def in_another_thread(work: Callable[[], object]) -> None:
     assert not thread.is_alive(), "somebody waits for the reader"
 
 
-def test_the_books_agree_at_every_moment_while_calls_go_through(
-    today: Desk, acme: Organization
-) -> None:
+def test_ledger_verifies_at_every_moment_under_load(today: Desk, acme: Organization) -> None:
     asks = [ask(acme, 100, limit=10**9) for _ in range(100)]
 
     def calls() -> None:
@@ -242,7 +240,7 @@ def test_the_books_agree_at_every_moment_while_calls_go_through(
     assert any(0 < report.counts["hold"] < len(asks) for report in reports)
 
 
-def test_reap_charges_what_is_left_and_says_how_many(today: Desk, acme: Organization) -> None:
+def test_reap_charges_abandoned_holds_and_prints_count(today: Desk, acme: Organization) -> None:
     today.hold(acme, 100, deadline_s=-1)
     today.hold(acme, 100, deadline_s=100)
     assert "Settled 1 abandoned calls as unknown" in ledger("reap")
@@ -251,9 +249,7 @@ def test_reap_charges_what_is_left_and_says_how_many(today: Desk, acme: Organiza
     assert verify().findings == []
 
 
-def test_what_was_asked_and_refused_leaves_nothing_to_differ(
-    desk: Desk, acme: Organization
-) -> None:
+def test_refused_calls_leave_no_difference(desk: Desk, acme: Organization) -> None:
     desk.reserve(ask(acme, 100, limit=99))
     assert verify().counts == {
         **{"period": 1, "hold": 0, "hold_period": 0},

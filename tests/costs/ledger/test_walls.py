@@ -1,4 +1,4 @@
-"""What the database refuses by itself, whoever asks."""
+"""What the database rejects by itself: triggers and constraints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def by_hand(statement: str, *values: object) -> None:
         cursor.execute(statement, [str(value) for value in values])
 
 
-def test_the_wall_alone_refuses_a_rise_past_the_limit(period: Period) -> None:
+def test_trigger_alone_rejects_increase_past_limit(period: Period) -> None:
     by_hand("UPDATE period SET held_nanoeur = 600 WHERE id = %s", period.pk)
     with pytest.raises(DatabaseError, match=WALL):
         by_hand("UPDATE period SET held_nanoeur = held_nanoeur + 1 WHERE id = %s", period.pk)
@@ -39,7 +39,7 @@ def test_the_wall_alone_refuses_a_rise_past_the_limit(period: Period) -> None:
     assert period.held_nanoeur == 600
 
 
-def test_the_wall_stands_for_a_new_period_too(period: Period) -> None:
+def test_trigger_also_covers_new_period(period: Period) -> None:
     day = {
         "starts_at": datetime(2025, 6, 2, tzinfo=UTC),
         "ends_at": datetime(2025, 6, 3, tzinfo=UTC),
@@ -48,8 +48,8 @@ def test_the_wall_stands_for_a_new_period_too(period: Period) -> None:
         PeriodFactory.create(org=period.org, limit_nanoeur=10, held_nanoeur=11, **day)
 
 
-def test_what_was_billed_is_recorded_whatever_the_limit(period: Period) -> None:
-    """The wall is about new holds: an overrun and a lowered limit are facts."""
+def test_charge_is_recorded_regardless_of_limit(period: Period) -> None:
+    """The trigger checks new holds only: an overrun and a lowered limit are allowed."""
     by_hand(
         "UPDATE period SET held_nanoeur = 0, settled_nanoeur = 900, overrun_nanoeur = 500 "
         "WHERE id = %s",
@@ -67,7 +67,7 @@ def test_no_balance_is_negative(period: Period, column: str) -> None:
         by_hand(f"UPDATE period SET {column} = -1 WHERE id = %s", period.pk)  # noqa: S608
 
 
-def test_a_cost_event_is_never_changed(acme: Organization) -> None:
+def test_cost_event_cannot_be_changed(acme: Organization) -> None:
     event = CostEventFactory.create(org=acme)
     with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
         CostEvent.objects.filter(pk=event.pk).update(amount_nanoeur=0)
@@ -75,12 +75,12 @@ def test_a_cost_event_is_never_changed(acme: Organization) -> None:
         by_hand("UPDATE cost_event SET team_id = 'other' WHERE id = %s", event.pk)
 
 
-def test_a_day_begins_once(period: Period) -> None:
+def test_period_starts_once(period: Period) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         PeriodFactory.create(org=period.org, starts_at=period.starts_at, ends_at=period.ends_at)
 
 
-def test_every_change_of_a_price_raises_the_list_s_version(db: None) -> None:
+def test_every_price_change_raises_price_list_version(db: None) -> None:
     versions = [prices_version()]
     for change in (
         RateFactory.create,
@@ -95,7 +95,7 @@ def test_every_change_of_a_price_raises_the_list_s_version(db: None) -> None:
     assert versions == sorted(set(versions))
 
 
-def test_an_id_is_found_by_the_text_of_it(acme: Organization) -> None:
+def test_id_is_found_by_its_text(acme: Organization) -> None:
     event = CostEventFactory.create(org=acme, request_id=(request_id := new_id()))
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM cost_event WHERE request_id = %s", [str(request_id)])

@@ -1,4 +1,4 @@
-"""The writer of a process: many waiters, one transaction, and a database that comes and goes."""
+"""The writer of a process: many callers, one transaction, and database outages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def faults() -> Faults:
 
 @pytest.fixture
 def writer(new_writer: NewWriter, faults: Faults) -> Writer:
-    """A writer whose database can be taken away."""
+    """A writer whose database can be made unavailable."""
 
     def opener() -> Store:
         faults.check()
@@ -54,7 +54,7 @@ def writer(new_writer: NewWriter, faults: Faults) -> Writer:
     return new_writer(opener)
 
 
-def test_what_waits_together_is_written_together(
+def test_queued_items_are_written_in_one_batch(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     asks = [ask(acme, 10, limit=450) for _ in range(64)]
@@ -65,7 +65,7 @@ def test_what_waits_together_is_written_together(
     check_the_books()
 
 
-def test_one_call_that_cannot_be_written_does_not_take_the_others_down(
+def test_call_that_cannot_be_written_does_not_fail_others(
     writer: Writer, acme: Organization
 ) -> None:
     asks = [ask(acme, 10) for _ in range(5)]
@@ -76,7 +76,7 @@ def test_one_call_that_cannot_be_written_does_not_take_the_others_down(
     check_the_books()
 
 
-def test_a_settlement_that_cannot_be_written_leaves_the_hold_to_the_reaper(
+def test_settlement_that_cannot_be_written_leaves_hold_to_reaper(
     writer: Writer, acme: Organization
 ) -> None:
     asked = ask(acme, 10)
@@ -87,10 +87,10 @@ def test_a_settlement_that_cannot_be_written_leaves_the_hold_to_the_reaper(
     check_the_books()
 
 
-# --- the database away ----------------------------------------------------------------------------
+# --- database unavailable -------------------------------------------------------------------------
 
 
-def test_without_a_database_a_call_is_refused_at_once(
+def test_call_fails_immediately_without_database(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     faults.is_away = True
@@ -105,7 +105,7 @@ def test_without_a_database_a_call_is_refused_at_once(
     assert states(acme) == ["held"]
 
 
-def test_settlements_wait_for_the_database_and_asks_behind_them_do_not(
+def test_only_settlements_wait_for_database(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     asks = [ask(acme, 10) for _ in range(600)]
@@ -133,7 +133,7 @@ def test_settlements_wait_for_the_database_and_asks_behind_them_do_not(
     check_the_books()
 
 
-def test_a_commit_whose_answer_was_lost_is_found_again(
+def test_commit_with_lost_reply_is_found_by_retry(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     together(writer, ask(acme, 1))
@@ -144,7 +144,7 @@ def test_a_commit_whose_answer_was_lost_is_found_again(
     check_the_books()
 
 
-def test_a_hold_whose_call_was_refused_all_the_same_is_released(
+def test_hold_of_failed_reservation_is_released(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     together(writer, ask(acme, 1))
@@ -156,7 +156,7 @@ def test_a_hold_whose_call_was_refused_all_the_same_is_released(
     check_the_books()
 
 
-def test_a_settlement_whose_answer_was_lost_charges_once(
+def test_settlement_with_lost_reply_charges_once(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     asked = ask(acme, 100)
@@ -171,7 +171,7 @@ def test_a_settlement_whose_answer_was_lost_charges_once(
 # --- waiters that leave ---------------------------------------------------------------------------
 
 
-def test_a_waiter_that_leaves_leaves_no_hold(writer: Writer, acme: Organization) -> None:
+def test_cancelled_caller_leaves_no_hold(writer: Writer, acme: Organization) -> None:
     together(writer, ask(acme, 1))
 
     async def leave(asked: ReserveRequest, after_s: float) -> bool:
@@ -190,7 +190,7 @@ def test_a_waiter_that_leaves_leaves_no_hold(writer: Writer, acme: Organization)
     check_the_books()
 
 
-def test_a_waiter_that_leaves_with_its_answer_on_the_way_leaves_no_hold(
+def test_caller_cancelled_during_delivery_leaves_no_hold(
     writer: Writer, acme: Organization
 ) -> None:
     async def leave(asked: ReserveRequest) -> None:
@@ -206,7 +206,7 @@ def test_a_waiter_that_leaves_with_its_answer_on_the_way_leaves_no_hold(
     check_the_books()
 
 
-def test_a_loop_that_closed_takes_nobody_down(
+def test_closed_event_loop_does_not_fail_others(
     writer: Writer, faults: Faults, acme: Organization
 ) -> None:
     together(writer, ask(acme, 1))
@@ -225,9 +225,7 @@ def test_a_loop_that_closed_takes_nobody_down(
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_a_writer_that_stops_has_written_everything(
-    new_writer: NewWriter, acme: Organization
-) -> None:
+def test_stopping_writer_writes_everything(new_writer: NewWriter, acme: Organization) -> None:
     writer = new_writer()
     asks = [ask(acme, 1) for _ in range(300)]
 
@@ -243,7 +241,7 @@ def test_a_writer_that_stops_has_written_everything(
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_a_writer_that_stopped_refuses(
+def test_stopped_writer_raises_ledger_unavailable(
     new_writer: NewWriter, acme: Organization, started: bool
 ) -> None:
     writer = new_writer()
@@ -254,7 +252,7 @@ def test_a_writer_that_stopped_refuses(
     assert isinstance(refused, LedgerUnavailable)
 
 
-def test_a_store_that_cannot_be_opened_is_an_unavailable_ledger(
+def test_store_that_cannot_be_opened_raises_ledger_unavailable(
     new_writer: NewWriter, acme: Organization
 ) -> None:
     def opener() -> Store:

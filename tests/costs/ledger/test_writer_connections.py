@@ -1,4 +1,4 @@
-"""The writer and its connection: cut off, kept waiting, and made to wait by others."""
+"""The writer's connection: lost, slow, and blocked by locks of others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cut_off_everybody_else() -> None:
 
 
 @pytest.mark.postgres_only
-def test_a_connection_that_was_cut_is_replaced_before_anybody_notices(
+def test_lost_connection_is_replaced_transparently(
     new_writer: NewWriter, acme: Organization
 ) -> None:
     writer = new_writer()
@@ -46,7 +46,7 @@ def test_a_connection_that_was_cut_is_replaced_before_anybody_notices(
 
 
 @pytest.mark.long  # as long as a lock is waited for
-def test_a_lock_that_nobody_gives_back_becomes_a_refusal(
+def test_lock_that_is_never_released_fails_call(
     new_writer: NewWriter, today: Desk, acme: Organization
 ) -> None:
     writer = new_writer()

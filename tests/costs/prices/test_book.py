@@ -1,4 +1,4 @@
-"""The price list: it grows and is never rewritten; the request's path reads a snapshot of it."""
+"""The price list is append-only; requests read a snapshot of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.costs.price_list import (
 pytestmark = pytest.mark.django_db
 
 
-def test_a_changed_price_is_a_new_row_from_now_on() -> None:
+def test_changed_price_is_new_row_from_now() -> None:
     load(seeded_price(priced("2")))
     load(seeded_price(priced("1")), now=NOW + timedelta(days=1))
     assert input_usd("m-1") == 2
@@ -35,7 +35,7 @@ def test_a_changed_price_is_a_new_row_from_now_on() -> None:
     assert load(seeded_price(priced("1")), now=NOW + timedelta(days=2)).prices == 0
 
 
-def test_a_change_of_bands_replaces_them_all() -> None:
+def test_change_of_bands_replaces_all_bands() -> None:
     load(seeded_price(priced("2"), priced("4", above_input_tokens=1000)))
     load(seeded_price(priced("2")))
     found = rates_of("m-1", at=NOW)
@@ -43,14 +43,14 @@ def test_a_change_of_bands_replaces_them_all() -> None:
     assert [b.above_input_tokens for b in found.bands] == [0]
 
 
-def test_an_announced_price_waits_for_its_day() -> None:
+def test_announced_price_starts_on_its_day() -> None:
     later = NOW + timedelta(days=30)
     load(seeded_price(priced("1")), seeded_price(priced("2"), starts_at=later))
     assert input_usd("m-1", at=later - timedelta(microseconds=1)) == 1
     assert input_usd("m-1", at=later) == 2
 
 
-def test_an_announcement_can_be_taken_back() -> None:
+def test_announced_price_can_be_withdrawn() -> None:
     later = NOW + timedelta(days=30)
     load(seeded_price(priced("1")), seeded_price(priced("2"), starts_at=later))
     load(seeded_price(priced("1")), seeded_price(priced("3"), starts_at=later))
@@ -59,7 +59,7 @@ def test_an_announcement_can_be_taken_back() -> None:
     assert input_usd("m-1", at=later) == 1
 
 
-def test_history_learnt_later_is_not_put_into_the_past() -> None:
+def test_late_history_does_not_change_past_prices() -> None:
     ExchangeRate.objects.create(on_date=date(2026, 1, 2), usd_per_eur=1, source="a test")
     load(seeded_price(priced("1")))
     earlier = NOW - timedelta(days=100)
@@ -68,7 +68,7 @@ def test_history_learnt_later_is_not_put_into_the_past() -> None:
     assert input_usd("m-1", at=NOW) == 2
 
 
-def test_a_price_set_by_hand_is_not_replaced_by_loading() -> None:
+def test_loading_keeps_price_set_by_hand() -> None:
     later = NOW + timedelta(days=30)
     load(seeded_price(priced("2")))
     set_by_hand("1", starts_at=NOW - timedelta(days=1))
@@ -78,7 +78,7 @@ def test_a_price_set_by_hand_is_not_replaced_by_loading() -> None:
     assert input_usd("m-1", at=NOW - timedelta(days=2)) == 2
 
 
-def test_loading_fills_only_the_time_before_a_price_set_by_hand() -> None:
+def test_loading_adds_only_prices_before_one_set_by_hand() -> None:
     set_by_hand("1", starts_at=NOW)
     later = NOW + timedelta(days=30)
     load(seeded_price(priced("2")), seeded_price(priced("3"), starts_at=later))
@@ -86,9 +86,9 @@ def test_loading_fills_only_the_time_before_a_price_set_by_hand() -> None:
     assert input_usd("m-1", at=later) == 1
 
 
-def test_a_price_for_long_requests_needs_its_base() -> None:
+def test_price_for_long_requests_requires_base_price() -> None:
     band = priced("4", above_input_tokens=1000)
-    with pytest.raises(PriceRefused, match="from 0 tokens first"):
+    with pytest.raises(PriceRefused, match="requires a price from 0 tokens"):
         set_price(band, provider="openai", model="m-1", starts_at=NOW)
     set_by_hand("2", starts_at=NOW)
     set_price(band, provider="openai", model="m-1", starts_at=NOW)
@@ -98,7 +98,7 @@ def test_a_price_for_long_requests_needs_its_base() -> None:
     assert [b.above_input_tokens for b in found.bands] == [0, 1000]
 
 
-def test_a_tier_without_a_standard_price_is_no_price() -> None:
+def test_tier_without_standard_price_has_no_price() -> None:
     load()
     set_price(priced("4", service_tier="priority"), provider="openai", model="m-1", starts_at=NOW)
     assert rates_of("m-1") is None
@@ -107,19 +107,19 @@ def test_a_tier_without_a_standard_price_is_no_price() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"provider": "opnai"}, "Unknown provider 'opnai'; known are anthropic, google"),
-        ({"source": "genai-prices 1: forged"}, "is for prices that"),
+        ({"provider": "opnai"}, "Unknown provider 'opnai'; must be one of anthropic, google"),
+        ({"source": "genai-prices 1: forged"}, "is reserved for"),
         ({"model": "m" * 201}, "model: "),
         ({"model": ""}, "model: "),
-        ({"band": priced("-1")}, "less than 0"),
-        ({"band": priced("1", cache_read_usd_per_mtok=Decimal(-1))}, "less than 0"),
+        ({"band": priced("-1")}, "must be at least 0"),
+        ({"band": priced("1", cache_read_usd_per_mtok=Decimal(-1))}, "must be at least 0"),
         ({"band": priced("0.0000000001")}, "input_usd_per_mtok: .*decimal places"),
         ({"band": priced("NaN")}, "input_usd_per_mtok: "),
         ({"band": priced("1", service_tier="x" * 17)}, "service_tier: "),
-        ({"band": priced("1", above_input_tokens=-1)}, "from 0 tokens first"),
+        ({"band": priced("1", above_input_tokens=-1)}, "requires a price from 0 tokens"),
     ],
 )
-def test_a_price_that_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
+def test_invalid_price_is_rejected(change: dict[str, Any], why: str) -> None:
     wanted: dict[str, Any] = {
         "band": priced("1"), "provider": "openai", "model": "m-1", "starts_at": NOW,
     } | change  # fmt: skip
@@ -128,9 +128,9 @@ def test_a_price_that_cannot_be_is_refused(change: dict[str, Any], why: str) -> 
     assert not Rate.objects.exists()
 
 
-def test_one_moment_has_one_price() -> None:
+def test_duplicate_start_is_rejected() -> None:
     set_by_hand("1", starts_at=NOW)
-    with pytest.raises(PriceRefused, match="has a price from 2026-11-23T12:00:00"):
+    with pytest.raises(PriceRefused, match="already has a price from 2026-11-23T12:00:00"):
         set_by_hand("2", starts_at=NOW)
     assert Rate.objects.get().input_usd_per_mtok == 1
 
@@ -144,7 +144,7 @@ def test_seeded_bands_survive_the_database_unchanged() -> None:
     assert load(price).prices == 0
 
 
-def test_the_first_name_with_a_price_decides() -> None:
+def test_first_name_with_price_is_used() -> None:
     load(seeded_price(priced("1"), model="m"), seeded_price(priced("2"), model="m-0613"))
     assert input_usd("m-0613", "m") == 2
     assert input_usd("m-0314", "m") == 1
@@ -153,27 +153,27 @@ def test_the_first_name_with_a_price_decides() -> None:
     assert rates_of() is None
 
 
-def test_a_name_without_a_price_yet_is_passed_over() -> None:
+def test_name_without_current_price_is_skipped() -> None:
     load(seeded_price(priced("1"), model="m"))
     set_price(priced("2"), provider="openai", model="m-0613", starts_at=NOW + timedelta(days=1))
     assert input_usd("m-0613", "m") == 1
     assert input_usd("m-0613", "m", at=NOW + timedelta(days=1)) == 2
 
 
-def test_the_last_known_exchange_rate_is_used_and_its_day_told() -> None:
+def test_last_known_exchange_rate_is_used_with_its_date() -> None:
     load(seeded_price(priced("1")))
     found = rates_of("m-1", at=NOW + timedelta(days=400))
     assert found is not None
     assert (found.usd_per_eur, found.exchange_rate_date) == (Decimal("1.25"), date(2026, 11, 20))
 
 
-def test_without_an_exchange_rate_there_is_no_price() -> None:
+def test_price_requires_exchange_rate() -> None:
     load(seeded_price(priced("1")))
     assert rates_of("m-1", at=datetime(2026, 11, 19, 23, 59, tzinfo=UTC)) is None
     assert rates_of("m-1", at=datetime(2026, 11, 20, tzinfo=UTC)) is not None
 
 
-def test_a_snapshot_is_one_version_of_the_list() -> None:
+def test_price_book_has_one_version() -> None:
     load(seeded_price(priced("1")))
     book = load_price_book()
     assert book.version == price_list_version()
@@ -184,14 +184,14 @@ def test_a_snapshot_is_one_version_of_the_list() -> None:
     assert found.standard.input_usd_per_mtok == 1
 
 
-def test_the_same_rates_are_the_same_object() -> None:
+def test_same_rates_are_same_object() -> None:
     load(seeded_price(priced("1")))
     book = load_price_book()
     first = book.rates_for(["m-1"], "openai", NOW)
     assert first is book.rates_for(["m-1"], "openai", NOW + timedelta(seconds=1))
 
 
-def test_rates_are_kept_without_the_columns_idle_zeros() -> None:
+def test_rates_have_no_trailing_zeros() -> None:
     load(seeded_price(priced("150", "0.05")))
     found = rates_of("m-1")
     assert found is not None
@@ -199,7 +199,7 @@ def test_rates_are_kept_without_the_columns_idle_zeros() -> None:
     assert '"usd_per_eur":"1.25"' in found.card.rates
 
 
-def test_the_book_takes_three_queries(django_assert_num_queries: Any) -> None:
+def test_price_book_takes_three_queries(django_assert_num_queries: Any) -> None:
     prices("load")
     with django_assert_num_queries(3):
         load_price_book()

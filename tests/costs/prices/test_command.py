@@ -19,7 +19,7 @@ from tests.costs.price_list import load, priced, prices, rates_of
 pytestmark = pytest.mark.django_db
 
 
-def test_show_tells_what_holds_now() -> None:
+def test_show_prints_current_price() -> None:
     prices("load")
     said = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
     assert "openai gpt-4o-mini" in said
@@ -28,7 +28,7 @@ def test_show_tells_what_holds_now() -> None:
     assert "source: genai-prices " in said
 
 
-def test_show_as_json_is_what_a_hold_keeps() -> None:
+def test_show_json_matches_stored_rates() -> None:
     prices("load")
     (shown,) = json.loads(prices("show", "openai/GPT-4o", "--at", "2024-10-01", "--format", "json"))
     assert shown["exchange_rate_date"] == "2024-10-01"
@@ -56,7 +56,7 @@ def test_set_then_show() -> None:
     assert rates_of("my-model", at=datetime(2026, 11, 21, tzinfo=UTC)) is None
 
 
-def test_zero_is_a_price_that_can_be_set() -> None:
+def test_zero_price_can_be_set() -> None:
     load()
     prices("set", "gemma-4-31b-it", "--provider", "google", "--input", "0", "--output", "0",
            "--from", "2026-01-01")  # fmt: skip
@@ -72,17 +72,20 @@ SET = ("set", "m-1", "--provider", "openai")
     ("arguments", "why"),
     [
         (("show", "no-such-model"), "no-such-model has no price at "),
-        (("show", "gpt-4", "--at", "soon"), "'soon' is not a date"),
+        (
+            ("show", "gpt-4", "--at", "soon"),
+            "must be a date .* or a timestamp, not 'soon'",
+        ),
         ((*SET, "--input", "1"), "--output"),
-        ((*SET, "--input", "cheap", "--output", "1"), "'cheap' is not an amount"),
+        ((*SET, "--input", "cheap", "--output", "1"), "must be an amount, not 'cheap'"),
         ((*SET, "--input", "-1", "--output", "1"), "--input"),
-        ((*SET, "--input", "inf", "--output", "1"), "'inf' is not an amount"),
+        ((*SET, "--input", "inf", "--output", "1"), "must be an amount of 0 or more, not 'inf'"),
         (("set", "m", "--provider", "x", "--input", "1", "--output", "1"), "Unknown provider 'x'"),
         (("sell",), "sell"),
         ((), "required"),
     ],
 )
-def test_bad_input_is_refused_with_one_line(arguments: Sequence[str], why: str) -> None:
+def test_invalid_input_gets_one_line(arguments: Sequence[str], why: str) -> None:
     with pytest.raises(CommandError, match=why):
         prices(*arguments)
     assert not Rate.objects.exists()

@@ -1,4 +1,4 @@
-"""What `prices load` finds offline: prices of every model, and the ECB's exchange rates."""
+"""The offline data of `prices load`: prices of every model, and the ECB's exchange rates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_loading_again_adds_nothing() -> None:
     assert price_list_version() == version
 
 
-def test_every_row_says_where_it_is_from() -> None:
+def test_every_row_has_source() -> None:
     prices("load")
     assert not Rate.objects.filter(Q(source="") | ~Q(source__contains=": ")).exists()
     gpt = Rate.objects.get(model="gpt-4-0613")
@@ -73,7 +73,7 @@ def test_every_row_says_where_it_is_from() -> None:
         ("openai", "text-embedding-3-small", ("0.02", "0")),
     ],
 )
-def test_known_prices_are_there(provider: str, model: str, usd: tuple[str, str]) -> None:
+def test_known_prices_are_loaded(provider: str, model: str, usd: tuple[str, str]) -> None:
     prices("load")
     found = rates_of(model, provider=provider)
     assert found is not None
@@ -81,14 +81,14 @@ def test_known_prices_are_there(provider: str, model: str, usd: tuple[str, str])
     assert (standard.input_usd_per_mtok, standard.output_usd_per_mtok) == tuple(map(Decimal, usd))
 
 
-def test_prices_of_old_hold_for_old_calls() -> None:
+def test_old_prices_apply_to_old_calls() -> None:
     prices("load")
     lowered_on = datetime(2025, 6, 10, tzinfo=UTC)
     assert input_usd("o3", at=lowered_on - timedelta(seconds=1)) == 10
     assert input_usd("o3", at=lowered_on) == 2
 
 
-def test_long_requests_and_service_tiers_have_prices_of_their_own() -> None:
+def test_long_requests_and_service_tiers_have_own_prices() -> None:
     prices("load")
     found = rates_of("gpt-5.6-sol")
     assert found is not None
@@ -101,7 +101,7 @@ def test_long_requests_and_service_tiers_have_prices_of_their_own() -> None:
     }  # fmt: skip
 
 
-def test_a_band_that_ended_is_gone() -> None:
+def test_ended_band_is_omitted() -> None:
     prices("load")
     ended_on = datetime(2026, 3, 13, tzinfo=UTC)
     before, after = (
@@ -124,7 +124,7 @@ def test_cache_writes_are_priced() -> None:
     assert found.standard.cache_read_usd_per_mtok == Decimal("0.3")
 
 
-def test_a_model_billed_in_units_that_are_not_ours_has_no_price() -> None:
+def test_model_with_unsupported_units_has_no_price() -> None:
     prices("load")
     for provider, model in [
         ("openai", "whisper-1"),
@@ -136,7 +136,7 @@ def test_a_model_billed_in_units_that_are_not_ours_has_no_price() -> None:
         assert rates_of(model, provider=provider) is None, model
 
 
-def test_the_seed_has_each_price_once_and_in_order() -> None:
+def test_seed_has_each_price_once_in_order() -> None:
     seen: dict[tuple[str, str, str], datetime] = {}
     for price in seed_prices():
         key = (price.provider, price.model, price.service_tier)
@@ -159,7 +159,7 @@ def zipped(*contents: str) -> bytes:
 
 
 @pytest.mark.parametrize("content", [ECB_CSV.encode(), zipped(ECB_CSV)], ids=["csv", "zip"])
-def test_newer_exchange_rates_come_from_the_ecbs_file(tmp_path: Path, content: bytes) -> None:
+def test_newer_exchange_rates_are_read_from_ecb_file(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "eurofxref-hist", content)
     assert seed_exchange_rates(path) == [
         SeedExchangeRate(date(2026, 11, 19), Decimal("1.25")),
@@ -169,7 +169,7 @@ def test_newer_exchange_rates_come_from_the_ecbs_file(tmp_path: Path, content: b
     assert ExchangeRate.objects.latest("on_date").usd_per_eur == Decimal("1.15")
 
 
-def test_an_exchange_rate_that_is_there_stays(tmp_path: Path) -> None:
+def test_existing_exchange_rate_is_kept(tmp_path: Path) -> None:
     load()
     path = write(tmp_path / "ecb.csv", ECB_CSV)
     prices("load", "--ecb-file", str(path))
@@ -185,7 +185,7 @@ def test_an_exchange_rate_that_is_there_stays(tmp_path: Path) -> None:
         b"Date,USD\n2026-01-01,NaN\n", b"Date,USD\n2026-01-01,Infinity\n",
     ],
 )  # fmt: skip
-def test_what_is_not_the_ecbs_list_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_ecb_list_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "file", content)
     with pytest.raises(UnreadableFile):
         seed_exchange_rates(path)
@@ -194,6 +194,6 @@ def test_what_is_not_the_ecbs_list_is_refused(tmp_path: Path, content: bytes) ->
     assert not Rate.objects.exists()
 
 
-def test_a_missing_file_is_one_clear_line() -> None:
+def test_missing_file_gets_one_line() -> None:
     with pytest.raises(CommandError, match="No such file"):
         prices("load", "--ecb-file", "/nowhere/at/all")

@@ -100,7 +100,7 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'There is no organization "nobody"'),
+        (("list", "nobody"), 'Organization "nobody" does not exist'),
         (("ack", "acme", "x"), "Alert not found"),
         (("ack", "acme", str(new_id())), "Alert not found"),
         (("add-channel", "acme", "Ops"), "--webhook"),

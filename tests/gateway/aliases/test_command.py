@@ -73,8 +73,8 @@ def test_unknown_model_is_a_warning(acme: Organization) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'There is no organization "nobody"'),
-        (("update", "acme", "a"), "Say what to change"),
+        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("update", "acme", "a"), "At least one change must be given"),
         (("update", "acme", "x", "--enable"), 'acme has no alias "x"'),
         (("delete", "acme", "x"), 'acme has no alias "x"'),
         (("create", "acme", "A", *MODELS), "already exists"),

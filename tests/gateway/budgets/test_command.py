@@ -112,9 +112,9 @@ def test_unknown_model_is_a_warning(acme: Organization) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'There is no organization "nobody"'),
-        (("update", "acme", "a"), "Say what to change"),
-        (("update", "acme", "a", "--team", "x", "--no-team"), "exclude each other"),
+        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("update", "acme", "a"), "At least one change must be given"),
+        (("update", "acme", "a", "--team", "x", "--no-team"), "cannot be used together"),
         (("update", "acme", "a", "--hard", "--warn"), "not allowed with"),
         (("update", "acme", "x", "--limit", "1"), 'acme has no budget "x"'),
         (("enable", "acme", "x"), 'acme has no budget "x"'),

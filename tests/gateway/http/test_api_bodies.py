@@ -104,18 +104,22 @@ def test_received_bytes_count_and_not_the_content_length(ask: Asking, api_key: s
 
 def test_path_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
     reply = Visit("GET", "/api/ai/requests", query=b"model=\xff").run()
-    assert reply.refusal == (400, "invalid_request", "The address is not UTF-8")
+    assert reply.refusal == (400, "invalid_request", "The URL must be UTF-8")
 
 
 def test_unknown_host_name_is_400(gateway: Gateway) -> None:
     reply = lean_road("GET", "/healthz", headers={"host": "evil.example, x"})
-    assert reply.refusal == (400, "invalid_request", "This host name is not served here")
+    assert reply.refusal == (
+        400,
+        "invalid_request",
+        "The Host header must name a host that this gateway serves",
+    )
 
 
 def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
     for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
         reply = lean_road("GET", path)
-        assert reply.refusal == (404, "not_found", "There is nothing at this address")
+        assert reply.refusal == (404, "not_found", "There is no such endpoint")
         assert "x-pulse-request-id" not in reply.headers
 
 
@@ -132,7 +136,7 @@ def test_body_that_does_not_arrive_times_out(gateway: Gateway) -> None:
     scope = Visit("POST", "/api/ai/request").scope()
     asyncio.run(api_handler.handle(scope, nothing_comes, send, body_timeout_s=0.05))
     assert sent[0]["status"] == 400
-    assert json.loads(sent[1]["body"])["error"] == "The body did not come within 0.05 s"
+    assert json.loads(sent[1]["body"])["error"] == "The request body was not received within 0.05 s"
 
 
 def test_client_disconnecting_before_its_body_is_complete_leaves_no_request(

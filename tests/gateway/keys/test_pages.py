@@ -125,7 +125,7 @@ def test_an_admin_rotates_a_key(client_for: CLIENTS, acme: Organization, admin_u
     assert key.expires_at <= now() + timedelta(hours=1)
     assert "being replaced" in client.get(path("keys")).content.decode()
     again = client.post(path("key-rotate", key), {"overlap_hours": "1"})
-    assert "rotated already" in again.content.decode()
+    assert "already been rotated" in again.content.decode()
 
 
 def test_an_overlap_that_is_not_offered_is_refused(

@@ -1,4 +1,4 @@
-"""Who may see and change what."""
+"""Access control."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_roles(
         ("auditor_user", access.member),
     ],
 )
-def test_a_role_that_does_not_suffice_is_denied(
+def test_insufficient_role_is_denied(
     request: pytest.FixtureRequest, who: str, door: Callable[[HttpRequest], access.Access]
 ) -> None:
     with pytest.raises(PermissionDenied):
@@ -63,16 +63,16 @@ def test_a_role_that_does_not_suffice_is_denied(
 
 
 @pytest.mark.parametrize("door", [access.viewer, access.member, access.admin])
-def test_nobody_and_operators_without_membership_are_denied(
+def test_anonymous_and_operators_without_membership_are_denied(
     db: None, door: Callable[[HttpRequest], access.Access]
 ) -> None:
     with pytest.raises(PermissionDenied):
         door(request_of(AnonymousUser()))
-    with pytest.raises(PermissionDenied, match="no organization yet"):
+    with pytest.raises(PermissionDenied, match="an organization yet"):
         door(request_of(UserFactory.create(is_staff=True, is_superuser=True)))
 
 
-def test_the_session_chooses_among_ones_own(
+def test_session_selects_own_organization(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     MembershipFactory.create(org=globex, user=member_user, role="admin")
@@ -82,13 +82,13 @@ def test_the_session_chooses_among_ones_own(
 
 
 @pytest.mark.parametrize("chosen", ["nonsense", UNKNOWN_ID])
-def test_a_choice_that_is_not_ones_own_falls_back(
+def test_foreign_selection_falls_back_to_own_organization(
     acme: Organization, member_user: User, chosen: str
 ) -> None:
     assert access.active_organization(request_of(member_user, organization_id=chosen)) == acme
 
 
-def test_the_choice_ends_with_the_membership(
+def test_selection_ends_with_membership(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     elsewhere = MembershipFactory.create(org=globex, user=member_user)
@@ -97,7 +97,7 @@ def test_the_choice_ends_with_the_membership(
     assert access.active_organization(request) == acme
 
 
-def test_a_row_of_ones_organization_is_found(acme: Organization, member_user: User) -> None:
+def test_row_of_own_organization_is_found(acme: Organization, member_user: User) -> None:
     key = ApiKeyFactory.create(org=acme)
     found = access.viewer(request_of(member_user))
     assert access.get_or_404(found, ApiKey.objects, key.pk) == key
@@ -105,35 +105,35 @@ def test_a_row_of_ones_organization_is_found(acme: Organization, member_user: Us
 
 
 @pytest.mark.parametrize("row_id", ["", "0", "nonsense", "\x00", UNKNOWN_ID, None])
-def test_any_other_id_is_not_found(acme: Organization, member_user: User, row_id: object) -> None:
+def test_other_ids_are_not_found(acme: Organization, member_user: User, row_id: object) -> None:
     with pytest.raises(Http404):
         access.get_or_404(access.viewer(request_of(member_user)), ApiKey.objects, row_id)
 
 
-def test_a_foreign_row_does_not_exist(globex: Organization, member_user: User) -> None:
+def test_row_of_other_organization_is_not_found(globex: Organization, member_user: User) -> None:
     key = ApiKeyFactory.create(org=globex)
     with pytest.raises(Http404):
         access.get_or_404(access.viewer(request_of(member_user)), ApiKey.objects, key.pk)
 
 
-def test_the_header_shows_where_one_is(acme: Organization, member_user: User) -> None:
+def test_header_shows_active_organization(acme: Organization, member_user: User) -> None:
     shown = access.navigation(request_of(member_user))["navigation"]
     assert shown["organization"] == acme
     assert shown["organizations"] == [acme]
     assert (shown["role"], shown["can_change"], shown["can_use"]) == ("member", False, True)
 
 
-def test_the_header_of_one_without_organization(db: None) -> None:
+def test_header_without_organization(db: None) -> None:
     shown = access.navigation(request_of(UserFactory.create()))["navigation"]
     assert (shown["organization"], shown["role"], shown["can_change"]) == (None, None, False)
 
 
-def test_the_header_asks_the_database_nothing_for_nobody(
+def test_header_needs_no_query_for_anonymous(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     with django_assert_num_queries(0):
         assert access.navigation(request_of(AnonymousUser())) == {"navigation": None}
 
 
-def test_the_header_of_a_request_that_no_middleware_saw(db: None) -> None:
+def test_header_without_middleware(db: None) -> None:
     assert access.navigation(RequestFactory().get("/")) == {"navigation": None}

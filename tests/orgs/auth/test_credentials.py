@@ -1,4 +1,4 @@
-"""What authentication reads: keys and sessions, as they are at this moment."""
+"""The database reads of authentication: keys and sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def bare_request(client: Client) -> HttpRequest:
-    """Return a request with the client's cookies, as it is before any middleware."""
+    """Return a request with the client's cookies, before any middleware."""
     request = RequestFactory().post("/api/ai/request")
     request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
     return request
@@ -36,7 +36,7 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def test_a_key_is_read_in_one_query(
+def test_key_is_read_in_one_query(
     acme: Organization,
     member_user: User,
     django_assert_num_queries: DjangoAssertNumQueries,
@@ -58,11 +58,11 @@ def test_a_key_is_read_in_one_query(
     assert str(record.digest) not in repr(record)
 
 
-def test_an_unknown_key_is_none() -> None:
+def test_unknown_key_is_none() -> None:
     assert credentials.key_record("a" * 12) is None
 
 
-def test_a_key_without_an_owner_is_usable(acme: Organization) -> None:
+def test_key_without_owner_is_valid(acme: Organization) -> None:
     key, _ = keys_operations.create_key(org=acme, name="ci")
     record = credentials.key_record(key.public)
     assert record is not None
@@ -76,7 +76,7 @@ def usable(key: ApiKey) -> bool:
     return record.is_usable_at(now())
 
 
-def test_revocation_and_expiry_close_a_key(acme: Organization) -> None:
+def test_revoked_or_expired_key_is_invalid(acme: Organization) -> None:
     revoked, _ = keys_operations.create_key(org=acme, name="revoked")
     expiring, _ = keys_operations.create_key(org=acme, name="expiring")
     assert usable(revoked)
@@ -91,7 +91,7 @@ def test_revocation_and_expiry_close_a_key(acme: Organization) -> None:
     assert not record.is_usable_at(moment)
 
 
-def test_a_key_is_as_good_as_its_owners_membership(
+def test_key_requires_active_membership_of_owner(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     key, _ = keys_operations.create_key(org=acme, name="ci", owner=member_user)
@@ -104,9 +104,7 @@ def test_a_key_is_as_good_as_its_owners_membership(
     assert not usable(key)
 
 
-def test_a_signed_in_browser_is_known_without_middleware(
-    acme: Organization, member_user: User
-) -> None:
+def test_session_is_recognized_without_middleware(acme: Organization, member_user: User) -> None:
     caller = credentials.session_caller(bare_request(signed_in(member_user)))
     acme.refresh_from_db()
     assert caller == credentials.SessionCaller(
@@ -117,7 +115,7 @@ def test_a_signed_in_browser_is_known_without_middleware(
     )
 
 
-def test_a_session_that_middleware_made_is_used(member_user: User, acme: Organization) -> None:
+def test_session_of_middleware_is_used(member_user: User, acme: Organization) -> None:
     request = RequestFactory().get("/")
     request.session = signed_in(member_user).session
     caller = credentials.session_caller(request)
@@ -125,7 +123,7 @@ def test_a_session_that_middleware_made_is_used(member_user: User, acme: Organiz
     assert caller.org_id == acme.pk
 
 
-def test_the_chosen_organization_counts(
+def test_session_uses_active_organization(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     MembershipFactory.create(org=globex, user=member_user, role="auditor")
@@ -136,7 +134,9 @@ def test_the_chosen_organization_counts(
     assert (caller.org_id, caller.role) == (globex.pk, "auditor")
 
 
-def test_nobody_is_nobody(db: None, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_anonymous_has_no_session_caller(
+    db: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     with django_assert_num_queries(0):
         assert credentials.session_caller(RequestFactory().get("/")) is None
     request = RequestFactory().get("/")
@@ -146,7 +146,7 @@ def test_nobody_is_nobody(db: None, django_assert_num_queries: DjangoAssertNumQu
 
 
 @pytest.mark.parametrize("end", ["password", "inactive", "removed", "expired", "signed out"])
-def test_what_ends_a_session_ends_it_at_once(
+def test_ended_session_is_rejected_immediately(
     acme: Organization, admin_user: User, member_user: User, end: str
 ) -> None:
     client = signed_in(member_user)
@@ -165,6 +165,6 @@ def test_what_ends_a_session_ends_it_at_once(
     assert credentials.session_caller(request) is None
 
 
-def test_an_operator_without_membership_calls_nothing(db: None) -> None:
+def test_operator_without_membership_has_no_session_caller(db: None) -> None:
     operator = UserFactory.create(is_staff=True, is_superuser=True)
     assert credentials.session_caller(bare_request(signed_in(operator))) is None

@@ -1,4 +1,4 @@
-"""Signing in and out, and the first password."""
+"""Sign-in, sign-out and the first password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
 
-WRONG = "The e-mail address or the password is not right."
+WRONG = "Incorrect email address or password."
 
 
 def post(client: Client, email: str, password: str, **more: str) -> Any:
@@ -30,35 +30,35 @@ def is_signed_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
 
-def test_the_page_asks_for_email_and_password(client: Client) -> None:
+def test_sign_in_page_has_email_and_password(client: Client) -> None:
     page = client.get("/login").content.decode()
     assert ">Email</label>" in page
     assert ">Password</label>" in page
     assert ">Sign in</button>" in page
 
 
-def test_a_person_signs_in(client: Client, member_user: User) -> None:
+def test_user_signs_in(client: Client, member_user: User) -> None:
     answer = post(client, member_user.email.upper(), PASSWORD)
     assert (answer.status_code, answer["Location"]) == (302, reverse("requests"))
     assert is_signed_in(client)
 
 
 @pytest.mark.parametrize("start", ["/", "/login"])
-def test_who_is_signed_in_goes_on_to_the_requests(
+def test_signed_in_user_is_redirected_to_requests(
     client: Client, member_user: User, start: str
 ) -> None:
     client.force_login(member_user)
     assert client.get(start)["Location"] == reverse("requests")
 
 
-def test_nobody_is_sent_to_sign_in(client: Client) -> None:
+def test_anonymous_is_redirected_to_sign_in(client: Client) -> None:
     assert client.get("/")["Location"] == "/login"
     assert client.get("/settings/organization")["Location"] == (
         "/login?next=/settings/organization"
     )
 
 
-def test_the_answer_does_not_say_who_exists(client: Client, member_user: User) -> None:
+def test_answer_does_not_reveal_accounts(client: Client, member_user: User) -> None:
     gone = UserFactory.create(is_active=False)
     invited = User.objects.create_user("invited@acme.example")
     emails = [member_user.email, gone.email, invited.email, "nobody@acme.example"]
@@ -74,7 +74,7 @@ def test_the_answer_does_not_say_who_exists(client: Client, member_user: User) -
     assert len({len(page) for page in pages}) == 1
 
 
-def test_the_form_keeps_the_email_and_not_the_password(client: Client) -> None:
+def test_form_keeps_email_but_not_password(client: Client) -> None:
     page = post(client, "somebody@acme.example", "a wrong password").content.decode()
     assert "somebody@acme.example" in page
     assert "a wrong password" not in page
@@ -83,14 +83,14 @@ def test_the_form_keeps_the_email_and_not_the_password(client: Client) -> None:
 @pytest.mark.parametrize(
     ("email", "password"), [("", ""), ("no address", "x"), ("a@b.example", ""), ("a@b\x00", "\x00")]
 )
-def test_an_unfinished_form_says_so(client: Client, email: str, password: str) -> None:
+def test_incomplete_form_shows_errors(client: Client, email: str, password: str) -> None:
     answer = post(client, email, password)
     assert answer.status_code == 200
     assert "errorlist" in answer.content.decode()
     assert not SignInFailure.objects.exists()
 
 
-def test_the_session_is_rotated(client: Client, member_user: User) -> None:
+def test_sign_in_rotates_session(client: Client, member_user: User) -> None:
     session = client.session
     session["planted"] = "before"
     session.save()
@@ -109,7 +109,7 @@ def test_the_session_is_rotated(client: Client, member_user: User) -> None:
         ("", None),
     ],
 )
-def test_only_our_own_pages_are_gone_on_to(
+def test_next_url_must_be_on_this_site(
     client: Client, member_user: User, wanted: str, reached: str | None
 ) -> None:
     assert post(client, member_user.email, PASSWORD, next=wanted)["Location"] == (
@@ -117,7 +117,7 @@ def test_only_our_own_pages_are_gone_on_to(
     )
 
 
-def test_the_page_passes_on_where_one_came_from(client: Client) -> None:
+def test_sign_in_page_keeps_next_url(client: Client) -> None:
     assert (
         'value="/settings/organization"'
         in client.get("/login?next=/settings/organization").content.decode()
@@ -125,7 +125,7 @@ def test_the_page_passes_on_where_one_came_from(client: Client) -> None:
     assert "evil" not in client.get("/login?next=//evil.example").content.decode()
 
 
-def test_signing_out_takes_a_post(client: Client, member_user: User) -> None:
+def test_sign_out_requires_post(client: Client, member_user: User) -> None:
     client.force_login(member_user)
     assert client.get("/logout").status_code == 405
     assert is_signed_in(client)
@@ -133,7 +133,7 @@ def test_signing_out_takes_a_post(client: Client, member_user: User) -> None:
     assert not is_signed_in(client)
 
 
-def test_forms_need_their_token(member_user: User) -> None:
+def test_forms_require_csrf_token(member_user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     assert post(client, member_user.email, PASSWORD).status_code == 403
 
@@ -141,19 +141,17 @@ def test_forms_need_their_token(member_user: User) -> None:
 # --- guessing -------------------------------------------------------------------------------
 
 
-def test_the_eleventh_guess_at_one_address_is_not_looked_at(
-    client: Client, member_user: User
-) -> None:
+def test_eleventh_guess_for_one_email_is_throttled(client: Client, member_user: User) -> None:
     for _ in range(throttle.FAILURES_PER_EMAIL):
         assert post(client, member_user.email, "a guess").status_code == 200
     answer = post(client, member_user.email, PASSWORD)
     assert answer.status_code == 429
     assert answer["Retry-After"] == "900"
-    assert "Too many attempts failed" in answer.content.decode()
+    assert "Too many failed sign-in attempts" in answer.content.decode()
     assert not is_signed_in(client)
 
 
-def test_an_address_nobody_has_is_treated_the_same(client: Client) -> None:
+def test_unknown_email_is_throttled_the_same(client: Client) -> None:
     statuses = [post(client, "nobody@acme.example", "a guess").status_code for _ in range(11)]
     assert statuses == [200] * 10 + [429]
 
@@ -164,7 +162,7 @@ def test_others_can_still_sign_in(client: Client, member_user: User, admin_user:
     assert post(client, admin_user.email, PASSWORD).status_code == 302
 
 
-def test_one_network_address_cannot_try_everybody(client: Client, member_user: User) -> None:
+def test_one_network_address_is_throttled_across_emails(client: Client, member_user: User) -> None:
     for n in range(throttle.FAILURES_PER_ADDRESS):
         assert post(client, f"person{n}@acme.example", "a guess").status_code == 200
     assert post(client, member_user.email, PASSWORD).status_code == 429
@@ -172,7 +170,7 @@ def test_one_network_address_cannot_try_everybody(client: Client, member_user: U
     assert post(elsewhere, member_user.email, PASSWORD).status_code == 302
 
 
-def test_the_wait_ends(client: Client, member_user: User) -> None:
+def test_throttling_ends(client: Client, member_user: User) -> None:
     for _ in range(throttle.FAILURES_PER_EMAIL):
         post(client, member_user.email, "a guess")
     SignInFailure.objects.update(failed_at=now() - throttle.WINDOW - timedelta(seconds=1))
@@ -180,20 +178,20 @@ def test_the_wait_ends(client: Client, member_user: User) -> None:
     assert not SignInFailure.objects.exists()
 
 
-def test_waiting_is_not_lengthened_by_trying(client: Client, member_user: User) -> None:
+def test_throttled_attempts_do_not_extend_wait(client: Client, member_user: User) -> None:
     for _ in range(throttle.FAILURES_PER_EMAIL + 5):
         post(client, member_user.email, "a guess")
     assert SignInFailure.objects.count() == 2 * throttle.FAILURES_PER_EMAIL
 
 
-def test_success_forgives_the_email_and_not_the_network(client: Client, member_user: User) -> None:
+def test_success_resets_email_but_not_network_address(client: Client, member_user: User) -> None:
     for _ in range(9):
         post(client, member_user.email, "a guess")
     assert post(client, member_user.email, PASSWORD).status_code == 302
     assert SignInFailure.objects.count() == 9
 
 
-def test_what_failed_is_kept_without_a_name(client: Client, member_user: User) -> None:
+def test_failures_are_stored_as_hmac(client: Client, member_user: User) -> None:
     post(client, member_user.email, "a guess")
     kept = list(SignInFailure.objects.values_list("who", flat=True))
     assert len(kept) == 2
@@ -217,7 +215,7 @@ def test_what_failed_is_kept_without_a_name(client: Client, member_user: User) -
         ({"REMOTE_ADDR": ""}, False, "unknown"),
     ],
 )
-def test_where_a_request_comes_from(
+def test_client_address(
     settings: Settings, headers: dict[str, str], behind_proxy: bool, address: str
 ) -> None:
     proxy_header = ("HTTP_X_FORWARDED_PROTO", "https") if behind_proxy else None
@@ -235,7 +233,7 @@ def link(acme: Organization) -> str:
     return added.welcome_path
 
 
-def test_a_link_sets_the_first_password_once(client: Client, link: str) -> None:
+def test_link_sets_first_password_once(client: Client, link: str) -> None:
     page = client.get(link)
     assert "new@acme.example" in page.content.decode()
     assert "no-store" in page["Cache-Control"]
@@ -250,16 +248,14 @@ def test_a_link_sets_the_first_password_once(client: Client, link: str) -> None:
 @pytest.mark.parametrize(
     ("first", "second"), [("short", "short"), (PASSWORD, PASSWORD + "!"), ("", "")]
 )
-def test_a_password_that_will_not_do_says_why(
-    client: Client, link: str, first: str, second: str
-) -> None:
+def test_weak_password_shows_reason(client: Client, link: str, first: str, second: str) -> None:
     answer = client.post(link, {"new_password1": first, "new_password2": second})
     assert answer.status_code == 200
     assert "errorlist" in answer.content.decode()
     assert not is_signed_in(client)
 
 
-def test_a_made_up_link_leads_nowhere(client: Client, link: str, member_user: User) -> None:
+def test_forged_link_is_rejected(client: Client, link: str, member_user: User) -> None:
     _, _, uid, token, _ = link.split("/")
     others = signing.b64_encode(str(member_user.pk).encode()).decode()
     for path in [
@@ -272,11 +268,11 @@ def test_a_made_up_link_leads_nowhere(client: Client, link: str, member_user: Us
         assert client.post(path, {"new_password1": PASSWORD}).status_code == 410
 
 
-def test_a_link_ends_with_its_time(client: Client, link: str, settings: Settings) -> None:
+def test_link_expires(client: Client, link: str, settings: Settings) -> None:
     settings.PASSWORD_RESET_TIMEOUT = -1
     assert client.get(link).status_code == 410
 
 
-def test_a_deactivated_person_is_not_welcomed(client: Client, link: str) -> None:
+def test_deactivated_user_cannot_use_link(client: Client, link: str) -> None:
     User.objects.update(is_active=False)
     assert client.get(link).status_code == 410

@@ -1,4 +1,4 @@
-"""What an API key looks like."""
+"""The format of API keys."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from orgs.core import keys
 PEPPER = b"a pepper for tests"
 
 
-def test_a_new_key_has_the_documented_shape() -> None:
+def test_new_key_has_documented_format() -> None:
     key = keys.new_key()
     assert re.fullmatch(r"pulse_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}", key.text)
     assert key.text.split("_")[1] == key.public
     assert key.text.endswith(key.last_four)
 
 
-def test_a_new_key_is_read_back() -> None:
+def test_new_key_can_be_parsed() -> None:
     key = keys.new_key()
     assert keys.parse(key.text) == keys.ParsedKey(text=key.text, public=key.public)
 
 
-def test_no_two_keys_are_alike() -> None:
+def test_keys_are_unique() -> None:
     assert len({keys.new_key().text for _ in range(1000)}) == 1000
 
 
-def test_the_checksum_is_a_crc_32_in_base62() -> None:
+def test_checksum_is_crc32_in_base62() -> None:
     # CRC-32("123456789") is 0xCBF43926, the check value of its specification.
     value = 0
     for digit in keys.checksum("123456789"):
@@ -35,7 +35,7 @@ def test_the_checksum_is_a_crc_32_in_base62() -> None:
     assert value == 0xCBF43926
 
 
-def test_every_mistyped_character_is_noticed() -> None:
+def test_every_mistyped_character_is_detected() -> None:
     text = keys.new_key().text
     for place, character in enumerate(text):
         other = "a" if character != "a" else "b"
@@ -46,18 +46,18 @@ def test_every_mistyped_character_is_noticed() -> None:
     "text",
     ["", "pulse_", "sk-123", "pulse_abc_def", "pulse_" + "a" * 12 + "_" + "b" * 38, "\ud800" * 57],
 )
-def test_junk_is_no_key(text: str) -> None:
+def test_malformed_text_is_not_parsed(text: str) -> None:
     assert keys.parse(text) is None
 
 
-def test_surrounding_space_and_other_digits_are_not_taken() -> None:
+def test_surrounding_space_and_other_digits_are_rejected() -> None:
     text = keys.new_key().text
     assert keys.parse(text + "\n") is None
     assert keys.parse(" " + text) is None
     assert keys.parse(text.replace(text[8], "\u0661", 1)) is None
 
 
-def test_a_key_matches_its_own_digest_only() -> None:
+def test_key_matches_only_its_own_digest() -> None:
     text, other = keys.new_key().text, keys.new_key().text
     kept = keys.digest(text, PEPPER)
     assert len(kept) == 32
@@ -66,7 +66,7 @@ def test_a_key_matches_its_own_digest_only() -> None:
     assert not keys.matches(text, kept, b"another pepper")
 
 
-def test_printing_a_key_does_not_tell_it() -> None:
+def test_repr_does_not_reveal_key() -> None:
     key = keys.new_key()
     assert key.text not in repr(key)
     assert key.text not in repr(keys.parse(key.text))

@@ -1,4 +1,4 @@
-"""Letting people in, changing their roles, removing them."""
+"""Adding members, changing their roles, removing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def membership_of(user: User) -> Membership:
     return Membership.objects.get(user=user)
 
 
-def test_a_new_person_gets_an_account_and_a_link(acme: Organization) -> None:
+def test_new_user_gets_account_and_link(acme: Organization) -> None:
     added = members_operations.add_member(org=acme, email=" New@Acme.example ", role="member")
     assert added.membership.user.email == "new@acme.example"
     assert not added.membership.user.has_usable_password()
@@ -26,7 +26,7 @@ def test_a_new_person_gets_an_account_and_a_link(acme: Organization) -> None:
     assert added.welcome_path.startswith("/welcome/")
 
 
-def test_a_new_person_can_be_given_a_password(acme: Organization) -> None:
+def test_new_user_can_be_given_password(acme: Organization) -> None:
     added = members_operations.add_member(
         org=acme, email="new@acme.example", role="admin", password=PASSWORD
     )
@@ -34,7 +34,7 @@ def test_a_new_person_can_be_given_a_password(acme: Organization) -> None:
     assert added.membership.user.check_password(PASSWORD)
 
 
-def test_a_person_with_an_account_keeps_it(acme: Organization, stranger: User) -> None:
+def test_existing_user_keeps_account(acme: Organization, stranger: User) -> None:
     added = members_operations.add_member(org=acme, email=stranger.email, role="auditor")
     assert added.membership.user == stranger
     assert added.welcome_path is None
@@ -50,7 +50,7 @@ def test_a_person_with_an_account_keeps_it(acme: Organization, stranger: User) -
         ("new@acme.example", "member", "new@acme.example", "password"),
     ],
 )
-def test_a_value_that_cannot_be_leaves_no_account(
+def test_invalid_value_creates_no_account(
     acme: Organization, email: str, role: str, password: str | None, field: str
 ) -> None:
     with pytest.raises(Invalid) as refusal:
@@ -59,16 +59,14 @@ def test_a_value_that_cannot_be_leaves_no_account(
     assert not User.objects.exists()
 
 
-def test_nobody_is_a_member_twice(acme: Organization, member_user: User) -> None:
-    with pytest.raises(Conflict, match="is a member already"):
+def test_member_cannot_be_added_twice(acme: Organization, member_user: User) -> None:
+    with pytest.raises(Conflict, match="is already a member"):
         members_operations.add_member(org=acme, email=member_user.email, role="admin")
     assert membership_of(member_user).role == "member"
 
 
-def test_the_password_of_an_account_is_not_set_by_who_adds_it(
-    acme: Organization, stranger: User
-) -> None:
-    with pytest.raises(Conflict, match="has an account already"):
+def test_password_of_existing_account_cannot_be_set(acme: Organization, stranger: User) -> None:
+    with pytest.raises(Conflict, match="already has an account"):
         members_operations.add_member(
             org=acme, email=stranger.email, role="member", password="taken over 1234"
         )
@@ -77,13 +75,13 @@ def test_the_password_of_an_account_is_not_set_by_who_adds_it(
     assert not acme.memberships.exists()
 
 
-def test_a_deactivated_account_is_not_let_in(acme: Organization) -> None:
+def test_deactivated_account_cannot_be_added(acme: Organization) -> None:
     gone = UserFactory.create(is_active=False)
     with pytest.raises(Conflict, match="deactivated"):
         members_operations.add_member(org=acme, email=gone.email, role="member")
 
 
-def test_a_link_made_elsewhere_does_not_open_this_organization(
+def test_user_without_password_cannot_join_second_organization(
     acme: Organization, globex: Organization
 ) -> None:
     members_operations.add_member(org=globex, email="new@example.org", role="member")
@@ -91,24 +89,24 @@ def test_a_link_made_elsewhere_does_not_open_this_organization(
         members_operations.add_member(org=acme, email="new@example.org", role="admin")
 
 
-def test_a_lost_link_is_made_again_until_a_password_is_set(acme: Organization) -> None:
+def test_new_link_can_be_created_until_password_is_set(acme: Organization) -> None:
     added = members_operations.add_member(org=acme, email="new@acme.example", role="member")
     path = members_operations.new_welcome_path(membership=added.membership)
     password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
     assert Client().post(path, password).status_code == 302
     membership = Membership.objects.get(pk=added.membership.pk)
-    with pytest.raises(Conflict, match="has set a password already"):
+    with pytest.raises(Conflict, match="has already set a password"):
         members_operations.new_welcome_path(membership=membership)
 
 
-def test_roles_change(acme: Organization, admin_user: User, member_user: User) -> None:
+def test_role_can_be_changed(acme: Organization, admin_user: User, member_user: User) -> None:
     members_operations.change_role(membership=membership_of(member_user), role="auditor")
     assert membership_of(member_user).role == "auditor"
     with pytest.raises(Invalid):
         members_operations.change_role(membership=membership_of(member_user), role="king")
 
 
-def test_the_last_admin_stays(admin_user: User, member_user: User) -> None:
+def test_last_admin_cannot_be_removed_or_demoted(admin_user: User, member_user: User) -> None:
     membership = membership_of(admin_user)
     with pytest.raises(Conflict, match="last admin"):
         members_operations.change_role(membership=membership, role="member")
@@ -118,21 +116,19 @@ def test_the_last_admin_stays(admin_user: User, member_user: User) -> None:
     assert membership_of(admin_user).role == "admin"
 
 
-def test_a_deactivated_admin_does_not_count_as_another(
-    acme: Organization, admin_user: User
-) -> None:
+def test_deactivated_admin_does_not_count(acme: Organization, admin_user: User) -> None:
     MembershipFactory.create(org=acme, role="admin", user__is_active=False)
     with pytest.raises(Conflict, match="last admin"):
         members_operations.remove_member(membership=membership_of(admin_user))
 
 
-def test_with_another_admin_the_first_can_go(acme: Organization, admin_user: User) -> None:
+def test_admin_can_be_removed_if_another_remains(acme: Organization, admin_user: User) -> None:
     MembershipFactory.create(org=acme, role="admin")
     members_operations.remove_member(membership=membership_of(admin_user))
     assert not Membership.objects.filter(user=admin_user).exists()
 
 
-def test_removing_a_member_revokes_their_keys_here_and_no_others(
+def test_removal_revokes_keys_of_this_organization_only(
     acme: Organization, globex: Organization, admin_user: User, member_user: User
 ) -> None:
     MembershipFactory.create(org=globex, user=member_user)
@@ -151,7 +147,7 @@ def test_removing_a_member_revokes_their_keys_here_and_no_others(
     assert nobodys not in revoked
 
 
-def test_who_is_gone_already_is_said_to_be(admin_user: User, member_user: User) -> None:
+def test_removed_member_is_missing(admin_user: User, member_user: User) -> None:
     membership = membership_of(member_user)
     members_operations.remove_member(membership=membership_of(member_user))
     with pytest.raises(Missing):

@@ -1,4 +1,4 @@
-"""What could alter a decision raises the organization's version, however it is done."""
+"""Every change that could alter a decision raises config_version."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def key(acme: Organization, admin_user: User, member_user: User) -> ApiKey:
     return keys_operations.create_key(org=acme, name="ci", owner=member_user)[0]
 
 
-def test_the_triggers_are_there() -> None:
+def test_triggers_exist() -> None:
     with connection.cursor() as cursor:
         cursor.execute(NAMES_OF_TRIGGERS[connection.vendor])
         assert {row[0] for row in cursor.fetchall()} >= TRIGGERS[connection.vendor]
@@ -85,24 +85,24 @@ def test_the_triggers_are_there() -> None:
         {"on_disconnect": "drain"},
     ],
 )
-def test_a_change_of_settings_raises_it(acme: Organization, change: Any) -> None:
+def test_settings_change_raises_config_version(acme: Organization, change: Any) -> None:
     with raises_version(acme):
         settings_operations.change_organization(org=acme, **change)
 
 
-def test_saving_what_is_so_already_does_not(acme: Organization) -> None:
+def test_unchanged_settings_do_not_raise_config_version(acme: Organization) -> None:
     with leaves_version(acme):
         settings_operations.change_organization(org=acme, name=acme.name, ai_gateway_enabled=True)
 
 
-def test_a_change_by_hand_raises_it_by_one(acme: Organization, globex: Organization) -> None:
+def test_sql_change_raises_config_version_by_one(acme: Organization, globex: Organization) -> None:
     before, elsewhere = version(acme), version(globex)
     by_hand("UPDATE organization SET ai_gateway_enabled = false WHERE slug = %s", "acme")
     assert version(acme) == before + 1
     assert version(globex) == elsewhere
 
 
-def test_a_stale_object_cannot_set_it_back(acme: Organization) -> None:
+def test_stale_object_cannot_reset_config_version(acme: Organization) -> None:
     stale = Organization.objects.get(pk=acme.pk)
     settings_operations.set_gateway(org=acme, enabled=False)
     with raises_version(acme):
@@ -126,14 +126,14 @@ def test_a_stale_object_cannot_set_it_back(acme: Organization) -> None:
     ],
     ids=["revoke", "rotate", "fix", "expire", "delete", "remove the owner", "change a role"],
 )
-def test_what_is_done_to_a_key_or_its_owner_raises_it(
+def test_key_or_owner_change_raises_config_version(
     acme: Organization, key: ApiKey, operation: Callable[[ApiKey], object]
 ) -> None:
     with raises_version(acme):
         operation(key)
 
 
-def test_a_membership_ended_by_hand_raises_it(acme: Organization, key: ApiKey) -> None:
+def test_sql_removal_of_membership_raises_config_version(acme: Organization, key: ApiKey) -> None:
     assert key.owner is not None
     with raises_version(acme):
         Membership.objects.filter(user=key.owner).delete()
@@ -141,7 +141,7 @@ def test_a_membership_ended_by_hand_raises_it(acme: Organization, key: ApiKey) -
         MembershipFactory.create(org=acme, user=key.owner)
 
 
-def test_deactivating_a_person_raises_it_wherever_they_belong(
+def test_deactivating_user_raises_config_version_of_all_organizations(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     MembershipFactory.create(org=globex, user=member_user)
@@ -149,17 +149,17 @@ def test_deactivating_a_person_raises_it_wherever_they_belong(
         User.objects.filter(pk=member_user.pk).update(is_active=False)
 
 
-def test_signing_in_does_not(acme: Organization, member_user: User) -> None:
+def test_sign_in_does_not_raise_config_version(acme: Organization, member_user: User) -> None:
     with leaves_version(acme):
         member_user.last_login = now()
         member_user.save()
 
 
-def test_using_a_key_does_not(acme: Organization, key: ApiKey) -> None:
+def test_using_key_does_not_raise_config_version(acme: Organization, key: ApiKey) -> None:
     with leaves_version(acme):
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now())
 
 
-def test_making_a_key_does_not(acme: Organization) -> None:
+def test_creating_key_does_not_raise_config_version(acme: Organization) -> None:
     with leaves_version(acme):
         keys_operations.create_key(org=acme, name="new")
