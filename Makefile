@@ -27,7 +27,7 @@ setup: .venv/requirements.txt ## make .venv and install the locked dependencies
 run: setup ## serve on http://127.0.0.1:8000 (PORT=… for another port); the first time, make a demo
 	@$(VENV)/python manage.py up --port $(PORT)
 
-test: .venv/requirements-dev.txt ## the whole suite on both databases (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, ON=sqlite)
+test: .venv/requirements-dev.txt ## the whole suite, on PostgreSQL what depends on the database (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, ON=sqlite)
 	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(if $(AIMOCK),--aimock) $(ARGS)
 
 lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations

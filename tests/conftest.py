@@ -12,17 +12,16 @@ from pytest_django import Settings
 pytest_plugins = ["tests.databases", "tests.cast", "tests.chromium"]
 
 SYSTEM = Path(__file__).parent / "system"
-DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "empty_database_url"}
+LEDGER = Path(__file__).parent / "costs" / "ledger"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long loops")
     parser.addoption("--aimock", action="store_true", help="also try a fake that npm installs")
     parser.addoption(
-        "--second-database",
-        action="store_true",
-        help="run only what another database could change: the rest has run on the first",
+        "--second-database", action="store_true", help="run only what is marked both_databases"
     )
+    parser.addoption("--ledger-only", action="store_true", help="run only the ledger's tests")
 
 
 def pytest_configure() -> None:
@@ -53,14 +52,11 @@ def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
         for name in ("long", "aimock")
     ):
         return False
-    return not config.getoption("--second-database") or _touches_a_database(item)
-
-
-def _touches_a_database(item: pytest.Item) -> bool:
-    if item.get_closest_marker("browser"):
-        return False
-    fixtures = set(getattr(item, "fixturenames", ()))
-    return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)
+    if config.getoption("--ledger-only"):
+        return LEDGER in item.path.parents
+    if config.getoption("--second-database"):
+        return any(map(item.get_closest_marker, ("both_databases", "postgres_only")))
+    return True
 
 
 @pytest.fixture(autouse=True)

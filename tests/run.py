@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,11 @@ from tests.chromium import chromium_path
 
 PROCESSES_MAX = 4
 NO_TESTS_RAN = 5
+# Commits to a file in memory wait for no disk; what a test writes need not survive a power cut.
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
+MEMORY_MIN_BYTES = 2 * 1024**3
+# Debian's stable PostgreSQL, besides the newest, which a wheel of the lock file brings.
+DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 # Durability against a power cut is nothing the tests need, and fsync is most of their time.
 POSTGRES_CONF = "\nfsync = off\nfull_page_writes = off\nmax_connections = 200\n"
 # What a developer has set for real work must not decide a test.
@@ -56,30 +62,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make test")
     parser.add_argument("--on", default="sqlite postgresql", help="the databases, by name")
     options, pytest_arguments = parser.parse_known_args()
-    with tempfile.TemporaryDirectory(prefix="pulse-tests-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="pulse-tests-", dir=_roomy_memory()) as scratch:
         outcomes = list(_outcomes(options.on.split(), pytest_arguments, Path(scratch)))
     _report(outcomes, long="--long" in pytest_arguments)
     ran = sum(outcome.passed + outcome.failed for outcome in outcomes)
     return 0 if ran and all(outcome.is_good for outcome in outcomes) else 1
 
 
+def _roomy_memory() -> Path | None:
+    """Return the folder in memory where it has room for a run, else None: the usual folder."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_MIN_BYTES:
+        return MEMORY
+    return None
+
+
 def _outcomes(databases: list[str], arguments: list[str], scratch: Path) -> Iterator[Outcome]:
     if "sqlite" in databases:
         yield _run("SQLite", f"sqlite:///{scratch}/unused.sqlite3", arguments, scratch)
-    if "postgresql" in databases:
-        second = ["--second-database"] if "sqlite" in databases else []
-        with _postgresql() as url:
-            yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+    if "postgresql" not in databases:
+        return
+    second = ["--second-database"] if "sqlite" in databases else []
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+        return
+    with _postgresql(scratch) as url:
+        yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+    if DEBIAN_POSTGRESQL.is_dir():
+        with _postgresql(scratch, programs=DEBIAN_POSTGRESQL) as url:
+            yield _run("PostgreSQL 15", url, ["--ledger-only", *arguments], scratch)
 
 
 @contextmanager
-def _postgresql() -> Iterator[str]:
-    """Give the server that TEST_POSTGRES_URL names, or one that lives as long as the tests."""
-    if url := os.environ.get("TEST_POSTGRES_URL"):
-        yield url
-        return
-    folder = Path(tempfile.mkdtemp(prefix="pulse-postgresql-"))
+def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]:
+    """Start a server that lives as long as the tests: the wheel's, or that of `programs`."""
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=scratch))
     server: PostgresServer = get_server(folder, cleanup_mode="delete", start=False)
+    server.bin_path = programs or server.bin_path
     server.ensure_pgdata_inited()
     with (folder / "postgresql.conf").open("a") as conf:
         conf.write(POSTGRES_CONF)
@@ -94,11 +112,10 @@ def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcom
     report, authority = scratch / f"{database}.xml", scratch / "authority.pem"
     authority.write_text(_first_authority())
     processes = min(os.cpu_count() or 1, PROCESSES_MAX)
-    # A file stays on one worker: what its module fixtures start is started once. The files keep
-    # their order, in which those that take long come first.
-    command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=loadfile"]
-    command += ["--no-loadscope-reorder"]
-    command += [f"--junit-xml={report}"]
+    # Each worker begins with a part in order, which keeps most modules on one worker; who is
+    # done first takes from the others.
+    command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=worksteal"]
+    command += [f"--junit-xml={report}", f"--basetemp={scratch / database}"]
     command += ["--durations=10", "--durations-min=5"]
     sys.stdout.write(f"\n--- {database} ---\n")
     sys.stdout.flush()

@@ -20,6 +20,8 @@ import pytest
 from tests.commands import SECRET_KEY, STOP_MAX_S, manage, started, wait_until_ready
 from tests.system.servers import free_port
 
+pytestmark = pytest.mark.both_databases
+
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "127.0.0.1"}
 
 

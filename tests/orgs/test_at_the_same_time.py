@@ -20,7 +20,7 @@ from orgs.models import ApiKey, Membership, Organization, SignInFailure, User
 from orgs.settings import operations as settings_operations
 from tests.factories import MembershipFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 
 def together(started: Iterable[Callable[[], object]]) -> list[object]:

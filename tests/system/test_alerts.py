@@ -7,10 +7,14 @@ import json
 import urllib.request
 from typing import Any, Final
 
+import pytest
+
 from tests.gateway.receiver import Receiver
 from tests.system.clients import until
 from tests.system.rows import Rows
 from tests.system.servers import Installation
+
+pytestmark = pytest.mark.both_databases
 
 BODY: Final = {"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 10}
 

@@ -20,6 +20,8 @@ from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
 
+pytestmark = pytest.mark.both_databases
+
 DRIP_S: Final = 0.3
 CLOSED_WITHIN_S: Final = 1.0
 # The same on a machine that has other tests to run.

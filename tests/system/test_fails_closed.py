@@ -20,6 +20,8 @@ from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream, said_in
 
+pytestmark = pytest.mark.both_databases
+
 # A locked file is waited for as long as SQLite's busy timeout, so it must be away for longer.
 AWAY_S: Final = {True: 8.0, False: 5.0}
 BACK_WITHIN_S: Final = 5.0

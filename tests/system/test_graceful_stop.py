@@ -6,12 +6,16 @@ import asyncio
 import secrets
 import time
 
+import pytest
+
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, RawClient, ask_all, until, warm_up
 from tests.system.load import Load
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream, said_in
+
+pytestmark = pytest.mark.both_databases
 
 CALLS = 48
 ANSWERED_BEFORE = 60

@@ -18,6 +18,8 @@ from tests.system.rows import Charge, Rows
 from tests.system.servers import HOST, Installation, free_port, provider_keys, upstream_environment
 from tests.system.upstream import Upstream, said_in
 
+pytestmark = pytest.mark.both_databases
+
 CALLS: Final = 64
 HOP_HEADERS: Final = frozenset({"transfer-encoding", "content-length", "connection", "host"})
 

@@ -21,6 +21,8 @@ from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
 
+pytestmark = pytest.mark.both_databases
+
 ROUNDS: Final = 3
 PARTS_LONG: Final = 10  # of so many rounds each
 # How long a round's servers live, at least and at most.

@@ -14,6 +14,8 @@ from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
 
+pytestmark = pytest.mark.both_databases
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:

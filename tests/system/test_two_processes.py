@@ -18,6 +18,8 @@ from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream
 
+pytestmark = pytest.mark.both_databases
+
 CLIENTS = 64
 TENANTS = 24
 # OpenAI's models are tried a second time, with a bound by tokens; others have one bound.

@@ -21,6 +21,8 @@ from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User
 from tests.costs.charges import charge
 
+pytestmark = pytest.mark.both_databases
+
 CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"
 

@@ -24,7 +24,7 @@ from orgs.models import Organization, User
 from tests.costs.charges import NAMED, NOON, charge
 from tests.factories import ApiKeyFactory, OrganizationFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 JUNE = DateRange(date(2025, 6, 1), date(2025, 6, 30))
 MAY = DateRange(date(2025, 5, 2), date(2025, 5, 31))

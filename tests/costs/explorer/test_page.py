@@ -22,7 +22,7 @@ from orgs.models import Organization, User
 from tests.costs.charges import charge
 from tests.factories import ApiKeyFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"

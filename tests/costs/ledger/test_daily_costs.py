@@ -31,7 +31,7 @@ from orgs.models import Organization
 from tests.costs.books import Clock, Desk, ask, check_the_books, settlement
 from tests.costs.clients import reserve_together, together
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 SAID = st.text(max_size=6).filter(str.isprintable) | st.none()
 

@@ -29,7 +29,7 @@ from tests.costs.books import (
 )
 from tests.factories import ApiKeyFactory, ExchangeRateFactory, RateFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 
 def by_hand(statement: str, *values: object) -> None:

@@ -25,7 +25,7 @@ from tests.costs.books import (
 )
 from tests.costs.faulty import Faults, FaultyStore
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 WRITES_MAX = 30
 

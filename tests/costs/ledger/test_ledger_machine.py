@@ -30,7 +30,7 @@ from tests.costs.books import Clock, Desk, ask, check_the_books, prices_version,
 from tests.costs.model import Holding, Model
 from tests.factories import OrganizationFactory, RateFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 ZONES = ["UTC", "Europe/Paris", "Africa/Cairo", "Pacific/Kiritimati", "America/St_Johns"]
 # Shortly before midnights at which clocks change, and one on an ordinary day.

@@ -24,7 +24,7 @@ from tests.costs.books import (
 from tests.costs.ledger.test_ledger_race import without_the_wall
 from tests.costs.ledger.test_several_limits import limit as budget
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 NewDesk = Callable[[], Desk]
 PROCESSES = 4

@@ -31,7 +31,7 @@ from tests.costs.books import (
 )
 from tests.costs.clients import reserve_together
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 CLIENTS = 64
 EURO = 10**9

@@ -22,7 +22,7 @@ from tests.costs.books import (
     states,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 
 def beat(desk: Desk) -> None:

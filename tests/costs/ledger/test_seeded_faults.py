@@ -10,6 +10,8 @@ from django.conf import settings
 
 from tests.seeded_faults import FAULTS
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_seeded_fault_still_changes_code(fault: object) -> None:

@@ -22,7 +22,7 @@ from tests.costs.books import (
     settlement,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 # A Wednesday; the organization's day and month are those of Paris.
 MOMENT = datetime(2026, 11, 25, 12, tzinfo=UTC)

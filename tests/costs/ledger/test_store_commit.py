@@ -11,7 +11,7 @@ from costs.ledger.stores.tables import PERIOD, Row
 from costs.models import Period
 from orgs.fields import new_id
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 DAY = {
     "starts_on": date(2026, 3, 1),

@@ -9,6 +9,8 @@ from costs.ledger.stores import tables
 from costs.ledger.stores.tables import HOLD_PERIOD, PERIOD, Table, changed_values
 from gateway.call.journal import AI_REQUEST_LOG
 
+pytestmark = pytest.mark.both_databases
+
 WRITTEN = [AI_REQUEST_LOG, *(each for each in vars(tables).values() if isinstance(each, Table))]
 
 

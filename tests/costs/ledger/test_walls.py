@@ -13,7 +13,7 @@ from orgs.models import Organization
 from tests.costs.books import prices_version
 from tests.factories import CostEventFactory, ExchangeRateFactory, PeriodFactory, RateFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 WALL = "held would pass the limit"
 

@@ -29,7 +29,7 @@ from tests.costs.books import (
 from tests.costs.clients import together, until
 from tests.costs.faulty import Faults, FaultyStore
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 NewWriter = Callable[..., Writer]
 # Below RETRY_WITHIN_S, which is what a refusal would take that waited; above what a busy machine

@@ -15,7 +15,7 @@ from orgs.models import Organization
 from tests.costs.books import Books, Desk, ask, books, check_the_books, settlement, states
 from tests.costs.clients import together
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 NewWriter = Callable[..., Writer]
 

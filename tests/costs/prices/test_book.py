@@ -23,7 +23,7 @@ from tests.costs.price_list import (
     set_by_hand,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_changed_price_is_new_row_from_now() -> None:

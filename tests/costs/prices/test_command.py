@@ -16,7 +16,7 @@ from costs.models import Rate
 from tests.costs.kept_rates import read_rates
 from tests.costs.price_list import load, priced, prices, rates_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_show_prints_current_price() -> None:

@@ -39,7 +39,7 @@ NOON = datetime(2025, 6, 16, 12, tzinfo=UTC)  # a Monday, 14:00 in Paris
 TODAY = date(2025, 6, 16)
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:

@@ -37,7 +37,7 @@ from orgs.models import Organization
 from tests.factories import AlertChannelFactory, AlertDeliveryFactory, AlertFactory
 from tests.gateway.receiver import Receiver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 NASTY = 'Budget "<!channel> & Co\r\nBcc: all@example.org" is 82 % spent.'
 

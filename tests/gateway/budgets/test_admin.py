@@ -15,7 +15,7 @@ from gateway.models import Budget
 from orgs.models import Organization
 from tests.factories import BudgetFactory, DailyCostFactory, UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 ADD = "admin:gateway_budget_add"
 LIST = "admin:gateway_budget_changelist"

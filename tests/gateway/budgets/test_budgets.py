@@ -23,6 +23,8 @@ from orgs.models import Organization
 from tests.gateway.attempts import assert_books_agree
 from tests.gateway.conftest import Asking
 
+pytestmark = pytest.mark.both_databases
+
 EUR = 10**9
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 

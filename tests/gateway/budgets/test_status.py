@@ -18,6 +18,8 @@ from orgs.models import Organization
 from tests.factories import BudgetFactory, DailyCostFactory, PeriodFactory
 from tests.gateway.conftest import Asking
 
+pytestmark = pytest.mark.both_databases
+
 EUR = 10**9
 NOON = datetime(2025, 6, 16, 12, tzinfo=UTC)  # a Monday
 TODAY = NOON.date()

@@ -17,7 +17,7 @@ from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 from tests.gateway.wire import Reply
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 CHAT_PATH = "/v1/chat/completions"
 PLAIN, STREAMED, RELAYED, RELAYED_STREAM = WAYS = (

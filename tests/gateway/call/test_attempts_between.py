@@ -39,7 +39,7 @@ from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
 from tests.gateway.wire import JSON_TYPE, Reply, Visit
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 ONCE = {"idempotency-key": "once"}
 

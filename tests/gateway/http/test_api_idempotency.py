@@ -20,7 +20,7 @@ from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
 from tests.gateway.wire import Reply
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 HELLO: Mapping[str, Any] = {"model": "sandbox-small", "prompt": "Say hello"}
 REUSED = (422, "idempotency_key_reused", "This Idempotency-Key was used with another request")

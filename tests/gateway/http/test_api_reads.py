@@ -24,7 +24,7 @@ from tests.factories import AiRequestLogFactory, PolicyFactory, RateCardFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)

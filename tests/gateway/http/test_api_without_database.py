@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from orgs.core import keys
 from tests.fake_provider import closed_port
+
+pytestmark = pytest.mark.both_databases
 
 # In a process of its own: this one's database is there.
 SCRIPT = """

@@ -24,7 +24,7 @@ from orgs.models import Organization, User
 from tests.factories import AiRequestLogFactory, PolicyFactory
 from tests.gateway.conftest import Asking
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 NOON = datetime(2025, 6, 15, 10, tzinfo=UTC)  # noon in Paris
 PARIS = ZoneInfo("Europe/Paris")
@@ -186,11 +186,11 @@ def test_api_returns_backtest(ask: Asking, acme: Organization, globex: Organizat
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("days=8", "days is one of 7, 30, 90"),
-        ("block=gpt%204", "block cannot be read"),
-        ("allow=", "allow cannot be read"),
-        ("maxCostPerDayEur=-1", "maxCostPerDayEur cannot be read"),
-        ("maxTokensPerRequest=0", "maxTokensPerRequest cannot be read"),
+        ("days=8", "days must be one of 7, 30, 90"),
+        ("block=gpt%204", "block must match the pattern in GET"),
+        ("allow=", "allow must match the pattern in GET"),
+        ("maxCostPerDayEur=-1", "maxCostPerDayEur must match the pattern in GET"),
+        ("maxTokensPerRequest=0", "maxTokensPerRequest must match the pattern in GET"),
         ("maxTokensPerRequest=9999999999999999999", "maxTokensPerRequest: Ensure this value"),
         ("model=x", 'Unknown parameter "model"'),
     ],

@@ -12,6 +12,8 @@ from gateway.requests.activity_chart import hour_chart
 from orgs.models import Organization
 from tests.factories import AiRequestLogFactory
 
+pytestmark = pytest.mark.both_databases
+
 NOON = datetime(2025, 6, 15, 10, tzinfo=UTC)
 PARIS = ZoneInfo("Europe/Paris")
 

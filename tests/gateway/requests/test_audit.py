@@ -22,7 +22,7 @@ from orgs.models import Organization
 from tests.costs.books import Desk, ask, settlement
 from tests.factories import AiRequestLogFactory, CostEventFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 
 @pytest.fixture

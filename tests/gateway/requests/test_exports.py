@@ -20,7 +20,7 @@ from gateway.requests.reports import LOOKS_BACK, Cursor
 from orgs.models import Organization, User
 from tests.factories import AiRequestLogFactory, PolicyFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 CLIENTS = Callable[[User], Client]
 

@@ -22,7 +22,7 @@ from tests.factories import (
     PolicyFactory,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 CLIENTS = Callable[[User], Client]
 REQUESTS = "/admin/ai"

@@ -20,7 +20,7 @@ from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.factories import MembershipFactory, UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def bare_request(client: Client) -> HttpRequest:

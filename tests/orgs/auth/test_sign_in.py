@@ -17,7 +17,7 @@ from orgs.members import operations
 from orgs.models import Organization, SignInFailure, User
 from tests.factories import PASSWORD, UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 WRONG = "Incorrect email address or password."
 

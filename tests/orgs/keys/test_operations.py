@@ -15,7 +15,7 @@ from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_key_is_stored_only_as_digest(acme: Organization) -> None:

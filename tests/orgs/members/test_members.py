@@ -11,7 +11,7 @@ from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.factories import PASSWORD, MembershipFactory, UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def membership_of(user: User) -> Membership:

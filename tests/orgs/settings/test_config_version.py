@@ -16,7 +16,7 @@ from orgs.models import ApiKey, Membership, Organization, User
 from orgs.settings import operations as settings_operations
 from tests.factories import MembershipFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 TRIGGERS = {
     "postgresql": {

@@ -8,7 +8,7 @@ from orgs.core.errors import Conflict, Invalid
 from orgs.models import Organization
 from orgs.settings import operations
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def test_new_organization_has_gateway_off() -> None:
