@@ -20,8 +20,6 @@ import pytest
 from tests.commands import SECRET_KEY, STOP_MAX_S, manage, started, wait_until_ready
 from tests.system.servers import free_port
 
-pytestmark = pytest.mark.both_databases
-
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "127.0.0.1"}
 
 
@@ -83,6 +81,7 @@ def _sent_like_curl(words: list[str]) -> dict[str, Any]:
         return answer
 
 
+@pytest.mark.both_databases
 def test_concurrent_first_starts_create_one_demo(empty_database_url: str) -> None:
     ports = [free_port(), free_port()]
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
@@ -100,6 +99,7 @@ def test_concurrent_first_starts_create_one_demo(empty_database_url: str) -> Non
     assert printed.count("Serving on") == 2
 
 
+@pytest.mark.both_databases
 def test_existing_database_gets_no_demo(empty_database_url: str) -> None:
     variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
     assert manage("migrate", variables=variables).returncode == 0
@@ -150,6 +150,7 @@ def test_worker_stops_when_parent_is_killed(empty_database_url: str) -> None:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.both_databases
 def test_unavailable_database_is_one_line_error() -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     ended = manage("up", "--port", str(free_port()), variables={"DATABASE_URL": url})

@@ -11,7 +11,7 @@ from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.factories import PASSWORD, UserFactory
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -8,14 +8,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import pytest
-
 from tests.system.clients import MODELS, Asked, Outcome, ask_one
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream, said_in
-
-pytestmark = pytest.mark.both_databases
 
 # Long enough for a command to run meanwhile, on a busy machine too.
 FLIGHT_S: Final = 8.0

@@ -18,8 +18,6 @@ from tests.system.rows import Charge, Rows
 from tests.system.servers import URL_VARIABLES, Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in
 
-pytestmark = pytest.mark.both_databases
-
 NOWHERE: Final = "http://127.0.0.1:1"
 # No count of tokens is as long, so none can be cut there.
 SHORT_BYTES: Final = 100

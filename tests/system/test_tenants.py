@@ -19,8 +19,6 @@ from tests.system.routes import all_routes, operators_routes
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 
-pytestmark = pytest.mark.both_databases
-
 PASSWORD: Final = "correct horse battery staple"
 STRANGER: Final = "stranger@globex.example"
 # Words that only Acme's rows have.

@@ -22,6 +22,26 @@ from tests.costs.price_list import input_usd, load, prices, rates_of
 pytestmark = pytest.mark.django_db
 
 ECB_CSV = "Date,USD,JPY,\n2026-11-20,1.15,170.1,\n2026-11-19,1.2500,171,\n2022-12-30,1.06,140,\n"
+# Provider, model, USD per million tokens in and out, each as its vendor lists it.
+KNOWN_PRICES = [
+    ("openai", "gpt-4o", ("2.5", "10")),
+    ("openai", "gpt-4o-2024-05-13", ("5", "15")),
+    ("openai", "gpt-4o-mini", ("0.15", "0.6")),
+    ("openai", "gpt-4-turbo", ("10", "30")),
+    ("openai", "gpt-4", ("30", "60")),
+    ("openai", "gpt-3.5-turbo", ("0.5", "1.5")),
+    ("openai", "o1-preview", ("15", "60")),
+    ("anthropic", "claude-3-5-sonnet-20241022", ("3", "15")),
+    ("anthropic", "claude-3-opus-20240229", ("15", "75")),
+    ("anthropic", "claude-3-haiku-20240307", ("0.25", "1.25")),
+    ("google", "gemini-pro", ("0.5", "1.5")),
+    ("google", "gemini-pro-vision", ("0.5", "1.5")),
+    ("google", "gemini-1.5-flash-8b", ("0.0375", "0.15")),
+    ("mistral", "mistral-small", ("0.15", "0.6")),
+    ("sandbox", "sandbox-small", ("0.15", "0.6")),
+    ("sandbox", "sandbox-large", ("2.5", "10")),
+    ("openai", "text-embedding-3-small", ("0.02", "0")),
+]
 
 
 def test_loading_prices_every_model_and_every_day_since_2023() -> None:
@@ -51,34 +71,13 @@ def test_every_row_has_source() -> None:
     assert own.source.startswith("pulse prices.toml: https://")
 
 
-@pytest.mark.parametrize(
-    ("provider", "model", "usd"),
-    [
-        ("openai", "gpt-4o", ("2.5", "10")),
-        ("openai", "gpt-4o-2024-05-13", ("5", "15")),
-        ("openai", "gpt-4o-mini", ("0.15", "0.6")),
-        ("openai", "gpt-4-turbo", ("10", "30")),
-        ("openai", "gpt-4", ("30", "60")),
-        ("openai", "gpt-3.5-turbo", ("0.5", "1.5")),
-        ("openai", "o1-preview", ("15", "60")),
-        ("anthropic", "claude-3-5-sonnet-20241022", ("3", "15")),
-        ("anthropic", "claude-3-opus-20240229", ("15", "75")),
-        ("anthropic", "claude-3-haiku-20240307", ("0.25", "1.25")),
-        ("google", "gemini-pro", ("0.5", "1.5")),
-        ("google", "gemini-pro-vision", ("0.5", "1.5")),
-        ("google", "gemini-1.5-flash-8b", ("0.0375", "0.15")),
-        ("mistral", "mistral-small", ("0.15", "0.6")),
-        ("sandbox", "sandbox-small", ("0.15", "0.6")),
-        ("sandbox", "sandbox-large", ("2.5", "10")),
-        ("openai", "text-embedding-3-small", ("0.02", "0")),
-    ],
-)
-def test_known_prices_are_loaded(provider: str, model: str, usd: tuple[str, str]) -> None:
+def test_known_prices_are_loaded() -> None:
     prices("load")
-    found = rates_of(model, provider=provider)
-    assert found is not None
-    standard = found.standard
-    assert (standard.input_usd_per_mtok, standard.output_usd_per_mtok) == tuple(map(Decimal, usd))
+    for provider, model, usd in KNOWN_PRICES:
+        found = rates_of(model, provider=provider)
+        assert found is not None, model
+        rate = found.standard.input_usd_per_mtok, found.standard.output_usd_per_mtok
+        assert rate == tuple(map(Decimal, usd)), model
 
 
 def test_old_prices_apply_to_old_calls() -> None:
