@@ -9,8 +9,8 @@ from itertools import groupby
 from math import ceil
 from typing import Final
 
+from costs.core.date_ranges import DateRange
 from costs.core.money import NANO
-from costs.core.spans import DateRange
 from costs.templatetags.figures import short_eur
 
 # So that bars are wide enough: up to a quarter they are days, up to half a year weeks, then months.

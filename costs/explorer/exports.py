@@ -13,9 +13,9 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 from costs.core.cost_query import CostQuery
+from costs.core.date_ranges import DateRange
 from costs.core.money import euros
 from costs.core.shares import share_percent
-from costs.core.spans import DateRange
 from costs.explorer.reports import CostGroup, Sums
 from orgs.console.exports import Echo
 

@@ -12,7 +12,7 @@ from django import forms
 from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import Compare, DateRange, Preset, compared_with, span_of
+from costs.core.date_ranges import Compare, DateRange, Preset, compared_with, span_of
 from costs.explorer.names import models_matching
 
 DEFAULT_DAYS: Final = 30

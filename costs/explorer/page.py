@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from costs.core.cost_query import DAY, CostQuery
+from costs.core.date_ranges import DateRange, Preset
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change
-from costs.core.spans import DateRange, Preset
 from costs.explorer import charts, reports
 from costs.explorer.chart import LegendEntry, stacked, stacking
 from costs.explorer.charts import StackedChart

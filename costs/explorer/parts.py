@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.cost_query import DAY, CostQuery
-from costs.core.spans import DateRange, months_of
+from costs.core.date_ranges import DateRange, months_of
 from orgs.database import kept_id
 
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from costs.core.cost_query import CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer import lines
 from costs.explorer.lines import Row
 from costs.explorer.names import DimensionNames

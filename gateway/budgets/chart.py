@@ -9,8 +9,8 @@ from math import ceil
 from costs.explorer.charts import DATES_SHOWN_MAX, HEIGHT, Mark, round_top, scale
 from costs.templatetags.figures import short_eur
 from gateway.budgets.days import BudgetDay
+from gateway.budgets.sentences import short_day
 from gateway.budgets.status import BudgetStatus
-from gateway.budgets.words import short_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from costs.core.periods import BudgetWindow
 from gateway.budgets import operations, reports
 from gateway.budgets.forms import HARD, WARNING, BudgetForm, budget_values
 from gateway.budgets.pages import BudgetLine, budget_lines
-from gateway.budgets.words import DIMENSION_WORDS
+from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import plain_eur
 from gateway.models import Budget
 from gateway.providers.catalog import names_of_no_model

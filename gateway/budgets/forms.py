@@ -12,7 +12,7 @@ from costs.core.money import nanoeur_from_euros
 from costs.core.periods import BudgetWindow
 from costs.explorer.names import user_id_of
 from gateway.budgets.operations import BudgetTerms
-from gateway.budgets.words import DIMENSION_WORDS
+from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import (
     EurosField,
     ModelNamesField,

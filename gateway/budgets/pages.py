@@ -16,8 +16,8 @@ from costs.explorer.names import emails
 from gateway.budgets.chart import BurnDown, burn_down
 from gateway.budgets.days import BudgetDay, budget_days
 from gateway.budgets.links import costs_query, one_model, requests_query
+from gateway.budgets.sentences import Outlook, budget_sentence, outlook, whose_calls
 from gateway.budgets.status import BudgetStatus, PastSpan, past_spans, statuses
-from gateway.budgets.words import Outlook, budget_sentence, outlook, whose_calls
 from gateway.console.fields import plain_eur
 from gateway.core.calls import DIMENSIONS
 from gateway.core.request_body import NAME_IN_JSON

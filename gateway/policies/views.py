@@ -22,7 +22,7 @@ from gateway.policies import operations, reports
 from gateway.policies.effect import policy_effect_of
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.reports import RefusedToday, SpendToday
-from gateway.policies.words import policy_sentence
+from gateway.policies.sentences import policy_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question

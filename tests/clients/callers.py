@@ -15,7 +15,7 @@ from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
 
 from tests.clients.questions import SAID, chat_turns
-from tests.clients.roads import Road
+from tests.clients.targets import Road
 
 Ask = Callable[[Road, str, int], Any]
 

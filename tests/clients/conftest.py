@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CALL_MAX_S
-from tests.clients.roads import Road, direct_road, gateway_road
+from tests.clients.targets import Road, direct_road, gateway_road
 from tests.system.databases import at_upstream, prepare
 from tests.system.rows import Rows
 from tests.system.servers import Installation

@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx2
 
 from tests.clients.questions import SAID, chat_turns
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.targets import EMBEDDERS, MODELS, Road
 
 CALL_MAX_S: Final = 30.0
 CHAT: dict[str, Any] = {"model": MODELS["openai"], "messages": chat_turns()}

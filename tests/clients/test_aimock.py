@@ -26,8 +26,8 @@ from google.genai import types
 from tests.clients.node_clients import installed
 from tests.clients.questions import ANTHROPIC_TOOL, CHAT_TOOL, PARAMETERS, SAID
 from tests.clients.raw import CASES, Case, ask
-from tests.clients.roads import MODELS, Road, gateway_road
 from tests.clients.seen import Seen, of_chat, of_chat_stream, of_gemini, of_message
+from tests.clients.targets import MODELS, Road, gateway_road
 from tests.clients.test_rows import row_of
 from tests.system.rows import Rows
 from tests.system.servers import HOST, KEY_VARIABLES, Installation, clean_environment, free_port

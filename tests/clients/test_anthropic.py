@@ -9,8 +9,8 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from tests.clients.questions import ANTHROPIC_TOOL, PARIS, PIXEL, SAID, TWO_CALLS, WORDS
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_message
+from tests.clients.targets import MODELS, Road
 from tests.system.upstream import Upstream
 
 QUESTION: dict[str, Any] = {

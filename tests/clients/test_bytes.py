@@ -18,7 +18,7 @@ from tests.clients.questions import (
     WORDS,
 )
 from tests.clients.raw import CASES, CHAT, STREAMED, Case, ask, headers
-from tests.clients.roads import Road
+from tests.clients.targets import Road
 from tests.system.upstream import Upstream
 
 TOOLS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.clients.callers import CALLERS, Caller, status_of
-from tests.clients.roads import MODELS, Road, gateway_road
+from tests.clients.targets import MODELS, Road, gateway_road
 from tests.system.servers import Installation
 from tests.system.upstream import Upstream
 

@@ -18,7 +18,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.questions import ANSWER, CHAT_TOOL, PARIS, SAID, TWO_CALLS, WEATHER, WORDS
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.targets import EMBEDDERS, MODELS, Road
 from tests.system.servers import ROOT, clean_environment
 from tests.system.upstream import Upstream
 

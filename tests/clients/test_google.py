@@ -10,8 +10,8 @@ from google import genai
 from google.genai import types
 
 from tests.clients.questions import ABOUT, PARAMETERS, SAID, TWO_CALLS, WORDS
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_gemini
+from tests.clients.targets import MODELS, Road
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["google"]

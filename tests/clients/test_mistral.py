@@ -9,8 +9,8 @@ import pytest
 from mistralai.client import Mistral
 
 from tests.clients.questions import CHAT_TOOL, SAID, TWO_CALLS, WORDS, chat_turns
-from tests.clients.roads import EMBEDDERS, MODELS, Road
 from tests.clients.seen import Seen, of_chat_stream
+from tests.clients.targets import EMBEDDERS, MODELS, Road
 from tests.system.upstream import Upstream
 
 QUESTION: dict[str, Any] = {"model": MODELS["mistral"], "messages": chat_turns()}

@@ -18,7 +18,7 @@ from tests.clients.questions import (
     WORDS,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
+from tests.clients.targets import MODELS, Road
 from tests.system.upstream import Upstream
 
 WELL = {"times": 1}

@@ -22,8 +22,8 @@ from tests.clients.questions import (
     chat_tool_turns,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_chat, of_chat_stream
+from tests.clients.targets import MODELS, Road
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]

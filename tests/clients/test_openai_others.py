@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from tests.clients.questions import PARIS, RESPONSES_TOOL, SAID, WEATHER, WORDS
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.targets import EMBEDDERS, MODELS, Road
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CASES, STREAMED, Case, ask
-from tests.clients.roads import Road
+from tests.clients.targets import Road
 from tests.system.rows import Rows
 from tests.system.upstream import Upstream
 

@@ -25,8 +25,8 @@ from tests.clients.questions import (
     chat_tool_turns,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_chat, of_chat_stream
+from tests.clients.targets import MODELS, Road
 from tests.clients.vendor_forms import (
     TRANSLATED,
     assert_is_the_vendors,

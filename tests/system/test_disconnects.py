@@ -15,7 +15,7 @@ import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, RawClient, until
-from tests.system.doors import DOORS, PLAIN, STREAMED, AskedAt, Door, billed_at
+from tests.system.endpoints import DOORS, PLAIN, STREAMED, AskedAt, Door, billed_at
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Seen, Upstream, said_in

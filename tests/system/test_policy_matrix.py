@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests.system.browser import Browser
-from tests.system.doors import DOORS, EMBEDDERS, AskedAt, Door, ask_each
+from tests.system.endpoints import DOORS, EMBEDDERS, AskedAt, Door, ask_each
 from tests.system.routes import REACHES
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server

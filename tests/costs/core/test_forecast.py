@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costs.core.date_ranges import month_end
 from costs.core.forecast import HISTORY_DAYS, Forecast, history_starts, month_forecast
-from costs.core.spans import month_end
 
 EURO = 10**9
 TODAY = date(2025, 6, 16)  # a Monday

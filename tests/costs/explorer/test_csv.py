@@ -15,7 +15,7 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
 from costs.core.cost_query import CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer.exports import csv_pieces, csv_text
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User

@@ -12,8 +12,8 @@ from costs.core.forecast import Forecast
 from costs.core.periods import BudgetWindow
 from gateway.budgets.chart import burn_down
 from gateway.budgets.days import budget_days
+from gateway.budgets.sentences import budget_sentence, outlook, whose_calls
 from gateway.budgets.status import BudgetStatus
-from gateway.budgets.words import budget_sentence, outlook, whose_calls
 from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.upstream.transport import ANSWER_MAX_BYTES
 from tests.fake_provider import FOREVER
 from tests.fake_provider.formats import ERRORS
-from tests.system.doors import DOORS, PLAIN, Answer, AskedAt, Door, ask_each, billed_at
+from tests.system.endpoints import DOORS, PLAIN, Answer, AskedAt, Door, ask_each, billed_at
 from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import URL_VARIABLES, Installation, Server

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.shares import change, share_percent
-from costs.core.spans import (
+from costs.core.date_ranges import (
     Compare,
     DateRange,
     Preset,
@@ -18,6 +17,7 @@ from costs.core.spans import (
     months_of,
     span_of,
 )
+from costs.core.shares import change, share_percent
 
 TODAY = date(2025, 3, 14)
 DATES = st.dates(min_value=date(2000, 1, 1), max_value=date(2100, 1, 1))
