@@ -33,7 +33,7 @@ class CostQuery:
     that match the model filter. `today` only tells which days have no lines yet.
     """
 
-    span: DateRange
+    date_range: DateRange
     group_by: tuple[str, ...]
     before: DateRange | None = None
     wanted: Mapping[str, Any] = field(default_factory=dict)

@@ -38,7 +38,7 @@ class BurnDown:
 
 
 def burn_down(status: BudgetStatus, days: Sequence[BudgetDay], *, day_share: float) -> BurnDown:
-    """Return the drawing of a span. `day_share` is how much of today has passed, 0 to 1."""
+    """Return the chart of a period. `day_share` is how much of today has passed, 0 to 1."""
     highest = max(
         status.rule.limit_nanoeur,
         status.charged_nanoeur,

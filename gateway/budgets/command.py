@@ -133,9 +133,9 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
     action.add_argument(
         "--limit", dest="limit_eur", metavar="EUR", required=needed, help="the maximum cost"
     )
-    spans = [span.value for span in BudgetWindow]
+    windows = [window.value for window in BudgetWindow]
     action.add_argument(
-        "--per", dest="span", choices=spans, required=needed, help="the period of the limit"
+        "--per", dest="span", choices=windows, required=needed, help="the period of the limit"
     )
     full = action.add_mutually_exclusive_group()
     full.add_argument(

@@ -61,7 +61,7 @@ def export_budgets(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 @form_page
 def create_budget(request: HttpRequest) -> HttpResponse:
-    """Make a budget; it counts what was spent in its span before."""
+    """Make a budget; it counts what was already spent in its current period."""
     access = admin(request)
     organization = access.organization
     form = BudgetForm(request.POST or None, organization_id=organization.pk)

@@ -95,7 +95,9 @@ def _many(count: int) -> Iterator[CostGroup]:
 
 
 def test_export_memory_is_constant() -> None:
-    query: Any = CostQuery(span=DateRange(date(2025, 6, 1), date(2025, 6, 30)), group_by=("team",))
+    query: Any = CostQuery(
+        date_range=DateRange(date(2025, 6, 1), date(2025, 6, 30)), group_by=("team",)
+    )
     tracemalloc.start()
     lines = sum(piece.count("\n") for piece in csv_pieces(query, _many(20_000), Sums()))
     _, peak_bytes = tracemalloc.get_traced_memory()

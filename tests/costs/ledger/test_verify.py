@@ -47,8 +47,8 @@ def ledger(*arguments: str) -> str:
 
 
 def test_consistent_ledger_is_reported(books_with_everything: Organization) -> None:
-    said = ledger("verify").splitlines()
-    assert said == [
+    printed = ledger("verify").splitlines()
+    assert printed == [
         "checked 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
         "2 daily cost rows",
         "no differences found",

@@ -25,8 +25,8 @@ ECB_CSV = "Date,USD,JPY,\n2026-11-20,1.15,170.1,\n2026-11-19,1.2500,171,\n2022-1
 
 
 def test_loading_prices_every_model_and_every_day_since_2023() -> None:
-    said = prices("load")
-    assert said.startswith(f"Added {Rate.objects.count()} prices and ")
+    printed = prices("load")
+    assert printed.startswith(f"Added {Rate.objects.count()} prices and ")
     assert Rate.objects.count() > 700
     days = ExchangeRate.objects.order_by("on_date")
     assert days[0].on_date == date(2023, 1, 2)

@@ -28,7 +28,7 @@ def operator(db: None) -> Client:
     return client
 
 
-def typed(org: Organization, **said: Any) -> dict[str, Any]:
+def typed(org: Organization, **fields: Any) -> dict[str, Any]:
     return {
         "org": str(org.pk),
         "name": "Blue",
@@ -38,7 +38,7 @@ def typed(org: Organization, **said: Any) -> dict[str, Any]:
         "is_hard": "on",
         "team_id": "blue",
         "models": "",
-        **said,
+        **fields,
     }
 
 

@@ -28,8 +28,8 @@ HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens
 
 
 def budget(acme: Organization, name: str = "Team 1, monthly", **terms: Any) -> Budget:
-    said = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
-    return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **said))
+    entry = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
+    return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **entry))
 
 
 def spent(found: Budget) -> int:
@@ -55,8 +55,8 @@ def test_a_full_budget_refuses_with_its_name_what_it_allows_and_what_is_left(
     assert "per month and" in reply.json["error"]
     assert 0 < int(reply.headers["retry-after"]) <= 31 * 24 * 3600 + 3600
     row = AiRequestLog.objects.get(code="budget_limit")
-    (said,) = row.decision["budgets"]
-    assert (said["verdict"], said["limit_nanoeur"]) == ("budget_limit", needed - 1)
+    (entry,) = row.decision["budgets"]
+    assert (entry["verdict"], entry["limit_nanoeur"]) == ("budget_limit", needed - 1)
     assert_books_agree()
 
 
@@ -64,8 +64,8 @@ def test_a_budget_is_of_the_calls_that_it_names_and_of_no_others(
     ask: Asking, acme: Organization
 ) -> None:
     budget(acme, team_id="1", task_type="chat", limit_nanoeur=0)
-    said = {"teamId": "1", "taskType": "chat"}
-    assert ask(HELLO | said).json["code"] == "budget_limit"
+    entry = {"teamId": "1", "taskType": "chat"}
+    assert ask(HELLO | entry).json["code"] == "budget_limit"
     for other in ({}, {"teamId": "2", "taskType": "chat"}, {"teamId": "1"}):
         assert ask(HELLO | other).status == 200
 
@@ -170,8 +170,8 @@ def test_the_quote_shows_every_limit_that_the_request_counts_in(
 ) -> None:
     budget(acme, limit_nanoeur=3 * EUR)
     cost = ask(HELLO).json["estimatedCostEur"]
-    (said,) = ask(HELLO, path="/api/ai/quote").json["limits"]
-    assert said == {
+    (entry,) = ask(HELLO, path="/api/ai/quote").json["limits"]
+    assert entry == {
         "budget": "Team 1, monthly",
         "per": "month",
         "limitEur": 3.0,
@@ -185,8 +185,8 @@ def test_the_trace_says_what_was_left_of_each_budget(ask: Asking, acme: Organiza
     budget(acme, limit_nanoeur=3 * EUR)
     budget(acme, "Weekly", span=BudgetWindow.WEEK, is_hard=False)
     reply = ask(HELLO)
-    said = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
-    assert [(each["name"], each["span"], each["verdict"]) for each in said] == [
+    entry = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
+    assert [(each["name"], each["span"], each["verdict"]) for each in entry] == [
         ("Team 1, monthly", "month", "ok"),
         ("Weekly", "week", "ok"),
     ]

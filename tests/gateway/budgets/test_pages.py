@@ -54,15 +54,15 @@ def admin(client_for: CLIENTS, admin_user: User) -> Client:
     return client_for(admin_user)
 
 
-def spend(org: Organization, nanoeur: int, *, days: int = 20, **said: Any) -> None:
+def spend(org: Organization, nanoeur: int, *, days: int = 20, **fields: Any) -> None:
     """Charge so much on each of the days before today."""
     for back in range(1, days + 1):
         day = now().date() - timedelta(days=back)
-        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **said)
+        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0, **terms: Any) -> Period:
-    """Let the ledger have counted so much in the budget's span of now."""
+    """Let the ledger have counted so much in the budget's current period."""
     first, _ = BudgetWindow(budget.span).days_around(now().date())
     return PeriodFactory.create(
         org=budget.org,
@@ -300,8 +300,8 @@ def test_the_list_says_of_each_what_is_spent_held_and_left(
     (line,) = response.context["lines"]
     assert (line.share_percent, line.used_width, line.held_width) == ("25.0", "25.00", "50.00")
     page = response.content.decode()
-    for said in ("Calls of team support", "25.0 % of", "per month", "blocks at the limit"):
-        assert said in page
+    for fields in ("Calls of team support", "25.0 % of", "per month", "blocks at the limit"):
+        assert fields in page
     assert "25.00 % of the limit spent, 50.00 % held" in page
     assert f"/costs?teamId=support&amp;from={line.status.starts_on}" in page
     assert "/admin/ai?status=pending&amp;teamId=support" in page
@@ -419,7 +419,7 @@ def test_spans_that_have_ended_say_how_much_of_their_limit_was_spent(
     )
     stranger = BudgetFactory.create(org=utc, span="day")
     (past,) = admin.get(f"{BUDGETS}/{budget.pk}").context["page"].past
-    assert (past.span.charged_nanoeur, past.span.limit_nanoeur) == (4 * EUR, 5 * EUR)
+    assert (past.period.charged_nanoeur, past.period.limit_nanoeur) == (4 * EUR, 5 * EUR)
     assert (past.share_percent, past.is_over) == ("80.0", False)
     assert past.costs_query == f"from={yesterday}&to={yesterday}&groupBy=model"
     assert admin.get(f"{BUDGETS}/{stranger.pk}").context["page"].past == ()
@@ -438,9 +438,9 @@ def test_the_requests_that_budgets_refused_are_a_filter_of_the_list(
     utc: Organization, admin: Client
 ) -> None:
     budget = BudgetFactory.create(org=utc, team_id="support")
-    said = {"org": utc, "status": "blocked", "team_id": "support"}
-    row = AiRequestLogFactory.create(**said, code="budget_limit")
-    AiRequestLogFactory.create(**said, code="model_blocked")
+    fields = {"org": utc, "status": "blocked", "team_id": "support"}
+    row = AiRequestLogFactory.create(**fields, code="budget_limit")
+    AiRequestLogFactory.create(**fields, code="model_blocked")
     query = admin.get(f"{BUDGETS}/{budget.pk}").context["page"].refused_query
     assert query == "status=blocked&code=budget_limit&teamId=support"
     assert [line.row.pk for line in admin.get(f"/admin/ai?{query}").context["lines"]] == [row.pk]

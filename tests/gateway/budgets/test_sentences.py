@@ -1,4 +1,4 @@
-"""What is said of budgets: whose calls they count, and whether they will hold."""
+"""What is fields of budgets: whose calls they count, and whether they will hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULE = BudgetRule(
 
 
 def standing(
-    *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **said: Any
+    *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **fields: Any
 ) -> BudgetStatus:
     """A budget of 100 on the 16th of June; `end` are the forecast's low, middle and high."""
     course: tuple[Forecast, ...] = ()
@@ -52,11 +52,11 @@ def standing(
         course=course,
         full_on=None,
     )
-    return replace(made, **said)
+    return replace(made, **fields)
 
 
 @pytest.mark.parametrize(
-    ("said", "calls"),
+    ("fields", "calls"),
     [
         ({}, "All calls"),
         ({"team_id": "blue"}, "Calls of team blue"),
@@ -69,8 +69,8 @@ def standing(
         ({"models": list("abcdef")}, "Calls to a, b, c, d and 2 more"),
     ],
 )
-def test_whose_calls_names_dimensions_and_models(said: dict[str, Any], calls: str) -> None:
-    assert whose_calls(Budget(**said), {"1": "ada@acme.example"}) == calls
+def test_whose_calls_names_dimensions_and_models(fields: dict[str, Any], calls: str) -> None:
+    assert whose_calls(Budget(**fields), {"1": "ada@acme.example"}) == calls
 
 
 def test_sentence_of_a_budget_that_only_warns() -> None:

@@ -1,4 +1,4 @@
-"""Where budgets stand: what the ledger counts, what their days cost, how their spans will end."""
+"""Budget status: what the ledger counts, what days cost, and the forecast of a period."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TODAY = NOON.date()
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 
 
-def spend(org: Organization, nanoeur: int, *, days: int = 30, **said: Any) -> None:
+def spend(org: Organization, nanoeur: int, *, days: int = 30, **fields: Any) -> None:
     """Charge so much on each of the days before today."""
     for back in range(1, days + 1):
         day = TODAY - timedelta(days=back)
-        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **said)
+        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:
@@ -107,7 +107,7 @@ def test_each_budget_has_the_days_of_its_own_calls(acme: Organization) -> None:
     spend(acme, 20, days=1, team_id="red", user_id="u1")
     spend(acme, 300, days=1, model="sandbox-small", provider="sandbox")
     spend(acme, 4000, days=1, model="gpt-4o-2024-08-06", team_id="red")
-    for said in (
+    for fields in (
         {},
         {"team_id": "blue"},
         {"team_id": "red"},
@@ -115,7 +115,7 @@ def test_each_budget_has_the_days_of_its_own_calls(acme: Organization) -> None:
         {"models": ["GPT-4o"]},
         {"models": ["sandbox-*"], "team_id": "red"},
     ):
-        BudgetFactory.create(org=acme, **said)
+        BudgetFactory.create(org=acme, **fields)
     days = [found.by_day for found in statuses(acme, NOON)]
     yesterday = date(2025, 6, 15)
     assert [sum(each.values()) for each in days] == [4321, 1, 4020, 20, 4000, 0]
