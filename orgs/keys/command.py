@@ -106,7 +106,7 @@ def _owner(email: str | None) -> User | None:
         return None
     owner = User.objects.filter(email=email.strip().lower()).first()
     if owner is None:
-        raise Missing(f"No user has the e-mail address {email}")
+        raise Missing(f"No user has the email address {email}")
     return owner
 
 
