@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def _tried(fault: Fault) -> tuple[bool, str]:
-    """Return whether the tests failed on a copy with the fault, and what they said."""
+    """Return whether the tests failed on a copy with the fault, and what they message."""
     with tempfile.TemporaryDirectory(prefix="pulse-fault-") as folder:
         copy = Path(folder)
         _copy_to(copy)
@@ -152,8 +152,8 @@ def _copy_to(folder: Path) -> None:
 
 
 def _print_table(rows: Iterable[tuple[str, bool, str]]) -> None:
-    for name, failed, said in rows:
-        sys.stdout.write(f"{name:<28}{'fails' if failed else 'passes':<8}{said}\n")
+    for name, failed, message in rows:
+        sys.stdout.write(f"{name:<28}{'fails' if failed else 'passes':<8}{message}\n")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"[\w.<>{},*/-]+")
 MODULE = re.compile(r"python -m ((?:docs|tests|benchmarks)[\w.]*)")
-# What is said to be in a file: `Limit` (`costs/core/admission.py`)
+# A name that is documented with its file: `Limit` (`costs/core/admission.py`)
 PLACED = re.compile(r"`(\w+)`\s+\(`([\w./-]+\.py)`")
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"var"}
 FILE = re.compile(r"\.(?:py|md|toml|html|css|js|txt|c|yml)$")

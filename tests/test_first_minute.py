@@ -70,7 +70,7 @@ async def _send(page: Page) -> None:
 
 
 async def _understand(page: Page) -> None:
-    """The list, which nobody has loaded again, has the request; its page explains every step."""
+    """The list shows the request without a reload; its page explains every step."""
     row = page.locator("#list tbody tr")
     await expect(row).to_have_count(1)
     await expect(page.get_by_role("heading", name="No requests yet")).to_have_count(0)

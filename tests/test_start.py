@@ -149,7 +149,7 @@ def test_worker_stops_when_parent_is_killed(empty_database_url: str) -> None:
 
 
 def test_unavailable_database_is_one_line_error() -> None:
-    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    url = f"postgresql://user@127.0.0.1:{free_port()}/nothing"
     ended = manage("up", "--port", str(free_port()), variables={"DATABASE_URL": url})
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1, ended.stderr

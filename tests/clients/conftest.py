@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CALL_MAX_S
-from tests.clients.targets import Road, direct_road, gateway_road
+from tests.clients.targets import Target, direct_target, gateway_target
 from tests.system.databases import at_upstream, prepare
 from tests.system.rows import Rows
 from tests.system.servers import Installation
@@ -56,21 +56,21 @@ def gateway_url(installation: Installation) -> str:
 
 
 @pytest.fixture
-def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Road:
+def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Target:
     """The path through the gateway."""
-    return gateway_road(gateway_url, installation.key)
+    return gateway_target(gateway_url, installation.key)
 
 
 @pytest.fixture
-def direct(upstream: Upstream) -> Road:
+def direct(upstream: Upstream) -> Target:
     """The direct path to the fake provider."""
-    return direct_road(upstream.port)
+    return direct_target(upstream.port)
 
 
 @pytest.fixture(params=["direct", "gateway"])
-def road(request: pytest.FixtureRequest) -> Road:
+def target(request: pytest.FixtureRequest) -> Target:
     """Each path in turn."""
-    taken: Road = request.getfixturevalue(request.param)
+    taken: Target = request.getfixturevalue(request.param)
     return taken
 
 

@@ -8,30 +8,32 @@ from typing import Any
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from tests.clients.questions import ANTHROPIC_TOOL, PARIS, PIXEL, SAID, TWO_CALLS, WORDS
+from tests.clients.questions import ANTHROPIC_TOOL, PARIS, PIXEL, PROMPT, TWO_CALLS, WORDS
 from tests.clients.seen import Seen, of_message
-from tests.clients.targets import MODELS, Road
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 QUESTION: dict[str, Any] = {
     "model": MODELS["anthropic"],
     "max_tokens": 100,
     "system": "Be brief",
-    "messages": [{"role": "user", "content": SAID}],
+    "messages": [{"role": "user", "content": PROMPT}],
 }
-ECHO = Seen(content=SAID, finish_reason="end_turn", input_tokens=WORDS + 2, output_tokens=WORDS)
+ECHO = Seen(content=PROMPT, finish_reason="end_turn", input_tokens=WORDS + 2, output_tokens=WORDS)
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[Anthropic]:
-    with Anthropic(base_url=road.base_url("anthropic"), api_key=road.key, max_retries=0) as opened:
+def client(target: Target) -> Iterator[Anthropic]:
+    with Anthropic(
+        base_url=target.base_url("anthropic"), api_key=target.key, max_retries=0
+    ) as opened:
         yield opened
 
 
 @pytest.fixture
-async def async_client(road: Road) -> AsyncIterator[AsyncAnthropic]:
-    url = road.base_url("anthropic")
-    async with AsyncAnthropic(base_url=url, api_key=road.key, max_retries=0) as opened:
+async def async_client(target: Target) -> AsyncIterator[AsyncAnthropic]:
+    url = target.base_url("anthropic")
+    async with AsyncAnthropic(base_url=url, api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
@@ -42,7 +44,7 @@ def test_a_message_is_answered(client: Anthropic) -> None:
 async def test_a_message_is_answered_asynchronously(async_client: AsyncAnthropic) -> None:
     assert of_message(await async_client.messages.create(**QUESTION)) == ECHO
     async with async_client.messages.stream(**QUESTION) as stream:
-        assert "".join([text async for text in stream.text_stream]) == SAID
+        assert "".join([text async for text in stream.text_stream]) == PROMPT
         assert of_message(await stream.get_final_message()) == ECHO
 
 

@@ -15,7 +15,7 @@ from tests.clients.questions import (
     CHAT_IMAGE,
     CHAT_TOOL,
     PARIS,
-    SAID,
+    PROMPT,
     TWO_CALLS,
     WEATHER,
     WORDS,
@@ -23,13 +23,13 @@ from tests.clients.questions import (
     chat_turns,
 )
 from tests.clients.seen import Seen, of_chat, of_chat_stream
-from tests.clients.targets import MODELS, Road
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]
 USAGE = {"include_usage": True}
-# "Be brief" and what was said come in; what was said goes out.
-ECHO = Seen(content=SAID, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
+# "Be brief" and the prompt come in; the prompt goes out.
+ECHO = Seen(content=PROMPT, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
 
 
 class Weather(BaseModel):
@@ -40,15 +40,15 @@ class Weather(BaseModel):
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[OpenAI]:
-    with OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as opened:
+def client(target: Target) -> Iterator[OpenAI]:
+    with OpenAI(base_url=target.base_url("openai"), api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
 @pytest.fixture
-async def async_client(road: Road) -> AsyncIterator[AsyncOpenAI]:
-    url = road.base_url("openai")
-    async with AsyncOpenAI(base_url=url, api_key=road.key, max_retries=0) as opened:
+async def async_client(target: Target) -> AsyncIterator[AsyncOpenAI]:
+    url = target.base_url("openai")
+    async with AsyncOpenAI(base_url=url, api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
@@ -70,14 +70,14 @@ async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) 
     assert of_chat(answer) == ECHO
     stream = await create(model=MODEL, messages=chat_turns(), stream=True, stream_options=USAGE)
     seen = of_chat_stream([chunk async for chunk in stream])
-    assert (seen.content, seen.output_tokens) == (SAID, WORDS)
+    assert (seen.content, seen.output_tokens) == (PROMPT, WORDS)
 
 
 def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> None:
     chunks = streamed(client, stream_options=USAGE)
     # The role, each word, the end, and the usage.
     expected = Seen(
-        content=SAID,
+        content=PROMPT,
         finish_reason="stop",
         input_tokens=WORDS + 2,
         output_tokens=WORDS,
@@ -89,14 +89,14 @@ def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> 
 
 def test_a_stream_has_no_usage_when_nobody_asked(client: OpenAI) -> None:
     chunks = streamed(client)
-    assert of_chat_stream(chunks) == Seen(content=SAID, finish_reason="stop", events=WORDS + 2)
+    assert of_chat_stream(chunks) == Seen(content=PROMPT, finish_reason="stop", events=WORDS + 2)
     assert all(chunk.choices for chunk in chunks)
     assert [chunk.usage for chunk in chunks if chunk.usage] == []
 
 
 def test_several_choices_come_side_by_side(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=chat_turns(), n=2)
-    assert [choice.message.content for choice in answer.choices] == [SAID, SAID]
+    assert [choice.message.content for choice in answer.choices] == [PROMPT, PROMPT]
     assert answer.usage
     assert answer.usage.completion_tokens == 2 * WORDS
     chunks = streamed(client, n=2)

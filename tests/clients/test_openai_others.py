@@ -10,18 +10,18 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.clients.questions import PARIS, RESPONSES_TOOL, SAID, WEATHER, WORDS
-from tests.clients.targets import EMBEDDERS, MODELS, Road
+from tests.clients.questions import PARIS, PROMPT, RESPONSES_TOOL, WEATHER, WORDS
+from tests.clients.targets import EMBEDDERS, MODELS, Target
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]
 EMBEDDER = EMBEDDERS["openai"]
-QUESTION: dict[str, Any] = {"model": MODEL, "instructions": "Be brief", "input": SAID}
+QUESTION: dict[str, Any] = {"model": MODEL, "instructions": "Be brief", "input": PROMPT}
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[OpenAI]:
-    with OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as opened:
+def client(target: Target) -> Iterator[OpenAI]:
+    with OpenAI(base_url=target.base_url("openai"), api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
@@ -30,7 +30,7 @@ def client(road: Road) -> Iterator[OpenAI]:
 
 def test_a_response_has_text_and_usage(client: OpenAI) -> None:
     response = client.responses.create(**QUESTION)
-    assert (response.status, response.output_text) == ("completed", SAID)
+    assert (response.status, response.output_text) == ("completed", PROMPT)
     assert response.usage
     assert (response.usage.input_tokens, response.usage.output_tokens) == (WORDS + 2, WORDS)
 
@@ -44,7 +44,7 @@ def test_a_response_comes_in_events(client: OpenAI, upstream: Upstream) -> None:
         "response.output_item.added",
         "response.content_part.added",
     ]
-    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == SAID
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == PROMPT
     last = events[-1]
     assert last.type == "response.completed"
     assert last.response.usage.output_tokens == WORDS
@@ -86,8 +86,8 @@ def test_a_response_calls_tools(client: OpenAI, upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("given", "count", "tokens"),
     [
-        (SAID, 1, WORDS),
-        ([SAID, "two words"], 2, WORDS + 2),
+        (PROMPT, 1, WORDS),
+        ([PROMPT, "two words"], 2, WORDS + 2),
         ([1, 2, 3], 1, 3),
         ([[1, 2], [3, 4, 5]], 2, 5),
     ],
@@ -101,9 +101,9 @@ def test_whatever_may_be_embedded_is(given: Any, count: int, tokens: int, client
 
 def test_both_encodings_of_a_vector_are_the_same(client: OpenAI, upstream: Upstream) -> None:
     # The client asks for base64 by itself and unpacks it.
-    packed = client.embeddings.create(model=EMBEDDER, input=SAID, dimensions=16)
+    packed = client.embeddings.create(model=EMBEDDER, input=PROMPT, dimensions=16)
     plain = client.embeddings.create(
-        model=EMBEDDER, input=SAID, dimensions=16, encoding_format="float"
+        model=EMBEDDER, input=PROMPT, dimensions=16, encoding_format="float"
     )
     assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding)
     assert len(plain.data[0].embedding) == 16

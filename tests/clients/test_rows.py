@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CASES, STREAMED, Case, ask
-from tests.clients.targets import Road
+from tests.clients.targets import Target
 from tests.system.rows import Rows
 from tests.system.upstream import Upstream
 
@@ -60,7 +60,7 @@ def row_of(client: str, rows: Rows) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CHARGED, ids=lambda case: case.name)
 def test_a_call_leaves_a_row_with_its_dimensions_and_its_usage(
-    case: Case, gateway: Road, http: httpx2.Client, rows: Rows, upstream: Upstream
+    case: Case, gateway: Target, http: httpx2.Client, rows: Rows, upstream: Upstream
 ) -> None:
     client = f"client-{secrets.token_hex(6)}"
     answer = ask(http, gateway, case, **DIMENSIONS, **{"x-pulse-client-id": client})
@@ -84,7 +84,7 @@ def test_a_call_leaves_a_row_with_its_dimensions_and_its_usage(
 
 @pytest.mark.parametrize("case", COUNTS, ids=lambda case: case.name)
 def test_a_count_of_tokens_costs_nothing(
-    case: Case, gateway: Road, http: httpx2.Client, rows: Rows
+    case: Case, gateway: Target, http: httpx2.Client, rows: Rows
 ) -> None:
     client = f"client-{secrets.token_hex(6)}"
     answer = ask(http, gateway, case, **{"x-pulse-client-id": client})
@@ -94,7 +94,7 @@ def test_a_count_of_tokens_costs_nothing(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_neither_the_key_nor_the_dimensions_reach_the_vendor(
-    case: Case, gateway: Road, http: httpx2.Client, upstream: Upstream
+    case: Case, gateway: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     ask(http, gateway, case, **DIMENSIONS)
     [call] = upstream.calls()
@@ -103,7 +103,7 @@ def test_neither_the_key_nor_the_dimensions_reach_the_vendor(
 
 
 def test_a_refusal_has_a_request_id_too(
-    gateway: Road, http: httpx2.Client, upstream: Upstream
+    gateway: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     refused = Case(
         name="chat",

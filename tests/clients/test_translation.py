@@ -19,14 +19,14 @@ from tests.clients.questions import (
     PARAMETERS,
     PARIS,
     PIXEL,
-    SAID,
+    PROMPT,
     TWO_CALLS,
     WORDS,
     chat_tool_turns,
     chat_turns,
 )
 from tests.clients.seen import Seen, of_chat, of_chat_stream
-from tests.clients.targets import MODELS, Road
+from tests.clients.targets import MODELS, Target
 from tests.clients.vendor_forms import (
     TRANSLATED,
     assert_is_the_vendors,
@@ -59,7 +59,7 @@ class Weather(BaseModel):
 
 
 @pytest.fixture
-def client(gateway: Road) -> Iterator[OpenAI]:
+def client(gateway: Target) -> Iterator[OpenAI]:
     with OpenAI(base_url=gateway.base_url("openai"), api_key=gateway.key, max_retries=0) as opened:
         yield opened
 
@@ -84,7 +84,7 @@ def test_a_question_is_answered(
     streamed: bool, vendor: str, client: OpenAI, upstream: Upstream
 ) -> None:
     seen = ask(client, vendor, streamed=streamed)
-    echo = Seen(content=SAID, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
+    echo = Seen(content=PROMPT, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
     assert without_events(seen) == without_events(echo)
     if streamed:
         assert seen.events > WORDS
@@ -98,7 +98,7 @@ def test_a_stream_has_no_usage_when_nobody_asked(vendor: str, client: OpenAI) ->
     question: dict[str, Any] = {"model": MODELS[vendor], "messages": chat_turns()}
     chunks = list(client.chat.completions.create(**question, stream=True))
     seen = of_chat_stream(chunks)
-    assert (seen.content, seen.finish_reason) == (SAID, "stop")
+    assert (seen.content, seen.finish_reason) == (PROMPT, "stop")
     if vendor != "mistral":  # whose streams are relayed, and have it anyhow
         assert seen.output_tokens is None
         assert all(chunk.choices for chunk in chunks)
@@ -107,7 +107,7 @@ def test_a_stream_has_no_usage_when_nobody_asked(vendor: str, client: OpenAI) ->
 @BOTH_WAYS
 def test_the_sandbox_answers_too(streamed: bool, client: OpenAI, upstream: Upstream) -> None:
     seen = ask(client, "sandbox", streamed=streamed)
-    assert (seen.content, seen.finish_reason) == (SAID, "stop")
+    assert (seen.content, seen.finish_reason) == (PROMPT, "stop")
     assert seen.input_tokens
     assert seen.output_tokens
     assert upstream.calls() == []

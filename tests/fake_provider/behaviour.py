@@ -77,7 +77,7 @@ class Asked:
 
     model: str
     words_in: int
-    last_said: str
+    last_text: str
     max_tokens: int | None = None
     stream: bool = False
     with_usage: bool = False  # whether a stream's usage was asked for
@@ -123,23 +123,23 @@ class Answer:
 
 def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
     """Return the answer: the last user message, cut at the cap that the request sets."""
-    content = _said(asked, behaviour)
+    content = _content_of(asked, behaviour)
     words = content.split(" ")
     is_whole = asked.max_tokens is None or len(words) <= asked.max_tokens
-    said = content if is_whole else " ".join(words[: asked.max_tokens])
+    content_sent = content if is_whole else " ".join(words[: asked.max_tokens])
     output = behaviour.output_tokens
     return Answer(
         asked=asked,
         model=behaviour.model or asked.model,
-        content=said,
+        content=content_sent,
         is_whole=is_whole,
         input_tokens=asked.words_in if behaviour.input_tokens is None else behaviour.input_tokens,
-        output_tokens=asked.choices * len(said.split(" ")) if output is None else output,
+        output_tokens=asked.choices * len(content_sent.split(" ")) if output is None else output,
         behaviour=behaviour,
     )
 
 
-def _said(asked: Asked, behaviour: Behaviour) -> str:
+def _content_of(asked: Asked, behaviour: Behaviour) -> str:
     if behaviour.content is not None:
         return behaviour.content
-    return "" if behaviour.tool_calls else asked.last_said
+    return "" if behaviour.tool_calls else asked.last_text

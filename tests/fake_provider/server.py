@@ -132,7 +132,7 @@ def _recorded(request: web.Request, *, raw: bytes = b"") -> Call:
 
 
 async def _watched(call: Call, answering: Awaitable[Any]) -> web.StreamResponse:
-    """Answer, and note when the client went away meanwhile: aiohttp then cancels the handler."""
+    """Answer; record a client disconnect, on which aiohttp cancels the handler."""
     try:
         response: web.StreamResponse = await answering
     except (asyncio.CancelledError, ConnectionError):

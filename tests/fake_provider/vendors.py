@@ -82,11 +82,13 @@ async def connected() -> AsyncIterator[Wire]:
             await providers.aclose()
 
 
-def call_to(vendor: str, said: str = "Say hello to everyone here", **changes: Any) -> ProviderCall:
+def call_to(
+    vendor: str, prompt: str = "Say hello to everyone here", **changes: Any
+) -> ProviderCall:
     """Return an ordinary call: one system and one user message, a cap, no temperature."""
     ordinary: dict[str, Any] = {
         "model": MODELS[vendor],
-        "messages": (Message("system", "Be brief"), Message("user", said)),
+        "messages": (Message("system", "Be brief"), Message("user", prompt)),
         "max_output_tokens": 100,
         "temperature": None,
         "timeout_s": TIMEOUT_S,

@@ -16,7 +16,7 @@ from orgs.keys import operations
 from orgs.models import Organization
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import assert_books_agree, wire
-from tests.gateway.wire import JSON_TYPE, Reply, django_road, lean_road
+from tests.gateway.wire import JSON_TYPE, Reply, send_to_api, send_to_django
 
 STOP_MAX_S = 10.0
 
@@ -83,12 +83,12 @@ def asking(send: Callable[..., Reply], default_key: str) -> Asking:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        said = {"content-type": JSON_TYPE, **(headers or {})}
+        sent_headers = {"content-type": JSON_TYPE, **(headers or {})}
         used = default_key if key is None else key
         if used:
-            said["x-pulse-key"] = used
+            sent_headers["x-pulse-key"] = used
         content = body if isinstance(body, bytes) else b"" if body is None else _bytes(body)
-        return send(method, path, body=content, headers=said)
+        return send(method, path, body=content, headers=sent_headers)
 
     return ask
 
@@ -99,13 +99,13 @@ def _bytes(value: Any) -> bytes:
 
 @pytest.fixture
 def ask(gateway: Gateway, api_key: str) -> Asking:
-    """Ask over the lean road with Acme's key; `key=""` sends none."""
-    return asking(lean_road, api_key)
+    """Ask through the API handler with Acme's key; `key=""` sends none."""
+    return asking(send_to_api, api_key)
 
 
-@pytest.fixture(params=[lean_road, django_road], ids=["lean", "django"])
+@pytest.fixture(params=[send_to_api, send_to_django], ids=["api", "django"])
 def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> Asking:
-    """The same, once over each road."""
+    """The same, once through each handler."""
     return asking(request.param, api_key)
 
 

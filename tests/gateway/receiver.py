@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine: it answers as told and keeps what it got."""
+"""A receiver of webhooks on this machine: it sends set answers and keeps requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers made up for a test: they say what they are told to, when they are told to."""
+"""Stand-in providers: they send the answers that a test sets, when it says."""
 
 from __future__ import annotations
 

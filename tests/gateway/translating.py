@@ -51,7 +51,7 @@ SCHEMA: Any = {
     "type": "object",
     "title": "Person",
     "properties": {
-        "title": {"type": "string", "minLength": 1, "description": "As it is said"},
+        "title": {"type": "string", "minLength": 1, "description": "As given"},
         "age": {"type": "integer", "minimum": 0, "exclusiveMaximum": 150},
         "kind": {"const": "person"},
         "note": {"type": ["string", "null"], "format": "color"},

@@ -61,15 +61,15 @@ def _event(block: str) -> Event:
     return Event(name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
 
 
-class Road(Protocol):
-    """A way to the API: the lean one, or through Django's own handler and middleware."""
+class Handler(Protocol):
+    """Sends a request to the API: through the API handler, or Django's handler and middleware."""
 
     def __call__(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str]
     ) -> Reply: ...
 
 
-def lean_road(
+def send_to_api(
     method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Reply:
     """Send one request to the real application and wait for the whole answer."""
@@ -77,19 +77,23 @@ def lean_road(
     return Visit(method, path, headers=raw, body=body).run()
 
 
-def django_road(
+def send_to_django(
     method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Reply:
     """Send the same request through Django's handler, as its development server would."""
-    said = dict(headers or {})
+    sent_headers = dict(headers or {})
     # Django's test client says the type of a body only when there is one.
-    content_type = said.get("content-type", JSON_TYPE) if not body else said.pop("content-type")
+    content_type = (
+        sent_headers.get("content-type", JSON_TYPE)
+        if not body
+        else sent_headers.pop("content-type")
+    )
 
     async def answered() -> Reply:
         client = AsyncClient(enforce_csrf_checks=True, raise_request_exception=False)
-        client.cookies.load(said.pop("cookie", ""))
+        client.cookies.load(sent_headers.pop("cookie", ""))
         response: Any = await client.generic(
-            method, path, data=body, content_type=content_type, headers=said
+            method, path, data=body, content_type=content_type, headers=sent_headers
         )
         if isinstance(response, EventStream):
             content = b"".join([piece async for piece in response.pieces])
@@ -103,7 +107,7 @@ def django_road(
 
 @dataclass(slots=True)
 class Visit:
-    """One request over the lean road, and a client that may leave before its answer is whole.
+    """One request through the API handler, and a client that may leave before its answer is whole.
 
     `leaves_when` is asked now and then with the bytes so far; True is a disconnect. With None for
     a body the client leaves before it has sent one.

@@ -41,8 +41,8 @@ class Question(Protocol):
         ...
 
 
-def said_at(call: str) -> str:
-    """Return what is said in a call: its name, and some words."""
+def prompt_of(call: str) -> str:
+    """Return the prompt of a call: its name, and some words."""
     return f"{call} " + " ".join(f"word{n}" for n in range(12))
 
 
@@ -58,8 +58,8 @@ class Asked:
 
     @property
     def prompt(self) -> str:
-        """What is said; the fake provider says it again, word by word."""
-        return said_at(self.call)
+        """The prompt; the fake provider repeats it, word by word."""
+        return prompt_of(self.call)
 
     @property
     def path(self) -> str:

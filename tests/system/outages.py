@@ -20,7 +20,7 @@ with warnings.catch_warnings():  # it looks for a runtime folder, which a contai
 
 
 class Outage(Protocol):
-    """A database that can go away."""
+    """A database that can be stopped."""
 
     def begin(self) -> None:
         """Take it away, as abruptly as it can go."""
@@ -70,7 +70,7 @@ class StoppedServer:
 
 @contextmanager
 def throw_away_server() -> Iterator[PostgresServer]:
-    """Give a PostgreSQL server of its own: stopping it harms nobody."""
+    """Give a PostgreSQL server of its own: stopping it affects no other test."""
     folder = Path(tempfile.mkdtemp(prefix="pulse-outage-"))
     server: PostgresServer = get_server(folder, cleanup_mode="delete")
     try:

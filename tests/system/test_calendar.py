@@ -11,7 +11,7 @@ from typing import Final
 from tests.system.clients import MODELS, Asked, Outcome, ask_one
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 # Long enough for a command to run meanwhile, on a busy machine too.
 FLIGHT_S: Final = 8.0
@@ -24,7 +24,7 @@ async def _in_flight(
     upstream.reset()
     upstream.answers({"pause_s": FLIGHT_S})
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     return running
 
 
@@ -43,7 +43,7 @@ async def test_call_across_midnight_is_charged_to_day_of_admission(
     running = await _in_flight(installation, server, upstream, first)
     yesterday = rows.charge(first.call).period_id
     spent_before = _sums(rows, yesterday)[1]
-    # Nobody can wait for midnight: the day is cut short, and the next one begins.
+    # No test can wait for midnight: the day is cut short, and the next one begins.
     midnight = datetime.now(UTC) + timedelta(seconds=0.5)
     rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", rows.moment(midnight), yesterday)
     await asyncio.sleep(0.7)
@@ -97,7 +97,7 @@ async def test_price_change_during_call_does_not_change_its_cost(
     after = await ask_one(server.url, installation.key, second)
 
     old, new = rows.charge(first.call), rows.charge(second.call)
-    billed = {said_in(call): call for call in upstream.calls()}
+    billed = {prompt_in(call): call for call in upstream.calls()}
     assert before.is_answered
     assert after.is_answered
     assert billed[first.prompt]["answered_at"] > settled_after

@@ -1,4 +1,4 @@
-"""The cost explorer in a real browser, with scripts and without: the same figures by every road."""
+"""The cost explorer in a real browser, with scripts and without: the same figures on every path."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ async def test_every_period_is_a_click_away_and_adds_up(page: Page) -> None:
     await page.goto("/costs")
     totals: dict[str, int] = {}
     for label, name in PRESETS:
-        said = rf"period={name}\b" if name else r"from=\d{4}-\d\d-\d\d&to="
+        shown = rf"period={name}\b" if name else r"from=\d{4}-\d\d-\d\d&to="
         presets = page.get_by_role("navigation", name="Period")
-        await go(page, presets.get_by_role("link", name=label, exact=True), re.compile(said))
+        await go(page, presets.get_by_role("link", name=label, exact=True), re.compile(shown))
         await expect(presets.locator("[aria-current]")).to_have_text(label)
         assert sum(await costs_of(page)) == await total_of(page)
         totals[label] = await total_of(page)
@@ -226,7 +226,7 @@ async def test_filters_are_added_and_removed(page: Page) -> None:
     await go(page, chips.get_by_role("link", name="Team"), re.compile(r"costs\?(?!.*teamId=)"))
     await expect(chips).to_have_count(0)
     assert await total_of(page) == everything
-    await page.goto("/costs?teamId=nobody")
+    await page.goto("/costs?teamId=unknown")
     await expect(page.get_by_role("heading", name="No matching charges")).to_be_visible()
     await page.get_by_role("link", name="reset all filters").click()
     await expect(page.locator("#table-heading")).to_be_visible()
@@ -243,11 +243,11 @@ async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
         _, before[await row.locator("th").inner_text()] = await nanoeur_in(row)
     note = page.locator(".explorer-figures .figure-note").first
     assert [sum(before.values())] == await nanoeur_in(note)
-    said = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
-    assert said is not None
-    last = datetime.strptime(f"{said[2]} {said[3]}", "%d %b %Y").date()  # noqa: DTZ007  a day
+    shown = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
+    assert shown is not None
+    last = datetime.strptime(f"{shown[2]} {shown[3]}", "%d %b %Y").date()  # noqa: DTZ007  a day
     first = last - timedelta(days=29)
-    assert f"{first:%-d %b}" == said[1]
+    assert f"{first:%-d %b}" == shown[1]
 
     # Those days, asked for themselves, cost what the comparison says.
     await page.goto(f"/costs?from={first}&to={last}&groupBy=team")
@@ -292,9 +292,9 @@ async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
     assert all(Decimal(line["amount_eur"]) * NANO == int(line["amount_nanoeur"]) for line in lines)
     rows = await page.locator(".explorer-table tbody tr").all()
     for line, row in zip(lines, rows, strict=True):
-        said = await row.locator("th").all_inner_texts()
+        shown = await row.locator("th").all_inner_texts()
         texts = " ".join(f"{value}" for value in line.values())
-        assert all(name in texts for name in said if not re.match(r"\w{3} \d+ \w{3} \d{4}", name))
+        assert all(name in texts for name in shown if not re.match(r"\w{3} \d+ \w{3} \d{4}", name))
         assert f"{int(line['requests']):,}" in await row.inner_text()
         assert line["share_percent"] in await row.locator(".share").inner_text()
 

@@ -135,7 +135,7 @@ async def test_new_requests_arrive_while_the_list_is_followed(
     assert await desk.locator("#list tbody tr").first.get_attribute("data-id") == request_id
     await expect(desk.locator("#follow-news")).to_have_text("1 new request")
 
-    asked: list[str] = []  # for rows: a changed address makes Chromium ask for its icon anew
+    asked: list[str] = []  # for rows: a changed address makes Chromium request its icon again
     desk.on("request", lambda sent: asked.append(sent.url) if "requests/new" in sent.url else None)
     await desk.evaluate("hideTab(true)")
     later = await ask(filled, installation.key)
@@ -306,7 +306,7 @@ async def test_who_types_on_or_leaves_while_the_effect_is_awaited_sees_no_error(
 ) -> None:
     async def late(route: Route) -> None:
         await asyncio.sleep(LATE_S)
-        with suppress(Error):  # nobody waits for it any more
+        with suppress(Error):  # the page has left already
             await route.continue_()
 
     await desk.route("**/policies/effect", late)

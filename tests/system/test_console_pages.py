@@ -73,7 +73,7 @@ COSTS: Final = (
     "/costs?period=month&compare=nothing",
     "/costs?period=365d&compare=year",
     "/costs?from=2026-01-01&to=2026-01-01",
-    "/costs?teamId=nobody",
+    "/costs?teamId=unknown",
 )
 # Pages that come up when nothing else does; their templates are written to stand alone.
 LAST_RESORTS: Final = ("400.html", "403_csrf.html", "500.html")
@@ -292,7 +292,7 @@ async def test_questions_and_what_is_shown_once_have_no_fault(
         page = await context.new_page()
         assert await examine(page, (link, f"{filled.url}/welcome/x/y/")) == {}
         await page.goto("/login")
-        await page.get_by_label("Email", exact=True).fill("nobody@acme.example")
+        await page.get_by_label("Email", exact=True).fill("unknown@acme.example")
         await page.get_by_label("Password", exact=True).fill("wrong")
         await page.get_by_role("button", name="Sign in", exact=True).click()
         await page.locator(".errorlist").wait_for()

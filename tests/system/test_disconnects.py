@@ -15,10 +15,10 @@ import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import Asked, RawClient, until
-from tests.system.endpoints import DOORS, PLAIN, STREAMED, AskedAt, Door, billed_at
+from tests.system.endpoints import ENDPOINTS, PLAIN, STREAMED, Endpoint, EndpointCall, billed_at
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 DRIP_S: Final = 0.3
 CLOSED_WITHIN_S: Final = 1.0
@@ -27,8 +27,8 @@ CLOSED_AT_LAST_S: Final = 3.0
 SETTLED_WITHIN_S: Final = 10.0
 # Of a stream's bytes: the status line, the headers, and every part of the events that follow.
 BYTES: Final = (1, 40, 200, 400, 450, 500, 550, 600, 650, 700, 800)
-# The same at the drop-in addresses, whose headers are longer.
-DROP_IN_BYTES: Final = (0, 1, 300, 900)
+# The same at the compatible endpoints, whose headers are longer.
+COMPATIBLE_BYTES: Final = (0, 1, 300, 900)
 EVENTS: Final = (1, 2, 3, 5, 8)
 # A provider that is not held back sends tens of megabytes a second; four readers that do not read
 # are worth 64 pieces each, and what the sockets hold.
@@ -42,7 +42,7 @@ GROWTH_MAX_BYTES: Final = 80 * 2**20
 class Left:
     """A call whose client left, `left_at` in seconds since the epoch."""
 
-    asked: Asked | AskedAt
+    asked: Asked | EndpointCall
     left_at: float
 
 
@@ -55,7 +55,7 @@ def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
 
 
 async def _leave_after(
-    server: Server, key: str, asked: Asked | AskedAt, upstream: Upstream, k: int
+    server: Server, key: str, asked: Asked | EndpointCall, upstream: Upstream, k: int
 ) -> Left:
     """Leave after k bytes of the answer; 0 is as soon as the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
@@ -75,11 +75,11 @@ async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) ->
     return Left(asked=asked, left_at=time.time())
 
 
-def _seen(upstream: Upstream, asked: Asked | AskedAt) -> Seen:
-    return upstream.wait_for(lambda call: said_in(call) == asked.prompt)
+def _seen(upstream: Upstream, asked: Asked | EndpointCall) -> Seen:
+    return upstream.wait_for(lambda call: prompt_in(call) == asked.prompt)
 
 
-def _resolved(rows: Rows, asked: Asked | AskedAt) -> Charge:
+def _resolved(rows: Rows, asked: Asked | EndpointCall) -> Charge:
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while (charge := rows.charge(asked.call)).state == "held" and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -94,15 +94,15 @@ def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
         assert charge.code == "client_disconnected"
         assert charge.charged_nanoeur == charge.amount_nanoeur
         assert (charge.amount_nanoeur > 0) != _is_free(each.asked)
-    calls = {said_in(call): call for call in upstream.calls()}
+    calls = {prompt_in(call): call for call in upstream.calls()}
     closed_at = {call: seen["disconnected_at"] or inf for call, seen in calls.items()}
     took_s = {each.asked.call: closed_at[each.asked.prompt] - each.left_at for each in left}
     assert {call: s for call, s in took_s.items() if s > CLOSED_AT_LAST_S} == {}
     assert rows.disagreements() == []
 
 
-def _is_free(asked: Asked | AskedAt) -> bool:
-    return isinstance(asked, AskedAt) and asked.door.is_free
+def _is_free(asked: Asked | EndpointCall) -> bool:
+    return isinstance(asked, EndpointCall) and asked.endpoint.is_free
 
 
 def _asked(vendor: str, *, stream: bool) -> Asked:
@@ -156,7 +156,7 @@ async def test_immediate_disconnect_is_charged_only_if_request_was_sent(
         await asyncio.sleep(n * 0.0005)
         await client.leave()
     await asyncio.sleep(2)
-    called = {said_in(call) for call in upstream.calls()}
+    called = {prompt_in(call) for call in upstream.calls()}
     charges = {charge.call: charge for charge in rows.charges()}
     for each in asked:
         charge = charges.get(each.call)
@@ -192,11 +192,11 @@ async def test_drain_reads_answer_to_end_after_disconnect(
         rows.execute("UPDATE organization SET on_disconnect = 'close'")
 
 
-# --- the drop-in addresses ------------------------------------------------------------------------
+# --- the compatible endpoints ---------------------------------------------------------------------
 
 
-def _at(door: Door) -> AskedAt:
-    return AskedAt(call=secrets.token_hex(8), door=door)
+def _at(endpoint: Endpoint) -> EndpointCall:
+    return EndpointCall(call=secrets.token_hex(8), endpoint=endpoint)
 
 
 async def test_disconnect_is_charged_and_stopped_at_every_compatible_endpoint(
@@ -205,9 +205,14 @@ async def test_disconnect_is_charged_and_stopped_at_every_compatible_endpoint(
     upstream.reset()
     # Forty leave at once, and none may be so late that its answer is there.
     upstream.answers({"times": FOREVER, "drip_s": 2 * DRIP_S})
-    leaving = [(door, 0) for door in PLAIN] + [(d, k) for d in STREAMED for k in DROP_IN_BYTES]
+    leaving = [(endpoint, 0) for endpoint in PLAIN] + [
+        (d, k) for d in STREAMED for k in COMPATIBLE_BYTES
+    ]
     left = await asyncio.gather(
-        *(_leave_after(server, installation.key, _at(door), upstream, k) for door, k in leaving)
+        *(
+            _leave_after(server, installation.key, _at(endpoint), upstream, k)
+            for endpoint, k in leaving
+        )
     )
     await asyncio.sleep(CLOSED_WITHIN_S)
     _check(left, upstream, rows)
@@ -221,7 +226,10 @@ async def test_drain_charges_exactly_at_every_compatible_endpoint(
     rows.execute("UPDATE organization SET on_disconnect = 'drain'")
     try:
         left = await asyncio.gather(
-            *(_leave_after(server, installation.key, _at(door), upstream, 0) for door in DOORS)
+            *(
+                _leave_after(server, installation.key, _at(endpoint), upstream, 0)
+                for endpoint in ENDPOINTS
+            )
         )
         for each in left:
             _check_exact(each.asked, upstream, rows)
@@ -235,23 +243,23 @@ async def test_disconnect_with_last_event_is_charged_exactly(
     upstream.reset()
     upstream.answers({"times": FOREVER, "drip_s": DRIP_S / 3})
 
-    async def read_to_the_last_event(asked: AskedAt) -> None:
+    async def read_to_the_last_event(asked: EndpointCall) -> None:
         client = await RawClient.sending(server.url, installation.key, asked)
-        await client.reader.readuntil(asked.door.last)
+        await client.reader.readuntil(asked.endpoint.last)
         await client.leave()
 
-    asked = [_at(door) for door in STREAMED]
+    asked = [_at(endpoint) for endpoint in STREAMED]
     await asyncio.gather(*(read_to_the_last_event(each) for each in asked))
     for each in asked:
         _check_exact(each, upstream, rows)
 
 
-def _check_exact(asked: Asked | AskedAt, upstream: Upstream, rows: Rows) -> None:
+def _check_exact(asked: Asked | EndpointCall, upstream: Upstream, rows: Rows) -> None:
     charge = _resolved(rows, asked)
-    assert isinstance(asked, AskedAt)
-    assert (charge.state, charge.status) == ("settled", "ok"), asked.door.name
-    billed = billed_at(asked.door, _seen(upstream, asked))
-    assert charge.charged_nanoeur == (charge.price_of(billed) if billed else 0), asked.door.name
+    assert isinstance(asked, EndpointCall)
+    assert (charge.state, charge.status) == ("settled", "ok"), asked.endpoint.name
+    billed = billed_at(asked.endpoint, _seen(upstream, asked))
+    assert charge.charged_nanoeur == (charge.price_of(billed) if billed else 0), asked.endpoint.name
 
 
 def _resident_bytes(pid: int) -> int:

@@ -18,7 +18,7 @@ from tests.system.load import Load
 from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 # A locked file is waited for as long as SQLite's busy timeout, so it must be away for longer.
 AWAY_S: Final = {True: 8.0, False: 5.0}
@@ -67,7 +67,7 @@ async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Ta
     ]
     wanted = {each.prompt for each in asked}
     running = asyncio.create_task(ask_all(server.url, key, *asked))
-    await until(lambda: wanted <= {said_in(call) for call in upstream.calls()})
+    await until(lambda: wanted <= {prompt_in(call) for call in upstream.calls()})
     return running
 
 
@@ -110,7 +110,7 @@ async def test_without_database_calls_are_refused_and_not_sent(
 
 def _check_settled(in_flight: list[Outcome], rows: Rows, upstream: Upstream) -> None:
     """What was under way when the database went is answered and charged exactly."""
-    billed = {said_in(call): call["billed"] for call in upstream.calls()}
+    billed = {prompt_in(call): call["billed"] for call in upstream.calls()}
     for outcome in in_flight:
         charge = rows.charge(outcome.asked.call)
         assert outcome.is_answered

@@ -16,7 +16,7 @@ from tests.fake_provider import VENDORS
 from tests.system.clients import Asked, Outcome, ask_all
 from tests.system.rows import Charge, Rows
 from tests.system.servers import HOST, Installation, free_port, provider_keys, upstream_environment
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 CALLS: Final = 64
 HOP_HEADERS: Final = frozenset({"transfer-encoding", "content-length", "connection", "host"})
@@ -34,7 +34,7 @@ class Witness:
     async def relay(self, request: web.Request) -> web.Response:
         """Note what another connection sees of the call, then pass it on."""
         body = await request.read()
-        call = said_in({"body": await request.json()}).split(" ")[0]
+        call = prompt_in({"body": await request.json()}).split(" ")[0]
         self.seen[call] = await asyncio.to_thread(self.rows.find, call)
         headers = {n: v for n, v in request.headers.items() if n.lower() not in HOP_HEADERS}
         url = f"http://{HOST}:{self.upstream.port}{request.path_qs}"

@@ -19,7 +19,7 @@ from tests.system.clients import Asked, Outcome, ask_one, until
 from tests.system.load import Load
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 ROUNDS: Final = 3
 PARTS_LONG: Final = 10  # of so many rounds each
@@ -114,7 +114,7 @@ def _check_record(recorded: list[Seen], rows: Rows, outcomes: list[Outcome]) -> 
     """Hold every call that the provider wrote down against the books."""
     charges: dict[str, Charge] = {charge.call: charge for charge in rows.charges()}
     answered = {outcome.asked.call: outcome for outcome in outcomes if outcome.is_answered}
-    names = [said_in(call).split(" ")[0] for call in recorded]
+    names = [prompt_in(call).split(" ")[0] for call in recorded]
     assert len(names) == len(set(names)), "a call went out twice"
     for name, call in zip(names, recorded, strict=True):
         charge = charges.get(name)
@@ -146,7 +146,7 @@ async def _one_held_call(installation: Installation, upstream: Upstream) -> Aske
     server = (await asyncio.to_thread(installation.serve))[0]
     asked = Asked(call=secrets.token_hex(8))
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     server.kill()
     assert (await running).status == 0
     return asked

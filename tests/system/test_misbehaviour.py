@@ -12,7 +12,7 @@ from tests.system.clients import Asked, Outcome, ask_all
 from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,8 @@ async def test_misbehaving_provider_is_charged_by_table(
     found = await _round(installation, facing, upstream, case, way)
     for vendor in VENDORS:
         outcome, charge, calls = found.outcomes[vendor], found.charges[vendor], found.calls[vendor]
-        told = (outcome.status, outcome.code, charge.state)
-        assert told == (200 if case.has_begun else case.status, case.code, case.state), vendor
+        end = (outcome.status, outcome.code, charge.state)
+        assert end == (200 if case.has_begun else case.status, case.code, case.state), vendor
         assert len(calls) == 1, vendor
         assert outcome.headers.get("retry-after") == case.retry_after, vendor
         assert charge.charged_nanoeur == charge.cost_nanoeur, vendor
@@ -70,7 +70,7 @@ def _check_charge(charge: Charge, call: Seen, outcome: Outcome) -> None:
     if charge.state == "settled":
         assert charge.charged_nanoeur == charge.price_of(call["billed"])
         assert outcome.answer["estimatedCostEur"] == charge.charged_nanoeur / 1e9
-        assert outcome.text == said_in(call)
+        assert outcome.text == prompt_in(call)
         assert charge.status == "ok"
     elif charge.state == "unknown":
         assert charge.charged_nanoeur == charge.amount_nanoeur > 0

@@ -286,10 +286,10 @@ async def test_foreign_id_is_not_found_by_key_of_stranger(  # noqa: PLR0913
 ) -> None:
     entry = ROUTES[route]
     before = _acmes_rows(rows)
-    async with Browser(server.url) as nobody:
+    async with Browser(server.url) as anonymous:
 
         async def with_key(method: str, path: str, **sent: Any) -> Page:
-            return await nobody.send(method, path, headers={"x-pulse-key": globex_key}, **sent)
+            return await anonymous.send(method, path, headers={"x-pulse-key": globex_key}, **sent)
 
         nothing = await _try(with_key, method, route, entry, UNUSED_ID)
         for id_ in foreign[entry.id_of]:

@@ -44,7 +44,7 @@ def servers(installation: Installation) -> list[Server]:
 
 @pytest.fixture(scope="module")
 def tenants(installation: Installation) -> Iterator[tuple[str, str]]:
-    """Slugs and keys of organizations that nobody has used yet."""
+    """Slugs and keys of unused organizations."""
     return iter(installation.organizations(*(f"org-{n}" for n in range(TENANTS))).items())
 
 
@@ -117,9 +117,9 @@ async def test_64_clients_spend_last_euro_exactly(  # noqa: PLR0913  the fixture
 
     outcomes = [outcome for answer in answers for outcome in answer]
     holds = _holds_of(rows, tenant)
-    told = Counter((outcome.status, outcome.code) for outcome in outcomes)
+    ends = Counter((outcome.status, outcome.code) for outcome in outcomes)
     assert first[0].is_answered
-    assert told == {(502, "provider_error"): fitting, (403, code): CLIENTS - fitting}
+    assert ends == {(502, "provider_error"): fitting, (403, code): CLIENTS - fitting}
     assert len(holds) == fitting + 1
     assert {amount for _, amount, _ in holds} == {bound}
     assert len(upstream.calls()) == fitting + 1

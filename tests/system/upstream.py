@@ -81,7 +81,7 @@ class Upstream:
             answer.read()
 
 
-def said_in(call: Seen) -> str:
+def prompt_in(call: Seen) -> str:
     """Return the last user message of a call, in any vendor's format."""
     body = call["body"] or {}
     if "contents" in body:

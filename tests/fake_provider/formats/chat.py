@@ -11,7 +11,7 @@ from tests.fake_provider.formats.common import (
     Format,
     ToolCall,
     ending,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -25,7 +25,7 @@ def chat_asked(body: Mapping[str, Any], _: str) -> Asked:
     return Asked(
         model=body["model"],
         words_in=word_count(text for _, text in turns),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         stream=bool(body.get("stream")),
         with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
@@ -130,8 +130,8 @@ def _events(answer: Answer) -> list[str]:
     events += answer.behaviour.extra_events
     events += chunks({}, chat_ending(answer))
     if answer.asked.with_usage:
-        told = reports(answer, _usage(answer))
-        events += [sse(head | {"choices": [], "usage": report}) for report in told]
+        reported = reports(answer, _usage(answer))
+        events += [sse(head | {"choices": [], "usage": report}) for report in reported]
     return [*events, "data: [DONE]\n\n"]
 
 

@@ -62,7 +62,7 @@ def plain_text(content: Any) -> str:
     return " ".join(part.get("text", "") for part in content or ())
 
 
-def last_said(turns: list[tuple[str, str]]) -> str:
+def last_text(turns: list[tuple[str, str]]) -> str:
     return next((text for role, text in reversed(turns) if role == "user" and text.strip()), "")
 
 

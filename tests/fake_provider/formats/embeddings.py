@@ -30,7 +30,7 @@ def _asked(body: Mapping[str, Any], _: str) -> Asked:
         texts, words = [str(tokens) for tokens in given], sum(len(tokens) for tokens in given)
     else:
         texts, words = list(given), word_count(given)
-    return Asked(model=body["model"], words_in=words, last_said="", texts=tuple(texts), body=body)
+    return Asked(model=body["model"], words_in=words, last_text="", texts=tuple(texts), body=body)
 
 
 def _openai_vector(answer: Answer, text: str) -> list[float] | str:
@@ -68,7 +68,7 @@ def _mistral_plain(answer: Answer) -> dict[str, Any]:
 def _google_asked(requests: list[Mapping[str, Any]], body: Mapping[str, Any], path: str) -> Asked:
     texts = tuple(plain_text(request["content"]["parts"]) for request in requests)
     model = path.rpartition("/")[2].partition(":")[0]
-    return Asked(model=model, words_in=word_count(texts), last_said="", texts=texts, body=body)
+    return Asked(model=model, words_in=word_count(texts), last_text="", texts=texts, body=body)
 
 
 def _google_one_asked(body: Mapping[str, Any], path: str) -> Asked:

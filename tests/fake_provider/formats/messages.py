@@ -10,7 +10,7 @@ from tests.fake_provider.formats.common import (
     Format,
     ToolCall,
     ending,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -35,7 +35,7 @@ def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> Asked:
     return Asked(
         model=body["model"],
         words_in=word_count([*system, *(text for _, text in turns)]),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=max_tokens,
         stream=bool(body.get("stream")),
         with_usage=True,

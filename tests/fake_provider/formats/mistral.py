@@ -67,8 +67,8 @@ def _events(answer: Answer) -> list[str]:
     events += answer.behaviour.extra_events
     calls = _tool_calls(answer)
     last = chunk({"content": ""} | ({"tool_calls": calls} if calls else {}), chat_ending(answer))
-    told = reports(answer, _usage(answer))
-    events += [sse(last | {"usage": report}) for report in told] or [sse(last)]
+    reported = reports(answer, _usage(answer))
+    events += [sse(last | {"usage": report}) for report in reported] or [sse(last)]
     return [*events, "data: [DONE]\n\n"]
 
 

@@ -10,7 +10,7 @@ from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
     ToolCall,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -30,7 +30,7 @@ def _asked(body: Mapping[str, Any], _: str) -> Asked:
     return Asked(
         model=body["model"],
         words_in=word_count([*([instructions] if instructions else []), *(t for _, t in turns)]),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=body.get("max_output_tokens"),
         stream=bool(body.get("stream")),
         with_usage=True,
@@ -127,9 +127,9 @@ def _reasoning(answer: Answer) -> list[dict[str, Any]]:
 
 def _output(answer: Answer) -> list[dict[str, Any]]:
     state = "completed" if answer.is_whole else "incomplete"
-    said = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
+    messages = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
     calls = [_function_call(call, "completed", call.arguments) for call in tool_calls(answer)]
-    return [*_reasoning(answer), *said, *calls]
+    return [*_reasoning(answer), *messages, *calls]
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

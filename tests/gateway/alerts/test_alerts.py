@@ -54,7 +54,7 @@ def count(budget: Budget, charged: int, held: int = 0) -> None:
     )
 
 
-def charge_day(org: Organization, day: date, hours: dict[int, float], **said: Any) -> None:
+def charge_day(org: Organization, day: date, hours: dict[int, float], **fields: Any) -> None:
     """Charge so many euros in these hours of a local day."""
     zone = ZoneInfo(org.timezone)
     starts_at, ends_at = day_around(first_instant(day, zone), zone)
@@ -64,14 +64,16 @@ def charge_day(org: Organization, day: date, hours: dict[int, float], **said: An
     )
     for hour, amount in hours.items():
         at = datetime.combine(day, time(hour, 5), tzinfo=zone).astimezone(UTC)
-        CostEventFactory.create(org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **said)
-    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **said)
+        CostEventFactory.create(
+            org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **fields
+        )
+    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **fields)
 
 
-def mondays(org: Organization, weeks: int = 8, **said: Any) -> None:
+def mondays(org: Organization, weeks: int = 8, **fields: Any) -> None:
     """Two euros by noon and eight after it, on each of the Mondays before."""
     for back in range(1, weeks + 1):
-        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **said)
+        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **fields)
 
 
 def sentences() -> list[str]:

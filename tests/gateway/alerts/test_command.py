@@ -100,7 +100,7 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("ack", "acme", "x"), "Alert not found"),
         (("ack", "acme", str(new_id())), "Alert not found"),
         (("add-channel", "acme", "Ops"), "--webhook"),
@@ -108,7 +108,7 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
             ("add-channel", "acme", "Ops", "--webhook", "https://10.0.0.1/"),
             "is not a public address",
         ),
-        (("add-channel", "acme", "Ops", "--email", "x"), "is not a valid e-mail address"),
+        (("add-channel", "acme", "Ops", "--email", "x"), "is not a valid email address"),
         (("test-channel", "acme", "x"), 'acme has no channel "x"'),
         (("polish",), "invalid choice"),
     ],

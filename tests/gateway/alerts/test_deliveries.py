@@ -1,4 +1,4 @@
-"""Alerts on their way: signed, tried again, told once, and never to where nobody should look."""
+"""Alert deliveries: signed, retried, sent once, and never to private addresses."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_private_hosts_are_allowed_by_setting(settings: Settings) -> None:
         (ChannelTerms(name="x", url="https://10.0.0.1/"), "url"),
         (ChannelTerms(name="x", url="http://example.org/"), "url"),
         (ChannelTerms(name="x", emails=["a@example.org\r\nBcc: b@example.org"]), "emails"),
-        (ChannelTerms(name="x", emails=["nobody"]), "emails"),
+        (ChannelTerms(name="x", emails=["unknown"]), "emails"),
         (ChannelTerms(name="x", emails=[f"a{n}@example.org" for n in range(21)]), "emails"),
         (ChannelTerms(name="a\nb", emails=["a@example.org"]), "name"),
         (ChannelTerms(name=" ", emails=["a@example.org"]), "name"),
@@ -276,7 +276,7 @@ def test_a_test_that_fails_is_not_tried_again(acme: Organization, receiver: Rece
     assert AlertDelivery.objects.get().state == AlertDelivery.State.FAILED
 
 
-# --- e-mail -------------------------------------------------------------------------------------
+# --- email -------------------------------------------------------------------------------------
 
 
 def mailed(org: Organization, settings: Settings, **alert: Any) -> Outcome:

@@ -1,4 +1,4 @@
-"""The pages of alerts: everybody sees them, admins acknowledge and say where alerts are told."""
+"""The pages of alerts: all roles can view them, admins acknowledge alerts and manage channels."""
 
 from __future__ import annotations
 
@@ -181,8 +181,8 @@ def test_a_channel_of_addresses_is_made(acme: Organization, admin: Client) -> No
         (WEBHOOK | {"url": "http://example.org/"}, "url", "must start with https://"),
         (WEBHOOK | {"url": "https://192.168.0.1/"}, "url", "is not a public address"),
         (WEBHOOK | {"name": ""}, "name", "required"),
-        (EMAIL | {"emails": ""}, "emails", "Enter an e-mail address."),
-        (EMAIL | {"emails": "ada"}, "emails", "is not a valid e-mail address"),
+        (EMAIL | {"emails": ""}, "emails", "Enter an email address."),
+        (EMAIL | {"emails": "ada"}, "emails", "is not a valid email address"),
         (EMAIL | {"kind": "pigeon"}, "kind", "not one of"),
     ],
 )

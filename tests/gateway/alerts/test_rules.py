@@ -63,7 +63,7 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
 
 
 @pytest.mark.parametrize(
-    ("charged", "told"),
+    ("charged", "raised"),
     [
         (0, []),
         (50 * EUR - 1, []),
@@ -76,8 +76,8 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
         (-5 * EUR, []),
     ],
 )
-def test_budget_alerts_at_the_highest_share_reached(charged: int, told: list[int]) -> None:
-    assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == told
+def test_budget_alerts_at_the_highest_share_reached(charged: int, raised: list[int]) -> None:
+    assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == raised
 
 
 def test_higher_share_covers_lower_ones() -> None:
@@ -93,12 +93,12 @@ def test_higher_share_covers_lower_ones() -> None:
         assert set(of_budget(other)[0].keys).isdisjoint(full.keys)
 
 
-@pytest.mark.parametrize(("taken", "told"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
+@pytest.mark.parametrize(("taken", "raised"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
 def test_a_hard_budget_is_full_once_it_refused_with_less_than_a_fifth_left(
-    taken: int | None, told: list[int]
+    taken: int | None, raised: list[int]
 ) -> None:
     refusing = replace(BUDGET, refused_at_nanoeur=taken, charged_nanoeur=40 * EUR)
-    assert percents(of_budget(refusing)) == told
+    assert percents(of_budget(refusing)) == raised
     assert percents(of_budget(replace(refusing, is_hard=False))) == []
 
 
@@ -110,7 +110,7 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charged", "expected", "told"),
+    ("charged", "expected", "raised"),
     [
         (10 * EUR, 100 * EUR, False),
         (10 * EUR, 100 * EUR + 1, True),
@@ -119,11 +119,11 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
     ],
 )
 def test_forecast_alerts_before_the_limit_is_reached(
-    charged: int, expected: int | None, told: bool
+    charged: int, expected: int | None, raised: bool
 ) -> None:
     budget = replace(BUDGET, charged_nanoeur=charged, expected_nanoeur=expected)
     kinds = [finding.kind for finding in of_budget(budget)]
-    assert ("forecast" in kinds) is told
+    assert ("forecast" in kinds) is raised
 
 
 def test_alert_sentences() -> None:
@@ -139,12 +139,14 @@ def test_alert_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charged", "taken", "told"),
+    ("charged", "taken", "raised"),
     [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
 )
-def test_daily_limit_alerts_at_80_and_100(charged: int, taken: int | None, told: list[int]) -> None:
+def test_daily_limit_alerts_at_80_and_100(
+    charged: int, taken: int | None, raised: list[int]
+) -> None:
     day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
-    assert percents(of_day(day)) == told
+    assert percents(of_day(day)) == raised
 
 
 # --- unusual days -------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def hours(day: date, zone: ZoneInfo, nanoeur: int = 100) -> dict[datetime, int]:
         (time(12, 0), PARIS, date(2025, 6, 2), 1200),
         (time(12, 30), PARIS, date(2025, 6, 2), 1250),
         (time(12, 30), KATHMANDU, date(2025, 6, 2), 1250),
-        (time(12, 0), PARIS, date(2025, 3, 30), 1100),  # an hour was left out
+        (time(12, 0), PARIS, date(2025, 3, 30), 1100),  # an hour was skipped
         (time(12, 0), PARIS, date(2025, 10, 26), 1300),  # an hour came twice
         (time(1, 0), PARIS, date(2025, 10, 26), 100),
     ],

@@ -65,15 +65,15 @@ def test_delete_removes_it(acme: Organization) -> None:
 
 
 def test_unknown_model_is_a_warning(acme: Organization) -> None:
-    said = aliases("create", "acme", "fast", "--models", "gpt-44")
-    assert "unknown model: gpt-44" in said
+    printed = aliases("create", "acme", "fast", "--models", "gpt-44")
+    assert "unknown model: gpt-44" in printed
     assert ModelAlias.objects.get().models == ["gpt-44"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("update", "acme", "a"), "At least one change must be given"),
         (("update", "acme", "x", "--enable"), 'acme has no alias "x"'),
         (("delete", "acme", "x"), 'acme has no alias "x"'),

@@ -41,8 +41,8 @@ class Embedder:
         contents = [each["content"] for each in body["requests"]]
         vectors = [{"values": [float(len(_text(content))), 0.5]} for content in contents]
         usage = {"usageMetadata": {"promptTokenCount": _words(contents)}}
-        said = {"embeddings": vectors[self.loses :], **(usage if self.reports_usage else {})}
-        return web.json_response(said)
+        answer = {"embeddings": vectors[self.loses :], **(usage if self.reports_usage else {})}
+        return web.json_response(answer)
 
     @property
     def methods(self) -> list[str]:

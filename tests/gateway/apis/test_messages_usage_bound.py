@@ -30,7 +30,7 @@ def refused(**changes: Any) -> str:
     return refusal(DIALECT, ASKED | changes)
 
 
-def said(*blocks: Any) -> dict[str, Any]:
+def user_turn(*blocks: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": list(blocks)}]}
 
 
@@ -139,7 +139,9 @@ def test_each_image_is_counted_everywhere() -> None:
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
     linked = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     document = {"type": "document", "source": {"type": "content", "content": [inline]}}
-    usage_bound = measured(**said(inline, {"type": "tool_result", "content": [linked]}, document))
+    usage_bound = measured(
+        **user_turn(inline, {"type": "tool_result", "content": [linked]}, document)
+    )
     assert (usage_bound.images, usage_bound.context_reads) == (3, 0)
     assert usage_bound.buckets == {"input_image"}
 
@@ -155,14 +157,18 @@ def test_each_image_is_counted_everywhere() -> None:
     ],
 )
 def test_document_with_pages_is_bounded_by_the_context(source: Any, context_reads: int) -> None:
-    usage_bound = measured(**said({"type": "document", "source": source, "title": "The title"}))
+    usage_bound = measured(
+        **user_turn({"type": "document", "source": source, "title": "The title"})
+    )
     assert usage_bound.context_reads == context_reads
     assert "The title" in "".join(usage_bound.texts)
 
 
 def test_unknown_block_is_bounded_by_the_context() -> None:
-    assert measured(**said({"type": "of_tomorrow", "data": "x"})).context_reads == 1
-    assert measured(**said({"type": "web_search_tool_result", "content": []})).context_reads == 1
+    assert measured(**user_turn({"type": "of_tomorrow", "data": "x"})).context_reads == 1
+    assert (
+        measured(**user_turn({"type": "web_search_tool_result", "content": []})).context_reads == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,14 +183,15 @@ def test_unknown_block_is_bounded_by_the_context() -> None:
     ],
 )
 def test_file_id_is_refused(block: dict[str, Any]) -> None:
-    assert "file_id" in refused(**said(block))
+    assert "file_id" in refused(**user_turn(block))
 
 
 def test_tool_schema_can_have_a_file_id_property() -> None:
     schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
     use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
     assert (
-        measured(tools=[{"name": "open", "input_schema": schema}], **said(use)).context_reads == 0
+        measured(tools=[{"name": "open", "input_schema": schema}], **user_turn(use)).context_reads
+        == 0
     )
 
 
@@ -196,11 +203,11 @@ def test_tool_schema_can_have_a_file_id_property() -> None:
     [
         {"cache_control": HOUR},
         {"system": [{"type": "text", "text": "x", "cache_control": HOUR}]},
-        said({"type": "text", "text": "x", "cache_control": HOUR}),
-        said({"type": "tool_result", "content": "x", "cache_control": HOUR}),
-        said({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
-        said({"type": "of_tomorrow", "cache_control": HOUR}),
-        said({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
+        user_turn({"type": "text", "text": "x", "cache_control": HOUR}),
+        user_turn({"type": "tool_result", "content": "x", "cache_control": HOUR}),
+        user_turn({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
+        user_turn({"type": "of_tomorrow", "cache_control": HOUR}),
+        user_turn({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
         {"tools": [{"name": "x", "input_schema": {}, "cache_control": HOUR}]},
         {"cache_control": {"type": "ephemeral", "ttl": "a week"}},
     ],
@@ -212,7 +219,7 @@ def test_one_hour_cache_marker_is_priced_everywhere(changes: dict[str, Any]) -> 
 @pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
 def test_five_minute_cache_marker_is_in_every_bound(mark: Any) -> None:
     assert measured(
-        cache_control=mark, **said({"type": "text", "cache_control": mark})
+        cache_control=mark, **user_turn({"type": "text", "cache_control": mark})
     ).buckets == (frozenset())
 
 
@@ -330,7 +337,7 @@ def test_unpriced_tool_is_refused(kind: str) -> None:
         {"thread": {"type": "create"}},
         {"diagnostics": {"previous_message_id": "msg_1"}},
         {"base_url": "http://127.0.0.1"},
-        said({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
+        user_turn({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
     ],
 )
 def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:

@@ -78,8 +78,8 @@ def test_prompt_is_canonically_equal_in_every_api() -> None:
     chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, HELLO]}
     wanted = read(ChatCompletions(), chat).body.canonical()
     parts = [{"type": "input_text", "text": "Hello"}]
-    for said in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
-        asked = {"model": "m", "instructions": "Be brief", "input": said}
+    for text in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
+        asked = {"model": "m", "instructions": "Be brief", "input": text}
         assert read(DIALECT, asked).body.canonical() == wanted
 
 
@@ -117,7 +117,7 @@ USAGE = Usage(
     reported_total=140,
 )
 # What could be taken for structure, were it not inside of a string.
-TRICKY = 'He said "type": "response.completed"\n\n{[\\ "error": { \u2028 ü data: [DONE] \\'
+TRICKY = 'He text "type": "response.completed"\n\n{[\\ "error": { \u2028 ü data: [DONE] \\'
 SEARCHED = {"type": "web_search_call", "status": "completed"}
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": TRICKY}]}
 
@@ -196,7 +196,7 @@ def stream_of(*events: dict[str, Any], end: str = "\n") -> bytes:
     ).encode()
 
 
-def told(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
+def events_of(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
     begun = response("in_progress", output=[], usage=None)
     delta = {"type": "response.output_text.delta", "delta": TRICKY, "unheard_of": [1, None]}
     events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}, delta, delta]
@@ -215,7 +215,7 @@ def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
-    stream = told(COMPLETED, end=end)
+    stream = events_of(COMPLETED, end=end)
     for place in range(len(stream)):
         came, reading = passed(stream, [place])
         assert came == stream
@@ -225,7 +225,7 @@ def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
 
 @given(st.lists(st.integers(min_value=0, max_value=100_000), max_size=40))
 def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
-    stream = told(COMPLETED)
+    stream = events_of(COMPLETED)
     came, reading = passed(stream, places)
     assert came == stream
     assert reading.completion().usage == USAGE
@@ -233,13 +233,13 @@ def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
 def test_last_event_has_the_usage_for_every_outcome(status: str) -> None:
-    _, reading = passed(told({"type": f"response.{status}", "response": response(status)}))
+    _, reading = passed(events_of({"type": f"response.{status}", "response": response(status)}))
     assert reading.is_ended
     assert reading.completion().usage == USAGE
 
 
 def test_truncated_stream_has_only_its_model() -> None:
-    _, reading = passed(told(None))
+    _, reading = passed(events_of(None))
     completion = reading.completion()
     assert not reading.is_ended
     assert (completion.model, completion.finish_reason, completion.usage) == (
@@ -250,7 +250,7 @@ def test_truncated_stream_has_only_its_model() -> None:
 
 
 def test_error_in_a_stream_is_detected_and_relayed() -> None:
-    stream = told({"type": "error", "code": "server_error", "message": "no", "param": None})
+    stream = events_of({"type": "error", "code": "server_error", "message": "no", "param": None})
     came, reading = passed(stream)
     assert came == stream
     with pytest.raises(ErrorAnswer, match="no"):

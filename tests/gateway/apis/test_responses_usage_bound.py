@@ -27,7 +27,7 @@ def refused(**changes: Any) -> str:
     return refusal(DIALECT, ASKED | changes)
 
 
-def said(*parts: Any) -> dict[str, Any]:
+def user_turn(*parts: Any) -> dict[str, Any]:
     return {"input": [{"role": "user", "content": list(parts)}]}
 
 
@@ -92,15 +92,15 @@ def test_images_are_counted_everywhere() -> None:
 
 
 def test_audio_is_bounded_by_bytes_and_a_file_by_the_context() -> None:
-    sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
+    sound = measured(**user_turn({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
     assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
     for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
-        assert measured(**said({"type": "input_file", **file})).context_reads == 1
+        assert measured(**user_turn({"type": "input_file", **file})).context_reads == 1
 
 
 def test_unknown_item_is_bounded_by_the_context() -> None:
     assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).context_reads == 1
-    assert measured(**said({"type": "of_tomorrow", "x": "new"})).context_reads == 1
+    assert measured(**user_turn({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
 @pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
@@ -217,8 +217,8 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
         {"input": [{"id": "msg_1"}]},
         {"input": [{"type": "image_generation_call", "id": "ig_1"}]},
-        said({"type": "input_image", "file_id": "file_1"}),
-        said({"type": "input_file", "file_id": "file_1"}),
+        user_turn({"type": "input_image", "file_id": "file_1"}),
+        user_turn({"type": "input_file", "file_id": "file_1"}),
         {
             "input": [
                 {

@@ -50,7 +50,7 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
 
 # What could be taken for structure, were it not inside of a string.
 TRICKY = (
-    'He said "type": "message_delta"} ]\n\n{[\\ "usageMetadata" \u2028 ü "finishReason": "STOP" \\'
+    'He wrote "type": "message_delta"} ]\n\n{[\\ "usageMetadata" \u2028 ü "finishReason": "STOP" \\'
 )
 
 
@@ -62,7 +62,7 @@ def message_stream(end: str = "\n") -> bytes:
         "model": "claude-opus-4-6",
         "usage": start | {"cache_creation": split, "service_tier": "standard"},
     }
-    told: list[Any] = [
+    events: list[Any] = [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},
@@ -77,7 +77,7 @@ def message_stream(end: str = "\n") -> bytes:
         {"type": "message_stop"},
     ]
     return "".join(
-        f"event: {event['type']}{end}data: {json.dumps(event)}{end}{end}" for event in told
+        f"event: {event['type']}{end}data: {json.dumps(event)}{end}{end}" for event in events
     ).encode()
 
 
@@ -252,7 +252,7 @@ def test_few_of_a_streams_chunks_are_parsed() -> None:
     assert counting.fed == 2  # the first and the last
 
 
-# --- errors and other hostile input -----------------------------------------------------------
+# --- errors and other untrusted input ---------------------------------------------------------
 
 ERROR = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
 

@@ -147,7 +147,7 @@ def test_settings_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("given", "expected"),
     [
         (None, None),
         ({"type": "text"}, None),
@@ -158,8 +158,8 @@ def test_settings_are_kept() -> None:
         ),
     ],
 )
-def test_response_format_is_kept(given: object, meant: object) -> None:
-    assert asked(response_format=given).response_format == meant
+def test_response_format_is_kept(given: object, expected: object) -> None:
+    assert asked(response_format=given).response_format == expected
 
 
 def test_default_cap_is_sent_only_to_vendors_that_require_one() -> None:

@@ -143,8 +143,16 @@ def test_tools_pictures_and_settings_reach_the_vendor_and_the_calls_come_back(
     assert answer.usage.prompt_tokens_details.cached_tokens == 4
     (sent,) = fake.calls
     written = json.dumps(sent.body)
-    for said in ("Be brief", "Sunny", "Noon", "iVBORw0KGgo=", "END", "50", "The weather of a city"):
-        assert said in written
+    for message in (
+        "Be brief",
+        "Sunny",
+        "Noon",
+        "iVBORw0KGgo=",
+        "END",
+        "50",
+        "The weather of a city",
+    ):
+        assert message in written
 
 
 @both_vendors
@@ -178,11 +186,11 @@ def test_a_call_sent_back_as_it_came_shows_google_its_signature(
     fake.answers(body=whole("google"))
     fields: Any = {"model": GEMINI, "tools": TOOLS}
     first = client.chat.completions.create(messages=HI, **fields)
-    said: Any = first.choices[0].message
+    message: Any = first.choices[0].message
     results: Any = [
-        {"role": "tool", "tool_call_id": call.id, "content": "x"} for call in said.tool_calls
+        {"role": "tool", "tool_call_id": call.id, "content": "x"} for call in message.tool_calls
     ]
-    client.chat.completions.create(messages=[*HI, said, *results], **fields)
+    client.chat.completions.create(messages=[*HI, message, *results], **fields)
     parts = fake.calls[1].body["contents"][1]["parts"]
     assert [part.get("thoughtSignature") for part in parts] == [None, "c2ln", None]
     made = parts[2]["functionCall"]["id"]

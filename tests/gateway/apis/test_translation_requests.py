@@ -295,6 +295,6 @@ def test_whatever_the_order_of_a_talk_nothing_is_lost(turns: list[dict[str, Any]
     calls = 2 * (1 + sum(turn is CALLED for turn in turns))
     assert anthropic.count('"tool_result"') == google.count("function_response") == results
     assert anthropic.count('"tool_use"') == google.count("function_call") == calls
-    said = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
-    for text in {text for text in said if text}:
-        assert anthropic.count(text) == google.count(text) == said.count(text)
+    texts = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
+    for text in {text for text in texts if text}:
+        assert anthropic.count(text) == google.count(text) == texts.count(text)

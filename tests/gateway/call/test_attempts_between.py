@@ -142,7 +142,7 @@ def test_a_change_counts_at_the_next_attempt(
     assert len(vendors.calls) == 1
     found = tried()
     assert (found.row.status, found.states) == ("error", ["released"])
-    if change is not revoked:  # else nobody may note anything for it, and the key is free later
+    if change is not revoked:  # a revoked key leaves no record
         assert not IdempotencyKey.objects.exists()
 
 
@@ -187,7 +187,7 @@ def test_a_hold_that_was_charged_meanwhile_ends_the_request(
     running.join()
     assert replies[0].refusal[:2] == (429, "provider_rate_limited")
     found = tried()
-    # The proof that nothing was billed came late: the charge is taken back, and nobody goes on.
+    # The proof that nothing was billed came late: the charge is corrected, and no attempt follows.
     assert (found.row.status, found.states, len(provider.asked)) == ("error", ["settled"], 1)
     events = CostEvent.objects.order_by("id").values_list("amount_nanoeur", flat=True)
     assert list(events) == [hold.amount_nanoeur, -hold.amount_nanoeur]
@@ -272,11 +272,11 @@ async def _kill(gateway: Gateway) -> None:
 
 def _visit(api_key: str, *, leaves_when: Callable[[bytes], bool]) -> Visit:
     """Return HELLO as sent by a client that may leave."""
-    said = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
+    sent_headers = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
     return Visit(
         "POST",
         "/api/ai/request",
-        headers=[(name, value.encode()) for name, value in said.items()],
+        headers=[(name, value.encode()) for name, value in sent_headers.items()],
         body=json.dumps(HELLO).encode(),
         leaves_when=leaves_when,
     )
@@ -343,9 +343,9 @@ def test_a_requests_detail_tells_of_every_attempt(
         for r in (plain, reply)
     }
     assert seen[plain.json["requestId"]]["attempts"] == []
-    told = seen[reply.json["requestId"]]
-    assert (told["requestedModel"], told["model"]) == ("fast", CLAUDE)
-    (first,) = told["attempts"]
+    detail = seen[reply.json["requestId"]]
+    assert (detail["requestedModel"], detail["model"]) == ("fast", CLAUDE)
+    (first,) = detail["attempts"]
     hold = tried(reply).holds[0]
     assert (first["model"], first["providerStatus"], first["code"]) == (
         OPENAI,

@@ -32,7 +32,7 @@ def means(entry: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "expected"),
     [
         ("gpt-4", "gpt-4"),
         ("  GPT-4\n", "gpt-4"),
@@ -57,8 +57,8 @@ def means(entry: str, name: str) -> bool:
         ("openai/ft:gpt-4o-mini-2024-07-18:Acme::AbCd", "ft:gpt-4o-mini-2024-07-18:Acme::AbCd"),
     ],
 )
-def test_every_spelling_resolves_to_the_vendors_model(name: str, meant: str) -> None:
-    assert model(name).id == meant
+def test_every_spelling_resolves_to_the_vendors_model(name: str, expected: str) -> None:
+    assert model(name).id == expected
 
 
 @pytest.mark.parametrize(

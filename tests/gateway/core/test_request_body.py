@@ -36,7 +36,7 @@ def without(name: str) -> dict[str, Any]:
 def test_prompt_becomes_one_user_message() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
-    assert asked.body == call(without("prompt") | {"messages": [said("Say hello")]}).body
+    assert asked.body == call(without("prompt") | {"messages": [turn("Say hello")]}).body
     assert (asked.model, asked.usage_bound.max_output_tokens) == ("gpt-4o", None)
     assert sent(asked).temperature is None
     assert (asked.stream, asked.dimensions, asked.refusal) == (False, Dimensions(), None)
@@ -49,14 +49,14 @@ def sent(asked: Call) -> ProviderCall:
     return outgoing
 
 
-def said(content: Any, role: Any = "user") -> dict[str, Any]:
+def turn(content: Any, role: Any = "user") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
 def test_every_field_is_parsed() -> None:
     fields: dict[str, Any] = {
         "model": " GPT-4o\n",
-        "messages": [said("Be brief", "system"), said("Hi"), said("Yes?", "assistant"), said("é")],
+        "messages": [turn("Be brief", "system"), turn("Hi"), turn("Yes?", "assistant"), turn("é")],
         "maxTokens": 1000,
         "temperature": 0.7,
         "stream": True,
@@ -90,7 +90,7 @@ def test_every_field_is_parsed() -> None:
         ({"prompt": None}, "prompt must be a non-empty string"),
         ({"prompt": ["x"]}, "prompt must be a non-empty string"),
         ({"prompt": "\udfff"}, "prompt must not contain half of a surrogate pair"),
-        ({"messages": [said("x")]}, "Exactly one of prompt and messages must be given"),
+        ({"messages": [turn("x")]}, "Exactly one of prompt and messages must be given"),
         ({"maxTokens": 0}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
         ({"maxTokens": TOKENS_MAX + 1}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
         ({"maxTokens": True}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
@@ -129,14 +129,14 @@ def test_invalid_field_is_named(changes: dict[str, Any], sentence: str) -> None:
         ({}, "messages must be a non-empty list"),
         ("hi", "messages must be a non-empty list"),
         (["hi"], "messages[0] must be an object with role and content"),
-        ([said("a"), said("b", "tool")], "messages[1].role must be one of system, user, assistant"),
-        ([said("a", ["user"])], "messages[0].role must be one of system, user, assistant"),
+        ([turn("a"), turn("b", "tool")], "messages[1].role must be one of system, user, assistant"),
+        ([turn("a", ["user"])], "messages[0].role must be one of system, user, assistant"),
         ([{"content": "a"}], "messages[0].role must be one of system, user, assistant"),
-        ([said("")], "messages[0].content must be a non-empty string"),
-        ([said([{"type": "text"}])], "messages[0].content must be a non-empty string"),
-        ([said("\ud83d")], "messages[0].content must not contain half of a surrogate pair"),
-        ([said("a") | {"name": "x"}], 'Unknown field "messages[0].name"'),
-        ([said("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
+        ([turn("")], "messages[0].content must be a non-empty string"),
+        ([turn([{"type": "text"}])], "messages[0].content must be a non-empty string"),
+        ([turn("\ud83d")], "messages[0].content must not contain half of a surrogate pair"),
+        ([turn("a") | {"name": "x"}], 'Unknown field "messages[0].name"'),
+        ([turn("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
     ],
 )
 def test_invalid_message_is_named(messages: Any, sentence: str) -> None:

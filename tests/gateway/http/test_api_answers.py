@@ -23,7 +23,7 @@ from tests.gateway.stand_ins import Only, StandIn
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
-CANARY = "a canary that nobody else would say"
+CANARY = "a canary that occurs nowhere else"
 
 
 def test_response_has_exactly_the_documented_fields(ask_both: Asking) -> None:
@@ -76,9 +76,9 @@ def test_request_leaves_row_and_charge_and_no_hold(ask: Asking, acme: Organizati
     assert (event.model, event.provider) == ("sandbox-small", "sandbox")
     assert (event.input_tokens, event.output_tokens) == (9, 2)
     assert event.request_id == row.id
-    for name, said in dimensions.items():
+    for name, reported in dimensions.items():
         column = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-        assert getattr(row, column) == getattr(event, column) == said
+        assert getattr(row, column) == getattr(event, column) == reported
     assert Hold.objects.get().state == Hold.State.SETTLED
     period = Period.objects.get()
     assert (period.held_nanoeur, period.settled_nanoeur, period.overrun_nanoeur) == (0, 2_319, 0)
@@ -117,12 +117,12 @@ def test_cost_is_exact_to_1e_9(ask: Asking, gateway: Gateway, usage: Usage, cost
 
 
 def test_providers_model_name_is_shown_if_printable(ask: Asking, gateway: Gateway) -> None:
-    for said, shown in (
+    for reported, shown in (
         ("sandbox-small-2025-01-01", "sandbox-small-2025-01-01"),
         ("x" * 201, "sandbox-small"),
         ("a\x00b", "sandbox-small"),
     ):
-        gateway.providers = Only(StandIn(model=said))
+        gateway.providers = Only(StandIn(model=reported))
         assert ask(HELLO).json["model"] == shown
 
 

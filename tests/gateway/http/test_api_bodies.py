@@ -1,4 +1,4 @@
-"""Bodies that are not read, over both roads: each leaves its audit row all the same."""
+"""Bodies that are not read, through both handlers: each leaves its audit row all the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from pulse.server import api_handler
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Visit, lean_road
+from tests.gateway.wire import Visit, send_to_api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,11 +48,11 @@ def test_invalid_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -> None
     for body, encoding, sentence in UNREADABLE:
         headers = {"content-encoding": encoding} if encoding else {}
         reply = ask_both(body, headers=headers)
-        status, code, said = reply.refusal
+        status, code, error = reply.refusal
         assert (status, code) == (400, "invalid_request")
-        assert said.startswith(sentence)
+        assert error.startswith(sentence)
         row = AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
-        assert (row.status, row.code, row.error, row.cost_nanoeur) == ("blocked", code, said, 0)
+        assert (row.status, row.code, row.error, row.cost_nanoeur) == ("blocked", code, error, 0)
         assert (row.model, row.provider, row.hold_nanoeur) == ("", None, None)
     assert AiRequestLog.objects.count() == len(UNREADABLE)
 
@@ -108,7 +108,7 @@ def test_path_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
 
 
 def test_unknown_host_name_is_400(gateway: Gateway) -> None:
-    reply = lean_road("GET", "/healthz", headers={"host": "evil.example, x"})
+    reply = send_to_api("GET", "/healthz", headers={"host": "evil.example, x"})
     assert reply.refusal == (
         400,
         "invalid_request",
@@ -118,7 +118,7 @@ def test_unknown_host_name_is_400(gateway: Gateway) -> None:
 
 def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
     for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
-        reply = lean_road("GET", path)
+        reply = send_to_api("GET", path)
         assert reply.refusal == (404, "not_found", "There is no such endpoint")
         assert "x-pulse-request-id" not in reply.headers
 

@@ -179,12 +179,12 @@ def test_refusal_detail_has_its_reason(ask: Asking, acme: Organization) -> None:
 
 def test_request_of_another_organization_is_404(ask_both: Asking, globex: Organization) -> None:
     theirs = AiRequestLogFactory.create(org=globex)
-    told = set()
+    answers = set()
     for request_id in (theirs.id, new_id(), "x", "%00", "0" * 400, "{" + str(theirs.id) + "}"):
         reply = ask_both(method="GET", path=f"/api/ai/requests/{request_id}")
         assert reply.refusal == (404, "not_found", "Request not found")
-        told.add(reply.body.replace(reply.json["requestId"].encode(), b""))
-    assert len(told) == 1
+        answers.add(reply.body.replace(reply.json["requestId"].encode(), b""))
+    assert len(answers) == 1
     assert ids(listed(ask_both)) == []
 
 

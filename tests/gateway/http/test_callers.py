@@ -18,7 +18,7 @@ from orgs.core import keys
 from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Reply, lean_road
+from tests.gateway.wire import Reply, send_to_api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,17 +30,17 @@ AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were sent;
 
 
 def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: bytes = BODY) -> Reply:
-    return lean_road("POST", path, body=body, headers=JSON | dict(headers))
+    return send_to_api("POST", path, body=body, headers=JSON | dict(headers))
 
 
 def same_answer(replies: list[Reply]) -> None:
     """Check that nothing tells the answers apart but the id that each has."""
-    told = set()
+    answers = set()
     for reply in replies:
         body = reply.body.replace(reply.json["requestId"].encode(), b"")
         headers = {name: value for name, value in reply.headers.items() if name != "vary"}
-        told.add((reply.status, body, tuple(sorted(headers.items()))))
-    assert len(told) == 1
+        answers.add((reply.status, body, tuple(sorted(headers.items()))))
+    assert len(answers) == 1
 
 
 def test_key_can_be_in_either_header_or_equal_in_both(ask_both: Asking, api_key: str) -> None:

@@ -23,8 +23,8 @@ from tests.gateway.wire import Reply
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
-SAID = "Say hello to everyone"
-ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": SAID}
+PROMPT = "Say hello to everyone"
+ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": PROMPT}
 SEARCH = {"type": "web_search"}
 EURO_NANOEUR = 10**9
 
@@ -69,7 +69,7 @@ def test_response_is_relayed_and_charged(ask: Asking, fake: FakeProvider) -> Non
     fake.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
     reply = ask(ASKED, path=RESPONSES)
     row = row_of(reply)
-    assert reply.json["output"][0]["content"][0]["text"] == SAID
+    assert reply.json["output"][0]["content"][0]["text"] == PROMPT
     assert (row.status, row.channel, row.finish_reason) == ("ok", "responses", "stop")
     assert (row.input_tokens, row.output_tokens) == (100, 10)
     # 100 x 0.15 and 10 x 0.60 USD per million, at 1.10 USD per EUR.
@@ -169,7 +169,7 @@ def test_providers_error_keeps_its_message(ask: Asking, fake: FakeProvider) -> N
 def test_every_vendors_embeddings_are_in_openais_format_and_charged(
     model: str, ask: Asking, fake: FakeProvider, embedders: None
 ) -> None:
-    reply = ask({"model": model, "input": [SAID, "Bye"]}, path=EMBEDDINGS)
+    reply = ask({"model": model, "input": [PROMPT, "Bye"]}, path=EMBEDDINGS)
     row = row_of(reply)
     assert [each["index"] for each in reply.json["data"]] == [0, 1]
     assert all(isinstance(each["embedding"], list) for each in reply.json["data"])

@@ -24,7 +24,7 @@ from tests.gateway.wire import Reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SAID: Final = "Say hello to «ü» and \u2028 \\ them"
+PROMPT: Final = "Say hello to «ü» and \u2028 \\ them"
 SONNET: Final = "claude-3-5-sonnet-20241022"
 FLASH: Final = "gemini-2.0-flash"
 EUR: Final = 10**9
@@ -60,7 +60,7 @@ MESSAGES: Final = Api(
         "model": SONNET,
         "max_tokens": 50,
         "system": "Be brief",
-        "messages": [{"role": "user", "content": SAID}],
+        "messages": [{"role": "user", "content": PROMPT}],
     },
 )
 GENERATE: Final = Api(
@@ -72,7 +72,7 @@ GENERATE: Final = Api(
     counted=f"/v1beta/models/{FLASH}:countTokens",
     body={
         "systemInstruction": {"parts": [{"text": "Be brief"}]},
-        "contents": [{"role": "user", "parts": [{"text": SAID}]}],
+        "contents": [{"role": "user", "parts": [{"text": PROMPT}]}],
         "generationConfig": {"maxOutputTokens": 50},
     },
 )
@@ -160,7 +160,7 @@ def test_answer_is_relayed_byte_for_byte_and_charged(
         api.model,
         stream,
     )
-    words = len(SAID.split(" "))
+    words = len(PROMPT.split(" "))
     assert (row.input_tokens, row.output_tokens) == (words + 2, words)
     event = CostEvent.objects.get()
     assert event.amount_nanoeur == row.cost_nanoeur
@@ -180,9 +180,9 @@ def test_vendor_gets_its_own_key_and_no_client_headers(
     assert reply.status == 200
     assert row_of(reply).team_id == "t"
     [call] = fake.calls
-    said = json.dumps([call.headers, call.path])
-    assert KEYS[api.vendor] in said
-    assert api_key not in said
+    sent = json.dumps([call.headers, call.path])
+    assert KEYS[api.vendor] in sent
+    assert api_key not in sent
     assert not {"cookie", "x-more", "x-pulse-team-id"} & call.headers.keys()
 
 
@@ -213,7 +213,7 @@ def test_forwarded_model_name_is_the_vendors(
 def test_same_conversation_has_the_same_hash_on_every_endpoint(
     ask: Asking, fake: FakeProvider
 ) -> None:
-    pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": SAID}]
+    pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": PROMPT}]
     asked: list[dict[str, Any]] = [
         {"body": {"model": "sandbox-small", "messages": pairs}},
         {"body": {"model": "gpt-4o", "messages": pairs}, "path": "/v1/chat/completions"},

@@ -77,7 +77,7 @@ def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("models", "meant"),
+    ("models", "expected"),
     [
         (("gpt-4o", "claude-opus-4-6"), "gpt-4o"),
         (("gemini-2.5-flash", "gpt-4o"), "gpt-4o"),  # no provider: passed over, as in a call
@@ -88,12 +88,12 @@ def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> 
     ],
 )
 def test_alias_is_listed_with_the_model_that_a_call_would_use(
-    models: tuple[str, ...], meant: str | None
+    models: tuple[str, ...], expected: str | None
 ) -> None:
     found = offer(Alias(name="fast", models=models), blocked=("gpt-4o-mini",))
     offered = found.find("FAST ")
-    assert (offered.model.id if offered else None) == meant
-    assert ("fast" in names(found.all())) == (meant is not None)
+    assert (offered.model.id if offered else None) == expected
+    assert ("fast" in names(found.all())) == (expected is not None)
 
 
 def test_alias_replaces_the_model_of_the_same_name() -> None:

@@ -33,7 +33,7 @@ EXAMINATION: Final = {
         "max-examples": 10,
         "deterministic": True,
         "database": "none",
-        # Which credentials open the door is test_callers.py's; here all are right or absent.
+        # test_callers.py covers invalid credentials; here all are valid or absent.
         "with-security-parameters": False,
     },
     "seed": 20250601,
@@ -118,7 +118,7 @@ def examined(api_key: str) -> BaseSchema:
         """Make what is valid by the schema valid by what a schema cannot say."""
         if case.meta is None or case.meta.generation.mode.is_positive:
             if isinstance(case.body, dict):
-                case.body = _said_once(case.body)
+                case.body = _without_duplicates(case.body)
             for name, value in (case.query or {}).items():
                 case.query[name] = _printable(value)
             (case.query or {}).pop("cursor", None)
@@ -127,12 +127,12 @@ def examined(api_key: str) -> BaseSchema:
     return schema
 
 
-def _said_once(body: dict[str, Any]) -> dict[str, Any]:
+def _without_duplicates(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body with a known model and no dimension in two places."""
     metadata = body.get("metadata", {})
-    said = {name: _printable(body[name]) for name in DIMENSIONS if name in body}
-    moved = {name: _printable(metadata[name]) for name in metadata if name not in said}
-    return {**body, **said, "model": "sandbox-small", "metadata": moved}
+    top_level = {name: _printable(body[name]) for name in DIMENSIONS if name in body}
+    moved = {name: _printable(metadata[name]) for name in metadata if name not in top_level}
+    return {**body, **top_level, "model": "sandbox-small", "metadata": moved}
 
 
 def _printable(value: Any) -> Any:

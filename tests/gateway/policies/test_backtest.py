@@ -197,9 +197,9 @@ def test_api_returns_backtest(ask: Asking, acme: Organization, globex: Organizat
 )
 @pytest.mark.django_db(transaction=True)
 def test_api_names_invalid_field(ask: Asking, query: str, sentence: str) -> None:
-    status, code, said = ask(method="GET", path=f"{API}?{query}").refusal
+    status, code, printed = ask(method="GET", path=f"{API}?{query}").refusal
     assert (status, code) == (400, "invalid_request")
-    assert sentence in said
+    assert sentence in printed
 
 
 @pytest.mark.django_db(transaction=True)
@@ -221,10 +221,10 @@ def test_auditor_can_backtest_from_browser(
 def test_command_backtests_a_policy_with_changes(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Strict", blocked_models=["gpt-4"])
     row = just_now(acme, model="gpt-4", user_id="u-1", app_id="search")
-    said = policies("backtest", "acme", "strict", "--days", "7")
-    assert "Blocks gpt-4." in said
-    assert "It would have blocked 1 of the 1 requests of the last 7 days" in said
-    assert str(row.pk) in said
+    printed = policies("backtest", "acme", "strict", "--days", "7")
+    assert "Blocks gpt-4." in printed
+    assert "It would have blocked 1 of the 1 requests of the last 7 days" in printed
+    assert str(row.pk) in printed
     loosened = policies("backtest", "acme", "strict", "--block", "gpt-3.5-turbo")
     assert "It would have blocked none of the 1 requests of the last 30 days." in loosened
     found = json.loads(policies("backtest", "acme", "--format", "json"))

@@ -89,15 +89,15 @@ def test_delete_removes_it(acme: Organization) -> None:
 
 
 def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> None:
-    said = policies("create", "acme", "--name", "P", "--block", "gpt-44")
-    assert "unknown model: gpt-44" in said
+    printed = policies("create", "acme", "--name", "P", "--block", "gpt-44")
+    assert "unknown model: gpt-44" in printed
     assert Policy.objects.get().blocked_models == ["gpt-44"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("update", "acme", "P"), "At least one change must be given"),
         (("update", "acme", "X", "--enable"), 'acme has no policy "X"'),
         (("delete", "acme", "X"), 'acme has no policy "X"'),

@@ -40,12 +40,12 @@ def model(name: str) -> Model:
     return found
 
 
-def said(refusal: Refused | None) -> str | None:
+def sentence_of(refusal: Refused | None) -> str | None:
     return refusal.message if refusal else None
 
 
 @pytest.mark.parametrize(
-    ("entry", "name", "is_meant"),
+    ("entry", "name", "matches"),
     [
         ("gpt-4", "gpt-4", True),
         ("gpt-4", " OpenAI/GPT-4 ", True),
@@ -64,13 +64,13 @@ def said(refusal: Refused | None) -> str | None:
     ],
 )
 def test_an_entry_means_the_same_to_a_list_of_blocked_and_of_allowed_models(
-    entry: str, name: str, is_meant: bool
+    entry: str, name: str, matches: bool
 ) -> None:
     blocked = refused(name, [rule(blocked=[entry])])
     allowed = refused(name, [rule(allowed=[entry])])
     sentence = f'Model {name} is %s by policy "Production Policy"'
-    assert said(blocked) == (sentence % "blocked" if is_meant else None)
-    assert said(allowed) == (None if is_meant else sentence % "not allowed")
+    assert sentence_of(blocked) == (sentence % "blocked" if matches else None)
+    assert sentence_of(allowed) == (None if matches else sentence % "not allowed")
 
 
 def refused(name: str, rules: list[Rule]) -> Refused | None:
@@ -163,7 +163,7 @@ def test_the_trace_says_what_each_policy_says_by_itself() -> None:
     rules = [
         rule("fine"),
         rule("blocks", blocked=["gpt-4"]),
-        rule("leaves out", allowed=["gpt-4o"]),
+        rule("omits", allowed=["gpt-4o"]),
         rule("few", max_tokens_per_request=10),
     ]
     trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)

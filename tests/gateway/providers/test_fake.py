@@ -109,9 +109,9 @@ def test_as_a_process_it_is_told_by_http_and_writes_before_it_answers(tmp_path: 
         assert process.stdout.readline() == f"listening on {port}\n"
         root = f"http://127.0.0.1:{port}"
         assert post(f"{root}/_control", {"answers": [{"no_such": 1}]})[0] == 400
-        orders = {"reset": True, "answers": [{"content": "as told", "pause_s": 0.2}]}
+        orders = {"reset": True, "answers": [{"content": "as ordered", "pause_s": 0.2}]}
         assert json.loads(post(f"{root}/_control", orders)[1]) == {"queued": 1}
-        assert "as told" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
+        assert "as ordered" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
         with urllib.request.urlopen(f"{root}/_calls", timeout=5) as answer:  # noqa: S310 - ours
             (seen,) = json.load(answer)
         (line,) = file.read_text().splitlines()

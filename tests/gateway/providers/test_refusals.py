@@ -191,7 +191,7 @@ async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
 @every_vendor
 @both_ways
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "Incorrect API key provided: {key}. You can find your key at ...",
         "Incorrect API key provided: sk-proj-****************6789.",
@@ -200,9 +200,9 @@ async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
     ],
 )
 async def test_a_failure_never_says_a_key(
-    wire: Wire, vendor: str, streamed: bool, said: str
+    wire: Wire, vendor: str, streamed: bool, message: str
 ) -> None:
-    wire.fake.answers(status=401, body={"error": {"message": said.format(key=KEYS[vendor])}})
+    wire.fake.answers(status=401, body={"error": {"message": message.format(key=KEYS[vendor])}})
     found = await wire.failure(vendor, streamed=streamed)
     assert "[key]" in found.message
     assert KEYS[vendor] not in found.message

@@ -165,7 +165,7 @@ async def test_usage_that_comes_twice_counts_once(wire: Wire, vendor: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("vendor", "said", "meant"),
+    ("vendor", "reported", "expected"),
     [
         ("openai", "content_filter", "content_filter"),
         ("openai", "tool_calls", "tool_calls"),
@@ -183,10 +183,10 @@ async def test_usage_that_comes_twice_counts_once(wire: Wire, vendor: str) -> No
 )
 @both_ways
 async def test_why_it_ended_is_said_in_the_same_words(
-    wire: Wire, vendor: str, said: str, meant: str, streamed: bool
+    wire: Wire, vendor: str, reported: str, expected: str, streamed: bool
 ) -> None:
-    wire.fake.answers(finish_reason=said)
-    assert (await wire.ask(vendor, streamed=streamed)).finish_reason == meant
+    wire.fake.answers(finish_reason=reported)
+    assert (await wire.ask(vendor, streamed=streamed)).finish_reason == expected
 
 
 @both_ways

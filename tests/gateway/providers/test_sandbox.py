@@ -14,10 +14,10 @@ from tests.fake_provider.vendors import ask, read
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
-def call(*said: Message, cap: int | None = None) -> ProviderCall:
+def call(*messages: Message, cap: int | None = None) -> ProviderCall:
     return ProviderCall(
         model="sandbox-small",
-        messages=said,
+        messages=messages,
         max_output_tokens=cap,
         temperature=0.7,
         timeout_s=5.0,

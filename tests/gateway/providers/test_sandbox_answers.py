@@ -41,8 +41,8 @@ async def test_of_several_tools_the_next_is_called_that_was_not_yet() -> None:
     talks: list[Any] = [[USER], [USER, once, RESULTS[0]], [USER, CALLED, *RESULTS]]
     called = [(await answered(messages=talk, **fields)).tool_calls[0].name for talk in talks]
     assert called == ["get_weather", "get_time", "get_time"]
-    anew = await answered(messages=[USER, CALLED, *RESULTS, USER], **fields)
-    assert anew.tool_calls[0].name == "get_weather"
+    again = await answered(messages=[USER, CALLED, *RESULTS, USER], **fields)
+    assert again.tool_calls[0].name == "get_weather"
 
 
 async def test_arguments_are_cut_at_the_cap_as_a_models_would_be() -> None:

@@ -113,7 +113,7 @@ ANTHROPIC_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
         ANTHROPIC | {"cache_read_input_tokens": 60, "cache_creation_input_tokens": 10},
         Usage(input_uncached=100, cache_read=60, cache_write_5m=10, output_text=50),
     ),
-    "writes are told apart by how long they live": (
+    "cache writes are split by lifetime": (
         ANTHROPIC
         | {
             "cache_creation_input_tokens": 30,
@@ -174,7 +174,7 @@ GOOGLE_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
             reported_total=187,
         ),
     ),
-    "zeros are left out": (
+    "zeros are omitted": (
         {"promptTokenCount": 100, "thoughtsTokenCount": 30, "totalTokenCount": 130},
         Usage(input_uncached=100, output_reasoning=30, reported_total=130),
     ),
@@ -233,7 +233,7 @@ def test_a_report_with_a_count_that_cannot_be_is_no_report(vendor: str, bad: obj
         if bad is None and "total" in count.lower():
             continue  # a total may be absent
         if bad is None and count == "candidatesTokenCount":
-            continue  # Google leaves out a zero; see below
+            continue  # Google omits a zero; see below
         usage = FORMATS[vendor].usage_from({name: REPORTS[vendor] | {count: bad}})
         assert usage is None, count
 
@@ -283,7 +283,7 @@ def test_a_total_that_does_not_add_up_is_flagged_and_kept() -> None:
     assert not usage.adds_up
 
 
-# --- what is said ------------------------------------------------------------------------------
+# --- finish reasons ------------------------------------------------------------------------------
 
 
 def test_thoughts_are_not_a_part_of_the_answer() -> None:

@@ -53,7 +53,7 @@ TRACE = {
 }
 
 
-def hold_for(row: AiRequestLog, *, rates: Any = RATES, **said: Any) -> Hold:
+def hold_for(row: AiRequestLog, *, rates: Any = RATES, **fields: Any) -> Hold:
     values = {
         "state": Hold.State.SETTLED,
         "amount_nanoeur": 601_000,
@@ -64,7 +64,7 @@ def hold_for(row: AiRequestLog, *, rates: Any = RATES, **said: Any) -> Hold:
         "charge_to": {},
     }
     card = RateCardFactory.create(rates=rates)
-    return Hold.objects.create(org=row.org, request_id=row.pk, rate_card=card, **values | said)
+    return Hold.objects.create(org=row.org, request_id=row.pk, rate_card=card, **values | fields)
 
 
 def titles(client: Client, row: AiRequestLog) -> list[str]:
@@ -93,14 +93,14 @@ def test_charged_request_shows_all_steps(
         "Charged",
     ]
     page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
-    for told in (
+    for expected in (
         *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
         *("Allowed by every policy.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
         *("1.1172 USD per EUR", "of <time>2026-10-30</time>", "the vendor&#x27;s page", "0.15"),
         *("Standard, above 200,000 input tokens", "cache read", "nightly report", "blue"),
         *('value="601000"', 'value="2328"', "total differs", row.prompt_hash),
     ):
-        assert told in page, told
+        assert expected in page, expected
 
 
 def test_a_blocked_request_names_the_policy(
@@ -183,7 +183,7 @@ def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
         client.get(f"/admin/ai/requests/{row_id}") for row_id in (foreign.pk, new_id(), "1", "%00")
     ]
     assert {answer.status_code for answer in answers} == {404}
-    # Django masks the CSRF token anew in every form.
+    # Django masks the CSRF token differently in every form.
     pages = {
         re.sub(rb'(name="csrfmiddlewaretoken" value=")\w+', rb"\1", a.content) for a in answers
     }
@@ -243,10 +243,10 @@ def test_alias_attempts_are_shown_in_order_with_their_traces(
     assert client_for(member_user).get(f"/admin/ai/requests/{row.pk}").status_code == 200
 
 
-# --- what budgets said ---------------------------------------------------------------------------
+# --- budgets in a trace ---------------------------------------------------------------------------
 
 
-def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
+def budget_entry(budget: Budget, **fields: Any) -> dict[str, Any]:
     """An entry of a trace, as RESERVE leaves it."""
     return {
         "id": str(budget.pk),
@@ -257,7 +257,7 @@ def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
         "verdict": "ok",
         "charged_nanoeur": 10**9,
         "held_nanoeur": 10**9,
-        **said,
+        **fields,
     }
 
 
@@ -265,17 +265,17 @@ def test_request_shows_the_verdict_of_every_budget(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
-    said = [
-        budget_said(gone, is_hard=False),
-        budget_said(full, verdict="budget_limit"),
-        budget_said(full, name="Later", verdict="not reached", charged_nanoeur=None),
+    fields = [
+        budget_entry(gone, is_hard=False),
+        budget_entry(full, verdict="budget_limit"),
+        budget_entry(full, name="Later", verdict="not reached", charged_nanoeur=None),
         {"name": 3, "limit_nanoeur": "much"},
     ]
     row = AiRequestLogFactory.create(
         org=acme,
         status="blocked",
         code="budget_limit",
-        decision={"policies": [], "budgets": said},
+        decision={"policies": [], "budgets": fields},
     )
     response = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
     page = response.content.decode()
@@ -295,6 +295,6 @@ def test_budgets_that_allowed_a_request_are_mentioned(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme)
-    row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_said(budget)]})
+    row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_entry(budget)]})
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
     assert "No policy was active. Allowed by every budget that applies to it." in page

@@ -30,7 +30,7 @@ CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 STOPPED_MAX_S = 1.0
 
 
-async def _says_hello(client: HttpClient, server: RawServer) -> None:
+async def _answers_hello(client: HttpClient, server: RawServer) -> None:
     assert await read(await answered(client, server, HELLO)) == b"hello"
 
 
@@ -38,7 +38,7 @@ async def test_exactly_what_is_given_goes_out_and_the_connection_is_kept(
     client: HttpClient, server: RawServer
 ) -> None:
     for _ in range(3):
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
     (visit,) = server.visits
     request = (
         f"POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
@@ -102,7 +102,7 @@ async def test_more_requests_than_connections_wait_and_hold_up_no_other_provider
     async with raw_server() as server, raw_server() as other:
         held = [await answered(client, server, HELLO[:-1]) for _ in range(2)]
         waiting = asyncio.create_task(send(client, server))
-        await _says_hello(client, other)
+        await _answers_hello(client, other)
         assert len(server.visits) == 2
         held[0].release()
         await (await server.asked()).say(HELLO)
@@ -132,7 +132,7 @@ def test_two_thousand_streams_fit_into_one_process() -> None:
 async def test_connection_is_ended_after(client: HttpClient, server: RawServer, raw: bytes) -> None:
     assert await read(await answered(client, server, raw)) == b"hello"
     await server.visits[0].ended()
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     assert len(server.visits) == 2
 
 
@@ -140,9 +140,9 @@ async def test_connection_is_ended_after(client: HttpClient, server: RawServer, 
 async def test_bytes_that_come_while_nothing_is_asked_are_never_an_answer(
     client: HttpClient, server: RawServer, raw: bytes
 ) -> None:
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     await server.visits[0].say(raw)
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     if raw.startswith(FORGED[:-1]):
         await server.visits[0].ended()
 
@@ -151,11 +151,11 @@ async def test_bytes_that_come_while_nothing_is_asked_are_never_an_answer(
 async def test_connection_that_the_server_ended_while_idle_is_not_used(
     client: HttpClient, server: RawServer, is_reset: bool
 ) -> None:
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     visit = server.visits[0]
     visit.reset() if is_reset else visit.end()
     await visit.say(b"")
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     assert len(server.visits) == 2
 
 
@@ -164,12 +164,12 @@ async def test_idle_connections_are_ended_after_a_while(
 ) -> None:
     monkeypatch.setattr(http_client, "KEEPALIVE_S", 0.05)
     for number in range(2):
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         await server.visits[number].ended()
 
 
 async def test_closing_the_client_ends_what_it_kept(client: HttpClient, server: RawServer) -> None:
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     await client.aclose()
     await server.visits[0].ended()
     await client.aclose()
@@ -181,7 +181,7 @@ def test_client_whose_loop_has_closed_can_be_closed() -> None:
 
     async def use() -> None:
         async with raw_server() as server:
-            await _says_hello(client, server)
+            await _answers_hello(client, server)
 
     asyncio.run(use())
     asyncio.run(client.aclose())
@@ -216,7 +216,7 @@ async def test_leaving_early_ends_the_connection_at_once(
             sending.cancel()
         await visit.ended()
         assert time.monotonic() - left_at < STOPPED_MAX_S
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         assert len(server.visits) == 2
         await client.aclose()
 
@@ -247,7 +247,7 @@ async def test_answer_that_came_before_the_request_was_out_is_read_and_nothing_i
         visit = await server.asked()
         await visit.say(HELLO)
         assert await read(await sending) == b"hello"
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         assert len(server.visits) == 2
 
 
@@ -259,7 +259,7 @@ async def test_failed_requests_leave_nothing_behind(
     await asyncio.gather(*others, return_exceptions=True)
     caplog.clear()
     complaints = list[object]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     before = len(asyncio.all_tasks())
     for raw in (HELLO[:-1], FORGED + FORGED, b"garbage", OK + b"content-encoding: br\r\n\r\n"):
         try:

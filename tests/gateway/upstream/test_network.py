@@ -48,7 +48,7 @@ async def tls_server(certificates: Certificates) -> AsyncIterator[RawServer]:
         yield made
 
 
-async def _says_hello(network: Network, server: RawServer, *, times: int = 1) -> None:
+async def _answers_hello(network: Network, server: RawServer, *, times: int = 1) -> None:
     client = HttpClient(network)
     try:
         for _ in range(times):
@@ -79,7 +79,7 @@ def _through(proxy: ProxyServer, certificates: Certificates, *, user: str = "") 
 async def test_tls_goes_through_a_tunnel_that_is_kept(
     proxy: ProxyServer, tls_server: RawServer, certificates: Certificates
 ) -> None:
-    await _says_hello(_through(proxy, certificates), tls_server, times=2)
+    await _answers_hello(_through(proxy, certificates), tls_server, times=2)
     (visit,) = tls_server.visits
     assert len(visit.requests) == 2
     (head,) = proxy.heads
@@ -91,7 +91,7 @@ async def test_tls_goes_through_a_tunnel_that_is_kept(
 async def test_plain_http_is_passed_on_by_the_proxy(
     proxy: ProxyServer, server: RawServer, certificates: Certificates
 ) -> None:
-    await _says_hello(_through(proxy, certificates), server)
+    await _answers_hello(_through(proxy, certificates), server)
     (head,) = proxy.heads
     assert head.startswith(f"POST http://{HOST}:{server.port}/v1/chat HTTP/1.1\r\n")
 
@@ -106,7 +106,7 @@ async def test_proxy_that_asks_for_a_password_gets_the_one_of_its_address(
 ) -> None:
     proxy.authorization = BASIC
     reached = tls_server if is_tls else server
-    await _says_hello(_through(proxy, certificates, user=SIGNED_IN), reached)
+    await _answers_hello(_through(proxy, certificates, user=SIGNED_IN), reached)
     assert len(proxy.heads) == 1
     if is_tls:
         assert b"asic" not in b"".join(reached.visits[0].requests)
@@ -258,7 +258,7 @@ async def test_client_certificate_is_shown_where_it_is_asked_for(
     unknown = Network(ca_file=str(certificates.authority))
     known = replace(unknown, client_cert_file=str(certificates.client))
     async with raw_server(tls=context) as server:
-        await _says_hello(known, server)
+        await _answers_hello(known, server)
         failure = await _failed(unknown, server)
         # TLS 1.3 has the client speak before the server has refused it.
         expected = NotSent if version == ssl.TLSVersion.TLSv1_2 else BrokenOff

@@ -168,7 +168,7 @@ async def test_chunks_that_turn_to_garbage_break_off_at_once(
     answer.release()
 
 
-# --- compressed, though nobody asked for that -------------------------------------------------
+# --- compressed without being requested ----- -------------------------------------------------
 
 
 def _packed_head(encoding: bytes, body: bytes) -> bytes:
