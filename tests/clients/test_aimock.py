@@ -119,7 +119,7 @@ BY_QUESTION: Final = pytest.mark.parametrize("prompt", QUESTIONS, ids=["text", "
 
 @BY_QUESTION
 @BY_CASE
-def test_what_is_relayed_has_the_bytes_that_aimock_sends(
+def test_relayed_answer_is_identical_to_aimocks(
     case: Case, prompt: str, both: Both, http: httpx2.Client, installation: Installation
 ) -> None:
     asked, client = _with_prompt(case, prompt), f"client-{secrets.token_hex(6)}"
@@ -137,7 +137,7 @@ def test_what_is_relayed_has_the_bytes_that_aimock_sends(
 
 @pytest.mark.parametrize("prompt", REFUSED)
 @BY_CASE
-def test_a_refusal_has_its_words(
+def test_refusal_keeps_vendor_message(
     case: Case, prompt: str, both: Both, http: httpx2.Client, installation: Installation
 ) -> None:
     asked, client = _with_prompt(case, prompt), f"client-{secrets.token_hex(6)}"
@@ -149,7 +149,7 @@ def test_a_refusal_has_its_words(
     assert (row["status"], row["cost"]) == ("error", 0)
 
 
-def test_embeddings_are_the_ones_that_aimock_sends(both: Both, http: httpx2.Client) -> None:
+def test_embeddings_are_identical_to_aimocks(both: Both, http: httpx2.Client) -> None:
     for case in (case for case in SERVED if case not in ASKED):
         direct, through = ask(http, both.direct, case), ask(http, both.gateway, case)
         assert (through.status_code, through.content) == (200, direct.content)
@@ -215,7 +215,7 @@ def _of_chat(target: Target, model: str, prompt: str, *, stream: bool) -> Seen:
     [("anthropic", _of_anthropic), ("google", _of_google)],
     ids=["anthropic", "google"],
 )
-def test_what_is_translated_says_what_the_vendors_own_client_is_told(
+def test_translated_answer_equals_that_of_vendor_client(
     vendor: str, own: Callable[..., Seen], prompt: str, stream: bool, both: Both
 ) -> None:
     direct = own(both.direct, prompt, stream=stream)

@@ -30,7 +30,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_answer_comes_byte_for_byte(
+def test_answer_is_relayed_byte_for_byte(
     case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     answer = ask(http, target, case)
@@ -61,7 +61,7 @@ def test_tool_calls_come_byte_for_byte(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_request_arrives_with_all_its_fields(
+def test_request_arrives_with_all_fields(
     case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     more = {"option_of_tomorrow": {"ü": [1, 2.5, None, True]}}
@@ -73,9 +73,7 @@ def test_a_request_arrives_with_all_its_fields(
     assert {name: call["body"][name] for name in body} == body
 
 
-def test_the_chunks_of_a_stream_lose_only_the_usage_that_nobody_asked_for(
-    target: Target, http: httpx2.Client
-) -> None:
+def test_stream_chunks_lose_only_unrequested_usage(target: Target, http: httpx2.Client) -> None:
     case = Case(name="chat", vendor="openai", path="/chat/completions", body=CHAT | STREAMED)
     events = ask(http, target, case).text.removesuffix("\n\n").split("\n\n")
     assert events[-1] == "data: [DONE]"
@@ -89,7 +87,7 @@ def test_the_chunks_of_a_stream_lose_only_the_usage_that_nobody_asked_for(
     [case for case in CASES if "streamed" in case.name or "Google's" in case.name],
     ids=lambda case: case.name,
 )
-def test_pieces_are_passed_on_as_they_arrive(
+def test_chunks_are_relayed_as_they_arrive(
     case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     upstream.answers({"drip_s": 0.1})

@@ -26,7 +26,7 @@ BLOCKED = {
 
 @BY_NAME
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 529])
-def test_what_the_vendor_says_is_raised(
+def test_vendor_error_is_raised(
     status: int, caller: Caller, target: Target, upstream: Upstream
 ) -> None:
     upstream.answers({"status": status, "headers": {"retry-after": "7"}})
@@ -45,7 +45,7 @@ def test_what_the_vendor_says_is_raised(
     [each for each in CALLERS if each.vendor != "google"],
     ids=lambda caller: caller.name,
 )
-def test_a_busy_vendor_says_when_to_come_back(
+def test_vendor_rate_limit_has_retry_after(
     caller: Caller, target: Target, upstream: Upstream
 ) -> None:
     upstream.answers({"status": 429, "headers": {"retry-after": "7"}})
@@ -129,7 +129,7 @@ def keys(gateway_url: str, installation: Installation) -> dict[str, str]:
 
 @BY_NAME
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
-def test_what_the_gateway_says_is_raised(
+def test_gateway_error_is_raised(
     refusal: Refusal,
     caller: Caller,
     gateway_url: str,
@@ -149,9 +149,7 @@ def test_what_the_gateway_says_is_raised(
     assert upstream.calls() == []
 
 
-def test_a_blocked_model_is_not_listed_and_not_found(
-    gateway_url: str, keys: dict[str, str]
-) -> None:
+def test_blocked_model_is_not_listed_or_found(gateway_url: str, keys: dict[str, str]) -> None:
     target = gateway_target(gateway_url, keys["strict"])
     with openai.OpenAI(
         base_url=target.base_url("openai"), api_key=target.key, max_retries=0
@@ -163,7 +161,7 @@ def test_a_blocked_model_is_not_listed_and_not_found(
             client.models.retrieve(BLOCKED["openai"])
 
 
-def test_a_spent_budget_says_when_to_come_back(gateway_url: str, keys: dict[str, str]) -> None:
+def test_spent_budget_has_retry_after(gateway_url: str, keys: dict[str, str]) -> None:
     target = gateway_target(gateway_url, keys["spent"])
     [caller] = [each for each in CALLERS if each.name == "chat"]
     with pytest.raises(openai.PermissionDeniedError) as raised:

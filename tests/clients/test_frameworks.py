@@ -84,9 +84,7 @@ def test_langchain_embeds_by_tokens(target: Target) -> None:
 # --- pydantic-ai ----------------------------------------------------------------------------------
 
 
-async def test_a_pydantic_ai_agent_uses_a_tool_and_answers(
-    target: Target, upstream: Upstream
-) -> None:
+async def test_pydantic_ai_agent_uses_tool_and_answers(target: Target, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": [WEATHER]}, {"content": ANSWER})
     asked: list[str] = []
     async with AsyncOpenAI(
@@ -108,7 +106,7 @@ async def test_a_pydantic_ai_agent_uses_a_tool_and_answers(
     assert second["body"]["messages"][-1]["content"] == "21"
 
 
-async def test_a_pydantic_ai_agent_streams(target: Target) -> None:
+async def test_pydantic_ai_agent_streams(target: Target) -> None:
     async with AsyncOpenAI(
         base_url=target.base_url("openai"), api_key=target.key, max_retries=0
     ) as client:
@@ -141,7 +139,7 @@ def llm_folder(target: Target, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", [[], ["--no-stream"]], ids=["streamed", "plain"])
-def test_llm_answers_on_the_command_line(way: list[str], llm_folder: Path) -> None:
+def test_llm_command_answers(way: list[str], llm_folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "llm", "-m", "governed", "-s", "Be brief", "-u", *way, PROMPT],
         env=clean_environment() | {"LLM_USER_PATH": str(llm_folder)},

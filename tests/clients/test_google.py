@@ -66,7 +66,7 @@ async def test_content_is_generated_asynchronously(
         assert of_gemini([piece async for piece in stream]).content == PROMPT
 
 
-def test_a_stream_counts_at_its_end(
+def test_stream_reports_usage_at_end(
     client: genai.Client, config: types.GenerateContentConfig, upstream: Upstream
 ) -> None:
     pieces = list(
@@ -98,7 +98,7 @@ def test_functions_are_called(
         assert tool["functionDeclarations"][0]["name"] == "get_weather"
 
 
-def test_an_image_arrives_as_it_was_sent(client: genai.Client, upstream: Upstream) -> None:
+def test_image_arrives_unchanged(client: genai.Client, upstream: Upstream) -> None:
     image = types.Part.from_bytes(data=b"\x89PNG", mime_type="image/png")
     client.models.generate_content(model=MODEL, contents=[image, "What is this?"])
     [call] = upstream.calls()

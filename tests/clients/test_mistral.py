@@ -27,7 +27,7 @@ def streamed(client: Mistral, **more: Any) -> list[Any]:
         return [event.data for event in stream]
 
 
-def test_a_question_is_answered(client: Mistral) -> None:
+def test_chat_is_answered(client: Mistral) -> None:
     answer = client.chat.complete(**QUESTION)
     [choice] = answer.choices
     assert choice.message
@@ -35,9 +35,7 @@ def test_a_question_is_answered(client: Mistral) -> None:
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (WORDS + 2, WORDS)
 
 
-def test_the_last_chunk_of_a_stream_has_the_usage_unasked(
-    client: Mistral, upstream: Upstream
-) -> None:
+def test_last_stream_chunk_always_has_usage(client: Mistral, upstream: Upstream) -> None:
     chunks = streamed(client)
     expected = Seen(
         content=PROMPT,

@@ -78,7 +78,7 @@ def test_anthropics_client(scripts: Path, target: Target, upstream: Upstream) ->
     assert seen["counted"] == WORDS
 
 
-def test_the_vercel_ai_sdk(scripts: Path, target: Target, upstream: Upstream) -> None:
+def test_vercel_ai_sdk(scripts: Path, target: Target, upstream: Upstream) -> None:
     upstream.answers(*[WELL] * 2, *[CALLS] * 2, {"content": json.dumps(PARIS)})
     seen = run(
         scripts,

@@ -57,14 +57,14 @@ def streamed(client: OpenAI, **more: Any) -> list[Any]:
     return list(client.chat.completions.create(**question))
 
 
-def test_a_question_is_answered(client: OpenAI) -> None:
+def test_chat_is_answered(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
     assert answer.model == MODEL
     assert answer.system_fingerprint == "fp_fake"
 
 
-async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
+async def test_chat_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
     create: Any = async_client.chat.completions.create
     answer = await create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
@@ -73,7 +73,7 @@ async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) 
     assert (seen.content, seen.output_tokens) == (PROMPT, WORDS)
 
 
-def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> None:
+def test_requested_stream_usage_is_last_chunk(client: OpenAI) -> None:
     chunks = streamed(client, stream_options=USAGE)
     # The role, each word, the end, and the usage.
     expected = Seen(
@@ -87,7 +87,7 @@ def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> 
     assert chunks[-1].choices == []
 
 
-def test_a_stream_has_no_usage_when_nobody_asked(client: OpenAI) -> None:
+def test_stream_without_requested_usage_has_none(client: OpenAI) -> None:
     chunks = streamed(client)
     assert of_chat_stream(chunks) == Seen(content=PROMPT, finish_reason="stop", events=WORDS + 2)
     assert all(chunk.choices for chunk in chunks)
@@ -104,7 +104,7 @@ def test_several_choices_come_side_by_side(client: OpenAI) -> None:
     assert len(chunks) == 2 * (WORDS + 2)
 
 
-def test_a_cut_answer_says_so(client: OpenAI) -> None:
+def test_truncated_answer_has_length_finish_reason(client: OpenAI) -> None:
     chunks = streamed(client, max_completion_tokens=3, stream_options=USAGE)
     seen = of_chat_stream(chunks)
     assert (seen.finish_reason, seen.output_tokens) == ("length", 3)
@@ -140,7 +140,7 @@ def test_tools_are_called_in_fragments(client: OpenAI, upstream: Upstream) -> No
     assert len(chunks) == call["sent_pieces"] - 1 - hidden
 
 
-def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
+def test_tool_result_is_sent_back(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": ANSWER})
     answer = client.chat.completions.create(model=MODEL, messages=chat_tool_turns())
     assert of_chat(answer).content == ANSWER
@@ -148,14 +148,14 @@ def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
     assert call["body"]["messages"] == chat_tool_turns()
 
 
-def test_an_image_arrives_as_it_was_sent(client: OpenAI, upstream: Upstream) -> None:
+def test_image_arrives_unchanged(client: OpenAI, upstream: Upstream) -> None:
     turns: Any = [{"role": "user", "content": CHAT_IMAGE}]
     client.chat.completions.create(model=MODEL, messages=turns, max_tokens=50)
     [call] = upstream.calls()
     assert call["body"]["messages"] == turns
 
 
-def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: Upstream) -> None:
+def test_answer_is_parsed_into_requested_schema(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": json.dumps(PARIS)})
     answer = client.chat.completions.parse(
         model=MODEL,
@@ -167,7 +167,7 @@ def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: 
     assert call["body"]["response_format"]["json_schema"]["name"] == "Weather"
 
 
-def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: Upstream) -> None:
+def test_unknown_fields_are_relayed(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"extra_fields": {"field_of_tomorrow": {"a": [1, 2]}}})
     asked = {"option_of_tomorrow": {"b": None}}
     answer = client.chat.completions.create(
@@ -183,7 +183,7 @@ def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: U
     assert (call["body"]["seed"], call["body"]["logit_bias"]) == (7, {"50256": -100})
 
 
-def test_the_stream_helper_gathers_tool_calls(client: OpenAI, upstream: Upstream) -> None:
+def test_stream_helper_collects_tool_calls(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": [WEATHER]})
     question: dict[str, Any] = {"model": MODEL, "messages": chat_turns(), "tools": [CHAT_TOOL]}
     with client.chat.completions.stream(**question) as stream:

@@ -28,14 +28,14 @@ def client(target: Target) -> Iterator[OpenAI]:
 # --- responses ------------------------------------------------------------------------------------
 
 
-def test_a_response_has_text_and_usage(client: OpenAI) -> None:
+def test_response_has_text_and_usage(client: OpenAI) -> None:
     response = client.responses.create(**QUESTION)
     assert (response.status, response.output_text) == ("completed", PROMPT)
     assert response.usage
     assert (response.usage.input_tokens, response.usage.output_tokens) == (WORDS + 2, WORDS)
 
 
-def test_a_response_comes_in_events(client: OpenAI, upstream: Upstream) -> None:
+def test_response_is_streamed_as_events(client: OpenAI, upstream: Upstream) -> None:
     events: list[Any] = list(client.responses.create(**QUESTION, stream=True))
     kinds = [event.type for event in events]
     assert kinds[:4] == [
@@ -54,16 +54,14 @@ def test_a_response_comes_in_events(client: OpenAI, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("status", ["incomplete", "failed"])
-def test_a_response_ends_as_the_vendor_ended_it(
-    status: str, client: OpenAI, upstream: Upstream
-) -> None:
+def test_response_keeps_vendor_status(status: str, client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"finish_reason": status})
     *_, last = client.responses.create(**QUESTION, stream=True)
     assert last.type == f"response.{status}"
     assert last.response.status == status
 
 
-def test_a_response_calls_tools(client: OpenAI, upstream: Upstream) -> None:
+def test_response_calls_tools(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers(
         {"tool_calls": [WEATHER], "thinking": "The weather, then"}, {"tool_calls": [WEATHER]}
     )
@@ -93,13 +91,13 @@ def test_a_response_calls_tools(client: OpenAI, upstream: Upstream) -> None:
     ],
     ids=["text", "texts", "tokens", "token-lists"],
 )
-def test_whatever_may_be_embedded_is(given: Any, count: int, tokens: int, client: OpenAI) -> None:
+def test_all_input_types_are_embedded(given: Any, count: int, tokens: int, client: OpenAI) -> None:
     answer = client.embeddings.create(model=EMBEDDER, input=given)
     assert len(answer.data) == count
     assert answer.usage.prompt_tokens == tokens
 
 
-def test_both_encodings_of_a_vector_are_the_same(client: OpenAI, upstream: Upstream) -> None:
+def test_both_vector_encodings_are_equal(client: OpenAI, upstream: Upstream) -> None:
     # The client asks for base64 by itself and unpacks it.
     packed = client.embeddings.create(model=EMBEDDER, input=PROMPT, dimensions=16)
     plain = client.embeddings.create(
@@ -114,13 +112,13 @@ def test_both_encodings_of_a_vector_are_the_same(client: OpenAI, upstream: Upstr
 # --- models ---------------------------------------------------------------------------------------
 
 
-def test_the_models_are_listed(client: OpenAI) -> None:
+def test_models_are_listed(client: OpenAI) -> None:
     listed = [model.id for model in client.models.list()]
     assert {MODEL, "gpt-4o"} <= set(listed)
     assert len(listed) == len(set(listed))
 
 
-def test_one_model_is_found_and_another_is_not(client: OpenAI) -> None:
+def test_known_model_is_found_and_unknown_is_not(client: OpenAI) -> None:
     found = client.models.retrieve(MODEL)
     assert (found.id, found.object) == (MODEL, "model")
     with pytest.raises(openai.NotFoundError):
