@@ -108,7 +108,7 @@ def test_month_ends_before_first_of_next(day: date) -> None:
     ("part", "whole", "shown"),
     [(1, 3, "33.3"), (2, 3, "66.7"), (3, 3, "100.0"), (-1, 4, "-25.0"), (0, 5, "0.0")],
 )
-def test_shares_are_rounded_to_a_tenth(part: int, whole: int, shown: str) -> None:
+def test_shares_are_rounded_to_tenth(part: int, whole: int, shown: str) -> None:
     assert share_percent(part, whole) == shown
 
 

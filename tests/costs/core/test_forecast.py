@@ -51,7 +51,7 @@ def test_forecast_completes_today_without_double_counting() -> None:
     assert forecast(by_day | {TODAY: 5 * EURO}).expected_nanoeur == 34 * EURO
 
 
-def test_less_than_a_week_gives_no_forecast() -> None:
+def test_less_than_week_gives_no_forecast() -> None:
     assert month_forecast({back(n): EURO for n in range(1, 7)}, today=TODAY) is None
     assert month_forecast({back(n): EURO for n in range(1, 8)}, today=TODAY) is not None
     assert month_forecast({}, today=TODAY) is None

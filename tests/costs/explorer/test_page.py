@@ -110,7 +110,7 @@ def test_unknown_parameters_are_ignored(person: Client) -> None:
     assert person.get("/costs?org_id=1&org__slug=globex").status_code == 200
 
 
-def test_empty_page_explains_itself(person: Client) -> None:
+def test_empty_page_has_explanation(person: Client) -> None:
     assert "send a request" in html_of(person, "")
     assert "reset all filters" in html_of(person, "teamId=unknown")
 

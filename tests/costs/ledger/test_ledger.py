@@ -225,7 +225,7 @@ def test_idempotency_key_of_other_organization_is_no_repeat(
     assert admitted_and_full(answers) == (2, 0)
 
 
-def test_idempotency_key_is_freed_by_release_or_after_a_day(
+def test_idempotency_key_is_freed_by_release_or_after_day(
     desk: Desk, clock: Clock, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100, repeat="k")

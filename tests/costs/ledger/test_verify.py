@@ -198,7 +198,7 @@ def test_only_first_differences_are_listed(
     assert "only the first" in findings[-1].sentence
 
 
-def test_verify_reads_one_snapshot_and_blocks_nobody(
+def test_verify_reads_one_snapshot_without_blocking_writers(
     desk: Desk, books_with_everything: Organization
 ) -> None:
     with snapshot() as cursor:
