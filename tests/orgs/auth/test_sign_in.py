@@ -151,7 +151,7 @@ def test_eleventh_guess_for_one_email_is_throttled(client: Client, member_user: 
     assert not is_signed_in(client)
 
 
-def test_unknown_email_is_throttled_the_same(client: Client) -> None:
+def test_unknown_email_is_throttled_equally(client: Client) -> None:
     statuses = [post(client, "unknown@acme.example", "a guess").status_code for _ in range(11)]
     assert statuses == [200] * 10 + [429]
 
