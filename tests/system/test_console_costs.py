@@ -114,7 +114,7 @@ async def go(page: Page, link: Locator, state: re.Pattern[str]) -> None:
 # --- periods -------------------------------------------------------------------------------------
 
 
-async def test_every_period_is_a_click_away_and_adds_up(page: Page) -> None:
+async def test_every_period_is_one_click_away_and_adds_up(page: Page) -> None:
     await page.goto("/costs")
     totals: dict[str, int] = {}
     for label, name in PRESETS:
@@ -139,7 +139,7 @@ async def test_days_are_chosen_by_hand(page: Page) -> None:
     assert asked(page)["from"] == f"{last - timedelta(days=2)}"
 
 
-async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
+async def test_invalid_day_is_error_at_its_field(page: Page) -> None:
     await page.goto("/costs?from=2026-03-02&to=2026-03-01")
     await expect(page.locator("#id_from_error")).to_contain_text("after the last")
     await expect(page.get_by_role("alert")).to_contain_text("Fix the marked fields")
@@ -153,7 +153,7 @@ async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
     ("by", "then"),
     [("Team", "None"), ("User", "Model"), ("Day", "API key")],
 )
-async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str, then: str) -> None:
+async def test_any_one_or_two_dimensions_add_up_to_same(page: Page, by: str, then: str) -> None:
     await page.goto("/costs")
     total = await total_of(page)
     await group(page, by, then)
@@ -166,7 +166,7 @@ async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str,
     assert rest == (len(lines) > 100)
 
 
-async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None:
+async def test_day_is_bar_stacked_by_other_dimension(page: Page) -> None:
     await page.goto("/costs?period=7d&groupBy=day&thenBy=team")
     await expect(page.get_by_role("heading", name="Costs by day, by team")).to_be_visible()
     await expect(page.locator(".bars-hit")).to_have_count(7)
@@ -185,7 +185,7 @@ async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None
     await expect(page.locator(".bars-plot desc")).to_contain_text("highest: ")
 
 
-async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
+async def test_line_links_to_its_parts(page: Page) -> None:
     await page.goto("/costs?groupBy=team")
     row = page.locator(".explorer-table tbody tr").first
     name = await row.locator("th").inner_text()
@@ -204,7 +204,7 @@ async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
     await expect(chips.get_by_role("listitem")).to_have_count(2)
 
 
-async def test_a_colour_of_the_legend_filters(page: Page) -> None:
+async def test_legend_entry_filters(page: Page) -> None:
     await page.goto("/costs?groupBy=provider")
     legend = page.get_by_role("list", name="Colours of the bars")
     await go(page, legend.get_by_role("link", name="google"), re.compile("provider=google"))
@@ -236,7 +236,7 @@ async def test_filters_are_added_and_removed(page: Page) -> None:
 # --- comparison, forecast ------------------------------------------------------------------------
 
 
-async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
+async def test_each_line_shows_previous_period(page: Page) -> None:
     await page.goto("/costs?period=30d&groupBy=team")
     before = {}
     for row in await page.locator(".explorer-table tbody tr").all():
@@ -259,7 +259,7 @@ async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
     assert found == before
 
 
-async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
+async def test_current_month_has_forecast_with_range(page: Page) -> None:
     await page.goto("/costs?period=month")
     spent = await total_of(page)
     forecast = page.locator(".explorer-figures > div").filter(has_text="Forecast for")
@@ -281,7 +281,7 @@ async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
         "period=last-month&groupBy=user&thenBy=model&teamId=support",
     ],
 )
-async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
+async def test_csv_equals_page(page: Page, query: str) -> None:
     await page.goto(f"/costs?{query}")
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Download CSV", exact=True).click()
@@ -299,7 +299,7 @@ async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
         assert line["share_percent"] in await row.locator(".share").inner_text()
 
 
-async def test_an_address_shows_the_same_to_who_opens_it_anew(
+async def test_url_shows_same_page_in_new_session(
     page: Page, chromium: Browser, filled: Server
 ) -> None:
     await page.goto("/costs")

@@ -169,7 +169,7 @@ async def test_idle_restarted_gateway_settles_abandoned_holds(
 
 
 @pytest.mark.long
-async def test_recovery_is_automatic_within_a_minute(
+async def test_recovery_is_automatic_within_minute(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     asked = await _one_held_call(installation, upstream)

@@ -136,7 +136,7 @@ async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> 
     return pages
 
 
-async def test_only_listed_endpoints_reach_a_provider(
+async def test_only_listed_endpoints_reach_provider(
     installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
 ) -> None:
     reached = set()
