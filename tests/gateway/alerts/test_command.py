@@ -52,7 +52,7 @@ def test_run_prints_new_alerts_and_deliveries(acme: Organization) -> None:
         assert len(receiver.received) == 1
 
 
-def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None:
+def test_run_fails_when_delivery_fails_permanently(acme: Organization) -> None:
     spent(acme)
     with Receiver(statuses=[404]) as receiver:
         AlertChannelFactory.create(org=acme, url=receiver.url)
@@ -60,7 +60,7 @@ def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None
             alerts("run")
 
 
-def test_run_does_nothing_while_another_process_has_the_lease(acme: Organization) -> None:
+def test_run_does_nothing_while_another_process_has_lease(acme: Organization) -> None:
     spent(acme)
     Lease.objects.create(name="alerts", holder_id=new_id(), expires_at=now() + timedelta(minutes=1))
     assert "Another process" in alerts("run")
@@ -80,7 +80,7 @@ def test_list_and_ack(acme: Organization, globex: Organization) -> None:
     assert Alert.objects.filter(acknowledged_at=None).count() == 1
 
 
-def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization) -> None:
+def test_channels_are_added_listed_tested_toggled_and_removed(acme: Organization) -> None:
     with Receiver() as receiver:
         output = alerts("add-channel", "acme", "Ops", "--webhook", receiver.url)
         channel = AlertChannel.objects.get()
@@ -113,7 +113,7 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(CommandError) as refusal:

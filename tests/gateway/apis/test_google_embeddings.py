@@ -103,18 +103,18 @@ async def test_usage_that_google_does_not_report_is_counted() -> None:
     assert google.methods == ["batchEmbedContents", "countTokens"]
 
 
-async def test_failed_count_keeps_the_vectors_with_unknown_usage() -> None:
+async def test_failed_count_keeps_vectors_with_unknown_usage() -> None:
     answer = await embedded(Embedder(count_status=500), "Hi")
     assert answer.vectors == ((2.0, 0.5),)
     assert answer.usage is None
 
 
-async def test_missing_vector_is_an_error() -> None:
+async def test_missing_vector_is_error() -> None:
     with pytest.raises(Broken):
         await embedded(Embedder(loses=1), "Hi", "Ho")
 
 
-async def test_a_refusal_costs_nothing() -> None:
+async def test_refusal_is_free() -> None:
     with pytest.raises(Rejected) as refused:
         await embedded(Embedder(embed_statuses=[400]), "Hi")
     assert refused.value.nothing_billed
@@ -129,7 +129,7 @@ async def test_inputs_above_googles_limit_are_sent_in_several_requests() -> None
     assert answer.usage == Usage(input_uncached=250)
 
 
-async def test_refusal_of_a_later_part_has_an_unknown_outcome() -> None:
+async def test_refusal_of_later_part_has_unknown_outcome() -> None:
     google = Embedder(embed_statuses=[200, 429])
     with pytest.raises(Broken) as broken:
         await embedded(google, *("x" for _ in range(101)))

@@ -44,14 +44,14 @@ def test_requested_tier_is_forwarded() -> None:
     assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"
 
 
-def test_cap_is_written_only_if_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_caller_gave_none() -> None:
     assert "max_output_tokens" not in outgoing(ASKED)
     assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
     assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
 
 
-def test_reasoning_item_with_only_an_id_is_omitted() -> None:
+def test_reasoning_item_with_only_id_is_omitted() -> None:
     kept = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "sealed"}
     items = [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}, kept]
     assert outgoing({"model": "m", "input": items})["input"] == [HELLO, kept]
@@ -83,7 +83,7 @@ def test_prompt_is_canonically_equal_in_every_api() -> None:
         assert read(DIALECT, asked).body.canonical() == wanted
 
 
-def test_repeat_has_the_same_body_and_dimensions() -> None:
+def test_repeat_has_same_body_and_dimensions() -> None:
     def identity(fields: dict[str, Any], team: str) -> object:
         return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
 
@@ -182,7 +182,7 @@ def test_invalid_usage_report_is_none(usage: Any) -> None:
     assert whole(response(usage=usage)).usage is None
 
 
-def test_error_with_success_status_is_an_error() -> None:
+def test_error_with_success_status_is_error() -> None:
     with pytest.raises(ErrorAnswer):
         whole({"error": {"message": "no"}})
 
@@ -232,7 +232,7 @@ def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_last_event_has_the_usage_for_every_outcome(status: str) -> None:
+def test_last_event_has_usage_for_every_outcome(status: str) -> None:
     _, reading = passed(events_of({"type": f"response.{status}", "response": response(status)}))
     assert reading.is_ended
     assert reading.completion().usage == USAGE
@@ -249,7 +249,7 @@ def test_truncated_stream_has_only_its_model() -> None:
     )
 
 
-def test_error_in_a_stream_is_detected_and_relayed() -> None:
+def test_error_in_stream_is_detected_and_relayed() -> None:
     stream = events_of({"type": "error", "code": "server_error", "message": "no", "param": None})
     came, reading = passed(stream)
     assert came == stream
@@ -257,7 +257,7 @@ def test_error_in_a_stream_is_detected_and_relayed() -> None:
         reading.completion()
 
 
-def test_gateway_error_ends_a_stream_as_clients_expect() -> None:
+def test_gateway_error_ends_stream_as_clients_expect() -> None:
     event = DIALECT.error_event(Broken("It broke off")).decode()
     name, data = event.rstrip("\n").split("\n")
     body = json.loads(data.removeprefix("data: "))

@@ -147,7 +147,7 @@ def test_answer_has_all_fields_that_clients_read() -> None:
     assert found.usage.completion_tokens_details.reasoning_tokens == 6
 
 
-def test_calls_have_an_id_and_keep_their_signature() -> None:
+def test_calls_have_id_and_keep_their_signature() -> None:
     calls = (
         ToolCall(id="", name="a", arguments="{}", signature="c2ln"),
         ToolCall(id="g2", name="b", arguments="{}"),
@@ -163,7 +163,7 @@ def test_calls_have_an_id_and_keep_their_signature() -> None:
     assert (second["id"], "extra_content" in second) == ("g2", False)
 
 
-def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() -> None:
+def test_stream_starts_with_role_and_ends_with_reason_and_usage() -> None:
     speaking = speaker(with_usage=True)
     usage = Usage(input_uncached=1, output_text=2)
     stream = (
@@ -185,7 +185,7 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() 
     assert {chunk["usage"] for chunk in found[:3]} == {None}
 
 
-def test_empty_stream_is_an_answer() -> None:
+def test_empty_stream_is_answer() -> None:
     (only,) = chunks(speaker().last(answered()))
     assert only["choices"][0]["delta"]["role"] == "assistant"
     assert "usage" not in only
@@ -222,9 +222,7 @@ _CALLS = st.lists(
 
 
 @given(content=st.text(max_size=20), calls=_CALLS, cut=st.integers(1, 4))
-def test_joined_chunks_equal_the_whole_answer(
-    content: str, calls: list[ToolCall], cut: int
-) -> None:
+def test_joined_chunks_equal_whole_answer(content: str, calls: list[ToolCall], cut: int) -> None:
     whole = speaker().whole(answered(content=content, tool_calls=tuple(calls)))
     speaking = speaker()
     stream = b"".join(speaking.piece(Delta(letter)) for letter in content)

@@ -25,7 +25,7 @@ def budgets(*words: str) -> str:
     return out.getvalue()
 
 
-def test_create_makes_a_budget_that_is_on_and_counts(acme: Organization, member_user: User) -> None:
+def test_created_budget_is_enabled_and_counts(acme: Organization, member_user: User) -> None:
     acme.timezone = "UTC"
     acme.save()
     DailyCostFactory.create(org=acme, day=now().date(), team_id="support", amount_nanoeur=7)
@@ -91,7 +91,7 @@ def test_update_changes_only_given_options(acme: Organization) -> None:
     assert (budget.is_hard, budget.revision) == (True, 2)
 
 
-def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
+def test_budget_is_toggled_and_deleted(acme: Organization) -> None:
     budget = BudgetFactory.create(org=acme, name="Blue")
     assert 'Budget "Blue" of acme is off.' in budgets("disable", "acme", "blue")
     budget.refresh_from_db()
@@ -103,7 +103,7 @@ def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
     assert not Budget.objects.exists()
 
 
-def test_unknown_model_is_a_warning(acme: Organization) -> None:
+def test_unknown_model_is_warning(acme: Organization) -> None:
     printed = budgets("create", "acme", "Blue", *MONTHLY, "--models", "gpt-44")
     assert "unknown model: gpt-44" in printed
     assert Budget.objects.get().models == ["gpt-44"]
@@ -131,7 +131,7 @@ def test_unknown_model_is_a_warning(acme: Organization) -> None:
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     BudgetFactory.create(org=acme, name="a")

@@ -73,7 +73,7 @@ def test_whose_calls_names_dimensions_and_models(fields: dict[str, Any], calls: 
     assert whose_calls(Budget(**fields), {"1": "ada@acme.example"}) == calls
 
 
-def test_sentence_of_a_budget_that_only_warns() -> None:
+def test_sentence_of_budget_that_only_warns() -> None:
     budget = Budget(span="week", limit_nanoeur=10**9, is_hard=False)
     assert budget_sentence(budget, {}) == ("All calls: limit 1.00 EUR per week; it only warns.")
 
@@ -97,7 +97,7 @@ def test_sentence_of_a_budget_that_only_warns() -> None:
         (standing(charged=101, enabled=False), "off"),
     ],
 )
-def test_outlook_has_a_word_in_every_case(status: BudgetStatus, word: str) -> None:
+def test_every_status_has_label(status: BudgetStatus, word: str) -> None:
     assert outlook(status).word == word
     assert outlook(status).sign
 
@@ -117,7 +117,7 @@ def test_past_and_future_days_are_distinct() -> None:
     assert (over.left_nanoeur, over.over_nanoeur) == (0, 30)
 
 
-def test_forecast_line_starts_at_the_current_amount() -> None:
+def test_forecast_line_starts_at_current_amount() -> None:
     status = standing(end=(60, 80, 130))
     chart = burn_down(status, budget_days(status), day_share=0.5)
     assert chart.width == len(chart.days) == 30

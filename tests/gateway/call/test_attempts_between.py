@@ -58,9 +58,7 @@ def waiting(
     running.join()
 
 
-def test_a_provider_that_says_how_long_is_asked_again_no_sooner(
-    ask: Asking, acme: Organization, vendors: FakeProvider
-) -> None:
+def test_retry_respects_retry_after(ask: Asking, acme: Organization, vendors: FakeProvider) -> None:
     fast(acme, retries=1)
     vendors.answers(vendor="openai", status=429, headers={"retry-after": "1"})
     reply = ask(HELLO)
@@ -74,7 +72,7 @@ def test_a_provider_that_says_how_long_is_asked_again_no_sooner(
     assert found.attempts[0]["latency_ms"] < 1000
 
 
-def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
+def test_each_model_is_retried_as_configured(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -86,7 +84,7 @@ def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
     assert (len(found.attempts), found.states) == (3, ["released"] * 4)
 
 
-def test_a_longer_wait_than_a_client_has_is_not_waited(
+def test_wait_beyond_client_limit_is_not_taken(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=5)
@@ -96,7 +94,7 @@ def test_a_longer_wait_than_a_client_has_is_not_waited(
     assert time.monotonic() - started < 20
 
 
-def test_a_client_that_leaves_while_it_waits_ends_the_request(
+def test_disconnect_during_wait_ends_request(
     gateway: Gateway, acme: Organization, api_key: str, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -132,7 +130,7 @@ def revoked(acme: Organization) -> None:
 
 
 @pytest.mark.parametrize("change", [blocked_now, switched_off, revoked])
-def test_a_change_counts_at_the_next_attempt(
+def test_change_applies_to_next_attempt(
     ask: Asking, acme: Organization, vendors: FakeProvider, change: Callable[[Organization], None]
 ) -> None:
     fast(acme, retries=1)
@@ -147,7 +145,7 @@ def test_a_change_counts_at_the_next_attempt(
 
 
 @pytest.mark.parametrize("models", [None, ["gpt-4"]])
-def test_a_request_keeps_the_alias_by_which_it_was_admitted(
+def test_admitted_request_keeps_its_alias(
     ask: Asking, acme: Organization, vendors: FakeProvider, models: list[str] | None
 ) -> None:
     fast(acme, retries=1)
@@ -162,7 +160,7 @@ def test_a_request_keeps_the_alias_by_which_it_was_admitted(
     assert ask(HELLO).status == (400 if models is None else 200)
 
 
-def test_a_price_that_changes_meanwhile_is_the_next_attempts_price(
+def test_changed_price_applies_to_next_attempt(
     ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -171,7 +169,7 @@ def test_a_price_that_changes_meanwhile_is_the_next_attempts_price(
     assert replies[0].status == 200
 
 
-def test_a_hold_that_was_charged_meanwhile_ends_the_request(
+def test_charged_hold_ends_request(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str
 ) -> None:
     fast(acme, "sandbox-small", "sandbox-large", retries=5)
@@ -213,9 +211,7 @@ def _charged_whole(hold: Hold) -> Settlement:
 # --- repeats ------------------------------------------------------------------------------------
 
 
-def test_a_repeat_while_the_first_waits_is_told_that_it_runs(
-    ask: Asking, acme: Organization, vendors: FakeProvider
-) -> None:
+def test_repeat_during_wait_is_409(ask: Asking, acme: Organization, vendors: FakeProvider) -> None:
     fast(acme, retries=1)
     with waiting(ask, vendors, headers=ONCE) as replies:
         assert ask(HELLO, headers=ONCE).refusal[:2] == (409, "request_in_progress")
@@ -226,7 +222,7 @@ def test_a_repeat_while_the_first_waits_is_told_that_it_runs(
     assert len(vendors.calls) == 2
 
 
-def test_a_key_is_free_again_when_every_attempt_failed(
+def test_idempotency_key_is_released_if_all_attempts_failed(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -236,7 +232,7 @@ def test_a_key_is_free_again_when_every_attempt_failed(
     assert len(vendors.calls) == 3
 
 
-def test_a_process_that_dies_between_attempts_leaves_clean_books_and_a_key_that_comes_free(
+def test_process_killed_between_attempts_releases_hold_and_key(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -287,7 +283,7 @@ def _age(row: AiRequestLog, by: timedelta) -> None:
     AiRequestLog.objects.filter(pk=row.pk).update(completed_at=at)
 
 
-def test_a_key_that_another_request_took_over_is_not_used_twice(
+def test_idempotency_key_taken_by_other_request_is_not_reused(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -307,7 +303,7 @@ def test_a_key_that_another_request_took_over_is_not_used_twice(
 # --- other ways in ------------------------------------------------------------------------------
 
 
-def test_the_sdk_knows_aliases(
+def test_sdk_resolves_aliases(
     acme: Organization, gateway: Gateway, prices: object, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -317,7 +313,7 @@ def test_the_sdk_knows_aliases(
     assert tried().codes == ["provider_rate_limited", None]
 
 
-def test_a_quote_is_for_the_model_that_would_be_asked_first(
+def test_quote_uses_first_callable_model(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, "mistral-large-latest", CLAUDE, OPENAI)
@@ -329,7 +325,7 @@ def test_a_quote_is_for_the_model_that_would_be_asked_first(
     assert vendors.calls == []
 
 
-def test_a_requests_detail_tells_of_every_attempt(
+def test_request_detail_lists_every_attempt(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)

@@ -24,7 +24,7 @@ def silent() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_client_that_leaves_before_the_request_is_sent_is_charged_nothing(
+def test_disconnect_before_request_is_sent_is_free(
     gateway: Gateway, vendors: FakeProvider, api_key: str, silent: socket.socket, stream: bool
 ) -> None:
     wire(gateway, vendors, openai=f"https://127.0.0.1:{silent.getsockname()[1]}/v1")

@@ -148,7 +148,7 @@ def test_neither_prompt_nor_messages_is_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"true"])
-def test_body_must_be_an_object(body: bytes) -> None:
+def test_body_must_be_object(body: bytes) -> None:
     assert refused(body).message == "The body must be a JSON object"
 
 
@@ -156,7 +156,7 @@ def test_body_must_be_an_object(body: bytes) -> None:
     ("name", "least", "most"),
     [("maxTokens", 1, TOKENS_MAX), ("temperature", 0, 2), ("teamId", "", "x" * 128)],
 )
-def test_both_ends_of_a_range_are_accepted(name: str, least: Any, most: Any) -> None:
+def test_both_ends_of_range_are_accepted(name: str, least: Any, most: Any) -> None:
     call(LEAST | {name: least})
     call(LEAST | {name: most})
     call(LEAST | {"model": "x" * 200})
@@ -167,7 +167,7 @@ def test_integer_can_be_written_as_float() -> None:
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_dimension_can_be_at_the_top_or_in_metadata_or_equal_in_both(name: str) -> None:
+def test_dimension_can_be_at_top_or_in_metadata_or_equal_in_both(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     wanted = Dimensions(**{name: "é 1"})
     for fields in (

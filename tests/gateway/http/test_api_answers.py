@@ -26,7 +26,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 CANARY = "a canary that occurs nowhere else"
 
 
-def test_response_has_exactly_the_documented_fields(ask_both: Asking) -> None:
+def test_response_has_exactly_documented_fields(ask_both: Asking) -> None:
     reply = ask_both(HELLO | {"maxTokens": 1000, "temperature": 0.7})
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
@@ -84,7 +84,7 @@ def test_request_leaves_row_and_charge_and_no_hold(ask: Asking, acme: Organizati
     assert (period.held_nanoeur, period.settled_nanoeur, period.overrun_nanoeur) == (0, 2_319, 0)
 
 
-def test_rows_have_the_documented_table_and_column_names(ask: Asking) -> None:
+def test_rows_have_documented_table_and_column_names(ask: Asking) -> None:
     ask(HELLO | {"teamId": "team-123"})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -126,7 +126,7 @@ def test_providers_model_name_is_shown_if_printable(ask: Asking, gateway: Gatewa
         assert ask(HELLO).json["model"] == shown
 
 
-def test_an_answer_without_usage_is_charged_at_its_bound(ask: Asking, gateway: Gateway) -> None:
+def test_answer_without_usage_is_charged_at_bound(ask: Asking, gateway: Gateway) -> None:
     gateway.providers = Only(StandIn(usage=None, finish_reason=None))
     bound = ask(HELLO, path="/api/ai/quote").json["boundEur"]
     body = ask(HELLO).json
@@ -139,7 +139,7 @@ def test_an_answer_without_usage_is_charged_at_its_bound(ask: Asking, gateway: G
     assert AiRequestLog.objects.get().status == "unknown"
 
 
-def test_the_user_is_the_keys_owner(
+def test_user_is_key_owner(
     ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
 ) -> None:
     owned = make_key(acme, "owned", owner=member_user, team_id="team-1")
@@ -149,7 +149,7 @@ def test_the_user_is_the_keys_owner(
     assert ask(HELLO | {"userId": "u"}, key=owned).json["code"] == "dimension_fixed_by_key"
 
 
-def test_prompt_hash_is_equal_only_within_an_organization(
+def test_prompt_hash_is_equal_only_within_organization(
     ask: Asking, globex: Organization, make_key: Callable[..., str]
 ) -> None:
     theirs = make_key(globex, "theirs")

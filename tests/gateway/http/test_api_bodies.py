@@ -44,7 +44,7 @@ UNREADABLE: list[tuple[bytes, str, str]] = [
 ]
 
 
-def test_invalid_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -> None:
+def test_invalid_body_is_400_with_sentence_and_row(ask_both: Asking) -> None:
     for body, encoding, sentence in UNREADABLE:
         headers = {"content-encoding": encoding} if encoding else {}
         reply = ask_both(body, headers=headers)
@@ -76,9 +76,7 @@ def test_content_type_ignores_case_and_charset(ask_both: Asking) -> None:
         assert ask_both(BODY, headers=headers).status == 200
 
 
-def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
-    ask_both: Asking, settings: Settings
-) -> None:
+def test_body_at_limit_is_read_and_larger_is_413(ask_both: Asking, settings: Settings) -> None:
     settings.BODY_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
     largest = BODY + b" " * (2**20 - len(BODY))
     assert ask_both(largest).status == 200
@@ -87,12 +85,12 @@ def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
     assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).code == reply.refusal[1]
 
 
-def test_the_limit_is_ten_mebibytes(ask: Asking) -> None:
+def test_limit_is_ten_mebibytes(ask: Asking) -> None:
     reply = ask(BODY + b" " * 10 * 2**20)
     assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
 
 
-def test_received_bytes_count_and_not_the_content_length(ask: Asking, api_key: str) -> None:
+def test_received_bytes_count_and_not_content_length(ask: Asking, api_key: str) -> None:
     for announced in (b"0", b"9" * 5000, b"-1", b"abc", b"99999999"):
         headers = [
             ("x-pulse-key", api_key.encode()),

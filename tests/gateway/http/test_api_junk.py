@@ -115,7 +115,7 @@ def test_every_authenticated_request_leaves_exactly_one_row(
 
 @junk
 @given(method=methods, path=paths, query=queries, more=headers, body=bodies)
-def test_random_requests_never_cause_a_500(  # noqa: PLR0913  every part of a request is junk
+def test_random_requests_never_cause_500(  # noqa: PLR0913  every part of a request is junk
     gateway: Gateway,
     api_key: str,
     method: str,

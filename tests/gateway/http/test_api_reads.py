@@ -98,7 +98,7 @@ def test_page_limit_is_between_1_and_200(ask: Asking, acme: Organization) -> Non
         )
 
 
-def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
+def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
     columns = {
         "status": ("status", "error"),
         "code": ("code", "provider_error"),

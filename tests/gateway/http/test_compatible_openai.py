@@ -91,7 +91,7 @@ def test_stream_is_relayed_and_charged_for_every_outcome(
     assert (row.status, row.cost_nanoeur) == ("ok", 19_091)
 
 
-def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeProvider) -> None:
+def test_stream_without_usage_is_charged_at_bound(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(no_usage=True)
     row = row_of(ask(ASKED | {"stream": True, "max_output_tokens": 50}, path=RESPONSES))
     hold = Hold.objects.get(request_id=row.id)
@@ -99,9 +99,7 @@ def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeP
     assert row.cost_nanoeur == hold.amount_nanoeur
 
 
-def test_broken_stream_ends_with_an_error_that_clients_raise(
-    ask: Asking, fake: FakeProvider
-) -> None:
+def test_broken_stream_ends_with_error_that_clients_raise(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(cut_after_bytes=1_500)
     reply = ask(ASKED | {"stream": True}, path=RESPONSES)
     last = reply.events[-1]
@@ -110,15 +108,13 @@ def test_broken_stream_ends_with_an_error_that_clients_raise(
     assert row_of(reply).status == "unknown"
 
 
-def test_limit_writes_the_cap_into_the_request(
-    ask: Asking, fake: FakeProvider, acme: Organization
-) -> None:
+def test_limit_writes_cap_into_request(ask: Asking, fake: FakeProvider, acme: Organization) -> None:
     PolicyFactory.create(org=acme, max_tokens_per_request=1000)
     assert ask(ASKED, path=RESPONSES).status == 200
     assert 900 < fake.calls[0].body["max_output_tokens"] < 1000
 
 
-def test_a_search_needs_a_bound_where_a_limit_applies(
+def test_unbounded_search_is_refused_if_limit_applies(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
@@ -144,7 +140,7 @@ def test_a_search_needs_a_bound_where_a_limit_applies(
     ],
     ids=str,
 )
-def test_refused_request_leaves_a_row_and_is_not_sent(
+def test_refused_request_leaves_row_and_is_not_sent(
     changes: dict[str, Any], ask: Asking, fake: FakeProvider
 ) -> None:
     reply = ask(ASKED | changes, path=RESPONSES)

@@ -85,7 +85,7 @@ def test_undocumented_method_is_405_with_allow_header(ask: Asking) -> None:
             assert reply.refusal == (405, "method_not_allowed", sentence)
 
 
-def test_every_documented_error_has_codes_and_a_description() -> None:
+def test_every_documented_error_has_codes_and_description() -> None:
     compared = 0
     for _path, _method, operation in documented():
         for status, response in operation["responses"].items():
@@ -157,9 +157,7 @@ def faults_in(event: EngineEvent) -> list[str]:
     ]
 
 
-def test_schemathesis_finds_no_difference_with_all_its_checks(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_schemathesis_finds_no_difference(gateway: Gateway, api_key: str) -> None:
     faults: list[str] = []
     requests = 0
     for event in from_schema(examined(api_key)).execute():

@@ -78,7 +78,7 @@ def test_blocked_requests_are_omitted_from_backtest(
     assert replay(acme, blocked=("gpt-4",)).requests == 0
 
 
-def test_backtest_uses_the_resolved_model_of_an_alias(acme: Organization) -> None:
+def test_backtest_uses_resolved_model_of_alias(acme: Organization) -> None:
     asked(acme, requested_model="our-favourite", model="gpt-4-0613", meant="gpt-4")
     assert replay(acme, blocked=("gpt-4",)).refused == 1
     assert replay(acme, allowed=("gpt-4o",)).refused == 1
@@ -96,7 +96,7 @@ def test_backtest_uses_organization_days(acme: Organization) -> None:
     ]
 
 
-def test_each_day_starts_with_a_full_limit(acme: Organization) -> None:
+def test_each_day_starts_with_full_limit(acme: Organization) -> None:
     for days in (0, 1):
         for minutes in (0, 1, 2):
             ago = timedelta(days=days, minutes=minutes)
@@ -218,7 +218,7 @@ def test_auditor_can_backtest_from_browser(
     assert client_for(auditor_user).get(API).status_code == 200
 
 
-def test_command_backtests_a_policy_with_changes(acme: Organization) -> None:
+def test_command_backtests_policy_with_changes(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Strict", blocked_models=["gpt-4"])
     row = just_now(acme, model="gpt-4", user_id="u-1", app_id="search")
     printed = policies("backtest", "acme", "strict", "--days", "7")

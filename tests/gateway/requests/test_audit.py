@@ -112,12 +112,12 @@ def test_every_difference_is_reported(audited: Organization) -> None:
         assert all("\n" not in finding.sentence for finding in findings), fault
 
 
-def test_a_log_that_does_not_agree_ends_the_command_with_an_error(audited: Organization) -> None:
+def test_inconsistent_log_fails_command(audited: Organization) -> None:
     row("ok").update(cost_nanoeur=39)
     with pytest.raises(CommandError, match="Differences found"):
         audit()
 
 
-def test_a_hold_just_past_its_deadline_is_still_the_reaper_s(audited: Organization) -> None:
+def test_hold_just_past_deadline_is_left_to_reaper(audited: Organization) -> None:
     Hold.objects.filter(state="held").update(deadline_at=F("held_at") - timedelta(seconds=30))
     assert verify().findings == []

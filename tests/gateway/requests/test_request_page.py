@@ -103,7 +103,7 @@ def test_charged_request_shows_all_steps(
         assert expected in page, expected
 
 
-def test_a_blocked_request_names_the_policy(
+def test_blocked_request_names_policy(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     sentence = 'Model gpt-4 is blocked by policy "Production Policy"'
@@ -174,7 +174,7 @@ def test_damaged_trace_is_shown_as_far_as_possible(
     assert titles(client_for(member_user), row)[:3] == ["Received", "Policy check", "Held"]
 
 
-def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
+def test_foreign_and_missing_requests_get_same_response(
     globex: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     foreign = AiRequestLogFactory.create(org=globex)
@@ -190,7 +190,7 @@ def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
     assert len(pages) == 1
 
 
-def test_what_callers_wrote_is_shown_as_text(
+def test_caller_values_are_escaped(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     bad = "<script>alert(1)</script>"
@@ -261,7 +261,7 @@ def budget_entry(budget: Budget, **fields: Any) -> dict[str, Any]:
     }
 
 
-def test_request_shows_the_verdict_of_every_budget(
+def test_request_shows_verdict_of_every_budget(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
@@ -291,7 +291,7 @@ def test_request_shows_the_verdict_of_every_budget(
     ]
 
 
-def test_budgets_that_allowed_a_request_are_mentioned(
+def test_budgets_that_allowed_request_are_mentioned(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme)
