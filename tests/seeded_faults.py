@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("manage.py", "pyproject.toml", "pulse", "orgs", "costs", "gateway", "tests")
-LEFT_OUT = ("templates", "static")  # linked, since nothing breaks them
+LINKED = ("templates", "static")  # linked, since nothing breaks them
 TIMEOUT_S = 300
 SOME_FAILED = 1  # pytest's exit code; a broken import or a wrong argument has another
 
@@ -147,7 +147,7 @@ def _copy_to(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    for name in LEFT_OUT:
+    for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
 
 

@@ -94,7 +94,7 @@ def test_higher_share_covers_lower_ones() -> None:
 
 
 @pytest.mark.parametrize(("taken", "raised"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
-def test_hard_budget_is_full_after_refusal_with_under_a_fifth_left(
+def test_hard_budget_is_full_after_refusal_with_under_20_percent_left(
     taken: int | None, raised: list[int]
 ) -> None:
     refusing = replace(BUDGET, refused_at_nanoeur=taken, charged_nanoeur=40 * EUR)

@@ -114,7 +114,7 @@ def test_anthropic_strict_tools_are_strict_if_supported() -> None:
     assert not any("strict" in tool for tool in request_from(asked(tools=many))["tools"])
 
 
-def test_anthropic_schema_is_output_format_and_other_json_a_prompt() -> None:
+def test_anthropic_schema_is_output_format_and_other_json_is_prompted() -> None:
     request = request_from(asked(response_format=WANTED, reasoning_effort="minimal"))
     assert request["output_config"] == {
         "effort": "low",

@@ -50,7 +50,7 @@ def asked(org: Organization, ago: timedelta = timedelta(0), **fields: Any) -> Ai
     """A let-through request as the journal writes it."""
     model = fields.get("model", "gpt-4o-mini")
     trace = {
-        "model": {"requested": model, "meant": fields.pop("meant", model), "provider": "openai"},
+        "model": {"requested": model, "meant": fields.pop("resolved", model), "provider": "openai"},
         "input": {"bytes": 40, "counted_tokens": fields.pop("counted", 9)},
         "output_cap": fields.pop("cap", 100),
     }
@@ -79,7 +79,7 @@ def test_blocked_requests_are_omitted_from_backtest(
 
 
 def test_backtest_uses_resolved_model_of_alias(acme: Organization) -> None:
-    asked(acme, requested_model="our-favourite", model="gpt-4-0613", meant="gpt-4")
+    asked(acme, requested_model="our-favourite", model="gpt-4-0613", resolved="gpt-4")
     assert replay(acme, blocked=("gpt-4",)).refused == 1
     assert replay(acme, allowed=("gpt-4o",)).refused == 1
 
@@ -116,7 +116,7 @@ def test_row_without_trace_is_evaluated_by_its_columns(acme: Organization) -> No
 
 
 def test_missing_trace_values_are_not_zero(acme: Organization) -> None:
-    asked(acme, counted=None, meant=None, input_tokens=50, cap=100)
+    asked(acme, counted=None, resolved=None, input_tokens=50, cap=100)
     assert replay(acme, max_tokens_per_request=149).codes == {"token_limit": 1}
     assert replay(acme, max_tokens_per_request=150).refused == 0
     assert replay(acme, blocked=("gpt-4o-mini",)).refused == 1

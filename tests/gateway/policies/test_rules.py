@@ -134,7 +134,7 @@ def test_spent_daily_limit_has_room_and_end() -> None:
     assert refusal.retry_after_s == 3601  # rounded up: never asked to come before there is room
 
 
-def test_room_held_by_running_calls_is_retried_in_a_second() -> None:
+def test_room_held_by_running_calls_is_retried_after_one_second() -> None:
     fits = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR)
     assert fits.retry_after_s == 1
     never = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR + 1)

@@ -135,7 +135,7 @@ async def test_connection_is_ended_after(client: HttpClient, server: RawServer, 
 
 
 @pytest.mark.parametrize("raw", [FORGED, FORGED[:1], FORGED[:-1], b"\r\n", b"x"])
-async def test_unsolicited_bytes_are_not_an_answer(
+async def test_unsolicited_bytes_are_ignored(
     client: HttpClient, server: RawServer, raw: bytes
 ) -> None:
     await _answers_hello(client, server)
