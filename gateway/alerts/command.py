@@ -63,7 +63,9 @@ class Command(ActionCommand):
         for result in done.sent:
             delivery, detail = result.delivery, result.outcome.detail
             self.stdout.write(f"{delivery.channel.name}: {delivery.state} ({detail})")
-        self.stdout.write(f"New alerts: {len(done.raised)}. Deliveries tried: {len(done.sent)}.")
+        self.stdout.write(
+            f"New alerts: {len(done.raised)}. Deliveries attempted: {len(done.sent)}."
+        )
         failed = [each for each in done.sent if each.delivery.state == AlertDelivery.State.FAILED]
         if failed:
             raise CommandError(f"Deliveries that failed permanently: {len(failed)}")

@@ -48,7 +48,7 @@ FIELDS = ("limit_eur", "span", "when_full", *(field for _, field, _ in OF))
 class Command(ActionCommand):
     help = (
         "Create, list, show, update and delete budgets: spending limits per day, week, month or "
-        "quarter. Changes apply from the next request on."
+        "quarter. Changes apply from the next request."
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:

@@ -65,7 +65,7 @@ class AlertChannel(models.Model):
     """
 
     class Kind(models.TextChoices):
-        EMAIL = "email", "email"
+        EMAIL = "email", "e-mail"
         WEBHOOK = "webhook", "webhook"
 
     id = IdPrimaryKey()

@@ -49,8 +49,7 @@ LISTS = ("allowed_models", "blocked_models")
 
 class Command(ActionCommand):
     help = (
-        "Create, list, update, delete and backtest policies. Changes apply from the next "
-        "request on."
+        "Create, list, update, delete and backtest policies. Changes apply from the next request."
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:

@@ -77,7 +77,7 @@ def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 @form_page
 def create_policy(request: HttpRequest) -> HttpResponse:
-    """Make a policy; it is in force from the next request on."""
+    """Make a policy; it applies from the next request."""
     access = admin(request)
     form = PolicyForm(request.POST or None, label_suffix="")
     if request.method == "POST" and not _only_asks(request) and form.is_valid():
@@ -125,7 +125,7 @@ def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     enabled = switched(
         request, operations.update_policy, organization_id=policy.org_id, policy_id=policy.pk
     )
-    state = "on and applies from the next request on" if enabled else "off"
+    state = "on and applies from the next request" if enabled else "off"
     messages.success(request, f'Policy "{policy.name}" is {state}.')
     return redirect("policies")
 

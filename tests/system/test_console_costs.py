@@ -170,7 +170,7 @@ async def test_day_is_bar_stacked_by_other_dimension(page: Page) -> None:
     await page.goto("/costs?period=7d&groupBy=day&thenBy=team")
     await expect(page.get_by_role("heading", name="Costs by day, by team")).to_be_visible()
     await expect(page.locator(".bars-hit")).to_have_count(7)
-    legend = page.get_by_role("list", name="Colours of the bars").get_by_role("listitem")
+    legend = page.get_by_role("list", name="Chart legend").get_by_role("listitem")
     teams = {text.split()[0] for text in await legend.all_inner_texts()}
     assert teams == {"support", "growth", "platform"}
     assert await page.locator('.bars-plot path[class^="series-"]').count() == len(teams)
@@ -206,7 +206,7 @@ async def test_line_links_to_its_parts(page: Page) -> None:
 
 async def test_legend_entry_filters(page: Page) -> None:
     await page.goto("/costs?groupBy=provider")
-    legend = page.get_by_role("list", name="Colours of the bars")
+    legend = page.get_by_role("list", name="Chart legend")
     await go(page, legend.get_by_role("link", name="google"), re.compile("provider=google"))
     assert await page.get_by_role("list", name="Filters in use").inner_text() != ""
 

@@ -47,8 +47,8 @@ def test_run_prints_new_alerts_and_deliveries(acme: Organization) -> None:
         output = alerts("run")
         assert 'acme: Budget "Team 1" is 90 % spent' in output
         assert "Ops: delivered (200)" in output
-        assert "New alerts: 1. Deliveries tried: 1." in output
-        assert "New alerts: 0. Deliveries tried: 0." in alerts("run")
+        assert "New alerts: 1. Deliveries attempted: 1." in output
+        assert "New alerts: 0. Deliveries attempted: 0." in alerts("run")
         assert len(receiver.received) == 1
 
 

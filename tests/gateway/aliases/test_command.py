@@ -79,7 +79,7 @@ def test_unknown_model_is_warning(acme: Organization) -> None:
         (("delete", "acme", "x"), 'acme has no alias "x"'),
         (("create", "acme", "A", *MODELS), "already exists"),
         (("create", "acme", "b"), "--models"),
-        (("create", "acme", "b", "--models", ""), "Models, in order: Name at least one model."),
+        (("create", "acme", "b", "--models", ""), "Models, in order: Enter at least one model."),
         (("create", "acme", "b", "--models", "gpt-4o,a"), '"a" is an alias'),
         (("create", "acme", "b", "--models", "what"), 'Unknown model: "what".'),
         (("create", "acme", "gpt-4", *MODELS), '"gpt-4" is a model name'),

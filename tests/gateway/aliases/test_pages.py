@@ -56,7 +56,7 @@ def test_admin_creates_alias_as_typed(
         ("name", "a b", "begin with a letter"),
         ("name", "gpt-4", "is a model name"),
         ("name", "x" * 101, "at most 100"),
-        ("models", "", "Name at least one model"),
+        ("models", "", "Enter at least one model"),
         ("models", "gpt 4", "cannot be the name of a model"),
         ("models", "gpt-*", "Unknown model"),
         ("models", "smart", "is an alias"),

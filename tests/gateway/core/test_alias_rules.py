@@ -81,7 +81,7 @@ def test_alias_has_up_to_ten_distinct_models() -> None:
     assert fault(models=(*ten, "gpt-10")) == Fault(
         "models", "An alias can have at most 10 models, not 11."
     )
-    assert fault(models=()) == Fault("models", "Name at least one model.")
+    assert fault(models=()) == Fault("models", "Enter at least one model.")
 
 
 def test_retries_must_be_within_limit() -> None:

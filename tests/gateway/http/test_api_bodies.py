@@ -117,7 +117,7 @@ def test_unknown_host_name_is_400(gateway: Gateway) -> None:
 def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
     for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
         reply = send_to_api("GET", path)
-        assert reply.refusal == (404, "not_found", "There is no such endpoint")
+        assert reply.refusal == (404, "not_found", "Endpoint not found")
         assert "x-pulse-request-id" not in reply.headers
 
 

@@ -55,7 +55,7 @@ def test_verify_prints_counts_and_sums(audited: Organization) -> None:
         "checked 5 requests: 1 blocked, 1 error, 1 ok, 1 pending, 1 unknown",
         "charged by the audit log  0.000000140 EUR",
         "charged by cost events    0.000000140 EUR",
-        "held for calls in flight  0.000000100 EUR",
+        "held by running calls     0.000000100 EUR",
         "no differences found",
     ]
     report = json.loads(audit("--format", "json"))

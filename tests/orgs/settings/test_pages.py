@@ -51,7 +51,7 @@ def as_rendered(page: str) -> dict[str, str]:
 def test_admin_sees_switch_with_help_text(client_for: CLIENTS, admin_user: User) -> None:
     page = page_of(client_for(admin_user))
     assert ">AI Gateway</label>" in page
-    assert "every request is refused, from the next one on" in page
+    assert "every new request is refused" in page
     assert re.search(r'<input type="checkbox"[^>]* checked', page)
     assert ">Save</button>" in page
     assert admin_user.email in page
