@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Do without what is slow and no test in this process is about; servers under test have it."""
+    """Turn off slow parts that no test in this process needs; servers under test have them."""
     # The sign-in's tests guess a hundred passwords.
     project.PASSWORD_HASHERS = ["tests.factories.CheapArgon2"]
     # Each test client makes its own middleware, which looks up 180 files in 0.07 s.

@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def _tried(fault: Fault) -> tuple[bool, str]:
-    """Return whether the tests failed on a copy with the fault, and what they message."""
+    """Return whether the tests failed on a copy with the fault, and their message."""
     with tempfile.TemporaryDirectory(prefix="pulse-fault-") as folder:
         copy = Path(folder)
         _copy_to(copy)

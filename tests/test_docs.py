@@ -162,7 +162,7 @@ def _has_address(docs: str, address: str) -> bool:
 
 
 def _has_command(docs: str, command: str) -> bool:
-    """Return whether a piece of code has it, also as one of several: `keys create · list`."""
+    """Return whether a code span has the command, also as one of several: `keys create · list`."""
     name, _, action = command.partition(" ")
     is_there = re.compile(rf"(?:^|manage\.py ){name}\b.*\b{action}\b").search
     return any(is_there(code) for code in _pieces_of_code(docs))

@@ -68,7 +68,7 @@ def test_printed_curl_works(empty_database_url: str) -> None:
 
 
 def _sent_like_curl(words: list[str]) -> dict[str, Any]:
-    """Send what `curl` would send; not every machine has it."""
+    """Send the request of the printed `curl` command."""
     assert words[0] == "curl"
     headers = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
     request = urllib.request.Request(  # noqa: S310
@@ -177,7 +177,7 @@ def test_production_serves_hashed_stylesheet_name(
 
 
 def _get(port: int, path: str, *, over: str = "http") -> tuple[int, Message, str]:
-    """Ask as a proxy does that itself was asked over `over`."""
+    """Send a request as a proxy that received it over `over`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with closing(connection):
         headers = {"Host": "127.0.0.1", "X-Forwarded-Proto": over}

@@ -1,4 +1,4 @@
-"""The lint of words: it finds each of them, and the project has none."""
+"""The word lint finds each banned word, and the project has none."""
 
 from __future__ import annotations
 

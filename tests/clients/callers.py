@@ -1,4 +1,4 @@
-"""Each vendor's own client asking one question, plain and streamed, and how its errors read."""
+"""Each vendor's own client: one request, plain and streamed, and the errors that it raises."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ MISTRAL_ERRORS: Final[Mapping[int, type[Exception]]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A client: how it asks, and the class that it raises by status; 500 is for all above."""
+    """A client: its call, and the exception class by status; 500 covers all above."""
 
     name: str
     vendor: str
@@ -119,12 +119,12 @@ class Caller:
     errors: Mapping[int, type[Exception]] = field(repr=False)
 
     def error_class(self, status: int) -> type[Exception]:
-        """Return what the client raises for an answer with that status."""
+        """Return the exception class of the client for a status."""
         return self.errors[min(status, 500)]
 
 
 def status_of(error: Any) -> int:
-    """Return the status of the answer that a client raised an error for."""
+    """Return the status of the response behind a client's exception."""
     status: int = getattr(error, "status_code", None) or error.code
     return status
 

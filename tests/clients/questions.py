@@ -1,4 +1,4 @@
-"""What every client asks, in the words of each vendor: a tool, an image, a shape of answer."""
+"""The requests of every client, in each vendor's format: a tool, an image, a response schema."""
 
 from __future__ import annotations
 

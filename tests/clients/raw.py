@@ -1,4 +1,4 @@
-"""The same requests without any client in between: one of each format, as it stands on the wire."""
+"""The same requests without a client: one of each format, as sent."""
 
 from __future__ import annotations
 
@@ -100,6 +100,6 @@ def headers(target: Target, vendor: str) -> dict[str, str]:
 
 
 def ask(http: httpx2.Client, target: Target, case: Case, **more: str) -> httpx2.Response:
-    """Send a request, with more headers than it needs."""
+    """Send a request, with additional headers."""
     url = target.base_url(case.vendor) + case.path
     return http.post(url, json=case.body, headers=headers(target, case.vendor) | more)

@@ -1,4 +1,4 @@
-"""A fake provider that others wrote: the gateway changes nothing of what it says.
+"""A third-party fake provider: the gateway does not change its answers.
 
 aimock, https://github.com/CopilotKit/aimock, is installed by npm from a lock file and speaks the
 vendors' formats as its authors read them. What it answers is in `aimock/fixtures.json`.
@@ -53,7 +53,7 @@ _MADE_UP: Final = re.compile(rb'"(?:id|item_id|call_id)": ?"(?:msg|fc|resp|item)
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """The direct path to aimock, and the one through a gateway configured with it."""
+    """aimock as a target, and a gateway that is configured with it."""
 
     direct: Target
     gateway: Target

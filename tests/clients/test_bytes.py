@@ -1,4 +1,4 @@
-"""What is relayed comes back byte for byte and piece by piece, as it would without the gateway."""
+"""Relayed answers arrive byte for byte and chunk by chunk, as without the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client raises when the vendor refuses or fails, and when the gateway refuses."""
+"""Exceptions of clients when the vendor refuses or fails, and when the gateway refuses."""
 
 from __future__ import annotations
 

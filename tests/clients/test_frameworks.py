@@ -1,4 +1,4 @@
-"""What people use on top of OpenAI's format: LangChain, pydantic-ai and the command `llm`."""
+"""Libraries on top of OpenAI's format: LangChain, pydantic-ai and the command `llm`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMMAND_MAX_S = 60
 
 
 class Weather(BaseModel):
-    """The shape of a structured answer."""
+    """The schema of a structured answer."""
 
     city: str
     unit: str
@@ -95,7 +95,7 @@ async def test_pydantic_ai_agent_uses_tool_and_answers(target: Target, upstream:
 
         @agent.tool_plain
         def get_weather(city: str, unit: str) -> str:
-            """Say what the weather is."""
+            """Return the weather."""
             asked.append(f"{city} {unit}")
             return "21"
 

@@ -1,4 +1,4 @@
-"""Google's client, at the version of the API that it takes by itself and at the beta."""
+"""Google's client, with its default API version and the beta."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(target: Target, request: pytest.FixtureRequest) -> Iterator[genai.Cli
 
 @pytest.fixture
 def config(client: genai.Client) -> types.GenerateContentConfig:
-    """What is asked for besides; a system instruction is for the beta alone."""
+    """Additional settings; a system instruction exists only in the beta."""
     return types.GenerateContentConfig(
         max_output_tokens=100, temperature=0.5, automatic_function_calling=BY_HAND
     )

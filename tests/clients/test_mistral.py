@@ -1,4 +1,4 @@
-"""Mistral's client, which speaks chat completions and has its usage in a stream's last chunk."""
+"""Mistral's client: chat completions with usage in the last chunk of a stream."""
 
 from __future__ import annotations
 

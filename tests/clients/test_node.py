@@ -1,4 +1,4 @@
-"""The clients for Node: OpenAI's, Anthropic's, and the Vercel AI SDK."""
+"""Node clients: OpenAI's, Anthropic's, and the Vercel AI SDK."""
 
 from __future__ import annotations
 

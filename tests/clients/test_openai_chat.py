@@ -1,4 +1,4 @@
-"""OpenAI's client and chat completions: plain, streamed, tools, images, a shape of answer."""
+"""OpenAI's client and chat completions: plain, streamed, tools, images, response schemas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ECHO = Seen(content=PROMPT, finish_reason="stop", input_tokens=WORDS + 2, output
 
 
 class Weather(BaseModel):
-    """The shape of answer that `.parse` asks for."""
+    """The response schema that `.parse` requests."""
 
     city: str
     unit: str

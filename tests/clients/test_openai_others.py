@@ -1,4 +1,4 @@
-"""OpenAI's client beside chat: responses, embeddings and the list of models."""
+"""OpenAI's client except chat: responses, embeddings and the list of models."""
 
 from __future__ import annotations
 

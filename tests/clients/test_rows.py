@@ -1,4 +1,4 @@
-"""What the gateway adds to an answer, and the row that each call leaves."""
+"""The headers that the gateway adds to an answer, and the row of each call."""
 
 from __future__ import annotations
 

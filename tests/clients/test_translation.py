@@ -1,4 +1,4 @@
-"""OpenAI's client with other vendors' models: each question reaches its vendor in its own form."""
+"""OpenAI's client with other vendors' models: each request is translated to the vendor's format."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ERRORS: dict[int, type[Exception]] = {
 
 
 class Weather(BaseModel):
-    """The shape of answer that `.parse` asks for."""
+    """The response schema that `.parse` requests."""
 
     city: str
     unit: str

@@ -1,4 +1,4 @@
-"""How the fake provider answers one call: well by default, or badly in one of many ways."""
+"""The fake provider's answer to one call: correct by default, or faulty in one of many ways."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Behaviour:
     extra_events: tuple[str, ...] = ()  # raw events put in before the stream's end
 
     def once_less(self) -> Behaviour:
-        """Return the behaviour for the calls that remain after one."""
+        """Return the behaviour for the calls after the next."""
         return replace(self, times=self.times - 1)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read a behaviour. Raises ValueError for a field there is not."""
+        """Read a behaviour. Raises ValueError for an unknown field."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"a behaviour has no {', '.join(sorted(unknown))}")
@@ -73,7 +73,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request as every vendor means it; `body` is the whole of it, as it came."""
+    """A parsed request of any vendor; `body` is all of it, as received."""
 
     model: str
     words_in: int
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def pieces(self) -> list[str]:
-        """The content word by word, blanks kept; none where there are only tool calls."""
+        """The content word by word, with spaces; empty if there are only tool calls."""
         if not self.content and self.behaviour.tool_calls:
             return []
         words = self.content.split(" ")
@@ -108,7 +108,7 @@ class Answer:
 
     @property
     def billed(self) -> dict[str, Any]:
-        """What a call with this answer costs its caller."""
+        """The billed usage of a call with this answer."""
         if self.behaviour.usage is not None:
             return {"model": self.model, "usage": dict(self.behaviour.usage)}
         return {

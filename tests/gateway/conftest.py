@@ -1,4 +1,4 @@
-"""A fresh gateway for every test, a key of Acme's, and short ways to ask."""
+"""A fresh gateway for every test, a key of Acme's, and functions to send requests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def gateway(transactional_db: None, settings: Settings, call_loop: CallLoop) -> 
 
 @pytest.fixture
 def make_key(transactional_db: None) -> Callable[..., str]:
-    """Return a way to make a key; its text comes back."""
+    """Return a function that creates a key and returns its text."""
 
     def made(org: Organization, name: str = "test", **fields: Any) -> str:
         return operations.create_key(org=org, name=name, **fields)[1]
@@ -70,7 +70,7 @@ def make_key(transactional_db: None) -> Callable[..., str]:
 
 @pytest.fixture
 def api_key(acme: Organization, prices: object, make_key: Callable[..., str]) -> str:
-    """A key of Acme's that has no owner and fixes nothing; models have prices."""
+    """A key of Acme's without owner or fixed dimensions; models have prices."""
     return make_key(acme)
 
 
@@ -99,7 +99,7 @@ def _bytes(value: Any) -> bytes:
 
 @pytest.fixture
 def ask(gateway: Gateway, api_key: str) -> Asking:
-    """Ask through the API handler with Acme's key; `key=""` sends none."""
+    """Send requests through the API handler with Acme's key; `key=""` sends none."""
     return asking(send_to_api, api_key)
 
 
@@ -111,7 +111,7 @@ def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> 
 
 @pytest.fixture
 def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """OpenAI and Anthropic, at the fake provider; the books must agree after the test."""
+    """OpenAI and Anthropic, at the fake provider; the ledger must be consistent after the test."""
     with FakeProvider() as fake:
         wire(gateway, fake)
         yield fake

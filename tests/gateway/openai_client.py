@@ -1,4 +1,4 @@
-"""OpenAI's own client of the gateway, without a socket in between."""
+"""OpenAI's own client of the gateway, without a socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InProcess(httpx2.BaseTransport):
 
 
 class InProcessAsync(httpx2.AsyncBaseTransport):
-    """The same for clients that wait."""
+    """The same for async clients."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request and wait for the whole answer."""
@@ -43,12 +43,12 @@ def _answered(request: httpx2.Request, body: bytes) -> httpx2.Response:
 
 
 def openai_client(key: str) -> OpenAI:
-    """Return a client that asks once."""
+    """Return a client without retries."""
     http = httpx2.Client(transport=InProcess())
     return OpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)
 
 
 def async_openai_client(key: str) -> AsyncOpenAI:
-    """Return one that waits, and asks once."""
+    """Return an async client without retries."""
     http = httpx2.AsyncClient(transport=InProcessAsync())
     return AsyncOpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)

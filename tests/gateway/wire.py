@@ -1,4 +1,4 @@
-"""A client of the real ASGI application, without a socket: what a server would say and hear."""
+"""A client of the real ASGI application, without a socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,7 +37,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body, read."""
+        """The parsed body."""
         return json.loads(self.body)
 
     @property
@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def refusal(self) -> tuple[int, str, str]:
-        """Status, code and sentence of an answer that says no."""
+        """Status, code and sentence of a refusal."""
         body = self.json
         assert body["success"] is False
         assert set(body) - {"estimatedCostEur"} == {"success", "error", "code", "requestId"}
@@ -107,9 +107,9 @@ def send_to_django(
 
 @dataclass(slots=True)
 class Visit:
-    """One request through the API handler, and a client that may leave before its answer is whole.
+    """One request through the API handler; its client may disconnect before the end.
 
-    `leaves_when` is asked now and then with the bytes so far; True is a disconnect. With None for
+    `leaves_when` is called repeatedly with the bytes so far; True is a disconnect. With None for
     a body the client leaves before it has sent one.
     """
 
@@ -124,20 +124,20 @@ class Visit:
     _is_sent: bool = False
 
     def run(self) -> Reply:
-        """Go there and come back with the reply; a client that left has what it had by then."""
+        """Send the request and return the reply, or its part received before a disconnect."""
         asyncio.run(application(self.scope(), self._receive, self._send))
         return self.reply
 
     @property
     def reply(self) -> Reply:
-        """What came back so far."""
+        """The reply so far."""
         if self.start is None:
             return Reply(0, {}, b"")
         headers = {name.decode(): value.decode() for name, value in self.start["headers"]}
         return Reply(self.start["status"], headers, b"".join(self.pieces))
 
     def scope(self) -> dict[str, Any]:
-        """Return what the server tells the application first."""
+        """Return the ASGI scope."""
         path, _, query = self.path.partition("?")
         is_hosted = any(name == "host" for name, _ in self.headers)
         named = [] if is_hosted else [(b"host", HOST.encode())]

@@ -28,7 +28,7 @@ class Question(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of the request."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class Question(Protocol):
         ...
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the headers that prove who asks."""
+        """Return the headers that authenticate the caller."""
         ...
 
 
@@ -63,7 +63,7 @@ class Asked:
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of the request."""
         return "/api/ai/request"
 
     @property
@@ -79,7 +79,7 @@ class Asked:
         }
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the headers that prove who asks."""
+        """Return the headers that authenticate the caller."""
         return {"x-pulse-key": key}
 
 
@@ -105,7 +105,7 @@ class Outcome:
 
 
 async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) -> Outcome:
-    """Send a call and follow it to its end, whatever that is."""
+    """Send a call and follow it to its end."""
     timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
     try:
         async with session.post(
@@ -163,7 +163,7 @@ async def warm_up(url: str, key: str) -> None:
 
 
 async def until(happened: Callable[[], object], *, within_s: float = 60.0) -> None:
-    """Wait, in a thread of its own, until something is so."""
+    """Wait, in its own thread, until a condition is true."""
     deadline = time.monotonic() + within_s
     while not await asyncio.to_thread(happened):
         assert time.monotonic() < deadline, f"not so within {within_s} s"

@@ -47,9 +47,9 @@ _SERVER_ERRORS: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An address and who is behind it. `speaks` is whose API it is, and so whose errors it has.
+    """A path and its vendor. `speaks` is the API's vendor, which decides the format of errors.
 
-    `route` is as in the URLconf. `last` is how the last event of a stream can be events. Behind one
+    `route` is as in the URLconf. `last` is how the last event of a stream is recognized. Behind one
     that `counts_itself`, the vendor is asked for a count where it reports no usage.
     """
 
@@ -81,17 +81,17 @@ class Endpoint:
         return self.speaks == self.vendor or (self.vendor == "mistral" and self.speaks == "openai")
 
     def path(self, model: str | None = None) -> str:
-        """Return the address, with another model in it than the endpoint's own."""
+        """Return the path, with another model than the endpoint's own."""
         named = quote(self.model if model is None else model, safe="")
         return f"/{self.route.replace('<path:model>', named)}{self.query}"
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the key as the endpoint's own clients send it."""
+        """Return the key header as the endpoint's clients send it."""
         name, value = _KEY_HEADERS[self.speaks]
         return {name: value.format(key)}
 
     def is_error(self, body: Body, *, status: int, code: str | None) -> bool:
-        """Whether a body is an error in the shape of the endpoint's clients, and says this."""
+        """Whether a body is this error in the format of the endpoint's clients."""
         error: Body = body["error"]
         if not isinstance(error["message"], str) or not error["message"]:
             return False
@@ -122,7 +122,7 @@ class EndpointCall:
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of the request."""
         return self.endpoint.path(self.model)
 
     @property
@@ -139,7 +139,7 @@ class EndpointCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back of a request, as bytes and as far as it could be read."""
+    """The response of a request."""
 
     asked: EndpointCall
     status: int
@@ -156,7 +156,7 @@ class Answer:
         return json.loads(self.raw)
 
     def pieces(self) -> list[Any]:
-        """Return what a stream had in it, in order; non-JSON is skipped."""
+        """Return the JSON events of a stream, in order."""
         if self.asked.endpoint.is_array:
             found: list[Any] = json.loads(self.raw)
             return found
@@ -187,7 +187,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, key: str, asked: Endpoi
 
 
 def billed_at(endpoint: Endpoint, call: Seen) -> Body | None:
-    """Return what a call at an endpoint cost by the vendor's own record, None where it is free."""
+    """Return the billed usage of a call by the vendor's record, None if it is free."""
     billed: Body | None = call["billed"]
     if billed is None or endpoint.has_output:
         return billed

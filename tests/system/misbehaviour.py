@@ -19,7 +19,7 @@ ERROR_EVENT: Final = 'event: error\ndata: {"type": "error", "error": {"message":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What the provider does, and what must come of it.
+    """A provider's behaviour, and the expected outcome.
 
     `status` is that of the response; where a stream had begun it is 200 and the end is an error.
     `state` is the hold's: settled is charged by the usage, unknown whole, released not at all.
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def waits(self) -> bool:
-        """Whether it ends when the gateway's patience does."""
+        """Whether it ends at the gateway's timeout."""
         return self.code == "provider_timeout" and "status" not in self.behaviour
 
 

@@ -23,16 +23,16 @@ class Outage(Protocol):
     """A database that can be stopped."""
 
     def begin(self) -> None:
-        """Take it away, as abruptly as it can go."""
+        """Stop it abruptly."""
         ...
 
     def end(self) -> None:
-        """Give it back; returns when it answers."""
+        """Start it again; return when it answers."""
         ...
 
 
 class LockedFile:
-    """A SQLite file in which another process holds the write lock and does not give it back."""
+    """A SQLite file whose write lock another process holds."""
 
     def __init__(self, rows: Rows) -> None:
         self._path = rows.path
@@ -52,7 +52,7 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True)
 class StoppedServer:
-    """A PostgreSQL server that stops without a word to its clients."""
+    """A PostgreSQL server that stops without notifying its clients."""
 
     server: PostgresServer
 

@@ -73,7 +73,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def provider_keys() -> dict[str, str]:
-    """Return a key for each vendor, each of them nowhere else in the world."""
+    """Return a unique key for each vendor."""
     prefixes = {"openai": "sk-proj-", "anthropic": "sk-ant-", "google": "AIza", "mistral": ""}
     return {vendor: f"{prefixes[vendor]}{secrets.token_hex(16)}" for vendor in VENDORS}
 
@@ -103,7 +103,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://{HOST}:{self.port}"
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
@@ -144,7 +144,7 @@ class Server:
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:
-        """End parent and worker at once, without a chance to do anything."""
+        """Kill parent and worker at once."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STOP_MAX_S)
@@ -193,7 +193,7 @@ class Installation:
         return dict(zip(slugs, keys, strict=True))
 
     def members(self, *people: tuple[str, str, str], password: str) -> None:
-        """Make people, each with a role: an organization's slug, an address, the role."""
+        """Create users, each with a role: organization slug, email, role."""
         commands = [
             ("members", "add", slug, email, "--role", role, "--password-stdin")
             for slug, email, role in people
@@ -243,7 +243,7 @@ class Installation:
             server.kill()
 
     def logs(self) -> str:
-        """Return what all servers have written."""
+        """Return the logs of all servers."""
         return "".join(server.log.read_text(errors="replace") for server in self.servers)
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ FLIGHT_S: Final = 8.0
 async def _in_flight(
     installation: Installation, server: Server, upstream: Upstream, asked: Asked
 ) -> asyncio.Task[Outcome]:
-    """Send a call that takes a while; return when the provider has it."""
+    """Send a slow call; return when the provider has received it."""
     upstream.reset()
     upstream.answers({"pause_s": FLIGHT_S})
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))

@@ -48,7 +48,7 @@ class End(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def _books(installation: Installation) -> Iterator[None]:
-    """Demand of the books, when all is over, that they are in order."""
+    """Assert at the end that the ledger is consistent."""
     yield
     installation.run_each(("ledger", "verify"), ("audit", "verify"))
 
@@ -63,7 +63,7 @@ def _endpoints(case: Case, way: str) -> list[Endpoint]:
 
 
 def _expected(case: Case, endpoint: Endpoint) -> End:
-    """Return the end that the table of cases has, as it is for clients of a vendor's API."""
+    """Return the expected end of a case for clients of a vendor's API."""
     status = case.behaviour.get("status", 200)
     if case.state == "released" and status < 500:
         return End(status, case.code, "released")  # a vendor's own refusal keeps its status
@@ -98,7 +98,7 @@ def _asked(endpoint: Endpoint, *, max_tokens: int = 60) -> EndpointCall:
 
 
 def _check_error(answer: Answer, case: Case) -> None:
-    """Demand the client's own form: of a vendor's refusal that has a body, its very words."""
+    """Assert the client's error format; a vendor's refusal keeps its body."""
     endpoint, status = answer.asked.endpoint, answer.status
     has_words = endpoint.is_relayed and status < 500 and "body" not in case.behaviour
     if has_words:
@@ -162,7 +162,7 @@ async def _round(
 
 @pytest.fixture(autouse=True)
 def _all_is_in_order(rows: Rows, upstream: Upstream) -> Iterator[None]:
-    """Demand after every test that each call has one audit row, and that no hold is left."""
+    """Assert after every test that each call has one audit row, and that no hold is left."""
     yield
     upstream.reset()
     repeated = "SELECT client_id FROM ai_request_log GROUP BY client_id HAVING count(*) > 1"

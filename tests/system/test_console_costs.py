@@ -87,7 +87,7 @@ async def costs_of(page: Page) -> list[int]:
 
 
 async def state_of(page: Page) -> list[str]:
-    """Return everything that the page says of the costs."""
+    """Return all cost figures of the page."""
     return [text for place in SHOWN for text in await page.locator(place).all_text_contents()]
 
 

@@ -1,4 +1,4 @@
-"""What people do in the console, with scripts and without, in a real browser."""
+"""User flows of the console, with scripts and without, in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page of the console, looked at by machines: accessible, quiet, narrow, light."""
+"""Automated checks of every page: accessibility, console errors, width, size."""
 
 from __future__ import annotations
 

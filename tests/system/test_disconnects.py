@@ -40,7 +40,7 @@ GROWTH_MAX_BYTES: Final = 80 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A call whose client left, `left_at` in seconds since the epoch."""
+    """A disconnected call; `left_at` is in seconds since the epoch."""
 
     asked: Asked | EndpointCall
     left_at: float
@@ -57,7 +57,7 @@ def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
 async def _leave_after(
     server: Server, key: str, asked: Asked | EndpointCall, upstream: Upstream, k: int
 ) -> Left:
-    """Leave after k bytes of the answer; 0 is as soon as the provider has the call."""
+    """Disconnect after k bytes of the answer; 0 is as soon as the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
     if k:
         await client.reader.readexactly(k)
@@ -87,7 +87,7 @@ def _resolved(rows: Rows, asked: Asked | EndpointCall) -> Charge:
 
 
 def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
-    """Every one is charged whole as unknown, and its provider was closed in time."""
+    """Assert that each is charged in full as unknown, and its provider connection was closed."""
     for each in left:
         charge = _resolved(rows, each.asked)
         assert (charge.state, charge.status) == ("unknown", "unknown")
@@ -267,7 +267,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 async def _grows_no_more(pid: int) -> int:
-    """Return the resident bytes of a process once two looks at it, well apart, are alike."""
+    """Return the resident bytes of a process once they are stable."""
     before = _resident_bytes(pid)
     for _ in range(LOOKS):
         await asyncio.sleep(LOOK_EVERY_S)

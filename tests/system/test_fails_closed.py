@@ -33,7 +33,7 @@ FLIGHT_S: Final = 2.0
 def fragile(
     installation: Installation, rows: Rows, tmp_path: Path
 ) -> Iterator[tuple[Installation, Outage]]:
-    """An installation whose database can be taken away, and how."""
+    """An installation whose database can be stopped."""
     if rows.is_sqlite:
         yield installation, LockedFile(rows)
         return
@@ -49,7 +49,7 @@ def fragile(
 
 
 async def _first_answer_s(server: Server, key: str) -> float:
-    """Return how long it took until a call was answered again."""
+    """Return the seconds until a call was answered again."""
     started = time.monotonic()
     while True:
         outcome = await ask_one(server.url, key, Asked(call=secrets.token_hex(8)))
@@ -60,7 +60,7 @@ async def _first_answer_s(server: Server, key: str) -> float:
 
 
 async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Task[list[Outcome]]:
-    """Send calls whose answers come while the database is away; return when all have gone out."""
+    """Send calls whose answers arrive during the outage; return when all were sent."""
     asked = [
         Asked(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(IN_FLIGHT)
@@ -109,7 +109,7 @@ async def test_without_database_calls_are_refused_and_not_sent(
 
 
 def _check_settled(in_flight: list[Outcome], rows: Rows, upstream: Upstream) -> None:
-    """What was under way when the database went is answered and charged exactly."""
+    """Assert that calls in flight at the start of the outage are answered and charged exactly."""
     billed = {prompt_in(call): call["billed"] for call in upstream.calls()}
     for outcome in in_flight:
         charge = rows.charge(outcome.asked.call)

@@ -24,7 +24,7 @@ HOP_HEADERS: Final = frozenset({"transfer-encoding", "content-length", "connecti
 
 @dataclass(slots=True, kw_only=True)
 class Witness:
-    """Stands before the fake provider and looks into the database before a call goes on."""
+    """A proxy of the fake provider that reads the database before it forwards a call."""
 
     upstream: Upstream
     rows: Rows
@@ -32,7 +32,7 @@ class Witness:
     port: int = field(default_factory=free_port)
 
     async def relay(self, request: web.Request) -> web.Response:
-        """Note what another connection sees of the call, then pass it on."""
+        """Record the call's rows as seen by another connection, then forward the call."""
         body = await request.read()
         call = prompt_in({"body": await request.json()}).split(" ")[0]
         self.seen[call] = await asyncio.to_thread(self.rows.find, call)

@@ -80,7 +80,7 @@ async def _rounds(
 async def _round(
     installation: Installation, upstream: Upstream, count: int, chance: random.Random
 ) -> list[Outcome]:
-    """Serve under load for a while, kill what serves in the middle of it, and return what ended."""
+    """Serve under load, kill the server, and return the finished calls."""
     upstream.reset()
     upstream.answers(*chance.choices(TROUBLE, k=300), {"times": FOREVER, "pause_s": 0.1})
     servers = await asyncio.to_thread(installation.serve, count)
@@ -111,7 +111,7 @@ def _check_books(rows: Rows) -> None:
 
 
 def _check_record(recorded: list[Seen], rows: Rows, outcomes: list[Outcome]) -> None:
-    """Hold every call that the provider wrote down against the books."""
+    """Compare every call that the provider recorded with the ledger."""
     charges: dict[str, Charge] = {charge.call: charge for charge in rows.charges()}
     answered = {outcome.asked.call: outcome for outcome in outcomes if outcome.is_answered}
     names = [prompt_in(call).split(" ")[0] for call in recorded]

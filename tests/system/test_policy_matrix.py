@@ -41,7 +41,7 @@ MODELS: Final = tuple(UNPRICED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An organization that refuses, why, and whether it refuses what costs nothing as well."""
+    """An organization that refuses, the code, and whether free requests are refused as well."""
 
     slug: str
     code: str
@@ -50,7 +50,7 @@ class Rule:
     is_off: bool = False
 
     def model(self, name: str) -> str:
-        """Return the model that is asked for in place of another, where its price is the reason."""
+        """Return the model to request instead of another, if its price is the reason."""
         return UNPRICED[name] if self.code == "model_unpriced" else name
 
 
@@ -158,7 +158,7 @@ for org in Organization.objects.exclude(slug="acme"):
 def _no_provider_is_called(
     keys: dict[str, str], server: Server, upstream: Upstream, rows: Rows
 ) -> Iterator[None]:
-    """Demand that no provider saw anything of what a test asked, and that no money was held."""
+    """Assert that no provider received a request and no money was held."""
     upstream.reset()
     yield
     assert upstream.calls() == []

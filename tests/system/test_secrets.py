@@ -144,7 +144,7 @@ def _canaries(installation: Installation) -> dict[str, str]:
 async def after_everything(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> AsyncIterator[list[Outcome]]:
-    """All kinds of calls were made twice: providers echoed keys, then prompts."""
+    """A server after all kinds of calls, twice: providers echoed keys, then prompts."""
     installation.run("policies", "create", "acme", "--name", "P", "--block", "gpt-4")
     server = (await asyncio.to_thread(installation.serve))[0]
     upstream.reset()

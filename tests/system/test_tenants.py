@@ -42,7 +42,7 @@ FORM: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a route is tried. `id_of` is what its id names; `fields` may hold the id, as {id}."""
+    """A request to a route. `id_of` is the kind of its id; `fields` may hold the id, as {id}."""
 
     id_of: str = NOTHING
     methods: tuple[str, ...] = ("GET", "POST")
@@ -319,7 +319,7 @@ async def test_admin_of_acme_sees_own_rows(
 
 
 def _acmes_rows(rows: Rows) -> list[Any]:
-    """Return what a stranger could have changed of Acme's."""
+    """Return the rows of Acme's that a stranger could have changed."""
     acme = rows.value("SELECT id FROM organization WHERE slug = 'acme'")
     tables = {
         "policy": "id, name, enabled",

@@ -64,7 +64,7 @@ def _a_quiet_provider(upstream: Upstream) -> Iterator[None]:
 
 
 async def _ask_each(servers: list[Server], key: str, **changes: object) -> list[Outcome]:
-    """Ask every process the same thing, one after the other."""
+    """Send the same request to every process, one after the other."""
     return [
         await ask_one(server.url, key, Asked(call=secrets.token_hex(6), vendor=VENDOR, **changes))  # type: ignore[arg-type]
         for server in servers

@@ -76,7 +76,7 @@ def gemini(libraries: Libraries, server: Server, installation: Installation) -> 
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[SmallVendor]:
-    """A vendor for what the fake provider does not answer."""
+    """A vendor for answers that the fake provider does not have."""
     with SmallVendor() as running:
         yield running
 

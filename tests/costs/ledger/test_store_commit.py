@@ -22,7 +22,7 @@ BALANCES = ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur", "carried_nanoe
 
 
 def day_without_organization() -> Row:
-    """A period of an organization that is not there, which is looked at only at the commit."""
+    """A period of a missing organization, which is checked only at the commit."""
     return {"id": new_id(), "org_id": new_id(), "scope": "org", **DAY, **dict.fromkeys(BALANCES, 0)}
 
 

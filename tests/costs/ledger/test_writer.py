@@ -39,7 +39,7 @@ AT_ONCE_S = 2.5
 
 @pytest.fixture
 def faults() -> Faults:
-    """What goes wrong; the test says."""
+    """The injected fault; set by the test."""
     return Faults()
 
 

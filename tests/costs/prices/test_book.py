@@ -136,7 +136,7 @@ def test_duplicate_start_is_rejected() -> None:
 
 
 def test_seeded_bands_survive_database_unchanged() -> None:
-    """What is read back must equal what was seeded, or every load would find a change."""
+    """Stored prices must equal the seed, or every load would find a change."""
     price = seeded_price(
         replace(priced("0.123456789", "999999999.123456"), web_search_usd_per_k=Decimal("0.1"))
     )

@@ -113,7 +113,7 @@ def _deltas(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _events(answer: Answer) -> list[str]:
-    """As the vendor does: asked for usage, every chunk has the field, and one more has no choice.
+    """As the vendor does: with usage, every chunk has the field, and a last one has no choice.
 
     https://developers.openai.com/api/reference/resources/chat (stream_options)
     """

@@ -1,4 +1,4 @@
-"""Shared by the formats: how an answer becomes words, and the interface of a format."""
+"""Shared by the formats: words of an answer, and the interface of a format."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ToolCall:
 
     @property
     def fragments(self) -> list[str]:
-        """The arguments in the pieces in which a stream brings them."""
+        """The arguments in the pieces of a stream."""
         starts = range(0, len(self.arguments), FRAGMENT_CHARS)
         return [self.arguments[start : start + FRAGMENT_CHARS] for start in starts]
 

@@ -1,4 +1,4 @@
-"""Embeddings as OpenAI, Mistral and Google give them; the same text has the same vector."""
+"""Embeddings in the formats of OpenAI, Mistral and Google; equal texts have equal vectors."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 
 def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
-    """Yield each block as it begins, and the deltas that fill it."""
+    """Yield each block's start and its deltas."""
     if thought := answer.behaviour.thinking:
         yield (
             _thinking("", ""),
@@ -119,7 +119,7 @@ def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
 
 
 def _block_events(answer: Answer) -> list[Event]:
-    """As the vendor does: a ping after the first block has begun, and now and then later."""
+    """As the vendor does: a ping after the first block's start, and sometimes later."""
     events: list[Event] = []
     for index, (block, deltas) in enumerate(_blocks(answer)):
         events.append({"type": "content_block_start", "index": index, "content_block": block})

@@ -1,4 +1,4 @@
-"""Mistral's chat completions: a stream's last chunk has its usage, and tool calls come whole."""
+"""Mistral's chat completions: a stream's last chunk has the usage, and tool calls are not split."""
 
 from __future__ import annotations
 

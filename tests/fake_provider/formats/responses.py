@@ -1,4 +1,4 @@
-"""OpenAI's responses: items of output, and a stream that says when each begins and ends."""
+"""OpenAI's responses: output items, and a stream with an event for the start and end of each."""
 
 from __future__ import annotations
 

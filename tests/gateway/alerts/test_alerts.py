@@ -1,4 +1,4 @@
-"""What the ledger has becomes alerts: each once, whoever looks, and for the right reasons."""
+"""Alerts from the ledger: each raised once, by one process, and for the right reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.django_db
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:
-    """Let the ledger have counted so much of a budget in June."""
+    """Set the amount that a budget has counted in June."""
     PeriodFactory.create(
         org=budget.org,
         scope=budget.scope,
@@ -55,7 +55,7 @@ def count(budget: Budget, charged: int, held: int = 0) -> None:
 
 
 def charge_day(org: Organization, day: date, hours: dict[int, float], **fields: Any) -> None:
-    """Charge so many euros in these hours of a local day."""
+    """Charge euros by hour of a local day."""
     zone = ZoneInfo(org.timezone)
     starts_at, ends_at = day_around(first_instant(day, zone), zone)
     nanoeur = round(sum(hours.values()) * EUR)
@@ -71,7 +71,7 @@ def charge_day(org: Organization, day: date, hours: dict[int, float], **fields: 
 
 
 def mondays(org: Organization, weeks: int = 8, **fields: Any) -> None:
-    """Two euros by noon and eight after it, on each of the Mondays before."""
+    """Charge two euros by noon and eight after it, on each previous Monday."""
     for back in range(1, weeks + 1):
         charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **fields)
 

@@ -29,7 +29,7 @@ def alerts(*words: str) -> str:
 
 
 def spent(org: Organization) -> None:
-    """A budget that is spent to 90 %."""
+    """A budget of which 90 % is spent."""
     budget = BudgetFactory.create(org=org, name="Team 1")
     PeriodFactory.create(
         org=org,

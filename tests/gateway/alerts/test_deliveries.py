@@ -49,7 +49,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def waiting(org: Organization, url: str, **alert: Any) -> AlertDelivery:
-    """An alert that waits for a webhook."""
+    """An alert with a pending webhook delivery."""
     channel = AlertChannelFactory.create(org=org, url=url)
     return AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
 

@@ -1,4 +1,4 @@
-"""The rules of alerts, as values: shares of limits, unusual days, where webhooks may go."""
+"""The rules of alerts, as values: shares of limits, unusual days, allowed webhook addresses."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_days_before_first_charge_are_not_history() -> None:
 
 
 def hours(day: date, zone: ZoneInfo, nanoeur: int = 100) -> dict[datetime, int]:
-    """So much in each whole hour of UTC around the day."""
+    """Equal amounts in each hour of UTC around the day."""
     starts_at = first_instant(day, zone).replace(minute=0) - timedelta(hours=1)
     return {starts_at + timedelta(hours=n): nanoeur for n in range(28)}
 

@@ -1,4 +1,4 @@
-"""The pages of aliases: admins change them, everybody in the organization sees them."""
+"""The pages of aliases: admins change them, all members can view them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPED = {"name": "fast", "models": "gpt-4o-mini\n Claude-3-5-Sonnet ,", "retries
 
 @pytest.fixture
 def admin(acme: Organization, client_for: CLIENTS, admin_user: User) -> Client:
-    """Acme's admin; there is an alias already."""
+    """Acme's admin; one alias exists."""
     AliasFactory.create(org=acme, name="smart")
     return client_for(admin_user)
 

@@ -1,4 +1,4 @@
-"""Embeddings: what is measured and refused, what goes out, and how vectors come back."""
+"""Embeddings: bound, refusals, the request that is sent, and the vectors that are returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes out to Google for a request to generateContent, and what the prompt is known by."""
+"""generateContent: the request that is sent to Google, and the prompt's hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request to Google's generateContent is measured at, and what of it is refused."""
+"""generateContent: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 

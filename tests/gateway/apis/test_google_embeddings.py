@@ -1,4 +1,4 @@
-"""Google's embeddings, through its SDK: a vector for each input, and a usage that is exact."""
+"""Google's embeddings through its SDK: a vector for each input, and exact usage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL: Final = "gemini-embedding-001"
 
 @dataclass(slots=True)
 class Embedder:
-    """A Google that embeds: the length of a text is its vector, its words are its tokens."""
+    """A fake of Google's embeddings: a text's length is its vector, its words are its tokens."""
 
     reports_usage: bool = False
     count_status: int = 200

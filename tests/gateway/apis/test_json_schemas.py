@@ -1,4 +1,4 @@
-"""A JSON schema in each vendor's form says the same, and no more than is held for it."""
+"""A JSON schema in each vendor's format is equivalent and within its bound."""
 
 from __future__ import annotations
 

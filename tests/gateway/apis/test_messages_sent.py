@@ -1,4 +1,4 @@
-"""What goes out to Anthropic for a request to messages, and what the prompt is recognised by."""
+"""messages: the request that is sent to Anthropic, and the prompt's hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request to Anthropic's messages is measured at, and what of it is refused."""
+"""messages: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes out for a response, and what is read off the answer, however it is cut."""
+"""responses: the request that is sent, and the answer read in pieces of any size."""
 
 from __future__ import annotations
 

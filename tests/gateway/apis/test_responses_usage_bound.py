@@ -1,4 +1,4 @@
-"""What a response is measured at, and what of its body is refused."""
+"""responses: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading usage off streams that pass: the bytes stay as they came, however they are cut."""
+"""Reading usage from relayed streams: bytes are unchanged, in pieces of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Anthropic and Google answer becomes a chat completion, whole or in chunks."""
+"""Answers of Anthropic and Google become chat completions, whole or in chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chat completion's body becomes a call of the vendor, or is refused with a sentence."""
+"""A chat completion's body becomes a call to the vendor, or is refused with a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's clients ask models of Anthropic, of Google and of the sandbox as they ask their own."""
+"""OpenAI's clients with models of Anthropic, Google and the sandbox."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def vendors() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def fake(vendors: FakeProvider, gateway: Gateway, prices: object) -> FakeProvider:
-    """The vendors as the gateway reaches them, and prices for their models."""
+    """The vendors at the fake provider, and prices for their models."""
     vendors.reset()
     urls = {vendor: vendors.base_url(vendor) for vendor in MODELS}
     gateway.providers = Providers(settings_at(urls), sandbox=True)
@@ -286,7 +286,7 @@ def test_langchain_streams_tools_and_structured_output(gateway: Gateway, api_key
 
     @tool
     def weather(city: str) -> str:
-        """Say how the weather is."""
+        """Return the weather."""
         return f"Sunny in {city}"
 
     assert "".join(str(piece.content) for piece in model.stream("Say hello")) == "Say hello"
@@ -306,7 +306,7 @@ def test_pydantic_ai_agent_uses_tools_and_answers(gateway: Gateway, api_key: str
 
     @agent.tool_plain
     def weather(city: str) -> str:
-        """Say how the weather is."""
+        """Return the weather."""
         asked_for.append(city)
         return f"Sunny in {city}"
 

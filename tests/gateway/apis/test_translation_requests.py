@@ -1,4 +1,4 @@
-"""A call in Anthropic's and in Google's words."""
+"""A call translated to Anthropic's and Google's formats."""
 
 from __future__ import annotations
 

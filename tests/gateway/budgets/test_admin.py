@@ -1,4 +1,4 @@
-"""Budgets in Django admin: saved by the operations, so that the counting begins right."""
+"""Budgets in Django admin: saved by the operations, which start the counting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets decide requests: which of them count, what is refused, what was spent before."""
+"""Budgets and requests: which calls count, refusals, and earlier spending."""
 
 from __future__ import annotations
 

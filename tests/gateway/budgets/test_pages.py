@@ -1,4 +1,4 @@
-"""The pages of budgets: admins change them, everybody in the organization sees them."""
+"""The pages of budgets: admins change them, all members can view them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TYPED = {
 
 @pytest.fixture
 def utc(acme: Organization) -> Organization:
-    """Acme, with days that are those of UTC."""
+    """Acme, in UTC."""
     acme.timezone = "UTC"
     acme.save()
     return acme
@@ -55,14 +55,14 @@ def admin(client_for: CLIENTS, admin_user: User) -> Client:
 
 
 def spend(org: Organization, nanoeur: int, *, days: int = 20, **fields: Any) -> None:
-    """Charge so much on each of the days before today."""
+    """Charge an amount on each day before today."""
     for back in range(1, days + 1):
         day = now().date() - timedelta(days=back)
         DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0, **terms: Any) -> Period:
-    """Let the ledger have counted so much in the budget's current period."""
+    """Set the amount that the budget has counted in its current period."""
     first, _ = BudgetWindow(budget.span).days_around(now().date())
     return PeriodFactory.create(
         org=budget.org,

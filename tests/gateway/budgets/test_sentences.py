@@ -1,4 +1,4 @@
-"""What is fields of budgets: whose calls they count, and whether they will hold."""
+"""Sentences about budgets: the calls they apply to, their status and forecast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RULE = BudgetRule(
 def standing(
     *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **fields: Any
 ) -> BudgetStatus:
-    """A budget of 100 on the 16th of June; `end` are the forecast's low, middle and high."""
+    """A budget of 100 on 16 June; `end` is the forecast's low, middle and high."""
     course: tuple[Forecast, ...] = ()
     if end:
         low, expected, high = end

@@ -25,14 +25,14 @@ HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens
 
 
 def spend(org: Organization, nanoeur: int, *, days: int = 30, **fields: Any) -> None:
-    """Charge so much on each of the days before today."""
+    """Charge an amount on each day before today."""
     for back in range(1, days + 1):
         day = TODAY - timedelta(days=back)
         DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:
-    """Let the ledger have counted so much in June."""
+    """Set the amount that the budget has counted in June."""
     PeriodFactory.create(
         org=budget.org,
         scope=budget.scope,

@@ -1,4 +1,4 @@
-"""An alias's models are asked in order, each with a judgement and a hold of its own."""
+"""An alias's models are called in order, each with its own policy check and hold."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def go(ask: Asking, way: Way) -> Reply:
 
 
 def seen(vendors: FakeProvider) -> list[str]:
-    """Return who was called, in order."""
+    """Return the called models, in order."""
     return [call.vendor for call in vendors.calls]
 
 
@@ -119,7 +119,7 @@ def test_invalid_request_is_not_tried_again(
 
 @pytest.fixture
 def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
-    """The vendors, for whom the gateway waits a second and a half; their SDK is imported."""
+    """The vendors, with a timeout of 1.5 s; their SDKs are imported."""
     gateway.call_loop.call_sync(gateway.providers.get("openai"))
     gateway.timeout_s = 1.5
     return vendors

@@ -1,4 +1,4 @@
-"""What can happen between two attempts: waits, clients that leave, changes, repeats, a death."""
+"""Between two attempts: waits, disconnects, changes, repeats, a killed process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ONCE = {"idempotency-key": "once"}
 def waiting(
     ask: Asking, vendors: FakeProvider, *, retry_after_s: int = 2, **how: Any
 ) -> Iterator[list[Reply]]:
-    """Run the block while a request waits to be tried again; then have its reply in the list."""
+    """Run the block while a request waits to be retried; its reply is then in the list."""
     vendors.answers(vendor="openai", status=429, headers={"retry-after": str(retry_after_s)})
     replies: list[Reply] = []
     running = Thread(target=lambda: replies.append(ask(HELLO, **how)))
@@ -193,7 +193,7 @@ def test_charged_hold_ends_request(
 
 
 def _charged_whole(hold: Hold) -> Settlement:
-    """Return what a reaper would settle that took the hold's process for dead."""
+    """Return how a reaper would settle the hold of a dead process."""
     return Settlement(
         hold_id=hold.id,
         request_id=hold.request_id,
@@ -259,7 +259,7 @@ def test_process_killed_between_attempts_releases_hold_and_key(
 
 
 async def _kill(gateway: Gateway) -> None:
-    """End what runs as a kill would: nothing more of it is done."""
+    """Stop the running call as a kill would."""
     tasks = list(gateway.tasks)
     for task in tasks:
         task.cancel()
@@ -267,7 +267,7 @@ async def _kill(gateway: Gateway) -> None:
 
 
 def _visit(api_key: str, *, leaves_when: Callable[[bytes], bool]) -> Visit:
-    """Return HELLO as sent by a client that may leave."""
+    """Return HELLO as a visit whose client may disconnect."""
     sent_headers = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
     return Visit(
         "POST",

@@ -1,4 +1,4 @@
-"""A stream whose call sends its own pieces, and what becomes of it when its client is gone."""
+"""A call's stream: pieces to the client, and disconnects."""
 
 from __future__ import annotations
 

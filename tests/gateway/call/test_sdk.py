@@ -30,7 +30,7 @@ Arguments = dict[str, Any]
 
 @pytest.fixture
 def asked(gateway: Gateway, acme: Organization, member_user: User, prices: object) -> Arguments:
-    """The arguments of an ordinary request."""
+    """The arguments of a request."""
     return {
         "org_id": acme.id,
         "actor_user_id": member_user.id,
@@ -69,7 +69,7 @@ def _whole(pieces: list[str | AiResponse], end: str | AiResponse) -> AiResponse:
 
 
 def from_a_sync_view(asked: Arguments) -> AiResponse:
-    """Ask as a sync view does under the ASGI server, whose loop is where calls run."""
+    """Call from a sync view under the ASGI server, on whose loop calls run."""
 
     async def served() -> AiResponse:
         call_loop = CallLoop()

@@ -1,4 +1,4 @@
-"""The frame around all pages: addresses, navigation, headers, errors, Django admin."""
+"""The frame of all pages: URLs, navigation, headers, errors, Django admin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an alias may be called and name, and how its models are gone through."""
+"""Rules of an alias's name and models, and the order of attempts."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ TWO = Alias(name="fast", models=("a", "b"))
 
 
 def steps(alias: Alias, *failures: ProviderFailed) -> list[NextAttempt | None]:
-    """Return the steps that follow each failure, as far as there are any."""
+    """Return the step after each failure."""
     trail, taken = Trail(alias=alias), []
     for failure in failures:
         step = trail.next_step(failure)

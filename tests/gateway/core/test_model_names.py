@@ -1,4 +1,4 @@
-"""Which model a name means, and which entries of a policy mean it."""
+"""Resolving of model names, and matching of policy entries."""
 
 from __future__ import annotations
 

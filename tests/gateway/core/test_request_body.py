@@ -1,4 +1,4 @@
-"""The body of a request, field by field: what is taken, and which sentence names what is not."""
+"""The body of a request, field by field: accepted values and error sentences."""
 
 from __future__ import annotations
 

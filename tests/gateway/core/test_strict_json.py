@@ -1,4 +1,4 @@
-"""JSON that two readers could understand differently is not read."""
+"""Ambiguous JSON is rejected."""
 
 from __future__ import annotations
 

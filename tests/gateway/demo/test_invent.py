@@ -1,4 +1,4 @@
-"""Invented requests leave the books that the gateway's own would have left."""
+"""Generated requests have the same rows as those of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answered request answers, and what it leaves in the database."""
+"""Answered requests: the response, and the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies that are not read, through both handlers: each leaves its audit row all the same."""
+"""Invalid bodies, through both handlers: each has an audit row."""
 
 from __future__ import annotations
 

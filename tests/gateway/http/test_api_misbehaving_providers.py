@@ -1,4 +1,4 @@
-"""A provider's odd words: a call that was answered is settled and shown, whatever it says."""
+"""Unusual provider values: an answered call is settled and shown in any case."""
 
 from __future__ import annotations
 

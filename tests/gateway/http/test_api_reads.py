@@ -1,4 +1,4 @@
-"""The lists that tell what happened, and the two probes."""
+"""The lists of requests, and the two probes."""
 
 from __future__ import annotations
 

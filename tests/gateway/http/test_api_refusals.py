@@ -1,4 +1,4 @@
-"""Each refusal and failure: its status, code and exact sentence, and when to come back."""
+"""Each refusal and failure: status, code, exact sentence and Retry-After."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streamed answers, and clients that leave before the end of any answer."""
+"""Streamed answers, and client disconnects."""
 
 from __future__ import annotations
 

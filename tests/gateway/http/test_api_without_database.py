@@ -1,4 +1,4 @@
-"""The database away: everything is refused, nothing is sent, and the process still answers."""
+"""Database outage: every call is refused, nothing is sent, and the process still responds."""
 
 from __future__ import annotations
 

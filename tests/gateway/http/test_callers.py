@@ -34,7 +34,7 @@ def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: byt
 
 
 def same_answer(replies: list[Reply]) -> None:
-    """Check that nothing tells the answers apart but the id that each has."""
+    """Check that the answers differ only in their ids."""
     answers = set()
     for reply in replies:
         body = reply.body.replace(reply.json["requestId"].encode(), b"")
@@ -170,7 +170,7 @@ def test_rows_have_keys_fixed_dimensions(
 
 
 def browser(user: User, **changes: Any) -> dict[str, str]:
-    """Return the headers of the gateway's own page; a change to None leaves a header out."""
+    """Return the headers of the gateway's own page; None removes a header."""
     client = Client()
     client.force_login(user)
     session = client.cookies["sessionid"].value

@@ -1,4 +1,4 @@
-"""Responses and embeddings by their addresses: bytes, charges, rows, limits."""
+"""Responses and embeddings: bytes, charges, rows, limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EURO_NANOEUR = 10**9
 
 @pytest.fixture
 def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, with the gateway pointed at it."""
+    """The fake provider, as the gateway's only upstream."""
     with FakeProvider() as running:
         base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
         gateway.providers = Providers(settings_at(base_urls), sandbox=True)
@@ -40,7 +40,7 @@ def fake(gateway: Gateway) -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def embedders(prices: object) -> None:
-    """Price a model that makes embeddings of each vendor that has one."""
+    """Price an embedding model of each vendor that has one."""
     for provider, model in (
         ("openai", "text-embedding-3-small"),
         ("mistral", "mistral-embed"),
@@ -52,7 +52,7 @@ def embedders(prices: object) -> None:
 
 
 def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row, having made sure that nothing is held any more."""
+    """Return a reply's audit row; assert that no hold is left."""
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
     return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 

@@ -32,7 +32,7 @@ EUR: Final = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """One of the two APIs: how it is asked, and how its errors look."""
+    """One of the two APIs: its requests and its errors."""
 
     vendor: str
     model: str
@@ -82,7 +82,7 @@ both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stre
 
 @pytest.fixture
 def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, with the gateway pointed at it."""
+    """The fake provider, as the gateway's only upstream."""
     with FakeProvider() as running:
         base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
         gateway.providers = Providers(settings_at(base_urls), sandbox=True)
@@ -109,13 +109,13 @@ def limited(acme: Organization) -> Callable[..., None]:
 
 
 def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row, having made sure that nothing is held any more."""
+    """Return a reply's audit row; assert that no hold is left."""
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
     return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
 
 def error_in(api: Api, reply: Reply) -> tuple[str, str]:
-    """Return kind and message of an error in the client's own shape, and nothing more."""
+    """Return the type and message of an error in the client's format."""
     body = reply.json
     if api.vendor == "anthropic":
         assert body.keys() == {"type", "error"}
@@ -128,7 +128,7 @@ def error_in(api: Api, reply: Reply) -> tuple[str, str]:
 
 
 def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
-    """Return what the vendor itself answers."""
+    """Return the vendor's own answer."""
     asked = api.asking(stream=stream)
     request = Request(  # noqa: S310  loopback
         fake.base_url(api.vendor) + asked["path"],

@@ -107,7 +107,7 @@ def test_alias_replaces_model_of_same_name() -> None:
 
 @pytest.fixture
 def get(gateway: Gateway, ask: Asking) -> Callable[..., Reply]:
-    """Read an address of a gateway that has every vendor's key and never calls one."""
+    """GET a path of a gateway that has every vendor's key and calls none."""
     vendors = ("openai", "anthropic", "google", "mistral")
     gateway.providers = Providers(
         settings_at(dict.fromkeys(vendors, "http://127.0.0.1:9")), sandbox=True

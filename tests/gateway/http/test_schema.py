@@ -1,4 +1,4 @@
-"""What `/api/schema` says is complete, and is what happens."""
+"""`/api/schema` is complete and correct."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def documented() -> Iterator[tuple[str, str, Any]]:
 
 
 def routes(patterns: Sequence[URLPattern]) -> set[str]:
-    """Return the addresses as OpenAPI writes them."""
+    """Return the paths as OpenAPI writes them."""
     return {"/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(each.pattern)) for each in patterns}
 
 
@@ -102,7 +102,7 @@ def test_every_documented_error_has_codes_and_description() -> None:
 
 
 async def served(scope: Any, receive: Any, send: Any) -> None:
-    """Be an application of its own: Schemathesis starts each only once in a process."""
+    """Wrap the application: Schemathesis starts each only once in a process."""
     await application(scope, receive, send)
 
 
@@ -115,7 +115,7 @@ def examined(api_key: str) -> BaseSchema:
 
     @schema.hook
     def map_case(_context: Any, case: Any) -> Any:
-        """Make what is valid by the schema valid by what a schema cannot say."""
+        """Make a body that is valid by the schema valid by rules that a schema cannot express."""
         if case.meta is None or case.meta.generation.mode.is_positive:
             if isinstance(case.body, dict):
                 case.body = _without_duplicates(case.body)

@@ -1,4 +1,4 @@
-"""What a policy would have done, from the audit rows: as values, as JSON, as a command."""
+"""Backtests from audit rows: as values, as JSON, as a command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def replay(org: Organization, *, days: int = 7, **limits: Any) -> Backtest:
 
 
 def asked(org: Organization, ago: timedelta = timedelta(0), **fields: Any) -> AiRequestLog:
-    """A let-through request as the journal writes it."""
+    """An allowed request as the journal writes it."""
     model = fields.get("model", "gpt-4o-mini")
     trace = {
         "model": {"requested": model, "meant": fields.pop("resolved", model), "provider": "openai"},

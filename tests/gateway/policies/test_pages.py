@@ -1,4 +1,4 @@
-"""The pages of policies: admins change them, everybody in the organization sees them."""
+"""The pages of policies: admins change them, all members can view them."""
 
 from __future__ import annotations
 

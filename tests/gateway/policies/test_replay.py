@@ -1,4 +1,4 @@
-"""Judging the past: the same verdicts as a request's, on what its audit row keeps."""
+"""Replay: the verdict of a request, recomputed from its audit row."""
 
 from __future__ import annotations
 

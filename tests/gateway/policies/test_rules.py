@@ -1,4 +1,4 @@
-"""Policies judged in memory: which refuses, in which order, and with which words."""
+"""Policies checked in memory: which refuses, in which order, and with which sentence."""
 
 from __future__ import annotations
 

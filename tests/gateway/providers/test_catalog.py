@@ -1,4 +1,4 @@
-"""The table of models: complete, without contradictions, and every model has a price."""
+"""The catalog of models: complete, consistent, and every model has a price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fake provider is believed by other tests, so it has its own."""
+"""Tests of the fake provider, on which other tests rely."""
 
 from __future__ import annotations
 

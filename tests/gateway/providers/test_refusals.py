@@ -37,7 +37,7 @@ def wire(connection: Wire) -> Wire:
 async def failure_at(
     base_url: str, vendor: str, *, streamed: bool, timeout_s: float = 5.0
 ) -> ProviderFailed:
-    """Return how a call failed; that it is a ProviderFailed is half of every test here."""
+    """Return the failure of a call, which must be a ProviderFailed."""
     async with opened(vendor, base_url) as provider:
         with pytest.raises(ProviderFailed) as failed:
             await ask(provider, call_to(vendor, timeout_s=timeout_s), streamed=streamed)

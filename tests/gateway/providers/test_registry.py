@@ -1,4 +1,4 @@
-"""The registry hands out providers that are configured, one for each event loop."""
+"""The registry returns configured providers, one for each event loop."""
 
 from __future__ import annotations
 

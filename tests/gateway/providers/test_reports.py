@@ -1,4 +1,4 @@
-"""What a vendor reports with an answer reaches us through its SDK, whole or streamed."""
+"""Reported usage through each vendor's SDK, plain or streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox calls tools and fills in schemas, within its cap and within what is held for it."""
+"""The sandbox calls tools and fills in schemas, within its cap and bound."""
 
 from __future__ import annotations
 

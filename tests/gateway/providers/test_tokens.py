@@ -1,4 +1,4 @@
-"""Tokens are counted with OpenAI's own encodings, from the package, and nothing stops the loop."""
+"""Token counts with OpenAI's bundled encodings, without blocking the event loop."""
 
 from __future__ import annotations
 

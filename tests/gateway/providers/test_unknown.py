@@ -1,4 +1,4 @@
-"""Once a request went out, whatever goes wrong leaves it unknown what was billed."""
+"""After a request was sent, any failure has an unknown outcome."""
 
 from __future__ import annotations
 

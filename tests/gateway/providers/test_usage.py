@@ -1,4 +1,4 @@
-"""What each vendor reports becomes disjoint buckets, and what cannot be true becomes unknown."""
+"""Each vendor's usage becomes disjoint buckets; an impossible report becomes unknown."""
 
 from __future__ import annotations
 

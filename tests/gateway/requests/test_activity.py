@@ -1,4 +1,4 @@
-"""The last 24 hours: counted, added up and drawn from the same rows."""
+"""The last 24 hours: counts, sums and chart from the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audit verify` finds every call whose row, hold and charge do not say the same."""
+"""`audit verify` finds every call whose row, hold and charge differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def desk(transactional_db: None) -> Iterator[Desk]:
-    """A ledger by the database's own clock."""
+    """A ledger on the database's clock."""
     desk = Desk()
     yield desk
     desk.close()

@@ -1,4 +1,4 @@
-"""Recent requests as files, and the rows that those who follow the list are sent."""
+"""Recent requests as files, and the new rows for a followed list."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_file_is_streamed_and_compressed(
 
 
 def _unpacked(session: str, path: str) -> str:
-    """Ask as a browser asks the asynchronous server."""
+    """Send a browser's request to the async server."""
 
     async def ask() -> bytes:
         client = AsyncClient()

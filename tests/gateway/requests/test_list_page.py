@@ -1,4 +1,4 @@
-"""Recent requests: what was asked, what it cost, and what is left of the day."""
+"""Recent requests: models, costs, and the remaining daily limit."""
 
 from __future__ import annotations
 

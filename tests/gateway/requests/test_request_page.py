@@ -1,4 +1,4 @@
-"""A request's page: what happened and why, also when its trace is damaged."""
+"""A request's page: its timeline, also with a damaged trace."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_alias_attempts_are_shown_in_order_with_their_traces(
 
 
 def budget_entry(budget: Budget, **fields: Any) -> dict[str, Any]:
-    """An entry of a trace, as RESERVE leaves it."""
+    """An entry of a trace, as RESERVE writes it."""
     return {
         "id": str(budget.pk),
         "name": budget.name,

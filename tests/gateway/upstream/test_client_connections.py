@@ -1,4 +1,4 @@
-"""Which connections are kept, which are ended, how many there may be, and what goes over them."""
+"""Connections: reuse, closing, limits, and the bytes sent over them."""
 
 from __future__ import annotations
 

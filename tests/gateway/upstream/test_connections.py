@@ -1,4 +1,4 @@
-"""An adapter's connections: shared between calls, closed with a stream, none but the vendor's."""
+"""An adapter's connections: shared between calls, closed with a stream, only to the vendor."""
 
 from __future__ import annotations
 

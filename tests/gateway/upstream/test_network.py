@@ -1,4 +1,4 @@
-"""Providers behind a company's network: proxies, its own certificate authority, client keys."""
+"""Providers behind a company network: proxies, a private certificate authority, client keys."""
 
 from __future__ import annotations
 

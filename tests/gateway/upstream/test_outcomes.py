@@ -1,4 +1,4 @@
-"""What a failed request proves: that nothing of it was sent, or that its outcome is unknown."""
+"""Failed requests: nothing was sent, or the outcome is unknown."""
 
 from __future__ import annotations
 

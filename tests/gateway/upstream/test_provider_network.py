@@ -1,4 +1,4 @@
-"""The environment's proxy, authorities and client certificate are used by a command's process."""
+"""Commands use the proxy, authorities and client certificate of the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a provider's answer is read: in any pieces, cut short, compressed, or not HTTP at all."""
+"""Reading a provider's answer: in any pieces, truncated, compressed, or not HTTP."""
 
 from __future__ import annotations
 

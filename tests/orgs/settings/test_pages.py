@@ -33,7 +33,7 @@ def page_of(client: Client) -> str:
 
 
 def values(**changes: str) -> dict[str, str]:
-    """Return what a program posts to have Acme's settings as they are, with some changes."""
+    """Return the form data of Acme's settings, with some changes."""
     return {
         "ai_gateway_enabled": "on",
         "name": "Acme",
@@ -43,7 +43,7 @@ def values(**changes: str) -> dict[str, str]:
 
 
 def as_rendered(page: str) -> dict[str, str]:
-    """Return what the page's form carries along about the state it was made from."""
+    """Return the hidden fields of the page's form."""
     found = re.findall(r'<input type="hidden" name="(initial-\w+)" value="([^"]*)"', page)
     return dict(found)
 
