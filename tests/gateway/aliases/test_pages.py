@@ -57,7 +57,7 @@ def test_admin_creates_alias_as_typed(
         ("name", "gpt-4", "is a model name"),
         ("name", "x" * 101, "at most 100"),
         ("models", "", "Enter at least one model"),
-        ("models", "gpt 4", "cannot be the name of a model"),
+        ("models", "gpt 4", "is not a valid model name"),
         ("models", "gpt-*", "Unknown model"),
         ("models", "smart", "is an alias"),
         ("models", "gpt-4o,openai/gpt-4o", "are the same model"),
