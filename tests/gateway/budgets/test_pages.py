@@ -421,7 +421,7 @@ def test_page_notes_uncounted_calls(utc: Organization, admin: Client) -> None:
     DailyCostFactory.create(org=utc, day=now().date(), amount_nanoeur=3 * EUR)
     response = admin.get(f"{BUDGETS}/{budget.pk}")
     assert response.context["page"].uncounted_nanoeur == 2 * EUR
-    assert "in flight when the budget was created" in response.content.decode()
+    assert "running when the budget was created" in response.content.decode()
 
 
 def test_refused_requests_link_filters_list(utc: Organization, admin: Client) -> None:
