@@ -72,7 +72,7 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParsedRequest:
     """A parsed request of any vendor; `body` is all of it, as received."""
 
     model: str
@@ -90,7 +90,7 @@ class Asked:
 class Answer:
     """The answer and its usage: tokens are words, unless the behaviour sets them."""
 
-    asked: Asked
+    asked: ParsedRequest
     model: str
     content: str
     is_whole: bool
@@ -121,7 +121,7 @@ class Answer:
         }
 
 
-def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
+def answer_to(asked: ParsedRequest, behaviour: Behaviour) -> Answer:
     """Return the answer: the last user message, cut at the cap that the request sets."""
     content = _content_of(asked, behaviour)
     words = content.split(" ")
@@ -139,7 +139,7 @@ def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
     )
 
 
-def _content_of(asked: Asked, behaviour: Behaviour) -> str:
+def _content_of(asked: ParsedRequest, behaviour: Behaviour) -> str:
     if behaviour.content is not None:
         return behaviour.content
     return "" if behaviour.tool_calls else asked.last_text

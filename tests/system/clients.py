@@ -47,7 +47,7 @@ def prompt_of(call: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ClientCall:
     """One request. `call` is its client's name for it: in the prompt and, as clientId, in rows."""
 
     call: str
@@ -87,7 +87,7 @@ class Asked:
 class Outcome:
     """How a call ended: `answer` is the JSON object or the last event's; status 0 is no answer."""
 
-    asked: Asked
+    asked: ClientCall
     status: int = 0
     answer: dict[str, Any] = field(default_factory=dict)
     text: str = ""
@@ -104,7 +104,7 @@ class Outcome:
         return self.answer.get("code")
 
 
-async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) -> Outcome:
+async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: ClientCall) -> Outcome:
     """Send a call and follow it to its end."""
     timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
     try:
@@ -124,7 +124,7 @@ async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) 
         return Outcome(asked=asked)
 
 
-def _streamed(asked: Asked, whole: str, headers: dict[str, str]) -> Outcome:
+def _streamed(asked: ClientCall, whole: str, headers: dict[str, str]) -> Outcome:
     events = events_in(whole)
     text = "".join(data["content"] for name, data in events if name == "delta")
     ends = [data for name, data in events if name in {"done", "error"}]
@@ -143,7 +143,7 @@ def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
+async def ask_all(url: str, key: str, *asked: ClientCall) -> list[Outcome]:
     """Send calls at the same time, each over a connection of its own."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -152,7 +152,7 @@ async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
 
 async def first_calls(url: str, key: str) -> list[Outcome]:
     """Call every vendor once: an SDK takes seconds to import, which no timing should see."""
-    asked = [Asked(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
+    asked = [ClientCall(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
     return await ask_all(url, key, *asked)
 
 
@@ -170,7 +170,7 @@ async def until(happened: Callable[[], object], *, within_s: float = 60.0) -> No
         await asyncio.sleep(0.05)
 
 
-async def ask_one(url: str, key: str, asked: Asked) -> Outcome:
+async def ask_one(url: str, key: str, asked: ClientCall) -> Outcome:
     """Send one call."""
     [outcome] = await ask_all(url, key, asked)
     return outcome

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from tests.fake_provider import VENDORS
-from tests.system.clients import Asked, Outcome, RawClient, ask
+from tests.system.clients import ClientCall, Outcome, RawClient, ask
 from tests.system.servers import Server
 
 RETRY_DELAY_S = 0.05
@@ -47,7 +47,7 @@ class Load:
         async with aiohttp.ClientSession(connector=connector) as session:
             while not self._stopping:
                 server = self.chance.choice(list(self.servers()))
-                asked = Asked(
+                asked = ClientCall(
                     call=secrets.token_hex(8),
                     vendor=self.chance.choice(VENDORS),
                     stream=self.chance.random() < 0.5,
@@ -60,7 +60,7 @@ class Load:
                 if outcome.status in (0, 503):
                     await asyncio.sleep(RETRY_DELAY_S)
 
-    async def _leave(self, server: Server, asked: Asked) -> None:
+    async def _leave(self, server: Server, asked: ClientCall) -> None:
         self.left.add(asked.call)
         try:
             client = await RawClient.sending(server.url, self.key, asked)

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tests.system.clients import MODELS, Asked, Outcome, ask_one
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_one
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream, prompt_in
@@ -18,7 +18,7 @@ FLIGHT_S: Final = 8.0
 
 
 async def _in_flight(
-    installation: Installation, server: Server, upstream: Upstream, asked: Asked
+    installation: Installation, server: Server, upstream: Upstream, asked: ClientCall
 ) -> asyncio.Task[Outcome]:
     """Send a slow call; return when the provider has received it."""
     upstream.reset()
@@ -39,7 +39,7 @@ def _sums(rows: Rows, period_id: str) -> tuple[int, int]:
 async def test_call_across_midnight_is_charged_to_day_of_admission(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
-    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    first, second = (ClientCall(call=secrets.token_hex(8)) for _ in range(2))
     running = await _in_flight(installation, server, upstream, first)
     yesterday = rows.charge(first.call).period_id
     spent_before = _sums(rows, yesterday)[1]
@@ -64,14 +64,14 @@ async def test_call_across_midnight_is_charged_to_day_of_admission(
 async def test_daily_limit_resets_at_midnight(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
-    asked = Asked(call=secrets.token_hex(8), vendor="anthropic")
+    asked = ClientCall(call=secrets.token_hex(8), vendor="anthropic")
     upstream.reset()
     assert (await ask_one(server.url, installation.key, asked)).is_answered
     charge = rows.charge(asked.call)
     spent = _sums(rows, charge.period_id)[1]
     limit = f"{(spent + charge.amount_nanoeur - 1) / 1e9:.9f}"
     installation.run("policies", "create", "acme", "--name", "Day", "--max-cost-per-day", limit)
-    again, tomorrow = (Asked(call=secrets.token_hex(8), vendor="anthropic") for _ in range(2))
+    again, tomorrow = (ClientCall(call=secrets.token_hex(8), vendor="anthropic") for _ in range(2))
     refused = await ask_one(server.url, installation.key, again)
     now = rows.moment(datetime.now(UTC))
     rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", now, charge.period_id)
@@ -86,7 +86,7 @@ async def test_price_change_during_call_does_not_change_its_cost(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     model = MODELS["openai"]
-    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    first, second = (ClientCall(call=secrets.token_hex(8)) for _ in range(2))
     running = await _in_flight(installation, server, upstream, first)
     await asyncio.to_thread(
         installation.run,

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, RawClient, until
+from tests.system.clients import ClientCall, RawClient, until
 from tests.system.endpoints import ENDPOINTS, PLAIN, STREAMED, Endpoint, EndpointCall, billed_at
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
@@ -42,7 +42,7 @@ GROWTH_MAX_BYTES: Final = 80 * 2**20
 class Left:
     """A disconnected call; `left_at` is in seconds since the epoch."""
 
-    asked: Asked | EndpointCall
+    asked: ClientCall | EndpointCall
     left_at: float
 
 
@@ -55,7 +55,7 @@ def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
 
 
 async def _leave_after(
-    server: Server, key: str, asked: Asked | EndpointCall, upstream: Upstream, k: int
+    server: Server, key: str, asked: ClientCall | EndpointCall, upstream: Upstream, k: int
 ) -> Left:
     """Disconnect after k bytes of the answer; 0 is as soon as the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
@@ -67,7 +67,7 @@ async def _leave_after(
     return Left(asked=asked, left_at=time.time())
 
 
-async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) -> Left:
+async def _leave_after_events(server: Server, key: str, asked: ClientCall, k: int) -> Left:
     client = await RawClient.sending(server.url, key, asked)
     for _ in range(k):
         await client.reader.readuntil(b"event: delta")
@@ -75,11 +75,11 @@ async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) ->
     return Left(asked=asked, left_at=time.time())
 
 
-def _seen(upstream: Upstream, asked: Asked | EndpointCall) -> Seen:
+def _seen(upstream: Upstream, asked: ClientCall | EndpointCall) -> Seen:
     return upstream.wait_for(lambda call: prompt_in(call) == asked.prompt)
 
 
-def _resolved(rows: Rows, asked: Asked | EndpointCall) -> Charge:
+def _resolved(rows: Rows, asked: ClientCall | EndpointCall) -> Charge:
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while (charge := rows.charge(asked.call)).state == "held" and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -101,12 +101,12 @@ def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
     assert rows.disagreements() == []
 
 
-def _is_free(asked: Asked | EndpointCall) -> bool:
+def _is_free(asked: ClientCall | EndpointCall) -> bool:
     return isinstance(asked, EndpointCall) and asked.endpoint.is_free
 
 
-def _asked(vendor: str, *, stream: bool) -> Asked:
-    return Asked(call=secrets.token_hex(8), vendor=vendor, stream=stream)
+def _asked(vendor: str, *, stream: bool) -> ClientCall:
+    return ClientCall(call=secrets.token_hex(8), vendor=vendor, stream=stream)
 
 
 async def test_stream_cut_after_any_number_of_bytes_is_charged_and_stopped(
@@ -254,7 +254,7 @@ async def test_disconnect_with_last_event_is_charged_exactly(
         _check_exact(each, upstream, rows)
 
 
-def _check_exact(asked: Asked | EndpointCall, upstream: Upstream, rows: Rows) -> None:
+def _check_exact(asked: ClientCall | EndpointCall, upstream: Upstream, rows: Rows) -> None:
     charge = _resolved(rows, asked)
     assert isinstance(asked, EndpointCall)
     assert (charge.state, charge.status) == ("settled", "ok"), asked.endpoint.name

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, Outcome, ask_all, ask_one, until, warm_up
+from tests.system.clients import ClientCall, Outcome, ask_all, ask_one, until, warm_up
 from tests.system.databases import prepare
 from tests.system.load import Load
 from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
@@ -52,7 +52,7 @@ async def _first_answer_s(server: Server, key: str) -> float:
     """Return the seconds until a call was answered again."""
     started = time.monotonic()
     while True:
-        outcome = await ask_one(server.url, key, Asked(call=secrets.token_hex(8)))
+        outcome = await ask_one(server.url, key, ClientCall(call=secrets.token_hex(8)))
         if outcome.is_answered:
             return time.monotonic() - started
         assert time.monotonic() - started < 10 * BACK_WITHIN_S, outcome.answer
@@ -62,7 +62,7 @@ async def _first_answer_s(server: Server, key: str) -> float:
 async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Task[list[Outcome]]:
     """Send calls whose answers arrive during the outage; return when all were sent."""
     asked = [
-        Asked(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(IN_FLIGHT)
     ]
     wanted = {each.prompt for each in asked}
@@ -137,7 +137,7 @@ async def test_start_without_database_is_not_ready_and_refuses(
     server = installation.start()
     await until(lambda: server.readiness()[0] != 0)
     status, _ = server.readiness()
-    refused = await ask_one(server.url, installation.key, Asked(call=secrets.token_hex(8)))
+    refused = await ask_one(server.url, installation.key, ClientCall(call=secrets.token_hex(8)))
     outage.end()
     first_answer_s = await _first_answer_s(server, installation.key)
     assert (status, refused.status, refused.code) == (503, 503, "ledger_unavailable")

@@ -7,7 +7,7 @@ import secrets
 import time
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, RawClient, ask_all, until, warm_up
+from tests.system.clients import ClientCall, RawClient, ask_all, until, warm_up
 from tests.system.load import Load
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
@@ -42,7 +42,7 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
         {"times": CALLS // 2, "pause_s": ANSWER_S}, {"times": FOREVER, "drip_s": ANSWER_S / 14}
     )
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(CALLS)
     ]
     running = asyncio.create_task(ask_all(server.url, installation.key, *asked))
@@ -79,7 +79,7 @@ async def test_disconnected_call_is_drained_and_charged_before_stop(
     await warm_up(server.url, installation.key)
     upstream.reset()
     upstream.answers({"pause_s": ANSWER_S})
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     client = await RawClient.sending(server.url, installation.key, asked)
     await until(lambda: len(upstream.calls()) == 1)
     await client.leave()

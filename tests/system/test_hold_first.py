@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.fake_provider import VENDORS
-from tests.system.clients import Asked, Outcome, ask_all
+from tests.system.clients import ClientCall, Outcome, ask_all
 from tests.system.rows import Charge, Rows
 from tests.system.servers import HOST, Installation, free_port, provider_keys, upstream_environment
 from tests.system.upstream import Upstream, prompt_in
@@ -68,7 +68,7 @@ async def test_every_sent_call_is_already_held_and_recorded(
     variables = upstream_environment(witness.port, provider_keys())
     server = (await asyncio.to_thread(lambda: installation.serve(**variables)))[0]
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(CALLS)
     ]
     outcomes: list[Outcome] = await ask_all(server.url, installation.key, *asked)

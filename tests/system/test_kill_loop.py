@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.fake_provider import FOREVER
-from tests.system.clients import Asked, Outcome, ask_one, until
+from tests.system.clients import ClientCall, Outcome, ask_one, until
 from tests.system.load import Load
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
@@ -139,12 +139,12 @@ def _check_charge(charge: Charge, billed: dict[str, Any] | None, answered: Outco
         assert charge.charged_nanoeur == price
 
 
-async def _one_held_call(installation: Installation, upstream: Upstream) -> Asked:
+async def _one_held_call(installation: Installation, upstream: Upstream) -> ClientCall:
     """Kill a gateway in the middle of a call."""
     upstream.reset()
     upstream.answers({"pause_s": 30})
     server = (await asyncio.to_thread(installation.serve))[0]
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
     await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     server.kill()
@@ -179,7 +179,7 @@ async def test_recovery_is_automatic_within_minute(
     assert rows.charge(asked.call).state == "unknown"
 
 
-async def _until_resolved(rows: Rows, asked: Asked, *, within_s: float) -> None:
+async def _until_resolved(rows: Rows, asked: ClientCall, *, within_s: float) -> None:
     await until(lambda: rows.charge(asked.call).state != "held", within_s=within_s)
 
 
@@ -188,7 +188,7 @@ async def test_verify_finds_rows_changed_by_hand(
 ) -> None:
     upstream.reset()
     server = (await asyncio.to_thread(installation.serve))[0]
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     assert (await ask_one(server.url, installation.key, asked)).is_answered
     server.kill()
     [(period,)] = rows.query("SELECT id FROM period")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, Outcome, ask_all
+from tests.system.clients import ClientCall, Outcome, ask_all
 from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
@@ -30,7 +30,7 @@ async def _round(
     upstream.reset()
     upstream.answers(*({"vendor": vendor, **case.behaviour} for vendor in VENDORS))
     asked = [
-        Asked(
+        ClientCall(
             call=f"{vendor}-{secrets.token_hex(6)}",
             vendor=vendor,
             stream=way == STREAMED,
@@ -87,7 +87,7 @@ def test_misbehaviour_leaves_no_hold_and_consistent_ledger(rows: Rows) -> None:
 async def test_unreachable_provider_costs_nothing(installation: Installation, rows: Rows) -> None:
     nowhere = "http://127.0.0.1:1/v1"
     server = installation.serve(OPENAI_BASE_URL=nowhere)[0]
-    asked = Asked(call=secrets.token_hex(6))
+    asked = ClientCall(call=secrets.token_hex(6))
     [outcome] = await ask_all(server.url, installation.key, asked)
     charge = rows.charge(asked.call)
     assert (outcome.status, outcome.code) == (503, "provider_unavailable")
@@ -99,10 +99,10 @@ async def test_misbehaviour_does_not_stop_next_call(
 ) -> None:
     upstream.reset()
     upstream.answers({"times": FOREVER, "vendor": "openai", "reset": "after"})
-    asked = [Asked(call=secrets.token_hex(6), vendor=vendor) for vendor in VENDORS * 4]
+    asked = [ClientCall(call=secrets.token_hex(6), vendor=vendor) for vendor in VENDORS * 4]
     outcomes = await ask_all(server.url, installation.key, *asked)
     answered = {outcome.asked.vendor for outcome in outcomes if outcome.is_answered}
     upstream.reset()
-    [after] = await ask_all(server.url, installation.key, Asked(call=secrets.token_hex(6)))
+    [after] = await ask_all(server.url, installation.key, ClientCall(call=secrets.token_hex(6)))
     assert answered == set(VENDORS) - {"openai"}
     assert after.is_answered

@@ -17,7 +17,7 @@ import pytest
 
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser
-from tests.system.clients import MODELS, Asked, Outcome, ask_all, until
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_all, until
 from tests.system.rows import Rows
 from tests.system.servers import KEY_VARIABLES, Installation, Server
 from tests.system.upstream import Upstream, prompt_in
@@ -50,9 +50,9 @@ def _echoes(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(vendor: str, *, stream: bool = False, **more: Any) -> Asked:
+def _asked(vendor: str, *, stream: bool = False, **more: Any) -> ClientCall:
     call = secrets.token_hex(8)
-    return Asked(
+    return ClientCall(
         call=call, vendor=vendor, stream=stream, more={"prompt": f"{PROMPT} {call}", **more}
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser, Page
-from tests.system.clients import Asked, ask_all
+from tests.system.clients import ClientCall, ask_all
 from tests.system.routes import all_routes, operators_routes
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
@@ -194,7 +194,7 @@ def foreign(installation: Installation, server: Server, globex_key: str) -> dict
     """Every id of Acme's, by what it names."""
     rows = Rows(installation.database_url)
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=vendor, more={"teamId": SECRET_NAME})
+        ClientCall(call=secrets.token_hex(8), vendor=vendor, more={"teamId": SECRET_NAME})
         for vendor in VENDORS
     ]
     answers = asyncio.run(ask_all(server.url, installation.key, *asked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
@@ -20,9 +20,9 @@ from tests.fake_provider.formats.common import (
 )
 
 
-def chat_asked(body: Mapping[str, Any], _: str) -> Asked:
+def chat_asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count(text for _, text in turns),
         last_text=last_text(turns),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 
 CREATED_AT: Final = 1_773_840_064
 FRAGMENT_CHARS: Final = 6
@@ -22,7 +22,7 @@ def no_events(_: Answer) -> list[str]:
 class Format:
     """One endpoint's wire format: pure functions from a request to an answer's bytes."""
 
-    asked: Callable[[Mapping[str, Any], str], Asked]
+    asked: Callable[[Mapping[str, Any], str], ParsedRequest]
     plain: Callable[[Answer], dict[str, Any]]
     events: Callable[[Answer], list[str]] = no_events
     indent: int | None = None  # as the vendor lays out a plain answer

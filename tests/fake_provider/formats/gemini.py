@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     Format,
     compact,
@@ -17,15 +17,15 @@ from tests.fake_provider.formats.common import (
 )
 
 
-def _asked(body: Mapping[str, Any], path: str) -> Asked:
+def _asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _counted(body, body, path)
 
 
-def _count_asked(body: Mapping[str, Any], path: str) -> Asked:
+def _count_asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _counted(body, body.get("generateContentRequest") or body, path)
 
 
-def _counted(body: Mapping[str, Any], content_body: Mapping[str, Any], path: str) -> Asked:
+def _counted(body: Mapping[str, Any], content_body: Mapping[str, Any], path: str) -> ParsedRequest:
     model, _, method = path.rpartition("/")[2].partition(":")
     turns = [
         (turn.get("role", "user"), plain_text(turn.get("parts")))
@@ -33,7 +33,7 @@ def _counted(body: Mapping[str, Any], content_body: Mapping[str, Any], path: str
     ]
     system = plain_text((content_body.get("systemInstruction") or {}).get("parts"))
     config = content_body.get("generationConfig") or {}
-    return Asked(
+    return ParsedRequest(
         model=model,
         words_in=word_count([*([system] if system else []), *(text for _, text in turns)]),
         last_text=last_text(turns),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     Format,
     ToolCall,
@@ -21,18 +21,18 @@ from tests.fake_provider.formats.common import (
 Event = dict[str, Any]
 
 
-def _asked(body: Mapping[str, Any], _: str) -> Asked:
+def _asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     return _counted(body, max_tokens=body["max_tokens"])
 
 
-def _count_asked(body: Mapping[str, Any], _: str) -> Asked:
+def _count_asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     return _counted(body, max_tokens=None)
 
 
-def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> Asked:
+def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> ParsedRequest:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
     system = [plain_text(body["system"])] if body.get("system") else []
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count([*system, *(text for _, text in turns)]),
         last_text=last_text(turns),

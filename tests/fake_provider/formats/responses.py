@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
@@ -22,12 +22,12 @@ STATUSES: Final = ("completed", "incomplete", "failed")
 Event = tuple[str, dict[str, Any]]
 
 
-def _asked(body: Mapping[str, Any], _: str) -> Asked:
+def _asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     given = body["input"]
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     turns = [(item.get("role", ""), plain_text(item.get("content"))) for item in items]
     instructions = body.get("instructions")
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count([*([instructions] if instructions else []), *(t for _, t in turns)]),
         last_text=last_text(turns),

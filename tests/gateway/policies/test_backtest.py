@@ -186,7 +186,7 @@ def test_api_returns_backtest(ask: Asking, acme: Organization, globex: Organizat
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("days=8", "days is one of 7, 30, 90"),
+        ("days=8", "days must be one of 7, 30, 90"),
         ("block=gpt%204", "block must match the pattern in GET /api/schema"),
         ("allow=", "allow must match the pattern in GET /api/schema"),
         ("maxCostPerDayEur=-1", "maxCostPerDayEur must match the pattern in GET /api/schema"),
