@@ -31,7 +31,7 @@ UNREADABLE: list[tuple[bytes, str, str]] = [
     (b'{"\\u0000": 1, "\\u0000": 1}', "", "The body contains the key '\\x00' twice"),
     (b'{"temperature": NaN}', "", "The body contains NaN"),
     (b'{"prompt": "\xff"}', "", "The body must be UTF-8"),
-    (NESTED, "", "The body is nested deeper than 64 levels"),
+    (NESTED, "", "The body must not be nested deeper than 64 levels"),
     (b'{"\\ud800": 1}', "", 'Unknown field "?"'),
     (
         b'{"model": "m", "prompt": "\\ud800"}',
