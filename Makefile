@@ -30,12 +30,13 @@ run: setup ## serve on http://127.0.0.1:8000 (PORT=… for another port); the fi
 test: .venv/requirements-dev.txt ## the whole suite, on PostgreSQL what depends on the database (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, ON=sqlite)
 	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(if $(AIMOCK),--aimock) $(ARGS)
 
-lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations
+lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations, words
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 	@$(VENV)/python manage.py makemigrations --check --dry-run
+	@$(VENV)/python -m docs.words
 
 format: .venv/requirements-dev.txt ## rewrite the code in the house's form
 	@$(VENV)/ruff format .

@@ -1,1 +1,1 @@
-"""Measures what the gateway costs; see README.md."""
+"""Benchmarks of the gateway; see README.md."""

@@ -72,16 +72,16 @@ def run(tools: Tools, gateway: Gateway, provider_port: int, load: Load) -> Phase
     """Send the load and return its result."""
     asked(provider_port, "/reset")
     before = cpu_s(gateway.pid), cpu_s(gateway.database_pid)
-    said = _sent(tools, gateway, load)
+    report = _sent(tools, gateway, load)
     after = cpu_s(gateway.pid), cpu_s(gateway.database_pid)
-    good = said["status"].get("200", 0)
+    good = report["status"].get("200", 0)
     return Phase(
         done=good,
-        failed=said["done"] - good + said["errors"] + said["unanswered"],
-        wall_s=said["wall"],
-        p50_ms=said["p50"],
-        p99_ms=said["p99"],
-        first_byte_p50_ms=said["ttfb50"],
+        failed=report["done"] - good + report["errors"] + report["unanswered"],
+        wall_s=report["wall"],
+        p50_ms=report["p50"],
+        p99_ms=report["p99"],
+        first_byte_p50_ms=report["ttfb50"],
         gateway_cpu_s=after[0] - before[0],
         database_cpu_s=after[1] - before[1],
         chunks=asked(provider_port, "/count")["chunks"],

@@ -115,13 +115,17 @@ def _pages(organization: Organization) -> Iterator[tuple[str, list[str]]]:
 def _request_lists(organization: Organization) -> list[str]:
     """Filters with common, rare and absent values; a place deep in the list."""
     newest = _newest(organization)
-    said = {"userId": newest.user_id or "", "teamId": newest.team_id, "keyId": newest.key_id or ""}
+    values = {
+        "userId": newest.user_id or "",
+        "teamId": newest.team_id,
+        "keyId": newest.key_id or "",
+    }
     filters = [
         *(f"status={status}" for status in ("ok", "blocked", "error", "unknown", "pending")),
-        *("model=gpt-4o-mini", "model=o3-mini-2025-01-31", "model=nobody"),
-        *("provider=mistral", "provider=nobody"),
-        *(f"{name}={value}" for name, value in said.items() if value),
-        *(f"{name}=nobody" for name in ("userId", "teamId", "projectId", "appId", "clientId")),
+        *("model=gpt-4o-mini", "model=o3-mini-2025-01-31", "model=unknown"),
+        *("provider=mistral", "provider=unknown"),
+        *(f"{name}={value}" for name, value in values.items() if value),
+        *(f"{name}=unknown" for name in ("userId", "teamId", "projectId", "appId", "clientId")),
         *("clientId=client-007", "taskType=summary", "status=error&teamId=legal"),
         *("period=today", "period=30d&status=unknown", f"requestId={newest.pk}"),
         "keyId=00000000-0000-4000-8000-000000000000",

@@ -25,22 +25,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Do without what is slow and no test in this process is about; servers under test have it."""
+    """Turn off slow parts that no test in this process needs; servers under test have them."""
     # The sign-in's tests guess a hundred passwords.
     project.PASSWORD_HASHERS = ["tests.factories.CheapArgon2"]
-    # Each test client makes the middleware anew, which looks up 180 files in 0.07 s.
+    # Each test client makes its own middleware, which looks up 180 files in 0.07 s.
     project.SERVESTATIC_USE_FINDERS = project.SERVESTATIC_AUTOREFRESH = False
     project.SERVESTATIC_USE_STATIC_ROOT = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, rather than skip, what is not for this run: a skip should mean something.
+    """Deselect, rather than skip, what is not for this run: a skip should mean something.
 
-    What starts servers comes first: a file of it takes minutes, for which nobody should wait alone.
+    What starts servers comes first: a file of it takes minutes, in which other tests can run.
     """
-    left_out = [item for item in items if not _is_for_this_run(item, config)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    deselected = [item for item in items if not _is_for_this_run(item, config)]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in set(deselected)]
     items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 

@@ -57,9 +57,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 def _empty_tables(_: TransactionTestCase) -> None:
-    """Delete the rows that a test has committed, once nobody writes any more.
+    """Delete the rows that a test has committed, once all writers have ended.
 
-    Django would truncate the tables, which takes PostgreSQL 0.2 s, and make its own rows anew.
+    Django would truncate the tables, which takes PostgreSQL 0.2 s, and make its own rows again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in _emptying():
@@ -86,7 +86,7 @@ def database_url(transactional_db: None) -> str:
 
 @pytest.fixture
 def empty_database_url(tmp_path: Path) -> Iterator[str]:
-    """The DATABASE_URL of a database that nobody has migrated, of the kind this run is on."""
+    """The DATABASE_URL of an unmigrated database, of the kind this run is on."""
     if connection.vendor == "sqlite":
         yield f"sqlite:///{tmp_path}/empty.sqlite3"
         return

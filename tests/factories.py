@@ -72,7 +72,7 @@ class MembershipFactory(DjangoModelFactory[Membership]):
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):
-    """A key as a row, for lists and pages. Its secret is nobody's: it opens nothing."""
+    """A key as a row, for lists and pages. It cannot be used: no secret matches it."""
 
     class Meta:
         model = ApiKey

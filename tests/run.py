@@ -35,7 +35,7 @@ FOREIGN = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", 
 PROXY = "_proxy"
 FOREIGN_NAMES = {
     *("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"),
-    # Without compiled files every worker rewrites all assertions anew, 7 s of its 20 s, and every
+    # Without compiled files every worker rewrites all assertions, 7 s of its 20 s, and every
     # command compiles the whole project.
     "PYTHONDONTWRITEBYTECODE",
 }
@@ -172,7 +172,7 @@ def _report(outcomes: list[Outcome], *, long: bool) -> None:
         if not outcome.is_good and not outcome.failed:
             print(f"  pytest itself ended with code {outcome.exit_code}; see above")
     print(f"Chromium: {chromium_path() or 'not found, so no browser test ran'}")
-    print(f"Long loops: {'run' if long else 'left out; LONG=1 runs them'}")
+    print(f"Long loops: {'run' if long else 'omitted; LONG=1 runs them'}")
     passed = sum(outcome.passed for outcome in outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     skipped = sum(outcome.skipped.total() for outcome in outcomes)

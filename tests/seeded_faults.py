@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("manage.py", "pyproject.toml", "pulse", "orgs", "costs", "gateway", "tests")
-LEFT_OUT = ("templates", "static")  # linked, since nothing breaks them
+LINKED = ("templates", "static")  # linked, since nothing breaks them
 TIMEOUT_S = 300
 SOME_FAILED = 1  # pytest's exit code; a broken import or a wrong argument has another
 
@@ -111,7 +111,7 @@ def main() -> int:
 
 
 def _tried(fault: Fault) -> tuple[bool, str]:
-    """Return whether the tests failed on a copy with the fault, and what they said."""
+    """Return whether the tests failed on a copy with the fault, and their message."""
     with tempfile.TemporaryDirectory(prefix="pulse-fault-") as folder:
         copy = Path(folder)
         _copy_to(copy)
@@ -147,13 +147,13 @@ def _copy_to(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    for name in LEFT_OUT:
+    for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
 
 
 def _print_table(rows: Iterable[tuple[str, bool, str]]) -> None:
-    for name, failed, said in rows:
-        sys.stdout.write(f"{name:<28}{'fails' if failed else 'passes':<8}{said}\n")
+    for name, failed, message in rows:
+        sys.stdout.write(f"{name:<28}{'fails' if failed else 'passes':<8}{message}\n")
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ class _Made:
         self.in_periods.append(HoldPeriod(hold_id=hold.pk, period_id=period.pk))
         if row.status == "error":
             return
-        said = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type", "key_id")
+        fields = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type", "key_id")
         self.events.append(
             CostEvent(
                 org=self.org,
@@ -313,7 +313,7 @@ class _Made:
                 output_tokens=row.output_tokens,
                 usage=usage.as_dict() if usage else None,
                 rate_card=self._card(rates),
-                **{name: getattr(row, name) for name in said},
+                **{name: getattr(row, name) for name in fields},
             )
         )
 
@@ -351,8 +351,8 @@ class _Made:
 
 def add_budgets(org: Organization) -> None:
     """Give the organization budgets that hold, that will not, that are full, over and off."""
-    for name, share, said in BUDGETS:
-        terms: dict[str, Any] = {"span": BudgetWindow.MONTH, "limit_nanoeur": EURO, **said}
+    for name, share, fields in BUDGETS:
+        terms: dict[str, Any] = {"span": BudgetWindow.MONTH, "limit_nanoeur": EURO, **fields}
         budget = create_budget(organization_id=org.pk, terms=BudgetTerms(name=name, **terms))
         (status,) = statuses(org, now(), [budget])
         first = (status.starts_on - timedelta(days=1)).replace(day=1)
@@ -375,7 +375,7 @@ def add_budgets(org: Organization) -> None:
 
 
 def add_alerts(org: Organization) -> None:
-    """Give the organization two channels and alerts: open, acknowledged, told and not told."""
+    """Give the organization two channels and alerts: open, acknowledged, sent and not sent."""
     chat = AlertChannel.objects.create(
         org=org, kind="webhook", name="On call", url="https://hooks.chat.invalid/T0/B0/secret"
     )
@@ -397,13 +397,16 @@ def add_alerts(org: Organization) -> None:
     )
     for alert in Alert.objects.filter(org=org):
         AlertDelivery.objects.filter(alert=alert).delete()
-        for channel, said in ((chat, ("503", "200")), (people, ("the mail server answered 550",))):
-            is_delivered = said[-1] == "200"
+        for channel, fields in (
+            (chat, ("503", "200")),
+            (people, ("the mail server answered 550",)),
+        ):
+            is_delivered = fields[-1] == "200"
             AlertDelivery.objects.create(
                 alert=alert,
                 channel=channel,
                 state="delivered" if is_delivered else "failed",
-                tries=len(said),
+                tries=len(fields),
                 next_try_at=alert.raised_at,
                 delivered_at=alert.raised_at if is_delivered else None,
                 attempts=[
@@ -413,6 +416,6 @@ def add_alerts(org: Organization) -> None:
                         "said": each,
                         "took_ms": 84,
                     }
-                    for each in said
+                    for each in fields
                 ],
             )

@@ -39,7 +39,7 @@ BAD = [
     ("EMAIL_URL", "smtp://user:secret@host:port", {"EMAIL_FROM": "pulse@example.org"}),
     ("EMAIL_URL", "smtp://", {"EMAIL_FROM": "pulse@example.org"}),
     ("EMAIL_FROM", "", {"EMAIL_URL": "smtp+tls://user:secret@mail.example.org:587"}),
-    ("EMAIL_FROM", "nobody", {}),
+    ("EMAIL_FROM", "unknown", {}),
     ("PULSE_ALERTS_EVERY_S", "-1", {}),
     ("PULSE_ALERTS_EVERY_S", "often", {}),
     ("PULSE_ALERTS_SPIKE_MIN_EUR", "0", {}),

@@ -37,7 +37,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
 NAME = re.compile(r"[\w.<>{},*/-]+")
 MODULE = re.compile(r"python -m ((?:docs|tests|benchmarks)[\w.]*)")
-# What is said to be in a file: `Limit` (`costs/core/admission.py`)
+# A name that is documented with its file: `Limit` (`costs/core/admission.py`)
 PLACED = re.compile(r"`(\w+)`\s+\(`([\w./-]+\.py)`")
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"var"}
 FILE = re.compile(r"\.(?:py|md|toml|html|css|js|txt|c|yml)$")
@@ -162,7 +162,7 @@ def _has_address(docs: str, address: str) -> bool:
 
 
 def _has_command(docs: str, command: str) -> bool:
-    """Return whether a piece of code has it, also as one of several: `keys create · list`."""
+    """Return whether a code span has the command, also as one of several: `keys create · list`."""
     name, _, action = command.partition(" ")
     is_there = re.compile(rf"(?:^|manage\.py ){name}\b.*\b{action}\b").search
     return any(is_there(code) for code in _pieces_of_code(docs))

@@ -44,7 +44,7 @@ async def test_first_minute_of_new_installation(chromium: Browser, empty_databas
 
 
 async def _sign_in(page: Page, printed: str) -> None:
-    """Sign in with what was printed, and with nothing else."""
+    """Sign in with the printed credentials."""
     [address] = re.findall(r"http\S+/login", printed)
     [email] = re.findall(r"\S+@\S+", printed)
     [password] = re.findall(r"password\s+(\S+)", printed)
@@ -56,7 +56,7 @@ async def _sign_in(page: Page, printed: str) -> None:
 
 
 async def _send(page: Page) -> None:
-    """Send a request from where the empty list leads to; it is answered piece by piece."""
+    """Send a request from the link of the empty list; the answer is streamed."""
     await page.get_by_role("link", name="Send a request").click()
     words = " ".join(f"word{n}" for n in range(120))
     await page.get_by_label("Prompt", exact=True).fill(words)
@@ -70,7 +70,7 @@ async def _send(page: Page) -> None:
 
 
 async def _understand(page: Page) -> None:
-    """The list, which nobody has loaded again, has the request; its page explains every step."""
+    """The list shows the request without a reload; its page explains every step."""
     row = page.locator("#list tbody tr")
     await expect(row).to_have_count(1)
     await expect(page.get_by_role("heading", name="No requests yet")).to_have_count(0)

@@ -68,7 +68,7 @@ def test_printed_curl_works(empty_database_url: str) -> None:
 
 
 def _sent_like_curl(words: list[str]) -> dict[str, Any]:
-    """Send what `curl` would send; not every machine has it."""
+    """Send the request of the printed `curl` command."""
     assert words[0] == "curl"
     headers = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
     request = urllib.request.Request(  # noqa: S310
@@ -152,7 +152,7 @@ def test_worker_stops_when_parent_is_killed(empty_database_url: str) -> None:
 
 @pytest.mark.both_databases
 def test_unavailable_database_is_one_line_error() -> None:
-    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    url = f"postgresql://user@127.0.0.1:{free_port()}/nothing"
     ended = manage("up", "--port", str(free_port()), variables={"DATABASE_URL": url})
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
@@ -180,7 +180,7 @@ def test_production_serves_hashed_stylesheet_name(
 
 
 def _get(port: int, path: str, *, over: str = "http") -> tuple[int, Message, str]:
-    """Ask as a proxy does that itself was asked over `over`."""
+    """Send a request as a proxy that received it over `over`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with closing(connection):
         headers = {"Host": "127.0.0.1", "X-Forwarded-Proto": over}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 
 DAY: Final = "day"
 # The dimensions that costs can be grouped by, and their columns.
@@ -33,7 +33,7 @@ class CostQuery:
     that match the model filter. `today` only tells which days have no lines yet.
     """
 
-    span: DateRange
+    date_range: DateRange
     group_by: tuple[str, ...]
     before: DateRange | None = None
     wanted: Mapping[str, Any] = field(default_factory=dict)

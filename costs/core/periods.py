@@ -16,7 +16,7 @@ class BudgetWindow(Enum):
     QUARTER = "quarter"
 
     def days_around(self, day: date) -> tuple[date, date]:
-        """Return the first day of the span that holds `day`, and the first day after it.
+        """Return the first day of the window that holds `day`, and the first day after it.
 
         Weeks begin on Monday, quarters in January, April, July and October.
         """
@@ -31,7 +31,7 @@ class BudgetWindow(Enum):
         return first, date(first.year + years, month + 1, 1)
 
     def around(self, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-        """Return the span that holds the local `day` as [starts_at, ends_at) in UTC."""
+        """Return the window that holds the local `day` as [starts_at, ends_at) in UTC."""
         first, after = self.days_around(day)
         return first_instant(first, zone), first_instant(after, zone)
 

@@ -37,17 +37,22 @@ def stacked(
 ) -> tuple[StackedChart | None, tuple[LegendEntry, ...]]:
     """Return the bars of the query's days, stacked by the values of a dimension with the highest
     costs, and their legend."""
-    by_month = charts.is_by_month(query.span)
+    by_month = charts.is_by_month(query.date_range)
     if dimension is None:
         days = reports.by_day(
-            organization_id=names.organization_id, query=query, span=query.span, by_month=by_month
+            organization_id=names.organization_id,
+            query=query,
+            date_range=query.date_range,
+            by_month=by_month,
         )
         amounts: charts.Amounts = {(day, 0): nanoeur for day, nanoeur in days.items()}
         labels = ["Costs"]
-        return charts.stacked_chart(amounts, span=query.span, labels=labels, rest_label=OTHERS), ()
+        return charts.stacked_chart(
+            amounts, date_range=query.date_range, labels=labels, rest_label=OTHERS
+        ), ()
     stacks = reports.stacks(dimension, report.top, query=query, names=names, by_month=by_month)
     chart = charts.stacked_chart(
-        stacks.amounts, span=query.span, labels=stacks.labels, rest_label=OTHERS
+        stacks.amounts, date_range=query.date_range, labels=stacks.labels, rest_label=OTHERS
     )
     return chart, _legend(chart, report, dimension, form) if chart else ()
 

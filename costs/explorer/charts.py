@@ -9,8 +9,8 @@ from itertools import groupby
 from math import ceil
 from typing import Final
 
+from costs.core.date_ranges import DateRange
 from costs.core.money import NANO
-from costs.core.spans import DateRange
 from costs.templatetags.figures import short_eur
 
 # So that bars are wide enough: up to a quarter they are days, up to half a year weeks, then months.
@@ -73,13 +73,13 @@ class _Bucket:
 
 
 def stacked_chart(
-    amounts: Amounts, *, span: DateRange, labels: Sequence[str], rest_label: str
+    amounts: Amounts, *, date_range: DateRange, labels: Sequence[str], rest_label: str
 ) -> StackedChart | None:
     """Return the chart of nano-euro by day and index in `labels`, or None without a charge.
 
     The index None stands for all values without a label.
     """
-    kind, buckets = _buckets(span)
+    kind, buckets = _buckets(date_range)
     place_of_day = {
         day: n
         for n, bucket in enumerate(buckets)
@@ -109,9 +109,9 @@ def stacked_chart(
     )
 
 
-def is_by_month(span: DateRange) -> bool:
-    """Whether the bars of a span are months, for which monthly lines suffice."""
-    return span.days > WEEK_BARS_MAX
+def is_by_month(date_range: DateRange) -> bool:
+    """Whether the bars of a date range are months, for which monthly lines suffice."""
+    return date_range.days > WEEK_BARS_MAX
 
 
 def share_width(part_nanoeur: int, whole_nanoeur: int) -> str:
@@ -121,12 +121,12 @@ def share_width(part_nanoeur: int, whole_nanoeur: int) -> str:
     return f"{min(100 * part_nanoeur / whole_nanoeur, 100):.2f}"
 
 
-def _buckets(span: DateRange) -> tuple[str, list[_Bucket]]:
+def _buckets(date_range: DateRange) -> tuple[str, list[_Bucket]]:
     """Return the unit of a bar, and the bars in order."""
-    days = span.all_days()
-    if span.days <= DAY_BARS_MAX:
+    days = date_range.all_days()
+    if date_range.days <= DAY_BARS_MAX:
         return "day", [_Bucket(day, day, f"{day:%a %-d %b %Y}") for day in days]
-    if not is_by_month(span):
+    if not is_by_month(date_range):
         weeks = [
             list(some)
             for _, some in groupby(days, lambda day: (day - timedelta(day.weekday())).toordinal())

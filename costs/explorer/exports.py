@@ -13,9 +13,9 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 from costs.core.cost_query import CostQuery
+from costs.core.date_ranges import DateRange
 from costs.core.money import euros
 from costs.core.shares import share_percent
-from costs.core.spans import DateRange
 from costs.explorer.reports import CostGroup, Sums
 from orgs.console.exports import Echo
 
@@ -55,8 +55,8 @@ def json_pieces(
 ) -> Iterator[str]:
     """Yield the report as one JSON object, its lines last."""
     head = {
-        "from": f"{query.span.first}",
-        "to": f"{query.span.last}",
+        "from": f"{query.date_range.first}",
+        "to": f"{query.date_range.last}",
         "timeZone": zone,
         "groupBy": list(query.group_by),
         "total": _json_sums(total),
@@ -127,7 +127,7 @@ def _json_sums(sums: Sums) -> dict[str, Any]:
     }
 
 
-def _json_before(span: DateRange | None, nanoeur: int | None) -> dict[str, Any] | None:
-    if span is None or nanoeur is None:
+def _json_before(date_range: DateRange | None, nanoeur: int | None) -> dict[str, Any] | None:
+    if date_range is None or nanoeur is None:
         return None
-    return {"from": f"{span.first}", "to": f"{span.last}", "amountNanoeur": nanoeur}
+    return {"from": f"{date_range.first}", "to": f"{date_range.last}", "amountNanoeur": nanoeur}

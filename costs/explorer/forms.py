@@ -12,7 +12,7 @@ from django import forms
 from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import Compare, DateRange, Preset, compared_with, span_of
+from costs.core.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
 from costs.explorer.names import models_matching
 
 DEFAULT_DAYS: Final = 30
@@ -106,12 +106,14 @@ class CostForm(forms.Form):
         """Fill in the defaults."""
         values = self.cleaned_data
         preset = self._preset(values)
-        span = self._custom(values) if preset is Preset.CUSTOM else span_of(preset, self._today)
+        date_range = (
+            self._custom(values) if preset is Preset.CUSTOM else preset_range(preset, self._today)
+        )
         group_by = values.get("groupBy") or next(iter(GROUP_COLUMNS))
         then_by = values.get("thenBy") or ""
         return values | {
             "period": preset,
-            "span": span,
+            "date_range": date_range,
             "groupBy": group_by,
             "thenBy": "" if then_by == group_by else then_by,
             "compare": Compare(values.get("compare") or Compare.BEFORE),
@@ -143,10 +145,10 @@ class CostForm(forms.Form):
         return any(self[parameter].errors for parameter, _, _ in FILTERS.values())
 
     @property
-    def span(self) -> DateRange:
+    def date_range(self) -> DateRange:
         """The date range of a valid form."""
-        span: DateRange = self.cleaned_data["span"]
-        return span
+        date_range: DateRange = self.cleaned_data["date_range"]
+        return date_range
 
     @property
     def group_by(self) -> tuple[str, ...]:
@@ -172,8 +174,8 @@ class CostForm(forms.Form):
             wanted["user_id"] = user_id
         wanted |= {GROUP_COLUMNS[name]: None for name in self.absent()}
         return CostQuery(
-            span=self.span,
-            before=compared_with(self.span, values["compare"], values["period"]),
+            date_range=self.date_range,
+            before=compared_with(self.date_range, values["compare"], values["period"]),
             group_by=self.group_by,
             wanted=wanted,
             models=models_matching(values["model"], used) if values["model"] else None,
@@ -204,7 +206,7 @@ class CostForm(forms.Form):
         values = self.cleaned_data
         chosen: dict[str, Any] = {"groupBy": values["groupBy"], "thenBy": values["thenBy"]}
         if values["period"] is Preset.CUSTOM:
-            chosen |= {"from": f"{self.span.first}", "to": f"{self.span.last}"}
+            chosen |= {"from": f"{self.date_range.first}", "to": f"{self.date_range.last}"}
         else:
             chosen["period"] = values["period"].value
         if values["compare"] is not Compare.BEFORE:

@@ -1,6 +1,6 @@
 """SQL statements that sum the daily and monthly lines, the same on both databases.
 
-Filters and groupings read nothing else. `costs.explorer.parts` tells which lines a span
+Filters and groupings read nothing else. `costs.explorer.parts` tells which lines a date range
 consists of.
 """
 
@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connection
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, union
 from orgs.database import kept_id
 
@@ -54,7 +54,7 @@ def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
 
     Highest cost first; days newest first.
     """
-    parts = [Part.of_days(query.span)] if query.is_by_day else compared(query)
+    parts = [Part.of_days(query.date_range)] if query.is_by_day else compared(query)
     groups, values = _groups(organization_id, query, parts, _keys(query.group_by))
     return _rows(f"{groups} ORDER BY {_order(query)}", values)
 
@@ -68,17 +68,19 @@ def table(
     In a table by day, only as many days are summed by group as are shown, and all of them by
     month: a year of a million requests by day and user has 44,000 groups.
     """
-    span, days = query.span, query.span.days
+    date_range, days = query.date_range, query.date_range.days
     # Lines are in order of days, so days alone need no estimate: the database stops in time.
     if query.is_by_day and query.group_by != (DAY,) and days > WEEK:
         days = _days_likely(organization_id, query, most)
     while True:
-        first = max(span.first, _newest_day(query) - timedelta(days=min(days, span.days) - 1))
+        first = max(
+            date_range.first, _newest_day(query) - timedelta(days=min(days, date_range.days) - 1)
+        )
         statement, values = _table(
-            organization_id, query, DateRange(first, span.last), most, dimension, top
+            organization_id, query, DateRange(first, date_range.last), most, dimension, top
         )
         found = _table_of(_rows(statement, values), query, dimension)
-        if len(found.lines) == most or first == span.first:
+        if len(found.lines) == most or first == date_range.first:
             return found
         days = _days_for(most, len(found.lines), days)
 
@@ -86,7 +88,7 @@ def table(
 def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
     """Estimate how many days the newest lines of a table cover, from those of a week."""
     newest = _newest_day(query)
-    week = DateRange(max(query.span.first, newest - timedelta(days=WEEK - 1)), newest)
+    week = DateRange(max(query.date_range.first, newest - timedelta(days=WEEK - 1)), newest)
     keys = _keys(query.group_by)
     lines, values = union(organization_id, query, [Part.of_days(week)], keys=keys, sums=())
     [(number,)] = _rows(f"SELECT COUNT(*) FROM ({lines}) l", values)  # noqa: S608  our own names
@@ -94,8 +96,8 @@ def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
 
 
 def _newest_day(query: CostQuery) -> date:
-    """Return the last day of the span that may have lines: its end may be in the future."""
-    return max(query.span.first, min(query.span.last, query.today))
+    """Return the last day of the date range that may have lines: its end may be in the future."""
+    return max(query.date_range.first, min(query.date_range.last, query.today))
 
 
 def _days_for(most: int, number: int, days: int) -> int:
@@ -104,14 +106,14 @@ def _days_for(most: int, number: int, days: int) -> int:
 
 
 def totals(organization_id: UUID, query: CostQuery) -> Row:
-    """Return the SUMS of the span and its previous amount, None for what has no line."""
+    """Return the SUMS of the date range and its previous amount, None for what has no line."""
     return next(_rows(*_groups(organization_id, query, compared(query), {})))
 
 
 def dated(  # noqa: PLR0913  all parts of one query
     organization_id: UUID,
     query: CostQuery,
-    span: DateRange,
+    date_range: DateRange,
     *,
     by_month: bool = False,
     dimension: str | None = None,
@@ -120,18 +122,18 @@ def dated(  # noqa: PLR0913  all parts of one query
     """Yield (day, nano-euro of each of the dimension's `values`…, of all), by month if that
     suffices.
 
-    A month that is mostly in the span then has the date of its first day, even if that is before
-    the span. There is a sum for each value, since an index has the days in order and also grouping
+    A month that is mostly in the range then has the date of its first day, even if that is before
+    the range. There is a sum for each value, since an index has the days in order and also grouping
     by the values would sort the lines: 20,000 of them take 12 ms instead of 24. The total that an
     organization spends in a day is also in the day's period.
     """
     if dimension is None and not query.is_filtered:
-        return _rows(DAYS, [kept_id(organization_id), f"{span.first}", f"{span.last}"])
+        return _rows(DAYS, [kept_id(organization_id), f"{date_range.first}", f"{date_range.last}"])
     column = GROUP_COLUMNS[dimension or DAY]
     lines, wanted = union(
         organization_id,
         query,
-        parts_of(span, query.today) if by_month else [Part.of_days(span)],
+        parts_of(date_range, query.today) if by_month else [Part.of_days(date_range)],
         keys={"k0": GROUP_COLUMNS[DAY]},
         sums=("amount_nanoeur", "events"),
         amounts_of={f"v{n}": equals(column, value) for n, value in enumerate(values)},

@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from costs.core.cost_query import DAY, CostQuery
+from costs.core.date_ranges import DateRange, Preset
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change
-from costs.core.spans import DateRange, Preset
 from costs.explorer import charts, reports
 from costs.explorer.chart import LegendEntry, stacked, stacking
 from costs.explorer.charts import StackedChart
@@ -54,7 +54,7 @@ class Chip:
 class ExplorerPage:
     """Everything the template shows for a valid form."""
 
-    span: DateRange
+    date_range: DateRange
     before: DateRange | None
     report: CostReport
     change: Change | None
@@ -89,7 +89,7 @@ def explorer_page(
     chart, legend = stacked(form, query, report, names, dimension)
     lines = tuple(table_lines(report, query, form))
     return ExplorerPage(
-        span=query.span,
+        date_range=query.date_range,
         before=query.before,
         report=report,
         change=change(report.total.amount_nanoeur, report.before_nanoeur),
@@ -114,8 +114,12 @@ def explorer_page(
 
 
 def _preset(preset: Preset, form: CostForm) -> Link:
-    span = form.span
-    days = {"from": f"{span.first}", "to": f"{span.last}"} if preset is Preset.CUSTOM else {}
+    date_range = form.date_range
+    days = (
+        {"from": f"{date_range.first}", "to": f"{date_range.last}"}
+        if preset is Preset.CUSTOM
+        else {}
+    )
     return Link(
         label=PRESET_LABELS[preset],
         href=form.address(
@@ -161,11 +165,11 @@ def _chart_title(chart: StackedChart, dimension: str | None) -> str:
 def _forecast(
     organization_id: UUID, query: CostQuery, report: CostReport, today: date
 ) -> Forecast | None:
-    """Return the month's forecast for the query's filters, where the span reaches today."""
-    if not query.span.first <= today <= query.span.last:
+    """Return the month's forecast for the query's filters, where the date range reaches today."""
+    if not query.date_range.first <= today <= query.date_range.last:
         return None
     history = DateRange(history_starts(today), today)
-    if query.group_by == (DAY,) and query.span.first <= history.first:
+    if query.group_by == (DAY,) and query.date_range.first <= history.first:
         # The table has them: its newest lines cover more days than a history.
         by_day = {
             date.fromisoformat(day): group.sums.amount_nanoeur
@@ -174,5 +178,5 @@ def _forecast(
             if day
         }
     else:
-        by_day = reports.by_day(organization_id=organization_id, query=query, span=history)
+        by_day = reports.by_day(organization_id=organization_id, query=query, date_range=history)
     return month_forecast(by_day, today=today)

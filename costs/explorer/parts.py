@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.cost_query import DAY, CostQuery
-from costs.core.spans import DateRange, months_of
+from costs.core.date_ranges import DateRange, months_of
 from orgs.database import kept_id
 
 SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
@@ -27,31 +27,31 @@ Sql = tuple[str, list[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Lines of a table, and their factor in the span (`now`) and in the previous one (`before`):
-    1, 0, or -1 where months contain them and the span does not. None: no comparison.
+    """Lines of a table, and their factor in the range (`now`) and in the previous one (`before`):
+    1, 0, or -1 where months contain them and the range does not. None: no comparison.
 
     With a `month`, their days count as the first day of that month.
     """
 
     table: str
     column: str
-    span: DateRange
+    date_range: DateRange
     month: date | None = None
     now: int = 1
     before: int | None = None
 
     @classmethod
-    def of_days(cls, span: DateRange) -> Part:
-        return cls(table="daily_cost", column="day", span=span)
+    def of_days(cls, date_range: DateRange) -> Part:
+        return cls(table="daily_cost", column="day", date_range=date_range)
 
     @classmethod
-    def of_months(cls, span: DateRange) -> Part:
-        return cls(table="monthly_cost", column="month", span=span)
+    def of_months(cls, date_range: DateRange) -> Part:
+        return cls(table="monthly_cost", column="month", date_range=date_range)
 
     @classmethod
-    def outside(cls, span: DateRange) -> Part:
+    def outside(cls, date_range: DateRange) -> Part:
         """Days of one month to subtract from it."""
-        return replace(cls.of_days(span), month=span.first.replace(day=1), now=-1)
+        return replace(cls.of_days(date_range), month=date_range.first.replace(day=1), now=-1)
 
     def key(self, column: str) -> tuple[str, bool]:
         """Return the expression of a group's value, and whether it differs between lines."""
@@ -68,30 +68,30 @@ class Part:
         return f"{'-' if counts < 0 else ''}SUM({BEFORE.get(name, name)}){chosen}"
 
 
-def parts_of(span: DateRange, today: date) -> list[Part]:
-    """Return the parts to read for a span."""
-    months = months_of(span, today=today)
+def parts_of(date_range: DateRange, today: date) -> list[Part]:
+    """Return the parts to read for a date range."""
+    months = months_of(date_range, today=today)
     if months is None:
-        return [Part.of_days(span)]
+        return [Part.of_days(date_range)]
     return [
         Part.of_months(months),
-        *(Part.of_days(days) for days in span.without(months)),
-        *(Part.outside(days) for days in months.without(span)),
+        *(Part.of_days(days) for days in date_range.without(months)),
+        *(Part.outside(days) for days in months.without(date_range)),
     ]
 
 
 def compared(query: CostQuery) -> list[Part]:
-    """Return the parts to read for the query's span and for the previous one.
+    """Return the parts to read for the query's date range and for the previous one.
 
     The days of a month that one contains are often those that the other lacks: they are read once.
     """
-    now = parts_of(query.span, query.today)
+    now = parts_of(query.date_range, query.today)
     if query.before is None:
         return now
-    parts = {(part.table, part.span): replace(part, before=0) for part in now}
+    parts = {(part.table, part.date_range): replace(part, before=0) for part in now}
     for part in parts_of(query.before, query.today):
-        both = parts.get((part.table, part.span), replace(part, now=0))
-        parts[part.table, part.span] = replace(both, before=part.now)
+        both = parts.get((part.table, part.date_range), replace(part, now=0))
+        parts[part.table, part.date_range] = replace(both, before=part.now)
     return [*parts.values()]
 
 
@@ -125,7 +125,7 @@ def union(  # noqa: PLR0913  all parts of one query
             f"WHERE org_id = %s AND {part.column} >= %s AND {part.column} <= %s{condition}"
             f"{f' GROUP BY {by}' if by else ''}"
         )
-        first, last = f"{part.span.first}", f"{part.span.last}"
+        first, last = f"{part.date_range.first}", f"{part.date_range.last}"
         values += [kept_id(organization_id), first, last, *filters]
     return " UNION ALL ".join(selects), values
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from costs.core.cost_query import CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer import lines
 from costs.explorer.lines import Row
 from costs.explorer.names import DimensionNames
@@ -121,15 +121,15 @@ def totals(*, organization_id: UUID, query: CostQuery) -> tuple[Sums, int | None
 
 
 def by_day(
-    *, organization_id: UUID, query: CostQuery, span: DateRange, by_month: bool = False
+    *, organization_id: UUID, query: CostQuery, date_range: DateRange, by_month: bool = False
 ) -> dict[date, int]:
-    """Return nano-euro by day, for the query's filters and the days of `span`.
+    """Return nano-euro by day, for the query's filters and the days of `date_range`.
 
-    With `by_month`, the amounts of a month may be at its first day in the span.
+    With `by_month`, the amounts of a month may be at its first day in the date range.
     """
     found: dict[date, int] = {}
-    for day, nanoeur in lines.dated(organization_id, query, span, by_month=by_month):
-        key = _date_in(span, day)
+    for day, nanoeur in lines.dated(organization_id, query, date_range, by_month=by_month):
+        key = _date_in(date_range, day)
         found[key] = found.get(key, 0) + int(nanoeur)
     return found
 
@@ -148,13 +148,13 @@ def stacks(
     rows = lines.dated(
         names.organization_id,
         query,
-        query.span,
+        query.date_range,
         by_month=by_month,
         dimension=dimension,
         values=values,
     )
     for day, *parts, total in rows:
-        key = _date_in(query.span, day)
+        key = _date_in(query.date_range, day)
         shown: dict[int | None, int] = {
             place: int(part) for place, part in enumerate(parts) if part is not None
         }
@@ -202,6 +202,6 @@ def _sums(row: Sequence[int | None]) -> Sums:
     return Sums._make(int(value or 0) for value in row)
 
 
-def _date_in(span: DateRange, day: date | str) -> date:
-    """Return the date of a row; for a month that begins before the span, its first day."""
-    return max(date.fromisoformat(f"{day}"), span.first)
+def _date_in(date_range: DateRange, day: date | str) -> date:
+    """Return the date of a row; for a month that begins before the date range, its first day."""
+    return max(date.fromisoformat(f"{day}"), date_range.first)

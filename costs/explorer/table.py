@@ -154,8 +154,8 @@ def _head(cell: Cell, url: str, columns: int) -> str:
     if cell.href:
         title = f' title="{escape(cell.title)}"' if cell.title else ""
         label = f'<a href="{url}?{escape(cell.href)}"{title}>{label}</a>'
-    spans = f' colspan="{columns}"' if columns > 1 else ""
-    return f'<th scope="row"{spans}>{label}</th>'
+    attribute = f' colspan="{columns}"' if columns > 1 else ""
+    return f'<th scope="row"{attribute}>{label}</th>'
 
 
 def _share(line: Line) -> str:

@@ -107,6 +107,6 @@ def _file(
 ) -> StreamingHttpResponse:
     response = streamed(request, pieces, content_type=content_type)
     by = "-and-".join(query.group_by)
-    name = f"costs-by-{by}-{query.span.first}-{query.span.last}.{kind}"
+    name = f"costs-by-{by}-{query.date_range.first}-{query.date_range.last}.{kind}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

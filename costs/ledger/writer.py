@@ -184,7 +184,7 @@ class Writer:
             self._commit(batch)
         except StoreUnavailable as exc:
             if not self._is_away():
-                self._go_away(exc)
+                self._start_backoff(exc)
             self._give_up(batch)
         except Exception:  # one item's data must not fail the others
             if len(batch) > 1:
@@ -251,7 +251,7 @@ class Writer:
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
-    def _go_away(self, exc: StoreUnavailable) -> None:
+    def _start_backoff(self, exc: StoreUnavailable) -> None:
         """Start a backoff; until it ends, reservations fail immediately."""
         logger.warning("the ledger's database is unavailable: %s", exc)
         self._backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_MIN_S, self._backoff_s * 2))
@@ -304,7 +304,7 @@ class Writer:
             try:
                 self._store = self.open_store()
             except StoreUnavailable as exc:
-                self._go_away(exc)
+                self._start_backoff(exc)
                 raise
         return self._store
 

@@ -1,1 +1,1 @@
-"""Alerts: found in the ledger, sent by e-mail and webhook, by one process at a time."""
+"""Alerts: found in the ledger, sent by email and webhook, by one process at a time."""

@@ -41,7 +41,7 @@ class Command(ActionCommand):
         where_to.add_argument(
             "--webhook", metavar="URL", help="the URL; prints the secret once, on the last line"
         )
-        where_to.add_argument("--email", metavar="ADDRESS,…", help="the e-mail addresses")
+        where_to.add_argument("--email", metavar="ADDRESS,…", help="the email addresses")
         test = add("test-channel", self.test_channel, help="send a test through a channel")
         enable = add("enable-channel", self.switch_channel, help="enable a channel")
         disable = add("disable-channel", self.switch_channel, help="disable a channel")
@@ -63,7 +63,9 @@ class Command(ActionCommand):
         for result in done.sent:
             delivery, detail = result.delivery, result.outcome.detail
             self.stdout.write(f"{delivery.channel.name}: {delivery.state} ({detail})")
-        self.stdout.write(f"New alerts: {len(done.raised)}. Deliveries tried: {len(done.sent)}.")
+        self.stdout.write(
+            f"New alerts: {len(done.raised)}. Deliveries attempted: {len(done.sent)}."
+        )
         failed = [each for each in done.sent if each.delivery.state == AlertDelivery.State.FAILED]
         if failed:
             raise CommandError(f"Deliveries that failed permanently: {len(failed)}")

@@ -77,7 +77,7 @@ class ChannelForm(forms.Form):
     )
     kind = forms.ChoiceField(
         label="Type",
-        choices=[(WEBHOOK, "Webhook: Slack, Mattermost or your own"), (EMAIL, "E-mail")],
+        choices=[(WEBHOOK, "Webhook: Slack, Mattermost or your own"), (EMAIL, "Email")],
         initial=WEBHOOK,
     )
     url = forms.CharField(
@@ -89,7 +89,7 @@ class ChannelForm(forms.Form):
         "JSON. The secret is shown once, when the channel is added; later only the URL's host is.",
     )
     emails = forms.CharField(
-        label="E-mail addresses",
+        label="Email addresses",
         required=False,
         widget=forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
         help_text="One per line.",
@@ -105,7 +105,7 @@ class ChannelForm(forms.Form):
         self.errors.pop(other, None)
         if wanted not in self.errors and not values.get(wanted):
             self.add_error(
-                wanted, "Enter an e-mail address." if wanted == "emails" else "Enter a URL."
+                wanted, "Enter an email address." if wanted == "emails" else "Enter a URL."
             )
         return values
 

@@ -65,7 +65,7 @@ class AlertLoop:
             rounds.run(lambda: not self._stopping.is_set())
         except DatabaseError as exc:
             logger.warning("alerts are delayed, the database is unavailable: %s", exc)
-        except Exception:  # the next round may do better, and nobody else would start one
+        except Exception:  # the next round may succeed, and nothing else would start one
             logger.exception("running the alerts failed")
         finally:
             connections.close_all()

@@ -110,7 +110,7 @@ def _checked(terms: ChannelTerms) -> list[str]:
     if fault := fault_of_text(terms.name, what="The name", max_chars=100):
         raise Invalid(fault, field="name")
     if bool(terms.emails) == bool(terms.url):
-        raise Invalid("A channel must have either e-mail addresses or a webhook URL", field="url")
+        raise Invalid("A channel must have either email addresses or a webhook URL", field="url")
     if terms.url and (fault := fault_of_url(terms.url, reach())):
         raise Invalid(fault, field="url")
     emails = list(dict.fromkeys(email.strip().lower() for email in terms.emails))
@@ -126,9 +126,9 @@ def _check_email(email: str) -> None:
     try:
         validate_email(email)
     except ValidationError as exc:
-        raise Invalid(f'"{email[:60]!s}" is not a valid e-mail address', field="emails") from exc
+        raise Invalid(f'"{email[:60]!s}" is not a valid email address', field="emails") from exc
     if len(email) > EMAIL_MAX_CHARS or not email.isprintable():
         raise Invalid(
-            f"An e-mail address must have at most {EMAIL_MAX_CHARS} printable characters",
+            f"An email address must have at most {EMAIL_MAX_CHARS} printable characters",
             field="emails",
         )

@@ -71,6 +71,6 @@ def last_deliveries(channels: Collection[AlertChannel]) -> dict[UUID, AlertDeliv
 
 
 def open_count(organization_id: UUID) -> int:
-    """Return how many alerts nobody has acknowledged, counted to OPEN_COUNTED_MAX: one query."""
+    """Return the number of unacknowledged alerts, counted to OPEN_COUNTED_MAX: one query."""
     rows: QuerySet[Alert] = Alert.objects.filter(org=organization_id, acknowledged_at=None)
     return rows.order_by()[:OPEN_COUNTED_MAX].count()

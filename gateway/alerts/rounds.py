@@ -17,7 +17,7 @@ from gateway.models import Alert
 from orgs.fields import new_id
 
 JOB: Final = "alerts"
-# Longer than any one step of a round; it is taken anew while a round lasts, but not at each step.
+# Longer than any one step of a round; it is renewed while a round lasts, but not at each step.
 LEASE_LASTS: Final = timedelta(minutes=3)
 LEASE_RENEWED_AFTER: Final = timedelta(minutes=1)
 

@@ -54,7 +54,7 @@ def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 @form_page
 def create_alias(request: HttpRequest) -> HttpResponse:
-    """Make an alias; it can be called from the next request on."""
+    """Make an alias; it can be used from the next request."""
     access = admin(request)
     others = reports.alias_names(organization_id=access.organization.pk)
     form = AliasForm(request.POST or None, other_aliases=others)

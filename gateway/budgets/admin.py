@@ -44,7 +44,7 @@ class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
 
 @admin.register(Budget)
 class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """What some calls may cost in a span. Saved by the operations, which begin the counting."""
+    """What some calls may cost in a period. Saved by the operations, which start the counting."""
 
     form = BudgetAdminForm
     list_display = ("name", "org", "enabled", "span", "limit_nanoeur", "is_hard")

@@ -9,8 +9,8 @@ from math import ceil
 from costs.explorer.charts import DATES_SHOWN_MAX, HEIGHT, Mark, round_top, scale
 from costs.templatetags.figures import short_eur
 from gateway.budgets.days import BudgetDay
+from gateway.budgets.sentences import short_day
 from gateway.budgets.status import BudgetStatus
-from gateway.budgets.words import short_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class BurnDown:
 
 
 def burn_down(status: BudgetStatus, days: Sequence[BudgetDay], *, day_share: float) -> BurnDown:
-    """Return the drawing of a span. `day_share` is how much of today has passed, 0 to 1."""
+    """Return the chart of a period. `day_share` is how much of today has passed, 0 to 1."""
     highest = max(
         status.rule.limit_nanoeur,
         status.charged_nanoeur,

@@ -13,7 +13,7 @@ from costs.core.periods import BudgetWindow
 from gateway.budgets import operations, reports
 from gateway.budgets.forms import HARD, WARNING, BudgetForm, budget_values
 from gateway.budgets.pages import BudgetLine, budget_lines
-from gateway.budgets.words import DIMENSION_WORDS
+from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import plain_eur
 from gateway.models import Budget
 from gateway.providers.catalog import names_of_no_model
@@ -48,7 +48,7 @@ FIELDS = ("limit_eur", "span", "when_full", *(field for _, field, _ in OF))
 class Command(ActionCommand):
     help = (
         "Create, list, show, update and delete budgets: spending limits per day, week, month or "
-        "quarter. Changes apply from the next request on."
+        "quarter. Changes apply from the next request."
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
@@ -133,9 +133,9 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
     action.add_argument(
         "--limit", dest="limit_eur", metavar="EUR", required=needed, help="the maximum cost"
     )
-    spans = [span.value for span in BudgetWindow]
+    windows = [window.value for window in BudgetWindow]
     action.add_argument(
-        "--per", dest="span", choices=spans, required=needed, help="the period of the limit"
+        "--per", dest="span", choices=windows, required=needed, help="the period of the limit"
     )
     full = action.add_mutually_exclusive_group()
     full.add_argument(

@@ -1,4 +1,4 @@
-"""A budget's span day by day: what each day cost, and what those to come may."""
+"""A budget's period day by day: what each day cost, and what those to come may."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gateway.budgets.status import BudgetStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetDay:
-    """A day, what it cost, and where the span stood at its end.
+    """A day, what it cost, and the sum of the period at its end.
 
-    The three are None of a day to come; `ahead` is where the span will stand by then, where there
-    is a forecast. `over_nanoeur` is what was spent beyond the limit.
+    The three are None of a day to come; `ahead` is the expected sum by then, if there is a
+    forecast. `over_nanoeur` is what was spent beyond the limit.
     """
 
     on: date
@@ -27,7 +27,7 @@ class BudgetDay:
 
 
 def budget_days(status: BudgetStatus) -> list[BudgetDay]:
-    """Return all days of the span, the first one first."""
+    """Return all days of the period, the first one first."""
     limit, so_far, days = status.rule.limit_nanoeur, 0, []
     ahead = {each.last_day: each for each in status.course}
     for number in range((status.last_day - status.starts_on).days + 1):

@@ -12,7 +12,7 @@ from costs.core.money import nanoeur_from_euros
 from costs.core.periods import BudgetWindow
 from costs.explorer.names import user_id_of
 from gateway.budgets.operations import BudgetTerms
-from gateway.budgets.words import DIMENSION_WORDS
+from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import (
     EurosField,
     ModelNamesField,
@@ -43,7 +43,7 @@ class BudgetForm(forms.Form):
     )
     span = forms.ChoiceField(
         label="Per",
-        choices=[(span.value, span.value) for span in BudgetWindow],
+        choices=[(window.value, window.value) for window in BudgetWindow],
         initial=BudgetWindow.MONTH.value,
         help_text="Resets at the start of each period (organization's time zone).",
     )
@@ -66,7 +66,7 @@ class BudgetForm(forms.Form):
         for name, word in DIMENSION_WORDS.items():
             self.fields[name] = field = dimension_field(word.capitalize())
             field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
-        self.fields["user_id"].help_text = "A member's e-mail address or a user id sent by callers."
+        self.fields["user_id"].help_text = "A member's email address or a user id sent by callers."
 
     def clean_user_id(self) -> str:
         """Return the id of the member with the address; calls may also say any other text."""
@@ -92,7 +92,7 @@ class BudgetForm(forms.Form):
 
 
 def budget_values(budget: Budget, people: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return a budget as the values of its form; `people` are e-mail addresses by user id."""
+    """Return a budget as the values of its form; `people` are email addresses by user id."""
     dimensions = {name: getattr(budget, name) or "" for name in DIMENSION_WORDS}
     dimensions["user_id"] = (people or {}).get(dimensions["user_id"], dimensions["user_id"])
     return {

@@ -52,7 +52,7 @@ class BudgetTerms:
 
 
 def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
-    """Make a budget, enabled, which counts what was spent in its span before.
+    """Make a budget, enabled, which counts what was already spent in its current period.
 
     Calls in flight at that moment do not count in it. Raises Conflict when its name is taken or
     there are too many.
@@ -116,12 +116,12 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
     before = _counted(budget)
     for name, value in changes.items():
         setattr(budget, name, value)
-    # What it missed while it was off, or counted of others, is made good by counting anew.
-    begins_anew = budget.enabled and _counted(budget) != before
-    if begins_anew:
+    # What it missed while it was off, or counted of others, is recovered by counting again.
+    is_recounted = budget.enabled and _counted(budget) != before
+    if is_recounted:
         budget.revision += 1
     budget.save()
-    if begins_anew:
+    if is_recounted:
         _begin(organization, budget)
 
 

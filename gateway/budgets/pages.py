@@ -16,8 +16,8 @@ from costs.explorer.names import emails
 from gateway.budgets.chart import BurnDown, burn_down
 from gateway.budgets.days import BudgetDay, budget_days
 from gateway.budgets.links import costs_query, one_model, requests_query
-from gateway.budgets.status import BudgetStatus, PastSpan, past_spans, statuses
-from gateway.budgets.words import Outlook, budget_sentence, outlook, whose_calls
+from gateway.budgets.sentences import Outlook, budget_sentence, outlook, whose_calls
+from gateway.budgets.status import BudgetStatus, PastPeriod, past_periods, statuses
 from gateway.console.fields import plain_eur
 from gateway.core.calls import DIMENSIONS
 from gateway.core.request_body import NAME_IN_JSON
@@ -58,9 +58,9 @@ class DayLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastLine:
-    """A span that has ended, how much of its limit was spent, and the costs behind it."""
+    """A period that has ended, how much of its limit was spent, and the costs behind it."""
 
-    span: PastSpan
+    period: PastPeriod
     share_percent: str | None
     used_width: str
     is_over: bool
@@ -109,7 +109,8 @@ def budget_page(
             DayLine(day=day, costs_query=costs_query(budget, day.on, day.on)) for day in days
         ),
         past=tuple(
-            _past(budget, span) for span in past_spans(status, organization_id=organization.pk)
+            _past(budget, period)
+            for period in past_periods(status, organization_id=organization.pk)
         ),
         uncounted_nanoeur=days_sum - status.charged_nanoeur,
         refused_query=requests_query(budget, status="blocked", code="budget_limit"),
@@ -118,7 +119,7 @@ def budget_page(
 
 
 def people_in(budgets: Sequence[Budget], *, organization_id: UUID) -> dict[str, str]:
-    """Return the e-mail addresses of the members that budgets are of, by id."""
+    """Return the email addresses of the members that budgets are of, by id."""
     ids = [budget.user_id for budget in budgets]
     return emails(organization_id=organization_id, user_ids=ids)
 
@@ -165,12 +166,12 @@ def _line(budget: Budget, status: BudgetStatus, people: Mapping[str, str]) -> Bu
     )
 
 
-def _past(budget: Budget, span: PastSpan) -> PastLine:
-    limit, charged = span.limit_nanoeur, span.charged_nanoeur
+def _past(budget: Budget, period: PastPeriod) -> PastLine:
+    limit, charged = period.limit_nanoeur, period.charged_nanoeur
     return PastLine(
-        span=span,
+        period=period,
         share_percent=None if limit is None else share_percent(charged, limit),
         used_width="0" if limit is None else share_width(charged, limit),
         is_over=limit is not None and charged > limit,
-        costs_query=costs_query(budget, span.starts_on, span.last_day),
+        costs_query=costs_query(budget, period.starts_on, period.last_day),
     )

@@ -31,12 +31,12 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """A budget in the span that runs, in nano-euro.
+    """A budget in its current period, in nano-euro.
 
     `charged` is what the ledger counts; of a budget that is off, what its calls have cost. `by_day`
     has the charged days from `starts_on` on; `course` has the forecast of the end of today and of
     each day to `last_day`, and is empty where there is no week of charges to judge by. `full_on`
-    is the day of the span on which the limit was reached or is forecast to be exceeded.
+    is the day of the period on which the limit was reached or is forecast to be exceeded.
     """
 
     rule: BudgetRule
@@ -78,7 +78,7 @@ class BudgetStatus:
 
     @property
     def forecast(self) -> Forecast | None:
-        """The end of the span: `low_nanoeur`, `expected_nanoeur` and `high_nanoeur`."""
+        """Forecast of the period: `low_nanoeur`, `expected_nanoeur` and `high_nanoeur`."""
         return self.course[-1] if self.course else None
 
 
@@ -135,7 +135,7 @@ def _status(
 ) -> BudgetStatus:
     first, after = rule.span.days_around(today)
     by_day = {day: nanoeur for day, nanoeur in charged.items() if day >= first}
-    # What a budget that is off counts stands still: turned on, it will count these days anew.
+    # What a budget that is off counts stands still: turned on, it counts these days again.
     spent = balance.charged_nanoeur if budget.enabled else max(0, sum(by_day.values()))
     ahead = course(charged, today=today, last=after - _DAY, spent_nanoeur=spent)
     return BudgetStatus(
@@ -169,8 +169,8 @@ def _full_on(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastSpan:
-    """A span that has ended; its limit was this at its last call, None where it refused nothing."""
+class PastPeriod:
+    """A past period. Its limit is that of its last call, None if it refused nothing."""
 
     starts_on: date
     last_day: date
@@ -178,13 +178,13 @@ class PastSpan:
     limit_nanoeur: int | None
 
 
-def past_spans(status: BudgetStatus, *, organization_id: UUID) -> list[PastSpan]:
-    """Return the spans that the budget counted before this one, the newest first."""
+def past_periods(status: BudgetStatus, *, organization_id: UUID) -> list[PastPeriod]:
+    """Return the periods that the budget counted before this one, the newest first."""
     periods = Period.objects.filter(
         org=organization_id, scope=status.rule.scope, starts_on__lt=status.starts_on
     )
     return [
-        PastSpan(
+        PastPeriod(
             starts_on=period.starts_on,
             last_day=status.rule.span.days_around(period.starts_on)[1] - _DAY,
             charged_nanoeur=period.charged_nanoeur,

@@ -19,7 +19,7 @@ from costs.explorer.names import emails, values_used
 from gateway.budgets import operations, reports
 from gateway.budgets.forms import BudgetForm, budget_values
 from gateway.budgets.pages import COLUMNS, budget_lines, budget_page, exported, people_in
-from gateway.budgets.words import DIMENSION_WORDS, budget_sentence
+from gateway.budgets.sentences import DIMENSION_WORDS, budget_sentence
 from gateway.models import Budget
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
@@ -61,7 +61,7 @@ def export_budgets(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 @form_page
 def create_budget(request: HttpRequest) -> HttpResponse:
-    """Make a budget; it counts what was spent in its span before."""
+    """Make a budget; it counts what was already spent in its current period."""
     access = admin(request)
     organization = access.organization
     form = BudgetForm(request.POST or None, organization_id=organization.pk)

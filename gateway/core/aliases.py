@@ -44,7 +44,7 @@ def _fault_in_models(
     models: Sequence[str], catalog: Catalog, other_aliases: Collection[str]
 ) -> Fault | None:
     if not models:
-        return Fault("models", "Name at least one model.")
+        return Fault("models", "Enter at least one model.")
     if len(models) > MODELS_MAX:
         return Fault("models", f"An alias can have at most {MODELS_MAX} models, not {len(models)}.")
     aliases = {other.casefold() for other in other_aliases}

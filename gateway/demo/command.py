@@ -148,7 +148,7 @@ def _organization(options: dict[str, Any]) -> Organization:
     slug, email = options["slug"], options["admin"]
     looker = User.objects.filter(email=email.strip().lower()).first() if email else None
     if email and looker is None:
-        raise CommandError(f"No user has the e-mail address {email}")
+        raise CommandError(f"No user has the email address {email}")
     with transaction.atomic():
         org = create_organization(
             name=f"Invented ({slug})", slug=slug, timezone=options["timezone"]
@@ -168,7 +168,7 @@ def _organization(options: dict[str, Any]) -> Organization:
 
 
 def _keys(org: Organization) -> list[UUID]:
-    """Make a key for every service; nobody gets to know its secret."""
+    """Make a key for every service; its secret is never shown."""
     return [
         create_key(org=org, name=app, team_id=team, project_id=project, app_id=app)[0].pk
         for app, team, project, _, _ in SERVICES

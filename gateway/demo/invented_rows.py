@@ -185,7 +185,7 @@ class InventedDay:
             model=charge_to["model"],
             status=status,
             code=code,
-            error="The provider did not answer as it should" if code else None,
+            error="The provider returned an error" if code else None,
             finish_reason="stop" if status == "ok" else None,
             input_tokens=request.input_tokens if known else None,
             output_tokens=request.output_tokens if known else None,
@@ -204,7 +204,7 @@ class InventedDay:
             cost_nanoeur=settlement.cost_nanoeur,
         )
         if step is None:
-            raise AssertionError("an invented hold is settled in steps that exist")
+            raise AssertionError("an invented hold must be settled in valid steps")
         hold |= {"state": step.state.value, "charged_nanoeur": step.charged_nanoeur}
         self.settled_nanoeur += step.settled_change
         self.overrun_nanoeur += step.overrun_change

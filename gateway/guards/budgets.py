@@ -13,7 +13,7 @@ from costs.core.money import format_eur
 from costs.core.periods import BudgetWindow
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model, any_entry_matches
-from gateway.guards.policies import NOT_REACHED, OK, wait_for_room_s
+from gateway.guards.policies import NOT_CHECKED, OK, wait_for_room_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def explained_budgets(
                 "span": rule.span.value,
                 "is_hard": rule.is_hard,
                 "limit_nanoeur": rule.limit_nanoeur,
-                "verdict": "budget_limit" if is_full else OK if is_reached else NOT_REACHED,
+                "verdict": "budget_limit" if is_full else OK if is_reached else NOT_CHECKED,
                 "charged_nanoeur": balance.charged_nanoeur if balance else None,
                 "held_nanoeur": balance.held_nanoeur if balance else None,
             }

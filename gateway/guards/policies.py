@@ -16,7 +16,7 @@ from gateway.core.errors import Refused
 from gateway.core.model_names import Model, any_entry_matches
 
 OK: Final = "ok"
-NOT_REACHED: Final = "not reached"
+NOT_CHECKED: Final = "not reached"
 # Of more policies, a trace keeps the relevant ones: a thousand took 100 KB per request and cost
 # the database twenty times as much as the rest of the request.
 EXPLAINED_MAX: Final = 100
@@ -125,7 +125,7 @@ def explained(
     """
     judged = [
         (rule, _verdict(rule, verdict, needed_tokens))
-        for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_REACHED)
+        for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_CHECKED)
         if isinstance(rule, Rule)
     ]
     return [
@@ -142,7 +142,7 @@ def explained(
 
 def _relevant(judged: Sequence[tuple[Rule, str]]) -> list[tuple[Rule, str]]:
     day = tightest_daily_rule(rule for rule, _ in judged)
-    return sorted(judged, key=lambda each: (each[0] is not day, each[1] in (OK, NOT_REACHED)))[
+    return sorted(judged, key=lambda each: (each[0] is not day, each[1] in (OK, NOT_CHECKED)))[
         :EXPLAINED_MAX
     ]
 

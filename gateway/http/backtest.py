@@ -20,7 +20,7 @@ from gateway.http.reads import answer, query_of
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm
-from gateway.policies.words import limits_sentence
+from gateway.policies.sentences import limits_sentence
 from orgs.models import Organization
 
 # The time limit of a replay here; the command has none.

@@ -15,7 +15,7 @@ from gateway.core.model_names import Model, price_names
 from gateway.guards.offered import Offer, Offered
 from gateway.http.answers import json_response, only, with_error_headers
 from gateway.http.callers import authenticate
-from gateway.http.dropin import CODE_HEADER
+from gateway.http.compatible import CODE_HEADER
 from gateway.http.headers import header
 from gateway.http.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
 from orgs.fields import new_id

@@ -44,7 +44,7 @@ async def serve(
     try:
         return await gateway.call_loop.call(on_call_loop())
     except asyncio.CancelledError:
-        # The stream may be ready just when its client disconnects: nobody would read it.
+        # The stream may be ready just when its client disconnects: it would never be read.
         gateway.call_loop.call_soon(partial(_abandon, started))
         raise
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gateway.http import api, dropin, model_list, reads
+from gateway.http import api, compatible, model_list, reads
 from gateway.http import backtest as api_backtest
 from gateway.http.openapi import document
 
@@ -13,15 +13,17 @@ urlpatterns = [
     path("api/ai/requests/<request_id>", reads.ai_request_detail, name="api-request-detail"),
     path("api/ai/policies/backtest", api_backtest.policy_backtest, name="api-backtest"),
     path("api/schema", document.api_schema, name="api-schema"),
-    path("v1/responses", dropin.responses, name="responses"),
-    path("v1/embeddings", dropin.embeddings, name="embeddings"),
-    path("v1/chat/completions", dropin.chat_completions, name="chat-completions"),
-    path("v1/messages", dropin.messages, name="messages"),
-    path("v1/messages/count_tokens", dropin.messages_count_tokens, name="messages-count-tokens"),
+    path("v1/responses", compatible.responses, name="responses"),
+    path("v1/embeddings", compatible.embeddings, name="embeddings"),
+    path("v1/chat/completions", compatible.chat_completions, name="chat-completions"),
+    path("v1/messages", compatible.messages, name="messages"),
+    path(
+        "v1/messages/count_tokens", compatible.messages_count_tokens, name="messages-count-tokens"
+    ),
     # The methods are written out, so that every other name under v1/models is free.
     *(
         path(f"{version}/models/<path:model>:{method}", view, name=f"{version}-{method}")
-        for version, methods in dropin.generate.items()
+        for version, methods in compatible.generate.items()
         for method, view in methods.items()
     ),
     path("healthz", reads.healthz, name="healthz"),

@@ -58,7 +58,7 @@ class Alert(models.Model):
 
 
 class AlertChannel(models.Model):
-    """Where an organization's alerts are sent: e-mail addresses, or the URL of a webhook.
+    """Where an organization's alerts are sent: email addresses, or the URL of a webhook.
 
     A webhook's secret is not kept: it is made of the installation's key, the row's id and
     `secret_version`.

@@ -18,7 +18,7 @@ class Budget(models.Model):
 
     It applies to calls to `models` with the dimensions given here; what is not given matches any.
     One that is not `is_hard` blocks nothing. `revision` rises when the budget comes to apply to
-    other calls or another window: the ledger then counts anew, in periods of another scope.
+    other calls or another window: the ledger then counts again, in periods of another scope.
     Made and changed by `gateway.budgets.operations`, which counts what was spent before.
     """
 
@@ -27,7 +27,7 @@ class Budget(models.Model):
     name = models.CharField(max_length=100)
     enabled = models.BooleanField(default=True)
     span = models.CharField(
-        max_length=8, choices=[(span.value, span.value) for span in BudgetWindow]
+        max_length=8, choices=[(window.value, window.value) for window in BudgetWindow]
     )
     limit_nanoeur = models.BigIntegerField()
     is_hard = models.BooleanField(default=True)
@@ -57,7 +57,7 @@ class Budget(models.Model):
                 condition=models.Q(limit_nanoeur__gte=0), name="budget_limit_not_negative"
             ),
             models.CheckConstraint(
-                condition=models.Q(span__in=[span.value for span in BudgetWindow]),
+                condition=models.Q(span__in=[window.value for window in BudgetWindow]),
                 name="budget_span",
             ),
         ]

@@ -18,7 +18,7 @@ from gateway.policies import operations, reports
 from gateway.policies.backtest import PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm, policy_values
-from gateway.policies.words import backtest_sentence, limits_sentence
+from gateway.policies.sentences import backtest_sentence, limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.console.commands import (
     ActionCommand,
@@ -49,8 +49,7 @@ LISTS = ("allowed_models", "blocked_models")
 
 class Command(ActionCommand):
     help = (
-        "Create, list, update, delete and backtest policies. Changes apply from the next "
-        "request on."
+        "Create, list, update, delete and backtest policies. Changes apply from the next request."
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:

@@ -33,7 +33,7 @@ Price = Callable[[Model, datetime, int, int], int | None]
 class PastRequest:
     """A request that was let through, as its audit row keeps it.
 
-    `model` is None where nobody knows the name any more. `counted_tokens`, `cap_tokens` and
+    `model` is None if the name is no longer known. `counted_tokens`, `cap_tokens` and
     `text_bytes` are the decision trace's, `bound_nanoeur` is what was held, `input_tokens` what
     the provider reported.
     """

@@ -94,12 +94,12 @@ class Backtest:
 
     @property
     def spent_nanoeur(self) -> int:
-        """What all of them cost."""
+        """Cost of all evaluated requests."""
         return sum(day.spent_nanoeur for day in self.days)
 
     @property
     def not_spent_nanoeur(self) -> int:
-        """What the refused ones cost: it would not have been spent."""
+        """Cost of the refused requests: what would have been saved."""
         return sum(day.not_spent_nanoeur for day in self.days)
 
     @property

@@ -22,7 +22,7 @@ from gateway.policies import operations, reports
 from gateway.policies.effect import policy_effect_of
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.reports import RefusedToday, SpendToday
-from gateway.policies.words import policy_sentence
+from gateway.policies.sentences import policy_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
@@ -77,7 +77,7 @@ def export_policies(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 @form_page
 def create_policy(request: HttpRequest) -> HttpResponse:
-    """Make a policy; it is in force from the next request on."""
+    """Make a policy; it applies from the next request."""
     access = admin(request)
     form = PolicyForm(request.POST or None, label_suffix="")
     if request.method == "POST" and not _only_asks(request) and form.is_valid():
@@ -125,7 +125,7 @@ def toggle_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
     enabled = switched(
         request, operations.update_policy, organization_id=policy.org_id, policy_id=policy.pk
     )
-    state = "on and applies from the next request on" if enabled else "off"
+    state = "on and applies from the next request" if enabled else "off"
     messages.success(request, f'Policy "{policy.name}" is {state}.')
     return redirect("policies")
 

@@ -129,7 +129,7 @@ def summary(audit: Audit) -> list[str]:
         f"checked {sum(audit.rows_by_status.values())} requests: {statuses or 'none'}",
         f"charged by the audit log  {euros(audit.charged_by_rows):f} EUR",
         f"charged by cost events    {euros(audit.charged_by_events):f} EUR",
-        f"held for calls in flight  {euros(audit.held):f} EUR",
+        f"held by running calls     {euros(audit.held):f} EUR",
     ]
 
 

@@ -33,7 +33,7 @@ def request_lines(rows: Collection[AiRequestLog], *, organization_id: UUID) -> l
 
 
 def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
-    """Return the person's e-mail address, else the id as it was sent."""
+    """Return the person's email address, else the id as it was sent."""
     return names.people.get(row.user_id, row.user_id) if row.user_id else None
 
 

@@ -112,7 +112,7 @@ def requests(
     rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
-    # Several questions: of one with OR, SQLite would look at every row for what nobody uses.
+    # Several questions: of one with OR, SQLite would look at every row for unused values.
     several = [rows]
     if query.code is not None and query.status is None:  # statuses have an index, codes have none
         several = [rows.filter(status=status) for status in HAVE_A_CODE]

@@ -158,12 +158,12 @@ def _judged(
 ) -> TimelineStep:
     verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
     budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
-    left_out = integer(trace.get("policies_left_out"))
+    omitted = integer(trace.get("policies_left_out"))
     return TimelineStep(
         title="Policy check",
         tone=BAD if row.status == "blocked" else GOOD,
         sentence=judgement(row, verdicts, budgets),
-        facts=(Fact("not listed", _counted(left_out, "more policies")),) if left_out else (),
+        facts=(Fact("not listed", _counted(omitted, "more policies")),) if omitted else (),
         verdicts=verdicts,
         budgets=budgets,
     )

@@ -51,7 +51,7 @@ class BudgetVerdict:
 def judgement(
     row: AiRequestLog, verdicts: Sequence[Verdict], budgets: Sequence[BudgetVerdict]
 ) -> str:
-    """Return who refused a request, or that nobody did."""
+    """Return who refused a request, or that it was not refused."""
     if row.status == "blocked":
         if (full := next((each for each in budgets if each.code == row.code), None)) is not None:
             return f'Blocked by budget "{full.name}": not enough is left this {full.per}.'
@@ -77,7 +77,7 @@ def budget_verdict_of(item: Mapping[str, Any], budget_ids: Collection[str]) -> B
         code=code,
         word=LABELS.get(code, code.replace("_", " ")),
         tone=TONES_OF.get(code, BAD),
-        per=text(item.get("span")) or "span",
+        per=text(item.get("span")) or "period",
         limit_nanoeur=limit,
         left_nanoeur=max(0, (limit or 0) - (charged or 0) - (held or 0)) if is_known else None,
         is_hard=item.get("is_hard") is not False,

@@ -112,7 +112,7 @@ def choose_organization(request: HttpRequest, chosen: str) -> None:
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Return the context of the page header: `{"navigation": None}` when nobody is signed in.
+    """Return the context of the page header: `{"navigation": None}` if no user is signed in.
 
     Error pages have a header too: without a database it is omitted, not a second error.
     """

@@ -33,7 +33,7 @@ def begin_attempt(*, email: str, address: str, moment: datetime) -> Attempt | No
     sequential ones are.
     """
     limits = {
-        _mark("e-mail", email): FAILURES_PER_EMAIL,
+        _mark("email", email): FAILURES_PER_EMAIL,
         _mark("address", address): FAILURES_PER_ADDRESS,
     }
     recent = SignInFailure.objects.filter(failed_at__gt=moment - WINDOW)

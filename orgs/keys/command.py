@@ -55,9 +55,7 @@ class Command(ActionCommand):
             metavar="H",
             help="how long the old key stays valid; default: 24",
         )
-        revoke = add(
-            "revoke", self.revoke, help="revoke a key permanently, from the next request on"
-        )
+        revoke = add("revoke", self.revoke, help="revoke a key permanently, from the next request")
         revoke.add_argument("key", nargs="+", metavar="KEY", help=KEY_HELP)
 
     def create(self, options: dict[str, Any]) -> None:
@@ -106,7 +104,7 @@ def _owner(email: str | None) -> User | None:
         return None
     owner = User.objects.filter(email=email.strip().lower()).first()
     if owner is None:
-        raise Missing(f"No user has the e-mail address {email}")
+        raise Missing(f"No user has the email address {email}")
     return owner
 
 

@@ -47,7 +47,7 @@ class Command(ActionCommand):
         org = organization(options["slug"])
         operations.set_gateway(org=org, enabled=options["enabled"])
         state = "on" if options["enabled"] else "off"
-        self.stdout.write(f"The AI Gateway of {org.slug} is {state}, from the next request on.")
+        self.stdout.write(f"The AI Gateway of {org.slug} is {state}, from the next request.")
 
     def show(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])

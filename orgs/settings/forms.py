@@ -22,7 +22,7 @@ class OrganizationForm(forms.Form):
         required=False,
         show_hidden_initial=True,
         help_text="On: requests are checked and sent to the providers. "
-        "Off: every request is refused, from the next one on.",
+        "Off: every new request is refused.",
         widget=forms.CheckboxInput({"role": "switch"}),
     )
     name = forms.CharField(label="Name", max_length=200, show_hidden_initial=True)

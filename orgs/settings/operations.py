@@ -43,7 +43,7 @@ def create_organization(
 
 
 def set_gateway(*, org: Organization, enabled: bool) -> Organization:
-    """Turn the organization's AI Gateway on or off, from the next request on."""
+    """Turn the organization's AI Gateway on or off, from the next request."""
     return change_organization(org=org, ai_gateway_enabled=enabled)
 
 

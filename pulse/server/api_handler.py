@@ -142,7 +142,7 @@ async def _response(request: ASGIRequest) -> HttpResponseBase:
     except (BadRequest, SuspiciousOperation):
         return _outside(invalid("The request could not be read"))
     except Http404:
-        return _outside(Refused("not_found", "There is no such endpoint", status=404))
+        return _outside(Refused("not_found", "Endpoint not found", status=404))
     except Exception:  # a defect: answered as JSON, like every error here
         logger.exception("%s %s failed", request.method, request.path)
         return _outside(GatewayError("Internal error of the gateway"))

@@ -1,1 +1,1 @@
-"""Real clients, each at the fake provider itself and through the gateway: the same call, twice."""
+"""Real clients, each calling the fake provider directly and through the gateway."""

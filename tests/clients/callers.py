@@ -1,4 +1,4 @@
-"""Each vendor's own client asking one question, plain and streamed, and how its errors read."""
+"""Each vendor's own client: one request, plain and streamed, and the errors that it raises."""
 
 from __future__ import annotations
 
@@ -14,50 +14,54 @@ from google.genai import types
 from mistralai.client import Mistral
 from mistralai.client.errors import SDKError
 
-from tests.clients.questions import SAID, chat_turns
-from tests.clients.roads import Road
+from tests.clients.questions import PROMPT, chat_turns
+from tests.clients.targets import Target
 
-Ask = Callable[[Road, str, int], Any]
+SendCall = Callable[[Target, str, int], Any]
 
 
-def _openai_chat(road: Road, model: str, cap: int, *, stream: bool = False) -> None:
-    with openai.OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as client:
+def _openai_chat(target: Target, model: str, cap: int, *, stream: bool = False) -> None:
+    with openai.OpenAI(
+        base_url=target.base_url("openai"), api_key=target.key, max_retries=0
+    ) as client:
         question: dict[str, Any] = {"model": model, "messages": chat_turns(), "max_tokens": cap}
         answer = client.chat.completions.create(**question, stream=stream)
         _ = list(answer) if stream else answer
 
 
-def _openai_chat_streamed(road: Road, model: str, cap: int) -> None:
-    _openai_chat(road, model, cap, stream=True)
+def _openai_chat_streamed(target: Target, model: str, cap: int) -> None:
+    _openai_chat(target, model, cap, stream=True)
 
 
-def _openai_response(road: Road, model: str, cap: int) -> None:
-    with openai.OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as client:
-        client.responses.create(model=model, input=SAID, max_output_tokens=cap)
+def _openai_response(target: Target, model: str, cap: int) -> None:
+    with openai.OpenAI(
+        base_url=target.base_url("openai"), api_key=target.key, max_retries=0
+    ) as client:
+        client.responses.create(model=model, input=PROMPT, max_output_tokens=cap)
 
 
-def _anthropic_message(road: Road, model: str, cap: int, *, stream: bool = False) -> None:
-    url = road.base_url("anthropic")
-    with anthropic.Anthropic(base_url=url, api_key=road.key, max_retries=0) as client:
+def _anthropic_message(target: Target, model: str, cap: int, *, stream: bool = False) -> None:
+    url = target.base_url("anthropic")
+    with anthropic.Anthropic(base_url=url, api_key=target.key, max_retries=0) as client:
         question: dict[str, Any] = {
             "model": model,
             "max_tokens": cap,
-            "messages": [{"role": "user", "content": SAID}],
+            "messages": [{"role": "user", "content": PROMPT}],
         }
         answer = client.messages.create(**question, stream=stream)
         _ = list(answer) if stream else answer
 
 
-def _anthropic_message_streamed(road: Road, model: str, cap: int) -> None:
-    _anthropic_message(road, model, cap, stream=True)
+def _anthropic_message_streamed(target: Target, model: str, cap: int) -> None:
+    _anthropic_message(target, model, cap, stream=True)
 
 
-def _google_content(road: Road, model: str, cap: int, *, stream: bool = False) -> None:
-    options = types.HttpOptions(base_url=road.base_url("google"))
-    client = genai.Client(api_key=road.key, http_options=options)
+def _google_content(target: Target, model: str, cap: int, *, stream: bool = False) -> None:
+    options = types.HttpOptions(base_url=target.base_url("google"))
+    client = genai.Client(api_key=target.key, http_options=options)
     question: dict[str, Any] = {
         "model": model,
-        "contents": SAID,
+        "contents": PROMPT,
         "config": types.GenerateContentConfig(max_output_tokens=cap),
     }
     try:
@@ -69,13 +73,13 @@ def _google_content(road: Road, model: str, cap: int, *, stream: bool = False) -
         client.close()
 
 
-def _google_content_streamed(road: Road, model: str, cap: int) -> None:
-    _google_content(road, model, cap, stream=True)
+def _google_content_streamed(target: Target, model: str, cap: int) -> None:
+    _google_content(target, model, cap, stream=True)
 
 
-def _mistral_chat(road: Road, model: str, cap: int) -> None:
+def _mistral_chat(target: Target, model: str, cap: int) -> None:
     question: dict[str, Any] = {"model": model, "messages": chat_turns(), "max_tokens": cap}
-    with Mistral(api_key=road.key, server_url=road.base_url("mistral")) as client:
+    with Mistral(api_key=target.key, server_url=target.base_url("mistral")) as client:
         client.chat.complete(**question)
 
 
@@ -107,20 +111,20 @@ MISTRAL_ERRORS: Final[Mapping[int, type[Exception]]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A client: how it asks, and the class that it raises by status; 500 is for all above."""
+    """A client: its call, and the exception class by status; 500 covers all above."""
 
     name: str
     vendor: str
-    ask: Ask
+    ask: SendCall
     errors: Mapping[int, type[Exception]] = field(repr=False)
 
     def error_class(self, status: int) -> type[Exception]:
-        """Return what the client raises for an answer with that status."""
+        """Return the exception class of the client for a status."""
         return self.errors[min(status, 500)]
 
 
 def status_of(error: Any) -> int:
-    """Return the status of the answer that a client raised an error for."""
+    """Return the status of the response behind a client's exception."""
     status: int = getattr(error, "status_code", None) or error.code
     return status
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CALL_MAX_S
-from tests.clients.roads import Road, direct_road, gateway_road
+from tests.clients.targets import Target, direct_target, gateway_target
 from tests.system.databases import at_upstream, prepare
 from tests.system.rows import Rows
 from tests.system.servers import Installation
@@ -25,7 +25,7 @@ def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream(vendors: Upstream) -> Upstream:
-    """The fake provider, with nothing left of an earlier test."""
+    """The fake provider, reset."""
     vendors.reset()
     return vendors
 
@@ -34,7 +34,7 @@ def upstream(vendors: Upstream) -> Upstream:
 def installation(
     vendors: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """A gateway with Acme in it. What clients see is the same on every database: it has a file."""
+    """A gateway with Acme, on SQLite: clients see the same on every database."""
     folder = tmp_path_factory.mktemp("gateway")
     made = Installation(
         database_url=f"sqlite:///{folder}/gateway.sqlite3",
@@ -50,27 +50,27 @@ def installation(
 
 @pytest.fixture(scope="session")
 def gateway_url(installation: Installation) -> str:
-    """Where the gateway listens."""
+    """The gateway's base URL."""
     [server] = installation.serve()
     return server.url
 
 
 @pytest.fixture
-def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Road:
-    """The path through the gateway."""
-    return gateway_road(gateway_url, installation.key)
+def gateway(gateway_url: str, installation: Installation, upstream: Upstream) -> Target:
+    """The gateway as a target."""
+    return gateway_target(gateway_url, installation.key)
 
 
 @pytest.fixture
-def direct(upstream: Upstream) -> Road:
-    """The direct path to the fake provider."""
-    return direct_road(upstream.port)
+def direct(upstream: Upstream) -> Target:
+    """The fake provider as a target."""
+    return direct_target(upstream.port)
 
 
 @pytest.fixture(params=["direct", "gateway"])
-def road(request: pytest.FixtureRequest) -> Road:
-    """Each path in turn."""
-    taken: Road = request.getfixturevalue(request.param)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each target in turn."""
+    taken: Target = request.getfixturevalue(request.param)
     return taken
 
 
@@ -82,6 +82,6 @@ def rows(installation: Installation) -> Rows:
 
 @pytest.fixture
 def http() -> Iterator[httpx2.Client]:
-    """No vendor's client. Nothing here is encrypted: to read whom one could trust takes 0.05 s."""
+    """A plain HTTP client. It loads no certificates, which would take 0.05 s."""
     with httpx2.Client(timeout=CALL_MAX_S, trust_env=False, verify=False) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""The clients for Node: installed once from their lock file, each run as a process."""
+"""Node clients: installed once from their lock file, each run as a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN_MAX_S: Final = 60
 
 
 def installed(scripts: Path = SCRIPTS) -> Path:
-    """Return a folder with the scripts and what they import; skips the test when it cannot be had.
+    """Return a folder with the scripts and their packages; skip if npm cannot install them.
 
     The folder is named after what is locked and stays, so that npm works once for each lock file.
     """
@@ -56,7 +56,7 @@ def _install(npm: str, folder: Path) -> None:
 
 
 def run(folder: Path, script: str, **given: Any) -> dict[str, Any]:
-    """Run a script with what it is given and return the JSON that it prints."""
+    """Run a script with arguments and return the JSON that it prints."""
     done = subprocess.run(
         ["node", script, json.dumps(given)],  # noqa: S607 - the user's own Node
         cwd=folder,

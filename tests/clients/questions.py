@@ -1,4 +1,4 @@
-"""What every client asks, in the words of each vendor: a tool, an image, a shape of answer."""
+"""The requests of every client, in each vendor's format: a tool, an image, a response schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 # JSON as it stands on the wire is Any here: each client has types of its own for it.
 
-SAID: Final = "Grüße an alle, bitte — 你好"
+PROMPT: Final = "Grüße an alle, bitte — 你好"
 WORDS: Final = 6
 ANSWER: Final = "It is 21 °C in Zürich"
 PARIS: Final = {"city": "Paris", "unit": "celsius"}
@@ -49,9 +49,9 @@ CHAT_FORMAT: Final[Any] = {
 }
 
 
-def chat_turns(said: str = SAID) -> Any:
+def chat_turns(prompt: str = PROMPT) -> Any:
     """Return a conversation of one system and one user message, in OpenAI's form."""
-    return [{"role": "system", "content": "Be brief"}, {"role": "user", "content": said}]
+    return [{"role": "system", "content": "Be brief"}, {"role": "user", "content": prompt}]
 
 
 def chat_tool_turns() -> Any:

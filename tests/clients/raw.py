@@ -1,4 +1,4 @@
-"""The same requests without any client in between: one of each format, as it stands on the wire."""
+"""The same requests without a client: one of each format, as sent."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any, Final
 
 import httpx2
 
-from tests.clients.questions import SAID, chat_turns
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.questions import PROMPT, chat_turns
+from tests.clients.targets import EMBEDDERS, MODELS, Target
 
 CALL_MAX_S: Final = 30.0
 CHAT: dict[str, Any] = {"model": MODELS["openai"], "messages": chat_turns()}
 MISTRAL: dict[str, Any] = {"model": MODELS["mistral"], "messages": chat_turns()}
-RESPONSE: dict[str, Any] = {"model": MODELS["openai"], "input": SAID}
+RESPONSE: dict[str, Any] = {"model": MODELS["openai"], "input": PROMPT}
 MESSAGE: dict[str, Any] = {
     "model": MODELS["anthropic"],
     "max_tokens": 100,
-    "messages": [{"role": "user", "content": SAID}],
+    "messages": [{"role": "user", "content": PROMPT}],
 }
-GEMINI: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": SAID}]}]}
+GEMINI: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
 STREAMED = {"stream": True}
 COUNTED = STREAMED | {"stream_options": {"include_usage": True}}
 
@@ -49,7 +49,7 @@ CASES: Final = [
         name="embeddings",
         vendor="openai",
         path="/embeddings",
-        body={"model": EMBEDDERS["openai"], "input": [SAID, "two words"]},
+        body={"model": EMBEDDERS["openai"], "input": [PROMPT, "two words"]},
     ),
     Case(name="Mistral", vendor="mistral", path="/v1/chat/completions", body=MISTRAL),
     Case(
@@ -62,7 +62,7 @@ CASES: Final = [
         name="Mistral's embeddings",
         vendor="mistral",
         path="/v1/embeddings",
-        body={"model": EMBEDDERS["mistral"], "input": [SAID]},
+        body={"model": EMBEDDERS["mistral"], "input": [PROMPT]},
     ),
     Case(name="messages", vendor="anthropic", path="/v1/messages", body=MESSAGE),
     Case(
@@ -85,21 +85,21 @@ CASES: Final = [
 ]
 
 
-def headers(road: Road, vendor: str) -> dict[str, str]:
+def headers(target: Target, vendor: str) -> dict[str, str]:
     """Return the credential as the vendor's own client sends it."""
     match vendor:
         case "anthropic":
-            return {"x-api-key": road.key, "anthropic-version": "2023-06-01"}
+            return {"x-api-key": target.key, "anthropic-version": "2023-06-01"}
         case "google":
-            return {"x-goog-api-key": road.key}
+            return {"x-goog-api-key": target.key}
         case "mistral":  # whose own client gets its usage unasked
             agent = "mistral-client-python/3.7.0"
-            return {"authorization": f"Bearer {road.key}", "user-agent": agent}
+            return {"authorization": f"Bearer {target.key}", "user-agent": agent}
         case _:
-            return {"authorization": f"Bearer {road.key}"}
+            return {"authorization": f"Bearer {target.key}"}
 
 
-def ask(http: httpx2.Client, road: Road, case: Case, **more: str) -> httpx2.Response:
-    """Send a request, with more headers than it needs."""
-    url = road.base_url(case.vendor) + case.path
-    return http.post(url, json=case.body, headers=headers(road, case.vendor) | more)
+def ask(http: httpx2.Client, target: Target, case: Case, **more: str) -> httpx2.Response:
+    """Send a request, with additional headers."""
+    url = target.base_url(case.vendor) + case.path
+    return http.post(url, json=case.body, headers=headers(target, case.vendor) | more)

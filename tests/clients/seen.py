@@ -1,4 +1,4 @@
-"""What a client saw of an answer, in words that fit every client, so that two can be compared."""
+"""A client's view of an answer, in a common form, so that two clients can be compared."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def of_chat(answer: Any) -> Seen:
 
 
 def of_chat_stream(chunks: list[Any]) -> Seen:
-    """Put a stream of OpenAI's chat completions together."""
+    """Join a stream of OpenAI's chat completions."""
     deltas = [chunk.choices[0] for chunk in chunks if chunk.choices]
     names: dict[int, str] = {}
     arguments: dict[int, str] = {}
@@ -72,7 +72,7 @@ def of_message(message: Any) -> Seen:
 
 
 def of_gemini(answers: list[Any]) -> Seen:
-    """Put a stream of Google's together; a plain answer is a stream of one."""
+    """Join a stream of Google's; a plain answer is a stream of one."""
     parts = [part for answer in answers for part in answer.candidates[0].content.parts or ()]
     functions = [part.function_call for part in parts if part.function_call]
     usage = answers[-1].usage_metadata

@@ -8,45 +8,47 @@ from typing import Any
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
-from tests.clients.questions import ANTHROPIC_TOOL, PARIS, PIXEL, SAID, TWO_CALLS, WORDS
-from tests.clients.roads import MODELS, Road
+from tests.clients.questions import ANTHROPIC_TOOL, PARIS, PIXEL, PROMPT, TWO_CALLS, WORDS
 from tests.clients.seen import Seen, of_message
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 QUESTION: dict[str, Any] = {
     "model": MODELS["anthropic"],
     "max_tokens": 100,
     "system": "Be brief",
-    "messages": [{"role": "user", "content": SAID}],
+    "messages": [{"role": "user", "content": PROMPT}],
 }
-ECHO = Seen(content=SAID, finish_reason="end_turn", input_tokens=WORDS + 2, output_tokens=WORDS)
+ECHO = Seen(content=PROMPT, finish_reason="end_turn", input_tokens=WORDS + 2, output_tokens=WORDS)
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[Anthropic]:
-    with Anthropic(base_url=road.base_url("anthropic"), api_key=road.key, max_retries=0) as opened:
+def client(target: Target) -> Iterator[Anthropic]:
+    with Anthropic(
+        base_url=target.base_url("anthropic"), api_key=target.key, max_retries=0
+    ) as opened:
         yield opened
 
 
 @pytest.fixture
-async def async_client(road: Road) -> AsyncIterator[AsyncAnthropic]:
-    url = road.base_url("anthropic")
-    async with AsyncAnthropic(base_url=url, api_key=road.key, max_retries=0) as opened:
+async def async_client(target: Target) -> AsyncIterator[AsyncAnthropic]:
+    url = target.base_url("anthropic")
+    async with AsyncAnthropic(base_url=url, api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
-def test_a_message_is_answered(client: Anthropic) -> None:
+def test_message_is_answered(client: Anthropic) -> None:
     assert of_message(client.messages.create(**QUESTION)) == ECHO
 
 
-async def test_a_message_is_answered_asynchronously(async_client: AsyncAnthropic) -> None:
+async def test_message_is_answered_asynchronously(async_client: AsyncAnthropic) -> None:
     assert of_message(await async_client.messages.create(**QUESTION)) == ECHO
     async with async_client.messages.stream(**QUESTION) as stream:
-        assert "".join([text async for text in stream.text_stream]) == SAID
+        assert "".join([text async for text in stream.text_stream]) == PROMPT
         assert of_message(await stream.get_final_message()) == ECHO
 
 
-def test_the_events_of_a_stream_come_one_by_one(client: Anthropic, upstream: Upstream) -> None:
+def test_stream_events_arrive_one_by_one(client: Anthropic, upstream: Upstream) -> None:
     events = list(client.messages.create(**QUESTION, stream=True))
     kinds = [event.type for event in events]
     assert kinds[:2] == ["message_start", "content_block_start"]
@@ -68,9 +70,7 @@ def test_tools_are_used_plain_and_in_fragments(client: Anthropic, upstream: Upst
     assert call["body"]["tools"] == [ANTHROPIC_TOOL]
 
 
-def test_a_tools_answer_and_an_image_arrive_as_they_were_sent(
-    client: Anthropic, upstream: Upstream
-) -> None:
+def test_tool_result_and_image_arrive_unchanged(client: Anthropic, upstream: Upstream) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
     turns = [
         {"role": "user", "content": [{"type": "image", "source": source}]},
@@ -90,7 +90,7 @@ def test_a_tools_answer_and_an_image_arrive_as_they_were_sent(
     assert call["body"]["messages"] == turns
 
 
-def test_thinking_comes_before_the_text(client: Anthropic, upstream: Upstream) -> None:
+def test_thinking_precedes_text(client: Anthropic, upstream: Upstream) -> None:
     upstream.answers({"thinking": "Whom to greet?", "reasoning_tokens": 3, "output_tokens": 9})
     question = QUESTION | {
         "max_tokens": 2000,
@@ -105,7 +105,7 @@ def test_thinking_comes_before_the_text(client: Anthropic, upstream: Upstream) -
     assert message.usage.output_tokens == 9
 
 
-def test_the_split_of_the_cache_is_told(client: Anthropic, upstream: Upstream) -> None:
+def test_cache_token_split_is_reported(client: Anthropic, upstream: Upstream) -> None:
     upstream.answers({"input_tokens": 100, "cached_tokens": 30, "cache_write_tokens": 20})
     usage = client.messages.create(**QUESTION).usage
     assert usage.input_tokens == 50

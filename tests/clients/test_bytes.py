@@ -1,4 +1,4 @@
-"""What is relayed comes back byte for byte and piece by piece, as it would without the gateway."""
+"""Relayed answers arrive byte for byte and chunk by chunk, as without the gateway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.clients.questions import (
     WORDS,
 )
 from tests.clients.raw import CASES, CHAT, STREAMED, Case, ask, headers
-from tests.clients.roads import Road
+from tests.clients.targets import Target
 from tests.system.upstream import Upstream
 
 TOOLS: dict[str, dict[str, Any]] = {
@@ -30,10 +30,10 @@ TOOLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_answer_comes_byte_for_byte(
-    case: Case, road: Road, http: httpx2.Client, upstream: Upstream
+def test_answer_is_relayed_byte_for_byte(
+    case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
-    answer = ask(http, road, case)
+    answer = ask(http, target, case)
     [call] = upstream.calls()
     assert answer.status_code == 200
     assert hashlib.sha256(answer.content).hexdigest() == call["sent_sha256"]
@@ -46,7 +46,7 @@ def test_an_answer_comes_byte_for_byte(
     "case", [case for case in CASES if case.path in TOOLS], ids=lambda case: case.name
 )
 def test_tool_calls_come_byte_for_byte(
-    case: Case, road: Road, http: httpx2.Client, upstream: Upstream
+    case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     upstream.answers({"tool_calls": TWO_CALLS})
     asked = Case(
@@ -55,29 +55,27 @@ def test_tool_calls_come_byte_for_byte(
         path=case.path,
         body=case.body | TOOLS[case.path],
     )
-    answer = ask(http, road, asked)
+    answer = ask(http, target, asked)
     [call] = upstream.calls()
     assert hashlib.sha256(answer.content).hexdigest() == call["sent_sha256"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_request_arrives_with_all_its_fields(
-    case: Case, road: Road, http: httpx2.Client, upstream: Upstream
+def test_request_arrives_with_all_fields(
+    case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     more = {"option_of_tomorrow": {"ü": [1, 2.5, None, True]}}
     body = case.body | more
     asked = Case(name=case.name, vendor=case.vendor, path=case.path, body=body)
-    assert ask(http, road, asked).status_code == 200
+    assert ask(http, target, asked).status_code == 200
     [call] = upstream.calls()
-    # What the gateway may add: an output cap, where none was said.
+    # What the gateway may add: an output cap, where none was given.
     assert {name: call["body"][name] for name in body} == body
 
 
-def test_the_chunks_of_a_stream_lose_only_the_usage_that_nobody_asked_for(
-    road: Road, http: httpx2.Client
-) -> None:
+def test_stream_chunks_lose_only_unrequested_usage(target: Target, http: httpx2.Client) -> None:
     case = Case(name="chat", vendor="openai", path="/chat/completions", body=CHAT | STREAMED)
-    events = ask(http, road, case).text.removesuffix("\n\n").split("\n\n")
+    events = ask(http, target, case).text.removesuffix("\n\n").split("\n\n")
     assert events[-1] == "data: [DONE]"
     chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
     assert len(chunks) == WORDS + 2
@@ -89,12 +87,12 @@ def test_the_chunks_of_a_stream_lose_only_the_usage_that_nobody_asked_for(
     [case for case in CASES if "streamed" in case.name or "Google's" in case.name],
     ids=lambda case: case.name,
 )
-def test_pieces_are_passed_on_as_they_arrive(
-    case: Case, road: Road, http: httpx2.Client, upstream: Upstream
+def test_chunks_are_relayed_as_they_arrive(
+    case: Case, target: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     upstream.answers({"drip_s": 0.1})
-    url = road.base_url(case.vendor) + case.path
-    credential = headers(road, case.vendor)
+    url = target.base_url(case.vendor) + case.path
+    credential = headers(target, case.vendor)
     with http.stream("POST", url, json=case.body, headers=credential) as answer:
         arrivals = [time.time() for _ in answer.iter_raw()]
     call = upstream.wait_for(lambda call: call["answered_at"])

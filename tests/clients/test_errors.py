@@ -1,4 +1,4 @@
-"""What a client raises when the vendor refuses or fails, and when the gateway refuses."""
+"""Exceptions of clients when the vendor refuses or fails, and when the gateway refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.clients.callers import CALLERS, Caller, status_of
-from tests.clients.roads import MODELS, Road, gateway_road
+from tests.clients.targets import MODELS, Target, gateway_target
 from tests.system.servers import Installation
 from tests.system.upstream import Upstream
 
@@ -26,14 +26,14 @@ BLOCKED = {
 
 @BY_NAME
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 529])
-def test_what_the_vendor_says_is_raised(
-    status: int, caller: Caller, road: Road, upstream: Upstream
+def test_vendor_error_is_raised(
+    status: int, caller: Caller, target: Target, upstream: Upstream
 ) -> None:
     upstream.answers({"status": status, "headers": {"retry-after": "7"}})
     with pytest.raises(caller.error_class(status)) as raised:
-        caller.ask(road, MODELS[caller.vendor], CAP)
+        caller.ask(target, MODELS[caller.vendor], CAP)
     assert f"The fake provider answers {status}" in str(raised.value)
-    if status < 500 or not road.is_governed:
+    if status < 500 or not target.is_governed:
         assert status_of(raised.value) == status
     else:
         assert status_of(raised.value) in {502, 503}
@@ -45,12 +45,12 @@ def test_what_the_vendor_says_is_raised(
     [each for each in CALLERS if each.vendor != "google"],
     ids=lambda caller: caller.name,
 )
-def test_a_busy_vendor_says_when_to_come_back(
-    caller: Caller, road: Road, upstream: Upstream
+def test_vendor_rate_limit_has_retry_after(
+    caller: Caller, target: Target, upstream: Upstream
 ) -> None:
     upstream.answers({"status": 429, "headers": {"retry-after": "7"}})
     with pytest.raises(caller.error_class(429)) as raised:
-        caller.ask(road, MODELS[caller.vendor], CAP)
+        caller.ask(target, MODELS[caller.vendor], CAP)
     response = getattr(raised.value, "response", None) or raised.value.raw_response  # type: ignore[attr-defined]  # Mistral's
     assert response.headers["retry-after"] == "7"
 
@@ -107,13 +107,13 @@ REFUSALS = (
         model="no-such-model",
         sentence="no-such-model",
     ),
-    Refusal(code="unauthenticated", status=401, org="nobody", sentence=r"\w+"),
+    Refusal(code="unauthenticated", status=401, org="unknown", sentence=r"\w+"),
 )
 
 
 @pytest.fixture(scope="session")
 def keys(gateway_url: str, installation: Installation) -> dict[str, str]:
-    """A key of each organization that the refusals are about, and one that nobody has."""
+    """A key of each organization that the refusals are about, and an unknown key."""
     made = installation.organizations("strict", "spent", "shut")
     blocked = ",".join(BLOCKED.values())
     words = ("policies", "create")
@@ -123,23 +123,23 @@ def keys(gateway_url: str, installation: Installation) -> dict[str, str]:
         (*words, "spent", "--name", "Nothing left", "--max-cost-per-day", "0.0000001"),
         ("orgs", "disable", "shut"),
     )
-    nobody = made["strict"][:-1] + ("0" if made["strict"][-1] != "0" else "1")
-    return {**made, "acme": installation.key, "nobody": nobody}
+    unknown = made["strict"][:-1] + ("0" if made["strict"][-1] != "0" else "1")
+    return {**made, "acme": installation.key, "unknown": unknown}
 
 
 @BY_NAME
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
-def test_what_the_gateway_says_is_raised(
+def test_gateway_error_is_raised(
     refusal: Refusal,
     caller: Caller,
     gateway_url: str,
     keys: dict[str, str],
     upstream: Upstream,
 ) -> None:
-    road = gateway_road(gateway_url, keys[refusal.org])
+    target = gateway_target(gateway_url, keys[refusal.org])
     asked = refusal.model or (BLOCKED if refusal.is_blocked else MODELS)[caller.vendor]
     with pytest.raises(caller.error_class(refusal.status)) as raised:
-        caller.ask(road, asked, refusal.cap)
+        caller.ask(target, asked, refusal.cap)
     assert status_of(raised.value) == refusal.status
     sentence = refusal.sentence.replace("{model}", r"[\w.-]+")
     assert re.search(sentence, str(raised.value).replace('\\"', '"'))
@@ -149,11 +149,11 @@ def test_what_the_gateway_says_is_raised(
     assert upstream.calls() == []
 
 
-def test_a_blocked_model_is_not_listed_and_not_found(
-    gateway_url: str, keys: dict[str, str]
-) -> None:
-    road = gateway_road(gateway_url, keys["strict"])
-    with openai.OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as client:
+def test_blocked_model_is_not_listed_or_found(gateway_url: str, keys: dict[str, str]) -> None:
+    target = gateway_target(gateway_url, keys["strict"])
+    with openai.OpenAI(
+        base_url=target.base_url("openai"), api_key=target.key, max_retries=0
+    ) as client:
         listed = {model.id for model in client.models.list()}
         assert MODELS["openai"] in listed
         assert listed.isdisjoint(BLOCKED.values())
@@ -161,9 +161,9 @@ def test_a_blocked_model_is_not_listed_and_not_found(
             client.models.retrieve(BLOCKED["openai"])
 
 
-def test_a_spent_budget_says_when_to_come_back(gateway_url: str, keys: dict[str, str]) -> None:
-    road = gateway_road(gateway_url, keys["spent"])
+def test_spent_budget_has_retry_after(gateway_url: str, keys: dict[str, str]) -> None:
+    target = gateway_target(gateway_url, keys["spent"])
     [caller] = [each for each in CALLERS if each.name == "chat"]
     with pytest.raises(openai.PermissionDeniedError) as raised:
-        caller.ask(road, MODELS["openai"], CAP)
+        caller.ask(target, MODELS["openai"], CAP)
     assert 0 < int(raised.value.response.headers["retry-after"]) <= 86_400

@@ -1,4 +1,4 @@
-"""What people use on top of OpenAI's format: LangChain, pydantic-ai and the command `llm`."""
+"""Libraries on top of OpenAI's format: LangChain, pydantic-ai and the command `llm`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from tests.clients.questions import ANSWER, CHAT_TOOL, PARIS, SAID, TWO_CALLS, WEATHER, WORDS
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.questions import ANSWER, CHAT_TOOL, PARIS, PROMPT, TWO_CALLS, WEATHER, WORDS
+from tests.clients.targets import EMBEDDERS, MODELS, Target
 from tests.system.servers import ROOT, clean_environment
 from tests.system.upstream import Upstream
 
@@ -27,7 +27,7 @@ COMMAND_MAX_S = 60
 
 
 class Weather(BaseModel):
-    """The shape of a structured answer."""
+    """The schema of a structured answer."""
 
     city: str
     unit: str
@@ -37,25 +37,25 @@ class Weather(BaseModel):
 
 
 @pytest.fixture
-def chain(road: Road) -> ChatOpenAI:
+def chain(target: Target) -> ChatOpenAI:
     return ChatOpenAI(
         model=MODEL,
-        base_url=road.base_url("openai"),
-        api_key=SecretStr(road.key),
+        base_url=target.base_url("openai"),
+        api_key=SecretStr(target.key),
         max_retries=0,
         stream_usage=True,
     )
 
 
 def test_langchain_asks_and_streams(chain: ChatOpenAI) -> None:
-    answer = chain.invoke([("system", "Be brief"), ("user", SAID)])
-    assert answer.content == SAID
+    answer = chain.invoke([("system", "Be brief"), ("user", PROMPT)])
+    assert answer.content == PROMPT
     assert answer.response_metadata["finish_reason"] == "stop"
     whole: AIMessageChunk | None = None
-    for piece in chain.stream([("system", "Be brief"), ("user", SAID)]):
+    for piece in chain.stream([("system", "Be brief"), ("user", PROMPT)]):
         whole = piece if whole is None else whole + piece
     assert whole is not None
-    assert whole.content == SAID
+    assert whole.content == PROMPT
     for message in (answer, whole):
         assert message.usage_metadata
         assert message.usage_metadata["input_tokens"] == WORDS + 2
@@ -64,57 +64,57 @@ def test_langchain_asks_and_streams(chain: ChatOpenAI) -> None:
 
 def test_langchain_calls_tools_and_reads_shapes(chain: ChatOpenAI, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": TWO_CALLS}, {"content": json.dumps(PARIS)})
-    answer = chain.bind_tools([CHAT_TOOL]).invoke(SAID)
+    answer = chain.bind_tools([CHAT_TOOL]).invoke(PROMPT)
     assert [call["args"] for call in answer.tool_calls] == [call["arguments"] for call in TWO_CALLS]
     shaped = chain.with_structured_output(Weather, method="json_schema")
-    assert shaped.invoke(SAID) == Weather(**PARIS)
+    assert shaped.invoke(PROMPT) == Weather(**PARIS)
 
 
-def test_langchain_embeds_by_tokens(road: Road) -> None:
+def test_langchain_embeds_by_tokens(target: Target) -> None:
     embedder = OpenAIEmbeddings(
         model=EMBEDDERS["openai"],
-        base_url=road.base_url("openai"),
-        api_key=SecretStr(road.key),
+        base_url=target.base_url("openai"),
+        api_key=SecretStr(target.key),
         max_retries=0,
         check_embedding_ctx_length=False,
     )
-    assert len(embedder.embed_documents([SAID, "two words"])) == 2
+    assert len(embedder.embed_documents([PROMPT, "two words"])) == 2
 
 
 # --- pydantic-ai ----------------------------------------------------------------------------------
 
 
-async def test_a_pydantic_ai_agent_uses_a_tool_and_answers(road: Road, upstream: Upstream) -> None:
+async def test_pydantic_ai_agent_uses_tool_and_answers(target: Target, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": [WEATHER]}, {"content": ANSWER})
     asked: list[str] = []
     async with AsyncOpenAI(
-        base_url=road.base_url("openai"), api_key=road.key, max_retries=0
+        base_url=target.base_url("openai"), api_key=target.key, max_retries=0
     ) as client:
         provider = OpenAIProvider(openai_client=client)
         agent = Agent(OpenAIChatModel(MODEL, provider=provider), instructions="Be brief")
 
         @agent.tool_plain
         def get_weather(city: str, unit: str) -> str:
-            """Say what the weather is."""
+            """Return the weather."""
             asked.append(f"{city} {unit}")
             return "21"
 
-        result = await agent.run(SAID)
+        result = await agent.run(PROMPT)
     assert (asked, result.output) == (["Paris celsius"], ANSWER)
     first, second = upstream.calls()
     assert first["body"]["tools"][0]["function"]["name"] == "get_weather"
     assert second["body"]["messages"][-1]["content"] == "21"
 
 
-async def test_a_pydantic_ai_agent_streams(road: Road) -> None:
+async def test_pydantic_ai_agent_streams(target: Target) -> None:
     async with AsyncOpenAI(
-        base_url=road.base_url("openai"), api_key=road.key, max_retries=0
+        base_url=target.base_url("openai"), api_key=target.key, max_retries=0
     ) as client:
         agent = Agent(OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client)))
-        async with agent.run_stream(SAID) as result:
+        async with agent.run_stream(PROMPT) as result:
             pieces = [text async for text in result.stream_text(delta=True, debounce_by=None)]
             usage = result.usage
-        assert "".join(pieces) == SAID
+        assert "".join(pieces) == PROMPT
         assert len(pieces) == WORDS
         assert usage.output_tokens == WORDS
 
@@ -123,25 +123,25 @@ async def test_a_pydantic_ai_agent_streams(road: Road) -> None:
 
 
 @pytest.fixture
-def llm_folder(road: Road, tmp_path: Path) -> Path:
+def llm_folder(target: Target, tmp_path: Path) -> Path:
     """A folder that configures one more model for `llm`, at the path's base URL."""
     model = {
         "model_id": "governed",
         "model_name": MODEL,
-        "api_base": road.base_url("openai"),
+        "api_base": target.base_url("openai"),
         "api_key_name": "governed",
         "supports_tools": True,
         "supports_schema": True,
     }
     (tmp_path / "extra-openai-models.yaml").write_text(yaml.safe_dump([model]))
-    (tmp_path / "keys.json").write_text(json.dumps({"governed": road.key}))
+    (tmp_path / "keys.json").write_text(json.dumps({"governed": target.key}))
     return tmp_path
 
 
 @pytest.mark.parametrize("way", [[], ["--no-stream"]], ids=["streamed", "plain"])
-def test_llm_answers_on_the_command_line(way: list[str], llm_folder: Path) -> None:
+def test_llm_command_answers(way: list[str], llm_folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "llm", "-m", "governed", "-s", "Be brief", "-u", *way, SAID],
+        [sys.executable, "-m", "llm", "-m", "governed", "-s", "Be brief", "-u", *way, PROMPT],
         env=clean_environment() | {"LLM_USER_PATH": str(llm_folder)},
         cwd=ROOT,
         capture_output=True,
@@ -150,5 +150,5 @@ def test_llm_answers_on_the_command_line(way: list[str], llm_folder: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == SAID
+    assert done.stdout.strip() == PROMPT
     assert f"{WORDS + 2} input, {WORDS} output" in done.stderr

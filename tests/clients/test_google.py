@@ -1,4 +1,4 @@
-"""Google's client, at the version of the API that it takes by itself and at the beta."""
+"""Google's client, with its default API version and the beta."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from google import genai
 from google.genai import types
 
-from tests.clients.questions import ABOUT, PARAMETERS, SAID, TWO_CALLS, WORDS
-from tests.clients.roads import MODELS, Road
+from tests.clients.questions import ABOUT, PARAMETERS, PROMPT, TWO_CALLS, WORDS
 from tests.clients.seen import Seen, of_gemini
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["google"]
@@ -28,25 +28,25 @@ BY_HAND = types.AutomaticFunctionCallingConfig(disable=True)
 
 
 @pytest.fixture(params=[None, "v1beta"], ids=["its-version", "v1beta"])
-def client(road: Road, request: pytest.FixtureRequest) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=road.base_url("google"), api_version=request.param)
-    opened = genai.Client(api_key=road.key, http_options=options)
+def client(target: Target, request: pytest.FixtureRequest) -> Iterator[genai.Client]:
+    options = types.HttpOptions(base_url=target.base_url("google"), api_version=request.param)
+    opened = genai.Client(api_key=target.key, http_options=options)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def config(client: genai.Client) -> types.GenerateContentConfig:
-    """What is asked for besides; a system instruction is for the beta alone."""
+    """Additional settings; a system instruction exists only in the beta."""
     return types.GenerateContentConfig(
         max_output_tokens=100, temperature=0.5, automatic_function_calling=BY_HAND
     )
 
 
 def test_content_is_generated(client: genai.Client, config: types.GenerateContentConfig) -> None:
-    answer = client.models.generate_content(model=MODEL, contents=SAID, config=config)
+    answer = client.models.generate_content(model=MODEL, contents=PROMPT, config=config)
     expected = Seen(
-        content=SAID, finish_reason="STOP", input_tokens=WORDS, output_tokens=WORDS, events=1
+        content=PROMPT, finish_reason="STOP", input_tokens=WORDS, output_tokens=WORDS, events=1
     )
     assert of_gemini([answer]) == expected
     assert answer.model_version == MODEL
@@ -58,20 +58,22 @@ async def test_content_is_generated_asynchronously(
     client: genai.Client, config: types.GenerateContentConfig
 ) -> None:
     async with client.aio as opened:
-        answer = await opened.models.generate_content(model=MODEL, contents=SAID, config=config)
-        assert of_gemini([answer]).content == SAID
+        answer = await opened.models.generate_content(model=MODEL, contents=PROMPT, config=config)
+        assert of_gemini([answer]).content == PROMPT
         stream = await opened.models.generate_content_stream(
-            model=MODEL, contents=SAID, config=config
+            model=MODEL, contents=PROMPT, config=config
         )
-        assert of_gemini([piece async for piece in stream]).content == SAID
+        assert of_gemini([piece async for piece in stream]).content == PROMPT
 
 
-def test_a_stream_counts_at_its_end(
+def test_stream_reports_usage_at_end(
     client: genai.Client, config: types.GenerateContentConfig, upstream: Upstream
 ) -> None:
-    pieces = list(client.models.generate_content_stream(model=MODEL, contents=SAID, config=config))
+    pieces = list(
+        client.models.generate_content_stream(model=MODEL, contents=PROMPT, config=config)
+    )
     expected = Seen(
-        content=SAID, finish_reason="STOP", input_tokens=WORDS, output_tokens=WORDS, events=WORDS
+        content=PROMPT, finish_reason="STOP", input_tokens=WORDS, output_tokens=WORDS, events=WORDS
     )
     assert of_gemini(pieces) == expected
     [call] = upstream.calls()
@@ -84,7 +86,7 @@ def test_functions_are_called(
     upstream.answers({"tool_calls": TWO_CALLS, "times": 2})
     question: dict[str, Any] = {
         "model": MODEL,
-        "contents": SAID,
+        "contents": PROMPT,
         "config": config.model_copy(update={"tools": [TOOL]}),
     }
     plain = of_gemini([client.models.generate_content(**question)])
@@ -96,7 +98,7 @@ def test_functions_are_called(
         assert tool["functionDeclarations"][0]["name"] == "get_weather"
 
 
-def test_an_image_arrives_as_it_was_sent(client: genai.Client, upstream: Upstream) -> None:
+def test_image_arrives_unchanged(client: genai.Client, upstream: Upstream) -> None:
     image = types.Part.from_bytes(data=b"\x89PNG", mime_type="image/png")
     client.models.generate_content(model=MODEL, contents=[image, "What is this?"])
     [call] = upstream.calls()
@@ -106,6 +108,6 @@ def test_an_image_arrives_as_it_was_sent(client: genai.Client, upstream: Upstrea
 
 
 def test_tokens_are_counted(client: genai.Client, upstream: Upstream) -> None:
-    assert client.models.count_tokens(model=MODEL, contents=SAID).total_tokens == WORDS
+    assert client.models.count_tokens(model=MODEL, contents=PROMPT).total_tokens == WORDS
     [call] = upstream.calls()
     assert call["path"].endswith(f"/models/{MODEL}:countTokens")

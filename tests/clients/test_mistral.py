@@ -1,4 +1,4 @@
-"""Mistral's client, which speaks chat completions and has its usage in a stream's last chunk."""
+"""Mistral's client: chat completions with usage in the last chunk of a stream."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from mistralai.client import Mistral
 
-from tests.clients.questions import CHAT_TOOL, SAID, TWO_CALLS, WORDS, chat_turns
-from tests.clients.roads import EMBEDDERS, MODELS, Road
+from tests.clients.questions import CHAT_TOOL, PROMPT, TWO_CALLS, WORDS, chat_turns
 from tests.clients.seen import Seen, of_chat_stream
+from tests.clients.targets import EMBEDDERS, MODELS, Target
 from tests.system.upstream import Upstream
 
 QUESTION: dict[str, Any] = {"model": MODELS["mistral"], "messages": chat_turns()}
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[Mistral]:
-    with Mistral(api_key=road.key, server_url=road.base_url("mistral")) as opened:
+def client(target: Target) -> Iterator[Mistral]:
+    with Mistral(api_key=target.key, server_url=target.base_url("mistral")) as opened:
         yield opened
 
 
@@ -27,20 +27,18 @@ def streamed(client: Mistral, **more: Any) -> list[Any]:
         return [event.data for event in stream]
 
 
-def test_a_question_is_answered(client: Mistral) -> None:
+def test_chat_is_answered(client: Mistral) -> None:
     answer = client.chat.complete(**QUESTION)
     [choice] = answer.choices
     assert choice.message
-    assert (choice.message.content, choice.finish_reason) == (SAID, "stop")
+    assert (choice.message.content, choice.finish_reason) == (PROMPT, "stop")
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (WORDS + 2, WORDS)
 
 
-def test_the_last_chunk_of_a_stream_has_the_usage_unasked(
-    client: Mistral, upstream: Upstream
-) -> None:
+def test_last_stream_chunk_always_has_usage(client: Mistral, upstream: Upstream) -> None:
     chunks = streamed(client)
     expected = Seen(
-        content=SAID,
+        content=PROMPT,
         finish_reason="stop",
         input_tokens=WORDS + 2,
         output_tokens=WORDS,
@@ -64,6 +62,6 @@ def test_tools_are_called(client: Mistral, upstream: Upstream) -> None:
 
 
 def test_texts_are_embedded(client: Mistral) -> None:
-    answer = client.embeddings.create(model=EMBEDDERS["mistral"], inputs=[SAID, "two words"])
+    answer = client.embeddings.create(model=EMBEDDERS["mistral"], inputs=[PROMPT, "two words"])
     assert len(answer.data) == 2
     assert answer.usage.prompt_tokens == WORDS + 2

@@ -1,4 +1,4 @@
-"""The clients for Node: OpenAI's, Anthropic's, and the Vercel AI SDK."""
+"""Node clients: OpenAI's, Anthropic's, and the Vercel AI SDK."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.clients.questions import (
     CHAT_TOOL,
     PARAMETERS,
     PARIS,
-    SAID,
+    PROMPT,
     TWO_CALLS,
     WORDS,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 WELL = {"times": 1}
@@ -31,20 +31,20 @@ def scripts() -> Path:
     return installed()
 
 
-def test_openais_client(scripts: Path, road: Road, upstream: Upstream) -> None:
+def test_openais_client(scripts: Path, target: Target, upstream: Upstream) -> None:
     upstream.answers(*[WELL] * 3, *[CALLS] * 2)
     seen = run(
         scripts,
         "openai.mjs",
-        baseURL=road.base_url("openai"),
-        apiKey=road.key,
+        baseURL=target.base_url("openai"),
+        apiKey=target.key,
         model=MODELS["openai"],
         messages=chat_turns(),
         tool=CHAT_TOOL,
     )
-    assert (seen["content"], seen["finishReason"], seen["outputTokens"]) == (SAID, "stop", WORDS)
+    assert (seen["content"], seen["finishReason"], seen["outputTokens"]) == (PROMPT, "stop", WORDS)
     for way in ("streamed", "unasked"):
-        assert (seen[way]["content"], seen[way]["finishReason"]) == (SAID, "stop")
+        assert (seen[way]["content"], seen[way]["finishReason"]) == (PROMPT, "stop")
     assert seen["streamed"]["usage"]["completion_tokens"] == WORDS
     assert (seen["streamed"]["chunks"], seen["unasked"]["chunks"]) == (WORDS + 3, WORDS + 2)
     assert seen["unasked"]["usage"] is None
@@ -56,38 +56,42 @@ def test_openais_client(scripts: Path, road: Road, upstream: Upstream) -> None:
     assert seen["refusal"] == {"kind": "NotFoundError", "status": 404}
 
 
-def test_anthropics_client(scripts: Path, road: Road, upstream: Upstream) -> None:
+def test_anthropics_client(scripts: Path, target: Target, upstream: Upstream) -> None:
     upstream.answers(*[WELL] * 3, *[CALLS] * 2)
     seen = run(
         scripts,
         "anthropic.mjs",
-        baseURL=road.base_url("anthropic"),
-        apiKey=road.key,
+        baseURL=target.base_url("anthropic"),
+        apiKey=target.key,
         model=MODELS["anthropic"],
-        messages=[{"role": "user", "content": SAID}],
+        messages=[{"role": "user", "content": PROMPT}],
         tool=ANTHROPIC_TOOL,
     )
-    assert (seen["content"], seen["stopReason"], seen["outputTokens"]) == (SAID, "end_turn", WORDS)
-    assert seen["streamed"] == SAID
+    assert (seen["content"], seen["stopReason"], seen["outputTokens"]) == (
+        PROMPT,
+        "end_turn",
+        WORDS,
+    )
+    assert seen["streamed"] == PROMPT
     assert seen["kinds"].count("content_block_delta") == WORDS
     assert (seen["calls"], seen["callsInPieces"]) == (INPUTS, INPUTS)
     assert seen["counted"] == WORDS
 
 
-def test_the_vercel_ai_sdk(scripts: Path, road: Road, upstream: Upstream) -> None:
+def test_vercel_ai_sdk(scripts: Path, target: Target, upstream: Upstream) -> None:
     upstream.answers(*[WELL] * 2, *[CALLS] * 2, {"content": json.dumps(PARIS)})
     seen = run(
         scripts,
         "vercel.mjs",
-        baseURL=road.base_url("openai"),
-        apiKey=road.key,
+        baseURL=target.base_url("openai"),
+        apiKey=target.key,
         model=MODELS["openai"],
-        said=SAID,
+        prompt=PROMPT,
         parameters=PARAMETERS,
     )
-    assert (seen["content"], seen["finishReason"]) == (SAID, "stop")
+    assert (seen["content"], seen["finishReason"]) == (PROMPT, "stop")
     assert (seen["inputTokens"], seen["outputTokens"]) == (WORDS + 2, WORDS)
-    assert (seen["streamed"], seen["pieces"], seen["streamedTokens"]) == (SAID, WORDS, WORDS)
+    assert (seen["streamed"], seen["pieces"], seen["streamedTokens"]) == (PROMPT, WORDS, WORDS)
     assert (seen["calls"], seen["callsInPieces"]) == (INPUTS, INPUTS)
     assert seen["shaped"] == PARIS
     assert upstream.calls()[-1]["body"]["response_format"]["type"] == "json_schema"

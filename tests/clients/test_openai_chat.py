@@ -1,4 +1,4 @@
-"""OpenAI's client and chat completions: plain, streamed, tools, images, a shape of answer."""
+"""OpenAI's client and chat completions: plain, streamed, tools, images, response schemas."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from tests.clients.questions import (
     CHAT_IMAGE,
     CHAT_TOOL,
     PARIS,
-    SAID,
+    PROMPT,
     TWO_CALLS,
     WEATHER,
     WORDS,
     chat_tool_turns,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_chat, of_chat_stream
+from tests.clients.targets import MODELS, Target
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]
 USAGE = {"include_usage": True}
-# "Be brief" and what was said come in; what was said goes out.
-ECHO = Seen(content=SAID, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
+# "Be brief" and the prompt come in; the prompt goes out.
+ECHO = Seen(content=PROMPT, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
 
 
 class Weather(BaseModel):
-    """The shape of answer that `.parse` asks for."""
+    """The response schema that `.parse` requests."""
 
     city: str
     unit: str
 
 
 @pytest.fixture
-def client(road: Road) -> Iterator[OpenAI]:
-    with OpenAI(base_url=road.base_url("openai"), api_key=road.key, max_retries=0) as opened:
+def client(target: Target) -> Iterator[OpenAI]:
+    with OpenAI(base_url=target.base_url("openai"), api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
 @pytest.fixture
-async def async_client(road: Road) -> AsyncIterator[AsyncOpenAI]:
-    url = road.base_url("openai")
-    async with AsyncOpenAI(base_url=url, api_key=road.key, max_retries=0) as opened:
+async def async_client(target: Target) -> AsyncIterator[AsyncOpenAI]:
+    url = target.base_url("openai")
+    async with AsyncOpenAI(base_url=url, api_key=target.key, max_retries=0) as opened:
         yield opened
 
 
@@ -57,27 +57,27 @@ def streamed(client: OpenAI, **more: Any) -> list[Any]:
     return list(client.chat.completions.create(**question))
 
 
-def test_a_question_is_answered(client: OpenAI) -> None:
+def test_chat_is_answered(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
     assert answer.model == MODEL
     assert answer.system_fingerprint == "fp_fake"
 
 
-async def test_a_question_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
+async def test_chat_is_answered_asynchronously(async_client: AsyncOpenAI) -> None:
     create: Any = async_client.chat.completions.create
     answer = await create(model=MODEL, messages=chat_turns())
     assert of_chat(answer) == ECHO
     stream = await create(model=MODEL, messages=chat_turns(), stream=True, stream_options=USAGE)
     seen = of_chat_stream([chunk async for chunk in stream])
-    assert (seen.content, seen.output_tokens) == (SAID, WORDS)
+    assert (seen.content, seen.output_tokens) == (PROMPT, WORDS)
 
 
-def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> None:
+def test_requested_stream_usage_is_last_chunk(client: OpenAI) -> None:
     chunks = streamed(client, stream_options=USAGE)
     # The role, each word, the end, and the usage.
     expected = Seen(
-        content=SAID,
+        content=PROMPT,
         finish_reason="stop",
         input_tokens=WORDS + 2,
         output_tokens=WORDS,
@@ -87,16 +87,16 @@ def test_a_stream_has_its_usage_in_one_more_chunk_when_asked(client: OpenAI) -> 
     assert chunks[-1].choices == []
 
 
-def test_a_stream_has_no_usage_when_nobody_asked(client: OpenAI) -> None:
+def test_stream_without_requested_usage_has_none(client: OpenAI) -> None:
     chunks = streamed(client)
-    assert of_chat_stream(chunks) == Seen(content=SAID, finish_reason="stop", events=WORDS + 2)
+    assert of_chat_stream(chunks) == Seen(content=PROMPT, finish_reason="stop", events=WORDS + 2)
     assert all(chunk.choices for chunk in chunks)
     assert [chunk.usage for chunk in chunks if chunk.usage] == []
 
 
 def test_several_choices_come_side_by_side(client: OpenAI) -> None:
     answer = client.chat.completions.create(model=MODEL, messages=chat_turns(), n=2)
-    assert [choice.message.content for choice in answer.choices] == [SAID, SAID]
+    assert [choice.message.content for choice in answer.choices] == [PROMPT, PROMPT]
     assert answer.usage
     assert answer.usage.completion_tokens == 2 * WORDS
     chunks = streamed(client, n=2)
@@ -104,7 +104,7 @@ def test_several_choices_come_side_by_side(client: OpenAI) -> None:
     assert len(chunks) == 2 * (WORDS + 2)
 
 
-def test_a_cut_answer_says_so(client: OpenAI) -> None:
+def test_truncated_answer_has_length_finish_reason(client: OpenAI) -> None:
     chunks = streamed(client, max_completion_tokens=3, stream_options=USAGE)
     seen = of_chat_stream(chunks)
     assert (seen.finish_reason, seen.output_tokens) == ("length", 3)
@@ -140,7 +140,7 @@ def test_tools_are_called_in_fragments(client: OpenAI, upstream: Upstream) -> No
     assert len(chunks) == call["sent_pieces"] - 1 - hidden
 
 
-def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
+def test_tool_result_is_sent_back(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": ANSWER})
     answer = client.chat.completions.create(model=MODEL, messages=chat_tool_turns())
     assert of_chat(answer).content == ANSWER
@@ -148,14 +148,14 @@ def test_a_tools_answer_goes_back(client: OpenAI, upstream: Upstream) -> None:
     assert call["body"]["messages"] == chat_tool_turns()
 
 
-def test_an_image_arrives_as_it_was_sent(client: OpenAI, upstream: Upstream) -> None:
+def test_image_arrives_unchanged(client: OpenAI, upstream: Upstream) -> None:
     turns: Any = [{"role": "user", "content": CHAT_IMAGE}]
     client.chat.completions.create(model=MODEL, messages=turns, max_tokens=50)
     [call] = upstream.calls()
     assert call["body"]["messages"] == turns
 
 
-def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: Upstream) -> None:
+def test_answer_is_parsed_into_requested_schema(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": json.dumps(PARIS)})
     answer = client.chat.completions.parse(
         model=MODEL,
@@ -167,7 +167,7 @@ def test_an_answer_is_parsed_into_the_shape_asked_for(client: OpenAI, upstream: 
     assert call["body"]["response_format"]["json_schema"]["name"] == "Weather"
 
 
-def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: Upstream) -> None:
+def test_unknown_fields_are_relayed(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"extra_fields": {"field_of_tomorrow": {"a": [1, 2]}}})
     asked = {"option_of_tomorrow": {"b": None}}
     answer = client.chat.completions.create(
@@ -183,7 +183,7 @@ def test_what_the_gateway_does_not_know_goes_through(client: OpenAI, upstream: U
     assert (call["body"]["seed"], call["body"]["logit_bias"]) == (7, {"50256": -100})
 
 
-def test_the_stream_helper_gathers_tool_calls(client: OpenAI, upstream: Upstream) -> None:
+def test_stream_helper_collects_tool_calls(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"tool_calls": [WEATHER]})
     question: dict[str, Any] = {"model": MODEL, "messages": chat_turns(), "tools": [CHAT_TOOL]}
     with client.chat.completions.stream(**question) as stream:

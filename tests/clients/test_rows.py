@@ -1,4 +1,4 @@
-"""What the gateway adds to an answer, and the row that each call leaves."""
+"""The headers that the gateway adds to an answer, and the row of each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.clients.raw import CASES, STREAMED, Case, ask
-from tests.clients.roads import Road
+from tests.clients.targets import Target
 from tests.system.rows import Rows
 from tests.system.upstream import Upstream
 
@@ -59,8 +59,8 @@ def row_of(client: str, rows: Rows) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CHARGED, ids=lambda case: case.name)
-def test_a_call_leaves_a_row_with_its_dimensions_and_its_usage(
-    case: Case, gateway: Road, http: httpx2.Client, rows: Rows, upstream: Upstream
+def test_call_has_row_with_dimensions_and_usage(
+    case: Case, gateway: Target, http: httpx2.Client, rows: Rows, upstream: Upstream
 ) -> None:
     client = f"client-{secrets.token_hex(6)}"
     answer = ask(http, gateway, case, **DIMENSIONS, **{"x-pulse-client-id": client})
@@ -83,9 +83,7 @@ def test_a_call_leaves_a_row_with_its_dimensions_and_its_usage(
 
 
 @pytest.mark.parametrize("case", COUNTS, ids=lambda case: case.name)
-def test_a_count_of_tokens_costs_nothing(
-    case: Case, gateway: Road, http: httpx2.Client, rows: Rows
-) -> None:
+def test_token_count_is_free(case: Case, gateway: Target, http: httpx2.Client, rows: Rows) -> None:
     client = f"client-{secrets.token_hex(6)}"
     answer = ask(http, gateway, case, **{"x-pulse-client-id": client})
     assert answer.headers["x-pulse-request-id"]
@@ -93,8 +91,8 @@ def test_a_count_of_tokens_costs_nothing(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_neither_the_key_nor_the_dimensions_reach_the_vendor(
-    case: Case, gateway: Road, http: httpx2.Client, upstream: Upstream
+def test_key_and_dimensions_are_not_sent_to_vendor(
+    case: Case, gateway: Target, http: httpx2.Client, upstream: Upstream
 ) -> None:
     ask(http, gateway, case, **DIMENSIONS)
     [call] = upstream.calls()
@@ -102,9 +100,7 @@ def test_neither_the_key_nor_the_dimensions_reach_the_vendor(
     assert gateway.key not in str(call)
 
 
-def test_a_refusal_has_a_request_id_too(
-    gateway: Road, http: httpx2.Client, upstream: Upstream
-) -> None:
+def test_refusal_has_request_id(gateway: Target, http: httpx2.Client, upstream: Upstream) -> None:
     refused = Case(
         name="chat",
         vendor="openai",

@@ -1,4 +1,4 @@
-"""OpenAI's client with other vendors' models: each question reaches its vendor in its own form."""
+"""OpenAI's client with other vendors' models: each request is translated to the vendor's format."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.clients.questions import (
     PARAMETERS,
     PARIS,
     PIXEL,
-    SAID,
+    PROMPT,
     TWO_CALLS,
     WORDS,
     chat_tool_turns,
     chat_turns,
 )
-from tests.clients.roads import MODELS, Road
 from tests.clients.seen import Seen, of_chat, of_chat_stream
+from tests.clients.targets import MODELS, Target
 from tests.clients.vendor_forms import (
     TRANSLATED,
     assert_is_the_vendors,
@@ -52,14 +52,14 @@ ERRORS: dict[int, type[Exception]] = {
 
 
 class Weather(BaseModel):
-    """The shape of answer that `.parse` asks for."""
+    """The response schema that `.parse` requests."""
 
     city: str
     unit: str
 
 
 @pytest.fixture
-def client(gateway: Road) -> Iterator[OpenAI]:
+def client(gateway: Target) -> Iterator[OpenAI]:
     with OpenAI(base_url=gateway.base_url("openai"), api_key=gateway.key, max_retries=0) as opened:
         yield opened
 
@@ -80,11 +80,9 @@ def without_events(seen: Seen) -> dict[str, Any]:
 
 @EVERY
 @BOTH_WAYS
-def test_a_question_is_answered(
-    streamed: bool, vendor: str, client: OpenAI, upstream: Upstream
-) -> None:
+def test_chat_is_answered(streamed: bool, vendor: str, client: OpenAI, upstream: Upstream) -> None:
     seen = ask(client, vendor, streamed=streamed)
-    echo = Seen(content=SAID, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
+    echo = Seen(content=PROMPT, finish_reason="stop", input_tokens=WORDS + 2, output_tokens=WORDS)
     assert without_events(seen) == without_events(echo)
     if streamed:
         assert seen.events > WORDS
@@ -94,20 +92,20 @@ def test_a_question_is_answered(
 
 
 @EVERY
-def test_a_stream_has_no_usage_when_nobody_asked(vendor: str, client: OpenAI) -> None:
+def test_stream_without_requested_usage_has_none(vendor: str, client: OpenAI) -> None:
     question: dict[str, Any] = {"model": MODELS[vendor], "messages": chat_turns()}
     chunks = list(client.chat.completions.create(**question, stream=True))
     seen = of_chat_stream(chunks)
-    assert (seen.content, seen.finish_reason) == (SAID, "stop")
+    assert (seen.content, seen.finish_reason) == (PROMPT, "stop")
     if vendor != "mistral":  # whose streams are relayed, and have it anyhow
         assert seen.output_tokens is None
         assert all(chunk.choices for chunk in chunks)
 
 
 @BOTH_WAYS
-def test_the_sandbox_answers_too(streamed: bool, client: OpenAI, upstream: Upstream) -> None:
+def test_sandbox_answers(streamed: bool, client: OpenAI, upstream: Upstream) -> None:
     seen = ask(client, "sandbox", streamed=streamed)
-    assert (seen.content, seen.finish_reason) == (SAID, "stop")
+    assert (seen.content, seen.finish_reason) == (PROMPT, "stop")
     assert seen.input_tokens
     assert seen.output_tokens
     assert upstream.calls() == []
@@ -128,7 +126,7 @@ def test_tools_are_called(streamed: bool, vendor: str, client: OpenAI, upstream:
 
 
 @EVERY
-def test_text_may_come_before_a_tool_call(vendor: str, client: OpenAI, upstream: Upstream) -> None:
+def test_text_can_precede_tool_call(vendor: str, client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": ANSWER, "tool_calls": TWO_CALLS, "times": 2})
     for streamed in (False, True):
         seen = ask(client, vendor, streamed=streamed, tools=[CHAT_TOOL])
@@ -136,7 +134,7 @@ def test_text_may_come_before_a_tool_call(vendor: str, client: OpenAI, upstream:
 
 
 @EVERY
-def test_a_tools_answer_goes_back(vendor: str, client: OpenAI, upstream: Upstream) -> None:
+def test_tool_result_is_sent_back(vendor: str, client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": ANSWER})
     seen = ask(client, vendor, messages=chat_tool_turns(), tools=[CHAT_TOOL])
     assert seen.content == ANSWER
@@ -147,7 +145,7 @@ def test_a_tools_answer_goes_back(vendor: str, client: OpenAI, upstream: Upstrea
 
 
 @EVERY
-def test_an_image_reaches_the_vendor(vendor: str, client: OpenAI, upstream: Upstream) -> None:
+def test_image_is_sent_to_vendor(vendor: str, client: OpenAI, upstream: Upstream) -> None:
     ask(client, vendor, messages=[{"role": "user", "content": CHAT_IMAGE}])
     [call] = upstream.calls()
     assert_is_the_vendors(vendor, call)
@@ -155,9 +153,7 @@ def test_an_image_reaches_the_vendor(vendor: str, client: OpenAI, upstream: Upst
 
 
 @EVERY
-def test_the_shape_of_an_answer_reaches_the_vendor(
-    vendor: str, client: OpenAI, upstream: Upstream
-) -> None:
+def test_response_schema_is_sent_to_vendor(vendor: str, client: OpenAI, upstream: Upstream) -> None:
     upstream.answers({"content": json.dumps(PARIS), "times": 2})
     seen = ask(client, vendor, response_format=CHAT_FORMAT)
     assert json.loads(seen.content) == PARIS
@@ -172,7 +168,7 @@ def test_the_shape_of_an_answer_reaches_the_vendor(
 
 @EVERY
 @pytest.mark.parametrize("cap", ["max_tokens", "max_completion_tokens"])
-def test_what_steers_an_answer_reaches_the_vendor(
+def test_sampling_settings_are_sent_to_vendor(
     cap: str, vendor: str, client: OpenAI, upstream: Upstream
 ) -> None:
     more: dict[str, Any] = {cap: 50, "temperature": 0.5, "stop": ["END"]}
@@ -184,12 +180,14 @@ def test_what_steers_an_answer_reaches_the_vendor(
 
 @EVERY
 @BOTH_WAYS
-def test_a_cut_answer_says_so(streamed: bool, vendor: str, client: OpenAI) -> None:
+def test_truncated_answer_has_length_finish_reason(
+    streamed: bool, vendor: str, client: OpenAI
+) -> None:
     seen = ask(client, vendor, streamed=streamed, max_completion_tokens=3)
     assert (seen.finish_reason, seen.output_tokens) == ("length", 3)
 
 
-def test_what_a_vendor_counts_apart_is_in_the_sums(client: OpenAI, upstream: Upstream) -> None:
+def test_separately_counted_tokens_are_in_totals(client: OpenAI, upstream: Upstream) -> None:
     upstream.answers(
         {"input_tokens": 100, "cached_tokens": 30, "cache_write_tokens": 20},
         {"output_tokens": 9, "reasoning_tokens": 3},
@@ -210,7 +208,7 @@ def test_what_a_vendor_counts_apart_is_in_the_sums(client: OpenAI, upstream: Ups
 @EVERY
 @BOTH_WAYS
 @pytest.mark.parametrize("status", ERRORS)
-def test_what_the_vendor_says_is_raised(
+def test_vendor_error_is_raised(
     status: int, streamed: bool, vendor: str, client: OpenAI, upstream: Upstream
 ) -> None:
     upstream.answers({"status": status})

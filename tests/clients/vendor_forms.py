@@ -1,4 +1,4 @@
-"""What a translated question looks like in each vendor's own form, as the fake provider saw it."""
+"""A translated request in each vendor's format, as received by the fake provider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GOOGLE_FIELDS: Final = {
 
 
 def assert_is_the_vendors(vendor: str, call: Mapping[str, Any]) -> None:
-    """Demand that a vendor would take the body: it has no field that the vendor does not know."""
+    """Assert that the body has only fields that the vendor knows."""
     body = call["body"]
     match vendor:
         case "anthropic":
@@ -62,7 +62,7 @@ def image_in(vendor: str, body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def schema_in(vendor: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that the answer is to have."""
+    """Return the response schema."""
     schema: Mapping[str, Any]
     match vendor:
         case "anthropic":
@@ -95,7 +95,7 @@ def tool_in(vendor: str, body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any
 
 
 def choice_in(vendor: str, body: Mapping[str, Any]) -> Any:
-    """Return how the choice of a tool is asked for."""
+    """Return the tool choice."""
     if vendor == "google":
         return body["toolConfig"]["functionCallingConfig"]["mode"]
     choice = body["tool_choice"]
@@ -103,7 +103,7 @@ def choice_in(vendor: str, body: Mapping[str, Any]) -> Any:
 
 
 def tool_answer_in(vendor: str, body: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the last message's tool answer: what it answers (an id, or Google's name), and it."""
+    """Return the tool result of the last message: the id (Google: the name) and the content."""
     match vendor:
         case "anthropic":
             [block] = body["messages"][-1]["content"]

@@ -23,10 +23,10 @@ NOTHING = dict.fromkeys(
 )
 
 
-def charge(organization: Organization, amount_nanoeur: int, **said: object) -> CostEvent:
+def charge(organization: Organization, amount_nanoeur: int, **fields: object) -> CostEvent:
     """Charge an organization, at NOON unless `occurred_at` is given."""
     event = CostEventFactory.create(
-        org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | said
+        org=organization, **{"occurred_at": NOON, "amount_nanoeur": amount_nanoeur} | fields
     )
     zone = ZoneInfo(organization.timezone)
     day = local_day(event.occurred_at, zone)

@@ -1,4 +1,4 @@
-"""Shorthand of the price list's tests: a price, a load, and what is in force."""
+"""Helpers for price list tests: a price, a load, and the rates in force."""
 
 from __future__ import annotations
 

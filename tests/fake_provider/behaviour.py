@@ -1,4 +1,4 @@
-"""How the fake provider answers one call: well by default, or badly in one of many ways."""
+"""The fake provider's answer to one call: correct by default, or faulty in one of many ways."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Behaviour:
     extra_events: tuple[str, ...] = ()  # raw events put in before the stream's end
 
     def once_less(self) -> Behaviour:
-        """Return the behaviour for the calls that remain after one."""
+        """Return the behaviour for the calls after the next."""
         return replace(self, times=self.times - 1)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read a behaviour. Raises ValueError for a field there is not."""
+        """Read a behaviour. Raises ValueError for an unknown field."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"a behaviour has no {', '.join(sorted(unknown))}")
@@ -72,12 +72,12 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request as every vendor means it; `body` is the whole of it, as it came."""
+class ParsedRequest:
+    """A parsed request of any vendor; `body` is all of it, as received."""
 
     model: str
     words_in: int
-    last_said: str
+    last_text: str
     max_tokens: int | None = None
     stream: bool = False
     with_usage: bool = False  # whether a stream's usage was asked for
@@ -90,7 +90,7 @@ class Asked:
 class Answer:
     """The answer and its usage: tokens are words, unless the behaviour sets them."""
 
-    asked: Asked
+    asked: ParsedRequest
     model: str
     content: str
     is_whole: bool
@@ -100,7 +100,7 @@ class Answer:
 
     @property
     def pieces(self) -> list[str]:
-        """The content word by word, blanks kept; none where there are only tool calls."""
+        """The content word by word, with spaces; empty if there are only tool calls."""
         if not self.content and self.behaviour.tool_calls:
             return []
         words = self.content.split(" ")
@@ -108,7 +108,7 @@ class Answer:
 
     @property
     def billed(self) -> dict[str, Any]:
-        """What a call with this answer costs its caller."""
+        """The billed usage of a call with this answer."""
         if self.behaviour.usage is not None:
             return {"model": self.model, "usage": dict(self.behaviour.usage)}
         return {
@@ -121,25 +121,25 @@ class Answer:
         }
 
 
-def answer_to(asked: Asked, behaviour: Behaviour) -> Answer:
+def answer_to(asked: ParsedRequest, behaviour: Behaviour) -> Answer:
     """Return the answer: the last user message, cut at the cap that the request sets."""
-    content = _said(asked, behaviour)
+    content = _content_of(asked, behaviour)
     words = content.split(" ")
     is_whole = asked.max_tokens is None or len(words) <= asked.max_tokens
-    said = content if is_whole else " ".join(words[: asked.max_tokens])
+    content_sent = content if is_whole else " ".join(words[: asked.max_tokens])
     output = behaviour.output_tokens
     return Answer(
         asked=asked,
         model=behaviour.model or asked.model,
-        content=said,
+        content=content_sent,
         is_whole=is_whole,
         input_tokens=asked.words_in if behaviour.input_tokens is None else behaviour.input_tokens,
-        output_tokens=asked.choices * len(said.split(" ")) if output is None else output,
+        output_tokens=asked.choices * len(content_sent.split(" ")) if output is None else output,
         behaviour=behaviour,
     )
 
 
-def _said(asked: Asked, behaviour: Behaviour) -> str:
+def _content_of(asked: ParsedRequest, behaviour: Behaviour) -> str:
     if behaviour.content is not None:
         return behaviour.content
-    return "" if behaviour.tool_calls else asked.last_said
+    return "" if behaviour.tool_calls else asked.last_text

@@ -1,4 +1,4 @@
-"""What the fake provider saw of each call, in memory and, before it answers, on disk."""
+"""The calls that the fake provider received, in memory and, before it answers, on disk."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Records:
             return list(self._calls)
 
     def add(self, call: Call) -> None:
-        """Take in a call."""
+        """Record a call."""
         with self._lock:
             self._calls.append(call)
 
     def queue(self, behaviour: Behaviour) -> None:
-        """Have calls to come answered so, after what is queued already."""
+        """Queue behaviours for the next calls."""
         with self._lock:
             self._queue.append(behaviour)
 
     def take(self, vendor: str) -> Behaviour:
-        """Return how the next call to `vendor` is answered."""
+        """Return the behaviour of the next call to `vendor`."""
         with self._lock:
             for place, behaviour in enumerate(self._queue):
                 if behaviour.vendor in (None, vendor):
@@ -75,7 +75,7 @@ class Records:
         return Behaviour()
 
     def reset(self) -> None:
-        """Forget calls and behaviours; what is on disk stays."""
+        """Clear calls and behaviours; the file on disk is kept."""
         with self._lock:
             self._calls.clear()
             self._queue.clear()

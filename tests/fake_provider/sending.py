@@ -1,4 +1,4 @@
-"""How an answer leaves the fake provider: whole or piece by piece, and with what goes wrong."""
+"""Sending of an answer by the fake provider: whole or in pieces, and with faults."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The request that is answered, what it was recorded as, and how it is to be answered."""
+    """A request with its record and its answer."""
 
     request: web.Request
     call: Call
     behaviour: Behaviour
 
     async def trouble(self) -> bool:
-        """Do what happens before an answer; True when there is none."""
+        """Apply the faults before an answer; return True if there is no answer."""
         await asyncio.sleep(self.behaviour.pause_s)
         if self.behaviour.stall == "headers":
             await asyncio.Event().wait()
@@ -43,7 +43,7 @@ class Sending:
         return False
 
     def another(self) -> web.Response | None:
-        """Return the other answer that the behaviour wants, if any."""
+        """Return the replacement answer of the behaviour, if any."""
         status, body = self.behaviour.status, self.behaviour.body
         if status == 200 and body is None:
             return None
@@ -62,7 +62,7 @@ class Sending:
         )
 
     def error(self, status: int, message: str) -> web.Response:
-        """Return an error in the vendor's own form."""
+        """Return an error in the vendor's format."""
         body = ERRORS[self.call.vendor](status, message)
         return self._noted(web.json_response(body, status=status))
 
@@ -76,7 +76,7 @@ class Sending:
         return await self._sent(headers, _each(pieces))
 
     async def streamed(self, answer: Answer, format_: Format) -> web.StreamResponse:
-        """Send events, or Google's array that grows."""
+        """Send events, or Google's array in pieces."""
         events = format_.events(answer)
         content_type = "text/event-stream"
         if self.call.vendor == "google" and self.request.query.get("alt") != "sse":
@@ -119,7 +119,7 @@ class Sending:
 
 
 def reset(request: web.Request) -> None:
-    """Break the connection off."""
+    """Reset the connection."""
     transport = request.transport
     if transport is None:
         return
@@ -139,7 +139,7 @@ async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
-    """Begin as ever and then repeat the event with the first piece of the text."""
+    """Start as usual, then repeat the event with the first piece of the text."""
     first = answer.pieces[0] if answer.pieces else ""
     text = json.dumps(first, ensure_ascii=False).encode()
     begun = next(place for place, event in enumerate(events) if text in event)

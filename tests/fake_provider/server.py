@@ -1,4 +1,4 @@
-"""The fake provider's web application: four vendors, one control, and every kind of trouble."""
+"""The fake provider's web application: four vendors, a control endpoint, and all faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 def make_app(records: Records) -> web.Application:
-    """Return the application; `records` takes what it sees and says how it answers."""
+    """Return the application; `records` stores its calls and supplies its behaviours."""
     app = web.Application(client_max_size=BODY_MAX_BYTES)
     app[RECORDS] = records
     google = "/{vendor:google}/{version:v1|v1beta}/models/{model:[^/:]+}"
@@ -132,7 +132,7 @@ def _recorded(request: web.Request, *, raw: bytes = b"") -> Call:
 
 
 async def _watched(call: Call, answering: Awaitable[Any]) -> web.StreamResponse:
-    """Answer, and note when the client went away meanwhile: aiohttp then cancels the handler."""
+    """Answer; record a client disconnect, on which aiohttp cancels the handler."""
     try:
         response: web.StreamResponse = await answering
     except (asyncio.CancelledError, ConnectionError):

@@ -1,4 +1,4 @@
-"""The fake provider for tests: in a thread of its own, with a loop of its own, on a free port."""
+"""The fake provider for tests: in its own thread and event loop, on a free port."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class FakeProvider:
         self.stop()
 
     def start(self) -> None:
-        """Listen. Returns when a call can be made."""
+        """Start listening."""
         self._thread.start()
         if not self._started.wait(START_MAX_S):
             raise RuntimeError("the fake provider did not start")
 
     def stop(self) -> None:
-        """Stop listening and drop what is open."""
+        """Stop listening and close all connections."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(START_MAX_S)
 
@@ -67,7 +67,7 @@ class FakeProvider:
         return f"http://{HOST}:{self._port}{PREFIXES[vendor]}"
 
     def answers(self, **behaviour: Any) -> None:
-        """Queue a Behaviour for calls to come; without one a call is answered well."""
+        """Queue a Behaviour for the next calls; without one a call is answered correctly."""
         self._records.queue(Behaviour(**behaviour))
 
     @property
@@ -76,11 +76,11 @@ class FakeProvider:
         return self._records.calls
 
     def reset(self) -> None:
-        """Forget calls and behaviours."""
+        """Clear calls and behaviours."""
         self._records.reset()
 
     def wait_for(self, seen: Callable[[Call], object], *, timeout_s: float = 5.0) -> Call:
-        """Return the first call of which `seen` is true, waiting for it; the loop may be busy."""
+        """Wait for the first call for which `seen` is true; the loop may be busy."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = next((call for call in self.calls if seen(call)), None)

@@ -1,4 +1,4 @@
-"""How tests reach the gateway's adapters: each vendor through its real SDK at the fake provider."""
+"""The gateway's adapters for tests: each vendor's real SDK, at the fake provider."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def settings_at(base_urls: Mapping[str, str]) -> dict[str, ProviderSettings]:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """The fake provider, and the adapters that speak with it."""
+    """The fake provider, and the adapters that call it."""
 
     fake: FakeProvider
     providers: Providers
 
     async def ask(self, vendor: str, *, streamed: bool, **changes: Any) -> Completion:
-        """Make a call and return its end, with the text as its content."""
+        """Make a call and return its completion, with the text as its content."""
         provider = await self.providers.get(vendor)
         return await ask(provider, call_to(vendor, **changes), streamed=streamed)
 
     async def failure(self, vendor: str, *, streamed: bool, **changes: Any) -> ProviderFailed:
-        """Make a call that fails and return how, having made sure that it was one call."""
+        """Make one call that fails and return its failure."""
         with pytest.raises(ProviderFailed) as failed:
             await self.ask(vendor, streamed=streamed, **changes)
         assert len(self.fake.calls) == 1
@@ -82,11 +82,13 @@ async def connected() -> AsyncIterator[Wire]:
             await providers.aclose()
 
 
-def call_to(vendor: str, said: str = "Say hello to everyone here", **changes: Any) -> ProviderCall:
+def call_to(
+    vendor: str, prompt: str = "Say hello to everyone here", **changes: Any
+) -> ProviderCall:
     """Return an ordinary call: one system and one user message, a cap, no temperature."""
     ordinary: dict[str, Any] = {
         "model": MODELS[vendor],
-        "messages": (Message("system", "Be brief"), Message("user", said)),
+        "messages": (Message("system", "Be brief"), Message("user", prompt)),
         "max_output_tokens": 100,
         "temperature": None,
         "timeout_s": TIMEOUT_S,
@@ -95,7 +97,7 @@ def call_to(vendor: str, said: str = "Say hello to everyone here", **changes: An
 
 
 async def read(stream: AsyncIterator[Delta | Completion]) -> tuple[str, Completion]:
-    """Return a stream's whole text and its end, which must be the last thing in it."""
+    """Return a stream's text and its completion, which must come last."""
     pieces = [piece async for piece in stream]
     *deltas, end = pieces
     assert isinstance(end, Completion)
@@ -106,7 +108,7 @@ async def read(stream: AsyncIterator[Delta | Completion]) -> tuple[str, Completi
 
 
 async def ask(provider: Provider, call: ProviderCall, *, streamed: bool) -> Completion:
-    """Ask one way or the other and return the end, with the text as its content."""
+    """Call plain or streamed and return the completion, with the text as its content."""
     if not streamed:
         return await provider.complete(call)
     content, end = await read(provider.stream(call))

@@ -1,4 +1,4 @@
-"""Requests as they arrive at a dialect, and what becomes of them, without a gateway around."""
+"""Requests read by a dialect, without a gateway."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def model(name: str) -> Model:
 
 
 def arrived(fields: Mapping[str, Any], **more: Any) -> Arrival:
-    """Return a body as it arrives, parsed from its own bytes."""
+    """Return the arrival of a body, parsed from its bytes."""
     raw = json.dumps(fields).encode()
     ordinary: dict[str, Any] = {"headers": {}, "dimensions": Dimensions()}
     return Arrival(raw=raw, fields=json.loads(raw), **ordinary | more)
 
 
 def read(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> Call:
-    """Return the call that a body asks for."""
+    """Return the call of a body."""
     return dialect.read(arrived(fields, **more))
 
 
 def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
-    """Return the sentence with which a body is refused, whatever limits there are."""
+    """Return the sentence with which a body is refused, with or without limits."""
     with pytest.raises(Refused) as refused:
         read(dialect, fields, **more)
     assert (refused.value.status, refused.value.code) == (400, "invalid_request")
@@ -49,7 +49,7 @@ def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
 
 
 def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
-    """Return what goes out, with a cap that is written in where one is given."""
+    """Return the request that is sent, with the given cap written into it."""
     written = OutputCap(cap or to.max_output_tokens, is_written=cap is not None)
     request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S)
     assert isinstance(request, RelayRequest)
@@ -57,5 +57,5 @@ def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
 
 
 def body_of(request: RelayRequest) -> Any:
-    """Return the body that goes out, read."""
+    """Return the parsed body that is sent."""
     return orjson.loads(request.body)

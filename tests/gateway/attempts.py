@@ -1,4 +1,4 @@
-"""What tests of fallbacks have in common: four vendors on the wire, an alias, and clean books."""
+"""Helpers for fallback tests: four vendors, an alias, and a consistent ledger."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class Tried:
 
     @property
     def attempts(self) -> list[dict[str, Any]]:
-        """What the row keeps of attempts besides its own."""
+        """The row's earlier attempts."""
         return list(self.row.attempts or ())
 
     @property
     def models(self) -> list[str]:
-        """The models that did not answer, then the one that the row tells of."""
+        """The models that failed, then the row's own."""
         return [kept["model"] for kept in self.attempts] + [self.row.model]
 
     @property
     def codes(self) -> list[str | None]:
-        """Why each did not answer; None for the one that did."""
+        """The code of each failure; None for the answered one."""
         return [kept["code"] for kept in self.attempts] + [self.row.code]
 
     @property
     def states(self) -> list[str]:
-        """Where each hold ended."""
+        """The state of each hold."""
         return [hold.state for hold in self.holds]
 
 
 def tried(reply: Reply | None = None) -> Tried:
-    """Return what is kept of a request, the only one where no reply says which."""
+    """Return the record of a reply's request, or of the only one."""
     rows = AiRequestLog.objects.all()
     row = rows.get(id=reply.headers["x-pulse-request-id"]) if reply else rows.get()
     return Tried(row, list(Hold.objects.filter(request_id=row.id).order_by("held_at")))
@@ -67,7 +67,7 @@ def charged() -> dict[str, int]:
 
 
 def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
-    """Put OpenAI and Anthropic at the fake, or elsewhere; one at None has no key."""
+    """Configure OpenAI and Anthropic at the fake provider or a given URL; None is without a key."""
     gateway.call_loop.call_sync(gateway.providers.aclose())
     urls = {vendor: fake.base_url(vendor) for vendor in ("openai", "anthropic")} | elsewhere
     known = settings_at({vendor: url for vendor, url in urls.items() if url})
@@ -75,11 +75,11 @@ def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
 
 
 def fast(org: Organization, *models: str, **fields: Any) -> None:
-    """Make the alias that HELLO and CHAT ask for."""
+    """Create the alias that HELLO and CHAT use."""
     AliasFactory.create(org=org, name="Fast", models=list(models or (OPENAI, CLAUDE)), **fields)
 
 
 def assert_books_agree() -> None:
-    """Fail with what `ledger verify` and `audit verify` find."""
+    """Assert that `ledger verify` and `audit verify` find nothing."""
     found = [*verify.verify().findings, *audit.verify().findings]
     assert [finding.sentence for finding in found] == []

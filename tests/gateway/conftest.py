@@ -1,4 +1,4 @@
-"""A fresh gateway for every test, a key of Acme's, and short ways to ask."""
+"""A fresh gateway for every test, a key of Acme's, and functions to send requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orgs.keys import operations
 from orgs.models import Organization
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import assert_books_agree, wire
-from tests.gateway.wire import JSON_TYPE, Reply, django_road, lean_road
+from tests.gateway.wire import JSON_TYPE, Reply, send_to_api, send_to_django
 
 STOP_MAX_S = 10.0
 
@@ -60,7 +60,7 @@ def gateway(transactional_db: None, settings: Settings, call_loop: CallLoop) -> 
 
 @pytest.fixture
 def make_key(transactional_db: None) -> Callable[..., str]:
-    """Return a way to make a key; its text comes back."""
+    """Return a function that creates a key and returns its text."""
 
     def made(org: Organization, name: str = "test", **fields: Any) -> str:
         return operations.create_key(org=org, name=name, **fields)[1]
@@ -70,7 +70,7 @@ def make_key(transactional_db: None) -> Callable[..., str]:
 
 @pytest.fixture
 def api_key(acme: Organization, prices: object, make_key: Callable[..., str]) -> str:
-    """A key of Acme's that has no owner and fixes nothing; models have prices."""
+    """A key of Acme's without owner or fixed dimensions; models have prices."""
     return make_key(acme)
 
 
@@ -83,12 +83,12 @@ def asking(send: Callable[..., Reply], default_key: str) -> Asking:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        said = {"content-type": JSON_TYPE, **(headers or {})}
+        sent_headers = {"content-type": JSON_TYPE, **(headers or {})}
         used = default_key if key is None else key
         if used:
-            said["x-pulse-key"] = used
+            sent_headers["x-pulse-key"] = used
         content = body if isinstance(body, bytes) else b"" if body is None else _bytes(body)
-        return send(method, path, body=content, headers=said)
+        return send(method, path, body=content, headers=sent_headers)
 
     return ask
 
@@ -99,19 +99,19 @@ def _bytes(value: Any) -> bytes:
 
 @pytest.fixture
 def ask(gateway: Gateway, api_key: str) -> Asking:
-    """Ask over the lean road with Acme's key; `key=""` sends none."""
-    return asking(lean_road, api_key)
+    """Send requests through the API handler with Acme's key; `key=""` sends none."""
+    return asking(send_to_api, api_key)
 
 
-@pytest.fixture(params=[lean_road, django_road], ids=["lean", "django"])
+@pytest.fixture(params=[send_to_api, send_to_django], ids=["api", "django"])
 def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> Asking:
-    """The same, once over each road."""
+    """The same, once through each handler."""
     return asking(request.param, api_key)
 
 
 @pytest.fixture
 def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """OpenAI and Anthropic, at the fake provider; the books must agree after the test."""
+    """OpenAI and Anthropic, at the fake provider; the ledger must be consistent after the test."""
     with FakeProvider() as fake:
         wire(gateway, fake)
         yield fake

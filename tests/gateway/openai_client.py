@@ -1,4 +1,4 @@
-"""OpenAI's own client of the gateway, without a socket in between."""
+"""OpenAI's own client of the gateway, without a socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import httpx2
 from openai import AsyncOpenAI, OpenAI
 
-from tests.gateway.wire import HOST, lean_road
+from tests.gateway.wire import HOST, send_to_api
 
 BASE_URL: Final = f"http://{HOST}/v1"
 # How the answer was packed is the socket's affair.
@@ -16,7 +16,7 @@ _OF_THE_CONNECTION: Final = frozenset({"host", "connection", "accept-encoding", 
 
 
 class InProcess(httpx2.BaseTransport):
-    """Carries each request over the lean road."""
+    """Carries each request through the API handler."""
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request and wait for the whole answer."""
@@ -24,7 +24,7 @@ class InProcess(httpx2.BaseTransport):
 
 
 class InProcessAsync(httpx2.AsyncBaseTransport):
-    """The same for clients that wait."""
+    """The same for async clients."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request and wait for the whole answer."""
@@ -38,17 +38,17 @@ def _answered(request: httpx2.Request, body: bytes) -> httpx2.Response:
         if name.lower() not in _OF_THE_CONNECTION
     }
     path = request.url.raw_path.decode()
-    reply = lean_road(request.method, path, body=body, headers=headers)
+    reply = send_to_api(request.method, path, body=body, headers=headers)
     return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
 def openai_client(key: str) -> OpenAI:
-    """Return a client that asks once."""
+    """Return a client without retries."""
     http = httpx2.Client(transport=InProcess())
     return OpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)
 
 
 def async_openai_client(key: str) -> AsyncOpenAI:
-    """Return one that waits, and asks once."""
+    """Return an async client without retries."""
     http = httpx2.AsyncClient(transport=InProcessAsync())
     return AsyncOpenAI(base_url=BASE_URL, api_key=key, http_client=http, max_retries=0)

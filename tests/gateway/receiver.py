@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine: it answers as told and keeps what it got."""
+"""A receiver of webhooks on this machine: it sends set answers and keeps requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Received:
 
 @dataclass(slots=True)
 class Receiver:
-    """Answers each POST with the next of `statuses`, the last for ever, while it `may_answer`."""
+    """Answers each POST with the next of `statuses`, then with the last, while it `may_answer`."""
 
     statuses: list[int] = field(default_factory=lambda: [200])
     location: str = ""
@@ -63,6 +63,6 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.server_port}/hook"

@@ -1,4 +1,4 @@
-"""A vendor in a thread that answers each path with given bytes: for replies of any shape."""
+"""A vendor in a thread that answers each path with given bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as it came in."""
+    """One received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -25,14 +25,14 @@ class Seen:
 
 @dataclass(slots=True)
 class SmallVendor:
-    """Answers by path; a reply that is `cut` ends in the middle of its announced length."""
+    """Answers by path; a `cut` reply ends before its Content-Length."""
 
     seen: list[Seen] = field(default_factory=list)
     _replies: dict[str, tuple[str, bytes, bool]] = field(default_factory=dict)
     _server: ThreadingHTTPServer | None = None
 
     def answers(self, path: str, body: bytes, *, kind: str = JSON, cut: bool = False) -> None:
-        """Answer calls to `path` so from now on."""
+        """Set the answer of `path`."""
         self._replies[path] = (kind, body, cut)
 
     @property

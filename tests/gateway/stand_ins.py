@@ -1,4 +1,4 @@
-"""Providers made up for a test: they say what they are told to, when they are told to."""
+"""Stand-in providers: they send the answers that a test sets, when it says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USAGE: Final = Usage(input_uncached=9, output_text=2)
 
 @dataclass(slots=True)
 class StandIn:
-    """A Provider. It hands out `pieces`, waits until `may_end`, then fails or completes.
+    """A Provider. It yields `pieces`, waits until `may_end`, then fails or completes.
 
     `asked` are the calls that reached it, `closed` is set when a stream of it was closed early.
     """
@@ -87,7 +87,7 @@ class StandIn:
 
 
 class Only(Providers):
-    """A registry in which one provider stands for all."""
+    """A registry that returns one provider for every name."""
 
     def __init__(self, provider: StandIn) -> None:
         super().__init__({}, sandbox=True)
@@ -102,7 +102,7 @@ class Only(Providers):
 
 
 def until(happened: Any, *, timeout_s: float = WAIT_MAX_S) -> None:
-    """Wait until a call of `happened` says yes; what is waited for runs in other threads."""
+    """Wait until `happened` returns true; the event occurs in another thread."""
     deadline = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"

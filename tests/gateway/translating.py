@@ -1,4 +1,4 @@
-"""Shorthand of the translation's tests: models, a talk with a tool in it, and what is asked."""
+"""Helpers for translation tests: models, a conversation with a tool, and the vendor's call."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SCHEMA: Any = {
     "type": "object",
     "title": "Person",
     "properties": {
-        "title": {"type": "string", "minLength": 1, "description": "As it is said"},
+        "title": {"type": "string", "minLength": 1, "description": "As given"},
         "age": {"type": "integer", "minimum": 0, "exclusiveMaximum": 150},
         "kind": {"const": "person"},
         "note": {"type": ["string", "null"], "format": "color"},
@@ -72,7 +72,7 @@ def model_of(name: str) -> Model:
 
 
 def asked(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -> ProviderCall:
-    """Return what a body with these fields asks the model's vendor."""
+    """Return the vendor's call for a body with these fields."""
     body = {"model": model, "messages": [USER], **fields}
     return provider_call(
         body, model_of(model), cap or OutputCap(100, is_written=True), timeout_s=5.0

@@ -1,4 +1,4 @@
-"""A client of the real ASGI application, without a socket: what a server would say and hear."""
+"""A client of the real ASGI application, without a socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,7 +37,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body, read."""
+        """The parsed body."""
         return json.loads(self.body)
 
     @property
@@ -49,7 +49,7 @@ class Reply:
 
     @property
     def refusal(self) -> tuple[int, str, str]:
-        """Status, code and sentence of an answer that says no."""
+        """Status, code and sentence of a refusal."""
         body = self.json
         assert body["success"] is False
         assert set(body) - {"estimatedCostEur"} == {"success", "error", "code", "requestId"}
@@ -61,15 +61,15 @@ def _event(block: str) -> Event:
     return Event(name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
 
 
-class Road(Protocol):
-    """A way to the API: the lean one, or through Django's own handler and middleware."""
+class Handler(Protocol):
+    """Sends a request to the API: through the API handler, or Django's handler and middleware."""
 
     def __call__(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str]
     ) -> Reply: ...
 
 
-def lean_road(
+def send_to_api(
     method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Reply:
     """Send one request to the real application and wait for the whole answer."""
@@ -77,19 +77,23 @@ def lean_road(
     return Visit(method, path, headers=raw, body=body).run()
 
 
-def django_road(
+def send_to_django(
     method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Reply:
     """Send the same request through Django's handler, as its development server would."""
-    said = dict(headers or {})
+    sent_headers = dict(headers or {})
     # Django's test client says the type of a body only when there is one.
-    content_type = said.get("content-type", JSON_TYPE) if not body else said.pop("content-type")
+    content_type = (
+        sent_headers.get("content-type", JSON_TYPE)
+        if not body
+        else sent_headers.pop("content-type")
+    )
 
     async def answered() -> Reply:
         client = AsyncClient(enforce_csrf_checks=True, raise_request_exception=False)
-        client.cookies.load(said.pop("cookie", ""))
+        client.cookies.load(sent_headers.pop("cookie", ""))
         response: Any = await client.generic(
-            method, path, data=body, content_type=content_type, headers=said
+            method, path, data=body, content_type=content_type, headers=sent_headers
         )
         if isinstance(response, EventStream):
             content = b"".join([piece async for piece in response.pieces])
@@ -103,9 +107,9 @@ def django_road(
 
 @dataclass(slots=True)
 class Visit:
-    """One request over the lean road, and a client that may leave before its answer is whole.
+    """One request through the API handler; its client may disconnect before the end.
 
-    `leaves_when` is asked now and then with the bytes so far; True is a disconnect. With None for
+    `leaves_when` is called repeatedly with the bytes so far; True is a disconnect. With None for
     a body the client leaves before it has sent one.
     """
 
@@ -120,20 +124,20 @@ class Visit:
     _is_sent: bool = False
 
     def run(self) -> Reply:
-        """Go there and come back with the reply; a client that left has what it had by then."""
+        """Send the request and return the reply, or its part received before a disconnect."""
         asyncio.run(application(self.scope(), self._receive, self._send))
         return self.reply
 
     @property
     def reply(self) -> Reply:
-        """What came back so far."""
+        """The reply so far."""
         if self.start is None:
             return Reply(0, {}, b"")
         headers = {name.decode(): value.decode() for name, value in self.start["headers"]}
         return Reply(self.start["status"], headers, b"".join(self.pieces))
 
     def scope(self) -> dict[str, Any]:
-        """Return what the server tells the application first."""
+        """Return the ASGI scope."""
         path, _, query = self.path.partition("?")
         is_hosted = any(name == "host" for name, _ in self.headers)
         named = [] if is_hosted else [(b"host", HOST.encode())]

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 
 
 def together(started: Iterable[Callable[[], object]]) -> list[object]:
-    """Start all at once, each on its own connection; return what they returned or refused with."""
+    """Start all at once, each on its own connection; return their results or refusals."""
     waiting = list(started)
     barrier = Barrier(len(waiting))
 

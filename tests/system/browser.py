@@ -1,4 +1,4 @@
-"""A person's browser, as far as these tests need one: cookies, the CSRF token, no redirects."""
+"""A minimal browser: cookies, the CSRF token, no redirects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yarl import URL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a server answered."""
+    """A server's response."""
 
     status: int
     body: str
@@ -43,7 +43,7 @@ class Browser:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What it keeps, by name."""
+        """Its cookies, by name."""
         kept = self._session.cookie_jar.filter_cookies(URL(self.url))
         return {name: morsel.value for name, morsel in kept.items()}
 
@@ -52,7 +52,7 @@ class Browser:
         return self.cookies.get(name, "")
 
     async def sign_in(self, email: str, password: str) -> None:
-        """Sign in as the form does."""
+        """Sign in through the form."""
         await self.send("GET", "/login")
         page = await self.send("POST", "/login", fields={"email": email, "password": password})
         assert page.status == 302, page.body

@@ -28,7 +28,7 @@ class Question(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of the request."""
         ...
 
     @property
@@ -37,17 +37,17 @@ class Question(Protocol):
         ...
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the headers that prove who asks."""
+        """Return the headers that authenticate the caller."""
         ...
 
 
-def said_at(call: str) -> str:
-    """Return what is said in a call: its name, and some words."""
+def prompt_of(call: str) -> str:
+    """Return the prompt of a call: its name, and some words."""
     return f"{call} " + " ".join(f"word{n}" for n in range(12))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ClientCall:
     """One request. `call` is its client's name for it: in the prompt and, as clientId, in rows."""
 
     call: str
@@ -58,12 +58,12 @@ class Asked:
 
     @property
     def prompt(self) -> str:
-        """What is said; the fake provider says it again, word by word."""
-        return said_at(self.call)
+        """The prompt; the fake provider repeats it, word by word."""
+        return prompt_of(self.call)
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
+        """The path of the request."""
         return "/api/ai/request"
 
     @property
@@ -79,7 +79,7 @@ class Asked:
         }
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the headers that prove who asks."""
+        """Return the headers that authenticate the caller."""
         return {"x-pulse-key": key}
 
 
@@ -87,7 +87,7 @@ class Asked:
 class Outcome:
     """How a call ended: `answer` is the JSON object or the last event's; status 0 is no answer."""
 
-    asked: Asked
+    asked: ClientCall
     status: int = 0
     answer: dict[str, Any] = field(default_factory=dict)
     text: str = ""
@@ -104,8 +104,8 @@ class Outcome:
         return self.answer.get("code")
 
 
-async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) -> Outcome:
-    """Send a call and follow it to its end, whatever that is."""
+async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: ClientCall) -> Outcome:
+    """Send a call and follow it to its end."""
     timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
     try:
         async with session.post(
@@ -124,7 +124,7 @@ async def ask(session: aiohttp.ClientSession, url: str, key: str, asked: Asked) 
         return Outcome(asked=asked)
 
 
-def _streamed(asked: Asked, whole: str, headers: dict[str, str]) -> Outcome:
+def _streamed(asked: ClientCall, whole: str, headers: dict[str, str]) -> Outcome:
     events = events_in(whole)
     text = "".join(data["content"] for name, data in events if name == "delta")
     ends = [data for name, data in events if name in {"done", "error"}]
@@ -143,7 +143,7 @@ def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
+async def ask_all(url: str, key: str, *asked: ClientCall) -> list[Outcome]:
     """Send calls at the same time, each over a connection of its own."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -152,7 +152,7 @@ async def ask_all(url: str, key: str, *asked: Asked) -> list[Outcome]:
 
 async def first_calls(url: str, key: str) -> list[Outcome]:
     """Call every vendor once: an SDK takes seconds to import, which no timing should see."""
-    asked = [Asked(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
+    asked = [ClientCall(call=f"warm-up-{secrets.token_hex(6)}", vendor=vendor) for vendor in MODELS]
     return await ask_all(url, key, *asked)
 
 
@@ -163,14 +163,14 @@ async def warm_up(url: str, key: str) -> None:
 
 
 async def until(happened: Callable[[], object], *, within_s: float = 60.0) -> None:
-    """Wait, in a thread of its own, until something is so."""
+    """Wait, in its own thread, until a condition is true."""
     deadline = time.monotonic() + within_s
     while not await asyncio.to_thread(happened):
         assert time.monotonic() < deadline, f"not so within {within_s} s"
         await asyncio.sleep(0.05)
 
 
-async def ask_one(url: str, key: str, asked: Asked) -> Outcome:
+async def ask_one(url: str, key: str, asked: ClientCall) -> Outcome:
     """Send one call."""
     [outcome] = await ask_all(url, key, asked)
     return outcome

@@ -84,7 +84,7 @@ def server(installation: Installation) -> Server:
 
 @pytest.fixture(scope="module")
 def hasty(installation: Installation) -> Server:
-    """A server whose patience with providers is short, too short maybe for the first calls."""
+    """A server with a short provider timeout, possibly too short for the first calls."""
     [started] = installation.serve(PULSE_PROVIDER_TIMEOUT_S=str(TIMEOUT_S))
     asyncio.run(first_calls(started.url, installation.key))
     return started
@@ -92,7 +92,7 @@ def hasty(installation: Installation) -> Server:
 
 @pytest.fixture
 def facing(server: Server, hasty: Server, case: Case) -> Server:
-    """The server that a case is tried with: where patience is not the matter, it has much."""
+    """The server for a case: with a short timeout only if the case is about it."""
     return hasty if case.waits else server
 
 

@@ -42,14 +42,14 @@ for user in people:
 
 @dataclass  # without slots: Playwright marks the methods it calls
 class Complaints:
-    """What a browser had to say: errors, and requests to other hosts."""
+    """A browser's errors, and requests to other hosts."""
 
     origin: str
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
     def listen(self, page: Page) -> None:
-        """Hear everything that happens in the page from now on."""
+        """Record all errors and requests of the page."""
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._asked)

@@ -1,4 +1,4 @@
-"""Load: many clients that call all vendors, plain and streamed, until they are told to stop."""
+"""Load: many clients that call all vendors, plain and streamed, until they are stopped."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from tests.fake_provider import VENDORS
-from tests.system.clients import Asked, Outcome, RawClient, ask
+from tests.system.clients import ClientCall, Outcome, RawClient, ask
 from tests.system.servers import Server
 
-NOBODY_ANSWERS_S = 0.05
+RETRY_DELAY_S = 0.05
 # One call in so many is left by its client before the end.
 LEFT_ONE_IN = 12
 
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """Clients that run side by side. `servers` is asked anew for each call."""
+    """Clients that run side by side. `servers` is called for each call."""
 
     servers: Callable[[], Sequence[Server]]
     key: str
@@ -47,7 +47,7 @@ class Load:
         async with aiohttp.ClientSession(connector=connector) as session:
             while not self._stopping:
                 server = self.chance.choice(list(self.servers()))
-                asked = Asked(
+                asked = ClientCall(
                     call=secrets.token_hex(8),
                     vendor=self.chance.choice(VENDORS),
                     stream=self.chance.random() < 0.5,
@@ -58,14 +58,14 @@ class Load:
                 outcome = await ask(session, server.url, self.key, asked)
                 self.outcomes.append(outcome)
                 if outcome.status in (0, 503):
-                    await asyncio.sleep(NOBODY_ANSWERS_S)
+                    await asyncio.sleep(RETRY_DELAY_S)
 
-    async def _leave(self, server: Server, asked: Asked) -> None:
+    async def _leave(self, server: Server, asked: ClientCall) -> None:
         self.left.add(asked.call)
         try:
             client = await RawClient.sending(server.url, self.key, asked)
         except OSError:
-            await asyncio.sleep(NOBODY_ANSWERS_S)
+            await asyncio.sleep(RETRY_DELAY_S)
             return
         await asyncio.sleep(self.chance.random() * 0.2)
         await client.leave()

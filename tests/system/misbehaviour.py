@@ -19,7 +19,7 @@ ERROR_EVENT: Final = 'event: error\ndata: {"type": "error", "error": {"message":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What the provider does, and what must come of it.
+    """A provider's behaviour, and the expected outcome.
 
     `status` is that of the response; where a stream had begun it is 200 and the end is an error.
     `state` is the hold's: settled is charged by the usage, unknown whole, released not at all.
@@ -37,15 +37,15 @@ class Case:
 
     @property
     def waits(self) -> bool:
-        """Whether it ends when the gateway's patience does."""
+        """Whether it ends at the gateway's timeout."""
         return self.code == "provider_timeout" and "status" not in self.behaviour
 
 
 def _refused(status: int, **behaviour: Any) -> list[Case]:
     """An error status proves that nothing was billed, whatever is in the body."""
-    told, code = (429, "provider_rate_limited") if status == 429 else (502, "provider_error")
+    shown, code = (429, "provider_rate_limited") if status == 429 else (502, "provider_error")
     wait = "1" if status == 429 else None
-    common: dict[str, Any] = {"status": told, "code": code, "state": "released"}
+    common: dict[str, Any] = {"status": shown, "code": code, "state": "released"}
     return [
         Case(
             name=f"{status}{suffix}",
@@ -63,7 +63,7 @@ def _refused(status: int, **behaviour: Any) -> list[Case]:
 
 UNKNOWN_502: Final[dict[str, Any]] = {"status": 502, "code": "provider_error", "state": "unknown"}
 UNKNOWN_504: Final[dict[str, Any]] = {"status": 504, "code": "provider_timeout", "state": "unknown"}
-UNTOLD: Final[dict[str, Any]] = {"status": 200, "code": None, "state": "unknown"}
+UNREPORTED: Final[dict[str, Any]] = {"status": 200, "code": None, "state": "unknown"}
 WELL: Final[dict[str, Any]] = {"status": 200, "code": None, "state": "settled"}
 
 CASES: Final = [
@@ -71,9 +71,9 @@ CASES: Final = [
     Case(name="a drip", behaviour={"drip_s": 0.02}, **WELL),
     Case(name="usage twice", behaviour={"usage_twice": True}, **WELL),
     Case(name="usage above the cap", behaviour={"output_tokens": 9_000}, **WELL),
-    Case(name="no usage", behaviour={"no_usage": True}, **UNTOLD),
+    Case(name="no usage", behaviour={"no_usage": True}, **UNREPORTED),
     *(
-        Case(name=name, behaviour={"usage": dict.fromkeys(COUNTS, count)}, **UNTOLD)
+        Case(name=name, behaviour={"usage": dict.fromkeys(COUNTS, count)}, **UNREPORTED)
         for name, count in (
             ("usage below nothing", -1),
             ("usage beyond all bounds", 10**15),

@@ -20,19 +20,19 @@ with warnings.catch_warnings():  # it looks for a runtime folder, which a contai
 
 
 class Outage(Protocol):
-    """A database that can go away."""
+    """A database that can be stopped."""
 
     def begin(self) -> None:
-        """Take it away, as abruptly as it can go."""
+        """Stop it abruptly."""
         ...
 
     def end(self) -> None:
-        """Give it back; returns when it answers."""
+        """Start it again; return when it answers."""
         ...
 
 
 class LockedFile:
-    """A SQLite file in which another process holds the write lock and does not give it back."""
+    """A SQLite file whose write lock another process holds."""
 
     def __init__(self, rows: Rows) -> None:
         self._path = rows.path
@@ -52,7 +52,7 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True)
 class StoppedServer:
-    """A PostgreSQL server that stops without a word to its clients."""
+    """A PostgreSQL server that stops without notifying its clients."""
 
     server: PostgresServer
 
@@ -70,7 +70,7 @@ class StoppedServer:
 
 @contextmanager
 def throw_away_server() -> Iterator[PostgresServer]:
-    """Give a PostgreSQL server of its own: stopping it harms nobody."""
+    """Give a PostgreSQL server of its own: stopping it affects no other test."""
     folder = Path(tempfile.mkdtemp(prefix="pulse-outage-"))
     server: PostgresServer = get_server(folder, cleanup_mode="delete")
     try:

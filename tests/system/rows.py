@@ -143,7 +143,7 @@ class Rows:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Keep every balance locked, as a transaction that takes its time does."""
+        """Keep every balance locked, as a slow transaction does."""
         with self._connected() as connection:
             connection.execute("UPDATE period SET limit_nanoeur = limit_nanoeur")
             yield
@@ -172,11 +172,11 @@ class Rows:
         return found
 
     def disagreements(self) -> list[str]:
-        """Return every way in which the books do not add up."""
+        """Return every difference in the ledger."""
         return [what for what, statement in DISAGREEMENTS.items() if self.query(statement)]
 
     def let_instances_look_dead(self) -> None:
-        """Say that no process was seen for ten minutes, as if that time had passed."""
+        """Set the last heartbeat of every process to ten minutes ago."""
         long_ago = self.moment(datetime.now(UTC) - timedelta(minutes=10))
         self.execute("UPDATE instance SET seen_at = %s", long_ago)
 

@@ -39,9 +39,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
 import django
 from django.core.management import call_command
 django.setup()
-said = sys.stdin.read()
+stdin = sys.stdin.read()
 for words in json.loads(sys.argv[1]):
-    sys.stdin = io.StringIO(said)
+    sys.stdin = io.StringIO(stdin)
     call_command(*words)
 """
 KEY_VARIABLES: Final = {vendor: f"{vendor.upper()}_API_KEY" for vendor in VENDORS}
@@ -73,7 +73,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def provider_keys() -> dict[str, str]:
-    """Return a key for each vendor, each of them nowhere else in the world."""
+    """Return a unique key for each vendor."""
     prefixes = {"openai": "sk-proj-", "anthropic": "sk-ant-", "google": "AIza", "mistral": ""}
     return {vendor: f"{prefixes[vendor]}{secrets.token_hex(16)}" for vendor in VENDORS}
 
@@ -103,11 +103,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://{HOST}:{self.port}"
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
-        """Return the status and body of /readyz; status 0 when nobody answers."""
+        """Return the status and body of /readyz; status 0 if there is no answer."""
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
@@ -144,7 +144,7 @@ class Server:
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:
-        """End parent and worker at once, without a chance to do anything."""
+        """Kill parent and worker at once."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STOP_MAX_S)
@@ -170,9 +170,9 @@ class Installation:
         """Run a management command as a user would, and return what it prints."""
         return self._python("manage.py", *words, **variables)
 
-    def run_each(self, *commands: tuple[str, ...], said: str = "") -> str:
-        """Run several management commands, each told the same, and return what they print."""
-        return self._python("-c", SEVERAL, json.dumps(commands), said=said)
+    def run_each(self, *commands: tuple[str, ...], stdin: str = "") -> str:
+        """Run several management commands with the same input, and return their output."""
+        return self._python("-c", SEVERAL, json.dumps(commands), stdin=stdin)
 
     def script(self, text: str) -> str:
         """Run Python in the installation, with Django set up, and return what it prints."""
@@ -193,33 +193,33 @@ class Installation:
         return dict(zip(slugs, keys, strict=True))
 
     def members(self, *people: tuple[str, str, str], password: str) -> None:
-        """Make people, each with a role: an organization's slug, an address, the role."""
+        """Create users, each with a role: organization slug, email, role."""
         commands = [
             ("members", "add", slug, email, "--role", role, "--password-stdin")
             for slug, email, role in people
         ]
-        self.run_each(*commands, said=f"{password}\n")
+        self.run_each(*commands, stdin=f"{password}\n")
 
     def exit_code(self, *words: str) -> int:
         """Run a management command that may fail."""
         return self._finished("manage.py", *words).returncode
 
     def _finished(
-        self, *words: str, said: str = "", **variables: str
+        self, *words: str, stdin: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *words],
             cwd=ROOT,
             env=self._variables(variables),
-            input=said,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=COMMAND_MAX_S,
             check=False,
         )
 
-    def _python(self, *words: str, said: str = "", **variables: str) -> str:
-        done = self._finished(*words, said=said, **variables)
+    def _python(self, *words: str, stdin: str = "", **variables: str) -> str:
+        done = self._finished(*words, stdin=stdin, **variables)
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -243,7 +243,7 @@ class Installation:
             server.kill()
 
     def logs(self) -> str:
-        """Return what all servers have written."""
+        """Return the logs of all servers."""
         return "".join(server.log.read_text(errors="replace") for server in self.servers)
 
     def _variables(self, more: Mapping[str, str]) -> dict[str, str]:

@@ -26,8 +26,8 @@ def ask(url: str, key: str) -> dict[str, Any]:
         headers={"x-pulse-key": key, "content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-        said: dict[str, Any] = json.load(answer)
-        return said
+        answer_json: dict[str, Any] = json.load(answer)
+        return answer_json
 
 
 async def test_two_servers_send_budget_alert_once_without_delaying_requests(

@@ -8,23 +8,23 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tests.system.clients import MODELS, Asked, Outcome, ask_one
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_one
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 # Long enough for a command to run meanwhile, on a busy machine too.
 FLIGHT_S: Final = 8.0
 
 
 async def _in_flight(
-    installation: Installation, server: Server, upstream: Upstream, asked: Asked
+    installation: Installation, server: Server, upstream: Upstream, asked: ClientCall
 ) -> asyncio.Task[Outcome]:
-    """Send a call that takes a while; return when the provider has it."""
+    """Send a slow call; return when the provider has received it."""
     upstream.reset()
     upstream.answers({"pause_s": FLIGHT_S})
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     return running
 
 
@@ -39,11 +39,11 @@ def _sums(rows: Rows, period_id: str) -> tuple[int, int]:
 async def test_call_across_midnight_is_charged_to_day_of_admission(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
-    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    first, second = (ClientCall(call=secrets.token_hex(8)) for _ in range(2))
     running = await _in_flight(installation, server, upstream, first)
     yesterday = rows.charge(first.call).period_id
     spent_before = _sums(rows, yesterday)[1]
-    # Nobody can wait for midnight: the day is cut short, and the next one begins.
+    # No test can wait for midnight: the day is cut short, and the next one begins.
     midnight = datetime.now(UTC) + timedelta(seconds=0.5)
     rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", rows.moment(midnight), yesterday)
     await asyncio.sleep(0.7)
@@ -64,14 +64,14 @@ async def test_call_across_midnight_is_charged_to_day_of_admission(
 async def test_daily_limit_resets_at_midnight(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
-    asked = Asked(call=secrets.token_hex(8), vendor="anthropic")
+    asked = ClientCall(call=secrets.token_hex(8), vendor="anthropic")
     upstream.reset()
     assert (await ask_one(server.url, installation.key, asked)).is_answered
     charge = rows.charge(asked.call)
     spent = _sums(rows, charge.period_id)[1]
     limit = f"{(spent + charge.amount_nanoeur - 1) / 1e9:.9f}"
     installation.run("policies", "create", "acme", "--name", "Day", "--max-cost-per-day", limit)
-    again, tomorrow = (Asked(call=secrets.token_hex(8), vendor="anthropic") for _ in range(2))
+    again, tomorrow = (ClientCall(call=secrets.token_hex(8), vendor="anthropic") for _ in range(2))
     refused = await ask_one(server.url, installation.key, again)
     now = rows.moment(datetime.now(UTC))
     rows.execute("UPDATE period SET ends_at = %s WHERE id = %s", now, charge.period_id)
@@ -86,7 +86,7 @@ async def test_price_change_during_call_does_not_change_its_cost(
     installation: Installation, server: Server, upstream: Upstream, rows: Rows
 ) -> None:
     model = MODELS["openai"]
-    first, second = (Asked(call=secrets.token_hex(8)) for _ in range(2))
+    first, second = (ClientCall(call=secrets.token_hex(8)) for _ in range(2))
     running = await _in_flight(installation, server, upstream, first)
     await asyncio.to_thread(
         installation.run,
@@ -97,7 +97,7 @@ async def test_price_change_during_call_does_not_change_its_cost(
     after = await ask_one(server.url, installation.key, second)
 
     old, new = rows.charge(first.call), rows.charge(second.call)
-    billed = {said_in(call): call for call in upstream.calls()}
+    billed = {prompt_in(call): call for call in upstream.calls()}
     assert before.is_answered
     assert after.is_answered
     assert billed[first.prompt]["answered_at"] > settled_after

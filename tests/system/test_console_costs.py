@@ -1,4 +1,4 @@
-"""The cost explorer in a real browser, with scripts and without: the same figures by every road."""
+"""The cost explorer in a real browser, with scripts and without: the same figures on every path."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def costs_of(page: Page) -> list[int]:
 
 
 async def state_of(page: Page) -> list[str]:
-    """Return everything that the page says of the costs."""
+    """Return all cost figures of the page."""
     return [text for place in SHOWN for text in await page.locator(place).all_text_contents()]
 
 
@@ -114,13 +114,13 @@ async def go(page: Page, link: Locator, state: re.Pattern[str]) -> None:
 # --- periods -------------------------------------------------------------------------------------
 
 
-async def test_every_period_is_a_click_away_and_adds_up(page: Page) -> None:
+async def test_every_period_is_one_click_away_and_adds_up(page: Page) -> None:
     await page.goto("/costs")
     totals: dict[str, int] = {}
     for label, name in PRESETS:
-        said = rf"period={name}\b" if name else r"from=\d{4}-\d\d-\d\d&to="
+        shown = rf"period={name}\b" if name else r"from=\d{4}-\d\d-\d\d&to="
         presets = page.get_by_role("navigation", name="Period")
-        await go(page, presets.get_by_role("link", name=label, exact=True), re.compile(said))
+        await go(page, presets.get_by_role("link", name=label, exact=True), re.compile(shown))
         await expect(presets.locator("[aria-current]")).to_have_text(label)
         assert sum(await costs_of(page)) == await total_of(page)
         totals[label] = await total_of(page)
@@ -139,7 +139,7 @@ async def test_days_are_chosen_by_hand(page: Page) -> None:
     assert asked(page)["from"] == f"{last - timedelta(days=2)}"
 
 
-async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
+async def test_invalid_day_is_error_at_its_field(page: Page) -> None:
     await page.goto("/costs?from=2026-03-02&to=2026-03-01")
     await expect(page.locator("#id_from_error")).to_contain_text("after the last")
     await expect(page.get_by_role("alert")).to_contain_text("Fix the marked fields")
@@ -153,7 +153,7 @@ async def test_invalid_day_is_an_error_at_its_field(page: Page) -> None:
     ("by", "then"),
     [("Team", "None"), ("User", "Model"), ("Day", "API key")],
 )
-async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str, then: str) -> None:
+async def test_any_one_or_two_dimensions_add_up_to_same(page: Page, by: str, then: str) -> None:
     await page.goto("/costs")
     total = await total_of(page)
     await group(page, by, then)
@@ -166,11 +166,11 @@ async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page, by: str,
     assert rest == (len(lines) > 100)
 
 
-async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None:
+async def test_day_is_bar_stacked_by_other_dimension(page: Page) -> None:
     await page.goto("/costs?period=7d&groupBy=day&thenBy=team")
     await expect(page.get_by_role("heading", name="Costs by day, by team")).to_be_visible()
     await expect(page.locator(".bars-hit")).to_have_count(7)
-    legend = page.get_by_role("list", name="Colours of the bars").get_by_role("listitem")
+    legend = page.get_by_role("list", name="Chart legend").get_by_role("listitem")
     teams = {text.split()[0] for text in await legend.all_inner_texts()}
     assert teams == {"support", "growth", "platform"}
     assert await page.locator('.bars-plot path[class^="series-"]').count() == len(teams)
@@ -185,7 +185,7 @@ async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None
     await expect(page.locator(".bars-plot desc")).to_contain_text("highest: ")
 
 
-async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
+async def test_line_links_to_its_parts(page: Page) -> None:
     await page.goto("/costs?groupBy=team")
     row = page.locator(".explorer-table tbody tr").first
     name = await row.locator("th").inner_text()
@@ -204,9 +204,9 @@ async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
     await expect(chips.get_by_role("listitem")).to_have_count(2)
 
 
-async def test_a_colour_of_the_legend_filters(page: Page) -> None:
+async def test_legend_entry_filters(page: Page) -> None:
     await page.goto("/costs?groupBy=provider")
-    legend = page.get_by_role("list", name="Colours of the bars")
+    legend = page.get_by_role("list", name="Chart legend")
     await go(page, legend.get_by_role("link", name="google"), re.compile("provider=google"))
     assert await page.get_by_role("list", name="Filters in use").inner_text() != ""
 
@@ -226,7 +226,7 @@ async def test_filters_are_added_and_removed(page: Page) -> None:
     await go(page, chips.get_by_role("link", name="Team"), re.compile(r"costs\?(?!.*teamId=)"))
     await expect(chips).to_have_count(0)
     assert await total_of(page) == everything
-    await page.goto("/costs?teamId=nobody")
+    await page.goto("/costs?teamId=unknown")
     await expect(page.get_by_role("heading", name="No matching charges")).to_be_visible()
     await page.get_by_role("link", name="reset all filters").click()
     await expect(page.locator("#table-heading")).to_be_visible()
@@ -236,18 +236,18 @@ async def test_filters_are_added_and_removed(page: Page) -> None:
 # --- comparison, forecast ------------------------------------------------------------------------
 
 
-async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
+async def test_each_line_shows_previous_period(page: Page) -> None:
     await page.goto("/costs?period=30d&groupBy=team")
     before = {}
     for row in await page.locator(".explorer-table tbody tr").all():
         _, before[await row.locator("th").inner_text()] = await nanoeur_in(row)
     note = page.locator(".explorer-figures .figure-note").first
     assert [sum(before.values())] == await nanoeur_in(note)
-    said = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
-    assert said is not None
-    last = datetime.strptime(f"{said[2]} {said[3]}", "%d %b %Y").date()  # noqa: DTZ007  a day
+    shown = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
+    assert shown is not None
+    last = datetime.strptime(f"{shown[2]} {shown[3]}", "%d %b %Y").date()  # noqa: DTZ007  a day
     first = last - timedelta(days=29)
-    assert f"{first:%-d %b}" == said[1]
+    assert f"{first:%-d %b}" == shown[1]
 
     # Those days, asked for themselves, cost what the comparison says.
     await page.goto(f"/costs?from={first}&to={last}&groupBy=team")
@@ -259,7 +259,7 @@ async def test_the_period_before_stands_beside_each_line(page: Page) -> None:
     assert found == before
 
 
-async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
+async def test_current_month_has_forecast_with_range(page: Page) -> None:
     await page.goto("/costs?period=month")
     spent = await total_of(page)
     forecast = page.locator(".explorer-figures > div").filter(has_text="Forecast for")
@@ -281,7 +281,7 @@ async def test_a_month_so_far_has_a_forecast_with_its_range(page: Page) -> None:
         "period=last-month&groupBy=user&thenBy=model&teamId=support",
     ],
 )
-async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
+async def test_csv_equals_page(page: Page, query: str) -> None:
     await page.goto(f"/costs?{query}")
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Download CSV", exact=True).click()
@@ -292,14 +292,14 @@ async def test_the_csv_is_exactly_what_is_shown(page: Page, query: str) -> None:
     assert all(Decimal(line["amount_eur"]) * NANO == int(line["amount_nanoeur"]) for line in lines)
     rows = await page.locator(".explorer-table tbody tr").all()
     for line, row in zip(lines, rows, strict=True):
-        said = await row.locator("th").all_inner_texts()
+        shown = await row.locator("th").all_inner_texts()
         texts = " ".join(f"{value}" for value in line.values())
-        assert all(name in texts for name in said if not re.match(r"\w{3} \d+ \w{3} \d{4}", name))
+        assert all(name in texts for name in shown if not re.match(r"\w{3} \d+ \w{3} \d{4}", name))
         assert f"{int(line['requests']):,}" in await row.inner_text()
         assert line["share_percent"] in await row.locator(".share").inner_text()
 
 
-async def test_an_address_shows_the_same_to_who_opens_it_anew(
+async def test_url_shows_same_page_in_new_session(
     page: Page, chromium: Browser, filled: Server
 ) -> None:
     await page.goto("/costs")

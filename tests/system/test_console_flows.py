@@ -1,4 +1,4 @@
-"""What people do in the console, with scripts and without, in a real browser."""
+"""User flows of the console, with scripts and without, in a real browser."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def ask(server: Server, key: str, **body: Any) -> str:
 # --- the first minute ----------------------------------------------------------------------------
 
 
-async def test_the_first_minute(desk: Page) -> None:
+async def test_first_minute(desk: Page) -> None:
     await desk.get_by_role("link", name="Playground", exact=True).click()
     await expect(desk.get_by_label("Model", exact=True)).to_have_value("sandbox-small")
     await desk.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
@@ -95,7 +95,7 @@ async def test_the_first_minute(desk: Page) -> None:
     assert titles == ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
-async def test_the_first_minute_without_scripts(plain: Page) -> None:
+async def test_first_minute_without_scripts(plain: Page) -> None:
     await plain.get_by_role("link", name="Playground", exact=True).click()
     await plain.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
     await plain.get_by_role("button", name="Send", exact=True).click()
@@ -106,7 +106,7 @@ async def test_the_first_minute_without_scripts(plain: Page) -> None:
     await expect(plain.get_by_role("heading", name="What happened")).to_be_visible()
 
 
-async def test_a_refusal_is_shown_where_the_answer_would_be(desk: Page) -> None:
+async def test_refusal_is_shown_in_place_of_answer(desk: Page) -> None:
     await desk.goto("/admin/ai/playground?model=gpt-4")
     await desk.get_by_label("Prompt", exact=True).fill("Say hello")
     await desk.get_by_role("button", name="Send", exact=True).click()
@@ -121,7 +121,7 @@ async def test_a_refusal_is_shown_where_the_answer_would_be(desk: Page) -> None:
 # --- recent requests -----------------------------------------------------------------------------
 
 
-async def test_new_requests_arrive_while_the_list_is_followed(
+async def test_followed_list_shows_new_requests(
     desk: Page, filled: Server, installation: Installation
 ) -> None:
     await desk.add_init_script(HIDDEN_TAB)
@@ -135,7 +135,7 @@ async def test_new_requests_arrive_while_the_list_is_followed(
     assert await desk.locator("#list tbody tr").first.get_attribute("data-id") == request_id
     await expect(desk.locator("#follow-news")).to_have_text("1 new request")
 
-    asked: list[str] = []  # for rows: a changed address makes Chromium ask for its icon anew
+    asked: list[str] = []  # for rows: a changed address makes Chromium request its icon again
     desk.on("request", lambda sent: asked.append(sent.url) if "requests/new" in sent.url else None)
     await desk.evaluate("hideTab(true)")
     later = await ask(filled, installation.key)
@@ -150,7 +150,7 @@ async def test_new_requests_arrive_while_the_list_is_followed(
     assert asked == []
 
 
-async def test_following_respects_the_filters(
+async def test_following_respects_filters(
     desk: Page, filled: Server, installation: Installation
 ) -> None:
     await desk.goto("/admin/ai?teamId=red&live=on")
@@ -161,7 +161,7 @@ async def test_following_respects_the_filters(
     assert await desk.locator(f"#row-{other}").count() == 0
 
 
-async def test_filters_change_the_list_and_the_address(desk: Page) -> None:
+async def test_filters_change_list_and_address(desk: Page) -> None:
     await desk.get_by_label("Status", exact=True).select_option("blocked")
     await desk.get_by_role("button", name="Apply", exact=True).click()
     await expect(desk).to_have_url(re.compile(r"status=blocked"))
@@ -185,7 +185,7 @@ async def test_filters_and_pages_need_no_script(plain: Page) -> None:
     assert await plain.locator("#list tbody tr").first.get_attribute("data-id") == first
 
 
-async def test_list_is_exported_as_a_file(desk: Page) -> None:
+async def test_list_is_exported_as_file(desk: Page) -> None:
     await desk.goto("/admin/ai?status=blocked")
     shown = await desk.locator("#list tbody tr").count()
     async with desk.expect_download() as download:
@@ -200,7 +200,7 @@ async def test_list_is_exported_as_a_file(desk: Page) -> None:
     assert len(rows) == shown
 
 
-async def test_a_request_can_be_linked_and_printed(desk: Page) -> None:
+async def test_request_can_be_linked_and_printed(desk: Page) -> None:
     await desk.locator("#list tbody a").first.click()
     await desk.get_by_role("button", name="Copy link").click()
     assert await desk.evaluate("navigator.clipboard.readText()") == desk.url
@@ -221,7 +221,7 @@ async def create_key(page: Page, name: str) -> str:
     return await page.locator("#new-key").inner_text()
 
 
-async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, filled: Server) -> None:
+async def test_key_is_created_copied_rotated_and_revoked(desk: Page, filled: Server) -> None:
     text = await create_key(desk, "nightly")
     await desk.get_by_role("button", name="Copy key").click()
     await expect(desk.get_by_role("button", name="Copied")).to_be_visible()
@@ -274,7 +274,7 @@ async def test_keys_need_no_script(plain: Page, filled: Server) -> None:
 # --- policies ------------------------------------------------------------------------------------
 
 
-async def test_a_policy_shows_what_it_would_have_done_while_it_is_written(desk: Page) -> None:
+async def test_policy_form_shows_effect_while_typing(desk: Page) -> None:
     await desk.goto("/admin/ai/policies")
     await desk.get_by_role("link", name="Create policy", exact=True).click()
     await desk.get_by_label("Policy name", exact=True).fill("No Claude")
@@ -301,12 +301,12 @@ async def test_a_policy_shows_what_it_would_have_done_while_it_is_written(desk: 
     await expect(desk.locator(".message.success")).to_contain_text("deleted")
 
 
-async def test_who_types_on_or_leaves_while_the_effect_is_awaited_sees_no_error(
+async def test_typing_or_leaving_during_effect_request_shows_no_error(
     desk: Page,
 ) -> None:
     async def late(route: Route) -> None:
         await asyncio.sleep(LATE_S)
-        with suppress(Error):  # nobody waits for it any more
+        with suppress(Error):  # the page has left already
             await route.continue_()
 
     await desk.route("**/policies/effect", late)
@@ -319,7 +319,7 @@ async def test_who_types_on_or_leaves_while_the_effect_is_awaited_sees_no_error(
     await expect(desk.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_policy_needs_no_script(plain: Page) -> None:
+async def test_policy_form_works_without_scripts(plain: Page) -> None:
     await plain.goto("/admin/ai/policies/create")
     await plain.get_by_label("Allowed models", exact=True).fill("gpt-4o-mini")
     await plain.get_by_text("90 days", exact=True).click()
@@ -369,7 +369,7 @@ async def test_settings_are_saved_and_organizations_switched(
     await expect(switch).not_to_be_checked()
 
 
-async def test_the_keyboard_is_enough(desk: Page) -> None:
+async def test_keyboard_suffices(desk: Page) -> None:
     await desk.goto("/admin/ai/keys")
     await desk.keyboard.press("Tab")
     await expect(desk.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -412,7 +412,7 @@ async def test_unreachable_server_is_reported_in_place(chromium: Browser, filled
         await expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
 
 
-async def test_every_name_that_people_rely_on_is_there(desk: Page) -> None:
+async def test_every_documented_label_exists(desk: Page) -> None:
     names = {
         "/admin/ai": {"heading": ["Recent requests"], "link": ["Playground", "Download CSV"]},
         "/admin/ai/keys": {"link": ["Create key"], "button": ["Rotate", "Revoke"]},

@@ -1,4 +1,4 @@
-"""Every page of the console, looked at by machines: accessible, quiet, narrow, light."""
+"""Automated checks of every page: accessibility, console errors, width, size."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ COSTS: Final = (
     "/costs?period=month&compare=nothing",
     "/costs?period=365d&compare=year",
     "/costs?from=2026-01-01&to=2026-01-01",
-    "/costs?teamId=nobody",
+    "/costs?teamId=unknown",
 )
 # Pages that come up when nothing else does; their templates are written to stand alone.
 LAST_RESORTS: Final = ("400.html", "403_csrf.html", "500.html")
@@ -191,7 +191,7 @@ async def examine(page: Page, paths: tuple[str, ...] | list[str]) -> dict[str, l
 @pytest.mark.parametrize(
     ("scheme", "window"), [("light", DESK), ("dark", PHONE)], ids=["light 1440", "dark 360"]
 )
-async def test_no_page_has_a_fault(
+async def test_no_page_has_accessibility_fault(
     chromium: Browser, filled: Server, paths: list[str], scheme: str, window: dict[str, int]
 ) -> None:
     complaints = Complaints(filled.url)
@@ -205,9 +205,7 @@ async def test_no_page_has_a_fault(
     assert complaints.foreign == []
 
 
-async def test_an_organization_without_anything_has_good_pages_too(
-    chromium: Browser, filled: Server
-) -> None:
+async def test_empty_organization_has_valid_pages(chromium: Browser, filled: Server) -> None:
     async with context_for(chromium, filled.url, color_scheme="dark", viewport=PHONE) as context:
         page = await context.new_page()
         await sign_in(page)
@@ -245,9 +243,7 @@ async def test_no_page_scrolls_sideways(
         assert wide == []
 
 
-async def test_dialogs_and_a_streamed_answer_have_no_fault(
-    chromium: Browser, filled: Server
-) -> None:
+async def test_dialogs_and_streamed_answer_have_no_fault(chromium: Browser, filled: Server) -> None:
     async with context_for(chromium, filled.url, viewport=DESK) as context:
         page = await context.new_page()
         await sign_in(page)
@@ -263,7 +259,7 @@ async def test_dialogs_and_a_streamed_answer_have_no_fault(
         assert await faults_of(page) == []
 
 
-async def test_questions_and_what_is_shown_once_have_no_fault(
+async def test_confirmations_and_one_time_pages_have_no_fault(
     chromium: Browser, filled: Server
 ) -> None:
     async with context_for(chromium, filled.url, color_scheme="dark", viewport=PHONE) as context:
@@ -292,7 +288,7 @@ async def test_questions_and_what_is_shown_once_have_no_fault(
         page = await context.new_page()
         assert await examine(page, (link, f"{filled.url}/welcome/x/y/")) == {}
         await page.goto("/login")
-        await page.get_by_label("Email", exact=True).fill("nobody@acme.example")
+        await page.get_by_label("Email", exact=True).fill("unknown@acme.example")
         await page.get_by_label("Password", exact=True).fill("wrong")
         await page.get_by_role("button", name="Sign in", exact=True).click()
         await page.locator(".errorlist").wait_for()
@@ -302,7 +298,7 @@ async def test_questions_and_what_is_shown_once_have_no_fault(
 @pytest.mark.parametrize(
     ("scheme", "window"), [("light", DESK), ("dark", PHONE)], ids=["light 1440", "dark 360"]
 )
-async def test_a_policy_s_effect_and_pages_of_last_resort_have_no_fault(
+async def test_policy_effect_and_error_pages_have_no_fault(
     chromium: Browser, filled: Server, scheme: str, window: dict[str, int]
 ) -> None:
     async with context_for(chromium, filled.url, color_scheme=scheme, viewport=window) as context:
@@ -352,7 +348,7 @@ async def _places_of_tab(page: Page) -> list[int]:
     raise AssertionError("Tab does not come to an end")
 
 
-async def test_a_first_visit_is_small_and_asks_no_other_host(
+async def test_first_visit_is_small_and_contacts_no_other_host(
     chromium: Browser, filled: Server, paths: list[str]
 ) -> None:
     complaints = Complaints(filled.url)

@@ -14,11 +14,11 @@ from typing import Final
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, RawClient, until
-from tests.system.doors import DOORS, PLAIN, STREAMED, AskedAt, Door, billed_at
+from tests.system.clients import ClientCall, RawClient, until
+from tests.system.endpoints import ENDPOINTS, PLAIN, STREAMED, Endpoint, EndpointCall, billed_at
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -29,8 +29,8 @@ CLOSED_AT_LAST_S: Final = 3.0
 SETTLED_WITHIN_S: Final = 10.0
 # Of a stream's bytes: the status line, the headers, and every part of the events that follow.
 BYTES: Final = (1, 40, 200, 400, 450, 500, 550, 600, 650, 700, 800)
-# The same at the drop-in addresses, whose headers are longer.
-DROP_IN_BYTES: Final = (0, 1, 300, 900)
+# The same at the compatible endpoints, whose headers are longer.
+COMPATIBLE_BYTES: Final = (0, 1, 300, 900)
 EVENTS: Final = (1, 2, 3, 5, 8)
 # A provider that is not held back sends tens of megabytes a second; four readers that do not read
 # are worth 64 pieces each, and what the sockets hold.
@@ -42,9 +42,9 @@ GROWTH_MAX_BYTES: Final = 80 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A call whose client left, `left_at` in seconds since the epoch."""
+    """A disconnected call; `left_at` is in seconds since the epoch."""
 
-    asked: Asked | AskedAt
+    asked: ClientCall | EndpointCall
     left_at: float
 
 
@@ -57,9 +57,9 @@ def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
 
 
 async def _leave_after(
-    server: Server, key: str, asked: Asked | AskedAt, upstream: Upstream, k: int
+    server: Server, key: str, asked: ClientCall | EndpointCall, upstream: Upstream, k: int
 ) -> Left:
-    """Leave after k bytes of the answer; 0 is as soon as the provider has the call."""
+    """Disconnect after k bytes of the answer; 0 is as soon as the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
     if k:
         await client.reader.readexactly(k)
@@ -69,7 +69,7 @@ async def _leave_after(
     return Left(asked=asked, left_at=time.time())
 
 
-async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) -> Left:
+async def _leave_after_events(server: Server, key: str, asked: ClientCall, k: int) -> Left:
     client = await RawClient.sending(server.url, key, asked)
     for _ in range(k):
         await client.reader.readuntil(b"event: delta")
@@ -77,11 +77,11 @@ async def _leave_after_events(server: Server, key: str, asked: Asked, k: int) ->
     return Left(asked=asked, left_at=time.time())
 
 
-def _seen(upstream: Upstream, asked: Asked | AskedAt) -> Seen:
-    return upstream.wait_for(lambda call: said_in(call) == asked.prompt)
+def _seen(upstream: Upstream, asked: ClientCall | EndpointCall) -> Seen:
+    return upstream.wait_for(lambda call: prompt_in(call) == asked.prompt)
 
 
-def _resolved(rows: Rows, asked: Asked | AskedAt) -> Charge:
+def _resolved(rows: Rows, asked: ClientCall | EndpointCall) -> Charge:
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while (charge := rows.charge(asked.call)).state == "held" and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -89,26 +89,26 @@ def _resolved(rows: Rows, asked: Asked | AskedAt) -> Charge:
 
 
 def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
-    """Every one is charged whole as unknown, and its provider was closed in time."""
+    """Assert that each is charged in full as unknown, and its provider connection was closed."""
     for each in left:
         charge = _resolved(rows, each.asked)
         assert (charge.state, charge.status) == ("unknown", "unknown")
         assert charge.code == "client_disconnected"
         assert charge.charged_nanoeur == charge.amount_nanoeur
         assert (charge.amount_nanoeur > 0) != _is_free(each.asked)
-    calls = {said_in(call): call for call in upstream.calls()}
+    calls = {prompt_in(call): call for call in upstream.calls()}
     closed_at = {call: seen["disconnected_at"] or inf for call, seen in calls.items()}
     took_s = {each.asked.call: closed_at[each.asked.prompt] - each.left_at for each in left}
     assert {call: s for call, s in took_s.items() if s > CLOSED_AT_LAST_S} == {}
     assert rows.disagreements() == []
 
 
-def _is_free(asked: Asked | AskedAt) -> bool:
-    return isinstance(asked, AskedAt) and asked.door.is_free
+def _is_free(asked: ClientCall | EndpointCall) -> bool:
+    return isinstance(asked, EndpointCall) and asked.endpoint.is_free
 
 
-def _asked(vendor: str, *, stream: bool) -> Asked:
-    return Asked(call=secrets.token_hex(8), vendor=vendor, stream=stream)
+def _asked(vendor: str, *, stream: bool) -> ClientCall:
+    return ClientCall(call=secrets.token_hex(8), vendor=vendor, stream=stream)
 
 
 async def test_stream_cut_after_any_number_of_bytes_is_charged_and_stopped(
@@ -158,7 +158,7 @@ async def test_immediate_disconnect_is_charged_only_if_request_was_sent(
         await asyncio.sleep(n * 0.0005)
         await client.leave()
     await asyncio.sleep(2)
-    called = {said_in(call) for call in upstream.calls()}
+    called = {prompt_in(call) for call in upstream.calls()}
     charges = {charge.call: charge for charge in rows.charges()}
     for each in asked:
         charge = charges.get(each.call)
@@ -194,11 +194,11 @@ async def test_drain_reads_answer_to_end_after_disconnect(
         rows.execute("UPDATE organization SET on_disconnect = 'close'")
 
 
-# --- the drop-in addresses ------------------------------------------------------------------------
+# --- the compatible endpoints ---------------------------------------------------------------------
 
 
-def _at(door: Door) -> AskedAt:
-    return AskedAt(call=secrets.token_hex(8), door=door)
+def _at(endpoint: Endpoint) -> EndpointCall:
+    return EndpointCall(call=secrets.token_hex(8), endpoint=endpoint)
 
 
 async def test_disconnect_is_charged_and_stopped_at_every_compatible_endpoint(
@@ -207,9 +207,14 @@ async def test_disconnect_is_charged_and_stopped_at_every_compatible_endpoint(
     upstream.reset()
     # Forty leave at once, and none may be so late that its answer is there.
     upstream.answers({"times": FOREVER, "drip_s": 2 * DRIP_S})
-    leaving = [(door, 0) for door in PLAIN] + [(d, k) for d in STREAMED for k in DROP_IN_BYTES]
+    leaving = [(endpoint, 0) for endpoint in PLAIN] + [
+        (d, k) for d in STREAMED for k in COMPATIBLE_BYTES
+    ]
     left = await asyncio.gather(
-        *(_leave_after(server, installation.key, _at(door), upstream, k) for door, k in leaving)
+        *(
+            _leave_after(server, installation.key, _at(endpoint), upstream, k)
+            for endpoint, k in leaving
+        )
     )
     await asyncio.sleep(CLOSED_WITHIN_S)
     _check(left, upstream, rows)
@@ -223,7 +228,10 @@ async def test_drain_charges_exactly_at_every_compatible_endpoint(
     rows.execute("UPDATE organization SET on_disconnect = 'drain'")
     try:
         left = await asyncio.gather(
-            *(_leave_after(server, installation.key, _at(door), upstream, 0) for door in DOORS)
+            *(
+                _leave_after(server, installation.key, _at(endpoint), upstream, 0)
+                for endpoint in ENDPOINTS
+            )
         )
         for each in left:
             _check_exact(each.asked, upstream, rows)
@@ -237,23 +245,23 @@ async def test_disconnect_with_last_event_is_charged_exactly(
     upstream.reset()
     upstream.answers({"times": FOREVER, "drip_s": DRIP_S / 3})
 
-    async def read_to_the_last_event(asked: AskedAt) -> None:
+    async def read_to_the_last_event(asked: EndpointCall) -> None:
         client = await RawClient.sending(server.url, installation.key, asked)
-        await client.reader.readuntil(asked.door.last)
+        await client.reader.readuntil(asked.endpoint.last)
         await client.leave()
 
-    asked = [_at(door) for door in STREAMED]
+    asked = [_at(endpoint) for endpoint in STREAMED]
     await asyncio.gather(*(read_to_the_last_event(each) for each in asked))
     for each in asked:
         _check_exact(each, upstream, rows)
 
 
-def _check_exact(asked: Asked | AskedAt, upstream: Upstream, rows: Rows) -> None:
+def _check_exact(asked: ClientCall | EndpointCall, upstream: Upstream, rows: Rows) -> None:
     charge = _resolved(rows, asked)
-    assert isinstance(asked, AskedAt)
-    assert (charge.state, charge.status) == ("settled", "ok"), asked.door.name
-    billed = billed_at(asked.door, _seen(upstream, asked))
-    assert charge.charged_nanoeur == (charge.price_of(billed) if billed else 0), asked.door.name
+    assert isinstance(asked, EndpointCall)
+    assert (charge.state, charge.status) == ("settled", "ok"), asked.endpoint.name
+    billed = billed_at(asked.endpoint, _seen(upstream, asked))
+    assert charge.charged_nanoeur == (charge.price_of(billed) if billed else 0), asked.endpoint.name
 
 
 def _resident_bytes(pid: int) -> int:
@@ -261,7 +269,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 async def _grows_no_more(pid: int) -> int:
-    """Return the resident bytes of a process once two looks at it, well apart, are alike."""
+    """Return the resident bytes of a process once they are stable."""
     before = _resident_bytes(pid)
     for _ in range(LOOKS):
         await asyncio.sleep(LOOK_EVERY_S)

@@ -12,13 +12,13 @@ from typing import Final
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, Outcome, ask_all, ask_one, until, warm_up
+from tests.system.clients import ClientCall, Outcome, ask_all, ask_one, until, warm_up
 from tests.system.databases import prepare
 from tests.system.load import Load
 from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -35,7 +35,7 @@ FLIGHT_S: Final = 2.0
 def fragile(
     installation: Installation, rows: Rows, tmp_path: Path
 ) -> Iterator[tuple[Installation, Outage]]:
-    """An installation whose database can be taken away, and how."""
+    """An installation whose database can be stopped."""
     if rows.is_sqlite:
         yield installation, LockedFile(rows)
         return
@@ -51,10 +51,10 @@ def fragile(
 
 
 async def _first_answer_s(server: Server, key: str) -> float:
-    """Return how long it took until a call was answered again."""
+    """Return the seconds until a call was answered again."""
     started = time.monotonic()
     while True:
-        outcome = await ask_one(server.url, key, Asked(call=secrets.token_hex(8)))
+        outcome = await ask_one(server.url, key, ClientCall(call=secrets.token_hex(8)))
         if outcome.is_answered:
             return time.monotonic() - started
         assert time.monotonic() - started < 10 * BACK_WITHIN_S, outcome.answer
@@ -62,14 +62,14 @@ async def _first_answer_s(server: Server, key: str) -> float:
 
 
 async def _in_flight(server: Server, key: str, upstream: Upstream) -> asyncio.Task[list[Outcome]]:
-    """Send calls whose answers come while the database is away; return when all have gone out."""
+    """Send calls whose answers arrive during the outage; return when all were sent."""
     asked = [
-        Asked(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=f"flight-{secrets.token_hex(8)}", vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(IN_FLIGHT)
     ]
     wanted = {each.prompt for each in asked}
     running = asyncio.create_task(ask_all(server.url, key, *asked))
-    await until(lambda: wanted <= {said_in(call) for call in upstream.calls()})
+    await until(lambda: wanted <= {prompt_in(call) for call in upstream.calls()})
     return running
 
 
@@ -111,8 +111,8 @@ async def test_without_database_calls_are_refused_and_not_sent(
 
 
 def _check_settled(in_flight: list[Outcome], rows: Rows, upstream: Upstream) -> None:
-    """What was under way when the database went is answered and charged exactly."""
-    billed = {said_in(call): call["billed"] for call in upstream.calls()}
+    """Assert that calls in flight at the start of the outage are answered and charged exactly."""
+    billed = {prompt_in(call): call["billed"] for call in upstream.calls()}
     for outcome in in_flight:
         charge = rows.charge(outcome.asked.call)
         assert outcome.is_answered
@@ -139,7 +139,7 @@ async def test_start_without_database_is_not_ready_and_refuses(
     server = installation.start()
     await until(lambda: server.readiness()[0] != 0)
     status, _ = server.readiness()
-    refused = await ask_one(server.url, installation.key, Asked(call=secrets.token_hex(8)))
+    refused = await ask_one(server.url, installation.key, ClientCall(call=secrets.token_hex(8)))
     outage.end()
     first_answer_s = await _first_answer_s(server, installation.key)
     assert (status, refused.status, refused.code) == (503, 503, "ledger_unavailable")

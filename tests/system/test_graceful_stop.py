@@ -9,11 +9,11 @@ import time
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, RawClient, ask_all, until, warm_up
+from tests.system.clients import ClientCall, RawClient, ask_all, until, warm_up
 from tests.system.load import Load
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -24,14 +24,14 @@ STOPS_WITHIN_S = 15.0
 
 
 async def _statuses(server: Server) -> list[int]:
-    """Ask /readyz until nobody answers; return what was said, without repeats."""
-    said: list[int] = []
+    """Call /readyz until there is no answer; return the statuses, without repeats."""
+    statuses: list[int] = []
     while True:
         status, _ = await asyncio.to_thread(server.readiness)
-        if status not in said[-1:]:
-            said.append(status)
+        if status not in statuses[-1:]:
+            statuses.append(status)
         if status == 0:
-            return said
+            return statuses
         await asyncio.sleep(0.05)
 
 
@@ -46,7 +46,7 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
         {"times": CALLS // 2, "pause_s": ANSWER_S}, {"times": FOREVER, "drip_s": ANSWER_S / 14}
     )
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(CALLS)
     ]
     running = asyncio.create_task(ask_all(server.url, installation.key, *asked))
@@ -54,12 +54,12 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
 
     server.terminate()
     started = time.monotonic()
-    said = await _statuses(server)
+    statuses = await _statuses(server)
     outcomes = await running
     exit_code = await asyncio.to_thread(server.wait)
     took_s = time.monotonic() - started
 
-    by_call = {said_in(call): call for call in upstream.calls()}
+    by_call = {prompt_in(call): call for call in upstream.calls()}
     cut = [outcome for outcome in outcomes if not outcome.is_answered]
     assert cut == []
     assert all(outcome.text == outcome.asked.prompt for outcome in outcomes)
@@ -70,7 +70,7 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
     assert rows.unresolved() == 0
     assert exit_code == 0
     assert took_s < STOPS_WITHIN_S
-    assert 200 not in said[1:]
+    assert 200 not in statuses[1:]
     assert rows.query("SELECT 1 FROM instance WHERE stopped_at IS NULL") == []
     assert rows.disagreements() == []
 
@@ -83,7 +83,7 @@ async def test_disconnected_call_is_drained_and_charged_before_stop(
     await warm_up(server.url, installation.key)
     upstream.reset()
     upstream.answers({"pause_s": ANSWER_S})
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     client = await RawClient.sending(server.url, installation.key, asked)
     await until(lambda: len(upstream.calls()) == 1)
     await client.leave()
@@ -116,7 +116,7 @@ async def test_calls_during_stop_are_refused_or_answered_completely(
     assert exit_code == 0
     assert all(outcome.is_answered for outcome in load.outcomes if outcome.status == 200)
     assert refused <= {(503, "ledger_unavailable")}
-    # Whoever got no answer found nobody there, and was not charged.
+    # Clients without an answer could not connect, and were not charged.
     assert not unanswered & set(charged)
     assert {charge.state for charge in charged.values()} == {"settled"}
     assert rows.disagreements() == []

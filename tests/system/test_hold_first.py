@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 
 from tests.fake_provider import VENDORS
-from tests.system.clients import Asked, Outcome, ask_all
+from tests.system.clients import ClientCall, Outcome, ask_all
 from tests.system.rows import Charge, Rows
 from tests.system.servers import HOST, Installation, free_port, provider_keys, upstream_environment
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -26,7 +26,7 @@ HOP_HEADERS: Final = frozenset({"transfer-encoding", "content-length", "connecti
 
 @dataclass(slots=True, kw_only=True)
 class Witness:
-    """Stands before the fake provider and looks into the database before a call goes on."""
+    """A proxy of the fake provider that reads the database before it forwards a call."""
 
     upstream: Upstream
     rows: Rows
@@ -34,9 +34,9 @@ class Witness:
     port: int = field(default_factory=free_port)
 
     async def relay(self, request: web.Request) -> web.Response:
-        """Note what another connection sees of the call, then pass it on."""
+        """Record the call's rows as seen by another connection, then forward the call."""
         body = await request.read()
-        call = said_in({"body": await request.json()}).split(" ")[0]
+        call = prompt_in({"body": await request.json()}).split(" ")[0]
         self.seen[call] = await asyncio.to_thread(self.rows.find, call)
         headers = {n: v for n, v in request.headers.items() if n.lower() not in HOP_HEADERS}
         url = f"http://{HOST}:{self.upstream.port}{request.path_qs}"
@@ -70,7 +70,7 @@ async def test_every_sent_call_is_already_held_and_recorded(
     variables = upstream_environment(witness.port, provider_keys())
     server = (await asyncio.to_thread(lambda: installation.serve(**variables)))[0]
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
+        ClientCall(call=secrets.token_hex(8), vendor=VENDORS[n % 4], stream=n % 8 >= 4)
         for n in range(CALLS)
     ]
     outcomes: list[Outcome] = await ask_all(server.url, installation.key, *asked)

@@ -15,11 +15,11 @@ from typing import Any, Final
 import pytest
 
 from tests.fake_provider import FOREVER
-from tests.system.clients import Asked, Outcome, ask_one, until
+from tests.system.clients import ClientCall, Outcome, ask_one, until
 from tests.system.load import Load
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -82,7 +82,7 @@ async def _rounds(
 async def _round(
     installation: Installation, upstream: Upstream, count: int, chance: random.Random
 ) -> list[Outcome]:
-    """Serve under load for a while, kill what serves in the middle of it, and return what ended."""
+    """Serve under load, kill the server, and return the finished calls."""
     upstream.reset()
     upstream.answers(*chance.choices(TROUBLE, k=300), {"times": FOREVER, "pause_s": 0.1})
     servers = await asyncio.to_thread(installation.serve, count)
@@ -113,10 +113,10 @@ def _check_books(rows: Rows) -> None:
 
 
 def _check_record(recorded: list[Seen], rows: Rows, outcomes: list[Outcome]) -> None:
-    """Hold every call that the provider wrote down against the books."""
+    """Compare every call that the provider recorded with the ledger."""
     charges: dict[str, Charge] = {charge.call: charge for charge in rows.charges()}
     answered = {outcome.asked.call: outcome for outcome in outcomes if outcome.is_answered}
-    names = [said_in(call).split(" ")[0] for call in recorded]
+    names = [prompt_in(call).split(" ")[0] for call in recorded]
     assert len(names) == len(set(names)), "a call went out twice"
     for name, call in zip(names, recorded, strict=True):
         charge = charges.get(name)
@@ -141,14 +141,14 @@ def _check_charge(charge: Charge, billed: dict[str, Any] | None, answered: Outco
         assert charge.charged_nanoeur == price
 
 
-async def _one_held_call(installation: Installation, upstream: Upstream) -> Asked:
+async def _one_held_call(installation: Installation, upstream: Upstream) -> ClientCall:
     """Kill a gateway in the middle of a call."""
     upstream.reset()
     upstream.answers({"pause_s": 30})
     server = (await asyncio.to_thread(installation.serve))[0]
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: said_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     server.kill()
     assert (await running).status == 0
     return asked
@@ -171,7 +171,7 @@ async def test_idle_restarted_gateway_settles_abandoned_holds(
 
 
 @pytest.mark.long
-async def test_recovery_is_automatic_within_a_minute(
+async def test_recovery_is_automatic_within_minute(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> None:
     asked = await _one_held_call(installation, upstream)
@@ -181,7 +181,7 @@ async def test_recovery_is_automatic_within_a_minute(
     assert rows.charge(asked.call).state == "unknown"
 
 
-async def _until_resolved(rows: Rows, asked: Asked, *, within_s: float) -> None:
+async def _until_resolved(rows: Rows, asked: ClientCall, *, within_s: float) -> None:
     await until(lambda: rows.charge(asked.call).state != "held", within_s=within_s)
 
 
@@ -190,7 +190,7 @@ async def test_verify_finds_rows_changed_by_hand(
 ) -> None:
     upstream.reset()
     server = (await asyncio.to_thread(installation.serve))[0]
-    asked = Asked(call=secrets.token_hex(8))
+    asked = ClientCall(call=secrets.token_hex(8))
     assert (await ask_one(server.url, installation.key, asked)).is_answered
     server.kill()
     [(period,)] = rows.query("SELECT id FROM period")

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import Asked, Outcome, ask_all
+from tests.system.clients import ClientCall, Outcome, ask_all
 from tests.system.misbehaviour import CASES, STREAMED, Case
 from tests.system.rows import Charge, Rows
 from tests.system.servers import Installation, Server
-from tests.system.upstream import Seen, Upstream, said_in
+from tests.system.upstream import Seen, Upstream, prompt_in
 
 pytestmark = pytest.mark.both_databases
 
@@ -32,7 +32,7 @@ async def _round(
     upstream.reset()
     upstream.answers(*({"vendor": vendor, **case.behaviour} for vendor in VENDORS))
     asked = [
-        Asked(
+        ClientCall(
             call=f"{vendor}-{secrets.token_hex(6)}",
             vendor=vendor,
             stream=way == STREAMED,
@@ -60,8 +60,8 @@ async def test_misbehaving_provider_is_charged_by_table(
     found = await _round(installation, facing, upstream, case, way)
     for vendor in VENDORS:
         outcome, charge, calls = found.outcomes[vendor], found.charges[vendor], found.calls[vendor]
-        told = (outcome.status, outcome.code, charge.state)
-        assert told == (200 if case.has_begun else case.status, case.code, case.state), vendor
+        end = (outcome.status, outcome.code, charge.state)
+        assert end == (200 if case.has_begun else case.status, case.code, case.state), vendor
         assert len(calls) == 1, vendor
         assert outcome.headers.get("retry-after") == case.retry_after, vendor
         assert charge.charged_nanoeur == charge.cost_nanoeur, vendor
@@ -72,7 +72,7 @@ def _check_charge(charge: Charge, call: Seen, outcome: Outcome) -> None:
     if charge.state == "settled":
         assert charge.charged_nanoeur == charge.price_of(call["billed"])
         assert outcome.answer["estimatedCostEur"] == charge.charged_nanoeur / 1e9
-        assert outcome.text == said_in(call)
+        assert outcome.text == prompt_in(call)
         assert charge.status == "ok"
     elif charge.state == "unknown":
         assert charge.charged_nanoeur == charge.amount_nanoeur > 0
@@ -89,7 +89,7 @@ def test_misbehaviour_leaves_no_hold_and_consistent_ledger(rows: Rows) -> None:
 async def test_unreachable_provider_costs_nothing(installation: Installation, rows: Rows) -> None:
     nowhere = "http://127.0.0.1:1/v1"
     server = installation.serve(OPENAI_BASE_URL=nowhere)[0]
-    asked = Asked(call=secrets.token_hex(6))
+    asked = ClientCall(call=secrets.token_hex(6))
     [outcome] = await ask_all(server.url, installation.key, asked)
     charge = rows.charge(asked.call)
     assert (outcome.status, outcome.code) == (503, "provider_unavailable")
@@ -101,10 +101,10 @@ async def test_misbehaviour_does_not_stop_next_call(
 ) -> None:
     upstream.reset()
     upstream.answers({"times": FOREVER, "vendor": "openai", "reset": "after"})
-    asked = [Asked(call=secrets.token_hex(6), vendor=vendor) for vendor in VENDORS * 4]
+    asked = [ClientCall(call=secrets.token_hex(6), vendor=vendor) for vendor in VENDORS * 4]
     outcomes = await ask_all(server.url, installation.key, *asked)
     answered = {outcome.asked.vendor for outcome in outcomes if outcome.is_answered}
     upstream.reset()
-    [after] = await ask_all(server.url, installation.key, Asked(call=secrets.token_hex(6)))
+    [after] = await ask_all(server.url, installation.key, ClientCall(call=secrets.token_hex(6)))
     assert answered == set(VENDORS) - {"openai"}
     assert after.is_answered

@@ -20,7 +20,7 @@ from tests.system.upstream import Upstream
 
 PASSWORD: Final = "correct horse battery staple"
 PERSON: Final = "person@acme.example"
-SAID: Final = "let me through"
+PROMPT: Final = "let me through"
 # What fills the variable part of an address.
 PARTS: Final = (
     "01a208b6-8176-71c0-bcb7-5d3dc01d4fca",
@@ -102,15 +102,15 @@ def unblocked(rows: Rows, upstream: Upstream) -> None:
 
 def _bodies(model: str) -> list[dict[str, Any]]:
     """Return what the gateway, OpenAI's and Mistral's, Anthropic's and Google's clients send."""
-    messages = [{"role": "user", "content": SAID}]
+    messages = [{"role": "user", "content": PROMPT}]
     return [
-        {"model": model, "prompt": SAID, "maxTokens": 5},
-        {"model": model, "prompt": SAID, "maxTokens": 5, "stream": True},
+        {"model": model, "prompt": PROMPT, "maxTokens": 5},
+        {"model": model, "prompt": PROMPT, "maxTokens": 5, "stream": True},
         {"model": model, "messages": messages, "maxTokens": 5},
         {"model": model, "messages": messages, "max_tokens": 5},
         {"model": model, "messages": messages, "max_tokens": 5, "stream": True},
-        {"model": model, "input": SAID},
-        {"contents": [{"role": "user", "parts": [{"text": SAID}]}]},
+        {"model": model, "input": PROMPT},
+        {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
     ]
 
 
@@ -122,7 +122,7 @@ async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> 
     """Send every body to an address, by key and by session, and the form that a page would send."""
     paths = {"/" + re.sub(r"<[^>]+>", part, route) for part in PARTS}
     with_key = {"x-pulse-key": key}
-    fields = {"model": model, "prompt": SAID, "maxTokens": "5"}
+    fields = {"model": model, "prompt": PROMPT, "maxTokens": "5"}
     pages = []
     for path in sorted(paths):
         pages += [
@@ -131,12 +131,12 @@ async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> 
         pages += [await browser.send("POST", path, body=_bodies(model)[0])]
         pages += [await browser.send("POST", path, fields=fields)]
         pages += [
-            await browser.send("GET", f"{path}?model={model}&prompt={SAID}", headers=with_key)
+            await browser.send("GET", f"{path}?model={model}&prompt={PROMPT}", headers=with_key)
         ]
     return pages
 
 
-async def test_only_listed_endpoints_reach_a_provider(
+async def test_only_listed_endpoints_reach_provider(
     installation: Installation, browser: Browser, upstream: Upstream, unblocked: None
 ) -> None:
     reached = set()
@@ -163,7 +163,7 @@ async def test_policy_that_blocks_everything_blocks_every_endpoint(
 
 async def _ask(browser: Browser, key: str, route: str, model: str, **headers: str) -> Page:
     if route == "admin/ai/playground":
-        return await browser.send("POST", f"/{route}", fields={"model": model, "prompt": SAID})
+        return await browser.send("POST", f"/{route}", fields={"model": model, "prompt": PROMPT})
     sent = headers or {"x-pulse-key": key}
     path = "/" + route.replace("<path:model>", quote(model))
     return await browser.send("POST", path, body=_body_at(route, model), headers=sent)
@@ -237,10 +237,10 @@ async def test_client_cannot_choose_upstream_or_payer(
 async def test_key_in_query_string_is_ignored(
     installation: Installation, server: Server, upstream: Upstream, unblocked: None
 ) -> None:
-    async with Browser(server.url) as nobody:
+    async with Browser(server.url) as anonymous:
         for name in ("key", "api_key", "x-pulse-key", "access_token"):
             path = f"/api/ai/request?{name}={installation.key}"
-            page = await nobody.send("POST", path, body=_bodies(MODELS["openai"])[0])
+            page = await anonymous.send("POST", path, body=_bodies(MODELS["openai"])[0])
             assert page.status == 401
     assert upstream.calls() == []
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests.system.browser import Browser
-from tests.system.doors import DOORS, EMBEDDERS, AskedAt, Door, ask_each
+from tests.system.endpoints import EMBEDDERS, ENDPOINTS, Endpoint, EndpointCall, ask_each
 from tests.system.routes import REACHES
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
@@ -41,7 +41,7 @@ MODELS: Final = tuple(UNPRICED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An organization that refuses, why, and whether it refuses what costs nothing as well."""
+    """An organization that refuses, the code, and whether free requests are refused as well."""
 
     slug: str
     code: str
@@ -50,7 +50,7 @@ class Rule:
     is_off: bool = False
 
     def model(self, name: str) -> str:
-        """Return the model that is asked for in place of another, where its price is the reason."""
+        """Return the model to request instead of another, if its price is the reason."""
         return UNPRICED[name] if self.code == "model_unpriced" else name
 
 
@@ -79,13 +79,13 @@ BY_SLUG: Final = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.sl
 # --- who asks, where and for what -----------------------------------------------------------------
 
 
-def _native(stream: bool) -> Iterator[Door]:
-    def body(model: str, said: str, cap: int) -> dict[str, Any]:
-        return {"model": model, "prompt": said, "maxTokens": cap, "stream": stream}
+def _native(stream: bool) -> Iterator[Endpoint]:
+    def body(model: str, prompt: str, cap: int) -> dict[str, Any]:
+        return {"model": model, "prompt": prompt, "maxTokens": cap, "stream": stream}
 
     for vendor, model in CHATTING.items():
         name = f"the gateway's own to {vendor}"
-        yield Door(
+        yield Endpoint(
             name=name,
             route="api/ai/request",
             speaks="openai",
@@ -95,11 +95,13 @@ def _native(stream: bool) -> Iterator[Door]:
         )
 
 
-def _undated(door: Door) -> Door:
-    return replace(door, model=(CHATTING if door.has_output else EMBEDDERS)[door.vendor])
+def _undated(endpoint: Endpoint) -> Endpoint:
+    return replace(
+        endpoint, model=(CHATTING if endpoint.has_output else EMBEDDERS)[endpoint.vendor]
+    )
 
 
-ROADS: Final = (*_native(False), *_native(True), *map(_undated, DOORS))
+ALL_ENDPOINTS: Final = (*_native(False), *_native(True), *map(_undated, ENDPOINTS))
 
 
 def alias_of(model: str) -> str:
@@ -124,7 +126,7 @@ def spellings(model: str, vendor: str) -> tuple[str, ...]:
 
 
 def test_every_provider_endpoint_is_covered() -> None:
-    assert {road.route for road in ROADS} | {PLAYGROUND} == REACHES
+    assert {endpoint.route for endpoint in ALL_ENDPOINTS} | {PLAYGROUND} == REACHES
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +155,10 @@ for org in Organization.objects.exclude(slug="acme"):
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_called(
+def _no_provider_is_called(
     keys: dict[str, str], server: Server, upstream: Upstream, rows: Rows
 ) -> Iterator[None]:
-    """Demand that no provider saw anything of what a test asked, and that no money was held."""
+    """Assert that no provider received a request and no money was held."""
     upstream.reset()
     yield
     assert upstream.calls() == []
@@ -172,10 +174,12 @@ async def test_no_endpoint_or_spelling_bypasses_policy(
     keys: dict[str, str], server: Server, rule: Rule
 ) -> None:
     asked = [
-        AskedAt(call=f"{rule.slug} {road.name}", door=road, model=spelled, max_tokens=CAP)
-        for road in ROADS
-        if rule.refuses_the_free or not road.is_free
-        for spelled in spellings(rule.model(road.model), road.vendor)
+        EndpointCall(
+            call=f"{rule.slug} {endpoint.name}", endpoint=endpoint, model=spelled, max_tokens=CAP
+        )
+        for endpoint in ALL_ENDPOINTS
+        if rule.refuses_the_free or not endpoint.is_free
+        for spelled in spellings(rule.model(endpoint.model), endpoint.vendor)
     ]
     passed = []
     for start in range(0, len(asked), AT_ONCE):
@@ -183,7 +187,7 @@ async def test_no_endpoint_or_spelling_bypasses_policy(
         for answer in await ask_each(server.url, keys[rule.slug], *some):
             code = answer.code or answer.json().get("code")
             if (answer.status, code) != (403, rule.code):
-                passed.append((answer.asked.door.name, answer.asked.model, answer.raw))
+                passed.append((answer.asked.endpoint.name, answer.asked.model, answer.raw))
     assert passed == []
 
 
@@ -211,15 +215,15 @@ def test_no_spelling_bypasses_policy_in_sdk(
         ]
         for rule in RULES
     }
-    told = json.loads(installation.script(IN_PROCESS.format(asked=asked, cap=CAP)))
-    assert told == {rule.slug: [rule.code] for rule in RULES}
+    events = json.loads(installation.script(IN_PROCESS.format(asked=asked, cap=CAP)))
+    assert events == {rule.slug: [rule.code] for rule in RULES}
 
 
 IN_PROCESS: Final = """
 import json
 from gateway.call.sdk import ai_request, ai_stream
 from orgs.models import Membership
-told = {{}}
+events = {{}}
 for slug, models in {asked!r}.items():
     member = Membership.objects.get(org__slug=slug)
     who = {{"org_id": member.org_id, "actor_user_id": member.user_id}}
@@ -227,6 +231,6 @@ for slug, models in {asked!r}.items():
     for model in models:
         asked = {{**who, "model": model, "input": "let me through", "max_tokens": {cap}}}
         codes |= {{ai_request(**asked).code, *(piece.code for piece in ai_stream(**asked))}}
-    told[slug] = sorted(codes, key=str)
-print(json.dumps(told))
+    events[slug] = sorted(codes, key=str)
+print(json.dumps(events))
 """

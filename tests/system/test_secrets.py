@@ -17,10 +17,10 @@ import pytest
 
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser
-from tests.system.clients import MODELS, Asked, Outcome, ask_all, until
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_all, until
 from tests.system.rows import Rows
 from tests.system.servers import KEY_VARIABLES, Installation, Server
-from tests.system.upstream import Upstream, said_in
+from tests.system.upstream import Upstream, prompt_in
 
 PROMPT: Final = f"canary{secrets.token_hex(12)}"
 PASSWORD: Final = f"canary {secrets.token_hex(12)}"
@@ -31,8 +31,8 @@ TABLES: Final = {
 }
 
 
-def _told_back(text: str) -> list[dict[str, Any]]:
-    """Return ways in which a provider can tell a text back: an error may be kept or logged."""
+def _echoes(text: str) -> list[dict[str, Any]]:
+    """Return ways in which a provider can echo a text: an error may be stored or logged."""
     error = {
         "error": {"message": f"Incorrect API key or prompt: {text}", "type": text, "code": text}
     }
@@ -50,21 +50,21 @@ def _told_back(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(vendor: str, *, stream: bool = False, **more: Any) -> Asked:
+def _asked(vendor: str, *, stream: bool = False, **more: Any) -> ClientCall:
     call = secrets.token_hex(8)
-    return Asked(
+    return ClientCall(
         call=call, vendor=vendor, stream=stream, more={"prompt": f"{PROMPT} {call}", **more}
     )
 
 
 async def _everything(
-    installation: Installation, server: Server, upstream: Upstream, told_back: dict[str, str]
+    installation: Installation, server: Server, upstream: Upstream, echoed: dict[str, str]
 ) -> list[Outcome]:
     """Succeed, be refused, fail in every way, to every vendor, plain and streamed."""
     key, outcomes = installation.key, []
     for stream in (False, True):
-        for n in range(len(_told_back(""))):
-            upstream.answers(*({"vendor": v, **_told_back(told_back[v])[n]} for v in VENDORS))
+        for n in range(len(_echoes(""))):
+            upstream.answers(*({"vendor": v, **_echoes(echoed[v])[n]} for v in VENDORS))
             asked = [_asked(vendor, stream=stream) for vendor in VENDORS]
             outcomes += await ask_all(server.url, key, *asked)
         outcomes += await ask_all(server.url, key, *(_asked(v, stream=stream) for v in VENDORS))
@@ -144,7 +144,7 @@ def _canaries(installation: Installation) -> dict[str, str]:
 async def after_everything(
     installation: Installation, upstream: Upstream, rows: Rows
 ) -> AsyncIterator[list[Outcome]]:
-    """All that can happen has happened, twice: providers told keys back, then prompts."""
+    """A server after all kinds of calls, twice: providers echoed keys, then prompts."""
     installation.run("policies", "create", "acme", "--name", "P", "--block", "gpt-4")
     server = (await asyncio.to_thread(installation.serve))[0]
     upstream.reset()
@@ -227,4 +227,4 @@ async def test_key_is_shown_once_and_never_on_error_pages(
 
 
 async def test_provider_receives_prompt(upstream: Upstream) -> None:
-    assert all(PROMPT in said_in(call) for call in upstream.recorded())
+    assert all(PROMPT in prompt_in(call) for call in upstream.recorded())

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser, Page
-from tests.system.clients import Asked, ask_all
+from tests.system.clients import ClientCall, ask_all
 from tests.system.routes import all_routes, operators_routes
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
@@ -42,7 +42,7 @@ FORM: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a route is tried. `id_of` is what its id names; `fields` may hold the id, as {id}."""
+    """A request to a route. `id_of` is the kind of its id; `fields` may hold the id, as {id}."""
 
     id_of: str = NOTHING
     methods: tuple[str, ...] = ("GET", "POST")
@@ -194,7 +194,7 @@ def foreign(installation: Installation, server: Server, globex_key: str) -> dict
     """Every id of Acme's, by what it names."""
     rows = Rows(installation.database_url)
     asked = [
-        Asked(call=secrets.token_hex(8), vendor=vendor, more={"teamId": SECRET_NAME})
+        ClientCall(call=secrets.token_hex(8), vendor=vendor, more={"teamId": SECRET_NAME})
         for vendor in VENDORS
     ]
     answers = asyncio.run(ask_all(server.url, installation.key, *asked))
@@ -286,10 +286,10 @@ async def test_foreign_id_is_not_found_by_key_of_stranger(  # noqa: PLR0913
 ) -> None:
     entry = ROUTES[route]
     before = _acmes_rows(rows)
-    async with Browser(server.url) as nobody:
+    async with Browser(server.url) as anonymous:
 
         async def with_key(method: str, path: str, **sent: Any) -> Page:
-            return await nobody.send(method, path, headers={"x-pulse-key": globex_key}, **sent)
+            return await anonymous.send(method, path, headers={"x-pulse-key": globex_key}, **sent)
 
         nothing = await _try(with_key, method, route, entry, UNUSED_ID)
         for id_ in foreign[entry.id_of]:
@@ -319,7 +319,7 @@ async def test_admin_of_acme_sees_own_rows(
 
 
 def _acmes_rows(rows: Rows) -> list[Any]:
-    """Return what a stranger could have changed of Acme's."""
+    """Return the rows of Acme's that a stranger could have changed."""
     acme = rows.value("SELECT id FROM organization WHERE slug = 'acme'")
     tables = {
         "policy": "id, name, enabled",

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.fake_provider import FOREVER
-from tests.system.clients import MODELS, Asked, Outcome, ask_all, ask_one, warm_up
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_all, ask_one, warm_up
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream
@@ -46,7 +46,7 @@ def servers(installation: Installation) -> list[Server]:
 
 @pytest.fixture(scope="module")
 def tenants(installation: Installation) -> Iterator[tuple[str, str]]:
-    """Slugs and keys of organizations that nobody has used yet."""
+    """Slugs and keys of unused organizations."""
     return iter(installation.organizations(*(f"org-{n}" for n in range(TENANTS))).items())
 
 
@@ -66,9 +66,11 @@ def _a_quiet_provider(upstream: Upstream) -> Iterator[None]:
 
 
 async def _ask_each(servers: list[Server], key: str, **changes: object) -> list[Outcome]:
-    """Ask every process the same thing, one after the other."""
+    """Send the same request to every process, one after the other."""
     return [
-        await ask_one(server.url, key, Asked(call=secrets.token_hex(6), vendor=VENDOR, **changes))  # type: ignore[arg-type]
+        await ask_one(
+            server.url, key, ClientCall(call=secrets.token_hex(6), vendor=VENDOR, **changes)
+        )  # type: ignore[arg-type]
         for server in servers
     ]
 
@@ -105,7 +107,9 @@ async def test_64_clients_spend_last_euro_exactly(  # noqa: PLR0913  the fixture
     # A call whose outcome is unknown keeps its whole bound, so that nothing gives room back.
     upstream.answers({"times": FOREVER, "pause_s": 1, "reset": "after"})
 
-    asked = [Asked(call=f"{n:02d}{secrets.token_hex(5)}", vendor=VENDOR) for n in range(CLIENTS)]
+    asked = [
+        ClientCall(call=f"{n:02d}{secrets.token_hex(5)}", vendor=VENDOR) for n in range(CLIENTS)
+    ]
     shares = [asked[n :: len(servers)] for n in range(len(servers))]
     with rows.busy():  # so that every process has all of its share before one can decide
         asking = asyncio.gather(
@@ -119,9 +123,9 @@ async def test_64_clients_spend_last_euro_exactly(  # noqa: PLR0913  the fixture
 
     outcomes = [outcome for answer in answers for outcome in answer]
     holds = _holds_of(rows, tenant)
-    told = Counter((outcome.status, outcome.code) for outcome in outcomes)
+    ends = Counter((outcome.status, outcome.code) for outcome in outcomes)
     assert first[0].is_answered
-    assert told == {(502, "provider_error"): fitting, (403, code): CLIENTS - fitting}
+    assert ends == {(502, "provider_error"): fitting, (403, code): CLIENTS - fitting}
     assert len(holds) == fitting + 1
     assert {amount for _, amount, _ in holds} == {bound}
     assert len(upstream.calls()) == fitting + 1
@@ -144,7 +148,7 @@ async def test_refusal_separates_held_from_spent(
     )
     upstream.answers({"pause_s": 6})
     holder = asyncio.create_task(
-        ask_one(servers[0].url, tenant.key, Asked(call=secrets.token_hex(6), vendor=VENDOR))
+        ask_one(servers[0].url, tenant.key, ClientCall(call=secrets.token_hex(6), vendor=VENDOR))
     )
     await asyncio.sleep(1)
     [meanwhile] = await _ask_each(servers[1:2], tenant.key)
@@ -278,15 +282,15 @@ async def test_removed_price_refuses_next_request_of_each_process(
 ) -> None:
     model = MODELS["mistral"]
     more = {"vendor": "mistral"}
-    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    asked = [ClientCall(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
     before = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
     names = f"{model.removesuffix('-latest')}%"
     rows.execute("DELETE FROM rate WHERE model LIKE %s", names)
     upstream.reset()
-    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    asked = [ClientCall(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
     after = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
     installation.run("prices", "load")
-    asked = [Asked(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
+    asked = [ClientCall(call=secrets.token_hex(6), **more) for _ in servers]  # type: ignore[arg-type]
     again = [await ask_one(s.url, tenant.key, a) for s, a in zip(servers, asked, strict=True)]
 
     assert all(outcome.is_answered for outcome in before)

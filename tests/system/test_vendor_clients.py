@@ -19,7 +19,7 @@ from tests.system.rows import Rows
 from tests.system.servers import HOST, Installation, Server
 from tests.system.upstream import Upstream
 
-SAID: Final = "Say hello to everyone here, «ü» and \\ all"
+PROMPT: Final = "Say hello to everyone here, «ü» and \\ all"
 SONNET: Final = MODELS["anthropic"]
 FLASH: Final = MODELS["google"]
 TOOL: Final[ToolParam] = {
@@ -76,7 +76,7 @@ def gemini(libraries: Libraries, server: Server, installation: Installation) -> 
 
 @pytest.fixture(scope="module")
 def small() -> Iterator[SmallVendor]:
-    """A vendor for what the fake provider does not answer."""
+    """A vendor for answers that the fake provider does not have."""
     with SmallVendor() as running:
         yield running
 
@@ -102,7 +102,7 @@ ASKED: Final[dict[str, Any]] = {
     "model": SONNET,
     "max_tokens": 60,
     "system": "Be brief",
-    "messages": [{"role": "user", "content": SAID}],
+    "messages": [{"role": "user", "content": PROMPT}],
 }
 
 
@@ -115,7 +115,7 @@ def test_message_equals_vendor_message(
     )
     assert through.model_dump() == direct.model_dump()
     assert through.content[0].type == "text"
-    assert through.content[0].text == SAID
+    assert through.content[0].text == PROMPT
     usage = through.usage
     assert last_row(rows) == ("ok", "messages", SONNET, usage.input_tokens, usage.output_tokens)
 
@@ -133,7 +133,7 @@ def test_streamed_message_has_vendor_events(
             status, _, _, _, output_tokens = last_row(rows)
             assert (status, output_tokens) == ("ok", seen[0][1]["usage"]["output_tokens"])
     assert seen[0] == seen[1]
-    assert "".join(each["text"] for each in seen[0][0] if each["type"] == "text") == SAID
+    assert "".join(each["text"] for each in seen[0][0] if each["type"] == "text") == PROMPT
 
 
 def test_beta_client_sends_only_free_betas(claude: anthropic.Anthropic, upstream: Upstream) -> None:
@@ -218,7 +218,7 @@ def test_anthropic_client_counts_tokens(
 CONFIG: Final = types.GenerateContentConfig(system_instruction="Be brief", max_output_tokens=60)
 
 
-def told(response: types.GenerateContentResponse) -> dict[str, Any]:
+def comparable(response: types.GenerateContentResponse) -> dict[str, Any]:
     """Return an answer without what the transport adds to it."""
     return response.model_dump(exclude={"sdk_http_response"})
 
@@ -229,11 +229,11 @@ def test_content_equals_vendor_content(
     direct = libraries.google(f"http://{HOST}:{upstream.port}/google", "k")
     answers = []
     for client in (gemini, direct):
-        answers.append(client.models.generate_content(model=FLASH, contents=SAID, config=CONFIG))
+        answers.append(client.models.generate_content(model=FLASH, contents=PROMPT, config=CONFIG))
         if client is gemini:
             row = last_row(rows)
-    assert told(answers[0]) == told(answers[1])
-    assert answers[0].text == SAID
+    assert comparable(answers[0]) == comparable(answers[1])
+    assert answers[0].text == PROMPT
     usage = answers[0].usage_metadata
     assert usage is not None
     tokens = (usage.prompt_token_count, usage.candidates_token_count)
@@ -246,14 +246,14 @@ def test_streamed_content_has_vendor_chunks(
     direct = libraries.google(f"http://{HOST}:{upstream.port}/google", "k")
     seen = []
     for client in (gemini, direct):
-        chunks = client.models.generate_content_stream(model=FLASH, contents=SAID, config=CONFIG)
-        seen.append([told(chunk) for chunk in chunks])
+        chunks = client.models.generate_content_stream(model=FLASH, contents=PROMPT, config=CONFIG)
+        seen.append([comparable(chunk) for chunk in chunks])
         if client is gemini:
             row = last_row(rows)
     assert seen[0] == seen[1]
-    assert len(seen[0]) == len(SAID.split(" "))
+    assert len(seen[0]) == len(PROMPT.split(" "))
     assert row[:2] == ("ok", "streamGenerateContent")
-    assert row[4] == len(SAID.split(" "))
+    assert row[4] == len(PROMPT.split(" "))
 
 
 def test_refusals_raise_matching_google_error(
@@ -266,7 +266,7 @@ def test_refusals_raise_matching_google_error(
     def failing(client: genai.Client, *, model: str = FLASH, **config: Any) -> errors.APIError:
         given = types.GenerateContentConfig(**config)
         with pytest.raises(errors.APIError) as failed:
-            client.models.generate_content(model=model, contents=SAID, config=given)
+            client.models.generate_content(model=model, contents=PROMPT, config=given)
         return failed.value
 
     wrong = failing(libraries.google(server.url, "pulse_wrong"))
@@ -290,7 +290,7 @@ def test_refusals_raise_matching_google_error(
     blocked = failing(gemini)
     assert (blocked.code, blocked.status) == (403, "PERMISSION_DENIED")
     with pytest.raises(errors.ClientError, match='blocked by policy "No"'):
-        list(gemini.models.generate_content_stream(model=FLASH, contents=SAID))
+        list(gemini.models.generate_content_stream(model=FLASH, contents=PROMPT))
 
 
 def test_interrupted_content_raises_in_google_client(
@@ -298,7 +298,7 @@ def test_interrupted_content_raises_in_google_client(
 ) -> None:
     upstream.answers({"cut_after_bytes": 900})
     with pytest.raises(errors.ServerError, match="closed the connection"):
-        list(gemini.models.generate_content_stream(model=FLASH, contents=SAID))
+        list(gemini.models.generate_content_stream(model=FLASH, contents=PROMPT))
 
 
 def test_google_client_counts_and_calls_its_own_version(
@@ -314,8 +314,8 @@ def test_google_client_counts_and_calls_its_own_version(
         small.answers(f"/{version}/models/{FLASH}:generateContent", content)
     for chosen, used in (("v1", "v1"), ("v1beta", "v1beta"), (None, "v1")):
         client = libraries.google(other_server.url, installation.key, chosen)
-        counted = client.models.count_tokens(model=FLASH, contents=SAID)
+        counted = client.models.count_tokens(model=FLASH, contents=PROMPT)
         assert counted.total_tokens == COUNTED
         assert last_row(rows) == ("ok", "countTokens", FLASH, 0, 0)
-        assert client.models.generate_content(model=FLASH, contents=SAID).text == "Hi"
+        assert client.models.generate_content(model=FLASH, contents=PROMPT).text == "Hi"
         assert {seen.path.split("/")[1] for seen in small.seen[-2:]} == {used}

@@ -42,11 +42,11 @@ class Upstream:
         self.process.communicate()
 
     def answers(self, *behaviours: Seen) -> None:
-        """Have calls to come answered so."""
+        """Queue behaviours for the next calls."""
         self._post({"answers": list(behaviours)})
 
     def reset(self) -> None:
-        """Forget calls and behaviours; what is on disk stays."""
+        """Clear calls and behaviours; the file on disk is kept."""
         self._post({"reset": True})
 
     def calls(self) -> list[Seen]:
@@ -62,7 +62,7 @@ class Upstream:
         return [json.loads(line) for line in self.record.read_text().splitlines()]
 
     def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 30.0) -> Seen:
-        """Return the first call of which `seen` is true, waiting for it."""
+        """Wait for the first call for which `seen` is true."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = next((call for call in self.calls() if seen(call)), None)
@@ -81,7 +81,7 @@ class Upstream:
             answer.read()
 
 
-def said_in(call: Seen) -> str:
+def prompt_in(call: Seen) -> str:
     """Return the last user message of a call, in any vendor's format."""
     body = call["body"] or {}
     if "contents" in body:

@@ -1,1 +1,1 @@
-"""How alerts are sent: e-mail and webhooks."""
+"""How alerts are sent: email and webhooks."""

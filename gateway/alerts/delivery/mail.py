@@ -1,4 +1,4 @@
-"""Sends one e-mail to a channel's addresses, by the server that EMAIL_URL names."""
+"""Sends one email to a channel's addresses, by the server that EMAIL_URL names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.core.mail.message import BadHeaderError
 
 from gateway.alerts.delivery.webhook import Outcome
 
-NO_SERVER = "e-mail is not configured: EMAIL_URL is not set"
+NO_SERVER = "email is not configured: EMAIL_URL is not set"
 
 
 def send(addresses: Sequence[str], subject: str, text: str, *, message_id: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""Messages of alerts: as JSON for a webhook, as an e-mail."""
+"""Messages of alerts: as JSON for a webhook, as an email."""
 
 from __future__ import annotations
 

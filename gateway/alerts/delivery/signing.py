@@ -12,7 +12,7 @@ PREFIX: Final = "whsec_"
 
 
 def secret_of(channel_id: UUID, version: int, pepper: bytes) -> str:
-    """Return a channel's secret. It is made anew each time and kept nowhere."""
+    """Return a channel's secret. It is computed each time and never stored."""
     made = hmac.digest(pepper, f"{channel_id}:{version}".encode(), hashlib.sha256)
     return PREFIX + base64.urlsafe_b64encode(made).decode().rstrip("=")
 

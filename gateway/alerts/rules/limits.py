@@ -122,7 +122,7 @@ def _named(spending: Spending) -> tuple[str, int]:
 
 
 def _after(limit: AnyLimit, refusal: Refusal | None) -> AnyLimit:
-    """Return the limit with its refusal, where that was in the span that runs."""
+    """Return the limit with its refusal, if that was in the current period."""
     if refusal is None or refusal.on < limit.starts_on:
         return limit
     return replace(limit, refused_at_nanoeur=refusal.taken_nanoeur)

@@ -59,8 +59,8 @@ def costs_by_hour(
     )
     values: list[Any] = []
     for day in days:
-        spans = first_instant(day, zone), first_instant(day + _DAY, zone)
-        values += [kept_id(organization_id), *map(_instant, spans)]
+        instants = first_instant(day, zone), first_instant(day + _DAY, zone)
+        values += [kept_id(organization_id), *map(_instant, instants)]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([one_day] * len(days)), values)
         rows = cursor.fetchall()

@@ -21,7 +21,7 @@ FULL_FROM_PERCENT: Final = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Where a budget stands, in nano-euro. `expected` is the forecast of the end of its span.
+    """The state of a budget, in nano-euro. `expected` is the forecast for the end of its period.
 
     `refused_at_nanoeur` is what was charged and held when it last refused a call.
     """

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.http.answers import REQUEST_ID_HEADER, json_response, only
 from gateway.http.openapi import backtest as schema_backtest
-from gateway.http.openapi import dropin, values
-from gateway.http.openapi.dropin import BY_KEY, JSON
+from gateway.http.openapi import compatible, values
+from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
 from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
 
@@ -26,7 +26,7 @@ UNKNOWN_CALLER: Final[Codes] = {
     **WRONG_METHOD,
 }
 BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
-MEANINGS: Final = dropin.MEANINGS | {
+MEANINGS: Final = compatible.MEANINGS | {
     400: "The request is invalid, or its model is unknown.",
     403: "Refused; nothing was sent.",
     404: "Request not found in this organization.",
@@ -266,7 +266,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/api/ai/requests/{request_id}": {"get": DETAIL},
         "/api/ai/policies/backtest": {"get": BACKTEST},
         "/api/schema": {"get": SCHEMA},
-        **dropin.PATHS,
+        **compatible.PATHS,
         "/healthz": {"get": HEALTH},
         "/readyz": {"get": READINESS},
     },

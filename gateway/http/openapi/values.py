@@ -183,7 +183,9 @@ _ROOM: Final[Schema] = {"limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "lef
 LIMIT: Final[Schema] = {
     "oneOf": [
         exactly({"policy": TEXT, **_ROOM}),
-        exactly({"budget": TEXT, "per": {"enum": [span.value for span in BudgetWindow]}, **_ROOM}),
+        exactly(
+            {"budget": TEXT, "per": {"enum": [window.value for window in BudgetWindow]}, **_ROOM}
+        ),
     ]
 }
 QUOTE: Final = succeeded(

@@ -2,7 +2,7 @@
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, jsonSchema, Output, streamText, tool } from "ai";
 
-const { baseURL, apiKey, model: id, said, parameters } = JSON.parse(process.argv[2]);
+const { baseURL, apiKey, model: id, prompt, parameters } = JSON.parse(process.argv[2]);
 const provider = createOpenAICompatible({
   name: "pulse",
   baseURL,
@@ -10,7 +10,7 @@ const provider = createOpenAICompatible({
   includeUsage: true,
   supportsStructuredOutputs: true,
 });
-const question = { model: provider(id), system: "Be brief", prompt: said, maxRetries: 0 };
+const question = { model: provider(id), system: "Be brief", prompt: prompt, maxRetries: 0 };
 const tools = { get_weather: tool({ inputSchema: jsonSchema(parameters) }) };
 
 const calls = (found) => found.map(({ toolName, input }) => ({ name: toolName, input }));

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costs.core.date_ranges import month_end
 from costs.core.forecast import HISTORY_DAYS, Forecast, history_starts, month_forecast
-from costs.core.spans import month_end
 
 EURO = 10**9
 TODAY = date(2025, 6, 16)  # a Monday
@@ -51,7 +51,7 @@ def test_forecast_completes_today_without_double_counting() -> None:
     assert forecast(by_day | {TODAY: 5 * EURO}).expected_nanoeur == 34 * EURO
 
 
-def test_less_than_a_week_gives_no_forecast() -> None:
+def test_less_than_week_gives_no_forecast() -> None:
     assert month_forecast({back(n): EURO for n in range(1, 7)}, today=TODAY) is None
     assert month_forecast({back(n): EURO for n in range(1, 8)}, today=TODAY) is not None
     assert month_forecast({}, today=TODAY) is None

@@ -14,7 +14,7 @@ from costs.templatetags.figures import short_eur
 AMOUNTS = st.integers(min_value=-MAX_NANOEUR, max_value=MAX_NANOEUR)
 
 
-def test_nano_euro_is_a_billionth_of_a_euro() -> None:
+def test_nano_euro_is_billionth_of_euro() -> None:
     assert euros(1) == Decimal("0.000000001")
     assert nanoeur_from_euros(Decimal("50")) == 50_000_000_000
 

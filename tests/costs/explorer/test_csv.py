@@ -15,7 +15,7 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
 from costs.core.cost_query import CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer.exports import csv_pieces, csv_text
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User
@@ -97,7 +97,9 @@ def _many(count: int) -> Iterator[CostGroup]:
 
 
 def test_export_memory_is_constant() -> None:
-    query: Any = CostQuery(span=DateRange(date(2025, 6, 1), date(2025, 6, 30)), group_by=("team",))
+    query: Any = CostQuery(
+        date_range=DateRange(date(2025, 6, 1), date(2025, 6, 30)), group_by=("team",)
+    )
     tracemalloc.start()
     lines = sum(piece.count("\n") for piece in csv_pieces(query, _many(20_000), Sums()))
     _, peak_bytes = tracemalloc.get_traced_memory()

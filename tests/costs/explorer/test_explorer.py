@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.spans import DateRange
+from costs.core.date_ranges import DateRange
 from costs.explorer import names, reports
 from costs.explorer.names import DimensionNames, models_matching, models_used
 from costs.explorer.reports import GROUPS_MAX, CostReport
@@ -32,14 +32,14 @@ GROUPINGS = [
     *((name,) for name in GROUP_COLUMNS),
     *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
 ]
-SAID = st.sampled_from(["a", "b", None])
+TEXT = st.sampled_from(["a", "b", None])
 DAYS = st.dates(date(2025, 4, 20), date(2025, 7, 20))
-SPANS = st.tuples(DAYS, DAYS).map(lambda ends: DateRange(min(ends), max(ends)))
+DATE_RANGES = st.tuples(DAYS, DAYS).map(lambda ends: DateRange(min(ends), max(ends)))
 
 
 def explored(organization: Organization, *group_by: str, **options: Any) -> CostReport:
     """Return June 2025 of the organization."""
-    query = CostQuery(span=JUNE, group_by=group_by or ("model",), **options)
+    query = CostQuery(date_range=JUNE, group_by=group_by or ("model",), **options)
     return reports.explore(query=query, names=DimensionNames(organization.pk))
 
 
@@ -50,9 +50,9 @@ def amounts(report: CostReport) -> dict[str | None, int]:
 def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
     amounts_nanoeur = [1, 2, 999_999_999, 10**15 + 7, -3]
     for number, amount in enumerate(amounts_nanoeur):
-        said = f"x{number % 3}" if number % 3 else None
+        fields = f"x{number % 3}" if number % 3 else None
         optional = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
-        charge(acme, amount, **dict.fromkeys(optional, said), model=f"m{number % 2}")
+        charge(acme, amount, **dict.fromkeys(optional, fields), model=f"m{number % 2}")
     for group_by in GROUPINGS:
         report = explored(acme, *group_by)
         assert report.total.amount_nanoeur == sum(amounts_nanoeur)
@@ -70,16 +70,16 @@ def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
         st.tuples(
             st.integers(-(10**12), 10**12),
             st.fixed_dictionaries(
-                {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": SAID, "user_id": SAID}
+                {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": TEXT, "user_id": TEXT}
             ),
             DAYS,
         ),
         max_size=12,
     ),
     group_by=st.sampled_from(GROUPINGS),
-    wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), SAID),
-    span=SPANS,
-    before=st.none() | SPANS,
+    wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), TEXT),
+    date_range=DATE_RANGES,
+    before=st.none() | DATE_RANGES,
     today=st.just(date.max) | DAYS,
 )
 def test_any_range_filter_and_grouping_adds_up_to_events(  # noqa: PLR0913  all parts of one query
@@ -87,7 +87,7 @@ def test_any_range_filter_and_grouping_adds_up_to_events(  # noqa: PLR0913  all 
     charges: list[tuple[int, dict[str, Any], date]],
     group_by: tuple[str, ...],
     wanted: Mapping[str, Any],
-    span: DateRange,
+    date_range: DateRange,
     before: DateRange | None,
     today: date,
 ) -> None:
@@ -96,19 +96,21 @@ def test_any_range_filter_and_grouping_adds_up_to_events(  # noqa: PLR0913  all 
     then: dict[tuple[str | None, ...], int] = {}
     bars: dict[tuple[date, str | None], int] = {}
     dimension = next((name for name in group_by if name != DAY), None)
-    for amount, said, day in charges:
-        event = charge(org, amount, **said, occurred_at=datetime.combine(day, NOON.timetz()))
-        if any(said[column] != value for column, value in wanted.items()):
+    for amount, fields, day in charges:
+        event = charge(org, amount, **fields, occurred_at=datetime.combine(day, NOON.timetz()))
+        if any(fields[column] != value for column, value in wanted.items()):
             continue
         named = {name: getattr(event, column, None) for name, column in GROUP_COLUMNS.items()}
         group = tuple((named | {DAY: f"{day}"})[name] for name in group_by)
-        for sums, days in ((now, span), (then, before)):
+        for sums, days in ((now, date_range), (then, before)):
             if days and days.first <= day <= days.last:
                 sums[group] = sums.get(group, 0) + amount
-        if span.first <= day <= span.last:
-            bar = max(day.replace(day=1), span.first), named.get(dimension or "")
+        if date_range.first <= day <= date_range.last:
+            bar = max(day.replace(day=1), date_range.first), named.get(dimension or "")
             bars[bar] = bars.get(bar, 0) + amount
-    query = CostQuery(span=span, group_by=group_by, wanted=wanted, before=before, today=today)
+    query = CostQuery(
+        date_range=date_range, group_by=group_by, wanted=wanted, before=before, today=today
+    )
     report = reports.explore(query=query, names=DimensionNames(org.pk), dimension=dimension, top=1)
     compares = before is not None and DAY not in group_by
     groups = now.keys() | (then.keys() if compares else ())
@@ -152,8 +154,8 @@ def check_the_bars(
     )
     shown: Counter[tuple[date, bool]] = Counter()
     for (day, place), amount in stacks.amounts.items():
-        assert query.span.first <= day <= query.span.last
-        shown[max(day.replace(day=1), query.span.first), place is not None] += amount
+        assert query.date_range.first <= day <= query.date_range.last
+        shown[max(day.replace(day=1), query.date_range.first), place is not None] += amount
     expected: Counter[tuple[date, bool]] = Counter()
     for (month, value), amount in bars.items():
         expected[month, value in report.top] += amount
@@ -217,7 +219,7 @@ def test_lines_beyond_maximum_are_one_line(acme: Organization) -> None:
     assert (report.rest_groups, report.rest.sums.amount_nanoeur) == (3, 1 + 2 + 3)
     assert (report.rest.before_nanoeur, report.before_nanoeur) == (0, 0)
     assert report.total.amount_nanoeur == sum(range(1, GROUPS_MAX + 4))
-    query = CostQuery(span=JUNE, group_by=("team",))
+    query = CostQuery(date_range=JUNE, group_by=("team",))
     every = list(reports.every_group(organization_id=acme.pk, query=query))
     assert len(every) == GROUPS_MAX + 3
 
@@ -233,7 +235,7 @@ def test_table_by_day_shows_newest_lines_and_earlier_as_one(
         at = datetime.combine(day, NOON.timetz())
         charge(acme, 1000 + place, occurred_at=at, team_id="blue")
         charge(acme, 10, occurred_at=at, team_id="red")
-    query = CostQuery(span=DateRange(days[-1], last), group_by=group_by)
+    query = CostQuery(date_range=DateRange(days[-1], last), group_by=group_by)
     report = reports.explore(query=query, names=DimensionNames(acme.pk))
     lines = [(f"{day}", team) for day in days for team in ("blue", "red")]
     if len(group_by) == 1:
@@ -267,12 +269,12 @@ def test_each_line_has_previous_amount(acme: Organization) -> None:
     found = {g.values[0]: (g.before_nanoeur, g.sums.amount_nanoeur) for g in report.groups}
     assert found == {"kept": (10, 15), "new": (0, 4), "gone": (7, 0)}
     assert (report.before_nanoeur, report.total.amount_nanoeur) == (17, 19)
-    assert report.total.requests == 2  # of the span alone
+    assert report.total.requests == 2  # of the date range alone
     by_day = explored(acme, DAY, "team", before=MAY)
     assert by_day.before_nanoeur == 17
     assert {group.before_nanoeur for group in by_day.groups} == {None}
     totals = reports.totals(
-        organization_id=acme.pk, query=CostQuery(span=JUNE, before=MAY, group_by=("team",))
+        organization_id=acme.pk, query=CostQuery(date_range=JUNE, before=MAY, group_by=("team",))
     )
     assert totals == (report.total, 17)
 
@@ -284,7 +286,7 @@ def test_bars_add_up_to_total(acme: Organization) -> None:
     for number in range(12):
         team = f"t{number % 4}" if number % 4 else None
         charge(acme, number, team_id=team, occurred_at=NOON + timedelta(days=number % 5))
-    query = CostQuery(span=JUNE, group_by=("team",))
+    query = CostQuery(date_range=JUNE, group_by=("team",))
     report = reports.explore(query=query, names=DimensionNames(acme.pk), dimension="team", top=2)
     assert report.top == ("t3", "t2")
     stacks = reports.stacks("team", report.top, query=query, names=DimensionNames(acme.pk))
@@ -292,7 +294,7 @@ def test_bars_add_up_to_total(acme: Organization) -> None:
     assert sum(stacks.amounts.values()) == sum(range(12))
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place == 0) == 3 + 7 + 11
     assert sum(nano for (_, place), nano in stacks.amounts.items() if place is None) == 27
-    days = reports.by_day(organization_id=acme.pk, query=query, span=JUNE)
+    days = reports.by_day(organization_id=acme.pk, query=query, date_range=JUNE)
     assert sum(days.values()) == sum(range(12))
 
 
@@ -300,7 +302,7 @@ def test_days_outside_span_are_in_no_bar(acme: Organization) -> None:
     for amount, day in ((5, 3), (70, 28)):
         charge(acme, amount, team_id="blue", occurred_at=NOON.replace(day=day))
         charge(acme, 2 * amount, team_id="red", occurred_at=NOON.replace(day=day))
-    query = CostQuery(span=DateRange(JUNE.first, date(2025, 6, 20)), group_by=("team",))
+    query = CostQuery(date_range=DateRange(JUNE.first, date(2025, 6, 20)), group_by=("team",))
     stacks = reports.stacks(
         "team", ("blue",), query=query, names=DimensionNames(acme.pk), by_month=True
     )
@@ -310,7 +312,7 @@ def test_days_outside_span_are_in_no_bar(acme: Organization) -> None:
 def test_others_are_omitted_if_there_are_none(acme: Organization) -> None:
     charge(acme, 5, team_id="blue")
     charge(acme, 3, team_id="red", occurred_at=NOON + timedelta(days=1))
-    query = CostQuery(span=JUNE, group_by=("team",))
+    query = CostQuery(date_range=JUNE, group_by=("team",))
     stacks = reports.stacks("team", ("blue",), query=query, names=DimensionNames(acme.pk))
     day = NOON.date()
     assert stacks.amounts == {(day, 0): 5, (day + timedelta(days=1), None): 3}
@@ -319,7 +321,7 @@ def test_others_are_omitted_if_there_are_none(acme: Organization) -> None:
 def test_absent_value_has_colour_like_any_value(acme: Organization) -> None:
     for amount, team in ((5, None), (3, "t1"), (1, "t2"), (-9, "t3")):
         charge(acme, amount, team_id=team)
-    query = CostQuery(span=JUNE, group_by=("team",))
+    query = CostQuery(date_range=JUNE, group_by=("team",))
     report = reports.explore(query=query, names=DimensionNames(acme.pk), dimension="team", top=7)
     assert report.top == (None, "t1", "t2")
     stacks = reports.stacks("team", report.top, query=query, names=DimensionNames(acme.pk))
@@ -395,7 +397,7 @@ def test_file_of_many_lines_looks_up_users_once(
     monkeypatch.setattr(reports, "GROUPS_AT_ONCE", 2)
     for day in range(7):
         charge(acme, 1, user_id=str(admin_user.pk), occurred_at=NOON + timedelta(days=day))
-    query = CostQuery(span=JUNE, group_by=(DAY, "user"))
+    query = CostQuery(date_range=JUNE, group_by=(DAY, "user"))
     with django_assert_num_queries(2):
         every = list(reports.every_group(organization_id=acme.pk, query=query))
     assert [group.labels[1] for group in every] == [admin_user.email] * 7
@@ -422,7 +424,7 @@ def test_key_name_is_shown_only_to_its_organization(
     charge(acme, 1)
     labels = [group.labels for group in explored(acme, "key").groups]
     assert labels == [(ours.name,), (str(theirs.pk),), ("(none)",)]
-    query = CostQuery(span=JUNE, group_by=("model",), wanted={"key_id": ours.pk})
+    query = CostQuery(date_range=JUNE, group_by=("model",), wanted={"key_id": ours.pk})
     assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 3
     query = replace(query, wanted={"key_id": None})
     assert reports.totals(organization_id=acme.pk, query=query)[0].amount_nanoeur == 1

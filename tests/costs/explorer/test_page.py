@@ -89,7 +89,7 @@ def test_page_has_no_inline_script_or_style(acme: Organization, person: Client) 
         "groupBy=password",
         "thenBy=password",
         "period=forever",
-        "compare=nobody",
+        "compare=unknown",
         "without=password",
         "keyId=1",
         "source=EVERYTHING",
@@ -110,9 +110,9 @@ def test_unknown_parameters_are_ignored(person: Client) -> None:
     assert person.get("/costs?org_id=1&org__slug=globex").status_code == 200
 
 
-def test_empty_page_explains_itself(person: Client) -> None:
+def test_empty_page_has_explanation(person: Client) -> None:
     assert "send a request" in html_of(person, "")
-    assert "reset all filters" in html_of(person, "teamId=nobody")
+    assert "reset all filters" in html_of(person, "teamId=unknown")
 
 
 def test_anonymous_visitor_is_redirected_to_sign_in(client: Client, db: None) -> None:
@@ -140,7 +140,7 @@ def test_htmx_gets_partial_and_history_restore_gets_page(person: Client) -> None
 def test_preset_takes_precedence_over_dates(acme: Organization, person: Client) -> None:
     today = local_day(now(), ZoneInfo(acme.timezone))
     page = shown(person, f"period=7d&{JUNE}")
-    assert (page.span.first, page.span.last) == (today - timedelta(days=6), today)
+    assert (page.date_range.first, page.date_range.last) == (today - timedelta(days=6), today)
     [current] = [preset for preset in page.presets if preset.is_current]
     assert current.label == "7 days"
     assert "period=7d" in page.address
@@ -149,7 +149,7 @@ def test_preset_takes_precedence_over_dates(acme: Organization, person: Client) 
 
 def test_dates_alone_are_custom_period(person: Client) -> None:
     page = shown(person, JUNE)
-    assert f"{page.span.first} {page.span.last}" == "2025-06-01 2025-06-30"
+    assert f"{page.date_range.first} {page.date_range.last}" == "2025-06-01 2025-06-30"
     assert [preset.label for preset in page.presets if preset.is_current] == ["Custom"]
     assert 'name="from" value="2025-06-01"' in html_of(person, JUNE)
     assert 'name="from"' not in html_of(person, "period=30d")
@@ -159,7 +159,7 @@ def test_custom_link_starts_with_current_dates(person: Client) -> None:
     page = shown(person, "period=month&groupBy=team")
     custom = page.presets[-1].href
     again = shown(person, custom)
-    assert (again.span, again.group_labels) == (page.span, ("Team",))
+    assert (again.date_range, again.group_labels) == (page.date_range, ("Team",))
 
 
 def test_month_is_compared_with_previous_month(acme: Organization, person: Client) -> None:
@@ -188,7 +188,7 @@ def test_forecast_requires_range_up_to_today(acme: Organization, person: Client)
     assert forecast is not None
     assert forecast.low_nanoeur <= forecast.expected_nanoeur <= forecast.high_nanoeur
     assert shown(person, "period=last-month").forecast is None
-    assert shown(person, "teamId=nobody").forecast is None
+    assert shown(person, "teamId=unknown").forecast is None
 
 
 def test_forecast_does_not_depend_on_grouping(acme: Organization, person: Client) -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from costs.core.admission import Admitted, ReserveRequest, Settlement
 from costs.core.cost_query import CostQuery
 from costs.core.daily import line_id
+from costs.core.date_ranges import DateRange
 from costs.core.holds import State
-from costs.core.spans import DateRange
 from costs.explorer import reports
 from costs.ledger.reaper import reap
 from costs.ledger.verify import verify
@@ -33,11 +33,11 @@ from tests.costs.clients import reserve_together, together
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
-SAID = st.text(max_size=6).filter(str.isprintable) | st.none()
+TEXT = st.text(max_size=6).filter(str.isprintable) | st.none()
 
 
-def charged_to(asked: ReserveRequest, **said: str | None) -> ReserveRequest:
-    return replace(asked, charge_to={**asked.charge_to, **said})
+def charged_to(asked: ReserveRequest, **fields: str | None) -> ReserveRequest:
+    return replace(asked, charge_to={**asked.charge_to, **fields})
 
 
 def lines(org: Organization) -> list[tuple[date, str | None, int, int, int]]:
@@ -138,11 +138,11 @@ def test_day_is_sum_of_its_lines(desk: Desk, acme: Organization) -> None:
         desk.pass_s(hours * 3600)
         asked, admitted = desk.hold(acme, 100)
         desk.settle(settlement(asked, admitted, state, cost))
-    span = DateRange(date(2025, 6, 1), date(2025, 6, 30))
-    every = CostQuery(span=span, group_by=("model",))
+    date_range = DateRange(date(2025, 6, 1), date(2025, 6, 30))
+    every = CostQuery(date_range=date_range, group_by=("model",))
     by_line = replace(every, wanted={"source": "AI"})  # every line, one by one
     of_periods, of_lines = (
-        reports.by_day(organization_id=acme.pk, query=query, span=span)
+        reports.by_day(organization_id=acme.pk, query=query, date_range=date_range)
         for query in (every, by_line)
     )
     assert of_periods == of_lines
@@ -283,7 +283,7 @@ def test_migration_creates_same_lines_as_ledger(
 # --- the id of a line ---------------------------------------------------------------------------
 
 
-@given(st.tuples(SAID, SAID, SAID), st.tuples(SAID, SAID, SAID))
+@given(st.tuples(TEXT, TEXT, TEXT), st.tuples(TEXT, TEXT, TEXT))
 def test_only_same_attributes_have_same_line_id(
     one: tuple[str | None, ...], other: tuple[str | None, ...]
 ) -> None:

@@ -151,8 +151,8 @@ def test_time_zone_change_grants_no_limit_twice(
     desk.hold(acme, 100, limit=100)
     clock.now = datetime(2025, 6, 3, 10, tzinfo=UTC)
     desk.hold(acme, 100, limit=100)
-    spans = list(Period.objects.order_by("starts_at").values_list("starts_at", "ends_at"))
-    assert [ends_at for _, ends_at in spans[:-1]] == [starts_at for starts_at, _ in spans[1:]]
+    windows = list(Period.objects.order_by("starts_at").values_list("starts_at", "ends_at"))
+    assert [ends_at for _, ends_at in windows[:-1]] == [starts_at for starts_at, _ in windows[1:]]
     check_the_books()
 
 
@@ -225,7 +225,7 @@ def test_idempotency_key_of_other_organization_is_no_repeat(
     assert admitted_and_full(answers) == (2, 0)
 
 
-def test_idempotency_key_is_freed_by_release_or_after_a_day(
+def test_idempotency_key_is_freed_by_release_or_after_day(
     desk: Desk, clock: Clock, acme: Organization
 ) -> None:
     asked, admitted = desk.hold(acme, 100, repeat="k")

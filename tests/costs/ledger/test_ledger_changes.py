@@ -1,4 +1,4 @@
-"""Changes apply from the next RESERVE on, in every process and however they are made."""
+"""Changes apply from the next RESERVE, in every process, whether made by code or SQL."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ WRITES_MAX = 30
 
 @pytest.fixture
 def faults() -> Faults:
-    """What goes wrong; the test says."""
+    """The injected fault; set by the test."""
     return Faults()
 
 

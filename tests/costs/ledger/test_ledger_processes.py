@@ -146,7 +146,7 @@ def test_hold_settled_by_another_process_is_not_charged_again(
     check_the_books()
 
 
-def test_hold_settled_by_another_process_does_not_keep_the_rest_of_its_batch(
+def test_hold_settled_by_another_process_does_not_block_rest_of_batch(
     desk: Desk, new_desk: NewDesk, acme: Organization
 ) -> None:
     held = [desk.hold(acme, 100) for _ in range(5)]
@@ -160,7 +160,7 @@ def test_hold_settled_by_another_process_does_not_keep_the_rest_of_its_batch(
     check_the_books()
 
 
-def test_settlement_that_waits_for_another_process_sees_what_that_one_committed(
+def test_waiting_settlement_reads_committed_state(
     desk: Desk, new_desk: NewDesk, acme: Organization
 ) -> None:
     ended = settlement(*desk.hold(acme, 100), State.SETTLED, 40)

@@ -57,7 +57,7 @@ def without_the_wall() -> Iterator[None]:
 
 
 def race(new_writer: Callable[..., Writer], org: Organization) -> list[Any]:
-    """Let 64 clients of four processes' writers ask at once."""
+    """Send reservations of 64 clients to four processes' writers at once."""
     asks = [ask(org, BOUND, limit=EURO) for _ in range(CLIENTS)]
     return reserve_together([new_writer() for _ in range(4)], asks)
 

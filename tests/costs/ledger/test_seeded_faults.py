@@ -23,7 +23,7 @@ def test_seeded_fault_still_changes_code(fault: object) -> None:
 
 @pytest.mark.long
 @pytest.mark.django_db  # so that it runs on each database
-def test_every_seeded_fault_fails_a_test() -> None:
+def test_every_seeded_fault_fails_test() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.seeded_faults"],
         cwd=settings.BASE_DIR,

@@ -111,8 +111,8 @@ def test_window_follows_calendar_of_organization(
     desk.close()
     found = period("budget:s")
     assert found.starts_on == starts_on
-    said = (found.starts_at.isoformat()[:16], found.ends_at.isoformat()[:16])
-    assert said == (starts_at, ends_at)
+    window = (found.starts_at.isoformat()[:16], found.ends_at.isoformat()[:16])
+    assert window == (starts_at, ends_at)
 
 
 def test_week_ends_while_month_continues(acme: Organization) -> None:

@@ -21,8 +21,8 @@ DAY = {
 BALANCES = ("held_nanoeur", "settled_nanoeur", "overrun_nanoeur", "carried_nanoeur")
 
 
-def day_of_nobody() -> Row:
-    """A period of an organization that is not there, which is looked at only at the commit."""
+def day_without_organization() -> Row:
+    """A period of a missing organization, which is checked only at the commit."""
     return {"id": new_id(), "org_id": new_id(), "scope": "org", **DAY, **dict.fromkeys(BALANCES, 0)}
 
 
@@ -31,7 +31,7 @@ def test_failed_commit_is_not_reported_as_written(rows: int) -> None:
     store = open_store()
     try:
         store.begin()
-        store.insert(PERIOD, [day_of_nobody() for _ in range(rows)])
+        store.insert(PERIOD, [day_without_organization() for _ in range(rows)])
         with pytest.raises(Exception, match=r"(?i)foreign key"):
             store.commit()
         store.rollback()

@@ -17,7 +17,7 @@ WRITTEN = [AI_REQUEST_LOG, *(each for each in vars(tables).values() if isinstanc
 @pytest.mark.postgres_only
 @pytest.mark.django_db
 @pytest.mark.parametrize("table", WRITTEN, ids=lambda table: table.name)
-def test_columns_have_the_types_of_the_database(table: Table) -> None:
+def test_columns_have_types_of_database(table: Table) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s",

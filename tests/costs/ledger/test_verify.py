@@ -47,8 +47,8 @@ def ledger(*arguments: str) -> str:
 
 
 def test_consistent_ledger_is_reported(books_with_everything: Organization) -> None:
-    said = ledger("verify").splitlines()
-    assert said == [
+    printed = ledger("verify").splitlines()
+    assert printed == [
         "checked 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
         "2 daily cost rows",
         "no differences found",
@@ -198,7 +198,7 @@ def test_only_first_differences_are_listed(
     assert "only the first" in findings[-1].sentence
 
 
-def test_verify_reads_one_snapshot_and_blocks_nobody(
+def test_verify_reads_one_snapshot_without_blocking_writers(
     desk: Desk, books_with_everything: Organization
 ) -> None:
     with snapshot() as cursor:

@@ -1,4 +1,4 @@
-"""What the database rejects by itself: triggers and constraints."""
+"""Writes that triggers and constraints reject."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ AT_ONCE_S = 2.5
 
 @pytest.fixture
 def faults() -> Faults:
-    """What goes wrong; the test says."""
+    """The injected fault; set by the test."""
     return Faults()
 
 
@@ -214,7 +214,7 @@ def test_closed_event_loop_does_not_fail_others(
     loop = asyncio.new_event_loop()
     task = loop.create_task(writer.reserve(ask(acme, 100)))
     loop.run_until_complete(asyncio.sleep(0))
-    task.cancel()  # only so that nobody complains about it
+    task.cancel()  # avoids a warning
     loop.close()
     faults.may_go_on.set()
     assert isinstance(together(writer, ask(acme, 2))[0], Admitted)
@@ -256,7 +256,7 @@ def test_store_that_cannot_be_opened_raises_ledger_unavailable(
     new_writer: NewWriter, acme: Organization
 ) -> None:
     def opener() -> Store:
-        raise StoreUnavailable("nobody listens there")
+        raise StoreUnavailable("connection refused")
 
     (refused,) = together(new_writer(opener), ask(acme, 1))
     assert isinstance(refused, LedgerUnavailable)

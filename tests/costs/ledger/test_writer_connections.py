@@ -27,7 +27,7 @@ def cut_off_everybody_else() -> None:
             "WHERE datname = current_database() AND backend_type = 'client backend' "
             "AND pid <> pg_backend_pid()"
         )
-        assert cursor.fetchall(), "nobody was connected"
+        assert cursor.fetchall(), "no connection was found"
 
 
 @pytest.mark.postgres_only

@@ -135,8 +135,8 @@ def test_duplicate_start_is_rejected() -> None:
     assert Rate.objects.get().input_usd_per_mtok == 1
 
 
-def test_seeded_bands_survive_the_database_unchanged() -> None:
-    """What is read back must equal what was seeded, or every load would find a change."""
+def test_seeded_bands_survive_database_unchanged() -> None:
+    """Stored prices must equal the seed, or every load would find a change."""
     price = seeded_price(
         replace(priced("0.123456789", "999999999.123456"), web_search_usd_per_k=Decimal("0.1"))
     )

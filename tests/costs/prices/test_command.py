@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 def test_show_prints_current_price() -> None:
     prices("load")
-    said = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
-    assert "openai gpt-4o-mini" in said
-    assert "standard: input 0.15, output 0.6, cache_read 0.075" in said
-    assert "1 EUR = 1.1172 USD (ECB, 2026-10-30)" in said
-    assert "source: genai-prices " in said
+    printed = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
+    assert "openai gpt-4o-mini" in printed
+    assert "standard: input 0.15, output 0.6, cache_read 0.075" in printed
+    assert "1 EUR = 1.1172 USD (ECB, 2026-10-30)" in printed
+    assert "source: genai-prices " in printed
 
 
 def test_show_json_matches_stored_rates() -> None:
@@ -37,13 +37,13 @@ def test_show_json_matches_stored_rates() -> None:
 
 def test_set_then_show() -> None:
     load()
-    said = prices(
+    printed = prices(
         "set", "My-Model", "--provider", "openai", "--input", "2", "--output", "8",
         "--cache-read", "0.5", "--cache-write-5m", "2.5", "--cache-write-1h", "4",
         "--from", "2026-11-22", "--source", "our contract",
     )  # fmt: skip
     expected = "openai my-model costs 2 USD in and 8 USD out per million tokens from 2026-11-22T"
-    assert said.startswith(expected)
+    assert printed.startswith(expected)
     found = rates_of("my-model")
     assert found is not None
     assert found.source == "our contract"

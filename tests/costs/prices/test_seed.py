@@ -45,8 +45,8 @@ KNOWN_PRICES = [
 
 
 def test_loading_prices_every_model_and_every_day_since_2023() -> None:
-    said = prices("load")
-    assert said.startswith(f"Added {Rate.objects.count()} prices and ")
+    printed = prices("load")
+    assert printed.startswith(f"Added {Rate.objects.count()} prices and ")
     assert Rate.objects.count() > 700
     days = ExchangeRate.objects.order_by("on_date")
     assert days[0].on_date == date(2023, 1, 2)

@@ -1,4 +1,4 @@
-"""What the four vendors' requests mean, and their answers as they stand on the wire."""
+"""The four vendors' wire formats: parsed requests and encoded answers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
     ToolCall,
     ending,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -20,12 +20,12 @@ from tests.fake_provider.formats.common import (
 )
 
 
-def chat_asked(body: Mapping[str, Any], _: str) -> Asked:
+def chat_asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count(text for _, text in turns),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         stream=bool(body.get("stream")),
         with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
@@ -113,7 +113,7 @@ def _deltas(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _events(answer: Answer) -> list[str]:
-    """As the vendor does: asked for usage, every chunk has the field, and one more has no choice.
+    """As the vendor does: with usage, every chunk has the field, and a last one has no choice.
 
     https://developers.openai.com/api/reference/resources/chat (stream_options)
     """
@@ -130,8 +130,8 @@ def _events(answer: Answer) -> list[str]:
     events += answer.behaviour.extra_events
     events += chunks({}, chat_ending(answer))
     if answer.asked.with_usage:
-        told = reports(answer, _usage(answer))
-        events += [sse(head | {"choices": [], "usage": report}) for report in told]
+        reported = reports(answer, _usage(answer))
+        events += [sse(head | {"choices": [], "usage": report}) for report in reported]
     return [*events, "data: [DONE]\n\n"]
 
 

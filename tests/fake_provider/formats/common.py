@@ -1,4 +1,4 @@
-"""Shared by the formats: how an answer becomes words, and the interface of a format."""
+"""Shared by the formats: words of an answer, and the interface of a format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 
 CREATED_AT: Final = 1_773_840_064
 FRAGMENT_CHARS: Final = 6
@@ -22,7 +22,7 @@ def no_events(_: Answer) -> list[str]:
 class Format:
     """One endpoint's wire format: pure functions from a request to an answer's bytes."""
 
-    asked: Callable[[Mapping[str, Any], str], Asked]
+    asked: Callable[[Mapping[str, Any], str], ParsedRequest]
     plain: Callable[[Answer], dict[str, Any]]
     events: Callable[[Answer], list[str]] = no_events
     indent: int | None = None  # as the vendor lays out a plain answer
@@ -39,7 +39,7 @@ class ToolCall:
 
     @property
     def fragments(self) -> list[str]:
-        """The arguments in the pieces in which a stream brings them."""
+        """The arguments in the pieces of a stream."""
         starts = range(0, len(self.arguments), FRAGMENT_CHARS)
         return [self.arguments[start : start + FRAGMENT_CHARS] for start in starts]
 
@@ -62,7 +62,7 @@ def plain_text(content: Any) -> str:
     return " ".join(part.get("text", "") for part in content or ())
 
 
-def last_said(turns: list[tuple[str, str]]) -> str:
+def last_text(turns: list[tuple[str, str]]) -> str:
     return next((text for role, text in reversed(turns) if role == "user" and text.strip()), "")
 
 

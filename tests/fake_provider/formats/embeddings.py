@@ -1,4 +1,4 @@
-"""Embeddings as OpenAI, Mistral and Google give them; the same text has the same vector."""
+"""Embeddings in the formats of OpenAI, Mistral and Google; equal texts have equal vectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import Format, plain_text, word_count
 
 DIMENSIONS: Final = 8
@@ -20,7 +20,7 @@ def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
     return [(byte - 128) / 128 for byte in digest]
 
 
-def _asked(body: Mapping[str, Any], _: str) -> Asked:
+def _asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     given = body["input"]
     if isinstance(given, str):
         texts, words = [given], word_count([given])
@@ -30,7 +30,9 @@ def _asked(body: Mapping[str, Any], _: str) -> Asked:
         texts, words = [str(tokens) for tokens in given], sum(len(tokens) for tokens in given)
     else:
         texts, words = list(given), word_count(given)
-    return Asked(model=body["model"], words_in=words, last_said="", texts=tuple(texts), body=body)
+    return ParsedRequest(
+        model=body["model"], words_in=words, last_text="", texts=tuple(texts), body=body
+    )
 
 
 def _openai_vector(answer: Answer, text: str) -> list[float] | str:
@@ -65,17 +67,21 @@ def _mistral_plain(answer: Answer) -> dict[str, Any]:
     return body | _usage(answer, completion_tokens=0)
 
 
-def _google_asked(requests: list[Mapping[str, Any]], body: Mapping[str, Any], path: str) -> Asked:
+def _google_asked(
+    requests: list[Mapping[str, Any]], body: Mapping[str, Any], path: str
+) -> ParsedRequest:
     texts = tuple(plain_text(request["content"]["parts"]) for request in requests)
     model = path.rpartition("/")[2].partition(":")[0]
-    return Asked(model=model, words_in=word_count(texts), last_said="", texts=texts, body=body)
+    return ParsedRequest(
+        model=model, words_in=word_count(texts), last_text="", texts=texts, body=body
+    )
 
 
-def _google_one_asked(body: Mapping[str, Any], path: str) -> Asked:
+def _google_one_asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _google_asked([body], body, path)
 
 
-def _google_many_asked(body: Mapping[str, Any], path: str) -> Asked:
+def _google_many_asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _google_asked(body["requests"], body, path)
 
 

@@ -5,37 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     Format,
     compact,
     ending,
-    last_said,
+    last_text,
     plain_text,
     reports,
     word_count,
 )
 
 
-def _asked(body: Mapping[str, Any], path: str) -> Asked:
+def _asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _counted(body, body, path)
 
 
-def _count_asked(body: Mapping[str, Any], path: str) -> Asked:
+def _count_asked(body: Mapping[str, Any], path: str) -> ParsedRequest:
     return _counted(body, body.get("generateContentRequest") or body, path)
 
 
-def _counted(body: Mapping[str, Any], meant: Mapping[str, Any], path: str) -> Asked:
+def _counted(body: Mapping[str, Any], content_body: Mapping[str, Any], path: str) -> ParsedRequest:
     model, _, method = path.rpartition("/")[2].partition(":")
     turns = [
-        (turn.get("role", "user"), plain_text(turn.get("parts"))) for turn in meant["contents"]
+        (turn.get("role", "user"), plain_text(turn.get("parts")))
+        for turn in content_body["contents"]
     ]
-    system = plain_text((meant.get("systemInstruction") or {}).get("parts"))
-    config = meant.get("generationConfig") or {}
-    return Asked(
+    system = plain_text((content_body.get("systemInstruction") or {}).get("parts"))
+    config = content_body.get("generationConfig") or {}
+    return ParsedRequest(
         model=model,
         words_in=word_count([*([system] if system else []), *(text for _, text in turns)]),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=config.get("maxOutputTokens"),
         stream=method == "streamGenerateContent",
         with_usage=True,
@@ -55,7 +56,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
         "thoughtsTokenCount": behaviour.reasoning_tokens,
         "totalTokenCount": answer.input_tokens + answer.output_tokens,
     }
-    # As the vendor does: a count of zero is left out.
+    # As the vendor does: a count of zero is omitted.
     usage: dict[str, Any] = {name: count for name, count in counts.items() if count}
     return usage | {"promptTokensDetails": _by_modality(answer)}
 
@@ -93,18 +94,18 @@ def _finish(answer: Answer) -> str:
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
-    said = [{"text": answer.content}] if answer.pieces else []
-    parts = [*_thought(answer), *said, *_function_calls(answer)]
+    texts = [{"text": answer.content}] if answer.pieces else []
+    parts = [*_thought(answer), *texts, *_function_calls(answer)]
     usage = None if answer.behaviour.no_usage else _usage(answer)
     return _body(answer, parts, _finish(answer), usage)
 
 
 def _events(answer: Answer) -> list[str]:
-    told = reports(answer, _usage(answer)) or [None]
+    reported = reports(answer, _usage(answer)) or [None]
     # As the vendor does: every chunk counts up to its moment.
     partial = None
-    if told[0] is not None and answer.behaviour.usage is None:
-        partial = told[0] | {
+    if reported[0] is not None and answer.behaviour.usage is None:
+        partial = reported[0] | {
             "candidatesTokenCount": 1,
             "totalTokenCount": answer.input_tokens + 1,
         }
@@ -116,8 +117,8 @@ def _events(answer: Answer) -> list[str]:
     events = [_sse(_body(answer, parts, None, partial)) for parts in head]
     events += answer.behaviour.extra_events
     finish = _finish(answer)
-    events.append(_sse(_body(answer, tail, finish, told[0])))
-    return events + [_sse(_body(answer, [{"text": ""}], finish, again)) for again in told[1:]]
+    events.append(_sse(_body(answer, tail, finish, reported[0])))
+    return events + [_sse(_body(answer, [{"text": ""}], finish, again)) for again in reported[1:]]
 
 
 def _sse(body: Mapping[str, Any]) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     Format,
     ToolCall,
     ending,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -21,21 +21,21 @@ from tests.fake_provider.formats.common import (
 Event = dict[str, Any]
 
 
-def _asked(body: Mapping[str, Any], _: str) -> Asked:
+def _asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     return _counted(body, max_tokens=body["max_tokens"])
 
 
-def _count_asked(body: Mapping[str, Any], _: str) -> Asked:
+def _count_asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     return _counted(body, max_tokens=None)
 
 
-def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> Asked:
+def _counted(body: Mapping[str, Any], *, max_tokens: int | None) -> ParsedRequest:
     turns = [(turn["role"], plain_text(turn.get("content"))) for turn in body["messages"]]
     system = [plain_text(body["system"])] if body.get("system") else []
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count([*system, *(text for _, text in turns)]),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=max_tokens,
         stream=bool(body.get("stream")),
         with_usage=True,
@@ -100,7 +100,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 
 def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
-    """Yield each block as it begins, and the deltas that fill it."""
+    """Yield each block's start and its deltas."""
     if thought := answer.behaviour.thinking:
         yield (
             _thinking("", ""),
@@ -119,7 +119,7 @@ def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
 
 
 def _block_events(answer: Answer) -> list[Event]:
-    """As the vendor does: a ping after the first block has begun, and now and then later."""
+    """As the vendor does: a ping after the first block's start, and sometimes later."""
     events: list[Event] = []
     for index, (block, deltas) in enumerate(_blocks(answer)):
         events.append({"type": "content_block_start", "index": index, "content_block": block})

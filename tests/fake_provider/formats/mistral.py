@@ -1,4 +1,4 @@
-"""Mistral's chat completions: a stream's last chunk has its usage, and tool calls come whole."""
+"""Mistral's chat completions: a stream's last chunk has the usage, and tool calls are not split."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def _events(answer: Answer) -> list[str]:
     events += answer.behaviour.extra_events
     calls = _tool_calls(answer)
     last = chunk({"content": ""} | ({"tool_calls": calls} if calls else {}), chat_ending(answer))
-    told = reports(answer, _usage(answer))
-    events += [sse(last | {"usage": report}) for report in told] or [sse(last)]
+    reported = reports(answer, _usage(answer))
+    events += [sse(last | {"usage": report}) for report in reported] or [sse(last)]
     return [*events, "data: [DONE]\n\n"]
 
 

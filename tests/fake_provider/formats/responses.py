@@ -1,16 +1,16 @@
-"""OpenAI's responses: items of output, and a stream that says when each begins and ends."""
+"""OpenAI's responses: output items, and a stream with an event for the start and end of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.fake_provider.behaviour import Answer, Asked
+from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     CREATED_AT,
     Format,
     ToolCall,
-    last_said,
+    last_text,
     plain_text,
     reports,
     sse,
@@ -22,15 +22,15 @@ STATUSES: Final = ("completed", "incomplete", "failed")
 Event = tuple[str, dict[str, Any]]
 
 
-def _asked(body: Mapping[str, Any], _: str) -> Asked:
+def _asked(body: Mapping[str, Any], _: str) -> ParsedRequest:
     given = body["input"]
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     turns = [(item.get("role", ""), plain_text(item.get("content"))) for item in items]
     instructions = body.get("instructions")
-    return Asked(
+    return ParsedRequest(
         model=body["model"],
         words_in=word_count([*([instructions] if instructions else []), *(t for _, t in turns)]),
-        last_said=last_said(turns),
+        last_text=last_text(turns),
         max_tokens=body.get("max_output_tokens"),
         stream=bool(body.get("stream")),
         with_usage=True,
@@ -127,9 +127,9 @@ def _reasoning(answer: Answer) -> list[dict[str, Any]]:
 
 def _output(answer: Answer) -> list[dict[str, Any]]:
     state = "completed" if answer.is_whole else "incomplete"
-    said = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
+    messages = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
     calls = [_function_call(call, "completed", call.arguments) for call in tool_calls(answer)]
-    return [*_reasoning(answer), *said, *calls]
+    return [*_reasoning(answer), *messages, *calls]
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the ledger has becomes alerts: each once, whoever looks, and for the right reasons."""
+"""Alerts from the ledger: each raised once, by one process, and for the right reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:
-    """Let the ledger have counted so much of a budget in June."""
+    """Set the amount that a budget has counted in June."""
     PeriodFactory.create(
         org=budget.org,
         scope=budget.scope,
@@ -54,8 +54,8 @@ def count(budget: Budget, charged: int, held: int = 0) -> None:
     )
 
 
-def charge_day(org: Organization, day: date, hours: dict[int, float], **said: Any) -> None:
-    """Charge so many euros in these hours of a local day."""
+def charge_day(org: Organization, day: date, hours: dict[int, float], **fields: Any) -> None:
+    """Charge euros by hour of a local day."""
     zone = ZoneInfo(org.timezone)
     starts_at, ends_at = day_around(first_instant(day, zone), zone)
     nanoeur = round(sum(hours.values()) * EUR)
@@ -64,14 +64,16 @@ def charge_day(org: Organization, day: date, hours: dict[int, float], **said: An
     )
     for hour, amount in hours.items():
         at = datetime.combine(day, time(hour, 5), tzinfo=zone).astimezone(UTC)
-        CostEventFactory.create(org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **said)
-    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **said)
+        CostEventFactory.create(
+            org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **fields
+        )
+    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **fields)
 
 
-def mondays(org: Organization, weeks: int = 8, **said: Any) -> None:
-    """Two euros by noon and eight after it, on each of the Mondays before."""
+def mondays(org: Organization, weeks: int = 8, **fields: Any) -> None:
+    """Charge two euros by noon and eight after it, on each previous Monday."""
     for back in range(1, weeks + 1):
-        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **said)
+        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **fields)
 
 
 def sentences() -> list[str]:
@@ -104,7 +106,7 @@ def test_disabled_budget_raises_no_alert(acme: Organization) -> None:
     assert evaluate(NOON, EvaluationCache()) == []
 
 
-def test_forecast_alert_is_raised_once_after_a_week_of_charges(
+def test_forecast_alert_is_raised_once_after_week_of_charges(
     acme: Organization,
 ) -> None:
     count(BudgetFactory.create(org=acme, name="Team 1", limit_nanoeur=100 * EUR), 40 * EUR)
@@ -118,7 +120,7 @@ def test_forecast_alert_is_raised_once_after_a_week_of_charges(
     assert evaluate(NOON + timedelta(days=1), EvaluationCache()) == []
 
 
-def test_the_day_limit_is_the_tightest_of_the_policies(acme: Organization) -> None:
+def test_daily_limit_is_lowest_of_policies(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Wide", max_cost_per_day_nanoeur=100 * EUR)
     PolicyFactory.create(org=acme, name="Tight", max_cost_per_day_nanoeur=5 * EUR)
     charge_day(acme, TODAY, {9: 4})
@@ -146,7 +148,7 @@ def test_hard_budget_that_blocks_raises_full_alert(ask: Asking, acme: Organizati
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_refusal_of_a_large_call_raises_no_alert(ask: Asking, acme: Organization) -> None:
+def test_refusal_of_large_call_raises_no_alert(ask: Asking, acme: Organization) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed - 1)
     create_budget(organization_id=acme.pk, terms=terms)
@@ -167,7 +169,7 @@ def test_daily_limit_that_blocks_raises_alert(ask: Asking, acme: Organization) -
 # --- spikes -------------------------------------------------------------------------------------
 
 
-def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
+def test_unusual_cost_by_this_hour_is_spike_with_driver(
     acme: Organization,
 ) -> None:
     mondays(acme, app_id="chat", team_id="support")
@@ -184,14 +186,14 @@ def test_a_day_that_costs_far_more_by_this_hour_is_a_spike_with_what_drove_it(
     )
 
 
-def test_the_same_costs_late_in_the_day_are_usual(acme: Organization) -> None:
+def test_same_cost_late_in_day_is_no_spike(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
     late = datetime(2025, 6, 16, 21, 30, tzinfo=UTC)
     assert evaluate(late, EvaluationCache()) == []
 
 
-def test_spike_alerts_once_a_day_and_again_when_doubled(acme: Organization) -> None:
+def test_spike_alerts_once_day_and_again_when_doubled(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
     day = Period.objects.filter(org=acme, starts_on=TODAY)
@@ -207,7 +209,7 @@ def test_spike_alerts_once_a_day_and_again_when_doubled(acme: Organization) -> N
     ]
 
 
-def test_a_new_organization_has_no_usual_day(acme: Organization) -> None:
+def test_new_organization_has_no_spike(acme: Organization) -> None:
     mondays(acme, weeks=3)
     charge_day(acme, TODAY, {9: 500})
     assert evaluate(NOON, EvaluationCache()) == []
@@ -221,7 +223,7 @@ def test_cents_are_no_spike(acme: Organization, settings: Settings) -> None:
     assert len(evaluate(NOON, EvaluationCache())) == 1
 
 
-def test_corrections_take_off_what_a_usual_day_had(acme: Organization) -> None:
+def test_corrections_reduce_usual_cost(acme: Organization) -> None:
     day = TODAY - timedelta(weeks=1)
     at = datetime(2025, 6, 9, 8, 5, tzinfo=UTC)
     CostEventFactory.create(org=acme, occurred_at=at, amount_nanoeur=5 * EUR)
@@ -279,7 +281,7 @@ def test_failed_evaluation_does_not_stop_other_organizations(
     assert "could not evaluate the alerts of acme" in caplog.text
 
 
-def test_where_no_money_has_moved_a_round_is_four_queries(
+def test_round_without_charges_takes_four_queries(
     acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     count(BudgetFactory.create(org=acme), 55 * EUR)
@@ -289,7 +291,7 @@ def test_where_no_money_has_moved_a_round_is_four_queries(
         assert rounds.run().raised == []
 
 
-def test_one_process_holds_the_lease_until_it_ends_or_is_given_back(db: None) -> None:
+def test_lease_belongs_to_one_process_until_expiry_or_release(db: None) -> None:
     first, second = new_id(), new_id()
     lasts = timedelta(minutes=3)
 
@@ -309,7 +311,7 @@ def test_one_process_holds_the_lease_until_it_ends_or_is_given_back(db: None) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_there", [False, True])
-def test_one_of_many_gets_the_lease(is_there: bool) -> None:
+def test_one_concurrent_process_gets_lease(is_there: bool) -> None:
     if is_there:
         Lease.objects.create(name="job", holder_id=new_id(), expires_at=NOON)
     gate, got = threading.Barrier(8), []
@@ -329,7 +331,7 @@ def test_one_of_many_gets_the_lease(is_there: bool) -> None:
     assert sorted(got) == [False] * 7 + [True]
 
 
-def test_a_round_that_is_anothers_does_nothing(acme: Organization) -> None:
+def test_round_without_lease_does_nothing(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme), 55 * EUR)
     assert Rounds(clock=lambda: NOON).run().is_ours
     Alert.objects.all().delete()

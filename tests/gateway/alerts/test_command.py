@@ -29,7 +29,7 @@ def alerts(*words: str) -> str:
 
 
 def spent(org: Organization) -> None:
-    """A budget that is spent to 90 %."""
+    """A budget of which 90 % is spent."""
     budget = BudgetFactory.create(org=org, name="Team 1")
     PeriodFactory.create(
         org=org,
@@ -47,12 +47,12 @@ def test_run_prints_new_alerts_and_deliveries(acme: Organization) -> None:
         output = alerts("run")
         assert 'acme: Budget "Team 1" is 90 % spent' in output
         assert "Ops: delivered (200)" in output
-        assert "New alerts: 1. Deliveries tried: 1." in output
-        assert "New alerts: 0. Deliveries tried: 0." in alerts("run")
+        assert "New alerts: 1. Deliveries attempted: 1." in output
+        assert "New alerts: 0. Deliveries attempted: 0." in alerts("run")
         assert len(receiver.received) == 1
 
 
-def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None:
+def test_run_fails_when_delivery_fails_permanently(acme: Organization) -> None:
     spent(acme)
     with Receiver(statuses=[404]) as receiver:
         AlertChannelFactory.create(org=acme, url=receiver.url)
@@ -60,7 +60,7 @@ def test_run_fails_when_a_delivery_fails_permanently(acme: Organization) -> None
             alerts("run")
 
 
-def test_run_does_nothing_while_another_process_has_the_lease(acme: Organization) -> None:
+def test_run_does_nothing_while_another_process_has_lease(acme: Organization) -> None:
     spent(acme)
     Lease.objects.create(name="alerts", holder_id=new_id(), expires_at=now() + timedelta(minutes=1))
     assert "Another process" in alerts("run")
@@ -80,7 +80,7 @@ def test_list_and_ack(acme: Organization, globex: Organization) -> None:
     assert Alert.objects.filter(acknowledged_at=None).count() == 1
 
 
-def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization) -> None:
+def test_channels_are_added_listed_tested_toggled_and_removed(acme: Organization) -> None:
     with Receiver() as receiver:
         output = alerts("add-channel", "acme", "Ops", "--webhook", receiver.url)
         channel = AlertChannel.objects.get()
@@ -100,7 +100,7 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("ack", "acme", "x"), "Alert not found"),
         (("ack", "acme", str(new_id())), "Alert not found"),
         (("add-channel", "acme", "Ops"), "--webhook"),
@@ -108,12 +108,12 @@ def test_channels_are_added_listed_tried_switched_and_removed(acme: Organization
             ("add-channel", "acme", "Ops", "--webhook", "https://10.0.0.1/"),
             "is not a public address",
         ),
-        (("add-channel", "acme", "Ops", "--email", "x"), "is not a valid e-mail address"),
+        (("add-channel", "acme", "Ops", "--email", "x"), "is not a valid email address"),
         (("test-channel", "acme", "x"), 'acme has no channel "x"'),
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(CommandError) as refusal:

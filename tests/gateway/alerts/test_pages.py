@@ -1,4 +1,4 @@
-"""The pages of alerts: everybody sees them, admins acknowledge and say where alerts are told."""
+"""The pages of alerts: all roles can view them, admins acknowledge alerts and manage channels."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_list_shows_alert_deliveries_and_links(acme: Organization, admin: Client
     assert f"/costs/budgets/{budget.pk}" not in page(admin)
 
 
-def test_an_admin_acknowledges_once_and_who_and_when_are_kept(
+def test_acknowledgement_keeps_first_admin_and_time(
     acme: Organization, admin: Client, admin_user: User
 ) -> None:
     alert = AlertFactory.create(org=acme)
@@ -94,7 +94,7 @@ def test_an_admin_acknowledges_once_and_who_and_when_are_kept(
     assert "Acknowledged by first@example.org" in page(admin)
 
 
-def test_all_that_were_seen_are_acknowledged_and_none_that_came_since(
+def test_acknowledge_all_covers_only_shown_alerts(
     acme: Organization, globex: Organization, admin: Client
 ) -> None:
     seen = AlertFactory.create_batch(3, org=acme)
@@ -136,7 +136,7 @@ def test_empty_list_explains_alerts(acme: Organization, admin: Client) -> None:
     assert "50, 80 and 100 %" in page(admin, CHANNELS)
 
 
-def test_the_header_counts_open_alerts_with_one_query(
+def test_header_counts_open_alerts_in_one_query(
     acme: Organization, admin: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(1):
@@ -152,7 +152,7 @@ def test_the_header_counts_open_alerts_with_one_query(
 # --- channels -----------------------------------------------------------------------------------
 
 
-def test_a_webhook_is_made_its_secret_shown_once_and_its_url_never_again(
+def test_new_webhook_shows_secret_once_and_never_url(
     acme: Organization, admin: Client, auditor_user: User, client_for: CLIENTS
 ) -> None:
     response = admin.post(CREATE, WEBHOOK)
@@ -167,7 +167,7 @@ def test_a_webhook_is_made_its_secret_shown_once_and_its_url_never_again(
         assert "whsec_" not in shown
 
 
-def test_a_channel_of_addresses_is_made(acme: Organization, admin: Client) -> None:
+def test_email_channel_is_created(acme: Organization, admin: Client) -> None:
     admin.post(CREATE, EMAIL)
     channel = AlertChannel.objects.get(org=acme)
     assert channel.emails == ["ada@example.org", "bo@example.org"]
@@ -181,12 +181,12 @@ def test_a_channel_of_addresses_is_made(acme: Organization, admin: Client) -> No
         (WEBHOOK | {"url": "http://example.org/"}, "url", "must start with https://"),
         (WEBHOOK | {"url": "https://192.168.0.1/"}, "url", "is not a public address"),
         (WEBHOOK | {"name": ""}, "name", "required"),
-        (EMAIL | {"emails": ""}, "emails", "Enter an e-mail address."),
-        (EMAIL | {"emails": "ada"}, "emails", "is not a valid e-mail address"),
+        (EMAIL | {"emails": ""}, "emails", "Enter an email address."),
+        (EMAIL | {"emails": "ada"}, "emails", "is not a valid email address"),
         (EMAIL | {"kind": "pigeon"}, "kind", "not one of"),
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     acme: Organization, admin: Client, typed: dict[str, str], field: str, sentence: str
 ) -> None:
     response = admin.post(CREATE, typed)
@@ -194,7 +194,7 @@ def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
     assert not AlertChannel.objects.exists()
 
 
-def test_an_organization_has_at_most_so_many_channels(acme: Organization, admin: Client) -> None:
+def test_number_of_channels_is_limited(acme: Organization, admin: Client) -> None:
     AlertChannelFactory.create_batch(CHANNELS_MAX, org=acme)
     assert "at most 20 channels" in admin.post(CREATE, WEBHOOK).content.decode()
 
@@ -210,9 +210,7 @@ def test_test_delivery_shows_its_outcome(acme: Organization, admin: Client) -> N
         assert "failed: 404" in admin.post(address, follow=True).content.decode()
 
 
-def test_a_channel_is_turned_off_and_on_renewed_and_deleted(
-    acme: Organization, admin: Client
-) -> None:
+def test_channel_is_toggled_renewed_and_deleted(acme: Organization, admin: Client) -> None:
     channel = AlertChannelFactory.create(org=acme)
     secret = secret_for(channel)
     address = f"{CHANNELS}/{channel.pk}"
@@ -231,7 +229,7 @@ def test_a_channel_is_turned_off_and_on_renewed_and_deleted(
     assert Alert.objects.count() == 1
 
 
-def test_a_page_warns_where_nothing_is_sent(
+def test_page_warns_without_active_channel(
     acme: Organization, admin: Client, settings: Settings
 ) -> None:
     settings.SENDS_EMAIL, settings.ALERTS_EVERY_S = False, 0
@@ -242,7 +240,7 @@ def test_a_page_warns_where_nothing_is_sent(
 # --- who may ------------------------------------------------------------------------------------
 
 
-def test_members_and_auditors_see_and_change_nothing(
+def test_members_and_auditors_can_only_view(
     acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     alert = AlertFactory.create(org=acme, sentence="kept")
@@ -261,7 +259,7 @@ def test_members_and_auditors_see_and_change_nothing(
     assert AlertChannel.objects.get().enabled
 
 
-def test_what_is_another_organizations_does_not_exist(
+def test_foreign_alert_and_channel_are_404(
     globex: Organization, acme: Organization, admin: Client
 ) -> None:
     alert = AlertFactory.create(org=globex, sentence="theirs")
@@ -275,7 +273,7 @@ def test_what_is_another_organizations_does_not_exist(
     assert AlertChannel.objects.filter(enabled=True, secret_version=1).exists()
 
 
-def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: User) -> None:
     channel = AlertChannelFactory.create(org=acme)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)

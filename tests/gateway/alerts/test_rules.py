@@ -1,4 +1,4 @@
-"""The rules of alerts, as values: shares of limits, unusual days, where webhooks may go."""
+"""The rules of alerts, as values: shares of limits, unusual days, allowed webhook addresses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
 
 
 @pytest.mark.parametrize(
-    ("charged", "told"),
+    ("charged", "raised"),
     [
         (0, []),
         (50 * EUR - 1, []),
@@ -76,8 +76,8 @@ def percents(findings: Sequence[AlertFinding]) -> list[int | None]:
         (-5 * EUR, []),
     ],
 )
-def test_budget_alerts_at_the_highest_share_reached(charged: int, told: list[int]) -> None:
-    assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == told
+def test_budget_alerts_at_highest_share_reached(charged: int, raised: list[int]) -> None:
+    assert percents(of_budget(replace(BUDGET, charged_nanoeur=charged))) == raised
 
 
 def test_higher_share_covers_lower_ones() -> None:
@@ -93,16 +93,16 @@ def test_higher_share_covers_lower_ones() -> None:
         assert set(of_budget(other)[0].keys).isdisjoint(full.keys)
 
 
-@pytest.mark.parametrize(("taken", "told"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
-def test_a_hard_budget_is_full_once_it_refused_with_less_than_a_fifth_left(
-    taken: int | None, told: list[int]
+@pytest.mark.parametrize(("taken", "raised"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
+def test_hard_budget_is_full_after_refusal_with_under_20_percent_left(
+    taken: int | None, raised: list[int]
 ) -> None:
     refusing = replace(BUDGET, refused_at_nanoeur=taken, charged_nanoeur=40 * EUR)
-    assert percents(of_budget(refusing)) == told
+    assert percents(of_budget(refusing)) == raised
     assert percents(of_budget(replace(refusing, is_hard=False))) == []
 
 
-def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
+def test_zero_limit_is_full_with_first_charge_or_refusal() -> None:
     nothing = replace(BUDGET, limit_nanoeur=0)
     assert of_budget(nothing) == []
     assert percents(of_budget(replace(nothing, charged_nanoeur=1))) == [100]
@@ -110,7 +110,7 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charged", "expected", "told"),
+    ("charged", "expected", "raised"),
     [
         (10 * EUR, 100 * EUR, False),
         (10 * EUR, 100 * EUR + 1, True),
@@ -118,12 +118,12 @@ def test_a_limit_of_nothing_is_full_with_the_first_charge_or_refusal() -> None:
         (100 * EUR, 200 * EUR, False),
     ],
 )
-def test_forecast_alerts_before_the_limit_is_reached(
-    charged: int, expected: int | None, told: bool
+def test_forecast_alerts_before_limit_is_reached(
+    charged: int, expected: int | None, raised: bool
 ) -> None:
     budget = replace(BUDGET, charged_nanoeur=charged, expected_nanoeur=expected)
     kinds = [finding.kind for finding in of_budget(budget)]
-    assert ("forecast" in kinds) is told
+    assert ("forecast" in kinds) is raised
 
 
 def test_alert_sentences() -> None:
@@ -139,12 +139,14 @@ def test_alert_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("charged", "taken", "told"),
+    ("charged", "taken", "raised"),
     [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
 )
-def test_daily_limit_alerts_at_80_and_100(charged: int, taken: int | None, told: list[int]) -> None:
+def test_daily_limit_alerts_at_80_and_100(
+    charged: int, taken: int | None, raised: list[int]
+) -> None:
     day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
-    assert percents(of_day(day)) == told
+    assert percents(of_day(day)) == raised
 
 
 # --- unusual days -------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ def test_daily_limit_alerts_at_80_and_100(charged: int, taken: int | None, told:
         (-3, [-9] * 8, False),
     ],
 )
-def test_a_spike_is_twice_the_usual_out_of_the_usual_spread_and_no_cents(
+def test_spike_is_double_outside_usual_range_and_above_minimum(
     spent: float, usual: list[float], found: bool
 ) -> None:
     spike = spike_in(
@@ -175,7 +177,7 @@ def test_a_spike_is_twice_the_usual_out_of_the_usual_spread_and_no_cents(
 
 
 @given(st.lists(st.integers(-(10**12), 10**12), max_size=9), st.integers(-(10**12), 10**12))
-def test_a_spike_always_rises_by_the_least_and_is_money(usual: list[int], spent: int) -> None:
+def test_spike_needs_minimum_increase_and_amount(usual: list[int], spent: int) -> None:
     spike = spike_in(spent, usual, least_nanoeur=EUR)
     if spike is not None:
         assert spike.spent_nanoeur > 0
@@ -183,7 +185,7 @@ def test_a_spike_always_rises_by_the_least_and_is_money(usual: list[int], spent:
         assert len(usual) >= 4
 
 
-def test_days_before_the_first_charge_are_no_history() -> None:
+def test_days_before_first_charge_are_not_history() -> None:
     today = date(2025, 6, 16)
     assert days_like(today, first_charged=today) == []
     assert days_like(today, first_charged=today - timedelta(days=27)) == []
@@ -193,7 +195,7 @@ def test_days_before_the_first_charge_are_no_history() -> None:
 
 
 def hours(day: date, zone: ZoneInfo, nanoeur: int = 100) -> dict[datetime, int]:
-    """So much in each whole hour of UTC around the day."""
+    """Equal amounts in each hour of UTC around the day."""
     starts_at = first_instant(day, zone).replace(minute=0) - timedelta(hours=1)
     return {starts_at + timedelta(hours=n): nanoeur for n in range(28)}
 
@@ -205,18 +207,18 @@ def hours(day: date, zone: ZoneInfo, nanoeur: int = 100) -> dict[datetime, int]:
         (time(12, 0), PARIS, date(2025, 6, 2), 1200),
         (time(12, 30), PARIS, date(2025, 6, 2), 1250),
         (time(12, 30), KATHMANDU, date(2025, 6, 2), 1250),
-        (time(12, 0), PARIS, date(2025, 3, 30), 1100),  # an hour was left out
+        (time(12, 0), PARIS, date(2025, 3, 30), 1100),  # an hour was skipped
         (time(12, 0), PARIS, date(2025, 10, 26), 1300),  # an hour came twice
         (time(1, 0), PARIS, date(2025, 10, 26), 100),
     ],
 )
-def test_what_a_day_had_cost_is_read_at_the_same_time_of_day(
+def test_past_costs_are_read_at_same_time_of_day(
     clock: time, zone: ZoneInfo, day: date, spent: int
 ) -> None:
     assert spent_by(clock, day, zone, hours(day, zone)) == spent
 
 
-def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
+def test_driver_is_largest_increase_not_largest_cost() -> None:
     spike = Spike(spent_nanoeur=40 * EUR, usual_nanoeur=10 * EUR)
     parts = [
         DimensionCost(
@@ -236,7 +238,7 @@ def test_the_driver_is_what_rose_and_not_what_is_always_large() -> None:
     assert driver_of(spike, [], days=8, usual_part=0.5) is None
 
 
-def test_a_spike_is_repeated_when_costs_have_doubled() -> None:
+def test_spike_alert_repeats_when_cost_doubles() -> None:
     assert not is_repeated(20 * EUR - 1, 10 * EUR)
     assert is_repeated(20 * EUR, 10 * EUR)
 
@@ -252,12 +254,12 @@ def test_non_public_addresses_are_rejected(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["169.254.169.254", "fd00:ec2::254", "fe80::1", "224.0.0.1", "::"])
-def test_no_setting_lets_webhooks_reach_where_clouds_keep_credentials(text: str) -> None:
+def test_metadata_addresses_are_always_rejected(text: str) -> None:
     assert fault_of_address(ipaddress.ip_address(text), Reach(loopback=True, private=True))
 
 
 @pytest.mark.parametrize("text", ["10.1.2.3", "192.168.1.1", "fd00::1", "127.0.0.1"])
-def test_a_setting_lets_webhooks_reach_private_ones(text: str) -> None:
+def test_private_addresses_are_allowed_by_setting(text: str) -> None:
     assert not fault_of_address(ipaddress.ip_address(text), Reach(loopback=True, private=True))
 
 
@@ -295,7 +297,7 @@ def test_plain_http_needs_loopback_or_setting(url: str, reach: Reach, is_fine: b
     assert (fault_of_url(url, reach) is None) is is_fine
 
 
-def test_the_signature_is_what_a_receiver_computes() -> None:
+def test_signature_matches_documented_algorithm() -> None:
     channel_id, body = new_id(), b'{"text": "x"}'
     secret = secret_of(channel_id, 1, b"pepper")
     expected = hmac.new(secret.encode(), b"1750000000." + body, hashlib.sha256).hexdigest()

@@ -23,7 +23,7 @@ def aliases(*words: str) -> str:
     return out.getvalue()
 
 
-def test_create_makes_an_alias_that_is_on(acme: Organization) -> None:
+def test_created_alias_is_enabled(acme: Organization) -> None:
     assert "Created alias" in aliases("create", "acme", "fast", *MODELS, "--retries", "2")
     alias = ModelAlias.objects.get(org=acme)
     assert (alias.name, alias.retries, alias.enabled) == ("fast", 2, True)
@@ -58,28 +58,28 @@ def test_update_changes_only_given_options(acme: Organization) -> None:
     assert (alias.models, alias.retries, alias.enabled) == (["gpt-4o"], 3, True)
 
 
-def test_delete_removes_it(acme: Organization) -> None:
+def test_delete_removes_alias(acme: Organization) -> None:
     AliasFactory.create(org=acme, name="fast")
     aliases("delete", "acme", "fast")
     assert not ModelAlias.objects.exists()
 
 
-def test_unknown_model_is_a_warning(acme: Organization) -> None:
-    said = aliases("create", "acme", "fast", "--models", "gpt-44")
-    assert "unknown model: gpt-44" in said
+def test_unknown_model_is_warning(acme: Organization) -> None:
+    printed = aliases("create", "acme", "fast", "--models", "gpt-44")
+    assert "unknown model: gpt-44" in printed
     assert ModelAlias.objects.get().models == ["gpt-44"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("update", "acme", "a"), "At least one change must be given"),
         (("update", "acme", "x", "--enable"), 'acme has no alias "x"'),
         (("delete", "acme", "x"), 'acme has no alias "x"'),
         (("create", "acme", "A", *MODELS), "already exists"),
         (("create", "acme", "b"), "--models"),
-        (("create", "acme", "b", "--models", ""), "Models, in order: Name at least one model."),
+        (("create", "acme", "b", "--models", ""), "Models, in order: Enter at least one model."),
         (("create", "acme", "b", "--models", "gpt-4o,a"), '"a" is an alias'),
         (("create", "acme", "b", "--models", "what"), 'Unknown model: "what".'),
         (("create", "acme", "gpt-4", *MODELS), '"gpt-4" is a model name'),
@@ -90,7 +90,7 @@ def test_unknown_model_is_a_warning(acme: Organization) -> None:
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     AliasFactory.create(org=acme, name="a")

@@ -1,4 +1,4 @@
-"""The pages of aliases: admins change them, everybody in the organization sees them."""
+"""The pages of aliases: admins change them, all members can view them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPED = {"name": "fast", "models": "gpt-4o-mini\n Claude-3-5-Sonnet ,", "retries
 
 @pytest.fixture
 def admin(acme: Organization, client_for: CLIENTS, admin_user: User) -> Client:
-    """Acme's admin; there is an alias already."""
+    """Acme's admin; one alias exists."""
     AliasFactory.create(org=acme, name="smart")
     return client_for(admin_user)
 
@@ -34,7 +34,7 @@ def version(organization: Organization) -> int:
     return Organization.objects.get(pk=organization.pk).config_version
 
 
-def test_an_admin_makes_an_alias_exactly_as_typed(
+def test_admin_creates_alias_as_typed(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     response = client_for(admin_user).post(CREATE, TYPED, follow=True)
@@ -56,7 +56,7 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
         ("name", "a b", "begin with a letter"),
         ("name", "gpt-4", "is a model name"),
         ("name", "x" * 101, "at most 100"),
-        ("models", "", "Name at least one model"),
+        ("models", "", "Enter at least one model"),
         ("models", "gpt 4", "is not a valid model name"),
         ("models", "gpt-*", "Unknown model"),
         ("models", "smart", "is an alias"),
@@ -66,7 +66,7 @@ def test_an_admin_makes_an_alias_exactly_as_typed(
         ("retries", "", "required"),
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     admin: Client, field: str, text: str, sentence: str
 ) -> None:
     response = admin.post(CREATE, TYPED | {field: text})
@@ -77,7 +77,7 @@ def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
     assert ModelAlias.objects.count() == 1
 
 
-def test_a_name_is_used_once_in_an_organization_whatever_its_case(
+def test_name_is_unique_ignoring_case(
     acme: Organization, globex: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AliasFactory.create(org=acme, name="FAST")
@@ -91,13 +91,13 @@ def test_a_name_is_used_once_in_an_organization_whatever_its_case(
 
 
 @pytest.mark.parametrize("values", [{"name": "FAST"}, {"retries": 6}, {"name": ""}])
-def test_the_database_keeps_the_rules_too(acme: Organization, values: dict[str, object]) -> None:
+def test_database_enforces_rules(acme: Organization, values: dict[str, object]) -> None:
     AliasFactory.create(org=acme, name="fast")
     with pytest.raises(IntegrityError), transaction.atomic():
         AliasFactory.create(org=acme, **values)
 
 
-def test_every_change_of_an_alias_raises_the_version_also_by_hand(
+def test_every_change_raises_config_version_even_in_sql(
     acme: Organization, globex: Organization
 ) -> None:
     versions = [version(acme)]
@@ -120,14 +120,14 @@ def test_every_change_of_an_alias_raises_the_version_also_by_hand(
     assert version(globex) > before[1]
 
 
-def test_an_organization_has_at_most_so_many(
+def test_number_of_aliases_is_limited(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     AliasFactory.create_batch(ALIASES_MAX, org=acme)
     assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
-def test_unknown_model_is_a_warning(
+def test_unknown_model_is_warning(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     typed = TYPED | {"models": "gpt-4o\ngpt-44\nclaude-3-5-sonnet-20240620"}
@@ -136,7 +136,7 @@ def test_unknown_model_is_a_warning(
     assert ModelAlias.objects.filter(org=acme).exists()
 
 
-def test_an_admin_edits_an_alias_and_turns_it_off_and_on(
+def test_admin_edits_and_toggles_alias(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     alias = AliasFactory.create(org=acme, name="fast")
@@ -160,7 +160,7 @@ def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user
     assert not ModelAlias.objects.filter(pk=alias.pk).exists()
 
 
-def test_htmx_gets_only_the_dialog(
+def test_htmx_request_gets_only_dialog(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     alias = AliasFactory.create(org=acme, name="old")
@@ -190,7 +190,7 @@ def test_aliases_are_exported_as_files(
     assert row["models"] == ["gpt-4o-mini", "gpt-4o"]
 
 
-def test_members_and_auditors_see_and_change_nothing(
+def test_members_and_auditors_can_only_view(
     acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     alias = AliasFactory.create(org=acme, name="kept")
@@ -207,9 +207,7 @@ def test_members_and_auditors_see_and_change_nothing(
     assert ModelAlias.objects.get().enabled
 
 
-def test_a_foreign_alias_does_not_exist(
-    globex: Organization, client_for: CLIENTS, admin_user: User
-) -> None:
+def test_foreign_alias_is_404(globex: Organization, client_for: CLIENTS, admin_user: User) -> None:
     foreign = AliasFactory.create(org=globex, name="theirs")
     client = client_for(admin_user)
     assert "theirs" not in client.get(ALIASES).content.decode()
@@ -221,7 +219,7 @@ def test_a_foreign_alias_does_not_exist(
     assert ModelAlias.objects.filter(pk=foreign.pk, enabled=True).exists()
 
 
-def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: User) -> None:
     alias = AliasFactory.create(org=acme)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)

@@ -1,4 +1,4 @@
-"""Embeddings: what is measured and refused, what goes out, and how vectors come back."""
+"""Embeddings: bound, refusals, the request that is sent, and the vectors that are returned."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def test_maximum_number_of_inputs_is_accepted() -> None:
     ("name", "value"),
     [("dimensions", 0), ("dimensions", "8"), ("encoding_format", "hex"), ("api_base", "https://x")],
 )
-def test_field_of_a_wrong_type_is_named(name: str, value: Any) -> None:
+def test_field_of_wrong_type_is_named(name: str, value: Any) -> None:
     assert name in refusal(DIALECT, ASKED | {name: value})
 
 
 # --- what goes out ----------------------------------------------------------------------------
 
 
-def test_openai_gets_the_unchanged_body() -> None:
+def test_openai_gets_unchanged_body() -> None:
     asked = {"model": "x", "input": [[1, 2]], "encoding_format": "base64", "dimensions": 8}
     request = sent(read(DIALECT, asked), SMALL)
     assert request.path == "/embeddings"
@@ -142,7 +142,7 @@ def test_invalid_usage_report_is_none(usage: Any) -> None:
     assert whole({"object": "list", "usage": usage}).usage is None
 
 
-def test_error_with_success_status_is_an_error() -> None:
+def test_error_with_success_status_is_error() -> None:
     with pytest.raises(ErrorAnswer):
         whole({"object": "error", "message": "no"})
 

@@ -1,4 +1,4 @@
-"""What goes out to Google for a request to generateContent, and what the prompt is known by."""
+"""generateContent: the request that is sent to Google, and the prompt's hash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_request_goes_to_the_requested_version_and_method(version: str) -> None:
+def test_request_goes_to_requested_version_and_method(version: str) -> None:
     expected = {
         Generate(version=version, method=GENERATE): "generateContent",
         Generate(version=version, method=STREAM): "streamGenerateContent?alt=sse",
@@ -55,7 +55,7 @@ def test_client_query_and_headers_are_not_forwarded() -> None:
         *("gemini-%2e%2e", "gemini-x?alt=sse", "gemini-x#y", "gemini-x@y", "gemini-x+y"),
     ],
 )
-def test_unsafe_model_name_is_not_put_into_a_path(name: str) -> None:
+def test_unsafe_model_name_is_not_put_into_path(name: str) -> None:
     for dialect in (DIALECT, COUNTING):
         with pytest.raises(Refused, match="must be usable in a URL path"):
             sent(read(dialect, ASKED, named="x"), replace(FLASH, id=name))
@@ -97,7 +97,7 @@ def test_model_and_tier_fields_are_removed_and_store_is_false() -> None:
     assert body_of(outgoing(ASKED | named)) == ASKED | {"store": False}
 
 
-def test_cap_is_written_only_if_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_caller_gave_none() -> None:
     assert body_of(outgoing(ASKED, cap=50))["generationConfig"] == {"maxOutputTokens": 50}
     assert "generationConfig" not in body_of(outgoing(ASKED))
     warm = {"generation_config": {"temperature": 1, "max_output_tokens": None}}
@@ -110,7 +110,7 @@ def test_cap_is_written_only_if_the_caller_gave_none() -> None:
         assert body["generationConfig"] == {"maxOutputTokens": 9}
 
 
-def test_nested_count_request_uses_the_model_of_the_path() -> None:
+def test_nested_count_request_uses_model_of_path() -> None:
     inner = {**ASKED, "model": "models/gemini-2.5-pro", "generation_config": {"top_k": 1}}
     body = body_of(sent(read(COUNTING, {"generate_content_request": inner}, named="x"), FLASH))
     assert body == {
@@ -143,7 +143,7 @@ def test_same_conversation_is_canonically_equal_in_every_api() -> None:
         assert read(COUNTING, counted, named="m").body.canonical() == api.body.canonical()
 
 
-def test_content_without_a_role_is_the_users() -> None:
+def test_content_without_role_is_users() -> None:
     alone = {"contents": {"parts": {"text": "Hello"}}}
     assert read(DIALECT, alone, named="m").body.canonical() == [["user", "Hello"]]
 

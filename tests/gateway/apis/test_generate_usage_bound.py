@@ -1,4 +1,4 @@
-"""What a request to Google's generateContent is measured at, and what of it is refused."""
+"""generateContent: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_one_content_and_one_part_need_no_list() -> None:
     assert measured(**alone) == measured()
 
 
-def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
+def test_every_field_that_can_contain_prompt_is_counted() -> None:
     usage_bound = measured(
         system_instruction={"parts": {"text": "one"}, "more": "two"},
         contents=[
@@ -99,19 +99,19 @@ def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
         {"big": 2**70},
     ],
 )
-def test_invalid_body_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+def test_invalid_body_is_refused_with_sentence(changes: dict[str, Any]) -> None:
     assert refused(**changes)
 
 
 @pytest.mark.parametrize("named", ["", " ", "x" * 201, "a\0b", "a\nb"])
-def test_model_name_in_the_path_must_be_valid(named: str) -> None:
+def test_model_name_in_path_must_be_valid(named: str) -> None:
     assert "model" in refusal(DIALECT, ASKED, named=named)
 
 
 # --- two spellings ----------------------------------------------------------------------------
 
 
-def test_snake_case_field_has_the_same_meaning() -> None:
+def test_snake_case_field_has_same_meaning() -> None:
     first = measured(
         systemInstruction={"parts": [{"text": "x"}]},
         generationConfig={
@@ -180,7 +180,7 @@ def test_refused_field_is_refused_in_both_spellings(changes: dict[str, Any]) -> 
 # --- what comes out ---------------------------------------------------------------------------
 
 
-def test_candidates_multiply_the_callers_cap() -> None:
+def test_candidates_multiply_callers_cap() -> None:
     usage_bound = measured(**config(maxOutputTokens=10, candidateCount=3))
     assert (usage_bound.max_output_tokens, usage_bound.choices) == (10, 3)
     assert (measured().max_output_tokens, measured().choices) == (None, 1)
@@ -190,7 +190,7 @@ def test_candidates_multiply_the_callers_cap() -> None:
     ("budget", "cap", "more"),
     [(-1, 10, 0), (0, 10, 0), (10, 10, 0), (11, 10, 22), (5000, None, 0)],
 )
-def test_thinking_budget_above_the_cap_is_added(budget: int, cap: int | None, more: int) -> None:
+def test_thinking_budget_above_cap_is_added(budget: int, cap: int | None, more: int) -> None:
     thinking = {"thinkingBudget": budget}
     given = config(maxOutputTokens=cap, candidateCount=2, thinkingConfig=thinking)
     assert measured(**given).more_output_tokens == more
@@ -216,7 +216,7 @@ def test_images_and_audio_are_counted_everywhere() -> None:
 
 
 @pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", "", None, 7])
-def test_documents_and_videos_are_bounded_by_the_context(kind: Any) -> None:
+def test_documents_and_videos_are_bounded_by_context(kind: Any) -> None:
     still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
     usage_bound = measured(**parts(still))
     assert usage_bound.context_reads == 1
@@ -227,7 +227,7 @@ def test_documents_and_videos_are_bounded_by_the_context(kind: Any) -> None:
     "uri",
     ["https://www.youtube.com/watch?v=x", "https://youtu.be/x", "https://m.youtube.com/watch?v=x"],
 )
-def test_public_video_is_bounded_by_the_context(uri: str) -> None:
+def test_public_video_is_bounded_by_context(uri: str) -> None:
     assert measured(**parts({"fileData": {"fileUri": uri}})).context_reads == 1
 
 
@@ -253,14 +253,14 @@ def test_stored_file_is_refused(uri: Any) -> None:
         assert refused(**parts(part))
 
 
-def test_unknown_part_is_bounded_by_the_context() -> None:
+def test_unknown_part_is_bounded_by_context() -> None:
     assert measured(**parts({"ofTomorrow": {}})).context_reads == 1
 
 
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_functions_have_a_common_and_an_own_frame() -> None:
+def test_functions_have_common_and_own_frame() -> None:
     tools = [{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}, {"functionDeclarations": []}]
     assert measured(tools=tools).overhead_tokens == TOOLS_FRAME_TOKENS + 2 * TOOL_FRAME_TOKENS
     assert measured(tools=[]).overhead_tokens == 0
@@ -275,7 +275,7 @@ def test_functions_have_a_common_and_an_own_frame() -> None:
         ("codeExecution", False),
     ],
 )
-def test_unbounded_tool_has_an_estimate_and_a_reason(kind: str, searches: bool) -> None:
+def test_unbounded_tool_has_estimate_and_reason(kind: str, searches: bool) -> None:
     usage_bound = measured(tools=[{kind: {}}])
     assert usage_bound.unbounded is not None
     assert "no upper bound" in usage_bound.unbounded
@@ -283,7 +283,7 @@ def test_unbounded_tool_has_an_estimate_and_a_reason(kind: str, searches: bool) 
     assert (usage_bound.searches > 0) == searches
 
 
-def test_computer_use_is_bounded_by_the_context() -> None:
+def test_computer_use_is_bounded_by_context() -> None:
     usage_bound = measured(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}])
     assert (usage_bound.context_reads, usage_bound.unbounded) == (1, None)
 
@@ -316,7 +316,7 @@ def test_unpriced_tool_is_refused(kind: str) -> None:
         config(model_selection_config={"featureSelectionPreference": "PRIORITIZE_COST"}),
     ],
 )
-def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:
+def test_fields_outside_bound_are_refused(changes: dict[str, Any]) -> None:
     sentence = refused(**changes)
     assert len(sentence.split()) > 4
     assert refusal(COUNTING, ASKED | changes, named=MODEL) == sentence
@@ -326,7 +326,7 @@ def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["key", "api_key", "access_token", "KEY"])
-def test_key_in_the_query_string_is_refused(name: str) -> None:
+def test_key_in_query_string_is_refused(name: str) -> None:
     path = f"/v1beta/models/{MODEL}:generateContent?alt=json&{name}=x"
     assert "key" in refusal(DIALECT, ASKED, named=MODEL, path=path)
 
@@ -350,7 +350,7 @@ def test_counting_is_free_and_has_no_output() -> None:
 
 
 @pytest.mark.parametrize("inner", ["x", [], {}, {"contents": []}])
-def test_counted_body_must_be_a_request(inner: Any) -> None:
+def test_counted_body_must_be_request(inner: Any) -> None:
     assert refusal(COUNTING, {"generateContentRequest": inner}, named=MODEL)
     both = {"generateContentRequest": ASKED, **ASKED}
     assert refusal(COUNTING, both, named=MODEL)

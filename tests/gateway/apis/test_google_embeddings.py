@@ -1,4 +1,4 @@
-"""Google's embeddings, through its SDK: a vector for each input, and a usage that is exact."""
+"""Google's embeddings through its SDK: a vector for each input, and exact usage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL: Final = "gemini-embedding-001"
 
 @dataclass(slots=True)
 class Embedder:
-    """A Google that embeds: the length of a text is its vector, its words are its tokens."""
+    """A fake of Google's embeddings: a text's length is its vector, its words are its tokens."""
 
     reports_usage: bool = False
     count_status: int = 200
@@ -41,8 +41,8 @@ class Embedder:
         contents = [each["content"] for each in body["requests"]]
         vectors = [{"values": [float(len(_text(content))), 0.5]} for content in contents]
         usage = {"usageMetadata": {"promptTokenCount": _words(contents)}}
-        said = {"embeddings": vectors[self.loses :], **(usage if self.reports_usage else {})}
-        return web.json_response(said)
+        answer = {"embeddings": vectors[self.loses :], **(usage if self.reports_usage else {})}
+        return web.json_response(answer)
 
     @property
     def methods(self) -> list[str]:
@@ -103,18 +103,18 @@ async def test_usage_that_google_does_not_report_is_counted() -> None:
     assert google.methods == ["batchEmbedContents", "countTokens"]
 
 
-async def test_failed_count_keeps_the_vectors_with_unknown_usage() -> None:
+async def test_failed_count_keeps_vectors_with_unknown_usage() -> None:
     answer = await embedded(Embedder(count_status=500), "Hi")
     assert answer.vectors == ((2.0, 0.5),)
     assert answer.usage is None
 
 
-async def test_missing_vector_is_an_error() -> None:
+async def test_missing_vector_is_error() -> None:
     with pytest.raises(Broken):
         await embedded(Embedder(loses=1), "Hi", "Ho")
 
 
-async def test_a_refusal_costs_nothing() -> None:
+async def test_refusal_is_free() -> None:
     with pytest.raises(Rejected) as refused:
         await embedded(Embedder(embed_statuses=[400]), "Hi")
     assert refused.value.nothing_billed
@@ -129,7 +129,7 @@ async def test_inputs_above_googles_limit_are_sent_in_several_requests() -> None
     assert answer.usage == Usage(input_uncached=250)
 
 
-async def test_refusal_of_a_later_part_has_an_unknown_outcome() -> None:
+async def test_refusal_of_later_part_has_unknown_outcome() -> None:
     google = Embedder(embed_statuses=[200, 429])
     with pytest.raises(Broken) as broken:
         await embedded(google, *("x" for _ in range(101)))

@@ -1,4 +1,4 @@
-"""A JSON schema in each vendor's form says the same, and no more than is held for it."""
+"""A JSON schema in each vendor's format is equivalent and within its bound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_anthropic_schema_is_closed_and_describes_unsupported_keywords() -> None
     assert found["additionalProperties"] is False
     assert found["description"] == "{$schema: https://json-schema.org/draft/2020-12/schema}"
     fields = found["properties"]
-    assert fields["title"] == {"type": "string", "description": "As it is said\n\n{minLength: 1}"}
+    assert fields["title"] == {"type": "string", "description": "As given\n\n{minLength: 1}"}
     assert fields["age"] == {
         "type": "integer",
         "description": "{minimum: 0, exclusiveMaximum: 150}",

@@ -1,4 +1,4 @@
-"""What goes out to Anthropic for a request to messages, and what the prompt is recognised by."""
+"""messages: the request that is sent to Anthropic, and the prompt's hash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> 
 # --- the body ---------------------------------------------------------------------------------
 
 
-def test_body_is_forwarded_with_the_vendors_id_and_the_standard_tier() -> None:
+def test_body_is_forwarded_with_vendors_id_and_standard_tier() -> None:
     more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "metadata": {"user_id": "u"}, "top_k": 3}
     body = body_of(outgoing(ASKED | more))
     assert body == ASKED | more | {
@@ -46,7 +46,7 @@ def test_tier_is_always_standard(tier: Any) -> None:
     assert body_of(outgoing(ASKED | {"service_tier": tier}))["service_tier"] == "standard_only"
 
 
-def test_cap_is_written_only_if_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_caller_gave_none() -> None:
     without = {**ASKED, "max_tokens": None}
     assert body_of(outgoing(without, cap=50))["max_tokens"] == 50
     assert body_of(outgoing(without))["max_tokens"] is None
@@ -54,7 +54,7 @@ def test_cap_is_written_only_if_the_caller_gave_none() -> None:
     assert body_of(outgoing({**ASKED, "max_tokens": 0}, cap=50))["max_tokens"] == 0
 
 
-def test_count_is_forwarded_with_only_the_id_changed() -> None:
+def test_count_is_forwarded_with_only_id_changed() -> None:
     request = sent(read(COUNTING, {**ASKED, "max_tokens": None}), SONNET)
     assert request.path == "/v1/messages/count_tokens"
     assert body_of(request) == {**ASKED, "max_tokens": None, "model": SONNET.id}
@@ -78,7 +78,7 @@ def test_other_vendors_model_is_refused(name: str) -> None:
 # --- the headers ------------------------------------------------------------------------------
 
 
-def test_only_the_version_header_is_forwarded() -> None:
+def test_only_version_header_is_forwarded() -> None:
     given = {
         "anthropic-version": "2024-10-22",
         "authorization": "Bearer pulse_x",
@@ -93,7 +93,7 @@ def test_only_the_version_header_is_forwarded() -> None:
 
 
 @pytest.mark.parametrize("version", ["", "2023-06-01\r\nx: y", "latest", "2023-6-1", "1999-01-01"])
-def test_invalid_version_becomes_the_default(version: str) -> None:
+def test_invalid_version_becomes_default(version: str) -> None:
     headers = outgoing(ASKED, headers={"anthropic-version": version}).headers
     assert headers["anthropic-version"] == VERSION
 
@@ -108,7 +108,7 @@ def test_invalid_version_becomes_the_default(version: str) -> None:
         *("message-threads-2026-08-12", "inline-tools-2026-09-15", "Interleaved-Thinking"),
     ],
 )
-def test_beta_that_could_change_the_price_is_not_forwarded(beta: str) -> None:
+def test_beta_that_could_change_price_is_not_forwarded(beta: str) -> None:
     assert beta not in BETAS
     both = outgoing(ASKED, headers={"anthropic-beta": f"{beta}, pdfs-2024-09-25 ,{beta}"})
     assert both.headers["anthropic-beta"] == "pdfs-2024-09-25"
@@ -159,7 +159,7 @@ def test_non_text_content_is_another_prompt() -> None:
     assert all(seen.count(each) == 1 for each in seen)
 
 
-def test_repeat_has_the_same_path_body_and_dimensions() -> None:
+def test_repeat_has_same_path_body_and_dimensions() -> None:
     first = read(DIALECT, ASKED, path="/v1/messages").body.identity()
     assert first == read(DIALECT, ASKED, path="/v1/messages").body.identity()
     others = [

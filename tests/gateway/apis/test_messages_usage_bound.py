@@ -1,4 +1,4 @@
-"""What a request to Anthropic's messages is measured at, and what of it is refused."""
+"""messages: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refused(**changes: Any) -> str:
     return refusal(DIALECT, ASKED | changes)
 
 
-def said(*blocks: Any) -> dict[str, Any]:
+def user_turn(*blocks: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": list(blocks)}]}
 
 
@@ -42,7 +42,7 @@ def test_plain_text_is_measured_exactly() -> None:
     assert usage_bound == UsageBound(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
 
 
-def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
+def test_every_field_that_can_contain_prompt_is_counted() -> None:
     usage_bound = measured(
         system=[{"type": "text", "text": "one"}],
         messages=[
@@ -113,21 +113,21 @@ def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
         {"big": 2**70},
     ],
 )
-def test_invalid_body_is_refused_with_a_sentence(changes: dict[str, Any]) -> None:
+def test_invalid_body_is_refused_with_sentence(changes: dict[str, Any]) -> None:
     assert refused(**changes)
 
 
 # --- what comes out ---------------------------------------------------------------------------
 
 
-def test_callers_cap_can_be_zero_to_fill_the_cache() -> None:
+def test_callers_cap_can_be_zero_to_fill_cache() -> None:
     assert measured(max_tokens=1).max_output_tokens == 1
     assert measured(max_tokens=0).max_output_tokens == 0
     assert measured(max_tokens=None).max_output_tokens is None
 
 
 @pytest.mark.parametrize(("budget", "more"), [(99, 0), (100, 100), (5000, 5000)])
-def test_thinking_budget_not_below_the_cap_is_added(budget: int, more: int) -> None:
+def test_thinking_budget_not_below_cap_is_added(budget: int, more: int) -> None:
     thinking = {"type": "enabled", "budget_tokens": budget}
     assert measured(thinking=thinking).more_output_tokens == more
 
@@ -139,7 +139,9 @@ def test_each_image_is_counted_everywhere() -> None:
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A"}}
     linked = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
     document = {"type": "document", "source": {"type": "content", "content": [inline]}}
-    usage_bound = measured(**said(inline, {"type": "tool_result", "content": [linked]}, document))
+    usage_bound = measured(
+        **user_turn(inline, {"type": "tool_result", "content": [linked]}, document)
+    )
     assert (usage_bound.images, usage_bound.context_reads) == (3, 0)
     assert usage_bound.buckets == {"input_image"}
 
@@ -154,15 +156,19 @@ def test_each_image_is_counted_everywhere() -> None:
         (None, 1),
     ],
 )
-def test_document_with_pages_is_bounded_by_the_context(source: Any, context_reads: int) -> None:
-    usage_bound = measured(**said({"type": "document", "source": source, "title": "The title"}))
+def test_document_with_pages_is_bounded_by_context(source: Any, context_reads: int) -> None:
+    usage_bound = measured(
+        **user_turn({"type": "document", "source": source, "title": "The title"})
+    )
     assert usage_bound.context_reads == context_reads
     assert "The title" in "".join(usage_bound.texts)
 
 
-def test_unknown_block_is_bounded_by_the_context() -> None:
-    assert measured(**said({"type": "of_tomorrow", "data": "x"})).context_reads == 1
-    assert measured(**said({"type": "web_search_tool_result", "content": []})).context_reads == 1
+def test_unknown_block_is_bounded_by_context() -> None:
+    assert measured(**user_turn({"type": "of_tomorrow", "data": "x"})).context_reads == 1
+    assert (
+        measured(**user_turn({"type": "web_search_tool_result", "content": []})).context_reads == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,14 +183,15 @@ def test_unknown_block_is_bounded_by_the_context() -> None:
     ],
 )
 def test_file_id_is_refused(block: dict[str, Any]) -> None:
-    assert "file_id" in refused(**said(block))
+    assert "file_id" in refused(**user_turn(block))
 
 
-def test_tool_schema_can_have_a_file_id_property() -> None:
+def test_tool_schema_can_have_file_id_property() -> None:
     schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
     use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
     assert (
-        measured(tools=[{"name": "open", "input_schema": schema}], **said(use)).context_reads == 0
+        measured(tools=[{"name": "open", "input_schema": schema}], **user_turn(use)).context_reads
+        == 0
     )
 
 
@@ -196,11 +203,11 @@ def test_tool_schema_can_have_a_file_id_property() -> None:
     [
         {"cache_control": HOUR},
         {"system": [{"type": "text", "text": "x", "cache_control": HOUR}]},
-        said({"type": "text", "text": "x", "cache_control": HOUR}),
-        said({"type": "tool_result", "content": "x", "cache_control": HOUR}),
-        said({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
-        said({"type": "of_tomorrow", "cache_control": HOUR}),
-        said({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
+        user_turn({"type": "text", "text": "x", "cache_control": HOUR}),
+        user_turn({"type": "tool_result", "content": "x", "cache_control": HOUR}),
+        user_turn({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
+        user_turn({"type": "of_tomorrow", "cache_control": HOUR}),
+        user_turn({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
         {"tools": [{"name": "x", "input_schema": {}, "cache_control": HOUR}]},
         {"cache_control": {"type": "ephemeral", "ttl": "a week"}},
     ],
@@ -212,14 +219,14 @@ def test_one_hour_cache_marker_is_priced_everywhere(changes: dict[str, Any]) -> 
 @pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
 def test_five_minute_cache_marker_is_in_every_bound(mark: Any) -> None:
     assert measured(
-        cache_control=mark, **said({"type": "text", "cache_control": mark})
+        cache_control=mark, **user_turn({"type": "text", "cache_control": mark})
     ).buckets == (frozenset())
 
 
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_caller_tools_have_a_common_and_an_own_frame() -> None:
+def test_caller_tools_have_common_and_own_frame() -> None:
     mine = {"name": "mine", "input_schema": {"type": "object"}}
     assert measured().overhead_tokens == 0
     for count in (1, 3):
@@ -267,7 +274,7 @@ def test_fetches_are_bounded_by_max_uses_and_have_no_fee() -> None:
 
 
 @pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
-def test_max_uses_must_be_a_number_of_uses(uses: Any) -> None:
+def test_max_uses_must_be_number_of_uses(uses: Any) -> None:
     assert "max_uses" in refused(tools=[SEARCH | {"max_uses": uses}])
 
 
@@ -284,14 +291,14 @@ def test_max_uses_must_be_a_number_of_uses(uses: Any) -> None:
         ({"type": "tool_search_tool_regex", "name": "find"}, "no upper bound"),
     ],
 )
-def test_unbounded_tool_has_an_estimate_and_a_reason(tool: dict[str, Any], word: str) -> None:
+def test_unbounded_tool_has_estimate_and_reason(tool: dict[str, Any], word: str) -> None:
     usage_bound = measured(tools=[tool])
     assert usage_bound.unbounded is not None
     assert word in usage_bound.unbounded
     assert usage_bound.context_reads >= min(CONTEXT_READS_GUESSED, 2)
 
 
-def test_search_called_only_by_the_model_is_bounded() -> None:
+def test_search_called_only_by_model_is_bounded() -> None:
     tool = SEARCH | {"type": "web_search_20260209", "max_uses": 4, "allowed_callers": ["direct"]}
     usage_bound = measured(tools=[tool])
     assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (5, 4, None)
@@ -330,10 +337,10 @@ def test_unpriced_tool_is_refused(kind: str) -> None:
         {"thread": {"type": "create"}},
         {"diagnostics": {"previous_message_id": "msg_1"}},
         {"base_url": "http://127.0.0.1"},
-        said({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
+        user_turn({"type": "tool_addition", "tool": {"type": "web_search_20250305"}}),
     ],
 )
-def test_fields_outside_the_bound_are_refused(changes: dict[str, Any]) -> None:
+def test_fields_outside_bound_are_refused(changes: dict[str, Any]) -> None:
     [name] = changes
     sentence = refused(**changes)
     assert len(sentence.split()) > 4, name

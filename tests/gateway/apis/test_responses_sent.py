@@ -1,4 +1,4 @@
-"""What goes out for a response, and what is read off the answer, however it is cut."""
+"""responses: the request that is sent, and the answer read in pieces of any size."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_requested_tier_is_forwarded() -> None:
     assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"
 
 
-def test_cap_is_written_only_if_the_caller_gave_none() -> None:
+def test_cap_is_written_only_if_caller_gave_none() -> None:
     assert "max_output_tokens" not in outgoing(ASKED)
     assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
     assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
 
 
-def test_reasoning_item_with_only_an_id_is_omitted() -> None:
+def test_reasoning_item_with_only_id_is_omitted() -> None:
     kept = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "sealed"}
     items = [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}, kept]
     assert outgoing({"model": "m", "input": items})["input"] == [HELLO, kept]
@@ -78,12 +78,12 @@ def test_prompt_is_canonically_equal_in_every_api() -> None:
     chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, HELLO]}
     wanted = read(ChatCompletions(), chat).body.canonical()
     parts = [{"type": "input_text", "text": "Hello"}]
-    for said in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
-        asked = {"model": "m", "instructions": "Be brief", "input": said}
+    for text in ("Hello", [HELLO], [{"type": "message", "role": "user", "content": parts}]):
+        asked = {"model": "m", "instructions": "Be brief", "input": text}
         assert read(DIALECT, asked).body.canonical() == wanted
 
 
-def test_repeat_has_the_same_body_and_dimensions() -> None:
+def test_repeat_has_same_body_and_dimensions() -> None:
     def identity(fields: dict[str, Any], team: str) -> object:
         return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
 
@@ -117,7 +117,7 @@ USAGE = Usage(
     reported_total=140,
 )
 # What could be taken for structure, were it not inside of a string.
-TRICKY = 'He said "type": "response.completed"\n\n{[\\ "error": { \u2028 ü data: [DONE] \\'
+TRICKY = 'He text "type": "response.completed"\n\n{[\\ "error": { \u2028 ü data: [DONE] \\'
 SEARCHED = {"type": "web_search_call", "status": "completed"}
 MESSAGE = {"type": "message", "content": [{"type": "output_text", "text": TRICKY}]}
 
@@ -182,7 +182,7 @@ def test_invalid_usage_report_is_none(usage: Any) -> None:
     assert whole(response(usage=usage)).usage is None
 
 
-def test_error_with_success_status_is_an_error() -> None:
+def test_error_with_success_status_is_error() -> None:
     with pytest.raises(ErrorAnswer):
         whole({"error": {"message": "no"}})
 
@@ -196,7 +196,7 @@ def stream_of(*events: dict[str, Any], end: str = "\n") -> bytes:
     ).encode()
 
 
-def told(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
+def events_of(last: dict[str, Any] | None, *, end: str = "\n") -> bytes:
     begun = response("in_progress", output=[], usage=None)
     delta = {"type": "response.output_text.delta", "delta": TRICKY, "unheard_of": [1, None]}
     events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}, delta, delta]
@@ -215,7 +215,7 @@ def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
-    stream = told(COMPLETED, end=end)
+    stream = events_of(COMPLETED, end=end)
     for place in range(len(stream)):
         came, reading = passed(stream, [place])
         assert came == stream
@@ -225,21 +225,21 @@ def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
 
 @given(st.lists(st.integers(min_value=0, max_value=100_000), max_size=40))
 def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
-    stream = told(COMPLETED)
+    stream = events_of(COMPLETED)
     came, reading = passed(stream, places)
     assert came == stream
     assert reading.completion().usage == USAGE
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
-def test_last_event_has_the_usage_for_every_outcome(status: str) -> None:
-    _, reading = passed(told({"type": f"response.{status}", "response": response(status)}))
+def test_last_event_has_usage_for_every_outcome(status: str) -> None:
+    _, reading = passed(events_of({"type": f"response.{status}", "response": response(status)}))
     assert reading.is_ended
     assert reading.completion().usage == USAGE
 
 
 def test_truncated_stream_has_only_its_model() -> None:
-    _, reading = passed(told(None))
+    _, reading = passed(events_of(None))
     completion = reading.completion()
     assert not reading.is_ended
     assert (completion.model, completion.finish_reason, completion.usage) == (
@@ -249,15 +249,15 @@ def test_truncated_stream_has_only_its_model() -> None:
     )
 
 
-def test_error_in_a_stream_is_detected_and_relayed() -> None:
-    stream = told({"type": "error", "code": "server_error", "message": "no", "param": None})
+def test_error_in_stream_is_detected_and_relayed() -> None:
+    stream = events_of({"type": "error", "code": "server_error", "message": "no", "param": None})
     came, reading = passed(stream)
     assert came == stream
     with pytest.raises(ErrorAnswer, match="no"):
         reading.completion()
 
 
-def test_gateway_error_ends_a_stream_as_clients_expect() -> None:
+def test_gateway_error_ends_stream_as_clients_expect() -> None:
     event = DIALECT.error_event(Broken("It broke off")).decode()
     name, data = event.rstrip("\n").split("\n")
     body = json.loads(data.removeprefix("data: "))

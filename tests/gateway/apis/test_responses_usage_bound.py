@@ -1,4 +1,4 @@
-"""What a response is measured at, and what of its body is refused."""
+"""responses: the bound of a request, and refused fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refused(**changes: Any) -> str:
     return refusal(DIALECT, ASKED | changes)
 
 
-def said(*parts: Any) -> dict[str, Any]:
+def user_turn(*parts: Any) -> dict[str, Any]:
     return {"input": [{"role": "user", "content": list(parts)}]}
 
 
@@ -39,7 +39,7 @@ def test_plain_text_is_measured() -> None:
     assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
 
 
-def test_every_field_that_can_contain_a_prompt_is_counted() -> None:
+def test_every_field_that_can_contain_prompt_is_counted() -> None:
     usage_bound = measured(
         input=[
             {"role": "user", "content": "one"},
@@ -91,16 +91,16 @@ def test_images_are_counted_everywhere() -> None:
     assert "AAAA" not in "".join(usage_bound.texts)
 
 
-def test_audio_is_bounded_by_bytes_and_a_file_by_the_context() -> None:
-    sound = measured(**said({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
+def test_audio_is_bounded_by_bytes_and_file_by_context() -> None:
+    sound = measured(**user_turn({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
     assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
     for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
-        assert measured(**said({"type": "input_file", **file})).context_reads == 1
+        assert measured(**user_turn({"type": "input_file", **file})).context_reads == 1
 
 
-def test_unknown_item_is_bounded_by_the_context() -> None:
+def test_unknown_item_is_bounded_by_context() -> None:
     assert measured(input=[{"type": "of_tomorrow", "x": "new"}]).context_reads == 1
-    assert measured(**said({"type": "of_tomorrow", "x": "new"})).context_reads == 1
+    assert measured(**user_turn({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
 @pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
@@ -121,7 +121,7 @@ def test_compaction_is_another_unbounded_context_read() -> None:
     ("tier", "priced"),
     [("auto", "standard"), (None, "standard"), ("flex", "flex"), ("priority", "priority")],
 )
-def test_the_tier_decides_the_price(tier: str | None, priced: str) -> None:
+def test_tier_decides_price(tier: str | None, priced: str) -> None:
     assert measured(service_tier=tier).service_tier == priced
 
 
@@ -146,7 +146,7 @@ def test_client_tools_are_accepted() -> None:
     ],
     ids=lambda tool: str(tool["type"]),
 )
-def test_tools_described_by_the_provider_are_measured(tool: dict[str, Any]) -> None:
+def test_tools_described_by_provider_are_measured(tool: dict[str, Any]) -> None:
     overhead = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS + DESCRIBED_TOKENS
     assert measured(tools=[tool]).overhead_tokens == overhead
 
@@ -168,7 +168,7 @@ def test_searches_without_max_tool_calls_are_estimated_and_unbounded() -> None:
     assert usage_bound.unbounded == UNBOUNDED
 
 
-def test_tool_search_runs_at_the_provider_and_is_not_a_web_search() -> None:
+def test_tool_search_runs_at_provider_and_is_not_web_search() -> None:
     usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
     assert (usage_bound.context_reads, usage_bound.searches) == (4, 0)
 
@@ -217,8 +217,8 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
         {"input": [{"id": "msg_1"}]},
         {"input": [{"type": "image_generation_call", "id": "ig_1"}]},
-        said({"type": "input_image", "file_id": "file_1"}),
-        said({"type": "input_file", "file_id": "file_1"}),
+        user_turn({"type": "input_image", "file_id": "file_1"}),
+        user_turn({"type": "input_file", "file_id": "file_1"}),
         {
             "input": [
                 {
@@ -240,7 +240,7 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_is_stored_at_the_provider_cannot_be_reached(changes: dict[str, Any]) -> None:
+def test_stored_items_are_refused(changes: dict[str, Any]) -> None:
     assert refused(**changes)
 
 
@@ -274,5 +274,5 @@ def test_invalid_input_is_refused(given: Any) -> None:
         ("base_url", "https://elsewhere.example"),
     ],
 )
-def test_field_of_a_wrong_type_is_named(name: str, value: Any) -> None:
+def test_field_of_wrong_type_is_named(name: str, value: Any) -> None:
     assert name in refused(**{name: value})

@@ -1,4 +1,4 @@
-"""Reading usage off streams that pass: the bytes stay as they came, however they are cut."""
+"""Reading usage from relayed streams: bytes are unchanged, in pieces of any size."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
 
 # What could be taken for structure, were it not inside of a string.
 TRICKY = (
-    'He said "type": "message_delta"} ]\n\n{[\\ "usageMetadata" \u2028 ü "finishReason": "STOP" \\'
+    'He wrote "type": "message_delta"} ]\n\n{[\\ "usageMetadata" \u2028 ü "finishReason": "STOP" \\'
 )
 
 
@@ -62,7 +62,7 @@ def message_stream(end: str = "\n") -> bytes:
         "model": "claude-opus-4-6",
         "usage": start | {"cache_creation": split, "service_tier": "standard"},
     }
-    told: list[Any] = [
+    events: list[Any] = [
         {"type": "message_start", "message": message},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},
@@ -77,7 +77,7 @@ def message_stream(end: str = "\n") -> bytes:
         {"type": "message_stop"},
     ]
     return "".join(
-        f"event: {event['type']}{end}data: {json.dumps(event)}{end}{end}" for event in told
+        f"event: {event['type']}{end}data: {json.dumps(event)}{end}{end}" for event in events
     ).encode()
 
 
@@ -204,7 +204,7 @@ def test_only_complete_events_are_passed_on(made: Made) -> None:
 # --- what is known on the way -----------------------------------------------------------------
 
 
-def test_truncated_message_has_no_usage_and_google_the_last_seen() -> None:
+def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
     messages = of_messages()
     stream = message_stream()
     messages.take(stream[: stream.index(b"event: message_delta")])
@@ -229,7 +229,7 @@ def test_stream_continues_after_one_of_several_candidates() -> None:
         assert one.is_ended
 
 
-def test_few_of_a_streams_chunks_are_parsed() -> None:
+def test_few_of_streams_chunks_are_parsed() -> None:
     class Counting:
         def __init__(self) -> None:
             self.fed = 0
@@ -252,7 +252,7 @@ def test_few_of_a_streams_chunks_are_parsed() -> None:
     assert counting.fed == 2  # the first and the last
 
 
-# --- errors and other hostile input -----------------------------------------------------------
+# --- errors and other untrusted input ---------------------------------------------------------
 
 ERROR = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
 
@@ -278,7 +278,7 @@ def test_stream_error_is_relayed_and_detected() -> None:
         b"[%b\n,\r\n%b]" % (orjson.dumps(google_chunks()[0]), orjson.dumps(ERROR)),
     ],
 )
-def test_an_error_in_an_array_leaves_the_array_open_for_ours(stream: bytes) -> None:
+def test_error_in_array_stream_leaves_array_open(stream: bytes) -> None:
     reading = of_google(is_array=True)
     out = passed(reading, [stream])
     with pytest.raises(ErrorAnswer, match="overloaded"):
@@ -292,7 +292,7 @@ def test_an_error_in_an_array_leaves_the_array_open_for_ours(stream: bytes) -> N
     }
 
 
-def test_truncated_array_can_be_ended_by_a_gateway_error() -> None:
+def test_truncated_array_can_be_ended_by_gateway_error() -> None:
     stream = google_array()
     ours = google_errors.error_element(TimedOut("too late"))
     for place in range(len(stream)):
@@ -324,7 +324,7 @@ def test_non_answer_has_no_completion_and_is_not_closed(stream: bytes) -> None:
         assert (completion.usage, completion.finish_reason) == (None, None)
 
 
-def test_incomplete_last_event_is_relayed_only_for_an_answer() -> None:
+def test_incomplete_last_event_is_relayed_only_for_answer() -> None:
     stream = message_stream()
     before_usage = stream.index(b"event: message_delta")
     for place in range(before_usage):
@@ -344,7 +344,7 @@ def test_any_bytes_can_be_parsed(stream: bytes, places: list[int]) -> None:
 
 
 @pytest.mark.parametrize("is_array", [True, False])
-def test_event_above_the_size_limit_is_an_error(is_array: bool) -> None:
+def test_event_above_size_limit_is_error(is_array: bool) -> None:
     reading = of_google(is_array=is_array)
     start = b'[{"text": "' if is_array else b'data: {"text": "'
     reading.take(start)

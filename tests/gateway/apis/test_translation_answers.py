@@ -1,4 +1,4 @@
-"""What Anthropic and Google answer becomes a chat completion, whole or in chunks."""
+"""Answers of Anthropic and Google become chat completions, whole or in chunks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def chunks(stream: bytes) -> list[dict[str, Any]]:
     return [json.loads(event.removeprefix("data: ")) for event in events]
 
 
-def told(reading: Any, *events: dict[str, Any]) -> tuple[list[Delta], Completion]:
+def read_events(reading: Any, *events: dict[str, Any]) -> tuple[list[Delta], Completion]:
     deltas = [delta for event in events for delta in reading.feed(event)]
     return deltas, reading.completion()
 
@@ -61,7 +61,7 @@ def block(kind: str, index: int, **fields: Any) -> dict[str, Any]:
 def test_anthropic_streamed_tool_calls_are_parsed() -> None:
     first = {"type": "tool_use", "id": "toolu_1", "name": "a", "input": {}}
     second = {"type": "tool_use", "id": "toolu_2", "name": "b", "input": {}}
-    deltas, end = told(
+    deltas, end = read_events(
         messages_answer.MessagesStreamReader("asked"),
         block("start", 0, content_block={"type": "thinking", "thinking": ""}),
         block("delta", 0, delta={"type": "thinking_delta", "thinking": "Hm"}),
@@ -113,7 +113,7 @@ def test_google_tool_calls_have_their_signatures() -> None:
         ToolCall(id="g2", name="b", arguments="{}"),
     )
     assert generate_answer.completion_from(body, model="asked").tool_calls == calls
-    deltas, _ = told(generate_answer.GenerateStreamReader("asked"), body)
+    deltas, _ = read_events(generate_answer.GenerateStreamReader("asked"), body)
     assert [delta.tool_call for delta in deltas] == [
         ToolCallDelta(
             index=index,
@@ -147,7 +147,7 @@ def test_answer_has_all_fields_that_clients_read() -> None:
     assert found.usage.completion_tokens_details.reasoning_tokens == 6
 
 
-def test_calls_have_an_id_and_keep_their_signature() -> None:
+def test_calls_have_id_and_keep_their_signature() -> None:
     calls = (
         ToolCall(id="", name="a", arguments="{}", signature="c2ln"),
         ToolCall(id="g2", name="b", arguments="{}"),
@@ -163,10 +163,14 @@ def test_calls_have_an_id_and_keep_their_signature() -> None:
     assert (second["id"], "extra_content" in second) == ("g2", False)
 
 
-def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() -> None:
-    said = speaker(with_usage=True)
+def test_stream_starts_with_role_and_ends_with_reason_and_usage() -> None:
+    speaking = speaker(with_usage=True)
     usage = Usage(input_uncached=1, output_text=2)
-    stream = said.piece(Delta("Hel")) + said.piece(Delta("lo")) + said.last(answered(usage=usage))
+    stream = (
+        speaking.piece(Delta("Hel"))
+        + speaking.piece(Delta("lo"))
+        + speaking.last(answered(usage=usage))
+    )
     found = chunks(stream)
     for chunk in found:
         ChatCompletionChunk.model_validate(chunk, strict=True)
@@ -181,7 +185,7 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason_and_the_usage() 
     assert {chunk["usage"] for chunk in found[:3]} == {None}
 
 
-def test_empty_stream_is_an_answer() -> None:
+def test_empty_stream_is_answer() -> None:
     (only,) = chunks(speaker().last(answered()))
     assert only["choices"][0]["delta"]["role"] == "assistant"
     assert "usage" not in only
@@ -218,19 +222,17 @@ _CALLS = st.lists(
 
 
 @given(content=st.text(max_size=20), calls=_CALLS, cut=st.integers(1, 4))
-def test_joined_chunks_equal_the_whole_answer(
-    content: str, calls: list[ToolCall], cut: int
-) -> None:
+def test_joined_chunks_equal_whole_answer(content: str, calls: list[ToolCall], cut: int) -> None:
     whole = speaker().whole(answered(content=content, tool_calls=tuple(calls)))
-    said = speaker()
-    stream = b"".join(said.piece(Delta(letter)) for letter in content)
+    speaking = speaker()
+    stream = b"".join(speaking.piece(Delta(letter)) for letter in content)
     for index, call in enumerate(calls):
         begun = ToolCallDelta(index=index, id=call.id, name=call.name, signature=call.signature)
-        stream += said.piece(Delta(tool_call=begun))
+        stream += speaking.piece(Delta(tool_call=begun))
         for start in range(0, len(call.arguments), cut):
             bit = ToolCallDelta(index=index, arguments=call.arguments[start : start + cut])
-            stream += said.piece(Delta(tool_call=bit))
-    found = chunks(stream + said.last(answered()))
+            stream += speaking.piece(Delta(tool_call=bit))
+    found = chunks(stream + speaking.last(answered()))
     message = whole["choices"][0]["message"]
     assert "".join(c["choices"][0]["delta"].get("content") or "" for c in found) == content
     put_together: dict[int, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""A chat completion's body becomes a call of the vendor, or is refused with a sentence."""
+"""A chat completion's body becomes a call to the vendor, or is refused with a sentence."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_tool_calls_and_results_keep_their_ids() -> None:
     )
 
 
-def test_single_text_part_becomes_the_text() -> None:
+def test_single_text_part_becomes_text() -> None:
     one = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
     two = {"role": "user", "content": [{"type": "text", "text": "Hi"}, PICTURE]}
     assert asked(messages=[one]).messages == (Message("user", "Hi"),)
@@ -110,9 +110,7 @@ def test_invalid_image_is_refused(url: object, reason: str) -> None:
         ({"type": "function", "function": {"name": "get_time"}}, "required", "get_time"),
     ],
 )
-def test_the_choice_of_a_tool_is_kept(
-    choice: object, name: str | None, required: str | None
-) -> None:
+def test_tool_choice_is_kept(choice: object, name: str | None, required: str | None) -> None:
     call = asked(tools=[WEATHER, TIME], tool_choice=choice, parallel_tool_calls=False)
     assert (call.tool_choice, call.required_tool) == (name, required)
     assert call.parallel_tool_calls is False
@@ -147,7 +145,7 @@ def test_settings_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("given", "expected"),
     [
         (None, None),
         ({"type": "text"}, None),
@@ -158,8 +156,8 @@ def test_settings_are_kept() -> None:
         ),
     ],
 )
-def test_response_format_is_kept(given: object, meant: object) -> None:
-    assert asked(response_format=given).response_format == meant
+def test_response_format_is_kept(given: object, expected: object) -> None:
+    assert asked(response_format=given).response_format == expected
 
 
 def test_default_cap_is_sent_only_to_vendors_that_require_one() -> None:
@@ -170,7 +168,7 @@ def test_default_cap_is_sent_only_to_vendors_that_require_one() -> None:
     assert asked(CLAUDE, cap=small).max_output_tokens == 4096
 
 
-def test_fields_without_effect_on_the_answer_are_omitted() -> None:
+def test_fields_without_effect_on_answer_are_omitted() -> None:
     harmless: dict[str, Any] = {
         "user": "ann",
         "metadata": {"a": "b"},
@@ -215,7 +213,7 @@ def test_fields_without_effect_on_the_answer_are_omitted() -> None:
         ("top_k", 5),
     ],
 )
-def test_unsupported_fields_that_change_the_answer_are_refused(field: str, value: object) -> None:
+def test_unsupported_fields_that_change_answer_are_refused(field: str, value: object) -> None:
     fields: dict[str, Any] = {field: value}
     assert refusal(**fields) == (
         f'{field} is not supported by model claude-opus-4-6 of provider "anthropic"; remove it'

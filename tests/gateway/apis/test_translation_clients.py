@@ -1,4 +1,4 @@
-"""OpenAI's clients ask models of Anthropic, of Google and of the sandbox as they ask their own."""
+"""OpenAI's clients with models of Anthropic, Google and the sandbox."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def vendors() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def fake(vendors: FakeProvider, gateway: Gateway, prices: object) -> FakeProvider:
-    """The vendors as the gateway reaches them, and prices for their models."""
+    """The vendors at the fake provider, and prices for their models."""
     vendors.reset()
     urls = {vendor: vendors.base_url(vendor) for vendor in MODELS}
     gateway.providers = Providers(settings_at(urls), sandbox=True)
@@ -116,7 +116,7 @@ def client(gateway: Gateway, api_key: str) -> OpenAI:
 
 
 @both_vendors
-def test_tools_pictures_and_settings_reach_the_vendor_and_the_calls_come_back(
+def test_tools_images_and_settings_are_sent_and_calls_returned(
     client: OpenAI, fake: FakeProvider, vendor: str
 ) -> None:
     fake.answers(body=whole(vendor))
@@ -143,12 +143,20 @@ def test_tools_pictures_and_settings_reach_the_vendor_and_the_calls_come_back(
     assert answer.usage.prompt_tokens_details.cached_tokens == 4
     (sent,) = fake.calls
     written = json.dumps(sent.body)
-    for said in ("Be brief", "Sunny", "Noon", "iVBORw0KGgo=", "END", "50", "The weather of a city"):
-        assert said in written
+    for message in (
+        "Be brief",
+        "Sunny",
+        "Noon",
+        "iVBORw0KGgo=",
+        "END",
+        "50",
+        "The weather of a city",
+    ):
+        assert message in written
 
 
 @both_vendors
-def test_streamed_calls_are_put_together_by_the_helper_and_charged_as_the_whole_answer(
+def test_streamed_calls_are_joined_by_helper_and_charged_as_whole_answer(
     client: OpenAI, fake: FakeProvider, vendor: str
 ) -> None:
     fake.answers(body=whole(vendor))
@@ -172,17 +180,15 @@ def test_streamed_calls_are_put_together_by_the_helper_and_charged_as_the_whole_
     assert status == "ok"
 
 
-def test_a_call_sent_back_as_it_came_shows_google_its_signature(
-    client: OpenAI, fake: FakeProvider
-) -> None:
+def test_returned_call_has_google_signature(client: OpenAI, fake: FakeProvider) -> None:
     fake.answers(body=whole("google"))
     fields: Any = {"model": GEMINI, "tools": TOOLS}
     first = client.chat.completions.create(messages=HI, **fields)
-    said: Any = first.choices[0].message
+    message: Any = first.choices[0].message
     results: Any = [
-        {"role": "tool", "tool_call_id": call.id, "content": "x"} for call in said.tool_calls
+        {"role": "tool", "tool_call_id": call.id, "content": "x"} for call in message.tool_calls
     ]
-    client.chat.completions.create(messages=[*HI, said, *results], **fields)
+    client.chat.completions.create(messages=[*HI, message, *results], **fields)
     parts = fake.calls[1].body["contents"][1]["parts"]
     assert [part.get("thoughtSignature") for part in parts] == [None, "c2ln", None]
     made = parts[2]["functionCall"]["id"]
@@ -190,7 +196,9 @@ def test_a_call_sent_back_as_it_came_shows_google_its_signature(
     assert fake.calls[1].body["contents"][2]["parts"][1]["functionResponse"]["id"] == made
 
 
-def test_one_tool_at_a_time_is_one_call_for_google_too(client: OpenAI, fake: FakeProvider) -> None:
+def test_disabled_parallel_calls_give_one_call_with_google(
+    client: OpenAI, fake: FakeProvider
+) -> None:
     fields: Any = {"model": GEMINI, "messages": HI, "tools": TOOLS}
     fake.answers(body=whole("google"))
     fake.answers(body=events("google"), headers=EVENTS)
@@ -213,7 +221,7 @@ def test_one_tool_at_a_time_is_one_call_for_google_too(client: OpenAI, fake: Fak
         (529, openai.InternalServerError),
     ],
 )
-def test_a_vendors_error_is_the_clients_own_and_costs_nothing(  # noqa: PLR0913  three axes
+def test_vendor_error_is_in_client_format_and_free(  # noqa: PLR0913  three axes
     client: OpenAI,
     fake: FakeProvider,
     vendor: str,
@@ -229,9 +237,7 @@ def test_a_vendors_error_is_the_clients_own_and_costs_nothing(  # noqa: PLR0913 
     assert AiRequestLog.objects.get().cost_nanoeur == 0
 
 
-def test_what_cannot_be_translated_is_a_bad_request_and_nobody_is_asked(
-    client: OpenAI, fake: FakeProvider
-) -> None:
+def test_untranslatable_request_is_400_and_not_sent(client: OpenAI, fake: FakeProvider) -> None:
     with pytest.raises(openai.BadRequestError, match="logprobs is not supported"):
         client.chat.completions.create(model=CLAUDE, messages=HI, logprobs=True)
     assert fake.calls == []
@@ -255,7 +261,7 @@ class Plan(BaseModel):
     first: Step
 
 
-def test_the_sandbox_calls_the_tool_that_it_must(client: OpenAI, prices: object) -> None:
+def test_sandbox_calls_required_tool(client: OpenAI, prices: object) -> None:
     with client.chat.completions.stream(
         model=SANDBOX,
         messages=[{"role": "user", "content": "Paris"}],
@@ -267,14 +273,12 @@ def test_the_sandbox_calls_the_tool_that_it_must(client: OpenAI, prices: object)
     assert call.function.arguments == '{"city":"Paris"}'
 
 
-def test_the_sandbox_fills_in_a_schema(client: OpenAI, prices: object) -> None:
+def test_sandbox_answers_in_schema(client: OpenAI, prices: object) -> None:
     answer = client.chat.completions.parse(model=SANDBOX, messages=HI, response_format=Plan)
     assert answer.choices[0].message.parsed == Plan(goal="Hi", first=Step(title="Hi", minutes=0))
 
 
-def test_langchain_streams_calls_tools_and_gets_its_structures(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_langchain_streams_tools_and_structured_output(gateway: Gateway, api_key: str) -> None:
     http = httpx2.Client(transport=InProcess())
     model = ChatOpenAI(
         model=SANDBOX, base_url=BASE_URL, api_key=SecretStr(api_key), http_client=http
@@ -282,7 +286,7 @@ def test_langchain_streams_calls_tools_and_gets_its_structures(
 
     @tool
     def weather(city: str) -> str:
-        """Say how the weather is."""
+        """Return the weather."""
         return f"Sunny in {city}"
 
     assert "".join(str(piece.content) for piece in model.stream("Say hello")) == "Say hello"
@@ -295,16 +299,14 @@ def test_langchain_streams_calls_tools_and_gets_its_structures(
     )
 
 
-def test_a_pydantic_ai_agent_uses_its_tools_and_then_answers(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_pydantic_ai_agent_uses_tools_and_answers(gateway: Gateway, api_key: str) -> None:
     provider = OpenAIProvider(openai_client=async_openai_client(api_key))
     agent = Agent(OpenAIChatModel(SANDBOX, provider=provider), output_type=Plan)
     asked_for: list[str] = []
 
     @agent.tool_plain
     def weather(city: str) -> str:
-        """Say how the weather is."""
+        """Return the weather."""
         asked_for.append(city)
         return f"Sunny in {city}"
 

@@ -1,4 +1,4 @@
-"""A call in Anthropic's and in Google's words."""
+"""A call translated to Anthropic's and Google's formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WANTED: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema"
 # --- Anthropic --------------------------------------------------------------------------------
 
 
-def test_anthropic_gets_all_results_in_one_turn_before_what_is_said_then() -> None:
+def test_anthropic_gets_tool_results_in_one_turn_before_next_text() -> None:
     then = {"role": "user", "content": [{"type": "text", "text": "And this?"}, PICTURE]}
     request = request_from(asked(messages=[*TALK, then], tools=[WEATHER, TIME]))
     assert request["system"] == "Be brief"
@@ -62,7 +62,7 @@ def test_anthropic_gets_all_results_in_one_turn_before_what_is_said_then() -> No
     ]  # fmt: skip
 
 
-def test_anthropic_is_told_the_tools_and_the_choice() -> None:
+def test_anthropic_gets_tools_and_choice() -> None:
     request = request_from(asked(tools=[WEATHER, TIME]))
     assert request["tools"] == [
         {
@@ -91,19 +91,19 @@ def test_anthropic_is_told_the_tools_and_the_choice() -> None:
         ),
     ],
 )
-def test_anthropic_has_its_own_words_for_the_choice(
+def test_anthropic_tool_choice_is_translated(
     fields: dict[str, Any], choice: dict[str, Any]
 ) -> None:
     assert request_from(asked(tools=[TIME], **fields))["tool_choice"] == choice
 
 
-def test_anthropic_is_told_of_tools_that_were_called_and_may_be_no_longer() -> None:
+def test_anthropic_gets_tools_of_earlier_calls() -> None:
     request = request_from(asked(messages=TALK))
     assert [tool["name"] for tool in request["tools"]] == ["get_time", "get_weather"]
     assert request["tool_choice"] == {"type": "none"}
 
 
-def test_anthropic_holds_strict_tools_to_their_schema_where_it_can() -> None:
+def test_anthropic_strict_tools_are_strict_if_supported() -> None:
     strict = {"type": "function", "function": {"name": "a", "strict": True, "parameters": SCHEMA}}
     many = [{"type": "function", "function": {"name": f"a{i}", "strict": True}} for i in range(21)]
     (tool,) = request_from(asked(tools=[strict]))["tools"]
@@ -114,7 +114,7 @@ def test_anthropic_holds_strict_tools_to_their_schema_where_it_can() -> None:
     assert not any("strict" in tool for tool in request_from(asked(tools=many))["tools"])
 
 
-def test_anthropic_holds_the_answer_to_a_schema_and_asks_for_other_json_in_words() -> None:
+def test_anthropic_schema_is_output_format_and_other_json_is_prompted() -> None:
     request = request_from(asked(response_format=WANTED, reasoning_effort="minimal"))
     assert request["output_config"] == {
         "effort": "low",
@@ -137,15 +137,13 @@ def test_anthropic_holds_the_answer_to_a_schema_and_asks_for_other_json_in_words
         ("claude-sonnet-5", "low", {"effort": "low", "thinking": "adaptive"}),
     ],
 )
-def test_anthropic_is_told_how_much_to_think(
-    model: str, effort: str, fields: dict[str, str]
-) -> None:
+def test_anthropic_gets_thinking_budget(model: str, effort: str, fields: dict[str, str]) -> None:
     request = request_from(asked(model, reasoning_effort=effort))
     assert request.get("output_config", {}).get("effort") == fields.get("effort")
     assert request.get("thinking", {}).get("type") == fields.get("thinking")
 
 
-def test_anthropic_is_asked_in_its_older_version_for_any_sampling() -> None:
+def test_anthropic_sampling_settings_use_older_version() -> None:
     call = asked(top_p=0.5, stop=["a", "b"])
     assert headers_from(call) == {"anthropic-version": "2023-06-01"}
     assert headers_from(asked(stop=["a", "b"])) == {}
@@ -154,7 +152,7 @@ def test_anthropic_is_asked_in_its_older_version_for_any_sampling() -> None:
     assert request["stop_sequences"] == ["a", "b"]
 
 
-def test_anthropic_gets_ids_with_the_characters_that_it_takes() -> None:
+def test_anthropic_tool_ids_have_allowed_characters() -> None:
     messages = json.loads(json.dumps(TALK).replace("call_1", "functions.get:0"))
     turns = request_from(asked(messages=messages, tools=[WEATHER]))["messages"]
     assert turns[1]["content"][0]["id"] == "functions_get_0"
@@ -162,7 +160,7 @@ def test_anthropic_gets_ids_with_the_characters_that_it_takes() -> None:
 
 
 @pytest.mark.parametrize("written", ['{"a": 1', "[1]", "NaN", '{"a": NaN}', '{"a": 1, "a": 2}'])
-def test_arguments_that_are_no_object_are_still_to_be_seen(written: str) -> None:
+def test_non_object_arguments_are_kept(written: str) -> None:
     message = Message("assistant", "", tool_calls=(ToolCall(id="a", name="b", arguments=written),))
     call = ProviderCall(model=CLAUDE, messages=(message,), timeout_s=1)
     assert request_from(call)["messages"][0]["content"][0]["input"] == {"arguments": written}
@@ -173,7 +171,7 @@ def test_arguments_that_are_no_object_are_still_to_be_seen(written: str) -> None
 # --- Google -----------------------------------------------------------------------------------
 
 
-def test_google_gets_all_results_in_one_turn_and_what_is_said_then_in_the_next() -> None:
+def test_google_gets_tool_results_in_one_turn_and_text_in_next() -> None:
     seen = {"role": "tool", "tool_call_id": "call_1", "content": [PICTURE]}
     contents = contents_from(asked(GEMINI, messages=[*TALK, seen, USER]))
     picture = {"inline_data": {"data": base64.b64decode(PIXEL), "mime_type": "image/png"}}
@@ -211,7 +209,7 @@ def test_google_gets_all_results_in_one_turn_and_what_is_said_then_in_the_next()
         ("https://example.com/", "image/jpeg"),
     ],
 )
-def test_google_is_told_that_an_address_is_a_picture(url: str, kind: str) -> None:
+def test_google_gets_image_url_as_file(url: str, kind: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
     contents = contents_from(asked(GEMINI, messages=[{"role": "user", "content": [part]}]))
     assert contents[0]["parts"] == [{"file_data": {"file_uri": url, "mime_type": kind}}]
@@ -230,7 +228,7 @@ def test_google_is_told_that_an_address_is_a_picture(url: str, kind: str) -> Non
         ),
     ],
 )
-def test_google_has_its_own_words_for_the_choice(fields: dict[str, Any], choice: object) -> None:
+def test_google_tool_choice_is_translated(fields: dict[str, Any], choice: object) -> None:
     config = config_from(asked(GEMINI, tools=[WEATHER, TIME], **fields))
     assert config.get("tool_config", {}).get("function_calling_config") == choice
     (tools,) = config["tools"]
@@ -239,7 +237,7 @@ def test_google_has_its_own_words_for_the_choice(fields: dict[str, Any], choice:
     assert time == {"name": "get_time", "description": None}
 
 
-def test_google_gets_its_settings() -> None:
+def test_google_gets_settings() -> None:
     fields: dict[str, Any] = {"temperature": 1, "top_p": 0.5, "stop": "END"}
     config = config_from(asked(GEMINI, **fields, response_format=WANTED, reasoning_effort="low"))
     assert config == {
@@ -259,7 +257,7 @@ def test_google_gets_its_settings() -> None:
 
 
 @pytest.mark.parametrize("kept", ["bWluZQ==", "bWluZQ"])
-def test_a_signature_that_comes_back_is_shown_to_google_and_a_lost_one_is_excused(
+def test_google_gets_returned_signature_or_placeholder(
     kept: str,
 ) -> None:
     talk = json.loads(json.dumps(TALK))
@@ -288,13 +286,13 @@ def test_a_signature_that_comes_back_is_shown_to_google_and_a_lost_one_is_excuse
         max_size=12,
     )
 )
-def test_whatever_the_order_of_a_talk_nothing_is_lost(turns: list[dict[str, Any]]) -> None:
+def test_no_turn_is_lost_in_any_order(turns: list[dict[str, Any]]) -> None:
     call = asked(messages=[CALLED, *turns], tools=[WEATHER, TIME])
     anthropic, google = json.dumps(request_from(call)), str(contents_from(call))
     results = sum(turn["role"] == "tool" for turn in turns)
     calls = 2 * (1 + sum(turn is CALLED for turn in turns))
     assert anthropic.count('"tool_result"') == google.count("function_response") == results
     assert anthropic.count('"tool_use"') == google.count("function_call") == calls
-    said = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
-    for text in {text for text in said if text}:
-        assert anthropic.count(text) == google.count(text) == said.count(text)
+    texts = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
+    for text in {text for text in texts if text}:
+        assert anthropic.count(text) == google.count(text) == texts.count(text)

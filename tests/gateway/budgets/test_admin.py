@@ -1,4 +1,4 @@
-"""Budgets in Django admin: saved by the operations, so that the counting begins right."""
+"""Budgets in Django admin: saved by the operations, which start the counting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def operator(db: None) -> Client:
     return client
 
 
-def typed(org: Organization, **said: Any) -> dict[str, Any]:
+def typed(org: Organization, **fields: Any) -> dict[str, Any]:
     return {
         "org": str(org.pk),
         "name": "Blue",
@@ -38,13 +38,11 @@ def typed(org: Organization, **said: Any) -> dict[str, Any]:
         "is_hard": "on",
         "team_id": "blue",
         "models": "",
-        **said,
+        **fields,
     }
 
 
-def test_a_budget_that_is_made_counts_what_was_spent_before(
-    operator: Client, acme: Organization
-) -> None:
+def test_new_budget_counts_earlier_costs(operator: Client, acme: Organization) -> None:
     acme.timezone = "UTC"
     acme.save()
     DailyCostFactory.create(org=acme, day=now().date(), team_id="blue", amount_nanoeur=3)
@@ -56,13 +54,13 @@ def test_a_budget_that_is_made_counts_what_was_spent_before(
     assert operator.get(reverse(LIST), {"q": "blue"}).context["cl"].result_count == 1
 
 
-def test_one_that_is_made_off_is_off(operator: Client, acme: Organization) -> None:
+def test_budget_can_be_created_disabled(operator: Client, acme: Organization) -> None:
     without = {name: value for name, value in typed(acme).items() if name != "enabled"}
     operator.post(reverse(ADD), without)
     assert not Budget.objects.get().enabled
 
 
-def test_a_change_begins_the_counting_anew_and_moves_no_budget(
+def test_change_recounts_and_keeps_organization(
     operator: Client, acme: Organization, globex: Organization
 ) -> None:
     budget = BudgetFactory.create(org=acme, name="Old", team_id="red")
@@ -85,7 +83,7 @@ def test_invalid_values_are_form_errors(operator: Client, acme: Organization) ->
     assert not Budget.objects.filter(name="One more").exists()
 
 
-def test_budgets_are_deleted_one_by_one_and_together(operator: Client, acme: Organization) -> None:
+def test_budgets_are_deleted_singly_and_in_bulk(operator: Client, acme: Organization) -> None:
     one, *others = BudgetFactory.create_batch(3, org=acme)
     operator.post(reverse("admin:gateway_budget_delete", args=[one.pk]), {"post": "yes"})
     chosen = [str(budget.pk) for budget in others]

@@ -1,4 +1,4 @@
-"""Budgets decide requests: which of them count, what is refused, what was spent before."""
+"""Budgets and requests: which calls count, refusals, and earlier spending."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens
 
 
 def budget(acme: Organization, name: str = "Team 1, monthly", **terms: Any) -> Budget:
-    said = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
-    return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **said))
+    entry = {"span": BudgetWindow.MONTH, "limit_nanoeur": 200 * EUR, **terms}
+    return create_budget(organization_id=acme.pk, terms=BudgetTerms(name=name, **entry))
 
 
 def spent(found: Budget) -> int:
@@ -45,9 +45,7 @@ def bound(ask: Asking, body: dict[str, Any]) -> int:
     return round(quoted * EUR)
 
 
-def test_a_full_budget_refuses_with_its_name_what_it_allows_and_what_is_left(
-    ask: Asking, acme: Organization
-) -> None:
+def test_full_budget_refuses_with_name_limit_and_room(ask: Asking, acme: Organization) -> None:
     needed = bound(ask, HELLO)
     budget(acme, team_id="1", limit_nanoeur=needed - 1)
     reply = ask(HELLO | {"teamId": "1"})
@@ -57,38 +55,32 @@ def test_a_full_budget_refuses_with_its_name_what_it_allows_and_what_is_left(
     assert "per month and" in reply.json["error"]
     assert 0 < int(reply.headers["retry-after"]) <= 31 * 24 * 3600 + 3600
     row = AiRequestLog.objects.get(code="budget_limit")
-    (said,) = row.decision["budgets"]
-    assert (said["verdict"], said["limit_nanoeur"]) == ("budget_limit", needed - 1)
+    (entry,) = row.decision["budgets"]
+    assert (entry["verdict"], entry["limit_nanoeur"]) == ("budget_limit", needed - 1)
     assert_books_agree()
 
 
-def test_a_budget_is_of_the_calls_that_it_names_and_of_no_others(
-    ask: Asking, acme: Organization
-) -> None:
+def test_budget_applies_only_to_matching_calls(ask: Asking, acme: Organization) -> None:
     budget(acme, team_id="1", task_type="chat", limit_nanoeur=0)
-    said = {"teamId": "1", "taskType": "chat"}
-    assert ask(HELLO | said).json["code"] == "budget_limit"
+    entry = {"teamId": "1", "taskType": "chat"}
+    assert ask(HELLO | entry).json["code"] == "budget_limit"
     for other in ({}, {"teamId": "2", "taskType": "chat"}, {"teamId": "1"}):
         assert ask(HELLO | other).status == 200
 
 
 @pytest.mark.parametrize("entry", ["sandbox-small", "SANDBOX-*", " Sandbox-Small "])
-def test_a_budget_of_models_counts_them_however_they_are_written(
-    ask: Asking, acme: Organization, entry: str
-) -> None:
+def test_model_budget_counts_all_spellings(ask: Asking, acme: Organization, entry: str) -> None:
     budget(acme, models=[entry], limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
     assert ask(HELLO | {"model": "sandbox-small"}, path="/api/ai/quote").json["allowed"] is False
 
 
-def test_another_model_than_the_budgets_goes_through(ask: Asking, acme: Organization) -> None:
+def test_other_model_is_not_limited(ask: Asking, acme: Organization) -> None:
     budget(acme, models=["gpt-4o*"], limit_nanoeur=0)
     assert ask(HELLO).status == 200
 
 
-def test_only_calls_that_count_in_a_hard_budget_need_a_bound(
-    ask: Asking, acme: Organization
-) -> None:
+def test_only_calls_of_hard_budget_need_bound(ask: Asking, acme: Organization) -> None:
     uncapped = {"model": "sandbox-small", "prompt": "Hello"}
     own = ask(uncapped, path="/api/ai/quote").json["outputCap"]
     budget(acme, team_id="1")
@@ -101,7 +93,7 @@ def test_only_calls_that_count_in_a_hard_budget_need_a_bound(
     assert caps["2"] == caps["3"] == own
 
 
-def test_of_several_full_budgets_the_first_refuses(ask: Asking, acme: Organization) -> None:
+def test_first_full_budget_refuses(ask: Asking, acme: Organization) -> None:
     budget(acme, "Of the team", team_id="1", limit_nanoeur=0)
     budget(acme, "Of all", limit_nanoeur=0)
     budget(acme, "Of the app", app_id="a", limit_nanoeur=0)
@@ -109,17 +101,13 @@ def test_of_several_full_budgets_the_first_refuses(ask: Asking, acme: Organizati
     assert 'budget "Of all"' in ask(HELLO | {"appId": "a"}).json["error"]
 
 
-def test_a_budget_that_only_warns_counts_and_refuses_nothing(
-    ask: Asking, acme: Organization
-) -> None:
+def test_soft_budget_counts_without_refusing(ask: Asking, acme: Organization) -> None:
     warning = budget(acme, limit_nanoeur=1, is_hard=False)
     costs = [ask(HELLO).json["estimatedCostEur"] for _ in range(3)]
     assert spent(warning) == round(sum(costs) * EUR) > 1
 
 
-def test_a_new_budget_counts_what_was_spent_in_its_span_before(
-    ask: Asking, acme: Organization
-) -> None:
+def test_new_budget_counts_earlier_costs_of_period(ask: Asking, acme: Organization) -> None:
     before = round(ask(HELLO | {"teamId": "1"}).json["estimatedCostEur"] * EUR)
     ask(HELLO | {"teamId": "2"})
     found = budget(acme, team_id="1", models=["sandbox-small"])
@@ -130,9 +118,7 @@ def test_a_new_budget_counts_what_was_spent_in_its_span_before(
     assert_books_agree()
 
 
-def test_a_budget_that_comes_to_be_of_others_counts_anew_and_one_with_a_new_limit_goes_on(
-    ask: Asking, acme: Organization
-) -> None:
+def test_changed_scope_recounts_and_changed_limit_does_not(ask: Asking, acme: Organization) -> None:
     first, second = (
         round(ask(HELLO | {"teamId": team}).json["estimatedCostEur"] * EUR) for team in "12"
     )
@@ -159,7 +145,7 @@ def test_reenabled_budget_counts_missed_spending(ask: Asking, acme: Organization
     assert ask(HELLO).status == 200
 
 
-def test_a_raised_limit_lets_the_next_request_through(ask: Asking, acme: Organization) -> None:
+def test_raised_limit_admits_next_request(ask: Asking, acme: Organization) -> None:
     found = budget(acme, limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
     terms = BudgetTerms(name="More", span=BudgetWindow.MONTH, limit_nanoeur=EUR)
@@ -167,13 +153,11 @@ def test_a_raised_limit_lets_the_next_request_through(ask: Asking, acme: Organiz
     assert ask(HELLO).status == 200
 
 
-def test_the_quote_shows_every_limit_that_the_request_counts_in(
-    ask: Asking, acme: Organization
-) -> None:
+def test_quote_lists_every_limit_of_request(ask: Asking, acme: Organization) -> None:
     budget(acme, limit_nanoeur=3 * EUR)
     cost = ask(HELLO).json["estimatedCostEur"]
-    (said,) = ask(HELLO, path="/api/ai/quote").json["limits"]
-    assert said == {
+    (entry,) = ask(HELLO, path="/api/ai/quote").json["limits"]
+    assert entry == {
         "budget": "Team 1, monthly",
         "per": "month",
         "limitEur": 3.0,
@@ -183,20 +167,18 @@ def test_the_quote_shows_every_limit_that_the_request_counts_in(
     }
 
 
-def test_the_trace_says_what_was_left_of_each_budget(ask: Asking, acme: Organization) -> None:
+def test_trace_has_room_of_each_budget(ask: Asking, acme: Organization) -> None:
     budget(acme, limit_nanoeur=3 * EUR)
     budget(acme, "Weekly", span=BudgetWindow.WEEK, is_hard=False)
     reply = ask(HELLO)
-    said = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
-    assert [(each["name"], each["span"], each["verdict"]) for each in said] == [
+    entry = AiRequestLog.objects.get(pk=reply.json["requestId"]).decision["budgets"]
+    assert [(each["name"], each["span"], each["verdict"]) for each in entry] == [
         ("Team 1, monthly", "month", "ok"),
         ("Weekly", "week", "ok"),
     ]
 
 
-def test_no_two_budgets_have_one_name_and_one_that_is_gone_cannot_be_changed(
-    gateway: Gateway, acme: Organization
-) -> None:
+def test_name_is_unique_and_deleted_budget_is_missing(gateway: Gateway, acme: Organization) -> None:
     budget(acme)
     with pytest.raises(Conflict):
         budget(acme, "TEAM 1, monthly")

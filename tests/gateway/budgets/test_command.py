@@ -25,15 +25,15 @@ def budgets(*words: str) -> str:
     return out.getvalue()
 
 
-def test_create_makes_a_budget_that_is_on_and_counts(acme: Organization, member_user: User) -> None:
+def test_created_budget_is_enabled_and_counts(acme: Organization, member_user: User) -> None:
     acme.timezone = "UTC"
     acme.save()
     DailyCostFactory.create(org=acme, day=now().date(), team_id="support", amount_nanoeur=7)
-    said = budgets(
+    printed = budgets(
         *("create", "acme", "Support", *MONTHLY, "--team", "support", "--task-type", "chat"),
         *("--user", member_user.email, "--models", "gpt-4o-mini,claude-*", "--warn"),
     )
-    assert 'Created budget "Support" of acme; it is on.' in said
+    assert 'Created budget "Support" of acme; it is on.' in printed
     budget = Budget.objects.get(org=acme)
     assert (budget.enabled, budget.is_hard, budget.span) == (True, False, "month")
     assert budget.limit_nanoeur == 200 * 10**9
@@ -71,10 +71,10 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
 
 def test_show_prints_terms_and_status(acme: Organization) -> None:
     BudgetFactory.create(org=acme, name="Blue", limit_nanoeur=0)
-    said = budgets("show", "acme", "blue")
-    assert "All calls: limit 0.00 EUR per month; calls that could exceed it are blocked." in said
-    assert "outlook" in said
-    assert "full" in said
+    printed = budgets("show", "acme", "blue")
+    assert "All calls: limit 0.00 EUR per month; calls that could exceed it are blocked." in printed
+    assert "outlook" in printed
+    assert "full" in printed
     (row,) = json.loads(budgets("show", "acme", "Blue", "--format", "json"))
     assert (row["name"], row["outlook"], row["models"]) == ("Blue", "full", [])
 
@@ -91,7 +91,7 @@ def test_update_changes_only_given_options(acme: Organization) -> None:
     assert (budget.is_hard, budget.revision) == (True, 2)
 
 
-def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
+def test_budget_is_toggled_and_deleted(acme: Organization) -> None:
     budget = BudgetFactory.create(org=acme, name="Blue")
     assert 'Budget "Blue" of acme is off.' in budgets("disable", "acme", "blue")
     budget.refresh_from_db()
@@ -103,16 +103,16 @@ def test_a_budget_is_turned_off_and_on_and_deleted(acme: Organization) -> None:
     assert not Budget.objects.exists()
 
 
-def test_unknown_model_is_a_warning(acme: Organization) -> None:
-    said = budgets("create", "acme", "Blue", *MONTHLY, "--models", "gpt-44")
-    assert "unknown model: gpt-44" in said
+def test_unknown_model_is_warning(acme: Organization) -> None:
+    printed = budgets("create", "acme", "Blue", *MONTHLY, "--models", "gpt-44")
+    assert "unknown model: gpt-44" in printed
     assert Budget.objects.get().models == ["gpt-44"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("update", "acme", "a"), "At least one change must be given"),
         (("update", "acme", "a", "--team", "x", "--no-team"), "cannot be used together"),
         (("update", "acme", "a", "--hard", "--warn"), "not allowed with"),
@@ -131,7 +131,7 @@ def test_unknown_model_is_a_warning(acme: Organization) -> None:
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     BudgetFactory.create(org=acme, name="a")

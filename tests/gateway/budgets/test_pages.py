@@ -1,4 +1,4 @@
-"""The pages of budgets: admins change them, everybody in the organization sees them."""
+"""The pages of budgets: admins change them, all members can view them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TYPED = {
 
 @pytest.fixture
 def utc(acme: Organization) -> Organization:
-    """Acme, with days that are those of UTC."""
+    """Acme, in UTC."""
     acme.timezone = "UTC"
     acme.save()
     return acme
@@ -54,15 +54,15 @@ def admin(client_for: CLIENTS, admin_user: User) -> Client:
     return client_for(admin_user)
 
 
-def spend(org: Organization, nanoeur: int, *, days: int = 20, **said: Any) -> None:
-    """Charge so much on each of the days before today."""
+def spend(org: Organization, nanoeur: int, *, days: int = 20, **fields: Any) -> None:
+    """Charge an amount on each day before today."""
     for back in range(1, days + 1):
         day = now().date() - timedelta(days=back)
-        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **said)
+        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0, **terms: Any) -> Period:
-    """Let the ledger have counted so much in the budget's span of now."""
+    """Set the amount that the budget has counted in its current period."""
     first, _ = BudgetWindow(budget.span).days_around(now().date())
     return PeriodFactory.create(
         org=budget.org,
@@ -87,7 +87,7 @@ def text_of(response: Any) -> str:
 # --- making and changing them -------------------------------------------------------------------
 
 
-def test_an_admin_makes_a_budget_exactly_as_typed(acme: Organization, admin: Client) -> None:
+def test_admin_creates_budget_as_typed(acme: Organization, admin: Client) -> None:
     response = admin.post(CREATE, TYPED, follow=True)
     budget = Budget.objects.get(org=acme)
     assert (budget.enabled, budget.is_hard, budget.span) == (True, True, "month")
@@ -102,7 +102,7 @@ def test_an_admin_makes_a_budget_exactly_as_typed(acme: Organization, admin: Cli
     ) in page
 
 
-def test_the_form_has_the_names_that_people_rely_on(admin: Client) -> None:
+def test_form_has_documented_labels(admin: Client) -> None:
     assert "Create budget" in admin.get(BUDGETS).content.decode()
     page = admin.get(CREATE).content.decode()
     for label in ("Budget name", "Limit (EUR)", "Per", "At the limit", "Models"):
@@ -134,7 +134,7 @@ def test_the_form_has_the_names_that_people_rely_on(admin: Client) -> None:
         ("models", "\n".join(f"m{n}" for n in range(201))),
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     acme: Organization, admin: Client, field: str, text: str
 ) -> None:
     kept = BudgetFactory.create(org=acme, name="Kept")
@@ -151,36 +151,34 @@ def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
 
 
 @pytest.mark.parametrize("amount", ["0.00", "0.000000001", "9223372036.854775807"])
-def test_amounts_at_the_edges_are_taken(admin: Client, amount: str) -> None:
+def test_boundary_amounts_are_accepted(admin: Client, amount: str) -> None:
     admin.post(CREATE, TYPED | {"limit_eur": amount})
     budget = Budget.objects.get()
     page = admin.get(f"{BUDGETS}/{budget.pk}").content.decode()
     assert f'value="{amount}"' in page
 
 
-def test_a_name_is_used_once_whatever_its_case(acme: Organization, admin: Client) -> None:
+def test_name_is_unique_ignoring_case(acme: Organization, admin: Client) -> None:
     BudgetFactory.create(org=acme, name="support, MONTHLY")
     other = BudgetFactory.create(org=acme, name="Other")
     for address in (CREATE, f"{BUDGETS}/{other.pk}"):
         assert "already exists" in admin.post(address, TYPED).content.decode()
 
 
-def test_an_organization_has_at_most_so_many(acme: Organization, admin: Client) -> None:
+def test_number_of_budgets_is_limited(acme: Organization, admin: Client) -> None:
     Budget.objects.bulk_create(
         BudgetFactory.build_batch(BUDGETS_MAX, org=acme), batch_size=BUDGETS_MAX
     )
     assert "can have at most" in admin.post(CREATE, TYPED).content.decode()
 
 
-def test_names_that_no_known_model_matches_are_a_warning(admin: Client) -> None:
+def test_unknown_models_are_warning(admin: Client) -> None:
     page = admin.post(CREATE, TYPED | {"models": "gpt-4\ngpt-44"}, follow=True).content.decode()
     assert "Unknown model: gpt-44." in page
     assert Budget.objects.exists()
 
 
-def test_a_member_is_named_by_the_address_and_kept_by_the_id(
-    admin: Client, member_user: User
-) -> None:
+def test_member_is_shown_by_email_and_stored_by_id(admin: Client, member_user: User) -> None:
     admin.post(CREATE, TYPED | {"user_id": member_user.email.upper()})
     budget = Budget.objects.get()
     assert budget.user_id == str(member_user.pk)
@@ -192,9 +190,7 @@ def test_a_member_is_named_by_the_address_and_kept_by_the_id(
     assert budget.user_id == "someone@else.example"
 
 
-def test_an_admin_changes_a_budget_and_the_counting_goes_on_or_begins_anew(
-    acme: Organization, admin: Client
-) -> None:
+def test_admin_changes_budget_with_or_without_recount(acme: Organization, admin: Client) -> None:
     admin.post(CREATE, TYPED)
     budget = Budget.objects.get()
     admin.post(f"{BUDGETS}/{budget.pk}", TYPED | {"limit_eur": "5", "when_full": "warning"})
@@ -205,7 +201,7 @@ def test_an_admin_changes_a_budget_and_the_counting_goes_on_or_begins_anew(
     assert (budget.team_id, budget.models, budget.revision) == (None, [], 2)
 
 
-def test_toggle_sets_the_state_of_its_button(acme: Organization, admin: Client) -> None:
+def test_toggle_sets_state_of_its_button(acme: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=acme)
     for enabled in (False, False, True):
         admin.post(f"{BUDGETS}/{budget.pk}/toggle", {"enabled": "on" if enabled else "off"})
@@ -233,7 +229,7 @@ def test_form_suggests_values_of_recent_calls(utc: Organization, admin: Client) 
 # --- who sees what ------------------------------------------------------------------------------
 
 
-def test_members_and_auditors_see_and_change_nothing(
+def test_members_and_auditors_can_only_view(
     acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme, name="Kept")
@@ -254,7 +250,7 @@ def test_members_and_auditors_see_and_change_nothing(
     assert (budget.name, budget.enabled) == ("Kept", True)
 
 
-def test_a_foreign_budget_does_not_exist(globex: Organization, admin: Client) -> None:
+def test_foreign_budget_is_404(globex: Organization, admin: Client) -> None:
     foreign = BudgetFactory.create(org=globex, name="Theirs")
     for address in (BUDGETS, f"{BUDGETS}.csv"):
         response = admin.get(address)
@@ -268,12 +264,12 @@ def test_a_foreign_budget_does_not_exist(globex: Organization, admin: Client) ->
     assert Budget.objects.filter(pk=foreign.pk, enabled=True, name="Theirs").exists()
 
 
-def test_nobody_sees_budgets_without_signing_in(client: Client) -> None:
+def test_anonymous_is_redirected_to_sign_in(client: Client) -> None:
     for address in (BUDGETS, f"{BUDGETS}.json", CREATE):
         assert client.get(address)["Location"].startswith("/login")
 
 
-def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: User) -> None:
     budget = BudgetFactory.create(org=acme)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
@@ -284,14 +280,14 @@ def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: Us
 # --- the list -----------------------------------------------------------------------------------
 
 
-def test_an_empty_list_says_what_belongs_here(admin: Client) -> None:
+def test_empty_list_has_explanation(admin: Client) -> None:
     page = admin.get(BUDGETS).content.decode()
     assert "No budgets yet" in page
     assert "Create budget" in page
     assert "Download CSV" not in page
 
 
-def test_the_list_says_of_each_what_is_spent_held_and_left(
+def test_list_shows_spent_held_and_remaining(
     utc: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=utc, name="Support", team_id="support", limit_nanoeur=4 * EUR)
@@ -300,14 +296,14 @@ def test_the_list_says_of_each_what_is_spent_held_and_left(
     (line,) = response.context["lines"]
     assert (line.share_percent, line.used_width, line.held_width) == ("25.0", "25.00", "50.00")
     page = response.content.decode()
-    for said in ("Calls of team support", "25.0 % of", "per month", "blocks at the limit"):
-        assert said in page
+    for fields in ("Calls of team support", "25.0 % of", "per month", "blocks at the limit"):
+        assert fields in page
     assert "25.00 % of the limit spent, 50.00 % held" in page
     assert f"/costs?teamId=support&amp;from={line.status.starts_on}" in page
     assert "/admin/ai?status=pending&amp;teamId=support" in page
 
 
-def test_the_list_is_cut_into_pages(acme: Organization, admin: Client) -> None:
+def test_list_is_paged(acme: Organization, admin: Client) -> None:
     for n in range(BUDGETS_PER_PAGE + 1):
         BudgetFactory.create(org=acme, name=f"Number {n}.")
     first = admin.get(BUDGETS)
@@ -321,7 +317,7 @@ def test_the_list_is_cut_into_pages(acme: Organization, admin: Client) -> None:
 
 
 @pytest.mark.parametrize("budgets", [1, 60])
-def test_pages_take_few_queries_whatever_there_is(
+def test_pages_take_constant_queries(
     utc: Organization,
     admin: Client,
     member_user: User,
@@ -365,9 +361,7 @@ def test_files_have_every_budget_exactly(
 # --- one budget ---------------------------------------------------------------------------------
 
 
-def test_a_budgets_page_has_its_days_with_the_costs_behind_them(
-    utc: Organization, admin: Client
-) -> None:
+def test_budget_page_links_days_to_costs(utc: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=utc, team_id="support", span="quarter", limit_nanoeur=9 * EUR)
     count(budget, charged=2 * EUR)
     DailyCostFactory.create(
@@ -390,9 +384,7 @@ def test_a_budgets_page_has_its_days_with_the_costs_behind_them(
     assert costs.context["page"].report.total.amount_nanoeur == 2 * EUR
 
 
-def test_a_budget_that_will_be_passed_says_so_on_both_pages(
-    utc: Organization, admin: Client
-) -> None:
+def test_forecast_overrun_is_shown_on_both_pages(utc: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=utc, span="day", limit_nanoeur=EUR // 2)
     spend(utc, EUR)
     for address in (BUDGETS, f"{BUDGETS}/{budget.pk}"):
@@ -402,9 +394,7 @@ def test_a_budget_that_will_be_passed_says_so_on_both_pages(
     assert "80 % range" in page.content.decode()
 
 
-def test_spans_that_have_ended_say_how_much_of_their_limit_was_spent(
-    utc: Organization, admin: Client
-) -> None:
+def test_past_periods_show_share_of_limit(utc: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=utc, span="day")
     yesterday = now().date() - timedelta(days=1)
     starts_at, ends_at = day_around(now() - timedelta(days=1), ZoneInfo("UTC"))
@@ -419,7 +409,7 @@ def test_spans_that_have_ended_say_how_much_of_their_limit_was_spent(
     )
     stranger = BudgetFactory.create(org=utc, span="day")
     (past,) = admin.get(f"{BUDGETS}/{budget.pk}").context["page"].past
-    assert (past.span.charged_nanoeur, past.span.limit_nanoeur) == (4 * EUR, 5 * EUR)
+    assert (past.period.charged_nanoeur, past.period.limit_nanoeur) == (4 * EUR, 5 * EUR)
     assert (past.share_percent, past.is_over) == ("80.0", False)
     assert past.costs_query == f"from={yesterday}&to={yesterday}&groupBy=model"
     assert admin.get(f"{BUDGETS}/{stranger.pk}").context["page"].past == ()
@@ -431,24 +421,20 @@ def test_page_notes_uncounted_calls(utc: Organization, admin: Client) -> None:
     DailyCostFactory.create(org=utc, day=now().date(), amount_nanoeur=3 * EUR)
     response = admin.get(f"{BUDGETS}/{budget.pk}")
     assert response.context["page"].uncounted_nanoeur == 2 * EUR
-    assert "in flight when the budget was created" in response.content.decode()
+    assert "running when the budget was created" in response.content.decode()
 
 
-def test_the_requests_that_budgets_refused_are_a_filter_of_the_list(
-    utc: Organization, admin: Client
-) -> None:
+def test_refused_requests_link_filters_list(utc: Organization, admin: Client) -> None:
     budget = BudgetFactory.create(org=utc, team_id="support")
-    said = {"org": utc, "status": "blocked", "team_id": "support"}
-    row = AiRequestLogFactory.create(**said, code="budget_limit")
-    AiRequestLogFactory.create(**said, code="model_blocked")
+    fields = {"org": utc, "status": "blocked", "team_id": "support"}
+    row = AiRequestLogFactory.create(**fields, code="budget_limit")
+    AiRequestLogFactory.create(**fields, code="model_blocked")
     query = admin.get(f"{BUDGETS}/{budget.pk}").context["page"].refused_query
     assert query == "status=blocked&code=budget_limit&teamId=support"
     assert [line.row.pk for line in admin.get(f"/admin/ai?{query}").context["lines"]] == [row.pk]
 
 
-def test_a_code_alone_finds_requests_of_every_status_that_has_codes(
-    utc: Organization, admin: Client
-) -> None:
+def test_code_filter_covers_all_statuses(utc: Organization, admin: Client) -> None:
     ids = {
         AiRequestLogFactory.create(org=utc, status=status, code="x").pk
         for status in ("blocked", "error", "unknown")

@@ -1,4 +1,4 @@
-"""Where budgets stand: what the ledger counts, what their days cost, how their spans will end."""
+"""Budget status: what the ledger counts, what days cost, and the forecast of a period."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ TODAY = NOON.date()
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 
 
-def spend(org: Organization, nanoeur: int, *, days: int = 30, **said: Any) -> None:
-    """Charge so much on each of the days before today."""
+def spend(org: Organization, nanoeur: int, *, days: int = 30, **fields: Any) -> None:
+    """Charge an amount on each day before today."""
     for back in range(1, days + 1):
         day = TODAY - timedelta(days=back)
-        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **said)
+        DailyCostFactory.create(org=org, day=day, amount_nanoeur=nanoeur, **fields)
 
 
 def count(budget: Budget, charged: int, held: int = 0) -> None:
-    """Let the ledger have counted so much in June."""
+    """Set the amount that the budget has counted in June."""
     PeriodFactory.create(
         org=budget.org,
         scope=budget.scope,
@@ -50,7 +50,7 @@ def the_status(org: Organization) -> BudgetStatus:
     return found
 
 
-def test_a_budget_stands_where_the_ledger_has_it(acme: Organization) -> None:
+def test_status_equals_ledger_balance(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme), charged=30 * EUR, held=5 * EUR)
     found = the_status(acme)
     assert (found.starts_on, found.last_day) == (date(2025, 6, 1), date(2025, 6, 30))
@@ -60,14 +60,14 @@ def test_a_budget_stands_where_the_ledger_has_it(acme: Organization) -> None:
     assert (found.forecast, found.full_on) == (None, None)
 
 
-def test_a_budget_that_counted_nothing_yet_has_all_left(acme: Organization) -> None:
+def test_unused_budget_has_whole_limit_left(acme: Organization) -> None:
     BudgetFactory.create(org=acme, span="quarter")
     found = the_status(acme)
     assert (found.starts_on, found.last_day) == (date(2025, 4, 1), date(2025, 6, 30))
     assert (found.charged_nanoeur, found.left_nanoeur) == (0, 100 * EUR)
 
 
-def test_the_forecast_goes_on_from_what_is_spent(acme: Organization) -> None:
+def test_forecast_starts_at_spent_amount(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme), charged=15 * EUR)
     spend(acme, EUR)
     found = the_status(acme)
@@ -77,7 +77,7 @@ def test_the_forecast_goes_on_from_what_is_spent(acme: Organization) -> None:
     assert found.full_on is None
 
 
-def test_forecast_gives_the_day_the_limit_is_exceeded(acme: Organization) -> None:
+def test_forecast_gives_day_limit_is_exceeded(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, limit_nanoeur=20 * EUR), charged=15 * EUR)
     spend(acme, EUR)
     found = the_status(acme)  # the 16th makes it 16, the 20th 20, the 21st 21
@@ -92,24 +92,24 @@ def test_reached_limit_gives_its_day(acme: Organization) -> None:
     assert (found.left_nanoeur, found.over_nanoeur, found.share) == (0, 10 * EUR, 3.0)
 
 
-def test_a_budget_is_full_while_calls_in_flight_hold_the_rest(acme: Organization) -> None:
+def test_budget_is_full_while_running_calls_hold_rest(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, limit_nanoeur=5 * EUR), charged=EUR, held=4 * EUR)
     found = the_status(acme)
     assert (found.is_full, found.is_spent, found.full_on) == (True, False, None)
 
 
-def test_a_limit_of_nothing_is_full_from_the_start(acme: Organization) -> None:
+def test_zero_limit_is_full_immediately(acme: Organization) -> None:
     BudgetFactory.create(org=acme, limit_nanoeur=0)
     found = the_status(acme)
     assert (found.is_full, found.share, found.full_on) == (True, 1.0, TODAY)
 
 
-def test_each_budget_has_the_days_of_its_own_calls(acme: Organization) -> None:
+def test_budget_days_have_only_matching_calls(acme: Organization) -> None:
     spend(acme, 1, days=1, team_id="blue")
     spend(acme, 20, days=1, team_id="red", user_id="u1")
     spend(acme, 300, days=1, model="sandbox-small", provider="sandbox")
     spend(acme, 4000, days=1, model="gpt-4o-2024-08-06", team_id="red")
-    for said in (
+    for fields in (
         {},
         {"team_id": "blue"},
         {"team_id": "red"},
@@ -117,14 +117,14 @@ def test_each_budget_has_the_days_of_its_own_calls(acme: Organization) -> None:
         {"models": ["GPT-4o"]},
         {"models": ["sandbox-*"], "team_id": "red"},
     ):
-        BudgetFactory.create(org=acme, **said)
+        BudgetFactory.create(org=acme, **fields)
     days = [found.by_day for found in statuses(acme, NOON)]
     yesterday = date(2025, 6, 15)
     assert [sum(each.values()) for each in days] == [4321, 1, 4020, 20, 4000, 0]
     assert days[1] == {yesterday: 1}
 
 
-def test_days_before_the_span_make_the_forecast_and_are_not_of_the_span(
+def test_days_before_period_feed_only_forecast(
     acme: Organization,
 ) -> None:
     BudgetFactory.create(org=acme, span="day")
@@ -135,16 +135,14 @@ def test_days_before_the_span_make_the_forecast_and_are_not_of_the_span(
     assert found.forecast.expected_nanoeur == EUR
 
 
-def test_a_budget_that_is_off_shows_what_its_calls_cost(acme: Organization) -> None:
+def test_disabled_budget_shows_costs_of_its_calls(acme: Organization) -> None:
     count(BudgetFactory.create(org=acme, enabled=False), charged=3, held=2)
     spend(acme, 10, days=20)
     found = the_status(acme)
     assert (found.enabled, found.charged_nanoeur, found.held_nanoeur) == (False, 150, 0)
 
 
-def test_another_organizations_budgets_and_costs_are_its_own(
-    acme: Organization, globex: Organization
-) -> None:
+def test_foreign_budgets_and_costs_are_separate(acme: Organization, globex: Organization) -> None:
     BudgetFactory.create(org=acme)
     spend(globex, EUR)
     assert the_status(acme).by_day == {}
@@ -162,7 +160,7 @@ def test_any_number_of_budgets_takes_three_queries(
         assert len(statuses(acme, NOON)) == budgets
 
 
-def test_days_and_ledger_agree_on_what_was_asked(ask: Asking, acme: Organization) -> None:
+def test_days_and_ledger_agree(ask: Asking, acme: Organization) -> None:
     ask(HELLO | {"teamId": "1"})
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.WEEK, limit_nanoeur=EUR, team_id="1")
     budget = create_budget(organization_id=acme.pk, terms=terms)

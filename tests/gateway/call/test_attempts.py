@@ -1,4 +1,4 @@
-"""An alias's models are asked in order, each with a judgement and a hold of its own."""
+"""An alias's models are called in order, each with its own policy check and hold."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def go(ask: Asking, way: Way) -> Reply:
 
 
 def seen(vendors: FakeProvider) -> list[str]:
-    """Return who was called, in order."""
+    """Return the called models, in order."""
     return [call.vendor for call in vendors.calls]
 
 
 @EVERY_WAY
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_provider_that_refuses_is_followed_by_the_next(
+def test_refusal_is_followed_by_next_model(
     ask: Asking, acme: Organization, vendors: FakeProvider, way: Way, status: int
 ) -> None:
     fast(acme)
@@ -66,7 +66,7 @@ def test_a_provider_that_refuses_is_followed_by_the_next(
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 500, 529])
-def test_what_is_not_the_requests_fault_is_tried_elsewhere(
+def test_provider_side_failure_is_followed_by_next_model(
     ask: Asking, acme: Organization, vendors: FakeProvider, status: int
 ) -> None:
     fast(acme)
@@ -76,7 +76,7 @@ def test_what_is_not_the_requests_fault_is_tried_elsewhere(
 
 
 @EVERY_WAY
-def test_a_provider_that_cannot_be_reached_is_followed_by_the_next(
+def test_unreachable_provider_is_followed_by_next_model(
     ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider, way: Way
 ) -> None:
     fast(acme)
@@ -88,7 +88,7 @@ def test_a_provider_that_cannot_be_reached_is_followed_by_the_next(
     assert found.states == ["released", "settled"]
 
 
-def test_a_provider_without_a_key_is_passed_over_and_nothing_is_held_for_it(
+def test_provider_without_key_is_skipped_without_hold(
     ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -106,7 +106,7 @@ def test_a_provider_without_a_key_is_passed_over_and_nothing_is_held_for_it(
 
 @EVERY_WAY
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_request_that_is_wrong_is_wrong_anywhere(
+def test_invalid_request_is_not_tried_again(
     ask: Asking, acme: Organization, vendors: FakeProvider, way: Way, status: int
 ) -> None:
     fast(acme, retries=5)
@@ -119,7 +119,7 @@ def test_a_request_that_is_wrong_is_wrong_anywhere(
 
 @pytest.fixture
 def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
-    """The vendors, for whom the gateway waits a second and a half; their SDK is imported."""
+    """The vendors, with a timeout of 1.5 s; their SDKs are imported."""
     gateway.call_loop.call_sync(gateway.providers.get("openai"))
     gateway.timeout_s = 1.5
     return vendors
@@ -131,7 +131,7 @@ def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
     [{"reset": "after"}, {"cut_after_bytes": 20}, {"stall": "headers"}, {"status": 504}],
     ids=lambda behaviour: next(iter(behaviour)),
 )
-def test_what_may_have_been_billed_is_not_asked_again(
+def test_possibly_billed_failure_is_not_tried_again(
     ask: Asking, acme: Organization, impatient: FakeProvider, way: Way, behaviour: dict[str, Any]
 ) -> None:
     vendors = impatient
@@ -143,7 +143,7 @@ def test_what_may_have_been_billed_is_not_asked_again(
     assert (found.row.status, found.attempts, found.states) == ("unknown", [], ["unknown"])
 
 
-def test_nothing_is_asked_again_once_a_byte_reached_the_client(
+def test_no_attempt_follows_first_byte(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str
 ) -> None:
     fast(acme, "sandbox-small", "sandbox-large", retries=5)
@@ -157,7 +157,7 @@ def test_nothing_is_asked_again_once_a_byte_reached_the_client(
     assert len(provider.asked) == 2
 
 
-def test_a_relayed_stream_that_has_begun_is_not_begun_again(
+def test_started_relayed_stream_is_not_restarted(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=5)
@@ -167,7 +167,7 @@ def test_a_relayed_stream_that_has_begun_is_not_begun_again(
 
 
 @EVERY_WAY
-def test_a_translated_model_may_be_followed_by_a_relayed_one(
+def test_relayed_model_can_follow_translated_model(
     ask: Asking, acme: Organization, vendors: FakeProvider, way: Way
 ) -> None:
     fast(acme, CLAUDE, OPENAI)
@@ -178,7 +178,7 @@ def test_a_translated_model_may_be_followed_by_a_relayed_one(
     assert tried().models == [CLAUDE, OPENAI]
 
 
-def test_when_all_have_failed_the_last_failure_is_told_and_nothing_is_charged(
+def test_last_failure_is_reported_without_charge(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -195,7 +195,7 @@ def test_when_all_have_failed_the_last_failure_is_told_and_nothing_is_charged(
 
 
 @EVERY_WAY
-def test_a_first_model_that_is_blocked_refuses_and_an_aliass_name_is_no_way_round(
+def test_blocked_first_model_refuses_despite_alias_name(
     ask: Asking, acme: Organization, vendors: FakeProvider, way: Way
 ) -> None:
     fast(acme)
@@ -207,7 +207,7 @@ def test_a_first_model_that_is_blocked_refuses_and_an_aliass_name_is_no_way_roun
     assert seen(vendors) == []
 
 
-def test_a_policy_that_names_the_alias_says_nothing_of_its_models(
+def test_policy_entry_of_alias_does_not_match_its_models(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -218,7 +218,7 @@ def test_a_policy_that_names_the_alias_says_nothing_of_its_models(
     assert go(ask, PLAIN).refusal[1] == "model_not_allowed"
 
 
-def test_a_fallback_that_is_blocked_is_passed_over(
+def test_blocked_fallback_is_skipped(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, OPENAI, CLAUDE, "gpt-4")
@@ -232,7 +232,7 @@ def test_a_fallback_that_is_blocked_is_passed_over(
     assert found.states == ["released", "settled"]
 
 
-def test_where_every_fallback_is_blocked_the_first_failure_stands(
+def test_first_failure_is_reported_if_all_fallbacks_are_blocked(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, OPENAI, CLAUDE, "gpt-4")
@@ -245,7 +245,7 @@ def test_where_every_fallback_is_blocked_the_first_failure_stands(
     assert found.states == ["released"]
 
 
-def test_each_attempt_is_judged_and_held_for_on_its_own_model(
+def test_each_attempt_is_checked_and_held_for_its_model(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, OPENAI, "gpt-4")
@@ -266,7 +266,7 @@ def test_each_attempt_is_judged_and_held_for_on_its_own_model(
     assert kept["decision"]["bound_nanoeur"] == cheap.amount_nanoeur
 
 
-def test_a_day_that_has_no_room_for_a_fallback_passes_it_over(
+def test_fallback_beyond_daily_limit_is_skipped(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, OPENAI, "gpt-4")

@@ -1,4 +1,4 @@
-"""What can happen between two attempts: waits, clients that leave, changes, repeats, a death."""
+"""Between two attempts: waits, disconnects, changes, repeats, a killed process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ONCE = {"idempotency-key": "once"}
 def waiting(
     ask: Asking, vendors: FakeProvider, *, retry_after_s: int = 2, **how: Any
 ) -> Iterator[list[Reply]]:
-    """Run the block while a request waits to be tried again; then have its reply in the list."""
+    """Run the block while a request waits to be retried; its reply is then in the list."""
     vendors.answers(vendor="openai", status=429, headers={"retry-after": str(retry_after_s)})
     replies: list[Reply] = []
     running = Thread(target=lambda: replies.append(ask(HELLO, **how)))
@@ -58,9 +58,7 @@ def waiting(
     running.join()
 
 
-def test_a_provider_that_says_how_long_is_asked_again_no_sooner(
-    ask: Asking, acme: Organization, vendors: FakeProvider
-) -> None:
+def test_retry_respects_retry_after(ask: Asking, acme: Organization, vendors: FakeProvider) -> None:
     fast(acme, retries=1)
     vendors.answers(vendor="openai", status=429, headers={"retry-after": "1"})
     reply = ask(HELLO)
@@ -74,7 +72,7 @@ def test_a_provider_that_says_how_long_is_asked_again_no_sooner(
     assert found.attempts[0]["latency_ms"] < 1000
 
 
-def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
+def test_each_model_is_retried_as_configured(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -86,7 +84,7 @@ def test_retries_are_as_many_as_the_alias_says_for_each_of_its_models(
     assert (len(found.attempts), found.states) == (3, ["released"] * 4)
 
 
-def test_a_longer_wait_than_a_client_has_is_not_waited(
+def test_wait_beyond_client_limit_is_not_taken(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=5)
@@ -96,7 +94,7 @@ def test_a_longer_wait_than_a_client_has_is_not_waited(
     assert time.monotonic() - started < 20
 
 
-def test_a_client_that_leaves_while_it_waits_ends_the_request(
+def test_disconnect_during_wait_ends_request(
     gateway: Gateway, acme: Organization, api_key: str, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -132,7 +130,7 @@ def revoked(acme: Organization) -> None:
 
 
 @pytest.mark.parametrize("change", [blocked_now, switched_off, revoked])
-def test_a_change_counts_at_the_next_attempt(
+def test_change_applies_to_next_attempt(
     ask: Asking, acme: Organization, vendors: FakeProvider, change: Callable[[Organization], None]
 ) -> None:
     fast(acme, retries=1)
@@ -142,12 +140,12 @@ def test_a_change_counts_at_the_next_attempt(
     assert len(vendors.calls) == 1
     found = tried()
     assert (found.row.status, found.states) == ("error", ["released"])
-    if change is not revoked:  # else nobody may note anything for it, and the key is free later
+    if change is not revoked:  # a revoked key leaves no record
         assert not IdempotencyKey.objects.exists()
 
 
 @pytest.mark.parametrize("models", [None, ["gpt-4"]])
-def test_a_request_keeps_the_alias_by_which_it_was_admitted(
+def test_admitted_request_keeps_its_alias(
     ask: Asking, acme: Organization, vendors: FakeProvider, models: list[str] | None
 ) -> None:
     fast(acme, retries=1)
@@ -162,7 +160,7 @@ def test_a_request_keeps_the_alias_by_which_it_was_admitted(
     assert ask(HELLO).status == (400 if models is None else 200)
 
 
-def test_a_price_that_changes_meanwhile_is_the_next_attempts_price(
+def test_changed_price_applies_to_next_attempt(
     ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -171,7 +169,7 @@ def test_a_price_that_changes_meanwhile_is_the_next_attempts_price(
     assert replies[0].status == 200
 
 
-def test_a_hold_that_was_charged_meanwhile_ends_the_request(
+def test_charged_hold_ends_request(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str
 ) -> None:
     fast(acme, "sandbox-small", "sandbox-large", retries=5)
@@ -187,7 +185,7 @@ def test_a_hold_that_was_charged_meanwhile_ends_the_request(
     running.join()
     assert replies[0].refusal[:2] == (429, "provider_rate_limited")
     found = tried()
-    # The proof that nothing was billed came late: the charge is taken back, and nobody goes on.
+    # The proof that nothing was billed came late: the charge is corrected, and no attempt follows.
     assert (found.row.status, found.states, len(provider.asked)) == ("error", ["settled"], 1)
     events = CostEvent.objects.order_by("id").values_list("amount_nanoeur", flat=True)
     assert list(events) == [hold.amount_nanoeur, -hold.amount_nanoeur]
@@ -195,7 +193,7 @@ def test_a_hold_that_was_charged_meanwhile_ends_the_request(
 
 
 def _charged_whole(hold: Hold) -> Settlement:
-    """Return what a reaper would settle that took the hold's process for dead."""
+    """Return how a reaper would settle the hold of a dead process."""
     return Settlement(
         hold_id=hold.id,
         request_id=hold.request_id,
@@ -213,9 +211,7 @@ def _charged_whole(hold: Hold) -> Settlement:
 # --- repeats ------------------------------------------------------------------------------------
 
 
-def test_a_repeat_while_the_first_waits_is_told_that_it_runs(
-    ask: Asking, acme: Organization, vendors: FakeProvider
-) -> None:
+def test_repeat_during_wait_is_409(ask: Asking, acme: Organization, vendors: FakeProvider) -> None:
     fast(acme, retries=1)
     with waiting(ask, vendors, headers=ONCE) as replies:
         assert ask(HELLO, headers=ONCE).refusal[:2] == (409, "request_in_progress")
@@ -226,7 +222,7 @@ def test_a_repeat_while_the_first_waits_is_told_that_it_runs(
     assert len(vendors.calls) == 2
 
 
-def test_a_key_is_free_again_when_every_attempt_failed(
+def test_idempotency_key_is_released_if_all_attempts_failed(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -236,7 +232,7 @@ def test_a_key_is_free_again_when_every_attempt_failed(
     assert len(vendors.calls) == 3
 
 
-def test_a_process_that_dies_between_attempts_leaves_clean_books_and_a_key_that_comes_free(
+def test_process_killed_between_attempts_releases_hold_and_key(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -263,7 +259,7 @@ def test_a_process_that_dies_between_attempts_leaves_clean_books_and_a_key_that_
 
 
 async def _kill(gateway: Gateway) -> None:
-    """End what runs as a kill would: nothing more of it is done."""
+    """Stop the running call as a kill would."""
     tasks = list(gateway.tasks)
     for task in tasks:
         task.cancel()
@@ -271,12 +267,12 @@ async def _kill(gateway: Gateway) -> None:
 
 
 def _visit(api_key: str, *, leaves_when: Callable[[bytes], bool]) -> Visit:
-    """Return HELLO as sent by a client that may leave."""
-    said = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
+    """Return HELLO as a visit whose client may disconnect."""
+    sent_headers = {"x-pulse-key": api_key, "content-type": JSON_TYPE, **ONCE}
     return Visit(
         "POST",
         "/api/ai/request",
-        headers=[(name, value.encode()) for name, value in said.items()],
+        headers=[(name, value.encode()) for name, value in sent_headers.items()],
         body=json.dumps(HELLO).encode(),
         leaves_when=leaves_when,
     )
@@ -287,7 +283,7 @@ def _age(row: AiRequestLog, by: timedelta) -> None:
     AiRequestLog.objects.filter(pk=row.pk).update(completed_at=at)
 
 
-def test_a_key_that_another_request_took_over_is_not_used_twice(
+def test_idempotency_key_taken_by_other_request_is_not_reused(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, retries=1)
@@ -307,7 +303,7 @@ def test_a_key_that_another_request_took_over_is_not_used_twice(
 # --- other ways in ------------------------------------------------------------------------------
 
 
-def test_the_sdk_knows_aliases(
+def test_sdk_resolves_aliases(
     acme: Organization, gateway: Gateway, prices: object, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -317,7 +313,7 @@ def test_the_sdk_knows_aliases(
     assert tried().codes == ["provider_rate_limited", None]
 
 
-def test_a_quote_is_for_the_model_that_would_be_asked_first(
+def test_quote_uses_first_callable_model(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme, "mistral-large-latest", CLAUDE, OPENAI)
@@ -329,7 +325,7 @@ def test_a_quote_is_for_the_model_that_would_be_asked_first(
     assert vendors.calls == []
 
 
-def test_a_requests_detail_tells_of_every_attempt(
+def test_request_detail_lists_every_attempt(
     ask: Asking, acme: Organization, vendors: FakeProvider
 ) -> None:
     fast(acme)
@@ -343,9 +339,9 @@ def test_a_requests_detail_tells_of_every_attempt(
         for r in (plain, reply)
     }
     assert seen[plain.json["requestId"]]["attempts"] == []
-    told = seen[reply.json["requestId"]]
-    assert (told["requestedModel"], told["model"]) == ("fast", CLAUDE)
-    (first,) = told["attempts"]
+    detail = seen[reply.json["requestId"]]
+    assert (detail["requestedModel"], detail["model"]) == ("fast", CLAUDE)
+    (first,) = detail["attempts"]
     hold = tried(reply).holds[0]
     assert (first["model"], first["providerStatus"], first["code"]) == (
         OPENAI,

@@ -1,4 +1,4 @@
-"""A stream whose call sends its own pieces, and what becomes of it when its client is gone."""
+"""A call's stream: pieces to the client, and disconnects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.core.errors import ClientGone
 from orgs.fields import new_id
 
 
-async def test_pieces_come_in_order_also_those_from_before_the_client_had_caught_up() -> None:
+async def test_pieces_arrive_in_order_for_slow_reader() -> None:
     stream, seen = CallStream(request_id=new_id()), list[Piece]()
     for number in range(3):
         await stream.put(b"%d" % number)
@@ -30,7 +30,7 @@ async def test_pieces_come_in_order_also_those_from_before_the_client_had_caught
     assert seen == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
-async def test_a_server_that_cannot_send_any_more_is_a_client_that_has_left() -> None:
+async def test_send_error_counts_as_client_disconnect() -> None:
     stream, left = CallStream(request_id=new_id()), list[bool]()
 
     async def sink(_: Piece) -> None:

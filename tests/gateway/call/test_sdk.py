@@ -30,7 +30,7 @@ Arguments = dict[str, Any]
 
 @pytest.fixture
 def asked(gateway: Gateway, acme: Organization, member_user: User, prices: object) -> Arguments:
-    """The arguments of an ordinary request."""
+    """The arguments of a request."""
     return {
         "org_id": acme.id,
         "actor_user_id": member_user.id,
@@ -69,7 +69,7 @@ def _whole(pieces: list[str | AiResponse], end: str | AiResponse) -> AiResponse:
 
 
 def from_a_sync_view(asked: Arguments) -> AiResponse:
-    """Ask as a sync view does under the ASGI server, whose loop is where calls run."""
+    """Call from a sync view under the ASGI server, on whose loop calls run."""
 
     async def served() -> AiResponse:
         call_loop = CallLoop()
@@ -93,7 +93,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WA
 
 
 @every_way
-def test_an_answer_is_that_of_the_api(
+def test_answer_equals_api_answer(
     way: Callable[[Arguments], AiResponse], asked: Arguments, acme: Organization
 ) -> None:
     metadata = {"team_id": "t", "project_id": "p", "app_id": "a", "task_type": "code-review"}
@@ -115,7 +115,7 @@ def test_an_answer_is_that_of_the_api(
 
 
 @every_way
-def test_a_refusal_is_an_answer_with_the_sentence_and_code_of_the_api(
+def test_refusal_is_result_with_api_sentence_and_code(
     way: Callable[[Arguments], AiResponse],
     asked: Arguments,
     acme: Organization,
@@ -135,7 +135,7 @@ def test_a_refusal_is_an_answer_with_the_sentence_and_code_of_the_api(
 
 
 @every_way
-def test_a_failure_is_an_answer(
+def test_failure_is_result(
     way: Callable[[Arguments], AiResponse], asked: Arguments, gateway: Gateway
 ) -> None:
     gateway.providers = Only(StandIn(pieces=(), failure=RateLimited("slow", retry_after_s=7)))
@@ -148,11 +148,11 @@ def test_a_failure_is_an_answer(
     assert way(asked).code == "ledger_unavailable"
 
 
-def test_it_works_in_a_sync_view_under_the_asgi_server(asked: Arguments, gateway: Gateway) -> None:
+def test_sync_view_works_under_asgi_server(asked: Arguments, gateway: Gateway) -> None:
     assert from_a_sync_view(asked | {"gateway": gateway}).content == "Say hello"
 
 
-def test_messages_and_other_spellings_are_taken(asked: Arguments, acme: Organization) -> None:
+def test_messages_and_other_spellings_are_accepted(asked: Arguments, acme: Organization) -> None:
     messages = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]
     response = ai_request(**asked | {"input": messages, "org_id": str(acme.id)})
     assert response.content == "Hi"
@@ -161,7 +161,7 @@ def test_messages_and_other_spellings_are_taken(asked: Arguments, acme: Organiza
     assert AiRequestLog.objects.filter(user_id=None).count() == 1
 
 
-def test_the_same_idempotency_key_is_answered_once(asked: Arguments) -> None:
+def test_idempotency_key_is_used_once(asked: Arguments) -> None:
     first = ai_request(**asked, idempotency_key="once")
     again = ai_request(**asked, idempotency_key="once")
     assert (again.success, again.code) == (False, "already_done")
@@ -196,7 +196,7 @@ def test_the_same_idempotency_key_is_answered_once(asked: Arguments) -> None:
         ({"surprise": 1}, TypeError),
     ],
 )
-def test_wrong_arguments_raise_at_once_and_leave_nothing(
+def test_invalid_arguments_raise_without_row(
     asked: Arguments, changes: Arguments, error: type[Exception]
 ) -> None:
     for function in (ai_request, ai_stream, aai_stream):
@@ -207,20 +207,20 @@ def test_wrong_arguments_raise_at_once_and_leave_nothing(
     assert not AiRequestLog.objects.exists()
 
 
-def test_what_must_be_said_must_be_said(asked: Arguments) -> None:
+def test_required_arguments_are_required(asked: Arguments) -> None:
     for name in ("org_id", "model", "input"):
         less = {key: value for key, value in asked.items() if key != name}
         with pytest.raises(TypeError, match=f"missing argument {name}"):
             from_sync(less)
 
 
-def test_an_organization_that_does_not_exist_is_refused(asked: Arguments) -> None:
+def test_unknown_organization_is_refused(asked: Arguments) -> None:
     response = from_sync(asked | {"org_id": UUID(int=0)})
     assert (response.success, response.code) == (False, "unauthenticated")
     assert not AiRequestLog.objects.exists()
 
 
-def test_the_sync_variants_say_so_in_async_code(asked: Arguments) -> None:
+def test_sync_variants_raise_in_async_code(asked: Arguments) -> None:
     async def wrong() -> None:
         with pytest.raises(RuntimeError, match="await the async variant"):
             ai_request(**asked)
@@ -240,7 +240,7 @@ def left_early(gateway: Gateway, provider: StandIn) -> None:
     assert row.cost_nanoeur == row.hold_nanoeur
 
 
-def test_leaving_a_stream_early_abandons_the_call(asked: Arguments, gateway: Gateway) -> None:
+def test_closing_stream_early_abandons_call(asked: Arguments, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
     pieces = ai_stream(**asked)
@@ -249,9 +249,7 @@ def test_leaving_a_stream_early_abandons_the_call(asked: Arguments, gateway: Gat
     left_early(gateway, provider)
 
 
-def test_leaving_an_async_stream_early_abandons_the_call(
-    asked: Arguments, gateway: Gateway
-) -> None:
+def test_closing_async_stream_early_abandons_call(asked: Arguments, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
 
@@ -264,9 +262,7 @@ def test_leaving_an_async_stream_early_abandons_the_call(
     left_early(gateway, provider)
 
 
-def test_being_cancelled_just_when_the_first_piece_comes_abandons_the_call(
-    asked: Arguments, gateway: Gateway
-) -> None:
+def test_cancellation_with_first_piece_abandons_call(asked: Arguments, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
 
@@ -284,7 +280,7 @@ def test_being_cancelled_just_when_the_first_piece_comes_abandons_the_call(
     left_early(gateway, provider)
 
 
-def test_being_cancelled_abandons_the_call(asked: Arguments, gateway: Gateway) -> None:
+def test_cancellation_abandons_call(asked: Arguments, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
 

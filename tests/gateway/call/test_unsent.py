@@ -1,4 +1,4 @@
-"""A client that leaves while its provider is still being connected to is charged nothing."""
+"""A client that disconnects while the provider is being connected is not charged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.gateway.wire import JSON_TYPE, Visit
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A server that takes connections and never agrees on TLS."""
+    """A server that accepts connections and never completes TLS."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_client_that_leaves_before_the_request_is_sent_is_charged_nothing(
+def test_disconnect_before_request_is_sent_is_free(
     gateway: Gateway, vendors: FakeProvider, api_key: str, silent: socket.socket, stream: bool
 ) -> None:
     wire(gateway, vendors, openai=f"https://127.0.0.1:{silent.getsockname()[1]}/v1")

@@ -1,4 +1,4 @@
-"""The frame around all pages: addresses, navigation, headers, errors, Django admin."""
+"""The frame of all pages: URLs, navigation, headers, errors, Django admin."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAGES = {
 
 @pytest.mark.parametrize(("name", "path"), PAGES.items())
 @pytest.mark.django_db
-def test_every_page_is_at_its_address_with_the_navigation_around_it(
+def test_every_page_has_url_and_navigation(
     client_for: CLIENTS, admin_user: User, name: str, path: str
 ) -> None:
     assert reverse(name) == path
@@ -62,7 +62,7 @@ def test_every_page_is_at_its_address_with_the_navigation_around_it(
     }.items(),
 )
 @pytest.mark.django_db
-def test_navigation_marks_the_section_of_the_page(
+def test_navigation_marks_current_section(
     client_for: CLIENTS, admin_user: User, path: str, section: str
 ) -> None:
     page = client_for(admin_user).get(path).content.decode()
@@ -87,22 +87,20 @@ def test_pages_obey_their_own_content_security_policy(
 
 @pytest.mark.parametrize("path", PAGES.values())
 @pytest.mark.django_db
-def test_a_stranger_is_asked_to_sign_in_and_led_back(client: Client, path: str) -> None:
+def test_anonymous_is_redirected_to_sign_in_and_back(client: Client, path: str) -> None:
     assert client.get(path).headers["Location"] == f"/login?next={path}"
 
 
 @pytest.mark.parametrize("path", ["/admin/ai", "/admin/ai/policies", "/admin/ai/playground"])
 @pytest.mark.django_db
-def test_a_slash_at_the_end_leads_to_the_page_without_it(
-    client_for: CLIENTS, admin_user: User, path: str
-) -> None:
+def test_trailing_slash_redirects(client_for: CLIENTS, admin_user: User, path: str) -> None:
     response = client_for(admin_user).get(f"{path}/?status=ok")
     assert response.headers["Location"] == f"{path}?status=ok"
 
 
 @pytest.mark.parametrize("path", ["/admin/ai/nothing", "/admin/ai/nothing/", "/admin/ai//x//"])
 @pytest.mark.django_db
-def test_what_is_no_page_is_404_and_never_django_admins_sign_in(
+def test_unknown_path_is_404_not_admin_sign_in(
     client_for: CLIENTS, client: Client, admin_user: User, path: str
 ) -> None:
     for browser in (client, client_for(admin_user)):
@@ -112,20 +110,20 @@ def test_what_is_no_page_is_404_and_never_django_admins_sign_in(
 
 
 @pytest.mark.django_db
-def test_person_without_an_organization_gets_instructions(client_for: CLIENTS) -> None:
+def test_user_without_organization_gets_instructions(client_for: CLIENTS) -> None:
     response = client_for(UserFactory.create()).get("/admin/ai")
     assert response.status_code == 403
     assert "Ask an admin to add you" in response.content.decode()
 
 
-def test_the_error_pages_need_no_database(rf: RequestFactory) -> None:
+def test_error_pages_need_no_database(rf: RequestFactory) -> None:
     # No django_db mark: a query would fail.
     assert "Server error" in server_error(rf.get("/")).content.decode()
     assert "too large or malformed" in bad_request(rf.get("/"), Exception()).content.decode()
     assert "Form expired" in render_to_string("403_csrf.html")
 
 
-def test_the_error_pages_name_files_that_exist() -> None:
+def test_error_pages_link_existing_files() -> None:
     page = render_to_string("500.html")
     static = Path(settings.STATICFILES_DIRS[0])
     for address in re.findall(r'href="/static/([^"]+)"', page):
@@ -151,7 +149,7 @@ def test_operators_see_every_table(operator: Client, model: type) -> None:
 
 
 @pytest.mark.parametrize("model", READ_ONLY)
-def test_what_has_happened_cannot_be_changed(operator: Client, model: type) -> None:
+def test_history_is_read_only(operator: Client, model: type) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]
     assert operator.get(reverse(f"admin:{name}_add")).status_code == 403
     registered = admin.site._registry[model]
@@ -160,7 +158,7 @@ def test_what_has_happened_cannot_be_changed(operator: Client, model: type) -> N
     assert not registered.has_delete_permission(request)
 
 
-def test_an_audit_row_can_be_read_and_not_saved(operator: Client, acme: Organization) -> None:
+def test_audit_row_is_read_only(operator: Client, acme: Organization) -> None:
     for row in (AiRequestLogFactory.create(org=acme), CostEventFactory.create(org=acme)):
         name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
         address = reverse(name, args=[row.pk])
@@ -188,7 +186,7 @@ def test_prices_are_added_and_never_edited(operator: Client) -> None:
     assert operator.post(reverse("admin:costs_rate_delete", args=[rate.pk])).status_code == 403
 
 
-def test_operators_edit_policies_with_the_same_checks(operator: Client, acme: Organization) -> None:
+def test_operators_edit_policies_with_same_checks(operator: Client, acme: Organization) -> None:
     address = reverse("admin:gateway_policy_add")
     typed = {"org": str(acme.pk), "name": "P", "enabled": "on", "allowed_models": "gpt-4o, gpt-4"}
     assert "is not a valid model name" in (
@@ -201,7 +199,7 @@ def test_operators_edit_policies_with_the_same_checks(operator: Client, acme: Or
     assert "gpt-4o\ngpt-4</textarea>" in operator.get(change).content.decode()
 
 
-def test_operators_edit_aliases_with_the_same_checks(operator: Client, acme: Organization) -> None:
+def test_operators_edit_aliases_with_same_checks(operator: Client, acme: Organization) -> None:
     address = reverse("admin:gateway_modelalias_add")
     typed = {"org": str(acme.pk), "name": "fast", "enabled": "on", "retries": "1"}
     refused = operator.post(address, typed | {"models": "no-such"}).content.decode()

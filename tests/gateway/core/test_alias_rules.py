@@ -1,4 +1,4 @@
-"""What an alias may be called and name, and how its models are gone through."""
+"""Rules of an alias's name and models, and the order of attempts."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def test_invalid_alias_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "GPT-4", "gpt-4-0613", "claude-new", "gpt-fast"])
-def test_model_name_is_refused_as_an_alias_name(name: str) -> None:
+def test_model_name_is_refused_as_alias_name(name: str) -> None:
     sentence = f'"{name}" is a model name; an alias can only use it if that model is its first.'
     assert fault(name) == Fault("name", sentence)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "GPT-4o-Mini"])
-def test_alias_can_have_the_name_of_its_first_model(name: str) -> None:
+def test_alias_can_have_name_of_its_first_model(name: str) -> None:
     assert fault(name) is None
     assert fault(name, ("openai/gpt-4o-mini", "gpt-4o")) is None
     assert fault(name, ("gpt-4o", "gpt-4o-mini")) is not None
     assert fault(name, ("gpt-4o-mini-2024-07-18",)) is not None
 
 
-def test_alias_cannot_contain_an_alias() -> None:
+def test_alias_cannot_contain_alias() -> None:
     sentence = '"Smart" is an alias; an alias can only contain models.'
     assert fault(models=("gpt-4o", "Smart")) == Fault("models", sentence)
     assert (
@@ -81,10 +81,10 @@ def test_alias_has_up_to_ten_distinct_models() -> None:
     assert fault(models=(*ten, "gpt-10")) == Fault(
         "models", "An alias can have at most 10 models, not 11."
     )
-    assert fault(models=()) == Fault("models", "Name at least one model.")
+    assert fault(models=()) == Fault("models", "Enter at least one model.")
 
 
-def test_retries_must_be_within_the_limit() -> None:
+def test_retries_must_be_within_limit() -> None:
     assert fault(retries=5) is None
     for retries in (-1, 6):
         assert fault(retries=retries) == Fault("retries", "Retries must be between 0 and 5.")
@@ -96,7 +96,7 @@ TWO = Alias(name="fast", models=("a", "b"))
 
 
 def steps(alias: Alias, *failures: ProviderFailed) -> list[NextAttempt | None]:
-    """Return the steps that follow each failure, as far as there are any."""
+    """Return the step after each failure."""
     trail, taken = Trail(alias=alias), []
     for failure in failures:
         step = trail.next_step(failure)
@@ -117,7 +117,7 @@ def steps(alias: Alias, *failures: ProviderFailed) -> list[NextAttempt | None]:
         Rejected("this provider cannot be asked this"),
     ],
 )
-def test_unbilled_failure_tries_the_next_model(failure: ProviderFailed) -> None:
+def test_unbilled_failure_tries_next_model(failure: ProviderFailed) -> None:
     assert steps(TWO, failure, failure) == [NextAttempt(1), None]
     assert Trail().next_step(failure) is None
 
@@ -156,7 +156,7 @@ def test_permanent_failure_is_not_retried() -> None:
         assert steps(alias, failure, failure) == [NextAttempt(1), None]
 
 
-def test_retry_after_is_used_within_the_total_wait() -> None:
+def test_retry_after_is_used_within_total_wait() -> None:
     alias = Alias(name="fast", models=("a", "b"), retries=5)
     half = RateLimited("busy", provider_status=429, retry_after_s=round(WAIT_MAX_S / 2))
     assert steps(alias, half, half, half) == [

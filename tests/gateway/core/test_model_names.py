@@ -1,4 +1,4 @@
-"""Which model a name means, and which entries of a policy mean it."""
+"""Resolving of model names, and matching of policy entries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def means(entry: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "expected"),
     [
         ("gpt-4", "gpt-4"),
         ("  GPT-4\n", "gpt-4"),
@@ -57,8 +57,8 @@ def means(entry: str, name: str) -> bool:
         ("openai/ft:gpt-4o-mini-2024-07-18:Acme::AbCd", "ft:gpt-4o-mini-2024-07-18:Acme::AbCd"),
     ],
 )
-def test_every_spelling_resolves_to_the_vendors_model(name: str, meant: str) -> None:
-    assert model(name).id == meant
+def test_every_spelling_resolves_to_vendors_model(name: str, expected: str) -> None:
+    assert model(name).id == expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_name_unknown_to_all_vendors_is_unknown(name: str) -> None:
     assert CATALOG.find(name) is None
 
 
-def test_a_name_is_ascii_before_it_is_folded() -> None:
+def test_name_must_be_ascii_before_case_folding() -> None:
     # U+212A, the Kelvin sign, folds to a plain k.
     assert canonical("gpt-4-32\u212a") is None
     assert canonical("GPT-4-32K") == "gpt-4-32k"
@@ -91,7 +91,7 @@ def test_unlisted_model_has_high_bounds() -> None:
     assert unlisted.max_output_tokens == CATALOG.vendors["openai"].max_output_tokens == 131_072
 
 
-def test_fine_tuned_model_has_the_vendor_of_its_base() -> None:
+def test_fine_tuned_model_has_vendor_of_its_base() -> None:
     assert model("ft:o4-mini-2025-04-16:acme::x").provider == "openai"
     assert model("ft:open-mistral-7b:daf5e488:20240430:c1bed559").provider == "mistral"
 
@@ -163,7 +163,7 @@ def test_snapshot_entry_blocks_but_does_not_allow_its_floating_name() -> None:
     assert any_entry_matches(["claude-3.5-sonnet"], model("claude-3-5-sonnet-latest").own_names)
 
 
-def test_brackets_in_an_entry_are_literal() -> None:
+def test_brackets_in_entry_are_literal() -> None:
     assert not entry_matches("gpt-[4]*", "gpt-4o")
     assert entry_matches("gpt-[4]*", "gpt-[4]o")
 
@@ -213,14 +213,14 @@ UNDATED = sorted(name for name in CATALOG.by_name if undated(name) == name)
 
 
 @given(st.sampled_from(UNDATED), st.sampled_from(["", "-0613", "@20240229", "-2024-07-18"]))
-def test_model_name_as_entry_matches_the_model(name: str, date: str) -> None:
+def test_model_name_as_entry_matches_model(name: str, date: str) -> None:
     spelled = name + date
     assert means(spelled, spelled)
     assert means(f"{model(spelled).provider}/{spelled}", spelled.upper())
     assert means(name, spelled)
 
 
-def test_name_with_two_dates_is_not_a_snapshot() -> None:
+def test_name_with_two_dates_is_not_snapshot() -> None:
     assert CATALOG.find("chat-latest-0613") is None
     assert model("claude-3-opus-20240229-0613").id == "claude-3-opus-20240229-0613"
 

@@ -1,4 +1,4 @@
-"""The body of a request, field by field: what is taken, and which sentence names what is not."""
+"""The body of a request, field by field: accepted values and error sentences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def without(name: str) -> dict[str, Any]:
 def test_prompt_becomes_one_user_message() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
-    assert asked.body == call(without("prompt") | {"messages": [said("Say hello")]}).body
+    assert asked.body == call(without("prompt") | {"messages": [turn("Say hello")]}).body
     assert (asked.model, asked.usage_bound.max_output_tokens) == ("gpt-4o", None)
     assert sent(asked).temperature is None
     assert (asked.stream, asked.dimensions, asked.refusal) == (False, Dimensions(), None)
@@ -49,14 +49,14 @@ def sent(asked: Call) -> ProviderCall:
     return outgoing
 
 
-def said(content: Any, role: Any = "user") -> dict[str, Any]:
+def turn(content: Any, role: Any = "user") -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
 def test_every_field_is_parsed() -> None:
     fields: dict[str, Any] = {
         "model": " GPT-4o\n",
-        "messages": [said("Be brief", "system"), said("Hi"), said("Yes?", "assistant"), said("é")],
+        "messages": [turn("Be brief", "system"), turn("Hi"), turn("Yes?", "assistant"), turn("é")],
         "maxTokens": 1000,
         "temperature": 0.7,
         "stream": True,
@@ -90,7 +90,7 @@ def test_every_field_is_parsed() -> None:
         ({"prompt": None}, "prompt must be a non-empty string"),
         ({"prompt": ["x"]}, "prompt must be a non-empty string"),
         ({"prompt": "\udfff"}, "prompt must not contain half of a surrogate pair"),
-        ({"messages": [said("x")]}, "Exactly one of prompt and messages must be given"),
+        ({"messages": [turn("x")]}, "Exactly one of prompt and messages must be given"),
         ({"maxTokens": 0}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
         ({"maxTokens": TOKENS_MAX + 1}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
         ({"maxTokens": True}, f"maxTokens must be an integer between 1 and {TOKENS_MAX}"),
@@ -129,14 +129,14 @@ def test_invalid_field_is_named(changes: dict[str, Any], sentence: str) -> None:
         ({}, "messages must be a non-empty list"),
         ("hi", "messages must be a non-empty list"),
         (["hi"], "messages[0] must be an object with role and content"),
-        ([said("a"), said("b", "tool")], "messages[1].role must be one of system, user, assistant"),
-        ([said("a", ["user"])], "messages[0].role must be one of system, user, assistant"),
+        ([turn("a"), turn("b", "tool")], "messages[1].role must be one of system, user, assistant"),
+        ([turn("a", ["user"])], "messages[0].role must be one of system, user, assistant"),
         ([{"content": "a"}], "messages[0].role must be one of system, user, assistant"),
-        ([said("")], "messages[0].content must be a non-empty string"),
-        ([said([{"type": "text"}])], "messages[0].content must be a non-empty string"),
-        ([said("\ud83d")], "messages[0].content must not contain half of a surrogate pair"),
-        ([said("a") | {"name": "x"}], 'Unknown field "messages[0].name"'),
-        ([said("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
+        ([turn("")], "messages[0].content must be a non-empty string"),
+        ([turn([{"type": "text"}])], "messages[0].content must be a non-empty string"),
+        ([turn("\ud83d")], "messages[0].content must not contain half of a surrogate pair"),
+        ([turn("a") | {"name": "x"}], 'Unknown field "messages[0].name"'),
+        ([turn("a")] * (MESSAGES_MAX + 1), f"messages must have at most {MESSAGES_MAX} messages"),
     ],
 )
 def test_invalid_message_is_named(messages: Any, sentence: str) -> None:
@@ -148,7 +148,7 @@ def test_neither_prompt_nor_messages_is_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"true"])
-def test_body_must_be_an_object(body: bytes) -> None:
+def test_body_must_be_object(body: bytes) -> None:
     assert refused(body).message == "The body must be a JSON object"
 
 
@@ -156,7 +156,7 @@ def test_body_must_be_an_object(body: bytes) -> None:
     ("name", "least", "most"),
     [("maxTokens", 1, TOKENS_MAX), ("temperature", 0, 2), ("teamId", "", "x" * 128)],
 )
-def test_both_ends_of_a_range_are_accepted(name: str, least: Any, most: Any) -> None:
+def test_both_ends_of_range_are_accepted(name: str, least: Any, most: Any) -> None:
     call(LEAST | {name: least})
     call(LEAST | {name: most})
     call(LEAST | {"model": "x" * 200})
@@ -167,7 +167,7 @@ def test_integer_can_be_written_as_float() -> None:
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_dimension_can_be_at_the_top_or_in_metadata_or_equal_in_both(name: str) -> None:
+def test_dimension_can_be_at_top_or_in_metadata_or_equal_in_both(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     wanted = Dimensions(**{name: "é 1"})
     for fields in (

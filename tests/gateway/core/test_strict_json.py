@@ -1,4 +1,4 @@
-"""JSON that two readers could understand differently is not read."""
+"""Ambiguous JSON is rejected."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ plain_json = st.recursive(
 
 
 @given(plain_json)
-def test_strict_json_parses_like_the_standard_library(value: Any) -> None:
+def test_strict_json_parses_like_standard_library(value: Any) -> None:
     assert loads(json.dumps(value).encode()) == value
 
 
 @given(st.binary())
-def test_any_bytes_are_parsed_or_refused_with_a_sentence(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused_with_sentence(body: bytes) -> None:
     try:
         loads(body)
     except NotStrictJson as exc:
@@ -58,7 +58,7 @@ def test_any_bytes_are_parsed_or_refused_with_a_sentence(body: bytes) -> None:
         (b'{"\\ud800": 1, "\\ud800": 2}', 'The body contains the key "?" twice'),
     ],
 )
-def test_ambiguous_json_is_refused_with_a_storable_sentence(body: bytes, sentence: str) -> None:
+def test_ambiguous_json_is_refused_with_storable_sentence(body: bytes, sentence: str) -> None:
     with pytest.raises(NotStrictJson) as refused:
         loads(body)
     assert str(refused.value).startswith(sentence)
@@ -78,7 +78,7 @@ def test_64_levels_are_accepted_and_65_are_not(opening: str, closing: str) -> No
 
 
 @given(st.text(st.characters(), max_size=300))
-def test_a_quoted_name_is_short_and_printable(name: str) -> None:
+def test_quoted_name_is_short_and_printable(name: str) -> None:
     shown = quoted(name)
     assert shown.isprintable()
     assert shown.encode()

@@ -1,4 +1,4 @@
-"""Invented requests leave the books that the gateway's own would have left."""
+"""Generated requests have the same rows as those of the gateway."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def invent(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_the_books_of_invented_requests_agree() -> None:
+def test_invented_requests_have_consistent_ledger() -> None:
     assert "Generated 900 requests over 12 days" in invent("--requests", "900", "--days", "12")
     assert AiRequestLog.objects.count() == 900
     assert set(CostEvent.objects.values_list("kind", flat=True)) >= {"usage"}
     check_the_books()
 
 
-def test_nothing_is_invented_in_production(settings: Settings) -> None:
+def test_command_is_refused_in_production(settings: Settings) -> None:
     settings.LOCAL = False
     with pytest.raises(CommandError, match="production"):
         invent("--requests", "1")
     assert Organization.objects.count() == 0
 
 
-def test_nothing_is_invented_in_an_organization_that_exists() -> None:
+def test_existing_organization_is_refused() -> None:
     Organization.objects.create(name="Year", slug="year")
     with pytest.raises(CommandError, match="already exists"):
         invent("--requests", "1")

@@ -1,4 +1,4 @@
-"""What an answered request answers, and what it leaves in the database."""
+"""Answered requests: the response, and the rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.gateway.stand_ins import Only, StandIn
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
-CANARY = "a canary that nobody else would say"
+CANARY = "a canary that occurs nowhere else"
 
 
-def test_response_has_exactly_the_documented_fields(ask_both: Asking) -> None:
+def test_response_has_exactly_documented_fields(ask_both: Asking) -> None:
     reply = ask_both(HELLO | {"maxTokens": 1000, "temperature": 0.7})
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
@@ -76,15 +76,15 @@ def test_request_leaves_row_and_charge_and_no_hold(ask: Asking, acme: Organizati
     assert (event.model, event.provider) == ("sandbox-small", "sandbox")
     assert (event.input_tokens, event.output_tokens) == (9, 2)
     assert event.request_id == row.id
-    for name, said in dimensions.items():
+    for name, reported in dimensions.items():
         column = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-        assert getattr(row, column) == getattr(event, column) == said
+        assert getattr(row, column) == getattr(event, column) == reported
     assert Hold.objects.get().state == Hold.State.SETTLED
     period = Period.objects.get()
     assert (period.held_nanoeur, period.settled_nanoeur, period.overrun_nanoeur) == (0, 2_319, 0)
 
 
-def test_rows_have_the_documented_table_and_column_names(ask: Asking) -> None:
+def test_rows_have_documented_table_and_column_names(ask: Asking) -> None:
     ask(HELLO | {"teamId": "team-123"})
     with connection.cursor() as cursor:
         cursor.execute(
@@ -117,16 +117,16 @@ def test_cost_is_exact_to_1e_9(ask: Asking, gateway: Gateway, usage: Usage, cost
 
 
 def test_providers_model_name_is_shown_if_printable(ask: Asking, gateway: Gateway) -> None:
-    for said, shown in (
+    for reported, shown in (
         ("sandbox-small-2025-01-01", "sandbox-small-2025-01-01"),
         ("x" * 201, "sandbox-small"),
         ("a\x00b", "sandbox-small"),
     ):
-        gateway.providers = Only(StandIn(model=said))
+        gateway.providers = Only(StandIn(model=reported))
         assert ask(HELLO).json["model"] == shown
 
 
-def test_an_answer_without_usage_is_charged_at_its_bound(ask: Asking, gateway: Gateway) -> None:
+def test_answer_without_usage_is_charged_at_bound(ask: Asking, gateway: Gateway) -> None:
     gateway.providers = Only(StandIn(usage=None, finish_reason=None))
     bound = ask(HELLO, path="/api/ai/quote").json["boundEur"]
     body = ask(HELLO).json
@@ -139,7 +139,7 @@ def test_an_answer_without_usage_is_charged_at_its_bound(ask: Asking, gateway: G
     assert AiRequestLog.objects.get().status == "unknown"
 
 
-def test_the_user_is_the_keys_owner(
+def test_user_is_key_owner(
     ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
 ) -> None:
     owned = make_key(acme, "owned", owner=member_user, team_id="team-1")
@@ -149,7 +149,7 @@ def test_the_user_is_the_keys_owner(
     assert ask(HELLO | {"userId": "u"}, key=owned).json["code"] == "dimension_fixed_by_key"
 
 
-def test_prompt_hash_is_equal_only_within_an_organization(
+def test_prompt_hash_is_equal_only_within_organization(
     ask: Asking, globex: Organization, make_key: Callable[..., str]
 ) -> None:
     theirs = make_key(globex, "theirs")

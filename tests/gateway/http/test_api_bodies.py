@@ -1,4 +1,4 @@
-"""Bodies that are not read, over both roads: each leaves its audit row all the same."""
+"""Invalid bodies, through both handlers: each has an audit row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from pulse.server import api_handler
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Visit, lean_road
+from tests.gateway.wire import Visit, send_to_api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,15 +44,15 @@ UNREADABLE: list[tuple[bytes, str, str]] = [
 ]
 
 
-def test_invalid_body_is_400_with_a_sentence_and_a_row(ask_both: Asking) -> None:
+def test_invalid_body_is_400_with_sentence_and_row(ask_both: Asking) -> None:
     for body, encoding, sentence in UNREADABLE:
         headers = {"content-encoding": encoding} if encoding else {}
         reply = ask_both(body, headers=headers)
-        status, code, said = reply.refusal
+        status, code, error = reply.refusal
         assert (status, code) == (400, "invalid_request")
-        assert said.startswith(sentence)
+        assert error.startswith(sentence)
         row = AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
-        assert (row.status, row.code, row.error, row.cost_nanoeur) == ("blocked", code, said, 0)
+        assert (row.status, row.code, row.error, row.cost_nanoeur) == ("blocked", code, error, 0)
         assert (row.model, row.provider, row.hold_nanoeur) == ("", None, None)
     assert AiRequestLog.objects.count() == len(UNREADABLE)
 
@@ -76,9 +76,7 @@ def test_content_type_ignores_case_and_charset(ask_both: Asking) -> None:
         assert ask_both(BODY, headers=headers).status == 200
 
 
-def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
-    ask_both: Asking, settings: Settings
-) -> None:
+def test_body_at_limit_is_read_and_larger_is_413(ask_both: Asking, settings: Settings) -> None:
     settings.BODY_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
     largest = BODY + b" " * (2**20 - len(BODY))
     assert ask_both(largest).status == 200
@@ -87,12 +85,12 @@ def test_a_body_as_large_as_the_limit_is_read_and_one_more_byte_is_413(
     assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).code == reply.refusal[1]
 
 
-def test_the_limit_is_ten_mebibytes(ask: Asking) -> None:
+def test_limit_is_ten_mebibytes(ask: Asking) -> None:
     reply = ask(BODY + b" " * 10 * 2**20)
     assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
 
 
-def test_received_bytes_count_and_not_the_content_length(ask: Asking, api_key: str) -> None:
+def test_received_bytes_count_and_not_content_length(ask: Asking, api_key: str) -> None:
     for announced in (b"0", b"9" * 5000, b"-1", b"abc", b"99999999"):
         headers = [
             ("x-pulse-key", api_key.encode()),
@@ -108,7 +106,7 @@ def test_path_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
 
 
 def test_unknown_host_name_is_400(gateway: Gateway) -> None:
-    reply = lean_road("GET", "/healthz", headers={"host": "evil.example, x"})
+    reply = send_to_api("GET", "/healthz", headers={"host": "evil.example, x"})
     assert reply.refusal == (
         400,
         "invalid_request",
@@ -118,8 +116,8 @@ def test_unknown_host_name_is_400(gateway: Gateway) -> None:
 
 def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
     for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
-        reply = lean_road("GET", path)
-        assert reply.refusal == (404, "not_found", "There is no such endpoint")
+        reply = send_to_api("GET", path)
+        assert reply.refusal == (404, "not_found", "Endpoint not found")
         assert "x-pulse-request-id" not in reply.headers
 
 

@@ -37,9 +37,7 @@ def provider(gateway: Gateway) -> StandIn:
     return stand_in
 
 
-def test_already_done_has_the_first_requests_id_and_cost(
-    ask_both: Asking, provider: StandIn
-) -> None:
+def test_already_done_has_first_requests_id_and_cost(ask_both: Asking, provider: StandIn) -> None:
     first = once(ask_both)
     assert first.status == 200
     spaced = json.dumps(HELLO, indent=4).encode()
@@ -71,9 +69,7 @@ def test_same_key_with_another_body_is_422(ask_both: Asking, provider: StandIn) 
     assert len(provider.asked) == 1
 
 
-def test_repeat_of_a_running_request_is_409(
-    ask: Asking, gateway: Gateway, provider: StandIn
-) -> None:
+def test_repeat_of_running_request_is_409(ask: Asking, gateway: Gateway, provider: StandIn) -> None:
     provider.waits = True
     replies: list[Reply] = []
     running = Thread(target=lambda: replies.append(once(ask)))
@@ -91,7 +87,7 @@ def test_repeat_of_a_running_request_is_409(
     assert len(provider.asked) == 1
 
 
-def test_unbilled_failure_releases_the_key(ask: Asking, provider: StandIn) -> None:
+def test_unbilled_failure_releases_key(ask: Asking, provider: StandIn) -> None:
     provider.failure = Rejected("no")
     assert once(ask).status == 502
     assert not IdempotencyKey.objects.exists()
@@ -99,7 +95,7 @@ def test_unbilled_failure_releases_the_key(ask: Asking, provider: StandIn) -> No
     assert once(ask, {**HELLO, "prompt": "another"}).status == 200
 
 
-def test_possibly_billed_failure_keeps_the_key(ask: Asking, provider: StandIn) -> None:
+def test_possibly_billed_failure_keeps_key(ask: Asking, provider: StandIn) -> None:
     provider.failure = Broken("cut")
     assert once(ask).status == 502
     again = once(ask)
@@ -109,7 +105,7 @@ def test_possibly_billed_failure_keeps_the_key(ask: Asking, provider: StandIn) -
     assert len(provider.asked) == 1
 
 
-def test_refusal_does_not_use_the_key(ask: Asking, acme: Organization, provider: StandIn) -> None:
+def test_refusal_does_not_use_key(ask: Asking, acme: Organization, provider: StandIn) -> None:
     policy = PolicyFactory.create(org=acme, blocked_models=["*"])
     assert once(ask).status == 403
     policy.delete()
@@ -122,7 +118,7 @@ def test_refusal_does_not_use_the_key(ask: Asking, acme: Organization, provider:
     assert once(ask).refusal[1] == "model_blocked"
 
 
-def test_key_expires_after_a_day(ask: Asking, provider: StandIn) -> None:
+def test_key_expires_after_day(ask: Asking, provider: StandIn) -> None:
     assert once(ask).status == 200
     used = IdempotencyKey.objects.get()
     IdempotencyKey.objects.update(seen_at=used.seen_at - timedelta(hours=23, minutes=59))
@@ -132,7 +128,7 @@ def test_key_expires_after_a_day(ask: Asking, provider: StandIn) -> None:
     assert len(provider.asked) == 2
 
 
-def test_keys_are_scoped_to_the_caller_and_stored_hashed(
+def test_keys_are_scoped_to_caller_and_stored_hashed(
     ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
 ) -> None:
     other = make_key(acme, "other")

@@ -44,7 +44,7 @@ def quote(ask: Asking, **changes: Any) -> Any:
     return reply.json
 
 
-def test_quote_has_the_documented_fields(ask_both: Asking, acme: Organization) -> None:
+def test_quote_has_documented_fields(ask_both: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="Production Policy", max_cost_per_day_nanoeur=50 * EUR)
     assert quote(ask_both, maxTokens=1000) == {
         "success": True,
@@ -91,7 +91,7 @@ def test_quote_writes_nothing_and_calls_no_provider(ask: Asking, gateway: Gatewa
         {"max_tokens_per_request": 700, "max_cost_per_day_nanoeur": 10 * EUR},
     ],
 )
-def test_bound_equals_the_hold_of_a_request_with_this_body(
+def test_bound_equals_hold_of_request_with_this_body(
     ask: Asking, acme: Organization, limits: dict[str, int]
 ) -> None:
     PolicyFactory.create(org=acme, **limits)
@@ -108,7 +108,7 @@ def test_bound_equals_the_hold_of_a_request_with_this_body(
         assert held == round(asked["boundEur"] * EUR)
 
 
-def test_quote_shows_the_tightened_bound(ask: Asking, gateway: Gateway, acme: Organization) -> None:
+def test_quote_shows_tightened_bound(ask: Asking, gateway: Gateway, acme: Organization) -> None:
     gateway.providers = Only(StandIn())
     body = {"model": "gpt-4o-mini", "prompt": "word " * 2000, "maxTokens": 10}
     by_bytes = ask(body, path="/api/ai/quote").json["boundEur"]
@@ -123,7 +123,7 @@ def test_quote_shows_the_tightened_bound(ask: Asking, gateway: Gateway, acme: Or
     assert row.decision["bound_by"] == "tokens"
 
 
-def test_quote_has_the_refusal_of_the_request(ask: Asking, acme: Organization) -> None:
+def test_quote_has_refusal_of_request(ask: Asking, acme: Organization) -> None:
     policy = PolicyFactory.create(org=acme, name="P", blocked_models=["sandbox-large"])
     PolicyFactory.create(org=acme, name="T", max_tokens_per_request=5000)
     PolicyFactory.create(org=acme, name="C", max_cost_per_day_nanoeur=500_000)
@@ -164,7 +164,7 @@ def test_expected_cost_uses_recent_output_lengths(ask: Asking, gateway: Gateway)
     assert quote(ask, maxTokens=1)["expectedEur"] == 0.000001773
 
 
-def test_invalid_quote_body_is_refused_like_a_request(ask_both: Asking) -> None:
+def test_invalid_quote_body_is_refused_like_request(ask_both: Asking) -> None:
     for body in ({}, HELLO | {"x": 1}, HELLO | {"model": "no-such"}, b"{", HELLO | {"teamId": 3}):
         asked = ask_both(body, path="/api/ai/quote")
         assert asked.status == 400

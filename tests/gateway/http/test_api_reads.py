@@ -1,4 +1,4 @@
-"""The lists that tell what happened, and the two probes."""
+"""The lists of requests, and the two probes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_page_limit_is_between_1_and_200(ask: Asking, acme: Organization) -> Non
         )
 
 
-def test_every_filter_narrows_the_list(ask: Asking, acme: Organization) -> None:
+def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
     columns = {
         "status": ("status", "error"),
         "code": ("code", "provider_error"),
@@ -179,12 +179,12 @@ def test_refusal_detail_has_its_reason(ask: Asking, acme: Organization) -> None:
 
 def test_request_of_another_organization_is_404(ask_both: Asking, globex: Organization) -> None:
     theirs = AiRequestLogFactory.create(org=globex)
-    told = set()
+    answers = set()
     for request_id in (theirs.id, new_id(), "x", "%00", "0" * 400, "{" + str(theirs.id) + "}"):
         reply = ask_both(method="GET", path=f"/api/ai/requests/{request_id}")
         assert reply.refusal == (404, "not_found", "Request not found")
-        told.add(reply.body.replace(reply.json["requestId"].encode(), b""))
-    assert len(told) == 1
+        answers.add(reply.body.replace(reply.json["requestId"].encode(), b""))
+    assert len(answers) == 1
     assert ids(listed(ask_both)) == []
 
 

@@ -1,4 +1,4 @@
-"""Each refusal and failure: its status, code and exact sentence, and when to come back."""
+"""Each refusal and failure: status, code, exact sentence and Retry-After."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_disabled_gateway_refuses_every_request(ask_both: Asking, acme: Organiza
     assert ask_both(HELLO).status == 200
 
 
-def test_blocked_model_is_refused_with_the_requested_name(ask: Asking, acme: Organization) -> None:
+def test_blocked_model_is_refused_with_requested_name(ask: Asking, acme: Organization) -> None:
     policy(acme, blocked_models=["sandbox-small"])
     for name in ("sandbox-small", " SANDBOX-Small\n", "sandbox/sandbox-small"):
         reply = ask(HELLO | {"model": name})
@@ -61,7 +61,7 @@ def test_blocked_model_is_refused_with_the_requested_name(ask: Asking, acme: Org
     assert ask(HELLO | {"model": "sandbox-large"}).status == 200
 
 
-def test_model_not_on_the_allow_list_is_refused(ask: Asking, acme: Organization) -> None:
+def test_model_not_on_allow_list_is_refused(ask: Asking, acme: Organization) -> None:
     policy(acme, allowed_models=["sandbox-l*"])
     sentence = 'Model sandbox-small is not allowed by policy "Production Policy"'
     reply = ask(HELLO)
@@ -81,7 +81,7 @@ def test_token_limit_applies_to_counted_input_plus_output_cap(
     was_recorded(reply)
 
 
-def test_default_cap_is_the_tightest_policys_room_and_is_sent(
+def test_default_cap_is_tightest_policys_room_and_is_sent(
     ask: Asking, acme: Organization, gateway: Gateway
 ) -> None:
     policy(acme, max_tokens_per_request=20)
@@ -96,7 +96,7 @@ def test_default_cap_is_the_tightest_policys_room_and_is_sent(
     assert provider.asked[-1].max_output_tokens is None
 
 
-def test_spent_daily_limit_refuses_until_the_organizations_day_ends(
+def test_spent_daily_limit_refuses_until_organizations_day_ends(
     ask: Asking, acme: Organization
 ) -> None:
     policy(acme, max_cost_per_day_nanoeur=3_000)
@@ -201,7 +201,7 @@ def test_unpriced_and_unknown_models_are_refused(
     was_recorded(reply)
 
 
-def test_provider_without_a_key_is_503(ask: Asking) -> None:
+def test_provider_without_key_is_503(ask: Asking) -> None:
     reply = ask(HELLO | {"model": "gpt-4o-mini"})
     sentence = 'Provider "OpenAI" is not configured; set OPENAI_API_KEY'
     assert reply.refusal == (503, "provider_not_configured", sentence)

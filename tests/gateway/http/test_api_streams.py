@@ -1,4 +1,4 @@
-"""Streamed answers, and clients that leave before the end of any answer."""
+"""Streamed answers, and client disconnects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_stream_is_deltas_then_one_done_without_content(ask_both: Asking) -> Non
     assert (row.stream, row.status, row.finish_reason) == (True, "ok", "stop")
 
 
-def test_refused_stream_is_a_json_error(ask_both: Asking, acme: Organization) -> None:
+def test_refused_stream_is_json_error(ask_both: Asking, acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="P", blocked_models=["*"])
     reply = ask_both(STREAM)
     sentence = 'Model sandbox-small is blocked by policy "P"'
@@ -104,7 +104,7 @@ def settled(gateway: Gateway) -> AiRequestLog:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_disconnect_stops_the_provider_and_charges_the_bound(
+def test_disconnect_stops_provider_and_charges_bound(
     gateway: Gateway, api_key: str, stream: bool
 ) -> None:
     provider = StandIn(waits=True)
@@ -119,7 +119,7 @@ def test_disconnect_stops_the_provider_and_charges_the_bound(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_draining_organization_reads_the_answer_to_its_end(
+def test_draining_organization_reads_answer_to_its_end(
     gateway: Gateway, acme: Organization, api_key: str, stream: bool
 ) -> None:
     Organization.objects.update(on_disconnect=Organization.OnDisconnect.DRAIN)
@@ -144,7 +144,7 @@ def test_slow_reader_causes_backpressure_and_can_disconnect(gateway: Gateway, ap
     assert (row.status, row.code) == ("unknown", "client_disconnected")
 
 
-def test_disconnect_at_the_start_of_a_stream_is_detected(gateway: Gateway, api_key: str) -> None:
+def test_disconnect_at_start_of_stream_is_detected(gateway: Gateway, api_key: str) -> None:
     provider = StandIn(waits=True, pieces=("x",) * 2 * PIECES_MAX)
     gateway.providers = Only(provider)
     leaving = visit(api_key, lambda _: False, stream=True)
@@ -154,7 +154,7 @@ def test_disconnect_at_the_start_of_a_stream_is_detected(gateway: Gateway, api_k
     assert provider.closed.is_set()
 
 
-def test_disconnect_with_the_first_piece_is_detected(gateway: Gateway, api_key: str) -> None:
+def test_disconnect_with_first_piece_is_detected(gateway: Gateway, api_key: str) -> None:
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
 
@@ -171,7 +171,7 @@ def test_disconnect_with_the_first_piece_is_detected(gateway: Gateway, api_key: 
     assert provider.closed.is_set()
 
 
-def test_client_can_disconnect_after_the_last_event(gateway: Gateway, api_key: str) -> None:
+def test_client_can_disconnect_after_last_event(gateway: Gateway, api_key: str) -> None:
     reply = visit(api_key, lambda got: b"event: done" in got, stream=True).run()
     assert reply.events[-1].name == "done"
     assert settled(gateway).status == "ok"

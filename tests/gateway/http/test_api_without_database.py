@@ -1,4 +1,4 @@
-"""The database away: everything is refused, nothing is sent, and the process still answers."""
+"""Database outage: every call is refused, nothing is sent, and the process still responds."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ pytestmark = pytest.mark.both_databases
 SCRIPT = """
 import json, sys
 import pulse.asgi
-from tests.gateway.wire import lean_road
+from tests.gateway.wire import send_to_api
 key = sys.argv[1]
-said = {"host": "localhost", "x-pulse-key": key, "content-type": "application/json"}
+sent_headers = {"host": "localhost", "x-pulse-key": key, "content-type": "application/json"}
 body = b'{"model": "sandbox-small", "prompt": "hi"}'
 replies = [
-    lean_road("POST", "/api/ai/request", body=body, headers=said),
-    lean_road("POST", "/api/ai/quote", body=body, headers=said),
-    lean_road("GET", "/api/ai/requests", headers=said),
-    lean_road("GET", "/readyz", headers=said),
-    lean_road("GET", "/healthz", headers=said),
+    send_to_api("POST", "/api/ai/request", body=body, headers=sent_headers),
+    send_to_api("POST", "/api/ai/quote", body=body, headers=sent_headers),
+    send_to_api("GET", "/api/ai/requests", headers=sent_headers),
+    send_to_api("GET", "/readyz", headers=sent_headers),
+    send_to_api("GET", "/healthz", headers=sent_headers),
 ]
 sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for reply in replies]))
 """
@@ -36,7 +36,7 @@ sys.stdout.write(json.dumps([[reply.status, dict(reply.headers), reply.json] for
 
 def test_unavailable_database_refuses_every_request() -> None:
     environment = os.environ | {
-        "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{closed_port()}/none",
+        "DATABASE_URL": f"postgresql://user@127.0.0.1:{closed_port()}/none",
     }
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, keys.new_key().text],

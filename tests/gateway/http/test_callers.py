@@ -18,7 +18,7 @@ from orgs.core import keys
 from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Reply, lean_road
+from tests.gateway.wire import Reply, send_to_api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,17 +30,17 @@ AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were sent;
 
 
 def send(headers: Mapping[str, str], *, path: str = "/api/ai/request", body: bytes = BODY) -> Reply:
-    return lean_road("POST", path, body=body, headers=JSON | dict(headers))
+    return send_to_api("POST", path, body=body, headers=JSON | dict(headers))
 
 
 def same_answer(replies: list[Reply]) -> None:
-    """Check that nothing tells the answers apart but the id that each has."""
-    told = set()
+    """Check that the answers differ only in their ids."""
+    answers = set()
     for reply in replies:
         body = reply.body.replace(reply.json["requestId"].encode(), b"")
         headers = {name: value for name, value in reply.headers.items() if name != "vary"}
-        told.add((reply.status, body, tuple(sorted(headers.items()))))
-    assert len(told) == 1
+        answers.add((reply.status, body, tuple(sorted(headers.items()))))
+    assert len(answers) == 1
 
 
 def test_key_can_be_in_either_header_or_equal_in_both(ask_both: Asking, api_key: str) -> None:
@@ -72,7 +72,7 @@ def test_two_different_keys_are_ambiguous(
     assert not AiRequestLog.objects.exists()
 
 
-def test_every_invalid_key_gets_the_same_response(
+def test_every_invalid_key_gets_same_response(
     ask_both: Asking, api_key: str, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     revoked, expired = make_key(acme, "revoked"), make_key(acme, "expired")
@@ -112,7 +112,7 @@ def test_every_invalid_key_gets_the_same_response(
     assert "x-pulse-request-id" not in reply.headers
 
 
-def test_key_in_the_query_string_is_not_accepted(ask: Asking, api_key: str) -> None:
+def test_key_in_query_string_is_not_accepted(ask: Asking, api_key: str) -> None:
     for name in ("key", "x-pulse-key", "x_pulse_key", "api_key", "authorization"):
         for path in ("/api/ai/request", "/api/ai/quote"):
             assert ask(HELLO, key="", path=f"{path}?{name}={api_key}").status == 401
@@ -142,7 +142,7 @@ def test_revoked_or_expired_key_is_refused_at_once(
         assert ask(key=text, method="GET", path="/api/ai/requests").status == 401
 
 
-def test_key_of_a_removed_member_is_refused(
+def test_key_of_removed_member_is_refused(
     ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
 ) -> None:
     text = make_key(acme, "owned", owner=member_user)
@@ -151,7 +151,7 @@ def test_key_of_a_removed_member_is_refused(
     assert ask(HELLO, key=text).status == 401
 
 
-def test_rows_have_the_keys_fixed_dimensions(
+def test_rows_have_keys_fixed_dimensions(
     ask: Asking, acme: Organization, make_key: Callable[..., str]
 ) -> None:
     fixed = {"team_id": "t", "project_id": "p", "app_id": "a", "client_id": "c"}
@@ -170,7 +170,7 @@ def test_rows_have_the_keys_fixed_dimensions(
 
 
 def browser(user: User, **changes: Any) -> dict[str, str]:
-    """Return the headers of the gateway's own page; a change to None leaves a header out."""
+    """Return the headers of the gateway's own page; None removes a header."""
     client = Client()
     client.force_login(user)
     session = client.cookies["sessionid"].value
@@ -183,7 +183,7 @@ def browser(user: User, **changes: Any) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value is not None}
 
 
-def test_browser_request_is_attributed_to_the_signed_in_user(
+def test_browser_request_is_attributed_to_signed_in_user(
     ask_both: Asking, acme: Organization, member_user: User
 ) -> None:
     reply = ask_both(HELLO, key="", headers=browser(member_user))
@@ -239,7 +239,7 @@ def test_read_requests_need_no_csrf_token(
         )
 
 
-def test_auditor_cannot_send_and_leaves_a_row(ask_both: Asking, auditor_user: User) -> None:
+def test_auditor_cannot_send_and_leaves_row(ask_both: Asking, auditor_user: User) -> None:
     for path in ("/api/ai/request", "/api/ai/quote"):
         reply = ask_both(HELLO, key="", path=path, headers=browser(auditor_user))
         sentence = "Auditors can view everything but cannot send requests"
@@ -249,7 +249,7 @@ def test_auditor_cannot_send_and_leaves_a_row(ask_both: Asking, auditor_user: Us
     assert (row.code, row.user_id) == ("role_not_allowed", str(auditor_user.pk))
 
 
-def test_session_is_valid_only_for_an_active_member(
+def test_session_is_valid_only_for_active_member(
     ask: Asking, member_user: User, stranger: User
 ) -> None:
     theirs = ask(HELLO, key="", headers=browser(stranger))

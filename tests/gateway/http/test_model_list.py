@@ -77,7 +77,7 @@ def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("models", "meant"),
+    ("models", "expected"),
     [
         (("gpt-4o", "claude-opus-4-6"), "gpt-4o"),
         (("gemini-2.5-flash", "gpt-4o"), "gpt-4o"),  # no provider: passed over, as in a call
@@ -87,16 +87,16 @@ def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> 
         (("gemini-2.5-flash",), None),
     ],
 )
-def test_alias_is_listed_with_the_model_that_a_call_would_use(
-    models: tuple[str, ...], meant: str | None
+def test_alias_is_listed_with_model_that_call_would_use(
+    models: tuple[str, ...], expected: str | None
 ) -> None:
     found = offer(Alias(name="fast", models=models), blocked=("gpt-4o-mini",))
     offered = found.find("FAST ")
-    assert (offered.model.id if offered else None) == meant
-    assert ("fast" in names(found.all())) == (meant is not None)
+    assert (offered.model.id if offered else None) == expected
+    assert ("fast" in names(found.all())) == (expected is not None)
 
 
-def test_alias_replaces_the_model_of_the_same_name() -> None:
+def test_alias_replaces_model_of_same_name() -> None:
     alias = Alias(name="gpt-4o", models=("claude-opus-4-6",))
     found = [each for each in offer(alias).all() if each.name == "gpt-4o"]
     assert [each.model.id for each in found] == ["claude-opus-4-6"]
@@ -107,7 +107,7 @@ def test_alias_replaces_the_model_of_the_same_name() -> None:
 
 @pytest.fixture
 def get(gateway: Gateway, ask: Asking) -> Callable[..., Reply]:
-    """Read an address of a gateway that has every vendor's key and never calls one."""
+    """GET a path of a gateway that has every vendor's key and calls none."""
     vendors = ("openai", "anthropic", "google", "mistral")
     gateway.providers = Providers(
         settings_at(dict.fromkeys(vendors, "http://127.0.0.1:9")), sandbox=True
@@ -164,16 +164,14 @@ def test_one_model_is_found_by_its_provider_and_name(get: Callable[..., Reply]) 
     assert get("/v1/models/openai/gpt-4o").json["id"] == "gpt-4o"
 
 
-def test_policy_change_affects_the_list_at_once(
-    get: Callable[..., Reply], acme: Organization
-) -> None:
+def test_policy_change_affects_list_at_once(get: Callable[..., Reply], acme: Organization) -> None:
     assert get("/v1/models/gpt-4").status == 200
     PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
     assert get("/v1/models/gpt-4").status == 404
     assert "gpt-4" not in [each["id"] for each in get("/v1/models").json["data"]]
 
 
-def test_an_alias_of_the_organization_is_listed(
+def test_organization_alias_is_listed(
     get: Callable[..., Reply], acme: Organization, globex: Organization
 ) -> None:
     AliasFactory.create(org=acme, name="fast", models=["gpt-4o-mini"])

@@ -1,4 +1,4 @@
-"""What `/api/schema` says is complete, and is what happens."""
+"""`/api/schema` is complete and correct."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXAMINATION: Final = {
         "max-examples": 10,
         "deterministic": True,
         "database": "none",
-        # Which credentials open the door is test_callers.py's; here all are right or absent.
+        # test_callers.py covers invalid credentials; here all are valid or absent.
         "with-security-parameters": False,
     },
     "seed": 20250601,
@@ -53,7 +53,7 @@ def documented() -> Iterator[tuple[str, str, Any]]:
 
 
 def routes(patterns: Sequence[URLPattern]) -> set[str]:
-    """Return the addresses as OpenAPI writes them."""
+    """Return the paths as OpenAPI writes them."""
     return {"/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(each.pattern)) for each in patterns}
 
 
@@ -85,7 +85,7 @@ def test_undocumented_method_is_405_with_allow_header(ask: Asking) -> None:
             assert reply.refusal == (405, "method_not_allowed", sentence)
 
 
-def test_every_documented_error_has_codes_and_a_description() -> None:
+def test_every_documented_error_has_codes_and_description() -> None:
     compared = 0
     for _path, _method, operation in documented():
         for status, response in operation["responses"].items():
@@ -102,7 +102,7 @@ def test_every_documented_error_has_codes_and_a_description() -> None:
 
 
 async def served(scope: Any, receive: Any, send: Any) -> None:
-    """Be an application of its own: Schemathesis starts each only once in a process."""
+    """Wrap the application: Schemathesis starts each only once in a process."""
     await application(scope, receive, send)
 
 
@@ -115,10 +115,10 @@ def examined(api_key: str) -> BaseSchema:
 
     @schema.hook
     def map_case(_context: Any, case: Any) -> Any:
-        """Make what is valid by the schema valid by what a schema cannot say."""
+        """Make a body that is valid by the schema valid by rules that a schema cannot express."""
         if case.meta is None or case.meta.generation.mode.is_positive:
             if isinstance(case.body, dict):
-                case.body = _said_once(case.body)
+                case.body = _without_duplicates(case.body)
             for name, value in (case.query or {}).items():
                 case.query[name] = _printable(value)
             (case.query or {}).pop("cursor", None)
@@ -127,12 +127,12 @@ def examined(api_key: str) -> BaseSchema:
     return schema
 
 
-def _said_once(body: dict[str, Any]) -> dict[str, Any]:
+def _without_duplicates(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body with a known model and no dimension in two places."""
     metadata = body.get("metadata", {})
-    said = {name: _printable(body[name]) for name in DIMENSIONS if name in body}
-    moved = {name: _printable(metadata[name]) for name in metadata if name not in said}
-    return {**body, **said, "model": "sandbox-small", "metadata": moved}
+    top_level = {name: _printable(body[name]) for name in DIMENSIONS if name in body}
+    moved = {name: _printable(metadata[name]) for name in metadata if name not in top_level}
+    return {**body, **top_level, "model": "sandbox-small", "metadata": moved}
 
 
 def _printable(value: Any) -> Any:
@@ -157,9 +157,7 @@ def faults_in(event: EngineEvent) -> list[str]:
     ]
 
 
-def test_schemathesis_finds_no_difference_with_all_its_checks(
-    gateway: Gateway, api_key: str
-) -> None:
+def test_schemathesis_finds_no_difference(gateway: Gateway, api_key: str) -> None:
     faults: list[str] = []
     requests = 0
     for event in from_schema(examined(api_key)).execute():

@@ -45,7 +45,7 @@ def make(acme: Organization, name: str = "ci", **fields: object) -> ApiKey:
     return operations.create_key(org=acme, name=name, **fields)[0]  # type: ignore[arg-type]  # as given
 
 
-def test_an_admin_creates_a_key_and_sees_it_once(
+def test_admin_creates_key_shown_once(
     client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
 ) -> None:
     client = client_for(admin_user)
@@ -88,7 +88,7 @@ def test_an_admin_creates_a_key_and_sees_it_once(
         ({"name": "new", "owner": "nonsense"}, "owner"),
     ],
 )
-def test_an_error_stands_at_its_field_and_what_was_typed_stays(
+def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     client_for: CLIENTS, acme: Organization, admin_user: User, values: dict[str, str], field: str
 ) -> None:
     make(acme, "taken")
@@ -100,16 +100,14 @@ def test_an_error_stands_at_its_field_and_what_was_typed_stays(
     assert ApiKey.objects.count() == 1
 
 
-def test_a_stranger_cannot_be_an_owner(
-    client_for: CLIENTS, admin_user: User, stranger: User
-) -> None:
+def test_owner_must_be_member(client_for: CLIENTS, admin_user: User, stranger: User) -> None:
     client = client_for(admin_user)
     assert stranger.email not in client.get(path("key-create")).content.decode()
     answer = client.post(path("key-create"), {"name": "new", "owner": str(stranger.pk)})
     assert answer.context["form"].errors.keys() == {"owner"}
 
 
-def test_an_admin_rotates_a_key(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+def test_admin_rotates_key(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
     key, client = make(acme), client_for(admin_user)
     assert (
         "Both are valid until the old one expires"
@@ -128,7 +126,7 @@ def test_an_admin_rotates_a_key(client_for: CLIENTS, acme: Organization, admin_u
     assert "already been rotated" in again.content.decode()
 
 
-def test_an_overlap_that_is_not_offered_is_refused(
+def test_unlisted_overlap_is_refused(
     client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
     answer = client_for(admin_user).post(path("key-rotate", make(acme)), {"overlap_hours": "9999"})
@@ -189,7 +187,7 @@ def test_foreign_and_malformed_keys_do_not_exist(
     assert (foreign.revoked_at, foreign.expires_at) == (None, None)
 
 
-def test_every_state_has_a_word(
+def test_every_state_has_label(
     client_for: CLIENTS, acme: Organization, admin_user: User, member_user: User
 ) -> None:
     make(acme, "works")
@@ -208,14 +206,12 @@ def test_every_state_has_a_word(
     }
 
 
-def test_an_empty_list_gives_the_next_step(
-    client_for: CLIENTS, admin_user: User, member_user: User
-) -> None:
+def test_empty_list_has_next_step(client_for: CLIENTS, admin_user: User, member_user: User) -> None:
     assert "Create key" in client_for(admin_user).get(path("keys")).content.decode()
     assert "You do not own a key" in client_for(member_user).get(path("keys")).content.decode()
 
 
-def test_a_long_list_has_pages(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+def test_list_is_paged(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
     made = [ApiKeyFactory.create(org=acme, name=f"key number {n}") for n in range(101)]
     client = client_for(admin_user)
     first = client.get(path("keys"))
@@ -228,7 +224,7 @@ def test_a_long_list_has_pages(client_for: CLIENTS, acme: Organization, admin_us
     assert client.get(path("keys"), {"older_than": "nonsense"}).status_code == 404
 
 
-def test_instants_are_shown_in_the_organizations_zone(
+def test_times_are_in_organization_time_zone(
     client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
     ApiKeyFactory.create(org=acme, last_used_at="2025-07-01T22:30:00Z")
@@ -236,7 +232,7 @@ def test_instants_are_shown_in_the_organizations_zone(
     assert "2 Jul 2025, 00:30:00</time>" in page
 
 
-def test_a_new_key_comes_with_code_for_each_client(client_for: CLIENTS, admin_user: User) -> None:
+def test_new_key_has_example_for_each_client(client_for: CLIENTS, admin_user: User) -> None:
     page = client_for(admin_user).post(path("key-create"), {"name": "ci"}).content.decode()
     text = shown_key(page)
     code = html.unescape(page)
@@ -246,7 +242,7 @@ def test_a_new_key_comes_with_code_for_each_client(client_for: CLIENTS, admin_us
     assert code.count("data-copy=") == 4
 
 
-def test_what_a_key_has_cost_is_counted_from_the_first_of_the_month(
+def test_key_cost_is_counted_from_first_of_month(
     client_for: CLIENTS, acme: Organization, globex: Organization, admin_user: User
 ) -> None:
     key = make(acme)
@@ -262,7 +258,7 @@ def test_what_a_key_has_cost_is_counted_from_the_first_of_the_month(
     assert client.get("/admin/ai/keys.csv").getvalue().decode().count("\n") == 2
 
 
-def test_a_question_is_a_page_and_the_same_in_a_dialog(
+def test_confirmation_is_page_and_dialog(
     client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
     key, client = make(acme), client_for(admin_user)

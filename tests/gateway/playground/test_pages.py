@@ -26,7 +26,7 @@ ASKED = {
 }
 
 
-def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, member_user: User) -> None:
+def test_form_has_documented_labels(client_for: CLIENTS, member_user: User) -> None:
     page = client_for(member_user).get(PLAYGROUND).content.decode()
     for label in ("Model", "Prompt"):
         assert f">{label}</label>" in page
@@ -34,7 +34,7 @@ def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, member_
     assert "Playground" in page
 
 
-def test_an_answer_is_shown_as_text_with_its_cost_and_its_request(
+def test_answer_is_text_with_cost_and_request_link(
     gateway: Gateway, acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     client = client_for(member_user)
@@ -52,7 +52,7 @@ def test_an_answer_is_shown_as_text_with_its_cost_and_its_request(
     assert "hello" not in story
 
 
-def test_a_refusal_is_shown_with_its_sentence(
+def test_refusal_shows_sentence(
     gateway: Gateway, acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     PolicyFactory.create(org=acme, name="Strict", blocked_models=["sandbox-small"])
@@ -75,7 +75,7 @@ def test_a_refusal_is_shown_with_its_sentence(
         {"prompt": "x" * 100_001},
     ],
 )
-def test_a_bad_value_sends_nothing_and_keeps_what_was_typed(
+def test_invalid_value_sends_nothing_and_keeps_input(
     client_for: CLIENTS, member_user: User, changed: dict[str, str]
 ) -> None:
     response = client_for(member_user).post(PLAYGROUND, ASKED | changed)
@@ -91,7 +91,7 @@ def test_auditor_cannot_send(client_for: CLIENTS, auditor_user: User) -> None:
     assert not AiRequestLog.objects.exists()
 
 
-def test_a_post_needs_its_token(member_user: User) -> None:
+def test_post_requires_csrf_token(member_user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(member_user)
     response = client.post(PLAYGROUND, ASKED)
@@ -100,7 +100,7 @@ def test_a_post_needs_its_token(member_user: User) -> None:
     assert not AiRequestLog.objects.exists()
 
 
-def test_a_model_can_be_named_in_the_address(
+def test_model_can_be_in_query_string(
     client_for: CLIENTS, member_user: User, settings: Settings
 ) -> None:
     page = client_for(member_user).get(f"{PLAYGROUND}?model=%22%3E%3Cb%3E").content.decode()

@@ -23,7 +23,7 @@ def policies(*words: str) -> str:
     return out.getvalue()
 
 
-def test_create_makes_a_policy_with_its_limits(acme: Organization) -> None:
+def test_created_policy_has_limits(acme: Organization) -> None:
     policies("create", "acme", "--name", "Production", *LIMITS, "--max-tokens", "5000")
     policy = Policy.objects.get(org=acme)
     assert (policy.name, policy.enabled) == ("Production", True)
@@ -82,22 +82,22 @@ def test_each_limit_can_be_removed(
     assert after == before | {field: nothing, "updated_at": after["updated_at"]}
 
 
-def test_delete_removes_it(acme: Organization) -> None:
+def test_delete_removes_policy(acme: Organization) -> None:
     PolicyFactory.create(org=acme, name="P")
     policies("delete", "acme", "P")
     assert not Policy.objects.exists()
 
 
-def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> None:
-    said = policies("create", "acme", "--name", "P", "--block", "gpt-44")
-    assert "unknown model: gpt-44" in said
+def test_unknown_model_is_warning(acme: Organization) -> None:
+    printed = policies("create", "acme", "--name", "P", "--block", "gpt-44")
+    assert "unknown model: gpt-44" in printed
     assert Policy.objects.get().blocked_models == ["gpt-44"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("list", "nobody"), 'Organization "nobody" does not exist'),
+        (("list", "unknown"), 'Organization "unknown" does not exist'),
         (("update", "acme", "P"), "At least one change must be given"),
         (("update", "acme", "X", "--enable"), 'acme has no policy "X"'),
         (("delete", "acme", "X"), 'acme has no policy "X"'),
@@ -115,7 +115,7 @@ def test_a_name_that_no_known_model_matches_is_a_warning(acme: Organization) -> 
         (("polish",), "invalid choice"),
     ],
 )
-def test_bad_input_is_one_clear_line(
+def test_invalid_input_is_one_line_error(
     acme: Organization, words: tuple[str, ...], sentence: str
 ) -> None:
     PolicyFactory.create(org=acme, name="P")

@@ -1,4 +1,4 @@
-"""The pages of policies: admins change them, everybody in the organization sees them."""
+"""The pages of policies: admins change them, all members can view them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def version(organization: Organization) -> int:
     return Organization.objects.get(pk=organization.pk).config_version
 
 
-def test_an_admin_makes_a_policy_exactly_as_typed(
+def test_admin_creates_policy_as_typed(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     before = version(acme)
@@ -51,7 +51,7 @@ def test_an_admin_makes_a_policy_exactly_as_typed(
     ) in response.content.decode()
 
 
-def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, admin_user: User) -> None:
+def test_form_has_documented_labels(client_for: CLIENTS, admin_user: User) -> None:
     client = client_for(admin_user)
     assert "Create policy" in client.get(POLICIES).content.decode()
     page = client.get(CREATE).content.decode()
@@ -66,9 +66,7 @@ def test_the_form_has_the_names_that_people_rely_on(client_for: CLIENTS, admin_u
     assert ">Save</button>" in page
 
 
-def test_only_the_name_is_required(
-    acme: Organization, client_for: CLIENTS, admin_user: User
-) -> None:
+def test_only_name_is_required(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
     client_for(admin_user).post(CREATE, {"name": "Nothing yet"})
     policy = Policy.objects.get(org=acme)
     assert (policy.max_cost_per_day_nanoeur, policy.max_tokens_per_request) == (None, None)
@@ -95,7 +93,7 @@ def test_only_the_name_is_required(
         ("max_tokens_per_request", "1.5"),
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
+def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     client_for: CLIENTS, admin_user: User, field: str, text: str
 ) -> None:
     response = client_for(admin_user).post(CREATE, TYPED | {field: text})
@@ -107,7 +105,7 @@ def test_a_bad_value_is_an_error_at_its_field_and_what_was_typed_stays(
 
 
 @pytest.mark.parametrize("amount", ["0", "0.000000001", "9223372036.854775807"])
-def test_amounts_at_the_edges_are_taken(client_for: CLIENTS, admin_user: User, amount: str) -> None:
+def test_boundary_amounts_are_accepted(client_for: CLIENTS, admin_user: User, amount: str) -> None:
     client = client_for(admin_user)
     client.post(CREATE, TYPED | {"max_cost_per_day_eur": amount})
     policy = Policy.objects.get()
@@ -116,7 +114,7 @@ def test_amounts_at_the_edges_are_taken(client_for: CLIENTS, admin_user: User, a
     assert f'value="{amount if "." in amount else "0.00"}"' in page
 
 
-def test_a_name_is_used_once_whatever_its_case(
+def test_name_is_unique_ignoring_case(
     acme: Organization, globex: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     PolicyFactory.create(org=acme, name="production policy")
@@ -129,7 +127,7 @@ def test_a_name_is_used_once_whatever_its_case(
     assert Policy.objects.filter(org=acme).count() == 3
 
 
-def test_an_organization_has_at_most_so_many(
+def test_number_of_policies_is_limited(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     for _ in range(POLICIES_MAX):
@@ -137,7 +135,7 @@ def test_an_organization_has_at_most_so_many(
     assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
 
 
-def test_names_that_no_known_model_matches_are_a_warning(
+def test_unknown_models_are_warning(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     typed = {"name": "P", "blocked_models": "gpt-4\ngpt-44\nclaude-3-5-sonnet-20240620\nclod-*"}
@@ -146,7 +144,7 @@ def test_names_that_no_known_model_matches_are_a_warning(
     assert Policy.objects.filter(org=acme).exists()
 
 
-def test_an_admin_edits_every_limit_and_takes_them_away(
+def test_admin_edits_and_removes_every_limit(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     policy = PolicyFactory.create(org=acme, allowed_models=["gpt-4o"], max_tokens_per_request=7)
@@ -161,7 +159,7 @@ def test_an_admin_edits_every_limit_and_takes_them_away(
     assert policy.max_tokens_per_request is None
 
 
-def test_toggle_sets_the_state_of_its_button(
+def test_toggle_sets_state_of_its_button(
     acme: Organization, client_for: CLIENTS, admin_user: User
 ) -> None:
     policy = PolicyFactory.create(org=acme)
@@ -183,7 +181,7 @@ def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user
     assert version(acme) > before
 
 
-def test_members_and_auditors_see_and_change_nothing(
+def test_members_and_auditors_can_only_view(
     acme: Organization, client_for: CLIENTS, member_user: User, auditor_user: User
 ) -> None:
     policy = PolicyFactory.create(org=acme, name="Kept")
@@ -200,9 +198,7 @@ def test_members_and_auditors_see_and_change_nothing(
     assert Policy.objects.get().enabled
 
 
-def test_a_foreign_policy_does_not_exist(
-    globex: Organization, client_for: CLIENTS, admin_user: User
-) -> None:
+def test_foreign_policy_is_404(globex: Organization, client_for: CLIENTS, admin_user: User) -> None:
     foreign = PolicyFactory.create(org=globex, name="Theirs")
     client = client_for(admin_user)
     assert "Theirs" not in client.get(POLICIES).content.decode()
@@ -214,7 +210,7 @@ def test_a_foreign_policy_does_not_exist(
     assert Policy.objects.filter(pk=foreign.pk, enabled=True).exists()
 
 
-def test_changes_are_posted_and_carry_a_token(acme: Organization, admin_user: User) -> None:
+def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: User) -> None:
     policy = PolicyFactory.create(org=acme)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)

@@ -1,4 +1,4 @@
-"""Judging the past: the same verdicts as a request's, on what its audit row keeps."""
+"""Replay: the verdict of a request, recomputed from its audit row."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_policy_without_limits_blocks_nothing() -> None:
     assert code(day(), past()) is None
 
 
-def test_a_blocked_and_a_left_out_model_are_refused_with_a_request_s_own_sentence() -> None:
+def test_blocked_and_unlisted_models_have_request_sentence() -> None:
     refusal = day(blocked=("gpt-4o-mini",)).judge(past(named="openai/gpt-4o-mini"))
     assert refusal is not None
     assert refusal.message == 'Model openai/gpt-4o-mini is blocked by policy "Draft"'
@@ -59,21 +59,19 @@ def test_a_blocked_and_a_left_out_model_are_refused_with_a_request_s_own_sentenc
 
 
 @pytest.mark.parametrize(("limit", "refused"), [(599, True), (600, False)])
-def test_the_token_limit_counts_the_input_and_the_cap_that_was_asked_for(
-    limit: int, refused: bool
-) -> None:
+def test_token_limit_counts_input_and_requested_cap(limit: int, refused: bool) -> None:
     found = code(day(max_tokens_per_request=limit), past())
     assert found == ("token_limit" if refused else None)
 
 
 @pytest.mark.parametrize("cap", [MINI.default_output_tokens, MINI.max_output_tokens])
-def test_default_cap_is_lowered_to_the_policy_limit(cap: int) -> None:
+def test_default_cap_is_lowered_to_policy_limit(cap: int) -> None:
     assert code(day(max_tokens_per_request=150), past(cap_tokens=cap)) is None
     # where the input alone fills the limit there is no room to cap to
     assert code(day(max_tokens_per_request=99), past(cap_tokens=cap)) == "token_limit"
 
 
-def test_reported_input_tokens_replace_a_missing_count() -> None:
+def test_reported_input_tokens_replace_missing_count() -> None:
     limited = {"max_tokens_per_request": 599}
     assert code(day(**limited), past(counted_tokens=None)) == "token_limit"
     assert code(day(**limited), past(counted_tokens=None, input_tokens=99)) is None
@@ -81,7 +79,7 @@ def test_reported_input_tokens_replace_a_missing_count() -> None:
 
 
 @pytest.mark.parametrize(("limit", "refused"), [(1_199, True), (1_200, False)])
-def test_the_day_s_limit_holds_the_bound_and_charges_the_cost(limit: int, refused: bool) -> None:
+def test_daily_limit_holds_bound_and_charges_cost(limit: int, refused: bool) -> None:
     today = day(max_cost_per_day_nanoeur=limit)
     assert code(today, past(model=LARGE)) is None
     # the first has ended and cost 300, so the second's bound of 900 needs 1,200
@@ -96,13 +94,13 @@ def test_calls_in_flight_hold_their_bound(limit: int, refused: bool) -> None:
     assert (code(today, past(60, model=LARGE)) == "daily_cost_limit") == refused
 
 
-def test_what_a_refused_request_cost_is_left_for_the_next() -> None:
+def test_cost_of_refused_request_remains_available() -> None:
     today = day(max_cost_per_day_nanoeur=1_000, blocked=("gpt-4o-mini",))
     assert code(today, past()) == "model_blocked"
     assert code(today, past(60, model=LARGE, named="claude-3-opus")) is None
 
 
-def test_a_smaller_cap_makes_a_smaller_bound() -> None:
+def test_smaller_cap_gives_smaller_bound() -> None:
     # 16,384 tokens would not have been asked for under a limit, but 4,096
     bound = 100 + 2 * MINI.max_output_tokens
     asked = past(cap_tokens=MINI.max_output_tokens, bound_nanoeur=bound, text_bytes=100)
@@ -111,7 +109,7 @@ def test_a_smaller_cap_makes_a_smaller_bound() -> None:
     assert code(day(max_cost_per_day_nanoeur=fits - 1), asked) == "daily_cost_limit"
 
 
-def test_the_vendor_s_own_count_is_tried_before_a_refusal() -> None:
+def test_vendor_count_is_used_before_refusal() -> None:
     # 400 bytes were held for; the count of 100 with its margin is 102, so 298 less would do
     assert code(day(max_cost_per_day_nanoeur=900 - 298), past()) is None
     assert code(day(max_cost_per_day_nanoeur=900 - 299), past()) == "daily_cost_limit"
@@ -126,7 +124,7 @@ def test_row_without_figures_is_allowed() -> None:
     assert code(day(**limits), empty) is None
 
 
-def test_a_request_of_an_unknown_model_still_takes_its_money() -> None:
+def test_request_of_unknown_model_counts_its_cost() -> None:
     today = day(max_cost_per_day_nanoeur=900)
     assert code(today, past(model=None)) is None
     assert code(today, past(60, model=LARGE)) == "daily_cost_limit"

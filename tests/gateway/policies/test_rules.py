@@ -1,4 +1,4 @@
-"""Policies judged in memory: which refuses, in which order, and with which words."""
+"""Policies checked in memory: which refuses, in which order, and with which sentence."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def model(name: str) -> Model:
     return found
 
 
-def said(refusal: Refused | None) -> str | None:
+def sentence_of(refusal: Refused | None) -> str | None:
     return refusal.message if refusal else None
 
 
 @pytest.mark.parametrize(
-    ("entry", "name", "is_meant"),
+    ("entry", "name", "matches"),
     [
         ("gpt-4", "gpt-4", True),
         ("gpt-4", " OpenAI/GPT-4 ", True),
@@ -63,21 +63,21 @@ def said(refusal: Refused | None) -> str | None:
         ("*sonnet*", "claude-3-5-sonnet", True),
     ],
 )
-def test_an_entry_means_the_same_to_a_list_of_blocked_and_of_allowed_models(
-    entry: str, name: str, is_meant: bool
+def test_entry_matches_equally_in_block_and_allow_lists(
+    entry: str, name: str, matches: bool
 ) -> None:
     blocked = refused(name, [rule(blocked=[entry])])
     allowed = refused(name, [rule(allowed=[entry])])
     sentence = f'Model {name} is %s by policy "Production Policy"'
-    assert said(blocked) == (sentence % "blocked" if is_meant else None)
-    assert said(allowed) == (None if is_meant else sentence % "not allowed")
+    assert sentence_of(blocked) == (sentence % "blocked" if matches else None)
+    assert sentence_of(allowed) == (None if matches else sentence % "not allowed")
 
 
 def refused(name: str, rules: list[Rule]) -> Refused | None:
     return refusal_for_model(model_verdicts(model(name), rules), named=name, rules=rules)
 
 
-def test_every_block_comes_before_every_allow_and_policies_in_their_order() -> None:
+def test_blocks_are_checked_before_allows_in_policy_order() -> None:
     allows, blocks = rule("A", allowed=["gpt-4o"]), rule("B", blocked=["gpt-4"])
     also = rule("C", blocked=["gpt-4"])
     refusal = refused("gpt-4", [allows, also, blocks])
@@ -86,7 +86,7 @@ def test_every_block_comes_before_every_allow_and_policies_in_their_order() -> N
     assert refusal.message == 'Model gpt-4 is blocked by policy "C"'
 
 
-def test_a_model_must_be_on_every_list_of_allowed_models() -> None:
+def test_model_must_be_on_every_allow_list() -> None:
     rules = [rule("A", allowed=["gpt-4o", "gpt-4"]), rule("B", allowed=["gpt-4"]), rule("C")]
     assert refused("gpt-4", rules) is None
     refusal = refused("gpt-4o", rules)
@@ -95,7 +95,7 @@ def test_a_model_must_be_on_every_list_of_allowed_models() -> None:
     assert refusal.message == 'Model gpt-4o is not allowed by policy "B"'
 
 
-def test_as_many_tokens_as_allowed_pass_and_one_more_does_not() -> None:
+def test_token_limit_is_inclusive() -> None:
     rules = [rule("wide", max_tokens_per_request=6000), rule(max_tokens_per_request=5000)]
     assert refusal_for_tokens(5000, rules=rules) is None
     refusal = refusal_for_tokens(5001, rules=rules)
@@ -124,7 +124,7 @@ def cost_refusal(charged: int, held: int, bound: int) -> Refused:
     )
 
 
-def test_a_spent_day_says_what_is_left_and_when_it_ends() -> None:
+def test_spent_daily_limit_has_room_and_end() -> None:
     refusal = cost_refusal(50 * EUR - 4_500_000, 0, 12_300_000)
     assert (refusal.status, refusal.code) == (403, "daily_cost_limit")
     assert refusal.message == (
@@ -134,20 +134,20 @@ def test_a_spent_day_says_what_is_left_and_when_it_ends() -> None:
     assert refusal.retry_after_s == 3601  # rounded up: never asked to come before there is room
 
 
-def test_what_calls_in_flight_hold_may_be_free_in_a_second() -> None:
+def test_room_held_by_running_calls_is_retried_after_one_second() -> None:
     fits = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR)
     assert fits.retry_after_s == 1
     never = cost_refusal(40 * EUR, 5 * EUR, 10 * EUR + 1)
     assert never.retry_after_s == 3601
 
 
-def test_figures_are_rounded_so_that_they_never_contradict_the_refusal() -> None:
+def test_rounded_amounts_do_not_contradict_refusal() -> None:
     refusal = cost_refusal(50 * EUR - 1_234_599, 0, 1_234_600)
     assert "up to 0.001235 EUR" in refusal.message
     assert "0.001234 EUR are left" in refusal.message
 
 
-def test_the_tightest_limits_are_found() -> None:
+def test_lowest_limits_are_found() -> None:
     rules = [
         rule("none"),
         rule("zero", max_cost_per_day_nanoeur=0, max_tokens_per_request=10),
@@ -159,11 +159,11 @@ def test_the_tightest_limits_are_found() -> None:
     assert tightest_daily_rule([rule()]) is None
 
 
-def test_the_trace_says_what_each_policy_says_by_itself() -> None:
+def test_trace_has_verdict_of_each_policy() -> None:
     rules = [
         rule("fine"),
         rule("blocks", blocked=["gpt-4"]),
-        rule("leaves out", allowed=["gpt-4o"]),
+        rule("omits", allowed=["gpt-4o"]),
         rule("few", max_tokens_per_request=10),
     ]
     trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
@@ -178,7 +178,7 @@ def test_the_trace_says_what_each_policy_says_by_itself() -> None:
     }
 
 
-def test_the_trace_of_very_many_policies_keeps_what_decides() -> None:
+def test_trace_of_many_policies_keeps_deciding_one() -> None:
     rules = [rule(f"fine {number}") for number in range(EXPLAINED_MAX)]
     rules += [rule("blocks", blocked=["gpt-4"]), rule("dear", max_cost_per_day_nanoeur=2)]
     rules += [rule("cheap", max_cost_per_day_nanoeur=1), rule("few", max_tokens_per_request=10)]

@@ -40,7 +40,7 @@ def sent(wire: Wire) -> Any:
 
 @every_vendor
 @both_ways
-async def test_an_answer_comes_with_its_text_its_end_and_its_usage(
+async def test_answer_has_text_finish_reason_and_usage(
     wire: Wire, vendor: str, streamed: bool
 ) -> None:
     answer = await wire.ask(vendor, streamed=streamed)
@@ -54,7 +54,7 @@ async def test_an_answer_comes_with_its_text_its_end_and_its_usage(
 
 
 @every_vendor
-async def test_a_streamed_answer_comes_in_pieces(wire: Wire, vendor: str) -> None:
+async def test_streamed_answer_has_pieces(wire: Wire, vendor: str) -> None:
     provider = await wire.providers.get(vendor)
     pieces = [piece async for piece in provider.stream(call_to(vendor))]
     assert [piece for piece in pieces if isinstance(piece, Completion)] == pieces[-1:]
@@ -69,7 +69,7 @@ async def test_a_streamed_answer_comes_in_pieces(wire: Wire, vendor: str) -> Non
 
 @every_vendor
 @both_ways
-async def test_the_output_cap_is_sent_and_an_answer_that_met_it_says_length(
+async def test_output_cap_is_sent_and_reached_cap_is_length(
     wire: Wire, vendor: str, streamed: bool
 ) -> None:
     answer = await wire.ask(vendor, streamed=streamed, max_output_tokens=2)
@@ -78,9 +78,7 @@ async def test_the_output_cap_is_sent_and_an_answer_that_met_it_says_length(
 
 
 @every_vendor
-async def test_the_key_goes_where_the_vendor_looks_for_it_and_to_no_other_vendor(
-    wire: Wire, vendor: str
-) -> None:
+async def test_key_is_sent_only_to_its_vendor_in_its_header(wire: Wire, vendor: str) -> None:
     for name in VENDORS:
         await wire.ask(name, streamed=False)
     texts = {call.vendor: json.dumps(call.headers) for call in wire.fake.calls}
@@ -99,7 +97,9 @@ async def test_the_key_goes_where_the_vendor_looks_for_it_and_to_no_other_vendor
         ("mistral", {"authorization": f"Bearer {KEYS['mistral']}"}),
     ],
 )
-async def test_only_listed_headers_go_out(wire: Wire, vendor: str, headers: dict[str, str]) -> None:
+async def test_only_listed_headers_are_sent(
+    wire: Wire, vendor: str, headers: dict[str, str]
+) -> None:
     await wire.ask(vendor, streamed=False)
     (call,) = wire.fake.calls
     assert headers.items() <= call.headers.items()
@@ -108,7 +108,7 @@ async def test_only_listed_headers_go_out(wire: Wire, vendor: str, headers: dict
     assert expected <= set(call.headers) - set(headers) <= expected | optional
 
 
-async def test_openai_is_asked_for_the_standard_tier_and_usage_in_the_stream(
+async def test_openai_request_has_standard_tier_and_stream_usage(
     wire: Wire,
 ) -> None:
     await wire.ask("openai", streamed=True, temperature=0.3)
@@ -127,14 +127,14 @@ async def test_openai_is_asked_for_the_standard_tier_and_usage_in_the_stream(
 
 
 @pytest.mark.parametrize("model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5-nano"])
-async def test_reasoning_models_get_their_own_name_for_the_cap(wire: Wire, model: str) -> None:
+async def test_reasoning_models_get_max_completion_tokens(wire: Wire, model: str) -> None:
     await wire.ask("openai", streamed=False, model=model)
     assert sent(wire)["max_completion_tokens"] == 100
     assert "max_tokens" not in sent(wire)
 
 
 @pytest.mark.parametrize("model", ["o1-preview", "o1-mini-2024-09-12"])
-async def test_the_first_reasoning_models_get_no_system_message_and_no_temperature(
+async def test_early_reasoning_models_get_no_system_message_or_temperature(
     wire: Wire, model: str
 ) -> None:
     await wire.ask("openai", streamed=False, model=model, temperature=0.3)
@@ -142,7 +142,7 @@ async def test_the_first_reasoning_models_get_no_system_message_and_no_temperatu
     assert "temperature" not in sent(wire)
 
 
-async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(wire: Wire) -> None:
+async def test_anthropic_gets_separate_system_message_and_cap(wire: Wire) -> None:
     messages = (
         Message("system", "Be brief"),
         Message("system", "Be kind"),
@@ -165,7 +165,7 @@ async def test_anthropic_gets_the_system_message_apart_and_always_a_cap(wire: Wi
 
 
 @pytest.mark.parametrize(("temperature", "version"), [(None, "2026-10-21"), (0.3, "2023-06-01")])
-async def test_anthropic_is_asked_in_the_version_that_takes_a_temperature_only_for_one(
+async def test_anthropic_temperature_selects_older_version(
     wire: Wire, temperature: float | None, version: str
 ) -> None:
     await wire.ask("anthropic", streamed=False, temperature=temperature)
@@ -174,7 +174,7 @@ async def test_anthropic_is_asked_in_the_version_that_takes_a_temperature_only_f
     assert call.body.get("temperature") == temperature
 
 
-async def test_anthropic_answers_that_could_take_long_are_asked_without_a_stream_too(
+async def test_anthropic_long_answers_can_be_unstreamed(
     wire: Wire,
 ) -> None:
     answer = await wire.ask("anthropic", streamed=False, max_output_tokens=64_000)
@@ -182,9 +182,7 @@ async def test_anthropic_answers_that_could_take_long_are_asked_without_a_stream
 
 
 @both_ways
-async def test_google_gets_its_own_roles_and_its_settings_in_one_place(
-    wire: Wire, streamed: bool
-) -> None:
+async def test_google_gets_its_roles_and_config(wire: Wire, streamed: bool) -> None:
     messages = (
         Message("system", "Be brief"),
         Message("user", "Hi"),
@@ -208,7 +206,7 @@ async def test_google_gets_its_own_roles_and_its_settings_in_one_place(
 
 
 @both_ways
-async def test_google_is_not_asked_to_go_on_by_itself(wire: Wire, streamed: bool) -> None:
+async def test_google_automatic_function_calling_is_off(wire: Wire, streamed: bool) -> None:
     candidate = {
         "content": {"role": "model", "parts": [{"text": "so far"}]},
         "finishReason": "CONTINUATION",
@@ -226,16 +224,14 @@ async def test_google_is_not_asked_to_go_on_by_itself(wire: Wire, streamed: bool
 
 
 @pytest.mark.parametrize("model", ["gemini/../gemini-2.5-pro", "x:countTokens?", "a/b", ""])
-async def test_a_google_model_whose_name_leads_elsewhere_is_never_sent(
-    wire: Wire, model: str
-) -> None:
+async def test_google_model_name_with_path_is_not_sent(wire: Wire, model: str) -> None:
     with pytest.raises(Rejected):
         await wire.ask("google", streamed=False, model=model)
     assert wire.fake.calls == []
 
 
 @both_ways
-async def test_mistral_is_asked_for_the_standard_tier(wire: Wire, streamed: bool) -> None:
+async def test_mistral_request_has_standard_tier(wire: Wire, streamed: bool) -> None:
     await wire.ask("mistral", streamed=streamed, temperature=0.3)
     (call,) = wire.fake.calls
     assert call.path == "/mistral/v1/chat/completions"

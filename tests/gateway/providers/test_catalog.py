@@ -1,4 +1,4 @@
-"""The table of models: complete, without contradictions, and every model has a price."""
+"""The catalog of models: complete, consistent, and every model has a price."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def standard_prices() -> dict[tuple[str, str], list[SeedPrice]]:
 
 
 @pytest.mark.parametrize("name", PROMISED)
-def test_the_promised_models_are_listed(name: str) -> None:
+def test_documented_models_are_listed(name: str) -> None:
     assert name in CATALOG.by_name
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_every_model_has_a_price(
+def test_every_model_has_price(
     model: Model, standard_prices: dict[tuple[str, str], list[SeedPrice]]
 ) -> None:
     for called in filter(None, (model.id, model.current)):
@@ -73,7 +73,7 @@ def test_every_model_has_a_price(
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_the_figures_of_a_model_fit_together(model: Model) -> None:
+def test_model_figures_are_consistent(model: Model) -> None:
     assert model.context_tokens is not None
     assert 0 <= model.default_output_tokens <= model.max_output_tokens <= model.context_tokens
     assert model.default_output_tokens == min(4096, model.max_output_tokens)
@@ -82,7 +82,7 @@ def test_the_figures_of_a_model_fit_together(model: Model) -> None:
 
 
 @pytest.mark.parametrize("name", CATALOG.by_name)
-def test_a_name_is_already_as_names_are_compared(name: str) -> None:
+def test_names_are_normalized(name: str) -> None:
     model = CATALOG.by_name[name]
     assert name == name.casefold().strip()
     assert CATALOG.find(name) is model
@@ -90,14 +90,14 @@ def test_a_name_is_already_as_names_are_compared(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_what_a_floating_name_stands_for_is_no_other_model(model: Model) -> None:
+def test_floating_name_resolves_to_snapshot_of_same_model(model: Model) -> None:
     if model.current is not None:
         snapshot = CATALOG.find(model.current)
         assert snapshot is not None
         assert snapshot.provider == model.provider
 
 
-def test_floating_names_stand_for_what_the_vendors_say() -> None:
+def test_floating_names_resolve_as_vendors_document() -> None:
     assert {name: CATALOG.by_name[name].current for name in PROMISED[:7]} == {
         "gpt-4o": "gpt-4o-2024-08-06",
         "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
@@ -109,7 +109,7 @@ def test_floating_names_stand_for_what_the_vendors_say() -> None:
     }
 
 
-def test_short_names_are_called_under_the_id_that_the_vendor_takes() -> None:
+def test_short_names_are_sent_as_vendor_id() -> None:
     assert CATALOG.by_name["claude-3-opus"].id == "claude-3-opus-20240229"
     assert CATALOG.by_name["mistral-medium"].id == "mistral-medium-latest"
 
@@ -124,7 +124,7 @@ def test_no_vendor_claims_anothers_models() -> None:
         assert claimed <= {model.provider}, model.id
 
 
-def test_the_sandbox_is_there_only_where_it_is_on() -> None:
+def test_sandbox_is_listed_only_if_enabled() -> None:
     off = load_catalog(False)
     assert off.find("sandbox-small") is None
     assert "sandbox" not in off.vendors
@@ -133,5 +133,5 @@ def test_the_sandbox_is_there_only_where_it_is_on() -> None:
     }
 
 
-def test_the_table_is_read_once() -> None:
+def test_catalog_is_read_once() -> None:
     assert load_catalog(True) is CATALOG

@@ -19,13 +19,13 @@ def _listed(**variables: str) -> dict[str, dict[str, Any]]:
     return {row["provider"]: row for row in json.loads(ended.stdout)}
 
 
-def test_nothing_is_configured_but_the_sandbox() -> None:
+def test_only_sandbox_is_configured_by_default() -> None:
     rows = _listed()
     assert [name for name, row in rows.items() if row["configured"]] == ["sandbox"]
     assert set(rows) == {*VARIABLES, "sandbox"}
 
 
-def test_every_variable_is_the_one_that_the_settings_read() -> None:
+def test_every_listed_variable_is_read_by_settings() -> None:
     keys = {variables.key[0]: CANARY for variables in VARIABLES.values()}
     urls = {variables.base_url: "https://gateway.example.org" for variables in VARIABLES.values()}
     rows = _listed(PULSE_SANDBOX="off", **keys, **urls)
@@ -40,7 +40,7 @@ def test_every_variable_is_the_one_that_the_settings_read() -> None:
     assert rows["sandbox"]["configured"] is False
 
 
-def test_a_second_name_of_a_key_is_said() -> None:
+def test_alternative_key_variable_is_named() -> None:
     for variables in VARIABLES.values():
         for other in variables.key[1:]:
             rows = _listed(**{other: CANARY})
@@ -50,7 +50,7 @@ def test_a_second_name_of_a_key_is_said() -> None:
             ]
 
 
-def test_a_silent_provider_makes_the_check_fail_and_the_key_is_not_shown() -> None:
+def test_unresponsive_provider_fails_check_without_showing_key() -> None:
     variables = {
         "OPENAI_API_KEY": CANARY,
         "OPENAI_BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
@@ -63,7 +63,7 @@ def test_a_silent_provider_makes_the_check_fail_and_the_key_is_not_shown() -> No
     assert CANARY not in ended.stdout + ended.stderr
 
 
-def test_the_sandbox_alone_passes_the_check() -> None:
+def test_sandbox_passes_check() -> None:
     ended = manage("providers", "check", variables={})
     assert ended.returncode == 0, ended.stderr
     assert "sandbox" in ended.stdout

@@ -1,4 +1,4 @@
-"""The fake provider is believed by other tests, so it has its own."""
+"""Tests of the fake provider, on which other tests rely."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def chat(fake: FakeProvider) -> tuple[int, str]:
     return post(f"{fake.base_url('openai')}/chat/completions", CHAT)
 
 
-def test_it_repeats_the_last_user_message_and_counts_words(fake: FakeProvider) -> None:
+def test_last_user_message_is_repeated_and_words_counted(fake: FakeProvider) -> None:
     status, text = chat(fake)
     answer = json.loads(text)
     assert status == 200
@@ -50,7 +50,7 @@ def test_it_repeats_the_last_user_message_and_counts_words(fake: FakeProvider) -
     assert answer["usage"]["total_tokens"] == 4
 
 
-def test_it_records_what_it_got_and_what_it_bills(fake: FakeProvider) -> None:
+def test_calls_and_billed_usage_are_recorded(fake: FakeProvider) -> None:
     fake.answers(output_tokens=70, reasoning_tokens=50)
     chat(fake)
     (call,) = fake.calls
@@ -73,14 +73,14 @@ def test_behaviours_are_used_up_in_order(fake: FakeProvider) -> None:
     assert [chat(fake)[0] for _ in range(4)] == [500, 500, 200, 200]
 
 
-def test_a_behaviour_may_be_for_one_vendor_and_for_ever(fake: FakeProvider) -> None:
+def test_behaviour_can_be_permanent_for_one_vendor(fake: FakeProvider) -> None:
     fake.answers(status=500, vendor="anthropic", times=FOREVER)
     assert chat(fake)[0] == 200
     messages = f"{fake.base_url('anthropic')}/v1/messages"
     assert [post(messages, CHAT | {"max_tokens": 5})[0] for _ in range(3)] == [500] * 3
 
 
-def test_a_refusal_is_not_billed_and_a_call_without_a_key_is_refused(fake: FakeProvider) -> None:
+def test_refusal_is_not_billed_and_missing_key_is_refused(fake: FakeProvider) -> None:
     fake.answers(status=429)
     assert chat(fake)[0] == 429
     url = f"{fake.base_url('openai')}/chat/completions"
@@ -88,7 +88,7 @@ def test_a_refusal_is_not_billed_and_a_call_without_a_key_is_refused(fake: FakeP
     assert [call.billed for call in fake.calls] == [None, None]
 
 
-def test_a_call_whose_connection_breaks_is_billed(fake: FakeProvider) -> None:
+def test_broken_connection_is_billed(fake: FakeProvider) -> None:
     fake.answers(reset="after")
     with pytest.raises(OSError, match=r"reset|closed|without response"):
         chat(fake)
@@ -96,7 +96,7 @@ def test_a_call_whose_connection_breaks_is_billed(fake: FakeProvider) -> None:
     assert call.billed is not None
 
 
-def test_as_a_process_it_is_told_by_http_and_writes_before_it_answers(tmp_path: Path) -> None:
+def test_process_takes_orders_over_http_and_records_before_answer(tmp_path: Path) -> None:
     file = tmp_path / "calls.jsonl"
     port = closed_port()
     process = subprocess.Popen(
@@ -109,9 +109,9 @@ def test_as_a_process_it_is_told_by_http_and_writes_before_it_answers(tmp_path: 
         assert process.stdout.readline() == f"listening on {port}\n"
         root = f"http://127.0.0.1:{port}"
         assert post(f"{root}/_control", {"answers": [{"no_such": 1}]})[0] == 400
-        orders = {"reset": True, "answers": [{"content": "as told", "pause_s": 0.2}]}
+        orders = {"reset": True, "answers": [{"content": "as ordered", "pause_s": 0.2}]}
         assert json.loads(post(f"{root}/_control", orders)[1]) == {"queued": 1}
-        assert "as told" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
+        assert "as ordered" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
         with urllib.request.urlopen(f"{root}/_calls", timeout=5) as answer:  # noqa: S310 - ours
             (seen,) = json.load(answer)
         (line,) = file.read_text().splitlines()

@@ -37,7 +37,7 @@ def wire(connection: Wire) -> Wire:
 async def failure_at(
     base_url: str, vendor: str, *, streamed: bool, timeout_s: float = 5.0
 ) -> ProviderFailed:
-    """Return how a call failed; that it is a ProviderFailed is half of every test here."""
+    """Return the failure of a call, which must be a ProviderFailed."""
     async with opened(vendor, base_url) as provider:
         with pytest.raises(ProviderFailed) as failed:
             await ask(provider, call_to(vendor, timeout_s=timeout_s), streamed=streamed)
@@ -49,9 +49,7 @@ async def failure_at(
 
 @every_vendor
 @both_ways
-async def test_a_refused_connection_proves_that_nothing_was_sent(
-    vendor: str, streamed: bool
-) -> None:
+async def test_refused_connection_counts_as_unsent(vendor: str, streamed: bool) -> None:
     base_url = f"http://127.0.0.1:{closed_port()}"
     found = await failure_at(base_url, vendor, streamed=streamed)
     assert type(found) is Unreachable
@@ -59,13 +57,13 @@ async def test_a_refused_connection_proves_that_nothing_was_sent(
 
 
 @every_vendor
-async def test_a_name_that_means_no_host_proves_that_nothing_was_sent(vendor: str) -> None:
+async def test_unknown_host_counts_as_unsent(vendor: str) -> None:
     found = await failure_at("http://provider.invalid", vendor, streamed=False)
     assert type(found) is Unreachable
 
 
 @every_vendor
-async def test_a_handshake_that_fails_proves_that_nothing_was_sent(wire: Wire, vendor: str) -> None:
+async def test_failed_handshake_counts_as_unsent(wire: Wire, vendor: str) -> None:
     base_url = wire.fake.base_url(vendor).replace("http://", "https://")
     found = await failure_at(base_url, vendor, streamed=False)
     assert type(found) is Unreachable
@@ -73,7 +71,7 @@ async def test_a_handshake_that_fails_proves_that_nothing_was_sent(wire: Wire, v
 
 
 @every_vendor
-async def test_a_connection_that_is_never_made_proves_that_nothing_was_sent(vendor: str) -> None:
+async def test_connect_timeout_counts_as_unsent(vendor: str) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -91,9 +89,7 @@ async def test_a_connection_that_is_never_made_proves_that_nothing_was_sent(vend
 
 
 @both_ways
-async def test_a_request_that_the_sdk_refuses_proves_that_nothing_was_sent(
-    wire: Wire, streamed: bool
-) -> None:
+async def test_sdk_validation_error_counts_as_unsent(wire: Wire, streamed: bool) -> None:
     with pytest.raises(Rejected, match="nothing was sent") as failed:
         await wire.ask("google", streamed=streamed, messages=(Message("system", "Be brief"),))
     assert failed.value.nothing_billed
@@ -106,7 +102,7 @@ async def test_a_request_that_the_sdk_refuses_proves_that_nothing_was_sent(
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 502, 503, 529])
-async def test_an_error_status_is_a_refusal_that_cost_nothing(
+async def test_error_status_is_unbilled_refusal(
     wire: Wire, vendor: str, streamed: bool, status: int
 ) -> None:
     wire.fake.answers(status=status)
@@ -121,7 +117,7 @@ async def test_an_error_status_is_a_refusal_that_cost_nothing(
 @pytest.mark.parametrize(
     "body", ["", "<html>Bad gateway</html>", "[]", "null", '{"error": 7}', "[" * 50_000]
 )
-async def test_an_error_without_a_message_still_says_what_happened(
+async def test_error_without_message_has_default_sentence(
     wire: Wire, vendor: str, streamed: bool, body: str
 ) -> None:
     wire.fake.answers(status=502, body=body, headers={"content-type": "text/html"})
@@ -130,7 +126,7 @@ async def test_an_error_without_a_message_still_says_what_happened(
     assert found.message.endswith("answered with status 502")
 
 
-async def test_mistral_says_which_field_it_finds_invalid(wire: Wire) -> None:
+async def test_mistral_error_names_invalid_field(wire: Wire) -> None:
     detail = [{"loc": ["body", "temperature"], "msg": "Input should be at most 1.5", "type": "x"}]
     wire.fake.answers(status=422, body={"detail": detail})
     found = await wire.failure("mistral", streamed=False)
@@ -140,7 +136,7 @@ async def test_mistral_says_which_field_it_finds_invalid(wire: Wire) -> None:
 
 @every_vendor
 @both_ways
-async def test_a_rate_limit_says_how_long_to_wait(wire: Wire, vendor: str, streamed: bool) -> None:
+async def test_rate_limit_has_retry_after(wire: Wire, vendor: str, streamed: bool) -> None:
     wire.fake.answers(status=429, headers={"retry-after": "17"})
     found = await wire.failure(vendor, streamed=streamed)
     assert type(found) is RateLimited
@@ -169,7 +165,7 @@ async def test_how_long_to_wait_is_read_with_care(
     assert found.retry_after_s == seconds
 
 
-async def test_how_long_to_wait_may_be_a_date(wire: Wire) -> None:
+async def test_retry_after_can_be_date(wire: Wire) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     wire.fake.answers(status=429, headers={"retry-after": date})
     found = await wire.failure("anthropic", streamed=False)
@@ -177,7 +173,7 @@ async def test_how_long_to_wait_may_be_a_date(wire: Wire) -> None:
     assert 55 <= found.retry_after_s <= 60
 
 
-async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
+async def test_google_retry_delay_is_read_from_body(wire: Wire) -> None:
     detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "33.5s"}
     error = {"code": 429, "message": "Quota", "status": "RESOURCE_EXHAUSTED", "details": [detail]}
     wire.fake.answers(status=429, body={"error": error})
@@ -191,7 +187,7 @@ async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
 @every_vendor
 @both_ways
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "Incorrect API key provided: {key}. You can find your key at ...",
         "Incorrect API key provided: sk-proj-****************6789.",
@@ -199,10 +195,10 @@ async def test_google_says_how_long_to_wait_in_the_body(wire: Wire) -> None:
         "Authorization: Bearer {key}",
     ],
 )
-async def test_a_failure_never_says_a_key(
-    wire: Wire, vendor: str, streamed: bool, said: str
+async def test_failure_message_has_no_key(
+    wire: Wire, vendor: str, streamed: bool, message: str
 ) -> None:
-    wire.fake.answers(status=401, body={"error": {"message": said.format(key=KEYS[vendor])}})
+    wire.fake.answers(status=401, body={"error": {"message": message.format(key=KEYS[vendor])}})
     found = await wire.failure(vendor, streamed=streamed)
     assert "[key]" in found.message
     assert KEYS[vendor] not in found.message
@@ -211,14 +207,14 @@ async def test_a_failure_never_says_a_key(
 
 
 @every_vendor
-async def test_an_error_inside_a_success_never_says_a_key(wire: Wire, vendor: str) -> None:
+async def test_error_with_success_status_has_no_key(wire: Wire, vendor: str) -> None:
     wire.fake.answers(body={"error": {"message": f"bad key {KEYS[vendor]}"}})
     found = await wire.failure(vendor, streamed=False)
     assert KEYS[vendor] not in found.message
 
 
 @every_vendor
-async def test_a_failure_says_no_more_than_fits_on_a_line(wire: Wire, vendor: str) -> None:
+async def test_failure_message_is_one_short_line(wire: Wire, vendor: str) -> None:
     wire.fake.answers(status=400, body={"error": {"message": "a\nb\x00\x1b[31mc " + "long " * 500}})
     found = await wire.failure(vendor, streamed=False)
     assert found.message.startswith("a b [31mc long")

@@ -1,4 +1,4 @@
-"""The registry hands out providers that are configured, one for each event loop."""
+"""The registry returns configured providers, one for each event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nowhere() -> dict[str, ProviderSettings]:
     return settings_at(dict.fromkeys(VENDORS, "http://127.0.0.1:9"))
 
 
-def test_what_is_configured_is_listed() -> None:
+def test_configured_providers_are_listed() -> None:
     without_key = ProviderSettings(api_key="", base_url=None, timeout_s=1.0)
     some = {"mistral": nowhere()["mistral"], "openai": without_key}
     assert Providers(some, sandbox=False).configured() == ("mistral",)
@@ -38,14 +38,14 @@ def test_what_is_configured_is_listed() -> None:
         ("acme", 'Unknown provider "acme"'),
     ],
 )
-async def test_a_provider_without_a_key_says_what_to_set(name: str, sentence: str) -> None:
+async def test_provider_without_key_names_variable(name: str, sentence: str) -> None:
     with pytest.raises(NotConfigured) as failed:
         await Providers({}, sandbox=False).get(name)
     assert failed.value.message == sentence
     assert failed.value.nothing_billed
 
 
-async def test_a_provider_is_opened_once_however_many_ask() -> None:
+async def test_provider_is_opened_once_for_concurrent_calls() -> None:
     providers = Providers(nowhere(), sandbox=True)
     asked = await asyncio.gather(*(providers.get("mistral") for _ in range(5)))
     assert len({id(provider) for provider in asked}) == 1
@@ -53,7 +53,7 @@ async def test_a_provider_is_opened_once_however_many_ask() -> None:
     await providers.aclose()
 
 
-async def test_who_stops_waiting_does_not_fail_the_others() -> None:
+async def test_cancelled_waiter_does_not_fail_others() -> None:
     providers = Providers(nowhere(), sandbox=True)
     first = asyncio.create_task(providers.get("openai"))
     second = asyncio.create_task(providers.get("openai"))
@@ -63,7 +63,7 @@ async def test_who_stops_waiting_does_not_fail_the_others() -> None:
     await providers.aclose()
 
 
-async def test_after_closing_a_provider_is_opened_anew() -> None:
+async def test_closed_provider_is_opened_again() -> None:
     providers = Providers(nowhere(), sandbox=True)
     before = await providers.get("sandbox")
     await providers.aclose()
@@ -71,7 +71,7 @@ async def test_after_closing_a_provider_is_opened_anew() -> None:
     await providers.aclose()
 
 
-def test_each_event_loop_has_connections_of_its_own() -> None:
+def test_each_event_loop_has_own_connections() -> None:
     with FakeProvider() as fake:
         providers = Providers(settings_at({"openai": fake.base_url("openai")}), sandbox=False)
 
@@ -84,7 +84,7 @@ def test_each_event_loop_has_connections_of_its_own() -> None:
     assert len(fake.calls) == 2
 
 
-def test_a_loop_that_ended_leaves_nothing_behind() -> None:
+def test_closed_event_loop_leaves_no_provider() -> None:
     providers = Providers({}, sandbox=True)
 
     async def opened() -> weakref.ref[Provider]:
@@ -97,7 +97,7 @@ def test_a_loop_that_ended_leaves_nothing_behind() -> None:
     assert second() is not None
 
 
-def test_no_vendors_sdk_is_imported_before_it_is_asked_for() -> None:
+def test_vendor_sdk_is_imported_on_first_use() -> None:
     script = (
         "import sys\n"
         "import gateway.providers.registry\n"

@@ -1,4 +1,4 @@
-"""What a vendor reports with an answer reaches us through its SDK, whole or streamed."""
+"""Reported usage through each vendor's SDK, plain or streamed."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ REPORTS = {
 
 @pytest.mark.parametrize("vendor", ["openai", "google", "mistral"])
 @both_ways
-async def test_what_was_cached_is_told_apart(wire: Wire, vendor: str, streamed: bool) -> None:
+async def test_cached_tokens_are_counted_separately(
+    wire: Wire, vendor: str, streamed: bool
+) -> None:
     wire.fake.answers(input_tokens=100, cached_tokens=64, output_tokens=50)
     usage = (await wire.ask(vendor, streamed=streamed)).usage
     assert usage == Usage(input_uncached=36, cache_read=64, output_text=50, reported_total=150)
 
 
 @both_ways
-async def test_anthropic_cache_reads_and_writes_are_told_apart(wire: Wire, streamed: bool) -> None:
+async def test_anthropic_cache_reads_and_writes_are_counted_separately(
+    wire: Wire, streamed: bool
+) -> None:
     wire.fake.answers(
         usage={
             "input_tokens": 10,
@@ -73,7 +77,9 @@ async def test_anthropic_cache_reads_and_writes_are_told_apart(wire: Wire, strea
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic", "google"])
 @both_ways
-async def test_reasoning_is_told_apart(wire: Wire, vendor: str, streamed: bool) -> None:
+async def test_reasoning_tokens_are_counted_separately(
+    wire: Wire, vendor: str, streamed: bool
+) -> None:
     wire.fake.answers(input_tokens=100, output_tokens=50, reasoning_tokens=30)
     usage = (await wire.ask(vendor, streamed=streamed)).usage
     assert usage is not None
@@ -81,7 +87,7 @@ async def test_reasoning_is_told_apart(wire: Wire, vendor: str, streamed: bool) 
 
 
 @both_ways
-async def test_the_tier_is_the_one_that_answered(wire: Wire, streamed: bool) -> None:
+async def test_reported_tier_is_used(wire: Wire, streamed: bool) -> None:
     wire.fake.answers(service_tier="flex")
     usage = (await wire.ask("openai", streamed=streamed)).usage
     assert usage is not None
@@ -90,7 +96,7 @@ async def test_the_tier_is_the_one_that_answered(wire: Wire, streamed: bool) -> 
 
 @every_vendor
 @both_ways
-async def test_the_model_is_the_one_that_answered(wire: Wire, vendor: str, streamed: bool) -> None:
+async def test_reported_model_is_used(wire: Wire, vendor: str, streamed: bool) -> None:
     wire.fake.answers(model="a-dated-snapshot-2024-07-18")
     answer = await wire.ask(vendor, streamed=streamed)
     assert answer.model == "a-dated-snapshot-2024-07-18"
@@ -98,9 +104,7 @@ async def test_the_model_is_the_one_that_answered(wire: Wire, vendor: str, strea
 
 @every_vendor
 @both_ways
-async def test_an_answer_without_usage_keeps_its_text(
-    wire: Wire, vendor: str, streamed: bool
-) -> None:
+async def test_answer_without_usage_keeps_its_text(wire: Wire, vendor: str, streamed: bool) -> None:
     wire.fake.answers(no_usage=True)
     answer = await wire.ask(vendor, streamed=streamed)
     assert answer.content == "Say hello to everyone here"
@@ -110,9 +114,7 @@ async def test_an_answer_without_usage_keeps_its_text(
 
 @every_vendor
 @both_ways
-async def test_a_report_above_the_cap_is_taken_as_it_is(
-    wire: Wire, vendor: str, streamed: bool
-) -> None:
+async def test_usage_above_cap_is_accepted(wire: Wire, vendor: str, streamed: bool) -> None:
     wire.fake.answers(output_tokens=5000)
     answer = await wire.ask(vendor, streamed=streamed)
     assert answer.usage is not None
@@ -121,9 +123,7 @@ async def test_a_report_above_the_cap_is_taken_as_it_is(
 
 @every_vendor
 @both_ways
-async def test_an_unusable_report_does_not_lose_the_answer(
-    wire: Wire, vendor: str, streamed: bool
-) -> None:
+async def test_invalid_usage_keeps_answer(wire: Wire, vendor: str, streamed: bool) -> None:
     bad = REPORTS[vendor] | {next(iter(REPORTS[vendor])): -5}
     wire.fake.answers(usage=bad)
     answer = await wire.ask(vendor, streamed=streamed)
@@ -144,7 +144,7 @@ async def test_an_unusable_report_does_not_lose_the_answer(
     ],
 )
 @both_ways
-async def test_a_report_of_wrong_types_does_not_lose_the_answer(
+async def test_mistyped_usage_keeps_answer(
     wire: Wire, vendor: str, usage: dict[str, Any], streamed: bool
 ) -> None:
     wire.fake.answers(usage=usage)
@@ -154,7 +154,7 @@ async def test_a_report_of_wrong_types_does_not_lose_the_answer(
 
 
 @every_vendor
-async def test_usage_that_comes_twice_counts_once(wire: Wire, vendor: str) -> None:
+async def test_repeated_usage_counts_once(wire: Wire, vendor: str) -> None:
     wire.fake.answers(usage_twice=True)
     answer = await wire.ask(vendor, streamed=True)
     assert answer.usage is not None
@@ -165,7 +165,7 @@ async def test_usage_that_comes_twice_counts_once(wire: Wire, vendor: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("vendor", "said", "meant"),
+    ("vendor", "reported", "expected"),
     [
         ("openai", "content_filter", "content_filter"),
         ("openai", "tool_calls", "tool_calls"),
@@ -182,17 +182,15 @@ async def test_usage_that_comes_twice_counts_once(wire: Wire, vendor: str) -> No
     ],
 )
 @both_ways
-async def test_why_it_ended_is_said_in_the_same_words(
-    wire: Wire, vendor: str, said: str, meant: str, streamed: bool
+async def test_finish_reasons_are_normalized(
+    wire: Wire, vendor: str, reported: str, expected: str, streamed: bool
 ) -> None:
-    wire.fake.answers(finish_reason=said)
-    assert (await wire.ask(vendor, streamed=streamed)).finish_reason == meant
+    wire.fake.answers(finish_reason=reported)
+    assert (await wire.ask(vendor, streamed=streamed)).finish_reason == expected
 
 
 @both_ways
-async def test_a_prompt_that_google_blocks_is_an_answer_that_was_filtered(
-    wire: Wire, streamed: bool
-) -> None:
+async def test_prompt_blocked_by_google_is_content_filter(wire: Wire, streamed: bool) -> None:
     usage = {"promptTokenCount": 9, "totalTokenCount": 9}
     body: Any = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage}
     headers = {}

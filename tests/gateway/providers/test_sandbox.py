@@ -14,10 +14,10 @@ from tests.fake_provider.vendors import ask, read
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
-def call(*said: Message, cap: int | None = None) -> ProviderCall:
+def call(*messages: Message, cap: int | None = None) -> ProviderCall:
     return ProviderCall(
         model="sandbox-small",
-        messages=said,
+        messages=messages,
         max_output_tokens=cap,
         temperature=0.7,
         timeout_s=5.0,
@@ -33,7 +33,7 @@ TALK = (
 
 
 @both_ways
-async def test_the_last_user_message_comes_back_as_it_was(streamed: bool) -> None:
+async def test_last_user_message_is_repeated_unchanged(streamed: bool) -> None:
     answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
     assert answer.content == "Say  hello,\nwörld 🌍!"
     assert answer.finish_reason == "stop"
@@ -55,7 +55,7 @@ async def test_usage_is_counted(streamed: bool) -> None:
 
 
 @both_ways
-async def test_the_cap_is_kept_and_said(streamed: bool) -> None:
+async def test_cap_is_applied_and_reported(streamed: bool) -> None:
     answer = await ask(
         Sandbox(), call(Message("user", "one two three four"), cap=2), streamed=streamed
     )
@@ -65,13 +65,13 @@ async def test_the_cap_is_kept_and_said(streamed: bool) -> None:
     assert answer.usage.output_tokens == 2
 
 
-async def test_an_answer_that_just_fits_is_whole() -> None:
+async def test_answer_at_cap_is_complete() -> None:
     answer = await Sandbox().complete(call(Message("user", "one two three four"), cap=4))
     assert answer.content == "one two three four"
     assert answer.finish_reason == "stop"
 
 
-async def test_a_stream_comes_word_by_word_and_the_same_each_time() -> None:
+async def test_stream_is_word_by_word_and_deterministic() -> None:
     async def pieces() -> list[Delta | Completion]:
         return [piece async for piece in Sandbox().stream(call(*TALK))]
 
@@ -80,18 +80,18 @@ async def test_a_stream_comes_word_by_word_and_the_same_each_time() -> None:
     assert first == await pieces()
 
 
-async def test_a_long_message_is_answered_whole() -> None:
+async def test_long_message_is_answered_completely() -> None:
     text = "word " * 50_000
     answer = await Sandbox().complete(call(Message("user", text)))
     assert answer.content == text
 
 
-async def test_a_talk_without_a_user_is_answered_with_its_last_message() -> None:
+async def test_conversation_without_user_repeats_last_message() -> None:
     answer = await Sandbox().complete(call(Message("system", "Be brief")))
     assert answer.content == "Be brief"
 
 
-async def test_a_stream_may_be_left() -> None:
+async def test_stream_can_be_abandoned() -> None:
     stream = Sandbox().stream(call(*TALK))
     await anext(stream)
     await stream.aclose()
@@ -100,7 +100,7 @@ async def test_a_stream_may_be_left() -> None:
     assert end.finish_reason == "stop"
 
 
-async def test_it_can_be_checked_and_closed() -> None:
+async def test_provider_can_be_checked_and_closed() -> None:
     sandbox = Sandbox()
     assert await sandbox.check() == "The sandbox answers locally"
     await sandbox.aclose()

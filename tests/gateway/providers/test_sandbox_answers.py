@@ -1,4 +1,4 @@
-"""The sandbox calls tools and fills in schemas, within its cap and within what is held for it."""
+"""The sandbox calls tools and fills in schemas, within its cap and bound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def answered(**fields: Any) -> Completion:
     return await Sandbox().complete(asked(SANDBOX, **fields))
 
 
-async def test_a_tool_is_called_only_where_it_must() -> None:
+async def test_tool_is_called_only_if_required() -> None:
     free = await answered(tools=[WEATHER])
     must = await answered(tools=[WEATHER], tool_choice="required")
     assert (free.content, free.tool_calls) == ("Weather in Paris?", ())
@@ -35,24 +35,24 @@ async def test_a_tool_is_called_only_where_it_must() -> None:
     assert (must.content, must.finish_reason) == ("", "tool_calls")
 
 
-async def test_of_several_tools_the_next_is_called_that_was_not_yet() -> None:
+async def test_next_uncalled_tool_is_called() -> None:
     fields: Any = {"tools": [WEATHER, TIME], "tool_choice": "required"}
     once = {**CALLED, "tool_calls": [CALLED["tool_calls"][0]]}
     talks: list[Any] = [[USER], [USER, once, RESULTS[0]], [USER, CALLED, *RESULTS]]
     called = [(await answered(messages=talk, **fields)).tool_calls[0].name for talk in talks]
     assert called == ["get_weather", "get_time", "get_time"]
-    anew = await answered(messages=[USER, CALLED, *RESULTS, USER], **fields)
-    assert anew.tool_calls[0].name == "get_weather"
+    again = await answered(messages=[USER, CALLED, *RESULTS, USER], **fields)
+    assert again.tool_calls[0].name == "get_weather"
 
 
-async def test_arguments_are_cut_at_the_cap_as_a_models_would_be() -> None:
+async def test_arguments_are_truncated_at_cap() -> None:
     cut = await answered(tools=[WEATHER], tool_choice="required", cap=OutputCap(2, is_written=True))
     assert cut.finish_reason == "length"
     assert cut.usage is not None
     assert cut.usage.output_tokens == 2
 
 
-async def test_a_streamed_call_is_the_whole_one_in_pieces() -> None:
+async def test_streamed_call_equals_whole_call() -> None:
     call: ProviderCall = asked(SANDBOX, tools=[WEATHER], tool_choice="required")
     whole = await Sandbox().complete(call)
     *deltas, end = [piece async for piece in Sandbox().stream(call)]
@@ -63,7 +63,7 @@ async def test_a_streamed_call_is_the_whole_one_in_pieces() -> None:
     assert end == replace(whole, content="", tool_calls=())
 
 
-async def test_it_stops_where_it_is_told_and_answers_in_json() -> None:
+async def test_stop_sequences_and_json_are_supported() -> None:
     assert (await answered(stop=["Paris"])).content == "Weather in "
     any_json = await answered(response_format={"type": "json_object"})
     assert json.loads(any_json.content) == {"answer": "Weather in Paris?"}
@@ -110,7 +110,7 @@ _SCHEMAS = st.recursive(
 
 @settings(deadline=None)
 @given(schema=_SCHEMAS, text=st.text(max_size=10))
-def test_a_sample_fits_its_schema(schema: dict[str, Any], text: str) -> None:
+def test_sample_is_valid_for_schema(schema: dict[str, Any], text: str) -> None:
     rooted = {**schema, "$defs": {"name": {"type": "string"}}}
     assert jsonschema_rs.is_valid(rooted, sample_of(rooted, text=text))
 
@@ -128,7 +128,7 @@ def test_a_sample_fits_its_schema(schema: dict[str, Any], text: str) -> None:
         {"type": "string", "minLength": 10**9},
     ],
 )
-def test_a_sample_of_any_schema_is_small(schema: dict[str, Any]) -> None:
+def test_sample_of_any_schema_is_small(schema: dict[str, Any]) -> None:
     most = VALUES_MAX * (TEXT_MAX_CHARS + 50)
     assert len(json.dumps(sample_of(schema, text="x" * 10**6))) < most
 
@@ -145,9 +145,7 @@ _TURNS = st.lists(
     tools=st.lists(st.sampled_from([WEATHER, TIME]), max_size=3),
     as_json=st.booleans(),
 )
-async def test_what_is_counted_is_never_more_than_what_is_held(
-    turns: list[Any], tools: list[Any], as_json: bool
-) -> None:
+async def test_usage_never_exceeds_bound(turns: list[Any], tools: list[Any], as_json: bool) -> None:
     body: dict[str, Any] = {"model": SANDBOX, "messages": [CALLED, *turns], "tools": tools}
     if as_json:
         schema = WEATHER["function"]["parameters"]
@@ -164,7 +162,7 @@ async def test_what_is_counted_is_never_more_than_what_is_held(
     assert 0 < answer.usage.input_tokens <= held
 
 
-def test_a_format_and_tools_of_the_past_are_held_for() -> None:
+def test_earlier_format_and_tools_are_in_bound() -> None:
     plain = usage_bound_of({"messages": [USER]})
     talk = usage_bound_of({"messages": [USER, CALLED]})
     wanted = usage_bound_of({"messages": [USER], "response_format": {"type": "json_object"}})

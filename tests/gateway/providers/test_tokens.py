@@ -1,4 +1,4 @@
-"""Tokens are counted with OpenAI's own encodings, from the package, and nothing stops the loop."""
+"""Token counts with OpenAI's bundled encodings, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def test_counts_are_tiktokens_own(encoding: str, tmp_path: Path) -> None:
         ("cl100k_base", "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"),
     ],
 )
-def test_the_packaged_merges_are_openais(encoding: str, sha256: str) -> None:
+def test_packaged_merges_match_openais(encoding: str, sha256: str) -> None:
     merges = gzip.decompress((DATA / f"{encoding}.tiktoken.gz").read_bytes())
     assert hashlib.sha256(merges).hexdigest() == sha256
 
 
-def test_an_encoding_that_is_not_shipped_is_an_error() -> None:
+def test_unknown_encoding_is_error() -> None:
     with pytest.raises(KeyError):
         tokens.count("Hello", "p50k_base")
 
 
-def test_a_long_run_of_blanks_is_counted() -> None:
+def test_long_run_of_spaces_is_counted() -> None:
     assert 0 < tokens.count(" " * 2_000_000, "o200k_base") < 2_000_000
 
 
-def test_an_encoding_is_loaded_once_whoever_asks_first() -> None:
+def test_encoding_is_loaded_once() -> None:
     encodings = tokens.Encodings(DATA)
     found: list[object] = []
     ask = [
@@ -101,7 +101,7 @@ def test_an_encoding_is_loaded_once_whoever_asks_first() -> None:
     assert encodings.is_loaded("cl100k_base")
 
 
-async def test_counting_much_does_not_stop_the_loop() -> None:
+async def test_long_count_does_not_block_event_loop() -> None:
     ticks: list[float] = []
 
     async def tick() -> None:
@@ -116,7 +116,7 @@ async def test_counting_much_does_not_stop_the_loop() -> None:
     assert len(ticks) > 3
 
 
-async def test_counting_little_gives_the_same() -> None:
+async def test_short_and_long_counts_are_equal() -> None:
     assert await tokens.count_async("Hello, world!", "o200k_base") == 4
 
 
@@ -130,11 +130,11 @@ async def test_counting_little_gives_the_same() -> None:
         ("日本語", 1, "日本"),
     ],
 )
-def test_a_text_is_cut_where_its_tokens_end(text: str, most: int, kept: str) -> None:
+def test_text_is_truncated_at_token_boundary(text: str, most: int, kept: str) -> None:
     assert tokens.cut(text, "o200k_base", most) == kept
 
 
-def test_a_cut_never_splits_a_character() -> None:
+def test_truncation_keeps_characters_whole() -> None:
     text = "🧑‍🚀" * 50
     for most in range(0, 60, 7):
         cut = tokens.cut(text, "o200k_base", most)
@@ -150,14 +150,14 @@ def saying(*texts: str) -> UsageBound:
     return UsageBound(texts=texts, messages=len(texts))
 
 
-def test_messages_are_counted_with_the_frame_around_them() -> None:
+def test_message_count_includes_overhead() -> None:
     # What OpenAI reports for this request.
     assert tokens.count_tokens(saying("Say hello"), model()) == 9
     talk = saying("Be brief", "Say hello")
     assert tokens.count_tokens(talk, model()) == 15
 
 
-def test_a_margin_multiplies_the_content_and_rounds_up() -> None:
+def test_margin_multiplies_content_and_rounds_up() -> None:
     ten = saying(" word" * 10)
     frame = tokens.frame_tokens(1)
     assert tokens.count_tokens(ten, model(margin=1.3)) == 13 + frame
@@ -165,7 +165,7 @@ def test_a_margin_multiplies_the_content_and_rounds_up() -> None:
     assert tokens.count_tokens(ten, model(margin=1.01)) == 11 + frame
 
 
-async def test_messages_are_counted_the_same_in_async_code() -> None:
+async def test_async_message_count_is_equal() -> None:
     for text in ("Say hello", "word " * 5000):
         talk = saying(text)
         assert await tokens.count_tokens_async(talk, model()) == tokens.count_tokens(talk, model())

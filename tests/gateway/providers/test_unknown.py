@@ -1,4 +1,4 @@
-"""Once a request went out, whatever goes wrong leaves it unknown what was billed."""
+"""After a request was sent, any failure has an unknown outcome."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wire(connection: Wire) -> Wire:
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("status", [408, 504, 524])
-async def test_a_proxys_timeout_proves_nothing(
+async def test_proxy_timeout_is_unknown(
     wire: Wire, vendor: str, streamed: bool, status: int
 ) -> None:
     wire.fake.answers(status=status)
@@ -50,7 +50,7 @@ async def test_a_proxys_timeout_proves_nothing(
 
 @every_vendor
 @both_ways
-async def test_a_redirect_is_not_followed_and_proves_nothing(
+async def test_redirect_is_not_followed_and_unknown(
     wire: Wire, vendor: str, streamed: bool
 ) -> None:
     wire.fake.answers(status=307, body="", headers={"location": "/openai/v1/models"})
@@ -76,7 +76,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=list(TROUBLE))
-async def test_after_the_request_went_out_trouble_proves_nothing(
+async def test_failure_after_sending_is_unknown(
     wire: Wire, vendor: str, streamed: bool, trouble: dict[str, Any]
 ) -> None:
     wire.fake.answers(**trouble)
@@ -99,7 +99,7 @@ STREAMS = {
 
 @every_vendor
 @pytest.mark.parametrize("body", STREAMS.values(), ids=list(STREAMS))
-async def test_a_stream_without_an_end_and_without_usage_proves_nothing(
+async def test_truncated_stream_without_usage_is_unknown(
     wire: Wire, vendor: str, body: str
 ) -> None:
     wire.fake.answers(body=body, headers=SSE)
@@ -124,7 +124,7 @@ async def test_a_stream_without_an_end_and_without_usage_proves_nothing(
         ("mistral", 'data: {"object": "error", "message": "The server had an error"}\n\n'),
     ],
 )
-async def test_an_error_inside_a_stream_is_told_and_proves_nothing(
+async def test_error_inside_stream_is_reported_and_unknown(
     wire: Wire, vendor: str, event: str
 ) -> None:
     wire.fake.answers(extra_events=(event,))
@@ -136,7 +136,7 @@ async def test_an_error_inside_a_stream_is_told_and_proves_nothing(
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("stall", ["headers", "body"])
-async def test_an_answer_that_does_not_come_in_time_proves_nothing(
+async def test_answer_timeout_is_unknown(
     wire: Wire, vendor: str, streamed: bool, stall: str
 ) -> None:
     wire.fake.answers(stall=stall, stall_after_events=1 if streamed else 0)
@@ -151,16 +151,14 @@ async def test_an_answer_that_does_not_come_in_time_proves_nothing(
 
 @every_vendor
 @both_ways
-async def test_a_drip_does_not_outlast_the_calls_time(
-    wire: Wire, vendor: str, streamed: bool
-) -> None:
+async def test_slow_stream_ends_at_call_timeout(wire: Wire, vendor: str, streamed: bool) -> None:
     wire.fake.answers(drip_s=0.2)
     found = await wire.failure(vendor, streamed=streamed, timeout_s=SHORT_S)
     assert type(found) is TimedOut
 
 
 @every_vendor
-async def test_an_endless_stream_ends_with_the_calls_time(wire: Wire, vendor: str) -> None:
+async def test_endless_stream_ends_at_call_timeout(wire: Wire, vendor: str) -> None:
     wire.fake.answers(endless=True)
     found = await wire.failure(vendor, streamed=True, timeout_s=SHORT_S)
     assert type(found) is TimedOut
@@ -168,9 +166,7 @@ async def test_an_endless_stream_ends_with_the_calls_time(wire: Wire, vendor: st
 
 
 @every_vendor
-async def test_the_calls_time_ends_the_wait_for_the_vendor_and_never_its_reader(
-    wire: Wire, vendor: str
-) -> None:
+async def test_call_timeout_ends_vendor_wait_not_reader(wire: Wire, vendor: str) -> None:
     wire.fake.answers(stall="body", stall_after_events=4)
     provider = await wire.providers.get(vendor)
     stream = provider.stream(call_to(vendor, timeout_s=SHORT_S))
@@ -182,7 +178,7 @@ async def test_the_calls_time_ends_the_wait_for_the_vendor_and_never_its_reader(
 
 
 @every_vendor
-async def test_an_answer_without_bounds_is_not_read_to_its_end(wire: Wire, vendor: str) -> None:
+async def test_oversized_answer_is_not_read_completely(wire: Wire, vendor: str) -> None:
     wire.fake.answers(body='{"x": "' + "y" * (ANSWER_MAX_BYTES + 1) + '"}')
     found = await wire.failure(vendor, streamed=False)
     assert type(found) is Broken

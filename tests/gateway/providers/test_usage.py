@@ -1,4 +1,4 @@
-"""What each vendor reports becomes disjoint buckets, and what cannot be true becomes unknown."""
+"""Each vendor's usage becomes disjoint buckets; an impossible report becomes unknown."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ ANTHROPIC_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
         ANTHROPIC | {"cache_read_input_tokens": 60, "cache_creation_input_tokens": 10},
         Usage(input_uncached=100, cache_read=60, cache_write_5m=10, output_text=50),
     ),
-    "writes are told apart by how long they live": (
+    "cache writes are split by lifetime": (
         ANTHROPIC
         | {
             "cache_creation_input_tokens": 30,
@@ -174,7 +174,7 @@ GOOGLE_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
             reported_total=187,
         ),
     ),
-    "zeros are left out": (
+    "zeros are omitted": (
         {"promptTokenCount": 100, "thoughtsTokenCount": 30, "totalTokenCount": 130},
         Usage(input_uncached=100, output_reasoning=30, reported_total=130),
     ),
@@ -199,7 +199,7 @@ def test_google_usage(usage: dict[str, Any], expected: Usage) -> None:
     assert generate_answer.usage_from({"usageMetadata": usage}) == expected
 
 
-def test_google_counts_its_searches() -> None:
+def test_google_searches_are_counted() -> None:
     grounding = {"webSearchQueries": ["one", "two"]}
     report = {"usageMetadata": GOOGLE, "candidates": [{"groundingMetadata": grounding}]}
     usage = generate_answer.usage_from(report)
@@ -227,18 +227,18 @@ def test_mistral_usage(usage: dict[str, Any], expected: Usage) -> None:
 
 @every_vendor
 @pytest.mark.parametrize("bad", [-1, "100", 1.5, True, None, [], 10**12])
-def test_a_report_with_a_count_that_cannot_be_is_no_report(vendor: str, bad: object) -> None:
+def test_report_with_impossible_count_is_ignored(vendor: str, bad: object) -> None:
     name = "usageMetadata" if vendor == "google" else "usage"
     for count in REPORTS[vendor]:
         if bad is None and "total" in count.lower():
             continue  # a total may be absent
         if bad is None and count == "candidatesTokenCount":
-            continue  # Google leaves out a zero; see below
+            continue  # Google omits a zero; see below
         usage = FORMATS[vendor].usage_from({name: REPORTS[vendor] | {count: bad}})
         assert usage is None, count
 
 
-def test_what_anthropic_says_when_it_begins_is_not_what_it_bills() -> None:
+def test_anthropic_start_usage_is_not_final() -> None:
     reading = messages_answer.MessagesStreamReader("claude")
     begun = {"type": "message_start", "message": {"usage": ANTHROPIC | {"output_tokens": 1}}}
     reading.feed(begun)
@@ -248,7 +248,7 @@ def test_what_anthropic_says_when_it_begins_is_not_what_it_bills() -> None:
     assert reading.completion().usage == Usage(input_uncached=100, output_text=50)
 
 
-def test_anthropics_counts_overwrite_and_what_they_do_not_name_stays() -> None:
+def test_anthropic_later_counts_overwrite_earlier() -> None:
     reading = messages_answer.MessagesStreamReader("claude")
     written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 20}
     start = {"cache_creation": written, "cache_creation_input_tokens": 20, "service_tier": "batch"}
@@ -271,22 +271,22 @@ def test_more_cached_than_there_was_is_no_report() -> None:
     )
 
 
-def test_a_google_report_whose_total_does_not_explain_what_is_left_out_is_no_report() -> None:
+def test_google_report_with_unexplained_missing_count_is_ignored() -> None:
     assert generate_answer.usage_from({"usageMetadata": {"promptTokenCount": 100}}) is None
     usage = {"promptTokenCount": 100, "totalTokenCount": 150}
     assert generate_answer.usage_from({"usageMetadata": usage}) is None
 
 
-def test_a_total_that_does_not_add_up_is_flagged_and_kept() -> None:
+def test_inconsistent_total_is_flagged_and_kept() -> None:
     usage = chat_answer.usage_from({"usage": OPENAI | {"total_tokens": 151}})
     assert usage is not None
     assert not usage.adds_up
 
 
-# --- what is said ------------------------------------------------------------------------------
+# --- finish reasons ------------------------------------------------------------------------------
 
 
-def test_thoughts_are_not_a_part_of_the_answer() -> None:
+def test_thoughts_are_not_in_answer() -> None:
     parts = [{"text": "Let me see", "thought": True}, {"text": "Yes"}]
     report = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
     assert generate_answer.completion_from(report, model="gemini").content == "Yes"
@@ -298,7 +298,7 @@ def test_thoughts_are_not_a_part_of_the_answer() -> None:
     assert mistral.completion_from({"choices": [choice]}, model="magistral").content == "Yes"
 
 
-def test_a_refusal_is_what_the_model_said() -> None:
+def test_refusal_text_is_answer() -> None:
     choice = {"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}
     assert chat_answer.completion_from({"choices": [choice]}, model="gpt").content == "I cannot"
 
@@ -327,7 +327,7 @@ _JSON = st.recursive(
 
 @every_vendor
 @given(report=_JSON)
-def test_no_answer_whatever_is_in_it_crashes_the_reading(vendor: str, report: object) -> None:
+def test_any_answer_is_read_without_crash(vendor: str, report: object) -> None:
     try:
         answer = FORMATS[vendor].completion_from(report, model="asked")
     except untrusted_json.ErrorAnswer:
@@ -337,7 +337,7 @@ def test_no_answer_whatever_is_in_it_crashes_the_reading(vendor: str, report: ob
 
 @every_vendor
 @given(events=st.lists(_JSON, max_size=6))
-def test_no_stream_whatever_is_in_it_crashes_the_reading(vendor: str, events: list[object]) -> None:
+def test_any_stream_is_read_without_crash(vendor: str, events: list[object]) -> None:
     reading = READERS[vendor]("asked")
     try:
         deltas = [delta for event in events for delta in reading.feed(event)]

@@ -1,4 +1,4 @@
-"""The last 24 hours: counted, added up and drawn from the same rows."""
+"""The last 24 hours: counts, sums and chart from the same rows."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ PARIS = ZoneInfo("Europe/Paris")
 @pytest.mark.parametrize(
     ("number", "p95"), [(0, None), (1, 1), (2, 2), (20, 19), (21, 20), (100, 95)]
 )
-def test_the_latency_is_that_which_95_of_100_answers_do_not_exceed(
-    acme: Organization, number: int, p95: int | None
-) -> None:
+def test_latency_is_95th_percentile(acme: Organization, number: int, p95: int | None) -> None:
     for latency_ms in [None, *range(number, 0, -1)]:
         AiRequestLogFactory.create(org=acme, occurred_at=NOON, status="ok", latency_ms=latency_ms)
     assert last_day(organization_id=acme.pk, moment=NOON).latency_p95_ms == p95
 
 
 @pytest.mark.django_db
-def test_an_hour_ends_where_the_next_begins(acme: Organization) -> None:
+def test_hours_do_not_overlap(acme: Organization) -> None:
     for hours, later in ((1, 0), (1, 1), (23, 0), (23, 1)):
         at = NOON - timedelta(hours=hours) + timedelta(microseconds=later)
         AiRequestLogFactory.create(org=acme, occurred_at=at, cost_nanoeur=7)
@@ -40,7 +38,7 @@ def test_an_hour_ends_where_the_next_begins(acme: Organization) -> None:
 
 
 @pytest.mark.django_db
-def test_the_newest_of_very_many_are_counted(acme: Organization) -> None:
+def test_newest_requests_of_many_are_counted(acme: Organization) -> None:
     moments = [NOON - timedelta(minutes=minute) for minute in range(5)]
     for at in moments:
         AiRequestLogFactory.create(org=acme, occurred_at=at)
@@ -49,9 +47,7 @@ def test_the_newest_of_very_many_are_counted(acme: Organization) -> None:
 
 
 @pytest.mark.django_db
-def test_only_the_organization_s_last_24_hours_count(
-    acme: Organization, globex: Organization
-) -> None:
+def test_only_last_24_hours_of_organization_count(acme: Organization, globex: Organization) -> None:
     day = timedelta(hours=24)
     for org, ago in (
         (acme, timedelta(0)),
@@ -69,7 +65,7 @@ def test_only_the_organization_s_last_24_hours_count(
 
 
 @pytest.mark.django_db
-def test_statuses_are_counted_and_only_answers_have_a_latency(acme: Organization) -> None:
+def test_statuses_are_counted_and_latency_covers_only_answers(acme: Organization) -> None:
     for status in ("ok", "blocked", "error", "unknown", "pending"):
         AiRequestLogFactory.create(
             org=acme, occurred_at=NOON, status=status, latency_ms=10 if status == "ok" else 9_000
@@ -83,7 +79,7 @@ def groups(*costs: tuple[str, int], hour: int = HOURS - 1) -> list[Group]:
     return [(hour, "ok", model, 1, cost) for model, cost in costs]
 
 
-def test_cheaper_models_are_one_line() -> None:
+def test_cheaper_models_share_one_line() -> None:
     many = groups(*((f"m-{n}", n) for n in range(1, MODELS_MAX + 3)))
     found = summed(many, since=NOON)
     assert [model.model for model in found.models] == ["m-7", "m-6", "m-5", "m-4", "m-3", None]
@@ -91,7 +87,7 @@ def test_cheaper_models_are_one_line() -> None:
     assert sum(model.nanoeur for model in found.models) == found.nanoeur
 
 
-def test_the_bars_of_an_hour_stand_on_each_other() -> None:
+def test_bars_of_hour_are_stacked() -> None:
     found = summed(groups(("a", 300), ("b", 100)), since=NOON)
     chart = hour_chart(found, moment=NOON, zone=PARIS)
     assert chart is not None
@@ -102,6 +98,6 @@ def test_the_bars_of_an_hour_stand_on_each_other() -> None:
     assert "highest: 11:00 to 12:00" in chart.summary
 
 
-def test_there_is_no_chart_of_nothing() -> None:
+def test_empty_chart_is_omitted() -> None:
     assert hour_chart(summed([], since=NOON), moment=NOON, zone=PARIS) is None
     assert hour_chart(summed(groups(("m", 0)), since=NOON), moment=NOON, zone=PARIS) is None

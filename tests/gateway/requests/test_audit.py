@@ -1,4 +1,4 @@
-"""`audit verify` finds every call whose row, hold and charge do not say the same."""
+"""`audit verify` finds every call whose row, hold and charge differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 
 @pytest.fixture
 def desk(transactional_db: None) -> Iterator[Desk]:
-    """A ledger by the database's own clock."""
+    """A ledger on the database's clock."""
     desk = Desk()
     yield desk
     desk.close()
@@ -55,7 +55,7 @@ def test_verify_prints_counts_and_sums(audited: Organization) -> None:
         "checked 5 requests: 1 blocked, 1 error, 1 ok, 1 pending, 1 unknown",
         "charged by the audit log  0.000000140 EUR",
         "charged by cost events    0.000000140 EUR",
-        "held for calls in flight  0.000000100 EUR",
+        "held by running calls     0.000000100 EUR",
         "no differences found",
     ]
     report = json.loads(audit("--format", "json"))
@@ -112,12 +112,12 @@ def test_every_difference_is_reported(audited: Organization) -> None:
         assert all("\n" not in finding.sentence for finding in findings), fault
 
 
-def test_a_log_that_does_not_agree_ends_the_command_with_an_error(audited: Organization) -> None:
+def test_inconsistent_log_fails_command(audited: Organization) -> None:
     row("ok").update(cost_nanoeur=39)
     with pytest.raises(CommandError, match="Differences found"):
         audit()
 
 
-def test_a_hold_just_past_its_deadline_is_still_the_reaper_s(audited: Organization) -> None:
+def test_hold_just_past_deadline_is_left_to_reaper(audited: Organization) -> None:
     Hold.objects.filter(state="held").update(deadline_at=F("held_at") - timedelta(seconds=30))
     assert verify().findings == []

@@ -1,4 +1,4 @@
-"""Recent requests as files, and the rows that those who follow the list are sent."""
+"""Recent requests as files, and the new rows for a followed list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_csv(client: Client, query: str = "") -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def test_a_file_has_exactly_what_the_filters_leave(
+def test_file_has_exactly_filtered_requests(
     acme: Organization, globex: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, team_id="blue", user_id="=1+1")
@@ -49,7 +49,7 @@ def test_a_file_has_exactly_what_the_filters_leave(
     assert same["occurredAt"] == row.occurred_at.isoformat()
 
 
-def test_a_long_list_comes_whole_and_in_order(
+def test_long_list_is_complete_and_ordered(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     AiRequestLog.objects.bulk_create(
@@ -61,7 +61,7 @@ def test_a_long_list_comes_whole_and_in_order(
     assert found == [str(row_id) for row_id in newest_first.values_list("id", flat=True)]
 
 
-def test_an_empty_list_and_a_bad_filter(client_for: CLIENTS, member_user: User) -> None:
+def test_empty_list_and_invalid_filter(client_for: CLIENTS, member_user: User) -> None:
     client = client_for(member_user)
     assert as_csv(client) == []
     assert json.loads(client.get("/admin/ai/requests.json").getvalue()) == []
@@ -69,7 +69,7 @@ def test_an_empty_list_and_a_bad_filter(client_for: CLIENTS, member_user: User) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_is_streamed_and_packed_by_the_server(
+def test_file_is_streamed_and_compressed(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme)
@@ -78,7 +78,7 @@ def test_a_file_is_streamed_and_packed_by_the_server(
 
 
 def _unpacked(session: str, path: str) -> str:
-    """Ask as a browser asks the asynchronous server."""
+    """Send a browser's request to the async server."""
 
     async def ask() -> bytes:
         client = AsyncClient()
@@ -90,9 +90,7 @@ def _unpacked(session: str, path: str) -> str:
     return gzip.decompress(async_to_sync(ask)()).decode()
 
 
-def test_policies_are_a_file_too(
-    acme: Organization, client_for: CLIENTS, member_user: User
-) -> None:
+def test_policies_are_exported(acme: Organization, client_for: CLIENTS, member_user: User) -> None:
     policy = PolicyFactory.create(org=acme, blocked_models=["gpt-4", "o1"])
     trace = {"policies": [{"id": str(policy.pk), "verdict": "model_blocked"}]}
     AiRequestLogFactory.create(org=acme, status="blocked", code="model_blocked", decision=trace)
@@ -111,7 +109,7 @@ def new_rows(client: Client, query: str) -> list[AiRequestLog]:
     return [line.row for line in response.context["lines"]]
 
 
-def test_only_what_is_new_is_sent_with_a_margin_for_late_commits(
+def test_only_new_requests_are_sent_with_margin_for_late_commits(
     acme: Organization, globex: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     moment = now()
@@ -124,7 +122,7 @@ def test_only_what_is_new_is_sent_with_a_margin_for_late_commits(
     assert new_rows(client_for(member_user), f"after={place}") == [new, seen, late]
 
 
-def test_a_request_that_was_pending_is_sent_once_it_has_ended(
+def test_pending_request_is_sent_after_its_end(
     acme: Organization, globex: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     long_ago = now() - timedelta(hours=1)
@@ -140,11 +138,11 @@ def test_a_request_that_was_pending_is_sent_once_it_has_ended(
 
 
 @pytest.mark.parametrize("query", ["after=x", "waiting=1", "status=fine", "waiting=" + "a" * 1851])
-def test_a_bad_place_is_400(client_for: CLIENTS, member_user: User, query: str) -> None:
+def test_invalid_position_is_400(client_for: CLIENTS, member_user: User, query: str) -> None:
     assert client_for(member_user).get(f"/admin/ai/requests/new?{query}").status_code == 400
 
 
-def test_htmx_filters_change_only_the_list(
+def test_htmx_filters_change_only_list(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     AiRequestLogFactory.create(org=acme)

@@ -1,4 +1,4 @@
-"""Recent requests: what was asked, what it cost, and what is left of the day."""
+"""Recent requests: models, costs, and the remaining daily limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shown(client: Client, query: str = "") -> list[AiRequestLog]:
     return [line.row for line in response.context["lines"]]
 
 
-def test_a_request_is_shown_with_time_model_tokens_cost_and_status(
+def test_request_shows_time_model_tokens_cost_and_status(
     acme: Organization, client_for: CLIENTS, auditor_user: User
 ) -> None:
     occurred_at = datetime(2025, 6, 1, 22, 30, 15, 123_456, tzinfo=UTC)
@@ -53,15 +53,13 @@ def test_a_request_is_shown_with_time_model_tokens_cost_and_status(
     assert auditor_user.email in page
 
 
-def test_an_empty_page_says_what_belongs_here_and_how_to_begin(
-    client_for: CLIENTS, member_user: User
-) -> None:
+def test_empty_page_has_explanation_and_next_step(client_for: CLIENTS, member_user: User) -> None:
     page = client_for(member_user).get(REQUESTS).content.decode()
     assert "No requests yet" in page
     assert "curl http://testserver/api/ai/request" in page
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_repeat(
+def test_pages_have_no_gap_or_repeat(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     same_moment = now()
@@ -79,7 +77,7 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(
     assert response.context["older"] is None
 
 
-def test_a_new_request_does_not_shift_an_older_page(
+def test_new_request_does_not_shift_older_page(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     for n in range(REQUESTS_PER_PAGE + 1):
@@ -91,7 +89,7 @@ def test_a_new_request_does_not_shift_an_older_page(
     assert shown(client, older) == before
 
 
-def test_a_cursor_survives_its_way_through_a_url() -> None:
+def test_cursor_survives_url() -> None:
     cursor = Cursor(occurred_at=datetime(2025, 6, 1, 1, 2, 3, 4, tzinfo=UTC), id=new_id())
     assert Cursor.from_text(str(cursor)) == cursor
 
@@ -111,7 +109,7 @@ def test_a_cursor_survives_its_way_through_a_url() -> None:
         ("model=mistral/mistral-large", "requested_model"),
     ],
 )
-def test_a_filter_leaves_only_what_it_names(
+def test_filter_keeps_only_matches(
     acme: Organization, client_for: CLIENTS, member_user: User, query: str, column: str
 ) -> None:
     wanted = AiRequestLogFactory.create(org=acme, **{column: query.partition("=")[2]})
@@ -131,7 +129,7 @@ def test_requests_are_filtered_by_id_and_by_key(
     assert "nightly report" in client.get(REQUESTS).content.decode()
 
 
-def test_today_begins_at_the_organizations_midnight(
+def test_today_starts_at_organization_midnight(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     today = AiRequestLogFactory.create(org=acme)
@@ -155,7 +153,7 @@ def test_today_begins_at_the_organizations_midnight(
         "teamId=%00",
     ],
 )
-def test_a_bad_value_is_an_error_at_its_field(
+def test_invalid_value_is_error_at_its_field(
     acme: Organization, client_for: CLIENTS, member_user: User, query: str
 ) -> None:
     AiRequestLogFactory.create(org=acme)
@@ -166,7 +164,7 @@ def test_a_bad_value_is_an_error_at_its_field(
     assert response.context["lines"] == []
 
 
-def test_other_organizations_requests_are_not_listed(
+def test_requests_of_other_organizations_are_not_listed(
     globex: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=globex)
@@ -174,7 +172,7 @@ def test_other_organizations_requests_are_not_listed(
     assert shown(client) == shown(client, f"requestId={row.pk}") == []
 
 
-def test_the_page_needs_few_queries(
+def test_page_takes_few_queries(
     acme: Organization,
     client_for: CLIENTS,
     member_user: User,
@@ -189,7 +187,7 @@ def test_the_page_needs_few_queries(
         client.get(REQUESTS)
 
 
-def test_today_is_shown_against_the_tightest_limit(
+def test_today_is_shown_with_lowest_limit(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     euro = 10**9
@@ -216,7 +214,7 @@ def test_today_is_shown_against_the_tightest_limit(
     assert (bar.charged, bar.held_from, bar.held) == ("30.00", "30.00", "30.00")
 
 
-def test_a_day_without_a_call_has_everything_left(
+def test_unused_day_has_whole_limit_left(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=7)
@@ -224,7 +222,7 @@ def test_a_day_without_a_call_has_everything_left(
     assert (spend.charged_nanoeur, spend.held_nanoeur, spend.left_nanoeur) == (0, 0, 7)
 
 
-def test_page_warns_when_the_gateway_is_off(
+def test_page_warns_when_gateway_is_off(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     acme.ai_gateway_enabled = False
@@ -232,7 +230,7 @@ def test_page_warns_when_the_gateway_is_off(
     assert "every request is refused" in client_for(member_user).get(REQUESTS).content.decode()
 
 
-def test_what_callers_wrote_is_shown_as_text(
+def test_caller_values_are_escaped(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     AiRequestLogFactory.create(org=acme, team_id="<img src=x>", model="<b>", user_id="<i>")

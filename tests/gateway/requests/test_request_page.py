@@ -1,4 +1,4 @@
-"""A request's page: what happened and why, also when its trace is damaged."""
+"""A request's page: its timeline, also with a damaged trace."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TRACE = {
 }
 
 
-def hold_for(row: AiRequestLog, *, rates: Any = RATES, **said: Any) -> Hold:
+def hold_for(row: AiRequestLog, *, rates: Any = RATES, **fields: Any) -> Hold:
     values = {
         "state": Hold.State.SETTLED,
         "amount_nanoeur": 601_000,
@@ -64,7 +64,7 @@ def hold_for(row: AiRequestLog, *, rates: Any = RATES, **said: Any) -> Hold:
         "charge_to": {},
     }
     card = RateCardFactory.create(rates=rates)
-    return Hold.objects.create(org=row.org, request_id=row.pk, rate_card=card, **values | said)
+    return Hold.objects.create(org=row.org, request_id=row.pk, rate_card=card, **values | fields)
 
 
 def titles(client: Client, row: AiRequestLog) -> list[str]:
@@ -93,17 +93,17 @@ def test_charged_request_shows_all_steps(
         "Charged",
     ]
     page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
-    for told in (
+    for expected in (
         *("openai/gpt-4o-mini", "12 bytes", "9 tokens", "1,000 tokens"),
         *("Allowed by every policy.", "Models", "Daily", "50.00\N{NO-BREAK SPACE}€"),
         *("1.1172 USD per EUR", "of <time>2026-10-30</time>", "the vendor&#x27;s page", "0.15"),
         *("Standard, above 200,000 input tokens", "cache read", "nightly report", "blue"),
         *('value="601000"', 'value="2328"', "total differs", row.prompt_hash),
     ):
-        assert told in page, told
+        assert expected in page, expected
 
 
-def test_a_blocked_request_names_the_policy(
+def test_blocked_request_names_policy(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     sentence = 'Model gpt-4 is blocked by policy "Production Policy"'
@@ -174,7 +174,7 @@ def test_damaged_trace_is_shown_as_far_as_possible(
     assert titles(client_for(member_user), row)[:3] == ["Received", "Policy check", "Held"]
 
 
-def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
+def test_foreign_and_missing_requests_get_same_response(
     globex: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     foreign = AiRequestLogFactory.create(org=globex)
@@ -183,14 +183,14 @@ def test_a_foreign_request_and_one_that_does_not_exist_get_the_same_answer(
         client.get(f"/admin/ai/requests/{row_id}") for row_id in (foreign.pk, new_id(), "1", "%00")
     ]
     assert {answer.status_code for answer in answers} == {404}
-    # Django masks the CSRF token anew in every form.
+    # Django masks the CSRF token differently in every form.
     pages = {
         re.sub(rb'(name="csrfmiddlewaretoken" value=")\w+', rb"\1", a.content) for a in answers
     }
     assert len(pages) == 1
 
 
-def test_what_callers_wrote_is_shown_as_text(
+def test_caller_values_are_escaped(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     bad = "<script>alert(1)</script>"
@@ -243,11 +243,11 @@ def test_alias_attempts_are_shown_in_order_with_their_traces(
     assert client_for(member_user).get(f"/admin/ai/requests/{row.pk}").status_code == 200
 
 
-# --- what budgets said ---------------------------------------------------------------------------
+# --- budgets in a trace ---------------------------------------------------------------------------
 
 
-def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
-    """An entry of a trace, as RESERVE leaves it."""
+def budget_entry(budget: Budget, **fields: Any) -> dict[str, Any]:
+    """An entry of a trace, as RESERVE writes it."""
     return {
         "id": str(budget.pk),
         "name": budget.name,
@@ -257,25 +257,25 @@ def budget_said(budget: Budget, **said: Any) -> dict[str, Any]:
         "verdict": "ok",
         "charged_nanoeur": 10**9,
         "held_nanoeur": 10**9,
-        **said,
+        **fields,
     }
 
 
-def test_request_shows_the_verdict_of_every_budget(
+def test_request_shows_verdict_of_every_budget(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     full, gone = BudgetFactory.create(org=acme, name="Blue"), BudgetFactory.build(name="Gone")
-    said = [
-        budget_said(gone, is_hard=False),
-        budget_said(full, verdict="budget_limit"),
-        budget_said(full, name="Later", verdict="not reached", charged_nanoeur=None),
+    fields = [
+        budget_entry(gone, is_hard=False),
+        budget_entry(full, verdict="budget_limit"),
+        budget_entry(full, name="Later", verdict="not reached", charged_nanoeur=None),
         {"name": 3, "limit_nanoeur": "much"},
     ]
     row = AiRequestLogFactory.create(
         org=acme,
         status="blocked",
         code="budget_limit",
-        decision={"policies": [], "budgets": said},
+        decision={"policies": [], "budgets": fields},
     )
     response = client_for(member_user).get(f"/admin/ai/requests/{row.pk}")
     page = response.content.decode()
@@ -291,10 +291,10 @@ def test_request_shows_the_verdict_of_every_budget(
     ]
 
 
-def test_budgets_that_allowed_a_request_are_mentioned(
+def test_budgets_that_allowed_request_are_mentioned(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     budget = BudgetFactory.create(org=acme)
-    row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_said(budget)]})
+    row = AiRequestLogFactory.create(org=acme, decision={"budgets": [budget_entry(budget)]})
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
     assert "No policy was active. Allowed by every budget that applies to it." in page

@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, a server on this machine, and a client, all made anew."""
+"""Certificates for tests: an authority, a server on this machine, and a client, all newly made."""
 
 from __future__ import annotations
 

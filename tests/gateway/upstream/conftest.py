@@ -1,4 +1,4 @@
-"""An HTTP client, a server of plain bytes at its other end, and certificates for TLS."""
+"""An HTTP client, a raw byte server, and certificates for TLS."""
 
 from __future__ import annotations
 

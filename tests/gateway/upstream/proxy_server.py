@@ -1,4 +1,4 @@
-"""An HTTP proxy for tests: it makes tunnels, passes plain requests on, or refuses."""
+"""An HTTP proxy for tests: it opens tunnels, forwards plain requests, or refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_ONCE_BYTES: Final = 65536
 
 @dataclass(slots=True, eq=False)
 class ProxyServer:
-    """Where it is, and the heads of the requests that came to it.
+    """Its address, and the headers of received requests.
 
     It answers with `refusal` where there is one, which may be nothing at all, and asks for
     `authorization` where that is set.

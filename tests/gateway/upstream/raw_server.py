@@ -45,11 +45,11 @@ class Visit:
                 await asyncio.sleep(0)
 
     def end(self) -> None:
-        """Say no more."""
+        """Send nothing more."""
         self.writer.close()
 
     def reset(self) -> None:
-        """Break the connection off, as a server that crashed does."""
+        """Reset the connection, as a crashed server does."""
         at_once = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, at_once
@@ -57,12 +57,12 @@ class Visit:
         self.writer.transport.abort()
 
     async def ended(self) -> None:
-        """Wait until the client has ended it."""
+        """Wait until the client has closed it."""
         async with asyncio.timeout(WAIT_MAX_S):
             await self._ended.wait()
 
     async def hear(self, heard: asyncio.Queue[Visit], *, bodies: bool) -> None:
-        """Note each request that comes, until the client ends the connection."""
+        """Record each request until the client closes the connection."""
         try:
             while True:
                 request = await self.reader.readuntil(b"\r\n\r\n")
@@ -79,7 +79,7 @@ class Visit:
 
 @dataclass(slots=True, eq=False)
 class RawServer:
-    """Where it is, and who came."""
+    """Its address, and its connections."""
 
     port: int = 0
     is_tls: bool = False
@@ -107,7 +107,7 @@ class RawServer:
         self._hearing.add(asyncio.create_task(visit.hear(self._heard, bodies=bodies)))
 
     async def leave(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for task in self._hearing:
             task.cancel()
         await asyncio.gather(*self._hearing, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Which connections are kept, which are ended, how many there may be, and what goes over them."""
+"""Connections: reuse, closing, limits, and the bytes sent over them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 STOPPED_MAX_S = 1.0
 
 
-async def _says_hello(client: HttpClient, server: RawServer) -> None:
+async def _answers_hello(client: HttpClient, server: RawServer) -> None:
     assert await read(await answered(client, server, HELLO)) == b"hello"
 
 
-async def test_exactly_what_is_given_goes_out_and_the_connection_is_kept(
+async def test_request_is_sent_unchanged_and_connection_is_kept(
     client: HttpClient, server: RawServer
 ) -> None:
     for _ in range(3):
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
     (visit,) = server.visits
     request = (
         f"POST /v1/chat HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
@@ -48,9 +48,7 @@ async def test_exactly_what_is_given_goes_out_and_the_connection_is_kept(
 
 
 @pytest.mark.parametrize("path", ["/a%2Fb%3A?c=%20d&e", "/v1beta/models/x:streamGenerate?alt=sse"])
-async def test_path_goes_out_encoded_as_it_was_given(
-    client: HttpClient, server: RawServer, path: str
-) -> None:
+async def test_path_encoding_is_kept(client: HttpClient, server: RawServer, path: str) -> None:
     url = http_client.address(f"http://127.0.0.1:{server.port}{path}")
     sending = asyncio.create_task(client.send(url, method="GET", headers={}, body=b""))
     visit = await server.asked()
@@ -60,7 +58,7 @@ async def test_path_goes_out_encoded_as_it_was_given(
     assert b"ontent" not in visit.requests[0]
 
 
-async def test_user_in_an_address_is_not_sent(client: HttpClient, server: RawServer) -> None:
+async def test_user_in_url_is_not_sent(client: HttpClient, server: RawServer) -> None:
     url = http_client.address(f"http://user:secret@127.0.0.1:{server.port}/v1")
     sending = asyncio.create_task(client.send(url, headers={"authorization": "k"}, body=b""))
     visit = await server.asked()
@@ -80,7 +78,7 @@ async def test_large_body_arrives_whole(client: HttpClient, server: RawServer) -
     assert visit.requests[0].endswith(b"\r\n\r\n" + body)
 
 
-async def test_requests_at_the_same_time_use_a_connection_each_and_both_are_kept(
+async def test_concurrent_requests_use_own_connections_and_both_are_kept(
     client: HttpClient, server: RawServer
 ) -> None:
     for _ in range(2):
@@ -97,12 +95,12 @@ async def test_requests_at_the_same_time_use_a_connection_each_and_both_are_kept
 # --- how many ---------------------------------------------------------------------------------
 
 
-async def test_more_requests_than_connections_wait_and_hold_up_no_other_provider() -> None:
+async def test_requests_beyond_connection_limit_wait_without_blocking_other_providers() -> None:
     client = HttpClient(Network(connections_per_origin=2))
     async with raw_server() as server, raw_server() as other:
         held = [await answered(client, server, HELLO[:-1]) for _ in range(2)]
         waiting = asyncio.create_task(send(client, server))
-        await _says_hello(client, other)
+        await _answers_hello(client, other)
         assert len(server.visits) == 2
         held[0].release()
         await (await server.asked()).say(HELLO)
@@ -111,7 +109,7 @@ async def test_more_requests_than_connections_wait_and_hold_up_no_other_provider
         await client.aclose()
 
 
-def test_two_thousand_streams_fit_into_one_process() -> None:
+def test_two_thousand_streams_fit_one_process() -> None:
     assert Network().connections_per_origin >= 2000
 
 
@@ -132,44 +130,46 @@ def test_two_thousand_streams_fit_into_one_process() -> None:
 async def test_connection_is_ended_after(client: HttpClient, server: RawServer, raw: bytes) -> None:
     assert await read(await answered(client, server, raw)) == b"hello"
     await server.visits[0].ended()
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     assert len(server.visits) == 2
 
 
 @pytest.mark.parametrize("raw", [FORGED, FORGED[:1], FORGED[:-1], b"\r\n", b"x"])
-async def test_bytes_that_come_while_nothing_is_asked_are_never_an_answer(
+async def test_unsolicited_bytes_are_ignored(
     client: HttpClient, server: RawServer, raw: bytes
 ) -> None:
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     await server.visits[0].say(raw)
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     if raw.startswith(FORGED[:-1]):
         await server.visits[0].ended()
 
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["ended", "reset"])
-async def test_connection_that_the_server_ended_while_idle_is_not_used(
+async def test_connection_closed_while_idle_is_not_used(
     client: HttpClient, server: RawServer, is_reset: bool
 ) -> None:
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     visit = server.visits[0]
     visit.reset() if is_reset else visit.end()
     await visit.say(b"")
-    await _says_hello(client, server)
+    await _answers_hello(client, server)
     assert len(server.visits) == 2
 
 
-async def test_idle_connections_are_ended_after_a_while(
+async def test_idle_connections_are_closed(
     client: HttpClient, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_client, "KEEPALIVE_S", 0.05)
     for number in range(2):
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         await server.visits[number].ended()
 
 
-async def test_closing_the_client_ends_what_it_kept(client: HttpClient, server: RawServer) -> None:
-    await _says_hello(client, server)
+async def test_closing_client_closes_kept_connections(
+    client: HttpClient, server: RawServer
+) -> None:
+    await _answers_hello(client, server)
     await client.aclose()
     await server.visits[0].ended()
     await client.aclose()
@@ -181,7 +181,7 @@ def test_client_whose_loop_has_closed_can_be_closed() -> None:
 
     async def use() -> None:
         async with raw_server() as server:
-            await _says_hello(client, server)
+            await _answers_hello(client, server)
 
     asyncio.run(use())
     asyncio.run(client.aclose())
@@ -193,7 +193,7 @@ def test_client_whose_loop_has_closed_can_be_closed() -> None:
 
 @pytest.mark.parametrize("leaves", ["release", "cancel", "cancel before the answer"])
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
-async def test_leaving_early_ends_the_connection_at_once(
+async def test_early_exit_closes_connection(
     certificates: Certificates, is_tls: bool, leaves: str
 ) -> None:
     client = HttpClient(Network(ca_file=str(certificates.authority)))
@@ -216,12 +216,12 @@ async def test_leaving_early_ends_the_connection_at_once(
             sending.cancel()
         await visit.ended()
         assert time.monotonic() - left_at < STOPPED_MAX_S
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         assert len(server.visits) == 2
         await client.aclose()
 
 
-async def test_leaving_before_the_request_is_out_ends_the_connection_at_once(
+async def test_exit_before_request_is_sent_closes_connection(
     client: HttpClient,
 ) -> None:
     async with raw_server(bodies=False) as server:
@@ -238,7 +238,7 @@ async def test_leaving_before_the_request_is_out_ends_the_connection_at_once(
                     await visit.reader.read(LARGE_BYTES)
 
 
-async def test_answer_that_came_before_the_request_was_out_is_read_and_nothing_is_kept(
+async def test_answer_before_request_end_is_read_and_connection_closed(
     client: HttpClient,
 ) -> None:
     async with raw_server(bodies=False) as server:
@@ -247,7 +247,7 @@ async def test_answer_that_came_before_the_request_was_out_is_read_and_nothing_i
         visit = await server.asked()
         await visit.say(HELLO)
         assert await read(await sending) == b"hello"
-        await _says_hello(client, server)
+        await _answers_hello(client, server)
         assert len(server.visits) == 2
 
 
@@ -259,7 +259,7 @@ async def test_failed_requests_leave_nothing_behind(
     await asyncio.gather(*others, return_exceptions=True)
     caplog.clear()
     complaints = list[object]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     before = len(asyncio.all_tasks())
     for raw in (HELLO[:-1], FORGED + FORGED, b"garbage", OK + b"content-encoding: br\r\n\r\n"):
         try:

@@ -1,4 +1,4 @@
-"""An adapter's connections: shared between calls, closed with a stream, none but the vendor's."""
+"""An adapter's connections: shared between calls, closed with a stream, only to the vendor."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_calls_share_their_connection(wire: Wire, vendor: str) -> None:
 
 
 @every_vendor
-async def test_the_environment_changes_nothing(
+async def test_environment_is_ignored(
     wire: Wire, vendor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = f"http://127.0.0.1:{closed_port()}"
@@ -74,9 +74,7 @@ async def test_the_environment_changes_nothing(
 
 
 @every_vendor
-async def test_closing_a_stream_closes_the_connection_to_the_vendor(
-    wire: Wire, vendor: str
-) -> None:
+async def test_closing_stream_closes_vendor_connection(wire: Wire, vendor: str) -> None:
     wire.fake.answers(endless=True)
     provider = await wire.providers.get(vendor)
     await _read_some_and_close(provider.stream(call_to(vendor)))
@@ -87,9 +85,7 @@ async def test_closing_a_stream_closes_the_connection_to_the_vendor(
 
 
 @every_vendor
-async def test_cancelling_a_stream_that_waits_closes_the_connection_to_the_vendor(
-    wire: Wire, vendor: str
-) -> None:
+async def test_cancelling_waiting_stream_closes_vendor_connection(wire: Wire, vendor: str) -> None:
     wire.fake.answers(stall="body", stall_after_events=2)
     reading = asyncio.create_task(wire.ask(vendor, streamed=True))
     await asyncio.to_thread(wire.fake.wait_for, lambda call: call.billed)
@@ -113,7 +109,7 @@ async def _read_some_and_close(stream: AsyncIterator[Delta | Completion]) -> Non
 
 
 @every_vendor
-async def test_a_check_says_that_the_vendor_answers(wire: Wire, vendor: str) -> None:
+async def test_check_reports_answering_vendor(wire: Wire, vendor: str) -> None:
     line = await (await wire.providers.get(vendor)).check()
     assert "answers and lists" in line
     (call,) = wire.fake.calls
@@ -121,7 +117,7 @@ async def test_a_check_says_that_the_vendor_answers(wire: Wire, vendor: str) -> 
 
 
 @every_vendor
-async def test_a_check_with_a_refused_key_says_so(wire: Wire, vendor: str) -> None:
+async def test_check_reports_refused_key(wire: Wire, vendor: str) -> None:
     wire.fake.answers(status=401)
     provider = await wire.providers.get(vendor)
     with pytest.raises(Rejected, match="answers 401") as failed:

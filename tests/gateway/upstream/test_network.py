@@ -1,4 +1,4 @@
-"""Providers behind a company's network: proxies, its own certificate authority, client keys."""
+"""Providers behind a company network: proxies, a private certificate authority, client keys."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def tls_server(certificates: Certificates) -> AsyncIterator[RawServer]:
         yield made
 
 
-async def _says_hello(network: Network, server: RawServer, *, times: int = 1) -> None:
+async def _answers_hello(network: Network, server: RawServer, *, times: int = 1) -> None:
     client = HttpClient(network)
     try:
         for _ in range(times):
@@ -76,10 +76,10 @@ def _through(proxy: ProxyServer, certificates: Certificates, *, user: str = "") 
 # --- proxies ----------------------------------------------------------------------------------
 
 
-async def test_tls_goes_through_a_tunnel_that_is_kept(
+async def test_tls_tunnel_is_reused(
     proxy: ProxyServer, tls_server: RawServer, certificates: Certificates
 ) -> None:
-    await _says_hello(_through(proxy, certificates), tls_server, times=2)
+    await _answers_hello(_through(proxy, certificates), tls_server, times=2)
     (visit,) = tls_server.visits
     assert len(visit.requests) == 2
     (head,) = proxy.heads
@@ -88,16 +88,16 @@ async def test_tls_goes_through_a_tunnel_that_is_kept(
     assert b"roxy" not in b"".join(visit.requests)
 
 
-async def test_plain_http_is_passed_on_by_the_proxy(
+async def test_plain_http_is_forwarded_by_proxy(
     proxy: ProxyServer, server: RawServer, certificates: Certificates
 ) -> None:
-    await _says_hello(_through(proxy, certificates), server)
+    await _answers_hello(_through(proxy, certificates), server)
     (head,) = proxy.heads
     assert head.startswith(f"POST http://{HOST}:{server.port}/v1/chat HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("is_tls", [True, False], ids=["tunnel", "plain"])
-async def test_proxy_that_asks_for_a_password_gets_the_one_of_its_address(
+async def test_proxy_password_is_taken_from_url(
     proxy: ProxyServer,
     server: RawServer,
     tls_server: RawServer,
@@ -106,7 +106,7 @@ async def test_proxy_that_asks_for_a_password_gets_the_one_of_its_address(
 ) -> None:
     proxy.authorization = BASIC
     reached = tls_server if is_tls else server
-    await _says_hello(_through(proxy, certificates, user=SIGNED_IN), reached)
+    await _answers_hello(_through(proxy, certificates, user=SIGNED_IN), reached)
     assert len(proxy.heads) == 1
     if is_tls:
         assert b"asic" not in b"".join(reached.visits[0].requests)
@@ -124,7 +124,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-async def test_proxy_that_makes_no_tunnel_sends_nothing_and_keeps_its_password_secret(
+async def test_failed_tunnel_sends_nothing_and_hides_password(
     proxy: ProxyServer,
     tls_server: RawServer,
     certificates: Certificates,
@@ -143,9 +143,7 @@ async def test_proxy_that_makes_no_tunnel_sends_nothing_and_keeps_its_password_s
     assert BASIC in proxy.heads[0]
 
 
-async def test_proxy_that_cannot_be_reached_sends_nothing(
-    tls_server: RawServer, server: RawServer
-) -> None:
+async def test_unreachable_proxy_sends_nothing(tls_server: RawServer, server: RawServer) -> None:
     url = f"http://{SIGNED_IN}{HOST}:{closed_port()}"
     for reached in (tls_server, server):
         failure = await _failed(Network(http_proxy=url, https_proxy=url), reached)
@@ -159,7 +157,7 @@ async def test_silent_proxy_sends_nothing(server: RawServer, tls_server: RawServ
     await server.visits[0].ended()
 
 
-async def test_cancelled_wait_for_a_tunnel_is_known_as_not_sent(
+async def test_cancelled_wait_for_tunnel_counts_as_unsent(
     server: RawServer, tls_server: RawServer
 ) -> None:
     client = HttpClient(Network(https_proxy=f"http://{HOST}:{server.port}"))
@@ -173,7 +171,7 @@ async def test_cancelled_wait_for_a_tunnel_is_known_as_not_sent(
     await client.aclose()
 
 
-async def test_connection_that_breaks_behind_the_proxy_is_unknown(
+async def test_broken_connection_behind_proxy_is_unknown(
     proxy: ProxyServer, tls_server: RawServer, certificates: Certificates
 ) -> None:
     client = HttpClient(_through(proxy, certificates))
@@ -184,7 +182,7 @@ async def test_connection_that_breaks_behind_the_proxy_is_unknown(
     await client.aclose()
 
 
-async def test_leaving_early_ends_the_connection_behind_the_proxy(
+async def test_early_exit_closes_connection_behind_proxy(
     proxy: ProxyServer, tls_server: RawServer, certificates: Certificates
 ) -> None:
     client = HttpClient(_through(proxy, certificates))
@@ -211,7 +209,7 @@ async def test_leaving_early_ends_the_connection_behind_the_proxy(
         ("", "http://api.example.org/v1", True),
     ],
 )
-def test_hosts_of_no_proxy_and_other_schemes_are_reached_directly(
+def test_no_proxy_hosts_and_other_schemes_are_direct(
     no_proxy: str, url: str, is_direct: bool
 ) -> None:
     network = Network(https_proxy="http://proxy.example.org:3128", no_proxy=no_proxy)
@@ -250,7 +248,7 @@ async def test_answer_over_tls_is_read_as_without(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_client_certificate_is_shown_where_it_is_asked_for(
+async def test_client_certificate_is_sent_on_request(
     certificates: Certificates, version: ssl.TLSVersion
 ) -> None:
     context = certificates.server_context(asks_client=True)
@@ -258,7 +256,7 @@ async def test_client_certificate_is_shown_where_it_is_asked_for(
     unknown = Network(ca_file=str(certificates.authority))
     known = replace(unknown, client_cert_file=str(certificates.client))
     async with raw_server(tls=context) as server:
-        await _says_hello(known, server)
+        await _answers_hello(known, server)
         failure = await _failed(unknown, server)
         # TLS 1.3 has the client speak before the server has refused it.
         expected = NotSent if version == ssl.TLSVersion.TLSv1_2 else BrokenOff

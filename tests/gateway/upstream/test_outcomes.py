@@ -1,4 +1,4 @@
-"""What a failed request proves: that nothing of it was sent, or that its outcome is unknown."""
+"""Failed requests: nothing was sent, or the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_silent_tls_handshake_sends_nothing(server: RawServer) -> None:
     await client.aclose()
 
 
-async def test_tls_to_a_plain_server_sends_nothing(client: HttpClient) -> None:
+async def test_tls_to_plain_server_sends_nothing(client: HttpClient) -> None:
     async def speaks(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -59,7 +59,7 @@ async def test_tls_to_a_plain_server_sends_nothing(client: HttpClient) -> None:
         await _is_not_sent(client, f"https://{HOST}:{port}/v1")
 
 
-async def test_wait_for_a_free_connection_that_times_out_sends_nothing(server: RawServer) -> None:
+async def test_pool_timeout_sends_nothing(server: RawServer) -> None:
     client = HttpClient(Network(connections_per_origin=1, connect_timeout_s=0.1))
     try:
         answer = await answered(client, server, HELLO[:-1])
@@ -81,7 +81,7 @@ async def test_wait_for_a_free_connection_that_times_out_sends_nothing(server: R
         {"a": "\ud800"},
     ],
 )
-async def test_header_with_a_line_break_is_not_sent(
+async def test_header_with_line_break_is_not_sent(
     client: HttpClient, server: RawServer, headers: dict[str, str]
 ) -> None:
     assert await read(await answered(client, server, HELLO)) == b"hello"
@@ -92,7 +92,7 @@ async def test_header_with_a_line_break_is_not_sent(
 
 
 @pytest.mark.parametrize("path", ["a b", "a\r\nb", "a\nb", "a\rb", "a\tb", "a\0b", "ä", "a\x7f"])
-def test_address_that_is_not_encoded_is_refused(path: str) -> None:
+def test_unencoded_url_is_refused(path: str) -> None:
     for text in (f"http://host/{path}", f"http://host/?{path}", f"http://{path}/", f"{path}"):
         with pytest.raises(NotSent):
             address(text)
@@ -101,7 +101,7 @@ def test_address_that_is_not_encoded_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "/v1", "ftp://host/", "http:///v1", "http://host:0/", "http://host:70000/"]
 )
-def test_what_is_no_address_of_a_server_is_refused(text: str) -> None:
+def test_invalid_server_url_is_refused(text: str) -> None:
     with pytest.raises(NotSent):
         address(text)
 
@@ -116,7 +116,7 @@ async def _cancelled(task: asyncio.Task[object]) -> BaseException:
     return cancelled.value
 
 
-async def test_cancelled_wait_for_a_free_connection_is_known_as_not_sent(
+async def test_cancelled_wait_for_connection_counts_as_unsent(
     server: RawServer,
 ) -> None:
     client = HttpClient(Network(connections_per_origin=1))
@@ -131,9 +131,7 @@ async def test_cancelled_wait_for_a_free_connection_is_known_as_not_sent(
         await client.aclose()
 
 
-async def test_cancelled_connect_is_known_as_not_sent(
-    client: HttpClient, server: RawServer
-) -> None:
+async def test_cancelled_connect_counts_as_unsent(client: HttpClient, server: RawServer) -> None:
     url = address(f"https://{HOST}:{server.port}/v1")
     connecting = asyncio.create_task(client.send(url, headers={}, body=b"{}"))
     await asyncio.sleep(0.01)
@@ -141,7 +139,7 @@ async def test_cancelled_connect_is_known_as_not_sent(
 
 
 @pytest.mark.parametrize("came", [b"", HELLO[:20]], ids=["nothing", "half a head"])
-async def test_cancelled_wait_for_the_answer_is_unknown_and_ends_the_connection(
+async def test_cancelled_wait_for_answer_is_unknown_and_closes_connection(
     client: HttpClient, server: RawServer, came: bytes
 ) -> None:
     sending = asyncio.create_task(send(client, server))
@@ -157,7 +155,7 @@ async def test_cancelled_wait_for_the_answer_is_unknown_and_ends_the_connection(
 @pytest.mark.parametrize("is_reset", [False, True], ids=["ended", "reset"])
 @pytest.mark.parametrize("is_kept", [False, True], ids=["new", "kept"])
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_request_whose_connection_breaks_is_unknown_and_never_sent_again(
+async def test_broken_connection_is_unknown_and_not_resent(
     client: HttpClient, server: RawServer, method: str, is_kept: bool, is_reset: bool
 ) -> None:
     if is_kept:
@@ -172,7 +170,7 @@ async def test_request_whose_connection_breaks_is_unknown_and_never_sent_again(
     assert [len(each.requests) for each in server.visits] == [2 if is_kept else 1]
 
 
-async def test_connection_that_ends_before_the_request_was_out_is_unknown(
+async def test_connection_closed_during_request_is_unknown(
     client: HttpClient,
 ) -> None:
     async with raw_server(bodies=False) as server:
@@ -183,7 +181,7 @@ async def test_connection_that_ends_before_the_request_was_out_is_unknown(
             await sending
 
 
-async def test_half_closed_server_that_never_answers_is_unknown(
+async def test_half_closed_server_without_answer_is_unknown(
     client: HttpClient, server: RawServer
 ) -> None:
     sending = asyncio.create_task(send(client, server))

@@ -1,4 +1,4 @@
-"""The environment's proxy, authorities and client certificate are used by a command's process."""
+"""Commands use the proxy, authorities and client certificate of the environment."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def _lists_models(server: RawServer) -> None:
     await visit.say(OK + head + MODELS)
 
 
-async def test_provider_is_reached_as_the_environment_says(certificates: Certificates) -> None:
+async def test_provider_uses_proxy_of_environment(certificates: Certificates) -> None:
     context = certificates.server_context(asks_client=True)
     async with raw_server(tls=context) as server, proxy_server() as proxy:
         proxy.authorization = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -67,7 +67,7 @@ async def test_provider_is_reached_as_the_environment_says(certificates: Certifi
         assert len(proxy.heads) == 1
 
 
-async def test_proxy_that_refuses_is_told_without_its_password(certificates: Certificates) -> None:
+async def test_proxy_refusal_is_reported_without_password(certificates: Certificates) -> None:
     async with raw_server(tls=certificates.server_context()) as server, proxy_server() as proxy:
         proxy.authorization = "another"
         row, printed = await _checked(certificates, proxy, server)

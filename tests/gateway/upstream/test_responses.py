@@ -1,4 +1,4 @@
-"""How a provider's answer is read: in any pieces, cut short, compressed, or not HTTP at all."""
+"""Reading a provider's answer: in any pieces, truncated, compressed, or not HTTP."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("is_split", [False, True], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize("raw", ANSWERS.values(), ids=ANSWERS)
-async def test_answer_is_read_to_its_end(
+async def test_answer_is_read_completely(
     client: HttpClient, server: RawServer, raw: bytes, is_split: bool
 ) -> None:
     pieces = [bytes([byte]) for byte in raw] if is_split else [raw]
@@ -52,7 +52,7 @@ async def test_answer_is_read_to_its_end(
     assert await read(answer) == b"hello"
 
 
-async def test_piece_is_given_as_soon_as_it_came(client: HttpClient, server: RawServer) -> None:
+async def test_piece_is_passed_on_immediately(client: HttpClient, server: RawServer) -> None:
     answer = await answered(client, server, OK + b"transfer-encoding: chunked\r\n\r\n")
     for piece in (b"ab", b"cd"):
         await server.visits[0].say(b"2\r\n%b\r\n" % piece)
@@ -64,7 +64,7 @@ async def test_piece_is_given_as_soon_as_it_came(client: HttpClient, server: Raw
         await answer.next()
 
 
-async def test_header_names_are_lower_case_and_the_first_of_repeated_ones_counts(
+async def test_header_names_are_lower_case_and_first_repeat_counts(
     client: HttpClient, server: RawServer
 ) -> None:
     head = b"X-Twice: one\r\nx-twice: two\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n"
@@ -75,9 +75,7 @@ async def test_header_names_are_lower_case_and_the_first_of_repeated_ones_counts
     assert await read(answer) == b""
 
 
-async def test_cookies_are_not_kept_and_redirects_not_followed(
-    client: HttpClient, server: RawServer
-) -> None:
+async def test_cookies_and_redirects_are_ignored(client: HttpClient, server: RawServer) -> None:
     moved = b"HTTP/1.1 307 -\r\nlocation: /v2\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n"
     for _ in range(2):
         answer = await answered(client, server, moved)
@@ -87,7 +85,7 @@ async def test_cookies_are_not_kept_and_redirects_not_followed(
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_answer_without_a_body_is_over_with_its_head(
+async def test_answer_without_body_ends_with_headers(
     client: HttpClient, server: RawServer, status: int
 ) -> None:
     for _ in range(2):
@@ -100,7 +98,7 @@ async def test_answer_without_a_body_is_over_with_its_head(
 @pytest.mark.parametrize(
     "raw", [HELLO[:-1], BY_CHUNKS, BY_CHUNKS + LAST_CHUNK[:-1]], ids=["length", "chunk", "byte"]
 )
-async def test_answer_cut_short_breaks_off_after_what_came(
+async def test_truncated_answer_raises_after_received_pieces(
     client: HttpClient, server: RawServer, raw: bytes, is_reset: bool
 ) -> None:
     answer = await answered(client, server, raw[:-1], raw[-1:])
@@ -114,9 +112,7 @@ async def test_answer_cut_short_breaks_off_after_what_came(
     answer.release()
 
 
-async def test_release_is_not_the_end_for_one_who_still_reads(
-    client: HttpClient, server: RawServer
-) -> None:
+async def test_release_does_not_end_active_reader(client: HttpClient, server: RawServer) -> None:
     answer = await answered(client, server, TO_THE_END)
     assert await answer.next() == b"hello"
     reading = asyncio.create_task(answer.next())
@@ -141,7 +137,7 @@ async def test_release_is_not_the_end_for_one_who_still_reads(
         BY_CHUNKS + b"garbage\r\n",
     ],
 )
-async def test_what_is_not_http_breaks_off_and_ends_the_connection(
+async def test_non_http_answer_raises_and_closes_connection(
     client: HttpClient, server: RawServer, raw: bytes
 ) -> None:
     with pytest.raises(BrokenOff):
@@ -150,7 +146,7 @@ async def test_what_is_not_http_breaks_off_and_ends_the_connection(
 
 
 @pytest.mark.parametrize("is_waiting", [False, True])
-async def test_chunks_that_turn_to_garbage_break_off_at_once(
+async def test_invalid_chunk_raises_immediately(
     client: HttpClient, server: RawServer, is_waiting: bool
 ) -> None:
     answer = await answered(client, server, BY_CHUNKS)
@@ -168,7 +164,7 @@ async def test_chunks_that_turn_to_garbage_break_off_at_once(
     answer.release()
 
 
-# --- compressed, though nobody asked for that -------------------------------------------------
+# --- compressed without being requested ----- -------------------------------------------------
 
 
 def _packed_head(encoding: bytes, body: bytes) -> bytes:
@@ -178,7 +174,7 @@ def _packed_head(encoding: bytes, body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("encoding", "pack"), [(b"GZip", gzip.compress), (b"deflate", zlib.compress)]
 )
-async def test_compressed_body_is_unpacked(
+async def test_compressed_body_is_decompressed(
     client: HttpClient, server: RawServer, encoding: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
     for plain in (b"hello", b"", b"x" * 300_001, bytes(range(256)) * 600):
@@ -189,9 +185,7 @@ async def test_compressed_body_is_unpacked(
     assert b"\r\naccept-encoding: identity\r\n" in server.visits[0].requests[0]
 
 
-async def test_small_compressed_body_does_not_become_a_large_piece(
-    client: HttpClient, server: RawServer
-) -> None:
+async def test_decompressed_pieces_are_bounded(client: HttpClient, server: RawServer) -> None:
     body = gzip.compress(b"0" * 20_000_000)
     answer = await answered(client, server, _packed_head(b"gzip", body), body)
     size = largest = 0
@@ -209,7 +203,7 @@ async def test_broken_compression_breaks_off(client: HttpClient, server: RawServ
             await read(answer)
 
 
-async def test_cancelled_wait_behind_endless_interim_answers_ends_the_connection(
+async def test_cancellation_during_endless_interim_answers_closes_connection(
     client: HttpClient, server: RawServer
 ) -> None:
     sending = asyncio.create_task(send(client, server))
@@ -241,9 +235,7 @@ async def _until_still(progress: list[int]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_reader_that_does_not_read_holds_the_provider_back(
-    client: HttpClient, server: RawServer
-) -> None:
+async def test_slow_reader_applies_backpressure(client: HttpClient, server: RawServer) -> None:
     for _ in range(2):  # and the connection is as good as before
         sent: list[int] = []
         head = OK + b"content-length: %d\r\n\r\n" % LARGE_BYTES

@@ -48,7 +48,7 @@ def test_roles(
 
 
 @pytest.mark.parametrize(
-    ("who", "door"),
+    ("who", "access_function"),
     [
         ("member_user", access.admin),
         ("auditor_user", access.admin),
@@ -56,20 +56,22 @@ def test_roles(
     ],
 )
 def test_insufficient_role_is_denied(
-    request: pytest.FixtureRequest, who: str, door: Callable[[HttpRequest], access.Access]
+    request: pytest.FixtureRequest,
+    who: str,
+    access_function: Callable[[HttpRequest], access.Access],
 ) -> None:
     with pytest.raises(PermissionDenied):
-        door(request_of(request.getfixturevalue(who)))
+        access_function(request_of(request.getfixturevalue(who)))
 
 
-@pytest.mark.parametrize("door", [access.viewer, access.member, access.admin])
+@pytest.mark.parametrize("access_function", [access.viewer, access.member, access.admin])
 def test_anonymous_and_operators_without_membership_are_denied(
-    db: None, door: Callable[[HttpRequest], access.Access]
+    db: None, access_function: Callable[[HttpRequest], access.Access]
 ) -> None:
     with pytest.raises(PermissionDenied):
-        door(request_of(AnonymousUser()))
+        access_function(request_of(AnonymousUser()))
     with pytest.raises(PermissionDenied, match="an organization yet"):
-        door(request_of(UserFactory.create(is_staff=True, is_superuser=True)))
+        access_function(request_of(UserFactory.create(is_staff=True, is_superuser=True)))
 
 
 def test_session_selects_own_organization(

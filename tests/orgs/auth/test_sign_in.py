@@ -61,7 +61,7 @@ def test_anonymous_is_redirected_to_sign_in(client: Client) -> None:
 def test_answer_does_not_reveal_accounts(client: Client, member_user: User) -> None:
     gone = UserFactory.create(is_active=False)
     invited = User.objects.create_user("invited@acme.example")
-    emails = [member_user.email, gone.email, invited.email, "nobody@acme.example"]
+    emails = [member_user.email, gone.email, invited.email, "unknown@acme.example"]
     pages = []
     for email in emails:
         password = PASSWORD if email == gone.email else "not the password"
@@ -151,8 +151,8 @@ def test_eleventh_guess_for_one_email_is_throttled(client: Client, member_user: 
     assert not is_signed_in(client)
 
 
-def test_unknown_email_is_throttled_the_same(client: Client) -> None:
-    statuses = [post(client, "nobody@acme.example", "a guess").status_code for _ in range(11)]
+def test_unknown_email_is_throttled_equally(client: Client) -> None:
+    statuses = [post(client, "unknown@acme.example", "a guess").status_code for _ in range(11)]
     assert statuses == [200] * 10 + [429]
 
 

@@ -87,7 +87,7 @@ def test_name_can_be_reused_after_revocation(acme: Organization, globex: Organiz
     keys_operations.create_key(org=acme, name="CI")
 
 
-def test_a_revoked_key_stays_revoked(acme: Organization) -> None:
+def test_revoked_key_stays_revoked(acme: Organization) -> None:
     key, _ = keys_operations.create_key(org=acme, name="ci")
     assert keys_operations.revoke_key(key=key) is True
     first = ApiKey.objects.get(pk=key.pk).revoked_at

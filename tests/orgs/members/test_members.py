@@ -134,7 +134,7 @@ def test_removal_revokes_keys_of_this_organization_only(
     MembershipFactory.create(org=globex, user=member_user)
     here, _ = keys_operations.create_key(org=acme, name="here", owner=member_user)
     there, _ = keys_operations.create_key(org=globex, name="there", owner=member_user)
-    nobodys, _ = keys_operations.create_key(org=acme, name="nobody's")
+    unowned, _ = keys_operations.create_key(org=acme, name="unowned")
     revoked_before, _ = keys_operations.create_key(org=acme, name="old", owner=member_user)
     keys_operations.revoke_key(key=revoked_before)
 
@@ -144,7 +144,7 @@ def test_removal_revokes_keys_of_this_organization_only(
     revoked = ApiKey.objects.filter(revoked_at__isnull=False)
     assert set(revoked) == {here, revoked_before}
     assert there not in revoked
-    assert nobodys not in revoked
+    assert unowned not in revoked
 
 
 def test_removed_member_is_missing(admin_user: User, member_user: User) -> None:

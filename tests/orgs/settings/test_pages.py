@@ -33,7 +33,7 @@ def page_of(client: Client) -> str:
 
 
 def values(**changes: str) -> dict[str, str]:
-    """Return what a program posts to have Acme's settings as they are, with some changes."""
+    """Return the form data of Acme's settings, with some changes."""
     return {
         "ai_gateway_enabled": "on",
         "name": "Acme",
@@ -43,7 +43,7 @@ def values(**changes: str) -> dict[str, str]:
 
 
 def as_rendered(page: str) -> dict[str, str]:
-    """Return what the page's form carries along about the state it was made from."""
+    """Return the hidden fields of the page's form."""
     found = re.findall(r'<input type="hidden" name="(initial-\w+)" value="([^"]*)"', page)
     return dict(found)
 
@@ -51,7 +51,7 @@ def as_rendered(page: str) -> dict[str, str]:
 def test_admin_sees_switch_with_help_text(client_for: CLIENTS, admin_user: User) -> None:
     page = page_of(client_for(admin_user))
     assert ">AI Gateway</label>" in page
-    assert "every request is refused, from the next one on" in page
+    assert "every new request is refused" in page
     assert re.search(r'<input type="checkbox"[^>]* checked', page)
     assert ">Save</button>" in page
     assert admin_user.email in page

@@ -1,6 +1,6 @@
 """The compatible endpoints as their clients use them: requests, and the format of errors.
 
-A door is one address with one vendor behind it, plain or streamed.
+An endpoint is one address with one vendor behind it, plain or streamed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from tests.system.clients import CALL_MAX_S, MODELS, said_at
+from tests.system.clients import CALL_MAX_S, MODELS, prompt_of
 from tests.system.upstream import Seen
 
 Body = dict[str, Any]
@@ -46,10 +46,10 @@ _SERVER_ERRORS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """An address and who is behind it. `speaks` is whose API it is, and so whose errors it has.
+class Endpoint:
+    """A path and its vendor. `speaks` is the API's vendor, which decides the format of errors.
 
-    `route` is as in the URLconf. `last` is how the last event of a stream can be told. Behind one
+    `route` is as in the URLconf. `last` is how the last event of a stream is recognized. Behind one
     that `counts_itself`, the vendor is asked for a count where it reports no usage.
     """
 
@@ -81,17 +81,17 @@ class Door:
         return self.speaks == self.vendor or (self.vendor == "mistral" and self.speaks == "openai")
 
     def path(self, model: str | None = None) -> str:
-        """Return the address, with another model in it than the door's own."""
+        """Return the path, with another model than the endpoint's own."""
         named = quote(self.model if model is None else model, safe="")
         return f"/{self.route.replace('<path:model>', named)}{self.query}"
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the key as the door's own clients send it."""
+        """Return the key header as the endpoint's clients send it."""
         name, value = _KEY_HEADERS[self.speaks]
         return {name: value.format(key)}
 
     def is_error(self, body: Body, *, status: int, code: str | None) -> bool:
-        """Whether a body is an error in the shape of the door's clients, and says this."""
+        """Whether a body is this error in the format of the endpoint's clients."""
         error: Body = body["error"]
         if not isinstance(error["message"], str) or not error["message"]:
             return False
@@ -107,39 +107,41 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedAt:
-    """One request at a door. `call` is its client's name for it: in the prompt and in rows."""
+class EndpointCall:
+    """One request at an endpoint. `call` is its client's name for it: in the prompt and in rows."""
 
     call: str
-    door: Door
+    endpoint: Endpoint
     max_tokens: int = 60
     model: str | None = None
 
     @property
     def prompt(self) -> str:
-        """What is said; the fake provider says it again, word by word."""
-        return said_at(self.call)
+        """The prompt; the fake provider repeats it, word by word."""
+        return prompt_of(self.call)
 
     @property
     def path(self) -> str:
-        """Where it is sent."""
-        return self.door.path(self.model)
+        """The path of the request."""
+        return self.endpoint.path(self.model)
 
     @property
     def body(self) -> Body:
         """The JSON of the request."""
-        return self.door.body_of(self.model or self.door.model, self.prompt, self.max_tokens)
+        return self.endpoint.body_of(
+            self.model or self.endpoint.model, self.prompt, self.max_tokens
+        )
 
     def headers(self, key: str) -> dict[str, str]:
         """Return the key and the client's own name for the call."""
-        return {**self.door.headers(key), "x-pulse-client-id": self.call}
+        return {**self.endpoint.headers(key), "x-pulse-client-id": self.call}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back of a request, as bytes and as far as it could be read."""
+    """The response of a request."""
 
-    asked: AskedAt
+    asked: EndpointCall
     status: int
     headers: dict[str, str]
     raw: bytes
@@ -154,16 +156,18 @@ class Answer:
         return json.loads(self.raw)
 
     def pieces(self) -> list[Any]:
-        """Return what a stream had in it, in order; what is no JSON is left out."""
-        if self.asked.door.is_array:
+        """Return the JSON events of a stream, in order."""
+        if self.asked.endpoint.is_array:
             found: list[Any] = json.loads(self.raw)
             return found
         lines = self.raw.splitlines()
-        told = [line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:")]
-        return [json.loads(each) for each in told if each.startswith(b"{")]
+        events = [
+            line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:")
+        ]
+        return [json.loads(each) for each in events if each.startswith(b"{")]
 
 
-async def ask_each(url: str, key: str, *asked: AskedAt) -> list[Answer]:
+async def ask_each(url: str, key: str, *asked: EndpointCall) -> list[Answer]:
     """Send calls at the same time, each over a connection of its own."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=CALL_MAX_S)
@@ -171,7 +175,7 @@ async def ask_each(url: str, key: str, *asked: AskedAt) -> list[Answer]:
         return list(await asyncio.gather(*(_ask(session, url, key, each) for each in asked)))
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, key: str, asked: AskedAt) -> Answer:
+async def _ask(session: aiohttp.ClientSession, url: str, key: str, asked: EndpointCall) -> Answer:
     target = URL(f"{url}{asked.path}", encoded=True)
     async with session.post(target, json=asked.body, headers=asked.headers(key)) as response:
         return Answer(
@@ -182,10 +186,10 @@ async def _ask(session: aiohttp.ClientSession, url: str, key: str, asked: AskedA
         )
 
 
-def billed_at(door: Door, call: Seen) -> Body | None:
-    """Return what a call at a door cost by the vendor's own record, None where it is free."""
+def billed_at(endpoint: Endpoint, call: Seen) -> Body | None:
+    """Return the billed usage of a call by the vendor's record, None if it is free."""
     billed: Body | None = call["billed"]
-    if billed is None or door.has_output:
+    if billed is None or endpoint.has_output:
         return billed
     return {**billed, "output_tokens": 0}
 
@@ -193,55 +197,57 @@ def billed_at(door: Door, call: Seen) -> Body | None:
 # --- what clients send ----------------------------------------------------------------------------
 
 
-def _chat(model: str, said: str, cap: int) -> Body:
-    return {"model": model, "messages": [{"role": "user", "content": said}], "max_tokens": cap}
+def _chat(model: str, prompt: str, cap: int) -> Body:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": cap}
 
 
-def _chat_streamed(model: str, said: str, cap: int) -> Body:
+def _chat_streamed(model: str, prompt: str, cap: int) -> Body:
     asked = {"stream": True, "stream_options": {"include_usage": True}}
-    return _chat(model, said, cap) | asked
+    return _chat(model, prompt, cap) | asked
 
 
-def _response(model: str, said: str, cap: int) -> Body:
-    return {"model": model, "input": said, "max_output_tokens": cap}
+def _response(model: str, prompt: str, cap: int) -> Body:
+    return {"model": model, "input": prompt, "max_output_tokens": cap}
 
 
-def _embedding(model: str, said: str, _: int) -> Body:
-    return {"model": model, "input": said}
+def _embedding(model: str, prompt: str, _: int) -> Body:
+    return {"model": model, "input": prompt}
 
 
-def _message_count(model: str, said: str, _: int) -> Body:
-    return {"model": model, "messages": [{"role": "user", "content": said}]}
+def _message_count(model: str, prompt: str, _: int) -> Body:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}]}
 
 
-def _content(_: str, said: str, cap: int) -> Body:
-    return _content_count("", said, cap) | {"generationConfig": {"maxOutputTokens": cap}}
+def _content(_: str, prompt: str, cap: int) -> Body:
+    return _content_count("", prompt, cap) | {"generationConfig": {"maxOutputTokens": cap}}
 
 
-def _content_count(_: str, said: str, _cap: int) -> Body:
-    return {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+def _content_count(_: str, prompt: str, _cap: int) -> Body:
+    return {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
 
 
 def _streamed(body_of: Callable[[str, str, int], Body]) -> Callable[[str, str, int], Body]:
     return lambda *asked: body_of(*asked) | {"stream": True}
 
 
-def _chats() -> Iterator[Door]:
+def _chats() -> Iterator[Endpoint]:
     for vendor, model in MODELS.items():
-        at = partial(Door, route="v1/chat/completions", speaks="openai", vendor=vendor, model=model)
+        at = partial(
+            Endpoint, route="v1/chat/completions", speaks="openai", vendor=vendor, model=model
+        )
         yield at(name=f"chat to {vendor}", body_of=_chat)
         yield at(name=f"chat to {vendor}, streamed", body_of=_chat_streamed, last=b"[DONE]")
 
 
-def _of_openai() -> Iterator[Door]:
+def _of_openai() -> Iterator[Endpoint]:
     at = partial(
-        Door, route="v1/responses", speaks="openai", vendor="openai", model=MODELS["openai"]
+        Endpoint, route="v1/responses", speaks="openai", vendor="openai", model=MODELS["openai"]
     )
     yield at(name="responses", body_of=_response)
     last = b"event: response.completed"
     yield at(name="responses, streamed", body_of=_streamed(_response), last=last)
     for vendor, model in EMBEDDERS.items():
-        yield Door(
+        yield Endpoint(
             name=f"embeddings of {vendor}",
             route="v1/embeddings",
             speaks="openai",
@@ -253,8 +259,8 @@ def _of_openai() -> Iterator[Door]:
         )
 
 
-def _of_anthropic() -> Iterator[Door]:
-    at = partial(Door, speaks="anthropic", vendor="anthropic", model=MODELS["anthropic"])
+def _of_anthropic() -> Iterator[Endpoint]:
+    at = partial(Endpoint, speaks="anthropic", vendor="anthropic", model=MODELS["anthropic"])
     messages = partial(at, route="v1/messages")
     yield messages(name="messages", body_of=_chat)
     last = b'"type":"message_stop"'
@@ -263,10 +269,10 @@ def _of_anthropic() -> Iterator[Door]:
     yield count(name="messages, counted", body_of=_message_count)
 
 
-def _of_google() -> Iterator[Door]:
+def _of_google() -> Iterator[Endpoint]:
     for version in ("v1beta", "v1"):
         models = f"{version}/models/<path:model>"
-        at = partial(Door, speaks="google", vendor="google", model=MODELS["google"])
+        at = partial(Endpoint, speaks="google", vendor="google", model=MODELS["google"])
         content = partial(at, route=f"{models}:generateContent", body_of=_content)
         yield content(name=f"content of {version}")
         stream = partial(
@@ -281,6 +287,6 @@ def _of_google() -> Iterator[Door]:
         yield count(name=f"content of {version}, counted", body_of=_content_count)
 
 
-DOORS: Final = (*_chats(), *_of_openai(), *_of_anthropic(), *_of_google())
-PLAIN: Final = tuple(door for door in DOORS if not door.streams)
-STREAMED: Final = tuple(door for door in DOORS if door.streams)
+ENDPOINTS: Final = (*_chats(), *_of_openai(), *_of_anthropic(), *_of_google())
+PLAIN: Final = tuple(endpoint for endpoint in ENDPOINTS if not endpoint.streams)
+STREAMED: Final = tuple(endpoint for endpoint in ENDPOINTS if endpoint.streams)

@@ -50,7 +50,7 @@ class DateRange:
         return [DateRange(first, last) for first, last in (before, after) if first <= last]
 
 
-def span_of(preset: Preset, today: date) -> DateRange:
+def preset_range(preset: Preset, today: date) -> DateRange:
     """Return the days of a preset; a custom one has none."""
     month = today.replace(day=1)
     if preset is Preset.MONTH:
@@ -62,8 +62,8 @@ def span_of(preset: Preset, today: date) -> DateRange:
     return DateRange(today - (days - 1) * _DAY, today)
 
 
-def compared_with(span: DateRange, compare: Compare, preset: Preset) -> DateRange | None:
-    """Return the date range that `span` is compared with, or None for no comparison.
+def compared_with(date_range: DateRange, compare: Compare, preset: Preset) -> DateRange | None:
+    """Return the date range that `date_range` is compared with, or None for no comparison.
 
     Whole months, and a month to date, are compared with the same days of the previous month;
     other ranges with as many days immediately before them.
@@ -71,26 +71,26 @@ def compared_with(span: DateRange, compare: Compare, preset: Preset) -> DateRang
     if compare is Compare.NOTHING:
         return None
     if compare is Compare.YEAR:
-        return DateRange(_in_year(span.first, -1), _in_year(span.last, -1))
-    last_before = span.first - _DAY
-    if preset is not Preset.MONTH and not _is_month(span, preset):
-        return DateRange(span.first - span.days * _DAY, last_before)
+        return DateRange(_in_year(date_range.first, -1), _in_year(date_range.last, -1))
+    last_before = date_range.first - _DAY
+    if preset is not Preset.MONTH and not _is_month(date_range, preset):
+        return DateRange(date_range.first - date_range.days * _DAY, last_before)
     first = last_before.replace(day=1)
-    if span.last == month_end(span.last):
+    if date_range.last == month_end(date_range.last):
         return DateRange(first, last_before)
-    return DateRange(first, min(last_before, first + (span.days - 1) * _DAY))
+    return DateRange(first, min(last_before, first + (date_range.days - 1) * _DAY))
 
 
-def months_of(span: DateRange, *, today: date = date.max) -> DateRange | None:
-    """Return the whole months of which more days are inside the span than outside, or None.
+def months_of(date_range: DateRange, *, today: date = date.max) -> DateRange | None:
+    """Return the whole months of which more days are inside the date range than outside, or None.
 
-    Adding the days of the span that they lack, and subtracting their days outside of it, gives
-    the span: at most half a month at either end. Days after `today` do not count.
+    Adding the days of the range that they lack, and subtracting their days outside of it, gives
+    the range: at most half a month at either end. Days after `today` do not count.
     """
-    first, last = span.first.replace(day=1), month_end(span.last)
-    if not _is_mostly_in(span, first, today):
+    first, last = date_range.first.replace(day=1), month_end(date_range.last)
+    if not _is_mostly_in(date_range, first, today):
         first = month_end(first) + _DAY
-    if first < last and not _is_mostly_in(span, last, today):
+    if first < last and not _is_mostly_in(date_range, last, today):
         last = last.replace(day=1) - _DAY
     return DateRange(first, last) if first < last else None
 
@@ -100,17 +100,17 @@ def month_end(day: date) -> date:
     return (day.replace(day=28) + 4 * _DAY).replace(day=1) - _DAY
 
 
-def _is_mostly_in(span: DateRange, day: date, today: date) -> bool:
+def _is_mostly_in(date_range: DateRange, day: date, today: date) -> bool:
     month = DateRange(day.replace(day=1), month_end(day))
-    outside = month.without(span)
+    outside = month.without(date_range)
     inside_days = month.days - sum(part.days for part in outside)
     past = (max(0, (min(part.last, today) - part.first).days + 1) for part in outside)
     return sum(past) < inside_days
 
 
-def _is_month(span: DateRange, preset: Preset) -> bool:
+def _is_month(date_range: DateRange, preset: Preset) -> bool:
     """Whether the selected range is a whole month."""
-    is_whole = span == DateRange(span.last.replace(day=1), month_end(span.last))
+    is_whole = date_range == DateRange(date_range.last.replace(day=1), month_end(date_range.last))
     return is_whole and preset in (Preset.LAST_MONTH, Preset.CUSTOM)
 
 

@@ -1,4 +1,4 @@
-"""The two roads that a client can take to a vendor: straight to it, or through the gateway."""
+"""Targets of clients: the vendor directly, or the gateway."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GATEWAY_PATHS: Final = {"openai": "/v1", "anthropic": "", "google": "", "mistral
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
-    """Where clients are pointed, and with which key. That is all that differs between roads."""
+class Target:
+    """A base URL per vendor and a key: all that differs between direct calls and the gateway."""
 
     name: str
     base_urls: Mapping[str, str]
@@ -34,7 +34,7 @@ class Road:
 
     @property
     def is_governed(self) -> bool:
-        """Whether this path goes through the gateway."""
+        """Whether calls go through the gateway."""
         return self.name == "gateway"
 
     def base_url(self, vendor: str) -> str:
@@ -42,13 +42,13 @@ class Road:
         return self.base_urls[vendor]
 
 
-def direct_road(port: int) -> Road:
-    """Return the direct path to the fake provider on a loopback port."""
+def direct_target(port: int) -> Target:
+    """Return the fake provider itself as a target, on a loopback port."""
     urls = {vendor: f"http://{HOST}:{port}{path}" for vendor, (_, path) in URL_VARIABLES.items()}
-    return Road("direct", urls, "a-key-of-the-vendor")
+    return Target("direct", urls, "a-key-of-the-vendor")
 
 
-def gateway_road(url: str, key: str) -> Road:
-    """Return the path through a gateway."""
+def gateway_target(url: str, key: str) -> Target:
+    """Return a gateway as a target."""
     urls = {vendor: f"{url}{path}" for vendor, path in GATEWAY_PATHS.items()}
-    return Road("gateway", urls, key)
+    return Target("gateway", urls, key)

@@ -36,7 +36,7 @@ class Outlook:
 
 
 def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
-    """Return the calls that a budget applies to; `people` are e-mail addresses by user id."""
+    """Return the calls that a budget applies to; `people` are email addresses by user id."""
     dimensions = [
         f"{word} {people.get(value, value)}"
         for name, word in DIMENSION_WORDS.items()
@@ -81,5 +81,5 @@ def outlook(status: BudgetStatus) -> Outlook:
 
 
 def short_day(day: date) -> str:
-    """Return a day of this span, such as `24 Nov`."""
+    """Return a day without its year, such as `24 Nov`."""
     return f"{day:%-d %b}"

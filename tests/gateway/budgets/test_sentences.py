@@ -1,4 +1,4 @@
-"""What is said of budgets: whose calls they count, and whether they will hold."""
+"""Sentences about budgets: the calls they apply to, their status and forecast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from costs.core.forecast import Forecast
 from costs.core.periods import BudgetWindow
 from gateway.budgets.chart import burn_down
 from gateway.budgets.days import budget_days
+from gateway.budgets.sentences import budget_sentence, outlook, whose_calls
 from gateway.budgets.status import BudgetStatus
-from gateway.budgets.words import budget_sentence, outlook, whose_calls
 from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
 
@@ -24,9 +24,9 @@ RULE = BudgetRule(
 
 
 def standing(
-    *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **said: Any
+    *, charged: int = 50, held: int = 0, end: tuple[int, int, int] | None = None, **fields: Any
 ) -> BudgetStatus:
-    """A budget of 100 on the 16th of June; `end` are the forecast's low, middle and high."""
+    """A budget of 100 on 16 June; `end` is the forecast's low, middle and high."""
     course: tuple[Forecast, ...] = ()
     if end:
         low, expected, high = end
@@ -52,11 +52,11 @@ def standing(
         course=course,
         full_on=None,
     )
-    return replace(made, **said)
+    return replace(made, **fields)
 
 
 @pytest.mark.parametrize(
-    ("said", "calls"),
+    ("fields", "calls"),
     [
         ({}, "All calls"),
         ({"team_id": "blue"}, "Calls of team blue"),
@@ -69,11 +69,11 @@ def standing(
         ({"models": list("abcdef")}, "Calls to a, b, c, d and 2 more"),
     ],
 )
-def test_whose_calls_names_dimensions_and_models(said: dict[str, Any], calls: str) -> None:
-    assert whose_calls(Budget(**said), {"1": "ada@acme.example"}) == calls
+def test_whose_calls_names_dimensions_and_models(fields: dict[str, Any], calls: str) -> None:
+    assert whose_calls(Budget(**fields), {"1": "ada@acme.example"}) == calls
 
 
-def test_sentence_of_a_budget_that_only_warns() -> None:
+def test_sentence_of_budget_that_only_warns() -> None:
     budget = Budget(span="week", limit_nanoeur=10**9, is_hard=False)
     assert budget_sentence(budget, {}) == ("All calls: limit 1.00 EUR per week; it only warns.")
 
@@ -97,7 +97,7 @@ def test_sentence_of_a_budget_that_only_warns() -> None:
         (standing(charged=101, enabled=False), "off"),
     ],
 )
-def test_outlook_has_a_word_in_every_case(status: BudgetStatus, word: str) -> None:
+def test_every_status_has_label(status: BudgetStatus, word: str) -> None:
     assert outlook(status).word == word
     assert outlook(status).sign
 
@@ -117,7 +117,7 @@ def test_past_and_future_days_are_distinct() -> None:
     assert (over.left_nanoeur, over.over_nanoeur) == (0, 30)
 
 
-def test_forecast_line_starts_at_the_current_amount() -> None:
+def test_forecast_line_starts_at_current_amount() -> None:
     status = standing(end=(60, 80, 130))
     chart = burn_down(status, budget_days(status), day_share=0.5)
     assert chart.width == len(chart.days) == 30

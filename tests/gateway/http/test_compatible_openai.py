@@ -1,4 +1,4 @@
-"""Responses and embeddings by their addresses: bytes, charges, rows, limits."""
+"""Responses and embeddings: bytes, charges, rows, limits."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.gateway.wire import Reply
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
-SAID = "Say hello to everyone"
-ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": SAID}
+PROMPT = "Say hello to everyone"
+ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": PROMPT}
 SEARCH = {"type": "web_search"}
 EURO_NANOEUR = 10**9
 
 
 @pytest.fixture
 def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, with the gateway pointed at it."""
+    """The fake provider, as the gateway's only upstream."""
     with FakeProvider() as running:
         base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
         gateway.providers = Providers(settings_at(base_urls), sandbox=True)
@@ -40,7 +40,7 @@ def fake(gateway: Gateway) -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def embedders(prices: object) -> None:
-    """Price a model that makes embeddings of each vendor that has one."""
+    """Price an embedding model of each vendor that has one."""
     for provider, model in (
         ("openai", "text-embedding-3-small"),
         ("mistral", "mistral-embed"),
@@ -52,7 +52,7 @@ def embedders(prices: object) -> None:
 
 
 def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row, having made sure that nothing is held any more."""
+    """Return a reply's audit row; assert that no hold is left."""
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
     return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
@@ -69,7 +69,7 @@ def test_response_is_relayed_and_charged(ask: Asking, fake: FakeProvider) -> Non
     fake.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
     reply = ask(ASKED, path=RESPONSES)
     row = row_of(reply)
-    assert reply.json["output"][0]["content"][0]["text"] == SAID
+    assert reply.json["output"][0]["content"][0]["text"] == PROMPT
     assert (row.status, row.channel, row.finish_reason) == ("ok", "responses", "stop")
     assert (row.input_tokens, row.output_tokens) == (100, 10)
     # 100 x 0.15 and 10 x 0.60 USD per million, at 1.10 USD per EUR.
@@ -91,7 +91,7 @@ def test_stream_is_relayed_and_charged_for_every_outcome(
     assert (row.status, row.cost_nanoeur) == ("ok", 19_091)
 
 
-def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeProvider) -> None:
+def test_stream_without_usage_is_charged_at_bound(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(no_usage=True)
     row = row_of(ask(ASKED | {"stream": True, "max_output_tokens": 50}, path=RESPONSES))
     hold = Hold.objects.get(request_id=row.id)
@@ -99,9 +99,7 @@ def test_a_stream_without_usage_is_charged_at_its_bound(ask: Asking, fake: FakeP
     assert row.cost_nanoeur == hold.amount_nanoeur
 
 
-def test_broken_stream_ends_with_an_error_that_clients_raise(
-    ask: Asking, fake: FakeProvider
-) -> None:
+def test_broken_stream_ends_with_error_that_clients_raise(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(cut_after_bytes=1_500)
     reply = ask(ASKED | {"stream": True}, path=RESPONSES)
     last = reply.events[-1]
@@ -110,15 +108,13 @@ def test_broken_stream_ends_with_an_error_that_clients_raise(
     assert row_of(reply).status == "unknown"
 
 
-def test_limit_writes_the_cap_into_the_request(
-    ask: Asking, fake: FakeProvider, acme: Organization
-) -> None:
+def test_limit_writes_cap_into_request(ask: Asking, fake: FakeProvider, acme: Organization) -> None:
     PolicyFactory.create(org=acme, max_tokens_per_request=1000)
     assert ask(ASKED, path=RESPONSES).status == 200
     assert 900 < fake.calls[0].body["max_output_tokens"] < 1000
 
 
-def test_a_search_needs_a_bound_where_a_limit_applies(
+def test_unbounded_search_is_refused_if_limit_applies(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
@@ -144,7 +140,7 @@ def test_a_search_needs_a_bound_where_a_limit_applies(
     ],
     ids=str,
 )
-def test_refused_request_leaves_a_row_and_is_not_sent(
+def test_refused_request_leaves_row_and_is_not_sent(
     changes: dict[str, Any], ask: Asking, fake: FakeProvider
 ) -> None:
     reply = ask(ASKED | changes, path=RESPONSES)
@@ -169,7 +165,7 @@ def test_providers_error_keeps_its_message(ask: Asking, fake: FakeProvider) -> N
 def test_every_vendors_embeddings_are_in_openais_format_and_charged(
     model: str, ask: Asking, fake: FakeProvider, embedders: None
 ) -> None:
-    reply = ask({"model": model, "input": [SAID, "Bye"]}, path=EMBEDDINGS)
+    reply = ask({"model": model, "input": [PROMPT, "Bye"]}, path=EMBEDDINGS)
     row = row_of(reply)
     assert [each["index"] for each in reply.json["data"]] == [0, 1]
     assert all(isinstance(each["embedding"], list) for each in reply.json["data"])

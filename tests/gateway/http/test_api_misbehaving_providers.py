@@ -1,4 +1,4 @@
-"""A provider's odd words: a call that was answered is settled and shown, whatever it says."""
+"""Unusual provider values: an answered call is settled and shown in any case."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_unusual_texts_and_names_are_passed_on_or_omitted(ask: Asking, gateway: 
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
 
 
-def test_unusual_provider_values_do_not_prevent_completing_the_row(
+def test_unusual_provider_values_do_not_prevent_completing_row(
     ask: Asking, gateway: Gateway
 ) -> None:
     faults: list[str] = []

@@ -24,7 +24,7 @@ from tests.gateway.wire import Reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SAID: Final = "Say hello to «ü» and \u2028 \\ them"
+PROMPT: Final = "Say hello to «ü» and \u2028 \\ them"
 SONNET: Final = "claude-3-5-sonnet-20241022"
 FLASH: Final = "gemini-2.0-flash"
 EUR: Final = 10**9
@@ -32,7 +32,7 @@ EUR: Final = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """One of the two APIs: how it is asked, and how its errors look."""
+    """One of the two APIs: its requests and its errors."""
 
     vendor: str
     model: str
@@ -60,7 +60,7 @@ MESSAGES: Final = Api(
         "model": SONNET,
         "max_tokens": 50,
         "system": "Be brief",
-        "messages": [{"role": "user", "content": SAID}],
+        "messages": [{"role": "user", "content": PROMPT}],
     },
 )
 GENERATE: Final = Api(
@@ -72,7 +72,7 @@ GENERATE: Final = Api(
     counted=f"/v1beta/models/{FLASH}:countTokens",
     body={
         "systemInstruction": {"parts": [{"text": "Be brief"}]},
-        "contents": [{"role": "user", "parts": [{"text": SAID}]}],
+        "contents": [{"role": "user", "parts": [{"text": PROMPT}]}],
         "generationConfig": {"maxOutputTokens": 50},
     },
 )
@@ -82,7 +82,7 @@ both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stre
 
 @pytest.fixture
 def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, with the gateway pointed at it."""
+    """The fake provider, as the gateway's only upstream."""
     with FakeProvider() as running:
         base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
         gateway.providers = Providers(settings_at(base_urls), sandbox=True)
@@ -109,13 +109,13 @@ def limited(acme: Organization) -> Callable[..., None]:
 
 
 def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row, having made sure that nothing is held any more."""
+    """Return a reply's audit row; assert that no hold is left."""
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
     return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
 
 def error_in(api: Api, reply: Reply) -> tuple[str, str]:
-    """Return kind and message of an error in the client's own shape, and nothing more."""
+    """Return the type and message of an error in the client's format."""
     body = reply.json
     if api.vendor == "anthropic":
         assert body.keys() == {"type", "error"}
@@ -128,7 +128,7 @@ def error_in(api: Api, reply: Reply) -> tuple[str, str]:
 
 
 def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
-    """Return what the vendor itself answers."""
+    """Return the vendor's own answer."""
     asked = api.asking(stream=stream)
     request = Request(  # noqa: S310  loopback
         fake.base_url(api.vendor) + asked["path"],
@@ -160,7 +160,7 @@ def test_answer_is_relayed_byte_for_byte_and_charged(
         api.model,
         stream,
     )
-    words = len(SAID.split(" "))
+    words = len(PROMPT.split(" "))
     assert (row.input_tokens, row.output_tokens) == (words + 2, words)
     event = CostEvent.objects.get()
     assert event.amount_nanoeur == row.cost_nanoeur
@@ -180,9 +180,9 @@ def test_vendor_gets_its_own_key_and_no_client_headers(
     assert reply.status == 200
     assert row_of(reply).team_id == "t"
     [call] = fake.calls
-    said = json.dumps([call.headers, call.path])
-    assert KEYS[api.vendor] in said
-    assert api_key not in said
+    sent = json.dumps([call.headers, call.path])
+    assert KEYS[api.vendor] in sent
+    assert api_key not in sent
     assert not {"cookie", "x-more", "x-pulse-team-id"} & call.headers.keys()
 
 
@@ -196,7 +196,7 @@ def test_unknown_field_is_forwarded(ask: Asking, fake: FakeProvider, api: Api) -
 
 @every_api
 @both_ways
-def test_forwarded_model_name_is_the_vendors(
+def test_forwarded_model_name_is_vendors(
     ask: Asking, fake: FakeProvider, api: Api, stream: bool
 ) -> None:
     for spelled in (api.model.upper(), f"{api.vendor}/{api.model}"):
@@ -210,10 +210,8 @@ def test_forwarded_model_name_is_the_vendors(
         assert api.model in call.path or "model" in call.body
 
 
-def test_same_conversation_has_the_same_hash_on_every_endpoint(
-    ask: Asking, fake: FakeProvider
-) -> None:
-    pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": SAID}]
+def test_same_conversation_has_same_hash_on_every_endpoint(ask: Asking, fake: FakeProvider) -> None:
+    pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": PROMPT}]
     asked: list[dict[str, Any]] = [
         {"body": {"model": "sandbox-small", "messages": pairs}},
         {"body": {"model": "gpt-4o", "messages": pairs}, "path": "/v1/chat/completions"},
@@ -232,7 +230,7 @@ def test_same_conversation_has_the_same_hash_on_every_endpoint(
 
 @every_api
 @both_ways
-def test_refusal_is_in_the_clients_format_and_calls_no_provider(
+def test_refusal_is_in_clients_format_and_calls_no_provider(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(blocked_models=[api.model])
@@ -246,7 +244,7 @@ def test_refusal_is_in_the_clients_format_and_calls_no_provider(
 
 
 @every_api
-def test_each_status_has_the_clients_error_type(ask: Asking, fake: FakeProvider, api: Api) -> None:
+def test_each_status_has_clients_error_type(ask: Asking, fake: FakeProvider, api: Api) -> None:
     wrong: list[tuple[Reply, int, str, str]] = [
         (ask(**api.asking(), key="pulse_x"), 401, "authentication_error", "UNAUTHENTICATED"),
         (ask(**api.asking(), key=""), 401, "authentication_error", "UNAUTHENTICATED"),
@@ -328,16 +326,14 @@ def test_other_vendors_model_is_refused_with_its_endpoint(
         *("tunedModels/x", "gemini-2.0-flash\n", "x" * 300, "gemini-2.0-flash?x", "%2e%2e"),
     ],
 )
-def test_model_name_cannot_change_the_upstream_path(
-    ask: Asking, fake: FakeProvider, name: str
-) -> None:
+def test_model_name_cannot_change_upstream_path(ask: Asking, fake: FakeProvider, name: str) -> None:
     for method in ("generateContent", "streamGenerateContent", "countTokens"):
         reply = ask(path=f"/v1beta/models/{name}:{method}", body=GENERATE.body)
         assert reply.status in {400, 403, 404, 405}, (name, method)
     assert fake.calls == []
 
 
-def test_key_in_the_query_string_is_never_accepted(
+def test_key_in_query_string_is_never_accepted(
     ask: Asking, fake: FakeProvider, api_key: str
 ) -> None:
     path = f"{GENERATE.plain}?key={api_key}"
@@ -358,7 +354,7 @@ def test_only_documented_post_methods_exist(ask: Asking) -> None:
 
 @every_api
 @both_ways
-def test_cap_is_written_into_the_request_if_a_limit_applies(
+def test_cap_is_written_into_request_if_limit_applies(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(max_tokens_per_request=500)
@@ -383,7 +379,7 @@ SEARCH: Final = {
 
 
 @every_api
-def test_unbounded_request_is_refused_only_if_a_limit_applies(
+def test_unbounded_request_is_refused_only_if_limit_applies(
     ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api
 ) -> None:
     searching = api.asking(tools=[SEARCH[api.vendor]])
@@ -430,7 +426,7 @@ def test_counting_is_free_and_recorded(
 
 
 @every_api
-def test_counting_is_subject_to_policies_and_the_switch(
+def test_counting_is_subject_to_policies_and_switch(
     ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
 ) -> None:
     small.answers(api.counted, COUNTS[api.vendor])
@@ -446,7 +442,7 @@ def test_counting_is_subject_to_policies_and_the_switch(
 
 @every_api
 @pytest.mark.parametrize("body", [b'{"error": {"message": "no"}}', b"not JSON", b""])
-def test_invalid_count_is_an_error(ask: Asking, small: SmallVendor, api: Api, body: bytes) -> None:
+def test_invalid_count_is_error(ask: Asking, small: SmallVendor, api: Api, body: bytes) -> None:
     small.answers(api.counted, body)
     reply = ask(path=api.counted, body=api.body)
     assert (reply.status, reply.headers["x-pulse-error-code"]) == (502, "provider_error")
@@ -456,7 +452,7 @@ def test_invalid_count_is_an_error(ask: Asking, small: SmallVendor, api: Api, bo
 # --- streams that break, and arrays -----------------------------------------------------------
 
 
-def test_broken_message_stream_ends_with_an_error_event(ask: Asking, fake: FakeProvider) -> None:
+def test_broken_message_stream_ends_with_error_event(ask: Asking, fake: FakeProvider) -> None:
     whole = directly(fake, MESSAGES, stream=True)
     fake.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
     reply = ask(**MESSAGES.asking(stream=True))
@@ -511,7 +507,7 @@ def test_array_stream_is_relayed_byte_for_byte_and_charged(
         assert row.finish_reason == "stop"
 
 
-def test_broken_array_stream_is_closed_with_an_error(ask: Asking, small: SmallVendor) -> None:
+def test_broken_array_stream_is_closed_with_error(ask: Asking, small: SmallVendor) -> None:
     path = f"/v1beta/models/{FLASH}:streamGenerateContent"
     begun = b"[" + b",".join(chunks(3)[:2])
     small.answers(path, begun + b', {"candidates": [', cut=True)
@@ -525,9 +521,7 @@ def test_broken_array_stream_is_closed_with_an_error(ask: Asking, small: SmallVe
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"", b"nothing", b'[{"error": {"message": "no"}}]'])
-def test_array_stream_without_an_answer_is_an_error(
-    ask: Asking, small: SmallVendor, body: bytes
-) -> None:
+def test_array_stream_without_answer_is_error(ask: Asking, small: SmallVendor, body: bytes) -> None:
     path = f"/v1beta/models/{FLASH}:streamGenerateContent"
     small.answers(path, body)
     reply = ask(path=path, body=GENERATE.body)
