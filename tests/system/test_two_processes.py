@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -65,12 +66,12 @@ def _a_quiet_provider(upstream: Upstream) -> Iterator[None]:
     upstream.reset()
 
 
-async def _ask_each(servers: list[Server], key: str, **changes: object) -> list[Outcome]:
+async def _ask_each(servers: list[Server], key: str, **changes: Any) -> list[Outcome]:
     """Send the same request to every process, one after the other."""
     return [
         await ask_one(
             server.url, key, ClientCall(call=secrets.token_hex(6), vendor=VENDOR, **changes)
-        )  # type: ignore[arg-type]
+        )
         for server in servers
     ]
 
