@@ -28,14 +28,13 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-# A start takes 1.3 s, so the tests of a module share a browser and the loop that drives it. What a
-# person keeps - cookies, storage, what was loaded - is in a context, and each test makes its own.
-IN_ONE_BROWSER = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+# A start takes 1.3 s: the tests of a process share a browser and the loop that drives it.
+IN_ONE_BROWSER = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser of the module's own."""
+    """The browser of all tests of this process."""
     executable = chromium_path()
     if executable is None:
         pytest.skip("no Chromium is installed, and CHROMIUM does not name one")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
-from tests.system.clients import first_calls, warm_up
+from tests.system.clients import Asked, ask_one, first_calls, warm_up
+from tests.system.console import Console, fill
 from tests.system.databases import SECRET_KEY, Databases, at_upstream, prepare
 from tests.system.misbehaviour import TIMEOUT_S, Case
 from tests.system.rows import Rows
-from tests.system.servers import Installation, Server
+from tests.system.servers import Installation, Server, free_port
 from tests.system.upstream import Upstream
 
 
@@ -88,6 +91,35 @@ def hasty(installation: Installation) -> Server:
     [started] = installation.serve(PULSE_PROVIDER_TIMEOUT_S=str(TIMEOUT_S))
     asyncio.run(first_calls(started.url, installation.key))
     return started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def console(
+    chromium: Browser,
+    databases: Databases,
+    template: tuple[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Console]:
+    """Acme's console with weeks of data; tests leave its people, policies and settings as found."""
+    name = databases.make(template=template[0])
+    installation = Installation(
+        database_url=databases.url(name),
+        folder=tmp_path_factory.mktemp("console"),
+        environment=at_upstream(free_port()),  # vendors that no test of the console calls
+        key=template[1],
+    )
+    try:
+        fill(installation, per_day=16)
+        [server] = installation.serve()
+        # A new process imports what calls need when the first one comes.
+        first = Asked(call="first", more={"model": "sandbox-small"})
+        assert (await ask_one(server.url, installation.key, first)).is_answered
+        made = Console(browser=chromium, installation=installation, url=server.url)
+        yield made
+        await made.close()
+    finally:
+        installation.kill_all()
+        databases.drop(name)
 
 
 @pytest.fixture

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Error, Page, Route, expect
+from playwright.async_api import Error, Page, Route, expect
 
 from tests.chromium import IN_ONE_BROWSER
-from tests.system.console import ADMIN, Complaints, context_for, fill, sign_in
-from tests.system.servers import Installation, Server
+from tests.system.console import ADMIN, Console, sign_in
 
 pytestmark = IN_ONE_BROWSER
 
@@ -28,48 +27,31 @@ window.hideTab = (hidden) => {
   document.dispatchEvent(new Event("visibilitychange"));
 };
 """
-LATE_S: Final = 2.0
 FOLLOWS_EVERY_MS: Final = 2_000
 
 
-@pytest.fixture(scope="module")
-def filled(installation: Installation) -> Iterator[Server]:
-    """A server with a month of data."""
-    fill(installation, per_day=20)
-    [server] = installation.serve()
-    yield server
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def desk(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
-    """The admin at a desk, signed in; nothing may complain while the test runs."""
-    complaints = Complaints(filled.url)
-    permissions = ["clipboard-read", "clipboard-write"]
-    async with context_for(chromium, filled.url, permissions=permissions) as context:
-        page = await context.new_page()
-        complaints.listen(page)
-        await sign_in(page)
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(console: Console) -> AsyncIterator[Page]:
+    """The admin at a desk; nothing may complain while the test runs."""
+    async with console.page() as page:
         yield page
-    assert complaints.errors == []
-    assert complaints.foreign == []
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def plain(chromium: Browser, filled: Server) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def plain(console: Console) -> AsyncIterator[Page]:
     """The same admin with a browser that runs no scripts."""
-    async with context_for(chromium, filled.url, java_script_enabled=False) as context:
-        page = await context.new_page()
-        await sign_in(page)
+    async with console.page(scripts=False) as page:
         yield page
 
 
-async def ask(server: Server, key: str, **body: Any) -> str:
+async def ask(console: Console, *, key: str | None = None, **body: Any) -> str:
     """Send a request as a program does and return its id."""
+    key = key or console.installation.key
     sent = {"model": "sandbox-small", "prompt": "Say hello"} | body
     async with (
         aiohttp.ClientSession() as session,
         session.post(
-            f"{server.url}/api/ai/request", json=sent, headers={"x-pulse-key": key}
+            f"{console.url}/api/ai/request", json=sent, headers={"x-pulse-key": key}
         ) as answer,
     ):
         return str(answer.headers["x-pulse-request-id"])
@@ -78,7 +60,8 @@ async def ask(server: Server, key: str, **body: Any) -> str:
 # --- the first minute ----------------------------------------------------------------------------
 
 
-async def test_first_minute(desk: Page) -> None:
+async def test_the_first_minute(desk: Page) -> None:
+    await desk.goto("/admin/ai")
     await desk.get_by_role("link", name="Playground", exact=True).click()
     await expect(desk.get_by_label("Model", exact=True)).to_have_value("sandbox-small")
     await desk.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
@@ -95,7 +78,8 @@ async def test_first_minute(desk: Page) -> None:
     assert titles == ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
-async def test_first_minute_without_scripts(plain: Page) -> None:
+async def test_the_first_minute_without_scripts(plain: Page) -> None:
+    await plain.goto("/admin/ai")
     await plain.get_by_role("link", name="Playground", exact=True).click()
     await plain.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
     await plain.get_by_role("button", name="Send", exact=True).click()
@@ -121,15 +105,14 @@ async def test_refusal_is_shown_in_place_of_answer(desk: Page) -> None:
 # --- recent requests -----------------------------------------------------------------------------
 
 
-async def test_followed_list_shows_new_requests(
-    desk: Page, filled: Server, installation: Installation
-) -> None:
+async def test_new_requests_arrive_while_the_list_is_followed(desk: Page, console: Console) -> None:
     await desk.add_init_script(HIDDEN_TAB)
+    await desk.clock.install()
     await desk.goto("/admin/ai")
     before = await desk.locator("#list tbody tr").count()
     await desk.get_by_role("button", name="Follow new requests").click()
     await expect(desk).to_have_url(re.compile(r"live=on"))
-    request_id = await ask(filled, installation.key)
+    request_id = await ask(console)
     await expect(desk.locator(f"#row-{request_id}")).to_be_visible()
     assert await desk.locator("#list tbody tr").count() == before + 1
     assert await desk.locator("#list tbody tr").first.get_attribute("data-id") == request_id
@@ -138,30 +121,29 @@ async def test_followed_list_shows_new_requests(
     asked: list[str] = []  # for rows: a changed address makes Chromium request its icon again
     desk.on("request", lambda sent: asked.append(sent.url) if "requests/new" in sent.url else None)
     await desk.evaluate("hideTab(true)")
-    later = await ask(filled, installation.key)
-    await desk.wait_for_timeout(2 * FOLLOWS_EVERY_MS)
+    later = await ask(console)
+    await desk.clock.run_for(2 * FOLLOWS_EVERY_MS)
     assert asked == []
     await desk.evaluate("hideTab(false)")
     await expect(desk.locator(f"#row-{later}")).to_be_visible()
 
     await desk.get_by_role("button", name="Follow new requests").click()
     asked.clear()
-    await desk.wait_for_timeout(2 * FOLLOWS_EVERY_MS)
+    await desk.clock.run_for(2 * FOLLOWS_EVERY_MS)
     assert asked == []
 
 
-async def test_following_respects_filters(
-    desk: Page, filled: Server, installation: Installation
-) -> None:
+async def test_following_respects_the_filters(desk: Page, console: Console) -> None:
     await desk.goto("/admin/ai?teamId=red&live=on")
     await expect(desk.get_by_text("No matching requests")).to_be_visible()
-    other = await ask(filled, installation.key, teamId="blue")
-    wanted = await ask(filled, installation.key, teamId="red")
+    other = await ask(console, teamId="blue")
+    wanted = await ask(console, teamId="red")
     await expect(desk.locator(f"#row-{wanted}")).to_be_visible()
     assert await desk.locator(f"#row-{other}").count() == 0
 
 
-async def test_filters_change_list_and_address(desk: Page) -> None:
+async def test_filters_change_the_list_and_the_address(desk: Page) -> None:
+    await desk.goto("/admin/ai")
     await desk.get_by_label("Status", exact=True).select_option("blocked")
     await desk.get_by_role("button", name="Apply", exact=True).click()
     await expect(desk).to_have_url(re.compile(r"status=blocked"))
@@ -174,6 +156,7 @@ async def test_filters_change_list_and_address(desk: Page) -> None:
 
 
 async def test_filters_and_pages_need_no_script(plain: Page) -> None:
+    await plain.goto("/admin/ai")
     await plain.get_by_label("Status", exact=True).select_option("ok")
     await plain.get_by_role("button", name="Apply", exact=True).click()
     assert "status=ok" in plain.url
@@ -200,7 +183,8 @@ async def test_list_is_exported_as_file(desk: Page) -> None:
     assert len(rows) == shown
 
 
-async def test_request_can_be_linked_and_printed(desk: Page) -> None:
+async def test_a_request_can_be_linked_and_printed(desk: Page) -> None:
+    await desk.goto("/admin/ai")
     await desk.locator("#list tbody a").first.click()
     await desk.get_by_role("button", name="Copy link").click()
     assert await desk.evaluate("navigator.clipboard.readText()") == desk.url
@@ -221,14 +205,14 @@ async def create_key(page: Page, name: str) -> str:
     return await page.locator("#new-key").inner_text()
 
 
-async def test_key_is_created_copied_rotated_and_revoked(desk: Page, filled: Server) -> None:
+async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, console: Console) -> None:
     text = await create_key(desk, "nightly")
     await desk.get_by_role("button", name="Copy key").click()
     await expect(desk.get_by_role("button", name="Copied")).to_be_visible()
     assert await desk.evaluate("navigator.clipboard.readText()") == text
     await desk.get_by_text("OpenAI SDK (Python)").click()
     await expect(desk.locator("#snippet-openai")).to_contain_text(f'api_key="{text}"')
-    await ask(filled, text)
+    await ask(console, key=text)
 
     await desk.goto("/admin/ai/keys")
     row = desk.get_by_role("row").filter(has_text="nightly")
@@ -260,9 +244,9 @@ async def test_key_is_created_copied_rotated_and_revoked(desk: Page, filled: Ser
     await expect(rows.filter(has_text="revoked")).to_have_count(1)
 
 
-async def test_keys_need_no_script(plain: Page, filled: Server) -> None:
+async def test_keys_need_no_script(plain: Page, console: Console) -> None:
     text = await create_key(plain, "without scripts")
-    await ask(filled, text)
+    await ask(console, key=text)
     await plain.goto("/admin/ai/keys")
     row = plain.get_by_role("row").filter(has_text="without scripts")
     await row.get_by_role("button", name="Revoke", exact=True).click()
@@ -304,9 +288,11 @@ async def test_policy_form_shows_effect_while_typing(desk: Page) -> None:
 async def test_typing_or_leaving_during_effect_request_shows_no_error(
     desk: Page,
 ) -> None:
+    answers = asyncio.Event()
+
     async def late(route: Route) -> None:
-        await asyncio.sleep(LATE_S)
-        with suppress(Error):  # the page has left already
+        await answers.wait()
+        with suppress(Error):  # nobody waits for it any more
             await route.continue_()
 
     await desk.route("**/policies/effect", late)
@@ -316,6 +302,8 @@ async def test_typing_or_leaving_during_effect_request_shows_no_error(
             await desk.get_by_label("Blocked models", exact=True).fill(name)
     await desk.get_by_role("link", name="Cancel").click()
     await expect(desk.get_by_role("heading", name="Policies")).to_be_visible()
+    answers.set()
+    await desk.unroute_all(behavior="wait")
     await expect(desk.get_by_role("alert")).to_have_count(0)
 
 
@@ -326,7 +314,8 @@ async def test_policy_form_works_without_scripts(plain: Page) -> None:
     await plain.get_by_role("button", name="Show what it would have done").click()
     effect = plain.locator("#effect")
     await expect(effect).to_contain_text("Allows only gpt-4o-mini.")
-    await expect(effect).to_contain_text("of the last 90 days")
+    # A slow machine evaluates less of them in the time that a page has.
+    await expect(effect).to_contain_text(re.compile(r"of the last (\d+ of )?90 days"))
     await expect(plain.get_by_label("Allowed models", exact=True)).to_have_value("gpt-4o-mini")
     await plain.get_by_label("Policy name", exact=True).fill("Cheap only")
     await plain.get_by_role("button", name="Save", exact=True).click()
@@ -339,11 +328,17 @@ async def test_policy_form_works_without_scripts(plain: Page) -> None:
 # --- settings, organizations, the keyboard -------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["desk", "plain"])
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 async def test_settings_are_saved_and_organizations_switched(
-    request: pytest.FixtureRequest, desk: Page, plain: Page, who: str
+    console: Console, *, scripts: bool
 ) -> None:
-    page = {"desk": desk, "plain": plain}[who]
+    # The session remembers the organization: it is nobody else's.
+    async with console.page(None, scripts=scripts) as page:
+        await sign_in(page)
+        await _switch_and_save(page)
+
+
+async def _switch_and_save(page: Page) -> None:
     await page.locator("details.menu summary").click()
     await page.get_by_role("button", name="Empty Ltd").click()
     await expect(page.locator("details.menu summary strong")).to_have_text("Empty Ltd")
@@ -396,10 +391,8 @@ async def test_keyboard_suffices(desk: Page) -> None:
     await expect(revoke).to_be_focused()
 
 
-async def test_unreachable_server_is_reported_in_place(chromium: Browser, filled: Server) -> None:
-    async with context_for(chromium, filled.url) as context:
-        page = await context.new_page()
-        await sign_in(page)
+async def test_unreachable_server_is_reported_in_place(console: Console) -> None:
+    async with console.page(complains=True) as page:  # a failed request is Chromium's complaint
         await page.route("**/api/ai/request", lambda route: route.abort())
         await page.route("**/keys/*/revoke", lambda route: route.abort())
         await page.goto("/admin/ai/playground")
