@@ -115,7 +115,7 @@ class Console:
     """A console with data, and a window with scripts and one without, which all tests share.
 
     A window costs 2 s, a page in it 0.3 s. So each test has a page of its own, and only what a
-    person keeps, the cookies, is set anew.
+    person keeps, the cookies, is set again.
     """
 
     browser: Browser

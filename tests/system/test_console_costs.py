@@ -111,7 +111,7 @@ async def go(page: Page, link: Locator, state: re.Pattern[str]) -> None:
 
 
 @EITHER
-async def test_every_period_is_a_click_away_and_adds_up(page: Page) -> None:
+async def test_every_period_is_one_click_away_and_adds_up(page: Page) -> None:
     await page.goto("/costs")
     totals: dict[str, int] = {}
     for label, name in PRESETS:
@@ -147,7 +147,7 @@ async def test_invalid_day_is_error_at_its_field(page: Page) -> None:
 
 
 @EITHER
-async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page) -> None:
+async def test_any_one_or_two_dimensions_add_up_to_same(page: Page) -> None:
     await page.goto("/costs")
     total = await total_of(page)
     for by, then in (("Team", "None"), ("User", "Model"), ("Day", "API key")):
@@ -161,7 +161,7 @@ async def test_any_one_or_two_dimensions_add_up_to_the_same(page: Page) -> None:
         assert rest == (len(lines) > 100)
 
 
-async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None:
+async def test_day_is_bar_stacked_by_other_dimension(page: Page) -> None:
     last = datetime.now(UTC).date() - timedelta(days=2)  # before all that other tests send
     await page.goto(f"/costs?from={last - timedelta(days=6)}&to={last}&groupBy=day&thenBy=team")
     await expect(page.get_by_role("heading", name="Costs by day, by team")).to_be_visible()
@@ -179,7 +179,7 @@ async def test_a_day_is_a_bar_stacked_by_the_other_dimension(page: Page) -> None
 
 
 @EITHER
-async def test_a_click_goes_down_to_what_a_line_is_made_of(page: Page) -> None:
+async def test_line_links_to_its_parts(page: Page) -> None:
     await page.goto("/costs?groupBy=team")
     row = page.locator(".explorer-table tbody tr").first
     name = await row.locator("th").inner_text()
@@ -295,7 +295,7 @@ async def test_csv_equals_page(page: Page, query: str) -> None:
 
 
 @EITHER
-async def test_an_address_shows_the_same_to_who_opens_it_anew(
+async def test_url_shows_same_page_in_new_session(
     page: Page, console: Console, *, scripts: bool
 ) -> None:
     await page.goto("/costs")

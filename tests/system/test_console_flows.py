@@ -60,7 +60,7 @@ async def ask(console: Console, *, key: str | None = None, **body: Any) -> str:
 # --- the first minute ----------------------------------------------------------------------------
 
 
-async def test_the_first_minute(desk: Page) -> None:
+async def test_first_minute(desk: Page) -> None:
     await desk.goto("/admin/ai")
     await desk.get_by_role("link", name="Playground", exact=True).click()
     await expect(desk.get_by_label("Model", exact=True)).to_have_value("sandbox-small")
@@ -78,7 +78,7 @@ async def test_the_first_minute(desk: Page) -> None:
     assert titles == ["Received", "Policy check", "Held", "Sent", "Answered", "Charged"]
 
 
-async def test_the_first_minute_without_scripts(plain: Page) -> None:
+async def test_first_minute_without_scripts(plain: Page) -> None:
     await plain.goto("/admin/ai")
     await plain.get_by_role("link", name="Playground", exact=True).click()
     await plain.get_by_label("Prompt", exact=True).fill("Tell me about gateways")
@@ -105,7 +105,7 @@ async def test_refusal_is_shown_in_place_of_answer(desk: Page) -> None:
 # --- recent requests -----------------------------------------------------------------------------
 
 
-async def test_new_requests_arrive_while_the_list_is_followed(desk: Page, console: Console) -> None:
+async def test_followed_list_shows_new_requests(desk: Page, console: Console) -> None:
     await desk.add_init_script(HIDDEN_TAB)
     await desk.clock.install()
     await desk.goto("/admin/ai")
@@ -133,7 +133,7 @@ async def test_new_requests_arrive_while_the_list_is_followed(desk: Page, consol
     assert asked == []
 
 
-async def test_following_respects_the_filters(desk: Page, console: Console) -> None:
+async def test_following_respects_filters(desk: Page, console: Console) -> None:
     await desk.goto("/admin/ai?teamId=red&live=on")
     await expect(desk.get_by_text("No matching requests")).to_be_visible()
     other = await ask(console, teamId="blue")
@@ -142,7 +142,7 @@ async def test_following_respects_the_filters(desk: Page, console: Console) -> N
     assert await desk.locator(f"#row-{other}").count() == 0
 
 
-async def test_filters_change_the_list_and_the_address(desk: Page) -> None:
+async def test_filters_change_list_and_address(desk: Page) -> None:
     await desk.goto("/admin/ai")
     await desk.get_by_label("Status", exact=True).select_option("blocked")
     await desk.get_by_role("button", name="Apply", exact=True).click()
@@ -183,7 +183,7 @@ async def test_list_is_exported_as_file(desk: Page) -> None:
     assert len(rows) == shown
 
 
-async def test_a_request_can_be_linked_and_printed(desk: Page) -> None:
+async def test_request_can_be_linked_and_printed(desk: Page) -> None:
     await desk.goto("/admin/ai")
     await desk.locator("#list tbody a").first.click()
     await desk.get_by_role("button", name="Copy link").click()
@@ -205,7 +205,7 @@ async def create_key(page: Page, name: str) -> str:
     return await page.locator("#new-key").inner_text()
 
 
-async def test_a_key_is_created_copied_rotated_and_revoked(desk: Page, console: Console) -> None:
+async def test_key_is_created_copied_rotated_and_revoked(desk: Page, console: Console) -> None:
     text = await create_key(desk, "nightly")
     await desk.get_by_role("button", name="Copy key").click()
     await expect(desk.get_by_role("button", name="Copied")).to_be_visible()
@@ -292,7 +292,7 @@ async def test_typing_or_leaving_during_effect_request_shows_no_error(
 
     async def late(route: Route) -> None:
         await answers.wait()
-        with suppress(Error):  # nobody waits for it any more
+        with suppress(Error):  # the page has left already
             await route.continue_()
 
     await desk.route("**/policies/effect", late)
@@ -332,7 +332,7 @@ async def test_policy_form_works_without_scripts(plain: Page) -> None:
 async def test_settings_are_saved_and_organizations_switched(
     console: Console, *, scripts: bool
 ) -> None:
-    # The session remembers the organization: it is nobody else's.
+    # The session remembers the organization, so no other test uses it.
     async with console.page(None, scripts=scripts) as page:
         await sign_in(page)
         await _switch_and_save(page)

@@ -68,7 +68,7 @@ PAGES: Final = {
         "/costs?period=365d&compare=year",
         "/costs?from=2026-01-01&to=2026-01-01",
         "/costs?from=2026-03-02&to=2026-03-01",
-        "/costs?teamId=nobody",
+        "/costs?teamId=unknown",
     ),
     "budgets and alerts": (
         "/costs/budgets",
@@ -286,7 +286,7 @@ def with_faults(found: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("part", PAGES)
-async def test_no_page_has_a_fault(looks: Looks, ids: dict[str, str], part: str) -> None:
+async def test_no_page_has_fault(looks: Looks, ids: dict[str, str], part: str) -> None:
     paths = [path.format(**ids) for path in PAGES[part]]
     assert with_faults({path: await looks.first_visit(path) for path in paths}) == {}
 
@@ -301,8 +301,8 @@ async def test_members_and_auditors_see_pages_without_fault(
         assert with_faults({path: await looks.visit(path) for path in paths}) == {}
 
 
-async def test_an_organization_without_anything_has_good_pages_too(console: Console) -> None:
-    # The session remembers the organization: it is nobody else's.
+async def test_pages_of_empty_organization_have_no_fault(console: Console) -> None:
+    # The session remembers the organization, so no other test uses it.
     async with console.page(None) as page:
         looks = await Looks.at(page)
         await sign_in(page)
@@ -316,7 +316,7 @@ async def test_an_organization_without_anything_has_good_pages_too(console: Cons
         assert with_faults({path: await looks.visit(path) for path in EMPTY_PAGES}) == {}
 
 
-async def test_dialogs_and_a_streamed_answer_have_no_fault(looks: Looks) -> None:
+async def test_dialogs_and_streamed_answer_have_no_fault(looks: Looks) -> None:
     page = looks.page
     await page.goto("/admin/ai/keys")
     await page.get_by_role("button", name="Rotate", exact=True).first.click()
@@ -360,14 +360,14 @@ async def test_questions_and_what_is_shown_once_have_no_fault(
         for path in ("/login", link, f"{console.url}/welcome/x/y/"):
             assert await looks.first_visit(path) == [], path
         await stranger.goto("/login")
-        await stranger.get_by_label("Email", exact=True).fill("nobody@acme.example")
+        await stranger.get_by_label("Email", exact=True).fill("unknown@acme.example")
         await stranger.get_by_label("Password", exact=True).fill("wrong")
         await stranger.get_by_role("button", name="Sign in", exact=True).click()
         await stranger.locator(".errorlist").wait_for()
         assert await looks.faults() == []
 
 
-async def test_a_policy_s_effect_and_pages_of_last_resort_have_no_fault(looks: Looks) -> None:
+async def test_effect_of_policy_and_error_pages_have_no_fault(looks: Looks) -> None:
     page = looks.page
     await page.goto("/admin/ai/policies/create")
     await page.get_by_label("Blocked models", exact=True).fill("gpt-4o-mini")
