@@ -102,7 +102,7 @@ class Command(ActionCommand):
         emails = [each.strip() for each in (options["email"] or "").split(",") if each.strip()]
         terms = ChannelTerms(name=options["name"], emails=emails, url=options["webhook"] or "")
         channel = operations.create_channel(organization_id=org.pk, terms=terms)
-        self.stdout.write(f'Added channel "{channel.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Added channel "{channel.name}" of {org.slug}; it is enabled.')
         if channel.kind == AlertChannel.Kind.WEBHOOK:
             self.stdout.write("Deliveries are signed with this secret, which is shown only once:")
             self.stdout.write(secret_for(channel))

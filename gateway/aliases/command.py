@@ -57,7 +57,7 @@ class Command(ActionCommand):
         form = _checked(terms, others=reports.alias_names(organization_id=org.pk))
         alias = operations.create_alias(organization_id=org.pk, terms=form.terms())
         self._warn(form)
-        self.stdout.write(f'Created alias "{alias.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created alias "{alias.name}" of {org.slug}; it is enabled.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])

@@ -79,7 +79,7 @@ class Command(ActionCommand):
         form = _checked(org, {"when_full": HARD, **given(options, FIELDS), "name": options["name"]})
         budget = operations.create_budget(organization_id=org.pk, terms=form.terms())
         self._warn(form)
-        self.stdout.write(f'Created budget "{budget.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created budget "{budget.name}" of {org.slug}; it is enabled.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])

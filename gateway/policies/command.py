@@ -78,7 +78,7 @@ class Command(ActionCommand):
         form = _checked(given(options, FIELDS) | {"name": options["name"]})
         policy = operations.create_policy(organization_id=org.pk, limits=form.limits())
         self._warn(form)
-        self.stdout.write(f'Created policy "{policy.name}" of {org.slug}; it is on.')
+        self.stdout.write(f'Created policy "{policy.name}" of {org.slug}; it is enabled.')
 
     def list(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])

@@ -70,7 +70,9 @@ async def _ask_each(servers: list[Server], key: str, **changes: Any) -> list[Out
     """Send the same request to every process, one after the other."""
     return [
         await ask_one(
-            server.url, key, ClientCall(call=secrets.token_hex(6), vendor=VENDOR, **changes)
+            server.url,
+            key,
+            ClientCall(call=secrets.token_hex(6), vendor=VENDOR, **changes),
         )
         for server in servers
     ]

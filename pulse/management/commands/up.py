@@ -15,7 +15,7 @@ WELCOME = """\
 Created a first organization, "Demo". Its credentials are shown only once:
 
   sign in   {url}/login
-  email    {email}
+  email     {email}
   password  {password}
   API key   {key}
 

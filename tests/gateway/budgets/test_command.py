@@ -33,7 +33,7 @@ def test_created_budget_is_enabled_and_counts(acme: Organization, member_user: U
         *("create", "acme", "Support", *MONTHLY, "--team", "support", "--task-type", "chat"),
         *("--user", member_user.email, "--models", "gpt-4o-mini,claude-*", "--warn"),
     )
-    assert 'Created budget "Support" of acme; it is on.' in printed
+    assert 'Created budget "Support" of acme; it is enabled.' in printed
     budget = Budget.objects.get(org=acme)
     assert (budget.enabled, budget.is_hard, budget.span) == (True, False, "month")
     assert budget.limit_nanoeur == 200 * 10**9
