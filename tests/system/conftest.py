@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.system.clients import Asked, ask_one, first_calls, warm_up
+from tests.system.clients import ClientCall, ask_one, first_calls, warm_up
 from tests.system.console import Console, fill
 from tests.system.databases import SECRET_KEY, Databases, at_upstream, prepare
 from tests.system.misbehaviour import TIMEOUT_S, Case
@@ -112,7 +112,7 @@ async def console(
         fill(installation, per_day=16)
         [server] = installation.serve()
         # A new process imports what calls need when the first one comes.
-        first = Asked(call="first", more={"model": "sandbox-small"})
+        first = ClientCall(call="first", more={"model": "sandbox-small"})
         assert (await ask_one(server.url, installation.key, first)).is_answered
         made = Console(browser=chromium, installation=installation, url=server.url)
         yield made
