@@ -36,12 +36,16 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect, rather than skip, what is not for this run: a skip should mean something.
 
-    What starts servers comes first: a file of it takes minutes, in which other tests can run.
+    What drives a browser and what starts servers comes first, side by side: a worker keeps its
+    browser and its servers, and the other takes from the many short tests behind them.
     """
-    deselected = [item for item in items if not _is_for_this_run(item, config)]
-    config.hook.pytest_deselected(items=deselected)
-    items[:] = [item for item in items if item not in set(deselected)]
-    items.sort(key=lambda item: SYSTEM not in item.path.parents)
+    selected = [item for item in items if _is_for_this_run(item, config)]
+    config.hook.pytest_deselected(items=list(set(items) - set(selected)))
+    items[:] = sorted(selected, key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, bool]:
+    return item.get_closest_marker("browser") is None, SYSTEM not in item.path.parents
 
 
 def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
