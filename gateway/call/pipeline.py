@@ -130,7 +130,7 @@ async def _admit(running: RunningCall) -> HeldCall:
         chosen, ask, answer = await _reserve(running, await _chosen(running))
         if isinstance(answer, Stale):
             times_stale += 1
-            await running.gateway.reload(running.principal)
+            await running.gateway.reload(running.principal, answer)
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
         bounded = chosen.judged

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.apps import apps
 from django.conf import settings
 
+from costs.core.admission import Stale
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import Store
@@ -20,7 +21,7 @@ from gateway.call.call_loop import CallLoop
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.loop_lag import LoopLag
-from gateway.call.snapshot import Directory, OrganizationSnapshot
+from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions, read
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog
@@ -56,11 +57,21 @@ class Gateway:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def reload(self, principal: Principal) -> None:
-        """Reload the snapshots of a request. Raises Refused if its key is no longer valid."""
-        await self.directory.reload_organization(principal.org_id)
-        await self.directory.reload_prices()
-        await self.organization_of(principal)
+    async def reload(self, principal: Principal, current: Stale) -> OrganizationSnapshot:
+        """Reload what differs from the database's versions, and return the organization.
+
+        Raises Refused if the caller's key is no longer valid.
+        """
+        await self.directory.organization(principal.org_id, version=current.config_version)
+        await self.directory.prices(version=current.prices_version)
+        return await self.organization_of(principal)
+
+    async def live_organization_of(self, principal: Principal) -> OrganizationSnapshot:
+        """Return the caller's organization as it is now, for a request without RESERVE.
+
+        The price list is then current too. Raises Refused if the caller's key is no longer valid.
+        """
+        return await self.reload(principal, await read(live_versions, principal.org_id))
 
     async def organization_of(self, principal: Principal) -> OrganizationSnapshot:
         """Return the caller's organization, from a snapshot no newer than its key's record.
@@ -87,6 +98,7 @@ class Gateway:
             await asyncio.wait(running, timeout=grace_s)
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
+        await asyncio.to_thread(self.directory.close)
 
     def keep_house(self, store: Store) -> None:
         """Record which keys were used, and delete expired Idempotency-Keys."""
