@@ -26,7 +26,7 @@ from costs.core.periods import BudgetWindow
 from costs.prices.book import PriceBook, load_price_book, price_list_version
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
-from gateway.core.errors import Refused
+from gateway.core.errors import Refused, overloaded
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -37,6 +37,7 @@ from orgs.models import Organization
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
+READS_WAITING_MAX: Final = 1000
 PRICES: Final = "prices"
 DATABASE_UNAVAILABLE: Final = (django.db.OperationalError, django.db.InterfaceError)
 
@@ -132,6 +133,8 @@ class SharedReads:
         """Return the running read of the subject, begun now if there is none, and its number."""
         with self._lock:
             if subject not in self._running:
+                if len(self._running) >= READS_WAITING_MAX:
+                    raise overloaded()
                 self._begun += 1
                 work = partial(self._read, subject, function)
                 self._running[subject] = self._begun, self._thread.submit(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from gateway.call.runtime import Gateway
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.models import ApiKey, Organization
 from tests.factories import AliasFactory, BudgetFactory, PolicyFactory
+from tests.fake_provider.thread import FakeProvider
+from tests.gateway.attempts import CHAT, OPENAI
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
 from tests.gateway.wire import Reply
@@ -327,3 +330,75 @@ def test_failed_read_refuses_all_that_wait_and_is_not_kept(
 def test_lost_kept_connection_refuses_nobody(crowd: Crowd, reads: Reads, table: str) -> None:
     reads.failing.append(table)
     assert statuses(crowd.asks()) == {200}
+
+
+# --- the limit ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(crowd: Crowd, reads: Reads, gateway: Gateway) -> list[Future[Reply]]:
+    """Calls of Acme that wait for their hold, as many as may: half of all."""
+    gateway.waiting_max = 4
+    reads.hold("model_alias")
+    waiting = crowd.asks(2)
+    until(lambda: len(gateway.tasks) == 2)
+    return waiting
+
+
+def test_call_beyond_limit_is_refused_until_another_has_its_hold(
+    full: list[Future[Reply]], crowd: Crowd, reads: Reads, gateway: Gateway
+) -> None:
+    refused = crowd.asks()[0].result(timeout=20)
+    assert refused.refusal[:2] == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    provider = StandIn(waits=True)
+    gateway.providers = Only(provider)
+    reads.may_end.set()
+    until(lambda: len(provider.asked) == 2)
+    admitted = crowd.asks()  # two are running, and none waits
+    until(lambda: len(provider.asked) == 3)
+    provider.may_end.set()
+    assert statuses(full + admitted) == {200}
+
+
+def test_other_organization_has_places_left(
+    full: list[Future[Reply]],
+    crowd: Crowd,
+    reads: Reads,
+    globex: Organization,
+    make_key: Callable[..., str],
+) -> None:
+    other = crowd.asks(key=make_key(globex))
+    reads.may_end.set()
+    assert statuses(full + other) == {200}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/chat/completions", "server_error"),
+        ("/v1/messages", "api_error"),
+        ("/v1beta/models/gpt-4o-mini:generateContent", "UNAVAILABLE"),
+    ],
+)
+def test_refusal_has_format_of_its_endpoint(
+    full: list[Future[Reply]], ask: Asking, reads: Reads, path: str, kind: str
+) -> None:
+    reply = ask(CHAT | {"model": OPENAI}, path=path)
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    assert reply.headers["x-pulse-error-code"] == "overloaded"
+    error = json.loads(reply.body)["error"]
+    assert kind in (error.get("type"), error.get("status"))
+    reads.may_end.set()
+    assert statuses(full) == {200}
+
+
+def test_refused_and_abandoned_calls_free_their_places(
+    ask: Asking, gateway: Gateway, acme: Organization, vendors: FakeProvider
+) -> None:
+    gateway.waiting_max = 2
+    for _ in range(3):
+        assert ask(HELLO | {"model": "no-such-model"}).status == 400
+        assert ask(HELLO).status == 200
+    until(lambda: not gateway.tasks)
+    assert not gateway._waiting and not gateway._waiting_of
