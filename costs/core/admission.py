@@ -106,7 +106,13 @@ class InsufficientRoom:
 
 @frozen
 class Stale:
-    """The configuration or the prices changed since the call was checked: check it again."""
+    """The configuration or the prices changed since the call was checked: check it again.
+
+    The versions are those of the database; `config_version` is 0 if the organization is gone.
+    """
+
+    config_version: int
+    prices_version: int
 
 
 @frozen

@@ -109,18 +109,16 @@ class Batch:
         """Admit one call or return why not, in order of arrival."""
         organization = self.locked.organizations.get(request.org_id)
         if organization is None:
-            return Stale()
+            return Stale(config_version=0, prices_version=self.locked.prices_version)
         if request.id in self.placed:  # by an earlier try, which also stored the balances before it
             periods = [self._period_in_force(organization, limit) for limit in request.limits]
             before = tuple(map(_balance, periods, request.limits))
             return Admitted(now=self.now, before=before, period_ids=self.placed[request.id])
         if not organization.ai_gateway_enabled:
             return GatewayDisabled(now=self.now, name=organization.name)
-        if (organization.config_version, self.locked.prices_version) != (
-            request.config_version,
-            request.prices_version,
-        ):
-            return Stale()
+        config_version, prices_version = organization.config_version, self.locked.prices_version
+        if (config_version, prices_version) != (request.config_version, request.prices_version):
+            return Stale(config_version=config_version, prices_version=prices_version)
         if request.amount_nanoeur is None:
             return RefusalRecorded(now=self.now)
         if repeated is not None:

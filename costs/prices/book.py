@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -13,6 +13,7 @@ from costs.core.usage import STANDARD_TIER
 from costs.models import ExchangeRate, PriceList, Rate
 
 _BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
+_COLUMNS: Final = ("provider", "model", "starts_at", "source", *_BAND_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class PriceBook:
     """All prices at one `version` of the list, or newer."""
 
     version: int
-    _prices: Mapping[tuple[str, str], Sequence[_Prices]]
+    _rows: Mapping[tuple[str, str], Sequence[Rate]]
     _exchange: Sequence[_Exchange]
+    # Of the models that were priced: a process uses few of a long list, and it may change often.
+    _prices: dict[tuple[str, str], Sequence[_Prices]] = field(default_factory=dict, repr=False)
     # One object per price and exchange rate, so that what Rates compute is computed once.
     _rates: dict[tuple[str, str, datetime, date], Rates] = field(default_factory=dict, repr=False)
 
@@ -50,14 +53,24 @@ class PriceBook:
         if exchange is None:
             return None
         for name in names:
-            prices = rate_at(self._prices.get((provider, name), ()), at)
+            prices = rate_at(self._history_of(provider, name), at)
             if prices is not None:
                 return self._rates_of(provider, name, prices, exchange)
         return None
 
     def models(self) -> list[tuple[str, str]]:
         """Return (provider, model) of every price, sorted."""
-        return sorted(self._prices)
+        return sorted(self._rows)
+
+    def _history_of(self, provider: str, model: str) -> Sequence[_Prices]:
+        key = (provider, model)
+        history = self._prices.get(key)
+        if history is None:
+            rows = self._rows.get(key)
+            if rows is None:
+                return ()
+            history = self._prices[key] = _history(rows)
+        return history
 
     def _rates_of(self, provider: str, model: str, prices: _Prices, exchange: _Exchange) -> Rates:
         key = (provider, model, prices.starts_at, exchange.on_date)
@@ -83,26 +96,30 @@ def price_list_version() -> int:
 def load_price_book() -> PriceBook:
     """Read the whole price list: three queries. The version first, so that it is never newer."""
     list_version = price_list_version()
-    by_model: dict[tuple[str, str], dict[str, dict[datetime, list[Rate]]]] = {}
-    for row in Rate.objects.order_by("starts_at", "above_input_tokens"):
-        tiers = by_model.setdefault((row.provider, row.model), {})
-        tiers.setdefault(row.service_tier, {}).setdefault(row.starts_at, []).append(row)
+    rows: dict[tuple[str, str], list[Rate]] = {}
+    # Rows of plain values: objects of the model take twice as long.
+    for row in Rate.objects.order_by("starts_at", "above_input_tokens").values_list(
+        *_COLUMNS, named=True
+    ):
+        rows.setdefault((row.provider, row.model), []).append(row)
     exchange = tuple(
         _Exchange(datetime.combine(day, time(), UTC), day, _short(usd_per_eur))
         for day, usd_per_eur in ExchangeRate.objects.order_by("on_date").values_list(
             "on_date", "usd_per_eur"
         )
     )
-    prices = {key: _history(tiers) for key, tiers in by_model.items()}
-    return PriceBook(list_version, prices, exchange)
+    return PriceBook(list_version, rows, exchange)
 
 
-def _history(tiers: Mapping[str, Mapping[datetime, Sequence[Rate]]]) -> tuple[_Prices, ...]:
+def _history(rows: Iterable[Rate]) -> tuple[_Prices, ...]:
     """Merge the histories of a model's tiers: the prices change where one of them does.
 
     The rows of one tier and moment replace earlier ones as a whole; without a row from 0 tokens
     they are not in force yet.
     """
+    tiers: dict[str, dict[datetime, list[Rate]]] = {}
+    for row in rows:
+        tiers.setdefault(row.service_tier, {}).setdefault(row.starts_at, []).append(row)
     history = []
     for moment in sorted({moment for series in tiers.values() for moment in series}):
         in_force: dict[str, Sequence[Rate]] = {}

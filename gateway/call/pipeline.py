@@ -68,16 +68,17 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
         stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
     )
-    gateway.run(_run(running))
+    gateway.run(_run(running), principal.org_id)
     return running.stream
 
 
 async def _run(running: RunningCall) -> None:
     """Run the request from admission to settlement. Every outcome is an event for the client."""
-    stream, trail = running.stream, running.trail
+    stream, trail, task = running.stream, running.trail, asyncio.current_task()
     try:
         while True:
             held = await _admit(running)
+            running.gateway.has_hold(task)
             ended = await _call_provider(running, held)
             failure = ended if isinstance(ended, ProviderFailed) else None
             step = trail.next_step(failure) if _may_go_on(running) else None
@@ -130,7 +131,7 @@ async def _admit(running: RunningCall) -> HeldCall:
         chosen, ask, answer = await _reserve(running, await _chosen(running))
         if isinstance(answer, Stale):
             times_stale += 1
-            await running.gateway.reload(running.principal)
+            await running.gateway.reload(running.principal, answer)
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
         bounded = chosen.judged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from uuid import UUID
 from django.apps import apps
 from django.conf import settings
 
+from costs.core.admission import Stale
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import Store
@@ -20,15 +22,19 @@ from gateway.call.call_loop import CallLoop
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.loop_lag import LoopLag
-from gateway.call.snapshot import Directory, OrganizationSnapshot
+from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions, read
 from gateway.core.calls import Principal
-from gateway.core.errors import Refused
+from gateway.core.errors import Refused, overloaded
 from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
 from orgs.fields import new_id
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
+# Calls that wait for their hold, of one process. One organization can have half of them, enough for
+# 2,000 streams that are opened at once. Without a limit a backlog that takes longer than clients
+# wait would never end.
+WAITING_MAX: Final = 4_000
 
 
 @dataclass(slots=True, eq=False)
@@ -45,22 +51,61 @@ class Gateway:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
     is_stopping: bool = False
+    waiting_max: int = WAITING_MAX
+    # The calls that have no hold yet, and how many each organization has of them.
+    _waiting: dict[asyncio.Task[None], UUID] = field(default_factory=dict)
+    _waiting_of: Counter[UUID] = field(default_factory=Counter)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a call in its own task. Must be called on the call loop."""
-        if self.is_stopping:
+    def run(self, work: Coroutine[Any, Any, None], org_id: UUID) -> None:
+        """Run a call of the organization in its own task. Must be called on the call loop.
+
+        Raises Refused (503) when the process stops, or too many calls wait for their hold.
+        """
+        refusal = self._refusal_for(org_id)
+        if refusal is not None:
             work.close()
-            sentence = "This gateway process is stopping; retry the request"
-            raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
+            raise refusal
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._waiting[task] = org_id
+        self._waiting_of[org_id] += 1
+        task.add_done_callback(self._ended)
 
-    async def reload(self, principal: Principal) -> None:
-        """Reload the snapshots of a request. Raises Refused if its key is no longer valid."""
-        await self.directory.reload_organization(principal.org_id)
-        await self.directory.reload_prices()
-        await self.organization_of(principal)
+    def has_hold(self, task: asyncio.Task[None] | None) -> None:
+        """Let another call wait in this one's place."""
+        org_id = self._waiting.pop(task, None) if task is not None else None
+        if org_id is not None:
+            self._waiting_of[org_id] -= 1
+            if not self._waiting_of[org_id]:
+                del self._waiting_of[org_id]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.has_hold(task)
+        self.tasks.discard(task)
+
+    def _refusal_for(self, org_id: UUID) -> Refused | None:
+        if self.is_stopping:
+            sentence = "This gateway process is stopping; retry the request"
+            return Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
+        # An organization gets no more places than it leaves free: never all of them.
+        is_full = self._waiting_of[org_id] >= self.waiting_max - len(self._waiting)
+        return overloaded() if is_full else None
+
+    async def reload(self, principal: Principal, current: Stale) -> OrganizationSnapshot:
+        """Reload what differs from the database's versions, and return the organization.
+
+        Raises Refused if the caller's key is no longer valid.
+        """
+        await self.directory.organization(principal.org_id, version=current.config_version)
+        await self.directory.prices(version=current.prices_version)
+        return await self.organization_of(principal)
+
+    async def live_organization_of(self, principal: Principal) -> OrganizationSnapshot:
+        """Return the caller's organization as it is now, for a request without RESERVE.
+
+        The price list is then current too. Raises Refused if the caller's key is no longer valid.
+        """
+        return await self.reload(principal, await read(live_versions, principal.org_id))
 
     async def organization_of(self, principal: Principal) -> OrganizationSnapshot:
         """Return the caller's organization, from a snapshot no newer than its key's record.
@@ -87,6 +132,7 @@ class Gateway:
             await asyncio.wait(running, timeout=grace_s)
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
+        await asyncio.to_thread(self.directory.close)
 
     def keep_house(self, store: Store) -> None:
         """Record which keys were used, and delete expired Idempotency-Keys."""

@@ -166,7 +166,7 @@ async def _started(gateway: Gateway, principal: Principal, call: Call) -> CallSt
     request_id = new_id()
     try:
         return pipeline.start(gateway, principal, call, request_id=request_id)
-    except Refused as exc:  # the process is stopping
+    except Refused as exc:  # the process stops or is full
         ended = CallStream(request_id=request_id)
         ended.end(exc)
         return ended

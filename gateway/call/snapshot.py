@@ -11,20 +11,22 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from threading import Lock
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 import django.db
 from django.conf import settings
 
-from costs.core.admission import ORG_SCOPE, Limit
+from costs.core.admission import ORG_SCOPE, Limit, Stale
 from costs.core.periods import BudgetWindow
-from costs.prices.book import PriceBook, load_price_book
+from costs.prices.book import PriceBook, load_price_book, price_list_version
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
-from gateway.core.errors import Refused
+from gateway.core.errors import Refused, overloaded
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -35,6 +37,9 @@ from orgs.models import Organization
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
+READS_WAITING_MAX: Final = 1000
+PRICES: Final = "prices"
+DATABASE_UNAVAILABLE: Final = (django.db.OperationalError, django.db.InterfaceError)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,6 +98,59 @@ class OrganizationSnapshot:
         return self.token_limit is not None or self.daily_rule is not None
 
 
+class SharedReads:
+    """Reads of the database in one thread, each shared by all that wait for its subject.
+
+    Safe to use from any thread and any event loop. An error is raised to all that wait for the
+    read, and is not kept: the next call reads again. The thread keeps its connection, since
+    opening one takes longer than a read.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
+        self._lock = Lock()
+        self._begun = 0
+        self._running: dict[Any, tuple[int, Future[Any]]] = {}
+
+    async def read(
+        self, subject: Any, function: Callable[[], T], *, suffices: Callable[[T], bool]
+    ) -> T:
+        """Return the result of a read that begins after this call, so that it sees every change
+        committed before; or that of one already running, if it `suffices`.
+        """
+        begun_before = self._begun
+        while True:
+            number, running = self._begin(subject, function)
+            found: T = await asyncio.shield(asyncio.wrap_future(running))
+            if number > begun_before or suffices(found):
+                return found
+
+    def close(self) -> None:
+        """Close the thread's connection; another read would open it again."""
+        self._thread.submit(django.db.connections.close_all).result()
+
+    def _begin(self, subject: Any, function: Callable[[], T]) -> tuple[int, Future[T]]:
+        """Return the running read of the subject, begun now if there is none, and its number."""
+        with self._lock:
+            if subject not in self._running:
+                if len(self._running) >= READS_WAITING_MAX:
+                    raise overloaded()
+                self._begun += 1
+                work = partial(self._read, subject, function)
+                self._running[subject] = self._begun, self._thread.submit(work)
+            return self._running[subject]
+
+    def _read(self, subject: Any, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except DATABASE_UNAVAILABLE:  # maybe only the kept connection: try once with a new one
+            django.db.connections.close_all()
+            return _closing(function)
+        finally:
+            with self._lock:
+                del self._running[subject]
+
+
 class Directory:
     """The snapshots of one process, each replaced as a whole, never changed."""
 
@@ -101,17 +159,27 @@ class Directory:
         self._organizations: OrderedDict[UUID, OrganizationSnapshot] = OrderedDict()
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
         self._prices: PriceBook | None = None
+        self._snapshot_reads = SharedReads()
+        # In a thread of their own: strangers choose keys, and must not delay an organization.
+        self._key_reads = SharedReads()
 
-    async def organization(self, org_id: UUID) -> OrganizationSnapshot:
-        """Return the organization; raises Refused when it does not exist."""
-        return self._organizations.get(org_id) or await self.reload_organization(org_id)
+    async def organization(
+        self, org_id: UUID, *, version: int | None = None
+    ) -> OrganizationSnapshot:
+        """Return the organization: at this `version`, or as it was read after this call.
 
-    async def reload_organization(self, org_id: UUID) -> OrganizationSnapshot:
-        """Read the organization from the database."""
-        snapshot = await read(_load_organization, org_id, self.catalog)
+        Without a version, any snapshot will do. Raises Refused when it does not exist.
+        """
+
+        def suffices(snapshot: OrganizationSnapshot | None) -> bool:
+            return snapshot is not None and version in (None, snapshot.config_version)
+
+        snapshot = self._organizations.get(org_id)
+        if not suffices(snapshot):
+            function = partial(self._read_organization, org_id)
+            snapshot = await self._snapshot_reads.read(org_id, function, suffices=suffices)
         if snapshot is None:
             raise Refused("unauthenticated", "The organization does not exist", status=401)
-        _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
         return snapshot
 
     async def key(self, public: str) -> KeyRecord | None:
@@ -121,35 +189,63 @@ class Directory:
         valid.
         """
         record = self._keys.get(public)
-        if record is not None:
-            organization = self._organizations.get(record.org_id)
-            if organization is None or organization.config_version <= record.config_version:
-                return record
-        return await self.reload_key(public)
-
-    async def reload_key(self, public: str) -> KeyRecord | None:
-        """Read the key from the database."""
-        record = await read(key_record, public)
-        if record is None:
-            self._keys.pop(public, None)
-        else:
-            _remember(self._keys, public, record, KEYS_MAX)
+        if record is None or not self._is_fresh(record):
+            record = await self._key_reads.read(
+                public, partial(self._read_key, public), suffices=self._is_fresh
+            )
         return record
 
-    async def prices(self) -> PriceBook:
-        """Return the price list."""
-        return self._prices or await self.reload_prices()
+    async def live_key(self, public: str) -> KeyRecord | None:
+        """Return the key as it was read after this call."""
+        function = partial(self._read_key, public)
+        return await self._key_reads.read(public, function, suffices=lambda _: False)
 
-    async def reload_prices(self) -> PriceBook:
-        """Read the price list from the database."""
-        self._prices = await read(load_price_book)
-        return self._prices
+    async def prices(self, *, version: int | None = None) -> PriceBook:
+        """Return the price list: at this `version`, or as it was read after this call.
+
+        Without a version, any will do.
+        """
+
+        def suffices(book: PriceBook) -> bool:
+            return version in (None, book.version)
+
+        book = self._prices
+        if book is None or not suffices(book):
+            book = await self._snapshot_reads.read(PRICES, self._read_prices, suffices=suffices)
+        return book
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._snapshot_reads.close()
+        self._key_reads.close()
 
     def forget(self) -> None:
         """Clear all snapshots; the next request reloads them."""
         self._organizations.clear()
         self._keys.clear()
         self._prices = None
+
+    def _is_fresh(self, record: KeyRecord | None) -> bool:
+        if record is None:
+            return False
+        organization = self._organizations.get(record.org_id)
+        return organization is None or organization.config_version <= record.config_version
+
+    # In a thread. Here, not by each that waits: the last read of a subject is the one kept.
+
+    def _read_organization(self, org_id: UUID) -> OrganizationSnapshot | None:
+        snapshot = _load_organization(org_id, self.catalog)
+        _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
+        return snapshot
+
+    def _read_key(self, public: str) -> KeyRecord | None:
+        record = key_record(public)
+        _remember(self._keys, public, record, KEYS_MAX)
+        return record
+
+    def _read_prices(self) -> PriceBook:
+        self._prices = load_price_book()
+        return self._prices
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -164,11 +260,17 @@ async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 def _closing(function: Callable[[], T]) -> T:
     try:
         return function()
-    except (django.db.OperationalError, django.db.InterfaceError) as exc:
+    except DATABASE_UNAVAILABLE as exc:
         sentence = "The gateway's database is unavailable; nothing was sent"
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
     finally:
         django.db.connections.close_all()
+
+
+def live_versions(org_id: UUID) -> Stale:
+    """Return the versions that RESERVE would find now."""
+    versions = Organization.objects.filter(id=org_id).values_list("config_version", flat=True)
+    return Stale(config_version=versions.first() or 0, prices_version=price_list_version())
 
 
 def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot | None:
@@ -235,7 +337,10 @@ def _load_aliases(org_id: UUID) -> dict[str, Alias]:
     }
 
 
-def _remember(store: OrderedDict[K, T], key: K, value: T, most: int) -> None:
+def _remember(store: OrderedDict[K, T], key: K, value: T | None, most: int) -> None:
+    if value is None:
+        store.pop(key, None)
+        return
     store[key] = value
     if len(store) > most:
         store.popitem(last=False)

@@ -43,6 +43,12 @@ class Refused(GatewayError):
         self.status = status
 
 
+def overloaded() -> Refused:
+    """Return the refusal of a request that would wait too long; nothing is recorded."""
+    sentence = "Too many requests are waiting in this gateway process; retry the request"
+    return Refused("overloaded", sentence, status=503, retry_after_s=1)
+
+
 class AlreadyDone(Refused):
     """The request with this Idempotency-Key is finished; `request_id` is the first one's."""
 

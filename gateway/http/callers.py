@@ -97,9 +97,9 @@ async def _by_key(gateway: Gateway, text: str, *, channel: str, live: bool) -> P
     if parsed is None:  # the checksum is wrong: no query for an invalid key
         raise unauthenticated()
     now, directory = datetime.now(UTC), gateway.directory
-    record = await (directory.reload_key if live else directory.key)(parsed.public)
+    record = await (directory.live_key if live else directory.key)(parsed.public)
     if record is not None and not record.is_usable_at(now):
-        record = await directory.reload_key(parsed.public)  # it may be usable again
+        record = await directory.live_key(parsed.public)  # it may be usable again
     digest = record.digest if record is not None else NO_DIGEST
     is_right = matches(text, digest, settings.API_KEY_PEPPER)
     if record is None or not is_right or not record.is_usable_at(now):

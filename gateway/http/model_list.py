@@ -81,8 +81,7 @@ async def _answer(
             gateway, request, channel=CHANNEL, more_headers=listing.key_headers, reads=True
         )
         known_id = request_id
-        await gateway.reload(principal)
-        organization = await gateway.directory.organization(principal.org_id)
+        organization = await gateway.live_organization_of(principal)
         await read(_check_is_on, organization)
         return json_response(body_of(await _offer(gateway, organization)), request_id)
     except GatewayError as exc:

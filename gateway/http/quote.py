@@ -33,8 +33,7 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
 
     Raises GatewayError for a call that cannot be checked.
     """
-    await gateway.reload(principal)
-    organization = await gateway.directory.organization(principal.org_id)
+    organization = await gateway.live_organization_of(principal)
     requested = RequestedCall(
         call=call,
         organization=organization,

@@ -66,9 +66,11 @@ async def readyz(request: HttpRequest) -> HttpResponse:
         return json_response({"status": "stopping"}, None, status=503)
     try:
         checks = await read(_readiness)
+        is_ready = checks["migrations"] == "applied" and checks["overdueHolds"] == 0
+        if is_ready:
+            await current().directory.prices()  # before the first request waits for them
     except GatewayError:
-        checks = {"database": "away"}
-    is_ready = checks.get("migrations") == "applied" and checks.get("overdueHolds") == 0
+        checks, is_ready = {"database": "away"}, False
     body = {"status": "ready" if is_ready else "not ready", **checks}
     return json_response(body, None, status=200 if is_ready else 503)
 

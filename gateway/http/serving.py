@@ -36,7 +36,7 @@ async def serve(
     async def on_call_loop() -> HttpResponseBase:
         try:
             stream = pipeline.start(gateway, principal, call, request_id=request_id)
-        except Refused as exc:  # the process is stopping
+        except Refused as exc:  # the process stops or is full
             return wording.refusal(exc, request_id)
         started.append(stream)
         return await _answer(gateway, call, stream, wording)

@@ -22,7 +22,7 @@ WRONG_METHOD: Final[Codes] = {405: ("method_not_allowed",)}
 UNKNOWN_CALLER: Final[Codes] = {
     400: ("invalid_request", "ambiguous_credentials"),
     401: ("unauthenticated",),
-    503: ("ledger_unavailable",),
+    503: ("ledger_unavailable", "overloaded"),
     **WRONG_METHOD,
 }
 BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
@@ -146,7 +146,12 @@ SEND: Final[Schema] = {
                 422: ("idempotency_key_reused",),
                 429: ("rate_limited", "provider_rate_limited"),
                 502: ("provider_error",),
-                503: ("provider_unavailable", "provider_not_configured", "ledger_unavailable"),
+                503: (
+                    "provider_unavailable",
+                    "provider_not_configured",
+                    "ledger_unavailable",
+                    "overloaded",
+                ),
                 504: ("provider_timeout",),
             },
         ),

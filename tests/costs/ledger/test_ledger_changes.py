@@ -13,6 +13,7 @@ from django.utils.timezone import now
 from costs.core.admission import Admitted, GatewayDisabled, RefusalRecorded, Stale
 from costs.core.holds import State
 from costs.models import CostEvent, ExchangeRate, Rate
+from costs.prices.book import price_list_version
 from gateway.models import Policy
 from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
@@ -35,6 +36,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 def by_hand(statement: str, *values: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, [str(value) for value in values])
+
+
+def stale(org: Organization) -> Stale:
+    """The answer to a call that was checked on anything but the current versions."""
+    current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
+    return Stale(config_version=current, prices_version=price_list_version())
 
 
 def revoke(org: Organization) -> None:
@@ -84,7 +91,7 @@ def test_call_checked_before_change_is_stale(
 ) -> None:
     asks = [ask(configured, 10, limit=1000), ask(configured, None)]
     CHANGES[change](configured)
-    assert desk.commit(asks)[0] == [Stale(), Stale()]
+    assert desk.commit(asks)[0] == [stale(configured)] * 2
     answers, _ = desk.commit([ask(configured, 10, limit=1000), ask(configured, None)])
     assert [type(answer) for answer in answers] == [Admitted, RefusalRecorded]
     assert states(configured) == ["held"]
@@ -99,7 +106,7 @@ def test_gateway_disabled_by_sql_takes_effect_at_next_call(
     assert refused == GatewayDisabled(now=NOON, name="Acme")
     assert isinstance(other, Admitted)
     by_hand("UPDATE organization SET ai_gateway_enabled = true WHERE id = %s", acme.pk)
-    assert desk.reserve(asks[0]) == Stale()
+    assert desk.reserve(asks[0]) == stale(acme)
     assert isinstance(desk.reserve(ask(acme, 10)), Admitted)
 
 
@@ -152,7 +159,7 @@ def test_reservation_waits_for_running_change(desk: Desk, acme: Organization) ->
             answer = threads.submit(desk.reserve, asked)
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.3)
-        assert answer.result(timeout=5) == Stale()
+        assert answer.result(timeout=5) == stale(acme)
     assert states(acme) == []
 
 
@@ -173,6 +180,6 @@ def test_default_isolation_of_server_has_no_effect(
                 answer = threads.submit(desk.reserve, asked)
                 with pytest.raises(TimeoutError):
                     answer.result(timeout=0.3)
-            assert answer.result(timeout=5) == Stale()
+            assert answer.result(timeout=5) == stale(acme)
     finally:
         by_hand(f"ALTER DATABASE {database} RESET default_transaction_isolation")
