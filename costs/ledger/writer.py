@@ -31,7 +31,7 @@ from costs.ledger.reaper import (
     settle_left,
     withdrawal,
 )
-from costs.ledger.stores.base import Store, StoreUnavailable
+from costs.ledger.stores.base import Store, StoreStalled, StoreUnavailable
 
 BATCH_MAX: Final = 256
 # After a batch of this size more requests will follow soon, and fewer, larger batches cost less:
@@ -294,6 +294,8 @@ class Writer:
             work(self._opened())
         except StoreUnavailable as exc:
             logger.warning("the ledger's housekeeping is postponed: %s", exc)
+            if isinstance(exc, StoreStalled):  # the other duties would only wait as long again
+                self._start_backoff(exc)
             self._drop_store()
         except Exception:
             logger.exception("the ledger's housekeeping failed")

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
+import socket
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
 import django.db
+import psycopg
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from costs.core.admission import ORG_SCOPE, Limit
 from costs.core.periods import BudgetWindow
@@ -35,6 +41,7 @@ from orgs.models import Organization
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
+READ_TIMEOUT_S: Final = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -156,19 +163,59 @@ async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     """Run a short function that uses the ORM in a thread, and close its connections.
 
     A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
-    function. Raises Refused (503) if the database is unavailable: fails closed.
+    function. Raises Refused (503) if the database is unavailable or does not answer within
+    READ_TIMEOUT_S: fails closed.
     """
-    return await asyncio.to_thread(_closing, partial(function, *args, **kwargs))
+    return await read_within(READ_TIMEOUT_S, partial(function, *args, **kwargs))
 
 
-def _closing(function: Callable[[], T]) -> T:
+async def read_within(timeout_s: float, function: Callable[[], T]) -> T:
+    """Run a function as `read` does, with another time limit."""
+    reading = _Reading(function)
     try:
-        return function()
-    except (django.db.OperationalError, django.db.InterfaceError) as exc:
-        sentence = "The gateway's database is unavailable; nothing was sent"
-        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
-    finally:
-        django.db.connections.close_all()
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.to_thread(reading.run)
+    except TimeoutError as exc:
+        reading.give_up()
+        raise _unavailable() from exc
+
+
+class _Reading(Generic[T]):
+    """A function that uses the ORM, in a thread of its own."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._database: BaseDatabaseWrapper | None = None
+
+    def run(self) -> T:
+        """Run the function and close its connections."""
+        self._database = django.db.connections[django.db.DEFAULT_DB_ALIAS]
+        try:
+            return self._function()
+        except (django.db.OperationalError, django.db.InterfaceError) as exc:
+            raise _unavailable() from exc
+        finally:
+            with self._lock:
+                self._database = None
+            django.db.connections.close_all()
+
+    def give_up(self) -> None:
+        """End the wait of the thread for a PostgreSQL that does not answer; SQLite ends its own.
+
+        The driver has no time limit of its own. It notices that its socket is shut down, and the
+        thread is free again.
+        """
+        with self._lock:
+            made = self._database.connection if self._database is not None else None
+            if isinstance(made, psycopg.Connection) and not made.closed:
+                with suppress(OSError), socket.socket(fileno=os.dup(made.fileno())) as ours:
+                    ours.shutdown(socket.SHUT_RDWR)
+
+
+def _unavailable() -> Refused:
+    sentence = "The gateway's database is unavailable; nothing was sent"
+    return Refused("ledger_unavailable", sentence, status=503, retry_after_s=1)
 
 
 def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 
 from costs.models import Hold
 from gateway.call.runtime import current
-from gateway.call.snapshot import read
+from gateway.call.snapshot import READ_TIMEOUT_S, read, read_within
 from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
@@ -74,7 +75,10 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 
 async def answer(
-    request: HttpRequest, query: Callable[[Principal], dict[str, Any]]
+    request: HttpRequest,
+    query: Callable[[Principal], dict[str, Any]],
+    *,
+    within_s: float = READ_TIMEOUT_S,
 ) -> HttpResponse:
     """Answer a query about the caller's organization, run in a thread with the database."""
     request_id = new_id()
@@ -83,7 +87,8 @@ async def answer(
     except GatewayError as exc:
         return error_response(exc, request_id, has_organization=False)
     try:
-        return json_response(await read(query, principal), request_id)
+        found = await read_within(within_s, partial(query, principal))
+        return json_response(found, request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)
 
