@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
@@ -31,6 +31,13 @@ from orgs.fields import new_id
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 
 
+class Checks(NamedTuple):
+    """What the database showed to the last readiness probe, and the monotonic time of it."""
+
+    read_at: float
+    found: dict[str, Any]
+
+
 @dataclass(slots=True, eq=False)
 class Gateway:
     """The gateway of one process. `tasks` are the running calls; they outlive their clients."""
@@ -44,6 +51,7 @@ class Gateway:
     loop_lag: LoopLag = field(default_factory=LoopLag)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
+    checks: Checks | None = None
     is_stopping: bool = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,22 +1,19 @@
-"""Read-only JSON endpoints: requests and their decisions, health and readiness."""
+"""Read-only JSON endpoints: requests and their decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import SuspiciousOperation
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 
 from costs.models import Hold
 from gateway.call.runtime import current
-from gateway.call.snapshot import READ_TIMEOUT_S, read, read_within
+from gateway.call.snapshot import READ_TIMEOUT_S, read_within
 from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
@@ -38,8 +35,6 @@ FILTERS: Final = {
     "provider": "provider",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
-# A hold unsettled this long after its deadline: the reaper is not running.
-OVERDUE: Final = timedelta(seconds=60)
 
 
 @only("GET", "HEAD")
@@ -52,26 +47,6 @@ async def ai_requests(request: HttpRequest) -> HttpResponse:
 async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     """Return one request with its decision trace."""
     return await answer(request, lambda principal: _detail(principal, request_id))
-
-
-@only("GET", "HEAD")
-async def healthz(request: HttpRequest) -> HttpResponse:
-    """Report that the process is alive."""
-    return json_response({"status": "ok"}, None)
-
-
-@only("GET", "HEAD")
-async def readyz(request: HttpRequest) -> HttpResponse:
-    """Report whether the gateway is ready: database, migrations, the ledger's reaper."""
-    if current().is_stopping:
-        return json_response({"status": "stopping"}, None, status=503)
-    try:
-        checks = await read(_readiness)
-    except GatewayError:
-        checks = {"database": "away"}
-    is_ready = checks.get("migrations") == "applied" and checks.get("overdueHolds") == 0
-    body = {"status": "ready" if is_ready else "not ready", **checks}
-    return json_response(body, None, status=200 if is_ready else 503)
 
 
 async def answer(
@@ -207,18 +182,3 @@ def _cursor(text: str) -> Cursor:
         return Cursor.from_text(text)
     except ValueError as exc:
         raise invalid("cursor must be a nextCursor value of this list") from exc
-
-
-def _readiness() -> dict[str, Any]:
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        return {"database": "ok", "migrations": "pending"}  # the tables may not be there
-    now = datetime.now(UTC)
-    held = Hold.objects.filter(state=Hold.State.HELD)
-    oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
-    return {
-        "database": "ok",
-        "migrations": "applied",
-        "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
-        "overdueHolds": held.filter(deadline_at__lt=now - OVERDUE).count(),
-    }
