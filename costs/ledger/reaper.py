@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from costs.core.admission import ReserveRequest, Settlement
@@ -24,6 +24,9 @@ from orgs.database import as_uuid
 # Six missed heartbeats. A process that was only stalled loses nothing: see above.
 DEAD_AFTER_S: Final = 30.0
 REAPED_AT_ONCE_MAX: Final = 500
+# Between two tries of a hold that cannot be settled.
+PAUSE_MIN: Final = timedelta(seconds=10)
+PAUSE_MAX: Final = timedelta(hours=1)
 
 logger = logging.getLogger("pulse.ledger")
 
@@ -41,42 +44,99 @@ BEAT: Final = """
 """
 
 
-def reap(store: Store, ledger: Ledger) -> int:
-    """Settle abandoned holds as unknown, at most REAPED_AT_ONCE_MAX; return how many.
+class _Pause(NamedTuple):
+    length: timedelta
+    ends_at: datetime
 
-    Raises StoreUnavailable.
+
+class Reaped(NamedTuple):
+    """How many abandoned holds were found, settled, and put aside."""
+
+    found: int
+    settled: int
+    put_aside: int
+
+
+@dataclass(slots=True, eq=False)
+class Reaper:
+    """Settles abandoned holds for one process, as unknown.
+
+    A hold that cannot be settled is put aside: it is reported once, tried again after a pause that
+    doubles, and never holds up the others. This is kept in memory: each process tries by itself.
     """
-    return settle_left(store, ledger, abandoned(store))
+
+    ledger: Ledger
+    at_once: int = REAPED_AT_ONCE_MAX
+    _aside: dict[UUID, _Pause] = field(default_factory=dict)
+
+    def reap(self, store: Store) -> Reaped:
+        """Settle abandoned holds, at most `at_once`. Raises StoreUnavailable."""
+        now, left = self.abandoned(store)
+        put_aside: list[UUID] = []
+
+        def failed(settlement: Settlement) -> None:
+            put_aside.append(settlement.hold_id)
+            self._put_aside(settlement.hold_id, now)
+
+        settled = settle_left(store, self.ledger, left, failed=failed)
+        return Reaped(found=len(left), settled=settled, put_aside=len(put_aside))
+
+    def abandoned(self, store: Store) -> tuple[datetime, list[Settlement]]:
+        """Return the database's clock and the settlements of abandoned holds.
+
+        Without those that are put aside and whose pause is not over.
+        """
+        now = store.begin()
+        dead_since = now - timedelta(seconds=DEAD_AFTER_S)
+        rows = store.query(FIND_ABANDONED, now, dead_since, self.at_once + len(self._aside))
+        store.commit()
+        found = {as_uuid(row[0]): row for row in rows}
+        self._aside = {id_: pause for id_, pause in self._aside.items() if id_ in found}
+        paused = {id_ for id_, pause in self._aside.items() if now < pause.ends_at}
+        due = [_as_unknown(row) for id_, row in found.items() if id_ not in paused]
+        return now, due[: self.at_once]
+
+    def _put_aside(self, hold_id: UUID, now: datetime) -> None:
+        """Called while its exception is handled."""
+        pause = self._aside.get(hold_id)
+        if pause is None:
+            logger.exception("hold %s cannot be settled and is put aside", hold_id)
+        length = PAUSE_MIN if pause is None else min(2 * pause.length, PAUSE_MAX)
+        self._aside[hold_id] = _Pause(length, now + length)
 
 
-def abandoned(store: Store) -> list[Settlement]:
-    """Return settlements as unknown for the abandoned holds."""
-    now = store.begin()
-    rows = store.query(
-        FIND_ABANDONED, now, now - timedelta(seconds=DEAD_AFTER_S), REAPED_AT_ONCE_MAX
+def _as_unknown(row: Sequence[Any]) -> Settlement:
+    hold_id, request_id, org_id, charge_to, card_id, rates = row
+    return Settlement(
+        hold_id=as_uuid(hold_id),
+        request_id=as_uuid(request_id),
+        org_id=as_uuid(org_id),
+        period_ids=(),
+        outcome=State.UNKNOWN,
+        cost_nanoeur=None,
+        usage=None,
+        charge_to=_mapping(charge_to),
+        rates=StoredRates(as_uuid(card_id), _text(rates)),
+        entry=None,
     )
-    store.commit()
-    return [
-        Settlement(
-            hold_id=as_uuid(hold_id),
-            request_id=as_uuid(request_id),
-            org_id=as_uuid(org_id),
-            period_ids=(),
-            outcome=State.UNKNOWN,
-            cost_nanoeur=None,
-            usage=None,
-            charge_to=_mapping(charge_to),
-            rates=StoredRates(as_uuid(card_id), _text(rates)),
-            entry=None,
-        )
-        for hold_id, request_id, org_id, charge_to, card_id, rates in rows
-    ]
 
 
-def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int:
+def report_failed(settlement: Settlement) -> None:
+    """Log a hold that cannot be settled. Called while its exception is handled."""
+    logger.exception("hold %s cannot be settled", settlement.hold_id)
+
+
+def settle_left(
+    store: Store,
+    ledger: Ledger,
+    left: Sequence[Settlement],
+    *,
+    failed: Callable[[Settlement], None] = report_failed,
+) -> int:
     """Settle holds without a waiter, looking up their periods; return how many changed.
 
-    One that cannot be written must not block the others. Raises StoreUnavailable.
+    One that cannot be written must not block the others: of a batch that fails, each half is tried
+    by itself, and a single hold that fails is given to `failed`. Raises StoreUnavailable.
     """
     if not left:
         return 0
@@ -92,12 +152,14 @@ def settle_left(store: Store, ledger: Ledger, left: Sequence[Settlement]) -> int
         return sum(each.changed for each in settled)
     except StoreUnavailable:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001  `failed` reports it
         store.rollback()
         if len(left) == 1:
-            logger.exception("hold %s cannot be settled", left[0].hold_id)
+            failed(left[0])
             return 0
-        return sum(settle_left(store, ledger, [each]) for each in left)
+    middle = len(left) // 2
+    halves = (left[:middle], left[middle:])
+    return sum(settle_left(store, ledger, half, failed=failed) for half in halves)
 
 
 def withdrawal(request: ReserveRequest) -> Settlement:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.utils.timezone import now
 
 from costs.ledger.stores.tables import LINE_NAMES
 
 # Findings shown per check.
 FINDINGS_MAX: Final = 200
+# How long after its deadline a hold may still wait for a reaper.
+REAPED_WITHIN: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,8 +254,22 @@ def verify() -> Report:
         return Report(
             counts={table: count(cursor, table) for table in COUNTED},
             findings=find(cursor, CHECKS),
-            notes=find(cursor, (OVERRUN,)),
+            notes=find(cursor, (OVERRUN, overdue(now()))),
         )
+
+
+def overdue(moment: datetime) -> Check:
+    """Return the rule that at `moment` no hold waits for a reaper any more."""
+    literal = connection.ops.adapt_datetimefield_value(moment - REAPED_WITHIN)
+    return Check(
+        name="pending_too_long",
+        select=f"""
+            SELECT h.id, h.request_id, h.deadline_at FROM hold h
+            WHERE h.state = 'held' AND h.deadline_at < '{literal}'
+        """,  # noqa: S608  a moment of our own, not a caller's text
+        sentence="request {request_id} is still pending after its deadline {deadline_at}; "
+        "`manage.py ledger reap` charges it",
+    )
 
 
 @contextmanager

@@ -25,13 +25,13 @@ from costs.ledger.ledger import Ledger
 from costs.ledger.mailbox import Item, answer
 from costs.ledger.reaper import (
     REAPED_AT_ONCE_MAX,
+    Reaper,
     beat,
-    reap,
     record_stopped,
     settle_left,
     withdrawal,
 )
-from costs.ledger.stores.base import Store, StoreUnavailable
+from costs.ledger.stores.base import Store, StoreStalled, StoreUnavailable
 
 BATCH_MAX: Final = 256
 # After a batch of this size more requests will follow soon, and fewer, larger batches cost less:
@@ -74,8 +74,21 @@ class Writer:
     _backoff_s: float = 0.0
     _away_until: float = 0.0
     _housekeeping_at: float = 0.0
+    _committed_at: float | None = None
     _stopping: bool = False
     _ended: bool = False
+    _reaper: Reaper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reaper = Reaper(self.ledger)
+
+    @property
+    def commit_age_s(self) -> float | None:
+        """The time since the last commit, or since the start before it; None if not started.
+
+        The heartbeat is a commit too, so it grows only while nothing can be committed.
+        """
+        return None if self._committed_at is None else time.monotonic() - self._committed_at
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         """Queue one reservation and wait for its commit. Raises LedgerUnavailable.
@@ -103,6 +116,7 @@ class Writer:
         """Start the thread, whose housekeeping settles what a dead process left."""
         with self._start_lock:
             if self._thread is None and not self._ended:
+                self._committed_at = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
 
@@ -219,6 +233,7 @@ class Writer:
             else:
                 break
         self._backoff_s = 0.0
+        self._committed_at = time.monotonic()
         self._answer([item for item, _ in (*requests, *settlements)], [*answers, *settled])
 
     # --- answers ------------------------------------------------------------------------------
@@ -276,6 +291,7 @@ class Writer:
 
     def _beat(self, store: Store) -> None:
         beat(store, self.ledger.instance_id, host=socket.gethostname(), pid=os.getpid())
+        self._committed_at = time.monotonic()
 
     def _release_withdrawn(self, store: Store) -> None:
         while some := self._withdrawn[:BATCH_MAX]:
@@ -283,10 +299,10 @@ class Writer:
             del self._withdrawn[: len(some)]
 
     def _reap(self, store: Store) -> None:
-        reaped = reap(store, self.ledger)
-        if reaped:
-            logger.warning("settled %d abandoned calls as unknown", reaped)
-        if reaped == REAPED_AT_ONCE_MAX:
+        reaped = self._reaper.reap(store)
+        if reaped.settled:
+            logger.warning("settled %d abandoned calls as unknown", reaped.settled)
+        if reaped.found == REAPED_AT_ONCE_MAX:
             self._housekeeping_at = 0.0
 
     def _with_store(self, work: Callable[[Store], None]) -> None:
@@ -294,6 +310,8 @@ class Writer:
             work(self._opened())
         except StoreUnavailable as exc:
             logger.warning("the ledger's housekeeping is postponed: %s", exc)
+            if isinstance(exc, StoreStalled):  # the other duties would only wait as long again
+                self._start_backoff(exc)
             self._drop_store()
         except Exception:
             logger.exception("the ledger's housekeeping failed")

@@ -15,7 +15,7 @@ from gateway.upstream import untrusted_json
 
 def free(usage_bound: UsageBound) -> UsageBound:
     """Return the bound of counting a request: no usage and no output."""
-    return replace(usage_bound, is_free=True, has_output=False, unbounded=None)
+    return replace(usage_bound, is_free=True, output=None, unbounded=None)
 
 
 def counted(body: bytes, *, model: str) -> Completion:

@@ -84,7 +84,7 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
         model,
-        usage_bound=usage_bound,
+        output=usage_bound.output,
         input_tokens=counted_tokens or 0,
         token_limit=limit,
         is_limited=resolved.is_limited,
@@ -99,9 +99,9 @@ def _certainly_fits(resolved: ResolvedCall, limit: int) -> bool:
     usage_bound, model = resolved.requested.call.usage_bound, resolved.model
     if usage_bound.is_free:
         return True
-    if usage_bound.max_output_tokens is None and usage_bound.has_output:
+    if usage_bound.output is not None and usage_bound.output.max_tokens is None:
         return False  # the cap depends on the count
-    output = (usage_bound.max_output_tokens or 0) * usage_bound.choices
+    output = bounds.output_tokens_at_most(usage_bound.output, model)
     at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
     return bounds.counted_tokens(usage_bound, model, counted=at_most) + output <= limit
 
@@ -143,13 +143,16 @@ def _bounded(priced: PricedCall) -> JudgedCall:
 
 
 def _bound(priced: PricedCall, input_tokens: int) -> int:
-    """Return the maximum cost of the call: 0 without rates, since it is free then."""
+    """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
         return 0
-    usage_bound = priced.capped.resolved.requested.call.usage_bound
+    resolved = priced.capped.resolved
+    usage_bound = resolved.requested.call.usage_bound
     most = UsageCeiling(
         input_tokens=input_tokens,
-        output_tokens=bounds.output_tokens_at_most(usage_bound, priced.capped.cap),
+        output_tokens=bounds.output_tokens_at_most(
+            priced.outgoing.output, resolved.model, context_reads=usage_bound.context_reads
+        ),
         service_tier=usage_bound.service_tier,
         web_searches=usage_bound.searches,
         without=bounds.not_possible(usage_bound),

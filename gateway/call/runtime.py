@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
@@ -22,7 +22,8 @@ from gateway.call.call_loop import CallLoop
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.loop_lag import LoopLag
-from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions, read
+from gateway.call.reads import read
+from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused, overloaded
 from gateway.core.model_names import Catalog
@@ -35,6 +36,13 @@ USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 # 2,000 streams that are opened at once. Without a limit a backlog that takes longer than clients
 # wait would never end.
 WAITING_MAX: Final = 4_000
+
+
+class Checks(NamedTuple):
+    """What the database showed to the last readiness probe, and the monotonic time of it."""
+
+    read_at: float
+    found: dict[str, Any]
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +58,7 @@ class Gateway:
     loop_lag: LoopLag = field(default_factory=LoopLag)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
+    checks: Checks | None = None
     is_stopping: bool = False
     waiting_max: int = WAITING_MAX
     # The calls that have no hold yet, and how many each organization has of them.

@@ -6,27 +6,24 @@ database's and returns a stale request to be checked again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
 
-import django.db
 from django.conf import settings
 
 from costs.core.admission import ORG_SCOPE, Limit, Stale
 from costs.core.periods import BudgetWindow
 from costs.prices.book import PriceBook, load_price_book, price_list_version
+from gateway.call.reads import SharedReads
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
-from gateway.core.errors import Refused, overloaded
+from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -37,9 +34,7 @@ from orgs.models import Organization
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
-READS_WAITING_MAX: Final = 1000
 PRICES: Final = "prices"
-DATABASE_UNAVAILABLE: Final = (django.db.OperationalError, django.db.InterfaceError)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,59 +91,6 @@ class OrganizationSnapshot:
     def is_limited(self) -> bool:
         """Whether a limit applies to every request, so that each needs a bound."""
         return self.token_limit is not None or self.daily_rule is not None
-
-
-class SharedReads:
-    """Reads of the database in one thread, each shared by all that wait for its subject.
-
-    Safe to use from any thread and any event loop. An error is raised to all that wait for the
-    read, and is not kept: the next call reads again. The thread keeps its connection, since
-    opening one takes longer than a read.
-    """
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
-        self._lock = Lock()
-        self._begun = 0
-        self._running: dict[Any, tuple[int, Future[Any]]] = {}
-
-    async def read(
-        self, subject: Any, function: Callable[[], T], *, suffices: Callable[[T], bool]
-    ) -> T:
-        """Return the result of a read that begins after this call, so that it sees every change
-        committed before; or that of one already running, if it `suffices`.
-        """
-        begun_before = self._begun
-        while True:
-            number, running = self._begin(subject, function)
-            found: T = await asyncio.shield(asyncio.wrap_future(running))
-            if number > begun_before or suffices(found):
-                return found
-
-    def close(self) -> None:
-        """Close the thread's connection; another read would open it again."""
-        self._thread.submit(django.db.connections.close_all).result()
-
-    def _begin(self, subject: Any, function: Callable[[], T]) -> tuple[int, Future[T]]:
-        """Return the running read of the subject, begun now if there is none, and its number."""
-        with self._lock:
-            if subject not in self._running:
-                if len(self._running) >= READS_WAITING_MAX:
-                    raise overloaded()
-                self._begun += 1
-                work = partial(self._read, subject, function)
-                self._running[subject] = self._begun, self._thread.submit(work)
-            return self._running[subject]
-
-    def _read(self, subject: Any, function: Callable[[], T]) -> T:
-        try:
-            return function()
-        except DATABASE_UNAVAILABLE:  # maybe only the kept connection: try once with a new one
-            django.db.connections.close_all()
-            return _closing(function)
-        finally:
-            with self._lock:
-                del self._running[subject]
 
 
 class Directory:
@@ -246,25 +188,6 @@ class Directory:
     def _read_prices(self) -> PriceBook:
         self._prices = load_price_book()
         return self._prices
-
-
-async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a short function that uses the ORM in a thread, and close its connections.
-
-    A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
-    function. Raises Refused (503) if the database is unavailable: fails closed.
-    """
-    return await asyncio.to_thread(_closing, partial(function, *args, **kwargs))
-
-
-def _closing(function: Callable[[], T]) -> T:
-    try:
-        return function()
-    except DATABASE_UNAVAILABLE as exc:
-        sentence = "The gateway's database is unavailable; nothing was sent"
-        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
-    finally:
-        django.db.connections.close_all()
 
 
 def live_versions(org_id: UUID) -> Stale:

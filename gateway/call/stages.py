@@ -8,6 +8,7 @@ from typing import Any
 from costs.core.pricing import Rates
 from costs.prices.book import PriceBook
 from gateway.call.snapshot import OrganizationSnapshot
+from gateway.core.bounds import output_tokens_at_most
 from gateway.core.calls import Call, Outgoing
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
@@ -66,14 +67,17 @@ class CappedCall:
         """Counted input plus the output of all choices; None if not counted."""
         if self.counted_tokens is None:
             return None
-        return (
-            self.counted_tokens + self.cap.tokens * self.resolved.requested.call.usage_bound.choices
-        )
+        asked = self.resolved.requested.call.usage_bound.output
+        output = asked and asked.with_cap(self.cap)
+        return self.counted_tokens + output_tokens_at_most(output, self.resolved.model)
 
 
 @frozen
 class PricedCall:
-    """A call with its outgoing request and its rates: None if it is free."""
+    """A call with its outgoing request and its rates: None if it is free.
+
+    Everything is decided and written into the request: its bound is read from there.
+    """
 
     capped: CappedCall
     outgoing: Outgoing
@@ -175,7 +179,7 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
             "counted_tokens": capped.counted_tokens if capped else None,
         },
         "output_cap": capped.cap.tokens if capped else None,
-        "answers": call.usage_bound.choices,
+        "answers": output.choices if (output := call.usage_bound.output) else 1,
         "bound_nanoeur": judged.bound_nanoeur,
         "bound_by": "tokens" if _is_tight(judged) else "bytes",
         "policies": policies,

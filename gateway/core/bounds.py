@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 
 # A token covers at least one byte of text, so bytes bound the tokens in any script and for any
 # tokenizer. The frame is what vendors add around each message and around the request (role
@@ -65,16 +65,22 @@ def not_possible(usage_bound: UsageBound) -> frozenset[str]:
     return NOT_IN_TEXT - usage_bound.buckets if usage_bound.buckets else NOT_IN_TEXT
 
 
-def output_tokens_at_most(usage_bound: UsageBound, cap: OutputCap) -> int:
-    """Return how many output tokens all choices together can have."""
-    context_reads = max(1, usage_bound.context_reads)
-    return cap.tokens * usage_bound.choices * context_reads + usage_bound.more_output_tokens
+def output_tokens_at_most(
+    output: OutputLimits | None, model: Model, *, context_reads: int = 0
+) -> int:
+    """Return how many output tokens all choices of a request together can have."""
+    if output is None:
+        return 0
+    cap = model.max_output_tokens if output.max_tokens is None else output.max_tokens
+    beyond = output.thinking_tokens if output.thinking_tokens >= cap else 0
+    each = (cap + beyond) * max(1, context_reads) + output.predicted_tokens
+    return each * output.choices
 
 
 def output_cap(
     model: Model,
     *,
-    usage_bound: UsageBound,
+    output: OutputLimits | None,
     input_tokens: int,
     token_limit: int | None,
     is_limited: bool,
@@ -85,12 +91,12 @@ def output_cap(
     If none applies, only a cap that the caller gave is written, and otherwise the model's own
     maximum is the cap.
     """
-    if not usage_bound.has_output:
+    if output is None:
         return OutputCap(0, is_written=False)
-    if usage_bound.max_output_tokens is not None:
-        return OutputCap(usage_bound.max_output_tokens, is_written=True)
+    if output.max_tokens is not None:
+        return OutputCap(output.max_tokens, is_written=True)
     if token_limit is not None and token_limit > input_tokens:
-        room = (token_limit - input_tokens) // usage_bound.choices
+        room = (token_limit - input_tokens) // output.choices - output.predicted_tokens
         return OutputCap(max(1, min(room, model.max_output_tokens)), is_written=True)
     if is_limited:
         return OutputCap(model.default_output_tokens, is_written=True)

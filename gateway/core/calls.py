@@ -10,7 +10,7 @@ from uuid import UUID
 from costs.core.usage import Usage
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
@@ -206,17 +206,24 @@ class ProviderCall:
     inputs: tuple[str, ...] = ()
     dimensions: int | None = None
 
+    @property
+    def output(self) -> OutputLimits | None:
+        """The output that it allows: no adapter requests thinking beyond the cap."""
+        return None if self.inputs else OutputLimits(max_tokens=self.max_output_tokens)
+
 
 @frozen
 class RelayRequest:
     """A request that is sent as bytes, and the readers of its response.
 
-    `path` is appended to the provider's base URL. `whole` reads a plain response, `reading` starts
+    `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
+    final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`.
     """
 
     path: str
     body: bytes
+    output: OutputLimits | None
     headers: Mapping[str, str]
     whole: Callable[[bytes], Completion]
     reading: Callable[[], StreamReading]

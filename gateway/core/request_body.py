@@ -18,7 +18,7 @@ from gateway.core.calls import (
 from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS, Model
 from gateway.core.strict_json import quoted
-from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000
@@ -107,7 +107,7 @@ def call_from_fields(
         usage_bound=UsageBound(
             texts=tuple(message.content for message in messages),
             messages=len(messages),
-            max_output_tokens=max_tokens,
+            output=OutputLimits(max_tokens=max_tokens),
         ),
         stream=stream,
         dimensions=dimensions,

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orgs.core.frozen import frozen
+
+
+@frozen
+class OutputLimits:
+    """The output that a body allows, as the fields of its API say.
+
+    `max_tokens` is the cap of each of `choices`, None if the body has none. Thinking counts towards
+    it, unless `thinking_tokens`, the requested budget, is not below it: the model may then think
+    beyond the cap. `predicted_tokens` of each choice are billed also if they are not used.
+    """
+
+    max_tokens: int | None = None
+    choices: int = 1
+    thinking_tokens: int = 0
+    predicted_tokens: int = 0
+
+    def with_cap(self, cap: OutputCap) -> OutputLimits:
+        """Return the limits of the same body with this cap."""
+        return replace(self, max_tokens=cap.tokens)
 
 
 @frozen
@@ -17,8 +36,8 @@ class UsageBound:
     `media_bytes`. `context_reads` is how often a vendor may read its whole context, 0 if it reads
     only what is in the request. `buckets` are those beyond plain text that it can fill.
 
-    `max_output_tokens` is the caller's cap for each of `choices`; `more_output_tokens` may be
-    added. A request without output (embeddings) has no cap.
+    `output` is what the caller's body allows, None for a request without output (embeddings). Only
+    the output cap is decided from it: a call is bounded by what its outgoing request allows.
 
     `unbounded` is a sentence saying why the figures are estimates and not bounds; such a request is
     refused if a limit applies. One that `is_free` is checked and recorded, and costs nothing.
@@ -33,10 +52,7 @@ class UsageBound:
     searches: int = 0
     buckets: frozenset[str] = frozenset()
     service_tier: str | None = "standard"
-    max_output_tokens: int | None = None
-    more_output_tokens: int = 0
-    choices: int = 1
-    has_output: bool = True
+    output: OutputLimits | None = OutputLimits()
     is_free: bool = False
     unbounded: str | None = None
 

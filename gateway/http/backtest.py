@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.timezone import now
 
+from gateway.call.reads import READ_TIMEOUT_S
 from gateway.call.runtime import current
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
@@ -38,7 +39,11 @@ NAME: Final = "this policy"
 @only("GET", "HEAD")
 async def policy_backtest(request: HttpRequest) -> HttpResponse:
     """Replay the organization's requests under the policy in the query parameters."""
-    return await answer(request, lambda principal: _replayed(principal, request))
+    return await answer(
+        request,
+        lambda principal: _replayed(principal, request),
+        within_s=BACKTEST_MAX_S + READ_TIMEOUT_S,
+    )
 
 
 def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:

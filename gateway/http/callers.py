@@ -10,8 +10,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
+from gateway.call.reads import read
 from gateway.call.runtime import UNAUTHENTICATED, Gateway
-from gateway.call.snapshot import read
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.http.headers import header

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.call.reads import read
 from gateway.call.runtime import Gateway, current
-from gateway.call.snapshot import OrganizationSnapshot, read
+from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.model_names import Model, price_names
 from gateway.guards.offered import Offer, Offered

@@ -13,8 +13,9 @@ from costs.core.usage import Usage
 from costs.ledger.balances import balances_of
 from gateway.call.candidates import candidate
 from gateway.call.judgement import tighten
+from gateway.call.reads import read
 from gateway.call.runtime import Gateway
-from gateway.call.snapshot import OrganizationSnapshot, read
+from gateway.call.snapshot import OrganizationSnapshot
 from gateway.call.stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused

@@ -1,21 +1,19 @@
-"""Read-only JSON endpoints: requests and their decisions, health and readiness."""
+"""Read-only JSON endpoints: requests and their decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import SuspiciousOperation
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 
 from costs.models import Hold
+from gateway.call.reads import READ_TIMEOUT_S, read_within
 from gateway.call.runtime import current
-from gateway.call.snapshot import read
 from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
@@ -37,8 +35,6 @@ FILTERS: Final = {
     "provider": "provider",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
-# A hold unsettled this long after its deadline: the reaper is not running.
-OVERDUE: Final = timedelta(seconds=60)
 
 
 @only("GET", "HEAD")
@@ -53,30 +49,11 @@ async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpRespon
     return await answer(request, lambda principal: _detail(principal, request_id))
 
 
-@only("GET", "HEAD")
-async def healthz(request: HttpRequest) -> HttpResponse:
-    """Report that the process is alive."""
-    return json_response({"status": "ok"}, None)
-
-
-@only("GET", "HEAD")
-async def readyz(request: HttpRequest) -> HttpResponse:
-    """Report whether the gateway is ready: database, migrations, the ledger's reaper."""
-    if current().is_stopping:
-        return json_response({"status": "stopping"}, None, status=503)
-    try:
-        checks = await read(_readiness)
-        is_ready = checks["migrations"] == "applied" and checks["overdueHolds"] == 0
-        if is_ready:
-            await current().directory.prices()  # before the first request waits for them
-    except GatewayError:
-        checks, is_ready = {"database": "away"}, False
-    body = {"status": "ready" if is_ready else "not ready", **checks}
-    return json_response(body, None, status=200 if is_ready else 503)
-
-
 async def answer(
-    request: HttpRequest, query: Callable[[Principal], dict[str, Any]]
+    request: HttpRequest,
+    query: Callable[[Principal], dict[str, Any]],
+    *,
+    within_s: float = READ_TIMEOUT_S,
 ) -> HttpResponse:
     """Answer a query about the caller's organization, run in a thread with the database."""
     request_id = new_id()
@@ -85,7 +62,8 @@ async def answer(
     except GatewayError as exc:
         return error_response(exc, request_id, has_organization=False)
     try:
-        return json_response(await read(query, principal), request_id)
+        found = await read_within(within_s, partial(query, principal))
+        return json_response(found, request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)
 
@@ -204,18 +182,3 @@ def _cursor(text: str) -> Cursor:
         return Cursor.from_text(text)
     except ValueError as exc:
         raise invalid("cursor must be a nextCursor value of this list") from exc
-
-
-def _readiness() -> dict[str, Any]:
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        return {"database": "ok", "migrations": "pending"}  # the tables may not be there
-    now = datetime.now(UTC)
-    held = Hold.objects.filter(state=Hold.State.HELD)
-    oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
-    return {
-        "database": "ok",
-        "migrations": "applied",
-        "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
-        "overdueHolds": held.filter(deadline_at__lt=now - OVERDUE).count(),
-    }

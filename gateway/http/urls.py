@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gateway.http import api, compatible, model_list, reads
+from gateway.http import api, compatible, health, model_list, reads
 from gateway.http import backtest as api_backtest
 from gateway.http.openapi import document
 
@@ -26,8 +26,8 @@ urlpatterns = [
         for version, methods in compatible.generate.items()
         for method, view in methods.items()
     ),
-    path("healthz", reads.healthz, name="healthz"),
-    path("readyz", reads.readyz, name="readyz"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("v1/models", model_list.models, name="models"),
     path("v1/models/<path:model>", model_list.model, name="model"),
     path("v1beta/models", model_list.google_models, name="google-models"),

@@ -15,7 +15,7 @@ from costs.core.admission import Balance
 from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits
 from gateway.guards.policies import (
     Rule,
     model_verdicts,
@@ -84,7 +84,7 @@ class ReplayedDay:
         limit = self.rule.max_tokens_per_request
         return output_cap(
             past.model,
-            usage_bound=UsageBound(max_output_tokens=_asked(past.cap_tokens, past.model)),
+            output=OutputLimits(max_tokens=_asked(past.cap_tokens, past.model)),
             input_tokens=_counted(past) or 0,
             token_limit=limit,
             is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,

@@ -6,18 +6,13 @@ Reads one snapshot of the database while the gateway works on; see `costs.ledger
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils.timezone import now
 
 from costs.core.money import euros
-from costs.ledger.verify import Check, Finding, find, snapshot
-
-# How long after its deadline a hold may still wait for a reaper.
-REAPED_WITHIN: Final = timedelta(seconds=60)
+from costs.ledger.verify import Check, Finding, find, overdue, snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +111,7 @@ def verify() -> Audit:
                 cursor, "SELECT SUM(amount_nanoeur) FROM cost_event WHERE source = 'AI'"
             ),
             held=_sum(cursor, "SELECT SUM(amount_nanoeur) FROM hold WHERE state = 'held'"),
-            findings=find(cursor, (*CHECKS, _overdue(now() - REAPED_WITHIN))),
+            findings=find(cursor, (*CHECKS, overdue(now()))),
         )
 
 
@@ -131,20 +126,6 @@ def summary(audit: Audit) -> list[str]:
         f"charged by cost events    {euros(audit.charged_by_events):f} EUR",
         f"held by running calls     {euros(audit.held):f} EUR",
     ]
-
-
-def _overdue(moment: datetime) -> Check:
-    """Return the rule that no call is pending after its hold's time was over at `moment`."""
-    literal = connection.ops.adapt_datetimefield_value(moment)
-    return Check(
-        name="pending_too_long",
-        select=f"""
-            SELECT h.id, h.request_id, h.deadline_at FROM hold h
-            WHERE h.state = 'held' AND h.deadline_at < '{literal}'
-        """,  # noqa: S608  a moment of our own, not a caller's text
-        sentence="request {request_id} is still pending after its deadline {deadline_at}; "
-        "`manage.py ledger reap` charges it",
-    )
 
 
 def _sum(cursor: CursorWrapper, select: str) -> int:

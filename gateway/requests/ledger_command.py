@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
-from costs.ledger.reaper import reap
+from costs.ledger.reaper import Reaper
 from costs.ledger.stores.base import StoreUnavailable
 from costs.ledger.verify import verify
 from gateway.call.journal import AuditJournal
@@ -45,12 +45,17 @@ class Command(ActionCommand):
         )
 
     def reap(self, options: dict[str, Any]) -> None:
-        ledger = Ledger(journal=AuditJournal(), instance_id=new_id())
-        reaped = 0
+        reaper = Reaper(Ledger(journal=AuditJournal(), instance_id=new_id()))
+        settled = put_aside = 0
         try:
             with closing(open_store()) as store:
-                while some := reap(store, ledger):
-                    reaped += some
+                while (reaped := reaper.reap(store)).found:
+                    settled += reaped.settled
+                    put_aside += reaped.put_aside
         except StoreUnavailable as exc:
-            raise CommandError(f"Database unavailable ({exc}); settled {reaped} calls") from exc
-        self.stdout.write(f"Settled {reaped} abandoned calls as unknown, each at its held amount.")
+            raise CommandError(f"Database unavailable ({exc}); settled {settled} calls") from exc
+        self.stdout.write(f"Settled {settled} abandoned calls as unknown, each at its held amount.")
+        if put_aside:
+            raise CommandError(
+                f"Holds that cannot be settled: {put_aside}; `ledger verify` reports them"
+            )

@@ -1,7 +1,9 @@
-"""Database outages: a server that stops, a file that is locked."""
+"""Database outages: a server that stops or does not answer, a file that is locked."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import tempfile
 import warnings
@@ -66,6 +68,26 @@ class StoppedServer:
 
     def end(self) -> None:
         self.server.ensure_postgres_running()
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendedServer:
+    """A PostgreSQL server that keeps its connections, accepts new ones and answers nothing."""
+
+    server: PostgresServer
+
+    def begin(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to the postmaster, then to all of its children."""
+        postmaster = int((self.server.pgdata / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, number)
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            os.kill(int(child), number)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,13 @@ from tests.fake_provider import FOREVER, VENDORS
 from tests.system.clients import ClientCall, Outcome, ask_all, ask_one, until, warm_up
 from tests.system.databases import prepare
 from tests.system.load import Load
-from tests.system.outages import LockedFile, Outage, StoppedServer, throw_away_server
+from tests.system.outages import (
+    LockedFile,
+    Outage,
+    StoppedServer,
+    SuspendedServer,
+    throw_away_server,
+)
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream, prompt_in
@@ -29,6 +36,8 @@ BACK_WITHIN_S: Final = 5.0
 ON_ITS_WAY_S: Final = 0.5
 IN_FLIGHT: Final = 8
 FLIGHT_S: Final = 2.0
+# No answer of the database is waited for longer than 10 s; the rest is a busy machine's.
+REFUSED_WITHIN_S: Final = 14.0
 
 
 @pytest.fixture
@@ -39,15 +48,22 @@ def fragile(
     if rows.is_sqlite:
         yield installation, LockedFile(rows)
         return
-    with throw_away_server() as server:
-        made = Installation(
-            database_url=server.get_uri(), folder=tmp_path, environment=installation.environment
-        )
-        made.key = prepare(made)
-        try:
-            yield made, StoppedServer(server)
-        finally:
-            made.kill_all()
+    with (
+        throw_away_server() as server,
+        _like(installation, at=server.get_uri(), folder=tmp_path) as made,
+    ):
+        yield made, StoppedServer(server)
+
+
+@contextmanager
+def _like(installation: Installation, *, at: str, folder: Path) -> Iterator[Installation]:
+    """Give an installation like another one, at another database."""
+    made = Installation(database_url=at, folder=folder, environment=installation.environment)
+    made.key = prepare(made)
+    try:
+        yield made
+    finally:
+        made.kill_all()
 
 
 async def _first_answer_s(server: Server, key: str) -> float:
@@ -145,3 +161,46 @@ async def test_start_without_database_is_not_ready_and_refuses(
     assert (status, refused.status, refused.code) == (503, 503, "ledger_unavailable")
     assert first_answer_s < BACK_WITHIN_S
     assert len(upstream.calls()) == 1
+
+
+class Quoted(ClientCall):
+    """A request for a quote, which reads the database."""
+
+    @property
+    def path(self) -> str:
+        return "/api/ai/quote"
+
+
+@pytest.mark.postgres_only  # SQLite has no server that could be suspended
+async def test_suspended_database_is_given_up_and_leaves_no_hold(
+    installation: Installation, upstream: Upstream, tmp_path: Path
+) -> None:
+    with (
+        throw_away_server() as server,
+        _like(installation, at=server.get_uri(), folder=tmp_path) as made,
+    ):
+        outage, rows = SuspendedServer(server), Rows(made.database_url)
+        serving = (await asyncio.to_thread(made.serve))[0]
+        await warm_up(serving.url, made.key)
+        upstream.reset()
+
+        outage.begin()
+        try:
+            started = time.monotonic()
+            refused = await asyncio.gather(
+                *(ask_one(serving.url, made.key, ClientCall(call=f"c{n}")) for n in range(8)),
+                *(ask_one(serving.url, made.key, Quoted(call=f"q{n}")) for n in range(16)),
+            )
+            took_s = time.monotonic() - started
+            status, _ = await asyncio.to_thread(serving.readiness)
+        finally:
+            outage.end()
+        first_answer_s = await _first_answer_s(serving, made.key)
+
+        assert {(o.status, o.code) for o in refused} == {(503, "ledger_unavailable")}
+        assert took_s < REFUSED_WITHIN_S
+        assert status != 200
+        assert first_answer_s < BACK_WITHIN_S
+        assert len(upstream.calls()) == 1
+        await until(lambda: rows.unresolved() == 0)
+        assert rows.disagreements() == []

@@ -21,6 +21,13 @@ class StoreUnavailable(Exception):
     """The database could not be reached, or the transaction was rolled back and may be retried."""
 
 
+class StoreStalled(StoreUnavailable):
+    """The database did not answer in time, and the connection is closed.
+
+    What was sent may still be committed later, until when its locks are held.
+    """
+
+
 @contextmanager
 def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     """Raise StoreUnavailable for these errors of the database's driver."""
@@ -109,6 +116,7 @@ class Locked:
 class Store(Protocol):
     """One connection to one database. Raises StoreUnavailable when the batch may be retried.
 
+    No transaction waits for the database without a limit.
     A write may be deferred until the next `query` or `commit`, and fail only then.
     """
 

@@ -17,24 +17,32 @@ from costs.ledger.stores.base import (
     Locked,
     OrganizationRow,
     PeriodRow,
+    StoreStalled,
     columns_of,
     rows_by_id,
     unavailable_on,
 )
 from costs.ledger.stores.binary import NULL, TYPES, Parameter, Type, arrays, only, scalar
-from costs.ledger.stores.pipeline import Pipeline, Statement
+from costs.ledger.stores.pipeline import ANSWER_TIMEOUT_S, Pipeline, Statement
 from costs.ledger.stores.tables import Row, Table, changed_values
 from costs.ledger.stores.writes import ADD, SET, Write, gathered, sql_write
 
 # A lock that is never released must become a 503, not a growing queue. And reads after a lock must
 # see what was committed before it, which another default isolation level of the server would not.
-SESSION: Final = """
-    SET default_transaction_isolation = 'read committed';
-    SET lock_timeout = '5s'; SET statement_timeout = '15s'; SET synchronous_commit = on;
-    SET idle_in_transaction_session_timeout = '15s'; SET TIME ZONE 'UTC';
-    SET plan_cache_mode = force_generic_plan; SET jit = off;
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
-"""
+# The server ends a statement before this side gives up the connection (ANSWER_TIMEOUT_S).
+SESSION: Final = (
+    b"SET default_transaction_isolation = 'read committed'",
+    b"SET lock_timeout = '5s'",
+    b"SET statement_timeout = '9s'",
+    b"SET synchronous_commit = on",
+    b"SET idle_in_transaction_session_timeout = '15s'",
+    b"SET TIME ZONE 'UTC'",
+    b"SET plan_cache_mode = force_generic_plan",
+    b"SET jit = off",
+    b"SET enable_seqscan = off",
+    b"SET enable_hashjoin = off",
+    b"SET enable_mergejoin = off",
+)
 # A network that drops packets must become a 503 too, before TCP gives up by itself (15 min).
 NETWORK: Final = {
     "connect_timeout": 5,
@@ -94,14 +102,18 @@ class PostgresStore:
     """
 
     def __init__(
-        self, parameters: dict[str, Any], *, clock: Callable[[], datetime] | None = None
+        self,
+        parameters: dict[str, Any],
+        *,
+        clock: Callable[[], datetime] | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         self._clock = clock
         self._unsent: list[Write | Statement] = []
         with _errors():
             self._connection = psycopg.connect(**(NETWORK | parameters), autocommit=True)
-            self._connection.execute(SESSION)
-            self._pipeline = Pipeline(self._connection)
+            self._pipeline = Pipeline(self._connection, timeout_s=timeout_s)
+            self._pipeline.run([Statement(each) for each in SESSION])
 
     def begin(self) -> datetime:
         [_, [(now, _)]] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
@@ -174,7 +186,7 @@ class PostgresStore:
         self._unsent.clear()
         try:
             self._pipeline.roll_back()
-        except psycopg.Error:
+        except (psycopg.Error, StoreStalled):
             self._connection.close()
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, dumped, refuse_elsewhere, tier_in
 from gateway.apis.chat import answer as openai
 from gateway.apis.chat import answers, mistral, translation
-from gateway.apis.chat.usage_bound import usage_bound_of
+from gateway.apis.chat.usage_bound import output_of, usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families.openai import cap_name
 from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
@@ -99,9 +99,11 @@ class ChatBody:
         fields = self.arrival.fields
         if variant is None:
             return translation.provider_call(fields, model, cap, timeout_s=timeout_s)
+        sent = self._sent(model, cap, variant)
         return RelayRequest(
             path="/chat/completions",
-            body=dumped(self._sent(model, cap, variant)),
+            body=dumped(sent),
+            output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
             reading=lambda: self._reading(model, variant),
@@ -126,13 +128,13 @@ class ChatBody:
         sent = {**fields, "model": model.id}
         if tier_in(fields) == "standard":
             sent["service_tier"] = variant.standard_tier
-        if cap.is_written and not _has_cap(fields):
-            sent[cap_name(model.id)] = cap.tokens
-        if fields.get("store"):
-            sent["store"] = False  # it would be stored where every tenant's requests are
         if variant.cap_name is not None and _has_cap(fields):
             sent.pop("max_completion_tokens", None)
             sent[variant.cap_name] = cap.tokens
+        elif cap.is_written and not _has_cap(fields):
+            sent[variant.cap_name or cap_name(model.id)] = cap.tokens
+        if fields.get("store"):
+            sent["store"] = False  # it would be stored where every tenant's requests are
         if not variant.takes_stream_options:
             sent.pop("stream_options", None)
         elif self.arrival.is_streamed():

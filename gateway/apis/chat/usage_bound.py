@@ -20,7 +20,7 @@ from gateway.apis.arrival import (
     whole,
 )
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 
 CHOICES_MAX: Final = 128
 # What a vendor adds around the schema of an answer. Its form of the schema is longer than the
@@ -94,9 +94,14 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         searches=int(fields.get("web_search_options") is not None),
         buckets=frozenset(measure.buckets),
         service_tier=tier_in(fields),
-        max_output_tokens=_cap(fields),
-        more_output_tokens=_predicted(fields),
-        choices=_choices(fields),
+        output=output_of(fields),
+    )
+
+
+def output_of(fields: Mapping[str, Any]) -> OutputLimits:
+    """Return the output that a body allows. Raises Refused."""
+    return OutputLimits(
+        max_tokens=_cap(fields), choices=_choices(fields), predicted_tokens=_predicted(fields)
     )
 
 

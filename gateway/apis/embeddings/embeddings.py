@@ -79,7 +79,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         messages=len(inputs),
         overhead_tokens=sum(len(given) for given in inputs if not isinstance(given, str)),
         service_tier=tier_in(fields),
-        has_output=False,
+        output=None,
     )
 
 
@@ -134,6 +134,7 @@ class EmbeddingsBody:
         return RelayRequest(
             path="/embeddings",
             body=dumped(self._sent(model)),
+            output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
             reading=_no_stream,

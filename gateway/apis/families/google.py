@@ -20,6 +20,7 @@ _BUDGET_TOKENS: Final = {
     "high": 24_576,
     "xhigh": 24_576,
 }
+_DYNAMIC: Final = -1
 # Thinking cannot be disabled from version 3 on, and not all models have a level below low.
 _LEVELS: Final = {
     "none": "LOW",
@@ -41,11 +42,15 @@ def wants_signatures(model_id: str) -> bool:
     return _generation(model_id) >= _FIRST_LEVELS
 
 
-def thinking(model_id: str, effort: str) -> dict[str, Any]:
-    """Return the thinking setting for an effort, given as OpenAI's value."""
+def thinking(model_id: str, effort: str, *, cap: int | None) -> dict[str, Any]:
+    """Return the thinking setting for an effort, given as OpenAI's value.
+
+    As at OpenAI, thinking is within the output cap: a budget that is not is left to the model.
+    """
     if _generation(model_id) >= _FIRST_LEVELS:
         return {"thinking_level": _LEVELS[effort]}
-    return {"thinking_budget": _BUDGET_TOKENS[effort]}
+    budget = _BUDGET_TOKENS[effort]
+    return {"thinking_budget": budget if cap is None or budget < cap else _DYNAMIC}
 
 
 def _generation(model_id: str) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from gateway.apis.events import EventReading
 from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.arrays import ArrayReading
-from gateway.apis.generate.usage_bound import spelled, usage_bound_of
+from gateway.apis.generate.usage_bound import output_of, spelled, usage_bound_of
 from gateway.core.calls import Call, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
@@ -117,9 +117,11 @@ class GenerateBody:
             raise invalid(
                 f"Model {model.id} is not supported: it returns images, which have no price"
             )
+        sent = self._sent(cap)
         request = RelayRequest(
             path=path,
-            body=dumped(self._sent(cap)),
+            body=dumped(sent),
+            output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
             reading=lambda: self._reading(model),
@@ -181,6 +183,7 @@ class GenerateCountBody:
         return RelayRequest(
             path=self.address.path(model),
             body=dumped(self._sent(model)),
+            output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: counting.counted(body, model=model.id),
             reading=counting.not_streamed,

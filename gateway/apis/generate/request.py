@@ -65,7 +65,9 @@ def config_from(call: ProviderCall) -> Fields:
             schema = json_schema.for_google(call.response_format.schema)
             settings["response_json_schema"] = schema
     if call.reasoning_effort is not None and google_models.takes_effort(call.model):
-        settings["thinking_config"] = google_models.thinking(call.model, call.reasoning_effort)
+        settings["thinking_config"] = google_models.thinking(
+            call.model, call.reasoning_effort, cap=call.max_output_tokens
+        )
     return {name: value for name, value in settings.items() if value is not None}
 
 

@@ -16,7 +16,7 @@ from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 
 TOP: Final = frozenset(
     {
@@ -114,7 +114,6 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
     if body.get("systemInstruction") is not None:
         _read_content(measure, body["systemInstruction"], "systemInstruction")
     needs = needs_of(_each(body.get("tools")))
-    cap, choices = whole(config, "maxOutputTokens"), _choices(config)
     return UsageBound(
         texts=(
             *measure.texts,
@@ -129,9 +128,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=frozenset(measure.buckets | _buckets_out(config)),
-        max_output_tokens=cap,
-        more_output_tokens=_thinking_above(config, cap) * choices,
-        choices=choices,
+        output=output_of(body),
         unbounded=needs.unbounded,
     )
 
@@ -163,15 +160,21 @@ def _buckets_out(config: Mapping[str, Any]) -> set[str]:
     return {"output_audio"} if "AUDIO" in named else set()
 
 
-def _thinking_above(config: Mapping[str, Any], cap: int | None) -> int:
-    """Return a thinking budget above the cap; normally the cap includes thoughts."""
+def output_of(body: Mapping[str, Any]) -> OutputLimits:
+    """Return the output that a body as `spelled` returns it allows. Raises Refused.
+
+    A thinking budget of -1 leaves it to the model, within the cap.
+    """
+    config: Mapping[str, Any] = body.get("generationConfig") or {}
     thinking = config.get("thinkingConfig")
-    if thinking is None:
-        return 0
-    if not isinstance(thinking, dict):
+    if thinking is not None and not isinstance(thinking, dict):
         raise invalid("thinkingConfig must be an object")
-    budget = whole(in_camel_case(thinking, {"thinkingBudget"}), "thinkingBudget", least=-1) or 0
-    return budget if cap is not None and budget > cap else 0
+    named = in_camel_case(thinking or {}, {"thinkingBudget"})
+    return OutputLimits(
+        max_tokens=whole(config, "maxOutputTokens"),
+        choices=_choices(config),
+        thinking_tokens=max(0, whole(named, "thinkingBudget", least=-1) or 0),
+    )
 
 
 def _read_content(measure: Measure, content: object, where: str) -> None:

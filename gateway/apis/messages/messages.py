@@ -19,9 +19,10 @@ from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
-from gateway.apis.messages.usage_bound import usage_bound_of
+from gateway.apis.messages.usage_bound import output_of, usage_bound_of
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
+from gateway.core.request_body import invalid
 from gateway.core.usage_bound import OutputCap
 
 PATH: Final = "/v1/messages"
@@ -87,6 +88,8 @@ class Messages:
         usage_bound = usage_bound_of(arrival.fields)
         if self._counts:
             return arrival.whole_call(MessagesCountBody(arrival), counting.free(usage_bound))
+        if arrival.fields.get("max_tokens") is None:  # as the vendor does
+            raise invalid("max_tokens must be given: the highest number of tokens to generate")
         return arrival.call(MessagesBody(arrival), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
@@ -103,9 +106,11 @@ class MessagesBody:
     def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, PATH)
+        sent = self._sent(model)
         return RelayRequest(
             path=PATH,
-            body=dumped(self._sent(model, cap)),
+            body=dumped(sent),
+            output=output_of(sent),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda: EventReading(anthropic.MessagesStreamReader(model.id), TELLING, ENDS),
@@ -119,12 +124,9 @@ class MessagesBody:
         """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
-    def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
+    def _sent(self, model: Model) -> dict[str, Any]:
         # "auto" would use the installation's priority capacity, if it has any.
-        sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
-        if cap.is_written and sent.get("max_tokens") is None:
-            sent["max_tokens"] = cap.tokens
-        return sent
+        return {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class MessagesCountBody:
         return RelayRequest(
             path=COUNT_PATH,
             body=dumped({**self.arrival.fields, "model": model.id}),
+            output=None,
             headers=_headers(self.arrival.headers),
             whole=lambda body: counting.counted(body, model=model.id),
             reading=counting.not_streamed,

@@ -14,7 +14,7 @@ from gateway.apis.chat.usage_bound import FILE_ID, Measure
 from gateway.apis.messages.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 
 # Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
@@ -91,7 +91,6 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         _mark(measure, tool)
         measure.texts.append(text_of(tool))
     needs = needs_of(tools)
-    cap = whole(fields, "max_tokens", least=0)  # 0 only fills the cache
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(messages) + 1,
@@ -100,8 +99,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=frozenset(measure.buckets),
-        max_output_tokens=cap,
-        more_output_tokens=_thinking_above(fields, cap),
+        output=output_of(fields),
         unbounded=needs.unbounded,
     )
 
@@ -124,18 +122,19 @@ def _check_edits(management: object) -> None:
             raise invalid(f"Context edit {kind} is not supported; use {offered}")
 
 
-def _thinking_above(fields: Mapping[str, Any], cap: int | None) -> int:
-    """Return a thinking budget above the cap, which is possible between tools.
+def output_of(fields: Mapping[str, Any]) -> OutputLimits:
+    """Return the output that a body allows. Raises Refused.
 
+    A cap of 0 only fills the cache. The thinking budget may exceed the cap between tools:
     https://platform.claude.com/docs/en/build-with-claude/extended-thinking#interleaved-thinking
     """
     thinking = fields.get("thinking")
-    if thinking is None:
-        return 0
-    if not isinstance(thinking, dict):
+    if thinking is not None and not isinstance(thinking, dict):
         raise invalid("thinking must be an object with a type")
-    budget = whole(thinking, "budget_tokens", least=0) or 0
-    return budget if cap is not None and budget >= cap else 0
+    return OutputLimits(
+        max_tokens=whole(fields, "max_tokens", least=0),
+        thinking_tokens=whole(thinking or {}, "budget_tokens", least=0) or 0,
+    )
 
 
 def _mark(measure: Measure, holder: Mapping[str, Any]) -> None:

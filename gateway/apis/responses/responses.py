@@ -20,7 +20,7 @@ from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere, 
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.responses import answer as responses
-from gateway.apis.responses.usage_bound import is_only_an_id, items_of, usage_bound_of
+from gateway.apis.responses.usage_bound import is_only_an_id, items_of, output_of, usage_bound_of
 from gateway.core.calls import Call, Completion, RelayRequest
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
@@ -72,9 +72,11 @@ class ResponseBody:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
+        sent = self._sent(model, cap)
         return RelayRequest(
             path="/responses",
-            body=dumped(self._sent(model, cap)),
+            body=dumped(sent),
+            output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
             reading=lambda: EventReading(responses.ResponsesStreamReader(model.id), TELLING, ENDS),

@@ -12,7 +12,7 @@ from gateway.apis.arrival import objects, others, refuse, text_of, tier_in, whol
 from gateway.apis.chat.usage_bound import FILE_ID, Measure
 from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 
 _STORED: Final = (
     "is not supported: all organizations share one account at the provider, where this gateway "
@@ -77,9 +77,14 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         searches=calls if tools.searches else 0,
         buckets=frozenset(measure.buckets),
         service_tier=tier_in(fields),
-        max_output_tokens=whole(fields, "max_output_tokens"),
+        output=output_of(fields),
         unbounded=_why_unbounded(fields, compacts=compacts, calls=calls),
     )
+
+
+def output_of(fields: Mapping[str, Any]) -> OutputLimits:
+    """Return the output that a body allows, reasoning included. Raises Refused."""
+    return OutputLimits(max_tokens=whole(fields, "max_output_tokens"))
 
 
 def items_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:

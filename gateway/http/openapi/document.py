@@ -247,7 +247,7 @@ HEALTH: Final[Schema] = {
 }
 READINESS: Final[Schema] = {
     "operationId": "readiness",
-    "summary": "Check readiness: the database, its migrations and unsettled holds",
+    "summary": "Check readiness: the database, its migrations and the ledger",
     "security": [],
     "responses": {
         "200": answer("Ready.", values.READY),

@@ -278,7 +278,8 @@ READY: Final = exactly(
         "database": {"type": "string", "const": "ok"},
         "migrations": {"type": "string", "const": "applied"},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
-        "overdueHolds": {"type": "integer", "const": 0},
+        "overdueHolds": COUNT,
+        "ledger": {"type": "string", "const": "ok"},
     }
 )
 NOT_READY: Final = exactly(
@@ -288,6 +289,7 @@ NOT_READY: Final = exactly(
         "migrations": {"type": "string", "enum": ["applied", "pending"]},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
+        "ledger": {"type": "string", "enum": ["ok", "stalled"]},
     },
-    optional=("database", "migrations", "oldestUnsettledHoldS", "overdueHolds"),
+    optional=("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "ledger"),
 )

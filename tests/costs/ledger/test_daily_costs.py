@@ -22,7 +22,7 @@ from costs.core.daily import line_id
 from costs.core.date_ranges import DateRange
 from costs.core.holds import State
 from costs.explorer import reports
-from costs.ledger.reaper import reap
+from costs.ledger.reaper import Reaper
 from costs.ledger.verify import verify
 from costs.ledger.writer import Writer
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
@@ -89,7 +89,7 @@ def test_released_hold_leaves_no_line(desk: Desk, acme: Organization) -> None:
 def test_reaped_hold_has_line(desk: Desk, acme: Organization) -> None:
     desk.hold(acme, 100, deadline_s=1)
     desk.pass_s(10)
-    assert reap(desk.store, desk.ledger) == 1
+    assert Reaper(desk.ledger).reap(desk.store).settled == 1
     assert lines(acme) == [(date(2025, 6, 2), "team-123", 100, 1, 1)]
     check_the_books()
 

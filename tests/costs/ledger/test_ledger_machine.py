@@ -171,8 +171,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if hold.state == "held"
             and (hold.deadline_at < self.clock.now or (ours[owners[id_]] or stopped) < stopped)
         ]
-        reaped = reaper.reap(self.desks[by].store, self.desks[by].ledger)
-        assert reaped == sum(self.model.settle(id_, "unknown", None) for id_ in left)
+        reaped = reaper.Reaper(self.desks[by].ledger).reap(self.desks[by].store)
+        assert reaped.settled == sum(self.model.settle(id_, "unknown", None) for id_ in left)
 
     # --- what people change ---------------------------------------------------------------------
 

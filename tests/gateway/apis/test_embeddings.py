@@ -43,7 +43,7 @@ def asked_of_google(**changes: Any) -> ProviderCall:
 
 def test_texts_are_measured_and_there_is_no_output() -> None:
     usage_bound = measured()
-    assert usage_bound == UsageBound(texts=("one", "two"), messages=2, has_output=False)
+    assert usage_bound == UsageBound(texts=("one", "two"), messages=2, output=None)
     assert measured(input="one").texts == ("one",)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.generate.generate import COUNT, GENERATE, Generate
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Generate(version="v1beta", method=GENERATE)
@@ -144,7 +144,7 @@ def test_snake_case_field_has_same_meaning() -> None:
         ],
     )
     assert first == second
-    assert first.max_output_tokens == 10
+    assert first.output == OutputLimits(max_tokens=10, choices=2, thinking_tokens=50)
 
 
 @pytest.mark.parametrize(
@@ -182,18 +182,18 @@ def test_refused_field_is_refused_in_both_spellings(changes: dict[str, Any]) -> 
 
 def test_candidates_multiply_callers_cap() -> None:
     usage_bound = measured(**config(maxOutputTokens=10, candidateCount=3))
-    assert (usage_bound.max_output_tokens, usage_bound.choices) == (10, 3)
-    assert (measured().max_output_tokens, measured().choices) == (None, 1)
+    assert usage_bound.output == OutputLimits(max_tokens=10, choices=3)
+    assert measured().output == OutputLimits()
 
 
-@pytest.mark.parametrize(
-    ("budget", "cap", "more"),
-    [(-1, 10, 0), (0, 10, 0), (10, 10, 0), (11, 10, 22), (5000, None, 0)],
-)
-def test_thinking_budget_above_cap_is_added(budget: int, cap: int | None, more: int) -> None:
-    thinking = {"thinkingBudget": budget}
-    given = config(maxOutputTokens=cap, candidateCount=2, thinkingConfig=thinking)
-    assert measured(**given).more_output_tokens == more
+@pytest.mark.parametrize("cap", [10, None])
+@pytest.mark.parametrize(("budget", "measured_as"), [(-1, 0), (0, 0), (None, 0), (5000, 5000)])
+def test_thinking_budget_is_measured_with_and_without_cap(
+    budget: int | None, cap: int | None, measured_as: int
+) -> None:
+    for spelling in ("thinkingBudget", "thinking_budget"):
+        given = config(maxOutputTokens=cap, thinkingConfig={spelling: budget})
+        assert measured(**given).output == OutputLimits(max_tokens=cap, thinking_tokens=measured_as)
 
 
 def test_audio_output_is_priced_and_image_output_is_refused() -> None:
@@ -341,9 +341,9 @@ def test_counting_is_free_and_has_no_output() -> None:
     for fields in (ASKED, {"generateContentRequest": ASKED | {"tools": [{"googleSearch": {}}]}}):
         call = read(COUNTING, fields, named=MODEL)
         usage_bound = call.usage_bound
-        assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
+        assert (usage_bound.is_free, usage_bound.output, usage_bound.unbounded) == (
             True,
-            False,
+            None,
             None,
         )
         assert not call.stream

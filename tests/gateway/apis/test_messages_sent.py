@@ -12,6 +12,7 @@ from gateway.apis.messages.messages import BETAS, VERSION, Messages
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
+from gateway.core.usage_bound import OutputLimits
 from tests.gateway.arrivals import body_of, model, read, sent
 
 DIALECT = Messages()
@@ -46,12 +47,11 @@ def test_tier_is_always_standard(tier: Any) -> None:
     assert body_of(outgoing(ASKED | {"service_tier": tier}))["service_tier"] == "standard_only"
 
 
-def test_cap_is_written_only_if_caller_gave_none() -> None:
-    without = {**ASKED, "max_tokens": None}
-    assert body_of(outgoing(without, cap=50))["max_tokens"] == 50
-    assert body_of(outgoing(without))["max_tokens"] is None
-    assert body_of(outgoing(ASKED, cap=50))["max_tokens"] == 100
-    assert body_of(outgoing({**ASKED, "max_tokens": 0}, cap=50))["max_tokens"] == 0
+def test_callers_cap_is_sent_and_bounds_request() -> None:
+    for cap in (0, 100):
+        request = outgoing({**ASKED, "max_tokens": cap}, cap=cap)
+        assert body_of(request)["max_tokens"] == cap
+        assert request.output == OutputLimits(max_tokens=cap)
 
 
 def test_count_is_forwarded_with_only_id_changed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.messages.messages import Messages
 from gateway.apis.messages.tools import CONTEXT_READS_GUESSED, USES_MAX
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Messages()
@@ -39,7 +39,9 @@ def user_turn(*blocks: Any) -> dict[str, Any]:
 
 def test_plain_text_is_measured_exactly() -> None:
     usage_bound = measured(system="Be brief")
-    assert usage_bound == UsageBound(texts=("Be brief", "Hello"), messages=2, max_output_tokens=100)
+    assert usage_bound == UsageBound(
+        texts=("Be brief", "Hello"), messages=2, output=OutputLimits(max_tokens=100)
+    )
 
 
 def test_every_field_that_can_contain_prompt_is_counted() -> None:
@@ -121,15 +123,24 @@ def test_invalid_body_is_refused_with_sentence(changes: dict[str, Any]) -> None:
 
 
 def test_callers_cap_can_be_zero_to_fill_cache() -> None:
-    assert measured(max_tokens=1).max_output_tokens == 1
-    assert measured(max_tokens=0).max_output_tokens == 0
-    assert measured(max_tokens=None).max_output_tokens is None
+    assert measured(max_tokens=1).output == OutputLimits(max_tokens=1)
+    assert measured(max_tokens=0).output == OutputLimits(max_tokens=0)
 
 
-@pytest.mark.parametrize(("budget", "more"), [(99, 0), (100, 100), (5000, 5000)])
-def test_thinking_budget_not_below_cap_is_added(budget: int, more: int) -> None:
+def test_callers_cap_must_be_given_but_for_counting() -> None:
+    without = {name: value for name, value in ASKED.items() if name != "max_tokens"}
+    for body in (without, without | {"max_tokens": None}):
+        assert refusal(DIALECT, body) == (
+            "max_tokens must be given: the highest number of tokens to generate"
+        )
+        assert read(Messages(counts=True), body).usage_bound.output is None
+
+
+@pytest.mark.parametrize("budget", [0, 99, 100, 5000])
+def test_thinking_budget_is_measured_with_any_cap(budget: int) -> None:
     thinking = {"type": "enabled", "budget_tokens": budget}
-    assert measured(thinking=thinking).more_output_tokens == more
+    limits = OutputLimits(max_tokens=100, thinking_tokens=budget)
+    assert measured(thinking=thinking).output == limits
 
 
 # --- pictures and documents -------------------------------------------------------------------
@@ -367,9 +378,5 @@ def test_fields_without_price_effect_are_accepted(changes: dict[str, Any]) -> No
 def test_counting_is_free_and_has_no_output() -> None:
     call = read(Messages(counts=True), ASKED | {"stream": True, "tools": [SEARCH]})
     usage_bound = call.usage_bound
-    assert (usage_bound.is_free, usage_bound.has_output, usage_bound.unbounded) == (
-        True,
-        False,
-        None,
-    )
+    assert (usage_bound.is_free, usage_bound.output, usage_bound.unbounded) == (True, None, None)
     assert not call.stream

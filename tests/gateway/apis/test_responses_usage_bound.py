@@ -10,7 +10,7 @@ from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.responses.responses import Responses
 from gateway.apis.responses.tools import CALLS_GUESSED, CALLS_MAX, DESCRIBED_TOKENS, UNBOUNDED
 from gateway.apis.responses.usage_bound import COMPACTION
-from gateway.core.usage_bound import UsageBound
+from gateway.core.usage_bound import OutputLimits, UsageBound
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Responses()
@@ -36,7 +36,9 @@ def user_turn(*parts: Any) -> dict[str, Any]:
 
 def test_plain_text_is_measured() -> None:
     usage_bound = measured(instructions="Be brief", max_output_tokens=50)
-    assert usage_bound == UsageBound(texts=("Hello", "Be brief"), messages=2, max_output_tokens=50)
+    assert usage_bound == UsageBound(
+        texts=("Hello", "Be brief"), messages=2, output=OutputLimits(max_tokens=50)
+    )
 
 
 def test_every_field_that_can_contain_prompt_is_counted() -> None:

@@ -14,6 +14,7 @@ from gateway.apis.generate.request import config_from, contents_from
 from gateway.apis.json_schema import for_anthropic, for_google
 from gateway.apis.messages.request import headers_from, request_from
 from gateway.core.calls import Message, ProviderCall, ToolCall
+from gateway.core.usage_bound import OutputCap
 from tests.gateway.translating import (
     CALLED,
     CLAUDE,
@@ -239,9 +240,10 @@ def test_google_tool_choice_is_translated(fields: dict[str, Any], choice: object
 
 def test_google_gets_settings() -> None:
     fields: dict[str, Any] = {"temperature": 1, "top_p": 0.5, "stop": "END"}
-    config = config_from(asked(GEMINI, **fields, response_format=WANTED, reasoning_effort="low"))
+    fields |= {"response_format": WANTED, "reasoning_effort": "low"}
+    config = config_from(asked(GEMINI, cap=OutputCap(2000, is_written=True), **fields))
     assert config == {
-        "max_output_tokens": 100,
+        "max_output_tokens": 2000,
         "temperature": 1.0,
         "top_p": 0.5,
         "stop_sequences": ["END"],
@@ -254,6 +256,15 @@ def test_google_gets_settings() -> None:
     any_json = config_from(asked(GEMINI, response_format={"type": "json_object"}))
     assert any_json["response_mime_type"] == "application/json"
     assert "response_json_schema" not in any_json
+
+
+@pytest.mark.parametrize(("effort", "budget"), [("low", 1024), ("medium", 8192), ("high", 24_576)])
+def test_google_thinks_within_cap(effort: str, budget: int) -> None:
+    for cap, sent in ((budget, -1), (budget + 1, budget)):
+        call = asked(GEMINI, cap=OutputCap(cap, is_written=True), reasoning_effort=effort)
+        assert config_from(call)["thinking_config"] == {"thinking_budget": sent}
+    uncapped = asked(GEMINI, cap=OutputCap(65_536, is_written=False), reasoning_effort=effort)
+    assert config_from(uncapped)["thinking_config"] == {"thinking_budget": budget}
 
 
 @pytest.mark.parametrize("kept", ["bWluZQ==", "bWluZQ"])

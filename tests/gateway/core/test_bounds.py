@@ -12,10 +12,11 @@ from gateway.core.bounds import (
     counted_tokens_at_most,
     input_tokens_at_most,
     output_cap,
+    output_tokens_at_most,
     text_bytes,
 )
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from gateway.providers import tokens
 
 MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, default_output_tokens=4_096)
@@ -59,9 +60,42 @@ def test_cap_is_requested_else_room_else_default(
 ) -> None:
     found = output_cap(
         MODEL,
-        usage_bound=UsageBound(max_output_tokens=asked),
+        output=OutputLimits(max_tokens=asked),
         input_tokens=100,
         token_limit=token_limit,
         is_limited=is_limited,
     )
     assert found == cap
+
+
+@pytest.mark.parametrize(
+    ("output", "tokens"),
+    [
+        (None, 0),
+        (OutputLimits(), 16_384),
+        (OutputLimits(thinking_tokens=16_384), 32_768),
+        (OutputLimits(max_tokens=0), 0),
+        (OutputLimits(max_tokens=10, thinking_tokens=9), 10),
+        (OutputLimits(max_tokens=10, thinking_tokens=10), 20),
+        (OutputLimits(max_tokens=10, choices=3, thinking_tokens=11), 63),
+        (OutputLimits(max_tokens=10, choices=2, predicted_tokens=5), 30),
+    ],
+)
+def test_output_is_cap_and_thinking_beyond_it(output: OutputLimits | None, tokens: int) -> None:
+    assert output_tokens_at_most(output, MODEL) == tokens
+
+
+def test_output_is_repeated_with_each_context_read() -> None:
+    output = OutputLimits(max_tokens=10, choices=2, thinking_tokens=20, predicted_tokens=5)
+    assert output_tokens_at_most(output, MODEL, context_reads=4) == 2 * (4 * 30 + 5)
+
+
+def test_prediction_is_deducted_from_token_limit() -> None:
+    found = output_cap(
+        MODEL,
+        output=OutputLimits(choices=2, predicted_tokens=50),
+        input_tokens=100,
+        token_limit=1_000,
+        is_limited=True,
+    )
+    assert found == OutputCap(400, is_written=True)

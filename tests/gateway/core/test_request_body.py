@@ -12,7 +12,7 @@ from gateway.core.calls import DIMENSIONS, Call, Dimensions, Message, Principal,
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.request_body import MESSAGES_MAX, NAME_IN_JSON, TOKENS_MAX, call_from
-from gateway.core.usage_bound import OutputCap
+from gateway.core.usage_bound import OutputCap, OutputLimits
 
 ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api", key_id=UUID(int=2))
 LEAST = {"model": "gpt-4o", "prompt": "Say hello"}
@@ -37,7 +37,7 @@ def test_prompt_becomes_one_user_message() -> None:
     asked = call(LEAST)
     assert sent(asked).messages == (Message("user", "Say hello"),)
     assert asked.body == call(without("prompt") | {"messages": [turn("Say hello")]}).body
-    assert (asked.model, asked.usage_bound.max_output_tokens) == ("gpt-4o", None)
+    assert (asked.model, asked.usage_bound.output) == ("gpt-4o", OutputLimits())
     assert sent(asked).temperature is None
     assert (asked.stream, asked.dimensions, asked.refusal) == (False, Dimensions(), None)
 
@@ -67,7 +67,7 @@ def test_every_field_is_parsed() -> None:
     assert asked.model == " GPT-4o\n"
     roles = [message.role for message in sent(asked).messages]
     assert roles == ["system", "user", "assistant", "user"]
-    assert (asked.usage_bound.max_output_tokens, asked.stream) == (1000, True)
+    assert (asked.usage_bound.output, asked.stream) == (OutputLimits(max_tokens=1000), True)
     assert sent(asked).temperature == 0.7
     assert asked.dimensions == Dimensions(team_id="team-123", project_id="project-456")
     assert asked.idempotency_key == "once"
@@ -163,7 +163,7 @@ def test_both_ends_of_range_are_accepted(name: str, least: Any, most: Any) -> No
 
 
 def test_integer_can_be_written_as_float() -> None:
-    assert call(LEAST | {"maxTokens": 1000.0}).usage_bound.max_output_tokens == 1000
+    assert call(LEAST | {"maxTokens": 1000.0}).usage_bound.output == OutputLimits(max_tokens=1000)
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)

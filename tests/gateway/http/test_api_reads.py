@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from django.utils.timezone import now
 from costs.models import Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
+from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S
 from gateway.http.openapi.values import SUMMARY_FIELDS
 from gateway.http.reads import LIMIT_MAX
 from orgs.fields import new_id
@@ -214,6 +216,7 @@ def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
         "migrations": "applied",
         "oldestUnsettledHoldS": None,
         "overdueHolds": 0,
+        "ledger": "ok",
     }
 
 
@@ -231,15 +234,34 @@ def hold(acme: Organization, *, deadline_at: datetime) -> None:
     )
 
 
-def test_overdue_hold_makes_it_not_ready(gateway: Gateway, ask: Asking, acme: Organization) -> None:
-    hold(acme, deadline_at=now() + timedelta(seconds=100))
+@pytest.mark.parametrize(("overdue_s", "overdue"), [(-100, 0), (59, 0), (61, 1)])
+def test_unsettled_hold_is_shown_and_does_not_decide_readiness(
+    ask: Asking, acme: Organization, overdue_s: float, overdue: int
+) -> None:
+    hold(acme, deadline_at=now() - timedelta(seconds=overdue_s))
     ready = ask(method="GET", path="/readyz")
-    assert ready.status == 200
+    assert (ready.status, ready.json["status"]) == (200, "ready")
     assert 299 <= ready.json["oldestUnsettledHoldS"] <= 310
+    assert ready.json["overdueHolds"] == overdue
+
+
+def test_database_is_read_once_for_many_probes(ask: Asking, acme: Organization) -> None:
+    assert ask(method="GET", path="/readyz").json["overdueHolds"] == 0
     hold(acme, deadline_at=now() - timedelta(seconds=61))
+    kept = [ask(method="GET", path="/readyz") for _ in range(3)]
+    assert [reply.json["overdueHolds"] for reply in kept] == [0, 0, 0]
+    time.sleep(CHECKS_KEPT_S)
+    assert ask(method="GET", path="/readyz").json["overdueHolds"] == 1
+
+
+def test_ledger_that_cannot_commit_makes_it_not_ready(gateway: Gateway, ask: Asking) -> None:
+    gateway.writer.start()
+    assert ask(method="GET", path="/readyz").json["ledger"] == "ok"
+    assert gateway.writer.stop(timeout_s=10)  # it commits nothing from now on
+    gateway.writer._committed_at = time.monotonic() - COMMIT_WITHIN_S
     reply = ask(method="GET", path="/readyz")
     assert (reply.status, reply.json["status"]) == (503, "not ready")
-    assert reply.json["overdueHolds"] == 1
+    assert (reply.json["database"], reply.json["ledger"]) == ("ok", "stalled")
     assert ask(method="GET", path="/healthz").status == 200
 
 
@@ -253,5 +275,10 @@ def test_pending_migration_makes_it_not_ready(ask: Asking) -> None:
         for name in names:
             MigrationRecorder(connection).record_applied("gateway", name)
     assert reply.status == 503
-    assert reply.json == {"status": "not ready", "database": "ok", "migrations": "pending"}
+    assert reply.json == {
+        "status": "not ready",
+        "database": "ok",
+        "migrations": "pending",
+        "ledger": "ok",
+    }
     call_command("migrate", check_unapplied=True, verbosity=0)

@@ -51,5 +51,8 @@ def test_unavailable_database_refuses_every_request() -> None:
         assert (status, body["code"]) == (503, "ledger_unavailable")
         assert body["error"] == "The gateway's database is unavailable; nothing was sent"
         assert headers["retry-after"] == "1"
-    assert (ready[0], ready[2]) == (503, {"status": "not ready", "database": "away"})
+    assert (ready[0], ready[2]) == (
+        503,
+        {"status": "not ready", "database": "away", "ledger": "ok"},
+    )
     assert (alive[0], alive[2]) == (200, {"status": "ok"})

@@ -1,0 +1,194 @@
+"""The hold covers the largest bill that the body sent to the vendor allows.
+
+Each request is sent with every field that decides the output, then with each field omitted in
+turn. The largest bill is computed from the bytes that the vendor received, by its documented rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+
+from costs.core.pricing import cost_nanoeur
+from costs.core.usage import Usage
+from costs.models import Hold, Rate
+from costs.prices.book import load_price_book
+from gateway.call.runtime import Gateway
+from gateway.core.model_names import price_names
+from gateway.providers.catalog import load_catalog
+from orgs.models import Organization
+from tests.factories import PolicyFactory, RateFactory
+from tests.fake_provider.behaviour import VENDORS
+from tests.fake_provider.thread import FakeProvider
+from tests.gateway.attempts import wire
+from tests.gateway.conftest import Asking
+
+CATALOG: Final = load_catalog(sandbox=False)
+SAY: Final = [{"role": "user", "content": "Hello"}]
+CHAT: Final = {
+    "max_tokens": 700,
+    "max_completion_tokens": 900,
+    "n": 3,
+    "best_of": 2,
+    "reasoning_effort": "high",
+    "prediction": {"type": "content", "content": "word " * 3000},
+}
+TRANSLATED: Final = {"max_tokens": 700, "max_completion_tokens": 900, "reasoning_effort": "high"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request to a vendor's model: its fixed fields, and those that decide the output."""
+
+    model: str
+    path: str = "/v1/chat/completions"
+    fixed: Mapping[str, Any] = field(default_factory=lambda: {"messages": SAY})
+    optional: Mapping[str, Any] = field(default_factory=dict)
+    holder: str | None = None  # the object in the body that has the optional fields
+
+    def bodies(self) -> Iterator[dict[str, Any]]:
+        """Yield the whole body, one without each optional field, and one without any."""
+        for omitted in (set(), *({name} for name in self.optional), set(self.optional)):
+            kept = {name: value for name, value in self.optional.items() if name not in omitted}
+            held = {self.holder: kept} if self.holder else kept
+            yield {"model": self.model, **self.fixed, **held}
+
+
+def generate(model: str, **config: Any) -> Sent:
+    return Sent(
+        model,
+        path=f"/v1beta/models/{model}:generateContent",
+        fixed={"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]},
+        optional=config,
+        holder="generationConfig",
+    )
+
+
+def messages(model: str, budget: int) -> Sent:
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    return Sent(
+        model,
+        path="/v1/messages",
+        fixed={"messages": SAY, "max_tokens": 2000},
+        optional={"thinking": thinking, "temperature": 1},
+    )
+
+
+def native(model: str) -> Sent:
+    return Sent(
+        model, path="/api/ai/request", fixed={"prompt": "Hello"}, optional={"maxTokens": 700}
+    )
+
+
+REQUESTS: Final = {
+    "chat, openai": Sent("gpt-4o-mini", optional=CHAT),
+    "chat, openai, reasoning": Sent("o3", optional=CHAT),
+    "chat, mistral": Sent("mistral-small-latest", optional=CHAT),
+    "chat, anthropic": Sent("claude-opus-4-6", optional=TRANSLATED),
+    "chat, google with budgets": Sent("gemini-2.5-flash", optional=TRANSLATED),
+    "chat, google with levels": Sent("gemini-3-pro-preview", optional=TRANSLATED),
+    "responses": Sent(
+        "gpt-4o-mini",
+        path="/v1/responses",
+        fixed={"input": "Hello"},
+        optional={"max_output_tokens": 700, "reasoning": {"effort": "high"}},
+    ),
+    **{
+        f"messages, {budget}": messages("claude-opus-4-6", budget)
+        for budget in (1999, 2000, 30_000)
+    },
+    **{
+        f"generate, {budget}": generate(
+            "gemini-2.5-flash",
+            maxOutputTokens=700,
+            candidateCount=3,
+            thinkingConfig={"thinkingBudget": budget},
+        )
+        for budget in (-1, 0, 699, 700, 24_576)
+    },
+    "generate, other spelling": generate(
+        "gemini-2.5-flash",
+        max_output_tokens=700,
+        candidate_count=3,
+        thinking_config={"thinking_budget": 24_576},
+    ),
+    "native, openai": native("gpt-4o-mini"),
+    "native, mistral": native("mistral-small-latest"),
+    "native, anthropic": native("claude-opus-4-6"),
+    "native, google": native("gemini-2.5-flash"),
+}
+
+
+def largest_output(body: Mapping[str, Any], *, cap: int) -> int:
+    """Return the most output tokens that a vendor can bill for a body; `cap` is the model's own."""
+    config = body.get("generationConfig", {})
+    caps = [body.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+    given = [number for number in (*caps, config.get("maxOutputTokens")) if number is not None]
+    choices = [body.get("n"), body.get("best_of"), config.get("candidateCount"), 1]
+    budget = config.get("thinkingConfig", {})  # Google's SDK writes the other spelling
+    budget = budget.get("thinkingBudget", budget.get("thinking_budget", 0))
+    thinking = max(body.get("thinking", {}).get("budget_tokens", 0), budget)
+    predicted = len(body.get("prediction", {}).get("content", "")) // 5
+    most: int = max(given, default=cap)
+    beyond: int = thinking if thinking >= most else 0
+    times: int = max(each for each in choices if each is not None)
+    return (most + beyond + predicted) * times
+
+
+@pytest.fixture
+def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
+    """All vendors, at the fake provider; all models that are asked for have a price."""
+    for model in {CATALOG.find(each.model) for each in REQUESTS.values()}:
+        assert model is not None
+        if not Rate.objects.filter(provider=model.provider, model=model.id).exists():
+            RateFactory.create(provider=model.provider, model=model.id)
+    with FakeProvider() as made:
+        wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
+        yield made
+        gateway.call_loop.call_sync(gateway.providers.aclose())
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_hold_covers_largest_bill_whichever_field_is_omitted(
+    ask: Asking, fake: FakeProvider, acme: Organization, name: str
+) -> None:
+    asked, prices = REQUESTS[name], load_price_book()
+    model = CATALOG.find(asked.model)
+    assert model is not None
+    for limit in (None, 10**15):  # where a limit applies, the gateway writes a cap
+        if limit is not None:
+            PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=limit)
+        for body in asked.bodies():
+            reply = ask(body, path=asked.path)
+            hold = Hold.objects.get(request_id=reply.headers["x-pulse-request-id"])
+            rates = prices.rates_for(price_names(model.id), model.provider, hold.held_at)
+            assert rates is not None
+            tokens = largest_output(fake.calls[-1].body, cap=model.max_output_tokens)
+            bill = cost_nanoeur(Usage(input_uncached=1, output_text=tokens), rates)
+            assert bill <= hold.amount_nanoeur, (body, fake.calls[-1].body)
+
+
+def test_missing_cap_of_messages_is_refused_as_by_vendor(ask: Asking, fake: FakeProvider) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 30_000}
+    body = {"model": "claude-opus-4-6", "messages": SAY, "thinking": thinking}
+    for refused in (body, body | {"max_tokens": None}):
+        reply = ask(refused, path="/v1/messages")
+        assert reply.status == 400
+        assert reply.json["type"] == "error"
+        assert reply.json["error"]["type"] == "invalid_request_error"
+        assert reply.json["error"]["message"].startswith("max_tokens must be given")
+    assert fake.calls == []
+
+
+def test_token_limit_counts_thinking_beyond_cap(
+    ask: Asking, fake: FakeProvider, acme: Organization
+) -> None:
+    PolicyFactory.create(org=acme, max_tokens_per_request=5000)
+    thinking = {"type": "enabled", "budget_tokens": 30_000}
+    body = {"model": "claude-opus-4-6", "messages": SAY, "max_tokens": 2000, "thinking": thinking}
+    reply = ask(body, path="/v1/messages")
+    assert reply.headers["x-pulse-error-code"] == "token_limit"
+    assert fake.calls == []
