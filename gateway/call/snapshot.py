@@ -25,6 +25,7 @@ from costs.prices.book import PriceBook, load_price_book
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
 from gateway.core.errors import Refused
+from gateway.core.model_entries import compared, model_entries
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -63,8 +64,9 @@ class OrganizationSnapshot:
         found = self._verdicts.get(model.id)
         if found is None:
             found = model_verdicts(model, self.rules)
-            if len(self._verdicts) < VERDICTS_MAX:
-                self._verdicts[model.id] = found
+            if len(self._verdicts) >= VERDICTS_MAX:
+                self._verdicts.clear()
+            self._verdicts[model.id] = found
         return found
 
     def alias(self, name: str) -> Alias | None:
@@ -85,7 +87,8 @@ class OrganizationSnapshot:
         self, model: Model, dimensions: Mapping[str, str | None]
     ) -> tuple[BudgetRule, ...]:
         """Return the budgets that a call counts in."""
-        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(model)])
+        names = compared(model.names)
+        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(names)])
 
     @property
     def is_limited(self) -> bool:
@@ -108,7 +111,8 @@ class Directory:
 
     async def reload_organization(self, org_id: UUID) -> OrganizationSnapshot:
         """Read the organization from the database."""
-        snapshot = await read(_load_organization, org_id, self.catalog)
+        known = self._organizations.get(org_id)
+        snapshot = await read(_load_organization, org_id, self.catalog, known)
         if snapshot is None:
             raise Refused("unauthenticated", "The organization does not exist", status=401)
         _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
@@ -171,18 +175,22 @@ def _closing(function: Callable[[], T]) -> T:
         django.db.connections.close_all()
 
 
-def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot | None:
+def _load_organization(
+    org_id: UUID, catalog: Catalog, known: OrganizationSnapshot | None
+) -> OrganizationSnapshot | None:
     # The version is read before the policies: a change in between leaves a snapshot with a version
     # older than its content, which RESERVE rejects as stale, and never a newer one.
     organization = Organization.objects.filter(id=org_id).first()
     if organization is None:
         return None
+    if known is not None and known.config_version == organization.config_version:
+        return known  # with its verdicts: any change of what it holds raises the version
     rules = tuple(
         Rule(
             id=str(policy.id),
             name=policy.name,
-            allowed=tuple(catalog.entry(entry) for entry in policy.allowed_models),
-            blocked=tuple(catalog.entry(entry) for entry in policy.blocked_models),
+            allowed=model_entries(catalog, policy.allowed_models),
+            blocked=model_entries(catalog, policy.blocked_models),
             max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
             max_tokens_per_request=policy.max_tokens_per_request,
         )
@@ -220,7 +228,7 @@ def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         of={name: value for name, value in dimensions.items() if value is not None},
-        models=tuple(catalog.entry(entry) for entry in budget.models),
+        models=model_entries(catalog, budget.models),
     )
 
 

@@ -107,7 +107,7 @@ async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:
     return Offer(
         catalog=gateway.catalog,
         providers=gateway.providers.configured(),
-        rules=organization.rules,
+        verdicts_on=organization.verdicts_on,
         is_priced=is_priced,
         aliases=organization.aliases,
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from django import forms
 from django.contrib import admin
 
 from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
+from gateway.policies.operations import check_wildcards
+from orgs.console.refusals import refusal_in
+
+LISTS: Final = ("allowed_models", "blocked_models")
 
 
 class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -21,6 +27,14 @@ class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
             *("org", "name", "enabled", "allowed_models", "blocked_models"),
             *("max_cost_per_day_nanoeur", "max_tokens_per_request"),
         )
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        org, lists = self.cleaned_data.get("org"), [self.cleaned_data.get(name) for name in LISTS]
+        if org is not None and None not in lists:
+            with refusal_in(self):
+                check_wildcards(org, *lists, instead_of=self.instance.pk)
+        return self.cleaned_data
 
 
 @admin.register(Policy)
