@@ -44,7 +44,8 @@ async def tighten(bounded: BoundedCall) -> BoundedCall:
     capped, model = bounded.capped, bounded.resolved.model
     usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
     if counted is None:
-        counted = await count_tokens_async(usage_bound, model)
+        caller = bounded.requested.organization.id
+        counted = await count_tokens_async(usage_bound, model, caller=caller)
     tokens = bounds.counted_tokens(usage_bound, model, counted=counted)
     recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
     priced = replace(bounded.priced, capped=recounted)
@@ -80,7 +81,8 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
     usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
     counted_text = counted_tokens = None
     if requested.counts or (limit is not None and not _certainly_fits(resolved, limit)):
-        counted_text = await count_tokens_async(usage_bound, model)
+        caller = requested.organization.id
+        counted_text = await count_tokens_async(usage_bound, model, caller=caller)
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
         model,

@@ -6,7 +6,6 @@ database's and returns a stale request to be checked again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from django.conf import settings
 
 from costs.core.admission import ORG_SCOPE, Limit
 from costs.core.periods import BudgetWindow
-from costs.prices.book import PriceBook, load_price_book
+from costs.prices.book import PriceBook, load_price_book, price_list_version
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
 from gateway.core.errors import Refused
@@ -32,6 +31,7 @@ from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, t
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.auth.credentials import KeyRecord, key_record
 from orgs.models import Organization
+from orgs.threads import ADMISSION, Threads
 
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
@@ -112,7 +112,7 @@ class Directory:
     async def reload_organization(self, org_id: UUID) -> OrganizationSnapshot:
         """Read the organization from the database."""
         known = self._organizations.get(org_id)
-        snapshot = await read(_load_organization, org_id, self.catalog, known)
+        snapshot = await read(ADMISSION, org_id, _load_organization, org_id, self.catalog, known)
         if snapshot is None:
             raise Refused("unauthenticated", "The organization does not exist", status=401)
         _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
@@ -133,7 +133,7 @@ class Directory:
 
     async def reload_key(self, public: str) -> KeyRecord | None:
         """Read the key from the database."""
-        record = await read(key_record, public)
+        record = await read(ADMISSION, public, key_record, public)
         if record is None:
             self._keys.pop(public, None)
         else:
@@ -146,7 +146,7 @@ class Directory:
 
     async def reload_prices(self) -> PriceBook:
         """Read the price list from the database."""
-        self._prices = await read(load_price_book)
+        self._prices = await read(ADMISSION, None, _load_prices, self._prices)
         return self._prices
 
     def forget(self) -> None:
@@ -156,13 +156,16 @@ class Directory:
         self._prices = None
 
 
-async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a short function that uses the ORM in a thread, and close its connections.
+async def read(
+    threads: Threads, caller: object, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a short function that uses the ORM in one of the threads, and close its connections.
 
-    A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
-    function. Raises Refused (503) if the database is unavailable: fails closed.
+    `caller` is whoever takes turns with others there. A connection kept by a waiting request would
+    be one of PostgreSQL's few, so none outlives its function. Raises Refused (503) if the database
+    is unavailable: fails closed.
     """
-    return await asyncio.to_thread(_closing, partial(function, *args, **kwargs))
+    return await threads.run(caller, partial(_closing, partial(function, *args, **kwargs)))
 
 
 def _closing(function: Callable[[], T]) -> T:
@@ -173,6 +176,12 @@ def _closing(function: Callable[[], T]) -> T:
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
     finally:
         django.db.connections.close_all()
+
+
+def _load_prices(known: PriceBook | None) -> PriceBook:
+    if known is not None and known.version == price_list_version():
+        return known
+    return load_price_book()
 
 
 def _load_organization(

@@ -20,8 +20,10 @@ from gateway.http.reads import answer, query_of
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm
+from gateway.policies.running import RUNNING
 from gateway.policies.words import limits_sentence
 from orgs.models import Organization
+from orgs.threads import BACKTESTS
 
 # The time limit of a replay here; the command has none.
 BACKTEST_MAX_S: Final = 10.0
@@ -38,7 +40,7 @@ NAME: Final = "this policy"
 @only("GET", "HEAD")
 async def policy_backtest(request: HttpRequest) -> HttpResponse:
     """Replay the organization's requests under the policy in the query parameters."""
-    return await answer(request, lambda principal: _replayed(principal, request))
+    return await answer(request, lambda principal: _replayed(principal, request), BACKTESTS)
 
 
 def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
@@ -49,15 +51,16 @@ def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
     days, form = _parsed(query_of(request))
     organization = Organization.objects.get(id=principal.org_id)
     catalog = current().catalog
-    report = backtest(
-        organization_id=organization.pk,
-        zone=ZoneInfo(organization.timezone),
-        rule=rule_of(form.limits(), catalog),
-        catalog=catalog,
-        moment=now(),
-        days=days,
-        within_s=BACKTEST_MAX_S,
-    )
+    with RUNNING.one_of(organization.pk):
+        report = backtest(
+            organization_id=organization.pk,
+            zone=ZoneInfo(organization.timezone),
+            rule=rule_of(form.limits(), catalog),
+            catalog=catalog,
+            moment=now(),
+            days=days,
+            within_s=BACKTEST_MAX_S,
+        )
     sentence = limits_sentence(form.limits())
     return {"success": True, "policy": sentence, **backtest_as_json(report)}
 

@@ -26,6 +26,7 @@ from gateway.models import AiRequestLog
 from gateway.requests.lines import as_eur, request_as_json
 from gateway.requests.reports import Cursor, rows_before
 from orgs.fields import new_id
+from orgs.threads import READINESS, READS, Threads
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
@@ -65,7 +66,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     if current().is_stopping:
         return json_response({"status": "stopping"}, None, status=503)
     try:
-        checks = await read(_readiness)
+        checks = await read(READINESS, None, _readiness)
     except GatewayError:
         checks = {"database": "away"}
     is_ready = checks.get("migrations") == "applied" and checks.get("overdueHolds") == 0
@@ -74,16 +75,17 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 
 async def answer(
-    request: HttpRequest, query: Callable[[Principal], dict[str, Any]]
+    request: HttpRequest, query: Callable[[Principal], dict[str, Any]], threads: Threads = READS
 ) -> HttpResponse:
-    """Answer a query about the caller's organization, run in a thread with the database."""
+    """Answer a query about the caller's organization, run in one of the threads."""
     request_id = new_id()
     try:
         principal = await authenticate(current(), request, channel="api", reads=True)
     except GatewayError as exc:
         return error_response(exc, request_id, has_organization=False)
     try:
-        return json_response(await read(query, principal), request_id)
+        found = await read(threads, principal.org_id, query, principal)
+        return json_response(found, request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)
 
