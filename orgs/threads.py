@@ -46,41 +46,40 @@ class Threads:
         most: int,
         *,
         of_one: int | None = None,
-        waiting_of_one_max: int | None = None,
         rest: float = 0.0,
     ) -> None:
         self.name = name
         self.most = most
         self.of_one = of_one or most
-        self.waiting_of_one_max = waiting_of_one_max
         self.rest = rest
-        self._lock = threading.Lock()
         self._begin()
+        # After a fork the object exists but not its threads, and one of them may have had the lock.
+        os.register_at_fork(after_in_child=self._begin)
 
-    async def run(self, caller: object, work: Callable[[], T]) -> T:
-        """Run `work` in a thread. Raises TooManyWaiting; work that was cancelled in time is left.
+    async def run(
+        self, caller: object, work: Callable[[], T], *, waiting_max: int | None = None
+    ) -> T:
+        """Run `work` in a thread, unless it is cancelled before its turn.
 
-        `caller` is any hashable value; it has its turn after every other that waits.
+        `caller` is any hashable value; it has its turn after every other that waits. Raises
+        TooManyWaiting if `waiting_max` of its works wait already.
         """
         context = contextvars.copy_context()
         task = _Task(caller, lambda: context.run(work))
-        self._take(task)
+        self._take(task, waiting_max)
         result: T = await asyncio.wrap_future(task.done)
         return result
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(self.most, self.name)
         self._waiting: OrderedDict[object, deque[_Task]] = OrderedDict()
         self._running: Counter[object] = Counter()
 
-    def _take(self, task: _Task) -> None:
+    def _take(self, task: _Task, waiting_max: int | None) -> None:
         with self._lock:
-            if self._pid != os.getpid():  # after a fork the object exists but not its threads
-                self._begin()
             before = self._waiting.get(task.caller, ())
-            most = self.waiting_of_one_max
-            if most is not None and len(before) >= most:
+            if waiting_max is not None and len(before) >= waiting_max:
                 raise TooManyWaiting
             self._waiting.setdefault(task.caller, deque()).append(task)
             self._start()
@@ -132,5 +131,6 @@ EXPORTS: Final = Threads("exports", 2, of_one=1)
 TOKENS: Final = Threads("tokens", 2, of_one=1)
 # Importing a vendor's library takes up to two seconds.
 LIBRARIES: Final = Threads("libraries", 1)
-# Parsing keeps the interpreter busy: one body at a time, and as long a rest.
-BODIES: Final = Threads("bodies", 1, waiting_of_one_max=32, rest=1.0)
+# Whatever takes long for a large body. It keeps the interpreter busy, in part without a pause: one
+# at a time, and then as long a rest for the event loop.
+BODIES: Final = Threads("bodies", 1, rest=1.0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
@@ -21,19 +24,22 @@ from gateway.core.model_names import Catalog, price_names
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import refusal_for_model, refusal_for_tokens
 from gateway.providers.tokens import count_at_most, count_tokens_async
+from orgs.threads import BODIES
+
+T = TypeVar("T")
 
 
 async def judge(
     requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
 ) -> JudgedCall:
     """Check a call to the model `named`: block, then allow, then tokens; the ledger checks cost."""
-    resolved = _resolved(requested, named, catalog)
+    resolved = await _computed(requested, partial(_resolved, requested, named, catalog))
     if isinstance(resolved, RefusedCall):
         return resolved
     capped = await _capped(resolved)
     if (refusal := _refusal_for_tokens(capped)) is not None:
         return RefusedCall(refusal=refusal, reached=capped)
-    priced = _priced(capped, timeout_s=timeout_s)
+    priced = await _computed(requested, partial(_priced, capped, timeout_s=timeout_s))
     if isinstance(priced, RefusedCall):
         return priced
     return _bounded(priced)
@@ -51,6 +57,13 @@ async def tighten(bounded: BoundedCall) -> BoundedCall:
     priced = replace(bounded.priced, capped=recounted)
     at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
     return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most), is_tight=True)
+
+
+async def _computed(requested: RequestedCall, work: Callable[[], T]) -> T:
+    """Run work that reads the whole body: for a large one in a thread."""
+    if requested.call.is_large:
+        return await BODIES.run(requested.organization.id, work)
+    return work()
 
 
 def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> ResolvedCall | RefusedCall:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -48,14 +49,14 @@ async def test_callers_take_turns() -> None:
 
 
 async def test_too_much_waiting_work_of_one_caller_is_refused() -> None:
-    threads, gate = Threads("t", 1, waiting_of_one_max=2), threading.Event()
+    threads, gate = Threads("t", 1), threading.Event()
     work = [await running(threads, "a", gate) for _ in range(3)]
     with pytest.raises(TooManyWaiting):
-        await threads.run("a", lambda: None)
+        await threads.run("a", lambda: None, waiting_max=2)
     work.append(await running(threads, "b", gate))
     gate.set()
     await asyncio.gather(*work)
-    await threads.run("a", lambda: None)
+    await threads.run("a", lambda: None, waiting_max=2)
 
 
 async def test_cancelled_work_does_not_run() -> None:
@@ -84,13 +85,19 @@ async def test_thread_rests_after_work_and_the_answer_does_not_wait() -> None:
     assert time.monotonic() - began_s >= 1.0 > answered_s
 
 
-def test_threads_work_after_a_fork() -> None:
-    threads = Threads("t", 1)
-    asyncio.run(threads.run("a", lambda: None))
-    reader, writer = os.pipe()
+FORKS = """
+import asyncio, os
+from orgs.threads import Threads
+
+threads = Threads("t", 1)
+asyncio.run(threads.run("a", lambda: None))
+with threads._lock:  # as one of its threads may have it
     child = os.fork()
-    if child == 0:
-        os.write(writer, str(asyncio.run(threads.run("a", lambda: 7))).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reader, 10) == b"7"
+if child == 0:
+    os._exit(asyncio.run(threads.run("a", lambda: 7)))
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_threads_work_after_a_fork() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKS], timeout=60, check=False).returncode == 7

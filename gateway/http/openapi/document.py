@@ -168,6 +168,7 @@ QUOTE: Final[Schema] = {
             {
                 400: ("invalid_request", "unknown_model", "ambiguous_credentials"),
                 403: ("dimension_fixed_by_key", "role_not_allowed"),
+                429: ("rate_limited",),
             },
         ),
     },
