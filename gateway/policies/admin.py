@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -11,8 +11,6 @@ from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
 from gateway.policies.operations import check_wildcards
 from orgs.console.refusals import refusal_in
-
-LISTS: Final = ("allowed_models", "blocked_models")
 
 
 class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -30,10 +28,11 @@ class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        org, lists = self.cleaned_data.get("org"), [self.cleaned_data.get(name) for name in LISTS]
-        if org is not None and None not in lists:
+        values = self.cleaned_data
+        if values.keys() >= {"org", "allowed_models", "blocked_models"}:
+            lists = values["allowed_models"], values["blocked_models"]
             with refusal_in(self):
-                check_wildcards(org, *lists, instead_of=self.instance.pk)
+                check_wildcards(values["org"], *lists, instead_of=self.instance.pk)
         return self.cleaned_data
 
 

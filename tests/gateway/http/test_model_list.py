@@ -32,8 +32,8 @@ AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 
 def offer(*aliases: Alias, allowed: tuple[str, ...] = (), blocked: tuple[str, ...] = ()) -> Offer:
-    lists = {"allowed": model_entries(CATALOG, allowed), "blocked": model_entries(CATALOG, blocked)}
-    rules = (Rule(id="1", name="P", **lists), Rule(id="2", name="Q"))
+    has, lacks = model_entries(CATALOG, allowed), model_entries(CATALOG, blocked)
+    rules = (Rule(id="1", name="P", allowed=has, blocked=lacks), Rule(id="2", name="Q"))
     return Offer(
         catalog=CATALOG,
         providers=("openai", "anthropic"),
