@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.core import strict_json
 from gateway.core.calls import Call, Dimensions, RequestBody
 from gateway.core.errors import Refused
-from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in
+from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in, object_in
 from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import UsageBound
 from orgs.core.frozen import frozen
@@ -76,13 +75,8 @@ class Arrival:
 
 
 def fields_of(body: bytes) -> dict[str, Any]:
-    """Parse a body as a JSON object. Raises Refused."""
-    try:
-        fields = strict_json.loads(body)
-    except strict_json.NotStrictJson as exc:
-        raise invalid(str(exc)) from exc
-    if not isinstance(fields, dict):
-        raise invalid("The body must be a JSON object")
+    """Parse a body as a JSON object that can be forwarded. Raises Refused."""
+    fields = object_in(body)
     if b"\\ud" in body or b"\\uD" in body:
         _check_surrogates(fields)
     return fields

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from gateway.budgets.forms import models_field as budget_models_field
 from gateway.budgets.operations import (
     BUDGETS_MAX,
+    check_wildcards,
     create_budget,
     delete_budget,
     has_all,
@@ -20,6 +21,7 @@ from gateway.budgets.operations import (
 )
 from gateway.core.calls import DIMENSIONS
 from gateway.models import Budget
+from orgs.console.refusals import refusal_in
 
 
 class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -39,6 +41,10 @@ class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
         org = self.cleaned_data.get("org")
         if org is not None and self.instance._state.adding and has_all(org):
             self.add_error(None, f"An organization can have at most {BUDGETS_MAX} budgets.")
+        if org is not None and "models" in self.cleaned_data:
+            with refusal_in(self):
+                models = self.cleaned_data["models"]
+                check_wildcards(org, models, instead_of=self.instance.pk)
         return self.cleaned_data
 
 

@@ -19,7 +19,7 @@ from costs.ledger.new_periods import open_period
 from gateway.call.runtime import current
 from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
-from gateway.core.model_names import any_entry_matches
+from gateway.core.model_entries import compared, fault_in_total, wildcards_in
 from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
 from orgs.core.errors import Conflict, Missing
@@ -61,6 +61,7 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
         organization = locked(organization_id)
         if has_all(organization):
             raise Conflict(f"An organization can have at most {BUDGETS_MAX} budgets")
+        check_wildcards(organization, terms.models)
         budget = Budget.objects.create(org=organization, **terms.as_columns())
         _begin(organization, budget)
         return budget
@@ -75,13 +76,16 @@ def update_budget(
 ) -> None:
     """Replace what a budget says, and turn it on or off, where given.
 
-    Raises Missing when it is gone, Conflict when its name is taken.
+    Raises Missing when it is gone, Conflict when its name is taken or it has too many wildcards.
     """
     changes = terms.as_columns() if terms else {}
     if enabled is not None:
         changes["enabled"] = enabled
     with one_name(*_ONE_NAME), transaction.atomic():
-        _change(locked(organization_id), budget_id, changes)
+        organization = locked(organization_id)
+        if terms is not None:
+            check_wildcards(organization, terms.models, instead_of=budget_id)
+        _change(organization, budget_id, changes)
 
 
 def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
@@ -107,6 +111,20 @@ def terms_of(budget: Budget) -> BudgetTerms:
 def has_all(organization: Organization) -> bool:
     """Whether the organization has as many budgets as there may be."""
     return organization.budgets.count() >= BUDGETS_MAX
+
+
+def check_wildcards(
+    organization: Organization, models: list[str], *, instead_of: UUID | None = None
+) -> None:
+    """Raise Conflict if the organization's budgets would have too many entries with a wildcard.
+
+    `models` are those of a new budget, or of the budget `instead_of`.
+    """
+    rows = organization.budgets.values_list("id", "models")
+    of_each = {budget_id: wildcards_in(has) for budget_id, has in rows}
+    fault = fault_in_total(wildcards_in(models), of_each, instead_of=instead_of)
+    if fault is not None:
+        raise Conflict(fault)
 
 
 def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]) -> None:
@@ -147,6 +165,4 @@ def is_of_model(rule: BudgetRule, name: str) -> bool:
     """Whether a budget is of the model that a charge names, known to this gateway or not."""
     catalog = current().catalog
     model = catalog.find(name)
-    if model is not None:
-        return rule.is_of_model(model)
-    return not rule.models or any_entry_matches(rule.models, (catalog.entry(name),))
+    return rule.is_of_model(compared((catalog.entry(name),) if model is None else model.names))

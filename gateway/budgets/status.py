@@ -21,6 +21,7 @@ from gateway.budgets.operations import is_of_model
 from gateway.call.runtime import current
 from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
+from gateway.core.model_entries import ModelEntries
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.models import Budget
 from orgs.models import Organization
@@ -119,7 +120,7 @@ def charged_by_day(
         if all(name in rule.of for rule in rules):
             lines = lines.filter(**{f"{name}__in": {rule.of[name] for rule in rules}})
     sums = lines.order_by().values_list("day", "model", *named).annotate(Sum("amount_nanoeur"))
-    known: dict[tuple[tuple[str, ...], str], bool] = {}
+    known: dict[tuple[ModelEntries, str], bool] = {}
     for day, model, *values, nanoeur in sums.iterator():
         for rule in index.of(dict(zip(named, values, strict=True))):
             if (counts := known.get((rule.models, model))) is None:

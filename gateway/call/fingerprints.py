@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 
 import orjson
 
 from costs.core.admission import Repeat
 from gateway.core.calls import Call, Principal
+from orgs.threads import BODIES
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """The hash of a call's prompt; those of its Idempotency-Key and body, None without a key."""
+
+    prompt: str
+    repeat: Repeat | None
+
+
+async def fingerprints_of(keyed: hmac.HMAC, principal: Principal, call: Call) -> Fingerprints:
+    """Return a call's fingerprints; those of a large one are computed in a thread."""
+
+    def computed() -> Fingerprints:
+        return Fingerprints(prompt_hash(keyed, call), repeat_of(principal, call))
+
+    return await BODIES.run(principal.org_id, computed) if call.is_large else computed()
 
 
 def prompt_hash(keyed: hmac.HMAC, call: Call) -> str:

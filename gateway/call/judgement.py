@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
@@ -21,19 +24,22 @@ from gateway.core.model_names import Catalog, price_names
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import refusal_for_model, refusal_for_tokens
 from gateway.providers.tokens import count_at_most, count_tokens_async
+from orgs.threads import BODIES
+
+T = TypeVar("T")
 
 
 async def judge(
     requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
 ) -> JudgedCall:
     """Check a call to the model `named`: block, then allow, then tokens; the ledger checks cost."""
-    resolved = _resolved(requested, named, catalog)
+    resolved = await _computed(requested, partial(_resolved, requested, named, catalog))
     if isinstance(resolved, RefusedCall):
         return resolved
     capped = await _capped(resolved)
     if (refusal := _refusal_for_tokens(capped)) is not None:
         return RefusedCall(refusal=refusal, reached=capped)
-    priced = _priced(capped, timeout_s=timeout_s)
+    priced = await _computed(requested, partial(_priced, capped, timeout_s=timeout_s))
     if isinstance(priced, RefusedCall):
         return priced
     return _bounded(priced)
@@ -44,12 +50,20 @@ async def tighten(bounded: BoundedCall) -> BoundedCall:
     capped, model = bounded.capped, bounded.resolved.model
     usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
     if counted is None:
-        counted = await count_tokens_async(usage_bound, model)
+        caller = bounded.requested.organization.id
+        counted = await count_tokens_async(usage_bound, model, caller=caller)
     tokens = bounds.counted_tokens(usage_bound, model, counted=counted)
     recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
     priced = replace(bounded.priced, capped=recounted)
     at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
     return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most), is_tight=True)
+
+
+async def _computed(requested: RequestedCall, work: Callable[[], T]) -> T:
+    """Run work that reads the whole body: for a large one in a thread."""
+    if requested.call.is_large:
+        return await BODIES.run(requested.organization.id, work)
+    return work()
 
 
 def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> ResolvedCall | RefusedCall:
@@ -80,7 +94,8 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
     usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
     counted_text = counted_tokens = None
     if requested.counts or (limit is not None and not _certainly_fits(resolved, limit)):
-        counted_text = await count_tokens_async(usage_bound, model)
+        caller = requested.organization.id
+        counted_text = await count_tokens_async(usage_bound, model, caller=caller)
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
         model,

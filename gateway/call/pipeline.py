@@ -35,6 +35,7 @@ from costs.core.money import euros
 from costs.ledger.writer import LedgerUnavailable
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate, candidate
+from gateway.call.fingerprints import fingerprints_of
 from gateway.call.journal import refusal_of, refused_attempt
 from gateway.call.judgement import tighten
 from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
@@ -174,7 +175,9 @@ async def _reserve(
     if isinstance(bounded, BoundedCall) and isinstance(bounded.priced.outgoing, ProviderCall):
         # A vendor's SDK takes seconds to import: do it before the hold and the deadline start.
         await running.gateway.providers.get(bounded.resolved.model.provider)
-    ask = reserve_request(running, chosen)
+    keyed = chosen.judged.requested.organization.prompt_mac
+    fingerprints = await fingerprints_of(keyed, running.principal, running.call)
+    ask = reserve_request(running, chosen, fingerprints)
     answer = await _reserved(running, ask)
     if (
         isinstance(answer, InsufficientRoom)
@@ -182,7 +185,7 @@ async def _reserve(
         and bounded.can_be_tightened
     ):
         chosen = replace(chosen, judged=await tighten(bounded))
-        ask = reserve_request(running, chosen)
+        ask = reserve_request(running, chosen, fingerprints)
         answer = await _reserved(running, ask)
     return chosen, ask, answer
 

@@ -17,6 +17,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway.core.errors import Refused, overloaded
+from orgs.threads import Threads
 
 READ_TIMEOUT_S: Final = 10.0
 READS_WAITING_MAX: Final = 1000
@@ -26,22 +27,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a short function that uses the ORM in a thread, and close its connections.
+async def read(
+    threads: Threads, caller: object, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a short function that uses the ORM in one of the threads, and close its connections.
 
-    A connection kept by a waiting request would be one of PostgreSQL's few, so none outlives its
-    function. Raises Refused (503) if the database is unavailable or does not answer within
-    READ_TIMEOUT_S: fails closed.
+    `caller` is whoever takes turns with others there. A connection kept by a waiting request would
+    be one of PostgreSQL's few, so none outlives its function. Raises Refused (503) if the database
+    is unavailable or does not answer within READ_TIMEOUT_S: fails closed.
     """
-    return await read_within(READ_TIMEOUT_S, partial(function, *args, **kwargs))
+    work = partial(function, *args, **kwargs)
+    return await read_within(READ_TIMEOUT_S, threads, caller, work)
 
 
-async def read_within(timeout_s: float, function: Callable[[], T]) -> T:
+async def read_within(
+    timeout_s: float, threads: Threads, caller: object, function: Callable[[], T]
+) -> T:
     """Run a function as `read` does, with another time limit."""
     reading = _Reading(function)
     try:
         async with asyncio.timeout(timeout_s):
-            return await asyncio.to_thread(reading.run)
+            return await threads.run(caller, reading.run)
     except TimeoutError as exc:
         reading.give_up()
         raise _unavailable() from exc

@@ -8,7 +8,7 @@ from costs.core.admission import ReserveRequest
 from costs.core.pricing import FREE
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate
-from gateway.call.fingerprints import prompt_hash, repeat_of
+from gateway.call.fingerprints import Fingerprints
 from gateway.call.journal import Opening
 from gateway.call.runtime import Gateway
 from gateway.call.settlement import passed_over
@@ -36,14 +36,16 @@ class RunningCall:
     trail: Trail
 
 
-def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
+def reserve_request(
+    running: RunningCall, chosen: Candidate, fingerprints: Fingerprints
+) -> ReserveRequest:
     """Return the ledger request: for the hold, or to record a refusal."""
     judged, principal, trail = chosen.judged, running.principal, running.trail
     organization, prices = judged.requested.organization, judged.requested.prices
     bounded = judged if isinstance(judged, BoundedCall) else None
     # A fallback already has the key, and releases it if it is refused.
     keeps_key = bounded is not None or trail.failure is not None
-    opening = _opening(running, chosen)
+    opening = _opening(running, chosen, fingerprints.prompt)
     return ReserveRequest(
         id=new_id(),
         request_id=running.stream.request_id,
@@ -60,13 +62,13 @@ def reserve_request(running: RunningCall, chosen: Candidate) -> ReserveRequest:
             "key_id": str(principal.key_id) if principal.key_id else None,
         },
         rates=opening.rates.card if opening.rates else FREE,
-        repeat=repeat_of(principal, running.call) if keeps_key else None,
+        repeat=fingerprints.repeat if keeps_key else None,
         record_if_full=bounded is None or not bounded.can_be_tightened,
         entry=opening,
     )
 
 
-def _opening(running: RunningCall, chosen: Candidate) -> Opening:
+def _opening(running: RunningCall, chosen: Candidate, prompt_hash: str) -> Opening:
     """Return the initial state of the audit row."""
     judged, trail = chosen.judged, running.trail
     resolved, priced = judged.resolved, judged.priced
@@ -76,7 +78,7 @@ def _opening(running: RunningCall, chosen: Candidate) -> Opening:
         call=running.call,
         model=resolved.model.id if resolved else chosen.name[:NAME_MAX_CHARS],
         provider=resolved.model.provider if resolved else None,
-        prompt_hash=prompt_hash(organization.prompt_mac, running.call),
+        prompt_hash=prompt_hash,
         daily_rule=organization.daily_rule,
         budgets=resolved.budgets if resolved else (),
         refusal=judged.refusal if isinstance(judged, RefusedCall) else None,

@@ -24,6 +24,7 @@ from gateway.call.reads import SharedReads
 from gateway.core.attempts import MODELS_MAX, Alias
 from gateway.core.calls import DIMENSIONS
 from gateway.core.errors import Refused
+from gateway.core.model_entries import compared, model_entries
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
@@ -63,8 +64,9 @@ class OrganizationSnapshot:
         found = self._verdicts.get(model.id)
         if found is None:
             found = model_verdicts(model, self.rules)
-            if len(self._verdicts) < VERDICTS_MAX:
-                self._verdicts[model.id] = found
+            if len(self._verdicts) >= VERDICTS_MAX:
+                self._verdicts.clear()
+            self._verdicts[model.id] = found
         return found
 
     def alias(self, name: str) -> Alias | None:
@@ -85,7 +87,8 @@ class OrganizationSnapshot:
         self, model: Model, dimensions: Mapping[str, str | None]
     ) -> tuple[BudgetRule, ...]:
         """Return the budgets that a call counts in."""
-        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(model)])
+        names = compared(model.names)
+        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(names)])
 
     @property
     def is_limited(self) -> bool:
@@ -173,10 +176,12 @@ class Directory:
         organization = self._organizations.get(record.org_id)
         return organization is None or organization.config_version <= record.config_version
 
-    # In a thread. Here, not by each that waits: the last read of a subject is the one kept.
+    # In a thread. Here, not by each that waits: the last read of a subject is the one kept. A
+    # subject that did not change is kept with its verdicts: any change of it raises its version.
 
     def _read_organization(self, org_id: UUID) -> OrganizationSnapshot | None:
-        snapshot = _load_organization(org_id, self.catalog)
+        known = self._organizations.get(org_id)
+        snapshot = _load_organization(org_id, self.catalog, known)
         _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
         return snapshot
 
@@ -186,7 +191,7 @@ class Directory:
         return record
 
     def _read_prices(self) -> PriceBook:
-        self._prices = load_price_book()
+        self._prices = _load_prices(self._prices)
         return self._prices
 
 
@@ -196,18 +201,28 @@ def live_versions(org_id: UUID) -> Stale:
     return Stale(config_version=versions.first() or 0, prices_version=price_list_version())
 
 
-def _load_organization(org_id: UUID, catalog: Catalog) -> OrganizationSnapshot | None:
+def _load_prices(known: PriceBook | None) -> PriceBook:
+    if known is not None and known.version == price_list_version():
+        return known
+    return load_price_book()
+
+
+def _load_organization(
+    org_id: UUID, catalog: Catalog, known: OrganizationSnapshot | None
+) -> OrganizationSnapshot | None:
     # The version is read before the policies: a change in between leaves a snapshot with a version
     # older than its content, which RESERVE rejects as stale, and never a newer one.
     organization = Organization.objects.filter(id=org_id).first()
     if organization is None:
         return None
+    if known is not None and known.config_version == organization.config_version:
+        return known  # with its verdicts: any change of what it holds raises the version
     rules = tuple(
         Rule(
             id=str(policy.id),
             name=policy.name,
-            allowed=tuple(catalog.entry(entry) for entry in policy.allowed_models),
-            blocked=tuple(catalog.entry(entry) for entry in policy.blocked_models),
+            allowed=model_entries(catalog, policy.allowed_models),
+            blocked=model_entries(catalog, policy.blocked_models),
             max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
             max_tokens_per_request=policy.max_tokens_per_request,
         )
@@ -245,7 +260,7 @@ def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
         limit_nanoeur=budget.limit_nanoeur,
         is_hard=budget.is_hard,
         of={name: value for name, value in dimensions.items() if value is not None},
-        models=tuple(catalog.entry(entry) for entry in budget.models),
+        models=model_entries(catalog, budget.models),
     )
 
 

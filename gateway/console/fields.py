@@ -9,11 +9,9 @@ from django import forms
 
 from costs.core.money import euros, nanoeur_from_euros
 from gateway.core.calls import DIMENSION_MAX_CHARS
-from gateway.core.model_names import NAME_MAX_CHARS
+from gateway.core.model_entries import fault_in
 
-ENTRIES_MAX: Final = 200
 _SEPARATOR: Final = re.compile(r"[,\n\r]+")
-_ENTRY: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._:@/+*-]*")
 # parameter, label and the SDK's name of each dimension that a person can set
 DIMENSION_FIELDS: Final = (
     ("teamId", "Team", "team_id"),
@@ -35,26 +33,15 @@ class ModelNamesField(forms.CharField):
         """Return the names as they were typed, trimmed."""
         names: dict[str, str] = {}
         for name in filter(None, map(str.strip, _SEPARATOR.split(super().clean(value)))):
-            _check_entry(name)
             names.setdefault(name.casefold(), name)
-        if len(names) > ENTRIES_MAX:
-            raise forms.ValidationError(
-                f"A list can have at most {ENTRIES_MAX} names, not {len(names)}."
-            )
-        return list(names.values())
+        entries = list(names.values())
+        if (fault := fault_in(entries)) is not None:
+            raise forms.ValidationError(fault)
+        return entries
 
     def prepare_value(self, value: Any) -> Any:
         """Show a list as lines."""
         return "\n".join(value) if isinstance(value, list) else value
-
-
-def _check_entry(name: str) -> None:
-    if len(name) > NAME_MAX_CHARS:
-        raise forms.ValidationError(
-            f'"{name[:40]}…" must have at most {NAME_MAX_CHARS} characters, not {len(name)}.'
-        )
-    if not _ENTRY.fullmatch(name):
-        raise forms.ValidationError(f'"{name}" is not a valid model name.')
 
 
 class EurosField(forms.DecimalField):

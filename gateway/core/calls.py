@@ -146,7 +146,8 @@ class RequestBody(Protocol):
 class Call:
     """A request before its model is resolved.
 
-    `refusal` is set if the request could not be parsed: only its audit row is then written.
+    `refusal` is set if the request could not be parsed: only its audit row is then written. What
+    takes long for a large one is computed in a thread.
     """
 
     model: str
@@ -156,6 +157,7 @@ class Call:
     dimensions: Dimensions = Dimensions()
     idempotency_key: str | None = None
     refusal: Refused | None = None
+    is_large: bool = False
 
 
 class Unread:

@@ -1,16 +1,14 @@
-"""Resolve a name to a model and its provider, and match policy entries with models.
+"""Resolve a name to a model and its provider.
 
 Names are compared after trimming and case folding, with a provider's prefix taken off
-(`openai/gpt-4`, `models/gemini-pro`). An entry matches its own name, that name's dated
-snapshots and its `-latest`, and nothing else; `*` is a wildcard.
+(`openai/gpt-4`, `models/gemini-pro`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
@@ -19,7 +17,6 @@ from costs.core.model_names import DATE
 NAME_MAX_CHARS: Final = 200
 FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 _NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
-_SNAPSHOT = re.compile(DATE)
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
@@ -130,7 +127,7 @@ class Catalog:
         return model
 
     def entry(self, text: str) -> str:
-        """Return a policy's entry as `entry_matches` expects it: trimmed and folded.
+        """Return a policy's entry as it is compared: trimmed and folded.
 
         A provider's prefix stays: `openai/*` matches only that provider's models.
         """
@@ -206,24 +203,3 @@ def price_names(model_id: str) -> tuple[str, ...]:
     folded = model_id.casefold()
     base = ":".join(folded.split(":")[:2]) if folded.startswith("ft:") else folded
     return tuple(dict.fromkeys((folded, undated(folded), base, undated(base))))
-
-
-def entry_matches(entry: str, model_name: str) -> bool:
-    """Whether a policy's entry matches the model name. Both are folded.
-
-    An entry with a provider's prefix is compared only with names that have one.
-    """
-    if ("/" in entry) != ("/" in model_name):
-        return False
-    if "*" in entry:
-        return fnmatchcase(model_name, entry.replace("[", "[[]").replace("?", "[?]"))
-    if not model_name.startswith(entry):
-        return False
-    rest = model_name[len(entry) :]
-    return not rest or _SNAPSHOT.fullmatch(rest) is not None
-
-
-def any_entry_matches(entries: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether one of the entries (see `Catalog.entry`) matches one of the names (`Model.names`)."""
-    wanted = tuple(names)
-    return any(entry_matches(entry, name) for entry in entries for name in wanted)

@@ -77,13 +77,20 @@ def invalid(sentence: str) -> Refused:
 
 def call_from(body: bytes, *, principal: Principal, idempotency_key: str | None = None) -> Call:
     """Parse the JSON `body` into a Call. Raises Refused, which names the field."""
+    return call_from_fields(object_in(body), principal=principal, idempotency_key=idempotency_key)
+
+
+def object_in(body: bytes) -> dict[str, Any]:
+    """Parse a body as a JSON object. Raises Refused: 413 if it has too many values."""
     try:
         fields = strict_json.loads(body)
+    except strict_json.TooManyValues as exc:
+        raise Refused("body_too_large", str(exc), status=413) from exc
     except strict_json.NotStrictJson as exc:
         raise invalid(str(exc)) from exc
     if not isinstance(fields, dict):
         raise invalid("The body must be a JSON object")
-    return call_from_fields(fields, principal=principal, idempotency_key=idempotency_key)
+    return fields
 
 
 def call_from_fields(

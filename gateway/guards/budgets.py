@@ -12,13 +12,13 @@ from costs.core.admission import ORG_SCOPE, Balance, Limit
 from costs.core.money import format_eur
 from costs.core.periods import BudgetWindow
 from gateway.core.errors import Refused
-from gateway.core.model_names import Model, any_entry_matches
+from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries
 from gateway.guards.policies import NOT_CHECKED, OK, wait_for_room_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRule:
-    """An enabled budget. `models` are trimmed and folded (`Catalog.entry`), empty for all.
+    """An enabled budget. Empty `models` are all.
 
     A call counts in it if its dimensions match `of`. A budget that is not `is_hard` counts and
     refuses nothing. `scope` names its periods in the ledger.
@@ -31,11 +31,11 @@ class BudgetRule:
     limit_nanoeur: int
     is_hard: bool
     of: Mapping[str, str]
-    models: tuple[str, ...] = ()
+    models: ModelEntries = NO_ENTRIES
 
-    def is_of_model(self, model: Model) -> bool:
-        """Whether the budget applies to the model or its current snapshot."""
-        return not self.models or any_entry_matches(self.models, model.names)
+    def is_of_model(self, names: ComparedNames) -> bool:
+        """Whether the budget applies to a model with these names, its current snapshot's too."""
+        return not self.models or self.models.matches(names)
 
     @property
     def limit(self) -> Limit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.attempts import Alias
 from gateway.core.model_names import Catalog, Model
-from gateway.guards.policies import OK, Rule, model_verdicts
+from gateway.guards.policies import OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,14 @@ class Offered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What decides: the configured providers, the policies, the organization's aliases.
+    """What decides: the configured providers, the policies' verdicts, the organization's aliases.
 
     `aliases` are by normalized name.
     """
 
     catalog: Catalog
     providers: Collection[str]
-    rules: Sequence[Rule]
+    verdicts_on: Callable[[Model], Sequence[str]]
     is_priced: Callable[[Model], bool]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
 
@@ -67,5 +67,5 @@ class Offer:
         return model.provider in self.providers and self._is_allowed(model)
 
     def _is_allowed(self, model: Model) -> bool:
-        is_let_pass = all(verdict == OK for verdict in model_verdicts(model, self.rules))
+        is_let_pass = all(verdict == OK for verdict in self.verdicts_on(model))
         return is_let_pass and self.is_priced(model)

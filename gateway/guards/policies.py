@@ -13,7 +13,8 @@ from typing import Final
 from costs.core.admission import Balance
 from costs.core.money import format_eur
 from gateway.core.errors import Refused
-from gateway.core.model_names import Model, any_entry_matches
+from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries, compared
+from gateway.core.model_names import Model
 
 OK: Final = "ok"
 NOT_CHECKED: Final = "not reached"
@@ -24,33 +25,29 @@ EXPLAINED_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An enabled policy. Entries of the lists are trimmed and folded (`Catalog.entry`)."""
+    """An enabled policy."""
 
     id: str
     name: str
-    allowed: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
+    allowed: ModelEntries = NO_ENTRIES
+    blocked: ModelEntries = NO_ENTRIES
     max_cost_per_day_nanoeur: int | None = None
     max_tokens_per_request: int | None = None
-
-    def blocks(self, model: Model) -> bool:
-        """Whether an entry matches the model or its current snapshot."""
-        return any_entry_matches(self.blocked, model.names)
-
-    def omits(self, model: Model) -> bool:
-        """Whether there is a list of allowed models and the model is not on it."""
-        return bool(self.allowed) and not any_entry_matches(self.allowed, model.own_names)
 
 
 def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
     """Return each policy's verdict on `model`: ok, or the code of its refusal."""
-    return tuple(_model_verdict(rule, model) for rule in rules)
+    names, own_names = compared(model.names), compared(model.own_names)
+    return tuple(_model_verdict(rule, names, own_names) for rule in rules)
 
 
-def _model_verdict(rule: Rule, model: Model) -> str:
-    if rule.blocks(model):
+def _model_verdict(rule: Rule, names: ComparedNames, own_names: ComparedNames) -> str:
+    """Judge a model: blocked also by its current snapshot's name, allowed only by its own."""
+    if rule.blocked.matches(names):
         return "model_blocked"
-    return "model_not_allowed" if rule.omits(model) else OK
+    if rule.allowed and not rule.allowed.matches(own_names):
+        return "model_not_allowed"
+    return OK
 
 
 def refusal_for_model(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
@@ -10,6 +12,7 @@ from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import call_from
 from gateway.http.answers import ApiWording, error_response, json_response, only
+from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import header
 from gateway.http.quote import quote
@@ -24,7 +27,7 @@ async def ai_request(request: HttpRequest) -> HttpResponseBase:
     gateway = current()
     try:
         principal = await authenticate(gateway, request, channel="api")
-        call = read_call(request, principal)
+        call = await read_call(request, principal)
     except RoleNotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
@@ -43,7 +46,7 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
         known = isinstance(exc, RoleNotAllowed)
         return error_response(exc, request_id, has_organization=known)
     try:
-        call = read_call(request, principal)
+        call = await read_call(request, principal)
         if call.refusal is not None:
             raise call.refusal
         return json_response(await quote(gateway, principal, call), request_id)
@@ -51,13 +54,11 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
         return error_response(exc, request_id)
 
 
-def read_call(request: HttpRequest, principal: Principal) -> Call:
+async def read_call(request: HttpRequest, principal: Principal) -> Call:
     """Parse the body into a call; an invalid one carries its refusal."""
     try:
-        return call_from(
-            json_body(request),
-            principal=principal,
-            idempotency_key=header(request, "idempotency-key"),
-        )
+        body, key = json_body(request), header(request, "idempotency-key")
+        parse = partial(call_from, body, principal=principal, idempotency_key=key)
+        return await parsed(principal, body, parse)
     except Refused as exc:
         return unread(principal, exc)

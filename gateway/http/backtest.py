@@ -21,8 +21,10 @@ from gateway.http.reads import answer, query_of
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm
+from gateway.policies.running import RUNNING
 from gateway.policies.sentences import limits_sentence
 from orgs.models import Organization
+from orgs.threads import BACKTESTS
 
 # The time limit of a replay here; the command has none.
 BACKTEST_MAX_S: Final = 10.0
@@ -42,6 +44,7 @@ async def policy_backtest(request: HttpRequest) -> HttpResponse:
     return await answer(
         request,
         lambda principal: _replayed(principal, request),
+        threads=BACKTESTS,
         within_s=BACKTEST_MAX_S + READ_TIMEOUT_S,
     )
 
@@ -54,15 +57,16 @@ def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
     days, form = _parsed(query_of(request))
     organization = Organization.objects.get(id=principal.org_id)
     catalog = current().catalog
-    report = backtest(
-        organization_id=organization.pk,
-        zone=ZoneInfo(organization.timezone),
-        rule=rule_of(form.limits(), catalog),
-        catalog=catalog,
-        moment=now(),
-        days=days,
-        within_s=BACKTEST_MAX_S,
-    )
+    with RUNNING.one_of(organization.pk):
+        report = backtest(
+            organization_id=organization.pk,
+            zone=ZoneInfo(organization.timezone),
+            rule=rule_of(form.limits(), catalog),
+            catalog=catalog,
+            moment=now(),
+            days=days,
+            within_s=BACKTEST_MAX_S,
+        )
     sentence = limits_sentence(form.limits())
     return {"success": True, "policy": sentence, **backtest_as_json(report)}
 

@@ -18,6 +18,7 @@ from gateway.http.headers import header
 from orgs.auth.credentials import KeyRecord, SessionCaller, session_caller
 from orgs.core.keys import matches, parse
 from orgs.models import Membership
+from orgs.threads import ADMISSION
 
 KEY_HEADER: Final = "x-pulse-key"
 JSON_TYPE: Final = "application/json"
@@ -58,7 +59,7 @@ async def authenticate(
     # A cookie's value may be escaped: a database cannot store an unprintable character (NUL).
     if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
-    caller = await read(session_caller, request)
+    caller = await read(ADMISSION, None, session_caller, request)
     if caller is None:
         raise unauthenticated()
     return _by_session(request, caller)

@@ -22,6 +22,7 @@ from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused,
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
 from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
+from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import headers_of
 from gateway.http.serving import json_body, serve, unread
@@ -56,7 +57,7 @@ async def _serve(
         principal = await authenticate(
             gateway, request, channel=dialect.channel, more_headers=dialect.key_headers
         )
-        call = _read(dialect, request, principal, model=model, streams=streams)
+        call = await _read(dialect, request, principal, model=model, streams=streams)
     except RoleNotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
@@ -65,7 +66,7 @@ async def _serve(
     return await serve(gateway, principal, call, wording, request_id)
 
 
-def _read(
+async def _read(
     dialect: Dialect,
     request: HttpRequest,
     principal: Principal,
@@ -76,19 +77,24 @@ def _read(
     """Parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
     try:
-        body = json_body(request)
-        return dialect.read(
-            Arrival(
-                raw=body,
-                fields=fields_of(body),
-                headers=headers,
-                dimensions=scoped(dimensions_in_headers(headers), principal),
-                idempotency_key=checked_idempotency_key(headers.get("idempotency-key")),
-                named=model,
-                streams=streams,
-                path=_path_of(request),
+        body, path = json_body(request), _path_of(request)
+        dimensions = scoped(dimensions_in_headers(headers), principal)
+
+        def parse() -> Call:
+            return dialect.read(
+                Arrival(
+                    raw=body,
+                    fields=fields_of(body),
+                    headers=headers,
+                    dimensions=dimensions,
+                    idempotency_key=checked_idempotency_key(headers.get("idempotency-key")),
+                    named=model,
+                    streams=streams,
+                    path=path,
+                )
             )
-        )
+
+        return await parsed(principal, body, parse)
     except Refused as exc:
         return unread(principal, exc)
 

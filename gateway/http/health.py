@@ -16,6 +16,7 @@ from gateway.call.reads import read
 from gateway.call.runtime import Checks, Gateway, current
 from gateway.core.errors import GatewayError
 from gateway.http.answers import json_response, only
+from orgs.threads import READINESS
 
 # What the database shows is kept this long: any number of probes costs one read.
 CHECKS_KEPT_S: Final = 2.0
@@ -55,7 +56,7 @@ async def _checks(gateway: Gateway) -> dict[str, Any]:
     if kept is not None:  # others get the last result until this one is there
         gateway.checks = Checks(read_at, kept.found)
     try:
-        found = await read(_in_database)
+        found = await read(READINESS, None, _in_database)
         if found["migrations"] == "applied":
             await gateway.directory.prices()  # before the first request waits for them
     except GatewayError:

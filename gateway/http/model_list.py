@@ -21,6 +21,7 @@ from gateway.http.headers import header
 from gateway.http.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
 from orgs.fields import new_id
 from orgs.models import Organization
+from orgs.threads import READS
 
 CHANNEL: Final = "models"
 NAME_SHOWN_MAX_CHARS: Final = 200
@@ -83,8 +84,9 @@ async def _answer(
         )
         known_id = request_id
         organization = await gateway.live_organization_of(principal)
-        await read(_check_is_on, organization)
-        return json_response(body_of(await _offer(gateway, organization)), request_id)
+        offer = await _offer(gateway, organization)
+        body = await read(READS, organization.id, _body, organization, offer, body_of)
+        return json_response(body, request_id)
     except GatewayError as exc:
         shown_id = None if exc.status == 401 else known_id
         response = json_response(listing.error(exc, exc.status), shown_id, status=exc.status)
@@ -92,10 +94,14 @@ async def _answer(
         return with_error_headers(response, exc)
 
 
-def _check_is_on(organization: OrganizationSnapshot) -> None:
+def _body(
+    organization: OrganizationSnapshot, offer: Offer, body_of: Callable[[Offer], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the answer; in a thread, since each model is judged by every policy."""
     if not Organization.objects.filter(id=organization.id, ai_gateway_enabled=True).exists():
         sentence = f'AI Gateway is not enabled for organization "{organization.name}"'
         raise Refused("gateway_disabled", sentence)
+    return body_of(offer)
 
 
 async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:
@@ -107,7 +113,7 @@ async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:
     return Offer(
         catalog=gateway.catalog,
         providers=gateway.providers.configured(),
-        rules=organization.rules,
+        verdicts_on=organization.verdicts_on,
         is_priced=is_priced,
         aliases=organization.aliases,
     )

@@ -23,6 +23,7 @@ from gateway.guards.budgets import BudgetRule, refusal_for_budget
 from gateway.guards.policies import refusal_for_cost
 from gateway.models import AiRequestLog
 from orgs.models import Organization
+from orgs.threads import READS
 
 # The expected output of a model that the organization has not used yet.
 EXPECTED_OUTPUT_TOKENS: Final = 256
@@ -43,14 +44,14 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         counts=True,
     )
     chosen = await candidate(gateway, requested, alias=organization.alias(call.model))
-    enabled, balances = await read(_live, chosen.judged)
+    enabled, balances = await read(READS, organization.id, _live, chosen.judged)
     judged: JudgedCall = chosen.judged
     refusal: GatewayError | None = _disabled(organization)
     if enabled:
         judged, refusal = await _with_room(judged, balances)
     if refusal is not None and refusal.status == 400:
         raise refusal
-    expected = await read(_expected_output, judged)
+    expected = await read(READS, organization.id, _expected_output, judged)
     return _body(judged, refusal, balances, expected)
 
 

@@ -24,6 +24,7 @@ from gateway.models import AiRequestLog
 from gateway.requests.lines import as_eur, request_as_json
 from gateway.requests.reports import Cursor, rows_before
 from orgs.fields import new_id
+from orgs.threads import READS, Threads
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
@@ -53,16 +54,17 @@ async def answer(
     request: HttpRequest,
     query: Callable[[Principal], dict[str, Any]],
     *,
+    threads: Threads = READS,
     within_s: float = READ_TIMEOUT_S,
 ) -> HttpResponse:
-    """Answer a query about the caller's organization, run in a thread with the database."""
+    """Answer a query about the caller's organization, run in one of the threads."""
     request_id = new_id()
     try:
         principal = await authenticate(current(), request, channel="api", reads=True)
     except GatewayError as exc:
         return error_response(exc, request_id, has_organization=False)
     try:
-        found = await read_within(within_s, partial(query, principal))
+        found = await read_within(within_s, threads, principal.org_id, partial(query, principal))
         return json_response(found, request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)

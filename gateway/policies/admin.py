@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin
 
 from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
+from gateway.policies.operations import check_wildcards
+from orgs.console.refusals import refusal_in
 
 
 class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -21,6 +25,15 @@ class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
             *("org", "name", "enabled", "allowed_models", "blocked_models"),
             *("max_cost_per_day_nanoeur", "max_tokens_per_request"),
         )
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        values = self.cleaned_data
+        if values.keys() >= {"org", "allowed_models", "blocked_models"}:
+            lists = values["allowed_models"], values["blocked_models"]
+            with refusal_in(self):
+                check_wildcards(values["org"], *lists, instead_of=self.instance.pk)
+        return self.cleaned_data
 
 
 @admin.register(Policy)

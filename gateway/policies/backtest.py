@@ -24,17 +24,17 @@ from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
 from costs.prices.book import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
+from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Catalog, Model, price_names
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
 from gateway.policies.operations import PolicyLimits
-from gateway.policies.replay import PastRequest, Price, ReplayedDay
+from gateway.policies.replay import MODELS_REMEMBERED, PastRequest, Price, ReplayedDay
 from gateway.policies.replay_report import Backtest, DayOutcome
 
 PERIODS_DAYS: Final = (7, 30, 90)
 DAYS_DEFAULT: Final = 30
 ROWS_PER_PAGE: Final = 2_000
-MODELS_REMEMBERED: Final = 1_000
 
 
 def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
@@ -42,8 +42,8 @@ def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
     return Rule(
         id="",
         name=limits.name,
-        allowed=tuple(catalog.entry(entry) for entry in limits.allowed_models),
-        blocked=tuple(catalog.entry(entry) for entry in limits.blocked_models),
+        allowed=model_entries(catalog, limits.allowed_models),
+        blocked=model_entries(catalog, limits.blocked_models),
         max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
         max_tokens_per_request=limits.max_tokens_per_request,
     )

@@ -10,9 +10,11 @@ from django.conf import settings
 from django.utils.timezone import now
 
 from costs.explorer.names import emails
+from gateway.core.errors import Refused
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.effect_chart import effect_bars
 from gateway.policies.forms import PolicyForm
+from gateway.policies.running import RUNNING
 from gateway.policies.sentences import backtest_sentence, limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.models import Organization
@@ -26,7 +28,8 @@ def policy_effect_of(
 ) -> dict[str, Any]:
     """Return what the typed policy says and would have done; a name it lacks is no hindrance.
 
-    Without `judge` the past is not looked at, and `is_waiting` says so.
+    Without `judge` the past is not looked at, and `is_waiting` says so; `refusal` says that other
+    backtests are running.
     """
     periods = [str(days) for days in PERIODS_DAYS]
     days = typed.get("days") if typed.get("days") in periods else str(DAYS_DEFAULT)
@@ -46,15 +49,20 @@ def policy_effect_of(
     }
     if not judge:
         return context
-    report = backtest(
-        organization_id=organization.pk,
-        zone=context["zone"],
-        rule=rule_of(limits, catalog),
-        catalog=catalog,
-        moment=now(),
-        days=int(days or DAYS_DEFAULT),
-        within_s=EFFECT_MAX_S,
-    )
+    try:
+        # A change of the form asks again while the page's last question may still run.
+        with RUNNING.one_of(organization.pk, wait_s=EFFECT_MAX_S):
+            report = backtest(
+                organization_id=organization.pk,
+                zone=context["zone"],
+                rule=rule_of(limits, catalog),
+                catalog=catalog,
+                moment=now(),
+                days=int(days or DAYS_DEFAULT),
+                within_s=EFFECT_MAX_S,
+            )
+    except Refused as refusal:
+        return context | {"refusal": refusal}
     people = emails(organization_id=organization.pk, user_ids=[hit.value for hit in report.users])
     return context | {
         "report": report,

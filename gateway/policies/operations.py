@@ -13,9 +13,11 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.timezone import now
 
+from gateway.core.model_entries import fault_in_total, wildcards_in
 from gateway.models import Policy
 from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked, one_name
+from orgs.models import Organization
 
 POLICIES_MAX: Final = 100  # of one organization: every request is judged by all that are enabled
 _ONE_NAME: Final = ("policy_name_once", "A policy with this name already exists")
@@ -38,6 +40,7 @@ def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
         organization = locked(organization_id)
         if organization.policies.count() >= POLICIES_MAX:
             raise Conflict(f"An organization can have at most {POLICIES_MAX} policies")
+        check_wildcards(organization, limits.allowed_models, limits.blocked_models)
         return Policy.objects.create(org=organization, **asdict(limits))
 
 
@@ -50,16 +53,33 @@ def update_policy(
 ) -> None:
     """Replace a policy's name and limits, and turn it on or off, where given.
 
-    Raises Missing when it is gone, Conflict when its name is taken.
+    Raises Missing when it is gone, Conflict when its name is taken or it has too many wildcards.
     """
     changes: dict[str, Any] = asdict(limits) if limits else {}
     if enabled is not None:
         changes["enabled"] = enabled
     with one_name(*_ONE_NAME), transaction.atomic():
-        locked(organization_id)
+        organization = locked(organization_id)
+        if limits is not None:
+            lists = limits.allowed_models, limits.blocked_models
+            check_wildcards(organization, *lists, instead_of=policy_id)
         rows = Policy.objects.filter(org=organization_id, id=policy_id)
         if not rows.update(updated_at=now(), **changes):
             raise Missing("Policy not found")
+
+
+def check_wildcards(
+    organization: Organization, *lists: list[str], instead_of: UUID | None = None
+) -> None:
+    """Raise Conflict if the organization's policies would have too many entries with a wildcard.
+
+    The lists are those of a new policy, or of the policy `instead_of`.
+    """
+    rows = organization.policies.values_list("id", "allowed_models", "blocked_models")
+    of_each = {policy_id: wildcards_in(*has) for policy_id, *has in rows}
+    fault = fault_in_total(wildcards_in(*lists), of_each, instead_of=instead_of)
+    if fault is not None:
+        raise Conflict(fault)
 
 
 def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from heapq import heappop, heappush
+from typing import Final
 
 from costs.core.admission import Balance
 from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
@@ -24,6 +26,7 @@ from gateway.guards.policies import (
     refusal_for_tokens,
 )
 
+MODELS_REMEMBERED: Final = 1_000
 # What so many input and output tokens of a model cost at most at a moment, in nano-euro; None
 # where the model had no price then.
 Price = Callable[[Model, datetime, int, int], int | None]
@@ -66,7 +69,7 @@ class ReplayedDay:
         rules = (self.rule,)
         if past.model is not None:
             refusal = refusal_for_model(
-                model_verdicts(past.model, rules), named=past.named, rules=rules
+                _verdicts(past.model, self.rule), named=past.named, rules=rules
             )
             if refusal is not None:
                 return refusal
@@ -141,6 +144,12 @@ class ReplayedDay:
         if past.model is None or input_tokens + output_tokens <= 0:
             return 0
         return self.price(past.model, past.occurred_at, input_tokens, output_tokens) or 0
+
+
+@lru_cache(maxsize=MODELS_REMEMBERED)
+def _verdicts(model: Model, rule: Rule) -> tuple[str, ...]:
+    """Return the policy's verdict on a model, of which a day's requests name few."""
+    return model_verdicts(model, (rule,))
 
 
 def _counted(past: PastRequest) -> int | None:

@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
 from gateway.console.fields import plain_eur
+from gateway.core.errors import Refused
 from gateway.models import Policy
 from gateway.policies import operations, reports
 from gateway.policies.effect import policy_effect_of
@@ -113,7 +114,7 @@ def policy_effect(request: HttpRequest) -> HttpResponse:
     A POST, since lists of models do not fit in every address.
     """
     access = admin(request)
-    return render(
+    return _with_effect(
         request, "policies/_effect.html", policy_effect_of(access.organization, request.POST)
     )
 
@@ -159,7 +160,17 @@ def _form_page(
         "title": title,
         "models": sorted({model.id for model in catalog.by_name.values()}),
     }
-    return render(request, "policies/form.html", context)
+    return _with_effect(request, "policies/form.html", context)
+
+
+def _with_effect(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """Return a page with a policy's effect: 429 if other backtests are running."""
+    refusal: Refused | None = context.get("refusal")
+    if refusal is None:
+        return render(request, template, context)
+    response = render(request, template, context, status=refusal.status)
+    response["Retry-After"] = str(refusal.retry_after_s)
+    return response
 
 
 def _as_typed(form: PolicyForm) -> dict[str, Any]:

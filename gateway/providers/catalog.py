@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from gateway.core.model_names import Catalog, CatalogVendor, Model, entry_matches, undated
+from gateway.core.model_entries import ComparedNames, compared, model_entries
+from gateway.core.model_names import Catalog, CatalogVendor, Model, undated
 
 SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
@@ -70,12 +71,13 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
 def names_of_no_model(entries: Iterable[str]) -> list[str]:
     """Return the entries that match no known model: a typo, or a new model."""
     catalog = load_catalog(sandbox=settings.SANDBOX)
-    names = {name for model in catalog.by_name.values() for name in model.names}
-    return [entry for entry in entries if not _matches_any(entry, names, catalog)]
+    names = {name: None for model in catalog.by_name.values() for name in model.names}
+    known = compared(tuple(names))
+    return [entry for entry in entries if not _matches_any(entry, known, catalog)]
 
 
-def _matches_any(entry: str, names: Iterable[str], catalog: Catalog) -> bool:
+def _matches_any(entry: str, known: ComparedNames, catalog: Catalog) -> bool:
     # The catalog does not list every snapshot, but a dated name of a known model is known.
     if undated(catalog.bare(entry)) in catalog.by_name:
         return True
-    return any(entry_matches(catalog.entry(entry), name) for name in names)
+    return model_entries(catalog, [entry]).matches(known)

@@ -7,6 +7,7 @@ import importlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from gateway.upstream.http_client import HttpClient
 from gateway.upstream.network import Network
 from gateway.upstream.relay import Relay
 from gateway.upstream.upstreams import Upstream, upstream
+from orgs.threads import LIBRARIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Providers:
 
     async def _open(self, name: str) -> Provider:
         # In a thread: a vendor's SDK takes up to two seconds to import.
-        return await asyncio.to_thread(self._made, name, self._client())
+        return await LIBRARIES.run(name, partial(self._made, name, self._client()))
 
     def _made(self, name: str, http: HttpClient) -> Provider:
         entry = _ENTRIES[name]

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import orjson
@@ -27,6 +28,7 @@ from gateway.core.calls import (
 )
 from gateway.providers import tokens
 from gateway.providers.sample_values import sample_of
+from orgs.threads import TOKENS
 
 ENCODING: Final = "o200k_base"
 _PIECES: Final = re.compile(r"\S+\s*|\s+")
@@ -42,7 +44,7 @@ class Sandbox:
         chars = sum(map(len, _read(call)))
         if chars <= tokens.INLINE_MAX_CHARS and tokens.ENCODINGS.is_loaded(ENCODING):
             return _completion(call)
-        return await asyncio.to_thread(_completion, call)
+        return await TOKENS.run(object(), partial(_completion, call))
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
         """Repeat it word by word, as a stream."""

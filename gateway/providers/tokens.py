@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
 import threading
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ import tiktoken
 
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import UsageBound
+from orgs.threads import TOKENS
 
 INLINE_MAX_CHARS: Final = 4096
 # A run of whitespace above about a million characters overflows the regular expression's stack
@@ -96,13 +97,6 @@ def count(text: str, encoding: str) -> int:
     return sum(len(tokens) for tokens in _encoded(text, encoding))
 
 
-async def count_async(text: str, encoding: str) -> int:
-    """Count without blocking the event loop: long texts and first uses run in a thread."""
-    if len(text) <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(encoding):
-        return count(text, encoding)
-    return await asyncio.to_thread(count, text, encoding)
-
-
 def cut(text: str, encoding: str, max_tokens: int) -> str:
     """Return the start of `text` that is at most `max_tokens` long, on a character's boundary."""
     if len(text.encode(errors="replace")) <= max_tokens:
@@ -134,12 +128,12 @@ def count_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> 
     return ceil(text_bytes * margin) + frame_tokens(usage_bound.messages)
 
 
-async def count_tokens_async(usage_bound: UsageBound, model: Model) -> int:
-    """Count without blocking the event loop, as `count_async` does."""
+async def count_tokens_async(usage_bound: UsageBound, model: Model, *, caller: object) -> int:
+    """Count without blocking the event loop: long texts and first uses run in a thread."""
     chars = sum(map(len, usage_bound.texts))
     if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
         return count_tokens(usage_bound, model)
-    return await asyncio.to_thread(count_tokens, usage_bound, model)
+    return await TOKENS.run(caller, partial(count_tokens, usage_bound, model))
 
 
 def frame_tokens(messages: int) -> int:

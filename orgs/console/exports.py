@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
+
+from orgs.threads import EXPORTS
 
 # A spreadsheet evaluates text that starts like this as a formula, and callers can send any text.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -27,7 +29,7 @@ def exported(
     text = write(chunks, columns)
     is_async = isinstance(request, ASGIRequest)
     response = StreamingHttpResponse(
-        _in_threads(text) if is_async else text,
+        _in_threads(text, request.user.pk) if is_async else text,
         content_type="text/csv; charset=utf-8" if format == "csv" else "application/json",
     )
     response["Content-Disposition"] = f'attachment; filename="{name}.{format}"'
@@ -35,9 +37,10 @@ def exported(
     return response
 
 
-async def _in_threads(text: Iterator[str]) -> AsyncIterator[str]:
+async def _in_threads(text: Iterator[str], caller: object) -> AsyncIterator[str]:
     """Yield from an iterator that queries the database, without blocking the event loop."""
-    while (piece := await asyncio.to_thread(_next_piece, text)) is not None:
+    following = partial(_next_piece, text)
+    while (piece := await EXPORTS.run(caller, following)) is not None:
         yield piece
 
 

@@ -21,7 +21,7 @@ def missing_is_404() -> Iterator[None]:
 
 
 @contextmanager
-def refusal_in(form: forms.Form) -> Iterator[None]:
+def refusal_in(form: forms.BaseForm) -> Iterator[None]:
     """Add an operation's error to the form, at its field or as a form error; Missing is 404."""
     try:
         with missing_is_404():

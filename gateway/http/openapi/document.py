@@ -173,6 +173,7 @@ QUOTE: Final[Schema] = {
             {
                 400: ("invalid_request", "unknown_model", "ambiguous_credentials"),
                 403: ("dimension_fixed_by_key", "role_not_allowed"),
+                429: ("rate_limited",),
             },
         ),
     },
@@ -222,7 +223,7 @@ BACKTEST: Final[Schema] = {
     "parameters": schema_backtest.PARAMETERS,
     "responses": {
         "200": named_answer("The result; nothing is written.", schema_backtest.BACKTEST),
-        **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",)}),
+        **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",), 429: ("rate_limited",)}),
     },
 }
 SCHEMA: Final[Schema] = {

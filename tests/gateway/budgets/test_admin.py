@@ -11,6 +11,7 @@ from django.utils.timezone import now
 
 from costs.models import Period
 from gateway.budgets.operations import BUDGETS_MAX
+from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import Budget
 from orgs.models import Organization
 from tests.factories import BudgetFactory, DailyCostFactory, UserFactory
@@ -77,6 +78,13 @@ def test_invalid_values_are_form_errors(operator: Client, acme: Organization) ->
     assert "exists already" in operator.post(reverse(ADD), typed(acme)).content.decode()
     bad = typed(acme, name="Other", models="gpt 4")
     assert "is not a valid model name" in operator.post(reverse(ADD), bad).content.decode()
+    bad = typed(acme, name="Other", models="a*" * 11)
+    assert "at most 10 wildcards (*)" in operator.post(reverse(ADD), bad).content.decode()
+    models = [f"a{n}*" for n in range(ORGANIZATION_WILDCARDS_MAX)]
+    full = BudgetFactory.create(org=acme, models=models)
+    bad = typed(acme, name="Other", models="b*")
+    assert "All lists together can have" in operator.post(reverse(ADD), bad).content.decode()
+    full.delete()
     Budget.objects.bulk_create(BudgetFactory.build_batch(BUDGETS_MAX, org=acme))
     answer = operator.post(reverse(ADD), typed(acme, name="One more"))
     assert "can have at most" in answer.content.decode()

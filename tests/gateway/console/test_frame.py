@@ -15,9 +15,16 @@ from django.urls import reverse
 from django.views.defaults import bad_request, server_error
 
 from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, Rate
+from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import Organization, User
-from tests.factories import AiRequestLogFactory, CostEventFactory, RateFactory, UserFactory
+from tests.factories import (
+    AiRequestLogFactory,
+    CostEventFactory,
+    PolicyFactory,
+    RateFactory,
+    UserFactory,
+)
 
 CLIENTS = Callable[[User], Client]
 PAGES = {
@@ -197,6 +204,10 @@ def test_operators_edit_policies_with_same_checks(operator: Client, acme: Organi
     assert policy.allowed_models == ["gpt-4o", "gpt-4"]
     change = reverse("admin:gateway_policy_change", args=[policy.pk])
     assert "gpt-4o\ngpt-4</textarea>" in operator.get(change).content.decode()
+    wildcards = [f"a{n}*" for n in range(ORGANIZATION_WILDCARDS_MAX)]
+    PolicyFactory.create(org=acme, blocked_models=wildcards)
+    one_more = operator.post(change, typed | {"blocked_models": "b*"}).content.decode()
+    assert "All lists together can have at most 1000 names with *" in one_more
 
 
 def test_operators_edit_aliases_with_same_checks(operator: Client, acme: Organization) -> None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.strict_json import DEPTH_MAX, NotStrictJson, loads, quoted
+from gateway.core.strict_json import (
+    DEPTH_MAX,
+    DIGITS_MAX,
+    VALUES_MAX,
+    NotStrictJson,
+    TooManyValues,
+    count_values,
+    loads,
+    quoted,
+    values_at_most,
+)
 
 plain_json = st.recursive(
     st.none()
@@ -51,7 +62,7 @@ def test_any_bytes_are_parsed_or_refused_with_sentence(body: bytes) -> None:
         (b'{"a": -Infinity}', "The body contains -Infinity, which is not valid JSON"),
         (b'{"a": 1e999}', "The body contains a number that is too large"),
         (b'{"a": -1e999}', "The body contains a number that is too large"),
-        (b"9" * (sys.get_int_max_str_digits() + 1), "The body contains a number that is too large"),
+        (b"[" + b"9" * (DIGITS_MAX + 1) + b"]", "The body contains a number that is too large"),
         (b'{"a": 1, "a": 1}', 'The body contains the key "a" twice'),
         (b'[{"b": {"a": 1, "\\u0061": 2}}]', 'The body contains the key "a" twice'),
         (b'{"\\u0000": 1, "\\u0000": 2}', "The body contains the key '\\x00' twice"),
@@ -83,3 +94,76 @@ def test_quoted_name_is_short_and_printable(name: str) -> None:
     assert shown.isprintable()
     assert shown.encode()
     assert len(shown) <= 10 * 100 + 2
+
+
+# --- the number of values ---------------------------------------------------------------------
+
+
+def values_of(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(values_of, inner))
+
+
+tricky_text = st.text('[]{},:"\\\\ a\n\u00e9', max_size=8)
+tricky_json = st.recursive(
+    st.none() | st.integers(0, 9) | tricky_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(tricky_text, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(tricky_json, st.sampled_from([None, 1]), st.booleans(), st.integers(1, 40))
+def test_values_are_counted_wherever_body_is_cut(
+    value: Any, indent: int | None, ascii_only: bool, at_once_bytes: int
+) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    assert count_values(body, at_once_bytes=at_once_bytes) == values_of(value)
+    assert values_of(value) <= values_at_most(body)
+
+
+ITEMS: dict[str, bytes] = {
+    "numbers": b"1",
+    "empty lists": b"[]",
+    "empty objects": b"{ }",
+    "strings of structure": b'"[{,\\"\\\\"',
+}
+
+
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
+def test_so_many_values_are_read_and_one_more_is_refused(item: bytes) -> None:
+    def listed(count: int) -> bytes:
+        return b"[" + b",".join([item] * count) + b"]"
+
+    assert len(loads(listed(VALUES_MAX - 1))) == VALUES_MAX - 1
+    with pytest.raises(TooManyValues) as refusal:
+        loads(listed(VALUES_MAX))
+    assert str(refusal.value) == "The body must have at most 200000 JSON values"
+
+
+def test_long_text_with_much_structure_is_one_value() -> None:
+    text = '{"a": [1, 2, "b"]},' * 100_000
+    assert loads(json.dumps({"prompt": text}).encode()) == {"prompt": text}
+
+
+SEVEN_MIB = 7 * 2**20
+DENSE: dict[str, Callable[[], bytes]] = {
+    "numbers": lambda: b"[" + b"1," * (SEVEN_MIB // 2) + b"1]",
+    "objects": lambda: b"[" + b"{}," * (SEVEN_MIB // 3) + b"1]",
+    "strings": lambda: b"[" + b'"",' * (SEVEN_MIB // 3) + b"1]",
+    "members": lambda: b"{" + b'"":1,' * (SEVEN_MIB // 5) + b'"":1}',
+    "deep": lambda: b"[" * SEVEN_MIB,
+}
+
+
+@pytest.mark.parametrize("made", DENSE.values(), ids=DENSE)
+def test_too_many_values_are_refused_before_they_are_built(made: Callable[[], bytes]) -> None:
+    body = made()
+    began_s = time.thread_time()
+    with pytest.raises(TooManyValues):
+        loads(body)
+    # Measured: 20 ms. Building the values took 400 to 1,600 ms.
+    assert time.thread_time() - began_s < 0.2
+
+
+def test_integers_are_read_up_to_so_many_digits() -> None:
+    assert loads(b"[-" + b"9" * (DIGITS_MAX - 1) + b"]") == [-int("9" * (DIGITS_MAX - 1))]

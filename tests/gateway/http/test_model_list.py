@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from gateway.call.runtime import Gateway
+from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core.attempts import Alias
+from gateway.core.model_entries import model_entries
 from gateway.guards.offered import Offer, Offered
-from gateway.guards.policies import Rule
+from gateway.guards.policies import Rule, model_verdicts
 from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers
@@ -29,11 +32,12 @@ AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 
 def offer(*aliases: Alias, allowed: tuple[str, ...] = (), blocked: tuple[str, ...] = ()) -> Offer:
-    rules = (Rule(id="1", name="P", allowed=allowed, blocked=blocked), Rule(id="2", name="Q"))
+    has, lacks = model_entries(CATALOG, allowed), model_entries(CATALOG, blocked)
+    rules = (Rule(id="1", name="P", allowed=has, blocked=lacks), Rule(id="2", name="Q"))
     return Offer(
         catalog=CATALOG,
         providers=("openai", "anthropic"),
-        rules=rules,
+        verdicts_on=lambda model: model_verdicts(model, rules),
         is_priced=lambda model: model.id != UNPRICED,
         aliases={alias.name: alias for alias in aliases},
     )
@@ -120,6 +124,22 @@ def get(gateway: Gateway, ask: Asking) -> Callable[..., Reply]:
 
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_lists_keep_verdicts_of_organization_that_did_not_change(
+    get: Callable[..., Reply], gateway: Gateway, acme: Organization
+) -> None:
+    def known() -> OrganizationSnapshot:
+        return asyncio.run(gateway.directory.organization(acme.pk))
+
+    get("/v1/models")
+    first = known()
+    get("/v1/models")
+    assert known() is first
+    PolicyFactory.create(org=acme, blocked_models=["gpt-4o*"])
+    listed = {each["id"] for each in get("/v1/models").json["data"]}
+    assert known() is not first
+    assert not {"gpt-4o", "gpt-4o-mini"} & listed
 
 
 def test_openai_clients_list_every_priced_model(get: Callable[..., Reply]) -> None:

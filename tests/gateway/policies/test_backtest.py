@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from gateway.core.model_entries import model_entries
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
 from gateway.policies.backtest import ROWS_PER_PAGE, backtest
@@ -34,6 +35,8 @@ API = "/api/ai/policies/backtest"
 
 def replay(org: Organization, *, days: int = 7, **limits: Any) -> Backtest:
     within_s = limits.pop("within_s", None)
+    for name in ("allowed", "blocked"):
+        limits[name] = model_entries(CATALOG, limits.get(name, ()))
     rule = Rule(id="", name="Draft", **limits)
     return backtest(
         organization_id=org.pk,
@@ -189,6 +192,7 @@ def test_api_returns_backtest(ask: Asking, acme: Organization, globex: Organizat
         ("days=8", "days must be one of 7, 30, 90"),
         ("block=gpt%204", "block must match the pattern in GET /api/schema"),
         ("allow=", "allow must match the pattern in GET /api/schema"),
+        ("block=" + "a*" * 11, "must have at most 10 wildcards (*), not 11"),
         ("maxCostPerDayEur=-1", "maxCostPerDayEur must match the pattern in GET /api/schema"),
         ("maxTokensPerRequest=0", "maxTokensPerRequest must match the pattern in GET /api/schema"),
         ("maxTokensPerRequest=9999999999999999999", "maxTokensPerRequest: Ensure this value"),

@@ -107,6 +107,7 @@ def test_unknown_model_is_warning(acme: Organization) -> None:
         (("create", "acme", "--name", "Q", "--max-tokens=-1"), "Max tokens per request"),
         (("create", "acme", "--name", "Q", "--max-cost-per-day", "1e-10"), "nine decimal places"),
         (("create", "acme", "--name", "Q", "--allow", "gpt 4"), "is not a valid model name"),
+        (("create", "acme", "--name", "Q", "--block", "a*" * 11), "at most 10 wildcards (*)"),
         (
             ("update", "acme", "P", "--max-tokens", "1", "--no-max-tokens"),
             "cannot be used together",

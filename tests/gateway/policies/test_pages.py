@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from django.utils.timezone import now
 
+from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import Policy
-from gateway.policies.operations import POLICIES_MAX
+from gateway.policies.operations import POLICIES_MAX, check_wildcards
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from tests.factories import AiRequestLogFactory, PeriodFactory, PolicyFactory
@@ -133,6 +134,21 @@ def test_number_of_policies_is_limited(
     for _ in range(POLICIES_MAX):
         PolicyFactory.create(org=acme)
     assert "can have at most" in client_for(admin_user).post(CREATE, TYPED).content.decode()
+
+
+def test_wildcards_of_all_policies_together_are_bounded(
+    acme: Organization, admin_user: User, client_for: CLIENTS
+) -> None:
+    wildcards = [f"a{n}*" for n in range(ORGANIZATION_WILDCARDS_MAX)]
+    old = PolicyFactory.create(org=acme, allowed_models=[], blocked_models=wildcards[:-1])
+    one_more, two_more = TYPED | {"allowed_models": "b*"}, TYPED | {"allowed_models": "b*,c*"}
+    sentence = "All lists together can have at most 1000 names with *"
+    assert sentence in client_for(admin_user).post(CREATE, two_more).content.decode()
+    assert client_for(admin_user).post(CREATE, one_more).status_code == 302
+    # A policy from before the limit can be given fewer of them, though they are still too many.
+    old.blocked_models = [*wildcards, "d*", "e*"]
+    old.save()
+    check_wildcards(acme, [], wildcards, instead_of=old.pk)
 
 
 def test_unknown_models_are_warning(

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
 from gateway.guards.policies import Rule
 from gateway.policies.replay import PastRequest, ReplayedDay
+from gateway.providers.catalog import load_catalog
 
 MORNING = datetime(2025, 6, 1, 8, tzinfo=UTC)
 NIGHT = datetime(2025, 6, 2, tzinfo=UTC)
+CATALOG = load_catalog(sandbox=True)
 MINI = Model(id="gpt-4o-mini", provider="openai", max_output_tokens=16_384)
 LARGE = Model(id="claude-3-opus", provider="anthropic", token_margin=1.5)
 
@@ -36,6 +39,8 @@ def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> PastReque
 
 def day(**limits: Any) -> ReplayedDay:
     """A day under a policy; an input token costs 1 nano-euro and an output token 2."""
+    for name in ("allowed", "blocked"):
+        limits[name] = model_entries(CATALOG, limits.get(name, ()))
     return ReplayedDay(
         Rule(id="", name="Draft", **limits), NIGHT, lambda _model, _at, given, out: given + 2 * out
     )

@@ -9,6 +9,7 @@ import pytest
 
 from costs.core.admission import Balance
 from gateway.core.errors import Refused
+from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
 from gateway.guards.policies import (
     EXPLAINED_MAX,
@@ -30,7 +31,7 @@ EUR = 10**9
 
 def rule(name: str = "Production Policy", **limits: Any) -> Rule:
     for lists in ("allowed", "blocked"):
-        limits[lists] = tuple(CATALOG.entry(entry) for entry in limits.get(lists, ()))
+        limits[lists] = model_entries(CATALOG, limits.get(lists, ()))
     return Rule(id=name, name=name, **limits)
 
 

@@ -1,0 +1,136 @@
+"""Threads of the process by purpose, so that no kind of work waits for another's.
+
+Whoever asks many slow questions keeps the threads of that purpose busy, and at most some of them:
+each caller's work is done in its order, callers take turns, and one may use at most `of_one`
+threads at once. Authentication, what a request needs to be admitted, and readiness have threads of
+their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+
+class TooManyWaiting(Exception):
+    """The caller has as much work waiting as it may have."""
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    caller: object
+    work: Callable[[], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Threads:
+    """At most `most` threads, of which one caller uses at most `of_one`; made when first used.
+
+    A thread that worked for a second rests for `rest` seconds, where several callers at once would
+    otherwise keep the interpreter from the event loop. Safe to use from any thread and any loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        *,
+        of_one: int | None = None,
+        rest: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.most = most
+        self.of_one = of_one or most
+        self.rest = rest
+        self._begin()
+        # After a fork the object exists but not its threads, and one of them may have had the lock.
+        os.register_at_fork(after_in_child=self._begin)
+
+    async def run(
+        self, caller: object, work: Callable[[], T], *, waiting_max: int | None = None
+    ) -> T:
+        """Run `work` in a thread, unless it is cancelled before its turn.
+
+        `caller` is any hashable value; it has its turn after every other that waits. Raises
+        TooManyWaiting if `waiting_max` of its works wait already.
+        """
+        context = contextvars.copy_context()
+        task = _Task(caller, lambda: context.run(work))
+        self._take(task, waiting_max)
+        result: T = await asyncio.wrap_future(task.done)
+        return result
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(self.most, self.name)
+        self._waiting: OrderedDict[object, deque[_Task]] = OrderedDict()
+        self._running: Counter[object] = Counter()
+
+    def _take(self, task: _Task, waiting_max: int | None) -> None:
+        with self._lock:
+            before = self._waiting.get(task.caller, ())
+            if waiting_max is not None and len(before) >= waiting_max:
+                raise TooManyWaiting
+            self._waiting.setdefault(task.caller, deque()).append(task)
+            self._start()
+
+    def _start(self) -> None:
+        """Start what may run now. The lock is held."""
+        while self._running.total() < self.most:
+            task = self._next()
+            if task is None:
+                return
+            self._running[task.caller] += 1
+            self._pool.submit(self._work, task)
+
+    def _next(self) -> _Task | None:
+        for caller, tasks in self._waiting.items():
+            if self._running[caller] < self.of_one:
+                task = tasks.popleft()
+                if tasks:
+                    self._waiting.move_to_end(caller)
+                else:
+                    del self._waiting[caller]
+                return task
+        return None
+
+    def _work(self, task: _Task) -> None:
+        began_s = time.thread_time()
+        if task.done.set_running_or_notify_cancel():
+            try:
+                task.done.set_result(task.work())
+            except BaseException as exc:  # noqa: BLE001  handed to whoever waits for it
+                task.done.set_exception(exc)
+        if self.rest:
+            time.sleep(self.rest * (time.thread_time() - began_s))
+        with self._lock:
+            self._running[task.caller] -= 1
+            if not self._running[task.caller]:
+                del self._running[task.caller]
+            self._start()
+
+
+# What a request needs before it is admitted: keys, sessions, snapshots, prices.
+ADMISSION: Final = Threads("admission", 8)
+READINESS: Final = Threads("readiness", 1)
+# Lists, single requests and quotes of the JSON API.
+READS: Final = Threads("reads", 4, of_one=2)
+# Two run at most (`gateway.policies.running`); the others refuse at once.
+BACKTESTS: Final = Threads("backtests", 4)
+EXPORTS: Final = Threads("exports", 2, of_one=1)
+TOKENS: Final = Threads("tokens", 2, of_one=1)
+# Importing a vendor's library takes up to two seconds.
+LIBRARIES: Final = Threads("libraries", 1)
+# Whatever takes long for a large body. It keeps the interpreter busy, in part without a pause: one
+# at a time, and then as long a rest for the event loop.
+BODIES: Final = Threads("bodies", 1, rest=1.0)

@@ -1,0 +1,103 @@
+"""Threads by purpose: callers take turns, and one cannot use them all."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from orgs.threads import Threads, TooManyWaiting
+
+
+async def running(threads: Threads, caller: str, gate: threading.Event) -> asyncio.Task[bool]:
+    """Return work of the caller that runs, or waits, until the gate is open."""
+    task = asyncio.create_task(threads.run(caller, partial(gate.wait, 10)))
+    await asyncio.sleep(0.01)
+    return task
+
+
+async def test_work_returns_its_value_or_raises() -> None:
+    threads = Threads("t", 1)
+    assert await threads.run("a", lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await threads.run("a", lambda: 1 // 0)
+    assert await threads.run("a", threading.get_ident) != threading.get_ident()
+
+
+async def test_one_caller_leaves_threads_to_others() -> None:
+    threads, gate = Threads("t", 3, of_one=2), threading.Event()
+    slow = [await running(threads, "a", gate) for _ in range(10)]
+    assert await asyncio.wait_for(threads.run("b", lambda: "at once"), 5) == "at once"
+    gate.set()
+    assert await asyncio.gather(*slow) == [True] * 10
+
+
+async def test_callers_take_turns() -> None:
+    threads, gate, order = Threads("t", 1), threading.Event(), list[str]()
+    first = await running(threads, "a", gate)
+    works = [threads.run(caller, partial(order.append, caller)) for caller in "aaabbc"]
+    waiting = [asyncio.create_task(work) for work in works]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, *waiting)
+    assert order == ["a", "b", "c", "a", "b", "a"]
+
+
+async def test_too_much_waiting_work_of_one_caller_is_refused() -> None:
+    threads, gate = Threads("t", 1), threading.Event()
+    work = [await running(threads, "a", gate) for _ in range(3)]
+    with pytest.raises(TooManyWaiting):
+        await threads.run("a", lambda: None, waiting_max=2)
+    work.append(await running(threads, "b", gate))
+    gate.set()
+    await asyncio.gather(*work)
+    await threads.run("a", lambda: None, waiting_max=2)
+
+
+async def test_cancelled_work_does_not_run() -> None:
+    threads, gate, done = Threads("t", 1), threading.Event(), list[int]()
+    first = await running(threads, "a", gate)
+    second = asyncio.create_task(threads.run("a", partial(done.append, 1)))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    gate.set()
+    await first
+    await threads.run("a", lambda: None)
+    assert done == []
+
+
+async def test_thread_rests_after_work_and_answer_does_not_wait() -> None:
+    def busy(seconds: float) -> None:
+        end_s = time.thread_time() + seconds
+        while time.thread_time() < end_s:
+            pass
+
+    threads = Threads("t", 1, rest=20.0)
+    began_s = time.monotonic()
+    await threads.run("a", partial(busy, 0.05))
+    answered_s = time.monotonic() - began_s
+    await threads.run("b", lambda: None)
+    assert time.monotonic() - began_s >= 1.0 > answered_s
+
+
+FORKS = """
+import asyncio, os
+from orgs.threads import Threads
+
+threads = Threads("t", 1)
+asyncio.run(threads.run("a", lambda: None))
+with threads._lock:  # as one of its threads may have it
+    child = os.fork()
+if child == 0:
+    os._exit(asyncio.run(threads.run("a", lambda: 7)))
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_threads_work_after_fork() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKS], timeout=60, check=False).returncode == 7
