@@ -355,10 +355,12 @@ def test_call_beyond_limit_is_refused_until_another_has_its_hold(
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
     reads.may_end.set()
-    until(lambda: len(provider.asked) == 2)
-    admitted = crowd.asks()  # two are running, and none waits
-    until(lambda: len(provider.asked) == 3)
-    provider.may_end.set()
+    try:
+        until(lambda: len(provider.asked) == 2)
+        admitted = crowd.asks()  # two are running, and none waits
+        until(lambda: len(provider.asked) == 3)
+    finally:
+        provider.may_end.set()
     assert statuses(full + admitted) == {200}
 
 
