@@ -52,7 +52,7 @@ def _set_password(
         )
         login(request, membership.user)
         return _joined(request, membership)
-    context = {"invitation": invitation, "form": form}
+    context = {"invitation": invitation, "account": account, "form": form}
     return render(request, "members/welcome.html", context)
 
 

@@ -112,6 +112,7 @@ def test_link_sets_first_password_once(client: Client, acme: Organization, link:
     text = page.content.decode()
     for shown in (NEW, "Acme", "Auditor", "admin@acme.example"):
         assert shown in text
+    assert "earlier password" not in text
     assert "no-store" in page["Cache-Control"]
     assert set_password(client, link.path)["Location"] == reverse("requests")
     assert is_signed_in(client)
@@ -306,7 +307,9 @@ def test_account_without_organization_cannot_accept_with_old_password(
     link = invitations.invite(org=acme, email=NEW, role="member")
     with pytest.raises(Conflict, match="Set a new password"):
         invitations.accept_signed_in(invitation=link.invitation, user=user)
-    assert "new_password1" in client_for(user).get(link.path).content.decode()
+    page = client_for(user).get(link.path).content.decode()
+    assert "new_password1" in page
+    assert "replaces the earlier password" in page
 
 
 # --- members from before, who have no password ------------------------------------------------
