@@ -219,7 +219,7 @@ def test_invitation_of_account_shows_the_same_as_of_unknown_address(
 ) -> None:
     client = client_for(admin_user)
     invite(client, stranger.email)
-    invite(client, "nobody@globex.example")
+    invite(client, "unknown@globex.example")
     assert acme.memberships.count() == 1
     row = re.compile(r"<tr role=.row.>.*?</tr>", re.DOTALL)
     shown = [each for each in row.findall(page_of(client)) if "globex.example" in each]
@@ -227,7 +227,7 @@ def test_invitation_of_account_shows_the_same_as_of_unknown_address(
     same = {
         re.sub(ids, "", each).replace(email, "")
         for each in shown
-        for email in (stranger.email, "nobody@globex.example")
+        for email in (stranger.email, "unknown@globex.example")
         if email in each
     }
     assert (len(shown), len(same)) == (2, 1)
