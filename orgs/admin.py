@@ -1,23 +1,30 @@
-"""Django admin for people, organizations, members and keys."""
+"""Django admin for people, organizations, members, invitations and keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import (
+    AdminPasswordChangeForm,
+    AdminUserCreationForm,
+    UserChangeForm,
+)
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
+from django.utils.timezone import now
 
 from orgs.core.errors import OrgsError
 from orgs.keys import operations as keys_operations
+from orgs.members import invitations
 from orgs.members import operations as members_operations
-from orgs.models import ApiKey, Membership, Organization, User
+from orgs.models import ApiKey, Invitation, Membership, Organization, User
 
 
 def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -68,6 +75,27 @@ class UserForm(UserChangeForm):  # type: ignore[type-arg]  # not subscriptable a
     def clean_email(self) -> str:
         return _lower_case(self.cleaned_data["email"])
 
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if "email" in self.changed_data:
+            self.instance.email_confirmed_at = None
+        # Whoever registered the address first may have its password.
+        for right in ("is_staff", "is_superuser"):
+            is_new = right in self.changed_data and values.get(right)
+            if is_new and self.instance.email_confirmed_at is None:
+                self.add_error(right, "Set a password for this account first")
+        return values
+
+
+class UserPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # not subscriptable
+    """The password that an operator sets, which confirms the address."""
+
+    def save(self, commit: bool = True) -> User:
+        has_password = self.cleaned_data["set_usable_password"]
+        self.user.email_confirmed_at = now() if has_password else None
+        user: User = super().save(commit)
+        return user
+
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -75,13 +103,14 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
 
     form = UserForm
     add_form = NewUserForm
-    list_display = ("email", "name", "is_active", "is_staff")
+    change_password_form = UserPasswordForm
+    list_display = ("email", "address_confirmed", "name", "is_active", "is_staff")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email", "name")
     ordering = ("email",)
-    readonly_fields = ("id", "joined_at", "last_login")
+    readonly_fields = ("id", "address_confirmed", "joined_at", "last_login")
     fieldsets = (
-        (None, {"fields": ("id", "email", "name", "password")}),
+        (None, {"fields": ("id", "email", "address_confirmed", "name", "password")}),
         ("Operators", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
         ("State", {"fields": ("is_active", "joined_at", "last_login")}),
     )
@@ -91,6 +120,15 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change and obj.has_usable_password():
+            obj.email_confirmed_at = now()
+        super().save_model(request, obj, form, change)
+
+    @admin.display(boolean=True, description="address confirmed")
+    def address_confirmed(self, user: User) -> bool:
+        return user.email_confirmed_at is not None
 
 
 @admin.register(Organization)
@@ -105,14 +143,20 @@ class OrganizationAdmin(KeptAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(ActionsAdmin):
-    """Memberships. Removing one revokes keys, so it is a separate action."""
+    """Memberships. People join by an invitation; removing one revokes keys: an action."""
 
-    list_display = ("user", "org", "role")
+    list_display = ("user", "org", "role", "address_confirmed")
     list_filter = ("role",)
     list_select_related = ("user", "org")
     search_fields = ("user__email", "org__slug", "org__name")
-    autocomplete_fields = ("user", "org")
     actions = ("remove", "make_admin", "make_member", "make_auditor")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.display(boolean=True, description="address confirmed")
+    def address_confirmed(self, membership: Membership) -> bool:
+        return membership.user.email_confirmed_at is not None
 
     @admin.action(description="Remove and revoke their keys", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
@@ -129,6 +173,53 @@ class MembershipAdmin(ActionsAdmin):
     @admin.action(description="Change role to auditor", permissions=["change"])
     def make_auditor(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
         _give_role(request, rows, Membership.Role.AUDITOR)
+
+
+class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """An invitation, refused as on the organization's own page."""
+
+    class Meta:
+        model = Invitation
+        fields = ("org", "email", "role")
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                invitations.check_can_be_invited(org=values["org"], email=values["email"])
+            except OrgsError as refusal:
+                self.add_error(refusal.field, refusal.message)
+        return values
+
+    def clean_email(self) -> str:
+        return _lower_case(self.cleaned_data["email"])
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ActionsAdmin):
+    """Invitations to an organization. The page after adding one shows its link, once."""
+
+    form = InvitationForm
+    list_display = ("email", "org", "role", "invited_by", "link_created_at")
+    list_select_related = ("org", "invited_by")
+    search_fields = ("email", "org__slug", "org__name")
+    autocomplete_fields = ("org",)
+    actions = ("withdraw",)
+
+    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+        link = invitations.invite(org=obj.org, email=obj.email, role=obj.role)
+        obj.pk = link.invitation.pk
+
+    def response_add(
+        self, request: HttpRequest, obj: Invitation, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        link = invitations.renew_link(invitation=obj)
+        context = {"invitation": obj, "link": request.build_absolute_uri(link.path)}
+        return render(request, "members/link.html", context)
+
+    @admin.action(description="Remove; their links end", permissions=["change"])
+    def withdraw(self, request: HttpRequest, rows: QuerySet[Invitation]) -> None:
+        _do_to_each(request, rows, lambda row: invitations.withdraw(invitation=row))
 
 
 @admin.register(ApiKey)

@@ -1,11 +1,12 @@
-"""Users, organizations, memberships and API keys."""
+"""Users, organizations, memberships, invitations and API keys."""
 
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -31,14 +32,20 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+        fields = {"is_staff": True, "is_superuser": True, "email_confirmed_at": now()} | fields
+        return self.create_user(email, password, **fields)
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. `is_staff` operates the installation through Django admin."""
+    """A person. `is_staff` operates the installation through Django admin.
+
+    No email is sent to confirm an address: `email_confirmed_at` is when an operator set the
+    password and so vouched that the person who has it is the person of the address.
+    """
 
     id = IdPrimaryKey()
     email = models.EmailField(unique=True)
+    email_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
     name = models.CharField(max_length=150, blank=True)
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
@@ -53,6 +60,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the user can operate the installation through Django admin."""
+        return self.is_staff or self.is_superuser
 
 
 class Organization(models.Model):
@@ -115,6 +127,38 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.org}"
+
+
+class Invitation(models.Model):
+    """An address that may join an organization in a role, by a one-time link.
+
+    It gives no rights: accepting it makes a membership and deletes it. The link's secret is
+    stored only as a hash.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=8, choices=Membership.Role)
+    invited_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    link_digest = models.CharField(max_length=64)
+    link_created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "invitation"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("org", "email"), name="invitation_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=("admin", "member", "auditor")), name="invitation_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} for {self.org}"
+
+    def link_is_valid_at(self, moment: datetime) -> bool:
+        """Whether the link has not expired at `moment`."""
+        return moment < self.link_created_at + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
 
 
 class ApiKey(models.Model):

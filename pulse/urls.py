@@ -14,6 +14,7 @@ urlpatterns = [
     path("admin/", include("gateway.console.urls")),
     path("admin/", admin.site.urls),
     path("", include("orgs.auth.urls")),
+    path("", include("orgs.members.urls")),
     path("", include("orgs.settings.urls")),
     path("", include("costs.explorer.urls")),
     path("costs/", include("gateway.budgets.urls")),

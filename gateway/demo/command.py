@@ -56,7 +56,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--seed", type=int, default=1, help="the same seed generates the same requests"
         )
-        parser.add_argument("--admin", metavar="EMAIL", help="an existing user to make its admin")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.LOCAL:
@@ -76,6 +75,7 @@ class Command(BaseCommand):
             f"Generated {options['requests']:,} requests over {options['days']} days for "
             f'"{org.slug}" in {time.monotonic() - started_s:.0f} s.'
         )
+        self.stdout.write(f"To see its pages: manage.py members add {org.slug} EMAIL --role admin")
 
     def _invent(
         self, org: Organization, rates: list[Rates], options: dict[str, Any], moment: datetime
@@ -145,10 +145,7 @@ def _rates(prices: PriceBook, model: int, moment: datetime) -> Rates:
 
 
 def _organization(options: dict[str, Any]) -> Organization:
-    slug, email = options["slug"], options["admin"]
-    looker = User.objects.filter(email=email.strip().lower()).first() if email else None
-    if email and looker is None:
-        raise CommandError(f"No user has the email address {email}")
+    slug = options["slug"]
     with transaction.atomic():
         org = create_organization(
             name=f"Invented ({slug})", slug=slug, timezone=options["timezone"]
@@ -158,11 +155,8 @@ def _organization(options: dict[str, Any]) -> Organization:
             User(email=f"person-{number:03d}@{slug}.example", password=make_password(None))
             for number in range(1, PEOPLE + 1)
         )
-        roles = [(person, Membership.Role.MEMBER) for person in people]
-        if looker is not None:
-            roles.append((looker, Membership.Role.ADMIN))
         Membership.objects.bulk_create(
-            Membership(org=org, user=person, role=role) for person, role in roles
+            Membership(org=org, user=person, role=Membership.Role.MEMBER) for person in people
         )
     return org
 

@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from orgs.keys.operations import create_key
-from orgs.members.operations import add_member
+from orgs.members.operations import create_member
 from orgs.models import Membership, Organization, User, validate_timezone
 from orgs.settings.operations import create_organization, set_gateway
 
@@ -51,11 +51,11 @@ def _make_demo() -> FirstRun:
     with transaction.atomic():
         org = create_organization(name="Demo", slug="demo", timezone=machine_timezone())
         set_gateway(org=org, enabled=True)
-        added = add_member(org=org, email=EMAIL, role=Membership.Role.ADMIN, password=password)
+        member = create_member(org=org, email=EMAIL, role=Membership.Role.ADMIN, password=password)
         # Whoever starts the installation operates it: the pages of /admin/ are theirs too.
-        person = User.objects.filter(pk=added.membership.user_id)
+        person = User.objects.filter(pk=member.user_id)
         person.update(is_staff=True, is_superuser=True)
-        _, key = create_key(org=org, name="First key", owner=added.membership.user)
+        _, key = create_key(org=org, name="First key", owner=member.user)
     return FirstRun(EMAIL, password, key)
 
 

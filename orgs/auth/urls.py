@@ -10,5 +10,4 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("login", views.sign_in, name="login"),
     path("logout", views.sign_out, name="logout"),
-    path("welcome/<str:uid>/<str:token>/", views.welcome, name="welcome"),
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth import authenticate, login, logout
-from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -16,9 +15,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from orgs.auth import throttle
 from orgs.auth.forms import SignInForm
-from orgs.auth.welcome import set_first_password, welcomed_user
-from orgs.core.errors import Conflict
-from orgs.models import User
 
 
 @require_safe
@@ -66,32 +62,10 @@ def _sign_in_page(request: HttpRequest, form: SignInForm, *, status: int = 200) 
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session."""
+    """End the session. A page that needs another account is opened again after sign-in."""
+    wanted = _next_url(request)
     logout(request)
-    return redirect("login")
-
-
-@sensitive_post_parameters("new_password1", "new_password2")
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-def welcome(request: HttpRequest, uid: str, token: str) -> HttpResponse:
-    """Let the holder of a one-time link set a password, and sign them in."""
-    user = welcomed_user(uid=uid, token=token)
-    if user is None:
-        return render(request, "auth/welcome_over.html", status=410)
-    form: SetPasswordForm[User] = SetPasswordForm(
-        user, request.POST if request.method == "POST" else None
-    )
-    form.label_suffix = ""
-    if request.method == "POST" and form.is_valid():
-        try:
-            user = set_first_password(user=user, password=form.cleaned_data["new_password1"])
-        except Conflict as refusal:
-            messages.error(request, refusal.message)
-            return redirect("login")
-        login(request, user)
-        return redirect(_landing(request))
-    return render(request, "auth/welcome.html", {"form": form, "email": user.email})
+    return redirect_to_login(wanted) if wanted else redirect("login")
 
 
 def _next_url(request: HttpRequest) -> str:

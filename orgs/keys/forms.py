@@ -18,6 +18,13 @@ def _dimension(label: str) -> forms.CharField:
     return forms.CharField(label=label, max_length=DIMENSION_MAX_CHARS, required=False)
 
 
+class OwnerField(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A member of the organization, by email address."""
+
+    def label_from_instance(self, obj: User) -> str:
+        return obj.email if obj.email_confirmed_at else f"{obj.email} (unconfirmed)"
+
+
 class KeyForm(forms.Form):
     """A key to create. A dimension with a value is fixed for all its calls."""
 
@@ -26,7 +33,7 @@ class KeyForm(forms.Form):
         max_length=NAME_MAX_CHARS,
         help_text="What will use the key, such as the name of a service.",
     )
-    owner = forms.ModelChoiceField(
+    owner = OwnerField(
         queryset=User.objects.none(),
         label="Owner",
         required=False,
@@ -49,7 +56,7 @@ class KeyForm(forms.Form):
         super().__init__(data, label_suffix="")
         owner = self.fields["owner"]
         members = User.objects.filter(memberships__org=organization, is_active=True)
-        owner.queryset = members.order_by("email")  # type: ignore[attr-defined]  # a ModelChoiceField
+        owner.queryset = members.order_by("email")  # type: ignore[attr-defined]  # an OwnerField
 
     def key_fields(self, moment: datetime) -> KeyFields:
         """Return the fields of the key except its name."""

@@ -32,6 +32,7 @@ class KeyRow:
     public: str
     last_four: str
     owner: str | None
+    owner_is_confirmed: bool
     fixes: dict[str, str]
     created_at: datetime
     expires_at: datetime | None
@@ -103,6 +104,7 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
         public=key.public,
         last_four=key.last_four,
         owner=key.owner.email if key.owner else None,
+        owner_is_confirmed=key.owner is not None and key.owner.email_confirmed_at is not None,
         fixes={name: value for name, value in dimensions.items() if value is not None},
         created_at=key.created_at,
         expires_at=key.expires_at,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.timezone import now
 
 from orgs.console.commands import (
     ActionCommand,
@@ -15,25 +16,26 @@ from orgs.console.commands import (
     organization,
     write_rows,
 )
-from orgs.core.errors import Missing
-from orgs.members import operations, reports
-from orgs.models import Membership
+from orgs.members import invitations, operations, reports
+from orgs.members.invitations import NewLink
+from orgs.models import Invitation, Membership
 
 
 class Command(ActionCommand):
     help = (
         "Manage the members of an organization. An admin has full access, a member can use the "
         "gateway and view, an auditor can view but cannot send requests. "
-        "To reset a forgotten password: manage.py changepassword EMAIL"
+        "To set another password for a person: manage.py changepassword EMAIL"
     )
 
     def actions(self, add: Callable[..., CommandParser]) -> None:
         member = add(
             "add",
             self.add,
-            help="add a member, creating their account if needed",
-            description="Adds a member. A new user gets a password from standard input, or a "
-            "one-time link to set one, printed alone on the last line and valid for three days.",
+            help="invite a member, or create one with a password",
+            description="Prints a one-time link, alone on the last line and valid for three days: "
+            "who opens it sets a password, or signs in to an existing account, and becomes a "
+            "member. With --password-stdin, creates a new account and its membership at once.",
         )
         _add_who(member)
         _add_role(member)
@@ -46,20 +48,27 @@ class Command(ActionCommand):
         role = add("role", self.role, help="change a member's role")
         _add_who(role)
         _add_role(role)
-        _add_who(add("link", self.link, help="print a new link for a member without a password"))
-        _add_who(add("remove", self.remove, help="remove a member and revoke their keys"))
+        _add_who(
+            add("link", self.link, help="print a new link for an invitation; the old one ends")
+        )
+        _add_who(
+            add(
+                "remove",
+                self.remove,
+                help="remove a member and revoke their keys, or an invitation",
+            )
+        )
 
     def add(self, options: dict[str, Any]) -> None:
-        added = operations.add_member(
-            org=organization(options["slug"]),
-            email=options["email"],
-            role=options["role"],
-            password=_password_from_stdin() if options["password_stdin"] else None,
-        )
-        email = added.membership.user.email
-        self.stdout.write(f"{email} has the role {options['role']} in {options['slug']}.")
-        if added.welcome_path is not None:
-            self._write_link(added.welcome_path)
+        org, email, role = organization(options["slug"]), options["email"], options["role"]
+        if options["password_stdin"]:
+            password = _password_from_stdin()
+            made = operations.create_member(org=org, email=email, role=role, password=password)
+            self.stdout.write(f"{made.user.email} has the role {role} in {org.slug}.")
+            return
+        link = invitations.invite(org=org, email=email, role=role)
+        self.stdout.write(f"{link.invitation.email} is invited to {org.slug} with the role {role}.")
+        self._write_link(link)
 
     def list(self, options: dict[str, Any]) -> None:
         rows = [
@@ -69,25 +78,42 @@ class Command(ActionCommand):
                 "role": row.role,
                 "is_active": row.is_active,
                 "has_password": row.has_password,
+                "accepted": row.has_accepted,
+                "address_confirmed": row.is_confirmed,
             }
-            for row in reports.members(organization(options["slug"]))
+            for row in reports.members(organization(options["slug"]), moment=now())
         ]
         write_rows(self.stdout, rows, format=options["format"])
 
     def role(self, options: dict[str, Any]) -> None:
-        operations.change_role(membership=_membership(options), role=options["role"])
-        self.stdout.write(f"{options['email']} now has the role {options['role']}.")
+        found, role = _found(options), options["role"]
+        if isinstance(found, Invitation):
+            link = invitations.renew_link(invitation=found, role=role)
+            self.stdout.write(f"{found.email} is now invited with the role {role}.")
+            self._write_link(link)
+            return
+        operations.change_role(membership=found, role=role)
+        self.stdout.write(f"{options['email']} now has the role {role}.")
 
     def link(self, options: dict[str, Any]) -> None:
-        self._write_link(operations.new_welcome_path(membership=_membership(options)))
+        found = _found(options)
+        if isinstance(found, Invitation):
+            self._write_link(invitations.renew_link(invitation=found))
+        else:
+            self._write_link(invitations.link_for_member(membership=found))
 
     def remove(self, options: dict[str, Any]) -> None:
-        revoked = operations.remove_member(membership=_membership(options))
+        found = _found(options)
+        if isinstance(found, Invitation):
+            invitations.withdraw(invitation=found)
+            self.stdout.write(f"Removed the invitation of {found.email}.")
+            return
+        revoked = operations.remove_member(membership=found)
         self.stdout.write(f"Removed {options['email']}. Keys revoked: {revoked}.")
 
-    def _write_link(self, path: str) -> None:
-        self.stdout.write("One-time link to set a password, valid for three days:")
-        self.stdout.write(installation_url() + path)
+    def _write_link(self, link: NewLink) -> None:
+        self.stdout.write("One-time link to join, valid for three days; earlier links are invalid:")
+        self.stdout.write(installation_url() + link.path)
 
 
 def _add_who(action: CommandParser) -> None:
@@ -101,12 +127,8 @@ def _add_role(action: CommandParser) -> None:
     )
 
 
-def _membership(options: dict[str, Any]) -> Membership:
-    org, email = organization(options["slug"]), options["email"].strip().lower()
-    found = Membership.objects.select_related("user").filter(org=org, user__email=email).first()
-    if found is None:
-        raise Missing(f"{email} is not a member of {org.slug}")
-    return found
+def _found(options: dict[str, Any]) -> Membership | Invitation:
+    return reports.member_with_email(organization(options["slug"]), options["email"])
 
 
 def _password_from_stdin() -> str:

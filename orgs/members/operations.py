@@ -1,8 +1,6 @@
-"""Operations on members: add, change the role, remove; each function is one transaction."""
+"""Operations on members: create, change the role, remove; each function is one transaction."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
@@ -11,57 +9,34 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.timezone import now
 
-from orgs.auth.welcome import welcome_path
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.values import EMAIL_MAX_CHARS
 from orgs.locking import locked
-from orgs.models import ApiKey, Membership, Organization, User
+from orgs.models import ApiKey, Invitation, Membership, Organization, User
 
 
-@dataclass(frozen=True, slots=True)
-class AddedMember:
-    """A new membership. `welcome_path` is a one-time link for a user without a password."""
+def create_member(*, org: Organization, email: str, role: str, password: str) -> Membership:
+    """Create a member with a new account, whose password an operator sets.
 
-    membership: Membership
-    welcome_path: str | None
-
-
-def add_member(
-    *, org: Organization, email: str, role: str, password: str | None = None
-) -> AddedMember:
-    """Add a member to the organization, creating their account if needed.
-
-    Without `password`, a new user gets a link to set one. An existing account keeps its
-    password, whoever adds it.
+    An existing account joins by an invitation only. The address counts as confirmed.
     """
-    email = _email(email)
-    _check_role(role)
-    account = {"password": make_password(_new_password(password, email=email))}
+    email = checked_email(email)
+    check_role(role)
+    account = {"password": _hashed(password, email=email), "email_confirmed_at": now()}
     with transaction.atomic():
         organization = locked(org.pk)
         user, is_new = User.objects.get_or_create(email=email, defaults=account)
         if not is_new:
-            _check_account(user, org=organization, password=password)
-        membership = Membership.objects.create(org=organization, user=user, role=role)
-    waits = not user.has_usable_password()
-    return AddedMember(membership, welcome_path=welcome_path(user) if waits else None)
-
-
-def new_welcome_path(*, membership: Membership) -> str:
-    """Return a new link for a member who has not set a password yet."""
-    user = membership.user
-    if user.has_usable_password():
-        raise Conflict(f"{user.email} has already set a password")
-    if user.memberships.exclude(org_id=membership.org_id).exists():
-        raise Conflict(
-            f"{user.email} was also added by another organization; use the link created there"
-        )
-    return welcome_path(user)
+            raise Conflict(
+                f"{email} already has an account; omit the password to invite them", field="email"
+            )
+        _delete_invitation(org=organization, email=email)
+        return Membership.objects.create(org=organization, user=user, role=role)
 
 
 def change_role(*, membership: Membership, role: str) -> Membership:
     """Change a member's role. The last admin cannot be demoted."""
-    _check_role(role)
+    check_role(role)
     with transaction.atomic():
         current = _locked_membership(membership)
         if role != Membership.Role.ADMIN:
@@ -78,13 +53,35 @@ def remove_member(*, membership: Membership) -> int:
         _refuse_if_last_admin(current)
         theirs = ApiKey.objects.filter(org_id=current.org_id, owner_id=current.user_id)
         revoked = theirs.filter(revoked_at__isnull=True).update(revoked_at=now())
+        _delete_invitation(org=current.org, email=current.user.email)
         current.delete()
         return revoked
 
 
+def checked_email(email: str) -> str:
+    """Return the address as it is stored. Raises Invalid for a malformed one."""
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as exc:
+        raise Invalid(f'"{email}" is not a valid email address', field="email") from exc
+    if len(email) > EMAIL_MAX_CHARS:
+        raise Invalid(
+            f"The email address must be at most {EMAIL_MAX_CHARS} characters", field="email"
+        )
+    return email
+
+
+def check_role(role: str) -> None:
+    """Raise Invalid unless it is a role."""
+    if role not in Membership.Role.values:
+        raise Invalid(f'The role must be admin, member or auditor, not "{role}"', field="role")
+
+
 def _locked_membership(membership: Membership) -> Membership:
     locked(membership.org_id)
-    current = Membership.objects.select_related("user").filter(pk=membership.pk).first()
+    rows = Membership.objects.select_related("user", "org")
+    current = rows.filter(pk=membership.pk).first()
     if current is None:
         raise Missing("This person is no longer a member")
     return current
@@ -103,45 +100,14 @@ def _refuse_if_last_admin(membership: Membership) -> None:
         )
 
 
-def _check_account(user: User, *, org: Organization, password: str | None) -> None:
-    """Raise unless this existing account can be added to the organization."""
-    memberships = set(user.memberships.values_list("org_id", flat=True))
-    if org.pk in memberships:
-        raise Conflict(f"{user.email} is already a member", field="email")
-    if not user.is_active:
-        raise Conflict(f"The account of {user.email} is deactivated", field="email")
-    if password is not None:
-        raise Conflict(f"{user.email} already has an account; omit the password", field="email")
-    # Whoever holds the other organization's link could still become this person.
-    if memberships and not user.has_usable_password():
-        raise Conflict(
-            f"{user.email} has not set a password yet; add them once they have", field="email"
-        )
+def _delete_invitation(*, org: Organization, email: str) -> None:
+    """Delete the address's invitation: its link ends with the membership it is for."""
+    Invitation.objects.filter(org=org, email=email).delete()
 
 
-def _check_role(role: str) -> None:
-    if role not in Membership.Role.values:
-        raise Invalid(f'The role must be admin, member or auditor, not "{role}"', field="role")
-
-
-def _email(email: str) -> str:
-    email = email.strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError as exc:
-        raise Invalid(f'"{email}" is not a valid email address', field="email") from exc
-    if len(email) > EMAIL_MAX_CHARS:
-        raise Invalid(
-            f"The email address must be at most {EMAIL_MAX_CHARS} characters", field="email"
-        )
-    return email
-
-
-def _new_password(password: str | None, *, email: str) -> str | None:
-    if password is None:
-        return None
+def _hashed(password: str, *, email: str) -> str:
     try:
         validate_password(password, user=User(email=email))
     except ValidationError as exc:
         raise Invalid(" ".join(exc.messages), field="password") from exc
-    return password
+    return make_password(password)

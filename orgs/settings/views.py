@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 
 from orgs.auth.access import Access, admin, choose_organization, get_or_404, viewer
@@ -16,15 +17,19 @@ from orgs.console.exports import exported
 from orgs.console.pages import action, download, form_page, question_page
 from orgs.console.refusals import refusal_in
 from orgs.core.errors import OrgsError
+from orgs.members import invitations, reports
 from orgs.members import operations as members_operations
-from orgs.members import reports
 from orgs.members.forms import MemberForm
+from orgs.members.invitations import NewLink
 from orgs.members.reports import MemberRow
-from orgs.models import Membership, User
+from orgs.models import Invitation, Membership
 from orgs.settings import operations
 from orgs.settings.forms import OrganizationForm
 
-MEMBER_COLUMNS: Final = ("memberId", "email", "name", "role", "active", "hasPassword")
+MEMBER_COLUMNS: Final = (
+    *("memberId", "email", "name", "role", "active", "hasPassword"),
+    *("accepted", "addressConfirmed"),
+)
 
 
 @form_page
@@ -51,72 +56,77 @@ def organization(request: HtmxRequest) -> HttpResponse:
 @download
 def export_members(request: HttpRequest, format: str) -> StreamingHttpResponse:
     """Send the organization's members as a file."""
-    rows = [[_exported(row) for row in reports.members(viewer(request).organization)]]
+    rows = [[_exported(row) for row in reports.members(viewer(request).organization, moment=now())]]
     return exported(request, rows, columns=MEMBER_COLUMNS, name="members", format=format)
 
 
 @action
 @never_cache
 def add_member(request: HttpRequest) -> HttpResponse:
-    """Add a member; only this answer shows the one-time link of a new user."""
+    """Invite an address; only this answer shows the one-time link."""
     access = admin(request)
     form = MemberForm(request.POST, label_suffix="")
     if form.is_valid():
         with refusal_in(form):
-            added = members_operations.add_member(org=access.organization, **form.cleaned_data)
-            messages.success(request, f"{added.membership.user.email} is now a member.")
-            if added.welcome_path is None:
-                return redirect("settings-organization")
-            return _link_page(request, added.membership.user, added.welcome_path)
+            link = invitations.invite(
+                org=access.organization, invited_by=access.user, **form.cleaned_data
+            )
+            return _link_page(request, link)
     return _settings_page(request, access, member_form=form)
 
 
 @action
 @never_cache
 def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Show another one-time link for a member who has not set a password yet."""
-    membership = get_or_404(admin(request), Membership.objects, member_id)
+    """Show a new one-time link of an invitation, or for a member without a password."""
+    access = admin(request)
+    found = _member_or_404(access, member_id)
     try:
-        path = members_operations.new_welcome_path(membership=membership)
+        if isinstance(found, Invitation):
+            role = request.POST.get("role")
+            link = invitations.renew_link(invitation=found, role=role, invited_by=access.user)
+        else:
+            link = invitations.link_for_member(membership=found, invited_by=access.user)
     except OrgsError as refusal:
         messages.error(request, refusal.message)
         return redirect("settings-organization")
-    return _link_page(request, membership.user, path)
+    return _link_page(request, link)
 
 
 @action
+@never_cache
 def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Change a member's role."""
-    membership = get_or_404(admin(request), Membership.objects, member_id)
+    """Change a member's role. An invitation gets a new link with it: a link has one role."""
+    found = _member_or_404(admin(request), member_id)
+    if isinstance(found, Invitation):
+        return new_link(request, member_id)
     role = request.POST.get("role", "")
     try:
-        members_operations.change_role(membership=membership, role=role)
+        members_operations.change_role(membership=found, role=role)
     except OrgsError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, f"{membership.user.email} now has the role {role}.")
+        messages.success(request, f"{found.user.email} now has the role {role}.")
     return redirect("settings-organization")
 
 
 @question_page
 def remove_member(request: HtmxRequest, member_id: str) -> HttpResponse:
-    """Confirm, then remove a member and revoke their keys in the organization."""
+    """Confirm, then remove a member and revoke their keys here, or withdraw an invitation."""
     access = admin(request)
-    membership = get_or_404(access, Membership.objects, member_id)
+    found = _member_or_404(access, member_id)
     if request.method != "POST":
-        count = reports.count_unrevoked_keys(org=access.organization, owner=membership.user)
-        context = {
-            "email": membership.user.email,
-            "organization": access.organization,
-            "keys": count,
-        }
+        context: dict[str, Any] = {"organization": access.organization}
+        if isinstance(found, Invitation):
+            context |= {"email": found.email, "is_invitation": True}
+        else:
+            keys = reports.count_unrevoked_keys(org=access.organization, owner=found.user)
+            context |= {"email": found.user.email, "keys": keys}
         return question(request, "members/remove.html", context)
     try:
-        revoked = members_operations.remove_member(membership=membership)
+        messages.success(request, _remove(found))
     except OrgsError as refusal:
         messages.error(request, refusal.message)
-    else:
-        messages.success(request, f"Removed {membership.user.email}. Keys revoked: {revoked}.")
     return redirect("settings-organization")
 
 
@@ -141,7 +151,7 @@ def _settings_page(
         "member_form": member_form or MemberForm(label_suffix=""),
         "organization": access.organization,
         "can_change": access.can_change,
-        "members": reports.members(access.organization),
+        "members": reports.members(access.organization, moment=now()),
         "own_email": access.user.email,
         "roles": Membership.Role.choices,
     }
@@ -156,9 +166,28 @@ def _exported(row: MemberRow) -> dict[str, Any]:
         "role": row.role,
         "active": row.is_active,
         "hasPassword": row.has_password,
+        "accepted": row.has_accepted,
+        "addressConfirmed": row.is_confirmed,
     }
 
 
-def _link_page(request: HttpRequest, user: User, path: str) -> HttpResponse:
-    context = {"email": user.email, "link": request.build_absolute_uri(path)}
+def _link_page(request: HttpRequest, link: NewLink) -> HttpResponse:
+    context = {"invitation": link.invitation, "link": request.build_absolute_uri(link.path)}
     return render(request, "members/link.html", context)
+
+
+def _member_or_404(access: Access, member_id: str) -> Membership | Invitation:
+    """Return the organization's own member or invitation with this id."""
+    try:
+        return get_or_404(access, Membership.objects, member_id)
+    except Http404:
+        return get_or_404(access, Invitation.objects, member_id)
+
+
+def _remove(found: Membership | Invitation) -> str:
+    """Remove a member or withdraw an invitation; return what was done."""
+    if isinstance(found, Invitation):
+        invitations.withdraw(invitation=found)
+        return f"Removed the invitation of {found.email}."
+    revoked = members_operations.remove_member(membership=found)
+    return f"Removed {found.user.email}. Keys revoked: {revoked}."

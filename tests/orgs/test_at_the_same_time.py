@@ -12,13 +12,14 @@ import pytest
 from django.db import connection
 from django.utils.timezone import now
 
-from orgs.auth import throttle, welcome
+from orgs.auth import throttle
 from orgs.core.errors import OrgsError
 from orgs.keys import operations as keys_operations
+from orgs.members import invitations
 from orgs.members import operations as members_operations
-from orgs.models import ApiKey, Membership, Organization, SignInFailure, User
+from orgs.models import ApiKey, Invitation, Membership, Organization, SignInFailure, User
 from orgs.settings import operations as settings_operations
-from tests.factories import MembershipFactory, UserFactory
+from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -76,15 +77,42 @@ def test_concurrent_creations_give_slug_to_one_organization(transactional_db: No
     assert Organization.objects.count() == 1
 
 
-def test_concurrent_additions_create_one_account(acme: Organization, globex: Organization) -> None:
+def test_concurrent_invitations_of_address_create_one(acme: Organization) -> None:
+    results = together(
+        [lambda: invitations.invite(org=acme, email="new@example.org", role="member")] * 4
+    )
+    assert refusals(results) == 3
+    assert Invitation.objects.count() == 1
+
+
+def test_links_of_two_organizations_create_account_of_one(
+    acme: Organization, globex: Organization
+) -> None:
+    links = [
+        invitations.invite(org=org, email="new@example.org", role="member").invitation
+        for org in (acme, globex)
+    ]
+    results = together(
+        partial(invitations.accept_with_password, invitation=link, password=f"password of {link}")
+        for link in links
+    )
+    assert refusals(results) == 1
+    [joined] = [result for result in results if isinstance(result, Membership)]
+    assert Membership.objects.get() == joined
+    assert User.objects.get().check_password(f"password of new@example.org for {joined.org}")
+
+
+def test_link_is_used_or_withdrawn(acme: Organization) -> None:
+    link = invitations.invite(org=acme, email="new@example.org", role="member").invitation
     results = together(
         [
-            partial(members_operations.add_member, org=org, email="new@example.org", role="member")
-            for org in (acme, globex, acme, globex)
+            partial(invitations.accept_with_password, invitation=link, password=PASSWORD),
+            partial(invitations.withdraw, invitation=link),
         ]
     )
-    assert refusals(results) >= 2
-    assert User.objects.count() == 1
+    assert refusals(results) == 1
+    assert Membership.objects.exists() == isinstance(results[0], Membership)
+    assert not Invitation.objects.exists()
 
 
 def test_no_key_is_created_for_member_being_removed(acme: Organization) -> None:
@@ -106,13 +134,14 @@ def test_concurrent_revocations_revoke_key_once(acme: Organization) -> None:
     assert sorted(map(bool, results)) == [False, False, False, True]
 
 
-def test_link_works_for_one_of_two_concurrent_uses(transactional_db: None) -> None:
-    user = UserFactory.create(password="!none")
+def test_link_works_for_one_of_two_concurrent_uses(acme: Organization) -> None:
+    link = invitations.invite(org=acme, email="new@example.org", role="member").invitation
     results = together(
-        partial(welcome.set_first_password, user=User.objects.get(pk=user.pk), password=password)
+        partial(invitations.accept_with_password, invitation=link, password=password)
         for password in ("the first password", "the second password")
     )
     assert refusals(results) == 1
+    assert Membership.objects.count() == 1
 
 
 def test_concurrent_guesses_are_throttled(transactional_db: None) -> None:

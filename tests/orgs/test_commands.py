@@ -25,7 +25,7 @@ from orgs.keys.command import Command as KeysCommand
 from orgs.members.command import Command as MembersCommand
 from orgs.models import ApiKey, Membership, Organization, User
 from orgs.settings.command import Command as OrgsCommand
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -182,19 +182,26 @@ def test_unmigrated_database_is_reported(empty_database_url: str) -> None:
 
 def test_link_of_new_member_is_on_last_line(acme: Organization, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["localhost", "testserver"]
+    row = {
+        "email": "new@acme.example",
+        "name": "",
+        "role": "admin",
+        "is_active": False,
+        "has_password": False,
+        "accepted": False,
+        "address_confirmed": False,
+    }
     link = run("members", "add", "acme", "New@acme.example", "--role", "admin").splitlines()[-1]
+    assert rows("members", "list", "acme") == [row]
     assert link.startswith(f"{HERE}/welcome/")
+    set_password(link.removeprefix(HERE))
+    joined = row | {"is_active": True, "has_password": True, "accepted": True}
+    assert rows("members", "list", "acme") == [joined]
+
+
+def set_password(path: str) -> None:
     password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
-    assert Client().post(link.removeprefix(HERE), password).status_code == 302
-    assert rows("members", "list", "acme") == [
-        {
-            "email": "new@acme.example",
-            "name": "",
-            "role": "admin",
-            "is_active": True,
-            "has_password": True,
-        }
-    ]
+    assert Client().post(path, password).status_code == 302
 
 
 def test_password_is_read_from_standard_input(
@@ -206,6 +213,8 @@ def test_password_is_read_from_standard_input(
     )
     assert "welcome" not in printed
     assert User.objects.get(email="new@acme.example").check_password(PASSWORD)
+    [row] = rows("members", "list", "acme")
+    assert (row["accepted"], row["address_confirmed"]) == (True, True)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "short\n"])
@@ -217,14 +226,47 @@ def test_weak_password_creates_no_account(
     assert not User.objects.exists()
 
 
-def test_link_role_and_remove_actions(acme: Organization, admin_user: User) -> None:
-    run("members", "add", "acme", "new@acme.example", "--role", "member")
-    assert "/welcome/" in run("members", "link", "acme", "new@acme.example")
-    run("members", "role", "acme", "NEW@acme.example", "--role", "auditor")
-    assert Membership.objects.get(user__email="new@acme.example").role == "auditor"
-    run("keys", "create", "acme", "--name", "ci", "--user", "new@acme.example")
-    assert "Keys revoked: 1" in run("members", "remove", "acme", "new@acme.example")
+def test_actions_on_members(acme: Organization, admin_user: User, member_user: User) -> None:
+    run("members", "role", "acme", member_user.email.upper(), "--role", "auditor")
+    assert Membership.objects.get(user=member_user).role == "auditor"
+    run("keys", "create", "acme", "--name", "ci", "--user", member_user.email)
+    assert "already set a password" in refusal("members", "link", "acme", member_user.email)
+    assert "Keys revoked: 1" in run("members", "remove", "acme", member_user.email)
     assert "last admin" in refusal("members", "remove", "acme", admin_user.email)
+
+
+def test_actions_on_invitations(acme: Organization, admin_user: User) -> None:
+    new = ("acme", "NEW@acme.example")
+    first = path(run("members", "add", *new, "--role", "member"))
+    assert "already been invited" in refusal("members", "add", *new, "--role", "admin")
+    second = path(run("members", "link", *new))
+    third = path(run("members", "role", *new, "--role", "auditor"))
+    assert [Client().get(link).status_code for link in (first, second, third)] == [410, 410, 200]
+    assert "No user has" in refusal("keys", "create", "acme", "--name", "ci", "--user", new[1])
+    assert "Removed the invitation" in run("members", "remove", *new)
+    assert Client().get(third).status_code == 410
+    set_password(path(run("members", "add", *new, "--role", "member")))
+    assert Membership.objects.get(user__email="new@acme.example").role == "member"
+
+
+def test_member_without_password_gets_link(acme: Organization) -> None:
+    MembershipFactory.create(org=acme, user__email="new@acme.example", user__password="!")
+    set_password(path(run("members", "link", "acme", "new@acme.example")))
+    assert rows("members", "list", "acme")[0]["has_password"] is True
+
+
+def path(printed: str) -> str:
+    return printed.splitlines()[-1].removeprefix(LOCAL_URL)
+
+
+def test_changed_password_confirms_address(
+    member_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "another long password")
+    assert "Password changed" in run("changepassword", member_user.email)
+    member_user.refresh_from_db()
+    assert member_user.check_password("another long password")
+    assert member_user.email_confirmed_at is not None
 
 
 def test_links_use_public_host(settings: Settings) -> None:

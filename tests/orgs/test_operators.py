@@ -1,14 +1,18 @@
-"""Django admin for users, organizations and keys."""
+"""Django admin for users, organizations, members, invitations and keys."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from orgs.keys import operations
-from orgs.models import ApiKey, Membership, Organization, User
+from orgs.members import invitations
+from orgs.models import ApiKey, Invitation, Membership, Organization, User
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +29,7 @@ def listing(model: str) -> str:
     return reverse(f"admin:orgs_{model}_changelist")
 
 
-def act(client: Client, model: str, action: str, row: ApiKey | Membership) -> str:
+def act(client: Client, model: str, action: str, row: ApiKey | Membership | Invitation) -> str:
     data = {"action": action, "_selected_action": str(row.pk)}
     return client.post(listing(model), data, follow=True).content.decode()
 
@@ -69,6 +73,7 @@ def test_operator_creates_users(operator: Client) -> None:
     made = User.objects.get(email="new@acme.example")
     assert made.check_password(PASSWORD)
     assert (made.is_staff, made.is_superuser) == (False, False)
+    assert made.email_confirmed_at is not None
     assert "already exists" in operator.post(reverse("admin:orgs_user_add"), data).content.decode()
 
 
@@ -84,16 +89,104 @@ def test_operator_changes_users(operator: Client, member_user: User) -> None:
     assert operator.get(password).status_code == 200
 
 
-def test_operator_creates_organizations_and_memberships(
-    operator: Client, member_user: User
-) -> None:
+def test_operator_creates_organizations(operator: Client) -> None:
     data = {"name": "New", "slug": "new", "timezone": "UTC", "on_disconnect": "close"}
     assert operator.post(reverse("admin:orgs_organization_add"), data).status_code == 302
-    org = Organization.objects.get(slug="new")
-    assert org.ai_gateway_enabled is False
-    membership = {"org": str(org.pk), "user": str(member_user.pk), "role": "admin"}
-    assert operator.post(reverse("admin:orgs_membership_add"), membership).status_code == 302
-    assert org.memberships.get().role == "admin"
+    assert Organization.objects.get(slug="new").ai_gateway_enabled is False
+
+
+def test_operator_invites_but_does_not_add_members(
+    operator: Client, acme: Organization, member_user: User, stranger: User
+) -> None:
+    row = {"org": str(acme.pk), "user": str(stranger.pk), "role": "admin"}
+    assert operator.post(reverse("admin:orgs_membership_add"), row).status_code == 403
+    there = Membership.objects.get(user=stranger)
+    move = reverse("admin:orgs_membership_change", args=[there.pk])
+    assert operator.post(move, row).status_code == 403
+    assert not acme.memberships.filter(user=stranger).exists()
+
+    add = reverse("admin:orgs_invitation_add")
+    row = {"org": str(acme.pk), "email": stranger.email.upper(), "role": "admin"}
+    page = operator.post(add, row).content.decode()
+    link = re.search(r"http://testserver(/welcome/[^<]+)", page)
+    assert link is not None
+    assert not acme.memberships.filter(user=stranger).exists()
+    assert "already been invited" in operator.post(add, row).content.decode()
+    row["email"] = member_user.email
+    assert "is already a member" in operator.post(add, row).content.decode()
+    client = Client()
+    client.force_login(stranger)
+    client.post(link[1])
+    assert acme.memberships.get(user=stranger).role == "admin"
+
+
+def test_operator_withdraws_invitations(operator: Client, acme: Organization) -> None:
+    link = invitations.invite(org=acme, email="new@acme.example", role="admin")
+    change = reverse("admin:orgs_invitation_change", args=[link.invitation.pk])
+    assert link.invitation.link_digest not in operator.get(change).content.decode()
+    assert operator.post(change, {"role": "member"}).status_code == 403
+    assert "Done: 1 of 1" in act(operator, "invitation", "withdraw", link.invitation)
+    assert Client().get(link.path).status_code == 410
+
+
+# --- confirmed addresses ----------------------------------------------------------------------
+
+
+def confirmed(user: User) -> bool:
+    return User.objects.get(pk=user.pk).email_confirmed_at is not None
+
+
+def change(user: User, **fields: str) -> dict[str, str]:
+    return {"email": user.email, "name": user.name, "is_active": "on"} | fields
+
+
+def test_password_set_by_operator_confirms_address_until_it_changes(
+    operator: Client, member_user: User
+) -> None:
+    assert not confirmed(member_user)
+    address = reverse("admin:auth_user_password_change", args=[member_user.pk])
+    operator.post(address, {"password1": "another long password", "password2": "no match"})
+    assert not confirmed(member_user)
+    both = dict.fromkeys(("password1", "password2"), "another long password")
+    assert operator.post(address, both).status_code == 302
+    assert confirmed(member_user)
+    page = reverse("admin:orgs_user_change", args=[member_user.pk])
+    operator.post(page, change(member_user, name="Other"))
+    assert confirmed(member_user)
+    operator.post(page, change(member_user, email="other@acme.example"))
+    assert User.objects.get(pk=member_user.pk).email == "other@acme.example"
+    assert not confirmed(member_user)
+
+
+def test_account_without_password_is_unconfirmed(operator: Client, member_user: User) -> None:
+    User.objects.update(email_confirmed_at=now())
+    address = reverse("admin:auth_user_password_change", args=[member_user.pk])
+    disable = {"usable_password": "false", "unset-password": "yes"}
+    assert operator.post(address, disable).status_code == 302
+    assert not confirmed(member_user)
+    data = {"email": "new@acme.example", "usable_password": "false"}
+    assert operator.post(reverse("admin:orgs_user_add"), data).status_code == 302
+    assert not confirmed(User.objects.get(email="new@acme.example"))
+
+
+@pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
+def test_unconfirmed_account_cannot_become_operator(
+    operator: Client, member_user: User, right: str
+) -> None:
+    page = reverse("admin:orgs_user_change", args=[member_user.pk])
+    answer = operator.post(page, change(member_user, **{right: "on"}))
+    assert "Set a password for this account first" in answer.content.decode()
+    assert not User.objects.get(pk=member_user.pk).is_operator
+    User.objects.filter(pk=member_user.pk).update(email_confirmed_at=now())
+    renamed = change(member_user, email="other@acme.example", **{right: "on"})
+    assert operator.post(page, renamed).status_code == 200
+    assert operator.post(page, change(member_user, **{right: "on"})).status_code == 302
+    assert User.objects.get(pk=member_user.pk).is_operator
+
+
+def test_operators_made_by_command_are_confirmed() -> None:
+    made = User.objects.create_superuser("ops@example.org", PASSWORD)
+    assert made.email_confirmed_at is not None
 
 
 @pytest.mark.parametrize("model", ["user", "organization", "membership", "apikey"])

@@ -174,6 +174,19 @@ def test_members_see_their_own_keys_and_auditors_all(
     assert other.public in everything
 
 
+def test_unconfirmed_address_of_owner_is_marked(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    make(acme, owner=admin_user)
+    client = client_for(admin_user)
+    marks = {"keys": "address unconfirmed", "key-create": f"{admin_user.email} (unconfirmed)"}
+    for page, mark in marks.items():
+        assert mark in client.get(path(page)).content.decode()
+    User.objects.update(email_confirmed_at=now())
+    for page in marks:
+        assert "unconfirmed" not in client.get(path(page)).content.decode()
+
+
 def test_foreign_and_malformed_keys_do_not_exist(
     client_for: CLIENTS, globex: Organization, admin_user: User
 ) -> None:

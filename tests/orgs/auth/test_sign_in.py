@@ -1,4 +1,4 @@
-"""Sign-in, sign-out and the first password."""
+"""Sign-in and sign-out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import signing
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils.timezone import now
 from pytest_django import Settings
 
 from orgs.auth import throttle
-from orgs.members import operations
-from orgs.models import Organization, SignInFailure, User
+from orgs.models import SignInFailure, User
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -133,6 +131,12 @@ def test_sign_out_requires_post(client: Client, member_user: User) -> None:
     assert not is_signed_in(client)
 
 
+def test_sign_out_keeps_next_url_on_this_site(client: Client, member_user: User) -> None:
+    for wanted, reached in (("/welcome/x/y/", "/login?next=/welcome/x/y/"), ("//evil", "/login")):
+        client.force_login(member_user)
+        assert client.post("/logout", {"next": wanted})["Location"] == reached
+
+
 def test_forms_require_csrf_token(member_user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     assert post(client, member_user.email, PASSWORD).status_code == 403
@@ -221,58 +225,3 @@ def test_client_address(
     proxy_header = ("HTTP_X_FORWARDED_PROTO", "https") if behind_proxy else None
     settings.SECURE_PROXY_SSL_HEADER = proxy_header
     assert throttle.client_address(RequestFactory().get("/", **headers)) == address  # type: ignore[arg-type]  # WSGI's own
-
-
-# --- the first password ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def link(acme: Organization) -> str:
-    added = operations.add_member(org=acme, email="new@acme.example", role="member")
-    assert added.welcome_path is not None
-    return added.welcome_path
-
-
-def test_link_sets_first_password_once(client: Client, link: str) -> None:
-    page = client.get(link)
-    assert "new@acme.example" in page.content.decode()
-    assert "no-store" in page["Cache-Control"]
-    answer = client.post(link, {"new_password1": PASSWORD, "new_password2": PASSWORD})
-    assert answer["Location"] == reverse("requests")
-    assert is_signed_in(client)
-    again = Client().post(link, {"new_password1": "x" * 20, "new_password2": "x" * 20})
-    assert again.status_code == 410
-    assert post(Client(), "new@acme.example", PASSWORD).status_code == 302
-
-
-@pytest.mark.parametrize(
-    ("first", "second"), [("short", "short"), (PASSWORD, PASSWORD + "!"), ("", "")]
-)
-def test_weak_password_shows_reason(client: Client, link: str, first: str, second: str) -> None:
-    answer = client.post(link, {"new_password1": first, "new_password2": second})
-    assert answer.status_code == 200
-    assert "errorlist" in answer.content.decode()
-    assert not is_signed_in(client)
-
-
-def test_forged_link_is_rejected(client: Client, link: str, member_user: User) -> None:
-    _, _, uid, token, _ = link.split("/")
-    others = signing.b64_encode(str(member_user.pk).encode()).decode()
-    for path in [
-        f"/welcome/{uid}/{token}x/",
-        f"/welcome/{others}/{token}/",
-        f"/welcome/nonsense/{token}/",
-        "/welcome/%00/%ff/",
-    ]:
-        assert client.get(path).status_code == 410
-        assert client.post(path, {"new_password1": PASSWORD}).status_code == 410
-
-
-def test_link_expires(client: Client, link: str, settings: Settings) -> None:
-    settings.PASSWORD_RESET_TIMEOUT = -1
-    assert client.get(link).status_code == 410
-
-
-def test_deactivated_user_cannot_use_link(client: Client, link: str) -> None:
-    User.objects.update(is_active=False)
-    assert client.get(link).status_code == 410

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 
 from orgs.keys import operations
+from orgs.members import invitations
 from orgs.models import Membership, Organization, User
 from tests.factories import PASSWORD, MembershipFactory
 
@@ -180,46 +184,109 @@ def test_members_can_be_exported(
     assert answer["Content-Disposition"] == 'attachment; filename="members.csv"'
     member = membership_of(user)
     assert answer.getvalue().decode().splitlines() == [
-        "memberId,email,name,role,active,hasPassword",
-        f"{member.pk},{user.email},'=1+1,{member.role},True,True",
+        "memberId,email,name,role,active,hasPassword,accepted,addressConfirmed",
+        f"{member.pk},{user.email},'=1+1,{member.role},True,True,True,False",
     ]
     [row] = json.loads(client.get(f"{SETTINGS}/members.json").getvalue())
     assert (row["email"], row["name"], row["active"]) == (user.email, "=1+1", True)
 
 
-def test_link_of_new_member_is_shown_once(client_for: CLIENTS, admin_user: User) -> None:
-    client = client_for(admin_user)
-    answer = client.post(f"{SETTINGS}/members", {"email": "new@acme.example", "role": "auditor"})
-    page = answer.content.decode()
-    assert "no-store" in answer["Cache-Control"]
-    found = re.search(r"http://testserver(/welcome/[^<]+)", page)
+def link_in(answer: Any) -> str:
+    found = re.search(r"http://testserver(/welcome/[^<]+)", answer.content.decode())
     assert found is not None
-    assert "/welcome/" not in page_of(client)
-    assert "has not set a password yet" in page_of(client)
-    password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
-    assert Client().post(found[1], password).status_code == 302
-    assert "has not set a password yet" not in page_of(client)
-
-
-def test_lost_link_can_be_replaced(client_for: CLIENTS, admin_user: User) -> None:
-    client = client_for(admin_user)
-    client.post(f"{SETTINGS}/members", {"email": "new@acme.example", "role": "member"})
-    new = Membership.objects.get(user__email="new@acme.example")
-    answer = client.post(f"{SETTINGS}/members/{new.pk}/link")
-    assert "/welcome/" in answer.content.decode()
     assert "no-store" in answer["Cache-Control"]
+    return found[1]
+
+
+def invite(client: Client, email: str = "new@acme.example", role: str = "auditor") -> str:
+    return link_in(client.post(f"{SETTINGS}/members", {"email": email, "role": role}))
+
+
+def test_link_of_invitation_is_shown_once(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    link = invite(client)
+    assert "/welcome/" not in page_of(client)
+    assert "has not accepted yet" in page_of(client)
+    assert "address unconfirmed" in page_of(client)
+    assert admin_user.email in Client().get(link).content.decode()
+    password = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert Client().post(link, password).status_code == 302
+    assert "has not accepted yet" not in page_of(client)
+
+
+def test_invitation_of_account_shows_same_as_of_unknown_address(
+    client_for: CLIENTS, acme: Organization, admin_user: User, stranger: User
+) -> None:
+    client = client_for(admin_user)
+    invite(client, stranger.email)
+    invite(client, "unknown@globex.example")
+    assert acme.memberships.count() == 1
+    row = re.compile(r"<tr role=.row.>.*?</tr>", re.DOTALL)
+    shown = [each for each in row.findall(page_of(client)) if "globex.example" in each]
+    ids = r'/members/[0-9a-f-]{36}/|value="\w{64}"'
+    same = {
+        re.sub(ids, "", each).replace(email, "")
+        for each in shown
+        for email in (stranger.email, "unknown@globex.example")
+        if email in each
+    }
+    assert (len(shown), len(same)) == (2, 1)
+
+
+def test_lost_link_can_be_replaced(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client = client_for(admin_user)
+    lost = invite(client)
+    row = f"{SETTINGS}/members/{acme.invitations.get().pk}"
+    newer = link_in(client.post(f"{row}/link"))
+    other_role = link_in(client.post(f"{row}/role", {"role": "member"}))
+    statuses = [Client().get(link).status_code for link in (lost, newer, other_role)]
+    assert statuses == [410, 410, 200]
+    assert acme.invitations.get().role == "member"
+    wrong = client.post(f"{row}/role", {"role": "king"}, follow=True)
+    assert "The role must be" in wrong.content.decode()
     refused = client.post(f"{SETTINGS}/members/{membership_of(admin_user).pk}/link", follow=True)
     assert "has already set a password" in refused.content.decode()
 
 
-def test_existing_user_is_added_without_link(
-    client_for: CLIENTS, acme: Organization, admin_user: User, stranger: User
+def test_member_without_password_gets_link(
+    client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
-    answer = client_for(admin_user).post(
-        f"{SETTINGS}/members", {"email": stranger.email, "role": "member"}, follow=True
-    )
-    assert f"{stranger.email} is now a member." in answer.content.decode()
-    assert acme.memberships.filter(user=stranger).exists()
+    waiting = MembershipFactory.create(org=acme, user__password="!")
+    client = client_for(admin_user)
+    assert "has not set a password yet" in page_of(client)
+    assert f"{SETTINGS}/members/{waiting.pk}/link" in page_of(client)
+    link_in(client.post(f"{SETTINGS}/members/{waiting.pk}/link"))
+
+
+def test_expired_link_is_marked(client_for: CLIENTS, acme: Organization, admin_user: User) -> None:
+    client = client_for(admin_user)
+    invite(client)
+    assert "the link has expired" not in page_of(client)
+    acme.invitations.update(link_created_at=now() - timedelta(days=3))
+    assert "the link has expired" in page_of(client)
+
+
+def test_removal_of_invitation_requires_confirmation(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client = client_for(admin_user)
+    link = invite(client)
+    path = f"{SETTINGS}/members/{acme.invitations.get().pk}/remove"
+    assert "The link that was sent stops working." in client.get(path).content.decode()
+    assert acme.invitations.exists()
+    answer = client.post(path, follow=True)
+    assert "Removed the invitation of new@acme.example." in answer.content.decode()
+    assert Client().get(link).status_code == 410
+    assert client.post(path).status_code == 404
+
+
+def test_confirmed_address_has_no_mark(client_for: CLIENTS, admin_user: User) -> None:
+    client = client_for(admin_user)
+    assert ">address unconfirmed<" in page_of(client)
+    User.objects.update(email_confirmed_at=now())
+    assert ">address unconfirmed<" not in page_of(client)
 
 
 @pytest.mark.parametrize("email", ["no address", "admin@acme.example", ""])
@@ -271,10 +338,13 @@ def test_foreign_and_malformed_member_ids_are_404(
     client_for: CLIENTS, admin_user: User, stranger: User, what: str
 ) -> None:
     client = client_for(admin_user)
-    for member_id in (membership_of(stranger).pk, "0" * 32, "nonsense"):
+    theirs = membership_of(stranger)
+    invited = invitations.invite(org=theirs.org, email="x@globex.example", role="admin")
+    for member_id in (theirs.pk, invited.invitation.pk, "0" * 32, "nonsense"):
         answer = client.post(f"{SETTINGS}/members/{member_id}/{what}", {"role": "member"})
         assert answer.status_code == 404
     assert membership_of(stranger).role == "admin"
+    assert Client().get(invited.path).status_code == 200
 
 
 # --- working in another organization ----------------------------------------------------------
