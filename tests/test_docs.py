@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandParser
 from django.urls import URLPattern, URLResolver, get_resolver
+
+from gateway.http.openapi.document import DOCUMENT
 
 ROOT: Path = settings.BASE_DIR
 OURS = ("orgs", "costs", "gateway", "pulse")
@@ -216,3 +219,49 @@ def _variants(pattern: str) -> Iterator[str]:
     parts = re.split(r"\{([^}]*)\}", pattern)
     choices = [part.split(",") if place % 2 else [part] for place, part in enumerate(parts)]
     return ("".join(chosen) for chosen in product(*choices))
+
+
+# --- error codes ---------------------------------------------------------------------------------
+
+# In rows only: the client has disconnected, or the process has ended.
+IN_ROWS = {"client_disconnected", "abandoned"}
+# In a header only, of an endpoint whose bodies have the clients' own shapes.
+IN_HEADERS = {"model_not_found"}
+
+
+def _codes_of(path: Path) -> Iterator[str]:
+    """Yield each error code that a file gives: to `Refused`, or as the code of an error class."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        value: ast.expr | None = None
+        if isinstance(node, ast.Call) and _called(node) == "Refused" and node.args:
+            value = node.args[0]
+        elif isinstance(node, ast.ClassDef) and path.name == "errors.py":
+            for each in node.body:
+                target = each.targets[0] if isinstance(each, ast.Assign) else None
+                if isinstance(target, ast.Name) and target.id == "code":
+                    value = each.value if isinstance(each, ast.Assign) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value.value
+
+
+def _codes_in_code() -> set[str]:
+    paths = [*(ROOT / "gateway").rglob("*.py"), *(ROOT / "pulse").rglob("*.py")]
+    return {code for path in paths for code in _codes_of(path)}
+
+
+def test_every_error_code_is_in_api_description_and_docs() -> None:
+    described = json.dumps(DOCUMENT)
+    listed = (ROOT / "docs" / "clients.md").read_text()
+    codes = _codes_in_code()
+    assert len(codes) > 20
+    assert {code for code in codes - IN_ROWS - IN_HEADERS if f'"{code}"' not in described} == set()
+    assert {code for code in codes | IN_ROWS if f"`{code}`" not in listed} == set()
+
+
+def test_every_documented_error_code_is_given_somewhere() -> None:
+    table = (ROOT / "docs" / "clients.md").read_text().partition("## Errors")[2]
+    rows = re.findall(r"^\| [\d, ]+ \| (.+?) \|", table, re.MULTILINE)
+    listed = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+    texts = [path.read_text() for path in (ROOT / "gateway").rglob("*.py")]
+    product = "\n".join(text for text in texts if "openapi" not in text[:200])
+    assert {code for code in listed if f'"{code}"' not in product} == set()
