@@ -21,6 +21,7 @@ from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.loop_lag import LoopLag
 from gateway.call.snapshot import Directory, OrganizationSnapshot
+from gateway.core.body_budget import BodyBudget
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog
@@ -44,6 +45,7 @@ class Gateway:
     loop_lag: LoopLag = field(default_factory=LoopLag)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
+    bodies: BodyBudget = field(default_factory=BodyBudget)
     is_stopping: bool = False
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -10,10 +10,11 @@ from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import call_from
 from gateway.http.answers import ApiWording, error_response, json_response, only
+from gateway.http.bodies import json_body
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import header
 from gateway.http.quote import quote
-from gateway.http.serving import json_body, serve, unread
+from gateway.http.serving import serve, unread
 from orgs.fields import new_id
 
 
@@ -24,7 +25,7 @@ async def ai_request(request: HttpRequest) -> HttpResponseBase:
     gateway = current()
     try:
         principal = await authenticate(gateway, request, channel="api")
-        call = read_call(request, principal)
+        call = await read_call(request, principal)
     except RoleNotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
@@ -43,7 +44,7 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
         known = isinstance(exc, RoleNotAllowed)
         return error_response(exc, request_id, has_organization=known)
     try:
-        call = read_call(request, principal)
+        call = await read_call(request, principal)
         if call.refusal is not None:
             raise call.refusal
         return json_response(await quote(gateway, principal, call), request_id)
@@ -51,11 +52,11 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
         return error_response(exc, request_id)
 
 
-def read_call(request: HttpRequest, principal: Principal) -> Call:
-    """Parse the body into a call; an invalid one carries its refusal."""
+async def read_call(request: HttpRequest, principal: Principal) -> Call:
+    """Receive the body and parse it into a call; an invalid one carries its refusal."""
     try:
         return call_from(
-            json_body(request),
+            await json_body(request, principal),
             principal=principal,
             idempotency_key=header(request, "idempotency-key"),
         )

@@ -22,9 +22,10 @@ from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused,
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
 from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
+from gateway.http.bodies import json_body
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import headers_of
-from gateway.http.serving import json_body, serve, unread
+from gateway.http.serving import serve, unread
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
@@ -56,7 +57,7 @@ async def _serve(
         principal = await authenticate(
             gateway, request, channel=dialect.channel, more_headers=dialect.key_headers
         )
-        call = _read(dialect, request, principal, model=model, streams=streams)
+        call = await _read(dialect, request, principal, model=model, streams=streams)
     except RoleNotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
@@ -65,7 +66,7 @@ async def _serve(
     return await serve(gateway, principal, call, wording, request_id)
 
 
-def _read(
+async def _read(
     dialect: Dialect,
     request: HttpRequest,
     principal: Principal,
@@ -73,10 +74,10 @@ def _read(
     model: str | None,
     streams: bool | None,
 ) -> Call:
-    """Parse the request into a call; an invalid one carries its refusal."""
+    """Receive the body and parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
     try:
-        body = json_body(request)
+        body = await json_body(request, principal)
         return dialect.read(
             Arrival(
                 raw=body,

@@ -25,7 +25,12 @@ UNKNOWN_CALLER: Final[Codes] = {
     503: ("ledger_unavailable",),
     **WRONG_METHOD,
 }
-BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
+BODY_REFUSED: Final[Codes] = {
+    408: ("body_timeout",),
+    413: ("body_too_large",),
+    415: ("unsupported_media_type",),
+    503: ("ledger_unavailable", "overloaded"),
+}
 MEANINGS: Final = dropin.MEANINGS | {
     400: "The request is invalid, or its model is unknown.",
     403: "Refused; nothing was sent.",
@@ -146,7 +151,12 @@ SEND: Final[Schema] = {
                 422: ("idempotency_key_reused",),
                 429: ("rate_limited", "provider_rate_limited"),
                 502: ("provider_error",),
-                503: ("provider_unavailable", "provider_not_configured", "ledger_unavailable"),
+                503: (
+                    "provider_unavailable",
+                    "provider_not_configured",
+                    "ledger_unavailable",
+                    "overloaded",
+                ),
                 504: ("provider_timeout",),
             },
         ),
