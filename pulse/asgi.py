@@ -17,7 +17,8 @@ from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.call.runtime import current  # noqa: E402
-from pulse.server import api_handler  # noqa: E402
+from gateway.http.bodies import Receive  # noqa: E402
+from pulse.server import api_handler, pages  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
 
 # How long a stopping process waits for running calls, beyond their own time limit.
@@ -31,19 +32,17 @@ GARBAGE_AFTER: Final = 20_000
 SWITCH_AFTER_S: Final = 0.0005
 
 
-async def application(
-    scope: api_handler.Scope, receive: api_handler.Receive, send: api_handler.Send
-) -> None:
+async def application(scope: api_handler.Scope, receive: Receive, send: api_handler.Send) -> None:
     """Serve one connection's scope."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
     elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
         await api_handler.handle(scope, receive, send)
     else:
-        await django_application(scope, receive, send)
+        await pages.handle(django_application, scope, receive, send)
 
 
-async def _live(receive: api_handler.Receive, send: api_handler.Send) -> None:
+async def _live(receive: Receive, send: api_handler.Send) -> None:
     """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import secrets
 import ssl
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -165,6 +166,17 @@ def no_proxy() -> str:
     """Read the hosts that are reached without a proxy."""
     hosts: str = env.str("no_proxy", default="") or env.str("NO_PROXY", default="")
     return hosts
+
+
+def proxy_networks() -> list[IPv4Network | IPv6Network]:
+    """Read PULSE_PROXY_ADDRESSES: the addresses and networks of the proxies in front."""
+    texts = [text.strip() for text in env.list("PULSE_PROXY_ADDRESSES", default=[])]
+    try:
+        return [ipaddress.ip_network(text) for text in texts if text]
+    except ValueError as exc:
+        raise ImproperlyConfigured(
+            f"PULSE_PROXY_ADDRESSES must be addresses and networks, such as 10.1.2.0/24: {exc}"
+        ) from exc
 
 
 def certificate_authorities() -> tuple[str | None, str | None]:

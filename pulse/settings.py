@@ -22,6 +22,7 @@ from pulse.environment import (
     no_proxy,
     number,
     proxy,
+    proxy_networks,
     secret_key,
     switch,
     upstream,
@@ -148,6 +149,8 @@ SECURE_HSTS_SECONDS = 0 if LOCAL else int(timedelta(days=365).total_seconds())
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not LOCAL
 SECURE_HSTS_PRELOAD = not LOCAL
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes speak plain http inside a cluster
+# Proxies whose X-Forwarded-For and X-Forwarded-Proto count: the server applies them.
+PROXY_NETWORKS = proxy_networks()
 if switch("PULSE_BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -261,5 +264,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"pulse": {"level": "INFO"}},
+    "loggers": {
+        "pulse": {"level": "INFO"},
+        "uvicorn.error": {"level": "ERROR"},  # a warning for each connection that sends garbage
+    },
 }

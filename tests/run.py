@@ -111,7 +111,8 @@ def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]
 def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
     report, authority = scratch / f"{database}.xml", scratch / "authority.pem"
     authority.write_text(_first_authority())
-    processes = min(os.cpu_count() or 1, PROCESSES_MAX)
+    # One more than processors: many tests wait for a clock or for another process.
+    processes = min((os.cpu_count() or 1) + 1, PROCESSES_MAX)
     # Each worker begins with a part in order, which keeps most modules on one worker; who is
     # done first takes from the others.
     command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=worksteal"]

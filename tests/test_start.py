@@ -162,7 +162,10 @@ def test_unavailable_database_is_one_line_error() -> None:
 def test_production_serves_hashed_stylesheet_name(
     empty_database_url: str,
 ) -> None:
-    variables = PRODUCTION | {"DATABASE_URL": empty_database_url, "PULSE_BEHIND_PROXY": "on"}
+    variables = PRODUCTION | {
+        "DATABASE_URL": empty_database_url,
+        "PULSE_PROXY_ADDRESSES": "127.0.0.1",
+    }
     assert manage("migrate", variables=variables).returncode == 0
     port = free_port()
     with started("serve", port=port, **variables) as process:

@@ -23,6 +23,7 @@ from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.reads import read
 from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions
+from gateway.core.body_budget import BodyBudget
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused, overloaded
 from gateway.core.model_names import Catalog
@@ -59,6 +60,7 @@ class Gateway:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     used_keys: set[UUID] = field(default_factory=set)
     checks: Checks | None = None
+    bodies: BodyBudget = field(default_factory=BodyBudget)
     is_stopping: bool = False
     waiting_max: int = WAITING_MAX
     # The calls that have no hold yet, and how many each organization has of them.

@@ -16,7 +16,7 @@ from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import header
 from gateway.http.quote import quote
-from gateway.http.serving import json_body, serve, unread
+from gateway.http.serving import serve, unread
 from orgs.fields import new_id
 
 
@@ -55,10 +55,10 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
 
 
 async def read_call(request: HttpRequest, principal: Principal) -> Call:
-    """Parse the body into a call; an invalid one carries its refusal."""
+    """Receive the body and parse it into a call; an invalid one carries its refusal."""
     try:
-        body, key = json_body(request), header(request, "idempotency-key")
-        parse = partial(call_from, body, principal=principal, idempotency_key=key)
-        return await parsed(principal, body, parse)
+        key = header(request, "idempotency-key")
+        parse = partial(call_from, principal=principal, idempotency_key=key)
+        return await parsed(request, principal, parse)
     except Refused as exc:
         return unread(principal, exc)

@@ -1,27 +1,148 @@
-"""Parse bodies: small ones at once, large ones in a thread, where callers take turns.
+"""Request bodies: received when the caller is known, within limits of size, time and memory.
 
-Parsing, measuring and hashing 7 MiB takes up to half a second, in which the event loop would
-answer no other organization.
+Small ones are parsed at once, large ones in a thread in which organizations take turns: to parse,
+measure and hash 7 MiB takes up to half a second, in which the event loop would answer no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from io import BytesIO
+from typing import Any, Final
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, UnreadablePostError
+
+from gateway.call.runtime import current
+from gateway.core.body_budget import (
+    CALLER_MAX_BYTES,
+    FREE_BYTES,
+    ORGANIZATION_MAX_BYTES,
+    BodyBudget,
+    Shares,
+)
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
+from gateway.core.request_body import invalid
 from gateway.core.strict_json import values_at_most
+from gateway.http.callers import JSON_TYPE, not_json
+from gateway.http.headers import header
 from orgs.threads import BODIES, TooManyWaiting
 
-# Together they take 3 ms at most, about as long as the rest of a request.
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+BODY_MAX_S: Final = 60.0
+# How much of a refused body is still read, and dropped: a client that is sending might otherwise
+# lose the answer, since closing with unread bytes resets the connection.
+DROPPED_MAX_S: Final = 2.0
+DROPPED_MAX_BYTES: Final = 32 * 2**20
+# More digits than any acceptable Content-Length has.
+LENGTH_MAX_DIGITS: Final = 12
+# Parsing these takes 3 ms at most, about as long as the rest of a request.
 INLINE_MAX_BYTES: Final = 64 * 1024
 INLINE_MAX_VALUES: Final = 2_000
-WAITING_MAX: Final = 32  # of one organization
+WAITING_MAX: Final = 32  # large bodies of one organization
 
 
-async def parsed(principal: Principal, body: bytes, parse: Callable[[], Call]) -> Call:
+class ClientDisconnected(Exception):
+    """The client disconnected before its body was complete."""
+
+
+class IncomingBody:
+    """The body of one request as it arrives."""
+
+    def __init__(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        receive: Receive,
+        *,
+        max_s: float = BODY_MAX_S,
+    ) -> None:
+        self.is_complete = not any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in headers
+        )
+        self._receive = receive
+        self._max_s = max_s
+
+    @asynccontextmanager
+    async def received(
+        self, *, max_bytes: int, budget: BodyBudget, shares: Shares
+    ) -> AsyncIterator[bytes]:
+        """Receive the body; its bytes are counted in the budget until the block ends.
+
+        Raises Refused (408, 413, 503), and ClientDisconnected.
+        """
+        taken = size = 0
+        pieces: list[bytes] = []
+        try:
+            try:
+                async with asyncio.timeout(self._max_s):
+                    while not self.is_complete:
+                        pieces.append(await self._next())
+                        size += len(pieces[-1])
+                        if size > max_bytes:
+                            raise too_large(max_bytes)
+                        missing = size - FREE_BYTES - taken
+                        if missing > 0:
+                            if not budget.take(missing, shares):
+                                raise _no_room()
+                            taken += missing
+            except TimeoutError as exc:
+                sentence = f"The request body must arrive within {self._max_s:g} s"
+                raise Refused("body_timeout", sentence, status=408) from exc
+            body = b"".join(pieces)
+            pieces.clear()
+            yield body
+        finally:
+            pieces.clear()  # a refusal's traceback holds this frame for as long as it is kept
+            budget.give_back(taken, shares)
+
+    async def drop(self) -> None:
+        """Receive what is left for a moment, so that the client can read its answer."""
+        dropped = 0
+        try:
+            async with asyncio.timeout(DROPPED_MAX_S):
+                while not self.is_complete and dropped <= DROPPED_MAX_BYTES:
+                    dropped += len(await self._next())
+        except (TimeoutError, ClientDisconnected):
+            return
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        self.is_complete = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+
+class ApiRequest(ASGIRequest):
+    """A request whose body is received when its view asks for it."""
+
+    def __init__(self, scope: dict[str, Any], incoming: IncomingBody) -> None:
+        super().__init__(scope, BytesIO())
+        self.incoming = incoming
+
+
+async def parsed(
+    request: HttpRequest, principal: Principal, parse: Callable[[bytes], Call]
+) -> Call:
+    """Receive the body and return the call that `parse` makes of it.
+
+    Raises Refused if it is not uncompressed JSON, too large or too late, or too many wait (429).
+    """
+    async with _json_body(request, principal) as body:
+        return await parse_in_turn(principal, body, partial(parse, body))
+
+
+async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], Call]) -> Call:
     """Return the call that `parse` makes of the body. Raises Refused: 429 if too many wait."""
     if len(body) <= INLINE_MAX_BYTES and values_at_most(body) <= INLINE_MAX_VALUES:
         return parse()
@@ -31,3 +152,57 @@ async def parsed(principal: Principal, body: bytes, parse: Callable[[], Call]) -
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
     return replace(call, is_large=True)
+
+
+@asynccontextmanager
+async def _json_body(request: HttpRequest, principal: Principal) -> AsyncIterator[bytes]:
+    if request.content_type != JSON_TYPE:
+        raise not_json()
+    encoding = (header(request, "content-encoding") or "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise invalid("Compressed bodies are not supported")
+    max_bytes: int = settings.BODY_MAX_BYTES
+    if _declared_bytes(request) > max_bytes:
+        raise too_large(max_bytes)
+    if isinstance(request, ApiRequest):
+        async with request.incoming.received(
+            max_bytes=max_bytes, budget=current().bodies, shares=_shares_of(principal)
+        ) as body:
+            yield body
+    else:
+        yield _read_body(request, max_bytes)
+
+
+def _read_body(request: HttpRequest, max_bytes: int) -> bytes:
+    try:
+        return request.body
+    except RequestDataTooBig as exc:
+        raise too_large(max_bytes) from exc
+    except UnreadablePostError as exc:
+        raise invalid("The body could not be read") from exc
+
+
+def _shares_of(principal: Principal) -> Shares:
+    caller = principal.key_id or principal.fixed.user_id
+    return {principal.org_id: ORGANIZATION_MAX_BYTES, caller: CALLER_MAX_BYTES}
+
+
+def _declared_bytes(request: HttpRequest) -> int:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if not (declared.isascii() and declared.isdigit()):
+        raise invalid("Content-Length must be a number")
+    digits = declared.lstrip("0") or "0"
+    if len(digits) > LENGTH_MAX_DIGITS:
+        raise too_large(settings.BODY_MAX_BYTES)
+    return int(digits)
+
+
+def too_large(max_bytes: int) -> Refused:
+    """Return the refusal of a body above the limit."""
+    sentence = f"The body must be at most {max_bytes // 2**20} MiB"
+    return Refused("body_too_large", sentence, status=413)
+
+
+def _no_room() -> Refused:
+    sentence = "Too many large request bodies are being received; retry in a moment"
+    return Refused("overloaded", sentence, status=503, retry_after_s=1)

@@ -25,7 +25,7 @@ from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_
 from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import headers_of
-from gateway.http.serving import json_body, serve, unread
+from gateway.http.serving import serve, unread
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
@@ -74,13 +74,13 @@ async def _read(
     model: str | None,
     streams: bool | None,
 ) -> Call:
-    """Parse the request into a call; an invalid one carries its refusal."""
+    """Receive the body and parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
     try:
-        body, path = json_body(request), _path_of(request)
+        path = _path_of(request)
         dimensions = scoped(dimensions_in_headers(headers), principal)
 
-        def parse() -> Call:
+        def parse(body: bytes) -> Call:
             return dialect.read(
                 Arrival(
                     raw=body,
@@ -94,7 +94,7 @@ async def _read(
                 )
             )
 
-        return await parsed(principal, body, parse)
+        return await parsed(request, principal, parse)
     except Refused as exc:
         return unread(principal, exc)
 

@@ -1,30 +1,21 @@
-"""Run a request's body through the pipeline and build the response, for every API."""
+"""Run a call through the pipeline and build the response, for every API."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Final
 from uuid import UUID
 
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
+from django.http import HttpResponseBase
 
 from gateway.call import pipeline
 from gateway.call.call_stream import CallStream
 from gateway.call.runtime import Gateway
 from gateway.core.calls import Call, Principal, Unread
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.request_body import invalid
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
 from gateway.http.answers import EventStream, Pieces, Wording
-from gateway.http.callers import JSON_TYPE, not_json
-from gateway.http.headers import header
-
-# More digits than any acceptable Content-Length has.
-LENGTH_MAX_DIGITS: Final = 12
 
 
 async def serve(
@@ -87,39 +78,3 @@ def unread(principal: Principal, refusal: Refused) -> Call:
         dimensions=principal.fixed,
         refusal=refusal,
     )
-
-
-def json_body(request: HttpRequest) -> bytes:
-    """Return the body. Raises Refused if it is not uncompressed JSON or too large."""
-    if request.content_type != JSON_TYPE:
-        raise not_json()
-    encoding = (header(request, "content-encoding") or "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise invalid("Compressed bodies are not supported")
-    if _declared_bytes(request) > settings.BODY_MAX_BYTES:
-        raise _too_large()
-    try:
-        body = request.body
-    except RequestDataTooBig as exc:
-        raise _too_large() from exc
-    except UnreadablePostError as exc:
-        raise invalid("The body could not be read") from exc
-    if len(body) > settings.BODY_MAX_BYTES:
-        raise _too_large()
-    return body
-
-
-def _declared_bytes(request: HttpRequest) -> int:
-    declared = request.META.get("CONTENT_LENGTH") or "0"
-    if not (declared.isascii() and declared.isdigit()):
-        raise invalid("Content-Length must be a number")
-    digits = declared.lstrip("0") or "0"
-    if len(digits) > LENGTH_MAX_DIGITS:
-        raise _too_large()
-    return int(digits)
-
-
-def _too_large() -> Refused:
-    mebibytes = settings.BODY_MAX_BYTES // 2**20
-    sentence = f"The body must be at most {mebibytes} MiB"
-    return Refused("body_too_large", sentence, status=413)

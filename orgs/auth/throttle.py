@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.conf import settings
-from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from orgs.models import SignInFailure
@@ -58,25 +55,6 @@ def forgive(attempt: Attempt) -> None:
     """
     SignInFailure.objects.filter(pk__in=attempt.row_ids).delete()
     SignInFailure.objects.filter(who=attempt.email_mark).delete()
-
-
-def client_address(request: HttpRequest) -> str:
-    """Return the client's network address; an IPv6 client counts as its whole /64.
-
-    Behind our proxy that is the last address in X-Forwarded-For: clients can forge the others.
-    """
-    address: str = request.META.get("REMOTE_ADDR") or "unknown"
-    if settings.SECURE_PROXY_SSL_HEADER:
-        forwarded = request.headers.get("x-forwarded-for", "")
-        address = forwarded.rsplit(",", 1)[-1].strip() or address
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a socket for both shows ::ffff:…
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
 def _mark(kind: str, value: str) -> str:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from orgs.auth import throttle
 from orgs.auth.forms import SignInForm
+from orgs.core.addresses import counted_address
 
 
 @require_safe
@@ -39,7 +40,8 @@ def _signed_in(request: HttpRequest, form: SignInForm) -> HttpResponse:
     if not form.is_valid():
         return _sign_in_page(request, form)
     email = form.cleaned_data["email"]
-    address = throttle.client_address(request)
+    # The server replaces a trusted proxy's address with that of its client.
+    address = counted_address(request.META.get("REMOTE_ADDR") or "unknown")
     attempt = throttle.begin_attempt(email=email, address=address, moment=now())
     if attempt is None:
         form.add_error(None, "Too many failed sign-in attempts. Try again in 15 minutes.")

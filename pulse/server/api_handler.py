@@ -2,7 +2,8 @@
 
 Django's own ASGI handler costs 1.4-2 ms of CPU a request under load (signals, a thread for each
 request, a spooled file); this costs 0.03 ms. It does what the API needs of the middleware:
-the host check, the body limit, JSON errors, headers.
+the host check, JSON errors, headers. A body is received when the view asks for it, which is when
+the caller is known (`gateway/http/bodies.py`).
 """
 
 from __future__ import annotations
@@ -11,26 +12,30 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from io import BytesIO
+from http import HTTPStatus
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, DisallowedHost, SuspiciousOperation
-from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpResponseBase
 from django.urls import ResolverMatch, resolve
 
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import invalid
 from gateway.http.answers import EventStream, error_response
+from gateway.http.bodies import (
+    BODY_MAX_S,
+    ApiRequest,
+    ClientDisconnected,
+    IncomingBody,
+    Receive,
+)
 from orgs.fields import new_id
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PREFIXES: Final = ("/api/", "/v1/", "/v1beta/", "/healthz", "/readyz")
-BODY_TIMEOUT_S: Final = 60.0
 WATCHED_AFTER_S: Final = 0.25
 PATHS_MAX: Final = 1000
 
@@ -38,72 +43,41 @@ logger = logging.getLogger("pulse.api")
 
 
 async def handle(
-    scope: Scope, receive: Receive, send: Send, *, body_timeout_s: float = BODY_TIMEOUT_S
+    scope: Scope, receive: Receive, send: Send, *, body_max_s: float = BODY_MAX_S
 ) -> None:
     """Answer one API request. When the client disconnects, the view is cancelled."""
-    watch = _Watch(receive, body_timeout_s)
+    body = IncomingBody(scope["headers"], receive, max_s=body_max_s)
+    watch = _Watch(receive, body)
     try:
-        body = await _body(receive)
-        watch.has_body = True
         try:
-            request = ASGIRequest(dict(scope), BytesIO(body))
+            request = ApiRequest(dict(scope), body)
         except UnicodeDecodeError:
-            await _send_whole(_outside(invalid("The URL must be UTF-8")), send)
+            await send_whole(_outside(invalid("The URL must be UTF-8")), body, send)
             return
-        request.META["CONTENT_LENGTH"] = str(len(body))  # the size received, whatever was declared
         await _respond(await _response(request), request, send)
     except ClientDisconnected:
         return
     except asyncio.CancelledError:
-        if watch.is_late:
-            watch.forgive()
-            sentence = f"The request body was not received within {body_timeout_s:g} s"
-            await _send_whole(_outside(invalid(sentence)), send)
-        elif not watch.has_left:
+        if not watch.has_left:
             raise
     finally:
         watch.end()
 
 
-class ClientDisconnected(Exception):
-    """The client disconnected before its body was complete."""
-
-
-async def _body(receive: Receive) -> bytes:
-    """Return the body, or slightly more than the limit. Raises ClientDisconnected."""
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        piece = message.get("body", b"")
-        size += len(piece)
-        pieces.append(piece)
-        if not message.get("more_body", False) or size > settings.BODY_MAX_BYTES:
-            return b"".join(pieces)
-
-
 class _Watch:
-    """Cancel the answering task when the body is late or the client disconnects.
+    """Cancel the answering task when the client disconnects after its body is complete.
 
-    It checks after a delay, since most answers take less: a task costs 20 us, and a timer for the
-    body alone 10.
+    It checks after a delay, since most answers take less: a task costs 20 us.
     """
 
-    def __init__(self, receive: Receive, body_timeout_s: float) -> None:
-        self.has_body = self.is_late = self.has_left = False
+    def __init__(self, receive: Receive, body: IncomingBody) -> None:
+        self.has_left = False
         self._receive = receive
+        self._body = body
         self._answering = asyncio.current_task()
         self._waiting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._late_at = self._loop.time() + body_timeout_s
-        self._timer = self._loop.call_later(min(WATCHED_AFTER_S, body_timeout_s), self._look)
-
-    def forgive(self) -> None:
-        """Undo the cancellation: the task still has to send an answer."""
-        if self._answering is not None:
-            self._answering.uncancel()
+        self._timer = self._loop.call_later(WATCHED_AFTER_S, self._look)
 
     def end(self) -> None:
         """Stop watching."""
@@ -112,11 +86,8 @@ class _Watch:
             self._waiting.cancel()
 
     def _look(self) -> None:
-        if self.has_body:
+        if self._body.is_complete:
             self._waiting = self._loop.create_task(self._wait())
-        elif self._loop.time() >= self._late_at:
-            self.is_late = True
-            self._cancel()
         else:
             self._timer = self._loop.call_later(WATCHED_AFTER_S, self._look)
 
@@ -124,14 +95,11 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.has_left = True
-        self._cancel()
-
-    def _cancel(self) -> None:
         if self._answering is not None:
             self._answering.cancel()
 
 
-async def _response(request: ASGIRequest) -> HttpResponseBase:
+async def _response(request: ApiRequest) -> HttpResponseBase:
     try:
         request.get_host()  # raises DisallowedHost
         match = _resolved(request.path_info)
@@ -141,6 +109,8 @@ async def _response(request: ASGIRequest) -> HttpResponseBase:
         return _outside(invalid("The Host header must name a host that this gateway serves"))
     except (BadRequest, SuspiciousOperation):
         return _outside(invalid("The request could not be read"))
+    except ClientDisconnected:
+        raise
     except Http404:
         return _outside(Refused("not_found", "Endpoint not found", status=404))
     except Exception:  # a defect: answered as JSON, like every error here
@@ -159,21 +129,37 @@ def _outside(error: GatewayError) -> HttpResponseBase:
     return error_response(error, new_id(), has_organization=False)
 
 
-async def _respond(response: HttpResponseBase, request: ASGIRequest, send: Send) -> None:
+async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) -> None:
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         value = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
         response["Strict-Transport-Security"] = value
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:
-        await _send_whole(response, send, has_body=request.method != "HEAD")
+        is_head = request.method == "HEAD"
+        await send_whole(response, request.incoming, send, is_head=is_head)
 
 
-async def _send_whole(response: HttpResponseBase, send: Send, *, has_body: bool = True) -> None:
+async def send_whole(
+    response: HttpResponseBase, request_body: IncomingBody, send: Send, *, is_head: bool = False
+) -> None:
+    """Send a response; after it the connection ends if the request's body has not been read.
+
+    It ends after any 401, so that a key that is found revoked later is answered like all others.
+    """
     content: bytes = response.content  # type: ignore[attr-defined]  # streams are sent in chunks
     response["Content-Length"] = str(len(content))
+    if is_head:
+        content = b""
+    if request_body.is_complete and response.status_code != HTTPStatus.UNAUTHORIZED:
+        await send(_start(response))
+        await send({"type": "http.response.body", "body": content})
+        return
+    response["Connection"] = "close"
     await send(_start(response))
-    await send({"type": "http.response.body", "body": content if has_body else b""})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    await request_body.drop()
+    await send({"type": "http.response.body"})
 
 
 async def _send_pieces(response: EventStream, send: Send) -> None:

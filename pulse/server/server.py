@@ -6,7 +6,6 @@ Measured against Granian on two cores, a bare relay in both: 46 ms of CPU for 1,
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import multiprocessing
 import os
@@ -19,18 +18,15 @@ from typing import Final
 
 import uvicorn
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from pulse.server.protocol import BoundedProtocol
+
 LOOPBACK: Final = "127.0.0.1"
-CONNECTIONS_MAX: Final = 10_000  # per worker; one more gets 503
 BACKLOG: Final = 4096
 # libuv accepts one connection a turn of its loop from each listening handle. With 1,500 streams a
 # turn takes 60 ms, and a new client would wait for all before it, so there are several handles.
 ACCEPTED_AT_ONCE: Final = 16
-# Limits of the request line and headers: their size, and how long they may take.
-HEAD_MAX_BYTES: Final = 64 * 1024
-HEAD_MAX_S: Final = 30.0
 KEEP_ALIVE_S: Final = 75
 # How long a stopping worker has beyond the provider's time limit to settle and close.
 STOP_MARGIN_S: Final = 20
@@ -85,9 +81,9 @@ def serve(bound: socket.socket, *, workers: int) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.PROXY_NETWORKS),
+        forwarded_allow_ips=_proxies(),
         backlog=BACKLOG,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
         timeout_worker_healthcheck=HEALTHY_WITHIN_S,
@@ -102,6 +98,16 @@ def serve(bound: socket.socket, *, workers: int) -> None:
     # A forked worker would share the parent's connections and locks.
     multiprocessing.set_start_method("spawn", force=True)
     Multiprocess(config, sockets=sockets).run()
+
+
+def _proxies() -> list[str]:
+    """Return the trusted proxies; a socket for both versions shows IPv4 as ::ffff:…"""
+    networks = settings.PROXY_NETWORKS
+    return [str(network) for network in networks] + [
+        f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+        for network in networks
+        if network.version == 4
+    ]
 
 
 def stop_with_parent() -> None:
@@ -120,49 +126,3 @@ def _raise_file_limit() -> None:
     """Raise the limit of open files to the hard limit: every connection is a file."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1, with a limit on the size and the time of request line and headers."""
-
-    _head_bytes = 0
-    _is_in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._arm()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._is_in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_MAX_BYTES:
-                self.send_400_response("The request's headers are too large.")
-            elif self._head_timer is None:
-                self._arm()
-
-    def on_message_begin(self) -> None:
-        self._is_in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._is_in_head, self._head_bytes = False, 0
-        self._disarm()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        super().connection_lost(exc)
-
-    def _arm(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_MAX_S, self._give_up)
-
-    def _disarm(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()

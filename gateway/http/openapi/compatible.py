@@ -18,6 +18,7 @@ MEANINGS: Final = {
     403: "Refused: gateway disabled, policy, limit or missing price; nothing was sent.",
     404: "The model does not exist or the key does not have access to it.",
     405: "Method not allowed.",
+    408: "The body did not arrive in time.",
     409: "The Idempotency-Key was already used with the same body.",
     413: "The body is too large or has too many JSON values.",
     415: "Content-Type must be application/json.",
@@ -27,7 +28,7 @@ MEANINGS: Final = {
     503: "Unavailable; nothing was sent.",
     504: "The provider timed out. Charged at the held maximum until the outcome is known.",
 }
-SENT: Final = (400, 401, 403, 405, 409, 413, 415, 422, 429, 502, 503, 504)
+SENT: Final = (400, 401, 403, 405, 408, 409, 413, 415, 422, 429, 502, 503, 504)
 READ: Final = (400, 401, 403, 405, 503)
 
 

@@ -25,7 +25,12 @@ UNKNOWN_CALLER: Final[Codes] = {
     503: ("ledger_unavailable", "overloaded"),
     **WRONG_METHOD,
 }
-BODY_REFUSED: Final[Codes] = {413: ("body_too_large",), 415: ("unsupported_media_type",)}
+BODY_REFUSED: Final[Codes] = {
+    408: ("body_timeout",),
+    413: ("body_too_large",),
+    415: ("unsupported_media_type",),
+    503: ("ledger_unavailable", "overloaded"),
+}
 MEANINGS: Final = compatible.MEANINGS | {
     400: "The request is invalid, or its model is unknown.",
     403: "Refused; nothing was sent.",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from gateway.call.runtime import Gateway
+from gateway.core.body_budget import CALLER_MAX_BYTES, FREE_BYTES
 from gateway.models import AiRequestLog
+from orgs.models import ApiKey
 from pulse.server import api_handler
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Visit, send_to_api
@@ -90,14 +92,26 @@ def test_limit_is_ten_mebibytes(ask: Asking) -> None:
     assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
 
 
-def test_received_bytes_count_and_not_content_length(ask: Asking, api_key: str) -> None:
-    for announced in (b"0", b"9" * 5000, b"-1", b"abc", b"99999999"):
-        headers = [
-            ("x-pulse-key", api_key.encode()),
-            ("content-type", b"application/json"),
-            ("content-length", announced),
-        ]
-        assert Visit("POST", "/api/ai/request", headers, BODY).run().status == 200
+@pytest.mark.parametrize(
+    ("announced", "refusal"),
+    [
+        (b"9" * 5000, (413, "body_too_large", "The body must be at most 10 MiB")),
+        (b"99999999", (413, "body_too_large", "The body must be at most 10 MiB")),
+        (b"-1", (400, "invalid_request", "Content-Length must be a number")),
+        (b"abc", (400, "invalid_request", "Content-Length must be a number")),
+    ],
+)
+def test_announced_length_is_refused_before_body_is_received(
+    gateway: Gateway, api_key: str, announced: bytes, refusal: tuple[int, str, str]
+) -> None:
+    headers = [
+        ("x-pulse-key", api_key.encode()),
+        ("content-type", b"application/json"),
+        ("content-length", announced),
+    ]
+    reply = Visit("POST", "/api/ai/request", headers, None, leaves_when=bool).run()
+    assert reply.refusal == refusal
+    assert reply.headers["connection"] == "close"
 
 
 def test_path_that_is_not_utf_8_is_400(gateway: Gateway) -> None:
@@ -121,25 +135,102 @@ def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
         assert "x-pulse-request-id" not in reply.headers
 
 
-def test_body_that_does_not_arrive_times_out(gateway: Gateway) -> None:
-    sent: list[Any] = []
+PATHS: list[tuple[str, Callable[[Any], str]]] = [
+    ("/api/ai/request", lambda body: body["error"]),
+    ("/v1/chat/completions", lambda body: body["error"]["message"]),
+    ("/v1/messages", lambda body: body["error"]["message"]),
+    ("/v1beta/models/gemini-2.0-flash:generateContent", lambda body: body["error"]["message"]),
+]
 
-    async def nothing_comes() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
 
-    async def send(message: Any) -> None:
-        sent.append(message)
+class StalledUpload:
+    """A client that sends the pieces of a body, and then nothing; it leaves with its answer."""
 
-    scope = Visit("POST", "/api/ai/request").scope()
-    asyncio.run(api_handler.handle(scope, nothing_comes, send, body_timeout_s=0.05))
-    assert sent[0]["status"] == 400
-    assert json.loads(sent[1]["body"])["error"] == "The request body was not received within 0.05 s"
+    def __init__(self, path: str, *pieces: bytes, key: str = "") -> None:
+        headers = [(b"content-length", b"10000000"), (b"content-type", b"application/json")]
+        if key:
+            headers.append((b"x-pulse-key", key.encode()))
+        self.scope = Visit("POST", path).scope()
+        self.scope["headers"] += headers
+        self.received = 0
+        self.sent: list[Any] = []
+        self._pieces = iter(pieces)
+
+    async def receive(self) -> dict[str, Any]:
+        piece = next(self._pieces, None)
+        if piece is None:
+            while not self.sent:  # noqa: ASYNC110  as a socket would wait
+                await asyncio.sleep(0.005)
+            return {"type": "http.disconnect"}
+        self.received += 1
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def answer(self, *, body_max_s: float) -> tuple[int, dict[bytes, bytes], Any]:
+        """Return status, headers and body of what was answered."""
+        handling = api_handler.handle(self.scope, self.receive, self.send, body_max_s=body_max_s)
+        asyncio.run(handling)
+        start, body = self.sent[0], b"".join(each.get("body", b"") for each in self.sent[1:])
+        assert not self.sent[-1].get("more_body")
+        return start["status"], dict(start["headers"]), json.loads(body)
+
+
+@pytest.mark.parametrize(("path", "sentence_of"), PATHS)
+def test_late_body_is_408_and_closes(
+    gateway: Gateway, api_key: str, path: str, sentence_of: Callable[[Any], str]
+) -> None:
+    status, headers, body = StalledUpload(path, b"{", key=api_key).answer(body_max_s=0.05)
+    assert (status, headers[b"connection"]) == (408, b"close")
+    assert sentence_of(body) == "The request body must arrive within 0.05 s"
+    assert AiRequestLog.objects.get().code == "body_timeout"
+
+
+@pytest.mark.parametrize(("path", "sentence_of"), PATHS)
+def test_unknown_caller_is_answered_before_body_is_received(
+    gateway: Gateway, path: str, sentence_of: Callable[[Any], str]
+) -> None:
+    upload = StalledUpload(path)
+    status, headers, body = upload.answer(body_max_s=600)
+    assert (status, headers[b"connection"]) == (401, b"close")
+    assert sentence_of(body) == "A valid API key or session is required"
+    assert upload.received == 0
+
+
+@pytest.mark.parametrize(("path", "sentence_of"), PATHS)
+def test_body_beyond_callers_share_is_503_and_leaves_nothing_taken(
+    gateway: Gateway,
+    api_key: str,
+    path: str,
+    sentence_of: Callable[[Any], str],
+) -> None:
+    caller = ApiKey.objects.get().pk
+    taken = {caller: CALLER_MAX_BYTES}
+    assert gateway.bodies.take(CALLER_MAX_BYTES - 1000, taken)
+    small, large = b" " * FREE_BYTES, b" " * 1001
+    upload = StalledUpload(path, small, large[1:], large, key=api_key)
+    status, headers, body = upload.answer(body_max_s=600)
+    assert (status, headers[b"connection"], headers[b"retry-after"]) == (503, b"close", b"1")
+    assert sentence_of(body).startswith("Too many large request bodies are being received")
+    assert gateway.bodies.take(1000, taken)
+    assert not gateway.bodies.take(1, taken)
+
+
+def test_connection_stays_open_after_body_that_was_received(ask: Asking) -> None:
+    for body, status in ((BODY, 200), (b"{", 400)):
+        reply = ask(body)
+        assert (reply.status, "connection" in reply.headers) == (status, False)
 
 
 def test_client_disconnecting_before_its_body_is_complete_leaves_no_request(
-    gateway: Gateway,
+    gateway: Gateway, api_key: str
 ) -> None:
-    visit = Visit("POST", "/api/ai/request", body=None, leaves_when=lambda _: True)
+    headers = [
+        ("x-pulse-key", api_key.encode()),
+        ("content-type", b"application/json"),
+        ("content-length", b"5"),
+    ]
+    visit = Visit("POST", "/api/ai/request", headers, body=None, leaves_when=lambda _: True)
     assert visit.run().status == 0
     assert not AiRequestLog.objects.exists()

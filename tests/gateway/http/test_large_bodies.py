@@ -14,7 +14,7 @@ from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from
 from gateway.core.strict_json import VALUES_MAX
-from gateway.http.bodies import INLINE_MAX_BYTES, INLINE_MAX_VALUES, WAITING_MAX, parsed
+from gateway.http.bodies import INLINE_MAX_BYTES, INLINE_MAX_VALUES, WAITING_MAX, parse_in_turn
 from gateway.models import AiRequestLog
 from orgs.fields import new_id
 from orgs.threads import BODIES
@@ -69,7 +69,7 @@ async def test_bodies_are_parsed_in_thread_when_large(body: bytes, is_large: boo
         threads.append(threading.get_ident())
         return call_from(body, principal=principal)
 
-    call = await parsed(principal, body, parse)
+    call = await parse_in_turn(principal, body, parse)
     assert call.is_large == is_large
     assert (threads != [loop_thread]) == is_large
 
@@ -82,12 +82,16 @@ async def test_large_bodies_of_one_organization_do_not_pile_up() -> None:
         gate.wait(10)
         return call_from(body, principal=flooding)
 
-    flood = [asyncio.create_task(parsed(flooding, body, slow)) for _ in range(WAITING_MAX + 1)]
+    flood = [
+        asyncio.create_task(parse_in_turn(flooding, body, slow)) for _ in range(WAITING_MAX + 1)
+    ]
     await asyncio.sleep(0.05)
     with pytest.raises(Refused) as refusal:
-        await parsed(flooding, body, slow)
+        await parse_in_turn(flooding, body, slow)
     assert (refusal.value.status, refusal.value.code) == (429, "rate_limited")
-    mine = asyncio.create_task(parsed(other, body, partial(call_from, body, principal=other)))
+    mine = asyncio.create_task(
+        parse_in_turn(other, body, partial(call_from, body, principal=other))
+    )
     await asyncio.sleep(0.05)
     gate.set()
     assert (await mine).is_large

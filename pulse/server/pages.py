@@ -1,0 +1,71 @@
+"""Bodies of pages: received within their limits before Django sees the request.
+
+Django's own handler would write a body of any size to the temporary folder, from anyone, for any
+path, for as long as the client takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from django.http import HttpResponse
+
+from gateway.call.runtime import current
+from gateway.core.body_budget import ADDRESS_MAX_BYTES, PAGES_MAX_BYTES
+from gateway.core.errors import Refused
+from gateway.http.answers import with_error_headers
+from gateway.http.bodies import BODY_MAX_S, ClientDisconnected, IncomingBody, Receive
+from orgs.core.addresses import counted_address
+from pulse.server.api_handler import Scope, Send, send_whole
+
+BODY_MAX_BYTES: Final = 1024 * 1024
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def handle(
+    application: Application,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    body_max_s: float = BODY_MAX_S,
+) -> None:
+    """Receive the body and pass the request on; 413, 408 or 503 when the body is refused."""
+    incoming = IncomingBody(scope["headers"], receive, max_s=body_max_s)
+    if incoming.is_complete:
+        await application(scope, receive, send)
+        return
+    client = counted_address(scope["client"][0] if scope["client"] else "")
+    try:
+        async with incoming.received(
+            max_bytes=BODY_MAX_BYTES,
+            budget=current().bodies,
+            shares={"pages": PAGES_MAX_BYTES, client: ADDRESS_MAX_BYTES},
+        ) as body:
+            await application(scope, _with(body, receive), send)
+    except Refused as exc:
+        await send_whole(_sentence(exc), incoming, send)
+    except ClientDisconnected:
+        return
+
+
+def _sentence(refusal: Refused) -> HttpResponse:
+    response = HttpResponse(
+        f"{refusal.message}.\n",
+        content_type="text/plain; charset=utf-8",
+        status=refusal.status,
+    )
+    response["X-Content-Type-Options"] = "nosniff"
+    return with_error_headers(response, refusal)
+
+
+def _with(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that delivers the body as one message, and then what comes after it."""
+    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def replayed() -> Mapping[str, Any]:
+        return next(whole, None) or await receive()
+
+    return replayed

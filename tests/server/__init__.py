@@ -1,0 +1,1 @@
+"""Tests of the server: connections, heads, bodies of pages."""
