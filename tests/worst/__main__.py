@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ MEMORY_MAX_MIB: Final = 400
 DISK_MAX_KIB: Final = 64  # lines of the log
 LINE: Final = "{:<9} {:<22} {:>6} {:>6} {:>6} {:>5} {:>8} {:>8}  {}"
 TITLES: Final = ("attacker", "attack", "p50", "p99", "max", "fail", "MiB", "KiB", "limits")
-STOP_MAX_S: Final = 30.0
+START_MAX_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,10 @@ def main(arguments: Sequence[str]) -> int:
     passed = 0
     with prepared(requests=options.requests) as stage:
         _print(LINE.format(*TITLES))
-        _print(_measured(stage, "no one", nothing, options.seconds).line(options))
+        _print(_measured(stage, "no one", wire.nothing, options.seconds).line(options))
         for attacker in chosen:
             for attack in ATTACKS[attacker]:
-                if options.only in (None, attack.__name__):
+                if not options.only or attack.__name__ in options.only:
                     result = _measured(stage, attacker, attack, options.seconds)
                     _print(result.line(options))
                     passed += bool(result.passed(options))
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.worst", description=__doc__)
     choices = [*ATTACKS, "all"]
     parser.add_argument("attacker", nargs="?", default="all", choices=choices)
-    parser.add_argument("--only", metavar="ATTACK", help="the name of one attack")
+    parser.add_argument("--only", nargs="+", metavar="ATTACK", help="names of attacks")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each attack lasts")
     parser.add_argument("--requests", type=int, default=20_000, help="the attacker's past ones")
     parser.add_argument("--p99-ms", type=float, default=P99_MAX_MS)
@@ -112,10 +113,6 @@ def _measured(stage: Stage, attacker: str, attack: wire.Attack, seconds: float) 
         )
 
 
-async def nothing(_: wire.Target) -> None:
-    """Do nothing: the first line shows what the machine itself does to the other tenant."""
-
-
 async def _beside(
     stage: Stage,
     server: Server,
@@ -129,13 +126,13 @@ async def _beside(
     )
     process.start()
     tasks = [asyncio.create_task(each) for each in measuring]
-    await asyncio.to_thread(process.join, seconds + STOP_MAX_S)
-    process.kill()
+    await asyncio.to_thread(process.join, seconds + START_MAX_S)
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    if process.exitcode != 0:
+    if process.exitcode != -signal.SIGALRM:
+        process.kill()
         raise RuntimeError(f"{attack.__name__} ended with {process.exitcode}")
 
 

@@ -123,7 +123,7 @@ async def idempotency(target: Target) -> None:
 
 async def slow_streams(target: Target) -> None:
     """Keep 500 streams of a provider that drips."""
-    drips = {"times": 0, "vendor": "mistral", "drip_s": 0.5, "content": "word " * 1_000}
+    drips = {"times": 0, "vendor": "mistral", "drip_s": 0.5, "content": "word " * 60}
     async with aiohttp.ClientSession() as control:
         url = f"http://{HOST}:{target.provider_port}/_control"
         async with control.post(url, json={"answers": [drips]}) as answer:

@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.system.clients import ClientCall, ask_one, warm_up
 from tests.system.databases import Databases, at_upstream, prepare
-from tests.system.servers import Installation, Server
+from tests.system.servers import HOST, Installation, Server
 from tests.system.upstream import Upstream
 from tests.worst.wire import Target
 
@@ -25,14 +25,14 @@ class Stage:
     """A prepared installation, whose servers come and go."""
 
     installation: Installation
-    upstream: Upstream
+    rivals_upstream: Upstream
     temporary: Path  # the servers' temporary folder
     rivals_key: str
 
     @contextmanager
     def server(self) -> Iterator[Server]:
-        """A new server process that has called every vendor, and no other behaviour before it."""
-        self.upstream.reset()
+        """A new server process that has called every vendor, each of which behaves."""
+        self.rivals_upstream.reset()
         [server] = self.installation.serve(TMPDIR=str(self.temporary))
         try:
             asyncio.run(warm_up(server.url, self.installation.key))
@@ -46,7 +46,7 @@ class Stage:
         """Return what attackers need."""
         return Target(
             port=server.port,
-            provider_port=self.upstream.port,
+            provider_port=self.rivals_upstream.port,
             key=self.rivals_key,
             email=ADMIN,
             password=PASSWORD,
@@ -60,11 +60,17 @@ def prepared(*, requests: int) -> Iterator[Stage]:
         folder = Path(name)
         databases = Databases(folder)
         database = databases.make()
-        upstream = Upstream(folder / "calls.jsonl")
+        upstream, rivals_upstream = (Upstream(folder / f"calls-{n}.jsonl") for n in range(2))
+        # What the rival's provider is busy with must not delay the provider of the others.
+        mistral = {"MISTRAL_BASE_URL": f"http://{HOST}:{rivals_upstream.port}/mistral"}
         installation = Installation(
             database_url=databases.url(database),
             folder=folder / "servers",
-            environment=at_upstream(upstream.port) | {"PULSE_ALERTS_PRIVATE_HOSTS": "on"},
+            environment={
+                **at_upstream(upstream.port),
+                **mistral,
+                "PULSE_ALERTS_PRIVATE_HOSTS": "on",
+            },
         )
         temporary = folder / "temporary"
         temporary.mkdir()
@@ -73,11 +79,15 @@ def prepared(*, requests: int) -> Iterator[Stage]:
             installation.key = prepare(installation)
             key = _rival(installation, requests)
             yield Stage(
-                installation=installation, upstream=upstream, temporary=temporary, rivals_key=key
+                installation=installation,
+                rivals_upstream=rivals_upstream,
+                temporary=temporary,
+                rivals_key=key,
             )
         finally:
             installation.kill_all()
             upstream.stop()
+            rivals_upstream.stop()
             databases.drop(database)
 
 

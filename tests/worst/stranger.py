@@ -6,6 +6,7 @@ import asyncio
 import secrets
 
 from orgs.core.keys import new_key
+from tests.system.browser import Browser
 from tests.system.servers import HOST
 from tests.worst.wire import Attack, Target, flood, head, send, side_by_side
 
@@ -86,16 +87,25 @@ async def wrong_keys(target: Target) -> None:
 
 async def wrong_passwords(target: Target) -> None:
     """Sign in with wrong passwords."""
-    async with target.session() as session:
-        await send(session, "GET", "/login")
-        [token] = (cookie.value for cookie in session.cookie_jar if cookie.key == "csrftoken")
-        csrf = {"cookie": f"csrftoken={token}", "x-csrftoken": token}
+    async with Browser(target.url) as browser:
+        await browser.send("GET", "/login")
 
         async def step() -> None:
-            fields = {"email": f"{secrets.token_hex(4)}@{HOST}.example", "password": "wrong"}
-            await send(session, "POST", "/login", data=fields, headers=csrf)
+            email = f"{secrets.token_hex(4)}@{HOST}.example"
+            await browser.send("POST", "/login", fields={"email": email, "password": "wrong"})
 
         await side_by_side(32, step)
+
+
+async def unknown_sessions(target: Target) -> None:
+    """Send session cookies that do not exist, each of which takes a query."""
+    async with target.session() as session:
+
+        async def step() -> None:
+            cookie = {"cookie": f"sessionid={secrets.token_hex(16)}"}
+            await send(session, "GET", "/api/ai/requests", headers=cookie)
+
+        await side_by_side(64, step)
 
 
 async def pipelined(target: Target) -> None:
@@ -132,6 +142,7 @@ ATTACKS: tuple[Attack, ...] = (
     large_api_bodies,
     wrong_keys,
     wrong_passwords,
+    unknown_sessions,
     pipelined,
     header_floods,
 )
