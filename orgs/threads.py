@@ -120,8 +120,8 @@ class Threads:
             self._start()
 
 
-# What a request needs before it is admitted: keys, sessions, snapshots, prices.
-ADMISSION: Final = Threads("admission", 8)
+# Sessions of requests to the API, by network address.
+SESSIONS: Final = Threads("sessions", 4, of_one=2)
 READINESS: Final = Threads("readiness", 1)
 # Lists, single requests and quotes of the JSON API.
 READS: Final = Threads("reads", 4, of_one=2)

@@ -19,6 +19,7 @@ from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.call.runtime import current  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
 from pulse.server import api_handler, pages  # noqa: E402
+from pulse.server.page_turns import TakingTurns  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
 
 # How long a stopping process waits for running calls, beyond their own time limit.
@@ -31,6 +32,8 @@ GARBAGE_AFTER: Final = 20_000
 # it: Python's default of 5 ms adds up, since a request takes the interpreter some ten times.
 SWITCH_AFTER_S: Final = 0.0005
 
+console = TakingTurns(django_application)
+
 
 async def application(scope: api_handler.Scope, receive: Receive, send: api_handler.Send) -> None:
     """Serve one connection's scope."""
@@ -39,7 +42,7 @@ async def application(scope: api_handler.Scope, receive: Receive, send: api_hand
     elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
         await api_handler.handle(scope, receive, send)
     else:
-        await pages.handle(django_application, scope, receive, send)
+        await pages.handle(console, scope, receive, send)
 
 
 async def _live(receive: Receive, send: api_handler.Send) -> None:

@@ -21,8 +21,7 @@ from costs.ledger.writer import Writer
 from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
-from gateway.call.reads import read
-from gateway.call.snapshot import Directory, OrganizationSnapshot, live_versions
+from gateway.call.snapshot import Directory, OrganizationSnapshot
 from gateway.core.body_budget import BodyBudget
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused, overloaded
@@ -30,7 +29,6 @@ from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
 from orgs.fields import new_id
-from orgs.threads import ADMISSION
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 # Calls that wait for their hold, of one process. One organization can have half of them, enough for
@@ -116,8 +114,7 @@ class Gateway:
 
         The price list is then current too. Raises Refused if the caller's key is no longer valid.
         """
-        org_id = principal.org_id
-        return await self.reload(principal, await read(ADMISSION, org_id, live_versions, org_id))
+        return await self.reload(principal, await self.directory.versions(principal.org_id))
 
     async def organization_of(self, principal: Principal) -> OrganizationSnapshot:
         """Return the caller's organization, from a snapshot no newer than its key's record.

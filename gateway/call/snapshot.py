@@ -36,6 +36,7 @@ KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
 PRICES: Final = "prices"
+VERSIONS: Final = "versions"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -159,6 +160,14 @@ class Directory:
             book = await self._snapshot_reads.read(PRICES, self._read_prices, suffices=suffices)
         return book
 
+    async def versions(self, org_id: UUID) -> Stale:
+        """Return the versions that RESERVE would find now, as they were read after this call.
+
+        Calls that wait share a read: a flood of one organization's reads costs what one does.
+        """
+        subject, function = (VERSIONS, org_id), partial(_live_versions, org_id)
+        return await self._snapshot_reads.read(subject, function, suffices=lambda _: False)
+
     def close(self) -> None:
         """Close the connections."""
         self._snapshot_reads.close()
@@ -195,8 +204,7 @@ class Directory:
         return self._prices
 
 
-def live_versions(org_id: UUID) -> Stale:
-    """Return the versions that RESERVE would find now."""
+def _live_versions(org_id: UUID) -> Stale:
     versions = Organization.objects.filter(id=org_id).values_list("config_version", flat=True)
     return Stale(config_version=versions.first() or 0, prices_version=price_list_version())
 

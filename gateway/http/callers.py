@@ -16,9 +16,10 @@ from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.http.headers import header
 from orgs.auth.credentials import KeyRecord, SessionCaller, session_caller
+from orgs.core.addresses import counted_address
 from orgs.core.keys import matches, parse
 from orgs.models import Membership
-from orgs.threads import ADMISSION
+from orgs.threads import SESSIONS
 
 KEY_HEADER: Final = "x-pulse-key"
 JSON_TYPE: Final = "application/json"
@@ -59,7 +60,9 @@ async def authenticate(
     # A cookie's value may be escaped: a database cannot store an unprintable character (NUL).
     if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
-    caller = await read(ADMISSION, None, session_caller, request)
+    # By address: strangers choose cookies, and each of them takes a query.
+    address = counted_address(request.META.get("REMOTE_ADDR") or "unknown")
+    caller = await read(SESSIONS, address, session_caller, request)
     if caller is None:
         raise unauthenticated()
     return _by_session(request, caller)

@@ -6,7 +6,7 @@ path, for as long as the client takes.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -18,10 +18,9 @@ from gateway.http.answers import with_error_headers
 from gateway.http.bodies import BODY_MAX_S, ClientDisconnected, IncomingBody, Receive
 from orgs.core.addresses import counted_address
 from pulse.server.api_handler import Scope, Send, send_whole
+from pulse.server.page_turns import Application
 
 BODY_MAX_BYTES: Final = 1024 * 1024
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def handle(
@@ -32,13 +31,13 @@ async def handle(
     *,
     body_max_s: float = BODY_MAX_S,
 ) -> None:
-    """Receive the body and pass the request on; 413, 408 or 503 when the body is refused."""
+    """Receive the body and pass the request on; 413, 408 or 503 when it is refused."""
     incoming = IncomingBody(scope["headers"], receive, max_s=body_max_s)
-    if incoming.is_complete:
-        await application(scope, receive, send)
-        return
     client = counted_address(scope["client"][0] if scope["client"] else "")
     try:
+        if incoming.is_complete:
+            await application(scope, receive, send)
+            return
         async with incoming.received(
             max_bytes=BODY_MAX_BYTES,
             budget=current().bodies,

@@ -193,6 +193,27 @@ def test_cold_gateway_reads_each_once(
     assert reads.of("rate", "policy", "api_key") == [1, 1, 1]
 
 
+def test_live_versions_are_read_once_for_all_that_wait(
+    reads: Reads, gateway: Gateway, acme: Organization
+) -> None:
+    def versions() -> int | None:
+        return gateway.call_loop.call_sync(gateway.directory.versions(acme.pk)).config_version
+
+    reads.hold("organization")
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        first = threads.submit(versions)
+        assert reads.reached.wait(10)
+        later = [threads.submit(versions) for _ in range(AT_ONCE - 1)]
+        time.sleep(0.3)  # they arrive while the first read runs
+        new_policy(acme)
+        reads.may_end.set()
+        seen = {each.result(timeout=20) for each in later}
+
+    assert seen == {Organization.objects.get(pk=acme.pk).config_version}
+    assert seen != {first.result()}
+    assert reads.of("organization") == [2]
+
+
 def test_readiness_reads_prices_before_first_request(
     crowd: Crowd, reads: Reads, ask: Asking
 ) -> None:

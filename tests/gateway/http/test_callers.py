@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
-from django.test import Client
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.test import Client, RequestFactory
 from django.utils.timezone import now
 
-from gateway.call.runtime import UNAUTHENTICATED
+from gateway.call.runtime import UNAUTHENTICATED, Gateway
+from gateway.core.calls import Principal
+from gateway.http.callers import authenticate
 from gateway.models import AiRequestLog
 from orgs.core import keys
 from orgs.keys import operations
@@ -26,6 +32,7 @@ HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 BODY = json.dumps(HELLO).encode()
 JSON = {"content-type": "application/json"}
 TOKEN = "t" * 32
+UNKNOWN = "u" * 32  # a session that does not exist
 AMBIGUOUS = (400, "ambiguous_credentials", "Two different credentials were sent; send only one")
 
 
@@ -265,3 +272,41 @@ def test_session_is_valid_only_for_active_member(
     Membership.objects.filter(user=member_user).delete()
     assert ask(HELLO, key="", headers=headers).status == 401
     assert AiRequestLog.objects.get().org_id == stranger.memberships.get().org_id
+
+
+def test_unknown_sessions_of_one_address_leave_threads_to_others(
+    gateway: Gateway, member_user: User
+) -> None:
+    may_end = threading.Event()
+
+    def hold(execute: Callable[..., Any], sql: str, values: Any, many: bool, context: Any) -> Any:
+        if UNKNOWN in (values or ()):
+            may_end.wait(10)
+        return execute(sql, values, many, context)
+
+    def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connection.execute_wrappers.append(hold)
+
+    def calling(address: str, session: str) -> asyncio.Task[Principal]:
+        request = RequestFactory(REMOTE_ADDR=address).get("/api/ai/requests")
+        request.COOKIES["sessionid"] = session
+        return asyncio.create_task(authenticate(gateway, request, channel="api", reads=True))
+
+    async def visited(session: str) -> tuple[Principal, list[Any]]:
+        strangers = [calling("192.0.2.1", UNKNOWN) for _ in range(8)]
+        await asyncio.sleep(0.2)  # they have the threads that they get
+        try:
+            principal = await asyncio.wait_for(calling("192.0.2.2", session), 5)
+        finally:
+            may_end.set()
+        return principal, await asyncio.gather(*strangers, return_exceptions=True)
+
+    member = Client()
+    member.force_login(member_user)
+    connection_created.connect(watch)
+    try:
+        principal, refusals = asyncio.run(visited(member.cookies["sessionid"].value))
+    finally:
+        connection_created.disconnect(watch)
+    assert principal.fixed.user_id == str(member_user.pk)
+    assert {refusal.status for refusal in refusals} == {401}

@@ -1,0 +1,1 @@
+"""Measure what the worst of a stranger, a key and an admin costs another tenant."""
