@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from typing import Any, Final
 
 import httpx2
@@ -16,6 +17,11 @@ from gateway.upstream import transport
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
 from gateway.upstream.upstreams import VENDORS
+
+# OpenAI's SDK looks for httpx among the loaded modules, and Google's loads it where it is
+# installed: half loaded by another thread, it would fail a call.
+with suppress(ImportError):
+    import httpx  # noqa: F401
 
 PATH: Final = "/chat/completions"
 

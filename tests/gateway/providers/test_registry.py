@@ -108,3 +108,9 @@ def test_vendor_sdk_is_imported_on_first_use() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def test_openai_loads_httpx_whole_before_other_sdks_do() -> None:
+    code = "import sys, gateway.providers.openai; print(hasattr(sys.modules['httpx'], 'Timeout'))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "True"
