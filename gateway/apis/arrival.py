@@ -11,7 +11,7 @@ import orjson
 from gateway.core.calls import Call, Dimensions, RequestBody
 from gateway.core.errors import Refused
 from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in, object_in
-from gateway.core.strict_json import quoted
+from gateway.core.strict_json import place_of
 from gateway.core.usage_bound import UsageBound
 from orgs.core.frozen import frozen
 
@@ -75,11 +75,29 @@ class Arrival:
 
 
 def fields_of(body: bytes) -> dict[str, Any]:
-    """Parse a body as a JSON object that can be forwarded. Raises Refused."""
+    """Parse a body as a JSON object that `orjson` can write again. Raises Refused."""
     fields = object_in(body)
     if b"\\ud" in body or b"\\uD" in body:
         _check_surrogates(fields)
     return fields
+
+
+def text_in(fields: Mapping[str, Any], name: str, where: str) -> str | None:
+    """Return a string that may be absent or null. Raises Refused, which names the field."""
+    value = fields.get(name)
+    if not isinstance(value, str | None):
+        raise invalid(f"{where} must be a string")
+    return value
+
+
+def texts_in(fields: Mapping[str, Any], name: str) -> list[str]:
+    """Return a list of strings, empty if absent or null. Raises Refused, which names the field."""
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise invalid(f"{name} must be a list of strings")
+    return value
 
 
 def refuse_elsewhere(fields: Mapping[str, Any]) -> None:
@@ -121,10 +139,7 @@ def objects(fields: Mapping[str, Any], name: str, *, most: int = 10_000) -> list
 
 def text_of(value: object) -> str:
     """Return a JSON value as text for counting: at least what a vendor reads."""
-    try:
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
-    except TypeError as exc:  # an integer above 64 bits
-        raise invalid("The body contains a number that is too large") from exc
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def others(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, ...]:
@@ -134,31 +149,27 @@ def others(fields: Mapping[str, Any], known: Collection[str]) -> tuple[str, ...]
     )
 
 
-def dumped(fields: Mapping[str, Any]) -> bytes:
-    """Return an outgoing body as JSON. Raises Refused."""
-    try:
-        return orjson.dumps(fields)
-    except TypeError as exc:
-        raise invalid("The body contains a number that is too large") from exc
-
-
 def not_served(model_id: str, path: str, instead: str) -> Refused:
     """Return the refusal of a model that this path does not support."""
     return invalid(f"Model {model_id} is not available at {path}; use {instead}")
 
 
 def _check_surrogates(value: object) -> None:
+    place = place_of(value, lambda each: isinstance(each, str) and _has_half_a_pair(each))
+    if place is not None:
+        raise invalid(f"{place} must not contain half of a surrogate pair")
+
+
+def _has_half_a_pair(text: str) -> bool:
     try:
-        orjson.dumps(value)
-    except TypeError as exc:
-        raise invalid(f"The body cannot be forwarded: {quoted(str(exc))}") from exc
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def tier_in(fields: Mapping[str, Any]) -> str:
     """Return the service tier that decides the price; auto and default are standard."""
-    tier = fields.get("service_tier")
-    if tier in (None, "auto", "default", "standard_only", "standard"):
-        return "standard"
-    if not isinstance(tier, str):
-        raise invalid("service_tier must be a string")
-    return tier
+    tier = text_in(fields, "service_tier", "service_tier")
+    is_standard = tier in (None, "auto", "default", "standard_only", "standard")
+    return "standard" if tier is None or is_standard else tier

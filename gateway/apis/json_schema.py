@@ -88,7 +88,7 @@ def _anthropic_node(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _is_anthropic(name: str, value: object) -> bool:
     if name == "format":
-        return value in _ANTHROPIC_FORMATS
+        return isinstance(value, str) and value in _ANTHROPIC_FORMATS
     if name == "minItems":
         return value in range(_ANTHROPIC_MIN_ITEMS_MAX + 1)
     return name in _ANTHROPIC_KEEPS

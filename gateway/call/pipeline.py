@@ -43,7 +43,14 @@ from gateway.call.runtime import Gateway
 from gateway.call.settlement import HeldCall, attempt_of, last_event, settlement_of
 from gateway.call.stages import BoundedCall, RequestedCall
 from gateway.core.attempts import Trail
-from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
+from gateway.core.calls import (
+    Call,
+    Completion,
+    Principal,
+    ProviderCall,
+    RelayRequest,
+    Unread,
+)
 from gateway.core.errors import (
     Broken,
     ClientGone,
@@ -53,7 +60,9 @@ from gateway.core.errors import (
     Refused,
     TimedOut,
     Unreachable,
+    internal_error,
 )
+from gateway.core.usage_bound import NOTHING
 
 STALE_RETRIES_MAX: Final = 5
 
@@ -78,7 +87,7 @@ async def _run(running: RunningCall) -> None:
     stream, trail, task = running.stream, running.trail, asyncio.current_task()
     try:
         while True:
-            held = await _admit(running)
+            held = await _held(running)
             running.gateway.has_hold(task)
             ended = await _call_provider(running, held)
             failure = ended if isinstance(ended, ProviderFailed) else None
@@ -118,6 +127,18 @@ async def _pause(stream: CallStream, wait_s: float) -> None:
 
 
 # --- judge and RESERVE ------------------------------------------------------------------------
+
+
+async def _held(running: RunningCall) -> HeldCall:
+    """Admit the call. A defect before its hold leaves an audit row too, as an error."""
+    try:
+        return await _admit(running)
+    except GatewayError:
+        raise
+    except Exception:
+        logger.exception("request %s could not be checked", running.stream.request_id)
+        call = replace(running.call, body=Unread(), usage_bound=NOTHING, refusal=internal_error())
+        return await _admit(replace(running, call=call))
 
 
 async def _admit(running: RunningCall) -> HeldCall:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from costs.core.usage import Usage
-from gateway.core.errors import Refused
+from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
@@ -146,8 +146,8 @@ class RequestBody(Protocol):
 class Call:
     """A request before its model is resolved.
 
-    `refusal` is set if the request could not be parsed: only its audit row is then written. What
-    takes long for a large one is computed in a thread.
+    `refusal` is set if the request could not be parsed or checked: only its audit row is then
+    written. What takes long for a large one is computed in a thread.
     """
 
     model: str
@@ -156,7 +156,7 @@ class Call:
     stream: bool = False
     dimensions: Dimensions = Dimensions()
     idempotency_key: str | None = None
-    refusal: Refused | None = None
+    refusal: GatewayError | None = None
     is_large: bool = False
 
 

@@ -49,6 +49,11 @@ def overloaded() -> Refused:
     return Refused("overloaded", sentence, status=503, retry_after_s=1)
 
 
+def internal_error() -> GatewayError:
+    """Return the error of a defect before anything was sent."""
+    return GatewayError("Internal error of the gateway; nothing was sent")
+
+
 class AlreadyDone(Refused):
     """The request with this Idempotency-Key is finished; `request_id` is the first one's."""
 

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 DEPTH_MAX: Final = 64
 VALUES_MAX: Final = 200_000
 # Of an integer: reading it takes time by their square.
 DIGITS_MAX: Final = 640
+# Of an integer: what JSON writers and databases can write again.
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1
+DIGITS_IN_ANY_CASE: Final = 18
 QUOTED_MAX_CHARS: Final = 100
 COUNTED_AT_ONCE_BYTES: Final = 64 * 1024
 _WHITESPACE: Final = b" \t\r\n"
@@ -22,6 +27,10 @@ class NotStrictJson(ValueError):
     """The text is not JSON, or is ambiguous JSON."""
 
 
+class _Above64Bits(ValueError):
+    """The text has an integer above 64 bits."""
+
+
 class TooManyValues(NotStrictJson):
     """The text has more than VALUES_MAX values: every object, list, string, number and so on."""
 
@@ -29,13 +38,13 @@ class TooManyValues(NotStrictJson):
 def loads(body: bytes) -> Any:
     """Return the value. Raises NotStrictJson with a sentence.
 
-    Rejected: too many values, duplicate keys, NaN and infinities, numbers too large, nesting over
-    64, text that is not UTF-8.
+    Rejected: too many values, duplicate keys, NaN and infinities, numbers too large, integers above
+    64 bits (by their place), nesting over 64, text that is not UTF-8.
     """
     if values_at_most(body) > VALUES_MAX and count_values(body) > VALUES_MAX:
         raise TooManyValues(f"The body must have at most {VALUES_MAX} JSON values")
     try:
-        value = _DECODER.decode(body.decode("utf-8"))
+        value = _decoded(body.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise NotStrictJson("The body must be UTF-8") from exc
     except RecursionError as exc:
@@ -47,6 +56,26 @@ def loads(body: bytes) -> Any:
     if _depth_exceeds(value, DEPTH_MAX):
         raise NotStrictJson(f"The body must not be nested deeper than {DEPTH_MAX} levels")
     return value
+
+
+def place_of(value: Any, is_found: Callable[[Any], bool], where: str = "") -> str | None:
+    """Return the place of the first matching value or key, such as `messages[0].content`.
+
+    For values that are not nested deeper than DEPTH_MAX.
+    """
+    if is_found(value):
+        return where or "The body"
+    pairs: Iterable[tuple[int | str, Any]] = enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        odd = next(filter(is_found, value), None)
+        if odd is not None:
+            return f"The name {quoted(odd)}"
+        pairs = value.items()
+    for step, each in pairs:
+        at = f"{where}[{step}]" if isinstance(step, int) else f"{where}.{_shown(step)}".lstrip(".")
+        if (found := place_of(each, is_found, at)) is not None:
+            return found
+    return None
 
 
 def values_at_most(body: bytes) -> int:
@@ -84,6 +113,25 @@ def quoted(name: str) -> str:
     return f'"{shown}"' if shown.isprintable() else ascii(shown)
 
 
+def _shown(name: str) -> str:
+    return name if name.isidentifier() and len(name) <= QUOTED_MAX_CHARS else quoted(name)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except _Above64Bits:
+        value = _TOLERANT.decode(text)
+    if _depth_exceeds(value, DEPTH_MAX):
+        return value
+    place = place_of(value, lambda each: isinstance(each, int) and not _is_64_bits(each))
+    raise NotStrictJson(f"{place} must be an integer of at most 64 bits")
+
+
+def _is_64_bits(value: int) -> bool:
+    return INTEGER_MIN <= value <= INTEGER_MAX
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -103,6 +151,15 @@ def _int(text: str) -> int:
     return int(text)
 
 
+def _int_of_64_bits(text: str) -> int:
+    if len(text) <= DIGITS_IN_ANY_CASE:
+        return int(text)
+    value = _int(text)
+    if not _is_64_bits(value):
+        raise _Above64Bits
+    return value
+
+
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -110,10 +167,19 @@ def _float(text: str) -> float:
     return value
 
 
+def _decoder(parse_int: Callable[[str], int]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object,
+        parse_constant=_constant,
+        parse_float=_float,
+        parse_int=parse_int,
+    )
+
+
 # Made once: `json.loads` makes one at every call with arguments.
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
-)
+_DECODER: Final = _decoder(_int_of_64_bits)
+# To name the place of an integer that the other one rejects.
+_TOLERANT: Final = _decoder(_int)
 
 
 def _depth_exceeds(value: Any, left: int) -> bool:

@@ -9,14 +9,14 @@ from django.views.decorators.csrf import csrf_exempt
 
 from gateway.call.runtime import current
 from gateway.core.calls import Call, Principal
-from gateway.core.errors import GatewayError, Refused
+from gateway.core.errors import GatewayError
 from gateway.core.request_body import call_from
 from gateway.http.answers import ApiWording, error_response, json_response, only
 from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import header
 from gateway.http.quote import quote
-from gateway.http.serving import serve, unread
+from gateway.http.serving import read_or_refuse, serve, unread
 from orgs.fields import new_id
 
 
@@ -56,9 +56,10 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
 
 async def read_call(request: HttpRequest, principal: Principal) -> Call:
     """Receive the body and parse it into a call; an invalid one carries its refusal."""
-    try:
+
+    async def read() -> Call:
         key = header(request, "idempotency-key")
         parse = partial(call_from, principal=principal, idempotency_key=key)
         return await parsed(request, principal, parse)
-    except Refused as exc:
-        return unread(principal, exc)
+
+    return await read_or_refuse(principal, read)

@@ -18,14 +18,14 @@ from gateway.apis.messages.messages import Messages
 from gateway.apis.responses.responses import Responses
 from gateway.call.runtime import current
 from gateway.core.calls import Call, Delta, Principal
-from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Refused, Rejected
+from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Rejected
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
 from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
 from gateway.http.bodies import parsed
 from gateway.http.callers import RoleNotAllowed, authenticate
 from gateway.http.headers import headers_of
-from gateway.http.serving import serve, unread
+from gateway.http.serving import read_or_refuse, serve, unread
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
@@ -76,7 +76,8 @@ async def _read(
 ) -> Call:
     """Receive the body and parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
-    try:
+
+    async def read() -> Call:
         path = _path_of(request)
         dimensions = scoped(dimensions_in_headers(headers), principal)
 
@@ -95,8 +96,8 @@ async def _read(
             )
 
         return await parsed(request, principal, parse)
-    except Refused as exc:
-        return unread(principal, exc)
+
+    return await read_or_refuse(principal, read)
 
 
 def _path_of(request: HttpRequest) -> str:

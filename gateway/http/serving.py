@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
@@ -12,10 +14,13 @@ from gateway.call import pipeline
 from gateway.call.call_stream import CallStream
 from gateway.call.runtime import Gateway
 from gateway.core.calls import Call, Principal, Unread
-from gateway.core.errors import GatewayError, Refused
+from gateway.core.errors import GatewayError, Refused, internal_error
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
 from gateway.http.answers import EventStream, Pieces, Wording
+from gateway.http.bodies import ClientDisconnected
+
+logger = logging.getLogger("pulse.gateway")
 
 
 async def serve(
@@ -69,7 +74,23 @@ async def _streamed(gateway: Gateway, stream: CallStream, wording: Wording) -> H
     return EventStream(pieces, stream.request_id, headers=stream.headers)
 
 
-def unread(principal: Principal, refusal: Refused) -> Call:
+async def read_or_refuse(principal: Principal, read: Callable[[], Awaitable[Call]]) -> Call:
+    """Return the call that `read` parses; an invalid one carries its refusal.
+
+    Whatever happens while a known caller's request is parsed, it leaves an audit row.
+    """
+    try:
+        return await read()
+    except ClientDisconnected:
+        raise
+    except Refused as exc:
+        return unread(principal, exc)
+    except Exception:  # a defect
+        logger.exception("a request to %s could not be parsed", principal.channel)
+        return unread(principal, internal_error())
+
+
+def unread(principal: Principal, refusal: GatewayError) -> Call:
     """Return the call of an invalid request: it only leaves an audit row."""
     return Call(
         model="",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.core.strict_json import INTEGER_MAX, INTEGER_MIN
+
 # A schema may refer to itself, and be as large as a body; beyond these limits values are null.
 DEPTH_MAX: Final = 16
 VALUES_MAX: Final = 256
@@ -87,12 +89,13 @@ def _number(schema: Mapping[str, Any]) -> float:
         limit = schema.get(name)
         if isinstance(limit, int | float) and not isinstance(limit, bool):
             found = nearer(found, limit + step)
-    return found
+    return found if INTEGER_MIN <= found <= INTEGER_MAX else float(found)
 
 
 def _string(schema: Mapping[str, Any], text: str) -> str:
-    if schema.get("format") in _FORMATS:
-        return _FORMATS[schema["format"]]
+    named = schema.get("format")
+    if isinstance(named, str) and named in _FORMATS:
+        return _FORMATS[named]
     most = schema.get("maxLength")
     cut = text[:most] if type(most) is int and most >= 0 else text
     return cut.ljust(min(_whole(schema.get("minLength")), len(cut) + ITEMS_MAX), ".")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from gateway.apis.arrival import Arrival
+from gateway.apis.arrival import Arrival, fields_of
 from gateway.apis.base import Dialect
 from gateway.core.calls import Call, Dimensions, RelayRequest
 from gateway.core.errors import Refused
@@ -32,7 +32,7 @@ def arrived(fields: Mapping[str, Any], **more: Any) -> Arrival:
     """Return the arrival of a body, parsed from its bytes."""
     raw = json.dumps(fields).encode()
     ordinary: dict[str, Any] = {"headers": {}, "dimensions": Dimensions()}
-    return Arrival(raw=raw, fields=json.loads(raw), **ordinary | more)
+    return Arrival(raw=raw, fields=fields_of(raw), **ordinary | more)
 
 
 def read(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> Call:

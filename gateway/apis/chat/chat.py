@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from gateway.apis import openai_errors
-from gateway.apis.arrival import Arrival, dumped, refuse_elsewhere, tier_in
+from gateway.apis.arrival import Arrival, refuse_elsewhere, tier_in
 from gateway.apis.chat import answer as openai
 from gateway.apis.chat import answers, mistral, translation
 from gateway.apis.chat.usage_bound import output_of, usage_bound_of
@@ -102,7 +102,7 @@ class ChatBody:
         sent = self._sent(model, cap, variant)
         return RelayRequest(
             path="/chat/completions",
-            body=dumped(sent),
+            body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),

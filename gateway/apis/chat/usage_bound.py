@@ -16,6 +16,7 @@ from gateway.apis.arrival import (
     others,
     refuse,
     text_of,
+    texts_in,
     tier_in,
     whole,
 )
@@ -81,7 +82,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
-    if "audio" in (fields.get("modalities") or ()):
+    if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields)),

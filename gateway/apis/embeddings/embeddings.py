@@ -18,7 +18,6 @@ import orjson
 from gateway.apis import openai_errors
 from gateway.apis.arrival import (
     Arrival,
-    dumped,
     not_served,
     others,
     refuse_elsewhere,
@@ -133,7 +132,7 @@ class EmbeddingsBody:
             )
         return RelayRequest(
             path="/embeddings",
-            body=dumped(self._sent(model)),
+            body=orjson.dumps(self._sent(model)),
             output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),

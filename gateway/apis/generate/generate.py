@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from gateway.apis import counting
-from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere
+from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.generate import answer as google
@@ -120,7 +120,7 @@ class GenerateBody:
         sent = self._sent(cap)
         request = RelayRequest(
             path=path,
-            body=dumped(sent),
+            body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
@@ -182,7 +182,7 @@ class GenerateCountBody:
         """Relay to Google only."""
         return RelayRequest(
             path=self.address.path(model),
-            body=dumped(self._sent(model)),
+            body=orjson.dumps(self._sent(model)),
             output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: counting.counted(body, model=model.id),

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from gateway.apis import counting
-from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere
+from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.messages import answer as anthropic
@@ -109,7 +109,7 @@ class MessagesBody:
         sent = self._sent(model)
         return RelayRequest(
             path=PATH,
-            body=dumped(sent),
+            body=orjson.dumps(sent),
             output=output_of(sent),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
@@ -140,7 +140,7 @@ class MessagesCountBody:
         _check_vendor(model, COUNT_PATH)
         return RelayRequest(
             path=COUNT_PATH,
-            body=dumped({**self.arrival.fields, "model": model.id}),
+            body=orjson.dumps({**self.arrival.fields, "model": model.id}),
             output=None,
             headers=_headers(self.arrival.headers),
             whole=lambda body: counting.counted(body, model=model.id),

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from gateway.apis import openai_errors
-from gateway.apis.arrival import Arrival, dumped, not_served, refuse_elsewhere, tier_in
+from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.responses import answer as responses
@@ -75,7 +75,7 @@ class ResponseBody:
         sent = self._sent(model, cap)
         return RelayRequest(
             path="/responses",
-            body=dumped(sent),
+            body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),

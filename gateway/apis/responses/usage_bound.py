@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.apis.arrival import objects, others, refuse, text_of, tier_in, whole
+from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
 from gateway.apis.chat.usage_bound import FILE_ID, Measure
 from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -109,7 +109,8 @@ def is_only_an_id(item: Mapping[str, Any]) -> bool:
 def _read_item(
     measure: Measure, tools: ResponsesTools, item: Mapping[str, Any], where: str
 ) -> None:
-    kind = item.get("type") or ("message" if "role" in item else "item_reference")
+    kind = text_in(item, "type", f"{where}.type")
+    kind = kind or ("message" if "role" in item else "item_reference")
     if kind == "item_reference" or (kind == "image_generation_call" and not item.get("result")):
         raise invalid(f"{where} {_STORED}")
     tools.take(objects(item, "tools") if kind != "mcp_list_tools" else ())
@@ -122,7 +123,7 @@ def _read_item(
         measure.texts.append(text_of({**item, "result": None}))
     elif kind in _OF_TEXT or "tools" in item:
         measure.texts.append(text_of(item))
-    elif not isinstance(kind, str) or kind == "message":
+    elif kind == "message":
         raise invalid(f"{where} must be an object with a role or a type")
     else:  # unknown, but it fits in the model's context
         measure.texts.append(text_of(item))
@@ -143,13 +144,13 @@ def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: s
     for index, part in enumerate(parts):
         if not isinstance(part, dict):
             raise invalid(f"{where}.{name}[{index}] must be an object with a type")
-        _read_part(measure, part)
+        _read_part(measure, part, f"{where}.{name}[{index}]")
 
 
-def _read_part(measure: Measure, part: Mapping[str, Any]) -> None:
+def _read_part(measure: Measure, part: Mapping[str, Any], where: str) -> None:
     if part.get("file_id") is not None:
         raise invalid(FILE_ID)
-    kind = part.get("type")
+    kind = text_in(part, "type", f"{where}.type")
     if kind in _IMAGES:
         measure.image()
     elif kind == "input_audio":

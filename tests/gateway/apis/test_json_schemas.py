@@ -30,6 +30,14 @@ def test_anthropic_schema_is_closed_and_describes_unsupported_keywords() -> None
     assert fields["more"] == {"anyOf": [closed, {"$ref": "#/$defs/other"}]}
 
 
+def test_format_of_any_type_becomes_text_for_anthropic() -> None:
+    wrong: tuple[Any, ...] = (5, True, [], ["date"], {}, {"type": []})
+    for format_ in wrong:
+        found = for_anthropic({"type": "string", "format": format_})
+        shown = json.dumps(format_)
+        assert found == {"type": "string", "description": f"{{format: {shown}}}"}
+
+
 def test_google_schema_omits_unsupported_keywords_but_not_properties() -> None:
     found = for_google(SCHEMA)
     assert {"$schema", "title"} & found.keys() == set()

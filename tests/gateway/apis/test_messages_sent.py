@@ -13,7 +13,7 @@ from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
 from gateway.core.usage_bound import OutputLimits
-from tests.gateway.arrivals import body_of, model, read, sent
+from tests.gateway.arrivals import body_of, model, read, refusal, sent
 
 DIALECT = Messages()
 COUNTING = Messages(counts=True)
@@ -60,10 +60,25 @@ def test_count_is_forwarded_with_only_id_changed() -> None:
     assert body_of(request) == {**ASKED, "max_tokens": None, "model": SONNET.id}
 
 
-def test_number_that_cannot_be_forwarded_is_refused() -> None:
-    call = read(DIALECT, ASKED | {"top_p": 2**70})
-    with pytest.raises(Refused, match="too large"):
-        sent(call, SONNET)
+def test_number_that_cannot_be_forwarded_is_refused_by_its_place() -> None:
+    for number in (2**64, 2**70, -(2**63) - 1):
+        asked = ASKED | {"unheard_of": {"of": [1, number]}}
+        sentence = "unheard_of.of[1] must be an integer of at most 64 bits"
+        assert refusal(DIALECT, asked) == sentence
+    for number in (2**64 - 1, -(2**63)):
+        assert body_of(sent(read(DIALECT, ASKED | {"top_p": number}), SONNET))["top_p"] == number
+
+
+def test_half_of_surrogate_pair_is_refused_by_its_place() -> None:
+    half = "\ud800"
+    places = {
+        "unheard_of.of[1]": {"of": [1, half]},
+        'unheard_of."a b"': {"a b": half},
+        'The name "?"': {half: 1},
+    }
+    for place, value in places.items():
+        sentence = f"{place} must not contain half of a surrogate pair"
+        assert refusal(DIALECT, ASKED | {"unheard_of": value}) == sentence
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "gemini-2.0-flash", "mistral-large"])

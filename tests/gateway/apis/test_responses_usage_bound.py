@@ -272,9 +272,22 @@ def test_invalid_input_is_refused(given: Any) -> None:
         ("tools", {}),
         ("tools", ["x"]),
         ("service_tier", 5),
+        ("service_tier", []),
         ("prompt_cache_options", "12h"),
         ("base_url", "https://elsewhere.example"),
     ],
 )
 def test_field_of_wrong_type_is_named(name: str, value: Any) -> None:
     assert name in refused(**{name: value})
+
+
+@pytest.mark.parametrize("kind", [5, True, [], ["message"], {"type": "message"}], ids=repr)
+def test_type_that_is_no_string_is_refused_with_its_place(kind: Any) -> None:
+    item = {"type": kind, "role": "user", "content": "x"}
+    part = {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": kind}]}
+    assert refused(input=[{"role": "user", "content": "x"}, part]) == (
+        "input[1].content[1].type must be a string"
+    )
+    assert refused(input=[{"role": "user", "content": "x"}, item]) == (
+        "input[1].type must be a string"
+    )
