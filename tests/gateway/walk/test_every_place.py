@@ -30,7 +30,7 @@ ERROR_KEYS: Final = {
     "anthropic": {"type", "message"},
     "google": {"code", "message", "status"},
 }
-EACH: Final = 3
+EACH: Final = 8
 ONE_OF_EACH_SHAPE: Final = ("native", "quote", "chat, openai", "messages", "countTokens, v1beta")
 OF_A_LOT: Final = 10**15
 ODD_VALUES: Final = (
@@ -118,7 +118,7 @@ def is_error(reply: Reply, endpoint: Endpoint) -> bool:
 
 
 def forms_of(endpoint: Endpoint, *, every: bool) -> Iterator[tuple[str, bytes]]:
-    """Yield the wrong forms of an endpoint's body: all, or of each third place one, by turns.
+    """Yield the wrong forms of an endpoint's body: all, or of each eighth place one, by turns.
 
     Endpoints with the same body begin at other places.
     """
