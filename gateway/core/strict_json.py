@@ -125,7 +125,7 @@ def _decoded(text: str) -> Any:
     if _depth_exceeds(value, DEPTH_MAX):
         return value
     place = place_of(value, lambda each: isinstance(each, int) and not _is_64_bits(each))
-    raise NotStrictJson(f"{place} must be an integer of at most 64 bits")
+    raise NotStrictJson(f"{place} must fit in 64 bits")
 
 
 def _is_64_bits(value: int) -> bool:

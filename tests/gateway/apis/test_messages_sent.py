@@ -63,7 +63,7 @@ def test_count_is_forwarded_with_only_id_changed() -> None:
 def test_number_that_cannot_be_forwarded_is_refused_by_its_place() -> None:
     for number in (2**64, 2**70, -(2**63) - 1):
         asked = ASKED | {"unheard_of": {"of": [1, number]}}
-        sentence = "unheard_of.of[1] must be an integer of at most 64 bits"
+        sentence = "unheard_of.of[1] must fit in 64 bits"
         assert refusal(DIALECT, asked) == sentence
     for number in (2**64 - 1, -(2**63)):
         assert body_of(sent(read(DIALECT, ASKED | {"top_p": number}), SONNET))["top_p"] == number
