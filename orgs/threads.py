@@ -1,6 +1,6 @@
 """Threads of the process by purpose, so that no kind of work waits for another's.
 
-Whoever asks many slow questions keeps the threads of that purpose busy, and at most some of them:
+A caller with much slow work keeps the threads of that purpose busy, and at most some of them:
 each caller's work is done in its order, callers take turns, and one may use at most `of_one`
 threads at once. Authentication, what a request needs to be admitted, and readiness have threads of
 their own.
@@ -109,7 +109,7 @@ class Threads:
         if task.done.set_running_or_notify_cancel():
             try:
                 task.done.set_result(task.work())
-            except BaseException as exc:  # noqa: BLE001  handed to whoever waits for it
+            except BaseException as exc:  # noqa: BLE001  handed to the waiting caller
                 task.done.set_exception(exc)
         if self.rest:
             time.sleep(self.rest * (time.thread_time() - began_s))

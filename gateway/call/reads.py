@@ -32,7 +32,7 @@ async def read(
 ) -> T:
     """Run a short function that uses the ORM in one of the threads, and close its connections.
 
-    `caller` is whoever takes turns with others there. A connection kept by a waiting request would
+    `caller` takes turns with the others there. A connection kept by a waiting request would
     be one of PostgreSQL's few, so none outlives its function. Raises Refused (503) if the database
     is unavailable or does not answer within READ_TIMEOUT_S: fails closed.
     """

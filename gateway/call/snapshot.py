@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -38,7 +38,6 @@ VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model name
 PRICES: Final = "prices"
 VERSIONS: Final = "versions"
 
-P = ParamSpec("P")
 T = TypeVar("T")
 K = TypeVar("K")
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 MIB: Final = 2**20
-# A body's first bytes are free, so that small requests are served whoever else sends large ones.
+# A body's first bytes are free, so that small requests are served while others send large ones.
 FREE_BYTES: Final = 64 * 1024
 PROCESS_MAX_BYTES: Final = 256 * MIB
 ORGANIZATION_MAX_BYTES: Final = 128 * MIB

@@ -3,7 +3,7 @@
 An entry matches its own name, that name's dated snapshots and its `-latest`, and nothing else;
 `*` stands for any characters. No pattern is compiled and nothing is tried again: a name is looked
 up in a set, and the parts of an entry between its `*` are searched once from left to right. So no
-list takes longer than its length, whoever writes it.
+list takes longer than its length.
 """
 
 from __future__ import annotations

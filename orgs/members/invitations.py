@@ -7,7 +7,7 @@ in. The rule, against accounts that somebody else registered first:
   with a newer link, another role and the removal of the invitation.
 - An invitation gives no rights and creates no account before it is accepted.
 - A link sets the password only of an account that no one else uses (`link_sets_password`). The
-  old password and its sessions end: whoever set it must not come in with the new member.
+  old password and its sessions end: the person who set it must not come in with the new member.
 - Any other account joins only when its owner, signed in, accepts on the link's page. It takes both:
   the link alone does not open the account, and the password alone does not accept invitations
   that were given to somebody else.

@@ -1,7 +1,7 @@
 """Pages that run at once: a few, of which one address gets half; the others wait.
 
-Django runs each page in a thread of its own. Without a limit, whoever opened many at once kept the
-interpreter from the event loop, and so from the calls of every organization.
+Django runs each page in a thread of its own. Without a limit, a client that opened many at once
+kept the interpreter from the event loop, and so from the calls of every organization.
 """
 
 from __future__ import annotations

@@ -65,6 +65,8 @@ async def test_cancelled_work_does_not_run() -> None:
     second = asyncio.create_task(threads.run("a", partial(done.append, 1)))
     await asyncio.sleep(0.01)
     second.cancel()
+    await asyncio.wait([second])
+    await asyncio.sleep(0.01)  # the cancellation reaches the waiting work by the loop's callbacks
     gate.set()
     await first
     await threads.run("a", lambda: None)
