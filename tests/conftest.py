@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as project
 from django.db import connection
 from pytest_django import Settings
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.databases", "tests.cast", "tests.chromium"]
 
+BROWSER = ("test_console_", "test_first_minute")
 SYSTEM = Path(__file__).parent / "system"
 LEDGER = Path(__file__).parent / "costs" / "ledger"
+SECOND_DATABASE = re.compile("both_databases|postgres_only")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,19 +38,50 @@ def pytest_configure() -> None:
     project.SERVESTATIC_USE_STATIC_ROOT = False
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over files that have nothing for this run: to import all takes a worker 10 s."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    if config.getoption("--ledger-only"):
+        return LEDGER not in collection_path.parents or None
+    if config.getoption("--second-database"):
+        return not SECOND_DATABASE.search(collection_path.read_text()) or None
+    return None
+
+
+class FilesInOrder(LoadScopeScheduling):
+    """A worker that is free takes the next file; those that drive a browser are one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "browser" if Path(file).name.startswith(BROWSER) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInOrder:
+    """A file's servers start once, and the longest files begin first."""
+    config.option.loadscopereorder = False
+    return FilesInOrder(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect, rather than skip, what is not for this run: a skip should mean something.
 
-    What drives a browser and what starts servers comes first, side by side: a worker keeps its
-    browser and its servers, and the other takes from the many short tests behind them.
+    What drives a browser or starts servers comes first, so that the many short files behind
+    keep all workers busy until the end.
     """
     selected = [item for item in items if _is_for_this_run(item, config)]
     config.hook.pytest_deselected(items=list(set(items) - set(selected)))
     items[:] = sorted(selected, key=_place)
 
 
-def _place(item: pytest.Item) -> tuple[bool, bool]:
-    return item.get_closest_marker("browser") is None, SYSTEM not in item.path.parents
+def _place(item: pytest.Item) -> tuple[bool, bool, bool]:
+    folder = item.path.parent
+    return (
+        item.get_closest_marker("browser") is None,
+        SYSTEM not in item.path.parents,
+        folder != SYSTEM.parent,
+    )
 
 
 def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
@@ -56,8 +92,6 @@ def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
         for name in ("long", "aimock")
     ):
         return False
-    if config.getoption("--ledger-only"):
-        return LEDGER in item.path.parents
     if config.getoption("--second-database"):
         return any(map(item.get_closest_marker, ("both_databases", "postgres_only")))
     return True

@@ -111,11 +111,9 @@ def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]
 def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
     report, authority = scratch / f"{database}.xml", scratch / "authority.pem"
     authority.write_text(_first_authority())
-    # One more than processors: many tests wait for a clock or for another process.
-    processes = min((os.cpu_count() or 1) + 1, PROCESSES_MAX)
-    # Each worker begins with a part in order, which keeps most modules on one worker; who is
-    # done first takes from the others.
-    command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=worksteal"]
+    # More than processors: many tests wait for a clock or for another process.
+    processes = min((os.cpu_count() or 1) + 2, PROCESSES_MAX)
+    command = [sys.executable, "-m", "pytest", f"-n{processes}"]
     command += [f"--junit-xml={report}", f"--basetemp={scratch / database}"]
     command += ["--durations=10", "--durations-min=5"]
     sys.stdout.write(f"\n--- {database} ---\n")

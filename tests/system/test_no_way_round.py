@@ -115,7 +115,8 @@ def _bodies(model: str) -> list[dict[str, Any]]:
 
 
 def _models_at(route: str) -> tuple[str, ...]:
-    return ASKED if route.startswith("v1") else ASKED[:1]
+    """Return the models to name in the body; an address that names one itself ignores them."""
+    return ASKED if route.startswith("v1") and "<" not in route else ASKED[:1]
 
 
 async def _try_every_way(browser: Browser, key: str, route: str, model: str) -> list[Page]:

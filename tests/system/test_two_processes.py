@@ -47,8 +47,11 @@ def servers(installation: Installation) -> list[Server]:
 
 @pytest.fixture(scope="module")
 def tenants(installation: Installation) -> Iterator[tuple[str, str]]:
-    """Slugs and keys of unused organizations."""
-    return iter(installation.organizations(*(f"org-{n}" for n in range(TENANTS))).items())
+    """Slugs and keys of unused organizations, each with a policy that has room."""
+    keys = installation.organizations(*(f"org-{n}" for n in range(TENANTS)))
+    policy = ("--name", "P", "--max-cost-per-day", "90")
+    installation.run_each(*(("policies", "create", slug, *policy) for slug in keys))
+    return iter(keys.items())
 
 
 @pytest.fixture
@@ -212,7 +215,6 @@ BY_SQL: list[tuple[Callable[[Rows, Tenant], None], int, str]] = [
     ("change", "status", "code"), BY_SQL, ids=[change.__name__.strip("_") for change, *_ in BY_SQL]
 )
 async def test_sql_change_applies_to_next_request_of_each_process(  # noqa: PLR0913
-    installation: Installation,
     servers: list[Server],
     upstream: Upstream,
     rows: Rows,
@@ -221,7 +223,6 @@ async def test_sql_change_applies_to_next_request_of_each_process(  # noqa: PLR0
     status: int,
     code: str,
 ) -> None:
-    installation.run("policies", "create", tenant.slug, "--name", "P", "--max-cost-per-day", "90")
     before = await _ask_each(servers, tenant.key)
     seen = len(upstream.calls())
     change(rows, tenant)
@@ -304,13 +305,11 @@ async def test_removed_price_refuses_next_request_of_each_process(
 
 @pytest.mark.parametrize("change", [_revoke_by_sql, _switch_off_by_sql, _block_by_sql])
 async def test_no_call_is_admitted_after_committed_change_under_load(
-    installation: Installation,
     servers: list[Server],
     rows: Rows,
     tenant: Tenant,
     change: Callable[[Rows, Tenant], None],
 ) -> None:
-    installation.run("policies", "create", tenant.slug, "--name", "P", "--max-cost-per-day", "90")
     stop = asyncio.Event()
 
     async def hammer(server: Server) -> list[Outcome]:

@@ -28,6 +28,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_command_attacks_and_prints_latencies_of_other_tenant() -> None:
     limits = ("--p99-ms", "30000", "--memory-mib", "4000")
     done = _run("key", "--only", "small_values", "--seconds", "2", "--requests", "400", *limits)
