@@ -19,8 +19,8 @@ class Command(changepassword.Command):
     )
 
     def handle(self, *args: Any, **options: Any) -> str | None:
+        done: str | None = super().handle(*args, **options)
         with transaction.atomic():
-            done: str | None = super().handle(*args, **options)
             account = User.objects.filter(email=options["username"]).first()
             if account is not None:
                 User.objects.filter(pk=account.pk).update(email_confirmed_at=now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django import forms
 from django.contrib.auth.forms import PasswordChangeForm
@@ -54,15 +54,12 @@ class EndSessionsForm(forms.Form):
         return password
 
 
-class NewPasswordForm(PasswordChangeForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class NewPasswordForm(PasswordChangeForm):
     """The current password, and a new one twice."""
-
-    error_messages: ClassVar = PasswordChangeForm.error_messages | {
-        "password_incorrect": "Incorrect password."
-    }
 
     def __init__(self, user: User, data: Any = None) -> None:
         super().__init__(user, data)
         self.label_suffix = ""
+        self.error_messages = {**self.error_messages, "password_incorrect": "Incorrect password."}
         for field in self.fields.values():
             field.widget.attrs.pop("autofocus", None)
