@@ -75,18 +75,16 @@ def _changed(
     if attempt is None:
         messages.error(request, "Too many wrong passwords. Try again in 15 minutes.")
         return _page(request, user, status=HTTPStatus.TOO_MANY_REQUESTS)
-    is_valid = form.is_valid()
     if wrong not in form.errors:
         throttle.forgive(attempt)
-    if not is_valid:
-        return None
-    with refusal_in(form):
-        change()
-        update_session_auth_hash(request, user)
-        messages.success(request, done)
-        response = redirect("profile")
-        remember_device(request, response, user)
-        return response
+    if form.is_valid():
+        with refusal_in(form):
+            change()
+            update_session_auth_hash(request, user)
+            messages.success(request, done)
+            response = redirect("profile")
+            remember_device(request, response, user)
+            return response
     return None
 
 
