@@ -39,7 +39,7 @@ def change_password(*, user: User, password: str) -> None:
 
 
 def end_sessions(*, user: User, password: str) -> None:
-    """End all sessions: the same password is hashed anew, and sessions depend on the hash."""
+    """End all sessions: the same password is hashed again, and sessions depend on the hash."""
     _replace_password(user, password, event="sessions_ended")
 
 
