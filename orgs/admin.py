@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import (
     AdminPasswordChangeForm,
     AdminUserCreationForm,
     UserChangeForm,
 )
+from django.contrib.auth.models import Group
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 
+from orgs.audit import history
+from orgs.audit.admin import HistoryEventAdmin, RecordedAdmin
 from orgs.core.errors import OrgsError
 from orgs.keys import operations as keys_operations
 from orgs.members import invitations
 from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Invitation, Membership, Organization, User
+from orgs.settings.operations import RECORDED as RECORDED_OF_ORGANIZATIONS
+
+__all__ = ["HistoryEventAdmin"]
+RIGHTS: Final = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -93,13 +102,21 @@ class UserPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # no
     def save(self, commit: bool = True) -> User:
         has_password = self.cleaned_data["set_usable_password"]
         self.user.email_confirmed_at = now() if has_password else None
-        user: User = super().save(commit)
+        with transaction.atomic():
+            user: User = super().save(commit)
+            history.record("password_set", user, after={"has_password": has_password})
         return user
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """People. They are deactivated, not deleted: rows refer to them."""
+class UserAdmin(RecordedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
+    """People. They are deactivated, not deleted: rows refer to them.
+
+    Only superusers give rights or change operators: others with the permission to change users
+    would make themselves superusers, or set the password of one.
+    """
+
+    recorded = ("email", "name", "is_active", "is_staff", "is_superuser")
 
     form = UserForm
     add_form = NewUserForm
@@ -121,6 +138,13 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        is_theirs = obj is None or not obj.is_operator or _is_superuser(request)
+        return is_theirs and super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *RIGHTS)
+
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change and obj.has_usable_password():
             obj.email_confirmed_at = now()
@@ -131,14 +155,32 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
         return user.email_confirmed_at is not None
 
 
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin):
+    """Groups of permissions: whoever changes the own group has every permission."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _is_superuser(request)
+
+
 @admin.register(Organization)
-class OrganizationAdmin(KeptAdmin):
+class OrganizationAdmin(RecordedAdmin, KeptAdmin):
     """Organizations. They are switched off, not deleted: the ledger refers to them."""
 
     list_display = ("name", "slug", "ai_gateway_enabled", "timezone")
     list_filter = ("ai_gateway_enabled",)
     search_fields = ("name", "slug")
     readonly_fields = ("id", "config_version", "created_at")
+    recorded = RECORDED_OF_ORGANIZATIONS
 
 
 @admin.register(Membership)
@@ -239,6 +281,10 @@ class ApiKeyAdmin(ActionsAdmin):
     @admin.action(description="Revoke permanently", permissions=["change"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
         _do_to_each(request, rows, lambda row: keys_operations.revoke_key(key=row))
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_active and request.user.is_superuser
 
 
 def _give_role(request: HttpRequest, rows: QuerySet[Membership], role: str) -> None:

@@ -1,4 +1,4 @@
-"""Users, organizations, memberships, invitations and API keys."""
+"""Users, organizations, memberships, invitations, API keys; sign-in counters and history."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils.timezone import now
@@ -210,18 +211,59 @@ class ApiKey(models.Model):
         return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
 
 
-class SignInFailure(models.Model):
-    """A failed sign-in, kept for a while to slow down guessing. `who` is an HMAC, not a name."""
+class SignInCounter(models.Model):
+    """Failed sign-ins of an address, an account or a device until `ends_at`.
 
-    id = models.BigAutoField(primary_key=True)
-    who = models.CharField(max_length=64)
-    failed_at = models.DateTimeField(default=now)
+    `who` is a kind and a few digits of an HMAC, so the table has a largest size.
+    """
+
+    who = models.CharField(max_length=24, primary_key=True)
+    failures = models.PositiveIntegerField()
+    ends_at = models.DateTimeField()
 
     class Meta:
-        db_table = "sign_in_failure"
+        db_table = "sign_in_counter"
+        indexes: ClassVar = [models.Index(fields=("ends_at",), name="sign_in_counter_ends")]
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.failures} until {self.ends_at}"
+
+
+class HistoryEvent(models.Model):
+    """Who did what, from where: a sign-in, or a change with the values before and after.
+
+    Triggers in the database refuse to change or delete a row, so nothing refers to it and it
+    refers to nothing: it stays when an organization or an account is deleted by hand. `org` is
+    None for what concerns an account alone.
+    """
+
+    id = IdPrimaryKey()
+    occurred_at = models.DateTimeField(default=now, editable=False)
+    org = models.ForeignKey(
+        Organization,
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,  # the index below begins with it
+        related_name="history",
+    )
+    event = models.CharField(max_length=48)
+    actor_kind = models.CharField(max_length=16)
+    actor_id = IdField(null=True)
+    actor_name = models.CharField(max_length=254)
+    address = models.CharField(max_length=64)
+    subject_type = models.CharField(max_length=32)
+    subject_id = IdField(null=True)
+    subject_name = models.CharField(max_length=254)
+    before = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+    after = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+
+    class Meta:
+        db_table = "history_event"
         indexes: ClassVar = [
-            models.Index(fields=("who", "failed_at"), name="sign_in_failure_recent")
+            models.Index(fields=("org", "-id"), name="history_event_org_newest"),
+            models.Index(fields=("subject_id", "-id"), name="history_event_subject_newest"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.who[:8]} at {self.failed_at}"
+        return f"{self.event} at {self.occurred_at}"

@@ -30,6 +30,14 @@ def switch(name: str, *, default: bool) -> bool:
     return value in {"on", "true", "1", "yes"}
 
 
+def choice(name: str, default: str, *, among: tuple[str, ...]) -> str:
+    """Read a variable that has one of a few values."""
+    value: str = env.str(name, default=default).strip().lower()
+    if value not in among:
+        raise ImproperlyConfigured(f'{name} must be one of {", ".join(among)}, not "{value}"')
+    return value
+
+
 def number(name: str, *, default: float, least: float, most: float) -> float:
     """Read a number between two bounds."""
     text = env.str(name, default=str(default))

@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from pulse.environment import (
     allowed_hosts,
     certificate_authorities,
+    choice,
     client_certificate,
     database_url,
     email_from,
@@ -65,11 +66,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "pulse.server.compression.CompressionMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
+    "pulse.server.caching.no_store_middleware",  # static files, answered above, are not private
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "orgs.audit.middleware.actor_middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -135,6 +138,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_RESET_TIMEOUT = int(timedelta(days=3).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=7).total_seconds())
+# Browsers take a cookie of such a name only from this host over https: no other host of its domain
+# can set one.
+_cookie_prefix = "" if LOCAL else "__Host-"
+SESSION_COOKIE_NAME = f"{_cookie_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_cookie_prefix}csrftoken"
+DEVICE_COOKIE_NAME = f"{_cookie_prefix}pulse_device"
 SESSION_COOKIE_SECURE = not LOCAL
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -145,9 +154,12 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # --- browser security headers -----------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = not LOCAL and switch("PULSE_HTTPS_REDIRECT", default=True)
-SECURE_HSTS_SECONDS = 0 if LOCAL else int(timedelta(days=365).total_seconds())
-SECURE_HSTS_INCLUDE_SUBDOMAINS = not LOCAL
-SECURE_HSTS_PRELOAD = not LOCAL
+_hsts = choice("PULSE_HSTS", "off" if LOCAL else "on", among=("off", "on", "subdomains", "preload"))
+SECURE_HSTS_SECONDS = 0 if _hsts == "off" else int(timedelta(days=365).total_seconds())
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _hsts in {"subdomains", "preload"}
+SECURE_HSTS_PRELOAD = _hsts == "preload"
+# Other hosts of the domain are not this installation's to decide on: PULSE_HSTS does.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes speak plain http inside a cluster
 # Proxies whose X-Forwarded-For and X-Forwarded-Proto count: the server applies them.
 PROXY_NETWORKS = proxy_networks()

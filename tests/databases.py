@@ -19,6 +19,8 @@ from pytest_django import DjangoDbBlocker
 
 # Rows that Django makes after migrations, and would make again after each flush.
 MADE_ONCE = {"django_content_type", "auth_permission"}
+# The trigger that refuses to delete rows of this table, and the table.
+WALL, WALLED = "history_event_is_final", "history_event"
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +74,15 @@ def _emptying() -> tuple[str, ...]:
     names = connection.introspection.django_table_names(only_existing=True, include_views=False)
     tables = [connection.ops.quote_name(name) for name in names if name not in MADE_ONCE]
     deletions = tuple(f"DELETE FROM {table}" for table in tables)  # noqa: S608
-    if connection.vendor == "sqlite":
-        return deletions  # a transaction there is the only one that writes
+    if connection.vendor == "sqlite":  # a transaction there is the only one that writes
+        wall = f"{WALL}_delete"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [wall])
+            [(again,)] = cursor.fetchall()
+        return (f"DROP TRIGGER {wall}", *deletions, again)
     lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE"  # as TRUNCATE does
-    return ("; ".join((lock, *deletions)),)
+    off, on = (f"ALTER TABLE {WALLED} {do} TRIGGER {WALL}" for do in ("DISABLE", "ENABLE"))
+    return ("; ".join((lock, off, *deletions, on)),)
 
 
 @pytest.fixture

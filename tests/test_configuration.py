@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -37,6 +38,7 @@ BAD = [
     ("PULSE_PROXY_ADDRESSES", "proxy.example.org", {}),
     ("PULSE_PROXY_ADDRESSES", "10.0.0.1/8", {}),
     ("PULSE_HTTPS_REDIRECT", "perhaps", PRODUCTION),
+    ("PULSE_HSTS", "31536000", PRODUCTION),
     ("EMAIL_URL", "mail.example.org", {}),
     ("EMAIL_URL", "smtp://user:secret@host:port", {"EMAIL_FROM": "pulse@example.org"}),
     ("EMAIL_URL", "smtp://", {"EMAIL_FROM": "pulse@example.org"}),
@@ -67,13 +69,13 @@ BAD = [
 ]
 
 
-def read_settings(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
+def read_settings(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> dict[str, Any]:
     """Run the settings file with only these variables: what each command does first."""
     for name in set(os.environ) - {"PYTEST_CURRENT_TEST"}:
         monkeypatch.delenv(name)
     for name, value in environment(**variables).items():
         monkeypatch.setenv(name, value)
-    runpy.run_path(str(settings.BASE_DIR / "pulse" / "settings.py"))
+    return runpy.run_path(str(settings.BASE_DIR / "pulse" / "settings.py"))
 
 
 @pytest.mark.parametrize(("name", "value", "besides"), BAD)
@@ -112,6 +114,7 @@ def test_every_command_reports_invalid_setting_in_one_line(command: str) -> None
         {"HTTPS_PROXY": "http://user:p%40ss@proxy.example.org:3128"},
         {"https_proxy": "proxy.example.org:3128", "HTTPS_PROXY": "nonsense://"},
         PRODUCTION,
+        PRODUCTION | {"PULSE_HSTS": "off"},
         {},
     ],
 )
@@ -123,3 +126,29 @@ def test_production_settings_pass_deployment_checks() -> None:
     ended = manage("check", "--deploy", "--fail-level", "WARNING", variables=PRODUCTION)
     assert ended.returncode == 0, ended.stderr
     assert "no issues" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds", "subdomains", "preload"),
+    [
+        ("off", 0, False, False),
+        ("on", 31_536_000, False, False),
+        ("subdomains", 31_536_000, True, False),
+        ("preload", 31_536_000, True, True),
+    ],
+)
+def test_hsts_is_chosen_by_setting(
+    monkeypatch: pytest.MonkeyPatch, value: str, seconds: int, subdomains: bool, preload: bool
+) -> None:
+    read = read_settings(monkeypatch, PRODUCTION | {"PULSE_HSTS": value})
+    assert read["SECURE_HSTS_SECONDS"] == seconds
+    assert read["SECURE_HSTS_INCLUDE_SUBDOMAINS"] is subdomains
+    assert read["SECURE_HSTS_PRELOAD"] is preload
+
+
+def test_trusting_forwarded_scheme_does_not_trust_forwarded_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = read_settings(monkeypatch, PRODUCTION | {"PULSE_BEHIND_PROXY": "on"})
+    assert read["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
+    assert read["PROXY_NETWORKS"] == []  # the server then reads no forwarded address

@@ -21,7 +21,7 @@ from gateway.http.openapi.document import DOCUMENT
 ROOT: Path = settings.BASE_DIR
 OURS = ("orgs", "costs", "gateway", "pulse")
 # Functions of pulse/environment.py that read the variable they are given first.
-READERS = {"switch", "number", "upstream", "str", "list", "db_url", "bool", "int"}
+READERS = {"switch", "choice", "number", "upstream", "str", "list", "db_url", "bool", "int"}
 # Steps of pages that a reader meets on the pages themselves.
 STEPS = re.compile(r"<|^admin/(?!ai)|^(logout|organizations/switch)$")
 

@@ -37,6 +37,7 @@ TRIGGERS = {
         "cost_event_is_final",
         "rate_version",
         "exchange_rate_version",
+        "history_event_is_final",
     },
     "sqlite": {
         "organization_config_version",
@@ -60,6 +61,8 @@ TRIGGERS = {
         "exchange_rate_version_insert",
         "exchange_rate_version_update",
         "exchange_rate_version_delete",
+        "history_event_is_final_update",
+        "history_event_is_final_delete",
     },
 }
 SECRETS = re.compile(

@@ -175,12 +175,18 @@ def test_production_serves_hashed_stylesheet_name(
         assert (status, headers["Location"]) == (301, "https://127.0.0.1/login")
         status, headers, page = _get(port, "/login", over="https")
         assert status == 200
-        assert "max-age=31536000" in headers["Strict-Transport-Security"]
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert headers["Cache-Control"] == "private, no-store"
+        assert headers["Set-Cookie"].startswith("__Host-csrftoken=")
+        assert {"Secure", "Path=/"} <= set(headers["Set-Cookie"].split("; "))
         stylesheet = re.search(r"/static/css/pulse\.[0-9a-f]{12}\.css", page)
         assert stylesheet is not None
         status, headers, _ = _get(port, stylesheet[0], over="https")
         assert status == 200
         assert "immutable" in headers["Cache-Control"]
+        _, headers, _ = _get(port, "/healthz", over="https")
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert headers["Cache-Control"] == "no-store"
 
 
 def _get(port: int, path: str, *, over: str = "http") -> tuple[int, Message, str]:

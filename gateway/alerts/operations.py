@@ -16,6 +16,7 @@ from django.utils.timezone import now
 from gateway.alerts.delivery.addresses import fault_of_url
 from gateway.alerts.delivery.deliver import CLAIM, DeliveryResult, deliver_test, reach
 from gateway.models import Alert, AlertChannel, AlertDelivery
+from orgs.audit import history
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.values import EMAIL_MAX_CHARS, fault_of_text
 from orgs.locking import locked
@@ -24,6 +25,10 @@ CHANNELS_MAX: Final = 20  # of one organization: each alert goes through all tha
 EMAILS_MAX: Final = 20
 # A test calls a host that somebody has named: not as fast as they can press.
 TEST_EVERY: Final = timedelta(seconds=5)
+
+
+# What the history says of a channel: a webhook's URL may be a secret.
+RECORDED: Final = ("name", "kind", "emails", "enabled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,24 +71,27 @@ def create_channel(*, organization_id: UUID, terms: ChannelTerms) -> AlertChanne
             raise Conflict(f"An organization can have at most {CHANNELS_MAX} channels")
         kind = AlertChannel.Kind.EMAIL if emails else AlertChannel.Kind.WEBHOOK
         values = asdict(terms) | {"emails": emails}
-        return AlertChannel.objects.create(org=organization, kind=kind, **values)
+        channel = AlertChannel.objects.create(org=organization, kind=kind, **values)
+        history.record("channel_created", channel, after=history.values_of(channel, RECORDED))
+        return channel
 
 
 def set_channel_enabled(*, organization_id: UUID, channel_id: UUID, enabled: bool) -> None:
     """Turn a channel on or off; what waits for it fails while it is off."""
-    rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
-    if not rows.update(enabled=enabled):
-        raise Missing("Channel not found")
+    with transaction.atomic():
+        channel = _locked_channel(organization_id, channel_id)
+        before = history.values_of(channel, ("enabled",))
+        channel.enabled = enabled
+        channel.save(update_fields=["enabled"])
+        history.record("channel_changed", channel, before=before, after={"enabled": enabled})
 
 
 def renew_secret(*, organization_id: UUID, channel_id: UUID) -> AlertChannel:
     """Give a webhook another secret; the old one signs nothing from now on."""
     with transaction.atomic():
-        rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
-        channel = rows.select_for_update().first()
-        if channel is None:
-            raise Missing("Channel not found")
+        channel = _locked_channel(organization_id, channel_id)
         channel.secret_version += 1
+        history.record("channel_secret_renewed", channel)
         channel.save(update_fields=["secret_version"])
         return channel
 
@@ -91,7 +99,10 @@ def renew_secret(*, organization_id: UUID, channel_id: UUID) -> AlertChannel:
 def delete_channel(*, organization_id: UUID, channel_id: UUID) -> None:
     """Remove a channel and the record of what went through it."""
     with transaction.atomic():
-        AlertChannel.objects.filter(org=organization_id, id=channel_id).delete()
+        channel = AlertChannel.objects.filter(org=organization_id, id=channel_id).first()
+        if channel is not None:
+            history.record("channel_deleted", channel, before=history.values_of(channel, RECORDED))
+            channel.delete()
 
 
 def try_channel(*, channel: AlertChannel) -> DeliveryResult:
@@ -103,6 +114,14 @@ def try_channel(*, channel: AlertChannel) -> DeliveryResult:
         if last is not None and now() < last.next_try_at - CLAIM + TEST_EVERY:
             raise Conflict("A test was just sent; wait a few seconds")
     return deliver_test(channel)
+
+
+def _locked_channel(organization_id: UUID, channel_id: UUID) -> AlertChannel:
+    rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
+    channel = rows.select_for_update().first()
+    if channel is None:
+        raise Missing("Channel not found")
+    return channel
 
 
 def _checked(terms: ChannelTerms) -> list[str]:

@@ -9,7 +9,9 @@ from django.contrib import admin
 
 from gateway.aliases import reports
 from gateway.aliases.forms import add_fault, models_field, retries_field
+from gateway.aliases.operations import RECORDED
 from gateway.models import ModelAlias
+from orgs.audit.admin import RecordedAdmin
 
 
 class AliasAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -32,7 +34,7 @@ class AliasAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
 
 
 @admin.register(ModelAlias)
-class AliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class AliasAdmin(RecordedAdmin):
     """Names for models that are tried in order."""
 
     form = AliasAdminForm
@@ -40,3 +42,4 @@ class AliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
     list_filter = ("enabled", "org")
     list_select_related = ("org",)
     search_fields = ("name",)
+    recorded = RECORDED

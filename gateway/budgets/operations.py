@@ -6,7 +6,7 @@ judged by the budget as it is now.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from gateway.core.calls import DIMENSIONS
 from gateway.core.model_entries import compared, fault_in_total, wildcards_in
 from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
+from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked, one_name
 from orgs.models import Organization
@@ -51,6 +52,10 @@ class BudgetTerms:
         return {**asdict(self), "span": self.span.value}
 
 
+# What the history says of a budget.
+RECORDED: Final = (*(field.name for field in fields(BudgetTerms)), "enabled")
+
+
 def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
     """Make a budget, enabled, which counts what was already spent in its current period.
 
@@ -63,6 +68,7 @@ def create_budget(*, organization_id: UUID, terms: BudgetTerms) -> Budget:
             raise Conflict(f"An organization can have at most {BUDGETS_MAX} budgets")
         check_wildcards(organization, terms.models)
         budget = Budget.objects.create(org=organization, **terms.as_columns())
+        history.record("budget_created", budget, after=terms.as_columns())
         _begin(organization, budget)
         return budget
 
@@ -92,7 +98,10 @@ def delete_budget(*, organization_id: UUID, budget_id: UUID) -> None:
     """Remove a budget; what was counted stays. Removing one that is gone does nothing."""
     with transaction.atomic():
         locked(organization_id)
-        Budget.objects.filter(org=organization_id, id=budget_id).delete()
+        budget = Budget.objects.filter(org=organization_id, id=budget_id).first()
+        if budget is not None:
+            history.record("budget_deleted", budget, before=history.values_of(budget, RECORDED))
+            budget.delete()
 
 
 def terms_of(budget: Budget) -> BudgetTerms:
@@ -132,6 +141,8 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
     if budget is None:
         raise Missing("Budget not found")
     before = _counted(budget)
+    was = history.values_of(budget, changes)
+    history.record("budget_changed", budget, before=was, after=changes)
     for name, value in changes.items():
         setattr(budget, name, value)
     # What it missed while it was off, or counted of others, is recovered by counting again.

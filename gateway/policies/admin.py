@@ -9,7 +9,8 @@ from django.contrib import admin
 
 from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
-from gateway.policies.operations import check_wildcards
+from gateway.policies.operations import RECORDED, check_wildcards
+from orgs.audit.admin import RecordedAdmin
 from orgs.console.refusals import refusal_in
 
 
@@ -37,7 +38,7 @@ class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
 
 
 @admin.register(Policy)
-class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class PolicyAdmin(RecordedAdmin):
     """Limits on requests."""
 
     form = PolicyAdminForm
@@ -45,3 +46,4 @@ class PolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     list_filter = ("enabled", "org")
     list_select_related = ("org",)
     search_fields = ("name",)
+    recorded = RECORDED

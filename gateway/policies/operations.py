@@ -6,7 +6,7 @@ parts of each other, and nothing is admitted on a limit that has been withdrawn.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from django.utils.timezone import now
 
 from gateway.core.model_entries import fault_in_total, wildcards_in
 from gateway.models import Policy
+from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked, one_name
 from orgs.models import Organization
@@ -34,6 +35,10 @@ class PolicyLimits:
     max_tokens_per_request: int | None
 
 
+# What the history says of a policy.
+RECORDED: Final = (*(field.name for field in fields(PolicyLimits)), "enabled")
+
+
 def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
     """Make a policy, enabled. Raises Conflict when its name is taken or there are too many."""
     with one_name(*_ONE_NAME), transaction.atomic():
@@ -41,7 +46,9 @@ def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:
         if organization.policies.count() >= POLICIES_MAX:
             raise Conflict(f"An organization can have at most {POLICIES_MAX} policies")
         check_wildcards(organization, limits.allowed_models, limits.blocked_models)
-        return Policy.objects.create(org=organization, **asdict(limits))
+        policy = Policy.objects.create(org=organization, **asdict(limits))
+        history.record("policy_created", policy, after=asdict(limits))
+        return policy
 
 
 def update_policy(
@@ -63,9 +70,12 @@ def update_policy(
         if limits is not None:
             lists = limits.allowed_models, limits.blocked_models
             check_wildcards(organization, *lists, instead_of=policy_id)
-        rows = Policy.objects.filter(org=organization_id, id=policy_id)
-        if not rows.update(updated_at=now(), **changes):
+        policy = Policy.objects.filter(org=organization_id, id=policy_id).first()
+        if policy is None:
             raise Missing("Policy not found")
+        before = history.values_of(policy, changes)
+        Policy.objects.filter(id=policy_id).update(updated_at=now(), **changes)
+        history.record("policy_changed", policy, before=before, after=changes)
 
 
 def check_wildcards(
@@ -86,4 +96,7 @@ def delete_policy(*, organization_id: UUID, policy_id: UUID) -> None:
     """Remove a policy; past decisions keep its name. Removing one that is gone does nothing."""
     with transaction.atomic():
         locked(organization_id)
-        Policy.objects.filter(org=organization_id, id=policy_id).delete()
+        policy = Policy.objects.filter(org=organization_id, id=policy_id).first()
+        if policy is not None:
+            history.record("policy_deleted", policy, before=history.values_of(policy, RECORDED))
+            policy.delete()

@@ -12,7 +12,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
 
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
@@ -107,7 +106,6 @@ def edit_policy(request: HttpRequest, policy_id: str) -> HttpResponse:
 
 
 @action
-@never_cache
 def policy_effect(request: HttpRequest) -> HttpResponse:
     """Show what the policy in the form would have done, beside the form; nothing is saved.
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import authenticate, logout
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from orgs.auth import throttle
+from orgs.auth import operations, throttle
+from orgs.auth.devices import known_device, remember_device
 from orgs.auth.forms import SignInForm
 from orgs.core.addresses import counted_address
+from orgs.models import User
 
 
 @require_safe
@@ -25,7 +26,6 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_post_parameters("password")
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in by email address and password. No answer reveals whether an address is known."""
@@ -40,21 +40,28 @@ def _signed_in(request: HttpRequest, form: SignInForm) -> HttpResponse:
     if not form.is_valid():
         return _sign_in_page(request, form)
     email = form.cleaned_data["email"]
+    account = User.objects.filter(email=email).first()
+    device_id = known_device(request, account)
     # The server replaces a trusted proxy's address with that of its client.
     address = counted_address(request.META.get("REMOTE_ADDR") or "unknown")
-    attempt = throttle.begin_attempt(email=email, address=address, moment=now())
+    attempt = throttle.begin_sign_in(
+        email=email, address=address, device_id=device_id, moment=now()
+    )
     if attempt is None:
         form.add_error(None, "Too many failed sign-in attempts. Try again in 15 minutes.")
         answer = _sign_in_page(request, form, status=429)
         answer["Retry-After"] = str(int(throttle.WINDOW.total_seconds()))
         return answer
     user = authenticate(request, username=email, password=form.cleaned_data["password"])
-    if user is None:
+    if not isinstance(user, User):
+        operations.record_failure(account)
         form.add_error(None, "Incorrect email address or password.")
         return _sign_in_page(request, form)
     throttle.forgive(attempt)
-    login(request, user)
-    return redirect(_landing(request))
+    operations.begin_session(request, user, device_is_known=device_id is not None)
+    response = redirect(_landing(request))
+    remember_device(request, response, user)
+    return response
 
 
 def _sign_in_page(request: HttpRequest, form: SignInForm, *, status: int = 200) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Decorators of the console's views: sign-in, allowed methods and caching."""
+"""Decorators of the console's views: sign-in and allowed methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final, TypeVar
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseBase
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
@@ -16,13 +15,13 @@ FORM_METHODS: Final = ["GET", "HEAD", "POST"]
 
 
 def read_page(view: View) -> View:
-    """Require sign-in for a page that is read only and never cached."""
-    return login_required(never_cache(require_safe(view)))
+    """Require sign-in for a page that is read only."""
+    return login_required(require_safe(view))
 
 
 def form_page(view: View) -> View:
-    """Require sign-in for a form that is never cached."""
-    return login_required(never_cache(require_http_methods(FORM_METHODS)(view)))
+    """Require sign-in for a form."""
+    return login_required(require_http_methods(FORM_METHODS)(view))
 
 
 def question_page(view: View) -> View:

@@ -1,4 +1,4 @@
-"""Network addresses: the one under which a client is counted, and membership in networks."""
+"""Network addresses: as kept, as counted by limits, and whether they are in networks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def network_address(remote_address: str | None) -> str:
+    """Return a client's address as it is kept, empty if unknown; IPv4 without `::ffff:`."""
+    parsed = _parsed(remote_address or "")
+    return "" if parsed is None else str(parsed)
 
 
 def counted_address(address: str) -> str:

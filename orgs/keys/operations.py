@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.timezone import now
 
+from orgs.audit import history
 from orgs.core import keys, values
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.locking import locked
@@ -46,7 +47,9 @@ def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> 
         key.org = locked(org.pk)
         _check_owner(key)
         _check_name_is_free(key)
-        return _saved(key)
+        text = _saved(key)
+        history.record("key_created", key, after=_recorded(key))
+        return key, text
 
 
 def rotate_key(
@@ -77,7 +80,14 @@ def rotate_key(
             **{field: getattr(old, field) for field in FIXABLE},
         )
         _check_owner(successor)
-        return _saved(successor)
+        text = _saved(successor)
+        history.record(
+            "key_rotated",
+            successor,
+            before={"public": old.public, "expires_at": old.expires_at},
+            after={"public": successor.public, "expires_at": successor.expires_at},
+        )
+        return successor, text
 
 
 def revoke_key(*, key: ApiKey) -> bool:
@@ -85,15 +95,25 @@ def revoke_key(*, key: ApiKey) -> bool:
     with transaction.atomic():
         locked(key.org_id)
         living = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True)
-        return bool(living.update(revoked_at=now()))
+        is_revoked = bool(living.update(revoked_at=now()))
+        if is_revoked:
+            history.record("key_revoked", key, before=_recorded(key))
+        return is_revoked
 
 
-def _saved(key: ApiKey) -> tuple[ApiKey, str]:
+def _recorded(key: ApiKey) -> dict[str, object]:
+    owner = key.owner.email if key.owner else None
+    named = history.values_of(key, ("name", "public", *FIXABLE, "expires_at"))
+    return {**named, "owner": owner}
+
+
+def _saved(key: ApiKey) -> str:
+    """Save a key with a new secret, and return its text."""
     made = keys.new_key()
     key.public, key.last_four = made.public, made.last_four
     key.digest = keys.digest(made.text, settings.API_KEY_PEPPER)
     key.save(force_insert=True)
-    return key, made.text
+    return made.text
 
 
 def _current(key: ApiKey) -> ApiKey:

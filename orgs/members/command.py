@@ -49,7 +49,12 @@ class Command(ActionCommand):
         _add_who(role)
         _add_role(role)
         _add_who(
-            add("link", self.link, help="print a new link for an invitation; the old one ends")
+            add(
+                "link",
+                self.link,
+                help="print a new link for an invitation, or one by which a member of this "
+                "organization alone sets another password; the old one ends",
+            )
         )
         _add_who(
             add(
@@ -112,7 +117,10 @@ class Command(ActionCommand):
         self.stdout.write(f"Removed {options['email']}. Keys revoked: {revoked}.")
 
     def _write_link(self, link: NewLink) -> None:
-        self.stdout.write("One-time link to join, valid for three days; earlier links are invalid:")
+        purpose = "to set another password" if link.resets_password else "to join"
+        self.stdout.write(
+            f"One-time link {purpose}, valid for three days; earlier links are invalid:"
+        )
         self.stdout.write(installation_url() + link.path)
 
 

@@ -1,4 +1,4 @@
-"""Invitations: one-time links by which people join an organization.
+"""Invitations: one-time links by which people join an organization, or get a new password.
 
 No email is sent, so an address proves nothing. What counts is who holds a link and who can sign
 in. The rule, against accounts that somebody else registered first:
@@ -11,6 +11,11 @@ in. The rule, against accounts that somebody else registered first:
 - Any other account joins only when its owner, signed in, accepts on the link's page. It takes both:
   the link alone does not open the account, and the password alone does not accept invitations
   that were given to somebody else.
+- A member whose password is lost gets a link that sets another one. It belongs to the membership:
+  it ends with it, and with any change of the password. Admins give it, and could open it
+  themselves, so it works only for members of this organization alone: an admin of one must not
+  become the person in another, nor an operator. It ends all sessions, and the address no longer
+  counts as confirmed. For all others an operator sets the password.
 - A person who has a link but not the password of the account with their address asks an operator:
   `manage.py changepassword` ends all sessions of the account and confirms its address.
 """
@@ -28,6 +33,7 @@ from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.timezone import now
 
+from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
 from orgs.locking import locked
 from orgs.members.operations import check_role, checked_email
@@ -36,10 +42,14 @@ from orgs.models import Invitation, Membership, Organization, User
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """An invitation and the path of its new link, which is not stored."""
+    """An invitation and the path of its new link, which is not stored.
+
+    `resets_password` is whether it is of a member who has a password.
+    """
 
     invitation: Invitation
     path: str
+    resets_password: bool = False
 
 
 def invite(*, org: Organization, email: str, role: str, invited_by: User | None = None) -> NewLink:
@@ -79,30 +89,36 @@ def renew_link(
 
 
 def link_for_member(*, membership: Membership, invited_by: User | None = None) -> NewLink:
-    """Return a link for a member who has no password: it sets one."""
+    """Return a link for a member of this organization alone: it sets another password."""
     with transaction.atomic():
         org = locked(membership.org_id)
         current = org.memberships.select_related("user").filter(pk=membership.pk).first()
         if current is None:
             raise Missing("This person is no longer a member")
         user = current.user
-        if user.has_usable_password():
-            raise Conflict(f"{user.email} has already set a password")
-        if not user.is_active or not link_sets_password(user, org_id=org.pk):
+        if invited_by is not None and invited_by.pk == user.pk:  # that asks for the old one
+            raise Conflict("Change your own password on your profile page")
+        if not user.is_active:
+            raise Conflict(f"The account of {user.email} is deactivated")
+        if not link_sets_password(user, org_id=org.pk):
             raise Conflict(
                 f"The account of {user.email} is not this organization's alone; "
-                "ask an operator to set its password"
+                f"ask an operator to set its password: manage.py changepassword {user.email}"
             )
-        return _new_link(org=org, email=user.email, role=current.role, invited_by=invited_by)
+        return _new_link(
+            org=org, email=user.email, role=current.role, invited_by=invited_by, member=user
+        )
 
 
 def withdraw(*, invitation: Invitation) -> None:
     """Delete an invitation: an admin withdraws it, or the invited person declines."""
     with transaction.atomic():
         org = locked(invitation.org_id)
-        deleted, _ = org.invitations.filter(pk=invitation.pk).delete()
-        if not deleted:
+        current = org.invitations.filter(pk=invitation.pk).first()
+        if current is None:
             raise Missing("This invitation no longer exists")
+        history.record("invitation_withdrawn", current, before={"role": current.role})
+        current.delete()
 
 
 def opened(*, uid: str, token: str) -> Invitation | None:
@@ -112,9 +128,12 @@ def opened(*, uid: str, token: str) -> Invitation | None:
     except ValueError:
         return None
     found = Invitation.objects.select_related("org", "invited_by").filter(pk=wanted).first()
-    if found is None or not constant_time_compare(found.link_digest, _digest(token)):
+    if found is None:
         return None
     account = account_of(found)
+    member = account if account is not None and is_member(account, found.org_id) else None
+    if not constant_time_compare(found.link_digest, _digest(token, member)):
+        return None
     if not found.link_is_valid_at(now()) or (account is not None and not account.is_active):
         return None
     return found
@@ -125,25 +144,29 @@ def account_of(invitation: Invitation) -> User | None:
     return User.objects.filter(email=invitation.email).first()
 
 
+def is_member(account: User, org_id: UUID) -> bool:
+    """Whether the account is a member of the organization: then a link of its resets a password."""
+    return account.memberships.filter(org_id=org_id).exists()
+
+
 def link_sets_password(account: User | None, *, org_id: UUID) -> bool:
     """Whether a link of the organization may set the password of the account with its address.
 
-    Not when the account is an operator's, or one that an operator confirmed, or a member anywhere:
-    then somebody else relies on its password. In the organization itself a member without a
-    password may set the first one.
+    Not when the account is an operator's or a member of another organization: then somebody else
+    relies on its password. Of one that is in no organization, not when an operator confirmed it.
     """
     if account is None:
         return True
-    if account.is_operator or account.email_confirmed_at is not None:
+    if account.is_operator:
         return False
-    memberships = account.memberships.all()
-    if not account.has_usable_password():
-        memberships = memberships.exclude(org_id=org_id)
-    return not memberships.exists()
+    org_ids = set(account.memberships.values_list("org_id", flat=True))
+    if not org_ids:
+        return account.email_confirmed_at is None
+    return org_ids == {org_id}
 
 
 def accept_with_password(*, invitation: Invitation, password: str) -> Membership:
-    """Set the password of the invited account, creating it if needed, and make it a member."""
+    """Set the password of the account, creating it if needed; make it a member if it is not."""
     hashed = make_password(password)  # before the transaction, which locks the organization
     with transaction.atomic():
         current = _locked_invitation(invitation)
@@ -154,8 +177,10 @@ def accept_with_password(*, invitation: Invitation, password: str) -> Membership
             user = _locked_user(user)
             if not user.is_active or not link_sets_password(user, org_id=current.org_id):
                 raise Conflict(f"{user.email} has an account now; sign in to accept")
-            User.objects.filter(pk=user.pk).update(password=hashed)
-            user.password = hashed
+            # Whoever holds the link need not be the person of the address.
+            User.objects.filter(pk=user.pk).update(password=hashed, email_confirmed_at=None)
+            history.record("password_reset", user, org_id=current.org_id)
+            user.refresh_from_db()
         return _replaced_by_membership(current, user)
 
 
@@ -171,7 +196,14 @@ def accept_signed_in(*, invitation: Invitation, user: User) -> Membership:
         return _replaced_by_membership(current, owner)
 
 
-def _new_link(*, org: Organization, email: str, role: str, invited_by: User | None) -> NewLink:
+def _new_link(
+    *,
+    org: Organization,
+    email: str,
+    role: str,
+    invited_by: User | None,
+    member: User | None = None,
+) -> NewLink:
     secret = secrets.token_urlsafe(32)
     invitation, _ = Invitation.objects.update_or_create(
         org=org,
@@ -179,17 +211,25 @@ def _new_link(*, org: Organization, email: str, role: str, invited_by: User | No
         defaults={
             "role": role,
             "invited_by": invited_by,
-            "link_digest": _digest(secret),
+            "link_digest": _digest(secret, member),
             "link_created_at": now(),
         },
     )
     path = reverse("welcome", kwargs={"uid": invitation.pk, "token": secret})
-    return NewLink(invitation, path)
+    if member is None:
+        history.record("invitation_link_created", invitation, after={"role": role})
+        return NewLink(invitation, path)
+    history.record("password_link_created", member, org_id=org.pk)
+    return NewLink(invitation, path, resets_password=member.has_usable_password())
 
 
-def _digest(secret: str) -> str:
-    """Return the stored form of a secret; it has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+def _digest(secret: str, member: User | None) -> str:
+    """Return the stored form of a secret; it has 256 random bits, so a plain hash is enough.
+
+    A member's link ends with the password that the account has when it is made.
+    """
+    text = secret if member is None else f"{secret} {member.pk} {member.password}"
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _locked_invitation(invitation: Invitation) -> Invitation:
@@ -207,8 +247,11 @@ def _locked_user(user: User) -> User:
 
 
 def _replaced_by_membership(invitation: Invitation, user: User) -> Membership:
-    membership, _ = Membership.objects.get_or_create(
+    membership, is_new = Membership.objects.get_or_create(
         org_id=invitation.org_id, user=user, defaults={"role": invitation.role}
     )
+    if is_new:
+        after = {"role": invitation.role}
+        history.record("member_joined", user, org_id=invitation.org_id, after=after)
     invitation.delete()
     return membership

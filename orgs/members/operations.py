@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.timezone import now
 
+from orgs.audit import history
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.values import EMAIL_MAX_CHARS
 from orgs.locking import locked
@@ -31,6 +32,7 @@ def create_member(*, org: Organization, email: str, role: str, password: str) ->
                 f"{email} already has an account; omit the password to invite them", field="email"
             )
         _delete_invitation(org=organization, email=email)
+        history.record("member_created", user, org_id=organization.pk, after={"role": role})
         return Membership.objects.create(org=organization, user=user, role=role)
 
 
@@ -42,6 +44,7 @@ def change_role(*, membership: Membership, role: str) -> Membership:
         if role != Membership.Role.ADMIN:
             _refuse_if_last_admin(current)
         Membership.objects.filter(pk=current.pk).exclude(role=role).update(role=role)
+        _record("role_changed", current, before={"role": current.role}, after={"role": role})
         current.role = role
         return current
 
@@ -54,6 +57,8 @@ def remove_member(*, membership: Membership) -> int:
         theirs = ApiKey.objects.filter(org_id=current.org_id, owner_id=current.user_id)
         revoked = theirs.filter(revoked_at__isnull=True).update(revoked_at=now())
         _delete_invitation(org=current.org, email=current.user.email)
+        before = {"role": current.role, "keys_revoked": revoked}
+        _record("member_removed", current, before=before)
         current.delete()
         return revoked
 
@@ -76,6 +81,11 @@ def check_role(role: str) -> None:
     """Raise Invalid unless it is a role."""
     if role not in Membership.Role.values:
         raise Invalid(f'The role must be admin, member or auditor, not "{role}"', field="role")
+
+
+def _record(event: str, membership: Membership, **values: history.Values) -> None:
+    """Record what happened to a person in one organization."""
+    history.record(event, membership.user, org_id=membership.org_id, **values)
 
 
 def _locked_membership(membership: Membership) -> Membership:

@@ -1,25 +1,24 @@
-"""The page that a one-time link opens: set a password, or accept with an existing account."""
+"""The page that a one-time link opens: join, or set another password."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.forms import SetPasswordForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from orgs.auth import operations
 from orgs.auth.access import ACTIVE_ORGANIZATION
+from orgs.auth.devices import remember_device
 from orgs.core.errors import OrgsError
 from orgs.members import invitations
 from orgs.models import Invitation, Membership, User
 
 
 @sensitive_post_parameters("new_password1", "new_password2")
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def welcome(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     """Let the holder of a one-time link join: see the rule in `orgs.members.invitations`."""
@@ -41,6 +40,7 @@ def _set_password(
 ) -> HttpResponse:
     if "decline" in request.POST:
         return _declined(request, invitation)
+    resets = account is not None and invitations.is_member(account, invitation.org_id)
     form: SetPasswordForm[User] = SetPasswordForm(
         account or User(email=invitation.email),
         request.POST if request.method == "POST" else None,
@@ -50,9 +50,12 @@ def _set_password(
         membership = invitations.accept_with_password(
             invitation=invitation, password=form.cleaned_data["new_password1"]
         )
-        login(request, membership.user)
-        return _joined(request, membership)
-    context = {"invitation": invitation, "account": account, "form": form}
+        operations.begin_session(request, membership.user, device_is_known=False)
+        done = "Your password is changed." if resets else _welcome(membership)
+        response = _entered(request, membership, done)
+        remember_device(request, response, membership.user)
+        return response
+    context = {"invitation": invitation, "account": account, "form": form, "resets": resets}
     return render(request, "members/welcome.html", context)
 
 
@@ -62,14 +65,18 @@ def _accept(request: HttpRequest, invitation: Invitation, account: User | None) 
         if "decline" in request.POST:
             return _declined(request, invitation)
         membership = invitations.accept_signed_in(invitation=invitation, user=account)
-        return _joined(request, membership)
+        return _entered(request, membership, _welcome(membership))
     context = {"invitation": invitation, "is_owner": is_owner}
     return render(request, "members/accept.html", context)
 
 
-def _joined(request: HttpRequest, membership: Membership) -> HttpResponse:
+def _welcome(membership: Membership) -> str:
+    return f"You are now a member of {membership.org.name}."
+
+
+def _entered(request: HttpRequest, membership: Membership, done: str) -> HttpResponse:
     request.session[ACTIVE_ORGANIZATION] = str(membership.org_id)
-    messages.success(request, f"You are now a member of {membership.org.name}.")
+    messages.success(request, done)
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
+from orgs.audit import history
 from orgs.core import values
 from orgs.core.errors import Conflict, Invalid
 from orgs.locking import locked
 from orgs.models import Organization, validate_timezone
+
+# What the history says of an organization.
+RECORDED: Final = ("name", "slug", "timezone", "on_disconnect", "ai_gateway_enabled")
 
 
 class OrganizationChanges(TypedDict, total=False):
@@ -36,7 +40,9 @@ def create_organization(
     _check_timezone(timezone)
     try:
         with transaction.atomic():
-            return Organization.objects.create(name=name, slug=slug, timezone=timezone)
+            org = Organization.objects.create(name=name, slug=slug, timezone=timezone)
+            history.record("organization_created", org, after=history.values_of(org, RECORDED))
+            return org
     except IntegrityError as exc:
         message = f'An organization with the slug "{slug}" already exists'
         raise Conflict(message, field="slug") from exc
@@ -59,8 +65,10 @@ def change_organization(
         raise Invalid("on_disconnect must be 'close' or 'drain'", field="on_disconnect")
     with transaction.atomic():
         organization = locked(org.pk)
-        if any(getattr(organization, field) != value for field, value in changes.items()):
+        before = history.values_of(organization, changes)
+        if before != changes:
             Organization.objects.filter(pk=org.pk).update(**changes)
+            history.record("organization_changed", organization, before=before, after=changes)
             organization.refresh_from_db()
         return organization
 

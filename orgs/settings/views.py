@@ -9,7 +9,6 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.timezone import now
-from django.views.decorators.cache import never_cache
 
 from orgs.auth.access import Access, admin, choose_organization, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
@@ -61,7 +60,6 @@ def export_members(request: HttpRequest, format: str) -> StreamingHttpResponse:
 
 
 @action
-@never_cache
 def add_member(request: HttpRequest) -> HttpResponse:
     """Invite an address; only this answer shows the one-time link."""
     access = admin(request)
@@ -76,9 +74,8 @@ def add_member(request: HttpRequest) -> HttpResponse:
 
 
 @action
-@never_cache
 def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Show a new one-time link of an invitation, or for a member without a password."""
+    """Show a new one-time link of an invitation, or one that sets a member's password."""
     access = admin(request)
     found = _member_or_404(access, member_id)
     try:
@@ -94,7 +91,6 @@ def new_link(request: HttpRequest, member_id: str) -> HttpResponse:
 
 
 @action
-@never_cache
 def change_role(request: HttpRequest, member_id: str) -> HttpResponse:
     """Change a member's role. An invitation gets a new link with it: a link has one role."""
     found = _member_or_404(admin(request), member_id)
@@ -172,7 +168,11 @@ def _exported(row: MemberRow) -> dict[str, Any]:
 
 
 def _link_page(request: HttpRequest, link: NewLink) -> HttpResponse:
-    context = {"invitation": link.invitation, "link": request.build_absolute_uri(link.path)}
+    context = {
+        "invitation": link.invitation,
+        "link": request.build_absolute_uri(link.path),
+        "resets_password": link.resets_password,
+    }
     return render(request, "members/link.html", context)
 
 

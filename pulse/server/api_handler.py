@@ -39,6 +39,13 @@ PREFIXES: Final = ("/api/", "/v1/", "/v1beta/", "/healthz", "/readyz")
 WATCHED_AFTER_S: Final = 0.25
 PATHS_MAX: Final = 1000
 
+# As Django's own middleware writes it.
+_HSTS: Final = (
+    f"max-age={settings.SECURE_HSTS_SECONDS}"
+    + ("; includeSubDomains" if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS else "")
+    + ("; preload" if settings.SECURE_HSTS_PRELOAD else "")
+)
+
 logger = logging.getLogger("pulse.api")
 
 
@@ -131,8 +138,7 @@ def _outside(error: GatewayError) -> HttpResponseBase:
 
 async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) -> None:
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
-        value = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
-        response["Strict-Transport-Security"] = value
+        response["Strict-Transport-Security"] = _HSTS
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:

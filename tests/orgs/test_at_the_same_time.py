@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 from threading import Barrier
 
@@ -17,7 +16,7 @@ from orgs.core.errors import OrgsError
 from orgs.keys import operations as keys_operations
 from orgs.members import invitations
 from orgs.members import operations as members_operations
-from orgs.models import ApiKey, Invitation, Membership, Organization, SignInFailure, User
+from orgs.models import ApiKey, Invitation, Membership, Organization, User
 from orgs.settings import operations as settings_operations
 from tests.factories import PASSWORD, MembershipFactory
 
@@ -146,10 +145,10 @@ def test_link_works_for_one_of_two_concurrent_uses(acme: Organization) -> None:
 
 def test_concurrent_guesses_are_throttled(transactional_db: None) -> None:
     moment = now()
-    results = together(
-        [lambda: throttle.begin_attempt(email="a@acme.example", address="192.0.2.1", moment=moment)]
-        * 20
+    guess = partial(
+        throttle.begin_sign_in, email="a@acme.example", address="192.0.2.1", device_id=None
     )
-    assert sum(result is not None for result in results) <= throttle.FAILURES_PER_EMAIL
-    SignInFailure.objects.update(failed_at=moment - throttle.WINDOW - timedelta(seconds=1))
-    assert throttle.begin_attempt(email="a@acme.example", address="192.0.2.1", moment=moment)
+    results = together([partial(guess, moment=moment)] * 20)
+    passed = sum(result is not None for result in results)
+    assert passed == throttle.FAILURES_PER_ADDRESS_AND_ACCOUNT
+    assert guess(moment=moment + throttle.WINDOW) is not None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
 from orgs.keys import operations
 from orgs.members import invitations
-from orgs.models import ApiKey, Invitation, Membership, Organization, User
+from orgs.models import ApiKey, HistoryEvent, Invitation, Membership, Organization, User
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -257,3 +257,60 @@ def test_operator_without_change_permission_changes_nothing(
     key.refresh_from_db()
     membership.refresh_from_db()
     assert (key.revoked_at, membership.role) == (None, "member")
+
+
+# --- staff who are no superusers --------------------------------------------------------------
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    """An operator who has every permission, but is no superuser."""
+    user = UserFactory.create(is_staff=True, email_confirmed_at=now())
+    user.user_permissions.set(Permission.objects.all())
+    return user
+
+
+def test_staff_give_no_rights(staff: User, member_user: User) -> None:
+    User.objects.update(email_confirmed_at=now())
+    client = Client()
+    client.force_login(staff)
+    for user in (staff, member_user):
+        rights = {"is_superuser": "on", "is_staff": "on", "user_permissions": "1"}
+        client.post(
+            reverse("admin:orgs_user_change", args=[user.pk]),
+            change(user, name="Renamed", **rights),
+        )
+    member_user.refresh_from_db()
+    assert (member_user.name, member_user.is_operator) == ("Renamed", False)
+    assert not member_user.user_permissions.exists()
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
+@pytest.mark.parametrize("standing", ["is_staff", "is_superuser"])
+def test_staff_do_not_change_operators(staff: User, standing: str) -> None:
+    other = UserFactory.create(**{standing: True})
+    client = Client()
+    client.force_login(staff)
+    password = dict.fromkeys(("password1", "password2"), "another long password")
+    for page in ("admin:orgs_user_change", "admin:auth_user_password_change"):
+        posted = change(other, name="Renamed") | password
+        assert client.post(reverse(page, args=[other.pk]), posted).status_code == 403
+    other.refresh_from_db()
+    assert other.name != "Renamed"
+    assert other.check_password(PASSWORD)
+
+
+def test_staff_do_not_change_groups(staff: User) -> None:
+    group = Group.objects.create(name="staff")
+    client = Client()
+    client.force_login(staff)
+    pages = [reverse("admin:auth_group_add"), reverse("admin:auth_group_change", args=[group.pk])]
+    assert {client.post(page, {"name": "x"}).status_code for page in pages} == {403}
+
+
+def test_rights_given_by_superuser_are_recorded(operator: Client, member_user: User) -> None:
+    User.objects.filter(pk=member_user.pk).update(email_confirmed_at=now())
+    page = reverse("admin:orgs_user_change", args=[member_user.pk])
+    operator.post(page, change(member_user, is_staff="on"))
+    row = HistoryEvent.objects.get(event="user_changed")
+    assert (row.before, row.after) == ({"is_staff": False}, {"is_staff": True})

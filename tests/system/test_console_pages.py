@@ -45,6 +45,7 @@ PAGES: Final = {
         "/admin/ai/keys/{key}/revoke",
         "/settings/organization",
         "/settings/organization/members/{member}/remove",
+        "/settings/profile",
         "/nothing/here",
     ),
     "policies and aliases": (

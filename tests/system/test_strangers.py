@@ -41,6 +41,7 @@ def attacked(
             "SECRET_KEY": SECRET_KEY,
             "TMPDIR": str(temporary),
             "PULSE_PROXY_ADDRESSES": "127.0.0.9",
+            "PULSE_BEHIND_PROXY": "on",
         },
     )
     try:

@@ -70,6 +70,9 @@ ROUTES: Final[dict[str, Route]] = {
     "": PAGE,
     "login": PAGE,
     "logout": Route(methods=()),  # tried last of all: it ends the session
+    "settings/profile": PAGE,
+    "settings/profile/password": PAGE,
+    "settings/profile/sessions": PAGE,
     "welcome/<str:uid>/<str:token>/": Route(methods=()),  # its token is the person's own
     "admin/ai": Route(methods=("GET",), query="?team=x&key={id}", id_of=KEY),
     "admin/ai/": PAGE,

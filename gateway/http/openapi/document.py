@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from gateway.http.answers import REQUEST_ID_HEADER, json_response, only
@@ -302,10 +303,14 @@ DOCUMENT: Final[dict[str, Any]] = {
             "session": {
                 "type": "apiKey",
                 "in": "cookie",
-                "name": "sessionid",
+                "name": settings.SESSION_COOKIE_NAME,
                 "description": "A signed-in browser on the gateway's own pages.",
             },
-            "csrfCookie": {"type": "apiKey", "in": "cookie", "name": "csrftoken"},
+            "csrfCookie": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": settings.CSRF_COOKIE_NAME,
+            },
             "csrfToken": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
         },
     },
