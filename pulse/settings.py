@@ -21,6 +21,8 @@ from pulse.environment import (
     env,
     no_proxy,
     number,
+    private_file,
+    private_folder,
     proxy,
     proxy_networks,
     secret_key,
@@ -29,8 +31,7 @@ from pulse.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
-VAR_DIR.mkdir(exist_ok=True)
+VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key
 
 # DEBUG=off is production. Otherwise only this machine is served: loopback only, the sandbox on, a
 # generated secret key. Django's technical error pages appear only with an explicit DEBUG=on.
@@ -111,6 +112,8 @@ SQLITE = {
 def _database() -> dict[str, Any]:
     config = database_url(default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
     if config["ENGINE"] == "django.db.backends.sqlite3":
+        if not config["NAME"].startswith((":memory:", "file:")):
+            private_file(Path(config["NAME"]))
         return config | {"OPTIONS": SQLITE}
     options = {"connect_timeout": 5} | config.get("OPTIONS", {})
     return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
