@@ -256,6 +256,7 @@ EMAIL_PORT = _email.get("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587 if EMAIL_USE
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = email_from(sends=SENDS_EMAIL)
 ALERTS_EVERY_S = number("PULSE_ALERTS_EVERY_S", default=60, least=0, most=86_400)
+ALERTS_RETRY_S = number("PULSE_ALERTS_RETRY_S", default=30, least=0.1, most=600)
 ALERTS_SPIKE_MIN_NANOEUR = round(
     number("PULSE_ALERTS_SPIKE_MIN_EUR", default=5, least=0.01, most=1_000_000) * 10**9
 )

@@ -13,7 +13,9 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.timezone import now
 
+from gateway.alerts.delivery import confirmation
 from gateway.alerts.delivery.addresses import fault_of_url
+from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.deliver import CLAIM, DeliveryResult, deliver_test, reach
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.core.errors import Conflict, Invalid, Missing
@@ -70,9 +72,9 @@ def create_channel(*, organization_id: UUID, terms: ChannelTerms) -> AlertChanne
 
 
 def set_channel_enabled(*, organization_id: UUID, channel_id: UUID, enabled: bool) -> None:
-    """Turn a channel on or off; what waits for it fails while it is off."""
+    """Turn a channel on or off; what waits for it fails while it is off. Both end a pause."""
     rows = AlertChannel.objects.filter(org=organization_id, id=channel_id)
-    if not rows.update(enabled=enabled):
+    if not rows.update(enabled=enabled, failures=0, paused_until=None):
         raise Missing("Channel not found")
 
 
@@ -92,6 +94,11 @@ def delete_channel(*, organization_id: UUID, channel_id: UUID) -> None:
     """Remove a channel and the record of what went through it."""
     with transaction.atomic():
         AlertChannel.objects.filter(org=organization_id, id=channel_id).delete()
+
+
+def ask_addresses(*, channel: AlertChannel) -> Asked:
+    """Send a link to each address of the channel that is not confirmed, once a day."""
+    return confirmation.ask(channel, now=now())
 
 
 def try_channel(*, channel: AlertChannel) -> DeliveryResult:
