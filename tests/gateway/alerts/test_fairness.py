@@ -146,7 +146,8 @@ def test_channel_gets_single_delivery_at_once(acme: Organization, silent: Receiv
     for _ in range(3):
         AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=acme))
     sending = Sender()
-    assert sending.run(lambda: not silent.received) == []
+    for _ in range(2):
+        assert sending.run(lasts_s=0) == []
     assert AlertDelivery.objects.filter(tries=1).count() == 1
     silent.may_answer.set()
     assert len(sending.run()) == 3
