@@ -1,6 +1,12 @@
 """Django admin of the gateway's rooms, for operators, where Django looks for it."""
 
-from gateway.alerts.admin import AlertAdmin, AlertChannelAdmin, AlertDeliveryAdmin, LeaseAdmin
+from gateway.alerts.admin import (
+    AlertAddressAdmin,
+    AlertAdmin,
+    AlertChannelAdmin,
+    AlertDeliveryAdmin,
+    LeaseAdmin,
+)
 from gateway.aliases.admin import AliasAdmin
 from gateway.budgets.admin import BudgetAdmin
 from gateway.policies.admin import PolicyAdmin
@@ -8,6 +14,7 @@ from gateway.requests.admin import AiRequestLogAdmin
 
 __all__ = [
     "AiRequestLogAdmin",
+    "AlertAddressAdmin",
     "AlertAdmin",
     "AlertChannelAdmin",
     "AlertDeliveryAdmin",

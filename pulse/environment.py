@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import secrets
 import ssl
+import stat
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ EMAIL_SCHEMES = frozenset({"smtp", "smtp+tls", "smtp+ssl", "consolemail"})
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 env = environ.Env()
+logger = logging.getLogger("pulse")
 
 
 def switch(name: str, *, default: bool) -> bool:
@@ -95,6 +99,42 @@ def email_from(*, sends: bool) -> str:
     if sender and ("@" not in sender or not sender.isprintable()):
         raise ImproperlyConfigured(f'EMAIL_FROM must be an email address, not "{sender}"')
     return sender
+
+
+def private_folder(path: Path) -> Path:
+    """Make the folder, and close it and what lies in it to other users of the machine.
+
+    Folders in it are closed as a whole. Databases and keys of an existing installation are closed
+    at its next start.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    for each in (path.resolve(), *path.iterdir()):
+        try:
+            _close_to_others(each)
+        except FileNotFoundError:
+            continue  # SQLite's own files come and go
+        except OSError as exc:
+            logger.warning(
+                "%s can be read by other users, and its mode cannot be changed: %s",
+                each,
+                exc.strerror,
+            )
+    return path
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file that only this user can read, unless there is one.
+
+    SQLite takes an empty file for a new database, and gives the files beside it the same mode.
+    """
+    with suppress(FileExistsError, FileNotFoundError):  # a missing folder is SQLite's to report
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _close_to_others(path: Path) -> None:
+    mode = path.lstat().st_mode
+    if not stat.S_ISLNK(mode) and mode & 0o077:
+        path.chmod(mode & 0o700)
 
 
 def secret_key(*, debug: bool, var: Path) -> str:

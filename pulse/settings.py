@@ -22,6 +22,8 @@ from pulse.environment import (
     env,
     no_proxy,
     number,
+    private_file,
+    private_folder,
     proxy,
     proxy_networks,
     secret_key,
@@ -30,8 +32,7 @@ from pulse.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
-VAR_DIR.mkdir(exist_ok=True)
+VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key
 
 # DEBUG=off is production. Otherwise only this machine is served: loopback only, the sandbox on, a
 # generated secret key. Django's technical error pages appear only with an explicit DEBUG=on.
@@ -114,6 +115,8 @@ SQLITE = {
 def _database() -> dict[str, Any]:
     config = database_url(default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
     if config["ENGINE"] == "django.db.backends.sqlite3":
+        if not config["NAME"].startswith((":memory:", "file:")):
+            private_file(Path(config["NAME"]))
         return config | {"OPTIONS": SQLITE}
     options = {"connect_timeout": 5} | config.get("OPTIONS", {})
     return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
@@ -265,6 +268,7 @@ EMAIL_PORT = _email.get("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587 if EMAIL_USE
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = email_from(sends=SENDS_EMAIL)
 ALERTS_EVERY_S = number("PULSE_ALERTS_EVERY_S", default=60, least=0, most=86_400)
+ALERTS_RETRY_S = number("PULSE_ALERTS_RETRY_S", default=30, least=0.1, most=600)
 ALERTS_SPIKE_MIN_NANOEUR = round(
     number("PULSE_ALERTS_SPIKE_MIN_EUR", default=5, least=0.01, most=1_000_000) * 10**9
 )

@@ -7,6 +7,7 @@ import secrets
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
+from typing import Any
 
 import factory
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
@@ -17,6 +18,7 @@ from costs.models import CostEvent, DailyCost, ExchangeRate, Period, Rate, RateC
 from gateway.models import (
     AiRequestLog,
     Alert,
+    AlertAddress,
     AlertChannel,
     AlertDelivery,
     Budget,
@@ -138,6 +140,24 @@ class AlertChannelFactory(DjangoModelFactory[AlertChannel]):
     kind = AlertChannel.Kind.WEBHOOK
     name = factory.Sequence(lambda n: f"Channel {n}")
     url = "https://hooks.example.org/T0/B0/secret-path"
+
+
+class EmailChannelFactory(AlertChannelFactory):
+    """A channel of email addresses, which are confirmed."""
+
+    class Meta:
+        skip_postgeneration_save = True
+
+    kind = AlertChannel.Kind.EMAIL
+    url = ""
+    emails = factory.LazyFunction(lambda: ["ada@example.org"])
+
+    @factory.post_generation  # type: ignore[untyped-decorator]
+    def confirmed(self: Any, create: bool, extracted: bool | None, **_: Any) -> None:
+        """Confirm its addresses, unless `confirmed` is False."""
+        if create and extracted is not False:
+            for email in self.emails:
+                AlertAddress.objects.create(org=self.org, email=email, confirmed_at=now())
 
 
 class AlertDeliveryFactory(DjangoModelFactory[AlertDelivery]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
@@ -17,11 +16,9 @@ from costs.core.date_ranges import DateRange
 from costs.core.money import euros
 from costs.core.shares import share_percent
 from costs.explorer.reports import CostGroup, Sums
-from orgs.console.exports import Echo
+from orgs.console.exports import csv_line
 
 LINES_AT_ONCE: Final = 500
-# Some spreadsheets evaluate a cell that starts with one of these as a formula.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full-width on purpose
 # Dimensions whose value is an id, and which also have a name.
 _WITH_NAMES: Final = ("user", "key")
 _FIGURES: Final = (
@@ -33,16 +30,15 @@ _BEFORE: Final = ("before_eur", "before_nanoeur")
 
 def csv_pieces(query: CostQuery, groups: Iterable[CostGroup], total: Sums) -> Iterator[str]:
     """Yield the lines of the page as CSV, LINES_AT_ONCE in each piece."""
-    writer = csv.writer(Echo())
     names = [
         name
         for dimension in query.group_by
         for name in (dimension, *([f"{dimension}_name"] if dimension in _WITH_NAMES else []))
     ]
-    yield writer.writerow((*names, *_FIGURES, *(_BEFORE if query.compares_groups else ())))
+    yield csv_line((*names, *_FIGURES, *(_BEFORE if query.compares_groups else ())))
     lines = iter(groups)
     while some := list(islice(lines, LINES_AT_ONCE)):
-        yield "".join(writer.writerow(_csv_line(query, group, total)) for group in some)
+        yield "".join(csv_line(_csv_values(query, group, total)) for group in some)
 
 
 def json_pieces(
@@ -87,16 +83,11 @@ async def _in_a_thread(pieces: Iterator[str]) -> AsyncIterator[str]:
         yield piece
 
 
-def csv_text(text: str) -> str:
-    """Return the text escaped so that no spreadsheet evaluates it as a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
-
-
-def _csv_line(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[object]:
+def _csv_values(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[object]:
     for dimension, value, label in zip(query.group_by, group.values, group.labels, strict=True):
-        yield csv_text(value or "")
+        yield value or ""
         if dimension in _WITH_NAMES:
-            yield csv_text(label)
+            yield label
     sums, nanoeur = group.sums, group.sums.amount_nanoeur
     yield from (f"{euros(nanoeur):f}", nanoeur, share_percent(nanoeur, total.amount_nanoeur) or "")
     yield from (sums.requests, sums.events, sums.input_tokens or "", sums.output_tokens or "")

@@ -1,4 +1,4 @@
-"""Django admin of alerts, channels, deliveries and leases."""
+"""Django admin of alerts, channels, addresses, deliveries and leases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from django.contrib import admin
 from costs.admin import ReadOnlyAdmin
 from gateway.models import (
     Alert,
+    AlertAddress,
     AlertChannel,
     AlertDelivery,
     Lease,
@@ -27,10 +28,19 @@ class AlertAdmin(ReadOnlyAdmin):
 class AlertChannelAdmin(ReadOnlyAdmin):
     """Where alerts are sent; a webhook's URL may be a secret, and is not shown."""
 
-    list_display = ("name", "org", "kind", "enabled", "created_at")
+    list_display = ("name", "org", "kind", "enabled", "paused_until", "created_at")
     list_filter = ("kind", "org")
     list_select_related = ("org",)
     exclude = ("url",)
+
+
+@admin.register(AlertAddress)
+class AlertAddressAdmin(ReadOnlyAdmin):
+    """Email addresses of channels, and whether their owners confirmed them."""
+
+    list_display = ("email", "org", "asked_at", "confirmed_at")
+    list_filter = ("org",)
+    list_select_related = ("org",)
 
 
 @admin.register(AlertDelivery)

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.timezone import now
 
 from gateway.alerts import operations, reports
 from gateway.alerts.delivery.deliver import secret_for
 from gateway.alerts.operations import ChannelTerms
-from gateway.alerts.pages import where
+from gateway.alerts.pages import is_paused, sent_links, where
 from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
 from gateway.alerts.rounds import Rounds
 from gateway.models import Alert, AlertChannel, AlertDelivery
@@ -43,10 +44,11 @@ class Command(ActionCommand):
         )
         where_to.add_argument("--email", metavar="ADDRESS,…", help="the email addresses")
         test = add("test-channel", self.test_channel, help="send a test through a channel")
+        ask = add("ask-channel", self.ask_channel, help="send links to unconfirmed addresses")
         enable = add("enable-channel", self.switch_channel, help="enable a channel")
         disable = add("disable-channel", self.switch_channel, help="disable a channel")
         delete = add("delete-channel", self.delete_channel, help="delete a channel")
-        for action in (test, enable, disable, delete):
+        for action in (test, ask, enable, disable, delete):
             add_named(action, "channel")
         enable.set_defaults(enabled=True)
         disable.set_defaults(enabled=False)
@@ -106,6 +108,8 @@ class Command(ActionCommand):
         if channel.kind == AlertChannel.Kind.WEBHOOK:
             self.stdout.write("Deliveries are signed with this secret, which is shown only once:")
             self.stdout.write(secret_for(channel))
+        else:
+            self._ask(channel)
 
     def test_channel(self, options: dict[str, Any]) -> None:
         channel = _the_channel(options)
@@ -113,6 +117,9 @@ class Command(ActionCommand):
         if not outcome.is_delivered:
             raise CommandError(f'Test of "{channel.name}" failed: {outcome.detail}')
         self.stdout.write(f'Test sent to "{channel.name}": {outcome.detail}.')
+
+    def ask_channel(self, options: dict[str, Any]) -> None:
+        self._ask(_the_channel(options))
 
     def delete_channel(self, options: dict[str, Any]) -> None:
         channel = _the_channel(options)
@@ -125,6 +132,14 @@ class Command(ActionCommand):
             organization_id=channel.org_id, channel_id=channel.pk, enabled=enabled
         )
         self.stdout.write(f'Channel "{channel.name}" is {"on" if enabled else "off"}.')
+
+    def _ask(self, channel: AlertChannel) -> None:
+        """Send links, and say who gets no alerts until they open theirs."""
+        asked = operations.ask_addresses(channel=channel)
+        if sentence := sent_links(asked):
+            self.stdout.write(sentence)
+        left = reports.unconfirmed(channel)
+        self.stdout.write(f"Unconfirmed addresses, which get no alerts: {', '.join(left) or 0}.")
 
 
 def _the_channel(options: dict[str, Any]) -> AlertChannel:
@@ -164,5 +179,10 @@ def _channel_row(channel: AlertChannel) -> dict[str, Any]:
         "kind": channel.kind,
         "enabled": channel.enabled,
         "where": where(channel),
+        "unconfirmed": ", ".join(reports.unconfirmed(channel)) or None,
+        "failures": channel.failures,
+        "paused_until": channel.paused_until.isoformat(timespec="seconds")
+        if channel.paused_until is not None and is_paused(channel, now())
+        else None,
         "id": str(channel.pk),
     }

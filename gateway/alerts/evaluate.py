@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, transaction
-from django.db.models import F, Sum
+from django.db.models import Count, F, Q, Sum
 
 from costs.core.periods import local_day
 from costs.models import Period
+from gateway.alerts.delivery.deliver import entry, not_sent
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.alerts.rules.limits import findings_on_limits
 from gateway.alerts.rules.unusual import Remembered, findings_on_today
@@ -25,6 +26,7 @@ from orgs.models import Organization
 
 ORGANIZATIONS_AT_ONCE: Final = 200
 SENTENCE_MAX_CHARS: Final = 1000
+WAITING_MAX: Final = 100  # deliveries of one channel
 
 logger = logging.getLogger("pulse.alerts")
 
@@ -90,15 +92,27 @@ def _written(organization: Organization, finding: AlertFinding, now: datetime) -
                 budget_id=finding.budget_id,
                 raised_at=now,
             )
+            channels = AlertChannel.objects.filter(org=organization, enabled=True)
+            is_waiting = Q(deliveries__state=AlertDelivery.State.WAITING)
             AlertDelivery.objects.bulk_create(
-                AlertDelivery(alert=alert, channel=channel, next_try_at=now)
-                for channel in AlertChannel.objects.filter(org=organization, enabled=True)
+                _delivery(alert, channel, waiting=channel.waiting, now=now)
+                for channel in channels.annotate(waiting=Count("deliveries", filter=is_waiting))
             )
             return alert
     except IntegrityError:
         if Alert.objects.filter(org=organization, key=finding.key).exists():
             return None
         raise
+
+
+def _delivery(alert: Alert, channel: AlertChannel, *, waiting: int, now: datetime) -> AlertDelivery:
+    """Return a new delivery, which failed already if too many wait for the channel."""
+    delivery = AlertDelivery(alert=alert, channel=channel, next_try_at=now)
+    if waiting >= WAITING_MAX:
+        delivery.state = AlertDelivery.State.FAILED
+        full = not_sent(f"not sent: {WAITING_MAX} alerts were waiting for this channel")
+        delivery.attempts = [entry(full, now)]
+    return delivery
 
 
 def _look_at(

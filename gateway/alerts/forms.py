@@ -92,7 +92,8 @@ class ChannelForm(forms.Form):
         label="Email addresses",
         required=False,
         widget=forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
-        help_text="One per line.",
+        help_text="One per line. Alerts are sent to an address once its owner has opened the link "
+        "in a confirmation email. Confirmed addresses of members need none.",
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:

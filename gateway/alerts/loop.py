@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -53,16 +54,17 @@ class AlertLoop:
         wait_s = min(FIRST_AFTER_S, self.every_s)
         rounds: Rounds | None = None
         while not self._stopping.wait(wait_s * (1 + JITTER * chance.random())):
-            wait_s = self.every_s
+            began = time.monotonic()
             # By name: to import it takes a while, which the start need not wait for.
             rounds = rounds or import_string("gateway.alerts.rounds.Rounds")()
             self._do(rounds)
+            wait_s = max(0.0, began + self.every_s - time.monotonic())
         if rounds is not None:
             self._end(rounds)
 
     def _do(self, rounds: Rounds) -> None:
         try:
-            rounds.run(lambda: not self._stopping.is_set())
+            rounds.run(lambda: not self._stopping.is_set(), lasts_s=self.every_s)
         except DatabaseError as exc:
             logger.warning("alerts are delayed, the database is unavailable: %s", exc)
         except Exception:  # the next round may succeed, and nothing else would start one

@@ -13,7 +13,9 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.timezone import now
 
+from gateway.alerts.delivery import confirmation
 from gateway.alerts.delivery.addresses import fault_of_url
+from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.deliver import CLAIM, DeliveryResult, deliver_test, reach
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.audit import history
@@ -77,12 +79,12 @@ def create_channel(*, organization_id: UUID, terms: ChannelTerms) -> AlertChanne
 
 
 def set_channel_enabled(*, organization_id: UUID, channel_id: UUID, enabled: bool) -> None:
-    """Turn a channel on or off; what waits for it fails while it is off."""
+    """Turn a channel on or off; what waits for it fails while it is off. Both end a pause."""
     with transaction.atomic():
         channel = _locked_channel(organization_id, channel_id)
         before = history.values_of(channel, ("enabled",))
-        channel.enabled = enabled
-        channel.save(update_fields=["enabled"])
+        channel.enabled, channel.failures, channel.paused_until = enabled, 0, None
+        channel.save(update_fields=["enabled", "failures", "paused_until"])
         history.record("channel_changed", channel, before=before, after={"enabled": enabled})
 
 
@@ -103,6 +105,11 @@ def delete_channel(*, organization_id: UUID, channel_id: UUID) -> None:
         if channel is not None:
             history.record("channel_deleted", channel, before=history.values_of(channel, RECORDED))
             channel.delete()
+
+
+def ask_addresses(*, channel: AlertChannel) -> Asked:
+    """Send a link to each address of the channel that is not confirmed, once a day."""
+    return confirmation.ask(channel, now=now())
 
 
 def try_channel(*, channel: AlertChannel) -> DeliveryResult:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.messages import EVENTS
-from gateway.alerts.reports import deliveries_of, last_deliveries
+from gateway.alerts.reports import deliveries_of, last_deliveries, unconfirmed
 from gateway.models import Alert, AlertChannel, AlertDelivery, Budget
 from gateway.requests.timeline import Status
 
@@ -69,6 +70,8 @@ class ChannelLine:
 
     channel: AlertChannel
     where: str
+    is_paused: bool
+    unconfirmed: list[str]
     last: DeliveryLine | None
 
 
@@ -81,17 +84,34 @@ def alert_lines(alerts: Sequence[Alert], *, organization_id: UUID) -> list[Alert
     return [_line(alert, deliveries[alert.pk], budgets) for alert in alerts]
 
 
-def channel_lines(channels: Sequence[AlertChannel]) -> list[ChannelLine]:
+def channel_lines(channels: Sequence[AlertChannel], now: datetime) -> list[ChannelLine]:
     """Return the channels as lines."""
     last = last_deliveries(channels)
     return [
         ChannelLine(
             channel=channel,
             where=where(channel),
+            is_paused=is_paused(channel, now),
+            unconfirmed=unconfirmed(channel),
             last=delivery_line(last[channel.pk]) if channel.pk in last else None,
         )
         for channel in channels
     ]
+
+
+def is_paused(channel: AlertChannel, now: datetime) -> bool:
+    """Whether nothing is sent through the channel because it failed too often."""
+    return channel.paused_until is not None and now < channel.paused_until
+
+
+def sent_links(asked: Asked) -> str:
+    """Return a sentence on links that were sent to addresses, empty when there were none."""
+    parts = []
+    if asked.emails:
+        parts.append(f"A link to confirm was sent to {', '.join(asked.emails)}.")
+    if asked.fault:
+        parts.append(f"Not every address got a link: {asked.fault}.")
+    return " ".join(parts)
 
 
 def where(channel: AlertChannel) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from gateway.alerts.delivery.confirmation import confirmed
 from gateway.models import Alert, AlertChannel, AlertDelivery
 
 ALERTS_PER_PAGE: Final = 50
@@ -58,6 +59,12 @@ def deliveries_of(alerts: Collection[Alert]) -> dict[UUID, list[AlertDelivery]]:
 def channels(*, organization_id: UUID) -> list[AlertChannel]:
     """Return the organization's channels, oldest first."""
     return list(AlertChannel.objects.filter(org=organization_id))
+
+
+def unconfirmed(channel: AlertChannel) -> list[str]:
+    """Return the channel's addresses to which nothing is sent: their owners did not confirm."""
+    known = confirmed(channel.org_id, channel.emails)
+    return [email for email in channel.emails if email not in known]
 
 
 def last_deliveries(channels: Collection[AlertChannel]) -> dict[UUID, AlertDelivery]:

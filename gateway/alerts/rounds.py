@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from typing import Final
 from uuid import UUID
 
 from django.utils.timezone import now as current_time
 
 from gateway.alerts import lease
-from gateway.alerts.delivery.deliver import DeliveryResult, deliver_due
+from gateway.alerts.delivery.deliver import DeliveryResult
+from gateway.alerts.delivery.sender import Sender
 from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.models import Alert
 from orgs.fields import new_id
@@ -40,22 +42,31 @@ class Rounds:
     holder_id: UUID = field(default_factory=new_id)
     memory: EvaluationCache = field(default_factory=EvaluationCache)
     clock: Clock = current_time
+    _sender: Sender = field(init=False)
     _taken_at: datetime | None = None
 
-    def run(self, goes_on: Callable[[], bool] = lambda: True) -> Round:
-        """Do one round, unless another process does them. Raises Django's database errors."""
+    def __post_init__(self) -> None:
+        self._sender = Sender(clock=self.clock)
+
+    def run(self, goes_on: Callable[[], bool] = lambda: True, *, lasts_s: float = inf) -> Round:
+        """Do one round, unless another process does them. Raises Django's database errors.
+
+        After `lasts_s` it is over, and what is being sent is left to the next: a receiver that
+        does not answer delays no alert of others.
+        """
 
         def goes_on_with_lease() -> bool:
             return goes_on() and (self._is_fresh() or self._takes_lease())
 
         if not self._takes_lease():
-            return Round(is_ours=False)
+            return Round(is_ours=False, sent=self._sender.run(lambda: False))
         raised = evaluate(self.clock(), self.memory, goes_on=goes_on_with_lease)
-        sent = deliver_due(clock=self.clock, goes_on=goes_on_with_lease)
+        sent = self._sender.run(goes_on_with_lease, lasts_s=lasts_s)
         return Round(is_ours=True, raised=raised, sent=sent)
 
     def end(self) -> None:
-        """Give the lease back."""
+        """Record what is being sent, and give the lease back."""
+        self._sender.finish()
         lease.give_back(JOB, holder_id=self.holder_id, now=self.clock())
 
     def _takes_lease(self) -> bool:

@@ -17,7 +17,9 @@ urlpatterns = [
     path("alerts/channels/create", views.create_channel, name="alert-channel-create"),
     path(f"{CHANNEL}/toggle", views.toggle_channel, name="alert-channel-toggle"),
     path(f"{CHANNEL}/test", views.test_channel, name="alert-channel-test"),
+    path(f"{CHANNEL}/addresses", views.ask_addresses, name="alert-channel-addresses"),
     path(f"{CHANNEL}/secret", views.renew_secret, name="alert-channel-secret"),
     path(f"{CHANNEL}/delete", views.delete_channel, name="alert-channel-delete"),
+    path("alerts/confirm/<str:token>", views.confirm_address, name="alert-confirm"),
     path("alerts/<str:alert_id>/acknowledge", views.acknowledge, name="alert-acknowledge"),
 ]

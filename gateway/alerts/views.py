@@ -11,13 +11,25 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.utils.timezone import now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
 from costs.core.money import format_eur
 from gateway.alerts import operations, reports
+from gateway.alerts.delivery import confirmation
+from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.deliver import secret_for
 from gateway.alerts.forms import AlertFilterForm, ChannelForm
-from gateway.alerts.pages import COLUMNS, alert_lines, channel_lines, exported, where
+from gateway.alerts.pages import (
+    COLUMNS,
+    alert_lines,
+    channel_lines,
+    exported,
+    sent_links,
+    where,
+)
 from gateway.alerts.reports import AlertQuery
 from gateway.alerts.rules.spikes import RATIO, WEEKS
 from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
@@ -25,7 +37,7 @@ from gateway.models import Alert, AlertChannel
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
-from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.pages import FORM_METHODS, action, download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 from orgs.core.errors import OrgsError
@@ -106,7 +118,7 @@ def channels(request: HttpRequest) -> HttpResponse:
     access = viewer(request)
     found = reports.channels(organization_id=access.organization.pk)
     context = {
-        "lines": channel_lines(found),
+        "lines": channel_lines(found, now()),
         "can_change": access.can_change,
         "zone": ZoneInfo(access.organization.timezone),
         "budget_percents": BUDGET_PERCENTS,
@@ -148,6 +160,30 @@ def toggle_channel(request: HttpRequest, channel_id: str) -> HttpResponse:
     state = "on. New alerts will be sent to it" if enabled else "off"
     messages.success(request, f'Channel "{channel.name}" is {state}.')
     return redirect("alert-channels")
+
+
+@action
+def ask_addresses(request: HttpRequest, channel_id: str) -> HttpResponse:
+    """Send links to the addresses of a channel that are not confirmed."""
+    asked = operations.ask_addresses(channel=_channel(request, channel_id))
+    _tell_of_links(request, asked)
+    return redirect("alert-channels")
+
+
+@never_cache
+@require_http_methods(FORM_METHODS)
+def confirm_address(request: HttpRequest, token: str) -> HttpResponse:
+    """Let the holder of a link that was sent to an address confirm it, without sign-in.
+
+    By POST: programs that look at mail follow links.
+    """
+    address = confirmation.opened(token)
+    if address is None:
+        return render(request, "alerts/confirm_over.html", status=410)
+    if request.method == "POST":
+        confirmation.confirm(address, now=now())
+        return redirect(request.path)
+    return render(request, "alerts/confirm.html", {"address": address})
 
 
 @action
@@ -198,8 +234,18 @@ def _channel(request: HttpRequest, channel_id: str) -> AlertChannel:
 def _made(request: HttpRequest, channel: AlertChannel) -> HttpResponse:
     if channel.kind == AlertChannel.Kind.WEBHOOK:
         return _secret_page(request, channel)
-    messages.success(request, f'Channel "{channel.name}" added. New alerts will be sent to it.')
+    messages.success(
+        request,
+        f'Channel "{channel.name}" added. New alerts will be sent to its confirmed addresses.',
+    )
+    _tell_of_links(request, operations.ask_addresses(channel=channel))
     return redirect("alert-channels")
+
+
+def _tell_of_links(request: HttpRequest, asked: Asked) -> None:
+    if sentence := sent_links(asked):
+        level = messages.WARNING if asked.fault else messages.SUCCESS
+        messages.add_message(request, level, sentence)
 
 
 def _secret_page(request: HttpRequest, channel: AlertChannel) -> HttpResponse:

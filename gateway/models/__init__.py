@@ -1,6 +1,6 @@
 """The gateway's tables, one module for each room: what decides calls and what is kept of them."""
 
-from gateway.models.alerts import Alert, AlertChannel, AlertDelivery, Lease
+from gateway.models.alerts import Alert, AlertAddress, AlertChannel, AlertDelivery, Lease
 from gateway.models.aliases import ModelAlias
 from gateway.models.budgets import Budget
 from gateway.models.policies import Policy
@@ -9,6 +9,7 @@ from gateway.models.requests import AiRequestLog, IdempotencyKey
 __all__ = [
     "AiRequestLog",
     "Alert",
+    "AlertAddress",
     "AlertChannel",
     "AlertDelivery",
     "Budget",

@@ -1,4 +1,4 @@
-"""The tables of alerts: alerts, channels, deliveries, and the lease of the job."""
+"""The tables of alerts: alerts, channels, addresses, deliveries, and the lease of the job."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class AlertChannel(models.Model):
     """Where an organization's alerts are sent: email addresses, or the URL of a webhook.
 
     A webhook's secret is not kept: it is made of the installation's key, the row's id and
-    `secret_version`.
+    `secret_version`. `failures` counts the tries that failed since the last that did not; too many
+    pause the channel.
     """
 
     class Kind(models.TextChoices):
@@ -76,6 +77,8 @@ class AlertChannel(models.Model):
     url = models.CharField(max_length=2000, blank=True)
     secret_version = models.PositiveIntegerField(default=1, editable=False)
     enabled = models.BooleanField(default=True)
+    failures = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    paused_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
@@ -91,6 +94,31 @@ class AlertChannel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AlertAddress(models.Model):
+    """An email address of an organization's channels, and whether its owner wants the alerts.
+
+    `asked_at` is when a link to confirm it was last sent.
+    """
+
+    id = IdPrimaryKey()
+    org = models.ForeignKey(
+        Organization, models.CASCADE, db_index=False, related_name="alert_addresses"
+    )
+    email = models.EmailField()
+    asked_at = models.DateTimeField(null=True, blank=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "alert_address"
+        verbose_name_plural = "alert addresses"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=("org", "email"), name="alert_address_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
 
 
 class AlertDelivery(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -14,8 +15,17 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from orgs.threads import EXPORTS
 
-# A spreadsheet evaluates text that starts like this as a formula, and callers can send any text.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet evaluates a cell that starts like this as a formula, and callers can send any text.
+# Where it takes another sign than the comma for the separator (`;` where decimals have a comma) a
+# text has several cells, and lines of its own where none of them is quoted: each is made a text by
+# an apostrophe, also behind spaces and quotation marks, which are taken off.
+_CELL_ENDS: Final = r";|\t\r\n"
+_FORMULA_STARTS: Final = "-=+@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
+_FORMULA_STARTS_WIDE: Final = "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+_FORMULA: Final = re.compile(
+    rf"""(\A|[{_CELL_ENDS}])(?=[\s"']*[{_FORMULA_STARTS}{_FORMULA_STARTS_WIDE}])"""
+)
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 Row = Mapping[str, Any]
 Chunks = Iterable[Sequence[Row]]
@@ -52,7 +62,7 @@ def _next_piece(text: Iterator[str]) -> str | None:
         connections.close_all()
 
 
-class Echo:
+class _Echo:
     """A target for csv.writer that returns each line."""
 
     def write(self, line: str) -> str:
@@ -60,18 +70,23 @@ class Echo:
         return line
 
 
+def csv_line(values: Iterable[object]) -> str:
+    """Return a line of a CSV file, in which no spreadsheet finds a formula."""
+    line: str = csv.writer(_Echo()).writerow([_cell(value) for value in values])
+    return line
+
+
 def _as_csv(chunks: Chunks, columns: tuple[str, ...]) -> Iterator[str]:
-    writer = csv.writer(Echo())
-    yield writer.writerow(columns)
+    yield csv_line(columns)
     for rows in chunks:
-        yield "".join(writer.writerow([_cell(row[name]) for name in columns]) for row in rows)
+        yield "".join(csv_line(row[name] for name in columns) for row in rows)
 
 
 def _cell(value: object) -> object:
     if isinstance(value, list):
         value = " ".join(map(str, value))
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA_STARTS):
-        return f"'{value}"
+    if isinstance(value, str) and _NUMBER.fullmatch(value) is None:
+        return _FORMULA.sub(r"\1'", value)
     return value
 
 

@@ -16,6 +16,7 @@ from tests.system.servers import Installation
 
 pytestmark = pytest.mark.both_databases
 
+OFTEN: Final = {"PULSE_ALERTS_EVERY_S": "0.5", "PULSE_ALERTS_RETRY_S": "0.5"}
 BODY: Final = {"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 10}
 
 
@@ -49,7 +50,7 @@ async def test_two_servers_send_budget_alert_once_without_delaying_requests(
                 "--warn",
             ),
         )
-        servers = installation.serve(2, PULSE_ALERTS_EVERY_S="1", PULSE_SANDBOX="on")
+        servers = installation.serve(2, PULSE_SANDBOX="on", **OFTEN)
         ask(servers[0].url, installation.key)
         await until(lambda: len(receiver.received) == 1)
         # The receiver does not answer yet; requests do not wait for it.

@@ -133,11 +133,12 @@ ROUTES: Final[dict[str, Route]] = {
         methods=("POST",), id_of=ALERT, fields={"up_to": "{id}", "state": "open"}
     ),
     "costs/alerts/<str:alert_id>/acknowledge": Route(id_of=ALERT),
+    "costs/alerts/confirm/<str:token>": Route(methods=()),  # its token is the address's own
     "costs/alerts/channels": PAGE,
     "costs/alerts/channels/create": PAGE,
     **{
         f"costs/alerts/channels/<str:channel_id>/{what}": Route(id_of=CHANNEL)
-        for what in ("toggle", "test", "secret", "delete")
+        for what in ("toggle", "test", "addresses", "secret", "delete")
     },
     "api/ai/request": PAGE,
     "api/ai/quote": PAGE,

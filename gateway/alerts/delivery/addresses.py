@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 URL_MAX_CHARS: Final = 2000
-# IPv4 inside IPv6, by which a translator in between reaches the embedded address.
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# Where clouds hand out credentials to any client; no private network uses these.
-_METADATA: Final = frozenset({ipaddress.ip_address("fd00:ec2::254")})
+IpAddress = IPv4Address | IPv6Address
+
+
+def _networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
+
+
+# Python's `is_global` differs between its versions, and knows neither clouds nor translators. So
+# the lists are ours: of IPv6 only what is assigned for global use counts, less its special parts.
+# https://www.iana.org/assignments/iana-ipv6-special-registry
+_GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
+_SPECIAL: Final = _networks(
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    "2001::/23",  # Teredo and other protocols
+    "2002::/16",  # 6to4
+    *("2001:db8::/32", "3ffe::/16", "3fff::/20"),
+)
+_LOOPBACK: Final = _networks("127.0.0.0/8", "::1/128")
+# What PULSE_ALERTS_PRIVATE_HOSTS allows.
+_PRIVATE: Final = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+# Where clouds hand out credentials to any client; those that are link-local are refused anyway.
+_METADATA: Final = _networks(
+    *("fd00:ec2::254/128", "fd20:ce::254/128", "fd00:42::42/128"),  # AWS, Google, Scaleway
+    *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),  # Azure, Alibaba, Oracle
+)
+# IPv4 inside IPv6 that a translator on the way (NAT64, RFC 6052) or this machine's own system
+# (IPv4-mapped) turns into the IPv4 address: that one counts. All other ways to write IPv4 in
+# IPv6 (::a.b.c.d, ::ffff:0:a.b.c.d, 6to4, Teredo, local NAT64) are outside of what is allowed.
+_CARRIERS: Final = _networks("::ffff:0:0/96", "64:ff9b::/96")
+# An interface id of ISATAP: `0000:5efe` or `0200:5efe`, then an IPv4 address.
+_ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +76,7 @@ def fault_of_url(url: str, reach: Reach) -> str | None:
     return None if literal is None else fault_of_address(literal, reach)
 
 
-def literal_address(host: str) -> IPv4Address | IPv6Address | None:
+def literal_address(host: str) -> IpAddress | None:
     """Return the address that a host is written as, or None for a name."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
@@ -54,35 +84,39 @@ def literal_address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def fault_of_address(address: IPv4Address | IPv6Address, reach: Reach) -> str | None:
+def fault_of_address(address: IpAddress, reach: Reach) -> str | None:
     """Return why nothing is sent to an address, as a sentence, or None."""
-    embedded = _embedded(address)
-    if embedded.is_loopback:
-        return None if reach.loopback else _inside(address)
-    if (
-        embedded.is_link_local
-        or embedded in _METADATA
-        or embedded.is_multicast
-        or embedded.is_unspecified
-    ):
-        return _inside(address)
-    if embedded.is_global:
-        return None
-    return (
-        None
-        if reach.private and embedded.is_private and not embedded.is_reserved
-        else _inside(address)
-    )
+    reached = _reached(address)
+    if _is_in(reached, _METADATA) or (reached.version == 6 and _interface(reached) in _ISATAP):
+        is_allowed = False
+    elif _is_in(reached, _LOOPBACK):
+        is_allowed = reach.loopback
+    elif _is_in(reached, _PRIVATE):
+        is_allowed = reach.private
+    else:
+        is_allowed = not _is_in(reached, _SPECIAL) and (
+            reached.version == 4 or reached in _GLOBAL_V6
+        )
+    return None if is_allowed else _inside(address)
 
 
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address carries, else the address itself."""
+def _reached(address: IpAddress) -> IpAddress:
+    """Return the address that is reached, without its scope: an IPv4 address that it carries."""
     if isinstance(address, IPv4Address):
         return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    teredo = address.teredo[1] if address.teredo else None
-    return address.ipv4_mapped or address.sixtofour or teredo or address
+    plain = IPv6Address(int(address))
+    if _is_in(plain, _CARRIERS):
+        return IPv4Address(int(plain) & 0xFFFF_FFFF)
+    return plain
+
+
+def _interface(address: IpAddress) -> int:
+    """Return the first half of an IPv6 address's interface id."""
+    return int(address) >> 32 & 0xFFFF_FFFF
+
+
+def _is_in(address: IpAddress, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _may_be_plain(parts: SplitResult, reach: Reach) -> bool:
@@ -93,5 +127,5 @@ def _may_be_plain(parts: SplitResult, reach: Reach) -> bool:
     return reach.loopback and is_loopback
 
 
-def _inside(address: IPv4Address | IPv6Address) -> str:
+def _inside(address: IpAddress) -> str:
     return f"{address} is not a public address; webhooks must go to public addresses."

@@ -1,9 +1,8 @@
-"""Deliver alerts to their channels, with retries after temporary failures."""
+"""One try of a delivery: prepare it, send it, record what came of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,8 +11,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils.timezone import now as current_time
 
-from gateway.alerts.delivery import mail, messages, webhook
+from gateway.alerts.delivery import breaker, mail, messages, webhook
 from gateway.alerts.delivery.addresses import Reach
+from gateway.alerts.delivery.confirmation import confirmed
 from gateway.alerts.delivery.messages import AlertMessage
 from gateway.alerts.delivery.signing import secret_of, signature
 from gateway.alerts.delivery.webhook import Outcome
@@ -21,13 +21,11 @@ from gateway.models import AlertChannel, AlertDelivery
 from orgs.console.commands import installation_url
 
 TRIES_MAX: Final = 8
-FIRST_RETRY: Final = timedelta(seconds=30)  # doubled each time: 30 s, 1 min, … 32 min
+# What could not be delivered by then, because the channel is paused, is no news any more.
+EXPIRES_AFTER: Final = timedelta(hours=24)
 # A process that claimed a try and did not report by then has died; a try is over long before.
 CLAIM: Final = timedelta(minutes=2)
-AT_ONCE_MAX: Final = 100
 USER_AGENT: Final = "Pulse-AI-Gateway"
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,32 +36,34 @@ class DeliveryResult:
     outcome: Outcome
 
 
-def deliver_due(
-    *, clock: Clock, goes_on: Callable[[], bool] = lambda: True
-) -> list[DeliveryResult]:
-    """Try everything that is due, the longest waiting first, and return what came of each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A delivery with all that sending it needs; `emails` are the confirmed ones."""
 
-    Each try is claimed first, by a conditional update, and no transaction is open while it lasts:
-    several processes never send the same at the same time. One that dies in the middle leaves it
-    to be tried again, under the same id.
-    """
-    due = AlertDelivery.objects.filter(
-        state=AlertDelivery.State.WAITING, next_try_at__lte=clock()
-    ).order_by("next_try_at", "id")
-    results = []
-    for delivery in due.select_related("channel__org", "alert")[:AT_ONCE_MAX]:
-        if not goes_on():
-            break
-        if _claimed(delivery, clock()):
-            results.append(_tried(delivery, clock))
-    return results
+    delivery: AlertDelivery
+    message: AlertMessage
+    emails: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryAttempt:
+    """What came of a try. One that was not sent says nothing about the channel's receiver."""
+
+    outcome: Outcome
+    took_ms: int = 0
+    was_sent: bool = True
 
 
 def deliver_test(channel: AlertChannel) -> DeliveryResult:
     """Send a test through a channel, once, and keep what came of it."""
     now = current_time()
     delivery = AlertDelivery.objects.create(channel=channel, tries=1, next_try_at=now + CLAIM)
-    return _tried(delivery, current_time, is_only_try=True)
+    prepared = prepare(delivery, now)
+    if isinstance(prepared, Prepared):
+        if not connection.in_atomic_block:
+            connection.close()  # PostgreSQL has few, and the network may take its time
+        prepared = send(prepared)
+    return record(delivery, prepared, current_time())
 
 
 def reach() -> Reach:
@@ -77,30 +77,76 @@ def secret_for(channel: AlertChannel) -> str:
     return secret_of(channel.pk, channel.secret_version, settings.WEBHOOK_PEPPER)
 
 
-def _claimed(delivery: AlertDelivery, now: datetime) -> bool:
-    """Begin the next try; False where another process has, or it has ended meanwhile."""
-    rows = AlertDelivery.objects.filter(
-        pk=delivery.pk,
-        state=AlertDelivery.State.WAITING,
-        tries=delivery.tries,
-        next_try_at=delivery.next_try_at,
-    )
-    taken = rows.update(tries=delivery.tries + 1, next_try_at=now + CLAIM)
-    delivery.tries += 1
-    return bool(taken)
+def prepare(delivery: AlertDelivery, now: datetime) -> Prepared | DeliveryAttempt:
+    """Return what is to be sent, or why nothing is."""
+    channel, alert = delivery.channel, delivery.alert
+    if alert is not None and not channel.enabled:
+        return not_sent("the channel is off")
+    if alert is not None and now > alert.raised_at + EXPIRES_AFTER:
+        return not_sent(f"could not be delivered within {EXPIRES_AFTER // timedelta(hours=1)} h")
+    if channel.kind != AlertChannel.Kind.EMAIL:
+        return Prepared(delivery=delivery, message=_message(delivery, now))
+    known = confirmed(channel.org_id, channel.emails)
+    emails = tuple(email for email in channel.emails if email in known)
+    if not emails:
+        return not_sent("no address of the channel is confirmed")
+    return Prepared(delivery=delivery, message=_message(delivery, now), emails=emails)
 
 
-def _tried(delivery: AlertDelivery, clock: Clock, *, is_only_try: bool = False) -> DeliveryResult:
+def send(prepared: Prepared) -> DeliveryAttempt:
+    """Send it and return what came of it. Blocks; does not use the database."""
     started = time.monotonic()
-    if not connection.in_atomic_block:
-        connection.close()  # PostgreSQL has few, and the network may take its time
-    channel, outcome = delivery.channel, None
-    if not channel.enabled and not is_only_try:
-        outcome = Outcome(is_delivered=False, detail="the channel is off")
-    outcome = outcome or _sent(delivery, _message(delivery, clock()))
-    took_ms = round((time.monotonic() - started) * 1000)
-    _close_try(delivery, outcome, clock(), took_ms, is_last=is_only_try)
+    outcome = _send_email(prepared) if prepared.emails else _post(prepared)
+    return DeliveryAttempt(outcome=outcome, took_ms=round((time.monotonic() - started) * 1000))
+
+
+def record(delivery: AlertDelivery, attempt: DeliveryAttempt, now: datetime) -> DeliveryResult:
+    """Write down how the try went. One that another process has claimed since keeps its claim."""
+    outcome = attempt.outcome
+    with transaction.atomic():
+        row = AlertDelivery.objects.select_for_update().filter(pk=delivery.pk).first()
+        if row is not None:  # else its channel was deleted meanwhile
+            row.attempts = [*row.attempts, entry(attempt, now)]
+            if row.tries == delivery.tries or outcome.is_delivered:
+                for name, value in _changes(delivery, outcome, now).items():
+                    setattr(row, name, value)
+            row.save()
+            delivery.attempts, delivery.state = row.attempts, row.state
+            # A person sees that a test fails; one that arrives ends a pause.
+            if attempt.was_sent and (delivery.alert_id or outcome.is_delivered):
+                breaker.count_try(delivery.channel_id, is_delivered=outcome.is_delivered, now=now)
     return DeliveryResult(delivery=delivery, outcome=outcome)
+
+
+def retry_after(tries: int) -> timedelta:
+    """Return how long to wait after so many tries: doubled each time."""
+    return timedelta(seconds=settings.ALERTS_RETRY_S) * (1 << tries - 1)
+
+
+def _changes(delivery: AlertDelivery, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    if outcome.is_delivered:
+        return {"state": AlertDelivery.State.DELIVERED, "delivered_at": now}
+    if delivery.alert_id is None or delivery.tries >= TRIES_MAX or not outcome.may_pass:
+        return {"state": AlertDelivery.State.FAILED}
+    return {
+        "state": AlertDelivery.State.WAITING,
+        "next_try_at": now + retry_after(delivery.tries),
+    }
+
+
+def entry(attempt: DeliveryAttempt, now: datetime) -> dict[str, Any]:
+    """Return the attempt as it is kept in its delivery's row."""
+    return {
+        "at": now.isoformat(timespec="seconds"),
+        "delivered": attempt.outcome.is_delivered,
+        "said": attempt.outcome.detail,
+        "took_ms": attempt.took_ms,
+    }
+
+
+def not_sent(detail: str) -> DeliveryAttempt:
+    """Return the attempt of a delivery that must not be sent."""
+    return DeliveryAttempt(outcome=Outcome(is_delivered=False, detail=detail), was_sent=False)
 
 
 def _message(delivery: AlertDelivery, now: datetime) -> AlertMessage:
@@ -110,12 +156,14 @@ def _message(delivery: AlertDelivery, now: datetime) -> AlertMessage:
     return messages.of_alert(delivery.alert, organization, base_url=base_url)
 
 
-def _sent(delivery: AlertDelivery, message: AlertMessage) -> Outcome:
-    channel = delivery.channel
-    if channel.kind == AlertChannel.Kind.EMAIL:
-        subject, text = messages.as_email(message)
-        message_id = f"{delivery.pk}@pulse-ai-gateway"
-        return mail.send(channel.emails, subject, text, message_id=message_id)
+def _send_email(prepared: Prepared) -> Outcome:
+    subject, text = messages.as_email(prepared.message)
+    message_id = f"{prepared.delivery.pk}@pulse-ai-gateway"
+    return mail.send(prepared.emails, subject, text, message_id=message_id)
+
+
+def _post(prepared: Prepared) -> Outcome:
+    delivery, message = prepared.delivery, prepared.message
     body = messages.as_json(message)
     headers = {
         "Content-Type": "application/json",
@@ -123,42 +171,7 @@ def _sent(delivery: AlertDelivery, message: AlertMessage) -> Outcome:
         "Idempotency-Key": str(delivery.pk),
         "X-Pulse-Event": message.event,
         "X-Pulse-Signature": signature(
-            body, secret=secret_for(channel), at=int(current_time().timestamp())
+            body, secret=secret_for(delivery.channel), at=int(current_time().timestamp())
         ),
     }
-    return webhook.post(channel.url, body, headers, reach())
-
-
-def _close_try(
-    delivery: AlertDelivery, outcome: Outcome, now: datetime, took_ms: int, *, is_last: bool
-) -> None:
-    """Write down how the try went. One that another process has claimed since keeps its claim."""
-    attempt = {
-        "at": now.isoformat(timespec="seconds"),
-        "delivered": outcome.is_delivered,
-        "said": outcome.detail,
-        "took_ms": took_ms,
-    }
-    is_last = is_last or delivery.tries >= TRIES_MAX or not outcome.may_pass
-    changes: dict[str, Any] = {"state": AlertDelivery.State.WAITING}
-    if outcome.is_delivered:
-        changes = {"state": AlertDelivery.State.DELIVERED, "delivered_at": now}
-    elif is_last:
-        changes = {"state": AlertDelivery.State.FAILED}
-    else:
-        changes |= {"next_try_at": now + retry_after(delivery.tries)}
-    with transaction.atomic():
-        row = AlertDelivery.objects.select_for_update().filter(pk=delivery.pk).first()
-        if row is None:  # its channel was deleted meanwhile
-            return
-        row.attempts = [*row.attempts, attempt]
-        if row.tries == delivery.tries or outcome.is_delivered:
-            for name, value in changes.items():
-                setattr(row, name, value)
-        row.save()
-    delivery.attempts, delivery.state = row.attempts, row.state
-
-
-def retry_after(tries: int) -> timedelta:
-    """Return how long to wait after so many tries."""
-    return FIRST_RETRY * (1 << tries - 1)
+    return webhook.post(delivery.channel.url, body, headers, reach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,12 @@ EVENTS: Final = {
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150
-# In Slack's text these begin a mention or a link, and a budget's name may have any of them.
+# Names in a text are anybody's: callers choose teams and apps. What chat services read as markup,
+# a mention (`@all`) or a link is replaced by its full-width form, which they show and do not read.
+# In Slack's text `&`, `<` and `>` are escaped. A `_` inside a word, as in team_1, marks nothing.
+_LINK: Final = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+_MARKUP: Final = re.compile(r"[*~`\[\]|#@\\]|(?<![^\W_])_|_(?![^\W_])")
+_FULL_WIDTH: Final = 0xFEE0  # from an ASCII sign to its full-width form
 _SLACK: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
@@ -48,8 +54,8 @@ def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Aler
     return AlertMessage(
         id=alert.pk,
         event=EVENTS[Alert.Kind(alert.kind)],
-        sentence=alert.sentence,
-        organization=organization.name,
+        sentence=one_line(alert.sentence),
+        organization=one_line(organization.name),
         organization_slug=organization.slug,
         at=alert.raised_at,
         url=f"{base_url}/costs/alerts?alertId={alert.pk}",
@@ -67,7 +73,7 @@ def of_test(
         id=delivery_id,
         event=TEST,
         sentence="This is a test alert of Pulse AI Gateway.",
-        organization=organization.name,
+        organization=one_line(organization.name),
         organization_slug=organization.slug,
         at=now,
         url=f"{base_url}/costs/alerts",
@@ -76,9 +82,7 @@ def of_test(
 
 def as_json(message: AlertMessage) -> bytes:
     """Return the webhook's body: `text` is what Slack and its likes show."""
-    text = f"{message.organization}: {message.sentence}"
-    for sign, escaped in _SLACK:
-        text = text.replace(sign, escaped)
+    text = for_chat(f"{message.organization}: {message.sentence}")
     costs_query = message.figures.get("costs_query")
     body: dict[str, Any] = {
         "text": f"{text}\n{message.url}",
@@ -100,22 +104,44 @@ def as_json(message: AlertMessage) -> bytes:
 
 
 def as_email(message: AlertMessage) -> tuple[str, str]:
-    """Return the subject, which is one line whatever a budget is called, and the text."""
-    subject = " ".join(f"{message.organization}: {message.sentence}".split())
+    """Return the subject and the text."""
+    subject = f"{message.organization}: {message.sentence}"
     if len(subject) > SUBJECT_MAX_CHARS:
         subject = f"{subject[: SUBJECT_MAX_CHARS - 1]}…"
     costs_query = message.figures.get("costs_query")
     costs = f"{message.url.partition('/costs/')[0]}/costs?{costs_query}" if costs_query else ""
     lines = [
-        message.sentence,
+        without_links(message.sentence),
         "",
         f"View and acknowledge: {message.url}",
         *([f"Costs: {costs}"] if costs else []),
         "",
-        f"Organization: {message.organization}",
+        f"Organization: {without_links(message.organization)}",
         f"Alert: {message.id}",
     ]
     return subject, "\n".join(lines) + "\n"
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line of printable characters: a name cannot add lines of its own."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def without_links(text: str) -> str:
+    """Return the text so that nothing in it is shown as a link, whatever a name contains."""
+    return _LINK.sub(_full_width, text)
+
+
+def for_chat(text: str) -> str:
+    """Return the text so that chat services show it as it is: no markup, mention or link."""
+    text = _MARKUP.sub(_full_width, without_links(text))
+    for sign, escaped in _SLACK:
+        text = text.replace(sign, escaped)
+    return text
+
+
+def _full_width(sign: re.Match[str]) -> str:
+    return chr(ord(sign[0]) + _FULL_WIDTH)
 
 
 def _amounts(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client
 
 from costs.core.cost_query import CostQuery
 from costs.core.date_ranges import DateRange
-from costs.explorer.exports import csv_pieces, csv_text
+from costs.explorer.exports import csv_pieces
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User
 from tests.costs.charges import charge
@@ -107,18 +107,6 @@ def test_export_memory_is_constant() -> None:
     assert lines == 20_001
     assert peak_bytes < 2**20
     assert len(list(islice(csv_pieces(query, _many(10**9), Sums()), 3))) == 3
-
-
-@pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\N{FULLWIDTH EQUALS SIGN}1"]
-)
-def test_formula_text_is_escaped(text: str) -> None:
-    assert csv_text(text) == f"'{text}"
-
-
-@pytest.mark.parametrize("text", ["team-1", "", "a=b", "gpt-4o"])
-def test_other_text_is_not_escaped(text: str) -> None:
-    assert csv_text(text) == text
 
 
 @pytest.mark.django_db

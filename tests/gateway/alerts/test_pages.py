@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -33,6 +35,7 @@ CLIENTS = Callable[[User], Client]
 ALERTS = "/costs/alerts"
 CHANNELS = "/costs/alerts/channels"
 CREATE = "/costs/alerts/channels/create"
+CHANNEL_ACTIONS = ("toggle", "test", "addresses", "secret", "delete")
 WEBHOOK = {"name": "Ops", "kind": "webhook", "url": "https://hooks.example.org/T0/secret"}
 EMAIL = {"name": "Ops", "kind": "email", "emails": "Ada@example.org\nbo@example.org"}
 
@@ -229,6 +232,20 @@ def test_channel_is_toggled_renewed_and_deleted(acme: Organization, admin: Clien
     assert Alert.objects.count() == 1
 
 
+def test_page_and_command_show_pause(acme: Organization, admin: Client) -> None:
+    until = now() + timedelta(minutes=5)
+    channel = AlertChannelFactory.create(org=acme, failures=5, paused_until=until)
+    shown = page(admin, CHANNELS)
+    assert until.isoformat() in shown
+    assert "after 5 failures in a row" in shown
+    out = io.StringIO()
+    call_command("alerts", "channels", "acme", "--format", "json", stdout=out)
+    (row,) = json.loads(out.getvalue())
+    assert (row["failures"], row["paused_until"]) == (5, until.isoformat(timespec="seconds"))
+    AlertChannel.objects.filter(pk=channel.pk).update(paused_until=now())
+    assert "failures in a row" not in page(admin, CHANNELS)
+
+
 def test_page_warns_without_active_channel(
     acme: Organization, admin: Client, settings: Settings
 ) -> None:
@@ -252,7 +269,7 @@ def test_members_and_auditors_can_only_view(
         assert "Send a test" not in page(client, CHANNELS)
         for address in (
             *(f"{ALERTS}/{alert.pk}/acknowledge", f"{ALERTS}/acknowledge", CREATE),
-            *(f"{CHANNELS}/{channel.pk}/{what}" for what in ("toggle", "test", "secret", "delete")),
+            *(f"{CHANNELS}/{channel.pk}/{what}" for what in CHANNEL_ACTIONS),
         ):
             assert client.post(address, WEBHOOK | {"up_to": str(alert.pk)}).status_code == 403
     assert Alert.objects.get().acknowledged_at is None
