@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.core.request_body import invalid
@@ -59,7 +59,7 @@ class BodyRules:
                     node = node.setdefault(name, {})
                 node[last] = leaf
 
-    def buckets_of(self, body: dict[str, Any]) -> frozenset[str]:
+    def buckets_of(self, body: Mapping[str, Any]) -> frozenset[str]:
         """Return the buckets that the cache lifetimes of a body can fill.
 
         Raises Refused for an id that may not pass.
@@ -73,7 +73,7 @@ class BodyRules:
                 buckets = frozenset({"cache_write_1h"})
         return buckets
 
-    def _found(self, body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, _Node]]:
+    def _found(self, body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, _Node]]:
         """Yield each id and cache lifetime, at any depth: its object, its name, its rule."""
         containers: list[tuple[Any, _Node]] = [(body, self._top)]
         for container, node in containers:  # which grows meanwhile

@@ -70,8 +70,13 @@ def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> i
 
 def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int:
     """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
-    context_reads = usage_bound.context_reads
+    context_reads = max(usage_bound.context_reads, int(model.always_searches))
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
+
+
+def searches_at_most(usage_bound: UsageBound, model: Model) -> int:
+    """Return how many web searches a request can cause."""
+    return max(usage_bound.searches, int(model.always_searches))
 
 
 def not_possible(usage_bound: UsageBound) -> frozenset[str]:

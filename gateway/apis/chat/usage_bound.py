@@ -89,7 +89,7 @@ class Measure:
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the usage bound of a chat completion. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    measure = Measure(buckets={*RULES.buckets_of(fields)})
+    measure = Measure()
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages must be a non-empty list")
@@ -97,6 +97,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
+    searches = fields.get("web_search_options") is not None
+    if searches:  # a search model searches once per request, and reads the results
+        measure.fits_in_context()
     if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
@@ -105,9 +108,8 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
         context_reads=measure.context_reads,
-        # A search model searches once per request, and reads the results.
-        searches=int(fields.get("web_search_options") is not None),
-        buckets=frozenset(measure.buckets),
+        searches=int(searches),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
     )

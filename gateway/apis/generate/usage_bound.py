@@ -125,7 +125,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         raise invalid("serviceTier must be standard: other tiers have another price")
     config: Mapping[str, Any] = body.get("generationConfig") or {}
     refuse(config, _CONFIG_SENTENCES)
-    measure = Measure(buckets={*RULES.buckets_of(body)})
+    measure = Measure()
     contents = _each(body.get("contents"))
     if not contents:
         raise invalid("contents must not be empty")
@@ -148,7 +148,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         images=measure.images,
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
-        buckets=frozenset(measure.buckets | _buckets_out(config)),
+        buckets=RULES.buckets_of(body) | measure.buckets | _buckets_out(config),
         output=output_of(body),
         unbounded=needs.unbounded,
     )

@@ -89,7 +89,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid("messages must be a non-empty list")
     if len(messages) > MESSAGES_MAX:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
-    measure = Measure(buckets={*RULES.buckets_of(fields)})
+    measure = Measure()
     _read_blocks(measure, fields.get("system"), "system")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
@@ -103,7 +103,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         images=measure.images,
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
-        buckets=frozenset(measure.buckets),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         output=output_of(fields),
         unbounded=needs.unbounded,
     )

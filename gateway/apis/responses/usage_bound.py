@@ -75,7 +75,7 @@ _TWICE: Final = 2
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the usage bound of a response. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    measure, tools = Measure(buckets={*RULES.buckets_of(fields)}), ResponsesTools()
+    measure, tools = Measure(), ResponsesTools()
     items = items_of(fields)
     tools.take(objects(fields, "tools"))
     for index, item in enumerate(items):
@@ -90,7 +90,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         images=measure.images,
         context_reads=max(context_reads, _TWICE) if compacts else context_reads,
         searches=calls if tools.searches else 0,
-        buckets=frozenset(measure.buckets),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
         unbounded=_why_unbounded(fields, compacts=compacts, calls=calls),
