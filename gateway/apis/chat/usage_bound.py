@@ -55,7 +55,7 @@ RULES: Final = BodyRules(
     ),
     cache_ttls=("30m",),
 )
-_MEDIA: Final = frozenset({"document_url", "file", "input_audio"})
+_MEDIA: Final = ("document_url", "file", "input_audio")
 # Every other tool runs at the provider, as Mistral's document_library, image_generation and
 # connector do: https://docs.mistral.ai/api/endpoint/chat
 _TOOLS_OF_CALLER: Final = (None, "function", "custom")

@@ -103,14 +103,14 @@ def test_id_in_any_object_is_refused_by_its_path(name: str) -> None:
             if field in at_place(body, place):
                 continue
             value = NAMED[(turn + index) % len(NAMED)]
-            said = sentence_of(name, with_name(body, place, field, value))
+            sentence = sentence_of(name, with_name(body, place, field, value))
             if is_listed(place, field, listed):
-                assert said is None, (place, field)
+                assert sentence is None, (place, field)
             else:
                 path = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in place)
-                assert said is not None, (place, field)
+                assert sentence is not None, (place, field)
                 expected = f"{path}.{field} is not supported: ".lstrip(".")
-                assert said.startswith((expected, *CLOSED)), said
+                assert sentence.startswith((expected, *CLOSED)), sentence
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -118,11 +118,11 @@ def test_names_that_only_look_like_ids_and_empty_ids_are_read(name: str) -> None
     _, body, _, _ = BODIES[name]
     for turn, place in enumerate(objects_in(body)):
         field = NO_IDS[turn % len(NO_IDS)]
-        said = sentence_of(name, with_name(body, place, field, "x")) or ""
-        assert "stored at the provider" not in said
+        sentence = sentence_of(name, with_name(body, place, field, "x")) or ""
+        assert "stored at the provider" not in sentence
         for nothing in (None, "", [], {}):
-            said = sentence_of(name, with_name(body, place, "file_id", nothing)) or ""
-            assert "stored at the provider" not in said
+            sentence = sentence_of(name, with_name(body, place, "file_id", nothing)) or ""
+            assert "stored at the provider" not in sentence
 
 
 CHAT_PARTS: Final = (

@@ -214,7 +214,21 @@ def test_images_are_counted_everywhere() -> None:
     assert usage_bound.buckets == {"input_image"}
 
 
-@pytest.mark.parametrize("kind", ["audio/wav", "audio/mp3", "image/tiff", "image", "video/mp4", "application/pdf", "text/plain", "", None, 7])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "audio/wav",
+        "audio/mp3",
+        "image/tiff",
+        "image",
+        "video/mp4",
+        "application/pdf",
+        "text/plain",
+        "",
+        None,
+        7,
+    ],
+)
 def test_sound_video_and_documents_are_bounded_by_context(kind: Any) -> None:
     still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
     for part in (still, {"functionResponse": {"name": "f", "parts": [still]}}):
