@@ -24,6 +24,7 @@ GENERATE: Final = Generate(version="v1beta", method="generateContent")
 COUNT: Final = Generate(version="v1beta", method="countTokens")
 NAMED: Final[tuple[Any, ...]] = ("stored_1", ["stored_1"], {"x": "stored_1"}, 1)
 NAMES: Final = ("file_id", "id", "ids", "storedIds", "fileID", "vector_store_ids", "gcs_uri", "Uri")
+NOTHING: Final[tuple[Any, ...]] = (None, "", [], {})
 # Objects in which no other field may be, whatever its name is.
 CLOSED: Final = ("Unknown tool ", "context_management must be an object with edits")
 NO_IDS: Final = ("paid", "grid", "uuid", "id_of", "valid", "curi")
@@ -120,7 +121,7 @@ def test_names_that_only_look_like_ids_and_empty_ids_are_read(name: str) -> None
         field = NO_IDS[turn % len(NO_IDS)]
         sentence = sentence_of(name, with_name(body, place, field, "x")) or ""
         assert "stored at the provider" not in sentence
-        for nothing in (None, "", [], {}):
+        for nothing in NOTHING:
             sentence = sentence_of(name, with_name(body, place, "file_id", nothing)) or ""
             assert "stored at the provider" not in sentence
 
@@ -176,9 +177,21 @@ def test_place_is_compared_in_both_spellings() -> None:
         {"contents": [{"part_metadata": {"id": "x", "ttl": "x"}}]},
     ):
         assert rules.buckets_of(body) == frozenset()
-    for body in ({"contents": [{"fileData": {"file": {"fileUri": "x"}}}]}, {"file_uri": "x"}):
-        with pytest.raises(Refused):
-            rules.buckets_of(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"id": {"file_id": "x"}}]},
+        {"messages": [{"id": ["x", [{"file_id": "x"}]]}]},
+        {"messages": [{"parts": {"id": "x"}}]},
+        {"id": "x"},
+    ],
+    ids=str,
+)
+def test_id_elsewhere_than_at_listed_place_is_refused(body: Body) -> None:
+    with pytest.raises(Refused):
+        BodyRules(ids=("messages.id",)).buckets_of(body)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_bound_is_above_every_tokenizers_count(texts: list[str]) -> None:
     [
         ("\ufdfa", 33),  # 15 tokens of Anthropic's published tokenizer
         ("\ufdfa" * 100, 3300),
+        ("\U0001d160" + "\uff21" * 10, 42),  # NFKC is shorter than NFC
         ("\U0001d160", 12),  # three times as long in NFC
         ("\u00e9", 2),
         ("e\u0301", 3),  # shorter when composed, but another tokenizer does not compose
