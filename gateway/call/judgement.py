@@ -169,7 +169,7 @@ def _bound(priced: PricedCall, input_tokens: int) -> int:
             priced.outgoing.output, resolved.model, context_reads=usage_bound.context_reads
         ),
         service_tier=usage_bound.service_tier,
-        web_searches=usage_bound.searches,
+        web_searches=bounds.searches_at_most(usage_bound, resolved.model),
         without=bounds.not_possible(usage_bound),
     )
     return bound_nanoeur(most, priced.rates)

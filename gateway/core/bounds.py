@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Final
+from unicodedata import is_normalized, normalize
 
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 
-# A token covers at least one byte of text, so bytes bound the tokens in any script and for any
-# tokenizer. The frame is what vendors add around each message and around the request (role
+# A token covers at least one byte of the text that a tokenizer reads, so its bytes bound the tokens
+# in any script. The frame is what vendors add around each message and around the request (role
 # markers, separators, a preamble): 4 and 3 at OpenAI, more for others; these cover all four.
 MESSAGE_FRAME_TOKENS: Final = 16
 REQUEST_FRAME_TOKENS: Final = 64
@@ -21,8 +22,21 @@ NOT_IN_TEXT: Final = frozenset({"input_audio", "input_image", "output_audio", "c
 
 
 def text_bytes(usage_bound: UsageBound) -> int:
-    """Return the UTF-8 bytes of all text."""
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in usage_bound.texts)
+    """Return the UTF-8 bytes of all text, of each in the form in which it has the most."""
+    return sum(len(text) if text.isascii() else _bytes_at_most(text) for text in usage_bound.texts)
+
+
+def _bytes_at_most(text: str) -> int:
+    """Return the bytes of a text, or of what a tokenizer makes of it first, if these are more.
+
+    U+FDFA has 3 bytes and becomes 18 letters in Anthropic's published tokenizer:
+    https://github.com/anthropics/anthropic-tokenizer-typescript/blob/main/index.ts. Other published
+    ones normalize to NFC, which grows too, or not at all.
+    """
+    given = len(text.encode())
+    if is_normalized("NFKC", text):  # and so are its composed forms
+        return given
+    return max(given, *(len(normalize(form, text).encode()) for form in ("NFC", "NFKC")))
 
 
 def input_tokens_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> int:
@@ -44,7 +58,7 @@ def counted_tokens(usage_bound: UsageBound, model: Model, *, counted: int) -> in
 def not_text_tokens(usage_bound: UsageBound, model: Model) -> int:
     """Return the maximum tokens of everything that is not text."""
     images = usage_bound.images * model.image_tokens
-    return usage_bound.overhead_tokens + images + usage_bound.media_bytes
+    return usage_bound.overhead_tokens + images
 
 
 def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> int:
@@ -56,8 +70,13 @@ def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> i
 
 def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int:
     """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
-    context_reads = usage_bound.context_reads
+    context_reads = max(usage_bound.context_reads, int(model.always_searches))
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
+
+
+def searches_at_most(usage_bound: UsageBound, model: Model) -> int:
+    """Return how many web searches a request can cause."""
+    return max(usage_bound.searches, int(model.always_searches))
 
 
 def not_possible(usage_bound: UsageBound) -> frozenset[str]:

@@ -48,6 +48,11 @@ class Model:
         return "embed" in self.id
 
     @property
+    def always_searches(self) -> bool:
+        """Whether the model searches the web for every answer: all such ids contain it."""
+        return "-search" in self.id
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """Every name of exactly this model, each also as `provider/name`.
 

@@ -72,7 +72,7 @@ def place_of(value: Any, is_found: Callable[[Any], bool], where: str = "") -> st
             return f"The name {quoted(odd)}"
         pairs = value.items()
     for step, each in pairs:
-        at = f"{where}[{step}]" if isinstance(step, int) else f"{where}.{_shown(step)}".lstrip(".")
+        at = f"{where}[{step}]" if isinstance(step, int) else f"{where}.{shown(step)}".lstrip(".")
         if (found := place_of(each, is_found, at)) is not None:
             return found
     return None
@@ -113,7 +113,8 @@ def quoted(name: str) -> str:
     return f'"{shown}"' if shown.isprintable() else ascii(shown)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """Return a name from a body as part of a path: quoted if it could be confused with a path."""
     return name if name.isidentifier() and len(name) <= QUOTED_MAX_CHARS else quoted(name)
 
 

@@ -32,9 +32,9 @@ class UsageBound:
 
     `texts` are all that a vendor may tokenize as text; `messages` have a frame around each,
     `overhead_tokens` are what vendors add besides (tools). `images` cost as much as the model's
-    most expensive image; a token of audio, video or a document covers at least one of
-    `media_bytes`. `context_reads` is how often a vendor may read its whole context, 0 if it reads
-    only what is in the request. `buckets` are those beyond plain text that it can fill.
+    most expensive image. `context_reads` is how often a vendor may read its whole context, 0 if it
+    reads only what is in the request; sound, video and documents have no other bound. `buckets` are
+    those beyond plain text that it can fill.
 
     `output` is what the caller's body allows, None for a request without output (embeddings). Only
     the output cap is decided from it: a call is bounded by what its outgoing request allows.
@@ -47,7 +47,6 @@ class UsageBound:
     messages: int = 0
     overhead_tokens: int = 0
     images: int = 0
-    media_bytes: int = 0
     context_reads: int = 0
     searches: int = 0
     buckets: frozenset[str] = frozenset()

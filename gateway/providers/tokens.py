@@ -10,6 +10,7 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Final
+from unicodedata import normalize
 
 import tiktoken
 
@@ -114,9 +115,13 @@ def count_tokens(usage_bound: UsageBound, model: Model) -> int:
     """Return the input tokens that the texts of `usage_bound` are for `model`.
 
     Content is multiplied by the model's margin, because other vendors' tokenizers differ from
-    OpenAI's, and rounded up; the frame around each message is added.
+    OpenAI's, and rounded up; the frame around each message is added. Anthropic's published one
+    reads compatibility characters in their longer form.
     """
-    content = sum(count(text, model.tokenizer) for text in usage_bound.texts)
+    texts = usage_bound.texts
+    if model.token_margin != 1:
+        texts = tuple(normalize("NFKC", text) for text in texts)
+    content = sum(count(text, model.tokenizer) for text in texts)
     # A fraction, so that 1.3 means 1.3 and no float error adds a token.
     margin = Fraction(str(model.token_margin))
     return -(-content * margin.numerator // margin.denominator) + frame_tokens(usage_bound.messages)

@@ -20,7 +20,9 @@ from gateway.apis.arrival import (
     tier_in,
     whole,
 )
+from gateway.apis.body_rules import BodyRules
 from gateway.core.request_body import MESSAGES_MAX, invalid
+from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputLimits, UsageBound
 
 CHOICES_MAX: Final = 128
@@ -42,10 +44,21 @@ _NO_PROMPT: Final = frozenset(
 _SENTENCES: Final = {
     "background": "background is not supported: background calls cannot be charged when they end",
 }
-FILE_ID: Final = (
-    "file_id is not supported: files stored at the provider are shared by the whole installation; "
-    "send the file's data"
+RULES: Final = BodyRules(
+    ids=(
+        *("messages.id", "messages.tool_calls.id", "messages.tool_call_id"),
+        "messages.content.reference_ids",  # Mistral's citations of earlier messages
+    ),
+    own=(
+        *("metadata", "messages.tool_calls.function.arguments", "functions.parameters"),
+        *("tools.function.parameters", "response_format.json_schema.schema"),
+    ),
+    cache_ttls=("30m",),
 )
+_MEDIA: Final = ("document_url", "file", "input_audio")
+# Every other tool runs at the provider, as Mistral's document_library, image_generation and
+# connector do: https://docs.mistral.ai/api/endpoint/chat
+_TOOLS_OF_CALLER: Final = (None, "function", "custom")
 
 
 @dataclass(slots=True)
@@ -54,7 +67,6 @@ class Measure:
 
     texts: list[str] = field(default_factory=list)
     images: int = 0
-    media_bytes: int = 0
     context_reads: int = 0
     tool_calls: int = 0
     buckets: set[str] = field(default_factory=set)
@@ -64,11 +76,14 @@ class Measure:
         self.images += 1
         self.buckets.add("input_image")
 
-    def media(self, data: object, *, bucket: str | None = None) -> None:
-        """Add base64 data: a token of audio or video covers at least one of its characters."""
-        self.media_bytes += len(data) if isinstance(data, str) else 0
-        if bucket:
-            self.buckets.add(bucket)
+    def fits_in_context(self) -> None:
+        """Add sound, video, a document or something unknown: only the context bounds its tokens.
+
+        Neither its bytes nor its headers do: it may be a URL, a WAV header may give any rate, and
+        compressed silence takes no bytes. It may be billed as any kind of input.
+        """
+        self.context_reads = max(self.context_reads, 1)
+        self.buckets |= {"input_audio", "input_image"}
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
@@ -82,6 +97,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
+    searches = fields.get("web_search_options") is not None
+    if searches:  # a search model searches once per request, and reads the results
+        measure.fits_in_context()
     if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
@@ -89,11 +107,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         messages=len(messages),
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
-        media_bytes=measure.media_bytes,
         context_reads=measure.context_reads,
-        # A search model searches once per request, and reads the results.
-        searches=int(fields.get("web_search_options") is not None),
-        buckets=frozenset(measure.buckets),
+        searches=int(searches),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
     )
@@ -111,7 +127,12 @@ def _frames(fields: Mapping[str, Any], measure: Measure) -> int:
 
     A translated conversation with tool calls declares their tools if the request has none.
     """
-    tools = len(objects(fields, "tools")) or measure.tool_calls
+    given = objects(fields, "tools")
+    for tool in given:
+        if tool.get("type") not in _TOOLS_OF_CALLER:
+            kind = quoted(text_of(tool["type"]))
+            raise invalid(f"Tool {kind} is not supported: it runs at the provider, without a price")
+    tools = len(given) or measure.tool_calls
     around_tools = TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * tools if tools else 0
     return around_tools + FORMAT_FRAME_TOKENS * len(_formats(fields))
 
@@ -165,23 +186,11 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
     kind = part.get("type")
     if kind in ("image_url", "input_image"):
         measure.image()
-    elif kind == "input_audio":
-        sound = part.get("input_audio")
-        measure.media(sound.get("data") if isinstance(sound, dict) else sound, bucket="input_audio")
-    elif kind in ("file", "document_url"):
-        _read_file(measure, part)
     elif kind == "text" and part.keys() == {"type", "text"}:
         measure.texts.append(text_of(part["text"]))
     elif kind in ("text", "refusal", "thinking"):
         measure.texts.append(text_of(part))
-    else:  # unknown, but it fits in the model's context
-        measure.texts.append(text_of(part))
-        measure.context_reads = max(measure.context_reads, 1)
-
-
-def _read_file(measure: Measure, part: Mapping[str, Any]) -> None:
-    """Measure a document: its pages are read as text and images, so its bytes give no bound."""
-    file = part.get("file")
-    if isinstance(file, dict) and file.get("file_id") is not None:
-        raise invalid(FILE_ID)
-    measure.context_reads = max(measure.context_reads, 1)
+    else:  # a document's pages are read as text and images, and what is unknown as anything
+        if kind not in _MEDIA:
+            measure.texts.append(text_of(part))
+        measure.fits_in_context()

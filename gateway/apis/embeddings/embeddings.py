@@ -24,6 +24,7 @@ from gateway.apis.arrival import (
     tier_in,
     whole,
 )
+from gateway.apis.body_rules import BodyRules
 from gateway.apis.embeddings import answer as embeddings
 from gateway.core.calls import Call, Completion, Delta, Outgoing, ProviderCall, RelayRequest
 from gateway.core.model_names import Model
@@ -39,6 +40,7 @@ _BY_SDK: Final = frozenset({"google"})
 # Mistral's name of the vector length, which OpenAI's clients do not know.
 _DIMENSIONS_AT: Final = {"mistral": "output_dimension"}
 _NO_TEXT: Final = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+RULES: Final = BodyRules(own=("input", "metadata"))
 _NOT_TEXT: Final = (
     "input must be a non-empty string, a list of strings, a list of tokens or a list of token lists"
 )
@@ -77,6 +79,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         texts=(*texts, *others(fields, _NO_TEXT)),
         messages=len(inputs),
         overhead_tokens=sum(len(given) for given in inputs if not isinstance(given, str)),
+        buckets=RULES.buckets_of(fields),
         service_tier=tier_in(fields),
         output=None,
     )

@@ -199,11 +199,9 @@ class GenerateCountBody:
 
     def _sent(self, model: Model) -> dict[str, Any]:
         fields = self.arrival.fields
-        sent = {name: value for name, value in fields.items() if name != "model"}
-        if fields.get("generateContentRequest") is not None:
-            inner = {**self.counted(), "model": f"models/{model.id}"}
-            sent["generateContentRequest"] = inner
-        return sent
+        if fields.get("generateContentRequest") is not None:  # all that is checked
+            return {"generateContentRequest": {**self.counted(), "model": f"models/{model.id}"}}
+        return {name: value for name, value in fields.items() if name != "model"}
 
 
 def canonical(fields: Mapping[str, Any]) -> list[object]:

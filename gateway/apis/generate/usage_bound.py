@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import others, refuse, text_of, whole
+from gateway.apis.body_rules import STORED, BodyRules
 from gateway.apis.chat.usage_bound import CHOICES_MAX, Measure
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.tools import needs_of
@@ -61,9 +62,26 @@ _TEXT_PARTS: Final = frozenset(
 )
 _NO_PROMPT_PART: Final = frozenset({"thought", "mediaResolution", "videoMetadata"})
 
-STORED: Final = (
-    "Stored files are not supported: files at the provider are shared by the whole installation; "
-    "send the data inline"
+_PARTS: Final = "contents.parts"
+RULES: Final = BodyRules(
+    ids=(
+        *(f"{_PARTS}.functionCall.id", f"{_PARTS}.functionResponse.id"),
+        *(f"{_PARTS}.toolCall.id", f"{_PARTS}.toolResponse.id"),
+        *(f"{_PARTS}.executableCode.id", f"{_PARTS}.codeExecutionResult.id"),
+        # Only addresses of public videos, where these are read.
+        *(f"{_PARTS}.fileData.fileUri", f"{_PARTS}.functionResponse.parts.fileData.fileUri"),
+        "systemInstruction.parts.fileData.fileUri",
+    ),
+    own=(
+        *(f"{_PARTS}.functionCall.args", f"{_PARTS}.functionResponse.response"),
+        *(f"{_PARTS}.toolCall.args", f"{_PARTS}.toolResponse.response"),
+        *(f"{_PARTS}.partMetadata", "labels"),
+        *("generationConfig.responseSchema", "generationConfig.responseJsonSchema"),
+        *(
+            f"tools.functionDeclarations.{name}"
+            for name in ("parameters", "parametersJsonSchema", "response", "responseJsonSchema")
+        ),
+    ),
 )
 _SENTENCES: Final = {
     "cachedContent": (
@@ -78,6 +96,10 @@ _SENTENCES: Final = {
 _CONFIG_SENTENCES: Final = dict.fromkeys(
     ("modelSelectionConfig", "routingConfig"),
     "Choosing another model than the one in the path is not supported; remove this field",
+)
+# What Google reads as one image: https://ai.google.dev/gemini-api/docs/image-understanding
+_IMAGES: Final = frozenset(
+    f"image/{name}" for name in ("heic", "heif", "jpeg", "jpg", "png", "webp")
 )
 _MODALITIES: Final = frozenset({"TEXT", "AUDIO", "MODALITY_UNSPECIFIED"})
 _STANDARD_TIERS: Final = (None, "standard", "STANDARD", "unspecified", "SERVICE_TIER_UNSPECIFIED")
@@ -124,10 +146,9 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         messages=len(contents) + 1,
         overhead_tokens=needs.overhead_tokens,
         images=measure.images,
-        media_bytes=measure.media_bytes,
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
-        buckets=frozenset(measure.buckets | _buckets_out(config)),
+        buckets=RULES.buckets_of(body) | measure.buckets | _buckets_out(config),
         output=output_of(body),
         unbounded=needs.unbounded,
     )
@@ -200,8 +221,8 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
             _read_function_response(measure, value, f"{where}.functionResponse")
         else:
             measure.texts.append(text_of(value))
-            if name not in _TEXT_PARTS:  # unknown, but it fits in the model's context
-                measure.context_reads = max(measure.context_reads, 1)
+            if name not in _TEXT_PARTS:
+                measure.fits_in_context()
 
 
 def _read_data(measure: Measure, data: object, where: str) -> None:
@@ -210,16 +231,10 @@ def _read_data(measure: Measure, data: object, where: str) -> None:
         raise invalid(f"{where} must be an object with mimeType and data")
     named = in_camel_case(data, {"mimeType"})
     kind = named.get("mimeType")
-    family = kind.partition("/")[0].strip().lower() if isinstance(kind, str) else ""
-    if family == "image":
+    if isinstance(kind, str) and kind.strip().lower() in _IMAGES:
         measure.image()
-    elif family == "audio":
-        measure.media(named.get("data"), bucket="input_audio")
-    else:
-        # A video's tokens depend on its seconds or requested frames, and a still one has few bytes;
-        # pages are read as images. All of it fits in the model's context.
-        measure.buckets |= {"input_audio", "input_image"}
-        measure.context_reads = max(measure.context_reads, 1)
+    else:  # the type is the caller's word: only images have a highest price
+        measure.fits_in_context()
 
 
 def _read_file(measure: Measure, file: object, where: str) -> None:
@@ -229,9 +244,8 @@ def _read_file(measure: Measure, file: object, where: str) -> None:
     if not isinstance(uri, str):
         raise invalid(f"{where} must be an object with fileUri")
     if _PUBLIC.match(uri) is None:
-        raise invalid(f"{STORED} instead of {quoted(uri)}")
-    measure.buckets |= {"input_audio", "input_image"}
-    measure.context_reads = max(measure.context_reads, 1)
+        raise invalid(f"{STORED.format(f'{where}.fileUri')} instead of {quoted(uri)}")
+    measure.fits_in_context()
 
 
 def _read_function_response(measure: Measure, response: object, where: str) -> None:

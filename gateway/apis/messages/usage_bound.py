@@ -5,12 +5,12 @@ https://platform.claude.com/docs/en/api/messages/create
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import objects, others, refuse, text_of, whole
-from gateway.apis.chat.usage_bound import FILE_ID, Measure
+from gateway.apis.body_rules import BodyRules
+from gateway.apis.chat.usage_bound import Measure
 from gateway.apis.messages.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.strict_json import quoted
@@ -62,13 +62,21 @@ _TEXT: Final = frozenset(
         *("search_result", "tool_reference"),
     }
 )
-_REFUSED_BLOCKS: Final = {
-    "container_upload": FILE_ID,
-    "tool_addition": "Tools must be listed in tools, where they are priced",
-}
-# In encoded JSON, in which no string can contain this.
-_NAMES_A_FILE: Final = re.compile(r'"file_id":')
-_FOR_AN_HOUR: Final = re.compile(r'"ttl":"(?!5m")')
+_TOOL_ADDITION: Final = "Tools must be listed in tools, where they are priced"
+_BROWSER: Final = "messages.content.content"  # the state of the caller's own browser
+RULES: Final = BodyRules(
+    ids=(
+        *("metadata.user_id", "messages.content.id", "messages.content.tool_use_id"),
+        "messages.content.caller.tool_id",
+        *(f"{_BROWSER}.tabs.tab_id", f"{_BROWSER}.state_changes.tab_id"),
+        f"{_BROWSER}.state_changes.download_id",
+    ),
+    own=(
+        *("messages.content.input", "tools.input_schema", "tools.input_examples"),
+        *("output_config.format.schema", "output_format.schema"),
+    ),
+    cache_ttls=("5m",),
+)
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
@@ -82,14 +90,11 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     if len(messages) > MESSAGES_MAX:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     measure = Measure()
-    _mark(measure, fields)
     _read_blocks(measure, fields.get("system"), "system")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
     tools = objects(fields, "tools")
-    for tool in tools:
-        _mark(measure, tool)
-        measure.texts.append(text_of(tool))
+    measure.texts += map(text_of, tools)
     needs = needs_of(tools)
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
@@ -98,7 +103,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         images=measure.images,
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
-        buckets=frozenset(measure.buckets),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         output=output_of(fields),
         unbounded=needs.unbounded,
     )
@@ -137,13 +142,6 @@ def output_of(fields: Mapping[str, Any]) -> OutputLimits:
     )
 
 
-def _mark(measure: Measure, holder: Mapping[str, Any]) -> None:
-    """Record a cache marker with another lifetime than five minutes, priced as an hour."""
-    mark = holder.get("cache_control")
-    if isinstance(mark, dict) and mark.get("ttl") not in (None, "5m"):
-        measure.buckets.add("cache_write_1h")
-
-
 def _read_message(measure: Measure, message: object, where: str) -> None:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise invalid(f"{where} must be an object with role and content")
@@ -166,10 +164,9 @@ def _read_blocks(measure: Measure, content: object, where: str) -> None:
 def _read_block(measure: Measure, block: object, where: str) -> None:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         raise invalid(f"{where} must be an object with a type")
-    _mark(measure, block)
     kind = block["type"]
-    if kind in _REFUSED_BLOCKS:
-        raise invalid(_REFUSED_BLOCKS[kind])
+    if kind == "tool_addition":
+        raise invalid(_TOOL_ADDITION)
     if kind == "text" and block.keys() <= {"type", "text", "cache_control"}:
         measure.texts.append(text_of(block.get("text", "")))
     elif kind in _TEXT:
@@ -203,7 +200,7 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
         _read_blocks(measure, source.get("content"), f"{where}.source.content")
         measure.texts += others(block, ("type", "source", "cache_control"))
     elif kind in ("base64", "url"):
-        measure.context_reads = max(measure.context_reads, 1)
+        measure.fits_in_context()
         measure.texts += others(block, ("type", "source", "cache_control"))
     else:
         _read_unknown(measure, block)
@@ -211,10 +208,5 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
 
 def _read_unknown(measure: Measure, block: Mapping[str, Any]) -> None:
     """Measure an unknown block: it fits in the model's context."""
-    text = text_of(block)
-    if _NAMES_A_FILE.search(text):
-        raise invalid(FILE_ID)
-    if _FOR_AN_HOUR.search(text):
-        measure.buckets.add("cache_write_1h")
-    measure.texts.append(text)
-    measure.context_reads = max(measure.context_reads, 1)
+    measure.texts.append(text_of(block))
+    measure.fits_in_context()

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
-from gateway.apis.chat.usage_bound import FILE_ID, Measure
+from gateway.apis.body_rules import BodyRules
+from gateway.apis.chat.usage_bound import Measure
 from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
@@ -49,8 +50,24 @@ _OF_TEXT: Final = frozenset(
 _OUTPUTS: Final = frozenset(
     {"function_call_output", "custom_tool_call_output", "computer_call_output"}
 )
+_MEDIA: Final = frozenset({"input_audio", "input_file"})
 _IMAGES: Final = frozenset({"input_image", "computer_screenshot"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
+_TOOLS: Final = ("tools", "tools.tools", "input.tools", "input.tools.tools")
+RULES: Final = BodyRules(
+    # An item that has only an id is refused or omitted where items are read.
+    ids=(
+        *("input.id", "input.call_id", "input.caller.caller_id", "input.approval_request_id"),
+        *("input.acknowledged_safety_checks.id", "input.pending_safety_checks.id"),
+    ),
+    own=(
+        *("metadata", "client_metadata", "input.arguments", "input.action.env"),
+        *(f"{at}.{name}" for at in _TOOLS for name in ("parameters", "input_schema")),
+        *(f"{at}.output_schema" for at in _TOOLS),
+        "text.format.schema",
+    ),
+    cache_ttls=("30m",),
+)
 COMPACTION: Final = "The cost of compacting a conversation has no upper bound; remove it"
 _TWICE: Final = 2
 
@@ -63,7 +80,6 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     tools.take(objects(fields, "tools"))
     for index, item in enumerate(items):
         _read_item(measure, tools, item, f"input[{index}]")
-    _read_cache_options(measure, fields)
     compacts = _compacts(fields, items)
     calls = tools.calls_at_provider(fields)
     context_reads = calls + 1 if calls else measure.context_reads
@@ -72,10 +88,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         messages=len(items) + 1,  # the instructions
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
-        media_bytes=measure.media_bytes,
         context_reads=max(context_reads, _TWICE) if compacts else context_reads,
         searches=calls if tools.searches else 0,
-        buckets=frozenset(measure.buckets),
+        buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
         unbounded=_why_unbounded(fields, compacts=compacts, calls=calls),
@@ -125,9 +140,9 @@ def _read_item(
         measure.texts.append(text_of(item))
     elif kind == "message":
         raise invalid(f"{where} must be an object with a role or a type")
-    else:  # unknown, but it fits in the model's context
+    else:
         measure.texts.append(text_of(item))
-        measure.context_reads = max(measure.context_reads, 1)
+        measure.fits_in_context()
 
 
 def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: str) -> None:
@@ -148,35 +163,17 @@ def _read_content(measure: Measure, item: Mapping[str, Any], name: str, where: s
 
 
 def _read_part(measure: Measure, part: Mapping[str, Any], where: str) -> None:
-    if part.get("file_id") is not None:
-        raise invalid(FILE_ID)
     kind = text_in(part, "type", f"{where}.type")
     if kind in _IMAGES:
         measure.image()
-    elif kind == "input_audio":
-        sound = part.get("input_audio")
-        measure.media(sound.get("data") if isinstance(sound, dict) else sound, bucket="input_audio")
     elif kind in _TEXTS and part.keys() == {"type", "text"}:
         measure.texts.append(text_of(part["text"]))
     elif kind in _TEXTS:
         measure.texts.append(text_of(part))
-    else:  # a file's pages are read as text and as images, so its bytes give no bound
-        if kind != "input_file":
+    else:  # a document's pages are read as text and images, and what is unknown as anything
+        if kind not in _MEDIA:
             measure.texts.append(text_of(part))
-        measure.context_reads = max(measure.context_reads, 1)
-
-
-def _read_cache_options(measure: Measure, fields: Mapping[str, Any]) -> None:
-    """Measure the prompt cache lifetime, which may have its own price."""
-    options = fields.get("prompt_cache_options")
-    if options is None:
-        return
-    if not isinstance(options, dict):
-        raise invalid("prompt_cache_options must be an object")
-    if options.get("comparison_response_id") is not None:
-        raise invalid(f"prompt_cache_options.comparison_response_id {_STORED}")
-    if options.get("ttl") not in (None, "30m"):
-        measure.buckets.add("cache_write_1h")
+        measure.fits_in_context()
 
 
 def _compacts(fields: Mapping[str, Any], items: list[dict[str, Any]]) -> bool:

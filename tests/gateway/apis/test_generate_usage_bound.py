@@ -206,21 +206,35 @@ def test_audio_output_is_priced_and_image_output_is_refused() -> None:
 # --- pictures, sound, films and documents -----------------------------------------------------
 
 
-def test_images_and_audio_are_counted_everywhere() -> None:
-    sound = {"inlineData": {"mimeType": "audio/wav", "data": "A" * 400}}
+def test_images_are_counted_everywhere() -> None:
     picture = {"inlineData": BLOB}
-    answer = {"functionResponse": {"name": "f", "response": {}, "parts": [picture, sound]}}
-    usage_bound = measured(**parts(picture, sound, answer))
-    assert (usage_bound.images, usage_bound.media_bytes, usage_bound.context_reads) == (2, 800, 0)
-    assert usage_bound.buckets == {"input_image", "input_audio"}
+    answer = {"functionResponse": {"name": "f", "response": {}, "parts": [picture]}}
+    usage_bound = measured(**parts(picture, answer))
+    assert (usage_bound.images, usage_bound.context_reads) == (2, 0)
+    assert usage_bound.buckets == {"input_image"}
 
 
-@pytest.mark.parametrize("kind", ["video/mp4", "application/pdf", "text/plain", "", None, 7])
-def test_documents_and_videos_are_bounded_by_context(kind: Any) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "audio/wav",
+        "audio/mp3",
+        "image/tiff",
+        "image",
+        "video/mp4",
+        "application/pdf",
+        "text/plain",
+        "",
+        None,
+        7,
+    ],
+)
+def test_sound_video_and_documents_are_bounded_by_context(kind: Any) -> None:
     still = {"inlineData": {"mimeType": kind, "data": "AAAA"}, "videoMetadata": {"fps": 24}}
-    usage_bound = measured(**parts(still))
-    assert usage_bound.context_reads == 1
-    assert usage_bound.buckets == {"input_image", "input_audio"}
+    for part in (still, {"functionResponse": {"name": "f", "parts": [still]}}):
+        usage_bound = measured(**parts(part))
+        assert (usage_bound.images, usage_bound.context_reads) == (0, 1)
+        assert usage_bound.buckets == {"input_image", "input_audio"}
 
 
 @pytest.mark.parametrize(

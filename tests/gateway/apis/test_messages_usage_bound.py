@@ -198,7 +198,7 @@ def test_file_id_is_refused(block: dict[str, Any]) -> None:
 
 
 def test_tool_schema_can_have_file_id_property() -> None:
-    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}, "ttl": "1h"}
     use = {"type": "tool_use", "id": "t", "name": "open", "input": {"file_id": "1"}}
     assert (
         measured(tools=[{"name": "open", "input_schema": schema}], **user_turn(use)).context_reads
@@ -217,6 +217,8 @@ def test_tool_schema_can_have_file_id_property() -> None:
         user_turn({"type": "text", "text": "x", "cache_control": HOUR}),
         user_turn({"type": "tool_result", "content": "x", "cache_control": HOUR}),
         user_turn({"type": "tool_result", "content": [{"type": "text", "cache_control": HOUR}]}),
+        user_turn({"type": "search_result", "content": [{"type": "text", "cache_control": HOUR}]}),
+        user_turn({"type": "image", "source": {"type": "url"}, "cache_control": HOUR}),
         user_turn({"type": "of_tomorrow", "cache_control": HOUR}),
         user_turn({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
         {"tools": [{"name": "x", "input_schema": {}, "cache_control": HOUR}]},

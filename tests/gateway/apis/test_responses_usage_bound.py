@@ -93,11 +93,21 @@ def test_images_are_counted_everywhere() -> None:
     assert "AAAA" not in "".join(usage_bound.texts)
 
 
-def test_audio_is_bounded_by_bytes_and_file_by_context() -> None:
-    sound = measured(**user_turn({"type": "input_audio", "input_audio": {"data": "A" * 40}}))
-    assert (sound.media_bytes, sound.buckets) == (40, frozenset({"input_audio"}))
-    for file in ({"file_data": "AAAA"}, {"file_url": "https://files.example/a.pdf"}):
-        assert measured(**user_turn({"type": "input_file", **file})).context_reads == 1
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "A" * 40, "format": "wav"}},
+        {"type": "input_audio", "input_audio": "https://files.example/a.wav"},
+        {"type": "input_file", "file_data": "AAAA"},
+        {"type": "input_file", "file_url": "https://files.example/a.pdf"},
+        {"type": "input_video", "video_url": "https://files.example/a.mp4"},
+    ],
+    ids=str,
+)
+def test_sound_video_and_files_are_bounded_by_context(part: dict[str, Any]) -> None:
+    usage_bound = measured(**user_turn(part))
+    assert (usage_bound.context_reads, usage_bound.images) == (1, 0)
+    assert usage_bound.buckets == {"input_audio", "input_image"}
 
 
 def test_unknown_item_is_bounded_by_context() -> None:
@@ -108,6 +118,8 @@ def test_unknown_item_is_bounded_by_context() -> None:
 @pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
 def test_longer_cache_is_bounded_at_its_own_price(ttl: str, buckets: set[str]) -> None:
     assert measured(prompt_cache_options={"ttl": ttl}).buckets == buckets
+    part = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"ttl": ttl}}
+    assert measured(**user_turn(part)).buckets == buckets
 
 
 def test_compaction_is_another_unbounded_context_read() -> None:
@@ -273,7 +285,6 @@ def test_invalid_input_is_refused(given: Any) -> None:
         ("tools", ["x"]),
         ("service_tier", 5),
         ("service_tier", []),
-        ("prompt_cache_options", "12h"),
         ("base_url", "https://elsewhere.example"),
     ],
 )

@@ -6,8 +6,11 @@ turn. The largest bill is computed from the bytes that the vendor received, by i
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from struct import pack
 from typing import Any, Final
 
 import pytest
@@ -26,7 +29,15 @@ from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import wire
 from tests.gateway.conftest import Asking
 
+# Every bucket has a price of its own, far above that of text.
+HIGHEST: Final = {
+    "input_audio_usd_per_mtok": Decimal(40),
+    "cache_write_1h_usd_per_mtok": Decimal(20),
+    "web_search_usd_per_k": Decimal(30),
+}
 CATALOG: Final = load_catalog(sandbox=False)
+CHAT_PATH: Final = "/v1/chat/completions"
+GENERATE_PATH: Final = "/v1beta/models/gemini-2.5-flash:generateContent"
 SAY: Final = [{"role": "user", "content": "Hello"}]
 CHAT: Final = {
     "max_tokens": 700,
@@ -44,7 +55,7 @@ class Sent:
     """A request to a vendor's model: its fixed fields, and those that decide the output."""
 
     model: str
-    path: str = "/v1/chat/completions"
+    path: str = CHAT_PATH
     fixed: Mapping[str, Any] = field(default_factory=lambda: {"messages": SAY})
     optional: Mapping[str, Any] = field(default_factory=dict)
     holder: str | None = None  # the object in the body that has the optional fields
@@ -122,6 +133,104 @@ REQUESTS: Final = {
 }
 
 
+HOUR: Final = {"type": "ephemeral", "ttl": "1h"}
+# A WAV file whose header has one sample a second: 1,000 bytes are 1,000 s, 10 to 32 tokens each.
+LYING_WAV: Final = (
+    b64encode(
+        b"RIFF"
+        + pack("<I4s4sIHHIIHH4sI", 1036, b"WAVE", b"fmt ", 16, 1, 1, 1, 1, 1, 8, b"data", 1000)
+    ).decode()
+    + b64encode(bytes(1000)).decode()
+)
+ANTHROPIC_TOKENS: Final = 15  # of U+FDFA, which has 3 bytes, by its published tokenizer
+
+
+def turn(*parts: Any, **message: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(parts), **message}], "max_tokens": 1}
+
+
+def sound(given: Any) -> dict[str, Any]:
+    return turn({"type": "input_audio", "input_audio": given})
+
+
+def marked(block: Any) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": "t", "content": [block]}
+
+
+def at(model: str, path: str, body: dict[str, Any]) -> Sent:
+    return Sent(model, path=path, fixed=body)
+
+
+LONG: Final = {"type": "text", "text": "word " * 20_000, "cache_control": HOUR}
+GROWS: Final = "\ufdfa" * 10_000
+FILM: Final = {"fileData": {"fileUri": "https://youtu.be/x", "mimeType": "video/mp4"}}
+SILENCE: Final = {"inlineData": {"mimeType": "audio/ogg", "data": "AAAA"}}
+# Requests whose bytes say nothing about their tokens, and a bill that the vendor can send.
+INPUTS: Final = {
+    "sound by url": (
+        at("voxtral-small-latest", CHAT_PATH, sound("https://example.com/hour.mp3")),
+        Usage(input_audio=45_000),
+    ),
+    "sound by url in an object": (
+        at("voxtral-small-latest", CHAT_PATH, sound({"data": "https://example.com/hour.mp3"})),
+        Usage(input_audio=45_000),
+    ),
+    "header with one sample a second": (
+        at("gpt-audio", CHAT_PATH, sound({"data": LYING_WAV, "format": "wav"})),
+        Usage(input_audio=10 * 1000),
+    ),
+    "compressed silence": (
+        at("gpt-audio", CHAT_PATH, sound({"data": "AAAA", "format": "mp3"})),
+        Usage(input_audio=100_000),
+    ),
+    "film by url": (
+        at(
+            "voxtral-small-latest", CHAT_PATH, turn({"type": "video_url", "video_url": "https://x"})
+        ),
+        Usage(input_audio=100_000),
+    ),
+    "silence at google": (
+        at("gemini-2.5-flash", GENERATE_PATH, {"contents": [{"parts": [SILENCE]}]}),
+        Usage(input_audio=500_000),
+    ),
+    "film at google": (
+        at("gemini-2.5-flash", GENERATE_PATH, {"contents": [{"parts": [FILM]}]}),
+        Usage(input_image=500_000, input_audio=500_000),
+    ),
+    "document by url": (
+        at("mistral-small-latest", CHAT_PATH, turn({"type": "document_url", "document_url": "x"})),
+        Usage(input_image=100_000),
+    ),
+    "results of a search": (
+        at("gpt-4o-search-preview", CHAT_PATH, {"messages": SAY, "max_tokens": 1}),
+        Usage(input_uncached=100_000, web_searches=1),
+    ),
+    "compatibility characters": (
+        at("claude-opus-4-6", "/v1/messages", turn({"type": "text", "text": GROWS})),
+        Usage(input_uncached=ANTHROPIC_TOKENS * 10_000),
+    ),
+    "compatibility characters, translated": (
+        at("claude-opus-4-6", CHAT_PATH, turn({"type": "text", "text": GROWS})),
+        Usage(input_uncached=ANTHROPIC_TOKENS * 10_000),
+    ),
+    **{
+        f"hour mark in {name}": (
+            at("claude-opus-4-6", "/v1/messages", turn(block)),
+            Usage(cache_write_1h=100_000),
+        )
+        for name, block in {
+            "result": marked(LONG),
+            "search result": {
+                **{"type": "search_result", "source": "s", "title": "t"},
+                "content": [LONG],
+            },
+            "search result in result": marked({"type": "search_result", "content": [LONG]}),
+            "document": {"type": "document", "source": {"type": "content", "content": [LONG]}},
+        }.items()
+    },
+}
+
+
 def largest_output(body: Mapping[str, Any], *, cap: int) -> int:
     """Return the most output tokens that a vendor can bill for a body; `cap` is the model's own."""
     config = body.get("generationConfig", {})
@@ -141,10 +250,11 @@ def largest_output(body: Mapping[str, Any], *, cap: int) -> int:
 @pytest.fixture
 def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
     """All vendors, at the fake provider; all models that are asked for have a price."""
-    for model in {CATALOG.find(each.model) for each in REQUESTS.values()}:
+    asked = [*REQUESTS.values(), *(request for request, _ in INPUTS.values())]
+    for model in {CATALOG.find(each.model) for each in asked}:
         assert model is not None
         if not Rate.objects.filter(provider=model.provider, model=model.id).exists():
-            RateFactory.create(provider=model.provider, model=model.id)
+            RateFactory.create(provider=model.provider, model=model.id, **HIGHEST)
     with FakeProvider() as made:
         wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
         yield made
@@ -169,6 +279,21 @@ def test_hold_covers_largest_bill_whichever_field_is_omitted(
             tokens = largest_output(fake.calls[-1].body, cap=model.max_output_tokens)
             bill = cost_nanoeur(Usage(input_uncached=1, output_text=tokens), rates)
             assert bill <= hold.amount_nanoeur, (body, fake.calls[-1].body)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_hold_covers_input_whose_bytes_say_nothing(
+    ask: Asking, fake: FakeProvider, name: str
+) -> None:
+    (asked, usage), prices = INPUTS[name], load_price_book()
+    model = CATALOG.find(asked.model)
+    assert model is not None
+    body = next(asked.bodies())
+    reply = ask(body, path=asked.path)
+    hold = Hold.objects.get(request_id=reply.headers["x-pulse-request-id"])
+    rates = prices.rates_for(price_names(model.id), model.provider, hold.held_at)
+    assert rates is not None
+    assert cost_nanoeur(usage, rates) <= hold.amount_nanoeur
 
 
 def test_missing_cap_of_messages_is_refused_as_by_vendor(ask: Asking, fake: FakeProvider) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,14 +16,20 @@ from gateway.core.bounds import (
     input_tokens_at_most,
     output_cap,
     output_tokens_at_most,
+    searches_at_most,
     text_bytes,
 )
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from gateway.providers import tokens
 
+FORMS: Final[tuple[Literal["NFC", "NFKC"], ...]] = ("NFC", "NFKC")
 MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, default_output_tokens=4_096)
-contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4)
+CLAUDE = Model(id="claude", provider="anthropic", tokenizer="cl100k_base", token_margin=1.5)
+# They grow under NFKC or under NFC, or shrink under one of them.
+GROWING = "\ufdfa\u3316\u33ff\u00bd\u0149\ufb2c\U0001d160\U0001d1c0\uff21\u00c5e\u0301"
+characters = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(GROWING))
+contents = st.lists(st.text(characters), min_size=1, max_size=4)
 
 
 @settings(deadline=None)  # the tokenizer is loaded by whoever comes first
@@ -28,10 +37,41 @@ contents = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=
 def test_bound_is_above_every_tokenizers_count(texts: list[str]) -> None:
     usage_bound = UsageBound(texts=tuple(texts), messages=len(texts))
     size = text_bytes(usage_bound)
-    assert size == sum(len(text.encode()) for text in texts)
+    assert size >= sum(len(text.encode()) for text in texts)
     counted = tokens.count_tokens(usage_bound, MODEL)
     assert counted <= input_tokens_at_most(usage_bound, MODEL, text_bytes=size)
     assert counted <= counted_tokens_at_most(usage_bound, MODEL, counted=counted)
+    for form in FORMS:
+        read = [normalize(form, text) for text in texts]
+        assert sum(len(text.encode()) for text in read) <= size
+        for encoding in ("o200k_base", "cl100k_base"):
+            assert sum(tokens.count(text, encoding) for text in read) <= size
+    for model in (MODEL, CLAUDE):
+        counted = tokens.count_tokens(usage_bound, model)
+        assert counted <= tokens.count_at_most(usage_bound, model, text_bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("\ufdfa", 33),  # 15 tokens of Anthropic's published tokenizer
+        ("\ufdfa" * 100, 3300),
+        ("\U0001d160" + "\uff21" * 10, 42),  # NFKC is shorter than NFC
+        ("\U0001d160", 12),  # three times as long in NFC
+        ("\u00e9", 2),
+        ("e\u0301", 3),  # shorter when composed, but another tokenizer does not compose
+        ("\uff21", 3),
+        ("hello", 5),
+    ],
+    ids=ascii,
+)
+def test_text_is_measured_in_its_longest_form(text: str, size: int) -> None:
+    assert text_bytes(UsageBound(texts=(text,))) == size
+
+
+def test_tokens_of_compatibility_characters_are_counted_in_their_longer_form() -> None:
+    usage_bound = UsageBound(texts=("\ufdfa" * 100,))
+    assert tokens.count_tokens(usage_bound, CLAUDE) >= 15 * 100
 
 
 def test_message_frames_are_in_both_bounds() -> None:
@@ -99,3 +139,12 @@ def test_prediction_is_deducted_from_token_limit() -> None:
         is_limited=True,
     )
     assert found == OutputCap(400, is_written=True)
+
+
+def test_search_model_searches_and_reads_results_unasked() -> None:
+    model = Model(id="gpt-4o-search-preview", provider="openai", context_tokens=128_000)
+    asked = UsageBound(texts=("hi",), messages=1)
+    assert searches_at_most(asked, model) == 1
+    assert input_tokens_at_most(asked, model, text_bytes=2) == 128_000
+    assert searches_at_most(asked, MODEL) == 0
+    assert searches_at_most(UsageBound(searches=3), model) == 3

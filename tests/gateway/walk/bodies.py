@@ -182,7 +182,11 @@ RESPONSES: Final = {
         },
         {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "AAAA"},
         {"type": "reasoning", "id": "rs_2", "summary": []},
-        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {
+            **{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"},
+            "content": [{"type": "output_text", "text": "Hm", "annotations": []}],
+        },
+        {"type": "function_call", "id": "f", "call_id": "c", "name": "weather", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "Sunny"},
         {
             "type": "custom_tool_call_output",
@@ -192,6 +196,7 @@ RESPONSES: Final = {
         {
             "type": "computer_call_output",
             "call_id": "e",
+            "acknowledged_safety_checks": [{"id": "check_1"}],
             "output": {"type": "computer_screenshot", "image_url": DATA_URL},
         },
         {"type": "image_generation_call", "id": "i", "result": PNG},
@@ -228,6 +233,7 @@ RESPONSES: Final = {
     "prompt_cache_options": {"ttl": "30m"},
     "prompt_cache_key": "k",
     "background": False,
+    "client_metadata": {"session_id": "s", "turn_id": "t"},
     "previous_response_id": None,
 }
 EPHEMERAL: Final = {"type": "ephemeral", "ttl": "1h"}
@@ -241,7 +247,7 @@ MESSAGES: Final = {
             "role": "assistant",
             "content": [
                 {"type": "thinking", "thinking": "Hm", "signature": "AAAA"},
-                {"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Paris"}},
+                {"type": "tool_use", "id": "t", "name": "weather", "input": {"city_id": "Paris"}},
                 {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
             ],
         },
@@ -307,7 +313,7 @@ CONTENTS: Final = {
         {
             "role": "model",
             "parts": [
-                {"functionCall": {"name": "weather", "args": {"city": "Paris"}}},
+                {"functionCall": {"id": "f", "name": "weather", "args": {"city_id": "Paris"}}},
                 {"text": "Hm", "thought": True, "thoughtSignature": "AAAA"},
                 {"executableCode": {"language": "PYTHON", "code": "1"}},
             ],
@@ -317,6 +323,7 @@ CONTENTS: Final = {
             "parts": [
                 {
                     "functionResponse": {
+                        "id": "f",
                         "name": "weather",
                         "response": {"output": "Sunny"},
                         "parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}],

@@ -32,6 +32,8 @@ ERROR_KEYS: Final = {
 }
 EACH: Final = 8
 ONE_OF_EACH_SHAPE: Final = ("native", "quote", "chat, openai", "messages", "countTokens, v1beta")
+# Their fields are listed, or not forwarded beside the nested request.
+NOT_RELAYED: Final = ("native", "native, prompt", "quote", "countTokens, whole request")
 OF_A_LOT: Final = 10**15
 ODD_VALUES: Final = (
     b"",
@@ -181,6 +183,17 @@ def test_modalities_that_are_no_list_of_strings_are_refused_by_name(
     reply = ask({**body, "modalities": given}, path="/v1/chat/completions")
     sentence = "modalities must be a list of strings"
     assert (reply.status, reply.json["error"]["message"]) == (400, sentence)
+    assert AiRequestLog.objects.get().status == "blocked"
+
+
+@pytest.mark.parametrize("name", [each for each in ENDPOINTS if each not in NOT_RELAYED])
+def test_id_of_stored_thing_is_refused_by_name_and_recorded(
+    ask: Asking, walked: Gateway, name: str
+) -> None:
+    endpoint = ENDPOINTS[name]
+    reply = ask({**endpoint.body, "stored": [{"file_id": "file_1"}]}, path=endpoint.path)
+    assert reply.status == 400
+    assert "stored[0].file_id is not supported" in reply.json["error"]["message"]
     assert AiRequestLog.objects.get().status == "blocked"
 
 
