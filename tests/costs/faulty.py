@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 from typing import Any
-from uuid import UUID
 
-from costs.ledger.stores.base import Locked, Store, StoreUnavailable
+from costs.ledger.stores.base import LOCK_WAIT_S, Locked, Store, StoreUnavailable
 from costs.ledger.stores.tables import Row, Table
 
 
@@ -47,25 +46,13 @@ class FaultyStore:
     store: Store
     faults: Faults
 
-    def begin(self) -> datetime:
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
         self.faults.check()
-        return self.store.begin()
+        return self.store.begin(lock_wait_s=lock_wait_s)
 
-    def lock(
-        self,
-        *,
-        org_ids: Sequence[UUID],
-        scopes: Sequence[str],
-        period_ids: Sequence[UUID],
-        hold_ids: Sequence[UUID],
-    ) -> Locked:
+    def lock(self, **rows: Any) -> Locked:
         self.faults.check()
-        return self.store.lock(
-            org_ids=org_ids,
-            scopes=scopes,
-            period_ids=period_ids,
-            hold_ids=hold_ids,
-        )
+        return self.store.lock(**rows)
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()
