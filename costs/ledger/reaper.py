@@ -141,13 +141,18 @@ def report_failed(settlement: Settlement) -> None:
     logger.exception("hold %s cannot be settled", settlement.hold_id)
 
 
+def report_locked(settlements: Sequence[Settlement]) -> None:
+    """Log that rows of an organization are locked."""
+    logger.warning("rows of organization %s are locked", settlements[0].org_id)
+
+
 def settle_left(
     store: Store,
     ledger: Ledger,
     left: Sequence[Settlement],
     *,
     failed: Callable[[Settlement], None] = report_failed,
-    locked: Callable[[Sequence[Settlement]], None],
+    locked: Callable[[Sequence[Settlement]], None] = report_locked,
 ) -> int:
     """Settle holds without a waiter, looking up their periods; return how many changed.
 

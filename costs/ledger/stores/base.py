@@ -16,7 +16,6 @@ from uuid import UUID
 from costs.core.holds import State
 from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
 
-
 # How long a transaction waits for each lock. Batches of other processes end within milliseconds;
 # what takes longer belongs to one organization, and must not keep the others of a batch waiting.
 LOCK_WAIT_S: Final = 0.2

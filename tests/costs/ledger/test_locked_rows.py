@@ -13,22 +13,19 @@ import pytest
 from django.db import connection
 from psycopg import sql
 
-from costs.core.admission import Admitted, ReserveRequest, Settled
+from costs.core.admission import ReserveRequest, Settled
 from costs.core.holds import State
-from costs.ledger.writer import LedgerUnavailable, Writer
-from costs.models import DailyCost
+from costs.ledger.writer import Writer
 from orgs.models import Organization
 from tests.costs.books import (
     Books,
     ask,
     books,
     check_the_books,
-    events,
     period_ids,
     settlement,
-    states,
 )
-from tests.costs.clients import together, until
+from tests.costs.clients import together
 from tests.factories import OrganizationFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres_only]
@@ -95,9 +92,9 @@ def test_others_are_served_while_rows_of_one_organization_are_locked(
             took_s = [await serve_others(writer, each) for each in asks]
             assert not any(task.done() for task in waiting)
             lock.close()
-            t=time.monotonic()
+            t = time.monotonic()
             settled = await asyncio.wait_for(asyncio.gather(*waiting), 5)
-        print('after', time.monotonic()-t)
+        print("after", time.monotonic() - t)
         assert all(each.charged_nanoeur == 4 for each in settled)
         return took_s
 
