@@ -23,6 +23,7 @@ from uuid import UUID
 
 from costs.core.admission import Admitted, ReserveRequest, ReserveResult, Settled, Settlement
 from costs.ledger.aside import Aside
+from costs.ledger.connection import BACKOFF_MIN_S, LedgerConnection
 from costs.ledger.ledger import Ledger
 from costs.ledger.mailbox import Item, answer
 from costs.ledger.reaper import (
@@ -52,8 +53,6 @@ TRIES: Final = 2
 # A try that took longer was waiting for a lock or the network; the caller has waited enough.
 RETRY_WITHIN_S: Final = 3.0
 HOUSEKEEPING_EVERY_S: Final = 5.0
-BACKOFF_MIN_S: Final = 0.05
-BACKOFF_MAX_S: Final = 2.0
 
 logger = logging.getLogger("pulse.ledger")
 
@@ -79,21 +78,20 @@ class Writer:
     _queue: queue.SimpleQueue[Item | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _start_lock: threading.Lock = field(default_factory=threading.Lock)
-    _store: Store | None = None
     _taken: int = 0
     # Settlements that wait for the database, and holds whose caller is gone.
     _late: list[Item] = field(default_factory=list)
     _withdrawn: list[Settlement] = field(default_factory=list)
     aside: Aside = field(default_factory=Aside)
-    _backoff_s: float = 0.0
-    _away_until: float = 0.0
     _housekeeping_at: float = 0.0
     _committed_at: float | None = None
     _stopping: bool = False
     _ended: bool = False
+    _connection: LedgerConnection = field(init=False)
     _reaper: Reaper = field(init=False)
 
     def __post_init__(self) -> None:
+        self._connection = LedgerConnection(self.open_store)
         self._reaper = Reaper(self.ledger)
 
     @property
@@ -178,7 +176,7 @@ class Writer:
             if self.aside:
                 self._try_aside()
         self._with_store(lambda store: record_stopped(store, self.ledger.instance_id))
-        self._drop_store()
+        self._connection.drop()
         self._ended = True
         while left := self._queued(0, at_most=BATCH_MAX):
             self._refuse(left, LedgerUnavailable("this process is stopping"))
@@ -188,13 +186,13 @@ class Writer:
 
     def _take(self) -> list[Item]:
         """Return queued items, waiting for the first one; deferred settlements come first."""
-        if self._late and not self._is_away():
+        if self._late and not self._connection.is_away:
             late, self._late = self._late[:BATCH_MAX], self._late[BATCH_MAX:]
             return late + self._queued(0, at_most=BATCH_MAX - len(late))
         wait_until = min(
             self._housekeeping_at,
-            self._away_until if self._late else math.inf,
-            max(self._away_until, self.aside.next_at),
+            self._connection.away_until if self._late else math.inf,
+            max(self._connection.away_until, self.aside.next_at),
         )
         wait_s = wait_until - time.monotonic()
         return self._queued(
@@ -214,7 +212,7 @@ class Writer:
         return items
 
     def _process(self, batch: Sequence[Item], *, lock_wait_s: float = LOCK_WAIT_S) -> None:
-        if self._is_away():
+        if self._connection.is_away:
             self._give_up(batch)
             return
         try:
@@ -222,13 +220,13 @@ class Writer:
         except StoreLocked:
             self._process_unlocked(batch)
         except StoreUnavailable as exc:
-            if not self._is_away():
-                self._start_backoff(exc)
+            if not self._connection.is_away:
+                self._connection.start_backoff(exc)
             self._give_up(batch)
         except Exception:  # one item's data must not fail the others
             if len(batch) > 1:
                 for item in batch:
-                    self._process([item])
+                    self._process([item], lock_wait_s=SHORT_LOCK_WAIT_S)
             else:
                 logger.exception("the ledger could not write a row")
                 self._refuse(batch, LedgerUnavailable("the ledger could not write this request"))
@@ -254,7 +252,7 @@ class Writer:
         gone, given_up = self.aside.ended()
         self._withdraw([each.request for each in gone if each.request and each.may_be_there])
         self._refuse(given_up, OrganizationLocked("rows of the organization are locked"))
-        if not self._is_away():
+        if not self._connection.is_away:
             with self.aside.turn(at_most=BATCH_MAX) as items:
                 if items:
                     self._process(items, lock_wait_s=SHORT_LOCK_WAIT_S)
@@ -265,7 +263,7 @@ class Writer:
         give_up_at = time.monotonic() + RETRY_WITHIN_S
         for attempt in range(1, TRIES + 1):
             try:
-                store = self._opened()
+                store = self._connection.opened()
                 answers, settled = self.ledger.commit(
                     store,
                     requests=[request for _, request in requests],
@@ -277,17 +275,19 @@ class Writer:
                 store.rollback()
                 raise
             except BaseException as exc:
-                if self._store is not None:
+                if self._connection.store is not None:
                     for item, _ in requests:
                         item.may_be_there = True
-                    self._store.rollback()
-                    self._drop_store()
-                is_last = attempt == TRIES or time.monotonic() > give_up_at or self._is_away()
+                    self._connection.store.rollback()
+                    self._connection.drop()
+                is_last = (
+                    attempt == TRIES or time.monotonic() > give_up_at or self._connection.is_away
+                )
                 if is_last or not isinstance(exc, StoreUnavailable):
                     raise
             else:
                 break
-        self._backoff_s = 0.0
+        self._connection.end_backoff()
         self._committed_at = time.monotonic()
         self._answer([item for item, _ in (*requests, *settlements)], [*answers, *settled])
 
@@ -314,18 +314,9 @@ class Writer:
     def _withdraw(self, requests: Sequence[ReserveRequest]) -> None:
         if requests:
             self._withdrawn += map(withdrawal, requests)
-            self._housekeeping_at = min(self._housekeeping_at, self._away_until)
+            self._housekeeping_at = min(self._housekeeping_at, self._connection.away_until)
 
     # --- database unavailable -----------------------------------------------------------------
-
-    def _is_away(self) -> bool:
-        return time.monotonic() < self._away_until
-
-    def _start_backoff(self, exc: StoreUnavailable) -> None:
-        """Start a backoff; until it ends, reservations fail immediately."""
-        logger.warning("the ledger's database is unavailable: %s", exc)
-        self._backoff_s = min(BACKOFF_MAX_S, max(BACKOFF_MIN_S, self._backoff_s * 2))
-        self._away_until = time.monotonic() + self._backoff_s
 
     def _give_up(self, batch: Sequence[Item]) -> None:
         """Fail the reservations, keep the settlements for the next try."""
@@ -341,7 +332,7 @@ class Writer:
         """Run each duty separately: one that fails must not prevent the others."""
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_S
         for duty in (self._beat, self._release_withdrawn, self._reap, self.on_housekeeping):
-            if not self._is_away():
+            if not self._connection.is_away:
                 self._with_store(duty)
 
     def _beat(self, store: Store) -> None:
@@ -350,10 +341,12 @@ class Writer:
 
     def _release_withdrawn(self, store: Store) -> None:
         locked: list[Settlement] = []
-        while some := self._withdrawn[:BATCH_MAX]:
-            settle_left(store, self.ledger, some, locked=locked.extend)
-            del self._withdrawn[: len(some)]
-        self._withdrawn = locked
+        try:
+            while some := self._withdrawn[:BATCH_MAX]:
+                settle_left(store, self.ledger, some, locked=locked.extend)
+                del self._withdrawn[: len(some)]
+        finally:  # in place, since event loops add to it; one that comes twice is released once
+            self._withdrawn.extend(locked)
 
     def _reap(self, store: Store) -> None:
         reaped = self._reaper.reap(store)
@@ -364,29 +357,15 @@ class Writer:
 
     def _with_store(self, work: Callable[[Store], None]) -> None:
         try:
-            work(self._opened())
+            work(self._connection.opened())
         except StoreLocked as exc:
             logger.warning("the ledger's housekeeping is postponed: %s", exc)
-            self._opened().rollback()
+            self._connection.opened().rollback()
         except StoreUnavailable as exc:
             logger.warning("the ledger's housekeeping is postponed: %s", exc)
             if isinstance(exc, StoreStalled):  # the other duties would only wait as long again
-                self._start_backoff(exc)
-            self._drop_store()
+                self._connection.start_backoff(exc)
+            self._connection.drop()
         except Exception:
             logger.exception("the ledger's housekeeping failed")
-            self._drop_store()
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            try:
-                self._store = self.open_store()
-            except StoreUnavailable as exc:
-                self._start_backoff(exc)
-                raise
-        return self._store
-
-    def _drop_store(self) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
+            self._connection.drop()

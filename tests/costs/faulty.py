@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
@@ -18,6 +18,7 @@ class Faults:
 
     fails_at_write: int | None = None  # counted from 0, once
     loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost
+    on_lost_commit: Callable[[], None] = lambda: None
     is_away: bool = False
     may_go_on: Event = field(default_factory=Event)  # cleared: whoever asks the database waits
     writes: int = field(default=0, init=False)
@@ -80,6 +81,7 @@ class FaultyStore:
         self.faults.commits += 1
         if self.faults.loses_commits:
             self.faults.loses_commits -= 1
+            self.faults.on_lost_commit()
             raise StoreUnavailable("the connection was lost at COMMIT")
 
     def rollback(self) -> None:
