@@ -43,7 +43,7 @@ NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 MODEL = "gpt-4o-mini"
 RATES = rate_card('{"model": "gpt-4o-mini"}')
 USAGE = Usage(input_uncached=9, output_text=2)
-# How long a ledger waits for a lock where nobody puts its organization aside.
+# How long a ledger waits for a lock where no writer puts its organization aside.
 PATIENT_S = 10.0
 STATUS = {
     State.SETTLED: ("ok", None),

@@ -130,7 +130,7 @@ class Store(Protocol):
     """One connection to one database. Raises StoreUnavailable when the batch may be retried.
 
     No transaction waits for the database without a limit, and for each lock at most `lock_wait_s`.
-    SQLite has a single lock, which is waited for longer: nobody can go on without it.
+    SQLite has a single lock, which is waited for longer: no transaction can go on without it.
     A write may be deferred until the next `query` or `commit`, and fail only then.
     """
 

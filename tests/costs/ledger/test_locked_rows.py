@@ -62,7 +62,7 @@ def locked_row(table: str, id_: UUID | str) -> Iterator[None]:
 
 @pytest.fixture
 def others() -> list[Organization]:
-    """Organizations that nobody locks."""
+    """Organizations whose rows are not locked."""
     return [OrganizationFactory.create() for _ in range(OTHERS)]
 
 
@@ -76,7 +76,7 @@ def writer(new_writer: NewWriter, acme: Organization) -> Writer:
 
 @pytest.fixture
 def orgs() -> list[Organization]:
-    """A few organizations that nobody locks."""
+    """A few organizations whose rows are not locked."""
     return [OrganizationFactory.create() for _ in range(5)]
 
 
