@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -161,8 +162,13 @@ def test_reservation_of_locked_organization_fails_after_its_wait(
 ) -> None:
     writer.aside.reservation_wait_max_s = 0.5
     asks = [ask(acme, 100), ask(acme, 100), ask(globex, 10)]
-    with locked_row("organization", acme.pk):
-        first, second, other = together(writer, *asks)
+
+    async def under_lock() -> list[Any]:
+        with locked_row("organization", acme.pk):
+            answers = asyncio.gather(*map(writer.reserve, asks), return_exceptions=True)
+            return await asyncio.wait_for(answers, RESERVATION_WAIT_MAX_S)
+
+    first, second, other = asyncio.run(under_lock())
     assert isinstance(first, OrganizationLocked)
     assert isinstance(second, OrganizationLocked)
     assert isinstance(other, Admitted)
