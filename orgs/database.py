@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db import connection
+import psycopg
+from django.db import OperationalError, connection
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
@@ -28,6 +30,14 @@ def drop_index(name: str) -> RunPython:
     """Return a migration step that drops an index, without rebuilding its table on SQLite."""
     statement = f"DROP INDEX {name}"
     return run_sql(postgresql=(statement,), sqlite=(statement,))
+
+
+def is_lock_timeout(error: OperationalError) -> bool:
+    """Whether a statement gave up waiting for a lock; its transaction is rolled back."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    return isinstance(cause, psycopg.errors.LockNotAvailable)
 
 
 def kept_id(id_: UUID) -> UUID | str:

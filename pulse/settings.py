@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "pulse.server.lock_waits.LockWaitMiddleware",
     "pulse.server.compression.CompressionMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "pulse.server.caching.no_store_middleware",  # static files, answered above, are not private
@@ -105,9 +106,14 @@ TEMPLATES = [
 
 # --- database ---------------------------------------------------------------------------------
 
+# Pages, commands and the JSON API; the ledger has connections and limits of its own. A page that
+# waits for a lock occupies one of the few that run at once, and a migration that waits for a table
+# keeps all others from it.
+LOCK_WAIT_S = 3
+SQLITE_LOCK_WAIT_S = 5  # of the whole file
 SQLITE = {
     "transaction_mode": "IMMEDIATE",  # a transaction that reads first could not upgrade to a write
-    "timeout": 10,
+    "timeout": SQLITE_LOCK_WAIT_S,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
 }
 
@@ -119,6 +125,8 @@ def _database() -> dict[str, Any]:
             private_file(Path(config["NAME"]))
         return config | {"OPTIONS": SQLITE}
     options = {"connect_timeout": 5} | config.get("OPTIONS", {})
+    # The later one counts, so that DATABASE_URL can have another.
+    options["options"] = f"-c lock_timeout={LOCK_WAIT_S}s {options.get('options', '')}".rstrip()
     return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}
 
 

@@ -30,7 +30,7 @@ from costs.core.admission import (
     Stale,
 )
 from costs.ledger.batch import Batch
-from costs.ledger.stores.base import Store
+from costs.ledger.stores.base import LOCK_WAIT_S, Store
 from orgs.database import as_uuid
 
 
@@ -76,13 +76,14 @@ class Ledger:
         requests: Sequence[ReserveRequest],
         settlements: Sequence[Settlement],
         again: bool = False,
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> tuple[list[ReserveResult], list[Settled]]:
         """Decide and write a whole batch in one transaction; return results in its order.
 
         Settlements first: what they free is available to reservations. `again` means that an
         earlier try of the same batch may have committed unnoticed: a request whose hold exists was
         admitted, whatever has changed since. Raises StoreUnavailable, with either nothing or
-        everything written.
+        everything written; StoreLocked when a row stayed locked for `lock_wait_s`.
         """
         locked = store.lock(
             org_ids=sorted({request.org_id for request in requests}),
@@ -92,6 +93,7 @@ class Ledger:
                 {each.hold_id for each in settlements}
                 | {request.id for request in requests if again}
             ),
+            lock_wait_s=lock_wait_s,
         )
         # After the locks: the earlier try may have committed only now, and held them until then.
         placed = periods_of(

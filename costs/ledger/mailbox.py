@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from costs.core.admission import ReserveRequest, Settlement
 
@@ -17,13 +19,21 @@ class Item:
     """A reservation or a settlement, and the future that waits for it in its own loop.
 
     `may_be_there` means that a try failed at a point where it may have committed unnoticed.
+    `give_up_at` is when a reservation whose organization is locked fails, on the monotonic clock.
     """
 
     request: ReserveRequest | None
     settlement: Settlement | None
+    org_id: UUID
     loop: AbstractEventLoop
     future: Future[Any]
     may_be_there: bool = False
+    give_up_at: float = math.inf
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its caller is gone. A settlement is written nevertheless."""
+        return self.request is not None and self.future.cancelled()
 
 
 def answer(items: Sequence[Item], results: Sequence[Any], *, unheard: Unheard) -> None:

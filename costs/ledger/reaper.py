@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,7 +19,12 @@ from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
 from costs.core.pricing import StoredRates
 from costs.ledger.ledger import Ledger, periods_of
-from costs.ledger.stores.base import Store, StoreUnavailable
+from costs.ledger.stores.base import (
+    SHORT_LOCK_WAIT_S,
+    Store,
+    StoreLocked,
+    StoreUnavailable,
+)
 from orgs.database import as_uuid
 
 # Six missed heartbeats. A process that was only stalled loses nothing: see above.
@@ -50,11 +56,12 @@ class _Pause(NamedTuple):
 
 
 class Reaped(NamedTuple):
-    """How many abandoned holds were found, settled, and put aside."""
+    """How many abandoned holds were found, settled, and put aside, of these some as locked."""
 
     found: int
     settled: int
     put_aside: int
+    locked: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +69,8 @@ class Reaper:
     """Settles abandoned holds for one process, as unknown.
 
     A hold that cannot be settled is put aside: it is reported once, tried again after a pause that
-    doubles, and never holds up the others. This is kept in memory: each process tries by itself.
+    doubles, and never holds up the others. One whose rows are locked is tried again after the
+    shortest pause. This is kept in memory: each process tries by itself.
     """
 
     ledger: Ledger
@@ -72,14 +80,21 @@ class Reaper:
     def reap(self, store: Store) -> Reaped:
         """Settle abandoned holds, at most `at_once`. Raises StoreUnavailable."""
         now, left = self.abandoned(store)
-        put_aside: list[UUID] = []
+        have_failed: list[Settlement] = []
+        are_locked: list[Settlement] = []
 
         def failed(settlement: Settlement) -> None:
-            put_aside.append(settlement.hold_id)
+            have_failed.append(settlement)
             self._put_aside(settlement.hold_id, now)
 
-        settled = settle_left(store, self.ledger, left, failed=failed)
-        return Reaped(found=len(left), settled=settled, put_aside=len(put_aside))
+        def locked(settlements: Sequence[Settlement]) -> None:
+            for each in settlements:
+                self._aside[each.hold_id] = _Pause(PAUSE_MIN, now + PAUSE_MIN)
+            are_locked.extend(settlements)
+
+        settled = settle_left(store, self.ledger, left, failed=failed, locked=locked)
+        put_aside = len(have_failed) + len(are_locked)
+        return Reaped(len(left), settled, put_aside, locked=len(are_locked))
 
     def abandoned(self, store: Store) -> tuple[datetime, list[Settlement]]:
         """Return the database's clock and the settlements of abandoned holds.
@@ -126,30 +141,44 @@ def report_failed(settlement: Settlement) -> None:
     logger.exception("hold %s cannot be settled", settlement.hold_id)
 
 
+def report_locked(settlements: Sequence[Settlement]) -> None:
+    """Log that rows of an organization are locked."""
+    logger.warning("rows of organization %s are locked", settlements[0].org_id)
+
+
 def settle_left(
     store: Store,
     ledger: Ledger,
     left: Sequence[Settlement],
     *,
     failed: Callable[[Settlement], None] = report_failed,
+    locked: Callable[[Sequence[Settlement]], None] = report_locked,
 ) -> int:
     """Settle holds without a waiter, looking up their periods; return how many changed.
 
     One that cannot be written must not block the others: of a batch that fails, each half is tried
-    by itself, and a single hold that fails is given to `failed`. Raises StoreUnavailable.
+    by itself, and a single hold that fails is given to `failed`. Holds of an organization whose
+    rows are locked are given to `locked`. Raises StoreUnavailable.
     """
     if not left:
         return 0
+    left = sorted(left, key=attrgetter("org_id"))
     try:
         # A connection lost at COMMIT may have left the server still committing: its holds are
         # visible only when it is done, and its organization's lock tells when that is.
         org_ids = sorted({each.org_id for each in left})
-        store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=())
+        wait_s = SHORT_LOCK_WAIT_S  # requests wait behind it, and it can be done later
+        store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=(), lock_wait_s=wait_s)
         periods = periods_of(store, [each.hold_id for each in left])
         store.commit()
         located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]
-        _, settled = ledger.commit(store, requests=(), settlements=located)
+        _, settled = ledger.commit(store, requests=(), settlements=located, lock_wait_s=wait_s)
         return sum(each.changed for each in settled)
+    except StoreLocked:
+        store.rollback()
+        if left[0].org_id == left[-1].org_id:
+            locked(left)
+            return 0
     except StoreUnavailable:
         raise
     except Exception:  # noqa: BLE001  `failed` reports it
@@ -159,7 +188,7 @@ def settle_left(
             return 0
     middle = len(left) // 2
     halves = (left[:middle], left[middle:])
-    return sum(settle_left(store, ledger, half, failed=failed) for half in halves)
+    return sum(settle_left(store, ledger, half, failed=failed, locked=locked) for half in halves)
 
 
 def withdrawal(request: ReserveRequest) -> Settlement:
@@ -181,7 +210,7 @@ def withdrawal(request: ReserveRequest) -> Settlement:
 
 def beat(store: Store, instance_id: UUID, *, host: str, pid: int) -> None:
     """Record that the instance is alive."""
-    now = store.begin()
+    now = store.begin(lock_wait_s=SHORT_LOCK_WAIT_S)
     store.execute(BEAT, instance_id, host, pid, now, now)
     store.commit()
 

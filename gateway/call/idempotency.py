@@ -14,6 +14,8 @@ from gateway.core.attempts import WAIT_MAX_S
 REPEATS_KEPT: Final = timedelta(hours=24)
 # A request between attempts has a failed row and keeps its key. If that lasts longer than the
 # maximum wait, the process ended before the next attempt: its key is free again.
+# As many as a busy process may store between two runs, so that none grows a backlog.
+FORGOTTEN_AT_ONCE_MAX: Final = 5_000
 BETWEEN_ATTEMPTS: Final = timedelta(seconds=WAIT_MAX_S + 10)
 
 
@@ -90,5 +92,10 @@ def give_back(store: Store, *, org_id: UUID, key_hash: str, request_id: UUID) ->
 
 
 def forget_expired(store: Store, *, now: datetime) -> None:
-    """Delete expired keys."""
-    store.execute("DELETE FROM idempotency_key WHERE seen_at < %s", now - REPEATS_KEPT)
+    """Delete the oldest expired keys, at most FORGOTTEN_AT_ONCE_MAX: calls wait meanwhile."""
+    store.execute(
+        "DELETE FROM idempotency_key WHERE (org_id, key_hash) IN (SELECT org_id, key_hash "
+        "FROM idempotency_key WHERE seen_at < %s ORDER BY seen_at LIMIT %s)",
+        now - REPEATS_KEPT,
+        FORGOTTEN_AT_ONCE_MAX,
+    )

@@ -32,7 +32,7 @@ from costs.core.admission import (
 )
 from costs.core.holds import State
 from costs.core.money import euros
-from costs.ledger.writer import LedgerUnavailable
+from costs.ledger.writer import LedgerUnavailable, OrganizationLocked
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate, candidate
 from gateway.call.fingerprints import fingerprints_of
@@ -214,6 +214,9 @@ async def _reserve(
 async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
     try:
         return await running.gateway.writer.reserve(ask)
+    except OrganizationLocked as exc:
+        sentence = "Rows of the organization are locked in the database; nothing was sent"
+        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
     except LedgerUnavailable as exc:
         sentence = "The ledger is not available; nothing was sent"
         raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc

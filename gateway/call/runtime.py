@@ -16,7 +16,7 @@ from django.conf import settings
 from costs.core.admission import Stale
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
-from costs.ledger.stores.base import Store
+from costs.ledger.stores.base import SHORT_LOCK_WAIT_S, Store, StoreUnavailable
 from costs.ledger.writer import Writer
 from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.idempotency import forget_expired
@@ -146,7 +146,14 @@ class Gateway:
     def keep_house(self, store: Store) -> None:
         """Record which keys were used, and delete expired Idempotency-Keys."""
         used, self.used_keys = self.used_keys, set()
-        now = store.begin()
+        try:
+            self._keep_house(store, used)
+        except StoreUnavailable:
+            self.used_keys |= used
+            raise
+
+    def _keep_house(self, store: Store, used: set[UUID]) -> None:
+        now = store.begin(lock_wait_s=SHORT_LOCK_WAIT_S)
         if used:
             store.execute(
                 "UPDATE api_key SET last_used_at = %s WHERE id = ANY(%s) "

@@ -46,12 +46,13 @@ class Command(ActionCommand):
 
     def reap(self, options: dict[str, Any]) -> None:
         reaper = Reaper(Ledger(journal=AuditJournal(), instance_id=new_id()))
-        settled = put_aside = 0
+        settled = put_aside = locked = 0
         try:
             with closing(open_store()) as store:
                 while (reaped := reaper.reap(store)).found:
                     settled += reaped.settled
-                    put_aside += reaped.put_aside
+                    put_aside += reaped.put_aside - reaped.locked
+                    locked += reaped.locked
         except StoreUnavailable as exc:
             raise CommandError(f"Database unavailable ({exc}); settled {settled} calls") from exc
         self.stdout.write(f"Settled {settled} abandoned calls as unknown, each at its held amount.")
@@ -59,3 +60,5 @@ class Command(ActionCommand):
             raise CommandError(
                 f"Holds that cannot be settled: {put_aside}; `ledger verify` reports them"
             )
+        if locked:
+            raise CommandError(f"Holds whose rows are locked: {locked}; run `ledger reap` again")

@@ -43,6 +43,8 @@ NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 MODEL = "gpt-4o-mini"
 RATES = rate_card('{"model": "gpt-4o-mini"}')
 USAGE = Usage(input_uncached=9, output_text=2)
+# How long a ledger waits for a lock where no writer puts its organization aside.
+PATIENT_S = 10.0
 STATUS = {
     State.SETTLED: ("ok", None),
     State.RELEASED: ("error", "provider_error"),
@@ -221,7 +223,13 @@ class Desk:
         *,
         again: bool = False,
     ) -> tuple[list[ReserveResult], list[Settled]]:
-        return self.ledger.commit(self.store, requests=asks, settlements=settlements, again=again)
+        return self.ledger.commit(
+            self.store,
+            requests=asks,
+            settlements=settlements,
+            again=again,
+            lock_wait_s=PATIENT_S,
+        )
 
     def reserve(self, asked: ReserveRequest) -> ReserveResult:
         return self.commit([asked])[0][0]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 from typing import Any
-from uuid import UUID
 
-from costs.ledger.stores.base import Locked, Store, StoreUnavailable
+from costs.ledger.stores.base import LOCK_WAIT_S, Locked, Store, StoreUnavailable
 from costs.ledger.stores.tables import Row, Table
 
 
@@ -19,6 +18,7 @@ class Faults:
 
     fails_at_write: int | None = None  # counted from 0, once
     loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost
+    on_lost_commit: Callable[[], None] = lambda: None
     is_away: bool = False
     may_go_on: Event = field(default_factory=Event)  # cleared: whoever asks the database waits
     writes: int = field(default=0, init=False)
@@ -47,25 +47,13 @@ class FaultyStore:
     store: Store
     faults: Faults
 
-    def begin(self) -> datetime:
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
         self.faults.check()
-        return self.store.begin()
+        return self.store.begin(lock_wait_s=lock_wait_s)
 
-    def lock(
-        self,
-        *,
-        org_ids: Sequence[UUID],
-        scopes: Sequence[str],
-        period_ids: Sequence[UUID],
-        hold_ids: Sequence[UUID],
-    ) -> Locked:
+    def lock(self, **rows: Any) -> Locked:
         self.faults.check()
-        return self.store.lock(
-            org_ids=org_ids,
-            scopes=scopes,
-            period_ids=period_ids,
-            hold_ids=hold_ids,
-        )
+        return self.store.lock(**rows)
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()
@@ -93,6 +81,7 @@ class FaultyStore:
         self.faults.commits += 1
         if self.faults.loses_commits:
             self.faults.loses_commits -= 1
+            self.faults.on_lost_commit()
             raise StoreUnavailable("the connection was lost at COMMIT")
 
     def rollback(self) -> None:

@@ -10,11 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import UUID
 
 from costs.core.holds import State
 from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
+
+# How long a transaction waits for each lock. Batches of other processes end within milliseconds;
+# what takes longer belongs to one organization, and must not keep the others of a batch waiting.
+LOCK_WAIT_S: Final = 0.2
+# For rows that were found locked, or are not urgent.
+SHORT_LOCK_WAIT_S: Final = 0.02
 
 
 class StoreUnavailable(Exception):
@@ -28,13 +34,20 @@ class StoreStalled(StoreUnavailable):
     """
 
 
+class StoreLocked(StoreUnavailable):
+    """Another transaction kept a row locked for too long. Nothing was written; roll back."""
+
+
 @contextmanager
-def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise StoreUnavailable for these errors of the database's driver."""
+def unavailable_on(
+    *errors: type[Exception], locked: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Raise StoreUnavailable for these errors of the database's driver, StoreLocked for some."""
     try:
         yield
     except errors as exc:
-        raise StoreUnavailable(str(exc)) from exc
+        kind = StoreLocked if isinstance(exc, locked) else StoreUnavailable
+        raise kind(str(exc)) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +129,8 @@ class Locked:
 class Store(Protocol):
     """One connection to one database. Raises StoreUnavailable when the batch may be retried.
 
-    No transaction waits for the database without a limit.
+    No transaction waits for the database without a limit, and for each lock at most `lock_wait_s`.
+    SQLite has a single lock, which is waited for longer: no transaction can go on without it.
     A write may be deferred until the next `query` or `commit`, and fail only then.
     """
 
@@ -127,6 +141,7 @@ class Store(Protocol):
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Locked:
         """Begin a transaction and lock, in this order: organizations, periods, holds.
 
@@ -157,7 +172,7 @@ class Store(Protocol):
         """Run a statement that writes, with the same placeholders as `query`."""
         ...
 
-    def begin(self) -> datetime:
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
         """Begin a transaction that locks nothing yet, and return the database's clock."""
         ...
 

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import errors
 
 from costs.ledger.stores.base import (
+    LOCK_WAIT_S,
     HoldRow,
     Locked,
     OrganizationRow,
@@ -27,12 +28,12 @@ from costs.ledger.stores.pipeline import ANSWER_TIMEOUT_S, Pipeline, Statement
 from costs.ledger.stores.tables import Row, Table, changed_values
 from costs.ledger.stores.writes import ADD, SET, Write, gathered, sql_write
 
-# A lock that is never released must become a 503, not a growing queue. And reads after a lock must
-# see what was committed before it, which another default isolation level of the server would not.
-# The server ends a statement before this side gives up the connection (ANSWER_TIMEOUT_S).
+# Reads after a lock must see what was committed before it, which another default isolation level
+# of the server would not. The server ends a statement before this side gives up the connection
+# (ANSWER_TIMEOUT_S).
 SESSION: Final = (
     b"SET default_transaction_isolation = 'read committed'",
-    b"SET lock_timeout = '5s'",
+    b"SET lock_timeout = %d" % (LOCK_WAIT_S * 1000),
     b"SET statement_timeout = '9s'",
     b"SET synchronous_commit = on",
     b"SET idle_in_transaction_session_timeout = '15s'",
@@ -79,6 +80,8 @@ LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
 LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
 LOCK_HOLDS: Final = _lock(HoldRow, "id = ANY($1)")
 BEGIN: Final = Statement(b"BEGIN")
+# For one transaction; it travels with BEGIN.
+SET_LOCK_TIMEOUT: Final = b"SELECT set_config('lock_timeout', $1, true)"
 COMMIT: Final = Statement(b"COMMIT")
 _UUID: Final = TYPES["uuid"]
 _TEXT: Final = TYPES["text"]
@@ -91,6 +94,7 @@ _errors: Final = partial(
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
     errors.IdleInTransactionSessionTimeout,
+    locked=(errors.LockNotAvailable,),
 )
 
 
@@ -115,8 +119,9 @@ class PostgresStore:
             self._pipeline = Pipeline(self._connection, timeout_s=timeout_s)
             self._pipeline.run([Statement(each) for each in SESSION])
 
-    def begin(self) -> datetime:
-        [_, [(now, _)]] = self._run(BEGIN, Statement.of(READ_CLOCK, self._clock_read()))
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
+        clock = Statement.of(READ_CLOCK, self._clock_read())
+        [(now, _)] = self._run(*_begin(lock_wait_s), clock)[-1]
         moment: datetime = now
         return moment
 
@@ -127,6 +132,7 @@ class PostgresStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Locked:
         clock = self._clock_read()
         # Each after the previous locks, so that it sees what was committed while waiting for them.
@@ -145,7 +151,8 @@ class PostgresStore:
         if hold_ids:
             locks["holds"] = _locking(LOCK_HOLDS, (hold_ids, _UUID))
         locks["clock"] = Statement.of(READ_CLOCK, clock)
-        _, *results = self._run(BEGIN, *locks.values())
+        begin = _begin(lock_wait_s)
+        results = self._run(*begin, *locks.values())[len(begin) :]
         found = dict(zip(locks, results, strict=True))
         [(now, prices_version)] = found["clock"]
         return Locked(
@@ -200,6 +207,13 @@ class PostgresStore:
 
     def _clock_read(self) -> Parameter:
         return NULL if self._clock is None else scalar(self._clock())
+
+
+def _begin(lock_wait_s: float) -> tuple[Statement, ...]:
+    """Return the statements that begin a transaction."""
+    if lock_wait_s == LOCK_WAIT_S:  # the session's
+        return (BEGIN,)
+    return BEGIN, Statement.of(SET_LOCK_TIMEOUT, scalar(f"{lock_wait_s * 1000:.0f}"))
 
 
 def _locking(

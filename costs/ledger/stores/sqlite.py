@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.ledger.stores.base import (
+    LOCK_WAIT_S,
     HoldRow,
     Locked,
     LockedRow,
@@ -43,7 +44,7 @@ class SqliteStore:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
 
-    def begin(self) -> datetime:
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
         with _errors():
             self._connection.execute("BEGIN IMMEDIATE")
         return self._clock()
@@ -55,6 +56,7 @@ class SqliteStore:
         scopes: Sequence[str],
         period_ids: Sequence[UUID],
         hold_ids: Sequence[UUID],
+        lock_wait_s: float = LOCK_WAIT_S,
     ) -> Locked:
         now = self.begin()
         in_force = "org_id = ANY(%s) AND scope = ANY(%s) AND starts_at <= %s AND ends_at > %s"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from threading import Thread
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from costs.ledger.connect import open_store
 from costs.models import CostEvent
+from gateway.call import idempotency
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken, Rejected
 from gateway.models import AiRequestLog, IdempotencyKey
+from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import PolicyFactory
 from tests.gateway.conftest import Asking
@@ -139,3 +144,26 @@ def test_keys_are_scoped_to_caller_and_stored_hashed(
     sentence = "Idempotency-Key must be 1 to 255 printable characters"
     for name in ("a" * 256, "", "a\x80"):
         assert once(ask, name=name).refusal == (400, "invalid_request", sentence)
+
+
+def test_expired_keys_are_deleted_in_portions(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+    for age in range(20, 29):
+        IdempotencyKey.objects.create(
+            org=acme,
+            key_hash=str(age),
+            body_hash="0",
+            request_id=new_id(),
+            seen_at=now - timedelta(hours=age),
+        )
+    monkeypatch.setattr(idempotency, "FORGOTTEN_AT_ONCE_MAX", 3)
+    kept = []
+    for _ in range(3):
+        with closing(open_store()) as store:
+            idempotency.forget_expired(store, now=store.begin())
+            store.commit()
+        kept.append(sorted(IdempotencyKey.objects.values_list("key_hash", flat=True)))
+    assert kept[0] == ["20", "21", "22", "23", "24", "25"]
+    assert kept[1] == kept[2] == ["20", "21", "22", "23"]
