@@ -125,13 +125,13 @@ def _fixed_by(record: KeyRecord) -> Dimensions:
         project_id=record.project_id,
         app_id=record.app_id,
         client_id=record.client_id,
+        user_proved=record.owner_id is not None,
     )
 
 
 def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
-    principal = Principal(
-        org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
-    )
+    fixed = Dimensions(user_id=caller.user_id, user_proved=True)
+    principal = Principal(org_id=caller.org_id, fixed=fixed, channel="browser")
     if request.method not in SAFE_METHODS:
         if (
             request.content_type != JSON_TYPE

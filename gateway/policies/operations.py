@@ -6,7 +6,7 @@ parts of each other, and nothing is admitted on a limit that has been withdrawn.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +32,8 @@ class PolicyLimits:
     blocked_models: list[str]
     max_cost_per_day_nanoeur: int | None
     max_tokens_per_request: int | None
+    required_dimensions: list[str] = field(default_factory=list)
+    known_values: dict[str, list[str]] = field(default_factory=dict)
 
 
 def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:

@@ -179,6 +179,8 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in value.items()) or "-"
     return str(value)

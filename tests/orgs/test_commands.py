@@ -311,6 +311,7 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
         "status": "active",
         "owner": None,
         "fixes": {"team": "t"},
+        "opens": ["user", "project", "app", "client", "task type"],
         "expires_at": None,
         "last_used_at": None,
         "id": str(key.pk),

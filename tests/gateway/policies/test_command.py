@@ -46,6 +46,8 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
             "blocked_models": ["gpt-4"],
             "max_cost_per_day_eur": "0.000000001",
             "max_tokens_per_request": None,
+            "required_dimensions": [],
+            "known_values": {},
             "id": str(policy.pk),
         }
     ]
