@@ -23,6 +23,7 @@ from pulse.environment import (
     number,
     proxy,
     proxy_networks,
+    public_url,
     secret_key,
     switch,
     upstream,
@@ -38,6 +39,9 @@ LOCAL = switch("DEBUG", default=True)
 DEBUG = LOCAL and "DEBUG" in os.environ
 SECRET_KEY = secret_key(debug=LOCAL, var=VAR_DIR)
 ALLOWED_HOSTS = allowed_hosts(debug=LOCAL)
+PULSE_URL = public_url()
+# Where `serve` keeps the URL that it serves, for links of other commands on this machine.
+SERVED_URL_FILE = VAR_DIR / "served_url"
 
 # Keys created with one SECRET_KEY are invalid with another: changing it revokes every API key.
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
@@ -89,12 +93,13 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["orgs.templatetags.organization_forms"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "orgs.auth.access.navigation",
-            ]
+            ],
         },
     }
 ]

@@ -86,8 +86,9 @@ def keys_that_open(*, org: Organization, moment: datetime, values: Mapping[str, 
     `values` are by column. A key that fixes a different value is none of them: its calls never
     have these values.
     """
-    usable = ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=moment), revoked_at=None)
-    rows, opens = _with_state(usable.filter(org=org)).filter(owner_has_left=False), Q()
+    works = Q(owner=None) | Q(owner__is_active=True, owner__memberships__org=org)
+    lasts = Q(expires_at=None) | Q(expires_at__gt=moment)
+    rows, opens = ApiKey.objects.filter(works, lasts, org=org, revoked_at=None), Q()
     for column, value in values.items():
         if column == "task_type":  # no key fixes it
             opens |= Q(pk__isnull=False)
