@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 from django.test import Client
 
-from gateway.models import ModelAlias, Policy
+from gateway.models import Policy
 from orgs.auth.access import ACTIVE_ORGANIZATION
 from orgs.models import Membership, Organization, User
 from tests.factories import MembershipFactory, PolicyFactory
@@ -162,11 +162,6 @@ def test_link_to_organization_of_others_is_not_found(
     client.force_login(admin_user)
     answers = [client.get(f"/costs?org={slug}") for slug in ("globex", "no-such-one")]
     assert [answer.status_code for answer in answers] == [404, 404]
-    assert answers[0].content == answers[1].content
+    pages = [re.sub(rb'(csrfmiddlewaretoken" value=)"\w+"', rb"\1", a.content) for a in answers]
+    assert pages[0] == pages[1]
     assert client.get("/costs?org=acme").status_code == 200
-
-
-def test_playground_names_its_organization(both: Client, acme: Organization) -> None:
-    assert ModelAlias.objects.count() == 0
-    page = text(both, "/admin/ai/playground")
-    assert hidden(page, "/admin/ai/playground")["form_organization"] == str(acme.pk)
