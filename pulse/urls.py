@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-handler403 = "orgs.console.other_organization.denied"
+handler403 = "orgs.auth.other_organization.denied"
 
 urlpatterns = [
     path("admin/", include("gateway.requests.urls")),

@@ -11,6 +11,7 @@ from django.utils.timezone import now
 
 from gateway.call.reads import READ_TIMEOUT_S
 from gateway.call.runtime import current
+from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -20,7 +21,6 @@ from gateway.http.openapi.backtest import PATTERNS
 from gateway.http.reads import answer, query_of
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
-from gateway.policies.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
 from gateway.policies.forms import PolicyForm
 from gateway.policies.running import RUNNING
 from gateway.policies.sentences import limits_sentence

@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 
+from gateway.console.dimensions import KNOWN_FIELDS, DimensionsForm
 from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
-from gateway.policies.dimensions import KNOWN_FIELDS, DimensionsForm
 from gateway.policies.operations import check_wildcards
 from orgs.console.refusals import refusal_in
 

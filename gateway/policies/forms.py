@@ -8,9 +8,9 @@ from typing import Any
 from django import forms
 
 from costs.core.money import MAX_NANOEUR, nanoeur_from_euros
+from gateway.console.dimensions import KNOWN_FIELDS, WORDS, DimensionsForm
 from gateway.console.fields import EurosField, ModelNamesField, name_field, plain_eur
 from gateway.models import Policy
-from gateway.policies.dimensions import KNOWN_FIELDS, WORDS, DimensionsForm
 from gateway.policies.operations import PolicyLimits
 
 

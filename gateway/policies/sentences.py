@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from costs.core.money import format_eur
+from gateway.console.dimensions import KNOWN_FIELDS, WORDS
 from gateway.console.sentences import listed
 from gateway.models import Policy
-from gateway.policies.dimensions import KNOWN_FIELDS, WORDS
 from gateway.policies.operations import PolicyLimits
 from gateway.policies.replay_report import Backtest
 

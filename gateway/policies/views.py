@@ -16,12 +16,12 @@ from django.views.decorators.cache import never_cache
 
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
+from gateway.console.dimensions import KNOWN_PARAMETERS
 from gateway.console.fields import plain_eur
 from gateway.core.errors import Refused
 from gateway.core.request_body import NAME_IN_JSON
 from gateway.models import Policy
 from gateway.policies import operations, reports
-from gateway.policies.dimensions import KNOWN_PARAMETERS
 from gateway.policies.effect import policy_effect_of
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.reports import RefusedToday, SpendToday

@@ -287,10 +287,12 @@ def test_links_lead_to_port_that_was_served(
     settings.SERVED_URL_FILE = tmp_path / "served_url"
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
     served: list[str] = []
-    monkeypatch.setattr(
-        "pulse.management.commands.serve.serve",
-        lambda bound, workers: (served.append(installation_url()), bound.close()),
-    )
+
+    def serve(bound: socket.socket, *, workers: int) -> None:
+        served.append(installation_url())
+        bound.close()
+
+    monkeypatch.setattr("pulse.management.commands.serve.serve", serve)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

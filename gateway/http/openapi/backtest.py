@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.console.dimensions import KNOWN_PARAMETERS, WORDS
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import NAME_IN_JSON
@@ -20,7 +21,6 @@ from gateway.http.openapi.values import (
     succeeded,
 )
 from gateway.policies.backtest import PERIODS_DAYS
-from gateway.policies.dimensions import KNOWN_PARAMETERS, WORDS
 from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 
 TOKENS_MAX: Final = 2**63 - 1

@@ -11,10 +11,10 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils.timezone import now
 
+from gateway.console.dimensions import KNOWN_VALUES_MAX, KnownValuesField
 from gateway.core.calls import DIMENSION_MAX_CHARS, Dimensions
 from gateway.guards.dimensions import refusal_for_dimensions, requirements_of
 from gateway.models import AiRequestLog, Budget, Policy
-from gateway.policies.dimensions import KNOWN_VALUES_MAX, KnownValuesField
 from gateway.policies.forms import PolicyForm, policy_values
 from orgs.keys.reports import keys_that_open
 from orgs.models import Organization, User
@@ -77,7 +77,7 @@ def test_request_without_required_dimension_is_refused_and_trace_names_it(
 ) -> None:
     policy(acme, required_dimensions=["team_id"], known_values={"team_id": ["web"]})
     policy(acme, name="Other", required_dimensions=["app_id"])
-    expected = (
+    expected: tuple[tuple[dict[str, str], tuple[int, str], str], ...] = (
         ({}, (400, "invalid_request"), "invalid_request"),
         ({"teamId": "hidden"}, (403, "dimension_fixed_by_key"), "dimension_fixed_by_key"),
     )
@@ -139,7 +139,7 @@ def test_unproved_user_is_marked_in_list_and_export(
     client = client_for(admin_user)
     page = client.get("/admin/ai").content.decode()
     assert page.count("admin@acme.example (unproved)") == 1
-    sent = b"".join(client.get("/admin/ai/requests.json").streaming_content)  # type: ignore[arg-type]
+    sent = client.get("/admin/ai/requests.json").getvalue()
     assert [row["userProved"] for row in json.loads(sent)] == [None, False, True]
 
 
