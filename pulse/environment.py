@@ -169,6 +169,23 @@ def allowed_hosts(*, debug: bool) -> list[str]:
     return hosts
 
 
+def public_url() -> str:
+    """Read PULSE_URL, at which people reach this installation; empty if unset."""
+    url: str = env.str("PULSE_URL", default="").strip().rstrip("/")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or not url.isprintable() or parts.path or parts.query or parts.username:
+        raise ImproperlyConfigured(
+            f'PULSE_URL must be a URL without a path, such as https://ai.example.org, not "{url}"'
+        )
+    return url
+
+
 def upstream(name: str, *, allow_http: bool) -> str | None:
     """Read a provider's base URL: https, or plain http to a loopback address."""
     url: str = env.str(name, default="").strip().rstrip("/")

@@ -26,6 +26,7 @@ from pulse.environment import (
     private_folder,
     proxy,
     proxy_networks,
+    public_url,
     secret_key,
     switch,
     upstream,
@@ -40,6 +41,9 @@ LOCAL = switch("DEBUG", default=True)
 DEBUG = LOCAL and "DEBUG" in os.environ
 SECRET_KEY = secret_key(debug=LOCAL, var=VAR_DIR)
 ALLOWED_HOSTS = allowed_hosts(debug=LOCAL)
+PULSE_URL = public_url()
+# Where `serve` keeps the URL that it serves, for links of other commands on this machine.
+SERVED_URL_FILE = VAR_DIR / "served_url"
 
 # Keys created with one SECRET_KEY are invalid with another: changing it revokes every API key.
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
@@ -94,12 +98,13 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["orgs.templatetags.organization_forms"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "orgs.auth.access.navigation",
-            ]
+            ],
         },
     }
 ]

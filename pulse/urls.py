@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+handler403 = "orgs.auth.other_organization.denied"
+
 urlpatterns = [
     path("admin/", include("gateway.requests.urls")),
     path("admin/", include("gateway.policies.urls")),

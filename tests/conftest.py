@@ -36,6 +36,8 @@ def pytest_configure() -> None:
     # Each test client makes its own middleware, which looks up 180 files in 0.07 s.
     project.SERVESTATIC_USE_FINDERS = project.SERVESTATIC_AUTOREFRESH = False
     project.SERVESTATIC_USE_STATIC_ROOT = False
+    # What is served on this machine is no matter of the tests.
+    project.SERVED_URL_FILE = Path("/nonexistent/served_url")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

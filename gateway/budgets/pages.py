@@ -16,12 +16,19 @@ from costs.explorer.names import emails
 from gateway.budgets.chart import BurnDown, burn_down
 from gateway.budgets.days import BudgetDay, budget_days
 from gateway.budgets.links import costs_query, one_model, requests_query
-from gateway.budgets.sentences import Outlook, budget_sentence, outlook, whose_calls
+from gateway.budgets.sentences import (
+    Outlook,
+    budget_sentence,
+    evasion_sentence,
+    outlook,
+    whose_calls,
+)
 from gateway.budgets.status import BudgetStatus, PastPeriod, past_periods, statuses
 from gateway.console.fields import plain_eur
 from gateway.core.calls import DIMENSIONS
 from gateway.core.request_body import NAME_IN_JSON
 from gateway.models import Budget
+from orgs.keys.reports import keys_that_open
 from orgs.models import Organization
 
 COLUMNS: Final = (
@@ -72,6 +79,7 @@ class BudgetPage:
     """Everything the page of one budget shows.
 
     `uncounted_nanoeur` is by how much the days' costs differ from what the ledger counts.
+    `evasion` says which keys' callers can avoid the budget; None if there are none.
     """
 
     line: BudgetLine
@@ -81,6 +89,7 @@ class BudgetPage:
     uncounted_nanoeur: int
     refused_query: str
     shows_more_models: bool
+    evasion: str | None
 
 
 def budget_lines(
@@ -115,7 +124,14 @@ def budget_page(
         uncounted_nanoeur=days_sum - status.charged_nanoeur,
         refused_query=requests_query(budget, status="blocked", code="budget_limit"),
         shows_more_models=bool(budget.models) and one_model(budget) is None,
+        evasion=_evasion(organization, now, budget),
     )
+
+
+def _evasion(organization: Organization, now: datetime, budget: Budget) -> str | None:
+    values = {name: value for name in DIMENSIONS if (value := getattr(budget, name)) is not None}
+    count = keys_that_open(org=organization, moment=now, values=values)
+    return evasion_sentence(count, values) if count else None
 
 
 def people_in(budgets: Sequence[Budget], *, organization_id: UUID) -> dict[str, str]:

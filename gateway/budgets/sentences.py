@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -54,6 +54,16 @@ def budget_sentence(budget: Budget, people: Mapping[str, str]) -> str:
     then = "calls that could exceed it are blocked" if budget.is_hard else "it only warns"
     limit = f"{format_eur(budget.limit_nanoeur)} per {budget.span}"
     return f"{whose_calls(budget, people)}: limit {limit}; {then}."
+
+
+def evasion_sentence(keys: int, names: Collection[str]) -> str:
+    """Return how calls with some keys can avoid a budget of these dimensions."""
+    words = listed([DIMENSION_WORDS[name] for name in names], most=len(DIMENSIONS))
+    which = "1 active key leaves" if keys == 1 else f"{keys} active keys leave"
+    return (
+        f"{which} a dimension of this budget open: callers can name another {words}, and those "
+        "calls do not count here."
+    )
 
 
 def outlook(status: BudgetStatus) -> Outlook:

@@ -165,6 +165,7 @@ def _give_back(store: Store, ended: ReserveRequest | Settlement) -> None:
 
 def _row(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Row:
     opening: Opening = request.entry
+    dimensions = opening.call.dimensions
     refusal = refusal_of(answer, opening, bound_nanoeur=request.amount_nanoeur)
     row = {
         "id": request.request_id,
@@ -178,8 +179,9 @@ def _row(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Ro
         "status": _status(refusal),
         "prompt_hash": opening.prompt_hash,
         "hold_nanoeur": request.amount_nanoeur,
-        **{name: getattr(opening.call.dimensions, name) for name in DIMENSIONS},
+        **{name: getattr(dimensions, name) for name in DIMENSIONS},
         "key_id": opening.principal.key_id,
+        "user_proved": dimensions.user_proved if dimensions.user_id else None,
         "decision": orjson.dumps(trace_of(request, answer)).decode(),
         "attempts": _attempts(opening.past.behind(a_new_attempt=True)),
     }

@@ -22,6 +22,7 @@ from gateway.core import bounds
 from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog, price_names
 from gateway.guards.budgets import BudgetRule
+from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import refusal_for_model, refusal_for_tokens
 from gateway.providers.tokens import count_at_most, count_tokens_async
 from orgs.threads import BODIES
@@ -32,7 +33,7 @@ T = TypeVar("T")
 async def judge(
     requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
 ) -> JudgedCall:
-    """Check a call to the model `named`: block, then allow, then tokens; the ledger checks cost."""
+    """Check a call to a model: block, allow, dimensions, tokens; the ledger checks cost."""
     resolved = await _computed(requested, partial(_resolved, requested, named, catalog))
     if isinstance(resolved, RefusedCall):
         return resolved
@@ -86,6 +87,8 @@ def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> Resolve
         budgets=budgets,
     )
     refusal = refusal_for_model(resolved.verdicts, named=named.strip(), rules=organization.rules)
+    if refusal is None and organization.requirements:
+        refusal = refusal_for_dimensions(call.dimensions, organization.requirements)
     return resolved if refusal is None else RefusedCall(refusal=refusal, reached=resolved)
 
 

@@ -212,10 +212,9 @@ def _read(arguments: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     if not isinstance(org_id, UUID | str):
         raise TypeError("org_id must be a UUID or its text")
     try:
-        fixed = None if actor is None else dimension(str(actor), "actor_user_id")
-        principal = Principal(
-            org_id=UUID(str(org_id)), fixed=Dimensions(user_id=fixed), channel=CHANNEL
-        )
+        user = None if actor is None else dimension(str(actor), "actor_user_id")
+        fixed = Dimensions(user_id=user, user_proved=user is not None)
+        principal = Principal(org_id=UUID(str(org_id)), fixed=fixed, channel=CHANNEL)
         call = call_from_fields(
             _fields(arguments, stream=stream),
             principal=principal,

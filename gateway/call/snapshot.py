@@ -27,6 +27,7 @@ from gateway.core.errors import Refused
 from gateway.core.model_entries import compared, model_entries
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
+from gateway.guards.dimensions import Requirements, requirements_of
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.auth.credentials import KeyRecord, key_record
@@ -57,6 +58,7 @@ class OrganizationSnapshot:
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     budgets: BudgetIndex = field(default_factory=BudgetIndex)
+    requirements: tuple[tuple[str, Requirements], ...] = ()
     _verdicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def verdicts_on(self, model: Model) -> tuple[str, ...]:
@@ -232,6 +234,7 @@ def _load_organization(
             blocked=model_entries(catalog, policy.blocked_models),
             max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
             max_tokens_per_request=policy.max_tokens_per_request,
+            requirements=requirements_of(policy.required_dimensions, policy.known_values),
         )
         for policy in Policy.objects.filter(org_id=org_id, enabled=True)
     )
@@ -243,6 +246,7 @@ def _load_organization(
         rules=rules,
         daily_rule=tightest_daily_rule(rules),
         token_limit=tightest_token_limit(rules),
+        requirements=tuple([(rule.name, rule.requirements) for rule in rules if rule.requirements]),
         prompt_mac=hmac.new(
             hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
         ),

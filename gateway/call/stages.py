@@ -166,6 +166,7 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
     policies = explained(
         organization.rules,
         verdicts=resolved.verdicts if resolved else (),
+        dimensions=call.dimensions,
         needed_tokens=capped.needed_tokens if capped else None,
     )
     return {

@@ -11,7 +11,7 @@ from costs.core.money import euros, nanoeur_from_euros
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_entries import fault_in
 
-_SEPARATOR: Final = re.compile(r"[,\n\r]+")
+SEPARATOR: Final = re.compile(r"[,\n\r]+")
 # parameter, label and the SDK's name of each dimension that a person can set
 DIMENSION_FIELDS: Final = (
     ("teamId", "Team", "team_id"),
@@ -32,7 +32,7 @@ class ModelNamesField(forms.CharField):
     def clean(self, value: Any) -> Any:
         """Return the names as they were typed, trimmed."""
         names: dict[str, str] = {}
-        for name in filter(None, map(str.strip, _SEPARATOR.split(super().clean(value)))):
+        for name in filter(None, map(str.strip, SEPARATOR.split(super().clean(value)))):
             names.setdefault(name.casefold(), name)
         entries = list(names.values())
         if (fault := fault_in(entries)) is not None:

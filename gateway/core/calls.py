@@ -95,7 +95,11 @@ class ResponseFormat:
 
 @frozen
 class Dimensions:
-    """The dimensions that a request is attributed to; None if the caller gave no value."""
+    """The dimensions that a request is attributed to; None if the caller gave no value.
+
+    `user_proved` says that a session or the key's owner proved the user, or code in this process
+    named it; a caller only claims it otherwise.
+    """
 
     user_id: str | None = None
     team_id: str | None = None
@@ -103,6 +107,12 @@ class Dimensions:
     app_id: str | None = None
     client_id: str | None = None
     task_type: str | None = None
+    user_proved: bool = False
+
+    @classmethod
+    def named(cls, values: Mapping[str, str | None], *, user_proved: bool = False) -> Dimensions:
+        """Return the dimensions with these values by name."""
+        return cls(**values, user_proved=user_proved)
 
     def as_dict(self) -> dict[str, str]:
         """Return those that are given."""

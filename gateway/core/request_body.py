@@ -137,7 +137,7 @@ def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
         for name, header in DIMENSION_HEADERS.items()
         if header in headers
     }
-    return Dimensions(**found)
+    return Dimensions.named(found)
 
 
 def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
@@ -151,7 +151,7 @@ def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
             whose = "by the key" if principal.key_id else "for this caller"
             sentence = f"{NAME_IN_JSON[name]} is fixed {whose} and cannot be changed"
             raise Refused("dimension_fixed_by_key", sentence)
-    return Dimensions(**{**wanted, **fixed})
+    return Dimensions.named({**wanted, **fixed}, user_proved=principal.fixed.user_proved)
 
 
 def dimension(value: object, where: str) -> str | None:
@@ -182,7 +182,7 @@ def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
                 continue
             if found.setdefault(name, given) != given:
                 raise invalid(f"{spelled} and metadata.{spelled} differ")
-    return Dimensions(**found)
+    return Dimensions.named(found)
 
 
 def _messages(fields: Mapping[str, Any]) -> tuple[Message, ...]:

@@ -12,15 +12,20 @@ from typing import Final
 
 from costs.core.admission import Balance
 from costs.core.money import format_eur
+from gateway.core.calls import Dimensions
 from gateway.core.errors import Refused
 from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries, compared
 from gateway.core.model_names import Model
+from gateway.guards.dimensions import Requirements
 
 OK: Final = "ok"
 NOT_CHECKED: Final = "not reached"
 # Of more policies, a trace keeps the relevant ones: a thousand took 100 KB per request and cost
 # the database twenty times as much as the rest of the request.
 EXPLAINED_MAX: Final = 100
+
+# A policy, its verdict, and the dimension that the verdict is about.
+_Judged = tuple["Rule", str, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class Rule:
     blocked: ModelEntries = NO_ENTRIES
     max_cost_per_day_nanoeur: int | None = None
     max_tokens_per_request: int | None = None
+    requirements: Requirements | None = None
 
 
 def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -112,16 +118,21 @@ def tightest_daily_rule(rules: Iterable[Rule]) -> Rule | None:
 
 
 def explained(
-    rules: Sequence[Rule], *, verdicts: Sequence[str], needed_tokens: int | None
+    rules: Sequence[Rule],
+    *,
+    verdicts: Sequence[str],
+    dimensions: Dimensions,
+    needed_tokens: int | None,
 ) -> list[dict[str, object]]:
     """Return each policy's own verdict, for the decision trace.
 
     `verdicts` are those on the model, empty if the model is unknown; `needed_tokens` is None if
-    they were not counted. The ledger adds verdicts on the day's cost. Of more than EXPLAINED_MAX,
-    the one with the smallest limit per day and those that refuse come first.
+    they were not counted. The ledger adds verdicts on the day's cost. A refusal for a dimension
+    has its name. Of more than EXPLAINED_MAX, the one with the smallest limit per day and those
+    that refuse come first.
     """
     judged = [
-        (rule, _verdict(rule, verdict, needed_tokens))
+        (rule, *_verdict(rule, verdict, dimensions, needed_tokens))
         for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_CHECKED)
         if isinstance(rule, Rule)
     ]
@@ -132,19 +143,29 @@ def explained(
             "verdict": verdict,
             "max_tokens": rule.max_tokens_per_request,
             "limit_nanoeur": rule.max_cost_per_day_nanoeur,
+            **({"dimension": dimension} if dimension else {}),
         }
-        for rule, verdict in (judged if len(judged) <= EXPLAINED_MAX else _relevant(judged))
+        for rule, verdict, dimension in (
+            judged if len(judged) <= EXPLAINED_MAX else _relevant(judged)
+        )
     ]
 
 
-def _relevant(judged: Sequence[tuple[Rule, str]]) -> list[tuple[Rule, str]]:
-    day = tightest_daily_rule(rule for rule, _ in judged)
+def _relevant(judged: Sequence[_Judged]) -> list[_Judged]:
+    day = tightest_daily_rule(rule for rule, *_ in judged)
     return sorted(judged, key=lambda each: (each[0] is not day, each[1] in (OK, NOT_CHECKED)))[
         :EXPLAINED_MAX
     ]
 
 
-def _verdict(rule: Rule, on_model: str, needed_tokens: int | None) -> str:
+def _verdict(
+    rule: Rule, on_model: str, dimensions: Dimensions, needed_tokens: int | None
+) -> tuple[str, str | None]:
+    """Return a policy's verdict, and the dimension that it is about, if it is about one."""
+    if on_model != OK:
+        return on_model, None
+    if rule.requirements is not None and (failed := rule.requirements.failed(dimensions)):
+        return failed
     limit = rule.max_tokens_per_request
     is_over = limit is not None and needed_tokens is not None and needed_tokens > limit
-    return "token_limit" if on_model == OK and is_over else on_model
+    return ("token_limit" if is_over else OK), None

@@ -11,6 +11,7 @@ from django.utils.timezone import now
 
 from gateway.call.reads import READ_TIMEOUT_S
 from gateway.call.runtime import current
+from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -34,6 +35,8 @@ FIELDS: Final = {
     "block": "blocked_models",
     "maxCostPerDayEur": "max_cost_per_day_eur",
     "maxTokensPerRequest": "max_tokens_per_request",
+    "require": "required_dimensions",
+    **{parameter: KNOWN_FIELDS[name] for name, parameter in KNOWN_PARAMETERS.items()},
 }
 NAME: Final = "this policy"
 
@@ -82,6 +85,8 @@ def _parsed(query: QueryDict) -> tuple[int, PolicyForm]:
         if given is not None and not re.fullmatch(pattern, given, re.ASCII):
             raise invalid(f"{name} must match the pattern in GET /api/schema")
     typed = {field: query.get(name, "") for name, field in FIELDS.items()}
+    for field in KNOWN_FIELDS.values():
+        typed[field] = typed[field].replace(",", "\n")
     form = PolicyForm(typed | {"name": NAME})
     for name, field in FIELDS.items():
         if faults := form.errors.get(field):

@@ -22,6 +22,8 @@ from orgs.models import Membership
 from orgs.threads import SESSIONS
 
 KEY_HEADER: Final = "x-pulse-key"
+# A page's own organization: another tab may have made another one active since it was opened.
+ORGANIZATION_HEADER: Final = "x-pulse-organization"
 JSON_TYPE: Final = "application/json"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # An unknown key is compared with this, so that it takes as long as a known one.
@@ -125,13 +127,13 @@ def _fixed_by(record: KeyRecord) -> Dimensions:
         project_id=record.project_id,
         app_id=record.app_id,
         client_id=record.client_id,
+        user_proved=record.owner_id is not None,
     )
 
 
 def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
-    principal = Principal(
-        org_id=caller.org_id, fixed=Dimensions(user_id=caller.user_id), channel="browser"
-    )
+    fixed = Dimensions(user_id=caller.user_id, user_proved=True)
+    principal = Principal(org_id=caller.org_id, fixed=fixed, channel="browser")
     if request.method not in SAFE_METHODS:
         if (
             request.content_type != JSON_TYPE
@@ -140,6 +142,9 @@ def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
         if not _is_same_origin(request) or not _has_csrf_token(request):
             sentence = "Browser requests must have a CSRF token and the gateway's own origin"
             raise Refused("unauthenticated", sentence, status=401)
+        if header(request, ORGANIZATION_HEADER) not in (None, str(caller.org_id)):
+            sentence = f"{ORGANIZATION_HEADER} must be the session's active organization"
+            raise Refused("ambiguous_credentials", sentence, status=400)
         if caller.role == Membership.Role.AUDITOR:
             raise RoleNotAllowed(principal)
     return principal

@@ -34,7 +34,15 @@ from orgs.models import ApiKey
 
 COLUMNS = (
     *("keyId", "name", "publicPart", "lastFour", "owner", "teamId", "projectId", "appId"),
-    *("clientId", "createdAt", "expiresAt", "lastUsedAt", "status", "spentThisMonthEur"),
+    *(
+        "clientId",
+        "createdAt",
+        "expiresAt",
+        "lastUsedAt",
+        "status",
+        "spentThisMonthEur",
+        "callersChoose",
+    ),
 )
 
 
@@ -155,6 +163,7 @@ def _exported(line: KeyLine) -> dict[str, Any]:
         **{name: at.isoformat() if at else None for name, at in moments.items()},
         "status": key.status,
         "spentThisMonthEur": f"{euros(line.spent_nanoeur):f}",
+        "callersChoose": key.opens,
     }
 
 

@@ -15,7 +15,8 @@ from orgs.models import Organization
 class Policy(models.Model):
     """Limits on every request of an organization. Each limit is optional; all policies apply.
 
-    The lists hold model names as people write them, `*` a wildcard.
+    The lists hold model names as people write them, `*` a wildcard. `required_dimensions` holds
+    names of columns (`team_id`), `known_values` the only values allowed for each such name.
     """
 
     id = IdPrimaryKey()
@@ -26,6 +27,8 @@ class Policy(models.Model):
     blocked_models = models.JSONField(default=list, blank=True)
     max_cost_per_day_nanoeur = models.BigIntegerField(null=True, blank=True)
     max_tokens_per_request = models.BigIntegerField(null=True, blank=True)
+    required_dimensions = models.JSONField(default=list, blank=True)
+    known_values = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -46,6 +46,9 @@ class AiRequestLog(AttributedRow):
     # An alias's models that did not answer, in order; the rest of the row is about the last that
     # was called. Null where there are none.
     attempts = models.JSONField(null=True)
+    # Whether a session or the key's owner proved `user_id`. Null without a user, and in rows of
+    # versions that did not keep it.
+    user_proved = models.BooleanField(null=True)
 
     class Meta:
         db_table = "ai_request_log"

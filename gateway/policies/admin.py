@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 
+from gateway.console.dimensions import KNOWN_FIELDS, DimensionsForm
 from gateway.console.fields import ModelNamesField
 from gateway.models import Policy
 from gateway.policies.operations import RECORDED, check_wildcards
@@ -14,7 +15,7 @@ from orgs.audit.admin import RecordedAdmin
 from orgs.console.refusals import refusal_in
 
 
-class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class PolicyAdminForm(forms.ModelForm, DimensionsForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """A policy as its row is; its lists are checked as on the organization's own page."""
 
     allowed_models = ModelNamesField(help_text="One per line. Leave empty to allow every model.")
@@ -24,12 +25,19 @@ class PolicyAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
         model = Policy
         fields = (
             *("org", "name", "enabled", "allowed_models", "blocked_models"),
-            *("max_cost_per_day_nanoeur", "max_tokens_per_request"),
+            *("max_cost_per_day_nanoeur", "max_tokens_per_request", "required_dimensions"),
         )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, field in KNOWN_FIELDS.items():
+            self.initial.setdefault(field, self.instance.known_values.get(name))
 
     def clean(self) -> dict[str, Any]:
         super().clean()
         values = self.cleaned_data
+        if values.keys() >= set(KNOWN_FIELDS.values()):
+            self.instance.known_values = self.known_values()
         if values.keys() >= {"org", "allowed_models", "blocked_models"}:
             lists = values["allowed_models"], values["blocked_models"]
             with refusal_in(self):

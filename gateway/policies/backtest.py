@@ -24,8 +24,10 @@ from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
 from costs.prices.book import PriceBook, load_price_book
 from gateway.core.bounds import NOT_IN_TEXT
+from gateway.core.calls import DIMENSIONS, Dimensions
 from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Catalog, Model, price_names
+from gateway.guards.dimensions import requirements_of
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
 from gateway.policies.operations import PolicyLimits
@@ -46,6 +48,7 @@ def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
         blocked=model_entries(catalog, limits.blocked_models),
         max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
         max_tokens_per_request=limits.max_tokens_per_request,
+        requirements=requirements_of(limits.required_dimensions, limits.known_values),
     )
 
 
@@ -90,9 +93,10 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
 
 def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: Any) -> None:
     (
-        row_id, occurred_at, completed_at, requested, called, user_id, app_id,
-        hold, cost, input_tokens, resolved, text_bytes, counted, cap,
+        row_id, occurred_at, completed_at, requested, called,
+        hold, cost, input_tokens, resolved, text_bytes, counted, cap, user_proved, *named,
     ) = values  # fmt: skip
+    dimensions = _dimensions(user_proved, named)
     past = PastRequest(
         occurred_at=occurred_at,
         ended_at=completed_at,
@@ -105,13 +109,14 @@ def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: An
         cap_tokens=cap,
         bound_nanoeur=hold,
         cost_nanoeur=cost or 0,
+        dimensions=dimensions,
     )
     outcome = report.days[-1]
     outcome.requests += 1
     outcome.spent_nanoeur += past.cost_nanoeur
     refusal = day.judge(past)
     if refusal is not None:
-        report.refuse(past, refusal, request_id=row_id, user_id=user_id, app_id=app_id)
+        report.refuse(past, refusal, request_id=row_id)
 
 
 def _rows_between(
@@ -127,13 +132,22 @@ def _rows_between(
         .order_by("occurred_at", "id")
         .values_list(
             *("id", "occurred_at", "completed_at", "requested_model", "model"),
-            *("user_id", "app_id", "hold_nanoeur", "cost_nanoeur", "input_tokens"),
+            *("hold_nanoeur", "cost_nanoeur", "input_tokens"),
             _from_trace("model__meant", CharField()),
             _from_trace("input__bytes", BigIntegerField()),
             _from_trace("input__counted_tokens", BigIntegerField()),
             _from_trace("output_cap", BigIntegerField()),
+            *("user_proved", *DIMENSIONS),
         )
     )
+
+
+def _dimensions(user_proved: bool | None, named: list[str | None]) -> Dimensions:
+    """Return a row's dimensions. A user of a row that does not keep whether they were proved is
+    taken as proved."""
+    given = dict(zip(DIMENSIONS, named, strict=True))
+    is_proved = user_proved if user_proved is not None else given["user_id"] is not None
+    return Dimensions.named(given, user_proved=is_proved)
 
 
 def _from_trace(path: str, kind: BigIntegerField[int, int] | CharField[str, str]) -> Cast:

@@ -12,6 +12,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils.timezone import now
 
+from gateway.console.dimensions import KNOWN_FIELDS, WORDS
 from gateway.console.fields import plain_eur
 from gateway.models import Policy
 from gateway.policies import operations, reports
@@ -42,9 +43,14 @@ LIMITS = (
     ("--block", "blocked_models", "M,…", "models that may not be called"),
     ("--max-cost-per-day", "max_cost_per_day_eur", "EUR", "the organization's daily limit"),
     ("--max-tokens", "max_tokens_per_request", "N", "the maximum per request, input and output"),
+    ("--require", "required_dimensions", "D,…", f"required of: {', '.join(WORDS.values())}"),
+    *(
+        ("--" + field.replace("_", "-"), field, "V,…", f"the only values of {WORDS[name]}")
+        for name, field in KNOWN_FIELDS.items()
+    ),
 )
+OF_DIMENSIONS = ("required_dimensions", *KNOWN_FIELDS.values())
 FIELDS = tuple(field for _, field, _, _ in LIMITS)
-LISTS = ("allowed_models", "blocked_models")
 
 
 class Command(ActionCommand):
@@ -84,7 +90,7 @@ class Command(ActionCommand):
         org = organization(options["slug"])
         rows = [_row(policy) for policy in reports.policies(organization_id=org.pk)]
         if options["format"] == "text":
-            rows = [row | {name: ", ".join(row[name]) or None for name in LISTS} for row in rows]
+            rows = [_as_text(row) for row in rows]
         write_rows(self.stdout, rows, format=options["format"])
 
     def update(self, options: dict[str, Any]) -> None:
@@ -143,7 +149,12 @@ class Command(ActionCommand):
 
 def _add_limits(action: CommandParser) -> None:
     for option, field, metavar, what in LIMITS:
-        action.add_argument(option, dest=field, metavar=metavar, help=what)
+        kind = _one_per_line if field in OF_DIMENSIONS else str
+        action.add_argument(option, dest=field, metavar=metavar, help=what, type=kind)
+
+
+def _one_per_line(text: str) -> str:
+    return text.replace(",", "\n")
 
 
 def _checked(values: dict[str, Any]) -> PolicyForm:
@@ -163,5 +174,12 @@ def _row(policy: Policy) -> dict[str, Any]:
         "blocked_models": policy.blocked_models,
         "max_cost_per_day_eur": None if nanoeur is None else plain_eur(nanoeur),
         "max_tokens_per_request": policy.max_tokens_per_request,
+        "required_dimensions": policy.required_dimensions,
+        "known_values": policy.known_values,
         "id": str(policy.pk),
     }
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    known = {WORDS[name]: ", ".join(values) for name, values in row["known_values"].items()}
+    return row | {"known_values": known}

@@ -73,5 +73,6 @@ def policy_effect_of(
 
 
 def _plain(typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return single values, also of Django's own mapping of several each."""
-    return {name: typed.get(name) for name in PolicyForm.base_fields}
+    """Return each field's value, also of Django's own mapping of several each."""
+    fields = PolicyForm.base_fields.items()
+    return {name: field.widget.value_from_datadict(typed, {}, name) for name, field in fields}

@@ -8,12 +8,13 @@ from typing import Any
 from django import forms
 
 from costs.core.money import MAX_NANOEUR, nanoeur_from_euros
+from gateway.console.dimensions import KNOWN_FIELDS, WORDS, DimensionsForm
 from gateway.console.fields import EurosField, ModelNamesField, name_field, plain_eur
 from gateway.models import Policy
 from gateway.policies.operations import PolicyLimits
 
 
-class PolicyForm(forms.Form):
+class PolicyForm(DimensionsForm):
     """A policy's name and limits."""
 
     name = name_field("Policy name")
@@ -48,6 +49,8 @@ class PolicyForm(forms.Form):
             blocked_models=values["blocked_models"],
             max_cost_per_day_nanoeur=None if cost_eur is None else nanoeur_from_euros(cost_eur),
             max_tokens_per_request=values["max_tokens_per_request"],
+            required_dimensions=values["required_dimensions"],
+            known_values=self.known_values(),
         )
 
 
@@ -60,4 +63,6 @@ def policy_values(policy: Policy) -> dict[str, Any]:
         "blocked_models": policy.blocked_models,
         "max_cost_per_day_eur": None if nanoeur is None else plain_eur(nanoeur),
         "max_tokens_per_request": policy.max_tokens_per_request,
+        "required_dimensions": [WORDS[name] for name in policy.required_dimensions],
+        **{field: policy.known_values.get(name, []) for name, field in KNOWN_FIELDS.items()},
     }

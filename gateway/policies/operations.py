@@ -6,7 +6,7 @@ parts of each other, and nothing is admitted on a limit that has been withdrawn.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,10 +33,12 @@ class PolicyLimits:
     blocked_models: list[str]
     max_cost_per_day_nanoeur: int | None
     max_tokens_per_request: int | None
+    required_dimensions: list[str] = field(default_factory=list)
+    known_values: dict[str, list[str]] = field(default_factory=dict)
 
 
 # What the history says of a policy.
-RECORDED: Final = (*(field.name for field in fields(PolicyLimits)), "enabled")
+RECORDED: Final = (*(each.name for each in fields(PolicyLimits)), "enabled")
 
 
 def create_policy(*, organization_id: UUID, limits: PolicyLimits) -> Policy:

@@ -15,9 +15,11 @@ from typing import Final
 
 from costs.core.admission import Balance
 from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
+from gateway.core.calls import Dimensions
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputLimits
+from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import (
     Rule,
     model_verdicts,
@@ -51,6 +53,7 @@ class PastRequest:
     cap_tokens: int | None
     bound_nanoeur: int | None
     cost_nanoeur: int
+    dimensions: Dimensions = field(default_factory=Dimensions)
 
 
 @dataclass(slots=True)
@@ -72,6 +75,10 @@ class ReplayedDay:
                 _verdicts(past.model, self.rule), named=past.named, rules=rules
             )
             if refusal is not None:
+                return refusal
+        if self.rule.requirements is not None:
+            named = ((self.rule.name, self.rule.requirements),)
+            if (refusal := refusal_for_dimensions(past.dimensions, named)) is not None:
                 return refusal
         cap_tokens, counted = self._cap(past), _counted(past)
         if counted is not None and cap_tokens is not None:

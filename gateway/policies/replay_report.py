@@ -122,22 +122,14 @@ class Backtest:
         """The apps hit most."""
         return self._apps.top()
 
-    def refuse(
-        self,
-        past: PastRequest,
-        refusal: Refused,
-        *,
-        request_id: UUID,
-        user_id: str | None,
-        app_id: str | None,
-    ) -> None:
+    def refuse(self, past: PastRequest, refusal: Refused, *, request_id: UUID) -> None:
         """Count a request that the policy would have refused."""
         day = self.days[-1]
         day.refused += 1
         day.not_spent_nanoeur += past.cost_nanoeur
         self.codes[refusal.code] += 1
-        self._users.add(user_id, past.cost_nanoeur)
-        self._apps.add(app_id, past.cost_nanoeur)
+        self._users.add(past.dimensions.user_id, past.cost_nanoeur)
+        self._apps.add(past.dimensions.app_id, past.cost_nanoeur)
         if len(self.examples) < EXAMPLES_MAX:
             self.examples.append(
                 Example(

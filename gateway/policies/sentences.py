@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from costs.core.money import format_eur
+from gateway.console.dimensions import KNOWN_FIELDS, WORDS
 from gateway.console.sentences import listed
+from gateway.models import Policy
 from gateway.policies.operations import PolicyLimits
 from gateway.policies.replay_report import Backtest
 
 
-def policy_sentence(
-    *,
-    allowed: Sequence[str],
-    blocked: Sequence[str],
-    max_cost_per_day_nanoeur: int | None,
-    max_tokens_per_request: int | None,
-) -> str:
-    """Return a policy's limits as one sentence."""
+def limits_sentence(limits: PolicyLimits | Policy) -> str:
+    """Return the limits of a policy, also of one that is not saved yet, as one sentence."""
     parts: list[str] = []
-    if allowed:
-        parts.append(f"allows only {listed(allowed)}")
-    if blocked:
-        parts.append(f"blocks {listed(blocked)}")
-    if max_cost_per_day_nanoeur is not None:
-        parts.append(f"at most {format_eur(max_cost_per_day_nanoeur)} per day")
-    if max_tokens_per_request is not None:
-        parts.append(f"at most {max_tokens_per_request:,} tokens per request")
+    if limits.allowed_models:
+        parts.append(f"allows only {listed(limits.allowed_models)}")
+    if limits.blocked_models:
+        parts.append(f"blocks {listed(limits.blocked_models)}")
+    parts += _dimension_sentences(limits)
+    if limits.max_cost_per_day_nanoeur is not None:
+        parts.append(f"at most {format_eur(limits.max_cost_per_day_nanoeur)} per day")
+    if limits.max_tokens_per_request is not None:
+        parts.append(f"at most {limits.max_tokens_per_request:,} tokens per request")
     if not parts:
         return "No limits: every request is allowed."
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
 
-def limits_sentence(limits: PolicyLimits) -> str:
-    """Return a policy's limits as one sentence, also where there is no policy yet."""
-    return policy_sentence(
-        allowed=limits.allowed_models,
-        blocked=limits.blocked_models,
-        max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
-        max_tokens_per_request=limits.max_tokens_per_request,
-    )
+def _dimension_sentences(limits: PolicyLimits | Policy) -> list[str]:
+    required = [dimension_word(name) for name in limits.required_dimensions]
+    return [
+        *([f"requires {listed(required)}"] if required else []),
+        *(
+            f"knows only {dimension_word(name)} {listed(limits.known_values[name])}"
+            for name in KNOWN_FIELDS
+            if limits.known_values.get(name)
+        ),
+    ]
+
+
+def dimension_word(name: str) -> str:
+    """Return what a sentence calls a dimension: a required user is a proved one."""
+    return "a proved user" if name == "user_id" else WORDS[name].replace("-", " ")
 
 
 def backtest_sentence(report: Backtest) -> str:

@@ -15,14 +15,16 @@ from django.utils.timezone import now
 
 from costs.core.periods import day_around
 from costs.explorer.charts import share_width
+from gateway.console.dimensions import KNOWN_PARAMETERS
 from gateway.console.fields import plain_eur
 from gateway.core.errors import Refused
+from gateway.core.request_body import NAME_IN_JSON
 from gateway.models import Policy
 from gateway.policies import operations, reports
 from gateway.policies.effect import policy_effect_of
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.reports import RefusedToday, SpendToday
-from gateway.policies.sentences import policy_sentence
+from gateway.policies.sentences import limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.auth.access import Access, admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
@@ -33,7 +35,8 @@ from orgs.console.switch import switched
 
 COLUMNS: Final = (
     *("policyId", "name", "enabled", "allowedModels", "blockedModels", "maxCostPerDayEur"),
-    *("maxTokensPerRequest", "refusedToday"),
+    *("maxTokensPerRequest", "refusedToday", "requiredDimensions", "knownTeams", "knownProjects"),
+    *("knownApps", "knownClients", "knownTaskTypes"),
 )
 
 
@@ -134,7 +137,7 @@ def delete_policy(request: HtmxRequest, policy_id: str) -> HttpResponse:
     """Ask, then remove the policy."""
     policy = get_or_404(admin(request), Policy.objects.all(), policy_id)
     if request.method != "POST":
-        context = {"policy": policy, "sentence": _sentence(policy)}
+        context = {"policy": policy, "sentence": limits_sentence(policy)}
         return question(request, "policies/delete.html", context)
     operations.delete_policy(organization_id=policy.org_id, policy_id=policy.pk)
     messages.success(request, f'Policy "{policy.name}" deleted.')
@@ -192,7 +195,7 @@ def _line(policy: Policy, spend: SpendToday, refused: RefusedToday) -> PolicyLin
     room = None if limit is None else max(0, limit - spend.charged_nanoeur)
     return PolicyLine(
         policy=policy,
-        sentence=_sentence(policy),
+        sentence=limits_sentence(policy),
         used_percent=None if limit is None else share_width(spend.charged_nanoeur, limit),
         held_percent=None
         if limit is None or room is None
@@ -218,13 +221,9 @@ def _exported(policy: Policy, refused_today: int) -> dict[str, Any]:
         "maxCostPerDayEur": None if limit is None else plain_eur(limit),
         "maxTokensPerRequest": policy.max_tokens_per_request,
         "refusedToday": refused_today,
+        "requiredDimensions": [NAME_IN_JSON[name] for name in policy.required_dimensions],
+        **{
+            parameter: policy.known_values.get(name, [])
+            for name, parameter in KNOWN_PARAMETERS.items()
+        },
     }
-
-
-def _sentence(policy: Policy) -> str:
-    return policy_sentence(
-        allowed=policy.allowed_models,
-        blocked=policy.blocked_models,
-        max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
-        max_tokens_per_request=policy.max_tokens_per_request,
-    )

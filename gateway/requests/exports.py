@@ -27,7 +27,7 @@ COLUMNS: Final = (
     *("requestId", "occurredAt", "completedAt", "status", "code", "error", "channel", "stream"),
     *("requestedModel", "model", "provider", "inputTokens", "outputTokens", "costEur"),
     *("costNanoeur", "latencyMs", "keyId", "userId", "teamId", "projectId", "appId", "clientId"),
-    *("taskType", "promptHash"),
+    *("taskType", "promptHash", "userProved"),
 )
 
 

@@ -33,8 +33,14 @@ def request_lines(rows: Collection[AiRequestLog], *, organization_id: UUID) -> l
 
 
 def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
-    """Return the person's email address, else the id as it was sent."""
-    return names.people.get(row.user_id, row.user_id) if row.user_id else None
+    """Return the person's email address, else the id as it was sent.
+
+    A user that nothing proved is marked: the caller only claimed to be that person.
+    """
+    if not row.user_id:
+        return None
+    name = names.people.get(row.user_id, row.user_id)
+    return f"{name} (unproved)" if row.user_proved is False else name
 
 
 def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
@@ -69,6 +75,7 @@ def request_as_json(row: AiRequestLog) -> dict[str, Any]:
         "latencyMs": row.latency_ms,
         "keyId": str(row.key_id) if row.key_id else None,
         **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
+        "userProved": row.user_proved,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.traces import integer, text
+from gateway.guards.dimensions import MISSING
 from gateway.models import AiRequestLog
 
 GOOD: Final = "good"
@@ -88,13 +89,22 @@ def _code(item: Mapping[str, Any]) -> str:
     return text(item.get("verdict")) or "not known"
 
 
+def _on_dimension(item: Mapping[str, Any], code: str) -> str | None:
+    """Return the verdict on a dimension, which it names, or None if it is about another limit."""
+    name = text(item.get("dimension"))
+    if name is None:
+        return None
+    word = name.removesuffix("_id").replace("_", " ")
+    return f"{word} required" if code == MISSING else f"{word} not known"
+
+
 def verdict_of(item: Mapping[str, Any]) -> Verdict:
     """Return a trace's entry of a policy."""
     code = _code(item)
     return Verdict(
         name=text(item.get("name")) or "unnamed",
         code=code,
-        word=LABELS.get(code, code.replace("_", " ")),
+        word=_on_dimension(item, code) or LABELS.get(code, code.replace("_", " ")),
         tone=TONES_OF.get(code, BAD),
         limit_nanoeur=integer(item.get("limit_nanoeur")),
         max_tokens=integer(item.get("max_tokens")),

@@ -4,6 +4,9 @@ A view first calls `viewer`, `member` or `admin`, and fetches with the access it
 
     access = admin(request)
     key = get_or_404(access, ApiKey.objects, key_id)
+
+Forms and links name their organization. Another tab may have made another one active since: then
+they are refused, and the person chooses between the two.
 """
 
 from __future__ import annotations
@@ -21,8 +24,24 @@ from django.http import Http404, HttpRequest
 from orgs.models import Membership, Organization, User
 
 ACTIVE_ORGANIZATION: Final = "organization_id"
+# The organization's id in a form, its slug in a link; and the choice to change to a form's.
+FORM_ORGANIZATION: Final = "form_organization"
+LINK_ORGANIZATION: Final = "org"
+CHANGES_ORGANIZATION: Final = "change_organization"
 
 Row = TypeVar("Row", bound=Model)
+
+
+class OtherOrganization(PermissionDenied):
+    """The form or link is not for the `active` organization.
+
+    `wanted` is the one that it is for, or None if the user is no member of it.
+    """
+
+    def __init__(self, *, wanted: Organization | None, active: Organization) -> None:
+        whose = f'organization "{wanted.name}"' if wanted else "another organization"
+        super().__init__(f'This page is for {whose}; the active organization is "{active.name}".')
+        self.wanted, self.active = wanted, active
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +69,40 @@ class Access:
 
 
 def viewer(request: HttpRequest) -> Access:
-    """Return the access of any member of the organization, auditors included."""
+    """Return the access of any member of the organization, auditors included.
+
+    Raises OtherOrganization for a form or a link of another organization.
+    """
     user = request.user
     if not isinstance(user, User):
         raise PermissionDenied("Sign in first.")
     membership = active_membership(user, request.session)
     if membership is None:
         raise PermissionDenied("You do not belong to an organization yet. Ask an admin to add you.")
+    membership = _named(request, _memberships(user), membership)
     return Access(user=user, organization=membership.org, role=membership.role)
+
+
+def _named(request: HttpRequest, memberships: list[Membership], active: Membership) -> Membership:
+    """Return the membership of the organization that a form or a link names."""
+    if request.method == "POST":
+        named = request.POST.get(FORM_ORGANIZATION)
+        # A test client's form need not name one, just as it needs no CSRF token.
+        is_exempt = named is None and getattr(request, "_dont_enforce_csrf_checks", False)
+        if is_exempt or named == str(active.org_id):
+            return active
+        wanted = next((row for row in memberships if str(row.org_id) == named), None)
+        if wanted is not None and CHANGES_ORGANIZATION in request.POST:
+            request.session[ACTIVE_ORGANIZATION] = named
+            return wanted
+    else:
+        slug = request.GET.get(LINK_ORGANIZATION)
+        if slug in (None, active.org.slug):
+            return active
+        wanted = next((row for row in memberships if row.org.slug == slug), None)
+        if wanted is None:
+            raise Http404
+    raise OtherOrganization(wanted=wanted.org if wanted else None, active=active.org)
 
 
 def member(request: HttpRequest) -> Access:

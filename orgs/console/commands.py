@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from django import forms
@@ -165,13 +166,32 @@ def the_named(rows: Manager[Row], org: Organization, name: str, *, what: str) ->
 
 
 def installation_url() -> str:
-    """Return the base URL of this installation, derived from its settings."""
+    """Return the URL of this installation for links: PULSE_URL.
+
+    Without it, that of the first public host, else the one that was served last on this machine.
+    """
+    if settings.PULSE_URL:
+        return str(settings.PULSE_URL)
     local = {"localhost", "127.0.0.1", "[::1]"}
     hosts = [host for host in settings.ALLOWED_HOSTS if host not in local and "*" not in host]
     if not hosts:
-        return LOCAL_URL
+        return _served_url()
     scheme = "https" if settings.SESSION_COOKIE_SECURE else "http"
     return f"{scheme}://{hosts[0].removeprefix('.')}"
+
+
+def _served_url() -> str:
+    file: Path = settings.SERVED_URL_FILE
+    try:
+        return file.read_text() or LOCAL_URL
+    except OSError:  # nothing was served here yet
+        return LOCAL_URL
+
+
+def keep_served_url(url: str) -> None:
+    """Keep the URL that is served, so that links of this machine's commands lead to it."""
+    file: Path = settings.SERVED_URL_FILE
+    file.write_text(url)
 
 
 def _cell(value: Any) -> str:
@@ -179,6 +199,8 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in value.items()) or "-"
     return str(value)

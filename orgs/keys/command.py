@@ -168,6 +168,7 @@ def _row(key: KeyRow) -> dict[str, Any]:
         "status": key.status,
         "owner": key.owner,
         "fixes": key.fixes,
+        "opens": key.opens,
         "expires_at": instant(key.expires_at),
         "last_used_at": instant(key.last_used_at),
         "id": str(key.id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -25,7 +26,10 @@ _LOOKS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
-    """A key as shown in a list: never its digest."""
+    """A key as shown in a list: never its digest.
+
+    `fixes` are the dimensions that it fixes, `opens` those that its callers choose.
+    """
 
     id: UUID
     name: str
@@ -34,6 +38,7 @@ class KeyRow:
     owner: str | None
     owner_is_confirmed: bool
     fixes: dict[str, str]
+    opens: list[str]
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -75,6 +80,26 @@ def keys(
     return KeyPage(found[:limit], older_than=found[limit - 1].id if len(found) > limit else None)
 
 
+def keys_that_open(*, org: Organization, moment: datetime, values: Mapping[str, str]) -> int:
+    """Return how many usable keys let their callers name another value than one of these.
+
+    `values` are by column. A key that fixes a different value is none of them: its calls never
+    have these values.
+    """
+    works = Q(owner=None) | Q(owner__is_active=True, owner__memberships__org=org)
+    lasts = Q(expires_at=None) | Q(expires_at__gt=moment)
+    rows, opens = ApiKey.objects.filter(works, lasts, org=org, revoked_at=None), Q()
+    for column, value in values.items():
+        if column == "task_type":  # no key fixes it
+            opens |= Q(pk__isnull=False)
+        elif column == "user_id":
+            opens |= Q(owner=None)
+        else:
+            opens |= Q(**{column: None})
+            rows = rows.filter(Q(**{column: None}) | Q(**{column: value}))
+    return rows.filter(opens).count() if opens else 0
+
+
 def _with_state(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     successors = ApiKey.objects.filter(replaces=OuterRef("pk"), revoked_at__isnull=True)
     owner_membership = Membership.objects.filter(
@@ -106,6 +131,11 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
         owner=key.owner.email if key.owner else None,
         owner_is_confirmed=key.owner is not None and key.owner.email_confirmed_at is not None,
         fixes={name: value for name, value in dimensions.items() if value is not None},
+        opens=[
+            *(["user"] if key.owner is None else []),
+            *(name for name, value in dimensions.items() if value is None),
+            "task type",
+        ],
         created_at=key.created_at,
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,

@@ -8,6 +8,8 @@
   const send = $("send");
   const stop = $("stop");
   const answer = $("answer");
+  // The form's own fields, which are sent as headers.
+  const OF_FORM = ["csrfmiddlewaretoken", "form_organization"];
   let running = null;
 
   const money = (eur) => {
@@ -22,7 +24,7 @@
 
   function body() {
     const values = Object.fromEntries(
-      [...new FormData(form)].filter(([name, value]) => name !== "csrfmiddlewaretoken" && value !== ""),
+      [...new FormData(form)].filter(([name, value]) => !OF_FORM.includes(name) && value !== ""),
     );
     if (values.maxTokens) values.maxTokens = Number(values.maxTokens);
     return { ...values, stream: true };
@@ -142,6 +144,7 @@
         headers: {
           "Content-Type": "application/json",
           "X-CSRFToken": form.elements.csrfmiddlewaretoken.value,
+          "X-Pulse-Organization": form.elements.form_organization.value,
         },
         body: JSON.stringify(body()),
         signal: running.signal,
@@ -151,6 +154,7 @@
         requestId = await read(response);
       } else {
         const result = await response.json();
+        if (result.code === "ambiguous_credentials") form.submit(); // its page offers both choices
         failed(result);
       }
     } catch (error) {

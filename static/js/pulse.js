@@ -88,7 +88,11 @@
     if (event.detail.target === dialog && !dialog.open) dialog.showModal();
   });
   document.addEventListener("htmx:responseError", (event) => {
-    const status = event.detail.xhr.status;
+    const { status, responseText } = event.detail.xhr;
+    if (status === 409) {
+      say(responseText, "error"); // another organization is active
+      return;
+    }
     say(
       status === 403 || status === 404
         ? "You no longer have access. Reload the page or sign in again."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,6 +277,29 @@ def test_links_use_public_host(settings: Settings) -> None:
     assert installation_url() == "https://pulse.example"
     settings.ALLOWED_HOSTS = ["*"]
     assert installation_url() == LOCAL_URL
+    settings.PULSE_URL = "https://ai.example.org:8443"
+    assert installation_url() == "https://ai.example.org:8443"
+
+
+def test_links_lead_to_port_that_was_served(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.SERVED_URL_FILE = tmp_path / "served_url"
+    settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
+    served: list[str] = []
+
+    def serve(bound: socket.socket, *, workers: int) -> None:
+        served.append(installation_url())
+        bound.close()
+
+    monkeypatch.setattr("pulse.management.commands.serve.serve", serve)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert installation_url() == LOCAL_URL
+    run("serve", "--port", str(port))
+    assert served == [f"http://127.0.0.1:{port}"]
+    assert installation_url() == f"http://127.0.0.1:{port}"
 
 
 # --- keys -----------------------------------------------------------------------------------
@@ -311,6 +336,7 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
         "status": "active",
         "owner": None,
         "fixes": {"team": "t"},
+        "opens": ["user", "project", "app", "client", "task type"],
         "expires_at": None,
         "last_used_at": None,
         "id": str(key.pk),

@@ -48,6 +48,7 @@ class Rule:
     policy: tuple[str, ...] = ()
     refuses_the_free: bool = False
     is_off: bool = False
+    status: int = 403
 
     def model(self, name: str) -> str:
         """Return the model to request instead of another, if its price is the reason."""
@@ -65,6 +66,13 @@ RULES: Final = (
         slug="allows-others",
         code="model_not_allowed",
         policy=("--allow", "sandbox-small,gpt-4,claude-3-opus"),
+        refuses_the_free=True,
+    ),
+    Rule(
+        slug="wants-a-team",
+        code="invalid_request",
+        status=400,
+        policy=("--require", "team"),
         refuses_the_free=True,
     ),
     Rule(slug="few-tokens", code="token_limit", policy=("--max-tokens", "1")),
@@ -186,7 +194,7 @@ async def test_no_endpoint_or_spelling_bypasses_policy(
         some = asked[start : start + AT_ONCE]
         for answer in await ask_each(server.url, keys[rule.slug], *some):
             code = answer.code or answer.json().get("code")
-            if (answer.status, code) != (403, rule.code):
+            if (answer.status, code) != (rule.status, rule.code):
                 passed.append((answer.asked.endpoint.name, answer.asked.model, answer.raw))
     assert passed == []
 

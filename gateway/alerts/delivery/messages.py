@@ -58,7 +58,7 @@ def of_alert(alert: Alert, organization: Organization, *, base_url: str) -> Aler
         organization=one_line(organization.name),
         organization_slug=organization.slug,
         at=alert.raised_at,
-        url=f"{base_url}/costs/alerts?alertId={alert.pk}",
+        url=f"{base_url}/costs/alerts?alertId={alert.pk}&org={organization.slug}",
         percent=alert.percent,
         budget_id=alert.budget_id,
         figures=alert.figures,
@@ -76,7 +76,7 @@ def of_test(
         organization=one_line(organization.name),
         organization_slug=organization.slug,
         at=now,
-        url=f"{base_url}/costs/alerts",
+        url=f"{base_url}/costs/alerts?org={organization.slug}",
     )
 
 
@@ -99,7 +99,7 @@ def as_json(message: AlertMessage) -> bytes:
         body["budgetId"] = str(message.budget_id)
     body |= {_camel(name): value for name, value in _amounts(message.figures).items()}
     if costs_query:
-        body["costsUrl"] = f"{message.url.partition('/costs/')[0]}/costs?{costs_query}"
+        body["costsUrl"] = _costs_url(message, costs_query)
     return orjson.dumps(body)
 
 
@@ -109,7 +109,7 @@ def as_email(message: AlertMessage) -> tuple[str, str]:
     if len(subject) > SUBJECT_MAX_CHARS:
         subject = f"{subject[: SUBJECT_MAX_CHARS - 1]}…"
     costs_query = message.figures.get("costs_query")
-    costs = f"{message.url.partition('/costs/')[0]}/costs?{costs_query}" if costs_query else ""
+    costs = _costs_url(message, costs_query) if costs_query else ""
     lines = [
         without_links(message.sentence),
         "",
@@ -142,6 +142,11 @@ def for_chat(text: str) -> str:
 
 def _full_width(sign: re.Match[str]) -> str:
     return chr(ord(sign[0]) + _FULL_WIDTH)
+
+
+def _costs_url(message: AlertMessage, costs_query: str) -> str:
+    base_url = message.url.partition("/costs/")[0]
+    return f"{base_url}/costs?{costs_query}&org={message.organization_slug}"
 
 
 def _amounts(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -221,6 +221,11 @@ SUMMARY_FIELDS: Final[Schema] = {
     "latencyMs": or_null(COUNT),
     "keyId": or_null(ID),
     **{name: or_null(TEXT) for name in DIMENSIONS},
+    "userProved": {
+        **or_null(FLAG),
+        "description": "Whether a session or the key's owner proved `userId`; null without a user "
+        "and in older rows.",
+    },
 }
 PAGE: Final = succeeded(
     {

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from orgs.console.commands import keep_served_url
 from pulse.server.server import LOOPBACK, CannotServe, local_url, open_socket, serve
 
 WORKERS_MAX = 64
@@ -37,6 +38,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         if not settings.LOCAL:
             call_command("collectstatic", interactive=False, verbosity=0)
+        keep_served_url(local_url(bound))
         self.stdout.write(f"Serving on {local_url(bound)} - press Ctrl+C to stop.")
         self.stdout.flush()
         serve(bound, workers=workers)

@@ -85,8 +85,8 @@ def test_webhook_gets_signed_slack_compatible_post(acme: Organization, receiver:
     assert body["sentence"] == " ".join(NASTY.split())
     assert (body["event"], body["percent"]) == ("budget.threshold", 80)
     assert body["limitEur"] == "100.000000000"
-    assert body["costsUrl"].endswith("/costs?teamId=1")
-    assert body["url"].endswith(f"/costs/alerts?alertId={delivery.alert_id}")
+    assert body["costsUrl"].endswith("/costs?teamId=1&org=acme")
+    assert body["url"].endswith(f"/costs/alerts?alertId={delivery.alert_id}&org=acme")
     assert body["organization"] == {"name": "Acme", "slug": "acme"}
 
 
@@ -289,7 +289,7 @@ def test_email_has_description_and_link(acme: Organization, settings: Settings) 
     assert sent.recipients() == ["ada@example.org", "bo@example.org"]
     assert sent.subject == 'Acme: Budget "Team 1" is 82 % spent.'
     assert "/costs/alerts?alertId=" in sent.body
-    assert "/costs?teamId=1" in sent.body
+    assert "/costs?teamId=1&org=acme" in sent.body
     assert str(AlertDelivery.objects.get().pk) in sent.message()["Message-ID"]
 
 

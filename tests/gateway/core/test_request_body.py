@@ -169,7 +169,7 @@ def test_integer_can_be_written_as_float() -> None:
 @pytest.mark.parametrize("name", DIMENSIONS)
 def test_dimension_can_be_at_top_or_in_metadata_or_equal_in_both(name: str) -> None:
     spelled = NAME_IN_JSON[name]
-    wanted = Dimensions(**{name: "é 1"})
+    wanted = Dimensions.named({name: "é 1"})
     for fields in (
         {spelled: "é 1"},
         {"metadata": {spelled: "é 1"}},
@@ -183,7 +183,7 @@ def test_dimension_can_be_at_top_or_in_metadata_or_equal_in_both(name: str) -> N
 def test_fixed_dimension_can_be_repeated_but_not_changed(name: str) -> None:
     spelled = NAME_IN_JSON[name]
     fixed = Principal(
-        org_id=UUID(int=1), fixed=Dimensions(**{name: "a"}), channel="api", key_id=UUID(int=2)
+        org_id=UUID(int=1), fixed=Dimensions.named({name: "a"}), channel="api", key_id=UUID(int=2)
     )
     for fields in ({}, {spelled: "a"}, {spelled: ""}, {"metadata": {spelled: "a"}}):
         assert call(LEAST | fields, principal=fixed).dimensions == fixed.fixed

@@ -218,6 +218,36 @@ def test_browser_needs_csrf_token_and_same_origin(ask_both: Asking, member_user:
     assert not AiRequestLog.objects.exists()
 
 
+def test_page_of_other_organization_sends_nothing(
+    ask_both: Asking, acme: Organization, globex: Organization, member_user: User
+) -> None:
+    headers = browser(member_user)
+    reply = ask_both(HELLO, key="", headers=headers | {"x-pulse-organization": str(globex.pk)})
+    sentence = "x-pulse-organization must be the session's active organization"
+    assert reply.refusal == (400, "ambiguous_credentials", sentence)
+    assert not AiRequestLog.objects.exists()
+    reply = ask_both(HELLO, key="", headers=headers | {"x-pulse-organization": str(acme.pk)})
+    assert reply.status == 200
+
+
+def test_row_says_whether_user_was_proved(
+    ask: Asking, acme: Organization, member_user: User, make_key: Callable[..., str]
+) -> None:
+    owned = make_key(acme, "owned", owner=member_user)
+    asked = (
+        (ask(HELLO | {"userId": str(member_user.pk)}), False),
+        (ask(HELLO), None),
+        (ask(HELLO, key=owned), True),
+        (ask(HELLO, key="", headers=browser(member_user)), True),
+        (ask(HELLO | {"userId": "x", "nonsense": 1}), None),
+    )
+    for reply, is_proved in asked:
+        request_id = reply.headers["x-pulse-request-id"]
+        assert AiRequestLog.objects.get(id=request_id).user_proved is is_proved
+        detail = ask(path=f"/api/ai/requests/{request_id}", method="GET").json["request"]
+        assert detail["userProved"] is is_proved
+
+
 def test_browser_body_must_be_json(ask_both: Asking, member_user: User) -> None:
     token = f"csrfmiddlewaretoken={TOKEN}".encode()
     for content_type, body in (

@@ -46,6 +46,8 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
             "blocked_models": ["gpt-4"],
             "max_cost_per_day_eur": "0.000000001",
             "max_tokens_per_request": None,
+            "required_dimensions": [],
+            "known_values": {},
             "id": str(policy.pk),
         }
     ]
@@ -80,6 +82,22 @@ def test_each_limit_can_be_removed(
     policies("update", "acme", "P", option)
     after = Policy.objects.values().get()
     assert after == before | {field: nothing, "updated_at": after["updated_at"]}
+
+
+def test_dimensions_are_required_and_known_by_command(acme: Organization) -> None:
+    policies("create", "acme", "--name", "P", "--require", "task-type,team", "--known-teams", "a,b")
+    policy = Policy.objects.get()
+    assert policy.required_dimensions == ["team_id", "task_type"]
+    assert policy.known_values == {"team_id": ["a", "b"]}
+    shown = policies("list", "acme")
+    assert "team_id, task_type" in shown
+    assert "team a, b" in shown
+    policies("update", "acme", "P", "--no-require", "--known-apps", "web")
+    policy.refresh_from_db()
+    assert policy.required_dimensions == []
+    assert policy.known_values == {"team_id": ["a", "b"], "app_id": ["web"]}
+    with pytest.raises(CommandError, match="Must be among user, team, project"):
+        policies("update", "acme", "P", "--require", "planet")
 
 
 def test_delete_removes_policy(acme: Organization) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from costs.core.admission import Balance
+from gateway.core.calls import Dimensions
 from gateway.core.errors import Refused
 from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
@@ -167,22 +168,33 @@ def test_trace_has_verdict_of_each_policy() -> None:
         rule("omits", allowed=["gpt-4o"]),
         rule("few", max_tokens_per_request=10),
     ]
-    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
+    trace = explained(
+        rules,
+        verdicts=model_verdicts(model("gpt-4"), rules),
+        dimensions=Dimensions(),
+        needed_tokens=11,
+    )
     assert [each["verdict"] for each in trace] == [
         "ok",
         "model_blocked",
         "model_not_allowed",
         "token_limit",
     ]
-    assert {each["verdict"] for each in explained(rules, verdicts=(), needed_tokens=None)} == {
-        "not reached"
-    }
+    assert {
+        each["verdict"]
+        for each in explained(rules, verdicts=(), dimensions=Dimensions(), needed_tokens=None)
+    } == {"not reached"}
 
 
 def test_trace_of_many_policies_keeps_deciding_one() -> None:
     rules = [rule(f"fine {number}") for number in range(EXPLAINED_MAX)]
     rules += [rule("blocks", blocked=["gpt-4"]), rule("dear", max_cost_per_day_nanoeur=2)]
     rules += [rule("cheap", max_cost_per_day_nanoeur=1), rule("few", max_tokens_per_request=10)]
-    trace = explained(rules, verdicts=model_verdicts(model("gpt-4"), rules), needed_tokens=11)
+    trace = explained(
+        rules,
+        verdicts=model_verdicts(model("gpt-4"), rules),
+        dimensions=Dimensions(),
+        needed_tokens=11,
+    )
     assert len(trace) == EXPLAINED_MAX
     assert [each["name"] for each in trace[:4]] == ["cheap", "blocks", "few", "fine 0"]

@@ -97,7 +97,9 @@ def test_turning_gateway_off_requires_confirmation_and_keeps_input(
     assert "Turn the AI Gateway off for Acme?" in asked
     assert is_on(acme)
     sent_again = re.findall(r'<input type="hidden" name="([\w-]+)" value="([^"]*)"', asked)
-    again = {name: unescape(value) for name, value in sent_again if name != "csrfmiddlewaretoken"}
+    again = {name: unescape(value) for name, value in sent_again}
+    assert again.pop("form_organization") == str(acme.pk)
+    again.pop("csrfmiddlewaretoken")
     assert again == off
     assert client.post(SETTINGS, again | {"turn_off": "yes"}).status_code == 302
     acme.refresh_from_db()
