@@ -14,7 +14,7 @@ COLUMNS = (("required_dimensions", "[]"), ("known_values", "{}"))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0009_smaller_blooms")]
+    dependencies = [("gateway", "0010_alert_breaker_and_addresses")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
