@@ -12,6 +12,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
+from orgs.core.permissions import Permission
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 DIMENSION_MAX_CHARS: Final = 128
@@ -111,13 +112,19 @@ class Dimensions:
 
 @frozen
 class Principal:
-    """The caller: its organization, its fixed dimensions, and the channel of the request."""
+    """The caller: its organization, its fixed dimensions, and the channel of the request.
+
+    `key_lineage` is the first key of the rotations that led to the key. `needs` is the permission
+    that the key must have for the request, if it is any.
+    """
 
     org_id: UUID
     fixed: Dimensions
     channel: str
     key_id: UUID | None = None
     key_public: str | None = None
+    key_lineage: UUID | None = None
+    needs: Permission | None = None
 
 
 # --- a call on its way in ---------------------------------------------------------------------
@@ -214,13 +221,18 @@ class ProviderCall:
         return None if self.inputs else OutputLimits(max_tokens=self.max_output_tokens)
 
 
+# Returns the JSON value of an error without the provider's key and account.
+Hide = Callable[[object], object]
+
+
 @frozen
 class RelayRequest:
     """A request that is sent as bytes, and the readers of its response.
 
     `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
-    reading a streamed one, whose content type is one of `streamed_as`.
+    reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
+    errors.
     """
 
     path: str
@@ -228,7 +240,7 @@ class RelayRequest:
     output: OutputLimits | None
     headers: Mapping[str, str]
     whole: Callable[[bytes], Completion]
-    reading: Callable[[], StreamReading]
+    reading: Callable[[Hide], StreamReading]
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

@@ -34,7 +34,8 @@ from orgs.models import ApiKey
 
 COLUMNS = (
     *("keyId", "name", "publicPart", "lastFour", "owner", "teamId", "projectId", "appId"),
-    *("clientId", "createdAt", "expiresAt", "lastUsedAt", "status", "spentThisMonthEur"),
+    *("clientId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "status"),
+    "spentThisMonthEur",
 )
 
 
@@ -152,6 +153,7 @@ def _exported(line: KeyLine) -> dict[str, Any]:
         "lastFour": key.last_four,
         "owner": key.owner,
         **{f"{name}Id": key.fixes.get(name) for name in ("team", "project", "app", "client")},
+        "permissions": key.permissions,
         **{name: at.isoformat() if at else None for name, at in moments.items()},
         "status": key.status,
         "spentThisMonthEur": f"{euros(line.spent_nanoeur):f}",

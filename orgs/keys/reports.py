@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
+from orgs.core import permissions
 from orgs.models import ApiKey, Membership, Organization, User
 
 KEYS_PER_PAGE: Final = 100
@@ -34,6 +35,8 @@ class KeyRow:
     owner: str | None
     owner_is_confirmed: bool
     fixes: dict[str, str]
+    permissions: str
+    is_restricted: bool
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -106,6 +109,8 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
         owner=key.owner.email if key.owner else None,
         owner_is_confirmed=key.owner is not None and key.owner.email_confirmed_at is not None,
         fixes={name: value for name, value in dimensions.items() if value is not None},
+        permissions=key.permissions,
+        is_restricted=key.permissions != permissions.ALL,
         created_at=key.created_at,
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,

@@ -56,6 +56,11 @@ def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
     return request
 
 
+def unchanged(error: object) -> object:
+    """Return an error of a stream as it is: there is no key to hide."""
+    return error
+
+
 def body_of(request: RelayRequest) -> Any:
     """Return the parsed body that is sent."""
     return orjson.loads(request.body)

@@ -20,14 +20,14 @@ from gateway.apis.chat import answers, mistral, translation
 from gateway.apis.chat.usage_bound import output_of, usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families.openai import cap_name
-from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
+from gateway.core.calls import Call, Completion, Hide, Outgoing, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 
 # What is read from a stream: usage, finish reason, errors, citations. Since every branch begins
 # with one of a few characters, a search takes a third of the time.
 TELLING: Final = re.compile(
-    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:|url_citation"|DONE\])'
+    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*[:,}]|url_citation"|DONE\])'
 )
 DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
@@ -106,7 +106,7 @@ class ChatBody:
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
-            reading=lambda: self._reading(model, variant),
+            reading=lambda hide: self._reading(model, variant, hide),
         )
 
     def canonical(self) -> object:
@@ -143,13 +143,18 @@ class ChatBody:
             sent["stream_options"] = {**given, "include_usage": True}
         return sent
 
-    def _reading(self, model: Model, variant: _Variant) -> EventReading:
+    def _reading(self, model: Model, variant: _Variant, hide: Hide) -> EventReading:
         agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
         is_own_client = variant.own_client is not None and variant.own_client in agent
         if self.asks_for_usage() or is_own_client:
-            return EventReading(variant.reading(model.id), TELLING, DONE)
+            return EventReading(variant.reading(model.id), TELLING, DONE, hide)
         return EventReading(
-            variant.reading(model.id), TELLING, DONE, plain=_without_null, shown=_without_usage
+            variant.reading(model.id),
+            TELLING,
+            DONE,
+            hide,
+            plain=_without_null,
+            shown=_without_usage,
         )
 
 

@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import orjson
@@ -25,7 +25,7 @@ from gateway.apis.arrival import (
     whole,
 )
 from gateway.apis.embeddings import answer as embeddings
-from gateway.core.calls import Call, Completion, Delta, Outgoing, ProviderCall, RelayRequest
+from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, ProviderCall, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
 from gateway.core.results import CallResult
@@ -202,5 +202,5 @@ def _whole(body: bytes, model: Model) -> Completion:
     return embeddings.completion_from(orjson.loads(body), model=model.id)
 
 
-def _no_stream() -> Any:
+def _no_stream(_hide: Hide) -> NoReturn:
     raise AssertionError("embeddings are not streamed")

@@ -113,7 +113,9 @@ class MessagesBody:
             output=output_of(sent),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda: EventReading(anthropic.MessagesStreamReader(model.id), TELLING, ENDS),
+            reading=lambda hide: EventReading(
+                anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide
+            ),
         )
 
     def canonical(self) -> object:

@@ -17,7 +17,7 @@ from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
 from gateway.core.errors import Broken, Refused
 from gateway.upstream.untrusted_json import ErrorAnswer
-from tests.gateway.arrivals import body_of, model, read, sent
+from tests.gateway.arrivals import body_of, model, read, sent, unchanged
 
 DIALECT = Responses()
 MINI = model("gpt-4o-mini")
@@ -207,7 +207,7 @@ COMPLETED = {"type": "response.completed", "response": response()}
 
 
 def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
-    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading()
+    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading(unchanged)
     edges = [0, *sorted({place % (len(stream) + 1) for place in places}), len(stream)]
     chunks = [stream[a:b] for a, b in pairwise(edges)]
     return b"".join([*map(reading.take, chunks), reading.rest()]), reading

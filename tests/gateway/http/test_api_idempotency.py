@@ -14,7 +14,8 @@ from costs.models import CostEvent
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken, Rejected
 from gateway.models import AiRequestLog, IdempotencyKey
-from orgs.models import Organization
+from orgs.keys import operations
+from orgs.models import ApiKey, Organization
 from tests.factories import PolicyFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -139,3 +140,20 @@ def test_keys_are_scoped_to_caller_and_stored_hashed(
     sentence = "Idempotency-Key must be 1 to 255 printable characters"
     for name in ("a" * 256, "", "a\x80"):
         assert once(ask, name=name).refusal == (400, "invalid_request", sentence)
+
+
+def test_rotated_key_finds_request_of_the_key_before(
+    ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
+) -> None:
+    text = make_key(acme, "rotated")
+    first = once(ask, key=text)
+    assert first.status == 200
+    for _ in range(2):
+        key = ApiKey.objects.filter(name="rotated").order_by("-id")[0]
+        text = operations.rotate_key(key=key)[1]
+        again = once(ask, key=text)
+        assert again.refusal[:2] == (409, "already_done")
+        assert again.json["requestId"] == first.json["requestId"]
+        assert once(ask, HELLO | {"prompt": "Say no"}, key=text).status == 422
+    assert once(ask, key=make_key(acme, "another")).status == 200
+    assert len(provider.asked) == 2
