@@ -6,7 +6,6 @@ database's and returns a stale request to be checked again.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, t
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.auth.credentials import KeyRecord, key_record, unsealed_keys
 from orgs.core.keys import ParsedKey, is_sealed
+from orgs.core.pseudonyms import Pseudonyms, keyed_by
 from orgs.models import Organization
 
 KEYS_MAX: Final = 50_000
@@ -58,7 +58,7 @@ class OrganizationSnapshot:
     rules: tuple[Rule, ...]
     daily_rule: Rule | None
     token_limit: int | None
-    # HMAC-SHA-256 under the key of the organization's prompts; copied for each.
+    # HMAC-SHA-256 under the key of the organization's prompts and names; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     budgets: BudgetIndex = field(default_factory=BudgetIndex)
@@ -73,6 +73,10 @@ class OrganizationSnapshot:
                 self._verdicts.clear()
             self._verdicts[model.id] = found
         return found
+
+    def names_for(self, user_id: str | None) -> Pseudonyms:
+        """Return the names under which vendors see the organization and a call's user."""
+        return Pseudonyms(self.prompt_mac, user_id)
 
     def alias(self, name: str) -> Alias | None:
         """Return the alias of that name, ignoring case, or None."""
@@ -278,9 +282,7 @@ def _load_organization(
         rules=rules,
         daily_rule=tightest_daily_rule(rules),
         token_limit=tightest_token_limit(rules),
-        prompt_mac=hmac.new(
-            hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
-        ),
+        prompt_mac=keyed_by(settings.PROMPT_HASH_KEY, org_id),
         aliases=_load_aliases(org_id),
         budgets=BudgetIndex(
             [

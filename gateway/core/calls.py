@@ -13,6 +13,7 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
 from orgs.core.permissions import Permission
+from orgs.core.pseudonyms import Pseudonyms
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 DIMENSION_MAX_CHARS: Final = 128
@@ -133,8 +134,12 @@ class Principal:
 class RequestBody(Protocol):
     """A request body in the format of its API, which builds the outgoing request."""
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Return the request for `model`'s provider, with the cap written in if required.
+
+        The provider gets the user and the cache key under the organization's own `names`.
 
         Raises Refused (400) for what this API does not support with that model.
         """
@@ -170,7 +175,9 @@ class Call:
 class Unread:
     """The body of a request that could not be parsed."""
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Never called."""
         raise AssertionError("a request that could not be parsed is refused")
 
@@ -193,7 +200,7 @@ class ProviderCall:
     `max_output_tokens` is None only if no limit applies and the vendor needs no cap.
     `tool_choice` is auto, none or required; `required_tool` names the required one, if it is not
     any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
-    and has no messages.
+    and has no messages. `user` and `cache_key` are the organization's own names.
 
     Requests with more than text are relayed to providers with OpenAI's API, so their adapters
     read only a call's model, text messages, cap, temperature and timeout.
@@ -214,6 +221,8 @@ class ProviderCall:
     reasoning_effort: str | None = None
     inputs: tuple[str, ...] = ()
     dimensions: int | None = None
+    user: str | None = None
+    cache_key: str | None = None
 
     @property
     def output(self) -> OutputLimits | None:

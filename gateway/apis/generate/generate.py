@@ -27,6 +27,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid, model_in
 from gateway.core.usage_bound import OutputCap
+from orgs.core.pseudonyms import Pseudonyms
 
 VERSIONS: Final = ("v1beta", "v1")
 GENERATE: Final = "generateContent"
@@ -110,7 +111,9 @@ class GenerateBody:
     arrival: Arrival
     address: _Address
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Google only."""
         path = self.address.path(model)
         if _PICTURES.search(model.id):
@@ -178,7 +181,9 @@ class GenerateCountBody:
             )
         return spelled(inner)
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Google only."""
         return RelayRequest(
             path=self.address.path(model),

@@ -20,6 +20,7 @@ from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading, rewritten
+from gateway.apis.families import naming
 from gateway.apis.responses import answer as responses
 from gateway.apis.responses.usage_bound import is_only_an_id, items_of, output_of, usage_bound_of
 from gateway.core.calls import Call, Completion, Hide, RelayRequest
@@ -27,6 +28,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.upstream import untrusted_json
+from orgs.core.pseudonyms import Pseudonyms
 
 PROVIDER: Final = "openai"
 PATH: Final = "/v1/responses"
@@ -68,13 +70,15 @@ class ResponseBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay the body. Raises Refused for other vendors' models."""
         if model.provider != PROVIDER:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
-        sent = self._sent(model, cap)
+        sent = self._sent(model, cap) | naming.for_openai(self.arrival.fields, names)
         return RelayRequest(
             path="/responses",
             body=orjson.dumps(sent),

@@ -18,7 +18,7 @@ from gateway.core.results import CallResult
 from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.upstream.untrusted_json import ErrorAnswer
 from orgs.fields import new_id
-from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read, refusal, sent
+from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, refusal, sent
 
 DIALECT = Embeddings()
 SMALL = model("text-embedding-3-small")
@@ -33,7 +33,9 @@ def measured(**changes: Any) -> UsageBound:
 
 
 def asked_of_google(**changes: Any) -> ProviderCall:
-    call = read(DIALECT, ASKED | changes).body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S)
+    call = read(DIALECT, ASKED | changes).body.outgoing(
+        GOOGLE, NO_CAP, timeout_s=TIMEOUT_S, names=NAMES
+    )
     assert isinstance(call, ProviderCall)
     return call
 
@@ -112,13 +114,13 @@ def test_google_is_called_through_its_sdk() -> None:
 def test_token_input_is_accepted_only_for_openai(name: str) -> None:
     call = read(DIALECT, {"model": "x", "input": [1, 2]})
     with pytest.raises(Refused, match="send the text"):
-        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
 def test_model_without_embeddings_is_refused(name: str) -> None:
     with pytest.raises(Refused, match="not available at /v1/embeddings") as refused:
-        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
     assert refused.value.status == 400
 
 
