@@ -154,6 +154,6 @@ def test_rotated_key_finds_request_of_the_key_before(
         again = once(ask, key=text)
         assert again.refusal[:2] == (409, "already_done")
         assert again.json["requestId"] == first.json["requestId"]
-        assert once(ask, HELLO | {"prompt": "Say no"}, key=text).status == 422
+        assert once(ask, {**HELLO, "prompt": "Say no"}, key=text).status == 422
     assert once(ask, key=make_key(acme, "another")).status == 200
     assert len(provider.asked) == 2

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from gateway.http.callers import authenticate
 from gateway.models import AiRequestLog
 from orgs.core.permissions import Permission
 from orgs.keys import operations
@@ -89,7 +88,3 @@ def test_rotated_key_keeps_permissions(acme: Organization) -> None:
     assert key.permissions == "read,quote"
     successor, _ = operations.rotate_key(key=key)
     assert ApiKey.objects.get(pk=successor.pk).permissions == "read,quote"
-
-
-def test_every_view_of_a_key_says_what_it_needs() -> None:
-    assert authenticate.__kwdefaults__.keys() == {"more_headers"}  # `needs` has no default
