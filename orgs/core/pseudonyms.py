@@ -34,7 +34,7 @@ class Pseudonyms:
         return self._digest("organization")[:PREFIX_CHARS]
 
     def user(self, given: str | None = None) -> str:
-        """Return the name of the given user, else of the call's, else of nobody in particular."""
+        """Return the name of the given user, else of the call's, else of a user without a name."""
         return self._name("user", given or self.user_id or "")
 
     def cache(self, given: str | None = None) -> str:

@@ -142,7 +142,7 @@ def test_keys_are_scoped_to_caller_and_stored_hashed(
         assert once(ask, name=name).refusal == (400, "invalid_request", sentence)
 
 
-def test_rotated_key_finds_request_of_the_key_before(
+def test_rotated_key_finds_request_of_replaced_key(
     ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
 ) -> None:
     text = make_key(acme, "rotated")

@@ -91,7 +91,7 @@ def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
         gateway.call_loop.call_sync(gateway.providers.aclose())
 
 
-def told(vendor: str) -> str:
+def limit_message(vendor: str) -> str:
     return MESSAGE.format(key=KEYS[vendor])
 
 
@@ -103,7 +103,7 @@ def assert_nothing_private(text: str, vendor: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_error_in_stream_hides_key_and_account(ask: Asking, fake: FakeProvider, name: str) -> None:
     vendor, path, body, event = STREAMS[name]
-    fake.answers(vendor=vendor, extra_events=(event % json.dumps(told(vendor)),))
+    fake.answers(vendor=vendor, extra_events=(event % json.dumps(limit_message(vendor)),))
     reply = ask(body, path=path)
     assert reply.status == 200
     text = reply.body.decode()
@@ -120,7 +120,7 @@ def test_error_body_hides_key_and_account(
     ask: Asking, fake: FakeProvider, name: str, is_escaped: bool
 ) -> None:
     vendor, path, body, _ = STREAMS[name]
-    raw = json.dumps({"error": {"message": told(vendor), "code": 429}})
+    raw = json.dumps({"error": {"message": limit_message(vendor), "code": 429}})
     if is_escaped:  # any character of a JSON string may be
         raw = raw.replace("-", "\\u002d").replace("_", "\\u005f").replace("/", "\\/")
     fake.answers(vendor=vendor, status=429, body=raw)
