@@ -58,7 +58,7 @@ def test_each_input_token_counts_as_one(given: Any, tokens: int) -> None:
 def test_unknown_field_is_counted_and_forwarded() -> None:
     assert measured(unheard_of="three").texts == ("one", "two", "three")
     body = body_of(sent(read(DIALECT, ASKED | {"unheard_of": "three"}), SMALL))
-    assert body == ASKED | {"unheard_of": "three", "model": SMALL.id}
+    assert body == ASKED | {"unheard_of": "three", "model": SMALL.id, "user": NAMES.user()}
 
 
 def test_embeddings_are_never_streamed() -> None:
@@ -92,11 +92,11 @@ def test_field_of_wrong_type_is_named(name: str, value: Any) -> None:
 # --- what goes out ----------------------------------------------------------------------------
 
 
-def test_openai_gets_unchanged_body() -> None:
+def test_openai_gets_body_with_name_of_user() -> None:
     asked = {"model": "x", "input": [[1, 2]], "encoding_format": "base64", "dimensions": 8}
     request = sent(read(DIALECT, asked), SMALL)
     assert request.path == "/embeddings"
-    assert body_of(request) == asked | {"model": "text-embedding-3-small"}
+    assert body_of(request) == asked | {"model": "text-embedding-3-small", "user": NAMES.user()}
 
 
 def test_mistral_gets_dimensions_under_its_own_name() -> None:
