@@ -57,7 +57,6 @@ HEADERS_RETURNED: Final = frozenset(
 )
 # Anything else is not passed on: no server needs a control character or an essay in a header.
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
-EVENTS: Final = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +124,10 @@ class Stream:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers for the client, with the content type of a stream that is not of events."""
-        kind = self._answer.content_type
-        return returned(self._answer, self._peer) | (
-            {} if kind == EVENTS else {"content-type": kind}
-        )
+        """The headers for the client, with the content type, which is one of a stream's."""
+        given = self._answer.headers["content-type"]
+        kind = given if _HEADER_VALUE.fullmatch(given) else self._answer.content_type
+        return {**returned(self._answer, self._peer), "content-type": kind}
 
     async def next(self) -> bytes:
         """Wait for and return the next bytes; empty at the end."""
@@ -143,7 +141,7 @@ class Stream:
         return chunk
 
 
-def returned(answer: UpstreamResponse, peer: Peer) -> dict[str, str]:
+def returned(answer: UpstreamResponse, peer: Peer) -> Mapping[str, str]:
     """Return the headers of a response that the client may see."""
     return {
         name: value
