@@ -268,7 +268,10 @@ class InvitationAdmin(ActionsAdmin):
 class ApiKeyAdmin(ActionsAdmin):
     """Keys, to view and to revoke. Their digest is never shown."""
 
-    list_display = ("name", "org", "public", "last_four", "owner", "expires_at", "revoked_at")
+    list_display = (
+        *("name", "org", "public", "last_four", "owner", "permissions"),
+        *("expires_at", "revoked_at"),
+    )
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     list_select_related = ("org", "owner")
     search_fields = ("name", "public", "org__slug", "owner__email")

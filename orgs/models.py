@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 
+from orgs.core import permissions
 from orgs.fields import IdField, IdPrimaryKey
 
 
@@ -180,6 +181,9 @@ class ApiKey(models.Model):
     project_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
     app_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
     client_id = models.CharField(max_length=128, null=True, blank=True)  # noqa: DJ001
+    permissions = models.CharField(
+        max_length=32, default=permissions.ALL, db_default=permissions.ALL
+    )
     created_at = models.DateTimeField(default=now, editable=False)
     created_by_id = IdField(null=True, blank=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -188,11 +192,21 @@ class ApiKey(models.Model):
     replaces = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replacements"
     )
+    # The first key of a chain of rotations; without a value the key itself. Repeated requests are
+    # recognised by it.
+    lineage_id = IdField(null=True, blank=True, editable=False)
+    # Whether the key's text proves that it was issued here; keys of earlier versions are looked up.
+    is_sealed = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         db_table = "api_key"
         ordering = ("-created_at",)
-        indexes: ClassVar = [models.Index(fields=("org", "-created_at"), name="api_key_org_newest")]
+        indexes: ClassVar = [
+            models.Index(fields=("org", "-created_at"), name="api_key_org_newest"),
+            models.Index(
+                fields=("public",), condition=models.Q(is_sealed=False), name="api_key_unsealed"
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 "org",
@@ -200,7 +214,10 @@ class ApiKey(models.Model):
                 condition=models.Q(revoked_at__isnull=True, replaces__isnull=True),
                 name="api_key_name_once",
                 violation_error_message="A key with this name exists already.",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(permissions__in=permissions.STORED), name="api_key_permissions"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import orjson
 
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Hide
 from gateway.core.errors import Broken
 from gateway.upstream.untrusted_json import ErrorAnswer
 
@@ -66,7 +66,8 @@ class EventReading:
     """A StreamReading of server-sent events.
 
     `telling` matches the events that are parsed; the first one always is. `ends` matches the last.
-    `plain` returns what the client gets of unparsed events, `shown` of a parsed one. `counting` is
+    `hide` removes keys and accounts from an error. `plain` returns what the client gets of unparsed
+    events, `shown` of a parsed one. `counting` is
     contained in events that each replace the previous one: the last one is kept, and parsed when
     the stream has ended.
     """
@@ -74,6 +75,7 @@ class EventReading:
     reading: StreamReader
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
+    hide: Hide
     plain: Callable[[bytes], bytes] = _unchanged
     shown: Callable[[bytes, object], bytes] = _kept
     counting: bytes | None = None
@@ -156,6 +158,8 @@ class EventReading:
         if self.counting is not None and self.counting in event:
             self._last = b""
         self._feed(value)
+        if self._error is not None:
+            return rewritten(event, value, self.hide(value))
         return self.shown(event, value)
 
     def _feed(self, value: object) -> None:
@@ -176,6 +180,14 @@ def _events(chunk: bytes) -> Iterator[bytes]:
         start = end.end()
     if start < len(chunk):
         yield chunk[start:]
+
+
+def rewritten(event: bytes, value: object, shown: object) -> bytes:
+    """Return an event with `shown` in place of its `value`; the same bytes if they are equal."""
+    if shown == value:
+        return event
+    named = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join([*named, b"data: " + orjson.dumps(shown)]) + b"\n\n"
 
 
 def _value_of(event: bytes) -> object:

@@ -41,10 +41,14 @@ def prompt_hash(keyed: hmac.HMAC, call: Call) -> str:
 
 
 def repeat_of(principal: Principal, call: Call) -> Repeat | None:
-    """Return the hashes of the Idempotency-Key, scoped to the caller, and of the body."""
+    """Return the hashes of the Idempotency-Key, scoped to the caller, and of the body.
+
+    A key and those that it was rotated to are one caller, so that a retry with the new key finds
+    the request that was sent with the old one.
+    """
     if call.idempotency_key is None:
         return None
-    caller = principal.key_id or principal.fixed.user_id
+    caller = principal.key_lineage or principal.fixed.user_id
     return Repeat(
         key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
         body_hash=_sha256(call.body.identity()),

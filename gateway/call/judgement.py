@@ -134,7 +134,12 @@ def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
 def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall:
     requested, model = capped.resolved.requested, capped.resolved.model
     try:
-        outgoing = requested.call.body.outgoing(model, capped.cap, timeout_s=timeout_s)
+        outgoing = requested.call.body.outgoing(
+            model,
+            capped.cap,
+            timeout_s=timeout_s,
+            names=requested.organization.names_for(requested.call.dimensions.user_id),
+        )
     except Refused as exc:
         return RefusedCall(refusal=exc, reached=capped)
     if requested.call.usage_bound.is_free:

@@ -55,6 +55,7 @@ from gateway.core.errors import (
     Broken,
     ClientGone,
     GatewayError,
+    KeyNotAllowed,
     NeverSent,
     ProviderFailed,
     Refused,
@@ -130,15 +131,23 @@ async def _pause(stream: CallStream, wait_s: float) -> None:
 
 
 async def _held(running: RunningCall) -> HeldCall:
-    """Admit the call. A defect before its hold leaves an audit row too, as an error."""
+    """Admit the call.
+
+    A defect before its hold leaves an audit row too, as an error, and so does a key that lost its
+    permission since it was authenticated.
+    """
     try:
         return await _admit(running)
+    except KeyNotAllowed as exc:
+        refusal: GatewayError = exc
     except GatewayError:
         raise
     except Exception:
         logger.exception("request %s could not be checked", running.stream.request_id)
-        call = replace(running.call, body=Unread(), usage_bound=NOTHING, refusal=internal_error())
-        return await _admit(replace(running, call=call))
+        refusal = internal_error()
+    call = replace(running.call, body=Unread(), usage_bound=NOTHING, refusal=refusal)
+    principal = replace(running.principal, needs=None)
+    return await _admit(replace(running, call=call, principal=principal))
 
 
 async def _admit(running: RunningCall) -> HeldCall:
@@ -295,7 +304,8 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
         return await relay.whole(upstream, request)
-    reading = request.reading()
+    peer = upstream.peer
+    reading = request.reading(peer.hidden_in)
     async with relay.stream(upstream, request) as answer:
         if isinstance(answer, Completion):
             return answer
@@ -303,11 +313,11 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
         try:
             while chunk := await answer.next():
                 if passed := reading.take(chunk):
-                    await stream.put(passed)
+                    await stream.put(peer.without_secret(passed))
                 if gateway.loop_lag.rest_s:
                     await asyncio.sleep(gateway.loop_lag.rest_s)
             if passed := reading.rest():
-                await stream.put(passed)
+                await stream.put(peer.without_secret(passed))
         except asyncio.CancelledError:
             # Clients disconnect right after the last event: everything is known then.
             task = asyncio.current_task()

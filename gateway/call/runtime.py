@@ -24,7 +24,7 @@ from gateway.call.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
 from gateway.core.body_budget import BodyBudget
 from gateway.core.calls import Principal
-from gateway.core.errors import Refused, overloaded
+from gateway.core.errors import KeyNotAllowed, Refused, overloaded
 from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
@@ -121,7 +121,8 @@ class Gateway:
 
         RESERVE compares only the snapshot's version. Another request may have replaced the
         snapshot since this one's key was checked, and the change may have been the key's
-        revocation. Raises Refused if the key is no longer valid.
+        revocation. Raises Refused if the key is no longer valid, KeyNotAllowed if it lost its
+        permission.
         """
         while True:
             organization = await self.directory.organization(principal.org_id)
@@ -130,6 +131,8 @@ class Gateway:
             record = await self.directory.key(principal.key_public)
             if record is None or not record.is_usable_at(datetime.now(UTC)):
                 raise Refused("unauthenticated", UNAUTHENTICATED, status=401)
+            if principal.needs is not None and principal.needs not in record.permissions:
+                raise KeyNotAllowed(principal.needs)
             if record.config_version >= organization.config_version:
                 return organization
 

@@ -6,12 +6,13 @@ database's and returns a stale request to be checked again.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -30,7 +31,9 @@ from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.dimensions import Requirements, requirements_of
 from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
 from gateway.models import Budget, ModelAlias, Policy
-from orgs.auth.credentials import KeyRecord, key_record
+from orgs.auth.credentials import KeyRecord, key_record, unsealed_keys
+from orgs.core.keys import ParsedKey, is_sealed
+from orgs.core.pseudonyms import Pseudonyms, keyed_by
 from orgs.models import Organization
 
 KEYS_MAX: Final = 50_000
@@ -38,6 +41,8 @@ ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
 PRICES: Final = "prices"
 VERSIONS: Final = "versions"
+UNSEALED: Final = "unsealed"
+UNSEALED_KEPT_S: Final = 5.0
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -54,7 +59,7 @@ class OrganizationSnapshot:
     rules: tuple[Rule, ...]
     daily_rule: Rule | None
     token_limit: int | None
-    # HMAC-SHA-256 under the key of the organization's prompts; copied for each.
+    # HMAC-SHA-256 under the key of the organization's prompts and names; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     budgets: BudgetIndex = field(default_factory=BudgetIndex)
@@ -70,6 +75,10 @@ class OrganizationSnapshot:
                 self._verdicts.clear()
             self._verdicts[model.id] = found
         return found
+
+    def names_for(self, user_id: str | None) -> Pseudonyms:
+        """Return the names under which vendors see the organization and a call's user."""
+        return Pseudonyms(self.prompt_mac, user_id)
 
     def alias(self, name: str) -> Alias | None:
         """Return the alias of that name, ignoring case, or None."""
@@ -98,6 +107,14 @@ class OrganizationSnapshot:
         return self.token_limit is not None or self.daily_rule is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsealedKeys:
+    """The public parts of the keys that earlier versions made, and when they were read."""
+
+    read_at: float
+    public: frozenset[str]
+
+
 class Directory:
     """The snapshots of one process, each replaced as a whole, never changed."""
 
@@ -106,6 +123,7 @@ class Directory:
         self._organizations: OrderedDict[UUID, OrganizationSnapshot] = OrderedDict()
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
         self._prices: PriceBook | None = None
+        self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
         self._snapshot_reads = SharedReads()
         # In a thread of their own: strangers choose keys, and must not delay an organization.
         self._key_reads = SharedReads()
@@ -132,8 +150,7 @@ class Directory:
     async def key(self, public: str) -> KeyRecord | None:
         """Return the key with this public part, at least as fresh as its organization's snapshot.
 
-        An unknown key is looked up each time: one indexed query, and only if the checksum is
-        valid.
+        An unknown key is looked up each time, with one indexed query.
         """
         record = self._keys.get(public)
         if record is None or not self._is_fresh(record):
@@ -141,6 +158,23 @@ class Directory:
                 public, partial(self._read_key, public), suffices=self._is_fresh
             )
         return record
+
+    async def may_exist(self, key: ParsedKey) -> bool:
+        """Whether a key could be one of the database's, without a query for each key.
+
+        Strangers choose keys. One that is sealed was issued here; the few that are not are known,
+        and read again every UNSEALED_KEPT_S, since a process of an earlier version may make one.
+        """
+        if is_sealed(key.text, settings.API_KEY_PEPPER):
+            return True
+
+        def suffices(known: UnsealedKeys) -> bool:
+            return key.public in known.public or monotonic() - known.read_at < UNSEALED_KEPT_S
+
+        known = self._unsealed
+        if not suffices(known):
+            known = await self._key_reads.read(UNSEALED, self._read_unsealed, suffices=suffices)
+        return key.public in known.public
 
     async def live_key(self, public: str) -> KeyRecord | None:
         """Return the key as it was read after this call."""
@@ -178,6 +212,7 @@ class Directory:
         """Clear all snapshots; the next request reloads them."""
         self._organizations.clear()
         self._keys.clear()
+        self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
         self._prices = None
 
     def _is_fresh(self, record: KeyRecord | None) -> bool:
@@ -199,6 +234,10 @@ class Directory:
         record = key_record(public)
         _remember(self._keys, public, record, KEYS_MAX)
         return record
+
+    def _read_unsealed(self) -> UnsealedKeys:
+        self._unsealed = UnsealedKeys(read_at=monotonic(), public=unsealed_keys())
+        return self._unsealed
 
     def _read_prices(self) -> PriceBook:
         self._prices = _load_prices(self._prices)
@@ -247,9 +286,7 @@ def _load_organization(
         daily_rule=tightest_daily_rule(rules),
         token_limit=tightest_token_limit(rules),
         requirements=tuple([(rule.name, rule.requirements) for rule in rules if rule.requirements]),
-        prompt_mac=hmac.new(
-            hmac.digest(settings.PROMPT_HASH_KEY, org_id.bytes, hashlib.sha256), digestmod="sha256"
-        ),
+        prompt_mac=keyed_by(settings.PROMPT_HASH_KEY, org_id),
         aliases=_load_aliases(org_id),
         budgets=BudgetIndex(
             [

@@ -12,6 +12,8 @@ from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
+from orgs.core.permissions import Permission
+from orgs.core.pseudonyms import Pseudonyms
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 DIMENSION_MAX_CHARS: Final = 128
@@ -121,13 +123,19 @@ class Dimensions:
 
 @frozen
 class Principal:
-    """The caller: its organization, its fixed dimensions, and the channel of the request."""
+    """The caller: its organization, its fixed dimensions, and the channel of the request.
+
+    `key_lineage` is the first key of the rotations that led to the key. `needs` is the permission
+    that the key must have for the request, if it is any.
+    """
 
     org_id: UUID
     fixed: Dimensions
     channel: str
     key_id: UUID | None = None
     key_public: str | None = None
+    key_lineage: UUID | None = None
+    needs: Permission | None = None
 
 
 # --- a call on its way in ---------------------------------------------------------------------
@@ -136,8 +144,12 @@ class Principal:
 class RequestBody(Protocol):
     """A request body in the format of its API, which builds the outgoing request."""
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Return the request for `model`'s provider, with the cap written in if required.
+
+        The provider gets the user and the cache key under the organization's own `names`.
 
         Raises Refused (400) for what this API does not support with that model.
         """
@@ -173,7 +185,9 @@ class Call:
 class Unread:
     """The body of a request that could not be parsed."""
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Never called."""
         raise AssertionError("a request that could not be parsed is refused")
 
@@ -196,7 +210,7 @@ class ProviderCall:
     `max_output_tokens` is None only if no limit applies and the vendor needs no cap.
     `tool_choice` is auto, none or required; `required_tool` names the required one, if it is not
     any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
-    and has no messages.
+    and has no messages. `user` and `cache_key` are the organization's own names.
 
     Requests with more than text are relayed to providers with OpenAI's API, so their adapters
     read only a call's model, text messages, cap, temperature and timeout.
@@ -217,11 +231,17 @@ class ProviderCall:
     reasoning_effort: str | None = None
     inputs: tuple[str, ...] = ()
     dimensions: int | None = None
+    user: str | None = None
+    cache_key: str | None = None
 
     @property
     def output(self) -> OutputLimits | None:
         """The output that it allows: no adapter requests thinking beyond the cap."""
         return None if self.inputs else OutputLimits(max_tokens=self.max_output_tokens)
+
+
+# Returns the JSON value of an error without the provider's key and account.
+Hide = Callable[[object], object]
 
 
 @frozen
@@ -230,7 +250,8 @@ class RelayRequest:
 
     `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
-    reading a streamed one, whose content type is one of `streamed_as`.
+    reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
+    errors.
     """
 
     path: str
@@ -238,7 +259,7 @@ class RelayRequest:
     output: OutputLimits | None
     headers: Mapping[str, str]
     whole: Callable[[bytes], Completion]
-    reading: Callable[[], StreamReading]
+    reading: Callable[[Hide], StreamReading]
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── Refused                 the gateway refused; nothing was sent
+│   ├── KeyNotAllowed       403  the key lacks the permission for such a request
 │   └── AlreadyDone         409  the Idempotency-Key's request was already completed
 └── ProviderFailed          a provider was called, or could not be
     ├── NotConfigured       503  nothing was sent
@@ -41,6 +42,13 @@ class Refused(GatewayError):
         super().__init__(message, retry_after_s=retry_after_s)
         self.code = code
         self.status = status
+
+
+class KeyNotAllowed(Refused):
+    """The key is valid but lacks the permission for such a request."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__("key_not_allowed", f'The key must have the permission "{permission}"')
 
 
 def overloaded() -> Refused:

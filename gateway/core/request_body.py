@@ -19,6 +19,7 @@ from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS, Model
 from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
+from orgs.core.pseudonyms import Pseudonyms
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000
@@ -51,7 +52,9 @@ class Chat:
     temperature: float | None
     rest: tuple[object, ...]
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> ProviderCall:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> ProviderCall:
         """Return the call through the vendor's SDK."""
         return ProviderCall(
             model=model.id,
@@ -59,6 +62,8 @@ class Chat:
             max_output_tokens=cap.tokens if cap.is_written else None,
             temperature=self.temperature,
             timeout_s=timeout_s,
+            user=names.user(),
+            cache_key=names.cache(),
         )
 
     def canonical(self) -> object:

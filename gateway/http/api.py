@@ -13,10 +13,11 @@ from gateway.core.errors import GatewayError
 from gateway.core.request_body import call_from
 from gateway.http.answers import ApiWording, error_response, json_response, only
 from gateway.http.bodies import parsed
-from gateway.http.callers import RoleNotAllowed, authenticate
+from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import header
 from gateway.http.quote import quote
 from gateway.http.serving import read_or_refuse, serve, unread
+from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
 
@@ -26,9 +27,9 @@ async def ai_request(request: HttpRequest) -> HttpResponseBase:
     """Send one request through the gateway."""
     gateway = current()
     try:
-        principal = await authenticate(gateway, request, channel="api")
+        principal = await authenticate(gateway, request, channel="api", needs=Permission.SEND)
         call = await read_call(request, principal)
-    except RoleNotAllowed as exc:
+    except NotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
         return error_response(exc, new_id(), has_organization=False)
@@ -41,9 +42,9 @@ async def ai_quote(request: HttpRequest) -> HttpResponse:
     """Quote a request with this body: allowed or not, and its cost; calls and writes nothing."""
     gateway, request_id = current(), new_id()
     try:
-        principal = await authenticate(gateway, request, channel="api", reads=True)
+        principal = await authenticate(gateway, request, channel="api", needs=Permission.QUOTE)
     except GatewayError as exc:
-        known = isinstance(exc, RoleNotAllowed)
+        known = isinstance(exc, NotAllowed)
         return error_response(exc, request_id, has_organization=known)
     try:
         call = await read_call(request, principal)

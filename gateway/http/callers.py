@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,12 +13,14 @@ from django.middleware.csrf import CsrfViewMiddleware
 
 from gateway.call.reads import read
 from gateway.call.runtime import UNAUTHENTICATED, Gateway
+from gateway.call.snapshot import Directory
 from gateway.core.calls import Dimensions, Principal
-from gateway.core.errors import Refused
+from gateway.core.errors import KeyNotAllowed, Refused
 from gateway.http.headers import header
 from orgs.auth.credentials import KeyRecord, SessionCaller, session_caller
 from orgs.core.addresses import counted_address
-from orgs.core.keys import matches, parse
+from orgs.core.keys import ParsedKey, matches, parse
+from orgs.core.permissions import Permission
 from orgs.models import Membership
 from orgs.threads import SESSIONS
 
@@ -30,13 +33,11 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 NO_DIGEST: Final = bytes(32)
 
 
-class RoleNotAllowed(Refused):
-    """The user is authenticated but may not send; `principal` is for the audit row."""
+class NotAllowed(Refused):
+    """The caller is authenticated but may not do this; `principal` is for the audit row."""
 
-    def __init__(self, principal: Principal) -> None:
-        super().__init__(
-            "role_not_allowed", "Auditors can view everything but cannot send requests"
-        )
+    def __init__(self, refusal: Refused, principal: Principal) -> None:
+        super().__init__(refusal.code, refusal.message)
         self.principal = principal
 
 
@@ -45,20 +46,20 @@ async def authenticate(
     request: HttpRequest,
     *,
     channel: str,
+    needs: Permission | None,
     more_headers: Iterable[str] = (),
-    reads: bool = False,
 ) -> Principal:
     """Return who is calling: an API key's organization, or a signed-in browser's.
 
-    `more_headers` are those in which a vendor's client sends its key. RESERVE checks a call again,
-    but not a request that only `reads`, so its key is looked up live. Raises Refused: 400 for two
-    different keys, 401 for a missing or invalid one - the same answer for an unknown, a malformed,
-    a revoked and an expired key -, 415 for a browser's body that is not JSON, and RoleNotAllowed
-    (403) for an auditor's call.
+    `needs` is the permission that a key must have. `more_headers` are those in which a vendor's
+    client sends its key. RESERVE checks a call again, but no other request, so its key is looked up
+    live. Raises Refused: 400 for two different keys, 401 for a missing or invalid one - the same
+    answer for an unknown, a malformed, a revoked and an expired key -, 415 for a browser's body
+    that is not JSON, and NotAllowed (403) for a key without the permission and for an auditor.
     """
     key = _key_in(request, more_headers)
     if key is not None:
-        return await _by_key(gateway, key, channel=channel, live=reads)
+        return await _by_key(gateway, key, channel=channel, needs=needs)
     # A cookie's value may be escaped: a database cannot store an unprintable character (NUL).
     if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
@@ -98,26 +99,49 @@ def _values(request: HttpRequest, name: str) -> list[str]:
     return [] if joined is None else [value.strip() for value in joined.split(",")]
 
 
-async def _by_key(gateway: Gateway, text: str, *, channel: str, live: bool) -> Principal:
+async def _by_key(
+    gateway: Gateway, text: str, *, channel: str, needs: Permission | None
+) -> Principal:
     parsed = parse(text)
     if parsed is None:  # the checksum is wrong: no query for an invalid key
         raise unauthenticated()
-    now, directory = datetime.now(UTC), gateway.directory
-    record = await (directory.live_key if live else directory.key)(parsed.public)
-    if record is not None and not record.is_usable_at(now):
-        record = await directory.live_key(parsed.public)  # it may be usable again
+    now = datetime.now(UTC)
+    record = await _record(gateway.directory, parsed, needs=needs, now=now)
     digest = record.digest if record is not None else NO_DIGEST
     is_right = matches(text, digest, settings.API_KEY_PEPPER)
     if record is None or not is_right or not record.is_usable_at(now):
         raise unauthenticated()
     gateway.used_keys.add(record.id)
-    return Principal(
+    principal = Principal(
         org_id=record.org_id,
         fixed=_fixed_by(record),
         channel=channel,
         key_id=record.id,
         key_public=record.public,
+        key_lineage=record.lineage_id,
+        needs=needs,
     )
+    if not _is_permitted(record, needs):
+        # Its audit row needs no permission.
+        raise NotAllowed(KeyNotAllowed(f"{needs}"), replace(principal, needs=None))
+    return principal
+
+
+async def _record(
+    directory: Directory, parsed: ParsedKey, *, needs: Permission | None, now: datetime
+) -> KeyRecord | None:
+    """Return the key's row, or None; one that does not suffice is read again, as it may now."""
+    if not await directory.may_exist(parsed):
+        return None
+    is_checked_again = needs is Permission.SEND
+    record = await (directory.key if is_checked_again else directory.live_key)(parsed.public)
+    if record is None or (record.is_usable_at(now) and _is_permitted(record, needs)):
+        return record
+    return await directory.live_key(parsed.public)
+
+
+def _is_permitted(record: KeyRecord, needs: Permission | None) -> bool:
+    return needs is None or needs in record.permissions
 
 
 def _fixed_by(record: KeyRecord) -> Dimensions:
@@ -146,7 +170,8 @@ def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
             sentence = f"{ORGANIZATION_HEADER} must be the session's active organization"
             raise Refused("ambiguous_credentials", sentence, status=400)
         if caller.role == Membership.Role.AUDITOR:
-            raise RoleNotAllowed(principal)
+            sentence = "Auditors can view everything but cannot send requests"
+            raise NotAllowed(Refused("role_not_allowed", sentence), principal)
     return principal
 
 

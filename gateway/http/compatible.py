@@ -23,9 +23,10 @@ from gateway.core.request_body import checked_idempotency_key, dimensions_in_hea
 from gateway.core.results import CallResult
 from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
 from gateway.http.bodies import parsed
-from gateway.http.callers import RoleNotAllowed, authenticate
+from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import headers_of
 from gateway.http.serving import read_or_refuse, serve, unread
+from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
@@ -55,10 +56,14 @@ async def _serve(
     gateway, request_id = current(), new_id()
     try:
         principal = await authenticate(
-            gateway, request, channel=dialect.channel, more_headers=dialect.key_headers
+            gateway,
+            request,
+            channel=dialect.channel,
+            needs=Permission.SEND,
+            more_headers=dialect.key_headers,
         )
         call = await _read(dialect, request, principal, model=model, streams=streams)
-    except RoleNotAllowed as exc:
+    except NotAllowed as exc:
         principal, call = exc.principal, unread(exc.principal, exc)
     except GatewayError as exc:
         return DialectWording(dialect, None, request_id).refusal(exc, None)

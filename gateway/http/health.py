@@ -52,16 +52,26 @@ async def _checks(gateway: Gateway) -> dict[str, Any]:
     kept = gateway.checks
     if kept is not None and time.monotonic() - kept.read_at < CHECKS_KEPT_S:
         return kept.found
-    read_at = time.monotonic()
-    if kept is not None:  # others get the last result until this one is there
-        gateway.checks = Checks(read_at, kept.found)
+    # Others get the last result until this one is there; the first ones wait for it.
+    last = None if kept is None else Checks(time.monotonic(), kept.found)
+    gateway.checks = last
     try:
-        found = await read(READINESS, None, _in_database)
-        if found["migrations"] == "applied":
+        found = await read(READINESS, None, _read, gateway, last)
+        if found.get("migrations") == "applied":
             await gateway.directory.prices()  # before the first request waits for them
     except GatewayError:
         found = {"database": "away"}
-    gateway.checks = Checks(read_at, found)
+        gateway.checks = Checks(time.monotonic(), found)
+    return found
+
+
+def _read(gateway: Gateway, last: Checks | None) -> dict[str, Any]:
+    """Read the database, unless another probe did while this one waited for the only thread."""
+    newer = gateway.checks
+    if newer is not None and newer is not last:
+        return newer.found
+    found = _in_database()
+    gateway.checks = Checks(time.monotonic(), found)
     return found
 
 

@@ -80,7 +80,7 @@ async def _answer(
     gateway, request_id, known_id = current(), new_id(), None
     try:
         principal = await authenticate(
-            gateway, request, channel=CHANNEL, more_headers=listing.key_headers, reads=True
+            gateway, request, channel=CHANNEL, needs=None, more_headers=listing.key_headers
         )
         known_id = request_id
         organization = await gateway.live_organization_of(principal)

@@ -19,10 +19,11 @@ from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
 from gateway.core.strict_json import quoted
 from gateway.http.answers import error_response, json_response, only
-from gateway.http.callers import authenticate
+from gateway.http.callers import NotAllowed, authenticate
 from gateway.models import AiRequestLog
 from gateway.requests.lines import as_eur, request_as_json
 from gateway.requests.reports import Cursor, rows_before
+from orgs.core.permissions import Permission
 from orgs.fields import new_id
 from orgs.threads import READS, Threads
 
@@ -60,9 +61,10 @@ async def answer(
     """Answer a query about the caller's organization, run in one of the threads."""
     request_id = new_id()
     try:
-        principal = await authenticate(current(), request, channel="api", reads=True)
+        principal = await authenticate(current(), request, channel="api", needs=Permission.READ)
     except GatewayError as exc:
-        return error_response(exc, request_id, has_organization=False)
+        known = isinstance(exc, NotAllowed)
+        return error_response(exc, request_id, has_organization=known)
     try:
         found = await read_within(within_s, threads, principal.org_id, partial(query, principal))
         return json_response(found, request_id)

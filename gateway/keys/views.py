@@ -26,6 +26,7 @@ from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
 from orgs.console.pages import download, form_page, question_page, read_page
 from orgs.console.refusals import refusal_in
+from orgs.core.permissions import Permission, permissions_in
 from orgs.keys import operations
 from orgs.keys import reports as keys_reports
 from orgs.keys.forms import KeyForm, RotateForm
@@ -34,15 +35,8 @@ from orgs.models import ApiKey
 
 COLUMNS = (
     *("keyId", "name", "publicPart", "lastFour", "owner", "teamId", "projectId", "appId"),
-    *(
-        "clientId",
-        "createdAt",
-        "expiresAt",
-        "lastUsedAt",
-        "status",
-        "spentThisMonthEur",
-        "callersChoose",
-    ),
+    *("clientId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "status"),
+    *("spentThisMonthEur", "callersChoose"),
 )
 
 
@@ -160,6 +154,7 @@ def _exported(line: KeyLine) -> dict[str, Any]:
         "lastFour": key.last_four,
         "owner": key.owner,
         **{f"{name}Id": key.fixes.get(name) for name in ("team", "project", "app", "client")},
+        "permissions": key.permissions,
         **{name: at.isoformat() if at else None for name, at in moments.items()},
         "status": key.status,
         "spentThisMonthEur": f"{euros(line.spent_nanoeur):f}",
@@ -169,9 +164,7 @@ def _exported(line: KeyLine) -> dict[str, Any]:
 
 def _key_page(request: HttpRequest, key: ApiKey, text: str) -> HttpResponse:
     base_url = request.build_absolute_uri("/")
-    context = {
-        "key": key,
-        "text": text,
-        "snippets": snippets_for(key=text, base_url=base_url, sandbox=settings.SANDBOX),
-    }
+    snippets = snippets_for(key=text, base_url=base_url, sandbox=settings.SANDBOX)
+    may_send = Permission.SEND in permissions_in(key.permissions)
+    context = {"key": key, "text": text, "snippets": snippets if may_send else ()}
     return render(request, "keys/created.html", context)

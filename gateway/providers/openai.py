@@ -103,6 +103,9 @@ def _request(call: ProviderCall) -> dict[str, Any]:
         # Otherwise the project's setting decides, possibly a more expensive tier than the bound's.
         "service_tier": "default",
     }
+    for name, value in (("safety_identifier", call.user), ("prompt_cache_key", call.cache_key)):
+        if value is not None:
+            request[name] = value
     if call.max_output_tokens is not None:
         request[cap_name(call.model)] = call.max_output_tokens
     if call.temperature is not None and not is_first:

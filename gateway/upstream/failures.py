@@ -40,6 +40,16 @@ _KEY = re.compile(
     r"\b(?:sk|pk|rk)-[\w*.-]{4,}|\bAIza[\w-]{8,}|\bAQ\.[\w-]{8,}|\bpulse_\w{8,}|\bBearer\s+\S+",
     re.IGNORECASE,
 )
+# The vendors name the account in messages about its limits: OpenAI's organization and project,
+# Anthropic's organization and workspace, Google's project. All tenants share it.
+_ACCOUNT = re.compile(
+    r"\borg-\w{12,}|\bproj_\w{8,}|\bwrkspc_\w{8,}|\bapikey_\w{8,}"
+    r"|\bproject_number:\s*\d+|\bprojects/[\w-]+"
+    r"|(?<=\b(?:org))\W{1,4}_UUID|(?<=organization)\W{1,4}_UUID|(?<=workspace)\W{1,4}_UUID".replace(
+        "_UUID", r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    ),
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,24 @@ class Peer:
         return hidden[: MESSAGE_MAX_CHARS - 1] + "…"
 
     def hidden(self, text: str) -> str:
-        """Return a vendor's text with everything that looks like a key hidden."""
-        return _KEY.sub("[key]", text.replace(self.secret, "[key]") if self.secret else text)
+        """Return a vendor's text with everything that looks like a key or an account hidden."""
+        known = text.replace(self.secret, "[key]") if self.secret else text
+        return _ACCOUNT.sub("[account]", _KEY.sub("[key]", known))
+
+    def hidden_in(self, value: object) -> object:
+        """Return a vendor's error as JSON with keys and accounts hidden."""
+        if isinstance(value, str):
+            return self.hidden(value)
+        if isinstance(value, list):
+            return [self.hidden_in(each) for each in value]
+        if isinstance(value, dict):
+            return {self.hidden(name): self.hidden_in(each) for name, each in value.items()}
+        return value
+
+    def without_secret(self, answer: bytes) -> bytes:
+        """Return an answer without the provider's own key, otherwise unchanged."""
+        secret = self.secret.encode()
+        return answer.replace(secret, b"[key]") if secret and secret in answer else answer
 
     def broke_off(self, reported: str) -> str:
         """Return the sentence for a truncated answer, with the error that it reported."""
@@ -128,21 +154,11 @@ def answered_with(
 
 
 def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
-    """Return an error's body unchanged, or re-encoded with keys hidden."""
-    text = raw.decode(errors="replace")
-    if peer.hidden(text) == text:
+    """Return an error's body unchanged, or re-encoded with keys and accounts hidden."""
+    shown = peer.hidden_in(body)
+    if shown == body:
         return raw
-    return json.dumps(_hidden_in(body, peer), ensure_ascii=False).encode(errors="replace")
-
-
-def _hidden_in(value: object, peer: Peer) -> object:
-    if isinstance(value, str):
-        return peer.hidden(value)
-    if isinstance(value, list):
-        return [_hidden_in(each, peer) for each in value]
-    if isinstance(value, dict):
-        return {peer.hidden(name): _hidden_in(each, peer) for name, each in value.items()}
-    return value
+    return json.dumps(shown, ensure_ascii=False).encode(errors="replace")
 
 
 def _refusal(

@@ -8,6 +8,7 @@ parsed; this module only sends, reads and classifies failures.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +35,16 @@ ERROR_MAX_BYTES: Final = 1024 * 1024
 # The provider's headers that the client may see; none of them identifies the account.
 HEADERS_RETURNED: Final = frozenset(
     {
-        "content-type",
+        *(
+            f"anthropic-ratelimit-{counted}-{figure}"
+            for counted in ("requests", "tokens", "input-tokens", "output-tokens")
+            for figure in ("limit", "remaining", "reset")
+        ),
+        *(
+            f"x-ratelimit-{figure}-{counted}"
+            for counted in ("requests", "tokens", "req-minute", "tokens-minute")
+            for figure in ("limit", "remaining", "reset")
+        ),
         "openai-processing-ms",
         "openai-version",
         "request-id",
@@ -45,7 +55,8 @@ HEADERS_RETURNED: Final = frozenset(
         "x-should-retry",
     }
 )
-LIMIT_HEADERS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+# Anything else is not passed on: no server needs a control character or an essay in a header.
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +124,10 @@ class Stream:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers for the client."""
-        return returned(self._answer)
+        """The headers for the client, with the content type, which is one of a stream's."""
+        given = self._answer.headers["content-type"]
+        kind = given if _HEADER_VALUE.fullmatch(given) else self._answer.content_type
+        return {**returned(self._answer, self._peer), "content-type": kind}
 
     async def next(self) -> bytes:
         """Wait for and return the next bytes; empty at the end."""
@@ -128,12 +141,14 @@ class Stream:
         return chunk
 
 
-def returned(answer: UpstreamResponse) -> Mapping[str, str]:
+def returned(answer: UpstreamResponse, peer: Peer) -> Mapping[str, str]:
     """Return the headers of a response that the client may see."""
     return {
         name: value
         for name, value in answer.headers.items()
-        if name in HEADERS_RETURNED or name.startswith(LIMIT_HEADERS)
+        if name in HEADERS_RETURNED
+        and _HEADER_VALUE.fullmatch(value)
+        and peer.hidden(value) == value
     }
 
 
@@ -145,7 +160,7 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
         raise Broken(peer.broke_off(str(exc)), provider_status=answer.status) from exc
     except orjson.JSONDecodeError as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
-    return replace(completion, body=body, headers=returned(answer))
+    return replace(completion, body=peer.without_secret(body), headers=returned(answer, peer))
 
 
 async def _check(answer: UpstreamResponse, peer: Peer) -> None:

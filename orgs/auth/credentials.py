@@ -19,6 +19,7 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 
 from orgs.auth.access import active_membership
+from orgs.core.permissions import permissions_in
 from orgs.models import ApiKey, Membership, User
 
 _COLUMNS: Final = (
@@ -32,6 +33,8 @@ _COLUMNS: Final = (
     "project_id",
     "app_id",
     "client_id",
+    "permissions",
+    "lineage_id",
     "expires_at",
     "revoked_at",
     "last_used_at",
@@ -43,7 +46,8 @@ _COLUMNS: Final = (
 class KeyRecord:
     """A key as it stood when its organization was at `config_version`.
 
-    `owner_active_member` is False, and has no meaning, without an owner.
+    `owner_active_member` is False, and has no meaning, without an owner. `lineage_id` is that of
+    the first key of its rotations, its own if there was none.
     """
 
     id: UUID
@@ -56,6 +60,8 @@ class KeyRecord:
     project_id: str | None
     app_id: str | None
     client_id: str | None
+    permissions: frozenset[str]
+    lineage_id: UUID
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
@@ -92,7 +98,14 @@ def key_record(public: str) -> KeyRecord | None:
     values: dict[str, Any] = dict(row)
     config_version = values.pop("org__config_version")
     values["digest"] = bytes(values["digest"])  # PostgreSQL returns a memoryview
+    values["permissions"] = permissions_in(values["permissions"])
+    values["lineage_id"] = values["lineage_id"] or values["id"]
     return KeyRecord(config_version=config_version, **values)
+
+
+def unsealed_keys() -> frozenset[str]:
+    """Return the public parts of the keys that have no seal: earlier versions made them."""
+    return frozenset(ApiKey.objects.filter(is_sealed=False).values_list("public", flat=True))
 
 
 def session_caller(request: HttpRequest) -> SessionCaller | None:

@@ -5,6 +5,9 @@
 The checksum is a CRC-32 of all before it, as in GitHub's tokens
 (https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/): malformed keys
 are rejected without a query, and scanners for leaked secrets have no false positives.
+
+Anyone can compute a checksum. The secret's last 8 characters are a seal: an HMAC of all before them
+under the pepper, so that a key that this installation never issued is rejected without a query too.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Final
 
 PUBLIC_CHARS: Final = 12
 SECRET_CHARS: Final = 32
+SEAL_CHARS: Final = 8
 CHECKSUM_CHARS: Final = 6
 BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -46,10 +50,11 @@ class ParsedKey:
     public: str
 
 
-def new_key() -> NewKey:
-    """Return a new key: 190 random bits of secret."""
+def new_key(pepper: bytes) -> NewKey:
+    """Return a new key: 142 random bits of secret, and their seal."""
     public = _random(PUBLIC_CHARS)
-    body = f"pulse_{public}_{_random(SECRET_CHARS)}"
+    body = f"pulse_{public}_{_random(SECRET_CHARS - SEAL_CHARS)}"
+    body += seal(body, pepper)
     text = body + checksum(body)
     return NewKey(text=text, public=public, last_four=text[-4:])
 
@@ -69,6 +74,17 @@ def digest(text: str, pepper: bytes) -> bytes:
     return mac.digest()
 
 
+def is_sealed(text: str, pepper: bytes) -> bool:
+    """Whether a parsed key was issued under this pepper. Keys of earlier versions have no seal."""
+    body = text[:-CHECKSUM_CHARS]
+    return hmac.compare_digest(seal(body[:-SEAL_CHARS], pepper), body[-SEAL_CHARS:])
+
+
+def seal(body: str, pepper: bytes) -> str:
+    """Return the HMAC of a key's text before its seal, as base62 digits (47 bits)."""
+    return _base62(int.from_bytes(digest(f"seal:{body}", pepper)[:16]), SEAL_CHARS)
+
+
 @lru_cache(maxsize=8)
 def _keyed(pepper: bytes) -> hmac.HMAC:
     # `hmac.digest` releases the GIL, however short the text: with another thread running, waiting
@@ -83,10 +99,14 @@ def matches(text: str, kept_digest: bytes, pepper: bytes) -> bool:
 
 def checksum(body: str) -> str:
     """Return the CRC-32 of `body` as six base62 digits."""
-    rest = zlib.crc32(body.encode())
+    return _base62(zlib.crc32(body.encode()), CHECKSUM_CHARS)
+
+
+def _base62(number: int, length: int) -> str:
+    """Return the last digits of a number."""
     digits = []
-    for _ in range(CHECKSUM_CHARS):
-        rest, digit = divmod(rest, len(BASE62))
+    for _ in range(length):
+        number, digit = divmod(number, len(BASE62))
         digits.append(BASE62[digit])
     return "".join(reversed(digits))
 

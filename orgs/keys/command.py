@@ -12,6 +12,7 @@ from django.utils.timezone import now
 
 from orgs.console.commands import ActionCommand, add_report, organization, write_rows
 from orgs.core import keys as key_format
+from orgs.core import permissions
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.keys import operations, reports
 from orgs.keys.forms import KEY_LASTS_AT_MOST_DAYS
@@ -38,6 +39,12 @@ class Command(ActionCommand):
             create.add_argument(f"--{what}", dest=name, help=f"set the {what} of all its calls")
         create.add_argument(
             "--expires-days", type=int, metavar="D", help="days until it expires; never if omitted"
+        )
+        create.add_argument(
+            "--permissions",
+            default=permissions.ALL,
+            metavar="P,...",
+            help=f"what it may do; default: {permissions.ALL}",
         )
         add_report(add("list", self.list, help="list an organization's keys, newest first"))
         rotate = add(
@@ -69,6 +76,7 @@ class Command(ActionCommand):
             project_id=options["project_id"],
             app_id=options["app_id"],
             client_id=options["client_id"],
+            permissions=options["permissions"],
         )
         self.stdout.write(f'Created key "{key.name}" for {org.slug}. It is shown only once:')
         self.stdout.write(text)
@@ -169,6 +177,7 @@ def _row(key: KeyRow) -> dict[str, Any]:
         "owner": key.owner,
         "fixes": key.fixes,
         "opens": key.opens,
+        "permissions": key.permissions,
         "expires_at": instant(key.expires_at),
         "last_used_at": instant(key.last_used_at),
         "id": str(key.id),

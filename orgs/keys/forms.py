@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django import forms
 
+from orgs.core.permissions import Permission, as_text
 from orgs.core.values import DIMENSION_MAX_CHARS
 from orgs.keys.operations import NAME_MAX_CHARS, KeyFields
 from orgs.models import Organization, User
@@ -44,6 +45,17 @@ class KeyForm(forms.Form):
     project_id = _dimension("Project")
     app_id = _dimension("App")
     client_id = _dimension("Client")
+    permissions = forms.MultipleChoiceField(
+        label="Permissions",
+        choices=[
+            (Permission.SEND, "Send requests"),
+            (Permission.READ, "Read requests and backtest policies"),
+            (Permission.QUOTE, "Ask for quotes"),
+        ],
+        initial=list(Permission),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one permission."},
+    )
     expires_days = forms.IntegerField(
         label="Expires after (days)",
         required=False,
@@ -68,6 +80,7 @@ class KeyForm(forms.Form):
             project_id=values["project_id"] or None,
             app_id=values["app_id"] or None,
             client_id=values["client_id"] or None,
+            permissions=as_text(values["permissions"]),
             expires_at=None if days is None else moment + timedelta(days=days),
         )
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from orgs.audit import history
-from orgs.core import keys, values
+from orgs.core import keys, permissions, values
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.locking import locked
 from orgs.models import ApiKey, Membership, Organization, User
@@ -23,13 +23,17 @@ MAX_OVERLAP: Final = timedelta(days=30)
 
 
 class KeyFields(TypedDict, total=False):
-    """The fields of a key except its name. A dimension that is set is fixed for its calls."""
+    """The fields of a key except its name. A dimension that is set is fixed for its calls.
+
+    `permissions` are comma-separated names of `Permission`; without them the key has all.
+    """
 
     owner: User | None
     team_id: str | None
     project_id: str | None
     app_id: str | None
     client_id: str | None
+    permissions: str
     expires_at: datetime | None
     created_by_id: UUID | None
 
@@ -40,6 +44,7 @@ def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> 
     if fault := values.fault_of_text(name, what="The key's name", max_chars=NAME_MAX_CHARS):
         raise Invalid(fault, field="name")
     key = ApiKey(name=name, **fields)
+    key.permissions = _checked_permissions(key.permissions)
     _check_dimensions(key)
     if key.expires_at is not None and key.expires_at <= now():
         raise Invalid("The expiry must be in the future", field="expires_at")
@@ -77,6 +82,8 @@ def rotate_key(
             expires_at=None if lasts is None else moment + lasts,
             created_by_id=created_by_id,
             replaces=old,
+            lineage_id=old.lineage_id or old.pk,
+            permissions=old.permissions,
             **{field: getattr(old, field) for field in FIXABLE},
         )
         _check_owner(successor)
@@ -103,14 +110,14 @@ def revoke_key(*, key: ApiKey) -> bool:
 
 def _recorded(key: ApiKey) -> dict[str, object]:
     owner = key.owner.email if key.owner else None
-    named = history.values_of(key, ("name", "public", *FIXABLE, "expires_at"))
+    named = history.values_of(key, ("name", "public", *FIXABLE, "permissions", "expires_at"))
     return {**named, "owner": owner}
 
 
 def _saved(key: ApiKey) -> str:
     """Save a key with a new secret, and return its text."""
-    made = keys.new_key()
-    key.public, key.last_four = made.public, made.last_four
+    made = keys.new_key(settings.API_KEY_PEPPER)
+    key.public, key.last_four, key.is_sealed = made.public, made.last_four, True
     key.digest = keys.digest(made.text, settings.API_KEY_PEPPER)
     key.save(force_insert=True)
     return made.text
@@ -130,6 +137,14 @@ def _check_can_be_rotated(key: ApiKey, moment: datetime) -> None:
         raise Conflict(f'The key "{key.name}" has expired; create a new one')
     if key.replacements.filter(revoked_at__isnull=True).exists():
         raise Conflict(f'The key "{key.name}" has already been rotated; rotate the new key')
+
+
+def _checked_permissions(text: str) -> str:
+    given = [name.strip() for name in text.split(",")]
+    if not set(given) <= set(permissions.Permission):
+        names = ", ".join(permissions.Permission)
+        raise Invalid(f"The permissions must be among {names}", field="permissions")
+    return permissions.as_text(given)
 
 
 def _check_dimensions(key: ApiKey) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
+from orgs.core import permissions
 from orgs.models import ApiKey, Membership, Organization, User
 
 KEYS_PER_PAGE: Final = 100
@@ -39,6 +40,8 @@ class KeyRow:
     owner_is_confirmed: bool
     fixes: dict[str, str]
     opens: list[str]
+    permissions: str
+    is_restricted: bool
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -136,6 +139,8 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
             *(name for name, value in dimensions.items() if value is None),
             "task type",
         ],
+        permissions=key.permissions,
+        is_restricted=key.permissions != permissions.ALL,
         created_at=key.created_at,
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,

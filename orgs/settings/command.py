@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from orgs.console.commands import ActionCommand, add_format, add_report, organization, write_rows
+from orgs.core.pseudonyms import Pseudonyms, keyed_by
 from orgs.models import Organization
 from orgs.settings import operations
 
@@ -53,6 +55,7 @@ class Command(ActionCommand):
         org = organization(options["slug"])
         row = _row(org) | {
             "id": str(org.pk),
+            "named_to_vendors": Pseudonyms(keyed_by(settings.PROMPT_HASH_KEY, org.pk)).organization,
             "on_disconnect": org.on_disconnect,
             "members": org.memberships.count(),
             "keys": org.api_keys.filter(revoked_at__isnull=True).count(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 import pytest
@@ -16,9 +17,11 @@ from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
+from orgs.core.pseudonyms import Pseudonyms, keyed_by
 
 CATALOG: Final = load_catalog(sandbox=False)
 TIMEOUT_S: Final = 5.0
+NAMES: Final = Pseudonyms(keyed_by(b"a secret for tests", UUID(int=1)))
 
 
 def model(name: str) -> Model:
@@ -51,9 +54,14 @@ def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
 def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
     """Return the request that is sent, with the given cap written into it."""
     written = OutputCap(cap or to.max_output_tokens, is_written=cap is not None)
-    request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S)
+    request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S, names=NAMES)
     assert isinstance(request, RelayRequest)
     return request
+
+
+def unchanged(error: object) -> object:
+    """Return an error of a stream as it is: there is no key to hide."""
+    return error
 
 
 def body_of(request: RelayRequest) -> Any:

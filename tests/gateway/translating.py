@@ -9,6 +9,7 @@ from gateway.core.calls import ProviderCall
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.catalog import load_catalog
+from tests.gateway.arrivals import NAMES
 
 CLAUDE: Final = "claude-opus-4-6"
 GEMINI: Final = "gemini-2.5-flash"
@@ -75,5 +76,5 @@ def asked(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -
     """Return the vendor's call for a body with these fields."""
     body = {"model": model, "messages": [USER], **fields}
     return provider_call(
-        body, model_of(model), cap or OutputCap(100, is_written=True), timeout_s=5.0
+        body, model_of(model), cap or OutputCap(100, is_written=True), timeout_s=5.0, names=NAMES
     )

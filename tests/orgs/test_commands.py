@@ -110,6 +110,8 @@ def test_list_is_aligned_table(acme: Organization, globex: Organization) -> None
         (("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"), "No user has"),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "0"), "between 1 and"),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "x"), "invalid int"),
+        (("keys", "create", "acme", "--name", "ci", "--permissions", "pay"), "must be among"),
+        (("keys", "create", "acme", "--name", "ci", "--permissions", ""), "must be among"),
         (("keys", "create", "acme", "--name", "ci", "--team", ""), "team must not be empty"),
         (("keys", "revoke", "nothing"), "Key not found"),
         (("keys", "revoke", "acme", "nothing"), 'acme has no key "nothing"'),
@@ -337,11 +339,14 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
         "owner": None,
         "fixes": {"team": "t"},
         "opens": ["user", "project", "app", "client", "task type"],
+        "permissions": "send,read,quote",
         "expires_at": None,
         "last_used_at": None,
         "id": str(key.pk),
     }
     assert "team t" in run("keys", "list", "acme")
+    run("keys", "create", "acme", "--name", "quotes", "--permissions", "quote,read")
+    assert rows("keys", "list", "acme")[0]["permissions"] == "read,quote"
 
 
 def test_key_can_be_selected_in_several_ways(acme: Organization) -> None:

@@ -80,7 +80,9 @@ async def wrong_keys(target: Target) -> None:
     async with target.session() as session:
 
         async def step() -> None:
-            await send(session, "GET", "/v1/models", headers={"x-pulse-key": new_key().text})
+            await send(
+                session, "GET", "/v1/models", headers={"x-pulse-key": new_key(b"not ours").text}
+            )
 
         await side_by_side(64, step)
 

@@ -19,15 +19,17 @@ from gateway.apis.chat import answer as openai
 from gateway.apis.chat import answers, mistral, translation
 from gateway.apis.chat.usage_bound import output_of, usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
+from gateway.apis.families import naming
 from gateway.apis.families.openai import cap_name
-from gateway.core.calls import Call, Completion, Outgoing, RelayRequest
+from gateway.core.calls import Call, Completion, Hide, Outgoing, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
+from orgs.core.pseudonyms import Pseudonyms
 
 # What is read from a stream: usage, finish reason, errors, citations. Since every branch begins
 # with one of a few characters, a search takes a third of the time.
 TELLING: Final = re.compile(
-    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:|url_citation"|DONE\])'
+    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*[:,}]|url_citation"|DONE\])'
 )
 DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
@@ -41,6 +43,7 @@ class _Variant:
     takes_stream_options: bool
     whole: Callable[..., Completion]
     reading: Callable[[str], StreamReader]
+    named: Callable[[Mapping[str, Any], Pseudonyms], dict[str, Any]]
     own_client: bytes | None = None
     cap_name: str | None = None  # if the vendor accepts only one name
 
@@ -52,12 +55,14 @@ _VARIANTS: Final = {
         takes_stream_options=True,
         whole=openai.completion_from,
         reading=openai.ChatStreamReader,
+        named=naming.for_openai,
     ),
     "mistral": _Variant(
         standard_tier="standard_only",
         takes_stream_options=False,  # it always reports usage, and rejects unknown fields
         whole=mistral.completion_from,
         reading=mistral.MistralStreamReader,
+        named=naming.for_mistral,
         own_client=b"mistral",
         cap_name="max_tokens",
     ),
@@ -93,20 +98,22 @@ class ChatBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Relay to providers with this API; use the SDK of any other."""
         variant = _VARIANTS.get(model.provider)
         fields = self.arrival.fields
         if variant is None:
-            return translation.provider_call(fields, model, cap, timeout_s=timeout_s)
-        sent = self._sent(model, cap, variant)
+            return translation.provider_call(fields, model, cap, timeout_s=timeout_s, names=names)
+        sent = self._sent(model, cap, variant) | variant.named(fields, names)
         return RelayRequest(
             path="/chat/completions",
             body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
-            reading=lambda: self._reading(model, variant),
+            reading=lambda hide: self._reading(model, variant, hide),
         )
 
     def canonical(self) -> object:
@@ -143,13 +150,18 @@ class ChatBody:
             sent["stream_options"] = {**given, "include_usage": True}
         return sent
 
-    def _reading(self, model: Model, variant: _Variant) -> EventReading:
+    def _reading(self, model: Model, variant: _Variant, hide: Hide) -> EventReading:
         agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
         is_own_client = variant.own_client is not None and variant.own_client in agent
         if self.asks_for_usage() or is_own_client:
-            return EventReading(variant.reading(model.id), TELLING, DONE)
+            return EventReading(variant.reading(model.id), TELLING, DONE, hide)
         return EventReading(
-            variant.reading(model.id), TELLING, DONE, plain=_without_null, shown=_without_usage
+            variant.reading(model.id),
+            TELLING,
+            DONE,
+            hide,
+            plain=_without_null,
+            shown=_without_usage,
         )
 
 

@@ -15,11 +15,13 @@ from gateway.apis.chat.translated_messages import messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
 from gateway.apis.families import anthropic as anthropic_models
 from gateway.apis.families import google as google_models
+from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model
 from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
 from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap
+from orgs.core.pseudonyms import Pseudonyms
 
 STOPS_MAX: Final = 16
 # The output cap if the caller gave none and the vendor requires one: every model since 2025
@@ -64,7 +66,12 @@ _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
 
 
 def provider_call(
-    fields: Mapping[str, Any], model: Model, cap: OutputCap, *, timeout_s: float
+    fields: Mapping[str, Any],
+    model: Model,
+    cap: OutputCap,
+    *,
+    timeout_s: float,
+    names: Pseudonyms,
 ) -> ProviderCall:
     """Return the call of the vendor's SDK. Raises Refused (400) for unsupported fields."""
     _refuse_untranslatable(fields, model)
@@ -83,6 +90,7 @@ def provider_call(
         parallel_tool_calls=_optional_flag(fields, "parallel_tool_calls"),
         response_format=_response_format(fields),
         reasoning_effort=_effort(fields, model),
+        user=names.user(user_in(fields)),
     )
 
 

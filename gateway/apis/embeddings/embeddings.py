@@ -10,7 +10,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import orjson
@@ -26,11 +26,13 @@ from gateway.apis.arrival import (
 )
 from gateway.apis.body_rules import BodyRules
 from gateway.apis.embeddings import answer as embeddings
-from gateway.core.calls import Call, Completion, Delta, Outgoing, ProviderCall, RelayRequest
+from gateway.apis.families import naming
+from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, ProviderCall, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import OutputCap, UsageBound
+from orgs.core.pseudonyms import Pseudonyms
 
 PATH: Final = "/v1/embeddings"
 INPUTS_MAX: Final = 2048
@@ -117,7 +119,9 @@ class EmbeddingsBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         """Relay to providers with this API; use the SDK for Google.
 
         Raises Refused for models that make no embeddings.
@@ -135,7 +139,7 @@ class EmbeddingsBody:
             )
         return RelayRequest(
             path="/embeddings",
-            body=orjson.dumps(self._sent(model)),
+            body=orjson.dumps(self._sent(model, names)),
             output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
@@ -156,11 +160,13 @@ class EmbeddingsBody:
         texts = tuple(each for each in inputs_of(self.arrival.fields) if isinstance(each, str))
         return texts or None
 
-    def _sent(self, model: Model) -> dict[str, Any]:
+    def _sent(self, model: Model, names: Pseudonyms) -> dict[str, Any]:
         sent = {**self.arrival.fields, "model": model.id}
         name = _DIMENSIONS_AT.get(model.provider)
         if name is not None and "dimensions" in sent:
             sent.setdefault(name, sent.pop("dimensions"))
+        if model.provider == "openai":
+            sent |= naming.for_openai_embeddings(sent, names)
         return sent
 
 
@@ -205,5 +211,5 @@ def _whole(body: bytes, model: Model) -> Completion:
     return embeddings.completion_from(orjson.loads(body), model=model.id)
 
 
-def _no_stream() -> Any:
+def _no_stream(_hide: Hide) -> NoReturn:
     raise AssertionError("embeddings are not streamed")

@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from gateway.apis.events import EVENT_MAX_BYTES, StreamReader, is_answer
-from gateway.core.calls import Completion
+from gateway.core.calls import Completion, Hide
 from gateway.core.errors import Broken
 from gateway.upstream.untrusted_json import ErrorAnswer
 
@@ -39,6 +39,7 @@ class ArrayReading:
     reading: StreamReader
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
+    hide: Hide
     counting: bytes
     # Received bytes that are not passed on yet, and how far they are scanned.
     _held: bytearray = field(default_factory=bytearray)
@@ -61,15 +62,15 @@ class ArrayReading:
         """Read a chunk and return its complete elements, with what is between them."""
         self._held += chunk
         passed = 0
+        elements: list[bytes] = []
         while (end := self._next_end()) is not None:
-            self._note(bytes(self._held[passed:end]))
+            elements.append(self._note(bytes(self._held[passed:end])))
             passed = end
         if len(self._held) - passed > EVENT_MAX_BYTES:
             raise Broken("The provider sent an element that is too large")
-        whole = bytes(self._held[:passed])
         del self._held[:passed]
         self._place -= passed
-        return whole
+        return b"".join(elements)
 
     def rest(self) -> bytes:
         """Return the end of the array; empty if an error of ours must end it."""
@@ -118,16 +119,25 @@ class ArrayReading:
             return self._is_array and self._depth == 1 and sign == b"}"
         return False
 
-    def _note(self, element: bytes) -> None:
+    def _note(self, element: bytes) -> bytes:
+        """Read an element and return what is passed on of it."""
         if self.ends.search(element) is not None:
             self._is_ended = True
         is_counting = self.counting in element
         if self._has_begun and self.telling.search(element) is None:
             self._last = element if is_counting else self._last
-            return
+            return element
         self._has_begun = True
         self._last = b"" if is_counting else self._last
         self._feed(element)
+        return element if self._error is None else self._hidden(element)
+
+    def _hidden(self, element: bytes) -> bytes:
+        """Return an error without keys and accounts; unchanged if it has none."""
+        text = element.lstrip(_BETWEEN_ELEMENTS)
+        value = orjson.loads(text)
+        shown = self.hide(value)
+        return element if shown == value else element[: -len(text)] + orjson.dumps(shown)
 
     def _feed(self, element: bytes) -> None:
         try:

@@ -22,11 +22,12 @@ from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.arrays import ArrayReading
 from gateway.apis.generate.usage_bound import output_of, spelled, usage_bound_of
-from gateway.core.calls import Call, RelayRequest, StreamReading
+from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid, model_in
 from gateway.core.usage_bound import OutputCap
+from orgs.core.pseudonyms import Pseudonyms
 
 VERSIONS: Final = ("v1beta", "v1")
 GENERATE: Final = "generateContent"
@@ -110,7 +111,9 @@ class GenerateBody:
     arrival: Arrival
     address: _Address
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Google only."""
         path = self.address.path(model)
         if _PICTURES.search(model.id):
@@ -124,7 +127,7 @@ class GenerateBody:
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda: self._reading(model),
+            reading=lambda hide: self._reading(model, hide),
         )
         if self.address.is_array:
             return replace(request, streamed_as=frozenset({"application/json"}))
@@ -150,14 +153,14 @@ class GenerateBody:
             sent["store"] = False  # it would be stored where every tenant's requests are
         return sent
 
-    def _reading(self, model: Model) -> StreamReading:
+    def _reading(self, model: Model, hide: Hide) -> StreamReading:
         config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
         # Each of several candidates has its own end, and the stream goes on.
         ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
         reading = google.GenerateStreamReader(model.id)
         if self.address.is_array:
-            return ArrayReading(reading, TELLING, ends, COUNTING)
-        return EventReading(reading, TELLING, ends, counting=COUNTING)
+            return ArrayReading(reading, TELLING, ends, hide, COUNTING)
+        return EventReading(reading, TELLING, ends, hide, counting=COUNTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,9 @@ class GenerateCountBody:
             )
         return spelled(inner)
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Google only."""
         return RelayRequest(
             path=self.address.path(model),

@@ -17,6 +17,7 @@ from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
+from gateway.apis.families import naming
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.usage_bound import output_of, usage_bound_of
@@ -24,6 +25,7 @@ from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
 from gateway.core.usage_bound import OutputCap
+from orgs.core.pseudonyms import Pseudonyms
 
 PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
@@ -103,17 +105,21 @@ class MessagesBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, PATH)
-        sent = self._sent(model)
+        sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
         return RelayRequest(
             path=PATH,
             body=orjson.dumps(sent),
             output=output_of(sent),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda: EventReading(anthropic.MessagesStreamReader(model.id), TELLING, ENDS),
+            reading=lambda hide: EventReading(
+                anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide
+            ),
         )
 
     def canonical(self) -> object:
@@ -135,7 +141,9 @@ class MessagesCountBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, COUNT_PATH)
         return RelayRequest(

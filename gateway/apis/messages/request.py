@@ -45,6 +45,8 @@ def request_from(call: ProviderCall) -> Fields:
     }
     if system := _system(call):
         request["system"] = system
+    if call.user is not None:
+        request["metadata"] = {"user_id": call.user}
     if call.stop:
         request["stop_sequences"] = list(call.stop)
     return request | _tools(call) | _output(call) | _sampling(call)

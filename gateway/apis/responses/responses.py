@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,13 +19,16 @@ import orjson
 from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in
 from gateway.apis.base import Speaker
-from gateway.apis.events import EventReading
+from gateway.apis.events import EventReading, rewritten
+from gateway.apis.families import naming
 from gateway.apis.responses import answer as responses
 from gateway.apis.responses.usage_bound import is_only_an_id, items_of, output_of, usage_bound_of
-from gateway.core.calls import Call, Completion, RelayRequest
+from gateway.core.calls import Call, Completion, Hide, RelayRequest
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
+from gateway.upstream import untrusted_json
+from orgs.core.pseudonyms import Pseudonyms
 
 PROVIDER: Final = "openai"
 PATH: Final = "/v1/responses"
@@ -66,20 +70,28 @@ class ResponseBody:
 
     arrival: Arrival
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> RelayRequest:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> RelayRequest:
         """Relay the body. Raises Refused for other vendors' models."""
         if model.provider != PROVIDER:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
-        sent = self._sent(model, cap)
+        sent = self._sent(model, cap) | naming.for_openai(self.arrival.fields, names)
         return RelayRequest(
             path="/responses",
             body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
-            reading=lambda: EventReading(responses.ResponsesStreamReader(model.id), TELLING, ENDS),
+            reading=lambda hide: EventReading(
+                responses.ResponsesStreamReader(model.id),
+                TELLING,
+                ENDS,
+                hide,
+                shown=partial(_shown, hide),
+            ),
         )
 
     def canonical(self) -> object:
@@ -103,6 +115,16 @@ class ResponseBody:
         if isinstance(fields["input"], list):
             sent["input"] = [i for i in fields["input"] if not is_only_an_id(i)]
         return sent
+
+
+def _shown(hide: Hide, event: bytes, value: object) -> bytes:
+    """Return an event without keys and accounts in the error of a failed response."""
+    body = untrusted_json.mapping(value)
+    response = untrusted_json.mapping(body.get("response"))
+    if response.get("error") is None:
+        return event
+    shown = {**body, "response": {**response, "error": hide(response["error"])}}
+    return rewritten(event, value, shown)
 
 
 def _whole(body: bytes, model: Model) -> Completion:

@@ -19,6 +19,7 @@ EVENTS: Final = "text/event-stream"
 # Codes by status that several endpoints share.
 Codes = dict[int, tuple[str, ...]]
 UNREADABLE: Final[Codes] = {400: ("invalid_request",)}
+NOT_PERMITTED: Final[Codes] = {403: ("key_not_allowed",)}
 WRONG_METHOD: Final[Codes] = {405: ("method_not_allowed",)}
 UNKNOWN_CALLER: Final[Codes] = {
     400: ("invalid_request", "ambiguous_credentials"),
@@ -147,6 +148,7 @@ SEND: Final[Schema] = {
                     "model_unpriced",
                     "dimension_fixed_by_key",
                     "role_not_allowed",
+                    "key_not_allowed",
                 ),
                 409: ("request_in_progress", "already_done"),
                 422: ("idempotency_key_reused",),
@@ -178,7 +180,7 @@ QUOTE: Final[Schema] = {
             BODY_REFUSED,
             {
                 400: ("invalid_request", "unknown_model", "ambiguous_credentials"),
-                403: ("dimension_fixed_by_key", "role_not_allowed"),
+                403: ("dimension_fixed_by_key", "role_not_allowed", "key_not_allowed"),
                 429: ("rate_limited",),
             },
         ),
@@ -207,7 +209,7 @@ LIST: Final[Schema] = {
     ],
     "responses": {
         "200": named_answer("A page of requests.", values.PAGE),
-        **refusals(UNKNOWN_CALLER),
+        **refusals(UNKNOWN_CALLER, NOT_PERMITTED),
     },
 }
 DETAIL: Final[Schema] = {
@@ -219,7 +221,7 @@ DETAIL: Final[Schema] = {
     ],
     "responses": {
         "200": named_answer("The request with its decision trace.", values.DETAIL),
-        **refusals(UNKNOWN_CALLER, {404: ("not_found",)}),
+        **refusals(UNKNOWN_CALLER, NOT_PERMITTED, {404: ("not_found",)}),
     },
 }
 BACKTEST: Final[Schema] = {
@@ -229,7 +231,10 @@ BACKTEST: Final[Schema] = {
     "parameters": schema_backtest.PARAMETERS,
     "responses": {
         "200": named_answer("The result; nothing is written.", schema_backtest.BACKTEST),
-        **refusals(UNKNOWN_CALLER, {403: ("dimension_fixed_by_key",), 429: ("rate_limited",)}),
+        **refusals(
+            UNKNOWN_CALLER,
+            {403: ("dimension_fixed_by_key", "key_not_allowed"), 429: ("rate_limited",)},
+        ),
     },
 }
 SCHEMA: Final[Schema] = {

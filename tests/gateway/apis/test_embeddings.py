@@ -18,7 +18,7 @@ from gateway.core.results import CallResult
 from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.upstream.untrusted_json import ErrorAnswer
 from orgs.fields import new_id
-from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read, refusal, sent
+from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, refusal, sent
 
 DIALECT = Embeddings()
 SMALL = model("text-embedding-3-small")
@@ -33,7 +33,9 @@ def measured(**changes: Any) -> UsageBound:
 
 
 def asked_of_google(**changes: Any) -> ProviderCall:
-    call = read(DIALECT, ASKED | changes).body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S)
+    call = read(DIALECT, ASKED | changes).body.outgoing(
+        GOOGLE, NO_CAP, timeout_s=TIMEOUT_S, names=NAMES
+    )
     assert isinstance(call, ProviderCall)
     return call
 
@@ -56,7 +58,7 @@ def test_each_input_token_counts_as_one(given: Any, tokens: int) -> None:
 def test_unknown_field_is_counted_and_forwarded() -> None:
     assert measured(unheard_of="three").texts == ("one", "two", "three")
     body = body_of(sent(read(DIALECT, ASKED | {"unheard_of": "three"}), SMALL))
-    assert body == ASKED | {"unheard_of": "three", "model": SMALL.id}
+    assert body == ASKED | {"unheard_of": "three", "model": SMALL.id, "user": NAMES.user()}
 
 
 def test_embeddings_are_never_streamed() -> None:
@@ -90,11 +92,11 @@ def test_field_of_wrong_type_is_named(name: str, value: Any) -> None:
 # --- what goes out ----------------------------------------------------------------------------
 
 
-def test_openai_gets_unchanged_body() -> None:
+def test_openai_gets_body_with_name_of_user() -> None:
     asked = {"model": "x", "input": [[1, 2]], "encoding_format": "base64", "dimensions": 8}
     request = sent(read(DIALECT, asked), SMALL)
     assert request.path == "/embeddings"
-    assert body_of(request) == asked | {"model": "text-embedding-3-small"}
+    assert body_of(request) == asked | {"model": "text-embedding-3-small", "user": NAMES.user()}
 
 
 def test_mistral_gets_dimensions_under_its_own_name() -> None:
@@ -112,13 +114,13 @@ def test_google_is_called_through_its_sdk() -> None:
 def test_token_input_is_accepted_only_for_openai(name: str) -> None:
     call = read(DIALECT, {"model": "x", "input": [1, 2]})
     with pytest.raises(Refused, match="send the text"):
-        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])
 def test_model_without_embeddings_is_refused(name: str) -> None:
     with pytest.raises(Refused, match="not available at /v1/embeddings") as refused:
-        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S)
+        read(DIALECT, ASKED).body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
     assert refused.value.status == 400
 
 

@@ -13,7 +13,7 @@ from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
 from gateway.core.usage_bound import OutputLimits
-from tests.gateway.arrivals import body_of, model, read, refusal, sent
+from tests.gateway.arrivals import NAMES, body_of, model, read, refusal, sent
 
 DIALECT = Messages()
 COUNTING = Messages(counts=True)
@@ -39,6 +39,7 @@ def test_body_is_forwarded_with_vendors_id_and_standard_tier() -> None:
     assert body == ASKED | more | {
         "model": "claude-3-5-sonnet-20241022",
         "service_tier": "standard_only",
+        "metadata": {"user_id": NAMES.user("u")},
     }
 
 

@@ -17,13 +17,14 @@ from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
 from gateway.core.errors import Broken, Refused
 from gateway.upstream.untrusted_json import ErrorAnswer
-from tests.gateway.arrivals import body_of, model, read, sent
+from tests.gateway.arrivals import NAMES, body_of, model, read, sent, unchanged
 
 DIALECT = Responses()
 MINI = model("gpt-4o-mini")
 ASKED: dict[str, Any] = {"model": "my-alias", "input": "Hello"}
 OVERRIDDEN = {"model": "gpt-4o-mini", "store": False, "service_tier": "default"}
 HELLO = {"role": "user", "content": "Hello"}
+NAMED = {"safety_identifier": NAMES.user(), "prompt_cache_key": NAMES.cache()}
 
 
 def outgoing(fields: dict[str, Any], *, cap: int | None = None) -> Any:
@@ -35,7 +36,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None) -> Any:
 
 def test_body_is_forwarded_unchanged_and_not_stored() -> None:
     more = {"unheard_of": {"of": ["tomorrow", None, 1.5]}, "reasoning": {"effort": "low"}}
-    assert outgoing(ASKED | more | {"store": True}) == ASKED | more | OVERRIDDEN
+    assert outgoing(ASKED | more | {"store": True}) == ASKED | more | OVERRIDDEN | NAMED
     assert sent(read(DIALECT, ASKED), MINI).path == "/responses"
 
 
@@ -207,7 +208,7 @@ COMPLETED = {"type": "response.completed", "response": response()}
 
 
 def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
-    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading()
+    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading(unchanged)
     edges = [0, *sorted({place % (len(stream) + 1) for place in places}), len(stream)]
     chunks = [stream[a:b] for a, b in pairwise(edges)]
     return b"".join([*map(reading.take, chunks), reading.rest()]), reading

@@ -20,7 +20,7 @@ from gateway.apis.messages.messages import Messages
 from gateway.core.calls import Completion, StreamReading
 from gateway.core.errors import Broken, TimedOut
 from gateway.upstream.untrusted_json import ErrorAnswer
-from tests.gateway.arrivals import model, read, sent
+from tests.gateway.arrivals import model, read, sent, unchanged
 
 OPUS, FLASH = model("claude-opus-4-6"), model("gemini-2.5-flash")
 MESSAGES = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
@@ -28,13 +28,13 @@ CONTENTS = {"contents": [{"parts": [{"text": "x"}]}]}
 
 
 def of_messages() -> StreamReading:
-    return sent(read(Messages(), MESSAGES), OPUS).reading()
+    return sent(read(Messages(), MESSAGES), OPUS).reading(unchanged)
 
 
 def of_google(*, is_array: bool, **config: Any) -> StreamReading:
     dialect = Generate(version="v1", method=STREAM, is_array=is_array)
     asked = CONTENTS | {"generationConfig": config}
-    return sent(read(dialect, asked, named="m"), FLASH).reading()
+    return sent(read(dialect, asked, named="m"), FLASH).reading(unchanged)
 
 
 def passed(reading: StreamReading, chunks: Iterable[bytes]) -> bytes:

@@ -189,7 +189,8 @@ def test_fields_without_effect_on_answer_are_omitted() -> None:
         "web_search_options": None,
         "anything": None,
     }
-    assert asked(**harmless) == asked(parallel_tool_calls=True)
+    named = asked(parallel_tool_calls=True, user="a")
+    assert asked(**harmless) == named
 
 
 @pytest.mark.parametrize(

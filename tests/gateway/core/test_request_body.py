@@ -13,6 +13,7 @@ from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.request_body import MESSAGES_MAX, NAME_IN_JSON, TOKENS_MAX, call_from
 from gateway.core.usage_bound import OutputCap, OutputLimits
+from tests.gateway.arrivals import NAMES
 
 ANYONE = Principal(org_id=UUID(int=1), fixed=Dimensions(), channel="api", key_id=UUID(int=2))
 LEAST = {"model": "gpt-4o", "prompt": "Say hello"}
@@ -44,7 +45,7 @@ def test_prompt_becomes_one_user_message() -> None:
 
 def sent(asked: Call) -> ProviderCall:
     model = Model(id="gpt-4o", provider="openai")
-    outgoing = asked.body.outgoing(model, OutputCap(10, is_written=True), timeout_s=1)
+    outgoing = asked.body.outgoing(model, OutputCap(10, is_written=True), timeout_s=1, names=NAMES)
     assert isinstance(outgoing, ProviderCall)
     return outgoing
 

@@ -19,7 +19,8 @@ from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken, Rejected
 from gateway.models import AiRequestLog, IdempotencyKey
 from orgs.fields import new_id
-from orgs.models import Organization
+from orgs.keys import operations
+from orgs.models import ApiKey, Organization
 from tests.factories import PolicyFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -167,3 +168,20 @@ def test_expired_keys_are_deleted_in_portions(
         kept.append(sorted(IdempotencyKey.objects.values_list("key_hash", flat=True)))
     assert kept[0] == ["20", "21", "22", "23", "24", "25"]
     assert kept[1] == kept[2] == ["20", "21", "22", "23"]
+
+
+def test_rotated_key_finds_request_of_replaced_key(
+    ask: Asking, acme: Organization, provider: StandIn, make_key: Callable[..., str]
+) -> None:
+    text = make_key(acme, "rotated")
+    first = once(ask, key=text)
+    assert first.status == 200
+    for _ in range(2):
+        key = ApiKey.objects.filter(name="rotated").order_by("-id")[0]
+        text = operations.rotate_key(key=key)[1]
+        again = once(ask, key=text)
+        assert again.refusal[:2] == (409, "already_done")
+        assert again.json["requestId"] == first.json["requestId"]
+        assert once(ask, {**HELLO, "prompt": "Say no"}, key=text).status == 422
+    assert once(ask, key=make_key(acme, "another")).status == 200
+    assert len(provider.asked) == 2

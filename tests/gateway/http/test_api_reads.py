@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,13 +12,17 @@ from urllib.parse import quote as quoted
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpResponseBase
+from django.test import RequestFactory
 from django.utils.timezone import now
 
 from costs.models import Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
-from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S
+from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S, readyz
 from gateway.http.openapi.values import SUMMARY_FIELDS
 from gateway.http.reads import LIMIT_MAX
 from orgs.fields import new_id
@@ -252,6 +257,28 @@ def test_database_is_read_once_for_many_probes(ask: Asking, acme: Organization) 
     assert [reply.json["overdueHolds"] for reply in kept] == [0, 0, 0]
     time.sleep(CHECKS_KEPT_S)
     assert ask(method="GET", path="/readyz").json["overdueHolds"] == 1
+
+
+def test_database_is_read_once_for_first_probes_at_once(gateway: Gateway, ask: Asking) -> None:
+    reads: list[str] = []
+
+    def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connection.execute_wrappers.append(note)
+
+    def note(execute: Callable[..., Any], sql: str, *more: Any) -> Any:
+        reads.extend([sql] if "django_migrations" in sql and "SELECT" in sql else [])
+        return execute(sql, *more)
+
+    async def probed() -> list[HttpResponseBase]:
+        request = RequestFactory().get("/readyz")
+        return [*await asyncio.gather(*(readyz(request) for _ in range(20)))]
+
+    connection_created.connect(watch)
+    try:
+        assert {reply.status_code for reply in asyncio.run(probed())} == {200}
+    finally:
+        connection_created.disconnect(watch)
+    assert len(reads) == 1
 
 
 def test_ledger_that_cannot_commit_makes_it_not_ready(gateway: Gateway, ask: Asking) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from orgs.core import keys
 from tests.fake_provider import closed_port
@@ -39,7 +40,7 @@ def test_unavailable_database_refuses_every_request() -> None:
         "DATABASE_URL": f"postgresql://user@127.0.0.1:{closed_port()}/none",
     }
     ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT, keys.new_key().text],
+        [sys.executable, "-c", SCRIPT, keys.new_key(settings.API_KEY_PEPPER).text],
         env=environment,
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,

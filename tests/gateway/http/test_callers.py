@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -17,10 +19,12 @@ from django.test import Client, RequestFactory
 from django.utils.timezone import now
 
 from gateway.call.runtime import UNAUTHENTICATED, Gateway
+from gateway.call.snapshot import UNSEALED_KEPT_S
 from gateway.core.calls import Principal
 from gateway.http.callers import authenticate
 from gateway.models import AiRequestLog
 from orgs.core import keys
+from orgs.core.permissions import Permission
 from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
 from tests.gateway.conftest import Asking
@@ -86,8 +90,8 @@ def test_every_invalid_key_gets_same_response(
     assert ask_both(HELLO, key=revoked).status == 200  # it is known, and remembered
     operations.revoke_key(key=ApiKey.objects.get(name="revoked"))
     ApiKey.objects.filter(name="expired").update(expires_at=now() - timedelta(seconds=1))
-    unknown = keys.new_key().text
-    forged = unknown[:19] + keys.new_key().text[19:]
+    unknown = keys.new_key(settings.API_KEY_PEPPER).text
+    forged = unknown[:19] + keys.new_key(settings.API_KEY_PEPPER).text[19:]
     same_answer(
         [
             ask_both(HELLO, key="", headers=headers)
@@ -117,6 +121,50 @@ def test_every_invalid_key_gets_same_response(
     assert reply.refusal == (401, "unauthenticated", UNAUTHENTICATED)
     assert reply.headers["www-authenticate"] == 'Bearer realm="pulse"'
     assert "x-pulse-request-id" not in reply.headers
+
+
+def test_key_that_was_never_issued_costs_no_query(
+    gateway: Gateway, ask_both: Asking, make_key: Callable[..., str], acme: Organization
+) -> None:
+    queries: list[str] = []
+
+    def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connection.execute_wrappers.append(note)
+
+    def note(execute: Callable[..., Any], sql: str, *more: Any) -> Any:
+        queries.extend([sql] if "api_key" in sql else [])
+        return execute(sql, *more)
+
+    connection_created.connect(watch)
+    try:
+        begun = time.monotonic()
+        for _ in range(20):
+            stranger = keys.new_key(b"another installation").text
+            for path in ("/api/ai/request", "/api/ai/quote", "/v1/models"):
+                method = "GET" if path == "/v1/models" else "POST"
+                assert ask_both(HELLO, key=stranger, method=method, path=path).status == 401
+        rounds = 1 + (time.monotonic() - begun) // UNSEALED_KEPT_S
+        assert 1 <= len(queries) <= rounds  # for the keys without a seal
+        assert ask_both(HELLO, key=make_key(acme, "new")).status == 200  # at once
+    finally:
+        connection_created.disconnect(watch)
+
+
+def test_key_without_seal_is_found(gateway: Gateway, ask_both: Asking, acme: Organization) -> None:
+    body = f"pulse_{'a' * 12}_{'b' * 32}"
+    text = body + keys.checksum(body)
+    assert ask_both(HELLO, key=text).status == 401
+    ApiKey.objects.create(
+        org=acme,
+        name="old",
+        public="a" * 12,
+        last_four=text[-4:],
+        digest=keys.digest(text, settings.API_KEY_PEPPER),
+    )
+    gateway.directory.forget()  # or UNSEALED_KEPT_S later
+    assert ask_both(HELLO, key=text).status == 200
+    other = text[:19] + "c" * 32
+    assert ask_both(HELLO, key=other + keys.checksum(other)).status == 401
 
 
 def test_key_in_query_string_is_not_accepted(ask: Asking, api_key: str) -> None:
@@ -320,7 +368,9 @@ def test_unknown_sessions_of_one_address_leave_threads_to_others(
     def calling(address: str, session: str) -> asyncio.Task[Principal]:
         request = RequestFactory(REMOTE_ADDR=address).get("/api/ai/requests")
         request.COOKIES["sessionid"] = session
-        return asyncio.create_task(authenticate(gateway, request, channel="api", reads=True))
+        return asyncio.create_task(
+            authenticate(gateway, request, channel="api", needs=Permission.READ)
+        )
 
     async def visited(session: str) -> tuple[Principal, list[Any]]:
         strangers = [calling("192.0.2.1", UNKNOWN) for _ in range(8)]

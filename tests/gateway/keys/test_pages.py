@@ -23,6 +23,7 @@ from tests.factories import ApiKeyFactory, CostEventFactory
 pytestmark = pytest.mark.django_db
 
 CLIENTS = Callable[[User], Client]
+ALL = {"permissions": ["send", "read", "quote"]}
 
 
 def path(name: str, key: ApiKey | str | None = None) -> str:
@@ -54,7 +55,13 @@ def test_admin_creates_key_shown_once(
     assert ">Create key</button>" in form
     answer = client.post(
         path("key-create"),
-        {"name": "ci", "owner": str(member_user.pk), "team_id": "t-1", "expires_days": "30"},
+        {
+            "name": "ci",
+            "owner": str(member_user.pk),
+            "team_id": "t-1",
+            "permissions": ["send", "quote"],
+            "expires_days": "30",
+        },
     )
     page = answer.content.decode()
     text = shown_key(page)
@@ -68,8 +75,10 @@ def test_admin_creates_key_shown_once(
     assert (record.owner_id, record.team_id, record.project_id) == (member_user.pk, "t-1", None)
     assert record.expires_at is not None
     assert timedelta(days=29) < record.expires_at - now() <= timedelta(days=30)
+    assert record.permissions == {"send", "quote"}
     assert ApiKey.objects.get(pk=record.id).created_by_id == admin_user.pk
     listing = client.get(path("keys")).content.decode()
+    assert "may only send,quote" in listing
     assert text not in listing
     assert parsed.public in listing
     assert text[-4:] in listing
@@ -86,13 +95,15 @@ def test_admin_creates_key_shown_once(
         ({"name": "new", "expires_days": "soon"}, "expires_days"),
         ({"name": "new", "expires_days": "9" * 30}, "expires_days"),
         ({"name": "new", "owner": "nonsense"}, "owner"),
+        ({"name": "new", "permissions": []}, "permissions"),
+        ({"name": "new", "permissions": ["pay"]}, "permissions"),
     ],
 )
 def test_invalid_value_is_error_at_its_field_and_input_is_kept(
     client_for: CLIENTS, acme: Organization, admin_user: User, values: dict[str, str], field: str
 ) -> None:
     make(acme, "taken")
-    answer = client_for(admin_user).post(path("key-create"), values | {"client_id": "typed"})
+    answer = client_for(admin_user).post(path("key-create"), ALL | values | {"client_id": "typed"})
     page = answer.content.decode()
     assert answer.status_code == 200
     assert answer.context["form"].errors.keys() == {field}
@@ -103,7 +114,7 @@ def test_invalid_value_is_error_at_its_field_and_input_is_kept(
 def test_owner_must_be_member(client_for: CLIENTS, admin_user: User, stranger: User) -> None:
     client = client_for(admin_user)
     assert stranger.email not in client.get(path("key-create")).content.decode()
-    answer = client.post(path("key-create"), {"name": "new", "owner": str(stranger.pk)})
+    answer = client.post(path("key-create"), ALL | {"name": "new", "owner": str(stranger.pk)})
     assert answer.context["form"].errors.keys() == {"owner"}
 
 
@@ -246,7 +257,7 @@ def test_times_are_in_organization_time_zone(
 
 
 def test_new_key_has_example_for_each_client(client_for: CLIENTS, admin_user: User) -> None:
-    page = client_for(admin_user).post(path("key-create"), {"name": "ci"}).content.decode()
+    page = client_for(admin_user).post(path("key-create"), ALL | {"name": "ci"}).content.decode()
     text = shown_key(page)
     code = html.unescape(page)
     assert f'OpenAI(base_url="http://testserver/v1", api_key="{text}")' in code

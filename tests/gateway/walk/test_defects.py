@@ -19,6 +19,7 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import NOTHING, OutputCap
 from gateway.http.compatible import endpoint
 from gateway.models import AiRequestLog
+from orgs.core.pseudonyms import Pseudonyms
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +32,9 @@ class NotHashable(Unread):
     def canonical(self) -> object:
         raise TypeError(DEFECT)
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         return ProviderCall(
             model=model.id,
             messages=(Message("user", "Hello"),),
@@ -44,7 +47,9 @@ class NotHashable(Unread):
 class NotSendable(Unread):
     """A body of which no request to a vendor can be made."""
 
-    def outgoing(self, model: Model, cap: OutputCap, *, timeout_s: float) -> Outgoing:
+    def outgoing(
+        self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
+    ) -> Outgoing:
         raise TypeError(DEFECT)
 
 

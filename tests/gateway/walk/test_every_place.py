@@ -17,6 +17,7 @@ from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.gateway.attempts import assert_books_agree
 from tests.gateway.conftest import Asking
+from tests.gateway.walk.agents import AGENTS
 from tests.gateway.walk.bodies import CONTENTS, ENDPOINTS, FLASH, Endpoint
 from tests.gateway.walk.places import encoded, places, wrong_forms
 from tests.gateway.walk.upstream import PlainProviders
@@ -119,24 +120,26 @@ def is_error(reply: Reply, endpoint: Endpoint) -> bool:
     return bool(body.keys() == top and body["error"].keys() == ERROR_KEYS[endpoint.shape])
 
 
-def forms_of(endpoint: Endpoint, *, every: bool) -> Iterator[tuple[str, bytes]]:
-    """Yield the wrong forms of an endpoint's body: all, or of each eighth place one, by turns.
+def forms_of(
+    endpoint: Endpoint, *, every: bool = False, each: int = EACH
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the wrong forms of an endpoint's body: all, or of each so many places one, by turns.
 
     Endpoints with the same body begin at other places.
     """
-    start = len(endpoint.path) % EACH
+    start = len(endpoint.path) % each
     for turn, place in enumerate(places(endpoint.body)):
-        if not every and turn % EACH != start:
+        if not every and turn % each != start:
             continue
         forms = list(wrong_forms(endpoint.body, place=place))
         yield from forms if every else [forms[turn * 7 % len(forms)]]
 
 
-def walk(ask: Asking, endpoint: Endpoint, *, every: bool) -> None:
+def walk(ask: Asking, endpoint: Endpoint, **which: Any) -> None:
     """Send all wrong forms, each with its own Idempotency-Key; check each answer and its row."""
     complaints: dict[str, str] = {}
     seen: set[str] = set()
-    for index, (name, body) in enumerate(forms_of(endpoint, every=every)):
+    for index, (name, body) in enumerate(forms_of(endpoint, **which)):
         reply = ask(body, path=endpoint.path, headers={KEY: f"k{index}"})
         if (complaint := complaint_about(reply, endpoint)) is not None:
             complaints[name] = complaint
@@ -157,7 +160,14 @@ def test_valid_body_is_answered(ask: Asking, walked: Gateway, name: str) -> None
 def test_wrong_value_in_any_place_is_refused_and_recorded(
     ask: Asking, walked: Gateway, name: str
 ) -> None:
-    walk(ask, ENDPOINTS[name], every=False)
+    walk(ask, ENDPOINTS[name])
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_wrong_value_in_each_place_of_agents_request_is_refused_and_recorded(
+    ask: Asking, walked: Gateway, name: str
+) -> None:
+    walk(ask, AGENTS[name], each=1)
 
 
 @pytest.mark.long

@@ -266,7 +266,9 @@ def test_key_cannot_be_owned_by_person_who_has_not_accepted(
         call_command("keys", "create", "acme", "--name", "ci", "--user", VICTIM)
     admin = Client()
     admin.force_login(acme.memberships.get(role="admin").user)
-    page = admin.post("/admin/ai/keys/create", {"name": "ci", "owner": str(account.pk)})
+    page = admin.post(
+        "/admin/ai/keys/create", {"name": "ci", "owner": str(account.pk), "permissions": "send"}
+    )
     assert "Select a valid choice" in page.content.decode()
     assert VICTIM not in page.content.decode()
     assert not acme.api_keys.exists()
