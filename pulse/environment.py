@@ -8,7 +8,6 @@ import os
 import secrets
 import ssl
 import stat
-from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -120,15 +119,6 @@ def private_folder(path: Path) -> Path:
                 exc.strerror,
             )
     return path
-
-
-def private_file(path: Path) -> None:
-    """Make an empty file that only this user can read, unless there is one.
-
-    SQLite takes an empty file for a new database, and gives the files beside it the same mode.
-    """
-    with suppress(FileExistsError, FileNotFoundError):  # a missing folder is SQLite's to report
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _close_to_others(path: Path) -> None:

@@ -22,7 +22,6 @@ from pulse.environment import (
     env,
     no_proxy,
     number,
-    private_file,
     private_folder,
     proxy,
     proxy_networks,
@@ -33,6 +32,8 @@ from pulse.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# What this process makes, such as a database elsewhere, is for its user alone.
+os.umask(0o077)
 VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key
 
 # DEBUG=off is production. Otherwise only this machine is served: loopback only, the sandbox on, a
@@ -126,8 +127,6 @@ SQLITE = {
 def _database() -> dict[str, Any]:
     config = database_url(default=f"sqlite:///{VAR_DIR}/pulse.sqlite3")
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        if not config["NAME"].startswith((":memory:", "file:")):
-            private_file(Path(config["NAME"]))
         return config | {"OPTIONS": SQLITE}
     options = {"connect_timeout": 5} | config.get("OPTIONS", {})
     # The later one counts, so that DATABASE_URL can have another.

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from pulse.environment import private_file, private_folder, secret_key
+from pulse.environment import private_folder, secret_key
+from tests.commands import SECRET_KEY, manage
 
 
 def mode(path: Path) -> int:
@@ -30,7 +31,6 @@ def test_new_folder_and_its_files_are_private(
     monkeypatch.delenv("SECRET_KEY", raising=False)
     var = private_folder(tmp_path / "var")
     secret_key(debug=True, var=var)
-    private_file(var / "pulse.sqlite3")
     assert mode(var) == 0o700
     assert {mode(path) for path in var.iterdir()} == {0o600}
 
@@ -71,12 +71,13 @@ def test_mode_that_cannot_be_changed_is_logged(
     assert "can be read by other users" in caplog.text
 
 
-def test_database_file_that_exists_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "pulse.sqlite3"
-    path.write_text("kept")
-    private_file(path)
-    private_file(tmp_path / "nowhere" / "pulse.sqlite3")
-    assert path.read_text() == "kept"
+def test_new_database_elsewhere_is_private(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/pulse.sqlite3"
+    made = manage(
+        "showmigrations", "orgs", variables={"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
+    )
+    assert made.returncode == 0, made.stderr
+    assert mode(tmp_path / "pulse.sqlite3") == 0o600
 
 
 def test_folder_of_this_installation_is_private() -> None:

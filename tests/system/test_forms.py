@@ -33,7 +33,7 @@ TEMPLATES: Final = Path(__file__).resolve().parents[2] / "templates"
 CHOICE: Final = "console/other_organization.html"
 # What is not of an organization: a person's own account, and the choice of an organization.
 OF_NO_ORGANIZATION: Final = re.compile(
-    r"$|login|logout|welcome/|join/|organizations/switch|account|settings/profile|reset|password"
+    r"$|login|logout|welcome/|organizations/switch|settings/profile|costs/alerts/confirm/"
 )
 API: Final = re.compile(r"api/|v1/|v1beta/|healthz|readyz")
 ELSEWHERE: Final = ("admin/ai/", "admin/ai/<path:rest>", "costs/")
