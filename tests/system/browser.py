@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,16 +22,12 @@ class Page:
 
 
 class Browser:
-    """Keeps its cookies; sends the CSRF token with everything that is not a GET.
-
-    A form is sent as one of the organization whose page was shown last.
-    """
+    """Keeps its cookies; sends the CSRF token with everything that is not a GET."""
 
     def __init__(self, url: str, *, cookies: Mapping[str, str] | None = None) -> None:
         self.url = url
         jar = aiohttp.CookieJar(unsafe=True)  # it would refuse cookies of a host that is an address
         jar.update_cookies(cookies or {}, URL(url))
-        self._organization = ""
         self._session = aiohttp.ClientSession(cookie_jar=jar)
 
     async def __aenter__(self) -> Self:
@@ -77,19 +72,12 @@ class Browser:
             sent["x-csrftoken"] = self.cookie("csrftoken")
         if body is not None:
             sent["content-type"] = "application/json"
-        if fields is not None and path != "/login":
-            if not self._organization:
-                await self.send("GET", "/settings/organization")
-            fields = {"form_organization": self._organization} | fields
         data = json.dumps(body) if body is not None else fields
         async with self._session.request(
             method, f"{self.url}{path}", data=data, headers=sent, allow_redirects=False
         ) as answer:
-            text = await answer.text(errors="replace")
-            if found := re.search(r'name="form_organization" value="([^"]+)"', text):
-                self._organization = found[1]
             return Page(
                 status=answer.status,
-                body=text,
+                body=await answer.text(errors="replace"),
                 headers={name.lower(): value for name, value in answer.headers.items()},
             )

@@ -106,17 +106,26 @@ def test_htmx_gets_sentence_alone(both: Client, acme: Organization, globex: Orga
     assert response.content.decode().endswith('is "Globex". Nothing was changed. Reload the page.')
 
 
-@pytest.mark.parametrize("named", [None, "", "1234", "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"])
-def test_form_without_own_organization_is_refused(
-    both: Client, acme: Organization, named: str | None
+@pytest.mark.parametrize("named", ["", "1234", "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"])
+def test_form_of_unknown_organization_is_refused(
+    both: Client, acme: Organization, named: str
 ) -> None:
     form = hidden(text(both, CREATE))
-    del form["form_organization"]
-    more = {} if named is None else {"form_organization": named, "change_organization": "yes"}
+    more = {"form_organization": named, "change_organization": "yes"}
     response = both.post(CREATE, TYPED | form | more)
     assert response.status_code == 409
     assert "This page is for another organization" in response.content.decode()
     assert not Policy.objects.exists()
+
+
+def test_post_that_names_none_is_for_active_organization(
+    both: Client, acme: Organization, globex: Organization
+) -> None:
+    form = hidden(text(both, CREATE))
+    del form["form_organization"]
+    activate(both, globex)
+    assert both.post(CREATE, TYPED | form).status_code == 302
+    assert Policy.objects.get().org == globex
 
 
 def test_form_of_organization_that_user_left_names_no_foreign_organization(
