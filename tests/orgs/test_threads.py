@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from orgs.threads import Threads, TooManyWaiting
+from orgs.threads import EXPORTS, READS, SESSIONS, TOKENS, Threads, TooManyWaiting
 
 
 async def running(threads: Threads, caller: str, gate: threading.Event) -> asyncio.Task[bool]:
@@ -35,6 +35,25 @@ async def test_one_caller_leaves_threads_to_others() -> None:
     assert await asyncio.wait_for(threads.run("b", lambda: "at once"), 5) == "at once"
     gate.set()
     assert await asyncio.gather(*slow) == [True] * 10
+
+
+@pytest.mark.parametrize("pool", [SESSIONS, READS, EXPORTS, TOKENS], ids=lambda pool: pool.name)
+def test_pool_keeps_thread_from_each_caller(pool: Threads) -> None:
+    assert pool.of_one < pool.most
+
+
+async def test_work_keeps_its_thread_until_it_ends() -> None:
+    threads, gate = Threads("t", 2, of_one=1), threading.Event()
+    running_now, most = list[int](), list[int]()
+
+    def work() -> None:
+        running_now.append(1)
+        most.append(len(running_now))
+        gate.wait(0.01)
+        running_now.pop()
+
+    await asyncio.gather(*(threads.run("a", work) for _ in range(5)))
+    assert most == [1] * 5
 
 
 async def test_callers_take_turns() -> None:
@@ -81,10 +100,13 @@ async def test_thread_rests_after_work_and_answer_does_not_wait() -> None:
 
     threads = Threads("t", 1, rest=20.0)
     began_s = time.monotonic()
-    await threads.run("a", partial(busy, 0.05))
-    answered_s = time.monotonic() - began_s
-    await threads.run("b", lambda: None)
-    assert time.monotonic() - began_s >= 1.0 > answered_s
+    resting = asyncio.create_task(threads.run("a", partial(busy, 0.05)))
+    following = asyncio.create_task(threads.run("b", time.monotonic))
+    await resting
+    answered_s = time.monotonic()
+    followed_s = await following
+    assert followed_s - began_s >= 1.0
+    assert answered_s < followed_s
 
 
 FORKS = """

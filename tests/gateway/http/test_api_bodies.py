@@ -141,6 +141,7 @@ PATHS: list[tuple[str, Callable[[Any], str]]] = [
     ("/v1/messages", lambda body: body["error"]["message"]),
     ("/v1beta/models/gemini-2.0-flash:generateContent", lambda body: body["error"]["message"]),
 ]
+QUOTE: tuple[str, Callable[[Any], str]] = ("/api/ai/quote", lambda body: body["error"])
 
 
 class StalledUpload:
@@ -187,7 +188,7 @@ def test_late_body_is_408_and_closes(
     assert AiRequestLog.objects.get().code == "body_timeout"
 
 
-@pytest.mark.parametrize(("path", "sentence_of"), PATHS)
+@pytest.mark.parametrize(("path", "sentence_of"), [*PATHS, QUOTE])
 def test_unknown_caller_is_answered_before_body_is_received(
     gateway: Gateway, path: str, sentence_of: Callable[[Any], str]
 ) -> None:
