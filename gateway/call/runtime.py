@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
+from django.db import connections
 
 from costs.core.admission import Stale
 from costs.ledger.connect import open_store
@@ -29,6 +30,7 @@ from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
 from orgs.fields import new_id
+from orgs.threads import READS
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 # Calls that wait for their hold, of one process. One organization can have half of them, enough for
@@ -142,6 +144,7 @@ class Gateway:
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
         await asyncio.to_thread(self.directory.close)
+        await asyncio.to_thread(READS.run_in_each, connections.close_all)
 
     def keep_house(self, store: Store) -> None:
         """Record which keys were used, and delete expired Idempotency-Keys."""
