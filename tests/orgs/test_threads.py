@@ -23,10 +23,20 @@ async def running(threads: Threads, caller: str, gate: threading.Event) -> async
 
 async def test_work_returns_its_value_or_raises() -> None:
     threads = Threads("t", 1)
-    assert await threads.run("a", lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        await threads.run("a", lambda: 1 // 0)
-    assert await threads.run("a", threading.get_ident) != threading.get_ident()
+    async with asyncio.timeout(10):  # each thread is free after its work, also after an error
+        assert await threads.run("a", lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            await threads.run("a", lambda: 1 // 0)
+        assert await threads.run("a", threading.get_ident) != threading.get_ident()
+
+
+async def test_each_thread_runs_work_once() -> None:
+    threads, ran = Threads("t", 3), list[int]()
+    threads.run_in_each(partial(ran.append, 0))
+    assert ran == []  # they have not begun
+    await threads.run("a", lambda: None)
+    threads.run_in_each(lambda: ran.append(threading.get_ident()))
+    assert len(set(ran)) == len(ran) == 3
 
 
 async def test_one_caller_leaves_threads_to_others() -> None:
