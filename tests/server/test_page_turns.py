@@ -148,9 +148,7 @@ async def test_turn_is_kept_until_page_ends_without_answer(ends: str) -> None:
 
     console = TakingTurns(page)
     scope = {"type": "http", "client": ("192.0.2.1", 5000)}
-    opened = [
-        asyncio.create_task(console(scope, receive, page)) for _ in range(OF_ADDRESS_MAX)
-    ]
+    opened = [asyncio.create_task(console(scope, receive, page)) for _ in range(OF_ADDRESS_MAX)]
     await _settled()
     assert console._under_way == {"192.0.2.1": OF_ADDRESS_MAX}
     assert console._all._value == AT_ONCE_MAX - OF_ADDRESS_MAX

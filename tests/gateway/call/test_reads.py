@@ -67,7 +67,7 @@ async def test_connection_after_error_is_replaced(threads: Threads) -> None:
             cursor.execute("SELECT no_such_column")
 
     _, first = await read(threads, None, _queried)
-    with pytest.raises(Exception, match="no_such_column|unavailable"):
+    with pytest.raises(Exception, match=r"no_such_column|unavailable"):
         await read(threads, None, failing)
     _, second = await read(threads, None, _queried)
     assert first is not second

@@ -213,7 +213,7 @@ def test_body_beyond_callers_share_is_503_and_leaves_nothing_taken(
     upload = StalledUpload(path, small, large[1:], large, key=api_key)
     status, headers, body = upload.answer(body_max_s=600)
     assert (status, headers[b"connection"], headers[b"retry-after"]) == (503, b"close", b"1")
-    assert sentence_of(body).startswith("Too many large request bodies are being received")
+    assert sentence_of(body).startswith("Too many large request bodies are in memory")
     assert gateway.bodies.take(1000, taken)
     assert not gateway.bodies.take(1, taken)
 

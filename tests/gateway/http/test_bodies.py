@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
 
-from gateway.core.body_budget import FREE_BYTES, BodyBudget
+from gateway.call.runtime import Gateway
+from gateway.core.body_budget import CALLER_MAX_BYTES, FREE_BYTES, BodyBudget
 from gateway.core.errors import Refused
 from gateway.http.bodies import ClientDisconnected, IncomingBody
+from orgs.models import ApiKey
+from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import Only, StandIn, until
 
 SHARE: Final = 100_000
 SHARES: Final = {"caller": SHARE}
@@ -77,3 +82,36 @@ async def test_bytes_are_returned_when_request_is_cancelled() -> None:
     await asyncio.wait([receiving])
     assert receiving.cancelled()
     assert budget.take(SHARE, SHARES)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_body_is_counted_until_its_call_ends(ask: Asking, gateway: Gateway) -> None:
+    body = {"model": "sandbox-small", "prompt": "a" * 80_000}
+    shares = {ApiKey.objects.get().pk: CALLER_MAX_BYTES}
+    assert gateway.bodies.take(CALLER_MAX_BYTES - SHARE, shares)
+    gateway.providers = Only(provider := StandIn(waits=True))
+    with ThreadPoolExecutor(1) as other:
+        running = other.submit(ask, body)
+        try:
+            until(lambda: provider.asked)
+            refused = ask(body)
+        finally:
+            provider.may_end.set()
+        assert running.result().status == 200
+    assert refused.refusal[:2] == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    until(lambda: not gateway.tasks)
+    assert ask(body).status == 200
+    until(lambda: not gateway.tasks)
+    assert gateway.bodies.take(SHARE, shares)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", ["no-such-model", "sandbox-small"])
+def test_ended_and_refused_calls_return_their_bytes(
+    ask: Asking, gateway: Gateway, model: str
+) -> None:
+    for _ in range(2):
+        ask({"model": model, "prompt": "a" * 80_000})
+    until(lambda: not gateway.tasks)
+    assert gateway.bodies.take(CALLER_MAX_BYTES, {ApiKey.objects.get().pk: CALLER_MAX_BYTES})
