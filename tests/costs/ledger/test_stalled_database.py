@@ -95,7 +95,7 @@ def writer(new_writer: NewWriter, suspended: Suspended, acme: Organization) -> W
 
 
 @pytest.mark.postgres_only
-def test_store_waits_ten_seconds_unless_told_otherwise() -> None:
+def test_store_waits_ten_seconds_by_default() -> None:
     store = open_store()
     assert isinstance(store, PostgresStore)
     assert store._pipeline._timeout_s == ANSWER_TIMEOUT_S == 10.0
