@@ -90,11 +90,11 @@ def test_body_is_counted_until_its_call_ends(ask: Asking, gateway: Gateway) -> N
     shares = {ApiKey.objects.get().pk: CALLER_MAX_BYTES}
     assert gateway.bodies.take(CALLER_MAX_BYTES - SHARE, shares)
     gateway.providers = Only(provider := StandIn(waits=True))
-    with ThreadPoolExecutor(1) as other:
-        running = other.submit(ask, body)
+    with ThreadPoolExecutor(2) as others:
+        running = others.submit(ask, body)
         try:
             until(lambda: provider.asked)
-            refused = ask(body)
+            refused = others.submit(ask, body).result(timeout=20)
         finally:
             provider.may_end.set()
         assert running.result().status == 200
