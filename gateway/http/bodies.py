@@ -20,13 +20,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, UnreadablePostError
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import (
-    CALLER_MAX_BYTES,
-    FREE_BYTES,
-    ORGANIZATION_MAX_BYTES,
-    BodyBudget,
-    Shares,
-)
+from gateway.core.body_budget import FREE_BYTES, BodyBudget, Shares, no_room, shares_of
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -92,7 +86,7 @@ class IncomingBody:
                         missing = size - FREE_BYTES - taken
                         if missing > 0:
                             if not budget.take(missing, shares):
-                                raise _no_room()
+                                raise no_room()
                             taken += missing
             except TimeoutError as exc:
                 sentence = f"The request body must arrive within {self._max_s:g} s"
@@ -151,7 +145,7 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
     except TooManyWaiting as exc:
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
-    return replace(call, is_large=True)
+    return replace(call, is_large=True, body_bytes=len(body))
 
 
 @asynccontextmanager
@@ -166,7 +160,7 @@ async def _json_body(request: HttpRequest, principal: Principal) -> AsyncIterato
         raise too_large(max_bytes)
     if isinstance(request, ApiRequest):
         async with request.incoming.received(
-            max_bytes=max_bytes, budget=current().bodies, shares=_shares_of(principal)
+            max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
         ) as body:
             yield body
     else:
@@ -180,11 +174,6 @@ def _read_body(request: HttpRequest, max_bytes: int) -> bytes:
         raise too_large(max_bytes) from exc
     except UnreadablePostError as exc:
         raise invalid("The body could not be read") from exc
-
-
-def _shares_of(principal: Principal) -> Shares:
-    caller = principal.key_id or principal.fixed.user_id
-    return {principal.org_id: ORGANIZATION_MAX_BYTES, caller: CALLER_MAX_BYTES}
 
 
 def _declared_bytes(request: HttpRequest) -> int:
@@ -201,8 +190,3 @@ def too_large(max_bytes: int) -> Refused:
     """Return the refusal of a body above the limit."""
     sentence = f"The body must be at most {max_bytes // 2**20} MiB"
     return Refused("body_too_large", sentence, status=413)
-
-
-def _no_room() -> Refused:
-    sentence = "Too many large request bodies are being received; retry in a moment"
-    return Refused("overloaded", sentence, status=503, retry_after_s=1)
