@@ -24,7 +24,7 @@ from gateway.core.body_budget import FREE_BYTES, BodyBudget, Shares, no_room, sh
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import values_at_most
+from gateway.core.strict_json import count_values, values_at_most
 from gateway.http.callers import JSON_TYPE, not_json
 from gateway.http.headers import header
 from orgs.threads import BODIES, TooManyWaiting
@@ -41,6 +41,8 @@ LENGTH_MAX_DIGITS: Final = 12
 # Parsing these takes 3 ms at most, about as long as the rest of a request.
 INLINE_MAX_BYTES: Final = 64 * 1024
 INLINE_MAX_VALUES: Final = 2_000
+# What Python takes for a value of parsed JSON besides its text, at most.
+VALUE_BYTES: Final = 128
 WAITING_MAX: Final = 32  # large bodies of one organization
 
 
@@ -140,12 +142,16 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
     """Return the call that `parse` makes of the body. Raises Refused: 429 if too many wait."""
     if len(body) <= INLINE_MAX_BYTES and values_at_most(body) <= INLINE_MAX_VALUES:
         return parse()
+
+    def parse_large() -> Call:
+        memory = len(body) + VALUE_BYTES * count_values(body)
+        return replace(parse(), is_large=True, body_bytes=memory)
+
     try:
-        call = await BODIES.run(principal.org_id, parse, waiting_max=WAITING_MAX)
+        return await BODIES.run(principal.org_id, parse_large, waiting_max=WAITING_MAX)
     except TooManyWaiting as exc:
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
-    return replace(call, is_large=True, body_bytes=len(body))
 
 
 @asynccontextmanager
