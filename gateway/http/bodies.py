@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -33,9 +33,12 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
-# lose the answer, since closing with unread bytes resets the connection.
+# lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
+# time, since whoever has no key can send as fast as the event loop reads.
 DROPPED_MAX_S: Final = 2.0
 DROPPED_MAX_BYTES: Final = 32 * 2**20
+DROPPED_PAUSE_S: Final = 0.01
+DROPPING_MAX: Final = 8
 # More digits than any acceptable Content-Length has.
 LENGTH_MAX_DIGITS: Final = 12
 # Parsing these takes 3 ms at most, about as long as the rest of a request.
@@ -52,6 +55,8 @@ class ClientDisconnected(Exception):
 
 class IncomingBody:
     """The body of one request as it arrives."""
+
+    _dropping: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -102,13 +107,19 @@ class IncomingBody:
 
     async def drop(self) -> None:
         """Receive what is left for a moment, so that the client can read its answer."""
+        if self.is_complete or IncomingBody._dropping >= DROPPING_MAX:
+            return
         dropped = 0
+        IncomingBody._dropping += 1
         try:
             async with asyncio.timeout(DROPPED_MAX_S):
                 while not self.is_complete and dropped <= DROPPED_MAX_BYTES:
                     dropped += len(await self._next())
+                    await asyncio.sleep(DROPPED_PAUSE_S)
         except (TimeoutError, ClientDisconnected):
             return
+        finally:
+            IncomingBody._dropping -= 1
 
     async def _next(self) -> bytes:
         message = await self._receive()

@@ -12,7 +12,7 @@ import pytest
 from gateway.call.runtime import Gateway
 from gateway.core.body_budget import CALLER_MAX_BYTES, FREE_BYTES, BodyBudget
 from gateway.core.errors import Refused
-from gateway.http.bodies import ClientDisconnected, IncomingBody
+from gateway.http.bodies import DROPPING_MAX, ClientDisconnected, IncomingBody
 from orgs.models import ApiKey
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -115,3 +115,26 @@ def test_ended_and_refused_calls_return_their_bytes(
         ask({"model": model, "prompt": "a" * 80_000})
     until(lambda: not gateway.tasks)
     assert gateway.bodies.take(CALLER_MAX_BYTES, {ApiKey.objects.get().pk: CALLER_MAX_BYTES})
+
+
+async def test_refused_bodies_are_dropped_few_at_once() -> None:
+    read: list[int] = []
+    may_end = asyncio.Event()
+
+    def body(number: int) -> IncomingBody:
+        async def receive() -> dict[str, object]:
+            read.append(number)
+            await may_end.wait()
+            return {"type": "http.request", "body": b"x", "more_body": read.count(number) < 3}
+
+        return IncomingBody([(b"content-length", b"9")], receive)
+
+    first = [asyncio.create_task(body(number).drop()) for number in range(DROPPING_MAX)]
+    await asyncio.sleep(0)
+    await body(DROPPING_MAX).drop()
+    assert sorted(read) == list(range(DROPPING_MAX))
+    may_end.set()
+    await asyncio.gather(*first)
+    assert len(read) == 3 * DROPPING_MAX
+    await body(DROPPING_MAX).drop()
+    assert read.count(DROPPING_MAX) == 3
