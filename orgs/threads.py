@@ -15,11 +15,14 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+EACH_MAX_S: Final = 5.0  # how long `run_in_each` waits for a thread that is busy
 
 
 class TooManyWaiting(Exception):
@@ -37,7 +40,8 @@ class Threads:
     """At most `most` threads, of which one caller uses at most `of_one`; made when first used.
 
     A thread that worked for a second rests for `rest` seconds, where several callers at once would
-    otherwise keep the interpreter from the event loop. Safe to use from any thread and any loop.
+    otherwise keep the interpreter from the event loop. With `keeps_connections` each keeps its
+    connection to the database (`gateway.call.reads`). Safe to use from any thread and any loop.
     """
 
     def __init__(
@@ -47,11 +51,13 @@ class Threads:
         *,
         of_one: int | None = None,
         rest: float = 0.0,
+        keeps_connections: bool = False,
     ) -> None:
         self.name = name
         self.most = most
         self.of_one = of_one or most
         self.rest = rest
+        self.keeps_connections = keeps_connections
         self._begin()
         # After a fork the object exists but not its threads, and one of them may have had the lock.
         os.register_at_fork(after_in_child=self._begin)
@@ -70,7 +76,23 @@ class Threads:
         result: T = await asyncio.wrap_future(task.done)
         return result
 
+    def run_in_each(self, work: Callable[[], object]) -> None:
+        """Run `work` in each of the threads and wait for all; in none if they were never used."""
+        with self._lock:
+            if not self._is_used:
+                return
+            together = threading.Barrier(self.most)  # so that no thread takes two
+
+            def once() -> None:
+                with suppress(threading.BrokenBarrierError):
+                    together.wait(EACH_MAX_S)
+                work()
+
+            works = [self._pool.submit(once) for _ in range(self.most)]
+        wait(works)
+
     def _begin(self) -> None:
+        self._is_used = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(self.most, self.name)
         self._waiting: OrderedDict[object, deque[_Task]] = OrderedDict()
@@ -91,6 +113,7 @@ class Threads:
             if task is None:
                 return
             self._running[task.caller] += 1
+            self._is_used = True
             self._pool.submit(self._work, task)
 
     def _next(self) -> _Task | None:
@@ -123,8 +146,9 @@ class Threads:
 # Sessions of requests to the API, by network address.
 SESSIONS: Final = Threads("sessions", 4, of_one=2)
 READINESS: Final = Threads("readiness", 1)
-# Lists, single requests and quotes of the JSON API.
-READS: Final = Threads("reads", 4, of_one=2)
+# Lists, single requests and quotes of the JSON API. Opening a connection takes 3 ms of CPU, more
+# than most of these reads.
+READS: Final = Threads("reads", 4, of_one=2, keeps_connections=True)
 # Two run at most (`gateway.policies.running`); the others refuse at once.
 BACKTESTS: Final = Threads("backtests", 4)
 EXPORTS: Final = Threads("exports", 2, of_one=1)

@@ -290,10 +290,17 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"few": {"()": "pulse.logs.FewAMinute"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "few": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]},
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "pulse": {"level": "INFO"},
+        # A line for each page that is refused, and for each unknown host and missing CSRF token.
+        "django.request": {"handlers": ["few"], "propagate": False},
+        "django.security": {"handlers": ["few"], "propagate": False},
         "uvicorn.error": {"level": "ERROR"},  # a warning for each connection that sends garbage
     },
 }

@@ -34,6 +34,7 @@ TOOL_FRAME_TOKENS: Final = 64
 class Arrival:
     """A request as received: its strictly parsed body, its headers and path.
 
+    `raw` is the body if an Idempotency-Key came with it, for comparing repeats, else empty.
     `headers` are by lower-case name; `dimensions` are merged with those that the key fixes.
     `named` is a model named in the path, `streams` whether the path requests a stream.
     """

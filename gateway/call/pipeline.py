@@ -79,7 +79,7 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
         stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
     )
-    gateway.run(_run(running), principal.org_id)
+    gateway.run(_run(running), principal, body_bytes=call.body_bytes)
     return running.stream
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +22,8 @@ from orgs.threads import Threads
 
 READ_TIMEOUT_S: Final = 10.0
 READS_WAITING_MAX: Final = 1000
+# A new connection now and then finds a server that took over, and gives memory back.
+KEPT_MAX_S: Final = 60.0
 DATABASE_UNAVAILABLE: Final = (django.db.OperationalError, django.db.InterfaceError)
 
 P = ParamSpec("P")
@@ -30,11 +33,11 @@ T = TypeVar("T")
 async def read(
     threads: Threads, caller: object, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run a short function that uses the ORM in one of the threads, and close its connections.
+    """Run a short function that only reads, by the ORM, in one of the threads.
 
-    `caller` takes turns with the others there. A connection kept by a waiting request would
-    be one of PostgreSQL's few, so none outlives its function. Raises Refused (503) if the database
-    is unavailable or does not answer within READ_TIMEOUT_S: fails closed.
+    `caller` takes turns with the others there. Connections are PostgreSQL's few: only the threads
+    that say so keep theirs, and a request keeps none. Raises Refused (503) if the database is
+    unavailable or does not answer within READ_TIMEOUT_S: fails closed.
     """
     work = partial(function, *args, **kwargs)
     return await read_within(READ_TIMEOUT_S, threads, caller, work)
@@ -44,7 +47,7 @@ async def read_within(
     timeout_s: float, threads: Threads, caller: object, function: Callable[[], T]
 ) -> T:
     """Run a function as `read` does, with another time limit."""
-    reading = _Reading(function)
+    reading = _Reading(function, keeps_connection=threads.keeps_connections)
     try:
         async with asyncio.timeout(timeout_s):
             return await threads.run(caller, reading.run)
@@ -124,6 +127,7 @@ class _Reading(Generic[T]):
     def run(self) -> T:
         """Run the function. A connection that was kept may be lost: then with a new one, once."""
         if self._keeps_connection:
+            _close_old_connection()
             with suppress(*DATABASE_UNAVAILABLE):
                 return self._run()
             django.db.connections.close_all()
@@ -158,6 +162,15 @@ class _Reading(Generic[T]):
             if isinstance(made, psycopg.Connection) and not made.closed:
                 with suppress(OSError), socket.socket(fileno=os.dup(made.fileno())) as ours:
                     ours.shutdown(socket.SHUT_RDWR)
+
+
+def _close_old_connection() -> None:
+    """Close the thread's connection if it is KEPT_MAX_S old or had an error, as Django's own do."""
+    database = django.db.connections[django.db.DEFAULT_DB_ALIAS]
+    opened_at = database.close_at  # CONN_MAX_AGE is 0
+    is_old = opened_at is not None and time.monotonic() - opened_at >= KEPT_MAX_S
+    if database.errors_occurred or is_old:
+        database.close()
 
 
 class _SharedRead(NamedTuple):

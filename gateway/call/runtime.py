@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
+from django.db import connections
 
 from costs.core.admission import Stale
 from costs.ledger.connect import open_store
@@ -22,13 +23,14 @@ from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
-from gateway.core.body_budget import BodyBudget
+from gateway.core.body_budget import BodyBudget, no_room, shares_of
 from gateway.core.calls import Principal
 from gateway.core.errors import KeyNotAllowed, Refused, overloaded
 from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
 from orgs.fields import new_id
+from orgs.threads import READS
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 # Calls that wait for their hold, of one process. One organization can have half of them, enough for
@@ -65,12 +67,18 @@ class Gateway:
     _waiting: dict[asyncio.Task[None], UUID] = field(default_factory=dict)
     _waiting_of: Counter[UUID] = field(default_factory=Counter)
 
-    def run(self, work: Coroutine[Any, Any, None], org_id: UUID) -> None:
-        """Run a call of the organization in its own task. Must be called on the call loop.
+    def run(
+        self, work: Coroutine[Any, Any, None], principal: Principal, *, body_bytes: int = 0
+    ) -> None:
+        """Run a caller's call in its own task. Must be called on the call loop.
 
-        Raises Refused (503) when the process stops, or too many calls wait for their hold.
+        The bytes of its body are counted until it ends. Raises Refused (503) when the process
+        stops, too many calls wait for their hold, or the bodies of running calls are too large.
         """
+        org_id, shares = principal.org_id, shares_of(principal)
         refusal = self._refusal_for(org_id)
+        if refusal is None and body_bytes and not self.bodies.take(body_bytes, shares):
+            refusal = no_room()
         if refusal is not None:
             work.close()
             raise refusal
@@ -79,6 +87,8 @@ class Gateway:
         self._waiting[task] = org_id
         self._waiting_of[org_id] += 1
         task.add_done_callback(self._ended)
+        if body_bytes:
+            task.add_done_callback(lambda _: self.bodies.give_back(body_bytes, shares))
 
     def has_hold(self, task: asyncio.Task[None] | None) -> None:
         """Let another call wait in this one's place."""
@@ -145,6 +155,7 @@ class Gateway:
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
         await asyncio.to_thread(self.directory.close)
+        await asyncio.to_thread(READS.run_in_each, connections.close_all)
 
     def keep_house(self, store: Store) -> None:
         """Record which keys were used, and delete expired Idempotency-Keys."""

@@ -1,10 +1,14 @@
-"""The memory that request bodies may take while they are received, by owner."""
+"""The memory that request bodies may take, by owner: while they are received, and during calls."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
+
+from gateway.core.calls import Principal
+from gateway.core.errors import Refused
 
 MIB: Final = 2**20
 # A body's first bytes are free, so that small requests are served while others send large ones.
@@ -21,27 +25,43 @@ Shares = Mapping[Any, int]
 
 
 class BodyBudget:
-    """Bytes taken by the bodies that one process is receiving. For one thread.
+    """Bytes taken by the bodies that one process has. Safe to use from any thread.
 
-    Without room a body is refused and not made to wait: what has already come of it would stay
-    in memory, and half bodies would wait for one another.
+    A body is counted while it is received, and from the start of its call to its end, which may be
+    an hour later. Without room it is refused and not made to wait: what has already come of it
+    would stay in memory, and half bodies would wait for one another.
     """
 
     def __init__(self) -> None:
         self._taken: Counter[Hashable] = Counter()
+        self._lock = threading.Lock()
 
     def take(self, n_bytes: int, shares: Shares) -> bool:
         """Take bytes for all the owners, or return False if one of them would pass its share."""
         limits = {**shares, None: PROCESS_MAX_BYTES}
-        if any(self._taken[owner] + n_bytes > most for owner, most in limits.items()):
-            return False
-        for owner in limits:
-            self._taken[owner] += n_bytes
-        return True
+        with self._lock:
+            if any(self._taken[owner] + n_bytes > most for owner, most in limits.items()):
+                return False
+            for owner in limits:
+                self._taken[owner] += n_bytes
+            return True
 
     def give_back(self, n_bytes: int, shares: Shares) -> None:
         """Return bytes that were taken for the same owners."""
-        self._taken.subtract(dict.fromkeys((*shares, None), n_bytes))
-        for owner in shares:
-            if not self._taken[owner]:
-                del self._taken[owner]
+        with self._lock:
+            self._taken.subtract(dict.fromkeys((*shares, None), n_bytes))
+            for owner in shares:
+                if not self._taken[owner]:
+                    del self._taken[owner]
+
+
+def shares_of(principal: Principal) -> Shares:
+    """Return the shares of a caller's organization and of its key or person."""
+    caller = principal.key_id or principal.fixed.user_id
+    return {principal.org_id: ORGANIZATION_MAX_BYTES, caller: CALLER_MAX_BYTES}
+
+
+def no_room() -> Refused:
+    """Return the refusal of a body that its owner has no room for."""
+    sentence = "Too many large request bodies are in memory; retry in a moment"
+    return Refused("overloaded", sentence, status=503, retry_after_s=1)

@@ -180,6 +180,7 @@ class Call:
     idempotency_key: str | None = None
     refusal: GatewayError | None = None
     is_large: bool = False
+    body_bytes: int = 0  # in memory; of a large one
 
 
 class Unread:

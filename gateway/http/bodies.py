@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -20,17 +20,11 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, UnreadablePostError
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import (
-    CALLER_MAX_BYTES,
-    FREE_BYTES,
-    ORGANIZATION_MAX_BYTES,
-    BodyBudget,
-    Shares,
-)
+from gateway.core.body_budget import FREE_BYTES, BodyBudget, Shares, no_room, shares_of
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import values_at_most
+from gateway.core.strict_json import count_values, values_at_most
 from gateway.http.callers import JSON_TYPE, not_json
 from gateway.http.headers import header
 from orgs.threads import BODIES, TooManyWaiting
@@ -39,14 +33,19 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
-# lose the answer, since closing with unread bytes resets the connection.
+# lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
+# time, since whoever has no key can send as fast as the event loop reads.
 DROPPED_MAX_S: Final = 2.0
 DROPPED_MAX_BYTES: Final = 32 * 2**20
+DROPPED_PAUSE_S: Final = 0.01
+DROPPING_MAX: Final = 8
 # More digits than any acceptable Content-Length has.
 LENGTH_MAX_DIGITS: Final = 12
 # Parsing these takes 3 ms at most, about as long as the rest of a request.
 INLINE_MAX_BYTES: Final = 64 * 1024
 INLINE_MAX_VALUES: Final = 2_000
+# What Python takes for a value of parsed JSON besides its text, at most.
+VALUE_BYTES: Final = 128
 WAITING_MAX: Final = 32  # large bodies of one organization
 
 
@@ -56,6 +55,8 @@ class ClientDisconnected(Exception):
 
 class IncomingBody:
     """The body of one request as it arrives."""
+
+    _dropping: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class IncomingBody:
                         missing = size - FREE_BYTES - taken
                         if missing > 0:
                             if not budget.take(missing, shares):
-                                raise _no_room()
+                                raise no_room()
                             taken += missing
             except TimeoutError as exc:
                 sentence = f"The request body must arrive within {self._max_s:g} s"
@@ -106,13 +107,19 @@ class IncomingBody:
 
     async def drop(self) -> None:
         """Receive what is left for a moment, so that the client can read its answer."""
+        if self.is_complete or IncomingBody._dropping >= DROPPING_MAX:
+            return
         dropped = 0
+        IncomingBody._dropping += 1
         try:
             async with asyncio.timeout(DROPPED_MAX_S):
                 while not self.is_complete and dropped <= DROPPED_MAX_BYTES:
                     dropped += len(await self._next())
+                    await asyncio.sleep(DROPPED_PAUSE_S)
         except (TimeoutError, ClientDisconnected):
             return
+        finally:
+            IncomingBody._dropping -= 1
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -146,12 +153,16 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
     """Return the call that `parse` makes of the body. Raises Refused: 429 if too many wait."""
     if len(body) <= INLINE_MAX_BYTES and values_at_most(body) <= INLINE_MAX_VALUES:
         return parse()
+
+    def parse_large() -> Call:
+        memory = len(body) + VALUE_BYTES * count_values(body)
+        return replace(parse(), is_large=True, body_bytes=memory)
+
     try:
-        call = await BODIES.run(principal.org_id, parse, waiting_max=WAITING_MAX)
+        return await BODIES.run(principal.org_id, parse_large, waiting_max=WAITING_MAX)
     except TooManyWaiting as exc:
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
-    return replace(call, is_large=True)
 
 
 @asynccontextmanager
@@ -166,7 +177,7 @@ async def _json_body(request: HttpRequest, principal: Principal) -> AsyncIterato
         raise too_large(max_bytes)
     if isinstance(request, ApiRequest):
         async with request.incoming.received(
-            max_bytes=max_bytes, budget=current().bodies, shares=_shares_of(principal)
+            max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
         ) as body:
             yield body
     else:
@@ -180,11 +191,6 @@ def _read_body(request: HttpRequest, max_bytes: int) -> bytes:
         raise too_large(max_bytes) from exc
     except UnreadablePostError as exc:
         raise invalid("The body could not be read") from exc
-
-
-def _shares_of(principal: Principal) -> Shares:
-    caller = principal.key_id or principal.fixed.user_id
-    return {principal.org_id: ORGANIZATION_MAX_BYTES, caller: CALLER_MAX_BYTES}
 
 
 def _declared_bytes(request: HttpRequest) -> int:
@@ -201,8 +207,3 @@ def too_large(max_bytes: int) -> Refused:
     """Return the refusal of a body above the limit."""
     sentence = f"The body must be at most {max_bytes // 2**20} MiB"
     return Refused("body_too_large", sentence, status=413)
-
-
-def _no_room() -> Refused:
-    sentence = "Too many large request bodies are being received; retry in a moment"
-    return Refused("overloaded", sentence, status=503, retry_after_s=1)

@@ -87,13 +87,14 @@ async def _read(
         dimensions = scoped(dimensions_in_headers(headers), principal)
 
         def parse(body: bytes) -> Call:
+            key = checked_idempotency_key(headers.get("idempotency-key"))
             return dialect.read(
                 Arrival(
-                    raw=body,
+                    raw=b"" if key is None else body,
                     fields=fields_of(body),
                     headers=headers,
                     dimensions=dimensions,
-                    idempotency_key=checked_idempotency_key(headers.get("idempotency-key")),
+                    idempotency_key=key,
                     named=model,
                     streams=streams,
                     path=path,

@@ -44,14 +44,13 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         counts=True,
     )
     chosen = await candidate(gateway, requested, alias=organization.alias(call.model))
-    enabled, balances = await read(READS, organization.id, _live, chosen.judged)
+    enabled, balances, expected = await read(READS, organization.id, _live, chosen.judged)
     judged: JudgedCall = chosen.judged
     refusal: GatewayError | None = _disabled(organization)
     if enabled:
         judged, refusal = await _with_room(judged, balances)
     if refusal is not None and refusal.status == 400:
         raise refusal
-    expected = await read(READS, organization.id, _expected_output, judged)
     return _body(judged, refusal, balances, expected)
 
 
@@ -86,12 +85,15 @@ def _disabled(organization: OrganizationSnapshot) -> Refused:
     return Refused("gateway_disabled", sentence)
 
 
-def _live(judged: JudgedCall) -> tuple[bool, tuple[Balance, ...]]:
-    """Return whether the organization is enabled, and all balances that the call counts in."""
+def _live(judged: JudgedCall) -> tuple[bool, tuple[Balance, ...], int]:
+    """Return whether the organization is enabled, the balances that the call counts in, and the
+    output to expect.
+    """
     organization = judged.requested.organization
     row = Organization.objects.get(id=organization.id)
     limits = (organization.day, *(rule.limit for rule in _budgets(judged)))
-    return row.ai_gateway_enabled, balances_of(row, limits, now=datetime.now(UTC))
+    balances = balances_of(row, limits, now=datetime.now(UTC))
+    return row.ai_gateway_enabled, balances, _expected_output(judged)
 
 
 def _budgets(judged: JudgedCall) -> tuple[BudgetRule, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from math import ceil
@@ -146,6 +147,6 @@ def frame_tokens(messages: int) -> int:
     return messages * MESSAGE_OVERHEAD_TOKENS + ANSWER_PRIMING_TOKENS
 
 
-def _encoded(text: str, encoding: str) -> list[list[int]]:
+def _encoded(text: str, encoding: str) -> Iterator[list[int]]:
     encode = ENCODINGS.get(encoding).encode_ordinary
-    return [encode(text[start : start + SLICE_CHARS]) for start in range(0, len(text), SLICE_CHARS)]
+    return (encode(text[start : start + SLICE_CHARS]) for start in range(0, len(text), SLICE_CHARS))

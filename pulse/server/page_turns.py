@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gateway.core.errors import overloaded
-from gateway.http.bodies import Receive
+from gateway.http.bodies import ClientDisconnected, Receive
 from orgs.core.addresses import counted_address
 from pulse.server.api_handler import Scope, Send
 
@@ -29,8 +29,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 class TakingTurns:
     """An application whose requests take turns until their answer begins.
 
-    An answer that is streamed computes each piece in a turn of its own kind (`orgs.threads`), and
-    its client may be slow.
+    `receive` must deliver the whole body as one message. A client that leaves while it waits gives
+    up its turn. An answer that is streamed computes each piece in a turn of its own kind
+    (`orgs.threads`), and its client may be slow.
     """
 
     def __init__(self, application: Application) -> None:
@@ -40,7 +41,10 @@ class TakingTurns:
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run a request in its turn. Raises Refused if too many of its address are under way."""
+        """Run a request in its turn.
+
+        Raises Refused if too many of its address are under way, and ClientDisconnected.
+        """
         address = counted_address(scope["client"][0] if scope["client"] else "")
         if self._under_way[address] >= UNDER_WAY_MAX:
             raise overloaded()
@@ -48,16 +52,41 @@ class TakingTurns:
             self._under_way[address] += 1
             turn.callback(self._end, address)
             of_address = asyncio.Semaphore(OF_ADDRESS_MAX)
-            await turn.enter_async_context(self._of_address.setdefault(address, of_address))
-            await turn.enter_async_context(self._all)
+            body = await receive()
+            for places in (self._of_address.setdefault(address, of_address), self._all):
+                entering = turn.enter_async_context(places)
+                await (_unless_left(entering, receive) if places.locked() else entering)
 
             async def send_after_turn(message: Mapping[str, Any]) -> None:
                 await turn.aclose()
                 await send(message)
 
-            await self._application(scope, receive, send_after_turn)
+            await self._application(scope, before(body, receive), send_after_turn)
 
     def _end(self, address: str) -> None:
         self._under_way[address] -= 1
         if not self._under_way[address]:
             del self._under_way[address]
+
+
+def before(message: Mapping[str, Any], receive: Receive) -> Receive:
+    """Return a `receive` that delivers the message, and then what comes after it."""
+    messages = iter([message])
+
+    async def received() -> Mapping[str, Any]:
+        return next(messages, None) or await receive()
+
+    return received
+
+
+async def _unless_left(entering: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Wait for a place. Raises ClientDisconnected as soon as the client has left."""
+    tasks = [asyncio.ensure_future(entering), asyncio.ensure_future(receive())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientDisconnected
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -6,8 +6,7 @@ path, for as long as the client takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpResponse
 
@@ -18,7 +17,7 @@ from gateway.http.answers import with_error_headers
 from gateway.http.bodies import BODY_MAX_S, ClientDisconnected, IncomingBody, Receive
 from orgs.core.addresses import counted_address
 from pulse.server.api_handler import Scope, Send, send_whole
-from pulse.server.page_turns import Application
+from pulse.server.page_turns import Application, before
 
 BODY_MAX_BYTES: Final = 1024 * 1024
 
@@ -43,7 +42,8 @@ async def handle(
             budget=current().bodies,
             shares={"pages": PAGES_MAX_BYTES, client: ADDRESS_MAX_BYTES},
         ) as body:
-            await application(scope, _with(body, receive), send)
+            whole = {"type": "http.request", "body": body, "more_body": False}
+            await application(scope, before(whole, receive), send)
     except Refused as exc:
         await send_whole(_sentence(exc), incoming, send)
     except ClientDisconnected:
@@ -58,13 +58,3 @@ def _sentence(refusal: Refused) -> HttpResponse:
     )
     response["X-Content-Type-Options"] = "nosniff"
     return with_error_headers(response, refusal)
-
-
-def _with(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that delivers the body as one message, and then what comes after it."""
-    whole = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def replayed() -> Mapping[str, Any]:
-        return next(whole, None) or await receive()
-
-    return replayed

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from threading import Barrier
-from typing import Any
+from typing import Any, Final
 
 from costs.core.admission import ReserveRequest, ReserveResult
 from costs.ledger.writer import LedgerUnavailable, Writer
+
+ANSWER_MAX_S: Final = 60.0
 
 
 def reserve_together(
@@ -40,15 +42,19 @@ def until(condition: Callable[[], bool], *, within_s: float = 10) -> None:
 
 
 def together(writer: Writer, *work: Any) -> list[Any]:
-    """Reserve or settle everything at once, in one event loop."""
+    """Reserve or settle everything at once, in one event loop.
+
+    Raises TimeoutError if the writer does not answer within ANSWER_MAX_S.
+    """
 
     async def all_of_it() -> list[Any]:
-        return await asyncio.gather(
-            *(
-                writer.settle(each) if hasattr(each, "outcome") else writer.reserve(each)
-                for each in work
-            ),
-            return_exceptions=True,
-        )
+        async with asyncio.timeout(ANSWER_MAX_S):
+            return await asyncio.gather(
+                *(
+                    writer.settle(each) if hasattr(each, "outcome") else writer.reserve(each)
+                    for each in work
+                ),
+                return_exceptions=True,
+            )
 
     return asyncio.run(all_of_it())

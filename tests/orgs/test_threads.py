@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from orgs.threads import Threads, TooManyWaiting
+from orgs.threads import EXPORTS, READS, SESSIONS, TOKENS, Threads, TooManyWaiting
 
 
 async def running(threads: Threads, caller: str, gate: threading.Event) -> asyncio.Task[bool]:
@@ -23,10 +23,20 @@ async def running(threads: Threads, caller: str, gate: threading.Event) -> async
 
 async def test_work_returns_its_value_or_raises() -> None:
     threads = Threads("t", 1)
-    assert await threads.run("a", lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        await threads.run("a", lambda: 1 // 0)
-    assert await threads.run("a", threading.get_ident) != threading.get_ident()
+    async with asyncio.timeout(10):  # each thread is free after its work, also after an error
+        assert await threads.run("a", lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            await threads.run("a", lambda: 1 // 0)
+        assert await threads.run("a", threading.get_ident) != threading.get_ident()
+
+
+async def test_each_thread_runs_work_once() -> None:
+    threads, ran = Threads("t", 3), list[int]()
+    threads.run_in_each(partial(ran.append, 0))
+    assert ran == []  # they have not begun
+    await threads.run("a", lambda: None)
+    threads.run_in_each(lambda: ran.append(threading.get_ident()))
+    assert len(set(ran)) == len(ran) == 3
 
 
 async def test_one_caller_leaves_threads_to_others() -> None:
@@ -35,6 +45,25 @@ async def test_one_caller_leaves_threads_to_others() -> None:
     assert await asyncio.wait_for(threads.run("b", lambda: "at once"), 5) == "at once"
     gate.set()
     assert await asyncio.gather(*slow) == [True] * 10
+
+
+@pytest.mark.parametrize("pool", [SESSIONS, READS, EXPORTS, TOKENS], ids=lambda pool: pool.name)
+def test_pool_keeps_thread_from_each_caller(pool: Threads) -> None:
+    assert pool.of_one < pool.most
+
+
+async def test_work_keeps_its_thread_until_it_ends() -> None:
+    threads, gate = Threads("t", 2, of_one=1), threading.Event()
+    running_now, most = list[int](), list[int]()
+
+    def work() -> None:
+        running_now.append(1)
+        most.append(len(running_now))
+        gate.wait(0.01)
+        running_now.pop()
+
+    await asyncio.gather(*(threads.run("a", work) for _ in range(5)))
+    assert most == [1] * 5
 
 
 async def test_callers_take_turns() -> None:
@@ -81,10 +110,13 @@ async def test_thread_rests_after_work_and_answer_does_not_wait() -> None:
 
     threads = Threads("t", 1, rest=20.0)
     began_s = time.monotonic()
-    await threads.run("a", partial(busy, 0.05))
-    answered_s = time.monotonic() - began_s
-    await threads.run("b", lambda: None)
-    assert time.monotonic() - began_s >= 1.0 > answered_s
+    resting = asyncio.create_task(threads.run("a", partial(busy, 0.05)))
+    following = asyncio.create_task(threads.run("b", time.monotonic))
+    await resting
+    answered_s = time.monotonic()
+    followed_s = await following
+    assert followed_s - began_s >= 1.0
+    assert answered_s < followed_s
 
 
 FORKS = """

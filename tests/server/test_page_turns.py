@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from gateway.core.errors import Refused
+from gateway.http.bodies import ClientDisconnected
 from pulse.server.page_turns import AT_ONCE_MAX, OF_ADDRESS_MAX, UNDER_WAY_MAX, TakingTurns
 
+BODY = {"type": "http.request", "body": b"a=1", "more_body": False}
 START, END = {"type": "http.response.start"}, {"type": "http.response.body"}
 
 
@@ -21,6 +23,7 @@ class Pages:
     def __init__(self) -> None:
         self.running: Counter[str] = Counter()
         self.may_begin, self.may_end = asyncio.Event(), asyncio.Event()
+        self.leaving: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.sent: list[Mapping[str, Any]] = []
         self.console = TakingTurns(self._page)
         self._tasks: list[asyncio.Task[None]] = []
@@ -39,17 +42,23 @@ class Pages:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, scope: dict[str, Any]) -> None:
-        await self.console(scope, self._receive, self._send)
+        messages = iter([BODY])
 
-    async def _page(self, scope: dict[str, Any], _: Any, send: Any) -> None:
+        async def receive() -> Mapping[str, Any]:
+            if (body := next(messages, None)) is not None:
+                return body
+            await self.leaving[scope["client"][0]].wait()
+            return {"type": "http.disconnect"}
+
+        await self.console(scope, receive, self._send)
+
+    async def _page(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert await receive() == BODY
         self.running[scope["client"][0]] += 1
         await self.may_begin.wait()
         await send(START)
         await self.may_end.wait()
         await send(END)
-
-    async def _receive(self) -> Mapping[str, Any]:
-        return {"type": "http.disconnect"}
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         self.sent.append(message)
@@ -104,3 +113,49 @@ async def test_page_beyond_those_that_may_wait_is_refused() -> None:
 
     [later] = pages.open("192.0.2.1")
     await later
+
+
+@pytest.mark.asyncio
+async def test_client_that_leaves_while_it_waits_gives_up_its_turn() -> None:
+    pages = Pages()
+    opened = pages.open("192.0.2.1", UNDER_WAY_MAX)
+    await _settled()
+    pages.leaving["192.0.2.1"].set()
+    await _settled()
+    running, waiting = opened[:OF_ADDRESS_MAX], opened[OF_ADDRESS_MAX:]
+    assert {type(page.exception()) for page in waiting} == {ClientDisconnected}
+    assert not any(page.done() for page in running)
+
+    pages.leaving.clear()
+    [later] = pages.open("192.0.2.1")
+    await pages.finish()
+    assert later.exception() is None
+    assert pages.running == {"192.0.2.1": OF_ADDRESS_MAX + 1}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("ends", ["left", "cancelled", "failed"])
+async def test_turn_is_kept_until_page_ends_without_answer(ends: str) -> None:
+    begun, may_end = list[int](), asyncio.Event()
+
+    async def page(*_: Any) -> None:
+        begun.append(1)
+        await may_end.wait()
+        raise ClientDisconnected if ends == "left" else ZeroDivisionError
+
+    async def receive() -> Mapping[str, Any]:
+        return BODY
+
+    console = TakingTurns(page)
+    scope = {"type": "http", "client": ("192.0.2.1", 5000)}
+    opened = [asyncio.create_task(console(scope, receive, page)) for _ in range(OF_ADDRESS_MAX)]
+    await _settled()
+    assert console._under_way == {"192.0.2.1": OF_ADDRESS_MAX}
+    assert console._all._value == AT_ONCE_MAX - OF_ADDRESS_MAX
+    if ends == "cancelled":
+        for each in opened:
+            each.cancel()
+    may_end.set()
+    await asyncio.wait(opened)
+    assert console._under_way == {}
+    assert console._all._value == AT_ONCE_MAX

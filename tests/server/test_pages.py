@@ -15,6 +15,7 @@ from gateway.http.bodies import BODY_MAX_S
 from pulse.server import pages
 
 ADDRESS = "192.0.2.7"
+ANSWER_MAX_S = 20.0
 
 
 class Upload:
@@ -55,9 +56,10 @@ class Upload:
 
     def run(self, *, body_max_s: float = BODY_MAX_S) -> tuple[int, dict[bytes, bytes], bytes]:
         """Send everything and return the answer, which is 0 if the page was reached."""
-        asyncio.run(
-            pages.handle(self.page, self.scope, self.receive, self.send, body_max_s=body_max_s)
+        handling = pages.handle(
+            self.page, self.scope, self.receive, self.send, body_max_s=body_max_s
         )
+        asyncio.run(asyncio.wait_for(handling, ANSWER_MAX_S))
         if not self.sent:
             return 0, {}, b""
         start, *rest = self.sent

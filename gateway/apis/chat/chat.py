@@ -122,8 +122,7 @@ class ChatBody:
 
     def identity(self) -> object:
         """Return the unchanged body with its dimensions."""
-        dimensions = orjson.dumps(self.arrival.dimensions.as_dict())
-        return b"\0".join((self.arrival.path.encode(), dimensions, self.arrival.raw))
+        return self.arrival.identity()
 
     def asks_for_usage(self) -> bool:
         """Whether the client requests the usage of its stream."""

@@ -20,6 +20,8 @@ from costs.core.admission import Admitted
 from costs.core.holds import State
 from costs.ledger.connect import open_store
 from costs.ledger.stores.base import Locked
+from costs.ledger.stores.pipeline import ANSWER_TIMEOUT_S
+from costs.ledger.stores.postgres import PostgresStore
 from costs.ledger.stores.sqlite import BUSY_TIMEOUT_S
 from costs.ledger.writer import LedgerUnavailable, Writer
 from orgs.models import Organization
@@ -90,6 +92,14 @@ def writer(new_writer: NewWriter, suspended: Suspended, acme: Organization) -> W
     made = new_writer(lambda: SuspendedStore(open_store(timeout_s=TIMEOUT_S), suspended))
     together(made, ask(acme, 1))
     return made
+
+
+@pytest.mark.postgres_only
+def test_store_waits_ten_seconds_by_default() -> None:
+    store = open_store()
+    assert isinstance(store, PostgresStore)
+    assert store._pipeline._timeout_s == ANSWER_TIMEOUT_S == 10.0
+    store.close()
 
 
 @pytest.mark.postgres_only

@@ -141,6 +141,7 @@ PATHS: list[tuple[str, Callable[[Any], str]]] = [
     ("/v1/messages", lambda body: body["error"]["message"]),
     ("/v1beta/models/gemini-2.0-flash:generateContent", lambda body: body["error"]["message"]),
 ]
+QUOTE: tuple[str, Callable[[Any], str]] = ("/api/ai/quote", lambda body: body["error"])
 
 
 class StalledUpload:
@@ -171,7 +172,7 @@ class StalledUpload:
     def answer(self, *, body_max_s: float) -> tuple[int, dict[bytes, bytes], Any]:
         """Return status, headers and body of what was answered."""
         handling = api_handler.handle(self.scope, self.receive, self.send, body_max_s=body_max_s)
-        asyncio.run(handling)
+        asyncio.run(asyncio.wait_for(handling, 20))
         start, body = self.sent[0], b"".join(each.get("body", b"") for each in self.sent[1:])
         assert not self.sent[-1].get("more_body")
         return start["status"], dict(start["headers"]), json.loads(body)
@@ -187,7 +188,7 @@ def test_late_body_is_408_and_closes(
     assert AiRequestLog.objects.get().code == "body_timeout"
 
 
-@pytest.mark.parametrize(("path", "sentence_of"), PATHS)
+@pytest.mark.parametrize(("path", "sentence_of"), [*PATHS, QUOTE])
 def test_unknown_caller_is_answered_before_body_is_received(
     gateway: Gateway, path: str, sentence_of: Callable[[Any], str]
 ) -> None:
@@ -212,7 +213,7 @@ def test_body_beyond_callers_share_is_503_and_leaves_nothing_taken(
     upload = StalledUpload(path, small, large[1:], large, key=api_key)
     status, headers, body = upload.answer(body_max_s=600)
     assert (status, headers[b"connection"], headers[b"retry-after"]) == (503, b"close", b"1")
-    assert sentence_of(body).startswith("Too many large request bodies are being received")
+    assert sentence_of(body).startswith("Too many large request bodies are in memory")
     assert gateway.bodies.take(1000, taken)
     assert not gateway.bodies.take(1, taken)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
+from gateway.core import strict_json
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from
@@ -87,7 +89,12 @@ async def test_large_bodies_of_one_organization_do_not_pile_up() -> None:
     ]
     await asyncio.sleep(0.05)
     with pytest.raises(Refused) as refusal:
-        await parse_in_turn(flooding, body, slow)
+        try:
+            async with asyncio.timeout(5):
+                await parse_in_turn(flooding, body, slow)
+        except TimeoutError:
+            gate.set()  # or the thread would wait in each of the others
+            raise
     assert (refusal.value.status, refusal.value.code) == (429, "rate_limited")
     mine = asyncio.create_task(
         parse_in_turn(other, body, partial(call_from, body, principal=other))
@@ -98,3 +105,27 @@ async def test_large_bodies_of_one_organization_do_not_pile_up() -> None:
     assert not all(task.done() for task in flood)  # it had its turn before most of them
     await asyncio.gather(*flood)
     await BODIES.run(None, lambda: None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [{"a": 1}] * 50_000,
+        [[[]]] * 50_000,
+        {f"{n}": n / 7 for n in range(50_000)},
+        [f"{n:x}" for n in range(50_000)],
+        ["text" * 50_000],
+    ],
+    ids=["objects", "lists", "names", "strings", "text"],
+)
+async def test_large_body_counts_as_memory_that_it_takes(values: object) -> None:
+    body = orjson.dumps({"values": values})
+    caller = anyone()
+    parse = partial(call_from, saying("a"), principal=caller)
+    call = await parse_in_turn(caller, body, parse)
+    tracemalloc.start()
+    kept = strict_json.loads(body)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept
+    assert len(body) < taken <= call.body_bytes

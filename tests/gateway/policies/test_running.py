@@ -7,8 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from threading import current_thread
+from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.test import Client
 
 from gateway.core.errors import Refused
@@ -89,6 +94,29 @@ def test_api_refuses_second_backtest(ask: Asking, held: ExitStack, acme: Organiz
     assert reply.headers["retry-after"] == str(RETRY_AFTER_S)
     held.close()
     assert ask(method="GET", path=API).status == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_api_keeps_its_place_while_it_reads(ask: Asking, acme: Organization) -> None:
+    running = list[set[UUID]]()
+
+    def watched(execute: Callable[..., Any], sql: str, *more: Any) -> Any:
+        if 'FROM "ai_request_log"' in sql:
+            running.append(set(RUNNING._organizations))
+        return execute(sql, *more)
+
+    def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if current_thread().name.startswith(BACKTESTS.name):
+            connection.execute_wrappers.append(watched)
+
+    connection_created.connect(watch)
+    try:
+        assert ask(method="GET", path=API).status == 200
+    finally:
+        connection_created.disconnect(watch)
+    assert running
+    assert all(each == {acme.pk} for each in running)
+    assert not RUNNING._organizations
 
 
 @pytest.mark.django_db(transaction=True)
