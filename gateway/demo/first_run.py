@@ -86,7 +86,9 @@ def _alone() -> Iterator[None]:
     """Let one start prepare the database at a time: two migrations at once would collide."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 0")  # the other may migrate for minutes
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK_NUMBER])
+            cursor.execute("RESET lock_timeout")
         try:
             yield
         finally:

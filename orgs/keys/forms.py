@@ -26,6 +26,18 @@ class OwnerField(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subsc
         return obj.email if obj.email_confirmed_at else f"{obj.email} (unconfirmed)"
 
 
+class PermissionBoxes(forms.CheckboxSelectMultiple):
+    """A box for each permission. A script's form that does not name them means all.
+
+    The page's own form always has one empty value, so that no box is not the same.
+    """
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        if name not in data:
+            return list(Permission)
+        return [value for value in super().value_from_datadict(data, files, name) if value]
+
+
 class KeyForm(forms.Form):
     """A key to create. A dimension with a value is fixed for all its calls."""
 
@@ -53,7 +65,7 @@ class KeyForm(forms.Form):
             (Permission.QUOTE, "Ask for quotes"),
         ],
         initial=list(Permission),
-        widget=forms.CheckboxSelectMultiple,
+        widget=PermissionBoxes,
         error_messages={"required": "Choose at least one permission."},
     )
     expires_days = forms.IntegerField(

@@ -12,6 +12,7 @@ from typing import Final
 
 from tests.system.clients import ClientCall, ask_one, warm_up
 from tests.system.databases import Databases, at_upstream, prepare
+from tests.system.rows import Rows
 from tests.system.servers import HOST, Installation, Server
 from tests.system.upstream import Upstream
 from tests.worst.wire import Target
@@ -33,6 +34,8 @@ class Stage:
     def server(self) -> Iterator[Server]:
         """A new server process that has called every vendor, each of which behaves."""
         self.rivals_upstream.reset()
+        # An earlier attack's wrong passwords must not keep the admin's from signing in.
+        Rows(self.installation.database_url).execute("DELETE FROM sign_in_counter")
         [server] = self.installation.serve(TMPDIR=str(self.temporary))
         try:
             asyncio.run(warm_up(server.url, self.installation.key))

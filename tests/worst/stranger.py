@@ -76,7 +76,7 @@ async def large_api_bodies(target: Target) -> None:
 
 
 async def wrong_keys(target: Target) -> None:
-    """Send keys that do not exist and have a valid checksum, each of which takes a query."""
+    """Send keys of another installation, with a valid checksum."""
     async with target.session() as session:
 
         async def step() -> None:

@@ -95,7 +95,7 @@ def test_admin_creates_key_shown_once(
         ({"name": "new", "expires_days": "soon"}, "expires_days"),
         ({"name": "new", "expires_days": "9" * 30}, "expires_days"),
         ({"name": "new", "owner": "nonsense"}, "owner"),
-        ({"name": "new", "permissions": []}, "permissions"),
+        ({"name": "new", "permissions": [""]}, "permissions"),
         ({"name": "new", "permissions": ["pay"]}, "permissions"),
     ],
 )
@@ -292,3 +292,10 @@ def test_confirmation_is_page_and_dialog(
         assert part.strip().startswith("<article")
         assert "<html" in page
         assert f'action="{path(name, key)}"' in part
+
+
+def test_form_that_names_no_permission_means_all(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client_for(admin_user).post(path("key-create"), {"name": "ci"})
+    assert ApiKey.objects.get(name="ci").permissions == "send,read,quote"

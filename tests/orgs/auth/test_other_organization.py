@@ -124,7 +124,7 @@ def test_post_that_names_none_is_for_active_organization(
     form = hidden(text(both, CREATE))
     del form["form_organization"]
     activate(both, globex)
-    assert both.post(CREATE, TYPED | form).status_code == 302
+    assert both.post(CREATE, TYPED | {"allowed_models": "gpt-4o"} | form).status_code == 302
     assert Policy.objects.get().org == globex
 
 
