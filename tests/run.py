@@ -106,12 +106,14 @@ class Plan:
 
     def run(self, scratch: Path, *, processes: int, is_live: bool) -> Outcome:
         """Run it in so many processes."""
+        title = f"\n--- {self.database} ---\n"
         with self.server(scratch) as url, tempfile.TemporaryFile("w+") as kept:
-            output = None if is_live else kept
-            found = _run(self, url, scratch, processes=processes, output=output)
+            if is_live:
+                print(title, flush=True)
+                return _run(self, url, scratch, processes=processes, output=None)
+            found = _run(self, url, scratch, processes=processes, output=kept)
             kept.seek(0)
-            sys.stdout.write(f"\n--- {self.database} ---\n{kept.read()}")
-            sys.stdout.flush()
+            print(title, kept.read(), flush=True)
             return found
 
 
