@@ -1,10 +1,12 @@
-"""The docs name each setting, path and command; their links, paths and names exist."""
+"""The docs name each setting, path and command; their links, paths, names and tests exist."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
+import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import product
@@ -265,3 +267,73 @@ def test_every_documented_error_code_is_given_somewhere() -> None:
     texts = [path.read_text() for path in (ROOT / "gateway").rglob("*.py")]
     product = "\n".join(text for text in texts if "openapi" not in text[:200])
     assert {code for code in listed if f'"{code}"' not in product} == set()
+
+
+# --- security requirements -----------------------------------------------------------------------
+
+SECURITY_PAGE = ROOT / "docs" / "security.md"
+# Requirements of levels 1 and 2 of ASVS 5.0.0, by chapter.
+REQUIREMENTS = (27, 11, 19, 10, 9, 35, 18, 7, 7, 29, 14, 9, 13, 9, 13, 16, 7)
+STATUSES = ("met", "not met", "not applicable")
+REQUIREMENT = re.compile(
+    r"^\| v5\.0\.0-(\d+)\.(\d+)\.(\d+) \| [^|]+ \| ([a-z ]+) \| ([^|]+) \|$", re.MULTILINE
+)
+SUMMARY = re.compile(r"^\| (?:\[V(\d+) [^|]+|all) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", re.M)
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+RULE = re.compile(r"`([A-Z]+\d{3})`")
+
+
+def _functions(place: str) -> set[str]:
+    path = ROOT / place
+    body = ast.parse(path.read_text()).body if path.exists() else []
+    return {each.name for each in body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_tests_named_on_security_page_exist() -> None:
+    text = SECURITY_PAGE.read_text()
+    named = TEST.findall(text)
+    assert len(named) == text.count("::") > 100
+    functions = {place: _functions(place) for place, _ in named}
+    _assert_none(
+        "no such tests",
+        (f"{place}::{name}" for place, name in named if name not in functions[place]),
+    )
+
+
+def test_rules_named_on_security_page_are_held() -> None:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    rules = set(RULE.findall(SECURITY_PAGE.read_text()))
+    assert "S307" in rules
+    held = {rule for rule in rules if rule.startswith(tuple(lint["select"]))}
+    assert held - set(lint.get("ignore", ())) == rules
+
+
+def test_every_requirement_that_is_met_has_proof() -> None:
+    rows = REQUIREMENT.findall(SECURITY_PAGE.read_text())
+    _assert_none(
+        "met without a test, a rule or a page",
+        (
+            ".".join(number)
+            for *number, status, proof in rows
+            if status == "met" and not any(each in proof for each in ("::", "](", "; no test"))
+            if not RULE.search(proof)
+        ),
+    )
+
+
+def test_security_page_has_every_requirement_once_and_right_sums() -> None:
+    text = SECURITY_PAGE.read_text()
+    rows = REQUIREMENT.findall(text)
+    assert len(rows) == text.count("\n| v5")
+    numbers = [tuple(map(int, row[:3])) for row in rows]
+    assert numbers == sorted(set(numbers))
+    assert {row[3] for row in rows} == set(STATUSES)
+    counted = Counter((row[0], row[3]) for row in rows)
+    chapters = [str(n) for n in range(1, len(REQUIREMENTS) + 1)]
+    expected = [
+        (each, *(str(counted[each, status]) for status in STATUSES), str(total))
+        for each, total in zip(chapters, REQUIREMENTS, strict=True)
+    ]
+    by_status = Counter(row[3] for row in rows)
+    sums = (str(by_status[status]) for status in STATUSES)
+    assert SUMMARY.findall(text) == [*expected, ("", *sums, str(sum(REQUIREMENTS)))]
