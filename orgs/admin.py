@@ -45,8 +45,14 @@ def operator_sign_in(request: HttpRequest, extra_context: Any = None) -> HttpRes
     return redirect_to_login(request.GET.get("next") or "/admin/")
 
 
+def own_password(request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    """Redirect to the profile page: Django's own has no throttle and no history."""
+    return redirect("profile")
+
+
 admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: installation admin"
 admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
+admin.site.password_change = own_password  # type: ignore[method-assign]
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time

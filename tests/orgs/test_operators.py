@@ -46,6 +46,11 @@ def test_operators_use_console_sign_in_page(
     assert client.get("/admin/login/").status_code == 403
 
 
+def test_operators_change_their_password_on_profile_page(operator: Client) -> None:
+    assert operator.get("/admin/password_change/")["Location"] == "/settings/profile"
+    assert operator.post("/admin/password_change/")["Location"] == "/settings/profile"
+
+
 def test_organization_admin_has_no_operator_access(client: Client, admin_user: User) -> None:
     client.force_login(admin_user)
     assert client.get(listing("user"), follow=True).status_code == 403

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from orgs.auth import throttle
@@ -42,6 +43,13 @@ def test_person_changes_password_and_ends_other_sessions(
     assert elsewhere.get("/api/ai/requests").status_code == 401
     member_user.refresh_from_db()
     assert member_user.check_password(NEW)
+
+
+def test_browser_keeps_no_message(client_for: CLIENTS, member_user: User) -> None:
+    client = client_for(member_user)
+    change(client, PASSWORD)
+    names = {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, settings.DEVICE_COOKIE_NAME}
+    assert set(client.cookies) <= names
 
 
 @pytest.mark.parametrize(
