@@ -196,7 +196,10 @@ def test_cold_gateway_reads_each_once(
 def test_live_versions_are_read_once_for_all_that_wait(
     reads: Reads, gateway: Gateway, acme: Organization
 ) -> None:
+    asking: list[None] = []
+
     def versions() -> int | None:
+        asking.append(None)
         return gateway.call_loop.call_sync(gateway.directory.versions(acme.pk)).config_version
 
     reads.hold("organization")
@@ -204,6 +207,7 @@ def test_live_versions_are_read_once_for_all_that_wait(
         first = threads.submit(versions)
         assert reads.reached.wait(10)
         later = [threads.submit(versions) for _ in range(AT_ONCE - 1)]
+        until(lambda: len(asking) == AT_ONCE)
         time.sleep(0.3)  # they arrive while the first read runs
         new_policy(acme)
         reads.may_end.set()
