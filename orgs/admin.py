@@ -52,7 +52,7 @@ def own_password(request: HttpRequest, extra_context: Any = None) -> HttpRespons
 
 admin.site.site_header = admin.site.site_title = "Pulse AI Gateway: installation admin"
 admin.site.login = operator_sign_in  # type: ignore[method-assign]  # Django has no setting for it
-admin.site.password_change = own_password  # type: ignore[method-assign]
+admin.site.password_change = own_password  # type: ignore[assignment]
 
 
 class KeptAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
