@@ -29,6 +29,7 @@ WORDS: Final = {
     "meant": "resolved, intended",
     "dearest": "highest, most expensive",
     "anew": "again",
+    "whoever": "anyone who",
     "road": "path, endpoint, target",
     "roads": "paths, endpoints, targets",
     "door": "endpoint",

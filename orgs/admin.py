@@ -94,7 +94,7 @@ class UserForm(UserChangeForm):  # type: ignore[type-arg]  # not subscriptable a
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if "email" in self.changed_data:
             self.instance.email_confirmed_at = None
-        # Whoever registered the address first may have its password.
+        # The one who registered the address first may have its password.
         for right in ("is_staff", "is_superuser"):
             is_new = right in self.changed_data and values.get(right)
             if is_new and self.instance.email_confirmed_at is None:
@@ -166,7 +166,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin):
-    """Groups of permissions: whoever changes the own group has every permission."""
+    """Groups of permissions: a member who changes the own group has every permission."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _is_superuser(request)

@@ -52,7 +52,7 @@ def _make_demo() -> FirstRun:
         org = create_organization(name="Demo", slug="demo", timezone=machine_timezone())
         set_gateway(org=org, enabled=True)
         member = create_member(org=org, email=EMAIL, role=Membership.Role.ADMIN, password=password)
-        # Whoever starts the installation operates it: the pages of /admin/ are theirs too.
+        # The one who starts the installation operates it: the pages of /admin/ are theirs too.
         person = User.objects.filter(pk=member.user_id)
         person.update(is_staff=True, is_superuser=True)
         _, key = create_key(org=org, name="First key", owner=member.user)

@@ -34,7 +34,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
 # lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
-# time, since whoever has no key can send as fast as the event loop reads.
+# time, since anyone without a key can send as fast as the event loop reads.
 DROPPED_MAX_S: Final = 2.0
 DROPPED_MAX_BYTES: Final = 32 * 2**20
 DROPPED_PAUSE_S: Final = 0.01

@@ -1,6 +1,6 @@
 """Dimensions that a policy requires and their known values; whether a request's user was proved.
 
-The policy's columns are added by hand: Django would build the table anew on SQLite, without the
+The policy's columns are added by hand: Django would rebuild the table on SQLite, without the
 triggers that raise organization.config_version.
 """
 

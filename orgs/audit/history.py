@@ -1,6 +1,6 @@
 """Records what happens, in the transaction of the operation that does it.
 
-Values are named by whoever records them, so that no secret is kept by accident.
+Values are named by the code that records them, so that no secret is kept by accident.
 """
 
 from __future__ import annotations

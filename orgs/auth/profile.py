@@ -68,7 +68,7 @@ def _changed(
 ) -> HttpResponse | None:
     """Make the change if the form is valid, and keep this session; None if it is not.
 
-    `wrong` is the field of the current password: whoever found an open session must not guess it.
+    `wrong` is the field of the current password: someone at an open session must not guess it.
     """
     user: User = form.user
     attempt = throttle.begin_confirmation(user=user, moment=now())

@@ -6,7 +6,7 @@ A stranger's failures must not lock out the owner of an account, so:
   and no other counts for it.
 - Any other device is counted by its address, by its address and the account together, and by the
   account alone. The last is for guesses from many addresses, so it is above what one address may
-  fail; only whoever has several can keep new devices of an account from signing in.
+  fail; only with several can anyone keep new devices of an account from signing in.
 
 Each count is a row, named by the first digits of an HMAC: two names may share a row (one in a
 million), and there are at most `ROWS_PER_KIND_MAX` rows of a kind, whatever strangers send.

@@ -52,7 +52,7 @@ def current_actor() -> Actor:
 
 @contextmanager
 def acting(who: Callable[[], Actor]) -> Iterator[None]:
-    """Attribute what happens meanwhile to whom `who` returns at that moment."""
+    """Attribute what happens meanwhile to the actor that `who` returns at that moment."""
     token = _actor.set(who)
     try:
         yield

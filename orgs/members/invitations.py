@@ -177,7 +177,7 @@ def accept_with_password(*, invitation: Invitation, password: str) -> Membership
             user = _locked_user(user)
             if not user.is_active or not link_sets_password(user, org_id=current.org_id):
                 raise Conflict(f"{user.email} has an account now; sign in to accept")
-            # Whoever holds the link need not be the person of the address.
+            # The holder of the link need not be the person of the address.
             User.objects.filter(pk=user.pk).update(password=hashed, email_confirmed_at=None)
             history.record("password_reset", user, org_id=current.org_id)
             user.refresh_from_db()

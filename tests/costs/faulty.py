@@ -20,7 +20,7 @@ class Faults:
     loses_commits: int = 0  # so many of the next commits happen, and then the connection is lost
     on_lost_commit: Callable[[], None] = lambda: None
     is_away: bool = False
-    may_go_on: Event = field(default_factory=Event)  # cleared: whoever asks the database waits
+    may_go_on: Event = field(default_factory=Event)  # cleared: all who ask the database wait
     writes: int = field(default=0, init=False)
     commits: int = field(default=0, init=False)
 

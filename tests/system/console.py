@@ -130,7 +130,7 @@ class Console:
     ) -> AsyncIterator[Page]:
         """A person's page, signed in unless it is None's; it must not complain meanwhile.
 
-        A page of each window at a time: whoever comes next ends the session of the one before.
+        A page of each window at a time: the one who comes next ends the session of the one before.
         """
         window = await self._window(scripts=scripts)
         await window.clear_cookies()

@@ -46,7 +46,7 @@ class Databases:
         return name
 
     def drop(self, name: str) -> None:
-        """Remove a PostgreSQL database, whoever is connected; files go with their folder."""
+        """Remove a PostgreSQL database, also a connected one; files go with their folder."""
         if not self.suite_url.startswith("sqlite"):
             drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
             self._administer(drop)

@@ -1,4 +1,4 @@
-"""The worst of whoever has a key of another organization."""
+"""The worst of someone with a key of another organization."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ If you did not expect this, ignore it: nothing more is sent to this address.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """To whom a link was sent, and why it was not sent to others, as a phrase."""
+    """The addresses that got a link, and why others did not, as a phrase."""
 
     emails: tuple[str, ...] = ()
     fault: str = ""

@@ -22,7 +22,7 @@ HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 @pytest.fixture
 def both(admin_user: User, globex: Organization) -> Client:
-    """An admin of Acme and Globex, for whom Acme is active; forms are checked as a browser's."""
+    """An admin of Acme and Globex, with Acme active; forms are checked as a browser's."""
     MembershipFactory.create(org=globex, user=admin_user, role=Membership.Role.ADMIN)
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)

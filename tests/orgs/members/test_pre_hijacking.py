@@ -274,7 +274,7 @@ def test_key_cannot_be_owned_by_person_who_has_not_accepted(
     assert not acme.api_keys.exists()
 
 
-def test_invitation_reveals_nothing_to_whoever_has_address(
+def test_invitation_reveals_nothing_to_holder_of_address(
     way: Way, acme: Organization, attacker: Client
 ) -> None:
     way.invite(acme, "admin")
