@@ -31,11 +31,15 @@ class Rate(models.Model):
     input_usd_per_mtok = _rate()
     output_usd_per_mtok = _rate()
     cache_read_usd_per_mtok = _rate(null=True)
+    cache_read_audio_usd_per_mtok = _rate(null=True)
     cache_write_5m_usd_per_mtok = _rate(null=True)
+    cache_write_30m_usd_per_mtok = _rate(null=True)
     cache_write_1h_usd_per_mtok = _rate(null=True)
+    cache_write_12h_usd_per_mtok = _rate(null=True)
     input_audio_usd_per_mtok = _rate(null=True)
     output_audio_usd_per_mtok = _rate(null=True)
     web_search_usd_per_k = _rate(null=True)
+    web_search_preview_usd_per_k = _rate(null=True)
     source = models.CharField(max_length=300)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
@@ -55,6 +59,44 @@ class Rate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model} from {self.starts_at:%Y-%m-%d}"
+
+
+class PriceFactor(models.Model):
+    """A dated factor on the prices of one model, or of all models of a provider (`model` empty).
+
+    A place's factor applies to token prices of requests that are processed there, a discount to
+    every price. The row of the model counts before that of the provider; the latest one counts.
+    """
+
+    class Kind(models.TextChoices):
+        PLACE = "place", "place"
+        DISCOUNT = "discount", "discount"
+
+    id = IdPrimaryKey()
+    provider = models.CharField(max_length=32)
+    model = models.CharField(max_length=200, blank=True, default="")
+    kind = models.CharField(max_length=8, choices=Kind)
+    place = models.CharField(max_length=16, blank=True, default="")
+    factor = models.DecimalField(max_digits=9, decimal_places=6)
+    starts_at = models.DateTimeField()
+    source = models.CharField(max_length=300)
+    recorded_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "price_factor"
+        ordering = ("provider", "model", "kind", "place", "starts_at")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("provider", "model", "kind", "place", "starts_at"),
+                name="price_factor_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(factor__gte=0, factor__lte=100), name="price_factor_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model or '*'} x {self.factor} from {self.starts_at:%Y-%m-%d}"
 
 
 class ExchangeRate(models.Model):
@@ -275,12 +317,14 @@ class CostEvent(AttributedRow):
     """One charge. Never changed: a correction is another row, and may be negative.
 
     `occurred_at` is the moment of admission, so that the events of a local day add up to its
-    period; `recorded_at` is when the charge became known.
+    period; `recorded_at` is when the charge became known. `estimated_nanoeur` is how much of the
+    amount is an estimate; a correction takes it back.
     """
 
     class Kind(models.TextChoices):
         USAGE = "usage", "what the provider reported"
         BOUND = "bound", "the whole hold, since the outcome is unknown"
+        ESTIMATE = "estimate", "the most that the provider can have produced, since it is unknown"
         CORRECTION = "correction", "the difference, since the outcome became known"
 
     source = models.CharField(max_length=16, default="AI")
@@ -288,6 +332,7 @@ class CostEvent(AttributedRow):
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
     amount_nanoeur = models.BigIntegerField()
+    estimated_nanoeur = models.BigIntegerField(default=0)
     request_id = IdField()
     hold_id = IdField()
     input_tokens = models.BigIntegerField(null=True)
@@ -313,6 +358,7 @@ class CostLine(AttributedRow):
 
     source = models.CharField(max_length=16)
     amount_nanoeur = models.BigIntegerField()
+    estimated_nanoeur = models.BigIntegerField(default=0)
     events = models.BigIntegerField()
     requests = models.BigIntegerField()
     input_tokens = models.BigIntegerField()

@@ -15,7 +15,8 @@ from django.utils.timezone import now
 
 from costs.core.daily import line_id
 from costs.core.periods import BudgetWindow, day_around
-from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.pricing import cost_nanoeur
+from costs.core.rates import Rates
 from costs.core.usage import Usage
 from costs.models import (
     CostEvent,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from costs.core.holds import State
 from costs.core.periods import BudgetWindow
-from costs.core.pricing import StoredRates
+from costs.core.rates import StoredRates
 from costs.core.usage import Usage
 from orgs.core.frozen import frozen
 
@@ -151,6 +151,8 @@ ReserveResult = Admitted | InsufficientRoom | Stale | GatewayDisabled | Repeated
 class Settlement:
     """How a call ended. `cost_nanoeur` and `usage` are known when `outcome` is settled.
 
+    Of an unknown outcome `cost_nanoeur` is what it can have cost at most; None is the whole hold.
+    A cost `is_estimate` if something had no price of its own.
     `charge_to` names the model that answered; `rates` are those that priced it. `entry`
     completes the audit row, known only to the journal; None uses the journal's default.
     `repeat` is the caller's Idempotency-Key, freed when the hold is released.
@@ -166,14 +168,19 @@ class Settlement:
     charge_to: Mapping[str, Any]
     rates: StoredRates
     entry: Any
+    is_estimate: bool = False
     repeat: Repeat | None = None
 
 
 @frozen
 class Settled:
-    """The state of the hold. `changed` is False when it was already settled."""
+    """The state of the hold. `changed` is False when it was already settled.
+
+    `estimated_nanoeur` is how much of the charge this settlement estimated.
+    """
 
     changed: bool
     state: State
     charged_nanoeur: int
     overrun_nanoeur: int
+    estimated_nanoeur: int = 0

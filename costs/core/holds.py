@@ -2,7 +2,7 @@
 
 held    -> settled    usage is known: its price
 held    -> released   proof that nothing was billed: 0
-held    -> unknown    sent, and no usable usage: the whole hold
+held    -> unknown    sent, and no usable usage: what it can have cost, at most the whole hold
 unknown -> settled    late usage: the difference, as a second event
 anything else         nothing
 """
@@ -27,12 +27,25 @@ class EventKind(StrEnum):
 
     USAGE = "usage"
     BOUND = "bound"
+    ESTIMATE = "estimate"
     CORRECTION = "correction"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCharge:
+    """What a hold has reserved and what it has charged so far, in nano-euro."""
+
+    state: State
+    amount_nanoeur: int
+    charged_nanoeur: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """The changes of one transition, in nano-euro. `event_nanoeur` is None without an event."""
+    """The changes of one transition, in nano-euro. `event_nanoeur` is None without an event.
+
+    `estimated_change` is how much of it is an estimate.
+    """
 
     state: State
     charged_nanoeur: int
@@ -41,17 +54,20 @@ class Move:
     overrun_change: int
     event_kind: EventKind | None = None
     event_nanoeur: int | None = None
+    estimated_change: int = 0
 
 
 def move(
-    *, state: State, amount_nanoeur: int, outcome: State, cost_nanoeur: int | None
+    hold: HoldCharge, *, outcome: State, cost_nanoeur: int | None, is_estimate: bool = False
 ) -> Move | None:
-    """Return what `outcome` does to a hold of `amount_nanoeur` in `state`; None for nothing.
+    """Return what `outcome` does to a hold; None for nothing.
 
-    `cost_nanoeur` is the cost of the usage; only a settled outcome has one.
+    `cost_nanoeur` is the cost of the usage, of an unknown outcome what it can have cost at most;
+    None is then the whole hold. A cost `is_estimate` if something had no price of its own.
     """
+    state, amount_nanoeur, charged = hold.state, hold.amount_nanoeur, hold.charged_nanoeur
     if state is State.HELD and outcome is State.SETTLED:
-        return _charge(amount_nanoeur, _known(cost_nanoeur), EventKind.USAGE)
+        return _charge(amount_nanoeur, _known(cost_nanoeur), EventKind.USAGE, is_estimate)
     if state is State.HELD and outcome is State.RELEASED:
         return Move(
             state=State.RELEASED,
@@ -61,7 +77,9 @@ def move(
             overrun_change=0,
         )
     if state is State.HELD and outcome is State.UNKNOWN:
-        return _charge(amount_nanoeur, amount_nanoeur, EventKind.BOUND, State.UNKNOWN)
+        kind = EventKind.BOUND if cost_nanoeur is None else EventKind.ESTIMATE
+        cost = amount_nanoeur if cost_nanoeur is None else min(cost_nanoeur, amount_nanoeur)
+        return _charge(amount_nanoeur, cost, kind, True, State.UNKNOWN)
     if state is State.UNKNOWN and outcome in (State.SETTLED, State.RELEASED):
         # Late proof that nothing was billed counts as late usage that costs nothing.
         cost = _known(cost_nanoeur) if outcome is State.SETTLED else 0
@@ -69,16 +87,21 @@ def move(
             state=State.SETTLED,
             charged_nanoeur=cost,
             held_change=0,
-            settled_change=min(cost, amount_nanoeur) - amount_nanoeur,
+            settled_change=min(cost, amount_nanoeur) - charged,
             overrun_change=max(0, cost - amount_nanoeur),
             event_kind=EventKind.CORRECTION,
-            event_nanoeur=cost - amount_nanoeur,
+            event_nanoeur=cost - charged,
+            estimated_change=(cost if is_estimate else 0) - charged,
         )
     return None
 
 
 def _charge(
-    amount_nanoeur: int, cost_nanoeur: int, kind: EventKind, state: State = State.SETTLED
+    amount_nanoeur: int,
+    cost_nanoeur: int,
+    kind: EventKind,
+    is_estimate: bool,
+    state: State = State.SETTLED,
 ) -> Move:
     return Move(
         state=state,
@@ -88,6 +111,7 @@ def _charge(
         overrun_change=max(0, cost_nanoeur - amount_nanoeur),
         event_kind=kind,
         event_nanoeur=cost_nanoeur,
+        estimated_change=cost_nanoeur if is_estimate else 0,
     )
 
 

@@ -27,9 +27,9 @@ from costs.core.admission import (
     Settlement,
     Stale,
 )
-from costs.core.holds import Move, State, move
+from costs.core.holds import HoldCharge, Move, State, move
 from costs.core.periods import clipped, local_day
-from costs.core.pricing import StoredRates
+from costs.core.rates import StoredRates
 from costs.ledger.charges import (
     NOTHING,
     ChargedTo,
@@ -206,10 +206,10 @@ class Batch:
                 changed=False, state=State.RELEASED, charged_nanoeur=0, overrun_nanoeur=0
             )
         step = move(
-            state=hold.state,
-            amount_nanoeur=hold.amount_nanoeur,
+            HoldCharge(hold.state, hold.amount_nanoeur, hold.charged_nanoeur),
             outcome=settlement.outcome,
             cost_nanoeur=settlement.cost_nanoeur,
+            is_estimate=settlement.is_estimate,
         )
         if step is not None:
             if not settlement.period_ids:
@@ -220,6 +220,7 @@ class Batch:
             state=hold.state,
             charged_nanoeur=hold.charged_nanoeur,
             overrun_nanoeur=max(0, hold.charged_nanoeur - hold.amount_nanoeur),
+            estimated_nanoeur=max(0, step.estimated_change) if step else 0,
         )
 
     def _apply(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:

@@ -41,6 +41,7 @@ def event_row(
         "occurred_at": held_at,
         "recorded_at": now,
         "amount_nanoeur": step.event_nanoeur,
+        "estimated_nanoeur": step.estimated_change,
         "request_id": settlement.request_id,
         "hold_id": settlement.hold_id,
         **_columns(charged_to(settlement.charge_to)),
@@ -58,6 +59,7 @@ def sums_of(step: Move, usage: Usage | None) -> Sums:
     """
     return (
         step.event_nanoeur or 0,
+        step.estimated_change,
         1,
         int(step.event_kind is not EventKind.CORRECTION),
         usage.input_tokens if usage else 0,

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
-from costs.core.pricing import StoredRates
+from costs.core.rates import StoredRates
 from costs.ledger.ledger import Ledger, periods_of
 from costs.ledger.stores.base import (
     SHORT_LOCK_WAIT_S,

@@ -75,16 +75,19 @@ PERIOD_BALANCES: Final = """
 """
 HOLD_EVENTS: Final = """
     SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0) AS charged,
-           COALESCE(e.usages, 0) AS usages, COALESCE(e.bounds, 0) AS bounds,
-           COALESCE(e.corrections, 0) AS corrections
+           COALESCE(e.estimated, 0) AS estimated, COALESCE(e.usages, 0) AS usages,
+           COALESCE(e.bounds, 0) AS bounds, COALESCE(e.corrections, 0) AS corrections
     FROM hold h LEFT JOIN (
-        SELECT hold_id, SUM(amount_nanoeur) AS charged,
+        SELECT hold_id, SUM(amount_nanoeur) AS charged, SUM(estimated_nanoeur) AS estimated,
             SUM(CASE WHEN kind = 'usage' THEN 1 ELSE 0 END) AS usages,
-            SUM(CASE WHEN kind = 'bound' THEN 1 ELSE 0 END) AS bounds,
+            SUM(CASE WHEN kind IN ('bound', 'estimate') THEN 1 ELSE 0 END) AS bounds,
             SUM(CASE WHEN kind = 'correction' THEN 1 ELSE 0 END) AS corrections
         FROM cost_event GROUP BY hold_id
     ) e ON e.hold_id = h.id
-    WHERE h.charged_nanoeur <> COALESCE(e.charged, 0) OR NOT CASE
+    WHERE h.charged_nanoeur <> COALESCE(e.charged, 0)
+      OR COALESCE(e.estimated, 0) NOT IN (
+          h.charged_nanoeur, CASE WHEN h.state = 'unknown' THEN h.charged_nanoeur ELSE 0 END)
+      OR NOT CASE
         WHEN h.state IN ('held', 'released') THEN e.hold_id IS NULL
         WHEN e.hold_id IS NULL THEN 1 = 0
         WHEN h.state = 'unknown' THEN e.usages = 0 AND e.bounds = 1 AND e.corrections = 0
@@ -94,33 +97,36 @@ HOLD_EVENTS: Final = """
 _NAMED: Final = ", ".join(LINE_NAMES)
 # Both sides in one pass, the lines as negative events: each group must add up to zero.
 DAILY_LINES: Final = f"""
-    SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(events) AS events,
-           SUM(requests) AS requests, SUM(input) AS input, SUM(output) AS output
+    SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(estimated) AS estimated,
+           SUM(events) AS events, SUM(requests) AS requests,
+           SUM(input) AS input, SUM(output) AS output
     FROM (
-        SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount, 1 AS events,
+        SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount,
+            e.estimated_nanoeur AS estimated, 1 AS events,
             CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
             COALESCE(e.input_tokens, 0) AS input, COALESCE(e.output_tokens, 0) AS output
         FROM cost_event e JOIN hold_period hp ON hp.hold_id = e.hold_id
         JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
         UNION ALL
-        SELECT period_id, {_NAMED}, -amount_nanoeur, -events, -requests,
+        SELECT period_id, {_NAMED}, -amount_nanoeur, -estimated_nanoeur, -events, -requests,
             -input_tokens, -output_tokens FROM daily_cost
     ) b GROUP BY period_id, {_NAMED}
-    HAVING SUM(amount) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+    HAVING SUM(amount) <> 0 OR SUM(estimated) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
         OR SUM(input) <> 0 OR SUM(output) <> 0
 """  # noqa: S608  our own names
 _MONTH_OF: Final = "CAST(SUBSTR(CAST(day AS TEXT), 1, 7) AS TEXT)"
 MONTHLY_LINES: Final = f"""
-    SELECT org_id, month, {_NAMED}, SUM(amount_nanoeur) AS amount, SUM(events) AS events,
-           SUM(requests) AS requests
+    SELECT org_id, month, {_NAMED}, SUM(amount_nanoeur) AS amount,
+           SUM(estimated_nanoeur) AS estimated, SUM(events) AS events, SUM(requests) AS requests
     FROM (
-        SELECT org_id, {_MONTH_OF} AS month, {_NAMED}, amount_nanoeur, events, requests,
-            input_tokens, output_tokens FROM daily_cost
+        SELECT org_id, {_MONTH_OF} AS month, {_NAMED}, amount_nanoeur, estimated_nanoeur,
+            events, requests, input_tokens, output_tokens FROM daily_cost
         UNION ALL
-        SELECT org_id, {_MONTH_OF.replace("day", "month")}, {_NAMED}, -amount_nanoeur, -events,
-            -requests, -input_tokens, -output_tokens FROM monthly_cost
+        SELECT org_id, {_MONTH_OF.replace("day", "month")}, {_NAMED}, -amount_nanoeur,
+            -estimated_nanoeur, -events, -requests, -input_tokens, -output_tokens FROM monthly_cost
     ) b GROUP BY org_id, month, {_NAMED}
-    HAVING SUM(amount_nanoeur) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
+    HAVING SUM(amount_nanoeur) <> 0 OR SUM(estimated_nanoeur) <> 0 OR SUM(events) <> 0
+        OR SUM(requests) <> 0
         OR SUM(input_tokens) <> 0 OR SUM(output_tokens) <> 0
 """  # noqa: S608  our own names
 CHECKS: Final = (
@@ -128,14 +134,15 @@ CHECKS: Final = (
         name="daily_cost",
         select=DAILY_LINES,
         sentence="period {period_id}: cost events minus daily lines for {model} of {provider} must "
-        "be zero; they are {amount} n€, {events} events, {requests} requests, {input} input and "
-        "{output} output tokens",
+        "be zero; they are {amount} n€ ({estimated} estimated), {events} events, {requests} "
+        "requests, {input} input and {output} output tokens",
     ),
     Check(
         name="monthly_cost",
         select=MONTHLY_LINES,
         sentence="{month} of organization {org_id}: daily minus monthly lines for {model} must be "
-        "zero; they are {amount} n€, {events} events and {requests} requests",
+        "zero; they are {amount} n€ ({estimated} estimated), {events} events and {requests} "
+        "requests",
     ),
     Check(
         name="daily_cost_day",
@@ -180,13 +187,14 @@ CHECKS: Final = (
         name="hold_events",
         select=HOLD_EVENTS,
         sentence="hold {id} is {state} and charged {charged_nanoeur} n€; its events add up to "
-        "{charged} n€ ({usages} usage, {bounds} bound, {corrections} correction)",
+        "{charged} n€, {estimated} estimated ({usages} usage, {bounds} bound or estimate, "
+        "{corrections} correction)",
     ),
     Check(
         name="hold_charge",
         select="""
             SELECT id, state, amount_nanoeur, charged_nanoeur FROM hold
-            WHERE (state = 'unknown' AND charged_nanoeur <> amount_nanoeur)
+            WHERE (state = 'unknown' AND charged_nanoeur > amount_nanoeur)
                OR (state = 'held') <> (resolved_at IS NULL)
         """,
         sentence="hold {id} is {state} with {charged_nanoeur} of {amount_nanoeur} n€ charged, "

@@ -8,10 +8,13 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from costs.core.pricing import Band, Rates, rate_at
+from costs.core.model_names import means
+from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
-from costs.models import ExchangeRate, PriceList, Rate
+from costs.models import ExchangeRate, PriceFactor, PriceList, Rate
 
+PLACE: Final = PriceFactor.Kind.PLACE.value
+DISCOUNT: Final = PriceFactor.Kind.DISCOUNT.value
 _BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
 _COLUMNS: Final = ("provider", "model", "starts_at", "source", *_BAND_FIELDS)
 
@@ -26,10 +29,22 @@ class _Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class _Factors:
+    """The factors on a model's prices from a moment on."""
+
+    starts_at: datetime
+    places: Mapping[str, Decimal]
+    discount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class _Exchange:
     starts_at: datetime
     on_date: date
     usd_per_eur: Decimal
+
+
+NO_FACTORS: Final = _Factors(datetime.min.replace(tzinfo=UTC), {}, Decimal(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +54,14 @@ class PriceBook:
     version: int
     _rows: Mapping[tuple[str, str], Sequence[Rate]]
     _exchange: Sequence[_Exchange]
+    _factor_rows: Sequence[PriceFactor] = ()
     # Of the models that were priced: a process uses few of a long list, and it may change often.
     _prices: dict[tuple[str, str], Sequence[_Prices]] = field(default_factory=dict, repr=False)
-    # One object per price and exchange rate, so that what Rates compute is computed once.
-    _rates: dict[tuple[str, str, datetime, date], Rates] = field(default_factory=dict, repr=False)
+    _factors: dict[tuple[str, str], Sequence[_Factors]] = field(default_factory=dict, repr=False)
+    # One object per price, exchange rate and factors, so that what Rates compute is computed once.
+    _rates: dict[tuple[str, str, datetime, date, datetime], Rates] = field(
+        default_factory=dict, repr=False
+    )
 
     def rates_for(self, names: Sequence[str], provider: str, at: datetime) -> Rates | None:
         """Return the rates in force at `at` under the first of `names` that has any.
@@ -55,7 +74,8 @@ class PriceBook:
         for name in names:
             prices = rate_at(self._history_of(provider, name), at)
             if prices is not None:
-                return self._rates_of(provider, name, prices, exchange)
+                factors = rate_at(self._factors_of(provider, name), at) or NO_FACTORS
+                return self._rates_of(provider, name, prices, exchange, factors)
         return None
 
     def models(self) -> list[tuple[str, str]]:
@@ -72,8 +92,23 @@ class PriceBook:
             history = self._prices[key] = _history(rows)
         return history
 
-    def _rates_of(self, provider: str, model: str, prices: _Prices, exchange: _Exchange) -> Rates:
-        key = (provider, model, prices.starts_at, exchange.on_date)
+    def _factors_of(self, provider: str, model: str) -> Sequence[_Factors]:
+        key = (provider, model)
+        factors = self._factors.get(key)
+        if factors is None:
+            rows = [row for row in self._factor_rows if _is_for(row, provider, model)]
+            factors = self._factors[key] = _factor_history(rows)
+        return factors
+
+    def _rates_of(
+        self,
+        provider: str,
+        model: str,
+        prices: _Prices,
+        exchange: _Exchange,
+        factors: _Factors,
+    ) -> Rates:
+        key = (provider, model, prices.starts_at, exchange.on_date, factors.starts_at)
         rates = self._rates.get(key)
         if rates is None:
             rates = self._rates[key] = Rates(
@@ -84,6 +119,8 @@ class PriceBook:
                 exchange_rate_date=exchange.on_date,
                 source=prices.source,
                 starts_at=prices.starts_at,
+                places=factors.places,
+                discount=factors.discount,
             )
         return rates
 
@@ -94,7 +131,7 @@ def price_list_version() -> int:
 
 
 def load_price_book() -> PriceBook:
-    """Read the whole price list: three queries. The version first, so that it is never newer."""
+    """Read the whole price list: four queries. The version first, so that it is never newer."""
     list_version = price_list_version()
     rows: dict[tuple[str, str], list[Rate]] = {}
     # Rows of plain values: objects of the model take twice as long.
@@ -108,7 +145,26 @@ def load_price_book() -> PriceBook:
             "on_date", "usd_per_eur"
         )
     )
-    return PriceBook(list_version, rows, exchange)
+    factors = tuple(PriceFactor.objects.order_by("starts_at"))
+    return PriceBook(list_version, rows, exchange, factors)
+
+
+def _is_for(row: PriceFactor, provider: str, model: str) -> bool:
+    if row.provider != provider:
+        return False
+    return not row.model or means(row.model, model=model, provider=provider)
+
+
+def _factor_history(rows: Sequence[PriceFactor]) -> tuple[_Factors, ...]:
+    """Return the factors of a model; of each kind the latest row counts, the model's own first."""
+    history = []
+    for moment in sorted({row.starts_at for row in rows}):
+        reached = [row for row in rows if row.starts_at <= moment]
+        reached.sort(key=lambda row: (bool(row.model), row.starts_at))
+        places = {row.place: _short(row.factor) for row in reached if row.kind == PLACE}
+        discounts = [_short(row.factor) for row in reached if row.kind == DISCOUNT]
+        history.append(_Factors(moment, places, (Decimal(1), *discounts)[-1]))
+    return tuple(history)
 
 
 def _history(rows: Iterable[Rate]) -> tuple[_Prices, ...]:

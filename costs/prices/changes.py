@@ -15,7 +15,7 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from costs.core.pricing import Band, rate_at
+from costs.core.rates import Band, rate_at
 from costs.models import ExchangeRate, PriceList, Rate
 from costs.prices.book import band_of
 from costs.prices.seed import SEEDED_SOURCES, SeedExchangeRate, SeedPrice, known_providers

@@ -13,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import now
 
 from costs.core.money import format_eur
-from costs.core.pricing import Band, Rates, cost_nanoeur
+from costs.core.pricing import cost_nanoeur
+from costs.core.rates import Band, Rates
 from costs.core.usage import STANDARD_TIER, Usage
 from costs.prices.book import load_price_book
 from costs.prices.changes import HAND_SOURCE, PriceRefused, seed, set_price

@@ -21,7 +21,7 @@ from typing import Any, Final
 import genai_prices.types as vendor_prices
 from genai_prices.data import providers as vendor_lists
 
-from costs.core.pricing import Band
+from costs.core.rates import Band
 from costs.core.usage import STANDARD_TIER
 
 GENAI_PRICES: Final = "genai-prices"

@@ -23,7 +23,7 @@ from costs.core.admission import (
     Settlement,
 )
 from costs.core.holds import State
-from costs.core.pricing import Rates
+from costs.core.rates import Rates
 from costs.ledger.stores.base import Store
 from costs.ledger.stores.tables import Row, Table
 from gateway.call.idempotency import give_back, note, used_before
@@ -65,7 +65,10 @@ class Opening:
 
 @frozen
 class Closing:
-    """The final state of an audit row. `code` and `error` are None on success."""
+    """The final state of an audit row. `code` and `error` are None on success.
+
+    `unpriced` names what has no rate of its own, so that the cost is an estimate.
+    """
 
     status: str
     model: str
@@ -73,6 +76,7 @@ class Closing:
     error: str | None = None
     finish_reason: str | None = None
     raw_usage: Mapping[str, Any] | None = None
+    unpriced: tuple[str, ...] = ()
     latency_ms: int | None = None
 
 
@@ -192,13 +196,17 @@ def _row(request: ReserveRequest, answer: ReserveResult, *, now: datetime) -> Ro
         "code": refusal.code,
         "error": _clean(refusal.message, ERROR_MAX_CHARS),
         "cost_nanoeur": 0,
+        "estimated_nanoeur": 0,
         "latency_ms": since_ms(opening.started_s),
     }
 
 
 # The columns that a failed attempt filled at its end; they move to `attempts` with its decision.
 _NOT_ENDED: Final[Row] = dict.fromkeys(
-    ("completed_at", "code", "error", "finish_reason", "cost_nanoeur", "latency_ms", "usage")
+    (
+        *("completed_at", "code", "error", "finish_reason", "cost_nanoeur", "estimated_nanoeur"),
+        *("latency_ms", "usage"),
+    )
 )
 
 
@@ -331,6 +339,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "cost_nanoeur": result.charged_nanoeur,
+        "estimated_nanoeur": result.estimated_nanoeur,
         "latency_ms": closing.latency_ms,
         "usage": _clean_json(
             {
@@ -338,6 +347,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "adds_up": usage.adds_up if usage else None,
                 "reported": closing.raw_usage,
                 "overrun_nanoeur": result.overrun_nanoeur,
+                "unpriced": closing.unpriced,
             }
         ),
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from costs.core.pricing import bound_nanoeur
+from costs.core.pricing import UsagePrice, bound_of
 from costs.core.usage import UsageCeiling
 from gateway.call.stages import (
     BoundedCall,
@@ -57,7 +57,7 @@ async def tighten(bounded: BoundedCall) -> BoundedCall:
     recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
     priced = replace(bounded.priced, capped=recounted)
     at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
-    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most), is_tight=True)
+    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most).nanoeur, is_tight=True)
 
 
 async def _computed(requested: RequestedCall, work: Callable[[], T]) -> T:
@@ -162,13 +162,20 @@ def _bounded(priced: PricedCall) -> JudgedCall:
     at_most = bounds.input_tokens_at_most(
         usage_bound, resolved.model, text_bytes=resolved.text_bytes
     )
-    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most))
+    bound = _bound(priced, at_most)
+    if bound.unpriced and resolved.is_limited:
+        sentence = (
+            f"Model {resolved.model.id} has no price for {bound.unpriced[0]}; "
+            "an administrator must set one"
+        )
+        return RefusedCall(refusal=Refused("model_unpriced", sentence), reached=priced)
+    return BoundedCall(priced=priced, bound_nanoeur=bound.nanoeur)
 
 
-def _bound(priced: PricedCall, input_tokens: int) -> int:
+def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
     """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
-        return 0
+        return UsagePrice(0)
     resolved = priced.capped.resolved
     usage_bound = resolved.requested.call.usage_bound
     most = UsageCeiling(
@@ -177,7 +184,8 @@ def _bound(priced: PricedCall, input_tokens: int) -> int:
             priced.outgoing.output, resolved.model, context_reads=usage_bound.context_reads
         ),
         service_tier=usage_bound.service_tier,
+        place=usage_bound.place,
         web_searches=bounds.searches_at_most(usage_bound, resolved.model),
         without=bounds.not_possible(usage_bound),
     )
-    return bound_nanoeur(most, priced.rates)
+    return bound_of(most, priced.rates)

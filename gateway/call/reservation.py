@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from costs.core.admission import ReserveRequest
-from costs.core.pricing import FREE
+from costs.core.rates import FREE
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate
 from gateway.call.fingerprints import Fingerprints

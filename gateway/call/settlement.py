@@ -11,7 +11,8 @@ from typing import Any, Final
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
 from costs.core.money import euros
-from costs.core.pricing import Rates, cost_nanoeur
+from costs.core.pricing import UsagePrice, price_of
+from costs.core.rates import Rates
 from costs.core.usage import Usage
 from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
 from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
@@ -60,23 +61,30 @@ def settlement_of(
     model = _answered_model(ended, ask)
     rates = _rates(held, model)
     outcome = _outcome(ended)
+    price = _price(usage, rates)
     return Settlement(
         hold_id=ask.id,
         request_id=ask.request_id,
         org_id=ask.org_id,
         period_ids=held.admitted.period_ids,
         outcome=outcome,
-        cost_nanoeur=_cost(usage, rates),
+        cost_nanoeur=_cost(price, ask),
+        is_estimate=bool(price and price.unpriced),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
-        entry=_closing(held, ended, model=model, outcome=outcome),
+        entry=_closing(held, ended, model=model, outcome=outcome, price=price),
         repeat=ask.repeat if is_last else None,
     )
 
 
 def _closing(
-    held: HeldCall, ended: Completion | ProviderFailed, *, model: str, outcome: State
+    held: HeldCall,
+    ended: Completion | ProviderFailed,
+    *,
+    model: str,
+    outcome: State,
+    price: UsagePrice | None,
 ) -> Closing:
     """Return the final state of the audit row."""
     latency_ms = since_ms(held.ask.entry.started_s)
@@ -93,6 +101,7 @@ def _closing(
         model=model,
         finish_reason=ended.finish_reason,
         raw_usage=ended.raw_usage,
+        unpriced=price.unpriced if price else (),
         latency_ms=latency_ms,
     )
 
@@ -178,11 +187,18 @@ def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> 
     return answered if is_usable else requested
 
 
-def _cost(usage: Usage | None, rates: Rates | None) -> int | None:
-    """Return the cost of the usage: 0 for a free call, which has no rates."""
+def _price(usage: Usage | None, rates: Rates | None) -> UsagePrice | None:
+    """Return the price of the usage: 0 for a free call, which has no rates."""
     if usage is None:
         return None
-    return cost_nanoeur(usage, rates) if rates else 0
+    return price_of(usage, rates) if rates else UsagePrice(0)
+
+
+def _cost(price: UsagePrice | None, ask: ReserveRequest) -> int | None:
+    """Return what is charged: of what has no price of its own not less than the hold."""
+    if price is None:
+        return None
+    return max(price.nanoeur, ask.amount_nanoeur or 0) if price.unpriced else price.nanoeur
 
 
 def _rates(held: HeldCall, model: str) -> Rates | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from costs.core.pricing import Rates
+from costs.core.rates import Rates
 from costs.prices.book import PriceBook
 from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core.bounds import output_tokens_at_most

@@ -18,7 +18,12 @@ COUNTED_MARGIN_PERCENT: Final = 2
 
 # Buckets that a request of plain text cannot fill: it has no image or audio, requests none, and
 # sets no marker that would write a cache for an hour.
-NOT_IN_TEXT: Final = frozenset({"input_audio", "input_image", "output_audio", "cache_write_1h"})
+NOT_IN_TEXT: Final = frozenset(
+    {
+        *("input_audio", "input_image", "output_audio", "cache_read_audio"),
+        *("cache_write_1h", "cache_write_12h"),
+    }
+)
 
 
 def text_bytes(usage_bound: UsageBound) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from orgs.core.frozen import frozen
 
 
@@ -50,7 +51,8 @@ class UsageBound:
     context_reads: int = 0
     searches: int = 0
     buckets: frozenset[str] = frozenset()
-    service_tier: str | None = "standard"
+    service_tier: str = STANDARD_TIER
+    place: str = STANDARD_PLACE
     output: OutputLimits | None = OutputLimits()
     is_free: bool = False
     unbounded: str | None = None

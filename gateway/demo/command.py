@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.utils.timezone import now
 
 from costs.core.money import NANO
-from costs.core.pricing import Rates
+from costs.core.rates import Rates
 from costs.ledger.connect import open_store
 from costs.models import Period
 from costs.prices.book import PriceBook, load_price_book

@@ -18,9 +18,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from costs.core.admission import ORG_SCOPE, Settlement
-from costs.core.holds import EventKind, State, move
+from costs.core.holds import EventKind, HoldCharge, State, move
 from costs.core.periods import first_instant
-from costs.core.pricing import Rates, StoredRates, bound_nanoeur, cost_nanoeur
+from costs.core.pricing import bound_nanoeur, cost_nanoeur
+from costs.core.rates import Rates, StoredRates
 from costs.core.usage import Usage, UsageCeiling
 from costs.ledger.charges import (
     NOTHING,
@@ -191,6 +192,7 @@ class InventedDay:
             output_tokens=request.output_tokens if known else None,
             hold_nanoeur=held,
             cost_nanoeur=hold["charged_nanoeur"],
+            estimated_nanoeur=0 if known else hold["charged_nanoeur"],
             latency_ms=request.latency_ms,
             usage=json.dumps({"buckets": usage.as_dict(), "adds_up": True}) if known else None,
             decision=json.dumps({"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}),
@@ -198,8 +200,7 @@ class InventedDay:
 
     def _settle(self, hold: dict[str, Any], settlement: Settlement) -> None:
         step = move(
-            state=State(hold["state"]),
-            amount_nanoeur=hold["amount_nanoeur"],
+            HoldCharge(State(hold["state"]), hold["amount_nanoeur"], hold["charged_nanoeur"]),
             outcome=settlement.outcome,
             cost_nanoeur=settlement.cost_nanoeur,
         )

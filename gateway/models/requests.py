@@ -40,6 +40,8 @@ class AiRequestLog(AttributedRow):
     output_tokens = models.BigIntegerField(null=True)
     hold_nanoeur = models.BigIntegerField(null=True)
     cost_nanoeur = models.BigIntegerField(null=True)
+    # How much of the cost is an estimate: all of it, or nothing.
+    estimated_nanoeur = models.BigIntegerField(null=True)
     latency_ms = models.IntegerField(null=True)
     usage = models.JSONField(null=True)
     decision = models.JSONField()

@@ -43,12 +43,15 @@ STATUS_AND_STATE: Final = """
         ELSE h.state IS NULL END
 """
 COSTS: Final = """
-    SELECT l.id, l.status, l.cost_nanoeur, COALESCE(e.charged, 0) AS charged
+    SELECT l.id, l.status, l.cost_nanoeur, l.estimated_nanoeur,
+           COALESCE(e.charged, 0) AS charged, COALESCE(e.estimated, 0) AS estimated
     FROM ai_request_log l LEFT JOIN (
-        SELECT request_id, SUM(amount_nanoeur) AS charged FROM cost_event
+        SELECT request_id, SUM(amount_nanoeur) AS charged, SUM(estimated_nanoeur) AS estimated
+        FROM cost_event
         WHERE source = 'AI' GROUP BY request_id
     ) e ON e.request_id = l.id
     WHERE COALESCE(l.cost_nanoeur, 0) <> COALESCE(e.charged, 0)
+       OR COALESCE(l.estimated_nanoeur, 0) <> COALESCE(e.estimated, 0)
        OR (l.status = 'pending') <> (l.cost_nanoeur IS NULL)
        OR (l.status = 'pending') <> (l.completed_at IS NULL)
 """
@@ -83,8 +86,8 @@ CHECKS: Final = (
     Check(
         name="cost",
         select=COSTS,
-        sentence="request {id} is {status} at {cost_nanoeur} n€; its cost events add up to "
-        "{charged} n€",
+        sentence="request {id} is {status} at {cost_nanoeur} n€, {estimated_nanoeur} estimated; "
+        "its cost events add up to {charged} n€, {estimated} estimated",
     ),
     Check(
         name="event_without_row",

@@ -21,7 +21,7 @@ from costs.core.admission import (
 )
 from costs.core.holds import State
 from costs.core.periods import BudgetWindow
-from costs.core.pricing import rate_card
+from costs.core.rates import rate_card
 from costs.core.usage import Usage
 from costs.ledger import verify
 from costs.ledger.connect import open_store

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from costs.core.pricing import Band, Rates
+from costs.core.rates import Band, Rates
 
 
 def read_rates(kept: str | Mapping[str, Any]) -> Rates:
@@ -22,6 +22,8 @@ def read_rates(kept: str | Mapping[str, Any]) -> Rates:
         exchange_rate_date=date.fromisoformat(values["exchange_rate_date"]),
         source=values["source"],
         starts_at=datetime.fromisoformat(values["starts_at"]),
+        places={place: Decimal(factor) for place, factor in values.get("places", {}).items()},
+        discount=Decimal(values.get("discount", "1")),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import call_command
 
-from costs.core.pricing import Band, Rates
+from costs.core.rates import Band, Rates
 from costs.models import Rate
 from costs.prices.book import load_price_book
 from costs.prices.changes import Seeded, seed, set_price

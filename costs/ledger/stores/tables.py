@@ -103,7 +103,14 @@ HOLD: Final = Table.of(Hold)
 HOLD_PERIOD: Final = Table.of(HoldPeriod)
 PERIOD: Final = Table.of(Period)
 COST_EVENT: Final = Table.of(CostEvent)
-SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
+SUMS: Final = (
+    "amount_nanoeur",
+    "estimated_nanoeur",
+    "events",
+    "requests",
+    "input_tokens",
+    "output_tokens",
+)
 DAILY_COST: Final = Table.of(DailyCost, adds_up=SUMS)
 MONTHLY_COST: Final = Table.of(MonthlyCost, adds_up=SUMS)
 # The key columns of daily and monthly lines, and those that a call's `charge_to` names. The ids of

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.admission import Balance
-from costs.core.holds import EventKind, State, move
+from costs.core.holds import EventKind, HoldCharge, State, move
 from tests.costs.books import NOON
 
 amounts = st.integers(min_value=0, max_value=2**62)
@@ -16,7 +16,7 @@ FINAL = [State.SETTLED, State.RELEASED]
 
 @given(amount=amounts, cost=amounts)
 def test_usage_charges_its_cost_and_counts_overrun_separately(amount: int, cost: int) -> None:
-    step = move(state=State.HELD, amount_nanoeur=amount, outcome=State.SETTLED, cost_nanoeur=cost)
+    step = move(HoldCharge(State.HELD, amount), outcome=State.SETTLED, cost_nanoeur=cost)
     assert step is not None
     assert (step.state, step.charged_nanoeur, step.event_nanoeur) == (State.SETTLED, cost, cost)
     assert step.held_change == -amount
@@ -27,7 +27,7 @@ def test_usage_charges_its_cost_and_counts_overrun_separately(amount: int, cost:
 
 @given(amount=amounts)
 def test_unbilled_call_releases_hold(amount: int) -> None:
-    step = move(state=State.HELD, amount_nanoeur=amount, outcome=State.RELEASED, cost_nanoeur=None)
+    step = move(HoldCharge(State.HELD, amount), outcome=State.RELEASED, cost_nanoeur=None)
     assert step is not None
     assert (step.state, step.charged_nanoeur, step.event_kind) == (State.RELEASED, 0, None)
     assert (step.held_change, step.settled_change, step.overrun_change) == (-amount, 0, 0)
@@ -35,13 +35,12 @@ def test_unbilled_call_releases_hold(amount: int) -> None:
 
 @given(amount=amounts, cost=st.none() | amounts)
 def test_unknown_outcome_charges_full_hold_until_known(amount: int, cost: int | None) -> None:
-    bound = move(state=State.HELD, amount_nanoeur=amount, outcome=State.UNKNOWN, cost_nanoeur=None)
+    bound = move(HoldCharge(State.HELD, amount), outcome=State.UNKNOWN, cost_nanoeur=None)
     assert bound is not None
     assert (bound.state, bound.event_kind) == (State.UNKNOWN, EventKind.BOUND)
     assert (bound.charged_nanoeur, bound.settled_change) == (amount, amount)
     late = move(
-        state=State.UNKNOWN,
-        amount_nanoeur=amount,
+        HoldCharge(State.UNKNOWN, amount, amount),
         outcome=State.RELEASED if cost is None else State.SETTLED,
         cost_nanoeur=cost,
     )
@@ -52,18 +51,33 @@ def test_unknown_outcome_charges_full_hold_until_known(amount: int, cost: int | 
     assert bound.settled_change + late.settled_change + late.overrun_change == (cost or 0)
 
 
+@given(amount=amounts, seen=amounts, cost=amounts)
+def test_unknown_outcome_charges_estimate_within_hold(amount: int, seen: int, cost: int) -> None:
+    step = move(HoldCharge(State.HELD, amount), outcome=State.UNKNOWN, cost_nanoeur=seen)
+    assert step is not None
+    assert (step.state, step.event_kind) == (State.UNKNOWN, EventKind.ESTIMATE)
+    assert step.charged_nanoeur == step.event_nanoeur == step.estimated_change == min(amount, seen)
+    assert (step.held_change, step.overrun_change) == (-amount, 0)
+    left = HoldCharge(State.UNKNOWN, amount, step.charged_nanoeur)
+    late = move(left, outcome=State.SETTLED, cost_nanoeur=cost)
+    assert late is not None
+    assert step.estimated_change + late.estimated_change == 0
+    assert step.settled_change + late.settled_change == min(cost, amount)
+    assert late.overrun_change == max(0, cost - amount)
+
+
 @pytest.mark.parametrize("state", [*FINAL, State.UNKNOWN])
 @pytest.mark.parametrize("outcome", State)
 def test_final_states_do_not_change(state: State, outcome: State) -> None:
     if state is State.UNKNOWN and outcome in FINAL:
         return  # the one way back, above
-    assert move(state=state, amount_nanoeur=10, outcome=outcome, cost_nanoeur=5) is None
+    assert move(HoldCharge(state, 10), outcome=outcome, cost_nanoeur=5) is None
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.UNKNOWN])
 def test_unknown_cost_is_never_zero(state: State) -> None:
     with pytest.raises(ValueError, match="unknown is never zero"):
-        move(state=state, amount_nanoeur=10, outcome=State.SETTLED, cost_nanoeur=None)
+        move(HoldCharge(state, 10), outcome=State.SETTLED, cost_nanoeur=None)
 
 
 @given(limit=amounts, charged=amounts, held=amounts, amount=amounts)

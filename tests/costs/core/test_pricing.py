@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -13,22 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.pricing import (
-    HIGHEST_WEB_SEARCH_USD_PER_K,
-    Band,
-    Rates,
-    bound_nanoeur,
-    cost_nanoeur,
-    is_estimate,
-    rate_at,
-)
-from costs.core.usage import (
-    INPUT_BUCKETS,
-    OUTPUT_BUCKETS,
-    TOKEN_BUCKETS,
-    Usage,
-    UsageCeiling,
-)
+from costs.core.pricing import bound_nanoeur, bound_of, cost_nanoeur, price_of
+from costs.core.rates import ASKED_FOR, HIGHEST_WEB_SEARCH_USD_PER_K, Band, Rates, rate_at
+from costs.core.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS, Usage, UsageCeiling
 from tests.costs.kept_rates import read_rates
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +30,7 @@ def only(bucket: str, count: int) -> Usage:
     return Usage(**counts)
 
 
-def rates(*bands: Band, usd_per_eur: str = "1") -> Rates:
+def rates(*bands: Band, usd_per_eur: str = "1", **factors: Any) -> Rates:
     return Rates(
         provider="acme",
         model="acme-1",
@@ -52,6 +39,7 @@ def rates(*bands: Band, usd_per_eur: str = "1") -> Rates:
         exchange_rate_date=date(2025, 12, 31),
         source="a price page",
         starts_at=NEW_YEAR,
+        **factors,
     )
 
 
@@ -121,25 +109,56 @@ def test_exchange_rate_divides_before_rounding() -> None:
     assert cost_nanoeur(usage, rates(SMALL, usd_per_eur="3")) == 850
 
 
-def test_bucket_without_price_costs_plain_token_price() -> None:
+OF_INPUT = {"input_uncached", "input_image", "tool_prompt"}
+OF_OUTPUT = {"output_text", "output_reasoning"}
+
+
+def test_bucket_without_price_is_unpriced_and_never_cheaper_than_any_known() -> None:
+    plain = rates(band("2", "8"), band("4", "16", service_tier="priority"))
+    for bucket in {*INPUT_BUCKETS} - OF_INPUT:
+        price = price_of(only(bucket, 1), plain)
+        assert (price.nanoeur, price.unpriced) == (4_000, (bucket.replace("_", " "),))
+    for bucket in {*OUTPUT_BUCKETS} - OF_OUTPUT:
+        price = price_of(only(bucket, 1), plain)
+        assert (price.nanoeur, price.unpriced) == (16_000, (bucket.replace("_", " "),))
+
+
+def test_images_tool_prompts_and_reasoning_have_price_of_input_and_output() -> None:
     plain = rates(band("2", "8"))
-    for bucket in INPUT_BUCKETS:
-        assert cost_nanoeur(only(bucket, 1), plain) == 2_000, bucket
-    for bucket in OUTPUT_BUCKETS:
-        assert cost_nanoeur(only(bucket, 1), plain) == 8_000, bucket
+    assert {price_of(only(bucket, 1), plain).nanoeur for bucket in OF_INPUT} == {2_000}
+    assert {price_of(only(bucket, 1), plain).nanoeur for bucket in OF_OUTPUT} == {8_000}
+    assert not any(price_of(only(bucket, 1), plain).unpriced for bucket in OF_INPUT | OF_OUTPUT)
 
 
-def test_one_hour_cache_write_costs_at_least_five_minute_one() -> None:
-    with_short = rates(band("2", "8", cache_write_5m_usd_per_mtok=usd("2.5")))
-    assert cost_nanoeur(Usage(cache_write_1h=1), with_short) == 2_500
+def test_cache_write_of_another_lifetime_is_unpriced() -> None:
+    short = rates(band("2", "8", cache_write_30m_usd_per_mtok=usd("2.5")))
+    assert price_of(Usage(cache_write_30m=1), short).unpriced == ()
+    assert price_of(Usage(cache_write_12h=1), short).unpriced == ("cache write 12h",)
 
 
-def test_unpriced_searches_use_highest_price_and_are_estimates() -> None:
+def test_unpriced_searches_use_highest_price() -> None:
     searched = Usage(web_searches=1)
-    assert cost_nanoeur(searched, rates(SMALL)) == HIGHEST_WEB_SEARCH_USD_PER_K * 10**6
-    assert is_estimate(searched, rates(SMALL))
-    assert not is_estimate(searched, rates(WITH_CACHE_WRITES))
-    assert not is_estimate(Usage(input_uncached=1), rates(SMALL))
+    price = price_of(searched, rates(SMALL))
+    assert price.nanoeur == HIGHEST_WEB_SEARCH_USD_PER_K * 10**6
+    assert price.unpriced == ("web searches",)
+    assert not price_of(searched, rates(WITH_CACHE_WRITES)).unpriced
+    assert price_of(Usage(web_search_previews=1), rates(WITH_CACHE_WRITES)).unpriced
+
+
+def test_place_multiplies_token_prices_and_no_fee() -> None:
+    placed = rates(WITH_CACHE_WRITES, places={"us": usd("1.1"), "eu": usd("1")})
+    usage = Usage(input_uncached=10, output_text=10, web_searches=1)
+    assert cost_nanoeur(usage, placed) == 180_000 + 10_000_000
+    assert cost_nanoeur(replace(usage, place="us"), placed) == 198_000 + 10_000_000
+    assert cost_nanoeur(replace(usage, place="eu"), placed) == cost_nanoeur(usage, placed)
+    unknown = price_of(replace(usage, place="jp"), placed)
+    assert (unknown.nanoeur, unknown.unpriced) == (198_000 + 10_000_000, ("place jp",))
+
+
+def test_discount_multiplies_every_price() -> None:
+    usage = Usage(input_uncached=10, output_text=10, web_searches=1)
+    discounted = rates(WITH_CACHE_WRITES, discount=usd("0.8"))
+    assert cost_nanoeur(usage, discounted) == (180_000 + 10_000_000) * 8 // 10
 
 
 def test_service_tier_has_its_own_prices() -> None:
@@ -155,8 +174,8 @@ def test_service_tier_has_its_own_prices() -> None:
     assert costs == {
         "standard": 2_000, "default": 2_000, "flex": 1_000, "priority": 3_000, "scale": 3_000,
     }  # fmt: skip
-    assert is_estimate(Usage(service_tier="scale"), tiered)
-    assert not is_estimate(Usage(service_tier="default"), tiered)
+    assert price_of(Usage(service_tier="scale"), tiered).unpriced == ("service tier scale",)
+    assert not price_of(Usage(service_tier="default"), tiered).unpriced
 
 
 def test_rates_without_first_band_are_rejected() -> None:
@@ -169,7 +188,8 @@ def test_rates_without_first_band_are_rejected() -> None:
 
 
 def test_rates_survive_storage() -> None:
-    kept = rates(WITH_CACHE_WRITES, *LONG[1:], usd_per_eur="1.1172")
+    factors = {"places": {"us": usd("1.1")}, "discount": usd("0.8")}
+    kept = rates(WITH_CACHE_WRITES, *LONG[1:], usd_per_eur="1.1172", **factors)
     assert read_rates(kept.card.rates) == kept
     assert read_rates(kept.as_dict()) == kept
     assert '"input_usd_per_mtok":"3"' in kept.card.rates
@@ -191,35 +211,60 @@ def test_bound_uses_highest_bucket_and_band() -> None:
         return bound_nanoeur(UsageCeiling(input_tokens=10, output_tokens=1, **more), of)
 
     cached, talking = rates(WITH_CACHE_WRITES), rates(TALKING)
-    assert bound(cached) == 10 * 6_000 + 15_000
-    assert bound(cached, without=frozenset({"cache_write_1h"})) == 10 * 3_750 + 15_000
-    assert bound(cached, web_searches=2) == 75_000 + 20_000_000
+    no_12h = ASKED_FOR - {"cache_write_1h"}
+    assert bound(cached, without=no_12h) == 10 * 6_000 + 15_000
+    assert bound(cached, without=ASKED_FOR) == 10 * 3_750 + 15_000
+    assert bound(cached, without=no_12h, web_searches=2) == 75_000 + 20_000_000
     assert bound(talking) == 10 * 40_000 + 80_000
-    assert bound(talking, without=frozenset({"input_audio", "output_audio"})) == 35_000
+    assert bound(talking, without=ASKED_FOR | {"input_audio"}) == 35_000
 
 
 def test_bound_uses_only_bands_that_could_apply() -> None:
     def bound(input_tokens: int) -> int:
         return bound_nanoeur(
-            UsageCeiling(input_tokens=input_tokens, output_tokens=10), rates(*LONG)
+            UsageCeiling(input_tokens=input_tokens, output_tokens=10, without=ASKED_FOR),
+            rates(*LONG),
         )
 
     assert bound(200_000) == 250_100_000
     assert bound(200_001) == 500_152_500
 
 
-def test_bound_over_all_tiers_covers_highest() -> None:
+def test_bound_of_unknown_tier_is_highest_known_one() -> None:
     tiered = rates(band("2", "8"), band("3", "12", service_tier="priority"))
 
-    def bound(tier: str | None) -> int:
-        return bound_nanoeur(
-            UsageCeiling(input_tokens=1, output_tokens=1, service_tier=tier), tiered
+    def bound(tier: str) -> tuple[int, tuple[str, ...]]:
+        most = UsageCeiling(input_tokens=1, output_tokens=1, service_tier=tier, without=ASKED_FOR)
+        price = bound_of(most, tiered)
+        return price.nanoeur, price.unpriced
+
+    assert bound("standard") == bound("default") == (10_000, ())
+    assert bound("priority") == (15_000, ())
+    assert bound("scale") == (15_000, ("service tier scale",))
+
+
+def test_bound_names_what_was_asked_for_without_price() -> None:
+    def unpriced(asked: set[str], **more: Any) -> tuple[str, ...]:
+        most = UsageCeiling(
+            input_tokens=1,
+            output_tokens=1,
+            without=ASKED_FOR - asked,
+            **more,
         )
+        return bound_of(most, rates(SMALL)).unpriced
 
-    assert bound("standard") == bound("default") == 10_000
-    assert bound("priority") == bound(None) == bound("scale") == 15_000
+    assert unpriced(set()) == ()  # what it does not ask for does not matter
+    assert unpriced({"cache_write_12h"}) == ("cache write 12h",)
+    assert unpriced({"output_audio"}) == ("output audio",)
+    assert unpriced(set(), web_searches=1) == ("web searches",)
+    assert unpriced(set(), place="eu") == ("place eu",)
 
 
+OPTIONAL = [
+    name
+    for name in (f.name for f in fields(Band))
+    if name.endswith("_usd_per_mtok") and name not in ("input_usd_per_mtok", "output_usd_per_mtok")
+]
 USD = st.decimals(min_value=0, max_value=1000, places=4)
 SOME_USD = st.none() | USD
 COUNTS = st.integers(min_value=0, max_value=3_000_000)
@@ -233,11 +278,7 @@ def any_rates(draw: st.DrawFn) -> Rates:
             above_input_tokens=above,
             input_usd_per_mtok=draw(USD),
             output_usd_per_mtok=draw(USD),
-            cache_read_usd_per_mtok=draw(SOME_USD),
-            cache_write_5m_usd_per_mtok=draw(SOME_USD),
-            cache_write_1h_usd_per_mtok=draw(SOME_USD),
-            input_audio_usd_per_mtok=draw(SOME_USD),
-            output_audio_usd_per_mtok=draw(SOME_USD),
+            **{name: draw(SOME_USD) for name in OPTIONAL},
         )
 
     above = draw(st.lists(st.integers(1, 4_000_000), max_size=2, unique=True))
@@ -245,7 +286,9 @@ def any_rates(draw: st.DrawFn) -> Rates:
     if draw(st.booleans()):
         bands.append(any_band(0, "priority"))
     exchange = draw(st.decimals(min_value="0.5", max_value=2, places=4))
-    return rates(*bands, usd_per_eur=str(exchange))
+    factors = st.decimals(min_value="0.5", max_value=2, places=2)
+    places = draw(st.dictionaries(st.sampled_from(["us", "eu"]), factors))
+    return rates(*bands, usd_per_eur=str(exchange), places=places, discount=draw(factors))
 
 
 @st.composite
@@ -264,19 +307,65 @@ def exact_cost_nanoeur(usage: Usage, of: Rates) -> Fraction:
     ]
     prices = max(reached, key=lambda b: b.above_input_tokens).rates_by_bucket()
     dollars = sum(
-        Fraction(price) * getattr(usage, bucket)
-        for price, bucket in zip(prices, TOKEN_BUCKETS, strict=True)
+        (
+            Fraction(price) * getattr(usage, bucket)
+            for price, bucket in zip(prices, TOKEN_BUCKETS, strict=True)
+            if price is not None
+        ),
+        Fraction(0),
     )
-    return Fraction(dollars) / 10**6 / Fraction(of.usd_per_eur) * 10**9
+    factor = Fraction(of.places.get(usage.place, 1)) * Fraction(of.discount)
+    return dollars * factor / 10**6 / Fraction(of.usd_per_eur) * 10**9
+
+
+def only_priced(usage: Usage, of: Rates) -> Usage:
+    """Return the usage without what has no rate of its own, in any band."""
+    by_band = [b.rates_by_bucket() for b in of.bands]
+    without: dict[str, Any] = {
+        bucket: 0
+        for index, bucket in enumerate(TOKEN_BUCKETS)
+        if any(prices[index] is None for prices in by_band)
+    }
+    return replace(usage, **without)
+
+
+@given(any_usage(), any_rates(), st.sampled_from(["global", "us"]))
+def test_cost_of_priced_buckets_is_their_own_rates(usage: Usage, of: Rates, place: str) -> None:
+    usage = replace(only_priced(usage, of), place=place if place in of.places else "global")
+    price = price_of(usage, of)
+    assert price.nanoeur == ceil(exact_cost_nanoeur(usage, of))
+    assert price.unpriced == ()
 
 
 @given(any_usage(), any_rates())
-def test_cost_is_rounded_up_once(usage: Usage, of: Rates) -> None:
-    assert cost_nanoeur(usage, of) == ceil(exact_cost_nanoeur(usage, of))
+def test_no_bucket_is_priced_by_another_ones_rate(usage: Usage, of: Rates) -> None:
+    price = price_of(usage, of)
+    known = only_priced(usage, of)
+    has_unpriced = any(
+        getattr(usage, bucket) and rate is None
+        for b in of.bands
+        if b == _band_of(usage, of)
+        for bucket, rate in zip(TOKEN_BUCKETS, b.rates_by_bucket(), strict=True)
+    )
+    assert bool(price.unpriced) is has_unpriced
+    assert price.nanoeur >= ceil(exact_cost_nanoeur(known, of)) or known.input_tokens != (
+        usage.input_tokens
+    )
+
+
+def _band_of(usage: Usage, of: Rates) -> Band:
+    reached = [
+        b
+        for b in of.bands
+        if b.service_tier == "standard"
+        and (b.above_input_tokens == 0 or usage.input_tokens > b.above_input_tokens)
+    ]
+    return max(reached, key=lambda b: b.above_input_tokens)
 
 
 @given(any_usage(), any_rates(), COUNTS, COUNTS)
 def test_cost_never_exceeds_bound(usage: Usage, of: Rates, more_in: int, more_out: int) -> None:
+    usage = only_priced(usage, of)
     most = UsageCeiling(
         input_tokens=usage.input_tokens + more_in, output_tokens=usage.output_tokens + more_out
     )
@@ -284,11 +373,12 @@ def test_cost_never_exceeds_bound(usage: Usage, of: Rates, more_in: int, more_ou
 
 
 @given(any_usage(), any_rates(), st.sampled_from(["standard", "priority", "scale"]))
-def test_cost_of_any_tier_never_exceeds_bound_over_all(usage: Usage, of: Rates, tier: str) -> None:
+def test_bound_of_tier_covers_cost_in_it(usage: Usage, of: Rates, tier: str) -> None:
+    usage = replace(only_priced(usage, of), service_tier=tier)
     most = UsageCeiling(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, service_tier=None
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, service_tier=tier
     )
-    assert cost_nanoeur(replace(usage, service_tier=tier), of) <= bound_nanoeur(most, of)
+    assert cost_nanoeur(usage, of) <= bound_nanoeur(most, of)
 
 
 @given(any_rates(), COUNTS, COUNTS, COUNTS, COUNTS)

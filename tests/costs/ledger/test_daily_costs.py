@@ -241,7 +241,7 @@ def test_verify_finds_missing_line(desk: Desk, acme: Organization) -> None:
     DailyCost.objects.all().delete()
     found = {finding.check: finding.sentence for finding in verify().findings}
     assert set(found) == {"daily_cost", "monthly_cost"}
-    assert "40 n€, 1 events" in found["daily_cost"]
+    assert "40 n€ (0 estimated), 1 events" in found["daily_cost"]
 
 
 def test_verify_finds_line_of_another_organization(

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from costs.core.holds import State
 from costs.ledger.verify import FINDINGS_MAX, count, snapshot, verify
-from costs.models import CostEvent, Hold, HoldPeriod, Period
+from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Period
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.costs.books import Desk, ask, settlement
@@ -118,9 +118,21 @@ FAULTS: dict[str, tuple[str, Callable[[Organization], Any]]] = {
         "hold_events",
         lambda org: event_for(hold("unknown"), 0, kind="usage"),
     ),
-    "an unknown call is not charged whole": (
+    "an unknown call is charged above its hold": (
         "hold_charge",
-        lambda org: Hold.objects.filter(state="unknown").update(charged_nanoeur=99),
+        lambda org: Hold.objects.filter(state="unknown").update(charged_nanoeur=10**9),
+    ),
+    "the charge of an unknown call is no estimate": (
+        "hold_events",
+        lambda org: event_for(hold("unknown"), 0, kind="bound", estimated_nanoeur=-1),
+    ),
+    "a day's estimates are not those of its events": (
+        "daily_cost",
+        lambda org: DailyCost.objects.update(estimated_nanoeur=1),
+    ),
+    "a month's estimates are not those of its days": (
+        "monthly_cost",
+        lambda org: MonthlyCost.objects.update(estimated_nanoeur=1),
     ),
     "a settled call has no end": (
         "hold_charge",

@@ -15,7 +15,7 @@ import pytest
 
 from costs.core.admission import Settlement
 from costs.core.holds import State
-from costs.core.pricing import FREE
+from costs.core.rates import FREE
 from costs.models import CostEvent, Hold
 from gateway.call.idempotency import BETWEEN_ATTEMPTS
 from gateway.call.runtime import Gateway

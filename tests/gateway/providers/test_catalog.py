@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from costs.core.pricing import rate_at
+from costs.core.rates import rate_at
 from costs.prices.seed import SeedPrice, seed_prices
 from gateway.core.model_names import Model, price_names
 from gateway.providers.catalog import load_catalog
