@@ -9,6 +9,7 @@ import orjson
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Hide
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import UsageBound
 from gateway.upstream import untrusted_json
 
@@ -24,6 +25,6 @@ def counted(body: bytes, *, model: str) -> Completion:
     return Completion(model=model, finish_reason=None, usage=Usage())
 
 
-def not_streamed(_hide: Hide) -> NoReturn:
+def not_streamed(_hide: Hide, _seen: SeenOutput) -> NoReturn:
     """Never called: counts are not streamed."""
     raise AssertionError("counts are not streamed")

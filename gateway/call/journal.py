@@ -38,6 +38,7 @@ from orgs.core.frozen import frozen
 ERROR_MAX_CHARS: Final = 1000
 FINISH_REASON_MAX_CHARS: Final = 40
 
+SEEN: Final = ("input_tokens", "output_tokens")
 AI_REQUEST_LOG: Final = Table.of(AiRequestLog, keeps_first=True)
 
 
@@ -67,7 +68,8 @@ class Opening:
 class Closing:
     """The final state of an audit row. `code` and `error` are None on success.
 
-    `unpriced` names what has no rate of its own, so that the cost is an estimate.
+    `unpriced` names what has no rate of its own, so that the cost is an estimate. `seen` are the
+    most input and output tokens of an answer that was cut off.
     """
 
     status: str
@@ -77,6 +79,7 @@ class Closing:
     finish_reason: str | None = None
     raw_usage: Mapping[str, Any] | None = None
     unpriced: tuple[str, ...] = ()
+    seen: tuple[int, int] | None = None
     latency_ms: int | None = None
 
 
@@ -348,6 +351,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "reported": closing.raw_usage,
                 "overrun_nanoeur": result.overrun_nanoeur,
                 "unpriced": closing.unpriced,
+                "at_most": closing.seen and dict(zip(SEEN, closing.seen, strict=True)),
             }
         ),
     }

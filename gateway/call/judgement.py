@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 from costs.core.pricing import UsagePrice, bound_of
-from costs.core.usage import UsageCeiling
 from gateway.call.stages import (
     BoundedCall,
     CappedCall,
@@ -176,16 +175,4 @@ def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
     """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
         return UsagePrice(0)
-    resolved = priced.capped.resolved
-    usage_bound = resolved.requested.call.usage_bound
-    most = UsageCeiling(
-        input_tokens=input_tokens,
-        output_tokens=bounds.output_tokens_at_most(
-            priced.outgoing.output, resolved.model, context_reads=usage_bound.context_reads
-        ),
-        service_tier=usage_bound.service_tier,
-        place=usage_bound.place,
-        web_searches=bounds.searches_at_most(usage_bound, resolved.model),
-        without=bounds.not_possible(usage_bound),
-    )
-    return bound_of(most, priced.rates)
+    return bound_of(priced.ceiling(input_tokens=input_tokens), priced.rates)

@@ -40,7 +40,13 @@ from gateway.call.journal import refusal_of, refused_attempt
 from gateway.call.judgement import tighten
 from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
 from gateway.call.runtime import Gateway
-from gateway.call.settlement import HeldCall, attempt_of, last_event, settlement_of
+from gateway.call.settlement import (
+    HeldCall,
+    attempt_of,
+    last_event,
+    seen_cost,
+    settlement_of,
+)
 from gateway.call.stages import BoundedCall, RequestedCall
 from gateway.core.attempts import Trail
 from gateway.core.calls import (
@@ -66,6 +72,8 @@ from gateway.core.errors import (
 from gateway.core.usage_bound import NOTHING
 
 STALE_RETRIES_MAX: Final = 5
+# After a disconnect: how long what has already arrived from the provider is read.
+ARRIVED_MAX_S: Final = 0.05
 
 logger = logging.getLogger("pulse.gateway")
 
@@ -93,7 +101,8 @@ async def _run(running: RunningCall) -> None:
             ended = await _call_provider(running, held)
             failure = ended if isinstance(ended, ProviderFailed) else None
             step = trail.next_step(failure) if _may_go_on(running) else None
-            settlement = settlement_of(held, ended, is_last=step is None)
+            seen = await seen_cost(held, ended)
+            settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
             settled = await _settle(running, settlement)
             # A reaper may have charged the hold meanwhile, if this process was suspended too long.
             if step is None or failure is None or settled.state is not State.RELEASED:
@@ -237,33 +246,37 @@ async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
 async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | ProviderFailed:
     """Call the provider and forward its pieces. Return the completion or the failure.
 
-    If the client disconnects, the provider is stopped at once, or read to the end if the
-    organization chose exact charges.
+    If the client disconnects, what has arrived from the provider is read, so that it is charged,
+    and the provider is stopped; it is read to the end if the organization chose exact charges.
     """
     stream, timeout_s = running.stream, running.gateway.timeout_s
     if stream.is_abandoned():
         return NeverSent("The client disconnected before the request was sent")
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    drains = held.bounded.requested.organization.drains
+    was_sent = True
+    held.seen.send(time.monotonic())
     try:
         async with asyncio.timeout(timeout_s) as limit:
 
             def client_left() -> None:
-                if not held.bounded.requested.organization.drains and task is not None:
-                    task.cancel()
-                elif limit.when() is not None and not limit.expired():
-                    limit.reschedule(min(limit.when() or 0, loop.time() + DRAIN_MAX_S))
+                if limit.when() is not None and not limit.expired():
+                    arrived_s = ARRIVED_MAX_S if held.seen.has_begun else 0
+                    wait_s = DRAIN_MAX_S if drains else arrived_s
+                    limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
 
             stream.on_abandon = client_left
-            return await _answered(running, held)
+            try:
+                return await _answered(running, held)
+            except asyncio.CancelledError as exc:
+                was_sent = not isinstance(exc.__cause__, Unreachable)
+                raise
     except TimeoutError:
+        if stream.is_abandoned():
+            return _client_left(was_sent=was_sent)
         return TimedOut(f"No answer from the provider within {timeout_s:g} s")
     except ProviderFailed as exc:
         return exc
-    except asyncio.CancelledError as exc:
-        if not stream.is_abandoned() or task is None:
-            raise
-        task.uncancel()
-        return _client_left(exc)
     except Exception:  # a bug in reading the answer: it was sent, and is charged as unknown
         logger.exception("request %s: failed to read the provider's answer", stream.request_id)
         return Broken("The provider's answer could not be read")
@@ -271,8 +284,8 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         stream.on_abandon = None
 
 
-def _client_left(cancelled: asyncio.CancelledError) -> ProviderFailed:
-    if isinstance(cancelled.__cause__, Unreachable):  # proves that nothing was sent
+def _client_left(*, was_sent: bool) -> ProviderFailed:
+    if not was_sent:
         return NeverSent("The client disconnected before the request was sent")
     return ClientGone("The client disconnected before the answer was complete")
 
@@ -290,7 +303,7 @@ async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> C
     provider = await running.gateway.providers.get(held.provider)
     if not running.call.stream:
         return await provider.complete(call)
-    async with contextlib.aclosing(provider.stream(call)) as events:
+    async with contextlib.aclosing(provider.stream(call, held.seen)) as events:
         async for event in events:
             if isinstance(event, Completion):
                 return event
@@ -305,7 +318,7 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
     if not running.call.stream:
         return await relay.whole(upstream, request)
     peer = upstream.peer
-    reading = request.reading(peer.hidden_in)
+    reading = request.reading(peer.hidden_in, held.seen)
     async with relay.stream(upstream, request) as answer:
         if isinstance(answer, Completion):
             return answer
@@ -320,10 +333,8 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
                 await stream.put(peer.without_secret(passed))
         except asyncio.CancelledError:
             # Clients disconnect right after the last event: everything is known then.
-            task = asyncio.current_task()
-            if task is None or not (stream.is_abandoned() and reading.is_ended):
+            if not (stream.is_abandoned() and reading.is_ended):
                 raise
-            task.uncancel()
     return upstream.finished(reading)
 
 

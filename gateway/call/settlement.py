@@ -1,25 +1,32 @@
 """Settle an admitted call: compute its charge from its outcome.
 
 Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
-Anything else: the whole hold.
+Anything else: the most that the provider can have produced by what was seen of the answer, or the
+whole hold if nothing was.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import field, replace
 from typing import Any, Final
 
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
 from costs.core.money import euros
-from costs.core.pricing import UsagePrice, price_of
+from costs.core.pricing import UsagePrice, bound_of, price_of
 from costs.core.rates import Rates
 from costs.core.usage import Usage
 from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
 from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
+from gateway.core import bounds
 from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS, price_names
 from gateway.core.results import CallResult
+from gateway.core.seen import SeenOutput
+from gateway.core.usage_bound import UsageBound
+from gateway.providers.tokens import count_tokens_async
 from orgs.core.frozen import frozen
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
@@ -30,13 +37,15 @@ QUOTED_CHARS: Final = 12
 class HeldCall:
     """An admitted call: its hold and audit row are committed, and it may be sent.
 
-    `started_s` is when this attempt began, on the monotonic clock.
+    `started_s` is when this attempt began, on the monotonic clock; `seen` what was seen of its
+    answer, if it is streamed.
     """
 
     ask: ReserveRequest
     admitted: Admitted
     bounded: BoundedCall
     started_s: float
+    seen: SeenOutput = field(default_factory=SeenOutput)
 
     @property
     def call(self) -> Call:
@@ -49,12 +58,87 @@ class HeldCall:
         return self.bounded.resolved.model.provider
 
 
+@frozen
+class SeenCost:
+    """The most that an answer can have cost by what was seen of it."""
+
+    nanoeur: int
+    input_tokens: int
+    output_tokens: int
+
+
+async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenCost | None:
+    """Return the most that an answer of unknown usage can have cost; None if nothing was seen.
+
+    Input is what the provider reported, else as it is counted; after each use of a tool at
+    the provider the whole context is read once more.
+    """
+    seen, priced = held.seen, held.bounded.priced
+    rates, output = priced.rates, priced.outgoing.output
+    if _outcome(ended) is not State.UNKNOWN or not seen.has_begun or not rates or not output:
+        return None
+    resolved, now_s = held.bounded.resolved, time.monotonic()
+    text, thoughts = await _counted(held, seen.text.kept), await _counted(held, seen.thoughts.kept)
+    produced = seen.output_tokens_at_most(
+        text=text,
+        thoughts=thoughts,
+        tokens_per_s=resolved.model.tokens_per_s,
+        choices=output.choices,
+        now_s=now_s,
+    )
+    reported = seen.usage or Usage(input_uncached=await _input_at_most(held))
+    read_again = seen.tool_uses * resolved.model.context_tokens
+    most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
+    output_tokens = min(most.output_tokens, reported.output_tokens + produced)
+    searches = min(most.web_searches, seen.searches + 1) if seen.shows_tools else most.web_searches
+    most = replace(most, output_tokens=output_tokens, web_searches=searches)
+    price = bound_of(most, rates)
+    if seen.usage is not None:
+        price = price_of(
+            replace(
+                reported,
+                input_uncached=reported.input_uncached + read_again,
+                output_text=max(0, output_tokens - reported.output_tokens) + reported.output_text,
+                web_searches=max(reported.web_searches, searches),
+            ),
+            rates,
+        )
+    if price.unpriced:
+        return None
+    return SeenCost(
+        nanoeur=price.nanoeur, input_tokens=most.input_tokens, output_tokens=output_tokens
+    )
+
+
+async def _counted(held: HeldCall, text: bytes | bytearray) -> int:
+    texts = (text.decode(errors="replace"),)
+    caller = held.bounded.requested.organization.id
+    model = held.bounded.resolved.model
+    return await count_tokens_async(UsageBound(texts=texts), model, caller=caller)
+
+
+async def _input_at_most(held: HeldCall) -> int:
+    """Return the most input of the first time that the context is read."""
+    resolved, counted = held.bounded.resolved, held.bounded.capped.counted_text
+    if resolved.usage_bound.context_reads:
+        return resolved.model.context_tokens
+    if counted is None:
+        caller = held.bounded.requested.organization.id
+        counted = await count_tokens_async(resolved.usage_bound, resolved.model, caller=caller)
+    return bounds.counted_tokens(resolved.usage_bound, resolved.model, counted=counted)
+
+
 def settlement_of(
-    held: HeldCall, ended: Completion | ProviderFailed, *, is_last: bool
+    held: HeldCall,
+    ended: Completion | ProviderFailed,
+    *,
+    is_last: bool,
+    seen: SeenCost | None = None,
 ) -> Settlement:
     """Return the settlement of the call, for the ledger and the audit row.
 
-    If another attempt follows, the caller's Idempotency-Key stays in use.
+    An unknown outcome costs what was `seen`. If another attempt follows, the caller's
+    Idempotency-Key stays in use.
     """
     ask = held.ask
     usage = ended.usage if isinstance(ended, Completion) else None
@@ -68,12 +152,15 @@ def settlement_of(
         org_id=ask.org_id,
         period_ids=held.admitted.period_ids,
         outcome=outcome,
-        cost_nanoeur=_cost(price, ask),
+        cost_nanoeur=_cost(price, ask) if seen is None else seen.nanoeur,
         is_estimate=bool(price and price.unpriced),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
-        entry=_closing(held, ended, model=model, outcome=outcome, price=price),
+        entry=replace(
+            _closing(held, ended, model=model, outcome=outcome, price=price),
+            seen=(seen.input_tokens, seen.output_tokens) if seen else None,
+        ),
         repeat=ask.repeat if is_last else None,
     )
 

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from costs.core.rates import Rates
+from costs.core.usage import UsageCeiling
 from costs.prices.book import PriceBook
 from gateway.call.snapshot import OrganizationSnapshot
-from gateway.core.bounds import output_tokens_at_most
+from gateway.core import bounds
 from gateway.core.calls import Call, Outgoing
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap
+from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import explained
 from orgs.core.frozen import frozen
@@ -43,6 +44,11 @@ class ResolvedCall:
     budgets: tuple[BudgetRule, ...]
 
     @property
+    def usage_bound(self) -> UsageBound:
+        """What the caller's body allows."""
+        return self.requested.call.usage_bound
+
+    @property
     def is_limited(self) -> bool:
         """Whether a limit applies to the call, so that it needs a bound."""
         organization = self.requested.organization
@@ -69,7 +75,7 @@ class CappedCall:
             return None
         asked = self.resolved.requested.call.usage_bound.output
         output = asked and asked.with_cap(self.cap)
-        return self.counted_tokens + output_tokens_at_most(output, self.resolved.model)
+        return self.counted_tokens + bounds.output_tokens_at_most(output, self.resolved.model)
 
 
 @frozen
@@ -82,6 +88,20 @@ class PricedCall:
     capped: CappedCall
     outgoing: Outgoing
     rates: Rates | None
+
+    def ceiling(self, *, input_tokens: int) -> UsageCeiling:
+        """Return the maximum usage of the call as it is sent, with so much input."""
+        model, usage_bound = self.capped.resolved.model, self.capped.resolved.usage_bound
+        return UsageCeiling(
+            input_tokens=input_tokens,
+            output_tokens=bounds.output_tokens_at_most(
+                self.outgoing.output, model, context_reads=usage_bound.context_reads
+            ),
+            service_tier=usage_bound.service_tier,
+            place=usage_bound.place,
+            web_searches=bounds.searches_at_most(usage_bound, model),
+            without=bounds.not_possible(usage_bound),
+        )
 
 
 @frozen

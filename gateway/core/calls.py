@@ -10,6 +10,7 @@ from uuid import UUID
 from costs.core.usage import Usage
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.frozen import frozen
 from orgs.core.permissions import Permission
@@ -252,7 +253,7 @@ class RelayRequest:
     `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
-    errors.
+    errors and what records its output.
     """
 
     path: str
@@ -260,7 +261,7 @@ class RelayRequest:
     output: OutputLimits | None
     headers: Mapping[str, str]
     whole: Callable[[bytes], Completion]
-    reading: Callable[[Hide], StreamReading]
+    reading: Callable[[Hide, SeenOutput], StreamReading]
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

@@ -27,7 +27,7 @@ class Model:
     `id` is the vendor's id. `current` is the dated snapshot that a floating id resolves to, if the
     vendor documents it. `tokenizer` is a tiktoken encoding; `token_margin` multiplies its count if
     it is not the vendor's own. `max_output_tokens` is the maximum of one answer, including
-    thinking; `image_tokens` the maximum of one image.
+    thinking; `image_tokens` the maximum of one image; `tokens_per_s` the fastest known output.
     """
 
     id: str
@@ -41,6 +41,7 @@ class Model:
     tokenizer: str = "o200k_base"
     token_margin: float = 1.0
     image_tokens: int = 0
+    tokens_per_s: int = 400
 
     @property
     def makes_embeddings(self) -> bool:
@@ -92,6 +93,7 @@ class CatalogVendor:
     tokenizer: str
     token_margin: float
     image_tokens: int
+    tokens_per_s: int
     max_output_tokens: int = 131_072
 
 
@@ -174,6 +176,7 @@ class Catalog:
                     tokenizer=vendor.tokenizer,
                     token_margin=vendor.token_margin,
                     image_tokens=vendor.image_tokens,
+                    tokens_per_s=vendor.tokens_per_s,
                 )
         return None
 

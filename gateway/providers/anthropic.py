@@ -11,6 +11,7 @@ from anthropic import AsyncAnthropic, AsyncStream, RequestOptions
 from gateway.apis.messages import answer as messages
 from gateway.apis.messages.request import headers_from, request_from
 from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
@@ -59,7 +60,9 @@ class Anthropic:
             read=lambda report: messages.completion_from(report, model=call.model),
         )
 
-    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
@@ -75,7 +78,7 @@ class Anthropic:
             return aiter(events)
 
         return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=messages.MessagesStreamReader(call.model)
+            self._peer, call, ask=ask, reading=messages.MessagesStreamReader(call.model), seen=seen
         )
 
     async def check(self) -> str:

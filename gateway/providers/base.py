@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.seen import SeenOutput
 
 
 class Provider(Protocol):
@@ -23,9 +24,12 @@ class Provider(Protocol):
         """Request the whole answer, or the embeddings of a call's `inputs`."""
         ...
 
-    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer: Deltas, then exactly one Completion, always last.
 
+        The output of its events is recorded in `seen`.
         Closing the iterator closes the connection to the vendor. A stream that ends without a
         finish reason and without usage raises Broken.
         """

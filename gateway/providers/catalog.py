@@ -49,6 +49,7 @@ def _vendor(provider: str, table: dict[str, Any]) -> CatalogVendor:
         tokenizer=table["tokenizer"],
         token_margin=table["token_margin"],
         image_tokens=table["image_tokens"],
+        tokens_per_s=table["tokens_per_s"],
         max_output_tokens=table["max_output_tokens"],
     )
 
@@ -65,6 +66,7 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
         tokenizer=facts.get("tokenizer", vendor.tokenizer),
         token_margin=facts.get("token_margin", vendor.token_margin),
         image_tokens=facts.get("image_tokens", vendor.image_tokens),
+        tokens_per_s=facts.get("tokens_per_s", vendor.tokens_per_s),
     )
 
 

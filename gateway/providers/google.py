@@ -18,6 +18,7 @@ from gateway.apis.generate import answer as gemini
 from gateway.apis.generate.request import config_from, contents_from
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed, Rejected
+from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
@@ -76,7 +77,9 @@ class Google:
             read=lambda report: gemini.completion_from(report, model=call.model),
         )
 
-    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
@@ -88,7 +91,7 @@ class Google:
             return _as_json(chunks)
 
         return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=gemini.GenerateStreamReader(call.model)
+            self._peer, call, ask=ask, reading=gemini.GenerateStreamReader(call.model), seen=seen
         )
 
     async def _embedded(self, call: ProviderCall) -> Completion:

@@ -13,6 +13,7 @@ from mistralai.client.utils.logger import NoOpLogger
 
 from gateway.apis.chat import mistral as chat
 from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport, untrusted_json
 from gateway.upstream.failures import Peer
@@ -63,7 +64,9 @@ class Mistral:
             read=lambda report: chat.completion_from(report, model=call.model),
         )
 
-    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
@@ -77,7 +80,7 @@ class Mistral:
             return aiter(events)
 
         return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=chat.MistralStreamReader(call.model)
+            self._peer, call, ask=ask, reading=chat.MistralStreamReader(call.model), seen=seen
         )
 
     async def check(self) -> str:

@@ -12,6 +12,7 @@ from openai import AsyncOpenAI, AsyncStream, RequestOptions
 from gateway.apis.chat import answer as chat
 from gateway.apis.families.openai import cap_name, is_first_reasoning
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
@@ -61,7 +62,9 @@ class OpenAI:
             read=lambda report: chat.completion_from(report, model=call.model),
         )
 
-    def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
@@ -76,7 +79,9 @@ class OpenAI:
             )
             return aiter(events)
 
-        return sdk_call.pieces(self._peer, call, ask=ask, reading=chat.ChatStreamReader(call.model))
+        return sdk_call.pieces(
+            self._peer, call, ask=ask, reading=chat.ChatStreamReader(call.model), seen=seen
+        )
 
     async def check(self) -> str:
         """Request the list of models."""

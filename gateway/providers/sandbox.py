@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ from gateway.core.calls import (
     ToolCall,
     ToolCallDelta,
 )
+from gateway.core.seen import SeenOutput
 from gateway.providers import tokens
 from gateway.providers.sample_values import sample_of
 from orgs.threads import TOKENS
@@ -47,17 +49,17 @@ class Sandbox:
         # One caller for all: the counts that organizations' limits need have threads left.
         return await TOKENS.run(self.name, partial(_completion, call))
 
-    async def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
         """Repeat it word by word, as a stream."""
         completion = await self.complete(call)
-        for piece in _PIECES.finditer(completion.content):
-            yield Delta(piece[0])
+        seen.report(completion.usage and replace(completion.usage, output_text=0))
+        for delta in _deltas(completion):
+            seen.arrive(time.monotonic())
+            seen.text.add(delta.content or (delta.tool_call.arguments if delta.tool_call else ""))
+            yield delta
             await asyncio.sleep(0)
-        for tool_call in completion.tool_calls:
-            yield Delta(tool_call=ToolCallDelta(index=0, id=tool_call.id, name=tool_call.name))
-            for piece in _PIECES.finditer(tool_call.arguments):
-                yield Delta(tool_call=ToolCallDelta(index=0, arguments=piece[0]))
-                await asyncio.sleep(0)
         yield replace(completion, content="", tool_calls=())
 
     async def check(self) -> str:
@@ -66,6 +68,15 @@ class Sandbox:
 
     async def aclose(self) -> None:
         """Close nothing."""
+
+
+def _deltas(completion: Completion) -> Iterator[Delta]:
+    for piece in _PIECES.finditer(completion.content):
+        yield Delta(piece[0])
+    for tool_call in completion.tool_calls:
+        yield Delta(tool_call=ToolCallDelta(index=0, id=tool_call.id, name=tool_call.name))
+        for piece in _PIECES.finditer(tool_call.arguments):
+            yield Delta(tool_call=ToolCallDelta(index=0, arguments=piece[0]))
 
 
 def _completion(call: ProviderCall) -> Completion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
+from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
 from gateway.upstream.transport import Traffic, noting
 
@@ -27,6 +29,10 @@ class DeltaReader(Protocol):
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas. Raises ErrorAnswer for an error."""
+        ...
+
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output that one event shows."""
         ...
 
     def completion(self) -> Completion:
@@ -55,6 +61,7 @@ async def pieces(
     *,
     ask: Callable[[], Awaitable[AsyncIterator[object]]],
     reading: DeltaReader,
+    seen: SeenOutput,
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
@@ -72,9 +79,11 @@ async def pieces(
             with _failures_of(peer, traffic):
                 async with asyncio.timeout_at(deadline):
                     event = await anext(events, None)
-                deltas = () if event is None else reading.feed(event)
-            if event is None:
-                break
+                if event is None:
+                    break
+                seen.arrive(time.monotonic())
+                reading.see(event, seen)
+                deltas = reading.feed(event)
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
                     yield delta

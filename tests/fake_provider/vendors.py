@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.core.errors import ProviderFailed
+from gateway.core.seen import SeenOutput
 from gateway.providers.base import Provider
 from gateway.providers.registry import Providers, ProviderSettings
 from tests.fake_provider.behaviour import VENDORS
@@ -111,5 +112,5 @@ async def ask(provider: Provider, call: ProviderCall, *, streamed: bool) -> Comp
     """Call plain or streamed and return the completion, with the text as its content."""
     if not streamed:
         return await provider.complete(call)
-    content, end = await read(provider.stream(call))
+    content, end = await read(provider.stream(call, SeenOutput()))
     return replace(end, content=content)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import ProviderFailed
+from gateway.core.seen import SeenOutput
 from gateway.providers.base import Provider
 from gateway.providers.registry import Providers
 
@@ -50,8 +51,10 @@ class StandIn:
             raise
         return self._completion(call, "".join(self.pieces))
 
-    async def stream(self, call: ProviderCall) -> AsyncGenerator[Delta | Completion, None]:
-        """Answer in pieces."""
+    async def stream(
+        self, call: ProviderCall, seen: SeenOutput
+    ) -> AsyncGenerator[Delta | Completion, None]:
+        """Answer in pieces, of which nothing is seen."""
         self.asked.append(call)
         try:
             for piece in self.pieces:

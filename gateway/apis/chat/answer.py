@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
+from gateway.apis.families.openai import is_reasoning
 from gateway.core.calls import Completion, Delta
+from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
+# Fields of a delta that are not output.
+_NO_OUTPUT: Final = frozenset({"id", "role", "type"})
 UsageFrom = Callable[[Mapping[str, Any]], Usage | None]
 
 _STANDARD_TIERS: Final = frozenset({"default"})
@@ -104,6 +108,21 @@ class ChatStreamReader:
     _finish_reason: str | None = None
     _last: dict[str, Any] = field(default_factory=dict)
     _searched: bool = False
+
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output of one chunk: every text in its deltas.
+
+        Reasoning is not shown, and ends with the first output.
+        """
+        chunk = untrusted_json.mapping(event)
+        seen.hide(not seen.text.events and is_reasoning(self.model))
+        for each in untrusted_json.items(chunk.get("choices")):
+            choice = untrusted_json.mapping(each)
+            if written := "".join(texts_of(choice.get("delta"), _NO_OUTPUT)):
+                seen.hide(False)
+                seen.text.add(written)
+            seen.has_ended = seen.has_ended or choice.get("finish_reason") is not None
+        seen.report(self.usage_of(chunk))
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one chunk and return its text delta."""

@@ -23,6 +23,7 @@ from gateway.apis.families import naming
 from gateway.apis.families.openai import cap_name
 from gateway.core.calls import Call, Completion, Hide, Outgoing, RelayRequest
 from gateway.core.model_names import Model
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap
 from orgs.core.pseudonyms import Pseudonyms
 
@@ -113,7 +114,7 @@ class ChatBody:
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
-            reading=lambda hide: self._reading(model, variant, hide),
+            reading=lambda hide, seen: self._reading(model, variant, hide, seen),
         )
 
     def canonical(self) -> object:
@@ -149,16 +150,19 @@ class ChatBody:
             sent["stream_options"] = {**given, "include_usage": True}
         return sent
 
-    def _reading(self, model: Model, variant: _Variant, hide: Hide) -> EventReading:
+    def _reading(
+        self, model: Model, variant: _Variant, hide: Hide, seen: SeenOutput
+    ) -> EventReading:
         agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
         is_own_client = variant.own_client is not None and variant.own_client in agent
         if self.asks_for_usage() or is_own_client:
-            return EventReading(variant.reading(model.id), TELLING, DONE, hide)
+            return EventReading(variant.reading(model.id), TELLING, DONE, hide, seen)
         return EventReading(
             variant.reading(model.id),
             TELLING,
             DONE,
             hide,
+            seen,
             plain=_without_null,
             shown=_without_usage,
         )

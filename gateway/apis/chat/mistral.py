@@ -12,6 +12,7 @@ from typing import Any, Final
 from costs.core.usage import Usage
 from gateway.apis.chat import answer as openai
 from gateway.core.calls import Completion, Delta
+from gateway.core.seen import SeenOutput
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
@@ -48,6 +49,10 @@ class MistralStreamReader:
 
     def __init__(self, model: str) -> None:
         self._chunks = openai.ChatStreamReader(model, usage_from)
+
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output of one chunk."""
+        self._chunks.see(event, seen)
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one chunk and return its text delta."""

@@ -31,6 +31,7 @@ from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, Provider
 from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
 from gateway.core.results import CallResult
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
 
@@ -211,5 +212,5 @@ def _whole(body: bytes, model: Model) -> Completion:
     return embeddings.completion_from(orjson.loads(body), model=model.id)
 
 
-def _no_stream(_hide: Hide) -> NoReturn:
+def _no_stream(_hide: Hide, _seen: SeenOutput) -> NoReturn:
     raise AssertionError("embeddings are not streamed")

@@ -15,7 +15,12 @@ _FIRST_REASONING: Final = re.compile(r"(?:ft:)?o1-(?:preview|mini)")
 
 def cap_name(model_id: str) -> str:
     """Return the name of the model's output cap field."""
-    return "max_completion_tokens" if _REASONING.match(model_id) else "max_tokens"
+    return "max_completion_tokens" if is_reasoning(model_id) else "max_tokens"
+
+
+def is_reasoning(model_id: str) -> bool:
+    """Whether the model may reason before it answers."""
+    return _REASONING.match(model_id) is not None
 
 
 def is_first_reasoning(model_id: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
+from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
@@ -134,6 +135,20 @@ class GenerateStreamReader:
     _finish_reason: str | None = None
     _last: dict[str, Any] = field(default_factory=dict)
     _tool_calls: int = 0
+
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output and the usage of one chunk; a call of a tool comes in one piece."""
+        chunk = untrusted_json.mapping(event)
+        seen.in_bursts = True
+        for each in untrusted_json.items(chunk.get("candidates")):
+            candidate = untrusted_json.mapping(each)
+            content = untrusted_json.mapping(candidate.get("content"))
+            for part in map(untrusted_json.mapping, untrusted_json.items(content.get("parts"))):
+                written = "".join(texts_of(part, {"thoughtSignature"}))
+                (seen.thoughts if part.get("thought") else seen.text).add(written)
+            seen.has_ended = seen.has_ended or candidate.get("finishReason") is not None
+        if chunk.get("usageMetadata") is not None:
+            seen.report(usage_from(chunk))
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one chunk and return its deltas."""

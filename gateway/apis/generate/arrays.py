@@ -1,12 +1,13 @@
 """Read usage from a relayed JSON array: Google's other stream format.
 
 Only complete elements are passed on, and the closing bracket at the end, so that an error of ours
-can follow as one more element. Only relevant elements are parsed.
+can follow as one more element.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ import orjson
 from gateway.apis.events import EVENT_MAX_BYTES, StreamReader, is_answer
 from gateway.core.calls import Completion, Hide
 from gateway.core.errors import Broken
+from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
 
 # The characters that change the JSON nesting level. Outside of strings, whole strings are skipped.
@@ -31,16 +33,15 @@ _BETWEEN_ELEMENTS: Final = b"[, \t\r\n"
 class ArrayReading:
     """A StreamReading of the elements of one array.
 
-    `telling` matches the elements that are parsed; the first one always is. `ends` matches the
-    last. `counting` is contained in elements that each replace the previous one: only the last one
-    is parsed, when the stream has ended.
+    Of each element the output is recorded in `seen`; those that `telling` matches are read further,
+    and the first one. `ends` matches the last.
     """
 
     reading: StreamReader
     telling: re.Pattern[bytes]
     ends: re.Pattern[bytes]
     hide: Hide
-    counting: bytes
+    seen: SeenOutput
     # Received bytes that are not passed on yet, and how far they are scanned.
     _held: bytearray = field(default_factory=bytearray)
     _place: int = 0
@@ -50,7 +51,6 @@ class ArrayReading:
     _is_closed: bool = False
     _has_begun: bool = False
     _is_ended: bool = False
-    _last: bytes = b""
     _error: ErrorAnswer | None = None
 
     @property
@@ -82,9 +82,6 @@ class ArrayReading:
 
     def completion(self) -> Completion:
         """Return the answer so far. Raises ErrorAnswer if it was an error."""
-        if self._last:
-            self._feed(self._last)
-            self._last = b""
         if self._error is not None:
             raise self._error
         return self.reading.completion()
@@ -123,13 +120,15 @@ class ArrayReading:
         """Read an element and return what is passed on of it."""
         if self.ends.search(element) is not None:
             self._is_ended = True
-        is_counting = self.counting in element
+        value = _value_of(element)
+        if value is None:  # not JSON; the client gets it unchanged
+            return element
+        self.seen.arrive(time.monotonic())
+        self.reading.see(value, self.seen)
         if self._has_begun and self.telling.search(element) is None:
-            self._last = element if is_counting else self._last
             return element
         self._has_begun = True
-        self._last = b"" if is_counting else self._last
-        self._feed(element)
+        self._feed(value)
         return element if self._error is None else self._hidden(element)
 
     def _hidden(self, element: bytes) -> bytes:
@@ -139,10 +138,15 @@ class ArrayReading:
         shown = self.hide(value)
         return element if shown == value else element[: -len(text)] + orjson.dumps(shown)
 
-    def _feed(self, element: bytes) -> None:
+    def _feed(self, value: object) -> None:
         try:
-            self.reading.feed(orjson.loads(element.lstrip(_BETWEEN_ELEMENTS)))
-        except orjson.JSONDecodeError:
-            return  # not JSON; the client gets it unchanged
+            self.reading.feed(value)
         except ErrorAnswer as exc:
             self._error = exc
+
+
+def _value_of(element: bytes) -> object:
+    try:
+        return orjson.loads(element.lstrip(_BETWEEN_ELEMENTS))
+    except orjson.JSONDecodeError:
+        return None

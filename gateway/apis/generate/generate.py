@@ -26,6 +26,7 @@ from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid, model_in
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap
 from orgs.core.pseudonyms import Pseudonyms
 
@@ -34,14 +35,13 @@ GENERATE: Final = "generateContent"
 STREAM: Final = "streamGenerateContent"
 COUNT: Final = "countTokens"
 
-# What is read from a stream besides the last chunk's usage: finish reason, errors, searches.
+# What is read from a stream besides output: usage, finish reason, errors, searches.
 # Inside a JSON string a quotation mark is escaped, so content cannot match.
 TELLING: Final = re.compile(
-    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")'
+    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason"|usageMetadata")'
 )
 ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
 NEVER: Final = re.compile(rb"(?!)")
-COUNTING: Final = b'"usageMetadata"'
 
 # An id that is safe in a URL path.
 _PATH_SAFE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
@@ -127,7 +127,7 @@ class GenerateBody:
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda hide: self._reading(model, hide),
+            reading=lambda hide, seen: self._reading(model, hide, seen),
         )
         if self.address.is_array:
             return replace(request, streamed_as=frozenset({"application/json"}))
@@ -153,14 +153,14 @@ class GenerateBody:
             sent["store"] = False  # it would be stored where every tenant's requests are
         return sent
 
-    def _reading(self, model: Model, hide: Hide) -> StreamReading:
+    def _reading(self, model: Model, hide: Hide, seen: SeenOutput) -> StreamReading:
         config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
         # Each of several candidates has its own end, and the stream goes on.
         ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
         reading = google.GenerateStreamReader(model.id)
         if self.address.is_array:
-            return ArrayReading(reading, TELLING, ends, hide, COUNTING)
-        return EventReading(reading, TELLING, ends, hide, counting=COUNTING)
+            return ArrayReading(reading, TELLING, ends, hide, seen)
+        return EventReading(reading, TELLING, ends, hide, seen)
 
 
 @dataclass(frozen=True, slots=True)

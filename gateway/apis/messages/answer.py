@@ -11,9 +11,12 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
+from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
+# Deltas that are no output tokens.
+_NO_OUTPUT: Final = frozenset({"signature_delta", "citations_delta"})
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -102,6 +105,32 @@ class MessagesStreamReader:
     _tool_calls: int = 0
     _has_arguments: bool = False
 
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output of one event.
+
+        Of thinking at most a summary is shown; a tool's arguments are sent value by value.
+        https://platform.claude.com/docs/en/build-with-claude/streaming
+        """
+        body = untrusted_json.mapping(event)
+        kind = body.get("type")
+        seen.shows_tools = True
+        if kind == "content_block_delta":
+            delta = untrusted_json.mapping(body.get("delta"))
+            if thought := untrusted_json.text(delta.get("thinking")):
+                seen.thoughts.add(thought)
+            elif delta.get("type") not in _NO_OUTPUT:
+                seen.text.add("".join(texts_of(delta, {"type"})))
+        elif kind == "content_block_start":
+            _see_block(untrusted_json.mapping(body.get("content_block")), seen)
+        elif kind == "content_block_stop":
+            seen.hide(False)
+            seen.in_bursts = False
+        elif kind == "message_start":
+            seen.report(usage_from(untrusted_json.mapping(body.get("message"))))
+        elif kind == "message_delta":
+            delta = untrusted_json.mapping(body.get("delta"))
+            seen.has_ended = seen.has_ended or delta.get("stop_reason") is not None
+
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas."""
         body = untrusted_json.mapping(event)
@@ -173,6 +202,20 @@ class MessagesStreamReader:
     def _count(self, usage: Mapping[str, Any]) -> None:
         self._usage |= {name: value for name, value in usage.items() if value is not None}
         self._counted = self._counted or "output_tokens" in usage
+
+
+def _see_block(block: Mapping[str, Any], seen: SeenOutput) -> None:
+    kind = untrusted_json.text(block.get("type"))
+    if kind in ("thinking", "redacted_thinking"):
+        seen.hide(True)
+    elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
+        seen.in_bursts = True
+        seen.text.add("".join(texts_of(block, {"type", "id"})))
+        if kind == "server_tool_use":
+            seen.tool_uses += 1
+            seen.searches += block.get("name") == "web_search"
+    elif not kind.endswith("_tool_result") and (written := untrusted_json.text(block.get("text"))):
+        seen.text.add(written)
 
 
 def _text(value: object) -> tuple[Delta, ...]:

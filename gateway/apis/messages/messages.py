@@ -117,8 +117,8 @@ class MessagesBody:
             output=output_of(sent),
             headers=_headers(self.arrival.headers),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
-            reading=lambda hide: EventReading(
-                anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide
+            reading=lambda hide, seen: EventReading(
+                anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide, seen
             ),
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion
+from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
@@ -87,6 +88,19 @@ def completion_from(report: object, *, model: str) -> Completion:
     )
 
 
+def _see_item(item: Mapping[str, Any], seen: SeenOutput) -> None:
+    """Record that an item begins; calls that have no deltas are shown when they are complete."""
+    kind = untrusted_json.text(item.get("type"))
+    if kind == "reasoning":
+        seen.hide(True)
+    elif kind in _TOOL_CALLS:
+        seen.text.add(untrusted_json.text(item.get("name")))
+    elif kind != "message":
+        seen.in_bursts = True
+        seen.tool_uses += 1
+        seen.searches += kind == "web_search_call"
+
+
 @dataclass(slots=True)
 class ResponsesStreamReader:
     """Parse a stream of events, of which the last one has the whole response."""
@@ -94,6 +108,26 @@ class ResponsesStreamReader:
     model: str
     _last: Mapping[str, Any] = field(default_factory=dict)
     _has_ended: bool = False
+
+    def see(self, event: object, seen: SeenOutput) -> None:
+        """Record the output of one event. Of reasoning at most a summary is shown."""
+        body = untrusted_json.mapping(event)
+        kind = untrusted_json.text(body.get("type"))
+        item = untrusted_json.mapping(body.get("item"))
+        seen.shows_tools = True
+        if kind.endswith(".delta"):
+            shown = seen.thoughts if "reasoning" in kind else seen.text
+            shown.add(untrusted_json.text(body.get("delta")))
+        elif kind == "response.output_item.added":
+            _see_item(item, seen)
+        elif kind == "response.output_item.done":
+            seen.hide(False)
+            if seen.in_bursts:
+                seen.text.add("".join(texts_of(item, {"id", "type", "status"})))
+                seen.in_bursts = False
+        elif kind in ENDS:
+            seen.has_ended = True
+            seen.report(usage_from(untrusted_json.mapping(body.get("response"))))
 
     def feed(self, event: object) -> str:
         """Parse one event; its text is not needed."""

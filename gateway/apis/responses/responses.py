@@ -85,11 +85,12 @@ class ResponseBody:
             output=output_of(sent),
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
-            reading=lambda hide: EventReading(
+            reading=lambda hide, seen: EventReading(
                 responses.ResponsesStreamReader(model.id),
                 TELLING,
                 ENDS,
                 hide,
+                seen,
                 shown=partial(_shown, hide),
             ),
         )

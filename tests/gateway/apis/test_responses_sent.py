@@ -16,6 +16,7 @@ from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
 from gateway.core.errors import Broken, Refused
+from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import NAMES, body_of, model, read, sent, unchanged
 
@@ -208,7 +209,7 @@ COMPLETED = {"type": "response.completed", "response": response()}
 
 
 def passed(stream: bytes, places: Iterable[int] = ()) -> tuple[bytes, Any]:
-    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading(unchanged)
+    reading = sent(read(DIALECT, ASKED | {"stream": True}), MINI).reading(unchanged, SeenOutput())
     edges = [0, *sorted({place % (len(stream) + 1) for place in places}), len(stream)]
     chunks = [stream[a:b] for a, b in pairwise(edges)]
     return b"".join([*map(reading.take, chunks), reading.rest()]), reading

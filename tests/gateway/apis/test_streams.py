@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.usage import Usage
-from gateway.apis import events
+from gateway.apis.events import EVENT_MAX_BYTES
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.generate import STREAM, Generate
 from gateway.apis.messages.messages import Messages
-from gateway.core.calls import Completion, StreamReading
+from gateway.core.calls import StreamReading
 from gateway.core.errors import Broken, TimedOut
+from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import model, read, sent, unchanged
 
@@ -28,13 +29,13 @@ CONTENTS = {"contents": [{"parts": [{"text": "x"}]}]}
 
 
 def of_messages() -> StreamReading:
-    return sent(read(Messages(), MESSAGES), OPUS).reading(unchanged)
+    return sent(read(Messages(), MESSAGES), OPUS).reading(unchanged, SeenOutput())
 
 
 def of_google(*, is_array: bool, **config: Any) -> StreamReading:
     dialect = Generate(version="v1", method=STREAM, is_array=is_array)
     asked = CONTENTS | {"generationConfig": config}
-    return sent(read(dialect, asked, named="m"), FLASH).reading(unchanged)
+    return sent(read(dialect, asked, named="m"), FLASH).reading(unchanged, SeenOutput())
 
 
 def passed(reading: StreamReading, chunks: Iterable[bytes]) -> bytes:
@@ -229,29 +230,6 @@ def test_stream_continues_after_one_of_several_candidates() -> None:
         assert one.is_ended
 
 
-def test_few_of_streams_chunks_are_parsed() -> None:
-    class Counting:
-        def __init__(self) -> None:
-            self.fed = 0
-
-        def feed(self, event: object) -> str:
-            self.fed += 1
-            return ""
-
-        def completion(self) -> Completion:
-            return Completion(model="m", finish_reason="stop", usage=None)
-
-    counting = Counting()
-    reading = of_google(is_array=False)
-    assert isinstance(reading, events.EventReading)
-    reading.reading = counting
-    plain = b"data: %b\r\n\r\n" % orjson.dumps(google_chunks()[0])
-    for _ in range(1000):
-        reading.take(plain)
-    reading.completion()
-    assert counting.fed == 2  # the first and the last
-
-
 # --- errors and other untrusted input ---------------------------------------------------------
 
 ERROR = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
@@ -350,5 +328,5 @@ def test_event_above_size_limit_is_error(is_array: bool) -> None:
     reading.take(start)
     piece = b"x" * (1024 * 1024)
     with pytest.raises(Broken):
-        for _ in range(events.EVENT_MAX_BYTES // len(piece) + 1):
+        for _ in range(EVENT_MAX_BYTES // len(piece) + 1):
             reading.take(piece)

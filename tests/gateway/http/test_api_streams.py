@@ -135,7 +135,7 @@ def test_draining_organization_reads_answer_to_its_end(
 
 
 def test_slow_reader_causes_backpressure_and_can_disconnect(gateway: Gateway, api_key: str) -> None:
-    provider = StandIn(pieces=("x",) * 100 * PIECES_MAX)
+    provider = StandIn(pieces=("x",) * 100 * PIECES_MAX, waits=True)
     gateway.providers = Only(provider)
     left = visit(api_key, lambda got: got.count(b"delta") > 10, stream=True).run()
     assert 10 < left.body.count(b"delta") < 50 * PIECES_MAX

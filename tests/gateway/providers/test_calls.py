@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta, Message
 from gateway.core.errors import Rejected
+from gateway.core.seen import SeenOutput
 from tests.fake_provider import FOREVER, VENDORS
 from tests.fake_provider.vendors import KEYS, MODELS, Wire, call_to, connected
 
@@ -56,7 +57,7 @@ async def test_answer_has_text_finish_reason_and_usage(
 @every_vendor
 async def test_streamed_answer_has_pieces(wire: Wire, vendor: str) -> None:
     provider = await wire.providers.get(vendor)
-    pieces = [piece async for piece in provider.stream(call_to(vendor))]
+    pieces = [piece async for piece in provider.stream(call_to(vendor), SeenOutput())]
     assert [piece for piece in pieces if isinstance(piece, Completion)] == pieces[-1:]
     assert [piece.content for piece in pieces[:-1] if isinstance(piece, Delta)] == [
         "Say",

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.core.model_names import Model
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import UsageBound
 from gateway.providers import tokens
 from gateway.providers.sandbox import ENCODING, Sandbox
@@ -73,7 +74,7 @@ async def test_answer_at_cap_is_complete() -> None:
 
 async def test_stream_is_word_by_word_and_deterministic() -> None:
     async def pieces() -> list[Delta | Completion]:
-        return [piece async for piece in Sandbox().stream(call(*TALK))]
+        return [piece async for piece in Sandbox().stream(call(*TALK), SeenOutput())]
 
     first = await pieces()
     assert [piece.content for piece in first] == ["Say  ", "hello,\n", "wörld ", "🌍!", ""]
@@ -92,10 +93,10 @@ async def test_conversation_without_user_repeats_last_message() -> None:
 
 
 async def test_stream_can_be_abandoned() -> None:
-    stream = Sandbox().stream(call(*TALK))
+    stream = Sandbox().stream(call(*TALK), SeenOutput())
     await anext(stream)
     await stream.aclose()
-    content, end = await read(Sandbox().stream(call(*TALK)))
+    content, end = await read(Sandbox().stream(call(*TALK), SeenOutput()))
     assert content
     assert end.finish_reason == "stop"
 

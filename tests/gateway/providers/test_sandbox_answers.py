@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.apis.chat.usage_bound import usage_bound_of
 from gateway.core import bounds
 from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.sample_values import TEXT_MAX_CHARS, VALUES_MAX, sample_of
 from gateway.providers.sandbox import Sandbox
@@ -56,7 +57,7 @@ async def test_arguments_are_truncated_at_cap() -> None:
 async def test_streamed_call_equals_whole_call() -> None:
     call: ProviderCall = asked(SANDBOX, tools=[WEATHER], tool_choice="required")
     whole = await Sandbox().complete(call)
-    *deltas, end = [piece async for piece in Sandbox().stream(call)]
+    *deltas, end = [piece async for piece in Sandbox().stream(call, SeenOutput())]
     pieces = [piece.tool_call for piece in deltas if isinstance(piece, Delta) and piece.tool_call]
     assert len(pieces) == len(deltas)
     assert [piece.name for piece in pieces if piece.name] == ["get_weather"]

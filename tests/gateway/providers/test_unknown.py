@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.errors import Broken, TimedOut
+from gateway.core.seen import SeenOutput
 from gateway.upstream.transport import ANSWER_MAX_BYTES
 from tests.fake_provider import VENDORS
 from tests.fake_provider.vendors import Wire, call_to, connected
@@ -169,7 +170,7 @@ async def test_endless_stream_ends_at_call_timeout(wire: Wire, vendor: str) -> N
 async def test_call_timeout_ends_vendor_wait_not_reader(wire: Wire, vendor: str) -> None:
     wire.fake.answers(stall="body", stall_after_events=4)
     provider = await wire.providers.get(vendor)
-    stream = provider.stream(call_to(vendor, timeout_s=SHORT_S))
+    stream = provider.stream(call_to(vendor, timeout_s=SHORT_S), SeenOutput())
     await anext(stream)
     await asyncio.sleep(2 * SHORT_S)  # a reader cancelled by the call's time would not get past
     with pytest.raises(TimedOut):

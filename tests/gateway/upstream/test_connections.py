@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta
 from gateway.core.errors import Rejected
+from gateway.core.seen import SeenOutput
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import Wire, ask, call_to, connected, opened
 
@@ -77,7 +78,7 @@ async def test_environment_is_ignored(
 async def test_closing_stream_closes_vendor_connection(wire: Wire, vendor: str) -> None:
     wire.fake.answers(endless=True)
     provider = await wire.providers.get(vendor)
-    await _read_some_and_close(provider.stream(call_to(vendor)))
+    await _read_some_and_close(provider.stream(call_to(vendor), SeenOutput()))
     closed_at = time.time()
     call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
     assert call.disconnected_at is not None
