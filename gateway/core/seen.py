@@ -124,11 +124,15 @@ class SeenOutput:
         hidden_s = self._hidden_s
         if self._hidden_since_s is not None:
             hidden_s += now_s - self._hidden_since_s
-        thought = max(self.thoughts.tokens_at_most(thoughts), ceil(hidden_s * tokens_per_s))
+        thought = max(self.thoughts.tokens_at_most(thoughts), _tokens(hidden_s, tokens_per_s))
         seen = self.text.tokens_at_most(text) + thought
         seen = max(seen, self.usage.output_tokens if self.usage else 0)
         if self.has_ended and choices == 1:
             return seen
         silent_s = now_s - self.seen_s if self.in_bursts else 0.0
-        on_its_way = ceil((ON_ITS_WAY_S * choices + silent_s) * tokens_per_s)
+        on_its_way = _tokens(ON_ITS_WAY_S * choices + silent_s, tokens_per_s)
         return seen + on_its_way + self.text.event_tokens(text)
+
+
+def _tokens(seconds: float, tokens_per_s: float) -> int:
+    return ceil(round(seconds * tokens_per_s, 3))
