@@ -46,12 +46,14 @@ class SeenText:
         if not text:
             return
         added = text.encode(errors="replace")
+        size = len(added)
         self.events += 1
-        self.largest_bytes = max(self.largest_bytes, len(added))
-        if len(self.kept) + len(added) <= TEXT_KEPT_BYTES:
+        if size > self.largest_bytes:
+            self.largest_bytes = size
+        if len(self.kept) + size <= TEXT_KEPT_BYTES:
             self.kept += added
         else:
-            self.beyond_bytes += len(added)
+            self.beyond_bytes += size
 
     def tokens_at_most(self, counted: int) -> int:
         """Return the tokens of the text, of which those kept are `counted` by a tokenizer."""
