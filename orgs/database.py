@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -12,6 +13,10 @@ from django.db import OperationalError, connection
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
+from django.db.models import BooleanField, F, Func, Q, TextField
+from django.db.models.lookups import In
+
+from orgs.core.spelling import folded
 
 
 def run_sql(*, postgresql: tuple[str, ...], sqlite: tuple[str, ...]) -> RunPython:
@@ -38,6 +43,38 @@ def is_lock_timeout(error: OperationalError) -> bool:
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
     return isinstance(cause, psycopg.errors.LockNotAvailable)
+
+
+class FoldedIfAscii(Func):
+    """A name without spaces around it, its ASCII letters in lower case: of an ASCII name, what
+    `folded` returns. What LOWER does to other letters is another thing on each database."""
+
+    template = "LOWER(TRIM(%(expressions)s))"
+    output_field = TextField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        template = 'LOWER(TRIM(%(expressions)s) COLLATE "C")'
+        return self.as_sql(compiler, connection, template=template)
+
+
+class IsNotAscii(Func):
+    """Whether a text has other characters than ASCII's."""
+
+    template = "LENGTH(CAST(%(expressions)s AS BLOB)) <> LENGTH(%(expressions)s)"
+    output_field = BooleanField()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        template = "OCTET_LENGTH(%(expressions)s) <> CHAR_LENGTH(%(expressions)s)"
+        return self.as_sql(compiler, connection, template=template)
+
+
+def may_be(column: str, names: Iterable[str]) -> Q:
+    """Return the condition of rows whose column may have a spelling of one of the names.
+
+    Only Python can fold a name that is not ASCII: compare what is found by `folded`.
+    """
+    wanted = [folded(name) for name in names]
+    return Q(In(FoldedIfAscii(F(column)), wanted)) | Q(IsNotAscii(F(column)))
 
 
 def kept_id(id_: UUID) -> UUID | str:
