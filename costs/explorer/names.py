@@ -98,7 +98,7 @@ def values_named(
 
     Those are the name and its spellings among all charges and the `recent` ones. Of an email
     address, they are the ids of the people who are or were members, the current one first, and
-    its spellings; Invalid is raised if nobody has it.
+    its spellings; Invalid is raised if no user has it.
     """
     spellings = (*spellings_of(name, column=column, organization_id=organization_id), *recent)
     if column != "user_id" or not _ADDRESS.fullmatch(name):

@@ -132,7 +132,7 @@ def values_of(name: str, column: str, *, organization_id: UUID) -> tuple[str, ..
     """Return the values of a dimension's column that a filter for a name matches.
 
     Spellings are looked for among all charges and the newest rows. Raises Invalid for an email
-    address that nobody has.
+    address that no user has.
     """
     newest = AiRequestLog.objects.filter(org=organization_id).order_by("-occurred_at", "-id")
     rows = AiRequestLog.objects.filter(

@@ -70,7 +70,7 @@ def text_of(client: Client, path: str) -> str:
     return b"".join(cast("Iterable[bytes]", response.streaming_content)).decode()
 
 
-def test_spellings_are_one_line_in_the_most_used_one(person: Client, spelled: None) -> None:
+def test_spellings_are_one_line_in_most_used_spelling(person: Client, spelled: None) -> None:
     assert lines(person, "groupBy=team") == {
         "Plain": 1000 + 32 + 64,
         "CAF\u00c9": 1000 + 8 + 16,
@@ -153,7 +153,7 @@ def test_unknown_address_is_error_and_stranger_is_unknown(
 ) -> None:
     charge(acme, 5, user_id=str(stranger.pk))
     answers = set()
-    for address in (stranger.email, "nobody@example.com"):
+    for address in (stranger.email, "unknown@example.com"):
         sentence = f"No user of this organization has the email address {address}"
         page = person.get(f"/costs?userId={address}")
         assert page.context["form"].errors["userId"] == [sentence]
@@ -163,7 +163,7 @@ def test_unknown_address_is_error_and_stranger_is_unknown(
             assert (response.status_code, sentence in response.content.decode()) == (400, True)
             answers.add(response.content.decode().replace(address, ""))
     assert len(answers) == 2
-    assert lines(person, "userId=nobody") == {}
+    assert lines(person, "userId=unknown") == {}
 
 
 def test_address_that_callers_sent_is_no_error(acme: Organization, person: Client) -> None:

@@ -190,7 +190,7 @@ def test_unknown_address_is_error_in_lists(
     client_for: Callable[[User], Client],
 ) -> None:
     client = client_for(member_user)
-    for address in (stranger.email, "nobody@example.com"):
+    for address in (stranger.email, "unknown@example.com"):
         sentence = UNKNOWN.format(address)
         reply = ask(method="GET", path=f"/api/ai/requests?userId={address}")
         assert reply.refusal == (400, "invalid_request", sentence)
@@ -198,7 +198,7 @@ def test_unknown_address_is_error_in_lists(
         for file in ("requests.csv", "requests.json"):
             response = client.get(f"/admin/ai/{file}?userId={address}")
             assert (response.status_code, sentence in response.content.decode()) == (400, True)
-    assert listed(ask, userId="nobody") == 0
+    assert listed(ask, userId="unknown") == 0
 
 
 def test_address_finds_person_and_callers_who_sent_it(
@@ -212,7 +212,7 @@ def test_address_finds_person_and_callers_who_sent_it(
     assert listed(ask, userId=member_user.email) == 1
 
 
-@pytest.mark.parametrize("email", ["stranger", "nobody@example.com"])
+@pytest.mark.parametrize("email", ["stranger", "unknown@example.com"])
 def test_commands_refuse_unknown_address(acme: Organization, stranger: User, email: str) -> None:
     address = stranger.email if email == "stranger" else email
     for command in (
