@@ -17,11 +17,12 @@ from costs.core.periods import local_day
 from costs.explorer import reports
 from costs.explorer.exports import csv_pieces, json_pieces, streamed
 from costs.explorer.forms import CostForm
-from costs.explorer.names import models_used, user_id_of
+from costs.explorer.names import models_used
 from costs.explorer.page import explorer_page
 from orgs.auth.access import viewer
 from orgs.console.confirm import HtmxRequest
 from orgs.console.pages import read_page
+from orgs.console.refusals import refusal_in
 from orgs.models import Organization
 
 
@@ -97,9 +98,10 @@ def _question(request: HttpRequest) -> Question:
     if not form.is_valid():
         return Question(organization, today, form, [], None)
     used = models_used(organization_id=organization.pk)
-    user = form.cleaned_data["userId"]
-    user_id = user_id_of(user, organization_id=organization.pk) if "@" in user else None
-    return Question(organization, today, form, used, form.query(used=used, user_id=user_id))
+    query = None
+    with refusal_in(form):
+        query = form.query(organization_id=organization.pk, used=used)
+    return Question(organization, today, form, used, query)
 
 
 def _file(

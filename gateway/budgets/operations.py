@@ -24,6 +24,7 @@ from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
 from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
+from orgs.core.spelling import folded, normalized
 from orgs.locking import locked, one_name
 from orgs.models import Organization
 
@@ -49,7 +50,9 @@ class BudgetTerms:
 
     def as_columns(self) -> dict[str, Any]:
         """Return it as the row keeps it."""
-        return {**asdict(self), "span": self.span.value}
+        named = {name: getattr(self, name) for name in DIMENSIONS}
+        kept = {name: (value and normalized(value)) or None for name, value in named.items()}
+        return {**asdict(self), **kept, "span": self.span.value}
 
 
 # What the history says of a budget.
@@ -156,7 +159,7 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
-    dimensions = (getattr(budget, name) for name in DIMENSIONS)
+    dimensions = (folded(getattr(budget, name) or "") for name in DIMENSIONS)
     return (budget.enabled, budget.span, sorted(budget.models), *dimensions)
 
 

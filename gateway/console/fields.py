@@ -1,4 +1,4 @@
-"""Form fields that several pages share: model names, amounts, dimensions."""
+"""Form fields that several pages share: model names, amounts, names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final
 from django import forms
 
 from costs.core.money import euros, nanoeur_from_euros
-from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_entries import fault_in
+from orgs.console.fields import check_printable
 
 SEPARATOR: Final = re.compile(r"[,\n\r]+")
 # parameter, label and the SDK's name of each dimension that a person can set
@@ -65,22 +65,7 @@ class EurosField(forms.DecimalField):
 
 def name_field(label: str) -> forms.CharField:
     """Return the field for what a policy or a budget is called; refusals quote it."""
-    return forms.CharField(label=label, max_length=100, validators=[_check_printable])
-
-
-def dimension_field(label: str) -> forms.CharField:
-    """Return an optional field for a dimension."""
-    return forms.CharField(
-        label=label,
-        required=False,
-        max_length=DIMENSION_MAX_CHARS,
-        validators=[_check_printable],
-    )
-
-
-def _check_printable(text: str) -> None:
-    if not text.isprintable():
-        raise forms.ValidationError("Must contain only printable characters.")
+    return forms.CharField(label=label, max_length=100, validators=[check_printable])
 
 
 def plain_eur(nanoeur: int) -> str:

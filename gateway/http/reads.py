@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from costs.models import Hold
 from gateway.call.reads import READ_TIMEOUT_S, read_within
 from gateway.call.runtime import current
-from gateway.core.calls import Principal
+from gateway.core.calls import DIMENSIONS, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
 from gateway.core.strict_json import quoted
@@ -22,8 +22,10 @@ from gateway.http.answers import error_response, json_response, only
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.models import AiRequestLog
 from gateway.requests.lines import as_eur, request_as_json
-from gateway.requests.reports import Cursor, rows_before
+from gateway.requests.reports import Cursor, rows_before, values_of, with_names
+from orgs.core.errors import Invalid
 from orgs.core.permissions import Permission
+from orgs.core.spelling import normalized
 from orgs.fields import new_id
 from orgs.threads import READS, Threads
 
@@ -87,18 +89,35 @@ def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
         return rows
     scope = principal.fixed.as_dict()
     scope.pop("user_id", None)  # the key's owner does not narrow what the key can see
-    return rows.filter(**scope)
+    return _with_names(rows, scope, principal)
+
+
+def _with_names(
+    rows: QuerySet[AiRequestLog], names: Mapping[str, str], principal: Principal
+) -> QuerySet[AiRequestLog]:
+    """Return the rows with these dimensions, in any spelling. Raises Refused (400)."""
+    try:
+        named = {
+            column: values_of(name, column, organization_id=principal.org_id)
+            for column, name in names.items()
+        }
+    except Invalid as exc:
+        raise invalid(exc.message) from exc
+    return with_names(rows, named)
 
 
 def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
     unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor"})
     if unknown:
         raise invalid(f"Unknown parameter {quoted(unknown[0])}")
-    rows = _visible(principal)
+    rows, names = _visible(principal), {}
     for spelled, column in FILTERS.items():
         wanted = query.get(spelled)
-        if wanted is not None:
+        if wanted is not None and column in DIMENSIONS:
+            names[column] = _wanted(normalized(wanted), spelled)
+        elif wanted is not None:
             rows = rows.filter(**{column: _wanted(wanted, spelled)})
+    rows = _with_names(rows, names, principal)
     limit = _limit(query.get("limit"))
     after = query.get("cursor")
     if after is not None:

@@ -35,7 +35,7 @@ COLUMNS: Final = (
 def export_requests(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the requests that the filters leave; a bad filter is 400."""
     organization = viewer(request).organization
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization_id=organization.pk)
     if not form.is_valid():
         return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
     query = form.query(moment=now(), zone=ZoneInfo(organization.timezone))

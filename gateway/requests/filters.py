@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from costs.core.periods import day_around, first_instant
-from gateway.console.fields import DIMENSION_FIELDS, dimension_field
+from gateway.console.fields import DIMENSION_FIELDS
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import AiRequestLog
-from gateway.requests.reports import Cursor, RequestQuery
+from gateway.requests.reports import Cursor, RequestQuery, values_of
+from orgs.console.fields import DimensionField
+from orgs.console.refusals import refusal_in
 
 PERIODS: Final = (
     ("", "Any time"),
@@ -29,12 +31,12 @@ CODE_MAX_CHARS: Final = 40
 # What is a place in the list and no filter of it.
 PLACES: Final = ("before", "after", "waiting")
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
+FILTERED_BY: Final = (("userId", "User", "user_id"), *DIMENSION_FIELDS)
 FOLDED: Final = (
     "code",
     "requestId",
     "keyId",
-    "userId",
-    *(field for field, _, _ in DIMENSION_FIELDS),
+    *(field for field, _, _ in FILTERED_BY),
 )
 
 
@@ -62,11 +64,22 @@ class RequestFilterForm(forms.Form):
         required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
     )
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, organization_id: UUID) -> None:
         super().__init__(data, label_suffix="")
-        self.fields["userId"] = dimension_field("User")
-        for parameter, label, _ in DIMENSION_FIELDS:
-            self.fields[parameter] = dimension_field(label)
+        self._organization_id = organization_id
+        self._named: dict[str, tuple[str, ...]] = {}
+        for parameter, label, _ in FILTERED_BY:
+            self.fields[parameter] = DimensionField(label=label)
+
+    def clean(self) -> dict[str, Any]:
+        """Look up what the values of dimensions match; the user may be an email address."""
+        for parameter, _, column in FILTERED_BY:
+            if name := self.cleaned_data.get(parameter):
+                with refusal_in(self):
+                    self._named[column] = values_of(
+                        name, column, organization_id=self._organization_id
+                    )
+        return self.cleaned_data
 
     def clean_before(self) -> Cursor | None:
         return _cursor(self.cleaned_data["before"])
@@ -107,8 +120,7 @@ class RequestFilterForm(forms.Form):
             model=values["model"] or None,
             provider=values["provider"] or None,
             key_id=values["keyId"],
-            user_id=values["userId"] or None,
-            **{name: values[parameter] or None for parameter, _, name in DIMENSION_FIELDS},
+            named=self._named,
         )
 
     def parameters(self, *, before: Cursor | None = None) -> str:

@@ -46,7 +46,7 @@ def requests(request: HtmxRequest) -> HttpResponse:
     access = viewer(request)
     organization, moment = access.organization, now()
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization_id=organization.pk)
     page = RequestPage(rows=[], before=None)
     if form.is_valid():
         query = form.query(moment=moment, zone=zone)
@@ -67,7 +67,7 @@ def new_requests(request: HttpRequest) -> HttpResponse:
     access = viewer(request)
     organization = access.organization
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization_id=organization.pk)
     if not form.is_valid():
         return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
     query = form.query(moment=now(), zone=zone)

@@ -73,7 +73,8 @@ DIMENSION: Final[Schema] = {
     "type": "string",
     "maxLength": DIMENSION_MAX_CHARS,
     "pattern": PRINTABLE,
-    "description": "Printable text; empty is the same as absent.",
+    "description": "Printable text; it is trimmed, and compared without case. "
+    "Empty is the same as absent.",
 }
 DIMENSIONS: Final = dict.fromkeys(NAME_IN_JSON.values(), DIMENSION)
 
@@ -83,7 +84,7 @@ MESSAGE: Final = exactly(
 REQUEST: Final[Schema] = {
     "type": "object",
     "description": "One request with exactly one of `prompt` and `messages`. A dimension may be "
-    "set here or in `metadata`; if in both, the values must be equal.",
+    "set here or in `metadata`; if in both, the values must be one name.",
     "additionalProperties": False,
     "required": ["model"],
     "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
