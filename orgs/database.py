@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
+from django.utils.timezone import now
 
 
 def run_sql(*, postgresql: tuple[str, ...], sqlite: tuple[str, ...]) -> RunPython:
@@ -38,6 +39,16 @@ def is_lock_timeout(error: OperationalError) -> bool:
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
     return isinstance(cause, psycopg.errors.LockNotAvailable)
+
+
+def database_clock() -> datetime:
+    """Return the database's clock now, also in a transaction that began before."""
+    if connection.vendor != "postgresql":
+        return now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
 
 
 def kept_id(id_: UUID) -> UUID | str:
