@@ -14,6 +14,7 @@ from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
+from django.utils.timezone import now
 
 from orgs.core.spelling import folded
 
@@ -69,6 +70,16 @@ def may_be(column: str, names: Iterable[str]) -> Q:
     marks = ", ".join(["%s"] * len(wanted))
     condition = f"({folded_if_ascii(column)} IN ({marks}) OR {is_not_ascii(column)})"
     return Q(RawSQL(condition, wanted, BooleanField()))  # noqa: S611  our own names
+
+
+def database_clock() -> datetime:
+    """Return the database's clock now, also in a transaction that began before."""
+    if connection.vendor != "postgresql":
+        return now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
 
 
 def kept_id(id_: UUID) -> UUID | str:

@@ -88,6 +88,8 @@ MIDDLEWARE = [
 ROOT_URLCONF = "pulse.urls"
 ASGI_APPLICATION = "pulse.asgi.application"
 AUTH_USER_MODEL = "orgs.User"
+# By name: the organizations' app imports neither the ledger nor budgets.
+TIME_ZONE_CHANGED = "gateway.budgets.operations.follow_time_zone"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "requests"

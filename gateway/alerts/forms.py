@@ -36,6 +36,7 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.FORECAST, "Forecasts"),
             (Alert.Kind.DAY_LIMIT, "Daily limits"),
             (Alert.Kind.SPIKE, "Spikes"),
+            (Alert.Kind.REFUSAL, "Refused calls"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name

@@ -32,7 +32,11 @@ from gateway.alerts.pages import (
 )
 from gateway.alerts.reports import AlertQuery
 from gateway.alerts.rules.spikes import RATIO, WEEKS
-from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
+from gateway.alerts.rules.thresholds import (
+    BUDGET_PERCENTS,
+    DAY_PERCENTS,
+    REFUSAL_FROM_PERCENT,
+)
 from gateway.models import Alert, AlertChannel
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
@@ -123,6 +127,7 @@ def channels(request: HttpRequest) -> HttpResponse:
         "zone": ZoneInfo(access.organization.timezone),
         "budget_percents": BUDGET_PERCENTS,
         "day_percents": DAY_PERCENTS,
+        "refusal_left": 100 - REFUSAL_FROM_PERCENT,
         "ratio": RATIO,
         "weeks": WEEKS,
         "least": format_eur(settings.ALERTS_SPIKE_MIN_NANOEUR),

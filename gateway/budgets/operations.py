@@ -15,7 +15,8 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from costs.core.periods import BudgetWindow
-from costs.ledger.new_periods import open_period
+from costs.ledger import time_zones
+from costs.ledger.new_periods import Counting, open_period
 from gateway.call.runtime import current
 from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
@@ -25,6 +26,7 @@ from gateway.models import Budget
 from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
 from orgs.core.spelling import folded, normalized
+from orgs.database import database_clock
 from orgs.locking import locked, one_name
 from orgs.models import Organization
 
@@ -165,14 +167,23 @@ def _counted(budget: Budget) -> tuple[object, ...]:
 
 def _begin(organization: Organization, budget: Budget) -> None:
     """Make the budget's period of now, with what was spent in it already."""
-    rule = budget_rule(budget, current().catalog)
-    open_period(
-        organization,
-        rule.limit,
-        dimensions=rule.of,
-        counts_model=partial(is_of_model, rule),
-        now=now(),
+    open_period(organization, _counting(budget), now=now())
+
+
+def follow_time_zone(organization: Organization) -> None:
+    """Keep today's costs and what budgets count of them on today, in the changed time zone.
+
+    Called in the transaction that changes it (`TIME_ZONE_CHANGED`).
+    """
+    budgets = Budget.objects.filter(org=organization, enabled=True)
+    time_zones.follow_time_zone(
+        organization, [_counting(budget) for budget in budgets], now=database_clock()
     )
+
+
+def _counting(budget: Budget) -> Counting:
+    rule = budget_rule(budget, current().catalog)
+    return Counting(limit=rule.limit, dimensions=rule.of, counts_model=partial(is_of_model, rule))
 
 
 def is_of_model(rule: BudgetRule, name: str) -> bool:

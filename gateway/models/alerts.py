@@ -23,6 +23,7 @@ class Alert(models.Model):
         FORECAST = "forecast", "forecast"
         DAY_LIMIT = "day_limit", "limit of the day"
         SPIKE = "spike", "spike"
+        REFUSAL = "refusal", "refused call"
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.CASCADE, db_index=False, related_name="alerts")
@@ -42,7 +43,9 @@ class Alert(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=("org", "key"), name="alert_once"),
             models.CheckConstraint(
-                condition=models.Q(kind__in=("budget", "forecast", "day_limit", "spike")),
+                condition=models.Q(
+                    kind__in=("budget", "forecast", "day_limit", "spike", "refusal")
+                ),
                 name="alert_kind",
             ),
         ]

@@ -21,6 +21,7 @@ EVENTS: Final = {
     Alert.Kind.FORECAST: "budget.forecast",
     Alert.Kind.DAY_LIMIT: "day_limit.threshold",
     Alert.Kind.SPIKE: "cost.spike",
+    Alert.Kind.REFUSAL: "limit.refused",
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150

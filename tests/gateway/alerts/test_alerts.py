@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from costs.core.money import format_eur
 from costs.core.periods import BudgetWindow, day_around, first_instant
 from costs.models import Period
 from gateway.alerts import lease
 from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.alerts.rounds import Rounds
 from gateway.alerts.rules.past import costs_by_hour
-from gateway.budgets.operations import BudgetTerms, create_budget
+from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.models import Alert, AlertDelivery, Budget, Lease
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import (
     AlertChannelFactory,
+    AlertFactory,
     ApiKeyFactory,
     BudgetFactory,
     CostEventFactory,
@@ -129,23 +134,45 @@ def test_daily_limit_is_lowest_of_policies(acme: Organization) -> None:
     assert 'policy "Tight"' in alert.sentence
 
 
-def test_hard_budget_that_blocks_raises_full_alert(ask: Asking, acme: Organization) -> None:
+def test_refusal_beside_running_call_suppresses_no_share_spent(
+    ask: Asking, acme: Organization
+) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
-    ask(HELLO)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
     budget = create_budget(organization_id=acme.pk, terms=terms)
+    counted = Period.objects.filter(scope=budget.scope)
     memory = EvaluationCache()
-    spent = evaluate(now(), memory)
-    assert ask(HELLO).json["code"] == "budget_limit"
-    evaluate(now(), memory)
-    Period.objects.filter(scope=budget.scope).update(held_nanoeur=needed)
-    assert ask(HELLO).json["code"] == "budget_limit"
+    counted.update(held_nanoeur=needed)
+    assert evaluate(now(), memory) == []
+    for _ in range(2):
+        assert ask(HELLO).json["code"] == "budget_limit"
     (alert,) = evaluate(now(), memory)
-    Period.objects.filter(scope=budget.scope).update(held_nanoeur=0)
-    assert (alert.percent, alert.budget_id) == (100, budget.pk)
-    assert "Calls that could exceed it are blocked." in alert.sentence
-    assert all(each.percent != 100 for each in spent)
+    assert (alert.kind, alert.percent, alert.budget_id) == ("refusal", None, budget.pk)
+    assert f"0.00 EUR of {format_eur(needed)} were spent for" in alert.sentence
+    assert f"and {format_eur(needed)} were held by running calls" in alert.sentence
+    for percent in (50, 80, 100):
+        counted.update(held_nanoeur=0, settled_nanoeur=-(-needed * percent // 100))
+        (alert,) = evaluate(now(), memory)
+        assert (alert.kind, alert.percent) == ("budget", percent)
+    counted.update(settled_nanoeur=0)
     assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_spent_budget_still_reports_refusal(ask: Asking, acme: Organization) -> None:
+    needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=2 * needed)
+    budget = create_budget(organization_id=acme.pk, terms=terms)
+    Period.objects.filter(scope=budget.scope).update(settled_nanoeur=2 * needed)
+    assert [each.percent for each in evaluate(now(), EvaluationCache())] == [100]
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert [each.kind for each in evaluate(now(), EvaluationCache())] == ["refusal"]
+    update_budget(
+        organization_id=acme.pk, budget_id=budget.pk, terms=replace(terms, limit_nanoeur=needed)
+    )
+    # Another limit: the refusal was by the old one.
+    assert [each.percent for each in evaluate(now(), EvaluationCache())] == [100]
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert [each.kind for each in evaluate(now(), EvaluationCache())] == ["refusal"]
 
 
 def test_refusal_of_large_call_raises_no_alert(ask: Asking, acme: Organization) -> None:
@@ -161,9 +188,26 @@ def test_daily_limit_that_blocks_raises_alert(ask: Asking, acme: Organization) -
     first = round(ask(HELLO).json["estimatedCostEur"] * EUR)
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=round(first * 1.2))
     assert ask(HELLO).json["code"] == "daily_cost_limit"
-    (alert,) = evaluate(now(), EvaluationCache())
-    assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
-    assert "Daily limit reached" in alert.sentence
+    share, refusal = evaluate(now(), EvaluationCache())
+    assert (share.kind, share.percent) == (Alert.Kind.DAY_LIMIT, 80)
+    assert refusal.kind == Alert.Kind.REFUSAL
+    assert 'The daily limit of policy "P" refused a call' in refusal.sentence
+    assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_upgrade_renames_refusals_that_were_sent_as_spent(acme: Organization) -> None:
+    budget = BudgetFactory.create(org=acme, name="Team 1")
+    refused, spent = (f"{scope}:2025-06-01:{100 * EUR}" for scope in (budget.scope, "budget:x:1"))
+    for key, charged in ((refused, 0), (spent, 100 * EUR)):
+        figures = {"charged_nanoeur": charged, "limit_nanoeur": 100 * EUR}
+        AlertFactory.create(org=acme, key=f"{key}:100", percent=100, figures=figures)
+    import_module("gateway.migrations.0013_refusal_alert").name_refusals(apps, None)
+    assert set(Alert.objects.values_list("key", "kind", "percent")) == {
+        (f"{refused}:refused", "refusal", None),
+        (f"{spent}:100", "budget", 100),
+    }
+    count(budget, 100 * EUR)
+    assert [alert.percent for alert in evaluate(NOON, EvaluationCache())] == [100]
 
 
 # --- spikes -------------------------------------------------------------------------------------
