@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from costs.core.periods import day_around, first_instant
-from gateway.console.fields import DIMENSION_FIELDS, dimension_field
+from gateway.console.fields import DIMENSION_FIELDS, MomentField, dimension_field
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import AiRequestLog
 from gateway.requests.reports import Cursor, RequestQuery
@@ -28,6 +28,8 @@ PROVIDER_MAX_CHARS: Final = 32
 CODE_MAX_CHARS: Final = 40
 # What is a place in the list and no filter of it.
 PLACES: Final = ("before", "after", "waiting")
+MOMENTS: Final = ("from", "to")
+ORDER: Final = "from must be before to"
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
 FOLDED: Final = (
     "code",
@@ -36,6 +38,8 @@ FOLDED: Final = (
     "userId",
     *(field for field, _, _ in DIMENSION_FIELDS),
 )
+# What narrows the list, on the page and in its files.
+FILTERS: Final = ("status", "model", "provider", "period", *MOMENTS, *FOLDED)
 
 
 class RequestFilterForm(forms.Form):
@@ -62,11 +66,25 @@ class RequestFilterForm(forms.Form):
         required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
     )
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, zone: ZoneInfo) -> None:
         super().__init__(data, label_suffix="")
+        self._zone = zone
+        # `from` cannot be a class attribute.
+        self.fields["from"] = MomentField("from", label="From", zone=zone)
+        self.fields["to"] = MomentField("to", label="To (exclusive)", zone=zone, is_end=True)
         self.fields["userId"] = dimension_field("User")
         for parameter, label, _ in DIMENSION_FIELDS:
             self.fields[parameter] = dimension_field(label)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what contradicts itself."""
+        values = self.cleaned_data
+        since, until = (values.get(name) for name in MOMENTS)
+        if since and until and since >= until:
+            self.add_error("from", f"{ORDER}.")
+        if values.get("period") and (since or until):
+            self.add_error("period", "Choose either a period or from and to.")
+        return values
 
     def clean_before(self) -> Cursor | None:
         return _cursor(self.cleaned_data["before"])
@@ -94,11 +112,12 @@ class RequestFilterForm(forms.Form):
         """Whether one of the folded fields is in use or in error."""
         return any(self[name].value() or self[name].errors for name in FOLDED)
 
-    def query(self, *, moment: datetime, zone: ZoneInfo) -> RequestQuery:
+    def query(self, *, moment: datetime) -> RequestQuery:
         """Return the query of a valid form. Periods are of the organization's whole days."""
         values = self.cleaned_data
         return RequestQuery(
-            since=_since(values["period"], moment, zone),
+            since=values["from"] or _since(values["period"], moment, self._zone),
+            until=values["to"],
             before=values["before"],
             after=values["after"],
             request_id=values["requestId"],
@@ -118,6 +137,7 @@ class RequestFilterForm(forms.Form):
             for name, value in self.cleaned_data.items()
             if value and name not in PLACES
         }
+        chosen |= {name: self.data[name] for name in MOMENTS if name in chosen}  # as written
         return urlencode(chosen | ({"before": f"{before}"} if before else {}))
 
 
