@@ -28,6 +28,7 @@ CHANNEL: Final = "models"
 NAME_SHOWN_MAX_CHARS: Final = 200
 # What the vendors' clients send. Each list is whole, on one page.
 VENDOR_PARAMETERS: Final = (
+    "client_version",  # OpenAI's Codex
     *("limit", "after_id", "before_id", "beta"),  # Anthropic
     *("pageSize", "pageToken", "filter", "queryBase", "alt", "fields", "prettyPrint"),  # Google
 )

@@ -54,6 +54,7 @@ def test_caller_is_known_before_query_is_judged(ask: Asking) -> None:
 @pytest.mark.parametrize(
     "query",
     [
+        "client_version=0.1.0",  # OpenAI's Codex
         *("limit=20", "after_id=x&limit=1000", "beta=true"),  # Anthropic
         *("pageSize=50&pageToken=x", "queryBase=true", "alt=json&prettyPrint=false"),  # Google
     ],
