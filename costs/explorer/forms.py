@@ -14,13 +14,12 @@ from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
+from costs.core.moments import EARLIEST, LATEST
 from costs.explorer.names import DIMENSIONS, models_matching, values_named
 from costs.explorer.spellings import merged
 from orgs.console.fields import DimensionField
 
 DEFAULT_DAYS: Final = 30
-EARLIEST: Final = date(2000, 1, 1)
-LATEST: Final = date(2199, 12, 31)
 SOURCES: Final = ("AI",)
 GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
     "task": "Task type",
@@ -67,10 +66,17 @@ COMPARE_LABELS: Final = {
 Changes = dict[str, str | tuple[str, ...] | None]
 
 
+# Each once; `without` as often as there are dimensions.
+PARAMETERS: Final = (
+    *("period", "from", "to", "groupBy", "thenBy", "compare", "source"),
+    *PARAMETER_OF.values(),
+)
+
+
 class CostForm(forms.Form):
     """Every filter of the explorer; each has a default, so an empty URL is a valid one.
 
-    `period` is relative to today and takes precedence over dates; dates alone are a custom period.
+    `period` is relative to today, dates are a custom period: one of the two.
     `without` names the dimensions that a request must have omitted.
     """
 
@@ -110,6 +116,7 @@ class CostForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Fill in the defaults."""
         values = self.cleaned_data
+        self._check_contradictions(values)
         preset = self._preset(values)
         date_range = (
             self._custom(values) if preset is Preset.CUSTOM else preset_range(preset, self._today)
@@ -123,6 +130,15 @@ class CostForm(forms.Form):
             "thenBy": "" if then_by == group_by else then_by,
             "compare": Compare(values.get("compare") or Compare.BEFORE),
         }
+
+    def _check_contradictions(self, values: dict[str, Any]) -> None:
+        if values.get("period") not in (None, "", Preset.CUSTOM):
+            for name in {"from", "to"} & values.keys():
+                if values[name] is not None:
+                    self.add_error(name, "Choose either a period or dates.")
+        for parameter in values.get(WITHOUT, ()):
+            if values.get(parameter):
+                self.add_error(parameter, f"Choose either a value or {WITHOUT}={parameter}.")
 
     def _preset(self, values: dict[str, Any]) -> Preset:
         if values.get("period"):

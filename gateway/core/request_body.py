@@ -17,10 +17,10 @@ from gateway.core.calls import (
 )
 from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS, Model
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
 from orgs.core.spelling import folded, normalized
+from orgs.core.values import quoted
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000

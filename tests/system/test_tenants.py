@@ -74,7 +74,7 @@ ROUTES: Final[dict[str, Route]] = {
     "settings/profile/password": PAGE,
     "settings/profile/sessions": PAGE,
     "welcome/<str:uid>/<str:token>/": Route(methods=()),  # its token is the person's own
-    "admin/ai": Route(methods=("GET",), query="?team=x&key={id}", id_of=KEY),
+    "admin/ai": Route(methods=("GET",), query="?teamId=x&keyId={id}", id_of=KEY),
     "admin/ai/": PAGE,
     "admin/ai/<path:rest>": Route(methods=("GET",), id_of=REQUEST),
     "admin/ai/requests/<str:request_id>": Route(id_of=REQUEST),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from costs.core.moments import PATTERN
 from costs.core.periods import BudgetWindow
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
@@ -31,6 +32,8 @@ COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 EUR: Final[Schema] = {"type": "number", "minimum": 0, "description": "Euros, exact to 1e-9."}
 ID: Final[Schema] = {"type": "string", "format": "uuid"}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+# As a query parameter, which may omit seconds and the offset.
+WRITTEN_MOMENT: Final[Schema] = {"type": "string", "pattern": PATTERN}
 ANYTHING: Final[Schema] = {"type": "object"}
 REQUEST_ID: Final[Schema] = {"$ref": "#/components/schemas/RequestId"}
 STATUS: Final[Schema] = {"type": "string", "enum": AiRequestLog.Status.values}
