@@ -36,6 +36,7 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.FORECAST, "Forecasts"),
             (Alert.Kind.DAY_LIMIT, "Daily limits"),
             (Alert.Kind.SPIKE, "Spikes"),
+            (Alert.Kind.EXCHANGE_RATE, "Exchange rates"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name

@@ -24,6 +24,7 @@ KIND_WORDS: Final = {
     Alert.Kind.FORECAST: "Forecast",
     Alert.Kind.DAY_LIMIT: "Daily limit",
     Alert.Kind.SPIKE: "Spike",
+    Alert.Kind.EXCHANGE_RATE: "Exchange rate",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),
