@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from pulse.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 # What this process makes, such as a database elsewhere, is for its user alone.
 os.umask(0o077)
 VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key

@@ -39,6 +39,7 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.DAY_LIMIT, "Daily limits"),
             (Alert.Kind.SPIKE, "Spikes"),
             (Alert.Kind.REFUSAL, "Refused calls"),
+            (Alert.Kind.EXCHANGE_RATE, "Exchange rates"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name

@@ -25,6 +25,7 @@ KIND_WORDS: Final = {
     Alert.Kind.DAY_LIMIT: "Daily limit",
     Alert.Kind.SPIKE: "Spike",
     Alert.Kind.REFUSAL: "Refused call",
+    Alert.Kind.EXCHANGE_RATE: "Exchange rate",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),

@@ -146,6 +146,7 @@ ROUTES: Final[dict[str, Route]] = {
     "api/ai/requests/<request_id>": Route(id_of=REQUEST),
     "api/ai/policies/backtest": PAGE,
     **dict.fromkeys((*BY_BODY, *BY_ADDRESS, *MODEL_LISTS), PAGE),
+    "status": PAGE,
     "api/schema": PAGE,
     "healthz": PAGE,
     "readyz": PAGE,

@@ -22,6 +22,7 @@ EVENTS: Final = {
     Alert.Kind.DAY_LIMIT: "day_limit.threshold",
     Alert.Kind.SPIKE: "cost.spike",
     Alert.Kind.REFUSAL: "limit.refused",
+    Alert.Kind.EXCHANGE_RATE: "exchange_rate.stale",
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150

@@ -281,6 +281,10 @@ DETAIL: Final = succeeded(
     }
 )
 
+EXCHANGE_RATE: Final = {
+    **or_null(exactly({"date": TEXT, "workingDays": COUNT, "isStale": {"type": "boolean"}})),
+    "description": "The age of the exchange rate in force; null without a rate.",
+}
 READY: Final = exactly(
     {
         "status": {"type": "string", "const": "ready"},
@@ -288,6 +292,7 @@ READY: Final = exactly(
         "migrations": {"type": "string", "const": "applied"},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
+        "exchangeRate": EXCHANGE_RATE,
         "ledger": {"type": "string", "const": "ok"},
     }
 )
@@ -298,7 +303,11 @@ NOT_READY: Final = exactly(
         "migrations": {"type": "string", "enum": ["applied", "pending"]},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
+        "exchangeRate": EXCHANGE_RATE,
         "ledger": {"type": "string", "enum": ["ok", "stalled"]},
     },
-    optional=("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "ledger"),
+    optional=(
+        *("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "exchangeRate"),
+        "ledger",
+    ),
 )

@@ -19,7 +19,8 @@ from django.http import HttpResponseBase
 from django.test import RequestFactory
 from django.utils.timezone import now
 
-from costs.models import Hold
+from costs.core.target_days import working_days_since
+from costs.models import ExchangeRate, Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
 from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S, readyz
@@ -27,7 +28,7 @@ from gateway.http.openapi.values import SUMMARY_FIELDS
 from gateway.http.reads import LIMIT_MAX
 from orgs.fields import new_id
 from orgs.models import Organization
-from tests.factories import AiRequestLogFactory, PolicyFactory, RateCardFactory
+from tests.factories import AiRequestLogFactory, ExchangeRateFactory, PolicyFactory, RateCardFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 
@@ -229,8 +230,33 @@ def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
         "migrations": "applied",
         "oldestUnsettledHoldS": None,
         "overdueHolds": 0,
+        "exchangeRate": ready.json["exchangeRate"],
         "ledger": "ok",
     }
+
+
+@pytest.mark.parametrize(("working_days", "is_stale"), [(0, False), (3, False), (4, True)])
+def test_readiness_shows_age_of_exchange_rate(
+    ask: Asking, working_days: int, is_stale: bool
+) -> None:
+    on_date = today = now().astimezone(UTC).date()
+    while working_days_since(on_date, today) < working_days:
+        on_date -= timedelta(days=1)
+    ExchangeRate.objects.all().delete()
+    ExchangeRateFactory.create(on_date=on_date)
+    ready = ask(method="GET", path="/readyz")
+    assert (ready.status, ready.json["status"]) == (200, "ready")
+    assert ready.json["exchangeRate"] == {
+        "date": f"{on_date}",
+        "workingDays": working_days,
+        "isStale": is_stale,
+    }
+
+
+def test_readiness_without_exchange_rate_is_null(ask: Asking) -> None:
+    ExchangeRate.objects.all().delete()
+    ready = ask(method="GET", path="/readyz")
+    assert (ready.status, ready.json["exchangeRate"]) == (200, None)
 
 
 def hold(acme: Organization, *, deadline_at: datetime) -> None:

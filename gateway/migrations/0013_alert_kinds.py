@@ -1,6 +1,6 @@
-"""A refused call is an alert of its own.
+"""A refused call and an old exchange rate are alerts of their own.
 
-Until now it was sent under the key of 100 % spent, and kept the alerts of what is spent from being
+Until now a refusal was sent under the key of 100 % spent, and kept the alerts of what is spent from being
 sent in that period. Such alerts get the key of a refusal: it is not sent again, and shares that
 are reached still are.
 """
@@ -11,7 +11,7 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-KINDS = ("budget", "forecast", "day_limit", "spike", "refusal")
+KINDS = ("budget", "forecast", "day_limit", "spike", "refusal", "exchange_rate")
 
 
 def name_refusals(apps: StateApps, _: BaseDatabaseSchemaEditor) -> None:
@@ -34,13 +34,14 @@ class Migration(migrations.Migration):
             "alert",
             "kind",
             models.CharField(
-                max_length=10,
+                max_length=20,
                 choices=[
                     ("budget", "budget"),
                     ("forecast", "forecast"),
                     ("day_limit", "limit of the day"),
                     ("spike", "spike"),
                     ("refusal", "refused call"),
+                    ("exchange_rate", "exchange rate"),
                 ],
             ),
         ),
