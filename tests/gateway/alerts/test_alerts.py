@@ -146,7 +146,7 @@ def test_daily_limit_is_lowest_of_policies(acme: Organization) -> None:
 
 
 def test_refusal_beside_running_call_suppresses_no_share_spent(
-    ask: Asking, acme: Organization
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
 ) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
@@ -169,7 +169,9 @@ def test_refusal_beside_running_call_suppresses_no_share_spent(
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_spent_budget_still_reports_refusal(ask: Asking, acme: Organization) -> None:
+def test_spent_budget_still_reports_refusal(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=2 * needed)
     budget = create_budget(organization_id=acme.pk, terms=terms)
