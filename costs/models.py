@@ -11,9 +11,8 @@ from django.utils.timezone import now
 from orgs.fields import IdField, IdPrimaryKey
 from orgs.models import Organization
 
-
 # The highest price in USD, for a million tokens or a thousand searches, that is taken for one:
-# above it, a call could cost more than a row holds. The highest published one is 600 (o1-pro, 2025).
+# above it, a call could cost more than a row holds. The highest published one is 600 (o1-pro).
 USD_MAX: Final = 100_000
 FACTOR_MAX: Final = 100
 USD_PER_EUR_MAX: Final = 1000
@@ -70,8 +69,8 @@ class Rate(models.Model):
     """A dated price: what one model costs from `starts_at` until its next row.
 
     USD per million tokens. A row with `above_input_tokens` > 0 is a band: it prices a request
-    whose input is longer than that. From an `is_end` row on there is no price; its amounts are
-    those that ended.
+    whose input is longer than that. From an `is_end` row on there is no price, whatever its
+    amounts.
     """
 
     id = IdPrimaryKey()

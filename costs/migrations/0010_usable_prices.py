@@ -122,11 +122,13 @@ class Migration(migrations.Migration):
             database_operations=[
                 run_sql(
                     postgresql=tuple(
-                        part for table, condition in TABLES.items()
+                        part
+                        for table, condition in TABLES.items()
                         for part in _postgresql(table, condition)
                     ),
                     sqlite=tuple(
-                        part for table, condition in TABLES.items()
+                        part
+                        for table, condition in TABLES.items()
                         for part in _sqlite(table, condition)
                     ),
                 )

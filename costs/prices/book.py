@@ -113,6 +113,10 @@ class PriceBook:
             return None
         return None
 
+    def has_exchange_rate(self, at: datetime) -> bool:
+        """Whether an exchange rate is known at `at`."""
+        return rate_at(self._exchange, at) is not None
+
     def models(self) -> list[tuple[str, str]]:
         """Return (provider, model) of every price, sorted."""
         return sorted(self._rows)
@@ -199,15 +203,11 @@ def _exchange_rates() -> tuple[_Exchange, ...]:
 
 
 def _factor_rows() -> tuple[_FactorRow, ...]:
-    rows = [
-        _FactorRow(*identity, factor=_short(factor))
-        for *identity, factor in PriceFactor.objects.filter(USABLE_FACTOR).values_list(
-            *_FACTOR_COLUMNS, "factor"
-        )
-    ]
-    for identity in PriceFactor.objects.exclude(USABLE_FACTOR).values_list(*_FACTOR_COLUMNS):
-        rows.append(_FactorRow(*identity, factor=None))
-        _log_unusable("factor", rows[-1].provider, rows[-1].model or "*", len(rows))
+    usable = PriceFactor.objects.filter(USABLE_FACTOR).values(*_FACTOR_COLUMNS, "factor")
+    rows = [_FactorRow(**row | {"factor": _short(row["factor"])}) for row in usable]
+    for row in PriceFactor.objects.exclude(USABLE_FACTOR).values(*_FACTOR_COLUMNS):
+        rows.append(_FactorRow(**row, factor=None))
+        _log_unusable("factor", row["provider"], row["model"] or "*", len(rows))
     return tuple(sorted(rows, key=lambda row: row.starts_at))
 
 
@@ -235,9 +235,7 @@ def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
     return tuple(history)
 
 
-def _history(
-    rows: Iterable[Rate], unusable: Iterable[tuple[str, datetime]]
-) -> tuple[_Prices, ...]:
+def _history(rows: Iterable[Rate], unusable: Iterable[tuple[str, datetime]]) -> tuple[_Prices, ...]:
     """Merge the histories of a model's tiers: the prices change where one of them does.
 
     The rows of one tier and moment replace earlier ones as a whole. If one of them cannot be used,

@@ -6,11 +6,12 @@ Anything else: the whole hold.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
-from costs.core.money import euros
+from costs.core.money import MAX_NANOEUR, euros
 from costs.core.pricing import UsagePrice, price_of
 from costs.core.rates import Rates
 from costs.core.usage import Usage
@@ -24,6 +25,8 @@ from orgs.core.frozen import frozen
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
 QUOTED_CHARS: Final = 12
+
+logger = logging.getLogger("pulse.gateway")
 
 
 @frozen
@@ -59,9 +62,8 @@ def settlement_of(
     ask = held.ask
     usage = ended.usage if isinstance(ended, Completion) else None
     model = _answered_model(ended, ask)
-    rates = _rates(held, model)
-    outcome = _outcome(ended)
-    price = _price(usage, rates)
+    rates, price = _priced(held, model, usage)
+    outcome = _outcome(ended, price)
     return Settlement(
         hold_id=ask.id,
         request_id=ask.request_id,
@@ -156,10 +158,10 @@ def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
     return recorded.as_dict()
 
 
-def _outcome(ended: Completion | ProviderFailed) -> State:
+def _outcome(ended: Completion | ProviderFailed, price: UsagePrice | None) -> State:
     if isinstance(ended, ProviderFailed):
         return State.RELEASED if ended.nothing_billed else State.UNKNOWN
-    return State.UNKNOWN if ended.usage is None else State.SETTLED
+    return State.UNKNOWN if price is None else State.SETTLED
 
 
 def _without_prompt(sentence: str, call: Call) -> str:
@@ -185,6 +187,27 @@ def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> 
     answered = ended.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
     return answered if is_usable else requested
+
+
+def _priced(
+    held: HeldCall, model: str, usage: Usage | None
+) -> tuple[Rates | None, UsagePrice | None]:
+    """Return the rates and the price of the usage.
+
+    A price that cannot be computed, or is no amount, is unknown: the client gets the answer that
+    the provider was paid for, and the whole hold is charged.
+    """
+    request_id = held.ask.request_id
+    try:
+        rates = _rates(held, model)
+        price = _price(usage, rates)
+    except Exception:
+        logger.exception("request %s: its price cannot be computed", request_id)
+        return held.bounded.priced.rates, None
+    if price is not None and not 0 <= price.nanoeur <= MAX_NANOEUR:
+        logger.error("request %s: %d nano-euro is not a price", request_id, price.nanoeur)
+        return rates, None
+    return rates, price
 
 
 def _price(usage: Usage | None, rates: Rates | None) -> UsagePrice | None:
