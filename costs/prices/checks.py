@@ -33,8 +33,6 @@ def check_price(row: Rate) -> None:
     row.provider, row.model = folded_provider(row.provider), folded_model(row.provider, row.model)
     row.service_tier = _folded(row.service_tier)
     _check_common(row)
-    if not row.model:
-        raise PriceRefused("model: must be given", field="model")
     if row.service_tier == "default" or not _TIER_OR_PLACE.fullmatch(row.service_tier):
         raise PriceRefused(
             f"service_tier: must be a name such as {STANDARD_TIER} or priority, "
