@@ -60,7 +60,7 @@ def prices(*arguments: str) -> str:
 def set_price(band: Band, *, model: str = "m-1", now: datetime = NOW, **more: Any) -> Rate:
     """Set the known prices of a band by hand; return its row."""
     prices = {column: usd for column in SHORT_NAMES.values() if (usd := getattr(band, column))}
-    given = {
+    given: dict[str, Any] = {
         "provider": "openai",
         "model": model,
         "prices": {"input_usd_per_mtok": band.input_usd_per_mtok, **prices},

@@ -33,7 +33,7 @@ BASE = priced("2", cache_read_usd_per_mtok=Decimal(1), web_search_usd_per_k=Deci
 
 
 def give(usd: str, column: str = INPUT, *, keeps_rest: bool = True, **more: Any) -> None:
-    given = {"provider": "openai", "model": "m-1", "starts_at": NOW} | more
+    given: dict[str, Any] = {"provider": "openai", "model": "m-1", "starts_at": NOW} | more
     set_prices([GivenPrice(prices={column: Decimal(usd)}, **given)], now=NOW, keeps_rest=keeps_rest)
 
 
@@ -43,7 +43,12 @@ def bands(**at: Any) -> dict[tuple[str, int], Band]:
 
 
 def discount(percent: int, **more: Any) -> PriceFactor:
-    values = {"provider": "openai", "model": "m-1", "kind": "discount", "starts_at": NOW}
+    values: dict[str, Any] = {
+        "provider": "openai",
+        "model": "m-1",
+        "kind": "discount",
+        "starts_at": NOW,
+    }
     row = {"source": "our contract", "factor": 1 - Decimal(percent) / 100} | values | more
     now = row.pop("now", NOW)
     return set_factor(PriceFactor(**row), now=now)
@@ -159,7 +164,8 @@ def test_list_may_update_price_that_was_taken_back() -> None:
     at = NOW + timedelta(hours=2)
     done = load(seeded_price(priced("3")), seeded_price(priced("4"), starts_at=LATER), now=at)
     assert (done.prices, done.set_by_hand) == (2, ())
-    assert (input_usd("m-1", at=at), input_usd("m-1", at=LATER)) == (3, 4)
+    assert input_usd("m-1", at=at) == 3
+    assert input_usd("m-1", at=LATER) == 4
     assert (
         load(seeded_price(priced("3")), seeded_price(priced("4"), starts_at=LATER), now=at).prices
         == 0
@@ -256,7 +262,8 @@ def test_last_change_is_taken_back_first() -> None:
     give("3")
     discount(20, now=NOW + timedelta(seconds=1), starts_at=NOW + timedelta(seconds=1))
     take_back(now=NOW + timedelta(hours=1))
-    assert (rates(at=LATER).discount, input_usd("m-1", at=LATER)) == (1, 3)
+    assert rates(at=LATER).discount == 1
+    assert input_usd("m-1", at=LATER) == 3
 
 
 @pytest.mark.parametrize(
