@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
+
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from costs.core.model_names import means
 from costs.core.rates import Band, Rates, rate_at
@@ -25,8 +28,7 @@ from costs.models import (
 PLACE: Final = PriceFactor.Kind.PLACE.value
 DISCOUNT: Final = PriceFactor.Kind.DISCOUNT.value
 _BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
-_COLUMNS: Final = ("provider", "model", "starts_at", "source", "is_end", *_BAND_FIELDS)
-_FACTOR_COLUMNS: Final = ("provider", "model", "kind", "place", "starts_at", "is_end")
+_IDENTITY: Final = ("provider", "model", "service_tier", "starts_at", "source", "is_end")
 _LOGGED_MAX: Final = 20
 
 logger = logging.getLogger("pulse.prices")
@@ -170,45 +172,67 @@ def price_list_version() -> int:
 
 
 def load_price_book() -> PriceBook:
-    """Read the whole price list: seven queries. The version first, so that it is never newer.
+    """Read the whole price list: four queries. The version first, so that it is never newer.
 
     The database refuses rows that cannot be used. Those that are there all the same count as
     unknown, whatever they contain, and are logged.
     """
     list_version = price_list_version()
     rows: dict[tuple[str, str], list[Rate]] = {}
-    # Rows of plain values: objects of the model take twice as long.
-    usable = Rate.objects.filter(USABLE_RATE).order_by("starts_at", "above_input_tokens")
-    for row in usable.values_list(*_COLUMNS, named=True):
-        rows.setdefault((row.provider, row.model), []).append(row)
     unusable: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
-    # Without the amounts: what SQLite has in them may not even be a number.
-    for provider, model, tier, starts_at in Rate.objects.exclude(USABLE_RATE).values_list(
-        "provider", "model", "service_tier", "starts_at"
-    ):
-        unusable.setdefault((provider, model), []).append((tier, starts_at))
-        _log_unusable("price", provider, model, len(unusable))
+    in_order = Rate.objects.order_by("starts_at", "above_input_tokens")
+    good, bad = _by_use(in_order, USABLE_RATE, _IDENTITY, _BAND_FIELDS)
+    for row in good:
+        rows.setdefault((row.provider, row.model), []).append(row)
+    for row in bad:
+        unusable.setdefault((row.provider, row.model), []).append((row.service_tier, row.starts_at))
     return PriceBook(list_version, rows, _exchange_rates(), _factor_rows(), unusable)
+
+
+def _by_use(
+    rows: QuerySet[Any], usable: Q, identity: Sequence[str], amounts: Sequence[str]
+) -> tuple[list[Any], list[Any]]:
+    """Return the rows that can be used, and the others, of which only the identity counts.
+
+    Rows of plain values: objects of the model take twice as long.
+    """
+    columns = dict.fromkeys((*identity, *amounts))
+    marked = rows.annotate(is_usable=ExpressionWrapper(usable, BooleanField()))
+    try:
+        found = list(marked.values_list(*columns, "is_usable", named=True))
+    except (ArithmeticError, TypeError, ValueError):
+        # What SQLite has in an amount may not be a number.
+        good = list(rows.filter(usable).values_list(*columns, named=True))
+        bad = list(rows.exclude(usable).values_list(*identity, named=True))
+    else:
+        good = [row for row in found if row.is_usable]
+        bad = [row for row in found if not row.is_usable]
+    for row in bad[:_LOGGED_MAX]:
+        logger.error("a row of the price list cannot be used and counts as unknown: %s", row)
+    return good, bad
 
 
 def _exchange_rates() -> tuple[_Exchange, ...]:
     """Return the rates, oldest first; of a day whose rate cannot be used, the one before counts."""
-    for day in ExchangeRate.objects.exclude(USABLE_EXCHANGE_RATE).values_list("on_date", flat=True):
-        logger.error("the exchange rate of %s cannot be used", day)
-    usable = ExchangeRate.objects.filter(USABLE_EXCHANGE_RATE).order_by("on_date")
+    in_order = ExchangeRate.objects.order_by("on_date")
+    good, _ = _by_use(in_order, USABLE_EXCHANGE_RATE, ("on_date",), ("usd_per_eur",))
     return tuple(
-        _Exchange(datetime.combine(day, time(), UTC), day, _short(usd_per_eur))
-        for day, usd_per_eur in usable.values_list("on_date", "usd_per_eur")
+        _Exchange(datetime.combine(row.on_date, time(), UTC), row.on_date, _short(row.usd_per_eur))
+        for row in good
     )
 
 
 def _factor_rows() -> tuple[_FactorRow, ...]:
-    usable = PriceFactor.objects.filter(USABLE_FACTOR).values(*_FACTOR_COLUMNS, "factor")
-    rows = [_FactorRow(**row | {"factor": _short(row["factor"])}) for row in usable]
-    for row in PriceFactor.objects.exclude(USABLE_FACTOR).values(*_FACTOR_COLUMNS):
-        rows.append(_FactorRow(**row, factor=None))
-        _log_unusable("factor", row["provider"], row["model"] or "*", len(rows))
-    return tuple(sorted(rows, key=lambda row: row.starts_at))
+    identity = ("provider", "model", "kind", "place", "starts_at", "is_end")
+    good, bad = _by_use(PriceFactor.objects.all(), USABLE_FACTOR, identity, ("factor",))
+    rows = [
+        _FactorRow(**{name: getattr(row, name) for name in identity}, factor=factor)
+        for row, factor in (
+            *((row, _short(row.factor)) for row in good),
+            *((row, None) for row in bad),
+        )
+    ]
+    return tuple(sorted(rows, key=attrgetter("starts_at")))
 
 
 def _is_for(row: _FactorRow, provider: str, model: str) -> bool:
@@ -271,11 +295,6 @@ def _merged(moment: datetime, in_force: Mapping[str, Sequence[Rate]]) -> _Prices
 def has_price(rows: Sequence[Rate]) -> bool:
     """Whether the rows of a tier and moment, shortest requests first, are a price."""
     return bool(rows) and rows[0].above_input_tokens == 0 and not rows[0].is_end
-
-
-def _log_unusable(what: str, provider: str, model: str, count: int) -> None:
-    if count <= _LOGGED_MAX:
-        logger.error("a %s of %s %s cannot be used; it counts as unknown", what, provider, model)
 
 
 def band_of(row: Rate) -> Band:

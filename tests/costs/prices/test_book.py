@@ -209,7 +209,7 @@ def test_rates_have_no_trailing_zeros() -> None:
     assert '"usd_per_eur":"1.25"' in found.card.rates
 
 
-def test_price_book_takes_seven_queries(django_assert_num_queries: Any) -> None:
+def test_price_book_takes_four_queries(django_assert_num_queries: Any) -> None:
     prices("load")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(4):
         load_price_book()

@@ -49,7 +49,9 @@ def discount(percent: int, **more: Any) -> PriceFactor:
         "kind": "discount",
         "starts_at": NOW,
     }
-    row = {"source": "our contract", "factor": 1 - Decimal(percent) / 100} | values | more
+    row: dict[str, Any] = (
+        {"source": "our contract", "factor": 1 - Decimal(percent) / 100} | values | more
+    )
     now = row.pop("now", NOW)
     return set_factor(PriceFactor(**row), now=now)
 
@@ -60,7 +62,7 @@ def rates(**at: Any) -> Rates:
     return found
 
 
-def test_price_for_one_thing_keeps_the_rest() -> None:
+def test_price_for_one_thing_keeps_others() -> None:
     load(seeded_price(BASE, LONG), seeded_price(priced("3", service_tier="priority")))
     before = bands()
     give("5")
@@ -172,7 +174,7 @@ def test_list_may_update_price_that_was_taken_back() -> None:
     )
 
 
-def test_prices_are_taken_back_one_after_the_other() -> None:
+def test_prices_are_taken_back_in_turn() -> None:
     load(seeded_price(BASE))
     for hour, usd in enumerate(("3", "4")):
         set_by_hand(usd, starts_at=NOW + timedelta(hours=hour), now=NOW + timedelta(hours=hour))

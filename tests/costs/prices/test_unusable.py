@@ -67,7 +67,9 @@ def test_price_with_unusable_amount_is_unknown(usd: str, caplog: pytest.LogCaptu
         run(f"UPDATE rate SET cache_read_usd_per_mtok = '{usd}' WHERE source = 'by SQL'")  # noqa: S608
         assert rates_of("m-1") is None
         assert rates_of("m-1", at=NOW - timedelta(days=1)) is not None
-        assert "a price of openai m-1 cannot be used" in caplog.text
+        assert "cannot be used and counts as unknown: Row(provider='openai', model='m-1'" in (
+            caplog.text
+        )
 
 
 def test_unusable_price_of_snapshot_is_not_that_of_its_model() -> None:
