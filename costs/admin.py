@@ -6,12 +6,25 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils.timezone import now
 
 from costs.core.exchange_rates import DatedRate
-from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceList, Rate
+from costs.models import (
+    CostEvent,
+    ExchangeRate,
+    Hold,
+    Instance,
+    Period,
+    PriceFactor,
+    PriceList,
+    Rate,
+)
+from costs.prices.by_hand import GivenPrice, set_factor, set_prices
+from costs.prices.checks import folded_model, folded_provider
 from costs.prices.exchange_rates import check_new, utc_day
+from costs.prices.seed import SHORT_NAMES
 from orgs.admin import KeptAdmin
 from orgs.console.refusals import refusal_in
 
@@ -34,15 +47,88 @@ class ReadOnlyAdmin(DatedAdmin):
         return False
 
 
+class ByHandForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A row that is added as `prices set` adds it: tried out first, to show why it is refused."""
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            values["model"] = folded_model(values["provider"], values["model"])
+            values["provider"] = folded_provider(values["provider"])
+            with refusal_in(self), transaction.atomic():
+                self.add_row()
+                transaction.set_rollback(True)
+        return values
+
+    def add_row(self) -> Rate | PriceFactor:
+        """Add the row, with what belongs to it. Raises PriceRefused."""
+        raise NotImplementedError
+
+
+class RateForm(ByHandForm):
+    """A price; what is left empty is kept from the price in force then."""
+
+    class Meta:
+        model = Rate
+        fields = (
+            *("provider", "model", "service_tier", "above_input_tokens", "starts_at"),
+            *SHORT_NAMES.values(),
+            "source",
+        )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for column in SHORT_NAMES.values():
+            self.fields[column].required = False
+            self.fields[column].help_text = "Leave empty to keep the price in force"
+
+    def add_row(self) -> Rate:
+        values = self.cleaned_data
+        prices = {
+            column: values[column] for column in SHORT_NAMES.values() if values[column] is not None
+        }
+        named = {name: value for name, value in values.items() if name not in SHORT_NAMES.values()}
+        return set_prices([GivenPrice(**named, prices=prices)], now=now()).rows[0]
+
+
+class FactorForm(ByHandForm):
+    """A discount, or the factor of a place; without a model for all of the provider."""
+
+    class Meta:
+        model = PriceFactor
+        fields = ("provider", "model", "kind", "place", "factor", "starts_at", "source")
+
+    def add_row(self) -> PriceFactor:
+        return set_factor(PriceFactor(**self.cleaned_data), now=now())
+
+
+class ByHandAdmin(DatedAdmin):
+    """Rows that an operator adds; `prices undo` takes them back."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.pk = form.add_row().pk
+
+
 @admin.register(Rate)
-class RateAdmin(DatedAdmin):
+class RateAdmin(ByHandAdmin):
     """Prices of models."""
 
+    form = RateForm
     list_display = (
         *("provider", "model", "service_tier", "above_input_tokens", "starts_at"),
         *("input_usd_per_mtok", "output_usd_per_mtok", "source"),
     )
     list_filter = ("provider", "service_tier")
+    search_fields = ("model",)
+
+
+@admin.register(PriceFactor)
+class PriceFactorAdmin(ByHandAdmin):
+    """Discounts and the factors of places."""
+
+    form = FactorForm
+    list_display = ("provider", "model", "kind", "place", "factor", "starts_at", "source")
+    list_filter = ("provider", "kind")
     search_fields = ("model",)
 
 

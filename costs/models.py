@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
+from django.db.models.functions import Lower, Trim
 from django.utils.timezone import now
 
 from orgs.fields import IdField, IdPrimaryKey
 from orgs.models import Organization
+
+# The highest price in USD, for a million tokens or a thousand searches, that is taken for one:
+# above it, a call could cost more than a row holds. The highest published one is 600 (o1-pro).
+USD_MAX: Final = 100_000
+FACTOR_MAX: Final = 100
+USD_PER_EUR_MAX: Final = 1000
+
+_REQUIRED_RATES: Final = ("input_usd_per_mtok", "output_usd_per_mtok")
+_OPTIONAL_RATES: Final = (
+    *("cache_read_usd_per_mtok", "cache_read_audio_usd_per_mtok"),
+    *("cache_write_5m_usd_per_mtok", "cache_write_30m_usd_per_mtok"),
+    *("cache_write_1h_usd_per_mtok", "cache_write_12h_usd_per_mtok"),
+    *("input_audio_usd_per_mtok", "output_audio_usd_per_mtok"),
+    *("web_search_usd_per_k", "web_search_preview_usd_per_k"),
+)
+
+
+def _is_amount(column: str) -> models.Q:
+    # A range from both sides: not-a-number is above every number on PostgreSQL, text on SQLite.
+    return models.Q(**{f"{column}__gte": 0, f"{column}__lte": USD_MAX})
+
+
+def _is_folded(column: str) -> models.Q:
+    return models.Q(**{column: Lower(Trim(column))})
+
+
+def _usable_rate() -> models.Q:
+    usable = models.Q(above_input_tokens__gte=0) & ~models.Q(model="")
+    for column in ("provider", "model", "service_tier"):
+        usable &= _is_folded(column)
+    for column in _REQUIRED_RATES:
+        usable &= _is_amount(column)
+    for column in _OPTIONAL_RATES:
+        usable &= models.Q(**{f"{column}__isnull": True}) | _is_amount(column)
+    return usable
+
+
+# What the database lets in, and what the price book takes from rows that were there before.
+USABLE_RATE: Final = _usable_rate()
+USABLE_FACTOR: Final = (
+    _is_folded("provider")
+    & _is_folded("model")
+    & _is_folded("place")
+    & (
+        models.Q(kind="place", factor__gt=0, factor__lte=FACTOR_MAX) & ~models.Q(place="")
+        | models.Q(kind="discount", factor__gte=0, factor__lte=1, place="")
+    )
+)
+USABLE_EXCHANGE_RATE: Final = models.Q(usd_per_eur__gt=0, usd_per_eur__lt=USD_PER_EUR_MAX)
 
 
 def _rate(*, null: bool = False) -> models.DecimalField:  # type: ignore[type-arg]  # one field, two nullabilities
@@ -19,7 +69,8 @@ class Rate(models.Model):
     """A dated price: what one model costs from `starts_at` until its next row.
 
     USD per million tokens. A row with `above_input_tokens` > 0 is a band: it prices a request
-    whose input is longer than that.
+    whose input is longer than that. From an `is_end` row on there is no price, whatever its
+    amounts.
     """
 
     id = IdPrimaryKey()
@@ -40,6 +91,7 @@ class Rate(models.Model):
     output_audio_usd_per_mtok = _rate(null=True)
     web_search_usd_per_k = _rate(null=True)
     web_search_preview_usd_per_k = _rate(null=True)
+    is_end = models.BooleanField(default=False, editable=False)
     source = models.CharField(max_length=300)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
@@ -55,6 +107,7 @@ class Rate(models.Model):
                 condition=models.Q(input_usd_per_mtok__gte=0, output_usd_per_mtok__gte=0),
                 name="rate_not_negative",
             ),
+            models.CheckConstraint(condition=USABLE_RATE, name="rate_usable"),
         ]
 
     def __str__(self) -> str:
@@ -66,6 +119,7 @@ class PriceFactor(models.Model):
 
     A place's factor applies to token prices of requests that are processed there, a discount to
     every price. The row of the model counts before that of the provider; the latest one counts.
+    From an `is_end` row on, its model and place have no factor.
     """
 
     class Kind(models.TextChoices):
@@ -79,6 +133,7 @@ class PriceFactor(models.Model):
     place = models.CharField(max_length=16, blank=True, default="")
     factor = models.DecimalField(max_digits=9, decimal_places=6)
     starts_at = models.DateTimeField()
+    is_end = models.BooleanField(default=False, editable=False)
     source = models.CharField(max_length=300)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
@@ -93,6 +148,7 @@ class PriceFactor(models.Model):
             models.CheckConstraint(
                 condition=models.Q(factor__gte=0, factor__lte=100), name="price_factor_range"
             ),
+            models.CheckConstraint(condition=USABLE_FACTOR, name="price_factor_usable"),
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 # The ways the vendors date a snapshot: -0613, -001, -20241022, -2024-07-18, @20241022, -05-06 and
 # -09-2025 (Google's previews), -latest.
 DATE: Final = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\d{4}|latest)"
+# A name as it is compared: trimmed and case folded.
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATE: Final = re.compile(DATE)
 
 

@@ -264,7 +264,7 @@ class Rates:
             "source": self.source,
             "usd_per_eur": str(self.usd_per_eur),
             "exchange_rate_date": self.exchange_rate_date.isoformat(),
-            "bands": [_band_as_dict(band) for band in self.bands],
+            "bands": [band_as_dict(band) for band in self.bands],
             **factors,
         }
 
@@ -315,7 +315,8 @@ def _nanoeur_per_unit(
     )
 
 
-def _band_as_dict(band: Band) -> dict[str, Any]:
+def band_as_dict(band: Band) -> dict[str, Any]:
+    """Return the stored form of a band; decimals are strings, missing prices omitted."""
     values = {f.name: getattr(band, f.name) for f in fields(band)}
     return {
         name: str(value) if isinstance(value, Decimal) else value

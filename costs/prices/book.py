@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
+
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from costs.core.model_names import means
 from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
-from costs.models import ExchangeRate, PriceFactor, PriceList, Rate
+from costs.models import (
+    USABLE_EXCHANGE_RATE,
+    USABLE_FACTOR,
+    USABLE_RATE,
+    ExchangeRate,
+    PriceFactor,
+    PriceList,
+    Rate,
+)
 
 PLACE: Final = PriceFactor.Kind.PLACE.value
 DISCOUNT: Final = PriceFactor.Kind.DISCOUNT.value
 _BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
-_COLUMNS: Final = ("provider", "model", "starts_at", "source", *_BAND_FIELDS)
+_IDENTITY: Final = ("provider", "model", "service_tier", "starts_at", "source", "is_end")
+_LOGGED_MAX: Final = 20
+
+logger = logging.getLogger("pulse.prices")
 
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
-    """All bands of one model from a moment on."""
+    """All bands of one model from a moment on; none if its price cannot be used, or has ended."""
 
     starts_at: datetime
-    source: str
-    bands: tuple[Band, ...]
+    source: str = ""
+    bands: tuple[Band, ...] = ()
+    is_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _FactorRow:
+    """A row of the factors; `factor` is None if it cannot be used."""
+
+    provider: str
+    model: str
+    kind: str
+    place: str
+    starts_at: datetime
+    is_end: bool
+    factor: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +83,11 @@ class PriceBook:
     version: int
     _rows: Mapping[tuple[str, str], Sequence[Rate]]
     _exchange: Sequence[_Exchange]
-    _factor_rows: Sequence[PriceFactor] = ()
+    _factor_rows: Sequence[_FactorRow] = ()
+    # The tiers and moments of rows that cannot be used, by model.
+    _unusable: Mapping[tuple[str, str], Sequence[tuple[str, datetime]]] = field(
+        default_factory=dict
+    )
     # Of the models that were priced: a process uses few of a long list, and it may change often.
     _prices: dict[tuple[str, str], Sequence[_Prices]] = field(default_factory=dict, repr=False)
     _factors: dict[tuple[str, str], Sequence[_Factors]] = field(default_factory=dict, repr=False)
@@ -66,17 +99,25 @@ class PriceBook:
     def rates_for(self, names: Sequence[str], provider: str, at: datetime) -> Rates | None:
         """Return the rates in force at `at` under the first of `names` that has any.
 
-        None is unknown: no price then, or no exchange rate yet. 2 us a call.
+        None is unknown: no price then, one that cannot be used, or no exchange rate yet. 2 us a
+        call.
         """
         exchange = rate_at(self._exchange, at)
         if exchange is None:
             return None
         for name in names:
             prices = rate_at(self._history_of(provider, name), at)
-            if prices is not None:
+            if prices is None or prices.is_end:
+                continue
+            if prices.bands:
                 factors = rate_at(self._factors_of(provider, name), at) or NO_FACTORS
                 return self._rates_of(provider, name, prices, exchange, factors)
+            return None
         return None
+
+    def has_exchange_rate(self, at: datetime) -> bool:
+        """Whether an exchange rate is known at `at`."""
+        return rate_at(self._exchange, at) is not None
 
     def models(self) -> list[tuple[str, str]]:
         """Return (provider, model) of every price, sorted."""
@@ -86,10 +127,10 @@ class PriceBook:
         key = (provider, model)
         history = self._prices.get(key)
         if history is None:
-            rows = self._rows.get(key)
-            if rows is None:
+            rows, unusable = self._rows.get(key, ()), self._unusable.get(key, ())
+            if not rows and not unusable:
                 return ()
-            history = self._prices[key] = _history(rows)
+            history = self._prices[key] = _history(rows, unusable)
         return history
 
     def _factors_of(self, provider: str, model: str) -> Sequence[_Factors]:
@@ -131,62 +172,129 @@ def price_list_version() -> int:
 
 
 def load_price_book() -> PriceBook:
-    """Read the whole price list: four queries. The version first, so that it is never newer."""
+    """Read the whole price list: four queries. The version first, so that it is never newer.
+
+    The database refuses rows that cannot be used. Those that are there all the same count as
+    unknown, whatever they contain, and are logged.
+    """
     list_version = price_list_version()
     rows: dict[tuple[str, str], list[Rate]] = {}
-    # Rows of plain values: objects of the model take twice as long.
-    for row in Rate.objects.order_by("starts_at", "above_input_tokens").values_list(
-        *_COLUMNS, named=True
-    ):
+    unusable: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
+    in_order = Rate.objects.order_by("starts_at", "above_input_tokens")
+    good, bad = _by_use(in_order, USABLE_RATE, _IDENTITY, _BAND_FIELDS)
+    for row in good:
         rows.setdefault((row.provider, row.model), []).append(row)
-    exchange = tuple(
-        _Exchange(datetime.combine(day, time(), UTC), day, _short(usd_per_eur))
-        for day, usd_per_eur in ExchangeRate.objects.order_by("on_date").values_list(
-            "on_date", "usd_per_eur"
-        )
+    for row in bad:
+        unusable.setdefault((row.provider, row.model), []).append((row.service_tier, row.starts_at))
+    return PriceBook(list_version, rows, _exchange_rates(), _factor_rows(), unusable)
+
+
+def _by_use(
+    rows: QuerySet[Any], usable: Q, identity: Sequence[str], amounts: Sequence[str]
+) -> tuple[list[Any], list[Any]]:
+    """Return the rows that can be used, and the others, of which only the identity counts.
+
+    Rows of plain values: objects of the model take twice as long.
+    """
+    columns = dict.fromkeys((*identity, *amounts))
+    marked = rows.annotate(is_usable=ExpressionWrapper(usable, BooleanField()))
+    try:
+        found = list(marked.values_list(*columns, "is_usable", named=True))
+    except (ArithmeticError, TypeError, ValueError):
+        # What SQLite has in an amount may not be a number.
+        good = list(rows.filter(usable).values_list(*columns, named=True))
+        bad = list(rows.exclude(usable).values_list(*identity, named=True))
+    else:
+        good = [row for row in found if row.is_usable]
+        bad = [row for row in found if not row.is_usable]
+    for row in bad[:_LOGGED_MAX]:
+        logger.error("a row of the price list cannot be used and counts as unknown: %s", row)
+    return good, bad
+
+
+def _exchange_rates() -> tuple[_Exchange, ...]:
+    """Return the rates, oldest first; of a day whose rate cannot be used, the one before counts."""
+    in_order = ExchangeRate.objects.order_by("on_date")
+    good, _ = _by_use(in_order, USABLE_EXCHANGE_RATE, ("on_date",), ("usd_per_eur",))
+    return tuple(
+        _Exchange(datetime.combine(row.on_date, time(), UTC), row.on_date, _short(row.usd_per_eur))
+        for row in good
     )
-    factors = tuple(PriceFactor.objects.order_by("starts_at"))
-    return PriceBook(list_version, rows, exchange, factors)
 
 
-def _is_for(row: PriceFactor, provider: str, model: str) -> bool:
+def _factor_rows() -> tuple[_FactorRow, ...]:
+    identity = ("provider", "model", "kind", "place", "starts_at", "is_end")
+    good, bad = _by_use(PriceFactor.objects.all(), USABLE_FACTOR, identity, ("factor",))
+    rows = [
+        _FactorRow(**{name: getattr(row, name) for name in identity}, factor=factor)
+        for row, factor in (
+            *((row, _short(row.factor)) for row in good),
+            *((row, None) for row in bad),
+        )
+    ]
+    return tuple(sorted(rows, key=attrgetter("starts_at")))
+
+
+def _is_for(row: _FactorRow, provider: str, model: str) -> bool:
     if row.provider != provider:
         return False
     return not row.model or means(row.model, model=model, provider=provider)
 
 
-def _factor_history(rows: Sequence[PriceFactor]) -> tuple[_Factors, ...]:
-    """Return the factors of a model; of each kind the latest row counts, the model's own first."""
+def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
+    """Return the factors of a model; of each kind the latest row counts, the model's own first.
+
+    Where a factor cannot be used, its place is unknown, and there is no discount.
+    """
     history = []
     for moment in sorted({row.starts_at for row in rows}):
-        reached = [row for row in rows if row.starts_at <= moment]
-        reached.sort(key=lambda row: (bool(row.model), row.starts_at))
-        places = {row.place: _short(row.factor) for row in reached if row.kind == PLACE}
-        discounts = [_short(row.factor) for row in reached if row.kind == DISCOUNT]
-        history.append(_Factors(moment, places, (Decimal(1), *discounts)[-1]))
+        latest = {(row.model, row.kind, row.place): row for row in rows if row.starts_at <= moment}
+        standing = [row for row in latest.values() if not row.is_end]
+        standing.sort(key=lambda row: (bool(row.model), row.starts_at))
+        places = {row.place: row.factor for row in standing if row.kind == PLACE}
+        discounts = [row.factor for row in standing if row.kind == DISCOUNT]
+        known = {place: factor for place, factor in places.items() if factor is not None}
+        discount = discounts[-1] if discounts else None
+        history.append(_Factors(moment, known, Decimal(1) if discount is None else discount))
     return tuple(history)
 
 
-def _history(rows: Iterable[Rate]) -> tuple[_Prices, ...]:
+def _history(rows: Iterable[Rate], unusable: Iterable[tuple[str, datetime]]) -> tuple[_Prices, ...]:
     """Merge the histories of a model's tiers: the prices change where one of them does.
 
-    The rows of one tier and moment replace earlier ones as a whole; without a row from 0 tokens
-    they are not in force yet.
+    The rows of one tier and moment replace earlier ones as a whole. If one of them cannot be used,
+    or there is none from 0 tokens, the tier has no known price from then on.
     """
     tiers: dict[str, dict[datetime, list[Rate]]] = {}
     for row in rows:
         tiers.setdefault(row.service_tier, {}).setdefault(row.starts_at, []).append(row)
+    for tier, starts_at in unusable:
+        tiers.setdefault(tier, {})[starts_at] = []
     history = []
     for moment in sorted({moment for series in tiers.values() for moment in series}):
         in_force: dict[str, Sequence[Rate]] = {}
         for tier, series in tiers.items():
             reached = [starts_at for starts_at in series if starts_at <= moment]
-            if reached and series[max(reached)][0].above_input_tokens == 0:
+            if reached:
                 in_force[tier] = series[max(reached)]
-        if standard := in_force.get(STANDARD_TIER):
-            bands = tuple(band_of(row) for rows in in_force.values() for row in rows)
-            history.append(_Prices(moment, standard[0].source, bands))
+        if STANDARD_TIER in in_force:
+            history.append(_merged(moment, in_force))
     return tuple(history)
+
+
+def _merged(moment: datetime, in_force: Mapping[str, Sequence[Rate]]) -> _Prices:
+    """Return the prices of all tiers at the moment: none without a standard price."""
+    priced = {tier: rows for tier, rows in in_force.items() if has_price(rows)}
+    standard = in_force[STANDARD_TIER]
+    if STANDARD_TIER not in priced:
+        return _Prices(moment, is_end=bool(standard) and standard[0].is_end)
+    bands = tuple(band_of(row) for rows in priced.values() for row in rows)
+    return _Prices(moment, standard[0].source, bands)
+
+
+def has_price(rows: Sequence[Rate]) -> bool:
+    """Whether the rows of a tier and moment, shortest requests first, are a price."""
+    return bool(rows) and rows[0].above_input_tokens == 0 and not rows[0].is_end
 
 
 def band_of(row: Rate) -> Band:

@@ -1,4 +1,4 @@
-"""The only two ways to change the price list: seed it, and set a price by hand.
+"""Seed the price list: add what it lacks. `by_hand` has the other way to change it.
 
 Rows are added and past ones never changed: a changed price is a new row from a moment on.
 Holds and cost events keep the rates they were priced with.
@@ -9,26 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, rate_at
 from costs.models import PriceList, Rate
 from costs.prices.book import band_of
 from costs.prices.exchange_rates import AddedRates, add_rates, utc_day
-from costs.prices.seed import SEEDED_SOURCES, SeedPrice, known_providers
+from costs.prices.seed import SeedPrice
+from costs.prices.series import Entry, entries_of, standing
 
-HAND_SOURCE: Final = "set by hand"
 _BATCH_ROWS: Final = 500
 _Key = tuple[str, str, str]
-
-
-class PriceRefused(ValueError):
-    """A price cannot be added; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +54,9 @@ def seed(
 ) -> Seeded:
     """Add what the price list lacks; running it again adds nothing.
 
-    A price set by hand stays in force until another one is set by hand. Where an existing history
-    differs from the seed, a row from `now` on takes the seed's prices; prices announced for later
-    are replaced, since nothing was priced with them yet. Exchange rates: `add_rates`.
+    A price set by hand stays in force until another one is, or it is taken back. Where an existing
+    history differs from the seed, a row from `now` on takes the seed's prices; prices announced for
+    later are replaced, since nothing was priced with them yet. Exchange rates: `add_rates`.
     """
     PriceList.objects.select_for_update().first()  # if two instances start at once, one waits
     wanted: dict[_Key, list[SeedPrice]] = {}
@@ -91,78 +85,24 @@ def seed(
     )
 
 
-def set_price(
-    band: Band, *, provider: str, model: str, starts_at: datetime, source: str = HAND_SOURCE
-) -> Rate:
-    """Add a price from `starts_at` on.
-
-    Raises PriceRefused for an unknown provider, an amount that is negative or too fine, a band
-    without its base, or a moment that already has a price.
-    """
-    row = Rate(
-        provider=provider,
-        model=model.strip().casefold(),
-        starts_at=starts_at,
-        source=source,
-        **asdict(band),
-    )
-    _refuse_unreasonable(row)
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError as exc:
-        raise PriceRefused(
-            f"{provider} {row.model} already has a price from {starts_at.isoformat()}; "
-            "give a later time"
-        ) from exc
-    return row
-
-
-def _refuse_unreasonable(row: Rate) -> None:
-    if row.provider not in known_providers():
-        known = ", ".join(sorted(known_providers()))
-        raise PriceRefused(f"Unknown provider {row.provider!r}; must be one of {known}")
-    if row.source.startswith(SEEDED_SOURCES):
-        raise PriceRefused(f"Source {row.source!r} is reserved for `prices load`")
-    try:
-        row.clean_fields()
-    except ValidationError as exc:
-        (name, (problem, *_)), *_ = exc.message_dict.items()
-        raise PriceRefused(f"{name}: {problem}") from exc
-    for name, value in asdict(band_of(row)).items():
-        if isinstance(value, Decimal) and value < 0:
-            raise PriceRefused(f"{name} must be at least 0, not {value}")
-    base = Rate.objects.filter(
-        provider=row.provider,
-        model=row.model,
-        service_tier=row.service_tier,
-        starts_at=row.starts_at,
-        above_input_tokens=0,
-    )
-    if row.above_input_tokens < 0 or (row.above_input_tokens and not base.exists()):
-        raise PriceRefused(
-            "A price for long requests requires a price from 0 tokens with the "
-            "same model, service tier and start"
-        )
-
-
 def _begun() -> dict[_Key, list[_Kept]]:
     """Return the existing histories, each in order."""
-    sets: dict[_Key, dict[datetime, list[Rate]]] = {}
+    rows: dict[_Key, list[Rate]] = {}
     for row in Rate.objects.order_by("starts_at"):
-        key = (row.provider, row.model, row.service_tier)
-        sets.setdefault(key, {}).setdefault(row.starts_at, []).append(row)
-    return {
-        key: [
-            _Kept(
-                moment,
-                not all(row.source.startswith(SEEDED_SOURCES) for row in rows),
-                frozenset(band_of(row) for row in rows),
-            )
-            for moment, rows in history.items()
-        ]
-        for key, history in sets.items()
-    }
+        rows.setdefault((row.provider, row.model, row.service_tier), []).append(row)
+    return {key: _kept(entries_of(of_tier)) for key, of_tier in rows.items()}
+
+
+def _kept(entries: Sequence[Entry[Rate]]) -> list[_Kept]:
+    by_hand = {entry.starts_at for entry in standing(entries) if entry.is_by_hand}
+    return [
+        _Kept(
+            entry.starts_at,
+            entry.starts_at in by_hand,
+            frozenset(band_of(row) for row in entry.rows if not row.is_end),
+        )
+        for entry in entries
+    ]
 
 
 def _outdated(

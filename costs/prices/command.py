@@ -1,38 +1,47 @@
-"""`prices load`, `prices show` and `prices set`: the dated price list."""
+"""`manage.py prices`: load, list, show, set and take back dated prices."""
 
 from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.timezone import now
 
-from costs.core.money import format_eur
-from costs.core.pricing import cost_nanoeur
-from costs.core.rates import Band, Rates
-from costs.core.usage import STANDARD_TIER, Usage
+from costs.core.rates import Rates
 from costs.prices.book import load_price_book
-from costs.prices.changes import HAND_SOURCE, PriceRefused, seed, set_price
+from costs.prices.changes import seed
+from costs.prices.commands.changing import (
+    add_set,
+    add_undo,
+    load_by_command,
+    set_by_command,
+    undo_by_command,
+)
+from costs.prices.commands.options import add_preview, moment
+from costs.prices.commands.texts import listed_as_text, rates_as_text
 from costs.prices.ecb import ECB_SOURCE, packaged_rates, rates_in_file
 from costs.prices.exchange_rates import utc_day
-from costs.prices.seed import SHORT_NAMES, band_from, seed_prices
-from orgs.core.errors import OrgsError
+from costs.prices.listing import listed
+from costs.prices.seed import seed_prices
+from orgs.console.commands import ActionCommand, add_format
+from orgs.core.errors import Invalid
+
+_LISTED: Final = 100
+_LISTED_MAX: Final = 1000
 
 
-class Command(BaseCommand):
-    """Load, show and set dated prices (USD per million tokens)."""
+class Command(ActionCommand):
+    """Load, list, show, set and take back dated prices (USD per million tokens)."""
 
-    help = "Load, show and set dated prices (USD per million tokens)."
+    help = "Load, list, show, set and take back dated prices (USD per million tokens)."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="load|show|set")
-
-        load = actions.add_parser("load", help="add missing prices and exchange rates")
+    def actions(self, add: Callable[..., CommandParser]) -> None:
+        load = add("load", self.load, help="add missing prices and exchange rates")
         load.add_argument(
             "--ecb-file",
             type=Path,
@@ -41,87 +50,96 @@ class Command(BaseCommand):
         load.add_argument(
             "--force", action="store_true", help="add exchange rates that differ by over a fifth"
         )
-
-        show = actions.add_parser("show", help="show a model's price")
+        load.add_argument("--file", type=Path, help="set the prices of this TOML file instead")
+        add_preview(load)
+        every = add("list", self.list, help="list prices, discounts and what is set by hand")
+        every.add_argument("--provider", help="only this provider's")
+        every.add_argument("--by-hand", action="store_true", help="only what is set by hand")
+        every.add_argument(
+            "--limit",
+            type=_limit,
+            default=_LISTED,
+            metavar="N",
+            help=f"models at once; default: {_LISTED}",
+        )
+        every.add_argument(
+            "--after", type=_key, metavar="PROVIDER/MODEL", help="continue a list after this model"
+        )
+        add_format(every)
+        show = add("show", self.show, help="show a model's price")
         show.add_argument("model", help="name from the price list, or provider/name")
-        show.add_argument("--at", type=_moment, help="date or ISO 8601 timestamp; default: now")
-        show.add_argument("--format", choices=("text", "json"), default="text")
-
-        put = actions.add_parser("set", help="set a price from a given time on")
-        put.add_argument("model")
-        put.add_argument("--provider", required=True)
-        for short in SHORT_NAMES:
-            put.add_argument(
-                f"--{short.replace('_', '-')}",
-                type=_usd,
-                metavar="USD",
-                required=short in {"input", "output"},
-                help="USD per thousand searches" if short == "web_search" else None,
+        show.add_argument("--at", type=moment, help="date or ISO 8601 timestamp; default: now")
+        add_format(show)
+        add_set(
+            add(
+                "set",
+                self.set,
+                help="set a price, a discount or a place's factor from a given time on",
             )
-        put.add_argument("--service-tier", default=STANDARD_TIER)
-        put.add_argument("--above-input-tokens", type=int, default=0, metavar="N")
-        put.add_argument("--from", dest="starts_at", type=_moment, help="default: now")
-        put.add_argument("--source", default=HAND_SOURCE, help="source of the price")
+        )
+        add_undo(add("undo", self.undo, help="take back what was set by hand last"))
 
-    def handle(self, *_args: Any, **options: Any) -> None:
-        actions = {"load": self._load, "show": self._show, "set": self._set}
-        actions[options["action"]](options)
-
-    def _load(self, options: dict[str, Any]) -> None:
+    def load(self, options: dict[str, Any]) -> None:
+        if options["file"]:
+            if options["ecb_file"]:
+                raise Invalid("--file and --ecb-file cannot be used together")
+            load_by_command(self.stdout, options)
+            return
+        if options["preview"]:
+            raise Invalid("--preview must be given with --file")
         path: Path | None = options["ecb_file"]
         moment = now()
-        try:
-            done = seed(
-                prices=seed_prices(),
-                exchange_rates=rates_in_file(path) if path else packaged_rates(utc_day(moment)),
-                exchange_source=ECB_SOURCE,
-                now=moment,
-                is_forced=options["force"],
-            )
-        except OrgsError as exc:
-            raise CommandError(exc.message) from exc
+        done = seed(
+            prices=seed_prices(),
+            exchange_rates=rates_in_file(path) if path else packaged_rates(utc_day(moment)),
+            exchange_source=ECB_SOURCE,
+            now=moment,
+            is_forced=options["force"],
+        )
         self.stdout.write(f"Added {done.prices} prices and {done.exchange_rates}.")
         if kept := done.exchange_rates.kept_sentence:
             self.stdout.write(kept)
         if done.set_by_hand:
             self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 
-    def _show(self, options: dict[str, Any]) -> None:
-        moment: datetime = options["at"] or now()
-        found = _in_force(options["model"], moment)
+    def list(self, options: dict[str, Any]) -> None:
+        models, left = listed(
+            provider=options["provider"] and options["provider"].strip().casefold(),
+            only_by_hand=options["by_hand"],
+            after=options["after"],
+            limit=options["limit"],
+            now=now(),
+        )
+        if options["format"] == "json":
+            self.stdout.write(json.dumps([each.as_dict() for each in models], indent=2))
+            return
+        for each in models:
+            self.stdout.write(listed_as_text(each))
+        if not models:
+            self.stdout.write("none")
+        if left:
+            last = f"{models[-1].provider}/{models[-1].model}"
+            self.stdout.write(f"{left} more; continue with --after {last}")
+
+    def show(self, options: dict[str, Any]) -> None:
+        at: datetime = options["at"] or now()
+        found = _in_force(options["model"], at)
         if not found:
             raise CommandError(
-                f"{options['model']} has no price at {moment.isoformat(timespec='seconds')}; "
+                f"{options['model']} has no price at {at.isoformat(timespec='seconds')}; "
                 "set one with `prices set`"
             )
         if options["format"] == "json":
             self.stdout.write(json.dumps([rates.as_dict() for rates in found], indent=2))
             return
         for rates in found:
-            self.stdout.write(_as_text(rates))
+            self.stdout.write(rates_as_text(rates))
 
-    def _set(self, options: dict[str, Any]) -> None:
-        prices = {
-            column: options[short]
-            for short, column in SHORT_NAMES.items()
-            if options[short] is not None
-        }
-        band = band_from(prices, options["service_tier"], options["above_input_tokens"])
-        try:
-            row = set_price(
-                band,
-                provider=options["provider"],
-                model=options["model"],
-                starts_at=options["starts_at"] or now(),
-                source=options["source"],
-            )
-        except PriceRefused as exc:
-            raise CommandError(str(exc)) from exc
-        self.stdout.write(
-            f"{row.provider} {row.model} costs {band.input_usd_per_mtok} USD in and "
-            f"{band.output_usd_per_mtok} USD out per million tokens from "
-            f"{row.starts_at.isoformat(timespec='seconds')}."
-        )
+    def set(self, options: dict[str, Any]) -> None:
+        set_by_command(self.stdout, options)
+
+    def undo(self, options: dict[str, Any]) -> None:
+        undo_by_command(self.stdout, options)
 
 
 def _in_force(name: str, moment: datetime) -> list[Rates]:
@@ -137,46 +155,14 @@ def _in_force(name: str, moment: datetime) -> list[Rates]:
     return [rates for rates in found if rates is not None]
 
 
-def _as_text(rates: Rates) -> str:
-    lines = [
-        f"{rates.provider} {rates.model}, from {rates.starts_at:%Y-%m-%d}, USD per million tokens",
-        *(_band_as_text(band) for band in rates.bands),
-        f"  1 EUR = {rates.usd_per_eur} USD (ECB, {rates.exchange_rate_date}); 1,000 tokens in and "
-        f"1,000 out cost {_thousand_each(rates)}",
-        f"  source: {rates.source}",
-    ]
-    return "\n".join(lines)
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= _LISTED_MAX:
+        raise ArgumentTypeError(f"must be an integer between 1 and {_LISTED_MAX}, not {text!r}")
+    return int(text)
 
 
-def _band_as_text(band: Band) -> str:
-    over = f" above {band.above_input_tokens} input tokens" if band.above_input_tokens else ""
-    priced = {short: getattr(band, column) for short, column in SHORT_NAMES.items()}
-    prices = (f"{short} {usd}" for short, usd in priced.items() if usd is not None)
-    return f"  {band.service_tier}{over}: {', '.join(prices)}"
-
-
-def _thousand_each(rates: Rates) -> str:
-    return format_eur(cost_nanoeur(Usage(input_uncached=1000, output_text=1000), rates))
-
-
-def _usd(text: str) -> Decimal:
-    try:
-        usd = Decimal(text)
-    except InvalidOperation as exc:
-        raise ArgumentTypeError(f"must be an amount, not {text!r}") from exc
-    if not usd.is_finite() or usd < 0:
-        raise ArgumentTypeError(f"must be an amount of 0 or more, not {text!r}")
-    return usd
-
-
-def _moment(text: str) -> datetime:
-    """Return the instant of a date (its start in UTC) or an ISO 8601 timestamp."""
-    try:
-        if len(text) == len("2026-01-31"):
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise ArgumentTypeError(
-            f"must be a date (2026-01-31) or a timestamp, not {text!r}"
-        ) from exc
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _key(text: str) -> tuple[str, str]:
+    provider, slash, model = text.strip().casefold().partition("/")
+    if not slash:
+        raise ArgumentTypeError(f"must be a provider and a model, not {text!r}")
+    return provider, model

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 
 from costs.core.exchange_rates import DatedRate, RateInForce, shown
 from costs.models import ExchangeRate
-from costs.prices.changes import HAND_SOURCE
+from costs.prices.checks import HAND_SOURCE
 from costs.prices.ecb import ECB_SOURCE, ECB_URL, download_rates, rates_in_file
 from costs.prices.exchange_rates import add_rates, rate_in_force, set_rate, utc_day
 from orgs.console.commands import ActionCommand, add_format, write_rows

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -33,11 +34,15 @@ SHORT_NAMES: Final = {
     "input": "input_usd_per_mtok",
     "output": "output_usd_per_mtok",
     "cache_read": "cache_read_usd_per_mtok",
+    "cache_read_audio": "cache_read_audio_usd_per_mtok",
     "cache_write_5m": "cache_write_5m_usd_per_mtok",
+    "cache_write_30m": "cache_write_30m_usd_per_mtok",
     "cache_write_1h": "cache_write_1h_usd_per_mtok",
+    "cache_write_12h": "cache_write_12h_usd_per_mtok",
     "input_audio": "input_audio_usd_per_mtok",
     "output_audio": "output_audio_usd_per_mtok",
     "web_search": "web_search_usd_per_k",
+    "web_search_preview": "web_search_preview_usd_per_k",
 }
 # genai-prices' units and our columns.
 _FIELD_OF_UNIT: Final = {
@@ -87,6 +92,7 @@ def seed_prices() -> list[SeedPrice]:
     return [price for prices in by_model.values() for price in prices]
 
 
+@cache
 def known_providers() -> frozenset[str]:
     """Return the providers that a price can be for."""
     own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))

@@ -40,13 +40,9 @@ from gateway.call.journal import refusal_of, refused_attempt
 from gateway.call.judgement import tighten
 from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
 from gateway.call.runtime import Gateway
-from gateway.call.settlement import (
-    HeldCall,
-    attempt_of,
-    last_event,
-    seen_cost,
-    settlement_of,
-)
+from gateway.call.settlement.held_call import HeldCall
+from gateway.call.settlement.prices import seen_cost
+from gateway.call.settlement.settle import attempt_of, last_event, settlement_of
 from gateway.call.stages import BoundedCall, RequestedCall
 from gateway.core.attempts import Trail
 from gateway.core.calls import (
@@ -103,7 +99,7 @@ async def _run(running: RunningCall) -> None:
             step = trail.next_step(failure) if _may_go_on(running) else None
             seen = await seen_cost(held, ended)
             settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
-            settled = await _settle(running, settlement)
+            settled = await _settle(running, held, settlement)
             # A reaper may have charged the hold meanwhile, if this process was suspended too long.
             if step is None or failure is None or settled.state is not State.RELEASED:
                 stream.end(last_event(settlement, settled, ended))
@@ -341,9 +337,22 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
 # --- SETTLE -----------------------------------------------------------------------------------
 
 
-async def _settle(running: RunningCall, settlement: Settlement) -> Settled:
-    """Charge the call."""
-    settled = await running.gateway.writer.settle(settlement)
+async def _settle(running: RunningCall, held: HeldCall, settlement: Settlement) -> Settled:
+    """Charge the call.
+
+    If its charge cannot be written, the client still gets the answer that the provider was paid
+    for, and the reaper charges the hold.
+    """
+    try:
+        settled = await running.gateway.writer.settle(settlement)
+    except LedgerUnavailable:
+        logger.exception("request %s could not be settled", settlement.request_id)
+        return Settled(
+            changed=False,
+            state=State.HELD,
+            charged_nanoeur=held.ask.amount_nanoeur or 0,
+            overrun_nanoeur=0,
+        )
     if settled.overrun_nanoeur:
         logger.warning(
             "request %s was billed %s EUR above its hold",

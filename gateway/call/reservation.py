@@ -11,7 +11,7 @@ from gateway.call.candidates import Candidate
 from gateway.call.fingerprints import Fingerprints
 from gateway.call.journal import Opening
 from gateway.call.runtime import Gateway
-from gateway.call.settlement import passed_over
+from gateway.call.settlement.settle import passed_over
 from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
 from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Principal

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from costs.core.model_names import DATE
+from costs.core.model_names import DATE, NAME
 
 NAME_MAX_CHARS: Final = 200
 FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
-_NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
@@ -192,7 +191,7 @@ def canonical(name: str) -> str | None:
     if len(cleaned) > NAME_MAX_CHARS or not cleaned.isascii():
         return None
     folded = cleaned.casefold()
-    return folded if _NAME.fullmatch(folded) else None
+    return folded if NAME.fullmatch(folded) else None
 
 
 def undated(name: str) -> str:

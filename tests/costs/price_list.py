@@ -13,8 +13,9 @@ from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, Rates
 from costs.models import Rate
 from costs.prices.book import load_price_book
-from costs.prices.changes import Seeded, seed, set_price
-from costs.prices.seed import SINCE_EVER, SeedPrice
+from costs.prices.by_hand import GivenPrice, set_prices
+from costs.prices.changes import Seeded, seed
+from costs.prices.seed import SHORT_NAMES, SINCE_EVER, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -57,5 +58,19 @@ def prices(*arguments: str) -> str:
     return out.getvalue()
 
 
+def set_price(band: Band, *, model: str = "m-1", now: datetime = NOW, **more: Any) -> Rate:
+    """Set the known prices of a band by hand; return its row."""
+    prices = {column: usd for column in SHORT_NAMES.values() if (usd := getattr(band, column))}
+    given: dict[str, Any] = {
+        "provider": "openai",
+        "model": model,
+        "prices": {"input_usd_per_mtok": band.input_usd_per_mtok, **prices},
+        "service_tier": band.service_tier,
+        "above_input_tokens": band.above_input_tokens,
+        "starts_at": now,
+    }
+    return set_prices([GivenPrice(**given | more)], now=now).rows[0]
+
+
 def set_by_hand(input_usd: str, *, starts_at: datetime, **more: Any) -> Rate:
-    return set_price(priced(input_usd), provider="openai", model="m-1", starts_at=starts_at, **more)
+    return set_price(priced(input_usd), starts_at=starts_at, **more)

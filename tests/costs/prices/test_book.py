@@ -11,7 +11,7 @@ import pytest
 
 from costs.models import ExchangeRate, Rate
 from costs.prices.book import load_price_book, price_list_version
-from costs.prices.changes import PriceRefused, set_price
+from costs.prices.checks import PriceRefused
 from tests.costs.price_list import (
     NOW,
     input_usd,
@@ -21,6 +21,7 @@ from tests.costs.price_list import (
     rates_of,
     seeded_price,
     set_by_hand,
+    set_price,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -91,9 +92,9 @@ def test_loading_adds_only_prices_before_one_set_by_hand() -> None:
 def test_price_for_long_requests_requires_base_price() -> None:
     band = priced("4", above_input_tokens=1000)
     with pytest.raises(PriceRefused, match="requires a price from 0 tokens"):
-        set_price(band, provider="openai", model="m-1", starts_at=NOW)
+        set_price(band, starts_at=NOW)
     set_by_hand("2", starts_at=NOW)
-    set_price(band, provider="openai", model="m-1", starts_at=NOW)
+    set_price(band, starts_at=NOW)
     load()
     found = rates_of("m-1")
     assert found is not None
@@ -102,7 +103,7 @@ def test_price_for_long_requests_requires_base_price() -> None:
 
 def test_tier_without_standard_price_has_no_price() -> None:
     load()
-    set_price(priced("4", service_tier="priority"), provider="openai", model="m-1", starts_at=NOW)
+    set_price(priced("4", service_tier="priority"), starts_at=NOW)
     assert rates_of("m-1") is None
 
 
@@ -118,13 +119,22 @@ def test_tier_without_standard_price_has_no_price() -> None:
         ({"band": priced("0.0000000001")}, "input_usd_per_mtok: .*decimal places"),
         ({"band": priced("NaN")}, "input_usd_per_mtok: "),
         ({"band": priced("1", service_tier="x" * 17)}, "service_tier: "),
-        ({"band": priced("1", above_input_tokens=-1)}, "requires a price from 0 tokens"),
+        ({"band": priced("1", service_tier="default")}, "service_tier: must be a name such as"),
+        ({"band": priced("1", above_input_tokens=-1)}, "must be at least 0, not -1"),
+        ({"band": priced("100000.1")}, "must be at most 100000"),
+        ({"band": priced("1e20")}, "input_usd_per_mtok: "),
+        ({"band": priced("Infinity")}, "input_usd_per_mtok: "),
+        ({"model": "my model"}, "is not a valid model name"),
+        ({"model": "openai/"}, "model: "),
+        ({"source": "undone by hand: set by hand"}, "is reserved for"),
+        ({"source": " "}, "source: "),
+        ({"source": "a\x00b"}, "source: "),
+        ({"starts_at": datetime(1970, 1, 1, tzinfo=UTC)}, "must be between the years 2000 and"),
+        ({"starts_at": datetime(9999, 12, 31, tzinfo=UTC)}, "must be between the years 2000 and"),
     ],
 )
 def test_invalid_price_is_rejected(change: dict[str, Any], why: str) -> None:
-    wanted: dict[str, Any] = {
-        "band": priced("1"), "provider": "openai", "model": "m-1", "starts_at": NOW,
-    } | change  # fmt: skip
+    wanted: dict[str, Any] = {"band": priced("1")} | change
     with pytest.raises(PriceRefused, match=why):
         set_price(wanted.pop("band"), **wanted)
     assert not Rate.objects.exists()
@@ -140,7 +150,7 @@ def test_duplicate_start_is_rejected() -> None:
 def test_seeded_bands_survive_database_unchanged() -> None:
     """Stored prices must equal the seed, or every load would find a change."""
     price = seeded_price(
-        replace(priced("0.123456789", "999999999.123456"), web_search_usd_per_k=Decimal("0.1"))
+        replace(priced("0.123456789", "99999.123456789"), web_search_usd_per_k=Decimal("0.1"))
     )
     load(price)
     assert load(price).prices == 0
@@ -157,7 +167,7 @@ def test_first_name_with_price_is_used() -> None:
 
 def test_name_without_current_price_is_skipped() -> None:
     load(seeded_price(priced("1"), model="m"))
-    set_price(priced("2"), provider="openai", model="m-0613", starts_at=NOW + timedelta(days=1))
+    set_price(priced("2"), model="m-0613", starts_at=NOW + timedelta(days=1))
     assert input_usd("m-0613", "m") == 1
     assert input_usd("m-0613", "m", at=NOW + timedelta(days=1)) == 2
 

@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import bad_request, server_error
 
-from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, Rate
+from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceFactor, Rate
 from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import Organization, User
@@ -140,7 +140,7 @@ def test_error_pages_link_existing_files() -> None:
 # --- Django admin -------------------------------------------------------------------------------
 
 READ_ONLY = (Period, Hold, CostEvent, Instance, AiRequestLog)
-DATED = (Rate, ExchangeRate)
+DATED = (Rate, PriceFactor, ExchangeRate)
 
 
 @pytest.fixture

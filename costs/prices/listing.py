@@ -1,0 +1,125 @@
+"""The price list as it is: prices in force, what is set by hand, what is announced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from costs.core.rates import Rates, band_as_dict
+from costs.models import USABLE_FACTOR, USABLE_RATE, PriceFactor, Rate
+from costs.prices.book import PLACE, band_of, load_price_book
+from costs.prices.series import Entry, entries_of
+from costs.prices.undo import EVERY_MODEL, TakenBack, factor_series_of, series_of, set_by_hand
+
+
+@dataclass(slots=True)
+class Listed:
+    """A model, or every model of a provider: its prices, and what an operator can take back.
+
+    `rates` is None without a price in force.
+    """
+
+    provider: str
+    model: str
+    rates: Rates | None = None
+    prices: list[TakenBack[Rate]] = field(default_factory=list)
+    factors: list[TakenBack[PriceFactor]] = field(default_factory=list)
+    announced: list[Entry[Rate]] = field(default_factory=list)
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether an operator has set its price or a factor of its own."""
+        return bool(self.prices or self.factors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form for JSON; decimals are strings."""
+        rates = self.rates.as_dict() if self.rates else {"bands": []}
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "by_hand": self.is_by_hand,
+            **rates,
+            "set_by_hand": [
+                *(_price_as_dict(each) for each in self.prices),
+                *(_factor_as_dict(each) for each in self.factors),
+            ],
+            "announced": [
+                {
+                    "starts_at": entry.starts_at.isoformat(),
+                    "by_hand": entry.is_by_hand,
+                    "bands": [band_as_dict(band_of(row)) for row in entry.rows],
+                }
+                for entry in self.announced
+            ],
+        }
+
+
+def listed(
+    *,
+    provider: str | None = None,
+    only_by_hand: bool = False,
+    after: tuple[str, str] | None = None,
+    limit: int,
+    now: datetime,
+) -> tuple[list[Listed], int]:
+    """Return at most `limit` models in order, and how many follow."""
+    book = load_price_book()
+    found = {key: Listed(*key) for key in book.models()}
+    for rows in series_of(Rate.objects.filter(USABLE_RATE).order_by("starts_at")):
+        each = _listed(found, rows[0].provider, rows[0].model)
+        each.prices += set_by_hand(rows, now=now)
+        each.announced += [entry for entry in entries_of(rows) if entry.starts_at > now]
+    factors = PriceFactor.objects.filter(USABLE_FACTOR).order_by("starts_at")
+    for of_factor in factor_series_of(factors):
+        each = _listed(found, of_factor[0].provider, of_factor[0].model or EVERY_MODEL)
+        each.factors += set_by_hand(of_factor, now=now)
+    wanted = [
+        found[key]
+        for key in sorted(found)
+        if (provider is None or key[0] == provider)
+        and (found[key].is_by_hand or not only_by_hand)
+        and (after is None or key > after)
+    ]
+    for each in wanted[:limit]:
+        each.rates = book.rates_for([each.model], each.provider, now)
+    return wanted[:limit], len(wanted[limit:])
+
+
+def _listed(found: dict[tuple[str, str], Listed], provider: str, model: str) -> Listed:
+    return found.setdefault((provider, model), Listed(provider, model))
+
+
+def factor_name(row: PriceFactor) -> str:
+    """Return what a row of the factors does, in words."""
+    if row.kind == PLACE:
+        return f"place {row.place} x {row.factor.normalize():f}"
+    return f"{discount_percent(row.factor)} % off"
+
+
+def discount_percent(factor: Any) -> str:
+    """Return a discount's factor as percent."""
+    percent = (1 - factor) * 100
+    return f"{percent.normalize():f}" if percent else "0"
+
+
+def _price_as_dict(taken: TakenBack[Rate]) -> dict[str, Any]:
+    row = taken.entry.rows[0]
+    return {**_taken_as_dict(taken), "kind": "price", "service_tier": row.service_tier}
+
+
+def _factor_as_dict(taken: TakenBack[PriceFactor]) -> dict[str, Any]:
+    (row,) = taken.entry.rows
+    place = {"place": row.place} if row.place else {}
+    return {**_taken_as_dict(taken), "kind": row.kind, **place, "factor": str(row.factor)}
+
+
+def _taken_as_dict(taken: TakenBack[Any]) -> Mapping[str, Any]:
+    row = taken.entry.rows[0]
+    return {
+        "id": str(row.id),
+        "starts_at": row.starts_at.isoformat(),
+        "announced": taken.is_announced,
+        "source": row.source,
+    }

@@ -1,0 +1,195 @@
+"""Take back what was set by hand last: announced rows are deleted, those in force are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic
+from uuid import UUID
+
+from django.db import transaction
+
+from costs.models import FACTOR_MAX, USD_MAX, PriceFactor, Rate
+from costs.prices.by_hand import add_rates, copied, lock_prices
+from costs.prices.checks import PriceRefused, folded_model, folded_provider
+from costs.prices.seed import SHORT_NAMES
+from costs.prices.series import Entry, RowT, entries_of, standing, undone_source
+
+EVERY_MODEL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack(Generic[RowT]):
+    """What was set by hand and can be taken back; `before` is in force without it.
+
+    `is_announced` if it is not in force yet.
+    """
+
+    entry: Entry[RowT]
+    before: Entry[RowT] | None
+    is_announced: bool
+
+    def ends_at(self, now: datetime) -> datetime:
+        """Return when prices are different if it is taken back."""
+        return self.entry.starts_at if self.is_announced else now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What was taken back, and the moments from which prices are different."""
+
+    provider: str
+    model: str
+    prices: Sequence[TakenBack[Rate]]
+    factors: Sequence[TakenBack[PriceFactor]]
+    starts: Sequence[datetime] = ()
+
+
+def set_by_hand(rows: Iterable[RowT], *, now: datetime) -> list[TakenBack[RowT]]:
+    """Return what an operator has set in one series and could take back, oldest first."""
+    entries = entries_of(rows)
+    reached = standing([entry for entry in entries if entry.starts_at <= now])
+    found = []
+    if reached and reached[-1].is_by_hand:
+        usable = [entry for entry in reached[:-1] if all(map(_is_usable, entry.rows))]
+        found.append(TakenBack(reached[-1], usable[-1] if usable else None, False))
+    for entry in entries:
+        if entry.starts_at > now and entry.is_by_hand:
+            found.append(TakenBack(entry, None, True))
+    return found
+
+
+def series_of(rows: Iterable[Rate]) -> list[list[Rate]]:
+    """Return the rows of prices by provider, model and service tier."""
+    found: dict[tuple[str, str, str], list[Rate]] = {}
+    for row in rows:
+        found.setdefault((row.provider, row.model, row.service_tier), []).append(row)
+    return list(found.values())
+
+
+def factor_series_of(rows: Iterable[PriceFactor]) -> list[list[PriceFactor]]:
+    """Return the rows of factors by provider, model, kind and place."""
+    found: dict[tuple[str, str, str, str], list[PriceFactor]] = {}
+    for row in rows:
+        found.setdefault((row.provider, row.model, row.kind, row.place), []).append(row)
+    return list(found.values())
+
+
+@transaction.atomic
+def undo(
+    *,
+    provider: str,
+    model: str,
+    starts_at: datetime | None = None,
+    row_id: UUID | None = None,
+    now: datetime,
+) -> Undone:
+    """Take back what was set last by hand for a model, or what begins at `starts_at`.
+
+    `model` is EVERY_MODEL for factors of the whole provider. `row_id` names one of the rows that
+    `prices list` shows. Raises PriceRefused when there is nothing to take back.
+    """
+    lock_prices()
+    provider = folded_provider(provider)
+    model = EVERY_MODEL if model.strip() == EVERY_MODEL else folded_model(provider, model)
+    of_factors = "" if model == EVERY_MODEL else model
+    rates = Rate.objects.filter(provider=provider, model=model)
+    factors = PriceFactor.objects.filter(provider=provider, model=of_factors)
+    prices = [each for rows in series_of(rates) for each in set_by_hand(rows, now=now)]
+    others = [each for rows in factor_series_of(factors) for each in set_by_hand(rows, now=now)]
+    prices, others = _chosen(prices, starts_at, row_id), _chosen(others, starts_at, row_id)
+    recorded = [price.entry.recorded_at for price in prices]
+    recorded += [factor.entry.recorded_at for factor in others]
+    last = max(recorded, default=None)
+    if last is None:
+        when = f" from {starts_at.isoformat()}" if starts_at else ""
+        raise PriceRefused(
+            f"{provider} {model} has no price or factor set by hand{when} that is in force or "
+            "announced"
+        )
+    prices = [price for price in prices if price.entry.recorded_at == last]
+    others = [factor for factor in others if factor.entry.recorded_at == last]
+    starts = {price.ends_at(now) for price in prices} | {other.ends_at(now) for other in others}
+    undone = Undone(
+        provider=provider, model=model, prices=prices, factors=others, starts=sorted(starts)
+    )
+    for price in undone.prices:
+        _take_price_back(price, now=now)
+    for factor in undone.factors:
+        _take_factor_back(factor, now=now)
+    return undone
+
+
+def named_by_id(row_id: UUID) -> tuple[str, str]:
+    """Return the provider and model of a row. Raises PriceRefused."""
+    for rows in (Rate.objects, PriceFactor.objects):
+        found = rows.filter(id=row_id).values_list("provider", "model").first()
+        if found is not None:
+            return found[0], found[1] or EVERY_MODEL
+    raise PriceRefused(f"No price or factor has the id {row_id}")
+
+
+def _chosen(
+    found: Iterable[TakenBack[RowT]], starts_at: datetime | None, row_id: UUID | None
+) -> list[TakenBack[RowT]]:
+    return [
+        each
+        for each in found
+        if (starts_at is None or each.entry.starts_at == starts_at)
+        and (row_id is None or any(row.id == row_id for row in each.entry.rows))
+    ]
+
+
+def _is_usable(row: Rate | PriceFactor) -> bool:
+    if isinstance(row, PriceFactor):
+        return 0 <= row.factor <= FACTOR_MAX
+    amounts = (getattr(row, column) for column in SHORT_NAMES.values())
+    return all(usd is None or 0 <= usd <= USD_MAX for usd in amounts)
+
+
+def _take_price_back(taken: TakenBack[Rate], *, now: datetime) -> None:
+    rows = taken.entry.rows
+    if taken.is_announced:
+        Rate.objects.filter(id__in=[row.id for row in rows]).delete()
+    elif taken.before:
+        same = {"starts_at": now, "recorded_at": now}
+        add_rates(
+            [
+                copied(row, source=undone_source(row.source), is_end=row.is_end, **same)
+                for row in taken.before.rows
+            ]
+        )
+    else:
+        last = rows[0]
+        end = Rate(
+            provider=last.provider,
+            model=last.model,
+            service_tier=last.service_tier,
+            starts_at=now,
+            input_usd_per_mtok=0,
+            output_usd_per_mtok=0,
+            is_end=True,
+            source=undone_source(last.source),
+            recorded_at=now,
+        )
+        add_rates([end])
+
+
+def _take_factor_back(taken: TakenBack[PriceFactor], *, now: datetime) -> None:
+    (row,) = taken.entry.rows
+    if taken.is_announced:
+        row.delete()
+        return
+    restored = taken.before.rows[0] if taken.before else None
+    PriceFactor.objects.create(
+        provider=row.provider,
+        model=row.model,
+        kind=row.kind,
+        place=row.place,
+        factor=restored.factor if restored else 1,
+        starts_at=now,
+        is_end=restored is None or restored.is_end,
+        source=undone_source((restored or row).source),
+        recorded_at=now,
+    )

@@ -1,0 +1,1 @@
+"""Settle an admitted call: what its end means, and what it costs."""

@@ -1,0 +1,154 @@
+"""What a call cost: by its usage, else the most that it can have cost by what was seen."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from costs.core.admission import ReserveRequest
+from costs.core.money import MAX_NANOEUR
+from costs.core.pricing import UsagePrice, bound_of, price_of
+from costs.core.rates import Rates
+from costs.core.usage import Usage
+from gateway.call.settlement.held_call import HeldCall
+from gateway.core import bounds
+from gateway.core.calls import Completion
+from gateway.core.errors import ProviderFailed
+from gateway.core.model_names import price_names
+from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.providers.tokens import count_tokens_async
+from orgs.core.frozen import frozen
+
+logger = logging.getLogger("pulse.gateway")
+
+
+def priced_usage(
+    held: HeldCall, model: str, usage: Usage | None
+) -> tuple[Rates | None, UsagePrice | None]:
+    """Return the rates and the price of the usage.
+
+    A price that cannot be computed, or is no amount, is unknown: the client gets the answer that
+    the provider was paid for, and the whole hold is charged.
+    """
+    request_id = held.ask.request_id
+    try:
+        rates = _rates(held, model)
+        price = _price(usage, rates)
+    except Exception:
+        logger.exception("request %s: its price cannot be computed", request_id)
+        return held.bounded.priced.rates, None
+    if price is not None and not 0 <= price.nanoeur <= MAX_NANOEUR:
+        logger.error("request %s: %d nano-euro is not a price", request_id, price.nanoeur)
+        return rates, None
+    return rates, price
+
+
+def _price(usage: Usage | None, rates: Rates | None) -> UsagePrice | None:
+    """Return the price of the usage: 0 for a free call, which has no rates."""
+    if usage is None:
+        return None
+    return price_of(usage, rates) if rates else UsagePrice(0)
+
+
+def charge_of(price: UsagePrice | None, ask: ReserveRequest) -> int | None:
+    """Return what is charged: of what has no price of its own not less than the hold."""
+    if price is None:
+        return None
+    return max(price.nanoeur, ask.amount_nanoeur or 0) if price.unpriced else price.nanoeur
+
+
+def _rates(held: HeldCall, model: str) -> Rates | None:
+    """Return the rates at admission of the model that answered, else of the requested one."""
+    rates, resolved = held.bounded.priced.rates, held.bounded.resolved
+    if rates is None:
+        return None
+    prices, judged_at = resolved.requested.prices, resolved.requested.judged_at
+    return prices.rates_for(price_names(model), resolved.model.provider, judged_at) or rates
+
+
+def is_unknown(ended: Completion | ProviderFailed) -> bool:
+    """Whether the call was sent, and its usage is not known."""
+    if isinstance(ended, ProviderFailed):
+        return not ended.nothing_billed
+    return ended.usage is None
+
+
+@frozen
+class SeenCost:
+    """The most that an answer can have cost by what was seen of it."""
+
+    nanoeur: int
+    input_tokens: int
+    output_tokens: int
+
+
+async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenCost | None:
+    """Return the most that an answer of unknown usage can have cost; None if nothing was seen.
+
+    Input is what the provider reported, else as it is counted; after each use of a tool at the
+    provider the whole context is read once more.
+    """
+    seen, priced = held.seen, held.bounded.priced
+    rates, output = priced.rates, priced.outgoing.output
+    if not is_unknown(ended) or not seen.has_begun or not rates or not output:
+        return None
+    try:
+        return await _seen_cost(held, rates, output)
+    except Exception:
+        logger.exception("request %s: its price cannot be computed", held.ask.request_id)
+        return None
+
+
+async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> SeenCost | None:
+    seen, priced = held.seen, held.bounded.priced
+    resolved, now_s = held.bounded.resolved, time.monotonic()
+    text, thoughts = await _counted(held, seen.text.kept), await _counted(held, seen.thoughts.kept)
+    produced = seen.output_tokens_at_most(
+        text=text,
+        thoughts=thoughts,
+        tokens_per_s=bounds.tokens_per_s(resolved.model, resolved.usage_bound.service_tier),
+        choices=output.choices,
+        now_s=now_s,
+    )
+    reported = seen.usage or Usage(input_uncached=await _input_at_most(held))
+    read_again = seen.tool_uses * resolved.model.context_tokens
+    most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
+    output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
+    searches = min(most.web_searches, seen.searches + 1) if seen.shows_tools else most.web_searches
+    most = replace(most, output_tokens=output_tokens, web_searches=searches)
+    price = bound_of(most, rates)
+    if seen.usage is not None:
+        price = price_of(
+            replace(
+                reported,
+                input_uncached=reported.input_uncached + read_again,
+                output_text=reported.output_text + output_tokens - reported.output_tokens,
+                web_searches=max(reported.web_searches, searches),
+            ),
+            rates,
+        )
+    if price.unpriced or not 0 <= price.nanoeur <= MAX_NANOEUR:
+        return None
+    return SeenCost(
+        nanoeur=price.nanoeur, input_tokens=most.input_tokens, output_tokens=output_tokens
+    )
+
+
+async def _counted(held: HeldCall, text: bytes | bytearray) -> int:
+    texts = (text.decode(errors="replace"),)
+    caller, model = held.bounded.requested.organization.id, held.bounded.resolved.model
+    if held.seen.is_counted:  # the provider's own count needs no margin
+        model = replace(model, token_margin=1.0)
+    return await count_tokens_async(UsageBound(texts=texts), model, caller=caller)
+
+
+async def _input_at_most(held: HeldCall) -> int:
+    """Return the most input of the first time that the context is read."""
+    resolved, counted = held.bounded.resolved, held.bounded.capped.counted_text
+    if resolved.usage_bound.context_reads:
+        return resolved.model.context_tokens
+    if counted is None:
+        caller = held.bounded.requested.organization.id
+        counted = await count_tokens_async(resolved.usage_bound, resolved.model, caller=caller)
+    return bounds.counted_tokens(resolved.usage_bound, resolved.model, counted=counted)

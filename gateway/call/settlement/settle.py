@@ -1,0 +1,174 @@
+"""Settle an admitted call: compute its charge from its outcome.
+
+Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
+Anything else: the most that the provider can have produced by what was seen of the answer, or the
+whole hold if nothing was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from costs.core.admission import ReserveRequest, Settled, Settlement
+from costs.core.holds import State
+from costs.core.money import euros
+from costs.core.pricing import UsagePrice
+from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
+from gateway.call.settlement.held_call import HeldCall
+from gateway.call.settlement.prices import SeenCost, charge_of, is_unknown, priced_usage
+from gateway.call.stages import RefusedCall, decision_trace
+from gateway.core.calls import Call, Completion
+from gateway.core.errors import ProviderFailed
+from gateway.core.model_names import NAME_MAX_CHARS
+from gateway.core.results import CallResult
+
+# A run of this length shared by a provider's message and the prompt counts as a quotation.
+QUOTED_CHARS: Final = 12
+
+
+def settlement_of(
+    held: HeldCall,
+    ended: Completion | ProviderFailed,
+    *,
+    is_last: bool,
+    seen: SeenCost | None = None,
+) -> Settlement:
+    """Return the settlement of the call, for the ledger and the audit row.
+
+    An unknown outcome costs what was `seen`. If another attempt follows, the caller's
+    Idempotency-Key stays in use.
+    """
+    ask = held.ask
+    usage = ended.usage if isinstance(ended, Completion) else None
+    model = _answered_model(ended, ask)
+    rates, price = priced_usage(held, model, usage)
+    outcome = _outcome(ended, price)
+    return Settlement(
+        hold_id=ask.id,
+        request_id=ask.request_id,
+        org_id=ask.org_id,
+        period_ids=held.admitted.period_ids,
+        outcome=outcome,
+        cost_nanoeur=charge_of(price, ask) if seen is None else seen.nanoeur,
+        is_estimate=bool(price and price.unpriced),
+        usage=usage,
+        charge_to={**ask.charge_to, "model": model},
+        rates=rates.card if rates else ask.rates,
+        entry=replace(
+            _closing(held, ended, model=model, outcome=outcome, price=price),
+            seen=(seen.input_tokens, seen.output_tokens) if seen else None,
+        ),
+        repeat=ask.repeat if is_last else None,
+    )
+
+
+def _closing(
+    held: HeldCall,
+    ended: Completion | ProviderFailed,
+    *,
+    model: str,
+    outcome: State,
+    price: UsagePrice | None,
+) -> Closing:
+    """Return the final state of the audit row."""
+    latency_ms = since_ms(held.ask.entry.started_s)
+    if isinstance(ended, ProviderFailed):
+        return Closing(
+            status="unknown" if outcome is State.UNKNOWN else "error",
+            model=model,
+            code=ended.code,
+            error=_without_prompt(ended.message, held.call),
+            latency_ms=latency_ms,
+        )
+    return Closing(
+        status="unknown" if outcome is State.UNKNOWN else "ok",
+        model=model,
+        finish_reason=ended.finish_reason,
+        raw_usage=ended.raw_usage,
+        unpriced=price.unpriced if price else (),
+        latency_ms=latency_ms,
+    )
+
+
+def last_event(
+    settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
+) -> CallResult | ProviderFailed:
+    """Return the call's last event, for its client."""
+    if isinstance(ended, ProviderFailed):
+        return ended
+    usage = settlement.usage
+    return CallResult(
+        request_id=settlement.request_id,
+        provider=str(settlement.charge_to["provider"]),
+        model=str(settlement.charge_to["model"]),
+        completion=ended,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cost_eur=euros(settled.charged_nanoeur),
+        latency_ms=settlement.entry.latency_ms,
+    )
+
+
+def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
+    """Return the stored form of an attempt that another one follows."""
+    ask = held.ask
+    recorded = RecordedAttempt(
+        at=held.admitted.now,
+        model=str(ask.charge_to["model"]),
+        provider=held.provider,
+        bound_nanoeur=ask.amount_nanoeur,
+        hold_id=ask.id,
+        failure=failure,
+        latency_ms=since_ms(held.started_s),
+        decision=trace_of(ask, held.admitted),
+    )
+    kept = recorded.as_dict()
+    return {**kept, "error": _without_prompt(kept["error"], held.call)}
+
+
+def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
+    """Return the stored form of a model that was checked and skipped."""
+    model = refused.resolved.model if refused.resolved else None
+    recorded = RecordedAttempt(
+        at=refused.requested.judged_at,
+        model=(model.id if model else name)[:NAME_MAX_CHARS],
+        provider=model.provider if model else None,
+        bound_nanoeur=refused.bound_nanoeur,
+        failure=refused.refusal,
+        decision=decision_trace(refused),
+    )
+    return recorded.as_dict()
+
+
+def _outcome(ended: Completion | ProviderFailed, price: UsagePrice | None) -> State:
+    if is_unknown(ended):
+        return State.UNKNOWN
+    if isinstance(ended, ProviderFailed):
+        return State.RELEASED
+    return State.UNKNOWN if price is None else State.SETTLED
+
+
+def _without_prompt(sentence: str, call: Call) -> str:
+    """Return a failure's sentence for the audit row, without quotations of the prompt.
+
+    The prompt is searched in steps of QUOTED_CHARS of the sentence, since it may have megabytes; a
+    quotation of twice that length is always found.
+    """
+    places = range(0, len(sentence) - QUOTED_CHARS + 1, QUOTED_CHARS)
+    for text in call.usage_bound.texts:
+        if (len(text) >= QUOTED_CHARS and text in sentence) or any(
+            sentence[place : place + QUOTED_CHARS] in text for place in places
+        ):
+            return "The provider's message repeats the prompt, so it is not stored"
+    return sentence
+
+
+def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
+    """Return the model that answered, as the provider names it, which is untrusted input."""
+    requested = str(ask.charge_to["model"])
+    if isinstance(ended, ProviderFailed):
+        return requested
+    answered = ended.model.removeprefix("models/")
+    is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
+    return answered if is_usable else requested
