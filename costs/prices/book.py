@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from costs.core.model_names import means
+from costs.core.model_names import covers
 from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
 from costs.models import ExchangeRate, PriceFactor, PriceList, Rate
@@ -152,7 +152,7 @@ def load_price_book() -> PriceBook:
 def _is_for(row: PriceFactor, provider: str, model: str) -> bool:
     if row.provider != provider:
         return False
-    return not row.model or means(row.model, model=model, provider=provider)
+    return not row.model or covers(row.model, model=model, provider=provider)
 
 
 def _factor_history(rows: Sequence[PriceFactor]) -> tuple[_Factors, ...]:

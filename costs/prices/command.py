@@ -18,11 +18,13 @@ from costs.core.rates import Band, Rates
 from costs.core.usage import STANDARD_TIER, Usage
 from costs.prices.book import load_price_book
 from costs.prices.changes import HAND_SOURCE, PriceRefused, seed, set_price
+from costs.prices.places import seed_places
 from costs.prices.seed import (
     SHORT_NAMES,
     UnreadableFile,
     band_from,
     seed_exchange_rates,
+    seed_factors,
     seed_prices,
 )
 
@@ -58,7 +60,7 @@ class Command(BaseCommand):
                 type=_usd,
                 metavar="USD",
                 required=short in {"input", "output"},
-                help="USD per thousand searches" if short == "web_search" else None,
+                help="USD per thousand searches" if short.startswith("web_search") else None,
             )
         put.add_argument("--service-tier", default=STANDARD_TIER)
         put.add_argument("--above-input-tokens", type=int, default=0, metavar="N")
@@ -85,6 +87,8 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Added {done.prices} prices and {done.exchange_rates} exchange rates (until {until})."
         )
+        if places := seed_places(seed_factors(), now=now()):
+            self.stdout.write(f"Added {places} price factors of places.")
         if done.set_by_hand:
             self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 

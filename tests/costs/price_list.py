@@ -13,7 +13,8 @@ from costs.core.rates import Band, Rates
 from costs.models import Rate
 from costs.prices.book import load_price_book
 from costs.prices.changes import Seeded, seed, set_price
-from costs.prices.seed import SINCE_EVER, SeedExchangeRate, SeedPrice
+from costs.prices.genai import SINCE_EVER
+from costs.prices.seed import SeedExchangeRate, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
