@@ -47,8 +47,8 @@ class Usage:
     """The usage of one call, normalised from a vendor's report.
 
     Counts are tokens, except those of FEES (calls). `cache_write_other` are cache writes of a
-    lifetime that no price list names, so they have no price. `reported_total` is the vendor's own sum
-    if it reports one; when it differs from ours `adds_up` is False and the row is flagged.
+    lifetime that no price list names, so they have no price. `reported_total` is the vendor's own
+    sum if it reports one; when it differs from ours `adds_up` is False and the row is flagged.
     Raises UnusableUsage for counts that are negative, huge or not integers.
     """
 
@@ -83,6 +83,10 @@ class Usage:
     def input_tokens(self) -> int:
         """All input tokens, cached or not."""
         return sum(_input_of(self))
+
+    def tokens_of(self, prefix: str) -> int:
+        """Return the input tokens of the buckets whose name begins with `prefix`."""
+        return sum(getattr(self, name) for name in INPUT_BUCKETS if name.startswith(prefix))
 
     @property
     def output_tokens(self) -> int:

@@ -212,18 +212,13 @@ def _with_more(price: SeedPrice, entry: Mapping[str, Any]) -> SeedPrice:
     )
     if not is_meant or price.service_tier not in entry.get("tiers", (price.service_tier,)):
         return price
-    bands = tuple(
-        replace(
-            band,
-            **{
-                field: _amount(entry[short], band)
-                for short, field in SHORT_NAMES.items()
-                if short in entry
-            },
-        )
-        for band in price.bands
-    )
+    bands = tuple(replace(band, **_amounts(entry, band)) for band in price.bands)
     return replace(price, bands=bands, source=_joined(price.source, entry["source"]))
+
+
+def _amounts(entry: Mapping[str, Any], band: Band) -> dict[str, Any]:
+    given = {field: entry[short] for short, field in SHORT_NAMES.items() if short in entry}
+    return {field: _amount(amount, band) for field, amount in given.items()}
 
 
 def _amount(given: str, band: Band) -> Decimal | None:
@@ -286,7 +281,11 @@ def _alike(
     """Return the tiers of a model that costs what another one does."""
     provider, _, model = entry["as"].partition("/")
     source = f"{SEEDED_SOURCES[1]}as {entry['as']}: {entry['why']}"
-    named = {"provider": entry["provider"], "model": entry["model"], "source": source}
+    named: dict[str, Any] = {
+        "provider": entry["provider"],
+        "model": entry["model"],
+        "source": source,
+    }
     return {
         (entry["provider"], entry["model"], tier): [replace(price, **named) for price in prices]
         for (of, name, tier), prices in tiers.items()

@@ -184,8 +184,9 @@ def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
             priced.outgoing.output, resolved.model, context_reads=usage_bound.context_reads
         ),
         service_tier=usage_bound.service_tier,
-        place=usage_bound.place,
+        place=resolved.place(usage_bound.place),
         web_searches=bounds.searches_at_most(usage_bound, resolved.model),
+        web_search_previews=usage_bound.search_previews,
         without=bounds.not_possible(usage_bound),
     )
     return bound_of(most, priced.rates)

@@ -6,6 +6,7 @@ Anything else: the whole hold.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
@@ -57,7 +58,7 @@ def settlement_of(
     If another attempt follows, the caller's Idempotency-Key stays in use.
     """
     ask = held.ask
-    usage = ended.usage if isinstance(ended, Completion) else None
+    usage = _placed(ended.usage, held) if isinstance(ended, Completion) else None
     model = _answered_model(ended, ask)
     rates = _rates(held, model)
     outcome = _outcome(ended)
@@ -185,6 +186,13 @@ def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> 
     answered = ended.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
     return answered if is_usable else requested
+
+
+def _placed(usage: Usage | None, held: HeldCall) -> Usage | None:
+    """Return the usage where it was processed: at the host's place, unless the vendor names one."""
+    if usage is None or usage.place == (place := held.bounded.resolved.place(usage.place)):
+        return usage
+    return replace(usage, place=place)
 
 
 def _price(usage: Usage | None, rates: Rates | None) -> UsagePrice | None:

@@ -20,6 +20,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
+def always_searches(model_id: str) -> bool:
+    """Whether a model searches the web for every answer: all such ids contain it."""
+    return "-search" in model_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A model the gateway can call.
@@ -49,8 +54,8 @@ class Model:
 
     @property
     def always_searches(self) -> bool:
-        """Whether the model searches the web for every answer: all such ids contain it."""
-        return "-search" in self.id
+        """Whether the model searches the web for every answer."""
+        return always_searches(self.id)
 
     @property
     def own_names(self) -> tuple[str, ...]:

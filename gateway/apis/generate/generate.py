@@ -37,7 +37,7 @@ COUNT: Final = "countTokens"
 # What is read from a stream besides the last chunk's usage: finish reason, errors, searches.
 # Inside a JSON string a quotation mark is escaped, so content cannot match.
 TELLING: Final = re.compile(
-    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason")'
+    rb'"(?:finishReason"\s*:\s*"|error"\s*:|groundingMetadata"|blockReason")'
 )
 ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
 NEVER: Final = re.compile(rb"(?!)")
@@ -142,10 +142,9 @@ class GenerateBody:
         return self.arrival.identity()
 
     def _sent(self, cap: OutputCap) -> dict[str, Any]:
-        # The path names the model; no field may select another one or another tier.
-        omitted = ("model", "serviceTier")
+        # The path names the model; no field may select another one.
         fields = self.arrival.fields
-        sent = {name: value for name, value in fields.items() if name not in omitted}
+        sent = {name: value for name, value in fields.items() if name != "model"}
         config: Mapping[str, Any] = sent.get("generationConfig") or {}
         if cap.is_written and config.get("maxOutputTokens") is None:
             sent["generationConfig"] = {**config, "maxOutputTokens": cap.tokens}

@@ -13,11 +13,13 @@ from uuid import UUID
 
 import orjson
 
+from costs.core.usage import STANDARD_PLACE
 from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
+from gateway.apis.families.anthropic import takes_place
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.usage_bound import output_of, usage_bound_of
@@ -37,7 +39,7 @@ ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
 # Betas that change the answer or its format, and no price: the body fields that they enable are
-# measured or refused. Omitted are those that cost more (fast-mode), bill a long prompt at rates
+# measured or refused, and `speed` has its price. Omitted are those that bill a long prompt at rates
 # that not every price list has (context-1m), let the provider run, store or fetch something
 # (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), call other models
 # (advisor-tool, server-side-fallback), are not in the usage (compact), add unpriced tools
@@ -53,6 +55,7 @@ BETAS: Final = frozenset(
         "dev-full-thinking-2025-05-14",
         "effort-2025-11-24",
         "extended-cache-ttl-2025-04-11",
+        "fast-mode-2026-02-01",
         "fine-grained-tool-streaming-2025-05-14",
         "interleaved-thinking-2025-05-14",
         "max-tokens-3-5-sonnet-2024-07-15",
@@ -132,7 +135,11 @@ class MessagesBody:
 
     def _sent(self, model: Model) -> dict[str, Any]:
         # "auto" would use the installation's priority capacity, if it has any.
-        return {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        if takes_place(model.id) and sent.get("inference_geo") is None:
+            # Otherwise the workspace's setting decides, possibly a more expensive place.
+            sent["inference_geo"] = STANDARD_PLACE
+        return sent
 
 
 @dataclass(frozen=True, slots=True)
