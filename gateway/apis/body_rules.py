@@ -17,8 +17,9 @@ STORED: Final = (
     "send its content"
 )
 _TTL: Final = "ttl"
-ANTHROPIC_TTLS: Final = MappingProxyType({"5m": "cache_write_5m", "1h": "cache_write_1h"})
-OPENAI_TTLS: Final = MappingProxyType({"30m": "cache_write_30m", "12h": "cache_write_12h"})
+# The vendors' cache lifetimes and their buckets; the default one is in every bound.
+ANTHROPIC_TTLS: Final = MappingProxyType({"5m": None, "1h": "cache_write_1h"})
+OPENAI_TTLS: Final = MappingProxyType({"30m": None, "12h": "cache_write_12h"})
 # The last word of a name, in any spelling. Few names end so, and the regular expression takes long.
 _ENDS: Final = (
     _TTL,
@@ -40,7 +41,7 @@ class BodyRules:
     No id reaches a provider but at the places in `ids`: these are made in the conversation itself,
     name nothing that is stored, or are checked elsewhere. Below the places in `own` all names are
     the caller's: schemas, arguments of tools, metadata. A cache lifetime is one of `cache_ttls`,
-    and fills the bucket there: what another one costs is not known.
+    and fills the bucket there, if any: what another one costs is not known.
 
     A place is a path without indexes, such as `messages.tool_calls.id`, in any spelling.
     """
@@ -50,7 +51,7 @@ class BodyRules:
         *,
         ids: Collection[str] = (),
         own: Collection[str] = (),
-        cache_ttls: Mapping[str, str] = MappingProxyType({}),
+        cache_ttls: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         self._top: _Node = {}
         self._cache_ttls = cache_ttls
@@ -67,7 +68,7 @@ class BodyRules:
 
         Raises Refused for an id that may not pass, and for an unknown lifetime.
         """
-        buckets: set[str] = set()
+        buckets: set[str | None] = set()
         for holder, name, rule in self._found(body):
             if name != _TTL:
                 if rule is not _MAY_PASS:
@@ -76,7 +77,7 @@ class BodyRules:
                 buckets.add(self._cache_ttls[ttl])
             else:
                 raise invalid(self._not_a_lifetime(_path(body, holder, name)))
-        return frozenset(buckets)
+        return frozenset(bucket for bucket in buckets if bucket)
 
     def _not_a_lifetime(self, path: str) -> str:
         if not self._cache_ttls:

@@ -6,7 +6,7 @@ https://platform.claude.com/docs/en/api/messages
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -39,8 +39,8 @@ ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
 # Betas that change the answer or its format, and no price: the body fields that they enable are
-# measured or refused, and `speed` has its price. Omitted are those that bill a long prompt at rates
-# that not every price list has (context-1m), let the provider run, store or fetch something
+# measured or refused. Omitted are those that bill a long prompt at rates that not every price list
+# has (context-1m), let the provider run, store or fetch something
 # (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), call other models
 # (advisor-tool, server-side-fallback), are not in the usage (compact), add unpriced tools
 # (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
@@ -55,7 +55,6 @@ BETAS: Final = frozenset(
         "dev-full-thinking-2025-05-14",
         "effort-2025-11-24",
         "extended-cache-ttl-2025-04-11",
-        "fast-mode-2026-02-01",
         "fine-grained-tool-streaming-2025-05-14",
         "interleaved-thinking-2025-05-14",
         "max-tokens-3-5-sonnet-2024-07-15",
@@ -73,6 +72,8 @@ BETAS: Final = frozenset(
         "web-search-2025-03-05",
     }
 )
+# Forwarded with a `speed`, which has a price: some models require it then.
+_WITH_SPEED: Final = BETAS | {"fast-mode-2026-02-01"}
 _PLAIN_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
 
@@ -118,7 +119,9 @@ class MessagesBody:
             path=PATH,
             body=orjson.dumps(sent),
             output=output_of(sent),
-            headers=_headers(self.arrival.headers),
+            headers=_headers(
+                self.arrival.headers, BETAS if sent.get("speed") is None else _WITH_SPEED
+            ),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide: EventReading(
                 anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide
@@ -198,7 +201,7 @@ def _check_vendor(model: Model, path: str) -> None:
         raise not_served(model.id, path, "/v1/chat/completions")
 
 
-def _headers(given: Mapping[str, str]) -> dict[str, str]:
+def _headers(given: Mapping[str, str], listed: Collection[str] = BETAS) -> dict[str, str]:
     """Return the client's headers that are forwarded: the version, and listed betas."""
     version = given.get("anthropic-version", "").strip()
     headers = {
@@ -206,5 +209,5 @@ def _headers(given: Mapping[str, str]) -> dict[str, str]:
         "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
     }
     requested = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
-    betas = [beta for beta in dict.fromkeys(requested) if beta in BETAS]
+    betas = [beta for beta in dict.fromkeys(requested) if beta in listed]
     return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers

@@ -131,6 +131,14 @@ def test_beta_that_could_change_price_is_not_forwarded(beta: str) -> None:
     assert "anthropic-beta" not in outgoing(ASKED, headers={"anthropic-beta": beta}).headers
 
 
+def test_beta_of_fast_mode_is_forwarded_with_speed() -> None:
+    betas = {"anthropic-beta": "fast-mode-2026-02-01,context-1m-2025-08-07"}
+    for speed in ("fast", "standard"):
+        forwarded = outgoing(ASKED | {"speed": speed}, headers=betas).headers
+        assert forwarded["anthropic-beta"] == "fast-mode-2026-02-01"
+    assert "anthropic-beta" not in outgoing(ASKED | {"speed": None}, headers=betas).headers
+
+
 def test_listed_betas_are_forwarded_once_in_order() -> None:
     betas = "interleaved-thinking-2025-05-14,extended-cache-ttl-2025-04-11"
     asked = f"{betas},interleaved-thinking-2025-05-14"

@@ -113,7 +113,7 @@ def google_chunks() -> list[dict[str, Any]]:
     ]
 
 
-GOOGLE_USAGE = Usage(input_uncached=5, output_text=9, web_searches=2, reported_total=14)
+GOOGLE_USAGE = Usage(input_uncached=5, output_text=9, web_searches=1, reported_total=14)
 
 
 def google_events(end: str = "\r\n") -> bytes:
