@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Final
 
@@ -87,16 +87,17 @@ def limited(acme: Organization) -> None:
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=LIMIT_NANOEUR)
 
 
+Send = Callable[..., Reply]
 # What is asked for, and how many times as much it holds as the same request without it.
-ASKED: Final = {
-    "ultrafast": (responses, {"service_tier": "ultrafast"}, 6),
-    "fast": (messages, {"speed": "fast"}, 6),
+ASKED: Final[dict[str, tuple[Send, dict[str, Any], Decimal]]] = {
+    "ultrafast": (responses, {"service_tier": "ultrafast"}, Decimal(6)),
+    "fast": (messages, {"speed": "fast"}, Decimal(6)),
     "us": (messages, {"inference_geo": "us"}, Decimal("1.1")),
     "fast in us": (messages, {"speed": "fast", "inference_geo": "us"}, Decimal("6.6")),
-    "flex": (generate, {"serviceTier": "SERVICE_TIER_FLEX"}, 1),
+    "flex": (generate, {"serviceTier": "SERVICE_TIER_FLEX"}, Decimal(1)),
 }
 # What has no price: it is named in the refusal, and on the row where no limit applies.
-UNPRICED: Final = {
+UNPRICED: Final[dict[str, tuple[Send, dict[str, Any], str]]] = {
     "tier": (responses, {"service_tier": "warp"}, "service tier warp"),
     "tier of Google": (generate, {"serviceTier": "priority"}, "service tier priority"),
     "speed": (messages, {"model": HAIKU, "speed": "fast"}, "service tier fast"),
@@ -170,8 +171,9 @@ def assert_overrun(reply: Reply, expected_nanoeur: Decimal) -> None:
     assert 0 <= row.cost_nanoeur - expected_nanoeur < 1
     event = CostEvent.objects.get(request_id=row.id)
     assert (event.amount_nanoeur, event.estimated_nanoeur) == (row.cost_nanoeur, 0)
-    assert row.cost_nanoeur > hold
-    assert "unpriced" not in row.usage
+    assert row.usage is not None
+    assert row.usage["overrun_nanoeur"] == row.cost_nanoeur - hold > 0
+    assert not row.usage["unpriced"]
 
 
 def test_answer_without_price_is_charged_as_estimate_and_marked(
@@ -183,9 +185,11 @@ def test_answer_without_price_is_charged_as_estimate_and_marked(
     usage = {"input_tokens": 20, "output_tokens": 2, "input_tokens_details": details}
     fake.answers(vendor="openai", usage=usage)
     row = row_of(responses(ask))
+    assert row.usage is not None
     assert row.usage["unpriced"] == ["cache write 12h", "cache write other"]
     fake.answers(vendor="anthropic", usage=usage | {"inference_geo": "mars"})
     row = row_of(messages(ask))
+    assert row.usage is not None
     assert row.usage["unpriced"] == ["place mars"]
     event = CostEvent.objects.get(request_id=row.id)
     assert event.estimated_nanoeur == event.amount_nanoeur > 0
@@ -226,6 +230,7 @@ def test_region_of_host_is_held_and_charged(
         row = row_of(reply)
         amounts.append((hold_of(reply), row.cost_nanoeur or 0))
         event = CostEvent.objects.get(request_id=row.id)
+        assert event.usage is not None
         assert event.usage.get("place", "global") == place
     for plain, regional in zip(*amounts, strict=True):
         assert abs(regional - plain * Decimal("1.1")) <= 2
