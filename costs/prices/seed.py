@@ -207,10 +207,10 @@ def _moment(entry: Mapping[str, Any]) -> datetime:
 
 def _with_more(price: SeedPrice, entry: Mapping[str, Any]) -> SeedPrice:
     """Return a price with what an entry of our file adds to it, if it is for its model and tier."""
-    is_meant = price.provider == entry["provider"] and any(
+    is_for = price.provider == entry["provider"] and any(
         covers(pattern, model=price.model, provider=price.provider) for pattern in entry["models"]
     )
-    if not is_meant or price.service_tier not in entry.get("tiers", (price.service_tier,)):
+    if not is_for or price.service_tier not in entry.get("tiers", (price.service_tier,)):
         return price
     bands = tuple(replace(band, **_amounts(entry, band)) for band in price.bands)
     return replace(price, bands=bands, source=_joined(price.source, entry["source"]))

@@ -271,7 +271,7 @@ def test_changed_factor_counts_from_now_on() -> None:
     ]  # fmt: skip
 
 
-def test_ultrafast_costs_six_times_the_standard() -> None:
+def test_ultrafast_costs_six_times_standard() -> None:
     bands = seeded_rates("openai", "gpt-6-astra").bands
     of = {(b.service_tier, b.above_input_tokens): b for b in bands}
     short, long = of["ultrafast", 0], of["ultrafast", 272_000]
