@@ -6,23 +6,23 @@ https://platform.claude.com/docs/en/api/messages
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
-from costs.core.usage import STANDARD_PLACE
+from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
-from gateway.apis.families.anthropic import takes_place
+from gateway.apis.families.anthropic import takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
-from gateway.apis.messages.usage_bound import output_of, usage_bound_of
+from gateway.apis.messages.usage_bound import output_of, speed_in, usage_bound_of
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
@@ -114,14 +114,14 @@ class MessagesBody:
     ) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, PATH)
+        if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
+            raise invalid(f"speed must be standard for model {model.id}: it has no other")
         sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
         return RelayRequest(
             path=PATH,
             body=orjson.dumps(sent),
             output=output_of(sent),
-            headers=_headers(
-                self.arrival.headers, BETAS if sent.get("speed") is None else _WITH_SPEED
-            ),
+            headers=_headers(self.arrival),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide: EventReading(
                 anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide
@@ -160,7 +160,7 @@ class MessagesCountBody:
             path=COUNT_PATH,
             body=orjson.dumps({**self.arrival.fields, "model": model.id}),
             output=None,
-            headers=_headers(self.arrival.headers),
+            headers=_headers(self.arrival),
             whole=lambda body: counting.counted(body, model=model.id),
             reading=counting.not_streamed,
         )
@@ -201,8 +201,10 @@ def _check_vendor(model: Model, path: str) -> None:
         raise not_served(model.id, path, "/v1/chat/completions")
 
 
-def _headers(given: Mapping[str, str], listed: Collection[str] = BETAS) -> dict[str, str]:
+def _headers(arrival: Arrival) -> dict[str, str]:
     """Return the client's headers that are forwarded: the version, and listed betas."""
+    given = arrival.headers
+    listed = BETAS if arrival.fields.get("speed") is None else _WITH_SPEED
     version = given.get("anthropic-version", "").strip()
     headers = {
         "content-type": "application/json",

@@ -101,12 +101,19 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=RULES.buckets_of(fields) | measure.buckets,
-        # A speed has prices of its own, like a tier; the tier itself is always the standard one.
-        service_tier=word_in(fields, "speed") or STANDARD_TIER,
+        service_tier=speed_in(fields),
         place=word_in(fields, "inference_geo") or STANDARD_PLACE,
         output=output_of(fields),
         unbounded=needs.unbounded,
     )
+
+
+def speed_in(fields: Mapping[str, Any]) -> str:
+    """Return the speed, which has prices of its own, like a tier. Raises Refused.
+
+    The tier itself is always the standard one.
+    """
+    return word_in(fields, "speed") or STANDARD_TIER
 
 
 def _check_edits(management: object) -> None:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 
 ASTRA: Final = "gpt-6-astra"
 OPUS: Final = "claude-opus-4-8"
+SONNET: Final = "claude-sonnet-5"
 HAIKU: Final = "claude-haiku-4-5-20251001"
 FLASH: Final = "gemini-2.5-flash"
 PRICES: Final = {
@@ -41,7 +42,8 @@ LIMIT_NANOEUR: Final = 10**15
 def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
     """All vendors at the fake provider; the ledger must be consistent after the test."""
     for provider, model in (
-        ("openai", ASTRA), ("anthropic", OPUS), ("anthropic", HAIKU), ("google", FLASH)
+        ("openai", ASTRA), ("anthropic", OPUS), ("anthropic", HAIKU), ("anthropic", SONNET),
+        ("google", FLASH),
     ):  # fmt: skip
         RateFactory.create(provider=provider, model=model, **PRICES)
     RateFactory.create(provider="openai", model=ASTRA, service_tier="ultrafast", **SIX_TIMES)
@@ -100,7 +102,7 @@ ASKED: Final[dict[str, tuple[Send, dict[str, Any], Decimal]]] = {
 UNPRICED: Final[dict[str, tuple[Send, dict[str, Any], str]]] = {
     "tier": (responses, {"service_tier": "warp"}, "service tier warp"),
     "tier of Google": (generate, {"serviceTier": "priority"}, "service tier priority"),
-    "speed": (messages, {"model": HAIKU, "speed": "fast"}, "service tier fast"),
+    "speed": (messages, {"model": SONNET, "speed": "fast"}, "service tier fast"),
     "place": (messages, {"inference_geo": "mars"}, "place mars"),
     "place of an older model": (messages, {"model": HAIKU, "inference_geo": "us"}, "place us"),
     "hour": (
@@ -206,6 +208,13 @@ def test_standard_place_is_written_where_model_has_places(ask: Asking, fake: Fak
             assert fake.calls[-1].body.get("inference_geo") == expected
     assert messages(ask, inference_geo=None).status == 200
     assert fake.calls[-1].body["inference_geo"] == "global"
+
+
+def test_speed_is_refused_where_model_has_only_one(ask: Asking, fake: FakeProvider) -> None:
+    reply = messages(ask, model=HAIKU, speed="fast")
+    assert reply.status == 400
+    assert f"speed must be standard for model {HAIKU}" in str(reply.json)
+    assert messages(ask, model=HAIKU, speed="standard").status == 200
 
 
 def test_fast_mode_keeps_its_beta_header(ask: Asking, fake: FakeProvider) -> None:
