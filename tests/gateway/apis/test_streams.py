@@ -216,7 +216,7 @@ def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
         reading.take(chunks[: chunks.index(b'{"text": "c"}') - 40])
         usage = reading.completion().usage
         assert usage is not None
-        assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 2, False)
+        assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 1, False)
 
 
 def test_stream_continues_after_one_of_several_candidates() -> None:
