@@ -117,6 +117,7 @@ class Rate(models.Model):
 class PriceFactor(models.Model):
     """A dated factor on the prices of one model, or of all models of a provider (`model` empty).
 
+    `model` is a name with its dated snapshots, or has `*` as a wildcard.
     A place's factor applies to token prices of requests that are processed there, a discount to
     every price. The row of the model counts before that of the provider; the latest one counts.
     From an `is_end` row on, its model and place have no factor.

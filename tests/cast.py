@@ -95,7 +95,10 @@ def async_client_for() -> Callable[[User], AsyncClient]:
 
 @pytest.fixture
 def prices(db: None) -> dict[str, tuple[Decimal, Decimal]]:
-    """Price the models of PRICES, 1.10 USD per EUR; return USD per million tokens by model."""
+    """Price the models of PRICES, 1.10 USD per EUR; return USD per million tokens by model.
+
+    The cache costs what other input does, and a thousand searches 50 USD.
+    """
     ExchangeRateFactory.create()
     for provider, model, input_usd, output_usd in PRICES:
         RateFactory.create(
@@ -103,5 +106,9 @@ def prices(db: None) -> dict[str, tuple[Decimal, Decimal]]:
             model=model,
             input_usd_per_mtok=Decimal(input_usd),
             output_usd_per_mtok=Decimal(output_usd),
+            cache_read_usd_per_mtok=Decimal(input_usd),
+            cache_write_5m_usd_per_mtok=Decimal(input_usd),
+            cache_write_30m_usd_per_mtok=Decimal(input_usd),
+            web_search_usd_per_k=50,
         )
     return {model: (Decimal(paid_in), Decimal(paid_out)) for _, model, paid_in, paid_out in PRICES}

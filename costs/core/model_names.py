@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import Final
 
 # The ways the vendors date a snapshot: -0613, -001, -20241022, -2024-07-18, @20241022, -05-06 and
@@ -25,6 +26,13 @@ def means(wanted: str, *, model: str, provider: str) -> bool:
     name = _folded(model)
     rest = name[len(entry) :]
     return name.startswith(entry) and (not rest or _DATE.fullmatch(rest) is not None)
+
+
+def covers(pattern: str, *, model: str, provider: str) -> bool:
+    """Whether a row of the price list is for `model`: by `means`, or with `*` as a wildcard."""
+    if "*" in pattern:
+        return fnmatchcase(_folded(model), _folded(pattern))
+    return means(pattern, model=model, provider=provider)
 
 
 def _folded(name: str) -> str:

@@ -100,6 +100,7 @@ class Band:
             "cache_write_30m": self.cache_write_30m_usd_per_mtok,
             "cache_write_1h": self.cache_write_1h_usd_per_mtok,
             "cache_write_12h": self.cache_write_12h_usd_per_mtok,
+            "cache_write_other": None,
             "input_audio": self.input_audio_usd_per_mtok,
             "input_image": uncached,
             "tool_prompt": uncached,

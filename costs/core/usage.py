@@ -15,6 +15,7 @@ INPUT_BUCKETS: Final = (
     "cache_write_30m",
     "cache_write_1h",
     "cache_write_12h",
+    "cache_write_other",
     "input_audio",
     "input_image",
     "tool_prompt",
@@ -45,8 +46,9 @@ class UnusableUsage(ValueError):
 class Usage:
     """The usage of one call, normalised from a vendor's report.
 
-    Counts are tokens, except those of FEES (calls). `reported_total` is the vendor's own sum
-    if it reports one; when it differs from ours `adds_up` is False and the row is flagged.
+    Counts are tokens, except those of FEES (calls). `cache_write_other` are cache writes of a
+    lifetime that no price list names, so they have no price. `reported_total` is the vendor's own
+    sum if it reports one; when it differs from ours `adds_up` is False and the row is flagged.
     Raises UnusableUsage for counts that are negative, huge or not integers.
     """
 
@@ -57,6 +59,7 @@ class Usage:
     cache_write_30m: int = 0
     cache_write_1h: int = 0
     cache_write_12h: int = 0
+    cache_write_other: int = 0
     input_audio: int = 0
     input_image: int = 0
     output_text: int = 0
@@ -80,6 +83,10 @@ class Usage:
     def input_tokens(self) -> int:
         """All input tokens, cached or not."""
         return sum(_input_of(self))
+
+    def tokens_of(self, prefix: str) -> int:
+        """Return the input tokens of the buckets whose name begins with `prefix`."""
+        return sum(getattr(self, name) for name in INPUT_BUCKETS if name.startswith(prefix))
 
     @property
     def output_tokens(self) -> int:

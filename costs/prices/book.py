@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
-from costs.core.model_names import means
+from costs.core.model_names import covers
 from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
 from costs.models import (
@@ -238,7 +238,7 @@ def _factor_rows() -> tuple[_FactorRow, ...]:
 def _is_for(row: _FactorRow, provider: str, model: str) -> bool:
     if row.provider != provider:
         return False
-    return not row.model or means(row.model, model=model, provider=provider)
+    return not row.model or covers(row.model, model=model, provider=provider)
 
 
 def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:

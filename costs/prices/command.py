@@ -27,7 +27,8 @@ from costs.prices.commands.texts import listed_as_text, rates_as_text
 from costs.prices.ecb import ECB_SOURCE, packaged_rates, rates_in_file
 from costs.prices.exchange_rates import utc_day
 from costs.prices.listing import listed
-from costs.prices.seed import seed_prices
+from costs.prices.places import seed_places
+from costs.prices.seed import seed_factors, seed_prices
 from orgs.console.commands import ActionCommand, add_format
 from orgs.core.errors import Invalid
 
@@ -99,6 +100,8 @@ class Command(ActionCommand):
         self.stdout.write(f"Added {done.prices} prices and {done.exchange_rates}.")
         if kept := done.exchange_rates.kept_sentence:
             self.stdout.write(kept)
+        if places := seed_places(seed_factors(), now=moment):
+            self.stdout.write(f"Added {places} price factors of places.")
         if done.set_by_hand:
             self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 

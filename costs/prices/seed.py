@@ -6,7 +6,7 @@ Nothing here touches the network or the database.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -15,18 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import genai_prices.types as vendor_prices
-from genai_prices.data import providers as vendor_lists
-
+from costs.core.model_names import covers
 from costs.core.rates import Band
 from costs.core.usage import STANDARD_TIER
+from costs.prices.genai import listed_prices, page_of
 
 GENAI_PRICES: Final = "genai-prices"
 OWN_PRICES: Final = "pulse prices.toml"
 SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
-# The start of a price without a known date: before any of the vendors had an API.
-SINCE_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
-
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
 
 # Short names of the prices, as our file and the command's options have them.
@@ -44,23 +40,8 @@ SHORT_NAMES: Final = {
     "web_search": "web_search_usd_per_k",
     "web_search_preview": "web_search_preview_usd_per_k",
 }
-# genai-prices' units and our columns.
-_FIELD_OF_UNIT: Final = {
-    "input_mtok": "input_usd_per_mtok",
-    "output_mtok": "output_usd_per_mtok",
-    "cache_read_mtok": "cache_read_usd_per_mtok",
-    "cache_write_mtok": "cache_write_5m_usd_per_mtok",
-    "cache_write_1h_mtok": "cache_write_1h_usd_per_mtok",
-    "input_audio_mtok": "input_audio_usd_per_mtok",
-    "output_audio_mtok": "output_audio_usd_per_mtok",
-    "web_searches_kcount": "web_search_usd_per_k",
-}
-# Units without a bucket of ours that cannot make a call cost more than our buckets do: cached
-# audio is counted as audio, and searches in stored files are the vendor's own tool. A model priced
-# in any other unit (hours, pages, images) is omitted: no price is better than a low one.
-_UNITS_WITHOUT_BUCKET: Final = frozenset({"cache_audio_read_mtok", "storage_searches_kcount"})
-_TIER_KEYS: Final = ("service_tier", "speed")
-_STANDARD_CONTEXT_VALUE: Final = "default"
+_SOURCE_MAX_CHARS: Final = 300
+_Tier = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,127 +56,74 @@ class SeedPrice:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedFactor:
+    """The factor of a place on the token prices of a model from `starts_at` on.
+
+    `model` may have `*` as a wildcard; an empty one is every other model of the provider.
+    """
+
+    provider: str
+    model: str
+    place: str
+    factor: Decimal
+    starts_at: datetime
+    source: str
+
+
 def seed_prices() -> list[SeedPrice]:
-    """Return every price known offline, each model's history in order; our own file wins."""
-    own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
-    by_model: dict[tuple[str, str], list[SeedPrice]] = {}
+    """Return every price known offline, each tier's history in order; our own file wins."""
+    own = _own_file()
+    tiers: dict[_Tier, list[SeedPrice]] = {}
     for provider, choice in own["genai_prices"].items():
         for price in _prices_of_provider(provider, choice):
-            by_model.setdefault((price.provider, price.model), []).append(price)
-    ours: dict[tuple[str, str], list[SeedPrice]] = {}
+            tiers.setdefault(_tier_of(price), []).append(price)
+    ours: dict[_Tier, list[SeedPrice]] = {}
     for entry in own["price"]:
         price = _own_price(entry)
-        ours.setdefault((price.provider, price.model), []).append(price)
-    by_model |= ours
+        ours.setdefault(_tier_of(price), []).append(price)
+    tiers |= ours
+    for entry in own["more"]:
+        tiers = {key: [_with_more(price, entry) for price in tiers[key]] for key in tiers}
+    for entry in own["tier"]:
+        made = _tier_by_factor(entry, tiers)
+        tiers[_tier_of(made[0])] = made
     for entry in own["alike"]:
-        by_model[(entry["provider"], entry["model"])] = _alike(entry, by_model)
-    return [price for prices in by_model.values() for price in prices]
+        tiers |= _alike(entry, tiers)
+    return [price for prices in tiers.values() for price in prices]
+
+
+def seed_factors() -> list[SeedFactor]:
+    """Return the factors of all places."""
+    return [factor for entry in _own_file()["place"] for factor in _factors(entry)]
 
 
 @cache
 def known_providers() -> frozenset[str]:
     """Return the providers that a price can be for."""
-    own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
+    own = _own_file()
     return frozenset((*own["genai_prices"], *(entry["provider"] for entry in own["alike"])))
 
 
+def _own_file() -> dict[str, Any]:
+    return tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
+
+
+def _tier_of(price: SeedPrice) -> _Tier:
+    return price.provider, price.model, price.service_tier
+
+
 def _prices_of_provider(provider: str, choice: Mapping[str, Any]) -> Iterator[SeedPrice]:
-    listed = next(candidate for candidate in vendor_lists if candidate.id == provider)
-    source = f"{SEEDED_SOURCES[0]}{version(GENAI_PRICES)}: {(listed.pricing_urls or ('',))[0]}"
-    without = tuple(choice.get("without", ()))
-    named = {name: listed.find_model(name) for name in choice["names"]}
-    for model in listed.models:
-        series = [
-            replace(price, provider=provider, source=source) for price in _series_of_model(model)
-        ]
-        names = (*_names(model, listed), *(name for name, found in named.items() if found is model))
-        for name in dict.fromkeys(names):
-            if not name.startswith(without or ("\0",)):
-                yield from (replace(price, model=name) for price in series)
-
-
-def _names(model: vendor_prices.ModelInfo, listed: vendor_prices.Provider) -> Iterator[str]:
-    """Yield the names that the list gives literally for a model and for no other."""
-    for name in (model.id, *_spelled_out(model.match)):
-        if listed.find_model(name) in (model, None):
-            yield name.casefold().rstrip("-")
-
-
-def _spelled_out(clause: object) -> Iterator[str]:
-    if isinstance(clause, vendor_prices.ClauseEquals):
-        yield clause.equals
-    elif isinstance(clause, vendor_prices.ClauseOr):
-        for part in clause.or_:
-            yield from _spelled_out(part)
-
-
-def _series_of_model(model: vendor_prices.ModelInfo) -> Iterator[SeedPrice]:
-    variants = model.price_variants or []
-    tiers: dict[str, dict[str, str]] = {STANDARD_TIER: {}}
-    for variant in variants:
-        ((key, value), *more) = variant.when.items()
-        if key in _TIER_KEYS and not more and value != _STANDARD_CONTEXT_VALUE:
-            tiers[value] = {key: value}
-    for tier, context in tiers.items():
-        # Batches use another API; only what a single request can choose is a tier.
-        of_tier = [variant for variant in variants if context and variant.when == context]
-        before: tuple[Band, ...] = ()
-        for moment in _turning_points(model, of_tier):
-            if context and not any(_is_active(variant.constraint, moment) for variant in of_tier):
-                continue
-            bands = _bands(model.get_prices(moment, context or None), tier)
-            if bands and bands != before:
-                yield SeedPrice(
-                    provider="",
-                    model=model.id,
-                    service_tier=tier,
-                    starts_at=moment,
-                    bands=bands,
-                    source="",
-                )
-            before = bands
-
-
-def _turning_points(
-    model: vendor_prices.ModelInfo, variants: Iterable[vendor_prices.PriceVariant]
-) -> list[datetime]:
-    conditions = [] if isinstance(model.prices, vendor_prices.ModelPrice) else model.prices
-    constraints = [
-        *(condition.constraint for condition in conditions),
-        *(variant.constraint for variant in variants),
-    ]
-    days = {
-        constraint.start_date
-        for constraint in constraints
-        if isinstance(constraint, vendor_prices.StartDateConstraint)
-    }
-    return sorted({SINCE_EVER, *(datetime.combine(day, time(), UTC) for day in days)})
-
-
-def _is_active(constraint: object, moment: datetime) -> bool:
-    if isinstance(constraint, vendor_prices.StartDateConstraint):
-        return constraint.active(moment)
-    return constraint is None
-
-
-def _bands(prices: vendor_prices.ModelPrice, tier: str) -> tuple[Band, ...]:
-    """Return the prices as bands; none when a unit is not ours, or none is given."""
-    units = {unit: price for unit, price in vars(prices).items() if price is not None}
-    if "input_mtok" not in units or units.keys() - _FIELD_OF_UNIT - _UNITS_WITHOUT_BUCKET:
-        return ()
-    ours = {field: units[unit] for unit, field in _FIELD_OF_UNIT.items() if unit in units}
-    # A model priced by input alone, such as embeddings, has no output tokens.
-    ours.setdefault("output_usd_per_mtok", Decimal(0))
-    starts = {
-        tier_.start
-        for price in ours.values()
-        if isinstance(price, vendor_prices.TieredPrices)
-        for tier_ in price.tiers
-    }
-    return tuple(
-        band_from({field: _above(price, start) for field, price in ours.items()}, tier, start)
-        for start in sorted({0, *starts})
-    )
+    source = f"{SEEDED_SOURCES[0]}{version(GENAI_PRICES)}: {page_of(provider)}"
+    for listed in listed_prices(provider, choice):
+        yield SeedPrice(
+            provider=provider,
+            model=listed.model,
+            service_tier=listed.service_tier,
+            starts_at=listed.starts_at,
+            bands=listed.bands,
+            source=source,
+        )
 
 
 def band_from(
@@ -206,14 +134,6 @@ def band_from(
     return Band(service_tier=tier, above_input_tokens=above_input_tokens, **of_band)
 
 
-def _above(price: Decimal | vendor_prices.TieredPrices, start: int) -> Decimal:
-    """Return the price of requests just above `start` input tokens."""
-    if isinstance(price, Decimal):
-        return price
-    reached = [tier.price for tier in price.tiers if tier.start <= start]
-    return reached[-1] if reached else price.base
-
-
 def _own_price(entry: Mapping[str, Any]) -> SeedPrice:
     prices = {
         field: Decimal(entry[short]) for short, field in SHORT_NAMES.items() if short in entry
@@ -222,18 +142,99 @@ def _own_price(entry: Mapping[str, Any]) -> SeedPrice:
         provider=entry["provider"],
         model=entry["model"],
         service_tier=STANDARD_TIER,
-        starts_at=datetime.combine(entry["starts_at"], time(), UTC),
+        starts_at=_moment(entry),
         bands=(band_from(prices),),
         source=f"{SEEDED_SOURCES[1]}{entry['source']}",
     )
 
 
-def _alike(
-    entry: Mapping[str, str], by_model: Mapping[tuple[str, str], list[SeedPrice]]
+def _moment(entry: Mapping[str, Any]) -> datetime:
+    return datetime.combine(entry["starts_at"], time(), UTC)
+
+
+def _with_more(price: SeedPrice, entry: Mapping[str, Any]) -> SeedPrice:
+    """Return a price with what an entry of our file adds to it, if it is for its model and tier."""
+    is_for = price.provider == entry["provider"] and any(
+        covers(pattern, model=price.model, provider=price.provider) for pattern in entry["models"]
+    )
+    if not is_for or price.service_tier not in entry.get("tiers", (price.service_tier,)):
+        return price
+    bands = tuple(replace(band, **_amounts(entry, band)) for band in price.bands)
+    return replace(price, bands=bands, source=_joined(price.source, entry["source"]))
+
+
+def _amounts(entry: Mapping[str, Any], band: Band) -> dict[str, Any]:
+    given = {field: entry[short] for short, field in SHORT_NAMES.items() if short in entry}
+    return {field: _amount(amount, band) for field, amount in given.items()}
+
+
+def _amount(given: str, band: Band) -> Decimal | None:
+    """Return an amount that is given as such, or as another price of the band, or a multiple."""
+    times, _, name = given.rpartition(" x ")
+    if name not in SHORT_NAMES:
+        return Decimal(given)
+    other: Decimal | None = getattr(band, SHORT_NAMES[name])
+    return None if other is None else other * Decimal(times or 1)
+
+
+def _joined(source: str, more: str) -> str:
+    """Return both sources; what does not fit is left to our own file."""
+    return f"{source}; {more}"[:_SOURCE_MAX_CHARS]
+
+
+def _tier_by_factor(
+    entry: Mapping[str, Any], tiers: Mapping[_Tier, Sequence[SeedPrice]]
 ) -> list[SeedPrice]:
+    """Return the history of a tier whose token prices are a multiple of the standard ones."""
+    begun, factor = _moment(entry), Decimal(entry["factor"])
+    standard = tiers[entry["provider"], entry["model"], STANDARD_TIER]
+    before = [price for price in standard if price.starts_at <= begun]
+    later = [price for price in standard if price.starts_at > begun]
+    return [
+        replace(
+            price,
+            service_tier=entry["service_tier"],
+            starts_at=max(price.starts_at, begun),
+            bands=tuple(_times(factor, band, entry["service_tier"]) for band in price.bands),
+            source=f"{SEEDED_SOURCES[1]}{entry['source']}",
+        )
+        for price in (*before[-1:], *later)
+    ]
+
+
+def _times(factor: Decimal, band: Band, tier: str) -> Band:
+    tokens = (field for field in SHORT_NAMES.values() if field.endswith("_per_mtok"))
+    prices = {field: usd * factor for field in tokens if (usd := getattr(band, field)) is not None}
+    changes: dict[str, Any] = {**prices, "service_tier": tier}
+    return replace(band, **changes)
+
+
+def _factors(entry: Mapping[str, Any]) -> Iterator[SeedFactor]:
+    for place in entry["places"]:
+        for model in entry.get("models", ("",)):
+            yield SeedFactor(
+                provider=entry["provider"],
+                model=model,
+                place=place,
+                factor=Decimal(entry["factor"]),
+                starts_at=_moment(entry),
+                source=f"{SEEDED_SOURCES[1]}{entry['source']}",
+            )
+
+
+def _alike(
+    entry: Mapping[str, str], tiers: Mapping[_Tier, Sequence[SeedPrice]]
+) -> dict[_Tier, list[SeedPrice]]:
+    """Return the tiers of a model that costs what another one does."""
     provider, _, model = entry["as"].partition("/")
     source = f"{SEEDED_SOURCES[1]}as {entry['as']}: {entry['why']}"
-    return [
-        replace(price, provider=entry["provider"], model=entry["model"], source=source)
-        for price in by_model[(provider, model)]
-    ]
+    named: dict[str, Any] = {
+        "provider": entry["provider"],
+        "model": entry["model"],
+        "source": source,
+    }
+    return {
+        (entry["provider"], entry["model"], tier): [replace(price, **named) for price in prices]
+        for (of, name, tier), prices in tiers.items()
+        if (of, name) == (provider, model)
+    }

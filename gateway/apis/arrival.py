@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from costs.core.usage import STANDARD_TIER
 from gateway.core.calls import Call, Dimensions, RequestBody
 from gateway.core.errors import Refused
 from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in, object_in
@@ -22,6 +23,8 @@ ELSEWHERE: Final = frozenset(
         *("extra_body", "extra_headers", "fallbacks", "models", "plugins", "provider", "route"),
     }
 )
+
+WORD_MAX_CHARS: Final = 64
 
 # What a vendor adds around all tool definitions, and around each: for OpenAI and Mistral about
 # 30 in total, for Anthropic up to 804 and up to about 50 per tool (translated requests are
@@ -170,7 +173,17 @@ def _has_half_a_pair(text: str) -> bool:
 
 
 def tier_in(fields: Mapping[str, Any]) -> str:
-    """Return the service tier that decides the price; auto and default are standard."""
-    tier = text_in(fields, "service_tier", "service_tier")
-    is_standard = tier in (None, "auto", "default", "standard_only", "standard")
-    return "standard" if tier is None or is_standard else tier
+    """Return the service tier that decides the price; auto and default are standard.
+
+    One without a price is sent as it was asked for, and is refused where a limit applies.
+    """
+    tier = word_in(fields, "service_tier")
+    return STANDARD_TIER if tier in (None, "auto", "default", "standard_only") else tier
+
+
+def word_in(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return a short name that may be absent or null, such as a tier. Raises Refused."""
+    word = text_in(fields, name, name)
+    if word is not None and not (word.isprintable() and len(word) <= WORD_MAX_CHARS):
+        raise invalid(f"{name} must have at most {WORD_MAX_CHARS} printable characters")
+    return (word or "").strip() or None

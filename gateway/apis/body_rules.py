@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.core.request_body import invalid
@@ -16,6 +17,9 @@ STORED: Final = (
     "send its content"
 )
 _TTL: Final = "ttl"
+# The vendors' cache lifetimes and their buckets; the default one is in every bound.
+ANTHROPIC_TTLS: Final = MappingProxyType({"5m": None, "1h": "cache_write_1h"})
+OPENAI_TTLS: Final = MappingProxyType({"30m": None, "12h": "cache_write_12h"})
 # The last word of a name, in any spelling. Few names end so, and the regular expression takes long.
 _ENDS: Final = (
     _TTL,
@@ -36,8 +40,8 @@ class BodyRules:
 
     No id reaches a provider but at the places in `ids`: these are made in the conversation itself,
     name nothing that is stored, or are checked elsewhere. Below the places in `own` all names are
-    the caller's: schemas, arguments of tools, metadata. A cache lifetime that is not one of
-    `cache_ttls` has another price.
+    the caller's: schemas, arguments of tools, metadata. A cache lifetime is one of `cache_ttls`,
+    and fills the bucket there, if any: what another one costs is not known.
 
     A place is a path without indexes, such as `messages.tool_calls.id`, in any spelling.
     """
@@ -47,10 +51,10 @@ class BodyRules:
         *,
         ids: Collection[str] = (),
         own: Collection[str] = (),
-        cache_ttls: Collection[str] = (),
+        cache_ttls: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
         self._top: _Node = {}
-        self._cache_ttls = tuple(cache_ttls)
+        self._cache_ttls = cache_ttls
         for leaf, places in ((_MAY_PASS, ids), (_OWN, own)):
             for place in places:
                 *above, last = map(_unspelled, place.split("."))
@@ -62,16 +66,23 @@ class BodyRules:
     def buckets_of(self, body: Mapping[str, Any]) -> frozenset[str]:
         """Return the buckets that the cache lifetimes of a body can fill.
 
-        Raises Refused for an id that may not pass.
+        Raises Refused for an id that may not pass, and for an unknown lifetime.
         """
-        buckets: frozenset[str] = frozenset()
+        buckets: set[str | None] = set()
         for holder, name, rule in self._found(body):
             if name != _TTL:
                 if rule is not _MAY_PASS:
                     raise invalid(STORED.format(_path(body, holder, name)))
-            elif holder[name] not in self._cache_ttls:
-                buckets = frozenset({"cache_write_1h"})
-        return buckets
+            elif isinstance(ttl := holder[name], str) and ttl in self._cache_ttls:
+                buckets.add(self._cache_ttls[ttl])
+            else:
+                raise invalid(self._not_a_lifetime(_path(body, holder, name)))
+        return frozenset(bucket for bucket in buckets if bucket)
+
+    def _not_a_lifetime(self, path: str) -> str:
+        if not self._cache_ttls:
+            return f"{path} is not supported"
+        return f"{path} must be one of {', '.join(self._cache_ttls)}"
 
     def _found(self, body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, _Node]]:
         """Yield each id and cache lifetime, at any depth: its object, its name, its rule."""

@@ -192,6 +192,7 @@ async def _chosen(running: RunningCall) -> Candidate:
         organization=organization,
         prices=await gateway.directory.prices(),
         judged_at=datetime.now(UTC),
+        places=gateway.providers.places,
     )
     return await candidate(
         gateway,

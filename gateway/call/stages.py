@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from costs.core.rates import Rates
-from costs.core.usage import UsageCeiling
+from costs.core.usage import STANDARD_PLACE, UsageCeiling
 from costs.prices.book import PriceBook
 from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core import bounds
@@ -23,13 +25,15 @@ from orgs.core.frozen import frozen
 class RequestedCall:
     """A call and the snapshots that it is checked on.
 
-    Its tokens are counted if a policy limits them, or if `counts` is set.
+    Its tokens are counted if a policy limits them, or if `counts` is set. `places` are where the
+    providers' hosts process requests.
     """
 
     call: Call
     organization: OrganizationSnapshot
     prices: PriceBook
     judged_at: datetime
+    places: Mapping[str, str] = field(default_factory=dict)
     counts: bool = False
 
 
@@ -42,6 +46,12 @@ class ResolvedCall:
     text_bytes: int
     verdicts: tuple[str, ...]
     budgets: tuple[BudgetRule, ...]
+
+    def place(self, named: str) -> str:
+        """Return where the call is processed: where it asks to be, or was, else at the host."""
+        if named != STANDARD_PLACE:
+            return named
+        return self.requested.places.get(self.model.provider, STANDARD_PLACE)
 
     @property
     def usage_bound(self) -> UsageBound:
@@ -98,8 +108,9 @@ class PricedCall:
                 self.outgoing.output, model, context_reads=usage_bound.context_reads
             ),
             service_tier=usage_bound.service_tier,
-            place=usage_bound.place,
+            place=self.capped.resolved.place(usage_bound.place),
             web_searches=bounds.searches_at_most(usage_bound, model),
+            web_search_previews=usage_bound.search_previews,
             without=bounds.not_possible(usage_bound),
         )
 

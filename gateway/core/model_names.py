@@ -19,6 +19,11 @@ FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
+def always_searches(model_id: str) -> bool:
+    """Whether a model searches the web for every answer: all such ids contain it."""
+    return "-search" in model_id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A model the gateway can call.
@@ -49,8 +54,8 @@ class Model:
 
     @property
     def always_searches(self) -> bool:
-        """Whether the model searches the web for every answer: all such ids contain it."""
-        return "-search" in self.id
+        """Whether the model searches the web for every answer."""
+        return always_searches(self.id)
 
     @property
     def own_names(self) -> tuple[str, ...]:

@@ -34,8 +34,9 @@ class UsageBound:
     `texts` are all that a vendor may tokenize as text; `messages` have a frame around each,
     `overhead_tokens` are what vendors add besides (tools). `images` cost as much as the model's
     most expensive image. `context_reads` is how often a vendor may read its whole context, 0 if it
-    reads only what is in the request; sound, video and documents have no other bound. `buckets` are
-    those beyond plain text that it can fill.
+    reads only what is in the request; sound, video and documents have no other bound. `searches`
+    are those of the current search tool, `search_previews` those of OpenAI's earlier one. `buckets`
+    are those beyond plain text that it can fill.
 
     `output` is what the caller's body allows, None for a request without output (embeddings). Only
     the output cap is decided from it: a call is bounded by what its outgoing request allows.
@@ -50,6 +51,7 @@ class UsageBound:
     images: int = 0
     context_reads: int = 0
     searches: int = 0
+    search_previews: int = 0
     buckets: frozenset[str] = frozenset()
     service_tier: str = STANDARD_TIER
     place: str = STANDARD_PLACE

@@ -41,6 +41,7 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         organization=organization,
         prices=await gateway.directory.prices(),
         judged_at=datetime.now(UTC),
+        places=gateway.providers.places,
         counts=True,
     )
     chosen = await candidate(gateway, requested, alias=organization.alias(call.model))

@@ -72,6 +72,9 @@ class Providers:
             name: upstream(name, api_key=found.api_key, base_url=found.base_url)
             for name, found in self._settings.items()
         }
+        self.places: Mapping[str, str] = {
+            name: found.place for name, found in self._upstreams.items()
+        }
         self._opened: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Provider]]] = {}
         self._http: dict[asyncio.AbstractEventLoop, HttpClient] = {}
         self._lock = threading.Lock()

@@ -11,11 +11,15 @@ _COLUMNS: Final = {
     "input_usd_per_mtok": "input",
     "output_usd_per_mtok": "output",
     "cache_read_usd_per_mtok": "cache read",
+    "cache_read_audio_usd_per_mtok": "audio cache read",
     "cache_write_5m_usd_per_mtok": "cache write, 5 min",
+    "cache_write_30m_usd_per_mtok": "cache write, 30 min",
     "cache_write_1h_usd_per_mtok": "cache write, 1 h",
+    "cache_write_12h_usd_per_mtok": "cache write, 12 h",
     "input_audio_usd_per_mtok": "audio input",
     "output_audio_usd_per_mtok": "audio output",
     "web_search_usd_per_k": "1,000 web searches",
+    "web_search_preview_usd_per_k": "1,000 web searches (preview)",
 }
 
 

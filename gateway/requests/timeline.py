@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from costs.core.usage import TOKEN_BUCKETS
+from costs.core.usage import FEES, TOKEN_BUCKETS
 from costs.models import CostEvent, Hold
 from costs.templatetags.figures import count, eur
 from gateway.core.traces import integer, items, mapping, text
@@ -59,8 +59,12 @@ NEVER_SENT: Final = frozenset(
 _BUCKET_WORDS: Final = {
     "input_uncached": "input",
     "cache_read": "cache read",
+    "cache_read_audio": "audio cache read",
     "cache_write_5m": "cache write, 5 min",
+    "cache_write_30m": "cache write, 30 min",
     "cache_write_1h": "cache write, 1 h",
+    "cache_write_12h": "cache write, 12 h",
+    "cache_write_other": "cache write, unknown lifetime",
     "input_audio": "audio input",
     "input_image": "image input",
     "tool_prompt": "tool prompts",
@@ -68,7 +72,9 @@ _BUCKET_WORDS: Final = {
     "output_reasoning": "reasoning",
     "output_audio": "audio output",
     "web_searches": "web searches",
+    "web_search_previews": "web searches (preview)",
     "service_tier": "service tier",
+    "place": "place",
 }
 
 
@@ -129,11 +135,12 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
     buckets = mapping(usage.get("buckets")) or usage
     facts = [
         Fact(_BUCKET_WORDS[name], count(number))
-        for name in (*TOKEN_BUCKETS, "web_searches")
+        for name in (*TOKEN_BUCKETS, *FEES)
         if (number := integer(buckets.get(name)))
     ]
-    if tier := text(buckets.get("service_tier")):
-        facts.append(Fact(_BUCKET_WORDS["service_tier"], tier))
+    for name in ("service_tier", "place"):
+        if named := text(buckets.get(name)):
+            facts.append(Fact(_BUCKET_WORDS[name], named))
     if usage.get("adds_up") is False:
         facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
     return facts

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from costs.core.usage import STANDARD_TIER, UnusableUsage, Usage
+from costs.core.usage import STANDARD_PLACE, STANDARD_TIER, UnusableUsage, Usage
 
 # Far above any context window, far below what the ledger's integers can hold at any price.
 COUNT_MAX: Final = 1_000_000_000
@@ -103,6 +103,16 @@ def tier(value: object, *, standard: frozenset[str]) -> str:
     if name is None:
         raise UnusableUsage(f"the service tier must be a string, not {value!r:.100}")
     return STANDARD_TIER if name in standard else name
+
+
+def place(value: object, *, standard: frozenset[str]) -> str:
+    """Return where the request was processed; the `standard` names and an absent one as usual."""
+    if value is None:
+        return STANDARD_PLACE
+    name = word(value)
+    if name is None:
+        raise UnusableUsage(f"the place must be a string, not {value!r:.100}")
+    return STANDARD_PLACE if name in standard else name
 
 
 def usable(report: object, read: Callable[[Mapping[str, Any]], Usage]) -> Usage | None:

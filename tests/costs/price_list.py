@@ -15,7 +15,8 @@ from costs.models import Rate
 from costs.prices.book import load_price_book
 from costs.prices.by_hand import GivenPrice, set_prices
 from costs.prices.changes import Seeded, seed
-from costs.prices.seed import SHORT_NAMES, SINCE_EVER, SeedPrice
+from costs.prices.genai import SINCE_EVER
+from costs.prices.seed import SHORT_NAMES, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.apis.families.openai import is_reasoning
+from gateway.apis.openai_usage import cache_writes
 from gateway.core.calls import Completion, Delta
+from gateway.core.model_names import always_searches
 from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
@@ -27,7 +29,7 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
     """Return the usage that a response body (or a stream's chunk) reports, or None.
 
     The prompt's count includes cache reads and writes; the completion's includes reasoning.
-    The tier is the response's, not the request's.
+    The tier is the response's, not the request's; a search model has a search in every answer.
     """
     return untrusted_json.usable(report.get("usage"), lambda usage: _usage(usage, report))
 
@@ -36,15 +38,22 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
     prompt = untrusted_json.details(usage, "prompt_tokens_details")
     completion = untrusted_json.details(usage, "completion_tokens_details")
     cached = untrusted_json.part(prompt, "cached_tokens")
-    written = untrusted_json.part(prompt, "cache_write_tokens")
-    audio_in = untrusted_json.part(prompt, "audio_tokens")
+    cached_audio = untrusted_json.part(
+        untrusted_json.details(prompt, "cached_tokens_details"), "audio_tokens"
+    )
+    written = cache_writes(prompt)
+    audio_in = untrusted_json.part(prompt, "audio_tokens") - cached_audio
     reasoning = untrusted_json.part(completion, "reasoning_tokens")
     audio_out = untrusted_json.part(completion, "audio_tokens")
     total = usage.get("total_tokens")
     return Usage(
-        input_uncached=untrusted_json.count(usage, "prompt_tokens") - cached - written - audio_in,
-        cache_read=cached,
-        cache_write_5m=written,
+        input_uncached=untrusted_json.count(usage, "prompt_tokens")
+        - cached
+        - sum(written.values())
+        - audio_in,
+        cache_read=cached - cached_audio,
+        cache_read_audio=cached_audio,
+        **written,
         input_audio=audio_in,
         output_text=untrusted_json.count(usage, "completion_tokens") - reasoning - audio_out,
         output_reasoning=reasoning,
@@ -56,7 +65,9 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
 
 
 def _searches(report: Mapping[str, Any]) -> int:
-    """Return 1 for an answer with citations: a search model searches once per request."""
+    """Return 1 for an answer of a search model, which searches once per request, or a cited one."""
+    if always_searches(untrusted_json.text(report.get("model"))):
+        return 1
     message = untrusted_json.mapping(untrusted_json.first(report.get("choices")).get("message"))
     kinds = [
         untrusted_json.mapping(note).get("type")
@@ -89,11 +100,12 @@ def completion_from(report: object, *, model: str, usage_of: UsageFrom = usage_f
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(body)
     choice = untrusted_json.first(body.get("choices"))
+    answered = untrusted_json.model_named(body.get("model"), requested=model)
     return Completion(
-        model=untrusted_json.model_named(body.get("model"), requested=model),
+        model=answered,
         content=content_from(untrusted_json.mapping(choice.get("message"))),
         finish_reason=finish_reason_from(choice.get("finish_reason")),
-        usage=usage_of(body),
+        usage=usage_of({**body, "model": answered}),
         raw_usage=untrusted_json.raw(body.get("usage")),
     )
 
@@ -145,9 +157,13 @@ class ChatStreamReader:
     def completion(self) -> Completion:
         """Return the answer so far."""
         notes = [{"type": "url_citation"}] if self._searched else []
-        report = self._last | {"choices": [{"message": {"annotations": notes}}]}
+        answered = self._answered or self.model
+        report = self._last | {
+            "model": answered,
+            "choices": [{"message": {"annotations": notes}}],
+        }
         return Completion(
-            model=self._answered or self.model,
+            model=answered,
             content="",
             finish_reason=self._finish_reason,
             usage=self.usage_of(report),

@@ -135,15 +135,15 @@ def _usage(answer: CallResult) -> dict[str, Any] | None:
     usage = answer.completion.usage
     if usage is None:
         return None
-    written = usage.cache_write_5m + usage.cache_write_1h
+    written = usage.tokens_of("cache_write_")
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
+            "cached_tokens": usage.tokens_of("cache_read"),
             "cache_write_tokens": written,
-            "audio_tokens": usage.input_audio,
+            "audio_tokens": usage.input_audio + usage.cache_read_audio,
         },
         "completion_tokens_details": {
             "reasoning_tokens": usage.output_reasoning,

@@ -20,7 +20,7 @@ from gateway.apis.arrival import (
     tier_in,
     whole,
 )
-from gateway.apis.body_rules import BodyRules
+from gateway.apis.body_rules import ANTHROPIC_TTLS, OPENAI_TTLS, BodyRules
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
 from orgs.core.values import quoted
@@ -53,7 +53,7 @@ RULES: Final = BodyRules(
         *("metadata", "messages.tool_calls.function.arguments", "functions.parameters"),
         *("tools.function.parameters", "response_format.json_schema.schema"),
     ),
-    cache_ttls=("30m",),
+    cache_ttls={**OPENAI_TTLS, **ANTHROPIC_TTLS},  # whichever vendor it is for
 )
 _MEDIA: Final = ("document_url", "file", "input_audio")
 # Every other tool runs at the provider, as Mistral's document_library, image_generation and

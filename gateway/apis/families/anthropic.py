@@ -14,6 +14,8 @@ _GENERATION: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _FIRST_STRICT: Final = (4, 5)
 _FIRST_ADAPTIVE: Final = (4, 6)
 _FIRST_XHIGH: Final = (4, 7)
+_FIRST_PLACES: Final = (4, 6)
+_FIRST_SPEEDS: Final = (4, 6)
 _FIRST_THINKING_BY_DEFAULT: Final = (5, 0)
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 
@@ -26,6 +28,22 @@ def takes_effort(model_id: str) -> bool:
 def takes_strict_tools(model_id: str) -> bool:
     """Whether the model supports strict tool schemas."""
     return _generation(model_id) >= _FIRST_STRICT
+
+
+def takes_place(model_id: str) -> bool:
+    """Whether a request to the model can name a place; older ones reject the field.
+
+    https://platform.claude.com/docs/en/manage-claude/data-residency
+    """
+    return _generation(model_id) >= _FIRST_PLACES
+
+
+def takes_speed(model_id: str) -> bool:
+    """Whether a request to the model can ask for another speed; older models have only one.
+
+    https://platform.claude.com/docs/en/build-with-claude/fast-mode
+    """
+    return _generation(model_id) >= _FIRST_SPEEDS
 
 
 def thinking(model_id: str, effort: str) -> dict[str, Any]:

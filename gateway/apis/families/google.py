@@ -10,7 +10,9 @@ from typing import Any, Final
 
 _GENERATION: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 _FIRST_THINKING: Final = (2, 5)
+_UNKNOWN: Final = (0, 0)
 _FIRST_LEVELS: Final = (3, 0)
+_FIRST_FEE_PER_QUERY: Final = (3, 0)
 # As in Google's OpenAI compatibility layer: https://ai.google.dev/gemini-api/docs/openai
 _BUDGET_TOKENS: Final = {
     "none": 0,
@@ -37,6 +39,12 @@ def takes_effort(model_id: str) -> bool:
     return _generation(model_id) >= _FIRST_THINKING
 
 
+def pays_for_each_search(model_id: str) -> bool:
+    """Whether each search query has a fee, and not the prompt with any; unknown models: each."""
+    generation = _generation(model_id)
+    return generation == _UNKNOWN or generation >= _FIRST_FEE_PER_QUERY
+
+
 def wants_signatures(model_id: str) -> bool:
     """Whether the model rejects its own tool calls without their thought signatures."""
     return _generation(model_id) >= _FIRST_LEVELS
@@ -58,4 +66,4 @@ def _generation(model_id: str) -> tuple[int, int]:
     found = _GENERATION.match(model_id)
     if found:
         return int(found[1]), int(found[2] or 0)
-    return (99, 0) if model_id.endswith("-latest") else (0, 0)
+    return (99, 0) if model_id.endswith("-latest") else _UNKNOWN

@@ -5,16 +5,18 @@ https://ai.google.dev/api/generate-content
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
+from gateway.apis.families.google import pays_for_each_search
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
+_TIER_PREFIX: Final = "service_tier_"
 _FINISH_REASONS: Final = {
     "max_tokens": "length",
     "safety": "content_filter",
@@ -26,16 +28,18 @@ _FINISH_REASONS: Final = {
 }
 
 
-def usage_from(report: Mapping[str, Any]) -> Usage | None:
+def usage_from(report: Mapping[str, Any], searches: int | None = None) -> Usage | None:
     """Return the usage that a response body or a chunk reports, or None.
 
     The prompt's count includes the cached part and excludes what tools added; the
-    candidates' count excludes thoughts.
+    candidates' count excludes thoughts. Searches are counted as the answering model is billed;
+    those of a stream's earlier chunks are given.
     """
-    return untrusted_json.usable(report.get("usageMetadata"), lambda usage: _usage(usage, report))
+    found = _searches(report) if searches is None else searches
+    return untrusted_json.usable(report.get("usageMetadata"), lambda usage: _usage(usage, found))
 
 
-def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
+def _usage(usage: Mapping[str, Any], searches: int) -> Usage:
     prompt = untrusted_json.count(usage, "promptTokenCount")
     cached = untrusted_json.part(usage, "cachedContentTokenCount")
     tool_prompt = untrusted_json.part(usage, "toolUsePromptTokenCount")
@@ -48,20 +52,29 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
         answer = 0  # Google omits zeros, and the total shows that it is one
     else:
         raise UnusableUsage("candidatesTokenCount is absent")
-    audio_in = _audio(usage, "promptTokensDetails") - _audio(usage, "cacheTokensDetails")
+    cached_audio = _audio(usage, "cacheTokensDetails")
+    audio_in = _audio(usage, "promptTokensDetails") - cached_audio
     audio_out = _audio(usage, "candidatesTokensDetails")
     return Usage(
         input_uncached=prompt - cached - audio_in,
-        cache_read=cached,
+        cache_read=cached - cached_audio,
+        cache_read_audio=cached_audio,
         input_audio=audio_in,
         tool_prompt=tool_prompt,
         output_text=answer - audio_out,
         output_reasoning=thoughts,
         output_audio=audio_out,
-        web_searches=_searches(report),
-        service_tier=untrusted_json.tier(usage.get("serviceTier"), standard=_STANDARD_TIERS),
+        web_searches=searches,
+        service_tier=tier_named(usage.get("serviceTier")),
         reported_total=reported_total,
     )
+
+
+def tier_named(value: object) -> str:
+    """Return a tier's name: Google also writes `SERVICE_TIER_FLEX`. Raises UnusableUsage."""
+    if isinstance(value, str):
+        value = value.lower().removeprefix(_TIER_PREFIX)
+    return untrusted_json.tier(value, standard=_STANDARD_TIERS)
 
 
 def _audio(usage: Mapping[str, Any], name: str) -> int:
@@ -70,9 +83,36 @@ def _audio(usage: Mapping[str, Any], name: str) -> int:
 
 
 def _searches(report: Mapping[str, Any]) -> int:
-    candidate = untrusted_json.first(report.get("candidates"))
-    grounding = untrusted_json.mapping(candidate.get("groundingMetadata"))
-    return len(untrusted_json.items(grounding.get("webSearchQueries")))
+    """Return how many fees the searches of an answer have.
+
+    Up to Gemini 2.5 a prompt with any grounding has one, from Gemini 3 on each unique query that is
+    not empty: https://ai.google.dev/gemini-api/docs/google-search#pricing
+    """
+    grounding = _grounding(report)
+    answered = untrusted_json.text(report.get("modelVersion"))
+    return _fees(answered, _queries(grounding), is_grounded=_is_grounded(grounding))
+
+
+def _fees(answered: str, queries: Collection[str], *, is_grounded: bool) -> int:
+    if pays_for_each_search(answered.removeprefix("models/")):
+        return len(queries)
+    return int(bool(queries) or is_grounded)
+
+
+def _is_grounded(grounding: Iterable[Mapping[str, Any]]) -> bool:
+    return any(each.get("groundingChunks") for each in grounding)
+
+
+def _grounding(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    candidates = map(untrusted_json.mapping, untrusted_json.items(report.get("candidates")))
+    given = (untrusted_json.mapping(each.get("groundingMetadata")) for each in candidates)
+    return [grounding for grounding in given if grounding]
+
+
+def _queries(grounding: Iterable[Mapping[str, Any]]) -> dict[str, None]:
+    """Return the unique queries that are not empty, in order."""
+    queries = (q for each in grounding for q in untrusted_json.items(each.get("webSearchQueries")))
+    return {query: None for query in queries if isinstance(query, str) and query.strip()}
 
 
 def finish_reason_from(report: Mapping[str, Any]) -> str | None:
@@ -116,11 +156,12 @@ def completion_from(report: object, *, model: str) -> Completion:
     """Parse a whole response body. Raises ErrorAnswer for an error with a success status."""
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(report)
+    answered = untrusted_json.model_named(body.get("modelVersion"), requested=model)
     return Completion(
-        model=untrusted_json.model_named(body.get("modelVersion"), requested=model),
+        model=answered,
         content=content_from(body),
         finish_reason=finish_reason_from(body),
-        usage=usage_from(body),
+        usage=usage_from({**body, "modelVersion": answered}),
         raw_usage=untrusted_json.raw(body.get("usageMetadata")),
         tool_calls=tool_calls_from(body),
     )
@@ -134,6 +175,8 @@ class GenerateStreamReader:
     _answered: str | None = None
     _finish_reason: str | None = None
     _last: dict[str, Any] = field(default_factory=dict)
+    _queries: dict[str, None] = field(default_factory=dict)
+    _is_grounded: bool = False
     _tool_calls: int = 0
 
     def see(self, event: object, seen: SeenOutput) -> None:
@@ -159,21 +202,26 @@ class GenerateStreamReader:
         self._finish_reason = finish_reason_from(chunk) or self._finish_reason
         if chunk.get("usageMetadata") is not None:
             self._last["usageMetadata"] = chunk["usageMetadata"]
-        if _searches(chunk):
-            self._last["candidates"] = chunk["candidates"]
+        grounding = _grounding(chunk)
+        self._queries |= _queries(grounding)
+        self._is_grounded = self._is_grounded or _is_grounded(grounding)
         text = content_from(chunk)
         deltas = (Delta(text),) if text else ()
         return deltas + tuple(self._called(call) for call in tool_calls_from(chunk))
 
     def completion(self) -> Completion:
         """Return the answer so far."""
+        answered = self._answered or self.model
         return Completion(
-            model=self._answered or self.model,
+            model=answered,
             content="",
             finish_reason=self._finish_reason,
-            usage=usage_from(self._last),
+            usage=usage_from({**self._last, "modelVersion": answered}, self._searches(answered)),
             raw_usage=untrusted_json.raw(self._last.get("usageMetadata")),
         )
+
+    def _searches(self, answered: str) -> int:
+        return _fees(answered, self._queries, is_grounded=self._is_grounded)
 
     def _called(self, call: ToolCall) -> Delta:
         self._tool_calls += 1

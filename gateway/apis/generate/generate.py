@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from costs.core.usage import STANDARD_TIER
 from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
@@ -21,7 +22,7 @@ from gateway.apis.events import EventReading
 from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.arrays import ArrayReading
-from gateway.apis.generate.usage_bound import output_of, spelled, usage_bound_of
+from gateway.apis.generate.usage_bound import output_of, spelled, tier_in, usage_bound_of
 from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
@@ -38,7 +39,7 @@ COUNT: Final = "countTokens"
 # What is read from a stream besides output: usage, finish reason, errors, searches.
 # Inside a JSON string a quotation mark is escaped, so content cannot match.
 TELLING: Final = re.compile(
-    rb'"(?:finishReason"\s*:\s*"|error"\s*:|webSearchQueries"|blockReason"|usageMetadata")'
+    rb'"(?:finishReason"\s*:\s*"|error"\s*:|groundingMetadata"|blockReason"|usageMetadata")'
 )
 ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
 NEVER: Final = re.compile(rb"(?!)")
@@ -142,9 +143,9 @@ class GenerateBody:
         return self.arrival.identity()
 
     def _sent(self, cap: OutputCap) -> dict[str, Any]:
-        # The path names the model; no field may select another one or another tier.
-        omitted = ("model", "serviceTier")
+        # The path names the model; no field may select another one.
         fields = self.arrival.fields
+        omitted = ("model", "serviceTier") if tier_in(fields) == STANDARD_TIER else ("model",)
         sent = {name: value for name, value in fields.items() if name not in omitted}
         config: Mapping[str, Any] = sent.get("generationConfig") or {}
         if cap.is_written and config.get("maxOutputTokens") is None:

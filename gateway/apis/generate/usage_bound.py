@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.apis.arrival import others, refuse, text_of, whole
+from gateway.apis.arrival import others, refuse, text_of, whole, word_in
 from gateway.apis.body_rules import STORED, BodyRules
 from gateway.apis.chat.usage_bound import CHOICES_MAX, Measure
+from gateway.apis.generate.answer import tier_named
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -102,7 +103,6 @@ _IMAGES: Final = frozenset(
     f"image/{name}" for name in ("heic", "heif", "jpeg", "jpg", "png", "webp")
 )
 _MODALITIES: Final = frozenset({"TEXT", "AUDIO", "MODALITY_UNSPECIFIED"})
-_STANDARD_TIERS: Final = (None, "standard", "STANDARD", "unspecified", "SERVICE_TIER_UNSPECIFIED")
 # The only outside source that Google reads without the installation's credentials.
 _PUBLIC: Final = re.compile(r"https://(?:(?:www\.|m\.)?youtube\.com|youtu\.be)/")
 
@@ -121,8 +121,6 @@ def spelled(fields: Mapping[str, Any]) -> dict[str, Any]:
 def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
     """Return the usage bound of a body as `spelled` returns it. Raises Refused."""
     refuse(body, _SENTENCES)
-    if body.get("serviceTier") not in _STANDARD_TIERS:
-        raise invalid("serviceTier must be standard: other tiers have another price")
     config: Mapping[str, Any] = body.get("generationConfig") or {}
     refuse(config, _CONFIG_SENTENCES)
     measure = Measure()
@@ -149,9 +147,15 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=RULES.buckets_of(body) | measure.buckets | _buckets_out(config),
+        service_tier=tier_in(body),
         output=output_of(body),
         unbounded=needs.unbounded,
     )
+
+
+def tier_in(body: Mapping[str, Any]) -> str:
+    """Return the service tier of a body as `spelled` returns it. Raises Refused."""
+    return tier_named(word_in(body, "serviceTier"))
 
 
 def _each(value: object) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from costs.core.usage import Usage
+from costs.core.usage import STANDARD_TIER, Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
@@ -17,6 +17,10 @@ from gateway.upstream import untrusted_json
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
 # Deltas that are no output tokens.
 _NO_OUTPUT: Final = frozenset({"signature_delta", "citations_delta"})
+# Older models cannot be asked for a place, and say so.
+_STANDARD_PLACES: Final = frozenset({"not_available"})
+_1H: Final = "ephemeral_1h_input_tokens"
+_5M: Final = "ephemeral_5m_input_tokens"
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -38,24 +42,43 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
     output = untrusted_json.details(usage, "output_tokens_details")
-    split = untrusted_json.details(usage, "cache_creation")
-    written_1h = untrusted_json.part(split, "ephemeral_1h_input_tokens")
-    written_5m = untrusted_json.part(split, "ephemeral_5m_input_tokens")
-    if usage.get("cache_creation_input_tokens") is not None:
-        # The sum decides: a cache write without a split lives for five minutes.
-        written_5m = untrusted_json.count(usage, "cache_creation_input_tokens") - written_1h
     thinking = untrusted_json.part(output, "thinking_tokens")
     searches = untrusted_json.details(usage, "server_tool_use")
     return Usage(
         input_uncached=untrusted_json.count(usage, "input_tokens"),
         cache_read=untrusted_json.part(usage, "cache_read_input_tokens"),
-        cache_write_5m=written_5m,
-        cache_write_1h=written_1h,
+        **_cache_writes(usage),
         output_text=untrusted_json.count(usage, "output_tokens") - thinking,
         output_reasoning=thinking,
         web_searches=untrusted_json.part(searches, "web_search_requests"),
-        service_tier=untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS),
+        service_tier=_tier(usage),
+        place=untrusted_json.place(usage.get("inference_geo"), standard=_STANDARD_PLACES),
     )
+
+
+def _tier(usage: Mapping[str, Any]) -> str:
+    """Return the tier; a speed other than the standard one has prices of its own, like a tier."""
+    tier = untrusted_json.tier(usage.get("service_tier"), standard=_STANDARD_TIERS)
+    speed = untrusted_json.tier(usage.get("speed"), standard=_STANDARD_TIERS)
+    if speed == STANDARD_TIER:
+        return tier
+    return speed if tier == STANDARD_TIER else f"{tier}, {speed}"
+
+
+def _cache_writes(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was written to the cache, by bucket.
+
+    The sum decides: writes without a split live for five minutes. Those of a lifetime that is not
+    known here have no price.
+    """
+    split = untrusted_json.details(usage, "cache_creation")
+    hour = untrusted_json.part(split, _1H)
+    others = [name for name in split if name.startswith("ephemeral_") and name not in (_1H, _5M)]
+    other = sum(untrusted_json.part(split, name) for name in others)
+    minutes = untrusted_json.part(split, _5M)
+    if usage.get("cache_creation_input_tokens") is not None:
+        minutes = untrusted_json.count(usage, "cache_creation_input_tokens") - hour - other
+    return {"cache_write_5m": minutes, "cache_write_1h": hour, "cache_write_other": other}
 
 
 def finish_reason_from(value: object) -> str | None:

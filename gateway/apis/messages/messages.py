@@ -13,14 +13,16 @@ from uuid import UUID
 
 import orjson
 
+from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
+from gateway.apis.families.anthropic import takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
-from gateway.apis.messages.usage_bound import output_of, usage_bound_of
+from gateway.apis.messages.usage_bound import output_of, speed_in, usage_bound_of
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
@@ -37,8 +39,8 @@ ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
 # Betas that change the answer or its format, and no price: the body fields that they enable are
-# measured or refused. Omitted are those that cost more (fast-mode), bill a long prompt at rates
-# that not every price list has (context-1m), let the provider run, store or fetch something
+# measured or refused. Omitted are those that bill a long prompt at rates that not every price list
+# has (context-1m), let the provider run, store or fetch something
 # (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), call other models
 # (advisor-tool, server-side-fallback), are not in the usage (compact), add unpriced tools
 # (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
@@ -70,6 +72,8 @@ BETAS: Final = frozenset(
         "web-search-2025-03-05",
     }
 )
+# Forwarded with a `speed`, which has a price: some models require it then.
+_WITH_SPEED: Final = BETAS | {"fast-mode-2026-02-01"}
 _PLAIN_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
 
@@ -110,12 +114,14 @@ class MessagesBody:
     ) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, PATH)
+        if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
+            raise invalid(f"speed must be standard for model {model.id}: it has no other")
         sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
         return RelayRequest(
             path=PATH,
             body=orjson.dumps(sent),
             output=output_of(sent),
-            headers=_headers(self.arrival.headers),
+            headers=_headers(self.arrival),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: EventReading(
                 anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide, seen
@@ -132,7 +138,11 @@ class MessagesBody:
 
     def _sent(self, model: Model) -> dict[str, Any]:
         # "auto" would use the installation's priority capacity, if it has any.
-        return {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        if takes_place(model.id) and sent.get("inference_geo") is None:
+            # Otherwise the workspace's setting decides, possibly a more expensive place.
+            sent["inference_geo"] = STANDARD_PLACE
+        return sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +160,7 @@ class MessagesCountBody:
             path=COUNT_PATH,
             body=orjson.dumps({**self.arrival.fields, "model": model.id}),
             output=None,
-            headers=_headers(self.arrival.headers),
+            headers=_headers(self.arrival),
             whole=lambda body: counting.counted(body, model=model.id),
             reading=counting.not_streamed,
         )
@@ -191,13 +201,15 @@ def _check_vendor(model: Model, path: str) -> None:
         raise not_served(model.id, path, "/v1/chat/completions")
 
 
-def _headers(given: Mapping[str, str]) -> dict[str, str]:
+def _headers(arrival: Arrival) -> dict[str, str]:
     """Return the client's headers that are forwarded: the version, and listed betas."""
+    given = arrival.headers
+    listed = BETAS if arrival.fields.get("speed") is None else _WITH_SPEED
     version = given.get("anthropic-version", "").strip()
     headers = {
         "content-type": "application/json",
         "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
     }
     requested = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
-    betas = [beta for beta in dict.fromkeys(requested) if beta in BETAS]
+    betas = [beta for beta in dict.fromkeys(requested) if beta in listed]
     return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers

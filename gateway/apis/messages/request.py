@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from costs.core.usage import STANDARD_PLACE
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
 from gateway.apis.families import anthropic as anthropic_models
@@ -43,6 +44,9 @@ def request_from(call: ProviderCall) -> Fields:
         # https://platform.claude.com/docs/en/api/service-tiers
         "service_tier": "standard_only",
     }
+    if anthropic_models.takes_place(call.model):
+        # Otherwise the workspace's setting decides, possibly a more expensive place.
+        request["inference_geo"] = STANDARD_PLACE
     if system := _system(call):
         request["system"] = system
     if call.user is not None:

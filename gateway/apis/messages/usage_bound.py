@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.apis.arrival import objects, others, refuse, text_of, whole
-from gateway.apis.body_rules import BodyRules
+from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
+from gateway.apis.arrival import objects, others, refuse, text_of, whole, word_in
+from gateway.apis.body_rules import ANTHROPIC_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
 from gateway.apis.messages.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -51,9 +52,6 @@ _SENTENCES: Final = {
 # Edits that only remove something from the context. The other one, a compaction, uses tokens that
 # the usage does not report.
 _FREE_EDITS: Final = ("clear_thinking_20251015", "clear_tool_uses_20250919")
-_STANDARD_SPEEDS: Final = (None, "standard")
-# Any other region costs 10 % more, which the price list does not distinguish.
-_STANDARD_PLACES: Final = (None, "global")
 
 # Blocks that contain only text.
 _TEXT: Final = frozenset(
@@ -75,14 +73,13 @@ RULES: Final = BodyRules(
         *("messages.content.input", "tools.input_schema", "tools.input_examples"),
         *("output_config.format.schema", "output_format.schema"),
     ),
-    cache_ttls=("5m",),
+    cache_ttls=ANTHROPIC_TTLS,
 )
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the usage bound of a request. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    _check_price(fields)
     _check_edits(fields.get("context_management"))
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -104,16 +101,19 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         context_reads=max(measure.context_reads, needs.context_reads),
         searches=needs.searches,
         buckets=RULES.buckets_of(fields) | measure.buckets,
+        service_tier=speed_in(fields),
+        place=word_in(fields, "inference_geo") or STANDARD_PLACE,
         output=output_of(fields),
         unbounded=needs.unbounded,
     )
 
 
-def _check_price(fields: Mapping[str, Any]) -> None:
-    if fields.get("speed") not in _STANDARD_SPEEDS:
-        raise invalid("speed must be standard: other speeds have another price")
-    if fields.get("inference_geo") not in _STANDARD_PLACES:
-        raise invalid("inference_geo must be global: other regions have another price")
+def speed_in(fields: Mapping[str, Any]) -> str:
+    """Return the speed, which has prices of its own, like a tier. Raises Refused.
+
+    The tier itself is always the standard one.
+    """
+    return word_in(fields, "speed") or STANDARD_TIER
 
 
 def _check_edits(management: object) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
+from gateway.apis.openai_usage import cache_writes
+from gateway.apis.responses.tools import asks_for_preview
 from gateway.core.calls import Completion
 from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json
@@ -18,40 +20,53 @@ _STANDARD_TIERS: Final = frozenset({"default"})
 # The events that contain the finished response with its usage.
 ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+_SEARCHES: Final = (None, "search")
 _CUT: Final = {"max_output_tokens": "length"}
 
 
-def usage_from(response: Mapping[str, Any]) -> Usage | None:
+def usage_from(response: Mapping[str, Any], *, by_preview: bool = False) -> Usage | None:
     """Return a response's reported usage, or None.
 
     The input's count includes what was read from and written to the cache; the output's includes
-    reasoning. The tier is the response's, not the request's.
+    reasoning. The tier is the response's, not the request's. `by_preview` says that the request's
+    search tool was the earlier one; a response repeats the request's tools.
     """
-    return untrusted_json.usable(response.get("usage"), lambda usage: _usage(usage, response))
+    return untrusted_json.usable(
+        response.get("usage"), lambda usage: _usage(usage, response, by_preview)
+    )
 
 
-def _usage(usage: Mapping[str, Any], response: Mapping[str, Any]) -> Usage:
+def _usage(usage: Mapping[str, Any], response: Mapping[str, Any], by_preview: bool) -> Usage:
     read = untrusted_json.details(usage, "input_tokens_details")
     output = untrusted_json.details(usage, "output_tokens_details")
     cached = untrusted_json.part(read, "cached_tokens")
-    written = untrusted_json.part(read, "cache_write_tokens")
-    # A cache of 12 hours is priced like the longest cache of any vendor.
-    kept = untrusted_json.part(
-        untrusted_json.details(read, "cache_write_tokens_details"), "ttl_12h_tokens"
-    )
+    written = cache_writes(read)
+    searches = _searches(response)
+    by_preview = bool(searches) and (by_preview or asks_for_preview(response))
     reasoning = untrusted_json.part(output, "reasoning_tokens")
     total = usage.get("total_tokens")
     return Usage(
-        input_uncached=untrusted_json.count(usage, "input_tokens") - cached - written,
+        input_uncached=untrusted_json.count(usage, "input_tokens") - cached - sum(written.values()),
         cache_read=cached,
-        cache_write_5m=written - kept,
-        cache_write_1h=kept,
+        **written,
         output_text=untrusted_json.count(usage, "output_tokens") - reasoning,
         output_reasoning=reasoning,
-        web_searches=_kinds(response).count("web_search_call"),
+        web_searches=0 if by_preview else searches,
+        web_search_previews=searches if by_preview else 0,
         service_tier=untrusted_json.tier(response.get("service_tier"), standard=_STANDARD_TIERS),
         reported_total=None if total is None else untrusted_json.count(usage, "total_tokens"),
     )
+
+
+def _searches(response: Mapping[str, Any]) -> int:
+    """Return the searches that have a fee: opening a page and finding text in it have none.
+
+    A call without an action, as they were in 2025, is a search.
+    """
+    items = map(untrusted_json.mapping, untrusted_json.items(response.get("output")))
+    actions = (item.get("action") for item in items if item.get("type") == "web_search_call")
+    kinds = [untrusted_json.mapping(action).get("type") for action in actions]
+    return sum(kind in _SEARCHES for kind in kinds)
 
 
 def finish_reason_from(response: Mapping[str, Any]) -> str | None:
@@ -72,7 +87,7 @@ def _kinds(response: Mapping[str, Any]) -> list[str]:
     return [untrusted_json.text(untrusted_json.mapping(item).get("type")) for item in items]
 
 
-def completion_from(report: object, *, model: str) -> Completion:
+def completion_from(report: object, *, model: str, by_preview: bool = False) -> Completion:
     """Parse a whole response. Raises ErrorAnswer for an error with a success status.
 
     A response that failed while it was generated is not such an error: it reports its usage.
@@ -83,7 +98,7 @@ def completion_from(report: object, *, model: str) -> Completion:
     return Completion(
         model=untrusted_json.model_named(response.get("model"), requested=model),
         finish_reason=finish_reason_from(response),
-        usage=usage_from(response),
+        usage=usage_from(response, by_preview=by_preview),
         raw_usage=untrusted_json.raw(response.get("usage")),
     )
 
@@ -106,6 +121,7 @@ class ResponsesStreamReader:
     """Parse a stream of events, of which the last one has the whole response."""
 
     model: str
+    by_preview: bool = False
     _last: Mapping[str, Any] = field(default_factory=dict)
     _has_ended: bool = False
 
@@ -143,7 +159,8 @@ class ResponsesStreamReader:
 
     def completion(self) -> Completion:
         """Return the answer so far: without its last event, only its model."""
-        known = completion_from({**self._last, "object": "response"}, model=self.model)
+        report = {**self._last, "object": "response"}
+        known = completion_from(report, model=self.model, by_preview=self.by_preview)
         if self._has_ended:
             return known
         return Completion(model=known.model, finish_reason=None, usage=None)

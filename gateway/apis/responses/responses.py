@@ -22,8 +22,9 @@ from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading, rewritten
 from gateway.apis.families import naming
 from gateway.apis.responses import answer as responses
+from gateway.apis.responses.tools import asks_for_preview
 from gateway.apis.responses.usage_bound import is_only_an_id, items_of, output_of, usage_bound_of
-from gateway.core.calls import Call, Completion, Hide, RelayRequest
+from gateway.core.calls import Call, Hide, RelayRequest
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
@@ -79,14 +80,17 @@ class ResponseBody:
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
         sent = self._sent(model, cap) | naming.for_openai(self.arrival.fields, names)
+        by_preview = any(map(asks_for_preview, (sent, *items_of(sent))))
         return RelayRequest(
             path="/responses",
             body=orjson.dumps(sent),
             output=output_of(sent),
             headers={"content-type": "application/json"},
-            whole=lambda body: _whole(body, model),
+            whole=lambda body: responses.completion_from(
+                orjson.loads(body), model=model.id, by_preview=by_preview
+            ),
             reading=lambda hide, seen: EventReading(
-                responses.ResponsesStreamReader(model.id),
+                responses.ResponsesStreamReader(model.id, by_preview),
                 TELLING,
                 ENDS,
                 hide,
@@ -126,10 +130,6 @@ def _shown(hide: Hide, event: bytes, value: object) -> bytes:
         return event
     shown = {**body, "response": {**response, "error": hide(response["error"])}}
     return rewritten(event, value, shown)
-
-
-def _whole(body: bytes, model: Model) -> Completion:
-    return responses.completion_from(orjson.loads(body), model=model.id)
 
 
 def _canonical(item: Mapping[str, Any]) -> object:

@@ -27,6 +27,7 @@ _BY_CLIENT_DESCRIBED: Final = frozenset(
 )
 DESCRIBED_TOKENS: Final = 4096
 _SEARCH: Final = "web_search"
+_PREVIEW: Final = "web_search_preview"  # the earlier tool, at another fee, in all its versions
 _WHY_NOT: Final = {
     "code_interpreter": "is billed by its container's running time",
     "file_search": "reads files that are shared by the whole installation",
@@ -45,6 +46,7 @@ class ResponsesTools:
     count: int = 0
     described: int = 0
     searches: bool = False
+    previews: bool = False
     runs_at_provider: bool = False
 
     @property
@@ -64,6 +66,7 @@ class ResponsesTools:
                 raise invalid("A tool must be an object with a type")
             if kind.startswith(_SEARCH):
                 self.searches = self.runs_at_provider = True
+                self.previews |= kind.startswith(_PREVIEW)
             elif kind == "namespace":
                 self.take(objects(tool, "tools"))
             elif kind == "tool_search":
@@ -84,6 +87,20 @@ class ResponsesTools:
         if most > CALLS_MAX:
             raise invalid(f"max_tool_calls must be an integer between 1 and {CALLS_MAX}")
         return most
+
+
+def asks_for_preview(holder: Mapping[str, Any]) -> bool:
+    """Whether the tools of a request, a response, an item or a namespace search as the preview did.
+
+    What a search is billed as depends on it, and no search names its tool.
+    """
+    tools = holder.get("tools")
+    if not isinstance(tools, list):
+        return False
+    named = [tool for tool in tools if isinstance(tool, dict)]
+    kinds = (tool.get("type") for tool in named)
+    found = any(isinstance(kind, str) and kind.startswith(_PREVIEW) for kind in kinds)
+    return found or any(asks_for_preview(tool) for tool in named)
 
 
 def _is_local_shell(tool: Mapping[str, Any]) -> bool:

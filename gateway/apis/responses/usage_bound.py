@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
-from gateway.apis.body_rules import BodyRules
+from gateway.apis.body_rules import OPENAI_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
 from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -66,7 +66,7 @@ RULES: Final = BodyRules(
         *(f"{at}.output_schema" for at in _TOOLS),
         "text.format.schema",
     ),
-    cache_ttls=("30m",),
+    cache_ttls=OPENAI_TTLS,
 )
 COMPACTION: Final = "The cost of compacting a conversation has no upper bound; remove it"
 _TWICE: Final = 2
@@ -89,7 +89,8 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
         context_reads=max(context_reads, _TWICE) if compacts else context_reads,
-        searches=calls if tools.searches else 0,
+        searches=calls if tools.searches and not tools.previews else 0,
+        search_previews=calls if tools.previews else 0,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),

@@ -10,7 +10,7 @@ from costs.core.admission import ReserveRequest
 from costs.core.money import MAX_NANOEUR
 from costs.core.pricing import UsagePrice, bound_of, price_of
 from costs.core.rates import Rates
-from costs.core.usage import Usage
+from costs.core.usage import COUNT_MAX, Usage
 from gateway.call.settlement.held_call import HeldCall
 from gateway.core import bounds
 from gateway.core.calls import Completion
@@ -21,6 +21,13 @@ from gateway.providers.tokens import count_tokens_async
 from orgs.core.frozen import frozen
 
 logger = logging.getLogger("pulse.gateway")
+
+
+def placed(usage: Usage | None, held: HeldCall) -> Usage | None:
+    """Return the usage where it was processed: at the host's place, unless the vendor names one."""
+    if usage is None or usage.place == (place := held.bounded.resolved.place(usage.place)):
+        return usage
+    return replace(usage, place=place)
 
 
 def priced_usage(
@@ -111,12 +118,19 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         choices=output.choices,
         now_s=now_s,
     )
-    reported = seen.usage or Usage(input_uncached=await _input_at_most(held))
+    reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
     read_again = seen.tool_uses * resolved.model.context_tokens
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
     output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
-    searches = min(most.web_searches, seen.searches + 1) if seen.shows_tools else most.web_searches
-    most = replace(most, output_tokens=output_tokens, web_searches=searches)
+    begun = seen.searches + 1 if seen.shows_tools else COUNT_MAX
+    searches = min(most.web_searches, begun)
+    previews = min(most.web_search_previews, begun)
+    most = replace(
+        most,
+        output_tokens=output_tokens,
+        web_searches=searches,
+        web_search_previews=previews,
+    )
     price = bound_of(most, rates)
     if seen.usage is not None:
         price = price_of(

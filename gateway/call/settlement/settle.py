@@ -16,7 +16,13 @@ from costs.core.money import euros
 from costs.core.pricing import UsagePrice
 from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
 from gateway.call.settlement.held_call import HeldCall
-from gateway.call.settlement.prices import SeenCost, charge_of, is_unknown, priced_usage
+from gateway.call.settlement.prices import (
+    SeenCost,
+    charge_of,
+    is_unknown,
+    placed,
+    priced_usage,
+)
 from gateway.call.stages import RefusedCall, decision_trace
 from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
@@ -40,7 +46,7 @@ def settlement_of(
     Idempotency-Key stays in use.
     """
     ask = held.ask
-    usage = ended.usage if isinstance(ended, Completion) else None
+    usage = placed(ended.usage, held) if isinstance(ended, Completion) else None
     model = _answered_model(ended, ask)
     rates, price = priced_usage(held, model, usage)
     outcome = _outcome(ended, price)

@@ -8,12 +8,14 @@ from typing import Any, Final
 import pytest
 
 from gateway.apis.base import Dialect
-from gateway.apis.body_rules import BodyRules
+from gateway.apis.body_rules import ANTHROPIC_TTLS, BodyRules
 from gateway.apis.chat.chat import ChatCompletions
+from gateway.apis.chat.usage_bound import usage_bound_of as chat_bound
 from gateway.apis.embeddings.embeddings import Embeddings
 from gateway.apis.generate.generate import Generate
 from gateway.apis.messages.messages import Messages
 from gateway.apis.responses.responses import Responses
+from gateway.apis.responses.usage_bound import usage_bound_of as responses_bound
 from gateway.core.errors import Refused
 from tests.gateway.arrivals import arrived, refusal
 from tests.gateway.walk.bodies import CHAT, CONTENTS, FLASH, MESSAGES, RESPONSES
@@ -205,9 +207,34 @@ def test_id_elsewhere_than_at_listed_place_is_refused(body: Body) -> None:
     ids=str,
 )
 def test_cache_lifetime_at_any_depth_fills_its_bucket(turn: Body) -> None:
-    rules = BodyRules(cache_ttls=("5m",))
+    rules = BodyRules(cache_ttls=ANTHROPIC_TTLS)
     for place in objects_in(turn):
-        for ttl, buckets in (("5m", set()), ("1h", {"cache_write_1h"}), ({}, set()), (5, 1)):
+        for ttl, buckets in (("5m", set()), ("1h", {"cache_write_1h"}), ({}, set())):
             marked = with_name(turn, place, "cache_control", {"type": "ephemeral", "ttl": ttl})
-            expected = {"cache_write_1h"} if buckets else set()
-            assert rules.buckets_of({"messages": [marked]}) == expected
+            assert rules.buckets_of({"messages": [marked]}) == buckets
+        for unknown in (5, "2h", "1H", [5], True):
+            marked = with_name(turn, place, "cache_control", {"type": "ephemeral", "ttl": unknown})
+            with pytest.raises(Refused, match=r"cache_control\.ttl must be one of 5m, 1h$"):
+                rules.buckets_of({"messages": [marked]})
+
+
+@pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_12h"})])
+def test_openai_cache_lifetime_fills_its_bucket(ttl: str, buckets: set[str]) -> None:
+    options = {"prompt_cache_options": {"mode": "explicit", "ttl": ttl}}
+    point = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": ttl}}
+    text = {"type": "input_text", "text": "Hello", **point}
+    for changes in (options, {"input": [{"role": "user", "content": [text]}]}):
+        body = {"model": "gpt-6.1-terra", "input": "Hello", **changes}
+        assert responses_bound(body).buckets == buckets
+    for unknown in ("24h", "5m", 3600):
+        with pytest.raises(Refused, match=r"ttl must be one of 30m, 12h$"):
+            responses_bound(body | {"prompt_cache_options": {"ttl": unknown}})
+    chat = {"model": "gpt-6.1-terra", "messages": [{"role": "user", "content": "Hello"}]}
+    assert chat_bound(chat | options).buckets == buckets
+    with pytest.raises(Refused, match=r"ttl must be one of 30m, 12h, 5m, 1h$"):
+        chat_bound(chat | {"prompt_cache_options": {"ttl": "24h"}})
+
+
+def test_cache_lifetime_is_refused_where_vendor_has_none() -> None:
+    with pytest.raises(Refused, match=r"^contents\[0\]\.ttl is not supported$"):
+        BodyRules().buckets_of({"contents": [{"ttl": "5m"}]})

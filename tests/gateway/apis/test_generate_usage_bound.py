@@ -169,7 +169,7 @@ def test_field_in_both_spellings_is_refused(changes: dict[str, Any]) -> None:
         parts({"file_data": {"file_uri": "files/1"}}),
         {"tools": [{"google_maps": {}}]},
         {"generation_config": {"response_modalities": ["IMAGE"]}},
-        {"service_tier": "priority"},
+        {"service_tier": 3},
         {"continuation_token": "t"},
     ],
 )
@@ -320,9 +320,8 @@ def test_unpriced_tool_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"serviceTier": "priority"},
-        {"serviceTier": "flex"},
         {"serviceTier": 3},
+        {"serviceTier": "x" * 65},
         {"cachedContent": "cachedContents/1"},
         {"continuationToken": "t"},
         {"base_url": "http://127.0.0.1"},
@@ -337,6 +336,14 @@ def test_fields_outside_bound_are_refused(changes: dict[str, Any]) -> None:
     if "base_url" not in changes:
         inner = {"generateContentRequest": ASKED | changes}
         assert refusal(COUNTING, inner, named=MODEL) == sentence
+
+
+def test_service_tier_is_priced_as_asked() -> None:
+    standard = (None, "", "standard", "STANDARD", "unspecified", "SERVICE_TIER_UNSPECIFIED")
+    for given in (*standard, "SERVICE_TIER_STANDARD"):
+        assert measured(serviceTier=given).service_tier == "standard"
+    for given in ("flex", "FLEX", "SERVICE_TIER_FLEX"):
+        assert measured(service_tier=given).service_tier == "flex"
 
 
 @pytest.mark.parametrize("name", ["key", "api_key", "access_token", "KEY"])

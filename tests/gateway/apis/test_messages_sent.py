@@ -131,6 +131,21 @@ def test_beta_that_could_change_price_is_not_forwarded(beta: str) -> None:
     assert "anthropic-beta" not in outgoing(ASKED, headers={"anthropic-beta": beta}).headers
 
 
+def test_beta_of_fast_mode_is_forwarded_with_speed() -> None:
+    betas = {"anthropic-beta": "fast-mode-2026-02-01,context-1m-2025-08-07"}
+    for speed, forwarded in (("fast", True), ("standard", True), (None, False)):
+        request = sent(read(DIALECT, ASKED | {"speed": speed}, headers=betas), OPUS)
+        expected = "fast-mode-2026-02-01" if forwarded else None
+        assert request.headers.get("anthropic-beta") == expected
+
+
+def test_place_is_written_for_models_that_take_one() -> None:
+    for given, expected in ((None, "global"), ("global", "global"), ("us", "us")):
+        fields = ASKED if given is None else ASKED | {"inference_geo": given}
+        assert body_of(sent(read(DIALECT, fields), OPUS))["inference_geo"] == expected
+    assert "inference_geo" not in body_of(outgoing(ASKED))
+
+
 def test_listed_betas_are_forwarded_once_in_order() -> None:
     betas = "interleaved-thinking-2025-05-14,extended-cache-ttl-2025-04-11"
     asked = f"{betas},interleaved-thinking-2025-05-14"

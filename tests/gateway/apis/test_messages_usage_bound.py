@@ -222,11 +222,15 @@ def test_tool_schema_can_have_file_id_property() -> None:
         user_turn({"type": "of_tomorrow", "cache_control": HOUR}),
         user_turn({"type": "of_tomorrow", "within": [{"cache_control": HOUR}]}),
         {"tools": [{"name": "x", "input_schema": {}, "cache_control": HOUR}]},
-        {"cache_control": {"type": "ephemeral", "ttl": "a week"}},
     ],
 )
 def test_one_hour_cache_marker_is_priced_everywhere(changes: dict[str, Any]) -> None:
     assert "cache_write_1h" in measured(**changes).buckets
+
+
+def test_unknown_cache_lifetime_is_refused() -> None:
+    sentence = refused(cache_control={"type": "ephemeral", "ttl": "a week"})
+    assert sentence == "cache_control.ttl must be one of 5m, 1h"
 
 
 @pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
@@ -334,8 +338,9 @@ def test_unpriced_tool_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"speed": "fast"},
-        {"inference_geo": "us"},
+        {"speed": 2},
+        {"inference_geo": ["us"]},
+        {"inference_geo": "u" * 65},
         {"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}},
         {"user_profile_id": "u"},
         {"workspace_id": "w"},
@@ -375,6 +380,15 @@ def test_fields_outside_bound_are_refused(changes: dict[str, Any]) -> None:
 )
 def test_fields_without_price_effect_are_accepted(changes: dict[str, Any]) -> None:
     assert measured(**changes).unbounded is None
+
+
+def test_speed_and_place_are_priced_as_asked() -> None:
+    for given in (None, "", "standard"):
+        assert measured(speed=given).service_tier == "standard"
+    for given in (None, "", "global"):
+        assert measured(inference_geo=given).place == "global"
+    usage_bound = measured(speed="fast", inference_geo="us")
+    assert (usage_bound.service_tier, usage_bound.place) == ("fast", "us")
 
 
 def test_counting_is_free_and_has_no_output() -> None:

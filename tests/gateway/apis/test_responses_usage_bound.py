@@ -115,7 +115,7 @@ def test_unknown_item_is_bounded_by_context() -> None:
     assert measured(**user_turn({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
-@pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_1h"})])
+@pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_12h"})])
 def test_longer_cache_is_bounded_at_its_own_price(ttl: str, buckets: set[str]) -> None:
     assert measured(prompt_cache_options={"ttl": ttl}).buckets == buckets
     part = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"ttl": ttl}}
@@ -165,15 +165,20 @@ def test_tools_described_by_provider_are_measured(tool: dict[str, Any]) -> None:
     assert measured(tools=[tool]).overhead_tokens == overhead
 
 
-@pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025_03_11"])
+@pytest.mark.parametrize("kind", ["web_search", "web_search_2025_08_26"])
 @pytest.mark.parametrize("calls", [1, CALLS_MAX])
 def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
     usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
-    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (
-        calls + 1,
-        calls,
-        None,
-    )
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (calls + 1, None)
+    assert (usage_bound.searches, usage_bound.search_previews) == (calls, 0)
+
+
+@pytest.mark.parametrize("kind", ["web_search_preview", "web_search_preview_2025_03_11"])
+def test_searches_by_preview_have_own_bound(kind: str) -> None:
+    space = {"type": "namespace", "name": "n", "tools": [{"type": kind}]}
+    for tools in ([{"type": kind}], [{"type": kind}, SEARCH], [SEARCH, space]):
+        usage_bound = measured(tools=tools, max_tool_calls=3)
+        assert (usage_bound.searches, usage_bound.search_previews) == (0, 3)
 
 
 def test_searches_without_max_tool_calls_are_estimated_and_unbounded() -> None:

@@ -114,7 +114,7 @@ def google_chunks() -> list[dict[str, Any]]:
     ]
 
 
-GOOGLE_USAGE = Usage(input_uncached=5, output_text=9, web_searches=2, reported_total=14)
+GOOGLE_USAGE = Usage(input_uncached=5, output_text=9, web_searches=1, reported_total=14)
 
 
 def google_events(end: str = "\r\n") -> bytes:
@@ -217,7 +217,7 @@ def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
         reading.take(chunks[: chunks.index(b'{"text": "c"}') - 40])
         usage = reading.completion().usage
         assert usage is not None
-        assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 2, False)
+        assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 1, False)
 
 
 def test_stream_continues_after_one_of_several_candidates() -> None:

@@ -17,13 +17,13 @@ import pytest
 
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
-from costs.models import Hold, Rate
-from costs.prices.book import load_price_book
+from costs.models import Hold, PriceFactor, Rate
+from costs.prices.book import PLACE, load_price_book
 from gateway.call.runtime import Gateway
-from gateway.core.model_names import price_names
+from gateway.core.model_names import Model, price_names
 from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
-from tests.factories import PolicyFactory, RateFactory
+from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
 from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import wire
@@ -33,8 +33,12 @@ from tests.gateway.conftest import Asking
 HIGHEST: Final = {
     "input_audio_usd_per_mtok": Decimal(40),
     "cache_write_1h_usd_per_mtok": Decimal(20),
+    "cache_write_12h_usd_per_mtok": Decimal(25),
     "web_search_usd_per_k": Decimal(30),
+    "web_search_preview_usd_per_k": Decimal(45),
 }
+# Of these the vendor may answer in any, each at a price of its own.
+TIERS: Final = {"ultrafast": 6, "fast": 2, "flex": 1}
 CATALOG: Final = load_catalog(sandbox=False)
 CHAT_PATH: Final = "/v1/chat/completions"
 GENERATE_PATH: Final = "/v1beta/models/gemini-2.5-flash:generateContent"
@@ -205,6 +209,50 @@ INPUTS: Final = {
         at("gpt-4o-search-preview", CHAT_PATH, {"messages": SAY, "max_tokens": 1}),
         Usage(input_uncached=100_000, web_searches=1),
     ),
+    "searches by both tools": (
+        at(
+            "gpt-4o-mini",
+            "/v1/responses",
+            {
+                "input": "Hello",
+                "max_output_tokens": 16,
+                "max_tool_calls": 3,
+                "tools": [{"type": "web_search"}, {"type": "web_search_preview"}],
+            },
+        ),
+        Usage(input_uncached=4 * 100_000, web_search_previews=3),
+    ),
+    "cache for 12 hours": (
+        at(
+            "gpt-4o-mini",
+            "/v1/responses",
+            {
+                "input": "word " * 20_000,
+                "max_output_tokens": 16,
+                "prompt_cache_options": {"ttl": "12h"},
+            },
+        ),
+        Usage(cache_write_12h=100_000),
+    ),
+    **{
+        f"{tier} tier": (
+            at(
+                "gpt-4o-mini",
+                "/v1/responses",
+                {"input": "Hello", "max_output_tokens": 700, "service_tier": tier},
+            ),
+            Usage(input_uncached=5, output_text=700, service_tier=tier),
+        )
+        for tier in TIERS
+    },
+    "fast mode in the US": (
+        at(
+            "claude-opus-4-6",
+            "/v1/messages",
+            {"messages": SAY, "max_tokens": 700, "speed": "fast", "inference_geo": "us"},
+        ),
+        Usage(input_uncached=5, output_text=700, service_tier="fast", place="us"),
+    ),
     "compatibility characters": (
         at("claude-opus-4-6", "/v1/messages", turn({"type": "text", "text": GROWS})),
         Usage(input_uncached=ANTHROPIC_TOKENS * 10_000),
@@ -247,6 +295,17 @@ def largest_output(body: Mapping[str, Any], *, cap: int) -> int:
     return (most + beyond + predicted) * times
 
 
+def _price_tiers(model: Model) -> None:
+    for tier, times in TIERS.items():
+        RateFactory.create(
+            provider=model.provider,
+            model=model.id,
+            service_tier=tier,
+            input_usd_per_mtok=Decimal(times),
+            output_usd_per_mtok=Decimal(times) * 4,
+        )
+
+
 @pytest.fixture
 def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
     """All vendors, at the fake provider; all models that are asked for have a price."""
@@ -255,6 +314,11 @@ def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
         assert model is not None
         if not Rate.objects.filter(provider=model.provider, model=model.id).exists():
             RateFactory.create(provider=model.provider, model=model.id, **HIGHEST)
+        if not Rate.objects.filter(model=model.id, service_tier="fast").exists():
+            _price_tiers(model)
+    PriceFactor.objects.create(
+        provider="anthropic", kind=PLACE, place="us", factor=2, starts_at=LONG_AGO, source=SOURCE
+    )
     with FakeProvider() as made:
         wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
         yield made

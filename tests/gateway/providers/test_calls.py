@@ -162,6 +162,7 @@ async def test_anthropic_gets_separate_system_message_and_cap(wire: Wire) -> Non
         ],
         "max_tokens": 4096,
         "service_tier": "standard_only",
+        "inference_geo": "global",
     }
 
 

@@ -60,7 +60,7 @@ OPENAI_CASES: dict[str, tuple[dict[str, Any], Usage]] = {
         Usage(
             input_uncached=30,
             cache_read=60,
-            cache_write_5m=10,
+            cache_write_30m=10,
             output_text=20,
             output_reasoning=30,
             reported_total=150,
