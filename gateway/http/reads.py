@@ -35,6 +35,7 @@ FILTERS: Final = {
     "code": "code",
     "model": "model",
     "provider": "provider",
+    "estimated": "estimated_nanoeur__gt",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
 
@@ -132,6 +133,7 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
             "promptHash": row.prompt_hash,
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
+            "unpriced": usage.get("unpriced") or [],
             "decision": {"rates": _rates(row), **row.decision},
             "attempts": [_attempt(kept) for kept in row.attempts or ()],
         },
@@ -160,7 +162,11 @@ def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wanted(value: str, name: str) -> str:
+def _wanted(value: str, name: str) -> str | int:
+    if name == "estimated":
+        if value != "yes":
+            raise invalid("estimated must be yes")
+        return 0
     if name == "status" and value not in AiRequestLog.Status.values:
         raise invalid(f"status must be one of {', '.join(AiRequestLog.Status.values)}")
     if not value.isprintable() or len(value) > FILTER_MAX_CHARS:

@@ -29,8 +29,10 @@ CODE_MAX_CHARS: Final = 40
 # What is a place in the list and no filter of it.
 PLACES: Final = ("before", "after", "waiting")
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
+ESTIMATED: Final = (("", "Any"), ("yes", "estimated"))
 FOLDED: Final = (
     "code",
+    "estimated",
     "requestId",
     "keyId",
     "userId",
@@ -50,6 +52,7 @@ class RequestFilterForm(forms.Form):
     provider = forms.CharField(label="Provider", required=False, max_length=PROVIDER_MAX_CHARS)
     period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
     code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
+    estimated = forms.ChoiceField(label="Cost", required=False, choices=ESTIMATED)
     requestId = forms.UUIDField(  # the API's name, as all here
         label="Request id", required=False, error_messages={"invalid": "Not a valid request id."}
     )
@@ -107,6 +110,7 @@ class RequestFilterForm(forms.Form):
             model=values["model"] or None,
             provider=values["provider"] or None,
             key_id=values["keyId"],
+            estimated=bool(values["estimated"]),
             user_id=values["userId"] or None,
             **{name: values[parameter] or None for parameter, _, name in DIMENSION_FIELDS},
         )

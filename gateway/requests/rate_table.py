@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,11 +12,15 @@ _COLUMNS: Final = {
     "input_usd_per_mtok": "input",
     "output_usd_per_mtok": "output",
     "cache_read_usd_per_mtok": "cache read",
+    "cache_read_audio_usd_per_mtok": "cache read, audio",
     "cache_write_5m_usd_per_mtok": "cache write, 5 min",
+    "cache_write_30m_usd_per_mtok": "cache write, 30 min",
     "cache_write_1h_usd_per_mtok": "cache write, 1 h",
+    "cache_write_12h_usd_per_mtok": "cache write, 12 h",
     "input_audio_usd_per_mtok": "audio input",
     "output_audio_usd_per_mtok": "audio output",
     "web_search_usd_per_k": "1,000 web searches",
+    "web_search_preview_usd_per_k": "1,000 web searches (preview)",
 }
 
 
@@ -35,6 +40,14 @@ class BandPrices:
     prices: tuple[Price, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor on the prices of a place, or on all prices."""
+
+    of: str
+    factor: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateTable:
     """Everything a charge was made from. Any text may be None where the row does not say."""
@@ -44,6 +57,7 @@ class RateTable:
     source: str | None
     usd_per_eur: str | None
     exchange_rate_date: str | None
+    factors: tuple[Factor, ...]
     bands: tuple[BandPrices, ...]
 
 
@@ -60,10 +74,20 @@ def rate_table(*kept: object) -> RateTable | None:
         source=_text(values.get("source")),
         usd_per_eur=_text(values.get("usd_per_eur")),
         exchange_rate_date=_text(values.get("exchange_rate_date")),
+        factors=tuple(_factors(values)),
         bands=tuple(_band(band) for band in bands if isinstance(band, dict))
         if isinstance(bands, list)
         else (),
     )
+
+
+def _factors(values: Mapping[str, Any]) -> Iterator[Factor]:
+    places = values.get("places")
+    for place, factor in places.items() if isinstance(places, dict) else ():
+        if text := _text(factor):
+            yield Factor(f"tokens processed in {place}", text)
+    if discount := _text(values.get("discount")):
+        yield Factor("all prices", discount)
 
 
 def _band(band: dict[str, Any]) -> BandPrices:

@@ -47,7 +47,10 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestQuery:
-    """Filters of the list of requests; None matches any. `model` is as requested or as called."""
+    """Filters of the list of requests; None matches any. `model` is as requested or as called.
+
+    `estimated` are those with a cost that is an estimate.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
@@ -65,6 +68,7 @@ class RequestQuery:
     app_id: str | None = None
     client_id: str | None = None
     task_type: str | None = None
+    estimated: bool = False
 
 
 _EQUALS: Final = (
@@ -112,6 +116,8 @@ def requests(
     rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
+    if query.estimated:
+        rows = rows.filter(estimated_nanoeur__gt=0)
     # Several questions: of one with OR, SQLite would look at every row for unused values.
     several = [rows]
     if query.code is not None and query.status is None:  # statuses have an index, codes have none

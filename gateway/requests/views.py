@@ -18,6 +18,7 @@ from gateway.policies import reports as policies_reports
 from gateway.policies.reports import SpendToday
 from gateway.requests import activity, reports, timeline
 from gateway.requests.activity_chart import hour_chart
+from gateway.requests.facts import usage_facts
 from gateway.requests.filters import RequestFilterForm
 from gateway.requests.lines import dimensions_of, request_lines, who_sent
 from gateway.requests.rate_table import rate_table
@@ -92,7 +93,7 @@ def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
         "row": row,
         "status": timeline.status_badge(row.status),
         "steps": timeline.steps(story),
-        "usage": timeline.usage_facts(row),
+        "usage": usage_facts(row),
         "rates": rate_table(*kept_rates, _trace(row).get("rates")),
         "bound_nanoeur": _bound(row),
         "cost_percent": _cost_percent(row),

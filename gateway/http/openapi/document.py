@@ -191,6 +191,10 @@ _FILTER: Final[Schema] = {
     "maxLength": FILTER_MAX_CHARS,
     "pattern": values.PRINTABLE,
 }
+_FILTER_OF: Final[Schema] = {
+    "status": values.STATUS,
+    "estimated": {"type": "string", "enum": ["yes"]},
+}
 LIST: Final[Schema] = {
     "operationId": "listRequests",
     "summary": "List the organization's requests, newest first",
@@ -203,7 +207,7 @@ LIST: Final[Schema] = {
         ),
         values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
         *(
-            values.query(name, values.STATUS if name == "status" else _FILTER, f"Filter by {name}.")
+            values.query(name, _FILTER_OF.get(name, _FILTER), f"Filter by {name}.")
             for name in FILTERS
         ),
     ],

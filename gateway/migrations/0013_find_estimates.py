@@ -1,0 +1,18 @@
+"""Finds the requests with estimates, which are few: no other request writes to this index."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+from orgs.database import run_sql
+
+NEWEST = (
+    "CREATE INDEX ai_request_log_estimated ON ai_request_log "
+    "(org_id, occurred_at DESC, id DESC) WHERE estimated_nanoeur > 0"
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("gateway", "0012_estimated")]
+
+    operations = [run_sql(postgresql=(NEWEST,), sqlite=(NEWEST,))]
