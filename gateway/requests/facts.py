@@ -30,6 +30,9 @@ _BUCKET_WORDS: Final = {
     "place": "processed in",
 }
 
+# Of an answer that was cut off.
+_AT_MOST: Final = {"input_tokens": "input, at most", "output_tokens": "output, at most"}
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -52,6 +55,12 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
         Fact(_BUCKET_WORDS[name], value)
         for name in ("service_tier", "place")
         if (value := text(buckets.get(name)))
+    ]
+    at_most = mapping(usage.get("at_most"))
+    facts += [
+        Fact(words, count(number))
+        for name, words in _AT_MOST.items()
+        if (number := integer(at_most.get(name))) is not None
     ]
     if usage.get("adds_up") is False:
         facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))

@@ -70,7 +70,9 @@ def test_estimated_part_is_shown_in_total_and_lines_with_link(
     assert "Of it <span title=" in html
 
 
-def test_link_to_estimates_has_only_filters_of_the_list(acme: Organization, person: Client) -> None:
+def test_link_to_estimates_has_only_filters_of_request_list(
+    acme: Organization, person: Client
+) -> None:
     for model in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4"):
         charge(acme, 700, estimated_nanoeur=700, model=model)
     assert "model=" not in shown(person, f"{JUNE}&model=gpt-4o").estimates_href
@@ -82,7 +84,7 @@ def test_page_without_estimates_does_not_mention_them(acme: Organization, person
     assert "estimated" not in html_of(person, JUNE)
 
 
-def test_hundred_lines_and_the_rest_have_estimates(acme: Organization, person: Client) -> None:
+def test_hundred_lines_and_rest_have_estimates(acme: Organization, person: Client) -> None:
     names = [f"{number:03d} {'отдел исследований ' * 6}"[:128] for number in range(102)]
     for number, name in enumerate(names):
         charge(acme, 1000 - number, estimated_nanoeur=number, app_id=name)

@@ -151,7 +151,11 @@ def test_estimate_says_what_it_is(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(
-        org=acme, status="unknown", code="client_disconnected", estimated_nanoeur=2_328
+        org=acme,
+        status="unknown",
+        code="client_disconnected",
+        estimated_nanoeur=2_328,
+        usage={"buckets": None, "at_most": {"input_tokens": 9, "output_tokens": 1_234}},
     )
     hold = hold_for(row, state=Hold.State.UNKNOWN)
     CostEventFactory.create(
@@ -168,6 +172,7 @@ def test_estimate_says_what_it_is(
         "The maximum cost was held; charged at an estimate; actual cost unknown.",
         "What the provider can have produced by then at most",
         "<dt>of it estimated</dt>",
+        "<dt>output, at most</dt><dd>1,234</dd>",
         ">estimated</span>",
     ):
         assert expected in page, expected
@@ -184,9 +189,11 @@ def test_usage_without_price_is_named_with_place_and_factors(
     row = AiRequestLogFactory.create(
         org=acme, usage={"buckets": buckets, "unpriced": unpriced}, estimated_nanoeur=2_328
     )
-    band = {**RATES["bands"][0], "cache_read_audio_usd_per_mtok": "0.3"}
-    band |= {"cache_write_30m_usd_per_mtok": "0.4", "cache_write_12h_usd_per_mtok": "0.5"}
-    band |= {"web_search_preview_usd_per_k": "25"}
+    band = {
+        **{"input_usd_per_mtok": "0.15", "cache_read_audio_usd_per_mtok": "0.3"},
+        **{"cache_write_30m_usd_per_mtok": "0.4", "cache_write_12h_usd_per_mtok": "0.5"},
+        "web_search_preview_usd_per_k": "25",
+    }
     factors = {"places": {"eu": "1.1"}, "discount": "0.95"}
     hold = hold_for(row, rates={**RATES, "bands": [band], **factors})
     CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk, estimated_nanoeur=2_328)
