@@ -39,9 +39,9 @@ def short_eur(nanoeur: int) -> str:
 
 
 @register.simple_tag
-def estimated() -> SafeString:
+def estimated(word: str = "estimated") -> SafeString:
     """Show the mark of a cost that is an estimate, with what that means."""
-    return format_html('<span title="{}">estimated</span>', ESTIMATED)
+    return format_html('<span title="{}">{}</span>', ESTIMATED, word)
 
 
 @register.filter

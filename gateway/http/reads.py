@@ -22,7 +22,7 @@ from gateway.http.answers import error_response, json_response, only
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.models import AiRequestLog
 from gateway.requests.lines import as_eur, request_as_json
-from gateway.requests.reports import Cursor, rows_before
+from gateway.requests.reports import Cursor, rows_before, rows_of
 from orgs.core.permissions import Permission
 from orgs.fields import new_id
 from orgs.threads import READS, Threads
@@ -35,9 +35,9 @@ FILTERS: Final = {
     "code": "code",
     "model": "model",
     "provider": "provider",
-    "estimated": "estimated_nanoeur__gt",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
+ESTIMATED: Final = "estimated"
 
 
 @only("GET", "HEAD")
@@ -81,9 +81,9 @@ def query_of(request: HttpRequest) -> QueryDict:
         raise invalid("Too many query parameters") from exc
 
 
-def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
+def _visible(principal: Principal, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
     """Return the requests that the caller may see: its organization's, within its key's scope."""
-    rows = AiRequestLog.objects.filter(org_id=principal.org_id)
+    rows = rows_of(principal.org_id, estimated=estimated)
     if principal.key_id is None:
         return rows
     scope = principal.fixed.as_dict()
@@ -92,10 +92,13 @@ def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
 
 
 def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
-    unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor"})
+    unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor", ESTIMATED})
     if unknown:
         raise invalid(f"Unknown parameter {quoted(unknown[0])}")
-    rows = _visible(principal)
+    estimated = query.get(ESTIMATED)
+    if estimated not in (None, "yes"):
+        raise invalid("estimated must be yes")
+    rows = _visible(principal, estimated=estimated is not None)
     for spelled, column in FILTERS.items():
         wanted = query.get(spelled)
         if wanted is not None:
@@ -162,11 +165,7 @@ def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wanted(value: str, name: str) -> str | int:
-    if name == "estimated":
-        if value != "yes":
-            raise invalid("estimated must be yes")
-        return 0
+def _wanted(value: str, name: str) -> str:
     if name == "status" and value not in AiRequestLog.Status.values:
         raise invalid(f"status must be one of {', '.join(AiRequestLog.Status.values)}")
     if not value.isprintable() or len(value) > FILTER_MAX_CHARS:

@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from costs.explorer.names import emails
 from costs.models import CostEvent, Hold
@@ -113,11 +114,9 @@ def requests(
 ) -> RequestPage:
     """Return the requests that match, newest first, one page of them, without their traces."""
     wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
-    rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
+    rows = _between(rows_of(organization_id, estimated=query.estimated), query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
-    if query.estimated:
-        rows = rows.filter(estimated_nanoeur__gt=0)
     # Several questions: of one with OR, SQLite would look at every row for unused values.
     several = [rows]
     if query.code is not None and query.status is None:  # statuses have an index, codes have none
@@ -132,6 +131,18 @@ def requests(
         rows=found[:limit],
         before=Cursor(occurred_at=last.occurred_at, id=last.id) if last else None,
     )
+
+
+def rows_of(organization_id: UUID, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
+    """Return the requests of an organization, or only those whose cost is an estimate.
+
+    Those are few, and have an index. For SQLite to use it with any other filter, it alone has
+    this expression of the organization.
+    """
+    if not estimated:
+        return AiRequestLog.objects.filter(org=organization_id)
+    rows = AiRequestLog.objects.alias(its_org=Coalesce("org_id", "org_id"))
+    return rows.filter(its_org=organization_id, estimated_nanoeur__gt=0)
 
 
 def _newest(rows: QuerySet[AiRequestLog], most: int) -> list[AiRequestLog]:

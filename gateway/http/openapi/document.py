@@ -12,7 +12,7 @@ from gateway.http.openapi import backtest as schema_backtest
 from gateway.http.openapi import compatible, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
-from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
+from gateway.http.reads import ESTIMATED, FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
 
 EVENTS: Final = "text/event-stream"
 
@@ -191,10 +191,6 @@ _FILTER: Final[Schema] = {
     "maxLength": FILTER_MAX_CHARS,
     "pattern": values.PRINTABLE,
 }
-_FILTER_OF: Final[Schema] = {
-    "status": values.STATUS,
-    "estimated": {"type": "string", "enum": ["yes"]},
-}
 LIST: Final[Schema] = {
     "operationId": "listRequests",
     "summary": "List the organization's requests, newest first",
@@ -207,8 +203,11 @@ LIST: Final[Schema] = {
         ),
         values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
         *(
-            values.query(name, _FILTER_OF.get(name, _FILTER), f"Filter by {name}.")
+            values.query(name, values.STATUS if name == "status" else _FILTER, f"Filter by {name}.")
             for name in FILTERS
+        ),
+        values.query(
+            ESTIMATED, {"type": "string", "enum": ["yes"]}, "Only costs that are estimates."
         ),
     ],
     "responses": {

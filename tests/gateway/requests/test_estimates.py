@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import Sum
 from django.http import StreamingHttpResponse
 from django.test import Client
@@ -20,9 +21,10 @@ from costs.core.holds import State
 from costs.models import CostEvent, DailyCost, MonthlyCost
 from gateway.models import AiRequestLog
 from gateway.requests.lines import request_as_json
+from gateway.requests.reports import rows_of
 from orgs.models import Organization
 from tests.costs.books import NOON, Clock, Desk, ask, check_the_books, settlement
-from tests.factories import MembershipFactory, OrganizationFactory
+from tests.factories import AiRequestLogFactory, MembershipFactory, OrganizationFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -171,6 +173,18 @@ def test_sums_and_their_estimates_are_equal_everywhere(
     only = total[1], total[1]  # of a request all is an estimate, or nothing
     assert requests["estimated csv"] == requests["estimated json"] == only
     check_the_books()
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"status": "ok"}, {"model": "m"}, {"team_id": "t"}], ids=str
+)
+def test_estimates_are_found_by_their_index(acme: Organization, filters: dict[str, str]) -> None:
+    AiRequestLogFactory.create(org=acme)
+    rows = rows_of(acme.pk, estimated=True).filter(**filters).order_by("-occurred_at", "-id")
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # a table of one row needs no index
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "ai_request_log_estimated" in rows[:51].explain()
 
 
 def test_late_estimate_replaces_earlier_one(desk: Desk) -> None:
