@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.timezone import now
 
+from costs.core.exchange_rates import DatedRate
 from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceList, Rate
+from costs.prices.exchange_rates import check_new, utc_day
 from orgs.admin import KeptAdmin
+from orgs.console.refusals import refusal_in
 
 
 class DatedAdmin(KeptAdmin):
@@ -41,10 +46,27 @@ class RateAdmin(DatedAdmin):
     search_fields = ("model",)
 
 
+class ExchangeRateForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A rate, checked as `rates set` does."""
+
+    class Meta:
+        model = ExchangeRate
+        fields = ("on_date", "usd_per_eur", "source")
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        if values.keys() >= {"on_date", "usd_per_eur", "source"}:
+            rate = DatedRate(values["on_date"], values["usd_per_eur"])
+            with refusal_in(self):
+                check_new(rate, source=values["source"], today=utc_day(now()))
+        return values
+
+
 @admin.register(ExchangeRate)
 class ExchangeRateAdmin(DatedAdmin):
-    """The European Central Bank's reference rates."""
+    """USD per EUR: the European Central Bank's reference rates, and those set by hand."""
 
+    form = ExchangeRateForm
     list_display = ("on_date", "usd_per_eur", "source")
     date_hierarchy = "on_date"
 

@@ -174,8 +174,9 @@ class Period(models.Model):
     hold, `overrun_nanoeur` what providers billed above theirs; together they are the sum of the
     period's cost events. `carried_nanoeur` was spent before the period was created, and
     is deducted from the limit: `limit_nanoeur` is what was left of the limit by then.
-    `starts_on` is the local date of its first day. A trigger rejects any increase of `held_nanoeur`
-    past the limit.
+    `starts_on` is the local date of its first day; a change of time zone changes that and the end
+    of the current period (see `costs.ledger.time_zones`). A trigger rejects any increase of
+    `held_nanoeur` past the limit.
     """
 
     id = IdPrimaryKey()
@@ -373,7 +374,7 @@ class DailyCost(CostLine):
 
     SETTLE adds to it in the transaction that writes the event, under the lock of the day's
     period, so that the lines of a period are always the sum of its events. The `day` is that of
-    the admission, as in the period: a change of time zone moves nothing.
+    the admission, as in the period: a change of time zone dates only the current one again.
     `id` is derived from the period and the attributes (see `costs.core.daily`). `requests` counts
     a request once, by its first event.
     """

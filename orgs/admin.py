@@ -31,6 +31,7 @@ from orgs.members import invitations
 from orgs.members import operations as members_operations
 from orgs.models import ApiKey, Invitation, Membership, Organization, User
 from orgs.settings.operations import RECORDED as RECORDED_OF_ORGANIZATIONS
+from orgs.settings.operations import time_zone_changed
 
 __all__ = ["HistoryEventAdmin"]
 RIGHTS: Final = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -187,6 +188,12 @@ class OrganizationAdmin(RecordedAdmin, KeptAdmin):
     search_fields = ("name", "slug")
     readonly_fields = ("id", "config_version", "created_at")
     recorded = RECORDED_OF_ORGANIZATIONS
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if change and "timezone" in form.changed_data:
+                time_zone_changed(obj)
 
 
 @admin.register(Membership)

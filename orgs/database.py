@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,6 +12,11 @@ from django.db import OperationalError, connection
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import RunPython
 from django.db.migrations.state import StateApps
+from django.db.models import BooleanField, Q
+from django.db.models.expressions import RawSQL
+from django.utils.timezone import now
+
+from orgs.core.spelling import folded
 
 
 def run_sql(*, postgresql: tuple[str, ...], sqlite: tuple[str, ...]) -> RunPython:
@@ -38,6 +43,43 @@ def is_lock_timeout(error: OperationalError) -> bool:
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
     return isinstance(cause, psycopg.errors.LockNotAvailable)
+
+
+def folded_if_ascii(column: str) -> str:
+    """Return the expression of what `folded` returns for a name that is ASCII.
+
+    What LOWER does to other letters is another thing on each database.
+    """
+    collation = ' COLLATE "C"' if connection.vendor == "postgresql" else ""
+    return f"LOWER(TRIM({column}){collation})"
+
+
+def is_not_ascii(column: str) -> str:
+    """Return the condition that a text has other characters than ASCII's."""
+    if connection.vendor == "postgresql":
+        return f"OCTET_LENGTH({column}) <> CHAR_LENGTH({column})"
+    return f"LENGTH(CAST({column} AS BLOB)) <> LENGTH({column})"
+
+
+def may_be(column: str, names: Iterable[str]) -> Q:
+    """Return the condition of rows whose column may have a spelling of one of the names.
+
+    Only Python can fold a name that is not ASCII: compare what is found by `folded`.
+    """
+    wanted = [folded(name) for name in names]
+    marks = ", ".join(["%s"] * len(wanted))
+    condition = f"({folded_if_ascii(column)} IN ({marks}) OR {is_not_ascii(column)})"
+    return Q(RawSQL(condition, wanted, BooleanField()))  # noqa: S611  our own names
+
+
+def database_clock() -> datetime:
+    """Return the database's clock now, also in a transaction that began before."""
+    if connection.vendor != "postgresql":
+        return now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment
 
 
 def kept_id(id_: UUID) -> UUID | str:

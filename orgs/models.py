@@ -77,7 +77,7 @@ class Organization(models.Model):
     """
 
     class OnDisconnect(models.TextChoices):
-        CLOSE = "close", "Stop the provider and charge the held amount"
+        CLOSE = "close", "Stop the provider and charge what it can have produced"
         DRAIN = "drain", "Read the answer to its end and charge it exactly"
 
     id = IdPrimaryKey()

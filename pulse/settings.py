@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from pulse.environment import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 # What this process makes, such as a database elsewhere, is for its user alone.
 os.umask(0o077)
 VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key
@@ -83,11 +85,14 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "pulse.server.queries.QueryMiddleware",
 ]
 
 ROOT_URLCONF = "pulse.urls"
 ASGI_APPLICATION = "pulse.asgi.application"
 AUTH_USER_MODEL = "orgs.User"
+# By name: the organizations' app imports neither the ledger nor budgets.
+TIME_ZONE_CHANGED = "gateway.budgets.operations.follow_time_zone"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "requests"

@@ -21,5 +21,6 @@ urlpatterns = [
     path("", include("costs.explorer.urls")),
     path("costs/", include("gateway.budgets.urls")),
     path("costs/", include("gateway.alerts.urls")),
+    path("", include("gateway.status.urls")),
     path("", include("gateway.http.urls")),
 ]

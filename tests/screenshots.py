@@ -93,7 +93,7 @@ def _installation(scratch: Path) -> Installation:
         folder=scratch,
         environment={"SECRET_KEY": secrets.token_urlsafe(64)},
     )
-    made.run_each(("migrate", "-v0"), ("prices", "load"))
+    made.run_each(("migrate", "-v0"), ("prices", "load"), ("rates", "set", "1.15", "--force"))
     made.organizations("acme", timezone="Europe/Paris")
     fill(made, per_day=90)
     return made

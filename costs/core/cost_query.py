@@ -29,8 +29,10 @@ GROUP_COLUMNS: Final = {
 class CostQuery:
     """Which costs to sum, by one or two dimensions (the day first), and what to compare them with.
 
-    `wanted` maps columns to a value, or to None for requests without one; `models` are the names
-    that match the model filter. `today` only tells which days have no lines yet.
+    `wanted` maps columns to a value, to several of which each matches, or to None for requests
+    without one; `models` are the names that match the model filter. `merged` has, by the columns
+    that it groups by, the spellings that are shown as another one. `today` only tells which days
+    have no lines yet.
     """
 
     date_range: DateRange
@@ -38,6 +40,7 @@ class CostQuery:
     before: DateRange | None = None
     wanted: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] | None = None
+    merged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     today: date = date.max
 
     def __post_init__(self) -> None:

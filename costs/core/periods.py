@@ -84,7 +84,7 @@ def clipped(
 ) -> tuple[datetime, datetime]:
     """Return `bounds` clipped to the gap between its neighbours.
 
-    After a change of time zone a new day would overlap the current period and grant its limit a
+    After a change of time zone a new day could overlap the period before and grant its limit a
     second time; it begins where that one ends.
     """
     starts_at, ends_at = bounds

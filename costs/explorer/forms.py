@@ -7,17 +7,19 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django import forms
 from django.http import QueryDict
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
-from costs.explorer.names import models_matching
+from costs.core.moments import EARLIEST, LATEST
+from costs.explorer.names import DIMENSIONS, models_matching, values_named
+from costs.explorer.spellings import merged
+from orgs.console.fields import DimensionField
 
 DEFAULT_DAYS: Final = 30
-EARLIEST: Final = date(2000, 1, 1)
-LATEST: Final = date(2199, 12, 31)
 SOURCES: Final = ("AI",)
 GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
     "task": "Task type",
@@ -64,10 +66,17 @@ COMPARE_LABELS: Final = {
 Changes = dict[str, str | tuple[str, ...] | None]
 
 
+# Each once; `without` as often as there are dimensions.
+PARAMETERS: Final = (
+    *("period", "from", "to", "groupBy", "thenBy", "compare", "source"),
+    *PARAMETER_OF.values(),
+)
+
+
 class CostForm(forms.Form):
     """Every filter of the explorer; each has a default, so an empty URL is a valid one.
 
-    `period` is relative to today and takes precedence over dates; dates alone are a custom period.
+    `period` is relative to today, dates are a custom period: one of the two.
     `without` names the dimensions that a request must have omitted.
     """
 
@@ -95,9 +104,11 @@ class CostForm(forms.Form):
         self.fields["thenBy"] = _choice("Then by", [("", "None"), *GROUP_LABELS.items()])
         self.fields["compare"] = _choice("Compare with", COMPARE_LABELS.items())
         self.fields["source"] = _choice("Source", [("", "All"), *((s, s) for s in SOURCES)])
-        for parameter, label, max_chars in FILTERS.values():
-            self.fields[parameter] = forms.CharField(
-                label=label, required=False, max_length=max_chars
+        for name, (parameter, label, max_chars) in FILTERS.items():
+            self.fields[parameter] = (
+                DimensionField(label=label, max_length=max_chars)
+                if GROUP_COLUMNS[name] in DIMENSIONS
+                else forms.CharField(label=label, required=False, max_length=max_chars)
             )
         for parameter in ("model", "provider"):
             self.fields[parameter].widget.attrs["list"] = f"{parameter}s-used"
@@ -105,6 +116,7 @@ class CostForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Fill in the defaults."""
         values = self.cleaned_data
+        self._check_contradictions(values)
         preset = self._preset(values)
         date_range = (
             self._custom(values) if preset is Preset.CUSTOM else preset_range(preset, self._today)
@@ -118,6 +130,15 @@ class CostForm(forms.Form):
             "thenBy": "" if then_by == group_by else then_by,
             "compare": Compare(values.get("compare") or Compare.BEFORE),
         }
+
+    def _check_contradictions(self, values: dict[str, Any]) -> None:
+        if values.get("period") not in (None, "", Preset.CUSTOM):
+            for name in {"from", "to"} & values.keys():
+                if values[name] is not None:
+                    self.add_error(name, "Choose either a period or dates.")
+        for parameter in values.get(WITHOUT, ()):
+            if values.get(parameter):
+                self.add_error(parameter, f"Choose either a value or {WITHOUT}={parameter}.")
 
     def _preset(self, values: dict[str, Any]) -> Preset:
         if values.get("period"):
@@ -156,11 +177,11 @@ class CostForm(forms.Form):
         chosen = (self.cleaned_data["groupBy"], self.cleaned_data["thenBy"])
         return tuple(sorted(filter(None, chosen), key=lambda name: name != DAY))
 
-    def query(self, *, used: Iterable[tuple[str, str]], user_id: str | None = None) -> CostQuery:
+    def query(self, *, organization_id: UUID, used: Iterable[tuple[str, str]]) -> CostQuery:
         """Return the query of a valid form.
 
-        `used` are the (provider, model) that the organization has used; `user_id` replaces an
-        email address.
+        `used` are the (provider, model) that the organization has used. Raises Invalid if the user
+        is an unknown email address.
         """
         values = self.cleaned_data
         wanted: dict[str, Any] = {
@@ -168,17 +189,28 @@ class CostForm(forms.Form):
             for name, parameter in PARAMETER_OF.items()
             if name != "model" and values[parameter]
         }
+        for column in wanted.keys() & set(DIMENSIONS):
+            wanted[column] = values_named(
+                wanted[column], column=column, organization_id=organization_id
+            )
         if values["source"]:
             wanted["source"] = values["source"]
-        if user_id is not None:
-            wanted["user_id"] = user_id
         wanted |= {GROUP_COLUMNS[name]: None for name in self.absent()}
+        before = compared_with(self.date_range, values["compare"], values["period"])
+        both = DateRange(
+            min(self.date_range.first, (before or self.date_range).first), self.date_range.last
+        )
+        by = {GROUP_COLUMNS[name] for name in self.group_by} & set(DIMENSIONS)
         return CostQuery(
             date_range=self.date_range,
-            before=compared_with(self.date_range, values["compare"], values["period"]),
+            before=before,
             group_by=self.group_by,
             wanted=wanted,
             models=models_matching(values["model"], used) if values["model"] else None,
+            merged={
+                column: merged(column, organization_id=organization_id, date_range=both)
+                for column in by
+            },
             today=self._today,
         )
 

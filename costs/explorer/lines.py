@@ -17,7 +17,7 @@ from django.db import connection
 
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.core.date_ranges import DateRange
-from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, union
+from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, shown, union
 from orgs.database import kept_id
 
 FETCHED_AT_ONCE: Final = 1000
@@ -136,7 +136,7 @@ def dated(  # noqa: PLR0913  all parts of one query
         parts_of(date_range, query.today) if by_month else [Part.of_days(date_range)],
         keys={"k0": GROUP_COLUMNS[DAY]},
         sums=("amount_nanoeur", "events"),
-        amounts_of={f"v{n}": equals(column, value) for n, value in enumerate(values)},
+        amounts_of={f"v{n}": equals(shown(query, column), value) for n, value in enumerate(values)},
     )
     sums = (*(f"v{n}" for n in range(len(values))), "amount_nanoeur")
     return _rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -9,10 +10,14 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q, QuerySet
 
 from costs.core.model_names import means
+from costs.explorer.spellings import spellings_of
+from orgs.core.errors import Invalid
+from orgs.core.spelling import folded
 from orgs.database import kept_id
-from orgs.models import ApiKey, User
+from orgs.models import ApiKey, HistoryEvent, User
 
 # The models that an organization has used, without reading every line: the index is queried for
 # the first, then for the next one, and so on.
@@ -28,6 +33,7 @@ MODELS_USED: Final = """
         (SELECT MAX(provider) FROM monthly_cost WHERE org_id = %(org)s AND model = used.model)
     FROM used WHERE model IS NOT NULL LIMIT 500
 """
+_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 NAMES_KEPT_MAX: Final = 10_000
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 VALUES_USED: Final = " UNION ALL ".join(
@@ -48,16 +54,17 @@ def models_used(*, organization_id: UUID) -> list[tuple[str, str]]:
 
 
 def values_used(*, organization_id: UUID, since: date) -> dict[str, list[str]]:
-    """Return the values of each dimension in calls since that day, sorted, some of many.
+    """Return the values of each dimension in calls since that day, sorted, some of many, each in
+    one spelling.
 
     One query.
     """
-    used: dict[str, list[str]] = {column: [] for column in DIMENSIONS}
+    used: dict[str, dict[str, str]] = {column: {} for column in DIMENSIONS}
     with connection.cursor() as cursor:
         cursor.execute(VALUES_USED, [kept_id(organization_id), f"{since}"] * len(DIMENSIONS))
         for column, value in cursor.fetchall():
-            used[column].append(value)
-    return used
+            used[column].setdefault(folded(value), value)
+    return {column: list(values.values()) for column, values in used.items()}
 
 
 def models_matching(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -67,21 +74,54 @@ def models_matching(wanted: str, used: Iterable[tuple[str, str]]) -> tuple[str, 
 
 
 def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str, str]:
-    """Return the email addresses of those ids that are members of the organization.
+    """Return the email addresses of those ids that are or were members of the organization.
 
     Callers can send any value in a dimension: an id of another user stays an id.
     """
-    ids = {user_id for text in user_ids if (user_id := _uuid(text))}
-    if not ids:
-        return {}
+    texts = {text: user_id for text in user_ids if text and (user_id := _uuid(text))}
+    ids = set(texts.values())
     members = User.objects.filter(memberships__org=organization_id, id__in=ids)
-    return {str(user_id): email for user_id, email in members.values_list("id", "email")}
+    found = dict(members.values_list("id", "email")) if ids else {}
+    if left := ids - found.keys():
+        # The address of that time: a later one is no longer the organization's.
+        past = _past_members(organization_id).filter(subject_id__in=left).order_by("id")
+        owners = User.objects.filter(api_keys__org=organization_id, id__in=left)
+        found |= dict(owners.values_list("id", "email"))
+        found |= {of: email for of, email in past.values_list("subject_id", "subject_name") if of}
+    return {text: found[user_id] for text, user_id in texts.items() if user_id in found}
 
 
-def user_id_of(email: str, *, organization_id: UUID) -> str | None:
-    """Return the id of the member with this email address."""
-    found = User.objects.filter(memberships__org=organization_id, email=email.lower()).first()
-    return str(found.pk) if found else None
+def values_named(
+    name: str, *, column: str, organization_id: UUID, recent: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the values of a dimension's column that a filter for a name matches.
+
+    Those are the name and its spellings among all charges and the `recent` ones. Of an email
+    address, they are the ids of the people who are or were members, the current one first, and
+    its spellings; Invalid is raised if no user has it.
+    """
+    spellings = (*spellings_of(name, column=column, organization_id=organization_id), *recent)
+    if column != "user_id" or not _ADDRESS.fullmatch(name):
+        return tuple(dict.fromkeys((name, *spellings)))
+    found = tuple(dict.fromkeys((*_ids_of(name.lower(), organization_id), *spellings)))
+    if not found:
+        sentence = f"No user of this organization has the email address {name}"
+        raise Invalid(sentence, field="userId")
+    return found
+
+
+def _ids_of(email: str, organization_id: UUID) -> tuple[str, ...]:
+    """Return the ids of the members with this address, the current one first."""
+    users = User.objects.filter(email=email)
+    theirs = users.filter(Q(memberships__org=organization_id) | Q(api_keys__org=organization_id))
+    past = _past_members(organization_id).filter(subject_name=email).order_by("-id")
+    ids = [*theirs.values_list("id", flat=True), *past.values_list("subject_id", flat=True)]
+    return tuple(dict.fromkeys(map(str, ids)))
+
+
+def _past_members(organization_id: UUID) -> QuerySet[HistoryEvent]:
+    """Return what the history has of people in the organization: only members are in it."""
+    return HistoryEvent.objects.filter(org=organization_id, subject_type="user")
 
 
 def key_names(*, organization_id: UUID, key_ids: Iterable[str | None]) -> dict[str, str]:
@@ -104,7 +144,7 @@ class DimensionNames:
     _known: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, dimension: str, values: Iterable[str | None]) -> Mapping[str, str]:
-        """Return the names of users and keys by value, by at most one query.
+        """Return the names of users and keys by value: one query, of users who left two more.
 
         Other values are their own names.
         """
@@ -126,6 +166,7 @@ class DimensionNames:
 
 def _uuid(text: str | None) -> UUID | None:
     try:
-        return UUID(text or "")
+        found = UUID(text or "")
     except ValueError:
         return None
+    return found if f"{found}" == folded(text or "") else None

@@ -114,9 +114,10 @@ def union(  # noqa: PLR0913  all parts of one query
     all that another one adds.
     """
     condition, filters = _condition(query)
+    joins, spellings = _joins(query)
     selects, values = [], []
     for part in parts:
-        found = {name: part.key(column) for name, column in keys.items()}
+        found = {name: part.key(shown(query, column)) for name, column in keys.items()}
         chosen = [f"{key} AS {name}" for name, (key, _) in found.items()]
         chosen += [f"{part.sum(name)} AS {name}" for name in sums]
         for name, (only, wanted) in (amounts_of or {}).items():
@@ -124,13 +125,18 @@ def union(  # noqa: PLR0913  all parts of one query
             values += wanted
         by = ", ".join(key for key, differs in found.values() if differs)
         selects.append(
-            f"SELECT {', '.join(chosen)} FROM {part.table} "  # noqa: S608  our own names
+            f"SELECT {', '.join(chosen)} FROM {part.table}{joins} "  # noqa: S608  our own names
             f"WHERE org_id = %s AND {part.column} >= %s AND {part.column} <= %s{condition}"
             f"{f' GROUP BY {by}' if by else ''}"
         )
         first, last = f"{part.date_range.first}", f"{part.date_range.last}"
-        values += [kept_id(organization_id), first, last, *filters]
+        values += [*spellings, kept_id(organization_id), first, last, *filters]
     return " UNION ALL ".join(selects), values
+
+
+def shown(query: CostQuery, column: str) -> str:
+    """Return the expression of a column's value: of a name with several spellings, one of them."""
+    return f"COALESCE({column}_as.column2, {column})" if query.merged.get(column) else column
 
 
 def equals(column: str, value: Any) -> Sql:
@@ -140,14 +146,30 @@ def equals(column: str, value: Any) -> Sql:
     return f"{column} = %s", [kept_id(UUID(str(value))) if column == "key_id" else value]
 
 
+def _joins(query: CostQuery) -> Sql:
+    """Return the tables of merged spellings, whose columns both databases call column1 and 2."""
+    joins, values = "", []
+    for column, spellings in query.merged.items():
+        if spellings:
+            rows = ", ".join(["(%s, %s)"] * len(spellings))
+            joins += f" LEFT JOIN (VALUES {rows}) {column}_as ON {column}_as.column1 = {column}"
+            values += [text for pair in spellings.items() for text in pair]
+    return joins, values
+
+
 def _condition(query: CostQuery) -> Sql:
     condition, values = "", []
     for column, value in query.wanted.items():
-        equal, wanted = equals(column, value)
+        equal, wanted = (_is_in if isinstance(value, tuple) else equals)(column, value)
         condition += f" AND {equal}"
         values += wanted
     if query.models is not None:
-        names = ", ".join(["%s"] * len(query.models))
-        condition += f" AND model IN ({names})" if names else " AND 1 = 0"
-        values += query.models
+        among, wanted = _is_in("model", query.models)
+        condition += f" AND {among}"
+        values += wanted
     return condition, values
+
+
+def _is_in(column: str, values: tuple[Any, ...]) -> Sql:
+    names = ", ".join(["%s"] * len(values))
+    return f"{column} IN ({names})" if names else "1 = 0", [*values]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.timezone import now
 from django.views.decorators.vary import vary_on_headers
@@ -16,13 +16,17 @@ from costs.core.cost_query import CostQuery
 from costs.core.periods import local_day
 from costs.explorer import reports
 from costs.explorer.exports import csv_pieces, json_pieces, streamed
-from costs.explorer.forms import CostForm
-from costs.explorer.names import models_used, user_id_of
+from costs.explorer.forms import PARAMETERS, WITHOUT, CostForm
+from costs.explorer.names import models_used
 from costs.explorer.page import explorer_page
 from orgs.auth.access import viewer
 from orgs.console.confirm import HtmxRequest
 from orgs.console.pages import read_page
+from orgs.console.queries import takes
+from orgs.console.refusals import filters_refused, refusal_in
 from orgs.models import Organization
+
+takes_filters = takes(*PARAMETERS, repeated=(WITHOUT,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Question:
     query: CostQuery | None
 
 
+@takes_filters
 @read_page
 @vary_on_headers("HX-Request")
 def costs(request: HtmxRequest) -> HttpResponse:
@@ -57,27 +62,29 @@ def costs(request: HtmxRequest) -> HttpResponse:
         )
     wants_part = request.htmx and not request.htmx.history_restore_request
     template = "explorer/explorer.html#explorer" if wants_part else "explorer/explorer.html"
-    return render(request, template, context)
+    return render(request, template, context, status=200 if asked.query else 400)
 
 
+@takes_filters
 @read_page
 def costs_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Send every line of the page's table as CSV. Amounts are exact; an invalid filter is 400."""
     asked = _question(request)
     if asked.query is None:
-        return HttpResponse(asked.form.errors.as_text(), status=400, content_type="text/plain")
+        return filters_refused(request, asked.form.errors)
     total, _ = reports.totals(organization_id=asked.organization.pk, query=asked.query)
     groups = reports.every_group(organization_id=asked.organization.pk, query=asked.query)
     pieces = csv_pieces(asked.query, groups, total)
     return _file(request, asked.query, pieces, kind="csv", content_type="text/csv; charset=utf-8")
 
 
+@takes_filters
 @read_page
 def costs_json(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """Send every line of the page's table as JSON. Amounts are exact; an invalid filter is 400."""
     asked = _question(request)
     if asked.query is None:
-        return JsonResponse({"errors": asked.form.errors.get_json_data()}, status=400)
+        return filters_refused(request, asked.form.errors)
     total, before = reports.totals(organization_id=asked.organization.pk, query=asked.query)
     pieces = json_pieces(
         asked.query,
@@ -97,9 +104,10 @@ def _question(request: HttpRequest) -> Question:
     if not form.is_valid():
         return Question(organization, today, form, [], None)
     used = models_used(organization_id=organization.pk)
-    user = form.cleaned_data["userId"]
-    user_id = user_id_of(user, organization_id=organization.pk) if "@" in user else None
-    return Question(organization, today, form, used, form.query(used=used, user_id=user_id))
+    query = None
+    with refusal_in(form):
+        query = form.query(organization_id=organization.pk, used=used)
+    return Question(organization, today, form, used, query)
 
 
 def _file(

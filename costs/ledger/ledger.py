@@ -1,7 +1,7 @@
 """RESERVE and SETTLE: the only code that writes holds, balances and cost events.
 
 It creates a period with its first hold; `costs.ledger.new_periods` creates that of a budget
-which starts in the middle of its window.
+which starts in the middle of its window, and `costs.ledger.time_zones` dates periods again.
 
 One transaction takes a batch of both. At every commit, for every period:
 `settled + held + overrun <= limit`, or a provider billed more than its hold (the overrun).

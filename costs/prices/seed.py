@@ -1,20 +1,16 @@
-"""The prices and exchange rates of the installed packages and our own file, as values.
+"""The prices of the installed packages and our own file, as values.
 
 Nothing here touches the network or the database.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import tomllib
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, time
+from decimal import Decimal
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,14 +23,10 @@ from costs.core.usage import STANDARD_TIER
 GENAI_PRICES: Final = "genai-prices"
 OWN_PRICES: Final = "pulse prices.toml"
 SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
-EXCHANGE_RATES_SINCE: Final = date(2023, 1, 1)
 # The start of a price without a known date: before any of the vendors had an API.
 SINCE_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
-_PACKAGED_ECB_FILE: Final = Path(str(files("currency_converter") / "eurofxref-hist.zip"))
-_ECB_FILE_MAX_BYTES: Final = 20_000_000
-_USD_PER_EUR_MAX: Final = 1000  # anything above is another column
 
 # Short names of the prices, as our file and the command's options have them.
 SHORT_NAMES: Final = {
@@ -78,18 +70,6 @@ class SeedPrice:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class SeedExchangeRate:
-    """USD per EUR on a day."""
-
-    on_date: date
-    usd_per_eur: Decimal
-
-
-class UnreadableFile(ValueError):
-    """The given file is not the European Central Bank's list."""
-
-
 def seed_prices() -> list[SeedPrice]:
     """Return every price known offline, each model's history in order; our own file wins."""
     own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
@@ -111,41 +91,6 @@ def known_providers() -> frozenset[str]:
     """Return the providers that a price can be for."""
     own = tomllib.loads(_OWN_FILE.read_text(encoding="utf-8"))
     return frozenset((*own["genai_prices"], *(entry["provider"] for entry in own["alike"])))
-
-
-def seed_exchange_rates(path: Path = _PACKAGED_ECB_FILE) -> list[SeedExchangeRate]:
-    """Return the reference rates of EXCHANGE_RATES_SINCE and later, oldest first.
-
-    `path` is the ECB's eurofxref-hist.csv or the zip archive of it:
-    https://www.ecb.europa.eu/stats/eurofxref/. Raises UnreadableFile, OSError.
-    """
-    if path.stat().st_size > _ECB_FILE_MAX_BYTES:
-        raise UnreadableFile(f"{path} must be at most {_ECB_FILE_MAX_BYTES} bytes")
-    try:
-        rows = list(csv.DictReader(io.StringIO(_ecb_text(path))))
-        rates = [
-            SeedExchangeRate(date.fromisoformat(row["Date"]), Decimal(row["USD"])) for row in rows
-        ]
-    except (KeyError, TypeError, ValueError, InvalidOperation, zipfile.BadZipFile) as exc:
-        raise UnreadableFile(f"{path} must be the ECB's list of reference rates") from exc
-    if not rates or not all(_is_plausible(rate.usd_per_eur) for rate in rates):
-        raise UnreadableFile(f"{path} must contain reference rates of the US dollar")
-    recent = (rate for rate in rates if rate.on_date >= EXCHANGE_RATES_SINCE)
-    return sorted(recent, key=lambda rate: rate.on_date)
-
-
-def _is_plausible(usd_per_eur: Decimal) -> bool:
-    return usd_per_eur.is_finite() and 0 < usd_per_eur < _USD_PER_EUR_MAX
-
-
-def _ecb_text(path: Path) -> str:
-    if not zipfile.is_zipfile(path):
-        return path.read_text(encoding="utf-8")
-    with zipfile.ZipFile(path) as archive:
-        (inside,) = archive.infolist()
-        if inside.file_size > _ECB_FILE_MAX_BYTES:
-            raise UnreadableFile(f"{path} must unpack to at most {_ECB_FILE_MAX_BYTES} bytes")
-        return archive.read(inside).decode("utf-8")
 
 
 def _prices_of_provider(provider: str, choice: Mapping[str, Any]) -> Iterator[SeedPrice]:

@@ -16,6 +16,8 @@ from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
 from gateway.models import Alert
 
 EMAIL, WEBHOOK = "email", "webhook"
+# The others are a place in the list.
+FILTERS: Final = ("state", "kind", "alertId")
 _SEPARATOR: Final = re.compile(r"[,;\s]+")
 
 
@@ -36,6 +38,8 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.FORECAST, "Forecasts"),
             (Alert.Kind.DAY_LIMIT, "Daily limits"),
             (Alert.Kind.SPIKE, "Spikes"),
+            (Alert.Kind.REFUSAL, "Refused calls"),
+            (Alert.Kind.EXCHANGE_RATE, "Exchange rates"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name
@@ -60,11 +64,11 @@ class AlertFilterForm(forms.Form):
 
     def is_filtered(self) -> bool:
         """Whether a valid form leaves anything out."""
-        return any(self.cleaned_data[name] for name in ("state", "kind", "alertId"))
+        return any(self.cleaned_data[name] for name in FILTERS)
 
     def parameters(self, *, older_than: UUID | None = None) -> str:
         """Return a valid form as the part of a URL, with another place in the list."""
-        chosen = {name: self.cleaned_data[name] for name in ("state", "kind", "alertId")}
+        chosen = {name: self.cleaned_data[name] for name in FILTERS}
         chosen |= {"older_than": older_than}
         return urlencode({name: f"{value}" for name, value in chosen.items() if value})
 

@@ -24,6 +24,8 @@ KIND_WORDS: Final = {
     Alert.Kind.FORECAST: "Forecast",
     Alert.Kind.DAY_LIMIT: "Daily limit",
     Alert.Kind.SPIKE: "Spike",
+    Alert.Kind.REFUSAL: "Refused call",
+    Alert.Kind.EXCHANGE_RATE: "Exchange rate",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),
@@ -171,7 +173,7 @@ def _line(alert: Alert, deliveries: Sequence[AlertDelivery], budgets: set[UUID])
 def _status(alert: Alert) -> Status:
     if alert.acknowledged_at is not None:
         return Status(word="acknowledged", tone="", sign="✓")
-    is_over = alert.percent == 100 or alert.kind == Alert.Kind.SPIKE
+    is_over = alert.percent == 100 or alert.kind in {Alert.Kind.SPIKE, Alert.Kind.REFUSAL}
     return (
         Status(word="open", tone="bad", sign="!")
         if is_over

@@ -21,7 +21,7 @@ from gateway.alerts import operations, reports
 from gateway.alerts.delivery import confirmation
 from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.deliver import secret_for
-from gateway.alerts.forms import AlertFilterForm, ChannelForm
+from gateway.alerts.forms import FILTERS, AlertFilterForm, ChannelForm
 from gateway.alerts.pages import (
     COLUMNS,
     alert_lines,
@@ -32,19 +32,25 @@ from gateway.alerts.pages import (
 )
 from gateway.alerts.reports import AlertQuery
 from gateway.alerts.rules.spikes import RATIO, WEEKS
-from gateway.alerts.rules.thresholds import BUDGET_PERCENTS, DAY_PERCENTS
+from gateway.alerts.rules.thresholds import (
+    BUDGET_PERCENTS,
+    DAY_PERCENTS,
+    REFUSAL_FROM_PERCENT,
+)
 from gateway.models import Alert, AlertChannel
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
 from orgs.console.pages import FORM_METHODS, action, download, form_page, question_page, read_page
-from orgs.console.refusals import refusal_in
+from orgs.console.queries import takes
+from orgs.console.refusals import filters_refused, refusal_in
 from orgs.console.switch import switched
 from orgs.core.errors import OrgsError
 
 ROWS_PER_CHUNK: Final = 1_000
 
 
+@takes(*FILTERS, "older_than")
 @read_page
 def alerts(request: HttpRequest) -> HttpResponse:
     """List the alerts, newest first: what happened, its deliveries, who acknowledged it."""
@@ -71,17 +77,18 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "can_change": access.can_change,
         "zone": ZoneInfo(organization.timezone),
     }
-    return render(request, "alerts/list.html", context)
+    return render(request, "alerts/list.html", context, status=200 if form.is_valid() else 400)
 
 
+@takes(*FILTERS)
 @download
 def export_alerts(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the alerts that the filters leave as a file; a bad filter is 400."""
     organization = viewer(request).organization
     form = AlertFilterForm(request.GET.dict())
     if not form.is_valid():
-        return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
-    pages = _pages(organization.pk, replace(form.query(), older_than=None))
+        return filters_refused(request, form.errors)
+    pages = _pages(organization.pk, form.query())
     return file_of(request, pages, columns=COLUMNS, name="alerts", format=format)
 
 
@@ -123,6 +130,7 @@ def channels(request: HttpRequest) -> HttpResponse:
         "zone": ZoneInfo(access.organization.timezone),
         "budget_percents": BUDGET_PERCENTS,
         "day_percents": DAY_PERCENTS,
+        "refusal_left": 100 - REFUSAL_FROM_PERCENT,
         "ratio": RATIO,
         "weeks": WEEKS,
         "least": format_eur(settings.ALERTS_SPIKE_MIN_NANOEUR),

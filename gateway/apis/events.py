@@ -189,7 +189,9 @@ def rewritten(event: bytes, value: object, shown: object) -> bytes:
 
 def _value_of(event: bytes) -> object:
     """Return the JSON of an event's data lines, or None if it has none."""
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    lines = [event[5:]]  # nearly all have one line
+    if not event.startswith(b"data:") or event.find(b"\n", 0, -2) != -1:
+        lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     try:
         return orjson.loads(b"\n".join(lines)) if lines else None
     except orjson.JSONDecodeError:

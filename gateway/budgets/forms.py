@@ -10,17 +10,18 @@ from django import forms
 
 from costs.core.money import nanoeur_from_euros
 from costs.core.periods import BudgetWindow
-from costs.explorer.names import user_id_of
+from costs.explorer.names import values_named
 from gateway.budgets.operations import BudgetTerms
 from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import (
     EurosField,
     ModelNamesField,
-    dimension_field,
     name_field,
     plain_eur,
 )
 from gateway.models import Budget
+from orgs.console.fields import DimensionField
+from orgs.core.errors import Invalid
 
 HARD, WARNING = "hard", "warning"
 
@@ -64,15 +65,21 @@ class BudgetForm(forms.Form):
         super().__init__(data, initial=initial, label_suffix="")
         self._organization_id = organization_id
         for name, word in DIMENSION_WORDS.items():
-            self.fields[name] = field = dimension_field(word.capitalize())
+            self.fields[name] = field = DimensionField(label=word.capitalize())
             field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
         self.fields["user_id"].help_text = "A member's email address or a user id sent by callers."
 
     def clean_user_id(self) -> str:
-        """Return the id of the member with the address; calls may also say any other text."""
+        """Return the id of the person with the address; callers may also send any other text."""
         user: str = self.cleaned_data["user_id"]
-        known = user_id_of(user, organization_id=self._organization_id) if "@" in user else None
-        return known or user
+        org_id = self._organization_id
+        try:
+            found = user and values_named(user, column="user_id", organization_id=org_id)[0]
+        except Invalid as exc:
+            if Budget.objects.filter(org=org_id, user_id=user).exists():
+                return user  # of a budget that is changed
+            raise forms.ValidationError(exc.message) from exc
+        return found
 
     def dimension_fields(self) -> list[forms.BoundField]:
         """The fields for the dimensions that a budget is of."""

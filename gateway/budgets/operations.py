@@ -15,7 +15,8 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from costs.core.periods import BudgetWindow
-from costs.ledger.new_periods import open_period
+from costs.ledger import time_zones
+from costs.ledger.new_periods import Counting, open_period
 from gateway.call.runtime import current
 from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
@@ -24,6 +25,8 @@ from gateway.guards.budgets import BudgetRule
 from gateway.models import Budget
 from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
+from orgs.core.spelling import folded, normalized
+from orgs.database import database_clock
 from orgs.locking import locked, one_name
 from orgs.models import Organization
 
@@ -49,7 +52,9 @@ class BudgetTerms:
 
     def as_columns(self) -> dict[str, Any]:
         """Return it as the row keeps it."""
-        return {**asdict(self), "span": self.span.value}
+        named = {name: getattr(self, name) for name in DIMENSIONS}
+        kept = {name: (value and normalized(value)) or None for name, value in named.items()}
+        return {**asdict(self), **kept, "span": self.span.value}
 
 
 # What the history says of a budget.
@@ -156,20 +161,29 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
-    dimensions = (getattr(budget, name) for name in DIMENSIONS)
+    dimensions = (folded(getattr(budget, name) or "") for name in DIMENSIONS)
     return (budget.enabled, budget.span, sorted(budget.models), *dimensions)
 
 
 def _begin(organization: Organization, budget: Budget) -> None:
     """Make the budget's period of now, with what was spent in it already."""
-    rule = budget_rule(budget, current().catalog)
-    open_period(
-        organization,
-        rule.limit,
-        dimensions=rule.of,
-        counts_model=partial(is_of_model, rule),
-        now=now(),
+    open_period(organization, _counting(budget), now=now())
+
+
+def follow_time_zone(organization: Organization) -> None:
+    """Keep today's costs and what budgets count of them on today, in the changed time zone.
+
+    Called in the transaction that changes it (`TIME_ZONE_CHANGED`).
+    """
+    budgets = Budget.objects.filter(org=organization, enabled=True)
+    time_zones.follow_time_zone(
+        organization, [_counting(budget) for budget in budgets], now=database_clock()
     )
+
+
+def _counting(budget: Budget) -> Counting:
+    rule = budget_rule(budget, current().catalog)
+    return Counting(limit=rule.limit, dimensions=rule.of, counts_model=partial(is_of_model, rule))
 
 
 def is_of_model(rule: BudgetRule, name: str) -> bool:

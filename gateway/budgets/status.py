@@ -24,6 +24,7 @@ from gateway.core.calls import DIMENSIONS
 from gateway.core.model_entries import ModelEntries
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.models import Budget
+from orgs.database import may_be
 from orgs.models import Organization
 
 PAST_SPANS_MAX: Final = 12
@@ -118,7 +119,7 @@ def charged_by_day(
     lines = DailyCost.objects.filter(org=organization_id, day__gte=first, day__lte=last)
     for name in named:
         if all(name in rule.of for rule in rules):
-            lines = lines.filter(**{f"{name}__in": {rule.of[name] for rule in rules}})
+            lines = lines.filter(may_be(name, {rule.of[name] for rule in rules}))
     sums = lines.order_by().values_list("day", "model", *named).annotate(Sum("amount_nanoeur"))
     known: dict[tuple[ModelEntries, str], bool] = {}
     for day, model, *values, nanoeur in sums.iterator():

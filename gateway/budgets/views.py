@@ -26,6 +26,7 @@ from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
 from orgs.console.pages import action, download, form_page, question_page, read_page
+from orgs.console.queries import takes
 from orgs.console.refusals import refusal_in
 from orgs.console.switch import switched
 
@@ -34,6 +35,7 @@ BUDGETS_PER_PAGE: Final = 50
 SUGGESTED_OF_DAYS: Final = 30
 
 
+@takes("newer_than")
 @read_page
 def budgets(request: HttpRequest) -> HttpResponse:
     """List the budgets in the order in which calls are held to them, and where each stands."""

@@ -82,14 +82,14 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     produced = seen.output_tokens_at_most(
         text=text,
         thoughts=thoughts,
-        tokens_per_s=resolved.model.tokens_per_s,
+        tokens_per_s=bounds.tokens_per_s(resolved.model, resolved.usage_bound.service_tier),
         choices=output.choices,
         now_s=now_s,
     )
     reported = seen.usage or Usage(input_uncached=await _input_at_most(held))
     read_again = seen.tool_uses * resolved.model.context_tokens
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
-    output_tokens = min(most.output_tokens, reported.output_tokens + produced)
+    output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
     searches = min(most.web_searches, seen.searches + 1) if seen.shows_tools else most.web_searches
     most = replace(most, output_tokens=output_tokens, web_searches=searches)
     price = bound_of(most, rates)
@@ -98,7 +98,7 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
             replace(
                 reported,
                 input_uncached=reported.input_uncached + read_again,
-                output_text=max(0, output_tokens - reported.output_tokens) + reported.output_text,
+                output_text=reported.output_text + output_tokens - reported.output_tokens,
                 web_searches=max(reported.web_searches, searches),
             ),
             rates,
@@ -112,8 +112,9 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
 
 async def _counted(held: HeldCall, text: bytes | bytearray) -> int:
     texts = (text.decode(errors="replace"),)
-    caller = held.bounded.requested.organization.id
-    model = held.bounded.resolved.model
+    caller, model = held.bounded.requested.organization.id, held.bounded.resolved.model
+    if held.seen.is_counted:  # the provider's own count needs no margin
+        model = replace(model, token_margin=1.0)
     return await count_tokens_async(UsageBound(texts=texts), model, caller=caller)
 
 

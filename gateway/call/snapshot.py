@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 
 from costs.core.admission import ORG_SCOPE, Limit, Stale
 from costs.core.periods import BudgetWindow
@@ -34,7 +35,9 @@ from gateway.models import Budget, ModelAlias, Policy
 from orgs.auth.credentials import KeyRecord, key_record, unsealed_keys
 from orgs.core.keys import ParsedKey, is_sealed
 from orgs.core.pseudonyms import Pseudonyms, keyed_by
+from orgs.locking import locked
 from orgs.models import Organization
+from orgs.settings.operations import time_zone_changed
 
 KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
@@ -54,6 +57,7 @@ class OrganizationSnapshot:
 
     id: UUID
     name: str
+    timezone: str
     drains: bool
     config_version: int
     rules: tuple[Rule, ...]
@@ -265,6 +269,9 @@ def _load_organization(
         return None
     if known is not None and known.config_version == organization.config_version:
         return known  # with its verdicts: any change of what it holds raises the version
+    if known is not None and known.timezone != organization.timezone:
+        with transaction.atomic():  # a change by hand in SQL; after one on the page it does nothing
+            time_zone_changed(locked(org_id))
     rules = tuple(
         Rule(
             id=str(policy.id),
@@ -280,6 +287,7 @@ def _load_organization(
     return OrganizationSnapshot(
         id=organization.id,
         name=organization.name,
+        timezone=organization.timezone,
         drains=organization.on_disconnect == Organization.OnDisconnect.DRAIN,
         config_version=organization.config_version,
         rules=rules,

@@ -8,6 +8,7 @@ from django import forms
 
 from gateway.console.fields import SEPARATOR
 from gateway.core.calls import DIMENSION_MAX_CHARS, DIMENSIONS
+from orgs.core.spelling import folded, normalized
 
 KNOWN_VALUES_MAX: Final = 1_000
 # What people and commands call a dimension.
@@ -63,26 +64,26 @@ class RequiredDimensionsField(forms.MultipleChoiceField):
 
 
 class KnownValuesField(forms.CharField):
-    """Values of a dimension, one per line, as a list; each once, compared exactly."""
+    """Values of a dimension, one per line, as a list; each in one spelling."""
 
     def __init__(self, *, label: str, help_text: str = "") -> None:
         widget = forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
         super().__init__(required=False, widget=widget, label=label, help_text=help_text)
 
     def clean(self, value: Any) -> Any:
-        """Return the values as they were typed, trimmed."""
-        lines = super().clean(value).splitlines()
-        values = list(dict.fromkeys(filter(None, map(str.strip, lines))))
-        if len(values) > KNOWN_VALUES_MAX:
-            raise forms.ValidationError(
-                f"A list can have at most {KNOWN_VALUES_MAX} values, not {len(values)}."
-            )
-        for each in values:
+        """Return the values in the spelling that was typed first."""
+        values: dict[str, str] = {}
+        for each in filter(None, map(normalized, super().clean(value).splitlines())):
             if len(each) > DIMENSION_MAX_CHARS or not each.isprintable():
                 raise forms.ValidationError(
                     f"Each value must have at most {DIMENSION_MAX_CHARS} characters, all printable."
                 )
-        return values
+            values.setdefault(folded(each), each)
+        if len(values) > KNOWN_VALUES_MAX:
+            raise forms.ValidationError(
+                f"A list can have at most {KNOWN_VALUES_MAX} values, not {len(values)}."
+            )
+        return list(values.values())
 
     def prepare_value(self, value: Any) -> Any:
         """Show a list as lines."""
@@ -97,7 +98,7 @@ class DimensionsForm(forms.Form):
         "dimension out.",
     )
     known_teams = KnownValuesField(
-        label="Known teams", help_text="One per line, as sent. Leave empty for every value."
+        label="Known teams", help_text="One per line. Leave empty for every value."
     )
     known_projects = KnownValuesField(label="Known projects")
     known_apps = KnownValuesField(label="Known apps")

@@ -1,15 +1,18 @@
-"""Form fields that several pages share: model names, amounts, dimensions."""
+"""Form fields that several pages share: model names, amounts, names."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django import forms
 
+from costs.core.moments import InvalidMoment, moment_from
 from costs.core.money import euros, nanoeur_from_euros
-from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_entries import fault_in
+from orgs.console.fields import check_printable
 
 SEPARATOR: Final = re.compile(r"[,\n\r]+")
 # parameter, label and the SDK's name of each dimension that a person can set
@@ -63,24 +66,37 @@ class EurosField(forms.DecimalField):
         return amount
 
 
+class MomentField(forms.CharField):
+    """A date, or a date and time in the organization's time zone, as an instant in UTC."""
+
+    def __init__(self, name: str, *, label: str, zone: ZoneInfo, is_end: bool = False) -> None:
+        self._name, self._zone, self._is_end = name, zone, is_end
+        widget = forms.TextInput({"type": "datetime-local"})
+        super().__init__(label=label, required=False, widget=widget)
+
+    def clean(self, value: Any) -> datetime | None:
+        """Return the instant, or None without one."""
+        text = super().clean(value)
+        try:
+            return self._instant(text) if text else None
+        except InvalidMoment as exc:
+            raise forms.ValidationError(f"{self._name} {exc}.") from exc
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show what the browser's field can show: a local time without an offset."""
+        try:
+            local = self._instant(value).astimezone(self._zone) if value else None
+        except InvalidMoment:
+            return value
+        return local and local.replace(tzinfo=None, microsecond=0).isoformat().removesuffix(":00")
+
+    def _instant(self, text: str) -> datetime:
+        return moment_from(text, self._zone, is_end=self._is_end)
+
+
 def name_field(label: str) -> forms.CharField:
     """Return the field for what a policy or a budget is called; refusals quote it."""
-    return forms.CharField(label=label, max_length=100, validators=[_check_printable])
-
-
-def dimension_field(label: str) -> forms.CharField:
-    """Return an optional field for a dimension."""
-    return forms.CharField(
-        label=label,
-        required=False,
-        max_length=DIMENSION_MAX_CHARS,
-        validators=[_check_printable],
-    )
-
-
-def _check_printable(text: str) -> None:
-    if not text.isprintable():
-        raise forms.ValidationError("Must contain only printable characters.")
+    return forms.CharField(label=label, max_length=100, validators=[check_printable])
 
 
 def plain_eur(nanoeur: int) -> str:

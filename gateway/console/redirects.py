@@ -7,7 +7,10 @@ from django.shortcuts import redirect
 from django.urls import Resolver404, resolve
 from django.utils.http import escape_leading_slashes
 
+from orgs.console.queries import passes_on
 
+
+@passes_on
 def elsewhere(request: HttpRequest, rest: str = "") -> HttpResponse:
     """Lead an address with a slash at its end to the page without it; there is nothing else."""
     bare = request.path.rstrip("/")

@@ -13,6 +13,10 @@ from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 # markers, separators, a preamble): 4 and 3 at OpenAI, more for others; these cover all four.
 MESSAGE_FRAME_TOKENS: Final = 16
 REQUEST_FRAME_TOKENS: Final = 64
+# How much faster the tiers are: https://platform.claude.com/docs/en/build-with-claude/fast-mode
+# and OpenAI's announcement of its ultrafast tier (29 September 2026). Others may be as fast.
+SPEED_BY_TIER: Final = {"standard": 1.0, "flex": 1.0, "fast": 2.5, "priority": 2.5}
+SPEED_MAX: Final = 8.0
 # For counts by OpenAI's own tokenizer: the frame and a newer encoding may still differ.
 COUNTED_MARGIN_PERCENT: Final = 2
 
@@ -77,6 +81,11 @@ def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int
     """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
     context_reads = max(usage_bound.context_reads, int(model.always_searches))
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
+
+
+def tokens_per_s(model: Model, service_tier: str) -> float:
+    """Return the fastest known output of a model in a service tier."""
+    return model.tokens_per_s * SPEED_BY_TIER.get(service_tier, SPEED_MAX)
 
 
 def searches_at_most(usage_bound: UsageBound, model: Model) -> int:

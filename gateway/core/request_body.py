@@ -17,9 +17,10 @@ from gateway.core.calls import (
 )
 from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS, Model
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
+from orgs.core.spelling import folded, normalized
+from orgs.core.values import quoted
 
 ROLES: Final = ("system", "user", "assistant")
 MESSAGES_MAX: Final = 10_000
@@ -146,13 +147,13 @@ def dimensions_in_headers(headers: Mapping[str, str]) -> Dimensions:
 
 
 def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
-    """Return the requested dimensions merged with those fixed for the caller.
+    """Return the requested dimensions merged with those fixed for the caller, in their spelling.
 
     Raises Refused (403) if a requested value differs from a fixed one.
     """
     wanted, fixed = requested.as_dict(), principal.fixed.as_dict()
     for name, value in fixed.items():
-        if wanted.get(name, value) != value:
+        if folded(wanted.get(name, value)) != folded(value):
             whose = "by the key" if principal.key_id else "for this caller"
             sentence = f"{NAME_IN_JSON[name]} is fixed {whose} and cannot be changed"
             raise Refused("dimension_fixed_by_key", sentence)
@@ -160,9 +161,10 @@ def scoped(requested: Dimensions, principal: Principal) -> Dimensions:
 
 
 def dimension(value: object, where: str) -> str | None:
-    """Return a dimension's value, None if empty. Raises Refused."""
+    """Return a dimension's value as it is stored, None if empty. Raises Refused."""
     if not isinstance(value, str):
         raise invalid(f"{where} must be a string")
+    value = normalized(value)
     if len(value) > DIMENSION_MAX_CHARS:
         raise invalid(f"{where} must have at most {DIMENSION_MAX_CHARS} characters")
     if not value.isprintable():
@@ -185,7 +187,7 @@ def _dimensions(fields: Mapping[str, Any]) -> Dimensions:
             given = dimension(value, path + spelled)
             if given is None:
                 continue
-            if found.setdefault(name, given) != given:
+            if folded(found.setdefault(name, given)) != folded(given):
                 raise invalid(f"{spelled} and metadata.{spelled} differ")
     return Dimensions.named(found)
 

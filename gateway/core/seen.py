@@ -11,7 +11,7 @@ from costs.core.usage import Usage
 
 # Output that the provider had produced and that had not arrived when its connection was closed:
 # seconds at the model's fastest known rate, besides one more event as large as the largest.
-ON_ITS_WAY_S: Final = 0.15
+ON_ITS_WAY_S: Final = 0.1
 # Of each stream; what is beyond counts one token for each byte.
 TEXT_KEPT_BYTES: Final = 128 * 1024
 
@@ -46,12 +46,14 @@ class SeenText:
         if not text:
             return
         added = text.encode(errors="replace")
+        size = len(added)
         self.events += 1
-        self.largest_bytes = max(self.largest_bytes, len(added))
-        if len(self.kept) + len(added) <= TEXT_KEPT_BYTES:
+        if size > self.largest_bytes:
+            self.largest_bytes = size
+        if len(self.kept) + size <= TEXT_KEPT_BYTES:
             self.kept += added
         else:
-            self.beyond_bytes += len(added)
+            self.beyond_bytes += size
 
     def tokens_at_most(self, counted: int) -> int:
         """Return the tokens of the text, of which those kept are `counted` by a tokenizer."""
@@ -71,7 +73,8 @@ class SeenOutput:
     open (thinking, of which at most a summary is shown) can be any number of tokens, as fast as
     the model is. What comes `in_bursts` (a tool's arguments) is shown a while later.
     Where the provider `shows_tools`, its own searches and other `tool_uses` are counted as they
-    begin. `usage` is what the provider reported so far, in which all that was seen before it is.
+    begin. `usage` is what the provider reported last; where it reports again and again, what was
+    seen `is_counted` by it.
     """
 
     sent_s: float = 0.0
@@ -79,6 +82,7 @@ class SeenOutput:
     has_begun: bool = False
     has_ended: bool = False
     shows_tools: bool = False
+    is_counted: bool = False
     in_bursts: bool = False
     searches: int = 0
     tool_uses: int = 0
@@ -108,27 +112,29 @@ class SeenOutput:
 
     def report(self, usage: Usage | None) -> None:
         """Record that the provider reported the usage so far; None is none that is usable."""
-        if usage is None:
-            return
-        self.usage = usage
-        self.text, self.thoughts, self._hidden_s = SeenText(), SeenText(), 0.0
-        if self._hidden_since_s is not None:
-            self._hidden_since_s = self.seen_s
+        if usage is not None:
+            self.is_counted = self.usage is not None
+            self.usage = usage
 
     def output_tokens_at_most(
         self, *, text: int, thoughts: int, tokens_per_s: float, choices: int, now_s: float
     ) -> int:
-        """Return the most that can have been produced by `now_s`, besides what `usage` reports.
+        """Return the most that can have been produced by `now_s`.
 
         `text` and `thoughts` are counted by a tokenizer, with its margin.
         """
         hidden_s = self._hidden_s
         if self._hidden_since_s is not None:
             hidden_s += now_s - self._hidden_since_s
-        thought = max(self.thoughts.tokens_at_most(thoughts), ceil(hidden_s * tokens_per_s))
+        thought = max(self.thoughts.tokens_at_most(thoughts), _tokens(hidden_s, tokens_per_s))
         seen = self.text.tokens_at_most(text) + thought
+        seen = max(seen, self.usage.output_tokens if self.usage else 0)
         if self.has_ended and choices == 1:
             return seen
         silent_s = now_s - self.seen_s if self.in_bursts else 0.0
-        on_its_way = ceil((ON_ITS_WAY_S * choices + silent_s) * tokens_per_s)
+        on_its_way = _tokens(ON_ITS_WAY_S * choices + silent_s, tokens_per_s)
         return seen + on_its_way + self.text.event_tokens(text)
+
+
+def _tokens(seconds: float, tokens_per_s: float) -> int:
+    return ceil(round(seconds * tokens_per_s, 3))

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
+from orgs.core.values import QUOTED_MAX_CHARS, quoted
+
 DEPTH_MAX: Final = 64
 VALUES_MAX: Final = 200_000
 # Of an integer: reading it takes time by their square.
@@ -18,7 +20,6 @@ DIGITS_MAX: Final = 640
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**64 - 1
 DIGITS_IN_ANY_CASE: Final = 18
-QUOTED_MAX_CHARS: Final = 100
 COUNTED_AT_ONCE_BYTES: Final = 64 * 1024
 _WHITESPACE: Final = b" \t\r\n"
 
@@ -105,12 +106,6 @@ def count_values(body: bytes, *, at_once_bytes: int = COUNTED_AT_ONCE_BYTES) -> 
         values -= outside.count(b"[]") + outside.count(b"{}")
         last = outside[-1:] if outside[-1:] in (b"[", b"{") else b""
     return values
-
-
-def quoted(name: str) -> str:
-    """Return a name from a body quoted for a sentence: short, printable, storable as text."""
-    shown = name[:QUOTED_MAX_CHARS].encode(errors="replace").decode()
-    return f'"{shown}"' if shown.isprintable() else ascii(shown)
 
 
 def shown(name: str) -> str:

@@ -9,6 +9,7 @@ from gateway.core.calls import DIMENSIONS, Dimensions
 from gateway.core.errors import Refused
 from gateway.core.request_body import NAME_IN_JSON
 from orgs.core.frozen import frozen
+from orgs.core.spelling import folded
 
 MISSING: Final = "invalid_request"
 UNKNOWN: Final = "dimension_fixed_by_key"
@@ -19,7 +20,7 @@ class Requirements:
     """The dimensions that a policy requires, and the only values that it allows for some.
 
     A required `user_id` must be proved by a session or a key's owner. A dimension with known
-    values may be absent unless it is required as well.
+    values may be absent unless it is required as well. `known` values are folded.
     """
 
     required: tuple[str, ...] = ()
@@ -33,7 +34,7 @@ class Requirements:
                 return MISSING, name
         for name, values in self.known:
             value = getattr(dimensions, name)
-            if value is not None and value not in values:
+            if value is not None and folded(value) not in values:
                 return UNKNOWN, name
         return None
 
@@ -44,7 +45,9 @@ def requirements_of(
     """Return the requirements of a policy's columns, in the order of the dimensions, or None."""
     found = Requirements(
         required=tuple([name for name in DIMENSIONS if name in required]),
-        known=tuple([(name, frozenset(known[name])) for name in DIMENSIONS if known.get(name)]),
+        known=tuple(
+            [(name, frozenset(map(folded, known[name]))) for name in DIMENSIONS if known.get(name)]
+        ),
     )
     return found if found.required or found.known else None
 

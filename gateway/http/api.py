@@ -15,6 +15,7 @@ from gateway.http.answers import ApiWording, error_response, json_response, only
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import header
+from gateway.http.queries import query_of
 from gateway.http.quote import quote
 from gateway.http.serving import read_or_refuse, serve, unread
 from orgs.core.permissions import Permission
@@ -59,6 +60,7 @@ async def read_call(request: HttpRequest, principal: Principal) -> Call:
     """Receive the body and parse it into a call; an invalid one carries its refusal."""
 
     async def read() -> Call:
+        query_of(request)
         key = header(request, "idempotency-key")
         parse = partial(call_from, principal=principal, idempotency_key=key)
         return await parsed(request, principal, parse)

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.utils.timezone import now
 
 from gateway.call.reads import READ_TIMEOUT_S
@@ -15,10 +15,9 @@ from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
 from gateway.http.answers import only
 from gateway.http.openapi.backtest import PATTERNS
-from gateway.http.reads import answer, query_of
+from gateway.http.reads import Query, answer
 from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm
@@ -46,18 +45,19 @@ async def policy_backtest(request: HttpRequest) -> HttpResponse:
     """Replay the organization's requests under the policy in the query parameters."""
     return await answer(
         request,
-        lambda principal: _replayed(principal, request),
+        _replayed,
+        parameters=(*FIELDS, "days"),
         threads=BACKTESTS,
         within_s=BACKTEST_MAX_S + READ_TIMEOUT_S,
     )
 
 
-def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
+def _replayed(principal: Principal, query: Query) -> dict[str, Any]:
     if set(principal.fixed.as_dict()) - {"user_id"}:
         # The key sees only some requests, and a policy applies to all of them.
         sentence = "A key with fixed dimensions cannot backtest the whole organization's requests"
         raise Refused("dimension_fixed_by_key", sentence)
-    days, form = _parsed(query_of(request))
+    days, form = _parsed(query)
     organization = Organization.objects.get(id=principal.org_id)
     catalog = current().catalog
     with RUNNING.one_of(organization.pk):
@@ -74,9 +74,7 @@ def _replayed(principal: Principal, request: HttpRequest) -> dict[str, Any]:
     return {"success": True, "policy": sentence, **backtest_as_json(report)}
 
 
-def _parsed(query: QueryDict) -> tuple[int, PolicyForm]:
-    if unknown := sorted(set(query) - set(FIELDS) - {"days"}):
-        raise invalid(f"Unknown parameter {quoted(unknown[0])}")
+def _parsed(query: Query) -> tuple[int, PolicyForm]:
     days = query.get("days", str(DAYS_DEFAULT))
     if days not in map(str, PERIODS_DAYS):
         raise invalid(f"days must be one of {', '.join(map(str, PERIODS_DAYS))}")

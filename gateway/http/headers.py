@@ -13,16 +13,26 @@ _PREFIX: Final = "HTTP_"
 def header(request: HttpRequest, name: str) -> str | None:
     """Return a header's value, joined by commas if it is repeated."""
     value: str | None = request.META.get(_meta_name(name))
-    return value
+    return value if value is None else _as_text(value)
 
 
 def headers_of(request: HttpRequest) -> dict[str, str]:
     """Return all headers."""
     return {
-        _header_name(name): value
+        _header_name(name): _as_text(value)
         for name, value in request.META.items()
         if name.startswith(_PREFIX) or name in _PLAIN.values()
     }
+
+
+def _as_text(value: str) -> str:
+    """Return a value whose bytes Django read as Latin-1 as UTF-8, if it is: clients send either."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:  # Latin-1, or from a test client, which keeps text
+        return value
 
 
 def _meta_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from costs.ledger.verify import REAPED_WITHIN
 from costs.models import Hold
+from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.call.reads import read
 from gateway.call.runtime import Checks, Gateway, current
 from gateway.core.errors import GatewayError
@@ -34,17 +36,28 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Report whether requests can be served: the database, its migrations, the ledger's commits.
 
-    Unsettled holds are shown and decide nothing: an instance with such a hold serves all others.
+    Unsettled holds and the exchange rate are shown and decide nothing: an instance with such a hold
+    serves all others.
     """
     gateway = current()
     if gateway.is_stopping:
         return json_response({"status": "stopping"}, None, status=503)
     checks = await _checks(gateway)
+    ledger = ledger_state(gateway)
+    ready = is_ready(checks, ledger)
+    body = {"status": "ready" if ready else "not ready", **checks, "ledger": ledger}
+    return json_response(body, None, status=200 if ready else 503)
+
+
+def is_ready(checks: Mapping[str, Any], ledger: str) -> bool:
+    """Whether requests can be served, by what the database shows and the state of the ledger."""
+    return checks.get("migrations") == "applied" and ledger == "ok"
+
+
+def ledger_state(gateway: Gateway) -> str:
+    """Return whether the process commits to the ledger: "ok" or "stalled"."""
     age_s = gateway.writer.commit_age_s
-    ledger = "ok" if age_s is None or age_s < COMMIT_WITHIN_S else "stalled"
-    is_ready = checks.get("migrations") == "applied" and ledger == "ok"
-    body = {"status": "ready" if is_ready else "not ready", **checks, "ledger": ledger}
-    return json_response(body, None, status=200 if is_ready else 503)
+    return "ok" if age_s is None or age_s < COMMIT_WITHIN_S else "stalled"
 
 
 async def _checks(gateway: Gateway) -> dict[str, Any]:
@@ -70,12 +83,13 @@ def _read(gateway: Gateway, last: Checks | None) -> dict[str, Any]:
     newer = gateway.checks
     if newer is not None and newer is not last:
         return newer.found
-    found = _in_database()
+    found = in_database()
     gateway.checks = Checks(time.monotonic(), found)
     return found
 
 
-def _in_database() -> dict[str, Any]:
+def in_database() -> dict[str, Any]:
+    """Read the database's part of the answer."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return {"database": "ok", "migrations": "pending"}  # the tables may not be there
@@ -87,4 +101,17 @@ def _in_database() -> dict[str, Any]:
         "migrations": "applied",
         "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
         "overdueHolds": held.filter(deadline_at__lt=now - REAPED_WITHIN).count(),
+        "exchangeRate": _exchange_rate(now),
+    }
+
+
+def _exchange_rate(now: datetime) -> dict[str, Any] | None:
+    """Return the age of the rate in force; the rate itself may be the installation's own."""
+    found = rate_in_force(utc_day(now))
+    if found is None:
+        return None
+    return {
+        "date": f"{found.rate.on_date}",
+        "workingDays": found.working_days,
+        "isStale": found.is_stale,
     }

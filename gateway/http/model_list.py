@@ -19,12 +19,19 @@ from gateway.http.callers import authenticate
 from gateway.http.compatible import CODE_HEADER
 from gateway.http.headers import header
 from gateway.http.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
+from gateway.http.queries import query_of
 from orgs.fields import new_id
 from orgs.models import Organization
 from orgs.threads import READS
 
 CHANNEL: Final = "models"
 NAME_SHOWN_MAX_CHARS: Final = 200
+# What the vendors' clients send. Each list is whole, on one page.
+VENDOR_PARAMETERS: Final = (
+    "client_version",  # OpenAI's Codex
+    *("limit", "after_id", "before_id", "beta"),  # Anthropic
+    *("pageSize", "pageToken", "filter", "queryBase", "alt", "fields", "prettyPrint"),  # Google
+)
 
 
 @only("GET", "HEAD")
@@ -83,6 +90,7 @@ async def _answer(
             gateway, request, channel=CHANNEL, needs=None, more_headers=listing.key_headers
         )
         known_id = request_id
+        query_of(request, VENDOR_PARAMETERS)
         organization = await gateway.live_organization_of(principal)
         offer = await _offer(gateway, organization)
         body = await read(READS, organization.id, _body, organization, offer, body_of)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from django.core.exceptions import SuspiciousOperation
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 
+from costs.core.moments import InvalidMoment, moment_from
 from costs.models import Hold
 from gateway.call.reads import READ_TIMEOUT_S, read_within
 from gateway.call.runtime import current
-from gateway.core.calls import Principal
+from gateway.core.calls import DIMENSIONS, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
-from gateway.core.strict_json import quoted
 from gateway.http.answers import error_response, json_response, only
 from gateway.http.callers import NotAllowed, authenticate
+from gateway.http.queries import query_of
 from gateway.models import AiRequestLog
+from gateway.requests.filters import MOMENTS, ORDER
 from gateway.requests.lines import as_eur, request_as_json
-from gateway.requests.reports import Cursor, rows_before, rows_of
+from gateway.requests.reports import Cursor, rows_before, rows_of, values_of, with_names
+from orgs.core.errors import Invalid
 from orgs.core.permissions import Permission
+from orgs.core.spelling import normalized
 from orgs.fields import new_id
+from orgs.models import Organization
 from orgs.threads import READS, Threads
+
+Query = Mapping[str, str]
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
@@ -38,28 +46,33 @@ FILTERS: Final = {
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
 ESTIMATED: Final = "estimated"
+PARAMETERS: Final = (*FILTERS, *MOMENTS, ESTIMATED, "limit", "cursor")
 
 
 @only("GET", "HEAD")
 async def ai_requests(request: HttpRequest) -> HttpResponse:
     """List the organization's requests, newest first."""
-    return await answer(request, lambda principal: _page(principal, query_of(request)))
+    return await answer(request, _page, parameters=PARAMETERS)
 
 
 @only("GET", "HEAD")
 async def ai_request_detail(request: HttpRequest, request_id: str) -> HttpResponse:
     """Return one request with its decision trace."""
-    return await answer(request, lambda principal: _detail(principal, request_id))
+    return await answer(request, lambda principal, _query: _detail(principal, request_id))
 
 
 async def answer(
     request: HttpRequest,
-    query: Callable[[Principal], dict[str, Any]],
+    find: Callable[[Principal, Query], dict[str, Any]],
     *,
+    parameters: Collection[str] = (),
     threads: Threads = READS,
     within_s: float = READ_TIMEOUT_S,
 ) -> HttpResponse:
-    """Answer a query about the caller's organization, run in one of the threads."""
+    """Answer a query about the caller's organization, run in one of the threads.
+
+    Any query parameter that is not in `parameters` is refused.
+    """
     request_id = new_id()
     try:
         principal = await authenticate(current(), request, channel="api", needs=Permission.READ)
@@ -67,18 +80,13 @@ async def answer(
         known = isinstance(exc, NotAllowed)
         return error_response(exc, request_id, has_organization=known)
     try:
-        found = await read_within(within_s, threads, principal.org_id, partial(query, principal))
+        query = query_of(request, parameters)
+        found = await read_within(
+            within_s, threads, principal.org_id, partial(find, principal, query)
+        )
         return json_response(found, request_id)
     except GatewayError as exc:
         return error_response(exc, request_id)
-
-
-def query_of(request: HttpRequest) -> QueryDict:
-    """Return the query parameters. Raises Refused (400) if there are too many."""
-    try:
-        return request.GET
-    except SuspiciousOperation as exc:  # more parameters than Django reads
-        raise invalid("Too many query parameters") from exc
 
 
 def _visible(principal: Principal, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
@@ -88,21 +96,37 @@ def _visible(principal: Principal, *, estimated: bool = False) -> QuerySet[AiReq
         return rows
     scope = principal.fixed.as_dict()
     scope.pop("user_id", None)  # the key's owner does not narrow what the key can see
-    return rows.filter(**scope)
+    return _with_names(rows, scope, principal)
 
 
-def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
-    unknown = sorted(set(query) - set(FILTERS) - {"limit", "cursor", ESTIMATED})
-    if unknown:
-        raise invalid(f"Unknown parameter {quoted(unknown[0])}")
+def _with_names(
+    rows: QuerySet[AiRequestLog], names: Mapping[str, str], principal: Principal
+) -> QuerySet[AiRequestLog]:
+    """Return the rows with these dimensions, in any spelling. Raises Refused (400)."""
+    try:
+        named = {
+            column: values_of(name, column, organization_id=principal.org_id)
+            for column, name in names.items()
+        }
+    except Invalid as exc:
+        raise invalid(exc.message) from exc
+    return with_names(rows, named)
+
+
+def _page(principal: Principal, query: Query) -> dict[str, Any]:
     estimated = query.get(ESTIMATED)
     if estimated not in (None, "yes"):
         raise invalid("estimated must be yes")
-    rows = _visible(principal, estimated=estimated is not None)
+    visible = _visible(principal, estimated=estimated is not None)
+    rows = _between(visible, principal, query)
+    names: dict[str, str] = {}
     for spelled, column in FILTERS.items():
         wanted = query.get(spelled)
-        if wanted is not None:
+        if wanted is not None and column in DIMENSIONS:
+            names[column] = _wanted(normalized(wanted), spelled)
+        elif wanted is not None:
             rows = rows.filter(**{column: _wanted(wanted, spelled)})
+    rows = _with_names(rows, names, principal)
     limit = _limit(query.get("limit"))
     after = query.get("cursor")
     if after is not None:
@@ -115,6 +139,31 @@ def _page(principal: Principal, query: QueryDict) -> dict[str, Any]:
         "requests": [request_as_json(row) for row in page],
         "nextCursor": _place_of(page[-1]) if len(found) > limit else None,
     }
+
+
+def _between(
+    rows: QuerySet[AiRequestLog], principal: Principal, query: Query
+) -> QuerySet[AiRequestLog]:
+    """Return the rows with `from` <= occurred_at < `to`."""
+    given = {name: query[name] for name in MOMENTS if name in query}
+    if not given:
+        return rows
+    zones = Organization.objects.values_list("timezone", flat=True)
+    zone = ZoneInfo(zones.get(id=principal.org_id))
+    instants = {name: _moment(text, zone, name) for name, text in given.items()}
+    since, until = (instants.get(name) for name in MOMENTS)
+    if since and until and since >= until:
+        raise invalid(ORDER)
+    if since:
+        rows = rows.filter(occurred_at__gte=since)
+    return rows.filter(occurred_at__lt=until) if until else rows
+
+
+def _moment(text: str, zone: ZoneInfo, name: str) -> datetime:
+    try:
+        return moment_from(text, zone, is_end=name == "to")
+    except InvalidMoment as exc:
+        raise invalid(f"{name} {exc}") from exc
 
 
 def _detail(principal: Principal, request_id: str) -> dict[str, Any]:

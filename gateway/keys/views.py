@@ -25,6 +25,7 @@ from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
 from orgs.console.pages import download, form_page, question_page, read_page
+from orgs.console.queries import takes
 from orgs.console.refusals import refusal_in
 from orgs.core.permissions import Permission, permissions_in
 from orgs.keys import operations
@@ -48,6 +49,7 @@ class KeyLine:
     spent_nanoeur: int
 
 
+@takes("older_than")
 @read_page
 def keys(request: HttpRequest) -> HttpResponse:
     """List the keys the person may see, newest first, with what each has cost this month."""

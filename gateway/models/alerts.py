@@ -23,11 +23,13 @@ class Alert(models.Model):
         FORECAST = "forecast", "forecast"
         DAY_LIMIT = "day_limit", "limit of the day"
         SPIKE = "spike", "spike"
+        REFUSAL = "refusal", "refused call"
+        EXCHANGE_RATE = "exchange_rate", "exchange rate"
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.CASCADE, db_index=False, related_name="alerts")
     key = models.CharField(max_length=200)
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=20, choices=Kind)
     percent = models.PositiveSmallIntegerField(null=True, blank=True)
     sentence = models.CharField(max_length=1000)
     figures = models.JSONField(default=dict)
@@ -42,7 +44,12 @@ class Alert(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=("org", "key"), name="alert_once"),
             models.CheckConstraint(
-                condition=models.Q(kind__in=("budget", "forecast", "day_limit", "spike")),
+                condition=models.Q(
+                    kind__in=(
+                        *("budget", "forecast", "day_limit", "spike", "refusal"),
+                        "exchange_rate",
+                    )
+                ),
                 name="alert_kind",
             ),
         ]

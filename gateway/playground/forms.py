@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from django import forms
 
-from gateway.console.fields import DIMENSION_FIELDS, dimension_field
+from gateway.console.fields import DIMENSION_FIELDS
 from gateway.core.model_names import NAME_MAX_CHARS
+from orgs.console.fields import DimensionField
 
 PROMPT_MAX_CHARS: Final = 100_000
 
@@ -38,7 +39,7 @@ class PlaygroundForm(forms.Form):
     ) -> None:
         super().__init__(data, initial=initial, label_suffix="")
         for parameter, label, _ in DIMENSION_FIELDS:
-            self.fields[parameter] = dimension_field(label)
+            self.fields[parameter] = DimensionField(label=label)
 
     def clean_prompt(self) -> str:
         prompt: str = self.cleaned_data["prompt"]

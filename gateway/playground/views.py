@@ -18,10 +18,12 @@ from gateway.requests.lines import request_lines
 from gateway.requests.reports import RequestQuery
 from orgs.auth.access import Access, member, viewer
 from orgs.console.pages import form_page
+from orgs.console.queries import takes
 
 REQUESTS_SHOWN: Final = 5
 
 
+@takes("model")
 @form_page
 def playground(request: HttpRequest) -> HttpResponse:
     """Show the form; a POST sends the request through the whole gateway and shows its answer."""

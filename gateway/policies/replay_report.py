@@ -10,6 +10,7 @@ from uuid import UUID
 
 from gateway.core.errors import Refused
 from gateway.policies.replay import PastRequest
+from orgs.core.spelling import folded
 
 EXAMPLES_MAX: Final = 5
 # People and apps that are counted one by one; a caller can name any number of them.
@@ -51,13 +52,18 @@ class DayOutcome:
 
 @dataclass(slots=True)
 class _Hits:
-    """Counts by name, in bounded memory."""
+    """Counts by name, in the spelling of the first request and in bounded memory."""
 
     requests: Counter[str] = field(default_factory=Counter)
     nanoeur: Counter[str] = field(default_factory=Counter)
+    spellings: dict[str, str] = field(default_factory=dict)
 
     def add(self, value: str | None, nanoeur: int) -> None:
-        if value and (value in self.requests or len(self.requests) < NAMES_MAX):
+        if not value:
+            return
+        name = folded(value)
+        if name in self.spellings or len(self.spellings) < NAMES_MAX:
+            value = self.spellings.setdefault(name, value)
             self.requests[value] += 1
             self.nanoeur[value] += nanoeur
 

@@ -57,7 +57,7 @@ def spend_today(*, organization_id: UUID, moment: datetime) -> SpendToday:
         .first()
     )
     overrun = period.overrun_nanoeur if period else 0
-    charged = period.settled_nanoeur + overrun if period else 0
+    charged = period.charged_nanoeur if period else 0
     held = period.held_nanoeur if period else 0
     return SpendToday(
         policy_name=policy.name if policy else None,

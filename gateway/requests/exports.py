@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.timezone import now
@@ -14,12 +13,14 @@ from django.utils.timezone import now
 from costs.core.money import euros
 from gateway.models import AiRequestLog
 from gateway.requests import reports
-from gateway.requests.filters import RequestFilterForm
+from gateway.requests.filters import FILTERS, RequestFilterForm
 from gateway.requests.lines import estimated_of, request_as_json
 from gateway.requests.reports import RequestQuery
 from orgs.auth.access import viewer
 from orgs.console.exports import exported
 from orgs.console.pages import download
+from orgs.console.queries import takes
+from orgs.console.refusals import filters_refused
 
 ROWS_PER_PAGE: Final = 1_000
 # As the API calls them, which lists the same requests.
@@ -31,15 +32,15 @@ COLUMNS: Final = (
 )
 
 
+@takes(*FILTERS)
 @download
 def export_requests(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the requests that the filters leave; a bad filter is 400."""
     organization = viewer(request).organization
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization=organization)
     if not form.is_valid():
-        return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
-    query = form.query(moment=now(), zone=ZoneInfo(organization.timezone))
-    chunks = _pages(organization.pk, replace(query, before=None, after=None))
+        return filters_refused(request, form.errors)
+    chunks = _pages(organization.pk, form.query(moment=now()))
     return exported(request, chunks, columns=COLUMNS, name="requests", format=format)
 
 

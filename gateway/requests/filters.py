@@ -12,10 +12,13 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from costs.core.periods import day_around, first_instant
-from gateway.console.fields import DIMENSION_FIELDS, dimension_field
+from gateway.console.fields import DIMENSION_FIELDS, MomentField
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import AiRequestLog
-from gateway.requests.reports import Cursor, RequestQuery
+from gateway.requests.reports import Cursor, RequestQuery, values_of
+from orgs.console.fields import DimensionField
+from orgs.console.refusals import refusal_in
+from orgs.models import Organization
 
 PERIODS: Final = (
     ("", "Any time"),
@@ -28,16 +31,20 @@ PROVIDER_MAX_CHARS: Final = 32
 CODE_MAX_CHARS: Final = 40
 # What is a place in the list and no filter of it.
 PLACES: Final = ("before", "after", "waiting")
+MOMENTS: Final = ("from", "to")
+ORDER: Final = "from must be before to"
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
 ESTIMATED: Final = (("", "Any"), ("yes", "estimated"))
+FILTERED_BY: Final = (("userId", "User", "user_id"), *DIMENSION_FIELDS)
 FOLDED: Final = (
     "code",
     "estimated",
     "requestId",
     "keyId",
-    "userId",
-    *(field for field, _, _ in DIMENSION_FIELDS),
+    *(field for field, _, _ in FILTERED_BY),
 )
+# What narrows the list, on the page and in its files.
+FILTERS: Final = ("status", "model", "provider", "period", *MOMENTS, *FOLDED)
 
 
 class RequestFilterForm(forms.Form):
@@ -65,11 +72,35 @@ class RequestFilterForm(forms.Form):
         required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
     )
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, organization: Organization) -> None:
         super().__init__(data, label_suffix="")
-        self.fields["userId"] = dimension_field("User")
-        for parameter, label, _ in DIMENSION_FIELDS:
-            self.fields[parameter] = dimension_field(label)
+        self._organization_id = organization.pk
+        self._zone = zone = ZoneInfo(organization.timezone)
+        self._named: dict[str, tuple[str, ...]] = {}
+        # `from` cannot be a class attribute.
+        self.fields["from"] = MomentField("from", label="From", zone=zone)
+        self.fields["to"] = MomentField("to", label="To (exclusive)", zone=zone, is_end=True)
+        for parameter, label, _ in FILTERED_BY:
+            self.fields[parameter] = DimensionField(label=label)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what contradicts itself, and look up what the values of dimensions match.
+
+        The user may be an email address.
+        """
+        values = self.cleaned_data
+        for parameter, _, column in FILTERED_BY:
+            if name := values.get(parameter):
+                with refusal_in(self):
+                    self._named[column] = values_of(
+                        name, column, organization_id=self._organization_id
+                    )
+        since, until = (values.get(name) for name in MOMENTS)
+        if since and until and since >= until:
+            self.add_error("from", f"{ORDER}.")
+        if values.get("period") and (since or until):
+            self.add_error("period", "Choose either a period or from and to.")
+        return values
 
     def clean_before(self) -> Cursor | None:
         return _cursor(self.cleaned_data["before"])
@@ -97,11 +128,12 @@ class RequestFilterForm(forms.Form):
         """Whether one of the folded fields is in use or in error."""
         return any(self[name].value() or self[name].errors for name in FOLDED)
 
-    def query(self, *, moment: datetime, zone: ZoneInfo) -> RequestQuery:
+    def query(self, *, moment: datetime) -> RequestQuery:
         """Return the query of a valid form. Periods are of the organization's whole days."""
         values = self.cleaned_data
         return RequestQuery(
-            since=_since(values["period"], moment, zone),
+            since=values["from"] or _since(values["period"], moment, self._zone),
+            until=values["to"],
             before=values["before"],
             after=values["after"],
             request_id=values["requestId"],
@@ -111,8 +143,7 @@ class RequestFilterForm(forms.Form):
             provider=values["provider"] or None,
             key_id=values["keyId"],
             estimated=bool(values["estimated"]),
-            user_id=values["userId"] or None,
-            **{name: values[parameter] or None for parameter, _, name in DIMENSION_FIELDS},
+            named=self._named,
         )
 
     def parameters(self, *, before: Cursor | None = None) -> str:
@@ -122,6 +153,7 @@ class RequestFilterForm(forms.Form):
             for name, value in self.cleaned_data.items()
             if value and name not in PLACES
         }
+        chosen |= {name: self.data[name] for name in MOMENTS if name in chosen}  # as written
         return urlencode(chosen | ({"before": f"{before}"} if before else {}))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,9 +11,11 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from costs.explorer.names import emails
+from costs.explorer.names import emails, values_named
+from costs.explorer.spellings import those_of
 from costs.models import CostEvent, Hold
 from gateway.models import AiRequestLog, Budget
+from orgs.database import may_be
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
@@ -26,6 +28,8 @@ LOOKS_BACK: Final = timedelta(seconds=5)
 SAME_PROMPT_WITHIN: Final = timedelta(days=1)
 SAME_PROMPT_ROWS_MAX: Final = 20_000
 SAME_PROMPT_SHOWN: Final = 5
+# Newest rows whose spellings of a name a filter knows, besides those of all charges.
+SPELLINGS_ROWS_MAX: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ class Cursor:
 class RequestQuery:
     """Filters of the list of requests; None matches any. `model` is as requested or as called.
 
-    `estimated` are those with a cost that is an estimate.
+    `named` are the values of dimensions, by column, of which each matches. `estimated` are
+    those with a cost that is an estimate.
     """
 
     since: datetime | None = None
@@ -63,19 +68,11 @@ class RequestQuery:
     model: str | None = None
     provider: str | None = None
     key_id: UUID | None = None
-    user_id: str | None = None
-    team_id: str | None = None
-    project_id: str | None = None
-    app_id: str | None = None
-    client_id: str | None = None
-    task_type: str | None = None
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     estimated: bool = False
 
 
-_EQUALS: Final = (
-    *("status", "code", "provider", "key_id", "task_type"),
-    *("user_id", "team_id", "project_id", "app_id", "client_id"),
-)
+_EQUALS: Final = ("status", "code", "provider", "key_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +112,7 @@ def requests(
     """Return the requests that match, newest first, one page of them, without their traces."""
     wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
     rows = _between(rows_of(organization_id, estimated=query.estimated), query).filter(**wanted)
+    rows = with_names(rows, query.named)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
     # Several questions: of one with OR, SQLite would look at every row for unused values.
@@ -143,6 +141,32 @@ def rows_of(organization_id: UUID, *, estimated: bool = False) -> QuerySet[AiReq
         return AiRequestLog.objects.filter(org=organization_id)
     rows = AiRequestLog.objects.alias(its_org=Coalesce("org_id", "org_id"))
     return rows.filter(its_org=organization_id, estimated_nanoeur__gt=0)
+
+
+def values_of(name: str, column: str, *, organization_id: UUID) -> tuple[str, ...]:
+    """Return the values of a dimension's column that a filter for a name matches.
+
+    Spellings are looked for among all charges and the newest rows. Raises Invalid for an email
+    address that no user has.
+    """
+    newest = AiRequestLog.objects.filter(org=organization_id).order_by("-occurred_at", "-id")
+    rows = AiRequestLog.objects.filter(
+        may_be(column, [name]), id__in=newest.values("id")[:SPELLINGS_ROWS_MAX]
+    )
+    recent = those_of(name, rows.values_list(column, flat=True).distinct())
+    return values_named(name, column=column, organization_id=organization_id, recent=recent)
+
+
+def with_names(
+    rows: QuerySet[AiRequestLog], named: Mapping[str, tuple[str, ...]]
+) -> QuerySet[AiRequestLog]:
+    """Return the rows whose columns have one of the values. One value is no list of values, for
+    which SQLite would sort the rows."""
+    for column, values in named.items():
+        rows = rows.filter(
+            **({column: values[0]} if len(values) == 1 else {f"{column}__in": values})
+        )
+    return rows
 
 
 def _newest(rows: QuerySet[AiRequestLog], most: int) -> list[AiRequestLog]:

@@ -15,7 +15,7 @@ from costs.models import CostEvent, Hold
 from costs.templatetags.figures import eur
 from gateway.core.traces import integer, items, mapping, text
 from gateway.models import AiRequestLog
-from gateway.requests.facts import Fact, unpriced
+from gateway.requests.pricing import Fact, unpriced
 from gateway.requests.reports import RequestStory
 from gateway.requests.verdicts import (
     BAD,

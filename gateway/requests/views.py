@@ -18,14 +18,15 @@ from gateway.policies import reports as policies_reports
 from gateway.policies.reports import SpendToday
 from gateway.requests import activity, reports, timeline
 from gateway.requests.activity_chart import hour_chart
-from gateway.requests.facts import usage_facts
-from gateway.requests.filters import RequestFilterForm
+from gateway.requests.filters import FILTERS, RequestFilterForm
 from gateway.requests.lines import dimensions_of, request_lines, who_sent
-from gateway.requests.rate_table import rate_table
+from gateway.requests.pricing import rate_table, usage_facts
 from gateway.requests.reports import RequestPage
 from orgs.auth.access import Access, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest
 from orgs.console.pages import read_page
+from orgs.console.queries import takes
+from orgs.console.refusals import filters_refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class SpendBar:
     held_from: str
 
 
+@takes(*FILTERS, "before", "live")  # `live` is read by scripts: the list is followed
 @read_page
 @vary_on_headers("HX-Request")
 def requests(request: HtmxRequest) -> HttpResponse:
@@ -47,31 +49,34 @@ def requests(request: HtmxRequest) -> HttpResponse:
     access = viewer(request)
     organization, moment = access.organization, now()
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization=organization)
     page = RequestPage(rows=[], before=None)
     if form.is_valid():
-        query = form.query(moment=moment, zone=zone)
+        query = form.query(moment=moment)
         page = reports.requests(organization_id=organization.pk, query=query)
     context = _list(form, page, access, zone) | {
         "older": form.parameters(before=page.before) if page.before else None,
         "newest": form.parameters() if form.is_valid() and "before" in request.GET else None,
         "url": request.build_absolute_uri("/api/ai/request"),
     }
+    status = 200 if form.is_valid() else 400
     if request.htmx:
-        return render(request, "requests/list.html#list", context)
-    return render(request, "requests/list.html", context | _overview(access, moment, zone))
+        return render(request, "requests/list.html#list", context, status=status)
+    context |= _overview(access, moment, zone)
+    return render(request, "requests/list.html", context, status=status)
 
 
+@takes(*FILTERS, "after", "waiting")
 @read_page
 def new_requests(request: HttpRequest) -> HttpResponse:
     """Return the rows that have come since `after`, and those of `waiting` that have ended."""
     access = viewer(request)
     organization = access.organization
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict())
+    form = RequestFilterForm(request.GET.dict(), organization=organization)
     if not form.is_valid():
-        return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain")
-    query = form.query(moment=now(), zone=zone)
+        return filters_refused(request, form.errors)
+    query = form.query(moment=now())
     page = reports.requests(organization_id=organization.pk, query=query)
     waiting = form.cleaned_data["waiting"]
     done = reports.ended(organization_id=organization.pk, request_ids=waiting)

@@ -21,12 +21,12 @@ from django.db import Error as DatabaseUnavailable
 from django.db.models import Manager, Model, Prefetch, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest
 
+from orgs.console.queries import LINK_ORGANIZATION, InvalidQuery
 from orgs.models import Membership, Organization, User
 
 ACTIVE_ORGANIZATION: Final = "organization_id"
-# The organization's id in a form, its slug in a link; and the choice to change to a form's.
+# The organization's id in a form (a link has its slug), and the choice to change to a form's.
 FORM_ORGANIZATION: Final = "form_organization"
-LINK_ORGANIZATION: Final = "org"
 CHANGES_ORGANIZATION: Final = "change_organization"
 
 Row = TypeVar("Row", bound=Model)
@@ -198,11 +198,11 @@ def _chosen(memberships: list[Membership], session: SessionBase) -> Membership |
 
 
 def id_parameter(request: HttpRequest, name: str) -> uuid.UUID | None:
-    """Return the id in a URL parameter, or None without one. Raises Http404 for a malformed id."""
+    """Return the id in a URL parameter, or None without one. Raises InvalidQuery (400)."""
     wanted = request.GET.get(name)
     if not wanted:
         return None
     try:
         return uuid.UUID(wanted)
     except ValueError as exc:
-        raise Http404 from exc
+        raise InvalidQuery(name, f"{name} must be an id") from exc

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from orgs.auth import operations, throttle
 from orgs.auth.devices import known_device, remember_device
 from orgs.auth.forms import SignInForm
+from orgs.console.queries import takes
 from orgs.core.addresses import counted_address
 from orgs.models import User
 
@@ -25,6 +26,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect(_landing(request) if request.user.is_authenticated else "login")
 
 
+@takes("next")
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
@@ -69,6 +71,7 @@ def _sign_in_page(request: HttpRequest, form: SignInForm, *, status: int = 200) 
     return render(request, "auth/sign_in.html", context, status=status)
 
 
+@takes("next")
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session. A page that needs another account is opened again after sign-in."""

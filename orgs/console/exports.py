@@ -15,16 +15,18 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from orgs.threads import EXPORTS
 
-# A spreadsheet evaluates a cell that starts like this as a formula, and callers can send any text.
+# A spreadsheet evaluates a cell that starts with one of these signs as a formula, and callers can
+# send any text. They are those of https://owasp.org/www-community/attacks/CSV_Injection and the NUL
+# of OWASP ASVS 5.0, 1.2.10. A number alone is no formula: it stays one, also below zero.
 # Where it takes another sign than the comma for the separator (`;` where decimals have a comma) a
 # text has several cells, and lines of its own where none of them is quoted: each is made a text by
 # an apostrophe, also behind spaces and quotation marks, which are taken off.
 _CELL_ENDS: Final = r";|\t\r\n"
-_FORMULA_STARTS: Final = "-=+@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
-_FORMULA_STARTS_WIDE: Final = "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
-_FORMULA: Final = re.compile(
-    rf"""(\A|[{_CELL_ENDS}])(?=[\s"']*[{_FORMULA_STARTS}{_FORMULA_STARTS_WIDE}])"""
+FORMULA_SIGNS: Final = (
+    "=+-@\t\r\n\0\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
+    "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
 )
+_FORMULA: Final = re.compile(rf"""(\A|[{_CELL_ENDS}])(?=[\s"']*[{re.escape(FORMULA_SIGNS)}])""")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 Row = Mapping[str, Any]

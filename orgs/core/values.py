@@ -1,4 +1,4 @@
-"""Validation rules for names and dimensions."""
+"""Rules for names and dimensions: when they are valid, and how a sentence quotes them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 DIMENSION_MAX_CHARS: Final = 128
 EMAIL_MAX_CHARS: Final = 254
 SLUG_MAX_CHARS: Final = 63
+QUOTED_MAX_CHARS: Final = 100
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -30,3 +31,9 @@ def fault_of_slug(slug: str) -> str | None:
     if _SLUG.fullmatch(slug) is None:
         return "The slug must consist of lowercase letters, digits, - and _, such as acme-labs"
     return None
+
+
+def quoted(name: str) -> str:
+    """Return a caller's text quoted for a sentence: short, printable, storable as text."""
+    shown = name[:QUOTED_MAX_CHARS].encode(errors="replace").decode()
+    return f'"{shown}"' if shown.isprintable() else ascii(shown)

@@ -70,7 +70,7 @@ class Command(ActionCommand):
         key, text = operations.create_key(
             org=org,
             name=options["name"],
-            owner=_owner(options["user"]),
+            owner=_owner(org, options["user"]),
             expires_at=_expiry(options["expires_days"]),
             team_id=options["team_id"],
             project_id=options["project_id"],
@@ -107,12 +107,13 @@ class Command(ActionCommand):
             self.stdout.write(f'The key "{key.name}" ({key.public}) was already revoked.')
 
 
-def _owner(email: str | None) -> User | None:
+def _owner(org: Organization, email: str | None) -> User | None:
     if email is None:
         return None
-    owner = User.objects.filter(email=email.strip().lower()).first()
+    members = User.objects.filter(memberships__org=org)
+    owner = members.filter(email=email.strip().lower()).first()
     if owner is None:
-        raise Missing(f"No user has the email address {email}")
+        raise Missing(f"No user of this organization has the email address {email}")
     return owner
 
 

@@ -7,16 +7,12 @@ from typing import Any, Final
 
 from django import forms
 
+from orgs.console.fields import DimensionField
 from orgs.core.permissions import Permission, as_text
-from orgs.core.values import DIMENSION_MAX_CHARS
 from orgs.keys.operations import NAME_MAX_CHARS, KeyFields
 from orgs.models import Organization, User
 
 KEY_LASTS_AT_MOST_DAYS: Final = 3650
-
-
-def _dimension(label: str) -> forms.CharField:
-    return forms.CharField(label=label, max_length=DIMENSION_MAX_CHARS, required=False)
 
 
 class OwnerField(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -53,10 +49,10 @@ class KeyForm(forms.Form):
         empty_label="No owner (callers may send a user id)",
         help_text="Calls are attributed to this person. Removing the member revokes the key.",
     )
-    team_id = _dimension("Team")
-    project_id = _dimension("Project")
-    app_id = _dimension("App")
-    client_id = _dimension("Client")
+    team_id = DimensionField(label="Team")
+    project_id = DimensionField(label="Project")
+    app_id = DimensionField(label="App")
+    client_id = DimensionField(label="Client")
     permissions = forms.MultipleChoiceField(
         label="Permissions",
         choices=[

@@ -13,6 +13,7 @@ from django.utils.timezone import now
 from orgs.audit import history
 from orgs.core import keys, permissions, values
 from orgs.core.errors import Conflict, Invalid, Missing
+from orgs.core.spelling import normalized
 from orgs.locking import locked
 from orgs.models import ApiKey, Membership, Organization, User
 
@@ -152,6 +153,8 @@ def _check_dimensions(key: ApiKey) -> None:
         value = getattr(key, field)
         if value is None:
             continue
+        value = normalized(value)
+        setattr(key, field, value)
         what = f"The {field.removesuffix('_id')}"
         if fault := values.fault_of_text(value, what=what, max_chars=values.DIMENSION_MAX_CHARS):
             raise Invalid(fault, field=field)

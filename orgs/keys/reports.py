@@ -11,6 +11,8 @@ from uuid import UUID
 from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
 from orgs.core import permissions
+from orgs.core.spelling import folded
+from orgs.database import may_be
 from orgs.models import ApiKey, Membership, Organization, User
 
 KEYS_PER_PAGE: Final = 100
@@ -86,12 +88,13 @@ def keys(
 def keys_that_open(*, org: Organization, moment: datetime, values: Mapping[str, str]) -> int:
     """Return how many usable keys let their callers name another value than one of these.
 
-    `values` are by column. A key that fixes a different value is none of them: its calls never
-    have these values.
+    `values` are by column, in any spelling. A key that fixes a different value is none of them:
+    its calls never have these values.
     """
     works = Q(owner=None) | Q(owner__is_active=True, owner__memberships__org=org)
     lasts = Q(expires_at=None) | Q(expires_at__gt=moment)
     rows, opens = ApiKey.objects.filter(works, lasts, org=org, revoked_at=None), Q()
+    fixed: dict[str, str] = {}
     for column, value in values.items():
         if column == "task_type":  # no key fixes it
             opens |= Q(pk__isnull=False)
@@ -99,8 +102,16 @@ def keys_that_open(*, org: Organization, moment: datetime, values: Mapping[str, 
             opens |= Q(owner=None)
         else:
             opens |= Q(**{column: None})
-            rows = rows.filter(Q(**{column: None}) | Q(**{column: value}))
-    return rows.filter(opens).count() if opens else 0
+            rows = rows.filter(Q(**{column: None}) | may_be(column, [value]))
+            fixed[column] = folded(value)
+    found = rows.filter(opens).values_list("pk", *fixed) if opens else []
+    return sum(
+        all(
+            value is None or folded(value) == name
+            for value, name in zip(of, fixed.values(), strict=True)
+        )
+        for _, *of in found
+    )
 
 
 def _with_state(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final, TypedDict, Unpack
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils.module_loading import import_string
 from django.utils.text import slugify
 
 from orgs.audit import history
@@ -70,7 +72,14 @@ def change_organization(
             Organization.objects.filter(pk=org.pk).update(**changes)
             history.record("organization_changed", organization, before=before, after=changes)
             organization.refresh_from_db()
+            if organization.timezone != before.get("timezone", organization.timezone):
+                time_zone_changed(organization)
         return organization
+
+
+def time_zone_changed(organization: Organization) -> None:
+    """Let the ledger follow a new time zone, in the transaction that has changed it."""
+    import_string(settings.TIME_ZONE_CHANGED)(organization)
 
 
 def _organization_name(name: str) -> str:

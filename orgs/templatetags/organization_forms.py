@@ -13,7 +13,8 @@ from django.template.defaulttags import CsrfTokenNode
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from orgs.auth.access import FORM_ORGANIZATION, LINK_ORGANIZATION
+from orgs.auth.access import FORM_ORGANIZATION
+from orgs.console.queries import LINK_ORGANIZATION
 from orgs.models import Organization
 
 register = template.Library()

@@ -89,8 +89,8 @@
   });
   document.addEventListener("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
-    if (status === 409) {
-      say(responseText, "error"); // another organization is active
+    if (status === 400 || status === 409) {
+      say(responseText, "error"); // an unknown parameter; another organization is active
       return;
     }
     say(
@@ -104,6 +104,12 @@
     say("The server cannot be reached. Nothing was changed. Try again.", "error");
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
+    // A form with marked fields takes the place of the one that was sent; other refusals are text.
+    const { xhr } = event.detail;
+    if (xhr.status === 400 && xhr.getResponseHeader("content-type").startsWith("text/html")) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
     // A session that has ended answers with the sign-in page: go there instead of showing it here.
     if (event.detail.xhr.responseURL && new URL(event.detail.xhr.responseURL).pathname === "/login") {
       event.detail.shouldSwap = false;

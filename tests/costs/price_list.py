@@ -9,11 +9,12 @@ from typing import Any
 
 from django.core.management import call_command
 
+from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, Rates
 from costs.models import Rate
 from costs.prices.book import load_price_book
 from costs.prices.changes import Seeded, seed, set_price
-from costs.prices.seed import SINCE_EVER, SeedExchangeRate, SeedPrice
+from costs.prices.seed import SINCE_EVER, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -36,7 +37,7 @@ def seeded_price(*bands: Band, starts_at: datetime = SINCE_EVER, model: str = "m
 
 
 def load(*prices: SeedPrice, now: datetime = NOW) -> Seeded:
-    days = [SeedExchangeRate(date(2026, 11, 20), Decimal("1.25"))]
+    days = [DatedRate(date(2026, 11, 20), Decimal("1.25"))]
     return seed(prices=prices, exchange_rates=days, exchange_source="the ECB", now=now)
 
 

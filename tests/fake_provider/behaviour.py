@@ -25,6 +25,8 @@ class Behaviour:
     content: str | None = None  # the last user message when None; nothing beside tool calls
     tool_calls: tuple[Mapping[str, Any], ...] = ()  # each {"name": ..., "arguments": {...}}
     thinking: str | None = None  # what the model says to itself, where the vendor shows it
+    hidden_thinking_tokens: int = 0  # of a stream, before its text; their number is not shown
+    hidden_thinking_per_s: float = 100.0
     extra_fields: Mapping[str, Any] = field(default_factory=dict)  # put on top of a plain answer
     finish_reason: str | None = None  # the vendor's own word
     model: str | None = None

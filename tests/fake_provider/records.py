@@ -19,7 +19,8 @@ class Call:
     """One received request. `billed` is what its caller owes, None when nothing.
 
     `raw` is the body as it came, bytes that are no UTF-8 as surrogates. Of what was answered:
-    how many writes (a stream's events) and bytes, and their SHA-256.
+    how many writes (a stream's events) and bytes, and their SHA-256; of a stream, how many tokens
+    of output had been written or thought.
     Instants are seconds since the epoch. `disconnected_at` is when the client was seen to have
     gone before the answer was complete; `answered_at` when the answer was.
     """
@@ -36,6 +37,7 @@ class Call:
     sent_pieces: int = 0
     sent_bytes: int = 0
     sent_sha256: str = ""
+    written_tokens: int = 0
     answered_at: float | None = None
     disconnected_at: float | None = None
 
@@ -87,6 +89,16 @@ class Records:
         line = json.dumps(asdict(call)) + "\n"
         with self._lock, self._file.open("a") as file:
             file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_output(self, call: Call) -> None:
+        """Append what a stream had written, when its client left, to a file of its own."""
+        if self._file is None or call.disconnected_at is None:
+            return
+        line = json.dumps(asdict(call))
+        with self._lock, self._file.with_suffix(".written").open("a") as file:
+            file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
 

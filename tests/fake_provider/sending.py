@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.fake_provider.behaviour import Answer, Behaviour
 from tests.fake_provider.formats import ERRORS
-from tests.fake_provider.formats.common import Format
+from tests.fake_provider.formats.common import THINKS, Format
 from tests.fake_provider.formats.gemini import as_array
 from tests.fake_provider.records import Call
 
@@ -101,7 +101,11 @@ class Sending:
                 await asyncio.sleep(0.1)  # so that what was written arrives before the reset
                 reset(self.request)
                 return response
+            if piece == THINKS.encode():
+                await self._think()
+                continue
             await response.write(piece)
+            self.call.written_tokens += tokens_in(piece)
             digest.update(piece)
             self.call.sent_pieces += 1
             self.call.sent_bytes += len(piece)
@@ -111,11 +115,36 @@ class Sending:
         await response.write_eof()
         return response
 
+    async def _think(self) -> None:
+        for _ in range(self.behaviour.hidden_thinking_tokens):
+            self.call.written_tokens += 1
+            await asyncio.sleep(1 / self.behaviour.hidden_thinking_per_s)
+
     def _noted(self, response: web.Response) -> web.Response:
         body = (response.text or "").encode()
         self.call.sent_pieces, self.call.sent_bytes = 1, len(body)
         self.call.sent_sha256 = hashlib.sha256(body).hexdigest()
         return response
+
+
+def tokens_in(event: bytes) -> int:
+    """Return the tokens of output in one event of any vendor's stream: a word is one."""
+    text = event.decode(errors="replace").partition("data: ")[2] or event.decode(errors="replace")
+    try:
+        data = json.loads(text.strip("[, \r\n"))
+    except json.JSONDecodeError:
+        return 0
+    if not isinstance(data, dict):
+        return 0
+    kind = data.get("type") or ""
+    if kind.endswith("_delta"):
+        return int("signature" not in data.get("delta", {}))
+    if kind.endswith(".delta"):
+        return 1
+    deltas = [choice.get("delta", {}).get("content") for choice in data.get("choices", ())]
+    contents = [each.get("content", {}) for each in data.get("candidates", ())]
+    parts = [part.get("text") for content in contents for part in content.get("parts", ())]
+    return sum(map(bool, (*deltas, *parts)))
 
 
 def reset(request: web.Request) -> None:

@@ -65,7 +65,7 @@ async def _models(request: web.Request) -> web.StreamResponse:
         return web.Response(status=404)
     call = _recorded(request)
     sending = Sending(request, call, request.app[RECORDS].take(vendor))
-    return await _watched(call, _answer_models(sending))
+    return await _watched(request.app[RECORDS], call, _answer_models(sending))
 
 
 async def _answer_models(sending: Sending) -> web.StreamResponse:
@@ -92,7 +92,7 @@ async def _ask(request: web.Request) -> web.StreamResponse:
         reset(request)
         return web.Response()
     call = _recorded(request, raw=await request.read())
-    return await _watched(call, _answer(Sending(request, call, behaviour), format_))
+    return await _watched(records, call, _answer(Sending(request, call, behaviour), format_))
 
 
 async def _answer(sending: Sending, format_: Format) -> web.StreamResponse:
@@ -131,12 +131,13 @@ def _recorded(request: web.Request, *, raw: bytes = b"") -> Call:
     return call
 
 
-async def _watched(call: Call, answering: Awaitable[Any]) -> web.StreamResponse:
+async def _watched(records: Records, call: Call, answering: Awaitable[Any]) -> web.StreamResponse:
     """Answer; record a client disconnect, on which aiohttp cancels the handler."""
     try:
         response: web.StreamResponse = await answering
     except (asyncio.CancelledError, ConnectionError):
         call.disconnected_at = time.time()
+        records.write_output(call)
         raise
     call.answered_at = time.time()
     return response

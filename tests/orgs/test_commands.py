@@ -107,7 +107,10 @@ def test_list_is_aligned_table(acme: Organization, globex: Organization) -> None
         (("members", "remove", "acme", "x@y.example"), "not a member of acme"),
         (("keys", "create", "acme"), "--name"),
         (("keys", "create", "nowhere", "--name", "ci"), "does not exist"),
-        (("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"), "No user has"),
+        (
+            ("keys", "create", "acme", "--name", "ci", "--user", "x@y.example"),
+            "No user of this organization has",
+        ),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "0"), "between 1 and"),
         (("keys", "create", "acme", "--name", "ci", "--expires-days", "x"), "invalid int"),
         (("keys", "create", "acme", "--name", "ci", "--permissions", "pay"), "must be among"),
@@ -246,7 +249,9 @@ def test_actions_on_invitations(acme: Organization, admin_user: User) -> None:
     second = path(run("members", "link", *new))
     third = path(run("members", "role", *new, "--role", "auditor"))
     assert [Client().get(link).status_code for link in (first, second, third)] == [410, 410, 200]
-    assert "No user has" in refusal("keys", "create", "acme", "--name", "ci", "--user", new[1])
+    assert "No user of this organization has" in refusal(
+        "keys", "create", "acme", "--name", "ci", "--user", new[1]
+    )
     assert "Removed the invitation" in run("members", "remove", *new)
     assert Client().get(third).status_code == 410
     set_password(path(run("members", "add", *new, "--role", "member")))

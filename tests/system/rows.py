@@ -79,6 +79,12 @@ class Charge:
     cost_nanoeur: int | None
     period_id: str
 
+    def is_unknown_of(self, *, stream: bool) -> bool:
+        """Whether it is charged as unknown: the whole hold, or less by what a stream showed."""
+        if not stream or self.amount_nanoeur == 0:
+            return self.charged_nanoeur == self.amount_nanoeur
+        return 0 < self.charged_nanoeur <= self.amount_nanoeur
+
     def price_of(self, billed: dict[str, Any]) -> int:
         """Return what the billed words cost at the rates fixed at admission, in nano-euro."""
         [band] = [

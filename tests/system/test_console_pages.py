@@ -46,6 +46,7 @@ PAGES: Final = {
         "/settings/organization",
         "/settings/organization/members/{member}/remove",
         "/settings/profile",
+        "/status",
         "/nothing/here",
     ),
     "policies and aliases": (

@@ -74,7 +74,7 @@ ROUTES: Final[dict[str, Route]] = {
     "settings/profile/password": PAGE,
     "settings/profile/sessions": PAGE,
     "welcome/<str:uid>/<str:token>/": Route(methods=()),  # its token is the person's own
-    "admin/ai": Route(methods=("GET",), query="?team=x&key={id}", id_of=KEY),
+    "admin/ai": Route(methods=("GET",), query="?teamId=x&keyId={id}", id_of=KEY),
     "admin/ai/": PAGE,
     "admin/ai/<path:rest>": Route(methods=("GET",), id_of=REQUEST),
     "admin/ai/requests/<str:request_id>": Route(id_of=REQUEST),
@@ -146,6 +146,7 @@ ROUTES: Final[dict[str, Route]] = {
     "api/ai/requests/<request_id>": Route(id_of=REQUEST),
     "api/ai/policies/backtest": PAGE,
     **dict.fromkeys((*BY_BODY, *BY_ADDRESS, *MODEL_LISTS), PAGE),
+    "status": PAGE,
     "api/schema": PAGE,
     "healthz": PAGE,
     "readyz": PAGE,

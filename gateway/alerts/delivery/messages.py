@@ -21,6 +21,8 @@ EVENTS: Final = {
     Alert.Kind.FORECAST: "budget.forecast",
     Alert.Kind.DAY_LIMIT: "day_limit.threshold",
     Alert.Kind.SPIKE: "cost.spike",
+    Alert.Kind.REFUSAL: "limit.refused",
+    Alert.Kind.EXCHANGE_RATE: "exchange_rate.stale",
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from costs.core.periods import local_day
 from gateway.alerts.rules.findings import AlertFinding
-from gateway.alerts.rules.thresholds import DaySpending, Spending, is_near, of_budget, of_day
+from gateway.alerts.rules.thresholds import (
+    DaySpending,
+    Refusal,
+    Spending,
+    is_near,
+    of_budget,
+    of_day,
+)
 from gateway.budgets.links import costs_query
 from gateway.budgets.status import BudgetStatus, statuses
 from gateway.models import AiRequestLog, Alert, Budget
@@ -24,14 +31,6 @@ REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
 
 AnyLimit = TypeVar("AnyLimit", Spending, DaySpending)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """When a limit last refused a call, and what was charged and held then."""
-
-    on: date
-    taken_nanoeur: int
 
 
 # By the budget's id, or DAY, and the limit as it was then.
@@ -48,9 +47,9 @@ def findings_on_limits(
     limit = _day(organization, now, day)
     refusing: list[Spending | DaySpending] = [each for each in spendings if each.is_hard]
     refusing += [limit] if limit else []
-    sent = Alert.objects.filter(org=organization, key__in=[each.full_key for each in refusing])
+    sent = Alert.objects.filter(org=organization, key__in=[each.refusal_key for each in refusing])
     known = set(sent.values_list("key", flat=True)) if refusing else set()
-    unsent = [each for each in refusing if each.full_key not in known]
+    unsent = [each for each in refusing if each.refusal_key not in known]
     refusals: Refusals = _refusals(organization, now) if unsent else {}
     findings: list[AlertFinding] = []
     for spending in spendings:
@@ -103,17 +102,23 @@ def _refusals(organization: Organization, now: datetime) -> Refusals:
         status=AiRequestLog.Status.BLOCKED,
         code__in=("budget_limit", "daily_cost_limit"),
     ).order_by("-occurred_at", "-id")
-    read = rows.values_list("occurred_at", "code", "decision__budgets", "decision__before")
+    columns = ("occurred_at", "code", "hold_nanoeur", "decision__budgets", "decision__before")
+    read = rows.values_list(*columns)
     found: dict[tuple[str, int], Refusal] = {}
-    for at, code, of_budgets, before in read[:REFUSALS_READ_MAX]:
+    for at, code, bound, of_budgets, before in read[:REFUSALS_READ_MAX]:
         if code == "daily_cost_limit":
             entries = [{"id": DAY, **(before or {})}]
         else:
             entries = [each for each in of_budgets or () if each.get("verdict") == "budget_limit"]
         for each in entries:
-            taken = (each.get("charged_nanoeur") or 0) + (each.get("held_nanoeur") or 0)
             name = f"{each.get('id')}", int(each.get("limit_nanoeur") or 0)
-            found.setdefault(name, Refusal(local_day(at, zone), taken))
+            refusal = Refusal(
+                on=local_day(at, zone),
+                bound_nanoeur=bound or 0,
+                charged_nanoeur=each.get("charged_nanoeur") or 0,
+                held_nanoeur=each.get("held_nanoeur") or 0,
+            )
+            found.setdefault(name, refusal)
     return found
 
 
@@ -125,4 +130,4 @@ def _after(limit: AnyLimit, refusal: Refusal | None) -> AnyLimit:
     """Return the limit with its refusal, if that was in the current period."""
     if refusal is None or refusal.on < limit.starts_on:
         return limit
-    return replace(limit, refused_at_nanoeur=refusal.taken_nanoeur)
+    return replace(limit, refusal=refusal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from costs.core.periods import first_instant
 from costs.explorer.names import emails, key_names
 from costs.models import DailyCost
 from gateway.alerts.rules.spikes import DimensionCost, Driver
+from orgs.core.spelling import folded
 from orgs.database import kept_id
 
 # What may explain a rise, its column, what the explorer calls it, what people do. What comes
@@ -84,18 +85,26 @@ def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[D
                 now=Sum("amount_nanoeur", filter=is_today, default=0),
                 before=Sum("amount_nanoeur", filter=~is_today, default=0),
             )
-            .filter(now__gt=0)
         )
-        found += [
-            DimensionCost(
-                dimension=label,
-                value=f"{value}",
-                today_nanoeur=int(now),
-                before_nanoeur=max(0, int(before)),
-            )
-            for value, now, before in sums
-        ]
+        found += _parts(label, sums.iterator())
     return found
+
+
+def _parts(label: str, sums: Iterable[tuple[Any, int, int]]) -> list[DimensionCost]:
+    """Return what each name has cost today in all its spellings, shown in that of the most."""
+    together: dict[str, list[tuple[int, str, int]]] = {}
+    for value, now, before in sums:
+        together.setdefault(folded(f"{value}"), []).append((int(now), f"{value}", int(before)))
+    return [
+        DimensionCost(
+            dimension=label,
+            value=max(spellings)[1],
+            today_nanoeur=today,
+            before_nanoeur=max(0, sum(before for *_, before in spellings)),
+        )
+        for spellings in together.values()
+        if (today := sum(now for now, *_ in spellings)) > 0
+    ]
 
 
 def named(organization_id: UUID, driver: Driver) -> str:

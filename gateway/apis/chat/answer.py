@@ -115,7 +115,8 @@ class ChatStreamReader:
         Reasoning is not shown, and ends with the first output.
         """
         chunk = untrusted_json.mapping(event)
-        seen.hide(not seen.text.events and is_reasoning(self.model))
+        if not seen.text.events and is_reasoning(self.model):
+            seen.hide(True)
         for each in untrusted_json.items(chunk.get("choices")):
             choice = untrusted_json.mapping(each)
             if written := "".join(texts_of(choice.get("delta"), _NO_OUTPUT)):

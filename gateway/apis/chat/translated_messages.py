@@ -13,7 +13,7 @@ from gateway.core.calls import Image, Message, ToolCall
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
+from orgs.core.values import quoted
 
 _ROLES: Final = {
     "system": "system",

@@ -11,7 +11,7 @@ from gateway.core.calls import Tool
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
+from orgs.core.values import quoted
 
 TOOL_NAME_MAX_CHARS: Final = 128
 _CHOICES: Final = ("auto", "none", "required")

@@ -19,9 +19,9 @@ from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model
 from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputCap
 from orgs.core.pseudonyms import Pseudonyms
+from orgs.core.values import quoted
 
 STOPS_MAX: Final = 16
 # The output cap if the caller gave none and the vendor requires one: every model since 2025

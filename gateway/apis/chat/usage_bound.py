@@ -22,8 +22,8 @@ from gateway.apis.arrival import (
 )
 from gateway.apis.body_rules import BodyRules
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputLimits, UsageBound
+from orgs.core.values import quoted
 
 CHOICES_MAX: Final = 128
 # What a vendor adds around the schema of an answer. Its form of the schema is longer than the

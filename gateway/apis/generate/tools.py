@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, text_of
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
+from orgs.core.values import quoted
 
 # Google documents no maximum for either; a typical prompt has a few.
 CONTEXT_READS_GUESSED: Final = 10

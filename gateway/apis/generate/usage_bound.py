@@ -16,8 +16,8 @@ from gateway.apis.chat.usage_bound import CHOICES_MAX, Measure
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputLimits, UsageBound
+from orgs.core.values import quoted
 
 TOP: Final = frozenset(
     {

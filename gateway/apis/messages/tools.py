@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, whole
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
+from orgs.core.values import quoted
 
 USES_MAX: Final = 1000
 # The iterations of Anthropic's own loop before it pauses, if nothing else ends it.

@@ -13,8 +13,8 @@ from gateway.apis.body_rules import BodyRules
 from gateway.apis.chat.usage_bound import Measure
 from gateway.apis.messages.tools import needs_of
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.strict_json import quoted
 from gateway.core.usage_bound import OutputLimits, UsageBound
+from orgs.core.values import quoted
 
 # Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(

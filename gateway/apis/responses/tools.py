@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, objects, whole
 from gateway.core.request_body import invalid
-from gateway.core.strict_json import quoted
+from orgs.core.values import quoted
 
 CALLS_MAX: Final = 1000
 # The assumed number of tool calls at the provider if the request sets no maximum.

@@ -7,12 +7,15 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from gateway.http.answers import REQUEST_ID_HEADER, json_response, only
+from gateway.core.errors import GatewayError
+from gateway.http.answers import REQUEST_ID_HEADER, error_response, json_response, only
 from gateway.http.openapi import backtest as schema_backtest
 from gateway.http.openapi import compatible, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
+from gateway.http.queries import query_of
 from gateway.http.reads import ESTIMATED, FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
+from orgs.fields import new_id
 
 EVENTS: Final = "text/event-stream"
 
@@ -75,8 +78,12 @@ MAYBE_REQUEST_ID: Final = {**REQUEST_ID, "required": False}
 
 
 @only("GET", "HEAD")
-async def api_schema(_request: HttpRequest) -> HttpResponse:
+async def api_schema(request: HttpRequest) -> HttpResponse:
     """Return the OpenAPI document."""
+    try:
+        query_of(request)
+    except GatewayError as exc:
+        return error_response(exc, new_id(), has_organization=False)
     return json_response(DOCUMENT, None)
 
 
@@ -200,6 +207,17 @@ LIST: Final[Schema] = {
             "limit",
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
             "Maximum number of requests to return.",
+        ),
+        values.query(
+            "from",
+            values.WRITTEN_MOMENT,
+            "The requests since this moment: a date, or a date and time. Without an offset it is "
+            "in the organization's time zone.",
+        ),
+        values.query(
+            "to",
+            values.WRITTEN_MOMENT,
+            "The requests before this moment; a date includes the whole day.",
         ),
         values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
         *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from costs.core.moments import PATTERN
 from costs.core.periods import BudgetWindow
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
@@ -31,6 +32,8 @@ COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 EUR: Final[Schema] = {"type": "number", "minimum": 0, "description": "Euros, exact to 1e-9."}
 ID: Final[Schema] = {"type": "string", "format": "uuid"}
 MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+# As a query parameter, which may omit seconds and the offset.
+WRITTEN_MOMENT: Final[Schema] = {"type": "string", "pattern": PATTERN}
 ANYTHING: Final[Schema] = {"type": "object"}
 REQUEST_ID: Final[Schema] = {"$ref": "#/components/schemas/RequestId"}
 STATUS: Final[Schema] = {"type": "string", "enum": AiRequestLog.Status.values}
@@ -73,7 +76,8 @@ DIMENSION: Final[Schema] = {
     "type": "string",
     "maxLength": DIMENSION_MAX_CHARS,
     "pattern": PRINTABLE,
-    "description": "Printable text; empty is the same as absent.",
+    "description": "Printable text; it is trimmed, and compared without case. "
+    "Empty is the same as absent.",
 }
 DIMENSIONS: Final = dict.fromkeys(NAME_IN_JSON.values(), DIMENSION)
 
@@ -83,7 +87,7 @@ MESSAGE: Final = exactly(
 REQUEST: Final[Schema] = {
     "type": "object",
     "description": "One request with exactly one of `prompt` and `messages`. A dimension may be "
-    "set here or in `metadata`; if in both, the values must be equal.",
+    "set here or in `metadata`; if in both, the values must be one name.",
     "additionalProperties": False,
     "required": ["model"],
     "oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}],
@@ -286,6 +290,10 @@ DETAIL: Final = succeeded(
     }
 )
 
+EXCHANGE_RATE: Final = {
+    **or_null(exactly({"date": TEXT, "workingDays": COUNT, "isStale": {"type": "boolean"}})),
+    "description": "The age of the exchange rate in force; null without a rate.",
+}
 READY: Final = exactly(
     {
         "status": {"type": "string", "const": "ready"},
@@ -293,6 +301,7 @@ READY: Final = exactly(
         "migrations": {"type": "string", "const": "applied"},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
+        "exchangeRate": EXCHANGE_RATE,
         "ledger": {"type": "string", "const": "ok"},
     }
 )
@@ -303,7 +312,11 @@ NOT_READY: Final = exactly(
         "migrations": {"type": "string", "enum": ["applied", "pending"]},
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
+        "exchangeRate": EXCHANGE_RATE,
         "ledger": {"type": "string", "enum": ["ok", "stalled"]},
     },
-    optional=("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "ledger"),
+    optional=(
+        *("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "exchangeRate"),
+        "ledger",
+    ),
 )

@@ -60,7 +60,9 @@ def test_announced_price_can_be_withdrawn() -> None:
 
 
 def test_late_history_does_not_change_past_prices() -> None:
-    ExchangeRate.objects.create(on_date=date(2026, 1, 2), usd_per_eur=1, source="a test")
+    ExchangeRate.objects.create(
+        on_date=date(2026, 1, 2), usd_per_eur=Decimal("1.25"), source="a test"
+    )
     load(seeded_price(priced("1")))
     earlier = NOW - timedelta(days=100)
     load(seeded_price(priced("1")), seeded_price(priced("2"), starts_at=earlier))

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from django.core.management import CommandError
 from django.db.models import Q
 
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
 from costs.models import ExchangeRate, Rate
 from costs.prices.book import price_list_version
-from costs.prices.seed import SeedExchangeRate, UnreadableFile, seed_exchange_rates, seed_prices
-from tests.costs.price_list import input_usd, load, prices, rates_of
+from costs.prices.seed import seed_prices
+from tests.costs.price_list import input_usd, prices, rates_of
 
 pytestmark = pytest.mark.django_db
 
-ECB_CSV = "Date,USD,JPY,\n2026-11-20,1.15,170.1,\n2026-11-19,1.2500,171,\n2022-12-30,1.06,140,\n"
 # Provider, model, USD per million tokens in and out, each as its vendor lists it.
 KNOWN_PRICES = [
     ("openai", "gpt-4o", ("2.5", "10")),
@@ -142,57 +137,3 @@ def test_seed_has_each_price_once_in_order() -> None:
         assert price.starts_at > seen.get(key, datetime.min.replace(tzinfo=UTC)), key
         seen[key] = price.starts_at
         assert len(price.source) <= 300
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def zipped(*contents: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number, content in enumerate(contents):
-            archive.writestr(f"{number}.csv", content)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("content", [ECB_CSV.encode(), zipped(ECB_CSV)], ids=["csv", "zip"])
-def test_newer_exchange_rates_are_read_from_ecb_file(tmp_path: Path, content: bytes) -> None:
-    path = write(tmp_path / "eurofxref-hist", content)
-    assert seed_exchange_rates(path) == [
-        SeedExchangeRate(date(2026, 11, 19), Decimal("1.25")),
-        SeedExchangeRate(date(2026, 11, 20), Decimal("1.15")),
-    ]
-    prices("load", "--ecb-file", str(path))
-    assert ExchangeRate.objects.latest("on_date").usd_per_eur == Decimal("1.15")
-
-
-def test_existing_exchange_rate_is_kept(tmp_path: Path) -> None:
-    load()
-    path = write(tmp_path / "ecb.csv", ECB_CSV)
-    prices("load", "--ecb-file", str(path))
-    kept = ExchangeRate.objects.get(on_date=date(2026, 11, 20))
-    assert (kept.usd_per_eur, kept.source) == (Decimal("1.25"), "the ECB")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"\xff\xfe\x00", b"Date,JPY\n2026-01-01,1\n", b"Date,USD\n2026-01-01,N/A\n",
-        b"Date,USD\n2026-01-01,0\n", b"Date,USD\nyesterday,1\n", zipped(), zipped("a", "b"),
-        b"Date,USD\n2026-01-01,NaN\n", b"Date,USD\n2026-01-01,Infinity\n",
-    ],
-)  # fmt: skip
-def test_file_that_is_not_ecb_list_is_rejected(tmp_path: Path, content: bytes) -> None:
-    path = write(tmp_path / "file", content)
-    with pytest.raises(UnreadableFile):
-        seed_exchange_rates(path)
-    with pytest.raises(CommandError, match="reference rates"):
-        prices("load", "--ecb-file", str(path))
-    assert not Rate.objects.exists()
-
-
-def test_missing_file_gets_one_line() -> None:
-    with pytest.raises(CommandError, match="No such file"):
-        prices("load", "--ecb-file", "/nowhere/at/all")

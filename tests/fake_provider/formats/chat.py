@@ -11,6 +11,7 @@ from tests.fake_provider.formats.common import (
     Format,
     ToolCall,
     ending,
+    hidden_thinking,
     last_text,
     plain_text,
     reports,
@@ -126,7 +127,9 @@ def _events(answer: Answer) -> list[str]:
             for index in range(answer.asked.choices)
         ]
 
-    events = [event for delta in _deltas(answer) for event in chunks(delta)]
+    first, *others = _deltas(answer)
+    events = [*chunks(first), *hidden_thinking(answer)]
+    events += [event for delta in others for event in chunks(delta)]
     events += answer.behaviour.extra_events
     events += chunks({}, chat_ending(answer))
     if answer.asked.with_usage:

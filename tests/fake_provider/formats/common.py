@@ -13,6 +13,10 @@ CREATED_AT: Final = 1_773_840_064
 FRAGMENT_CHARS: Final = 6
 
 
+# Where a stream pauses while the model thinks; it is not sent.
+THINKS: Final = "(thinks)"
+
+
 def no_events(_: Answer) -> list[str]:
     """A format that has no stream."""
     return []
@@ -44,11 +48,22 @@ class ToolCall:
         return [self.arguments[start : start + FRAGMENT_CHARS] for start in starts]
 
 
+def hidden_thinking(answer: Answer) -> list[str]:
+    """Return where a stream pauses, if it does."""
+    return [THINKS] if answer.behaviour.hidden_thinking_tokens else []
+
+
 def tool_calls(answer: Answer) -> list[ToolCall]:
     return [
         ToolCall(place, call["name"], compact(call.get("arguments", {})))
         for place, call in enumerate(answer.behaviour.tool_calls)
     ]
+
+
+def words(text: str) -> list[str]:
+    """Return a text word by word, with spaces; empty if it is empty."""
+    first, *others = text.split(" ")
+    return [first, *(f" {word}" for word in others)] if text else []
 
 
 def word_count(texts: Iterable[str]) -> int:

@@ -10,10 +10,12 @@ from tests.fake_provider.formats.common import (
     Format,
     compact,
     ending,
+    hidden_thinking,
     last_text,
     plain_text,
     reports,
     word_count,
+    words,
 )
 
 
@@ -102,23 +104,34 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 def _events(answer: Answer) -> list[str]:
     reported = reports(answer, _usage(answer)) or [None]
-    # As the vendor does: every chunk counts up to its moment.
-    partial = None
-    if reported[0] is not None and answer.behaviour.usage is None:
-        partial = reported[0] | {
-            "candidatesTokenCount": 1,
-            "totalTokenCount": answer.input_tokens + 1,
-        }
-    thoughts = [[part] for part in _thought(answer)]
+    thoughts = [
+        [{"text": word, "thought": True}] for word in words(answer.behaviour.thinking or "")
+    ]
     texts = [[{"text": piece}] for piece in answer.pieces]
     calls = [_function_calls(answer)] if answer.behaviour.tool_calls else []
     steps: list[list[Any]] = [*thoughts, *texts, *calls]
     *head, tail = steps
-    events = [_sse(_body(answer, parts, None, partial)) for parts in head]
+    is_counted = reported[0] is not None and answer.behaviour.usage is None
+    events = hidden_thinking(answer)
+    for place, parts in enumerate(head, start=1):
+        counted = _so_far(answer, thoughts=len(thoughts), words=place) if is_counted else None
+        events.append(_sse(_body(answer, parts, None, counted)))
     events += answer.behaviour.extra_events
     finish = _finish(answer)
     events.append(_sse(_body(answer, tail, finish, reported[0])))
     return events + [_sse(_body(answer, [{"text": ""}], finish, again)) for again in reported[1:]]
+
+
+def _so_far(answer: Answer, *, thoughts: int, words: int) -> dict[str, Any]:
+    """As the vendor does: every chunk counts up to its moment."""
+    thought = min(thoughts, words) + answer.behaviour.hidden_thinking_tokens
+    counts = {
+        "promptTokenCount": answer.input_tokens,
+        "candidatesTokenCount": words - min(thoughts, words),
+        "thoughtsTokenCount": thought,
+        "totalTokenCount": answer.input_tokens + words + answer.behaviour.hidden_thinking_tokens,
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _sse(body: Mapping[str, Any]) -> str:

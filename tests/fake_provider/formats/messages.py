@@ -7,15 +7,18 @@ from typing import Any, Final
 
 from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
+    THINKS,
     Format,
     ToolCall,
     ending,
+    hidden_thinking,
     last_text,
     plain_text,
     reports,
     sse,
     tool_calls,
     word_count,
+    words,
 )
 
 Event = dict[str, Any]
@@ -101,14 +104,11 @@ def _plain(answer: Answer) -> dict[str, Any]:
 
 def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
     """Yield each block's start and its deltas."""
-    if thought := answer.behaviour.thinking:
-        yield (
-            _thinking("", ""),
-            [
-                {"type": "thinking_delta", "thinking": thought},
-                {"type": "signature_delta", "signature": "c2lnbmVk"},
-            ],
-        )
+    thought = answer.behaviour.thinking
+    if thought or answer.behaviour.hidden_thinking_tokens:
+        signed = {"type": "signature_delta", "signature": "c2lnbmVk"}
+        shown = [{"type": "thinking_delta", "thinking": each} for each in words(thought or "")]
+        yield _thinking("", ""), [*shown, signed]
     if answer.pieces:
         deltas = [{"type": "text_delta", "text": piece} for piece in answer.pieces]
         yield {"type": "text", "text": ""}, deltas
@@ -124,6 +124,8 @@ def _block_events(answer: Answer) -> list[Event]:
     for index, (block, deltas) in enumerate(_blocks(answer)):
         events.append({"type": "content_block_start", "index": index, "content_block": block})
         events += [{"type": "ping"}] if index == 0 else []
+        if block["type"] == "thinking":
+            events += [{"type": THINKS}] * len(hidden_thinking(answer))
         events += [
             {"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas
         ]
@@ -137,7 +139,7 @@ def _events(answer: Answer) -> list[str]:
     if not answer.behaviour.no_usage:
         message["usage"] = usage | {"output_tokens": 1}
     begun: list[Event] = [{"type": "message_start", "message": message}, *_block_events(answer)]
-    written = [sse(event, event["type"]) for event in begun]
+    written = [THINKS if event["type"] == THINKS else sse(event, event["type"]) for event in begun]
     *written, last_stop = written
     written += [*answer.behaviour.extra_events, last_stop]
     stop = {"stop_reason": _stop_reason(answer), "stop_sequence": None}

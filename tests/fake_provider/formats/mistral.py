@@ -7,7 +7,14 @@ from typing import Any
 
 from tests.fake_provider.behaviour import Answer
 from tests.fake_provider.formats.chat import chat_asked, chat_ending
-from tests.fake_provider.formats.common import CREATED_AT, Format, reports, sse, tool_calls
+from tests.fake_provider.formats.common import (
+    CREATED_AT,
+    Format,
+    hidden_thinking,
+    reports,
+    sse,
+    tool_calls,
+)
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def _events(answer: Answer) -> list[str]:
     def chunk(delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
         return head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
-    events = [sse(chunk({"role": "assistant", "content": ""}))]
+    events = [sse(chunk({"role": "assistant", "content": ""})), *hidden_thinking(answer)]
     events += [sse(chunk({"content": piece})) for piece in answer.pieces]
     events += answer.behaviour.extra_events
     calls = _tool_calls(answer)

@@ -8,14 +8,17 @@ from typing import Any, Final
 from tests.fake_provider.behaviour import Answer, ParsedRequest
 from tests.fake_provider.formats.common import (
     CREATED_AT,
+    THINKS,
     Format,
     ToolCall,
+    hidden_thinking,
     last_text,
     plain_text,
     reports,
     sse,
     tool_calls,
     word_count,
+    words,
 )
 
 STATUSES: Final = ("completed", "incomplete", "failed")
@@ -119,9 +122,10 @@ def _function_call(call: ToolCall, status: str, arguments: str) -> dict[str, Any
 
 
 def _reasoning(answer: Answer) -> list[dict[str, Any]]:
-    if answer.behaviour.thinking is None:
+    thought = answer.behaviour.thinking
+    if thought is None and not answer.behaviour.hidden_thinking_tokens:
         return []
-    summary = [{"type": "summary_text", "text": answer.behaviour.thinking}]
+    summary = [{"type": "summary_text", "text": thought}] if thought else []
     return [{"id": "rs_fake", "type": "reasoning", "summary": summary}]
 
 
@@ -165,6 +169,10 @@ def _item_events(answer: Answer) -> Iterator[Event]:
     place = 0
     for item in _reasoning(answer):
         yield "output_item.added", {"output_index": place, "item": item | {"summary": []}}
+        yield from ((THINKS, {}) for _ in hidden_thinking(answer))
+        at = {"item_id": "rs_fake", "output_index": place, "summary_index": 0}
+        for word in words(answer.behaviour.thinking or ""):
+            yield "reasoning_summary_text.delta", at | {"delta": word}
         yield "output_item.done", {"output_index": place, "item": item}
         place += 1
     if answer.pieces:
@@ -188,6 +196,8 @@ def _events(answer: Answer) -> list[str]:
 
 
 def _written(number: int, name: str, data: Mapping[str, Any]) -> str:
+    if name == THINKS:
+        return THINKS
     kind = f"response.{name}"
     return sse({"type": kind, "sequence_number": number} | dict(data), kind)
 

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from importlib import import_module
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from costs.core.money import format_eur
 from costs.core.periods import BudgetWindow, day_around, first_instant
-from costs.models import Period
+from costs.models import ExchangeRate, Period
+from costs.prices.exchange_rates import utc_day
 from gateway.alerts import lease
-from gateway.alerts.evaluate import EvaluationCache, evaluate
+from gateway.alerts.evaluate import EvaluationCache, evaluate, record
 from gateway.alerts.rounds import Rounds
+from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.past import costs_by_hour
-from gateway.budgets.operations import BudgetTerms, create_budget
+from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.models import Alert, AlertDelivery, Budget, Lease
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import (
     AlertChannelFactory,
+    AlertFactory,
     ApiKeyFactory,
     BudgetFactory,
     CostEventFactory,
     DailyCostFactory,
+    ExchangeRateFactory,
+    OrganizationFactory,
     PeriodFactory,
     PolicyFactory,
 )
@@ -74,6 +84,12 @@ def mondays(org: Organization, weeks: int = 8, **fields: Any) -> None:
     """Charge two euros by noon and eight after it, on each previous Monday."""
     for back in range(1, weeks + 1):
         charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **fields)
+
+
+@pytest.fixture
+def current_rate(prices: object) -> ExchangeRate:
+    """An exchange rate that is not stale."""
+    return ExchangeRateFactory.create(on_date=utc_day(now()))
 
 
 def sentences() -> list[str]:
@@ -129,26 +145,52 @@ def test_daily_limit_is_lowest_of_policies(acme: Organization) -> None:
     assert 'policy "Tight"' in alert.sentence
 
 
-def test_hard_budget_that_blocks_raises_full_alert(ask: Asking, acme: Organization) -> None:
+def test_refusal_beside_running_call_suppresses_no_share_spent(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
-    ask(HELLO)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
     budget = create_budget(organization_id=acme.pk, terms=terms)
+    counted = Period.objects.filter(scope=budget.scope)
     memory = EvaluationCache()
-    spent = evaluate(now(), memory)
-    assert ask(HELLO).json["code"] == "budget_limit"
-    evaluate(now(), memory)
-    Period.objects.filter(scope=budget.scope).update(held_nanoeur=needed)
-    assert ask(HELLO).json["code"] == "budget_limit"
+    counted.update(held_nanoeur=needed)
+    assert evaluate(now(), memory) == []
+    for _ in range(2):
+        assert ask(HELLO).json["code"] == "budget_limit"
     (alert,) = evaluate(now(), memory)
-    Period.objects.filter(scope=budget.scope).update(held_nanoeur=0)
-    assert (alert.percent, alert.budget_id) == (100, budget.pk)
-    assert "Calls that could exceed it are blocked." in alert.sentence
-    assert all(each.percent != 100 for each in spent)
+    assert (alert.kind, alert.percent, alert.budget_id) == ("refusal", None, budget.pk)
+    assert f"0.00 EUR of {format_eur(needed)} were spent for" in alert.sentence
+    assert f"and {format_eur(needed)} were held by running calls" in alert.sentence
+    for percent in (50, 80, 100):
+        counted.update(held_nanoeur=0, settled_nanoeur=-(-needed * percent // 100))
+        (alert,) = evaluate(now(), memory)
+        assert (alert.kind, alert.percent) == ("budget", percent)
+    counted.update(settled_nanoeur=0)
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_refusal_of_large_call_raises_no_alert(ask: Asking, acme: Organization) -> None:
+def test_spent_budget_still_reports_refusal(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
+    needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
+    terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=2 * needed)
+    budget = create_budget(organization_id=acme.pk, terms=terms)
+    Period.objects.filter(scope=budget.scope).update(settled_nanoeur=2 * needed)
+    assert [each.percent for each in evaluate(now(), EvaluationCache())] == [100]
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert [each.kind for each in evaluate(now(), EvaluationCache())] == ["refusal"]
+    update_budget(
+        organization_id=acme.pk, budget_id=budget.pk, terms=replace(terms, limit_nanoeur=needed)
+    )
+    # Another limit: the refusal was by the old one.
+    assert [each.percent for each in evaluate(now(), EvaluationCache())] == [100]
+    assert ask(HELLO).json["code"] == "budget_limit"
+    assert [each.kind for each in evaluate(now(), EvaluationCache())] == ["refusal"]
+
+
+def test_refusal_of_large_call_raises_no_alert(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed - 1)
     create_budget(organization_id=acme.pk, terms=terms)
@@ -157,13 +199,82 @@ def test_refusal_of_large_call_raises_no_alert(ask: Asking, acme: Organization) 
     assert evaluate(now(), EvaluationCache()) == []
 
 
-def test_daily_limit_that_blocks_raises_alert(ask: Asking, acme: Organization) -> None:
+def test_daily_limit_that_blocks_raises_alert(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
     first = round(ask(HELLO).json["estimatedCostEur"] * EUR)
     PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=round(first * 1.2))
     assert ask(HELLO).json["code"] == "daily_cost_limit"
-    (alert,) = evaluate(now(), EvaluationCache())
-    assert (alert.kind, alert.percent) == (Alert.Kind.DAY_LIMIT, 100)
-    assert "Daily limit reached" in alert.sentence
+    share, refusal = evaluate(now(), EvaluationCache())
+    assert (share.kind, share.percent) == (Alert.Kind.DAY_LIMIT, 80)
+    assert refusal.kind == Alert.Kind.REFUSAL
+    assert 'The daily limit of policy "P" refused a call' in refusal.sentence
+    assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_upgrade_renames_refusals_that_were_sent_as_spent(acme: Organization) -> None:
+    budget = BudgetFactory.create(org=acme, name="Team 1")
+    refused, spent = (f"{scope}:2025-06-01:{100 * EUR}" for scope in (budget.scope, "budget:x:1"))
+    for key, charged in ((refused, 0), (spent, 100 * EUR)):
+        figures = {"charged_nanoeur": charged, "limit_nanoeur": 100 * EUR}
+        AlertFactory.create(org=acme, key=f"{key}:100", percent=100, figures=figures)
+    import_module("gateway.migrations.0013_alert_kinds").name_refusals(apps, None)
+    assert set(Alert.objects.values_list("key", "kind", "percent")) == {
+        (f"{refused}:refused", "refusal", None),
+        (f"{spent}:100", "budget", 100),
+    }
+    count(budget, 100 * EUR)
+    assert [alert.percent for alert in evaluate(NOON, EvaluationCache())] == [100]
+
+
+# --- the exchange rate --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("on_date", "is_stale"),
+    [(date(2025, 6, 11), False), (date(2025, 6, 10), True)],  # on Monday, 16 June
+)
+def test_stale_exchange_rate_alerts_every_organization_once(
+    acme: Organization, globex: Organization, on_date: date, is_stale: bool
+) -> None:
+    channel = AlertChannelFactory.create(org=acme)
+    OrganizationFactory.create(ai_gateway_enabled=False)
+    ExchangeRateFactory.create(on_date=on_date, usd_per_eur=Decimal("1.1429"))
+    found = evaluate(NOON, EvaluationCache())
+    assert {alert.org for alert in found} == ({acme, globex} if is_stale else set())
+    assert list(AlertDelivery.objects.values_list("channel")) == [(channel.pk,)] * is_stale
+    for alert in found:
+        assert alert.kind == Alert.Kind.EXCHANGE_RATE
+        assert alert.sentence == (
+            "The exchange rate, 1.1429 USD per EUR of 2025-06-10, is more than 3 working days old; "
+            "an operator must update it with manage.py rates refresh."
+        )
+        assert alert.figures == {"usd_per_eur": "1.1429", "rate_date": "2025-06-10"}
+    assert is_stale is not bool(evaluate(NOON + timedelta(days=1), EvaluationCache()))
+
+
+def test_next_stale_exchange_rate_alerts_again(acme: Organization) -> None:
+    for days, on_date in ((0, date(2025, 6, 10)), (0, TODAY), (3, TODAY), (4, TODAY)):
+        ExchangeRate.objects.get_or_create(on_date=on_date, usd_per_eur=Decimal("1.1"))
+        found = evaluate(NOON + timedelta(days=days), EvaluationCache())
+        assert [alert.figures["rate_date"] for alert in found] == (
+            [f"{on_date}"] if (days, on_date) in ((0, date(2025, 6, 10)), (4, TODAY)) else []
+        )
+
+
+def test_installation_without_exchange_rate_raises_no_alert(acme: Organization) -> None:
+    assert evaluate(NOON, EvaluationCache()) == []
+
+
+def test_many_organizations_are_alerted_over_several_rounds(
+    acme: Organization, globex: Organization
+) -> None:
+    ExchangeRateFactory.create()
+    finding = stale_exchange_rate(NOON)
+    assert finding is not None
+    first = organizations_without(finding, most=1)
+    record(first[0], [finding], NOON)
+    assert {*first, *organizations_without(finding, most=1)} == {acme, globex}
 
 
 # --- spikes -------------------------------------------------------------------------------------
@@ -281,13 +392,14 @@ def test_failed_evaluation_does_not_stop_other_organizations(
     assert "could not evaluate the alerts of acme" in caplog.text
 
 
-def test_round_without_charges_takes_four_queries(
+def test_round_without_charges_takes_five_queries(
     acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     count(BudgetFactory.create(org=acme), 55 * EUR)
     rounds = Rounds(clock=lambda: NOON)
     assert len(rounds.run().raised) == 1
-    with django_assert_num_queries(4):  # the lease, organizations, their money, what waits
+    # The lease, the exchange rate, organizations, their money, what waits.
+    with django_assert_num_queries(5):
         assert rounds.run().raised == []
 
 

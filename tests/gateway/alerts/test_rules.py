@@ -27,7 +27,7 @@ from gateway.alerts.rules.spikes import (
     spent_by,
     spike_in,
 )
-from gateway.alerts.rules.thresholds import DaySpending, Spending, of_budget, of_day
+from gateway.alerts.rules.thresholds import DaySpending, Refusal, Spending, of_budget, of_day
 from orgs.fields import new_id
 
 EUR = 10**9
@@ -93,20 +93,44 @@ def test_higher_share_covers_lower_ones() -> None:
         assert set(of_budget(other)[0].keys).isdisjoint(full.keys)
 
 
-@pytest.mark.parametrize(("taken", "raised"), [(80 * EUR, [100]), (80 * EUR - 1, []), (None, [])])
-def test_hard_budget_is_full_after_refusal_with_under_20_percent_left(
-    taken: int | None, raised: list[int]
+def refused(charged: int, held: int, bound: int = 30 * EUR) -> Refusal:
+    return Refusal(
+        on=date(2025, 6, 16), bound_nanoeur=bound, charged_nanoeur=charged, held_nanoeur=held
+    )
+
+
+@pytest.mark.parametrize(("held", "is_found"), [(80 * EUR, True), (80 * EUR - 1, False)])
+def test_refusal_with_under_20_percent_left_is_finding_of_its_own(
+    held: int, is_found: bool
 ) -> None:
-    refusing = replace(BUDGET, refused_at_nanoeur=taken, charged_nanoeur=40 * EUR)
-    assert percents(of_budget(refusing)) == raised
-    assert percents(of_budget(replace(refusing, is_hard=False))) == []
+    refusing = replace(BUDGET, refusal=refused(0, held))
+    assert [found.kind for found in of_budget(refusing)] == ["refusal"] * is_found
+    assert of_budget(replace(refusing, is_hard=False)) == []
+    day = replace(DAY, limit_nanoeur=100 * EUR, refusal=refused(0, held))
+    assert [found.kind for found in of_day(day)] == ["refusal"] * is_found
 
 
-def test_zero_limit_is_full_with_first_charge_or_refusal() -> None:
+@pytest.mark.parametrize("charged", [50, 80, 100, 300])
+def test_refusal_and_shares_do_not_suppress_each_other(charged: int) -> None:
+    refusal = refused(0, 90 * EUR)
+    budget = replace(BUDGET, charged_nanoeur=charged * EUR)
+    day = replace(DAY, limit_nanoeur=100 * EUR, charged_nanoeur=charged * EUR)
+    for without, both in (
+        (of_budget(budget), of_budget(replace(budget, refusal=refusal))),
+        (of_day(day), of_day(replace(day, refusal=refusal))),
+    ):
+        (alone,) = (found for found in both if found.kind == "refusal")
+        assert alone.keys == (alone.key,)
+        assert [found for found in both if found is not alone] == without
+        assert all(alone.key not in found.keys for found in without)
+
+
+def test_zero_limit_is_spent_with_first_charge_not_with_refusal() -> None:
     nothing = replace(BUDGET, limit_nanoeur=0)
     assert of_budget(nothing) == []
     assert percents(of_budget(replace(nothing, charged_nanoeur=1))) == [100]
-    assert percents(of_budget(replace(nothing, refused_at_nanoeur=0))) == [100]
+    (found,) = of_budget(replace(nothing, refusal=refused(0, 0)))
+    assert (found.kind, found.percent) == ("refusal", None)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +162,27 @@ def test_alert_sentences() -> None:
     )
 
 
+def test_refusal_sentence_gives_bound_spent_and_held() -> None:
+    refusal = refused(20 * EUR, 65 * EUR)
+    (found,) = of_budget(replace(BUDGET, charged_nanoeur=20 * EUR, refusal=refusal))
+    assert found.sentence == (
+        'Budget "Team 1" refused a call that could cost up to 30.00 EUR: 20.00 EUR of 100.00 EUR '
+        "were spent for the month ending 30 Jun, and 65.00 EUR were held by running calls."
+    )
+    assert (found.figures["bound_nanoeur"], found.figures["held_nanoeur"]) == (30 * EUR, 65 * EUR)
+    (found,) = of_day(replace(DAY, refusal=refused(0, 9 * EUR, bound=200 * EUR)))
+    assert found.sentence == (
+        'The daily limit of policy "P" refused a call that could cost up to 200.00 EUR: 0.00 EUR '
+        "of 10.00 EUR were spent on 16 Jun, and 9.00 EUR were held by running calls."
+    )
+
+
 @pytest.mark.parametrize(
-    ("charged", "taken", "raised"),
-    [(7, None, []), (8, None, [80]), (10, None, [100]), (7, 8 * EUR, [100]), (7, 7 * EUR, [])],
+    ("charged", "held", "raised"),
+    [(7, 0, []), (7, 3, []), (8, 0, [80]), (10, 0, [100]), (11, 0, [100])],
 )
-def test_daily_limit_alerts_at_80_and_100(
-    charged: int, taken: int | None, raised: list[int]
-) -> None:
-    day = replace(DAY, charged_nanoeur=charged * EUR, refused_at_nanoeur=taken)
+def test_daily_limit_alerts_at_80_and_100(charged: int, held: int, raised: list[int]) -> None:
+    day = replace(DAY, charged_nanoeur=charged * EUR, held_nanoeur=held * EUR)
     assert percents(of_day(day)) == raised
 
 

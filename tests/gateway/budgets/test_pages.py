@@ -185,9 +185,22 @@ def test_member_is_shown_by_email_and_stored_by_id(admin: Client, member_user: U
     page = admin.get(f"{BUDGETS}/{budget.pk}").content.decode()
     assert f'value="{member_user.email}"' in page
     assert f"user {member_user.email}" in admin.get(BUDGETS).content.decode()
-    admin.post(f"{BUDGETS}/{budget.pk}", TYPED | {"user_id": "someone@else.example"})
+    admin.post(f"{BUDGETS}/{budget.pk}", TYPED | {"user_id": "a free text"})
     budget.refresh_from_db()
-    assert budget.user_id == "someone@else.example"
+    assert budget.user_id == "a free text"
+
+
+def test_budget_of_unknown_address_is_refused_but_stored_one_can_be_changed(
+    acme: Organization, admin: Client, stranger: User
+) -> None:
+    for address in (stranger.email, "unknown@example.com"):
+        page = admin.post(CREATE, TYPED | {"user_id": address}).content.decode()
+        assert f"No user of this organization has the email address {address}" in page
+    assert not Budget.objects.exists()
+    budget = BudgetFactory.create(org=acme, user_id="unknown@example.com")
+    admin.post(f"{BUDGETS}/{budget.pk}", TYPED | {"user_id": "unknown@example.com"})
+    budget.refresh_from_db()
+    assert (budget.user_id, budget.name) == ("unknown@example.com", TYPED["name"])
 
 
 def test_admin_changes_budget_with_or_without_recount(acme: Organization, admin: Client) -> None:
@@ -311,7 +324,7 @@ def test_list_is_paged(acme: Organization, admin: Client) -> None:
     rest = admin.get(BUDGETS, {"newer_than": first.context["newer_than"]})
     assert [line.budget.name for line in rest.context["lines"]] == [f"Number {BUDGETS_PER_PAGE}."]
     assert rest.context["newer_than"] is None
-    assert admin.get(BUDGETS, {"newer_than": "x"}).status_code == 404
+    assert admin.get(BUDGETS, {"newer_than": "x"}).status_code == 400
     after_all = admin.get(BUDGETS, {"newer_than": rest.context["lines"][0].budget.pk})
     assert "No more budgets" in after_all.content.decode()
 

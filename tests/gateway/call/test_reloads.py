@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from threading import Event, current_thread
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -168,6 +170,14 @@ def test_price_change_is_read_once_for_all_and_without_organization(
     reads.may_end.set()
     assert statuses(replies) == {200}
     assert reads.of("rate", "policy", "api_key") == [1, 0, 0]
+
+
+def test_new_exchange_rate_prices_next_call(ask: Asking) -> None:
+    first = ask(HELLO).json["estimatedCostEur"]  # at 1.10 USD per EUR
+    call_command("rates", "set", "1.32", stdout=io.StringIO())
+    assert ask(HELLO).json["estimatedCostEur"] == pytest.approx(first * 1.10 / 1.32, rel=1e-2)
+    call_command("rates", "set", "2.20", "--force", stdout=io.StringIO())
+    assert ask(HELLO).json["estimatedCostEur"] == pytest.approx(first / 2, rel=1e-2)
 
 
 def test_cold_gateway_reads_each_once(

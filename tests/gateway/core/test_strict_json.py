@@ -19,9 +19,9 @@ from gateway.core.strict_json import (
     TooManyValues,
     count_values,
     loads,
-    quoted,
     values_at_most,
 )
+from orgs.core.values import quoted
 
 plain_json = st.recursive(
     st.none()

@@ -19,7 +19,8 @@ from django.http import HttpResponseBase
 from django.test import RequestFactory
 from django.utils.timezone import now
 
-from costs.models import Hold
+from costs.core.target_days import working_days_since
+from costs.models import ExchangeRate, Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
 from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S, readyz
@@ -27,13 +28,17 @@ from gateway.http.openapi.values import SUMMARY_FIELDS
 from gateway.http.reads import LIMIT_MAX
 from orgs.fields import new_id
 from orgs.models import Organization
-from tests.factories import AiRequestLogFactory, PolicyFactory, RateCardFactory
+from tests.factories import AiRequestLogFactory, ExchangeRateFactory, PolicyFactory, RateCardFactory
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
+KNOWN = (
+    "Known parameters: status, code, model, provider, userId, teamId, projectId, appId, clientId, "
+    "taskType, from, to, estimated, limit, cursor"
+)
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
@@ -122,7 +127,8 @@ def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
     for name, (column, value) in columns.items():
         row = AiRequestLogFactory.create(org=acme, **{column: value})
         assert ids(listed(ask, f"?{name}={quoted(value)}")) == [str(row.id)]
-        assert ids(listed(ask, f"?{name}={quoted(value)}&limit=1&model=no")) == []
+        other = "code" if name == "model" else "model"
+        assert ids(listed(ask, f"?{name}={quoted(value)}&limit=1&{other}=no")) == []
 
 
 def test_estimated_part_is_listed_and_what_had_no_price(ask: Asking, acme: Organization) -> None:
@@ -141,10 +147,13 @@ def test_estimated_part_is_listed_and_what_had_no_price(ask: Asking, acme: Organ
     ("query", "sentence"),
     [
         ("?estimated=no", "estimated must be yes"),
-        ("?org_id=x", 'Unknown parameter "org_id"'),
-        ("?order_by=model", 'Unknown parameter "order_by"'),
-        ("?%00=x", "Unknown parameter '\\x00'"),
-        ("?team_id__startswith=x", 'Unknown parameter "team_id__startswith"'),
+        ("?org_id=x", f'Unknown parameter "org_id". {KNOWN}'),
+        ("?order_by=model", f'Unknown parameter "order_by". {KNOWN}'),
+        ("?%00=x", f"Unknown parameter '\\x00'. {KNOWN}"),
+        ("?teamid=x", f'Unknown parameter "teamid"; did you mean "teamId"? {KNOWN}'),
+        ("?limit=5&Model=x", f'Unknown parameter "Model"; did you mean "model"? {KNOWN}'),
+        ("?form=2026-01-01", f'Unknown parameter "form"; did you mean "from"? {KNOWN}'),
+        ("?model=a&model=a", 'Parameter "model" must be given only once'),
         ("?status=fine", "status must be one of pending, ok, blocked, error, unknown"),
         ("?model=%00", "model must have at most 200 characters, all printable"),
         (f"?teamId={'x' * 201}", "teamId must have at most 200 characters, all printable"),
@@ -235,8 +244,33 @@ def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
         "migrations": "applied",
         "oldestUnsettledHoldS": None,
         "overdueHolds": 0,
+        "exchangeRate": ready.json["exchangeRate"],
         "ledger": "ok",
     }
+
+
+@pytest.mark.parametrize(("working_days", "is_stale"), [(0, False), (3, False), (4, True)])
+def test_readiness_shows_age_of_exchange_rate(
+    ask: Asking, working_days: int, is_stale: bool
+) -> None:
+    on_date = today = now().astimezone(UTC).date()
+    while working_days_since(on_date, today) < working_days:
+        on_date -= timedelta(days=1)
+    ExchangeRate.objects.all().delete()
+    ExchangeRateFactory.create(on_date=on_date)
+    ready = ask(method="GET", path="/readyz")
+    assert (ready.status, ready.json["status"]) == (200, "ready")
+    assert ready.json["exchangeRate"] == {
+        "date": f"{on_date}",
+        "workingDays": working_days,
+        "isStale": is_stale,
+    }
+
+
+def test_readiness_without_exchange_rate_is_null(ask: Asking) -> None:
+    ExchangeRate.objects.all().delete()
+    ready = ask(method="GET", path="/readyz")
+    assert (ready.status, ready.json["exchangeRate"]) == (200, None)
 
 
 def hold(acme: Organization, *, deadline_at: datetime) -> None:
@@ -323,3 +357,56 @@ def test_pending_migration_makes_it_not_ready(ask: Asking) -> None:
         "ledger": "ok",
     }
     call_command("migrate", check_unapplied=True, verbosity=0)
+
+
+# --- from and to --------------------------------------------------------------------------------
+
+
+def test_from_is_inclusive_and_to_exclusive(ask_both: Asking, acme: Organization) -> None:
+    rows = [
+        AiRequestLogFactory.create(org=acme, occurred_at=datetime.fromisoformat(f"{text}+02:00"))
+        for text in ("2025-06-01T14:29:59.999999", "2025-06-01T14:30", "2025-06-01T23:59:59.999999")
+    ]
+    before, at, last = (str(row.pk) for row in rows)
+    for query, found in (
+        ("from=2025-06-01T14:30", [last, at]),  # Paris is the organization's zone
+        ("from=2025-06-01T12:30Z&to=2025-06-01", [last, at]),
+        ("from=2025-06-01T12:29:59.999999Z&to=2025-06-01T14:30%2B02:00", [before]),
+        ("from=2025-06-01&to=2025-06-01", [last, at, before]),
+        ("from=2025-06-02", []),
+        ("to=2025-05-31", []),
+        (f"from={quoted(rows[1].occurred_at.isoformat())}&to=2025-06-01T14:31", [at]),
+    ):
+        assert ids(listed(ask_both, f"?{query}")) == found
+    first = listed(ask_both, "?from=2025-06-01&limit=2")
+    rest = listed(ask_both, f"?from=2025-06-01&limit=2&cursor={quoted(first['nextCursor'])}")
+    assert (ids(first), ids(rest)) == ([last, at], [before])
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("from=2025-02-30", "from must be a date that exists, not 2025-02-30"),
+        ("to=0001-01-01T00:00%2B23:59", "to must be between 2000-01-01 and 2199-12-31"),
+        ("from=2025-06-02&to=2025-06-01", "from must be before to"),
+        ("from=2025-06-01T14:30&to=2025-06-01T12:30Z", "from must be before to"),
+        (
+            "from=2025-10-26T02:30",
+            "from must have an offset, 2025-10-26T02:30+02:00 or 2025-10-26T02:30+01:00: "
+            "clocks in Europe/Paris show 2025-10-26T02:30 twice",
+        ),
+        (
+            "to=2025-03-30T02:30",
+            "to must be a time that exists: clocks in Europe/Paris skip 2025-03-30T02:30",
+        ),
+        ("from=2025-06-01&from=2025-06-02", 'Parameter "from" must be given only once'),
+    ],
+)
+def test_invalid_moment_is_named(ask: Asking, query: str, sentence: str) -> None:
+    assert refused(ask, f"?{query}") == sentence
+
+
+def test_moment_in_other_format_is_refused_with_examples(ask: Asking) -> None:
+    for wrong in ("", "now", "2025-06-01T14:30+02:00"):  # a plus that is not escaped is a space
+        sentence = refused(ask, f"?from={wrong}")
+        assert sentence.startswith("from must be a date, or a date and time, such as 2026-11-29,")

@@ -132,7 +132,7 @@ def test_paging_skips_no_rows(
         AiRequestLogFactory.build(org=acme, occurred_at=NOON - timedelta(seconds=n // 100))
         for n in range(2 * ROWS_PER_PAGE + 1)
     )
-    with django_assert_max_num_queries(3 + 6 + 3):  # this day's pages, the empty days, the prices
+    with django_assert_max_num_queries(3 + 6 + 4):  # this day's pages, the empty days, the prices
         report = replay(acme, blocked=("*",))
     assert report.refused == 2 * ROWS_PER_PAGE + 1
     assert len(report.examples) == EXAMPLES_MAX

@@ -49,11 +49,11 @@ def test_no_requirement_is_none() -> None:
     ("dimensions", "refusal"),
     [
         (Dimensions(team_id="a"), None),
-        (Dimensions(team_id="a", project_id="p"), None),
+        (Dimensions(team_id="A", project_id="p"), None),
         (Dimensions(), (400, "invalid_request", 'teamId must be given: policy "P" requires it')),
         (
-            Dimensions(team_id="A"),
-            (403, "dimension_fixed_by_key", 'teamId "A" is not allowed by policy "P"'),
+            Dimensions(team_id="c"),
+            (403, "dimension_fixed_by_key", 'teamId "c" is not allowed by policy "P"'),
         ),
         (
             Dimensions(team_id="b", project_id="q"),
@@ -153,7 +153,7 @@ def test_form_saves_shows_and_says_dimensions(
     typed = {
         "name": "Attributed",
         "required_dimensions": ["task-type", "user", "team"],
-        "known_teams": "web\r\n core, old \n\nweb",
+        "known_teams": "web\r\n core, old \n\nWEB",
         "known_apps": "",
     }
     page = client.post(CREATE, typed, follow=True).content.decode()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
 from gateway.models import AiRequestLog
-from gateway.requests.reports import REQUESTS_PER_PAGE, Cursor
+from gateway.requests import reports
+from gateway.requests.reports import REQUESTS_PER_PAGE, Cursor, RequestQuery
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from tests.factories import (
@@ -169,7 +173,7 @@ def test_invalid_value_is_error_at_its_field(
 ) -> None:
     AiRequestLogFactory.create(org=acme)
     response = client_for(member_user).get(f"{REQUESTS}?{query}")
-    assert response.status_code == 200
+    assert response.status_code == 400
     assert list(response.context["form"].errors) == [query.partition("=")[0]]
     assert 'class="errorlist"' in response.content.decode()
     assert response.context["lines"] == []
@@ -247,3 +251,103 @@ def test_caller_values_are_escaped(
     AiRequestLogFactory.create(org=acme, team_id="<img src=x>", model="<b>", user_id="<i>")
     page = client_for(member_user).get(REQUESTS).content.decode()
     assert not re.search(r"<img src=x>|<b>|<i>", page)
+
+
+# --- from and to --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def times(acme: Organization) -> dict[str, AiRequestLog]:
+    """Requests at these times of Paris, the organization's zone, on the winter's 10 January."""
+    return {
+        text: AiRequestLogFactory.create(
+            org=acme, occurred_at=datetime.fromisoformat(f"2026-01-10T{text}+01:00")
+        )
+        for text in ("00:00:00", "14:29:59.999999", "14:30:00", "14:59:59.999999", "15:00:00")
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("from=2026-01-10T14:30&to=2026-01-10T15:00", ["14:59:59.999999", "14:30:00"]),
+        ("from=2026-01-10T13:30Z&to=2026-01-10T14:00:00Z", ["14:59:59.999999", "14:30:00"]),
+        ("from=2026-01-10T14:30%2B01:00&to=2026-01-10T14:31", ["14:30:00"]),
+        ("to=2026-01-10T14:30", ["14:29:59.999999", "00:00:00"]),
+        ("from=2026-01-10T14:59:59.999999", ["15:00:00", "14:59:59.999999"]),
+        ("from=2026-01-10&to=2026-01-10&status=ok", list(reversed(list(range(5))))),
+        ("to=2026-01-09", []),
+        ("from=2026-01-11", []),
+    ],
+)
+def test_from_is_inclusive_and_to_exclusive(
+    times: dict[str, AiRequestLog],
+    client_for: CLIENTS,
+    member_user: User,
+    query: str,
+    found: list[str | int],
+) -> None:
+    names = list(times)
+    expected = [times[each if isinstance(each, str) else names[each]] for each in found]
+    client = client_for(member_user)
+    assert shown(client, query) == expected
+    rows = json.loads(client.get(f"/admin/ai/requests.json?{query}").getvalue())
+    assert [row["requestId"] for row in rows] == [str(row.pk) for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "sentence"),
+    [
+        ("from=2026-02-30", "from", "from must be a date that exists, not 2026-02-30."),
+        ("to=14:30", "to", "to must be a date, or a date and time, such as"),
+        ("from=2026-01-10T14:30&to=2026-01-10T14:30", "from", "from must be before to."),
+        ("from=2026-01-11&to=2026-01-10", "from", "from must be before to."),
+        ("from=2026-01-10&period=7d", "period", "Choose either a period or from and to."),
+        ("from=2025-10-26T02:30", "from", "2025-10-26T02:30+02:00 or 2025-10-26T02:30+01:00"),
+        ("to=2026-03-29T02:30", "to", "clocks in Europe/Paris skip 2026-03-29T02:30"),
+    ],
+)
+def test_invalid_moment_is_error_at_its_field(
+    client_for: CLIENTS, member_user: User, query: str, field: str, sentence: str
+) -> None:
+    client = client_for(member_user)
+    response = client.get(f"{REQUESTS}?{query}")
+    assert response.status_code == 400
+    assert list(response.context["form"].errors) == [field]
+    assert sentence in response.context["form"].errors[field][0]
+    file = client.get(f"/admin/ai/requests.csv?{query}")
+    assert (file.status_code, file.content.decode().startswith(f"{field}: ")) == (400, True)
+
+
+def test_moments_stay_in_links_and_fields(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    AiRequestLogFactory.create_batch(
+        51, org=acme, occurred_at=datetime(2026, 1, 10, 12, tzinfo=UTC)
+    )
+    client = client_for(member_user)
+    response = client.get(f"{REQUESTS}?from=2026-01-10T12:00%2B00:00&to=2026-01-10")
+    html = response.content.decode()
+    assert 'type="datetime-local" name="from" value="2026-01-10T13:00"' in html
+    assert 'name="to" value="2026-01-11T00:00"' in html  # the day is included
+    older = response.context["older"]
+    assert older.startswith("from=2026-01-10T12%3A00%2B00%3A00&to=2026-01-10&before=")
+    assert len(shown(client, older)) == 1
+
+
+def test_moments_are_read_from_index_in_order(acme: Organization) -> None:
+    moment = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    AiRequestLogFactory.create_batch(3, org=acme, occurred_at=moment)
+    query = RequestQuery(since=moment - timedelta(hours=1), until=moment + timedelta(hours=1))
+    with CaptureQueriesContext(connection) as captured:
+        assert len(reports.requests(organization_id=acme.pk, query=query).rows) == 3
+    is_sqlite = connection.vendor == "sqlite"
+    with connection.cursor() as cursor:
+        if not is_sqlite:  # three rows are read faster without an index
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' * is_sqlite}{captured[0]['sql']}")
+        plan = " ".join(str(row[-1]) for row in cursor.fetchall())
+    assert "ai_request_log_newest" in plan
+    bounded = r"occurred_at>\? AND occurred_at<\?" if is_sqlite else r"Index Cond:.*>=.*<"
+    assert re.search(bounded, plan), plan
+    assert not re.search("TEMP B-TREE|Sort", plan)

@@ -17,6 +17,6 @@ NEWEST = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0012_estimated")]
+    dependencies = [("gateway", "0013_alert_kinds")]
 
     operations = [run_sql(postgresql=(NEWEST,), sqlite=(NEWEST,))]

@@ -1,0 +1,1 @@
+"""Whether the gateway works, for signed-in people."""

@@ -1,0 +1,9 @@
+"""The URL of the status page."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from gateway.status import views
+
+urlpatterns = [path("status", views.status, name="status")]

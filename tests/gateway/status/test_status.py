@@ -1,0 +1,117 @@
+"""`/status`: what it shows, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, timedelta
+from decimal import Decimal
+
+import pytest
+from django.conf import settings
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from django.utils.timezone import now
+from pytest_django import Settings
+
+from costs.models import Hold
+from orgs.fields import new_id
+from orgs.models import Organization, User
+from tests.factories import ExchangeRateFactory, RateCardFactory, RateFactory, UserFactory
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+Clients = Callable[[User], Client]
+TODAY = now().astimezone(UTC).date()
+
+
+def page(client: Client) -> str:
+    response = client.get("/status")
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split())
+
+
+def fact(text: str, name: str) -> str:
+    return text.partition(f"<dt>{name}</dt><dd>")[2].partition("</dd>")[0]
+
+
+def test_member_and_auditor_see_status(
+    client_for: Clients, acme: Organization, member_user: User, auditor_user: User
+) -> None:
+    RateFactory.create()
+    RateFactory.create(service_tier="priority")
+    RateFactory.create(model="announced", starts_at=now() + timedelta(days=1))
+    ExchangeRateFactory.create(on_date=TODAY, usd_per_eur=Decimal("1.0842"), source="our bank")
+    for user in (member_user, auditor_user):
+        text = page(client_for(user))
+        assert "</span> ready</span>" in text
+        assert [fact(text, name) for name in ("Database", "Migrations", "Ledger")] == [
+            "ok",
+            "applied",
+            "ok",
+        ]
+        assert fact(text, "Oldest call in flight") == "none"
+        assert fact(text, "Providers").endswith("sandbox")
+        assert fact(text, "Price list").startswith("1 models, newest price from <time")
+        assert fact(text, "Exchange rate") == (
+            f"1.0842 USD per EUR of {TODAY}, 0 working days old (our bank)"
+        )
+        assert fact(text, "Version") == settings.VERSION
+        assert "rates refresh" not in text
+
+
+def test_stale_exchange_rate_is_shown(client_for: Clients, member_user: User) -> None:
+    ExchangeRateFactory.create(on_date=TODAY - timedelta(days=20), usd_per_eur=Decimal("1.1"))
+    text = page(client_for(member_user))
+    assert (
+        f"The exchange rate, 1.1 USD per EUR of {TODAY - timedelta(days=20)}, is more than 3 "
+        "working days old; an operator must update it with manage.py rates refresh."
+    ) in text
+    assert "</span> ready</span>" in text
+
+
+def test_missing_exchange_rate_is_shown(client_for: Clients, member_user: User) -> None:
+    text = page(client_for(member_user))
+    assert "There is no exchange rate, so no model has a price in EUR." in text
+    assert fact(text, "Exchange rate") == "none"
+
+
+def test_oldest_call_in_flight_is_shown_without_its_organization(
+    client_for: Clients, acme: Organization, stranger: User
+) -> None:
+    Hold.objects.create(
+        org=acme,
+        request_id=new_id(),
+        state=Hold.State.HELD,
+        amount_nanoeur=1,
+        held_at=now() - timedelta(seconds=300),
+        deadline_at=now() - timedelta(seconds=100),
+        instance_id=new_id(),
+        charge_to={},
+        rate_card=RateCardFactory.create(),
+    )
+    text = page(client_for(stranger))
+    assert fact(text, "Oldest call in flight") in {"300 s", "301 s", "302 s"}
+    assert fact(text, "Overdue holds") == "1"
+    assert "Acme" not in text
+
+
+def test_providers_are_named_without_their_secrets(
+    client_for: Clients, member_user: User, settings: Settings
+) -> None:
+    secrets = [value for pair in settings.PROVIDERS.values() for value in pair if value]
+    text = page(client_for(member_user))
+    assert not any(secret in text for secret in (*secrets, settings.SECRET_KEY))
+
+
+def test_pending_migration_is_not_ready(client_for: Clients, member_user: User) -> None:
+    client = client_for(member_user)
+    MigrationRecorder.Migration.objects.filter(app="costs").delete()
+    text = page(client)
+    assert "</span> not ready</span>" in text
+    assert fact(text, "Migrations") == "pending"
+    assert "Price list" not in text
+
+
+def test_status_requires_membership(client_for: Clients, client: Client, db: None) -> None:
+    assert client.get("/status")["Location"].startswith("/login")
+    assert client_for(UserFactory.create()).get("/status").status_code == 403

@@ -1,0 +1,144 @@
+"""A stopped stream costs at least what the provider had written by then, and not much more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+import pytest
+
+from costs.core.pricing import cost_nanoeur
+from costs.core.usage import Usage
+from tests.costs.kept_rates import read_rates
+from tests.fake_provider import FOREVER
+from tests.system.clients import RawClient
+from tests.system.endpoints import STREAMED, Endpoint, EndpointCall
+from tests.system.rows import Charge, Rows
+from tests.system.servers import Installation, Server
+from tests.system.upstream import Seen, Upstream, prompt_in
+
+POINTS: Final = 20
+WORDS: Final = 150
+DRIP_S: Final = 0.01
+INPUT_TOKENS: Final = 40  # about what a prompt is
+SETTLED_WITHIN_S: Final = 10.0
+TEXT: Final = " ".join(["and"] * WORDS)
+SHOWN: Final = {"thinking": TEXT}
+HIDDEN: Final = {"hidden_thinking_tokens": WORDS, "hidden_thinking_per_s": 100.0}
+HIDDEN_RATIO_MAX: Final = 4
+# What a stream lasts: its text, and what is thought before.
+TEXT_S: Final = WORDS * DRIP_S
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedKind:
+    """One kind of stream; `behaviour` is how the model thinks."""
+
+    endpoint: str
+    model: str
+    behaviour: dict[str, Any]
+
+    @property
+    def lasts_s(self) -> float:
+        return TEXT_S * (2 if self.behaviour else 1)
+
+
+KINDS: Final = [
+    StoppedKind("chat to openai, streamed", "gpt-4o-mini", {}),
+    StoppedKind("chat to openai, streamed", "gpt-5-mini", HIDDEN),
+    StoppedKind("responses, streamed", "gpt-4o-mini", {}),
+    StoppedKind("responses, streamed", "gpt-5-mini", HIDDEN),
+    StoppedKind("responses, streamed", "gpt-5-mini", SHOWN),
+    StoppedKind("messages, streamed", "claude-sonnet-4-5", {}),
+    StoppedKind("messages, streamed", "claude-sonnet-4-5", HIDDEN),
+    StoppedKind("messages, streamed", "claude-sonnet-4-5", SHOWN),
+    StoppedKind("chat to anthropic, streamed", "claude-sonnet-4-5", HIDDEN),
+    StoppedKind("content of v1beta, events", "gemini-2.5-flash", {}),
+    StoppedKind("content of v1beta, events", "gemini-2.5-flash", HIDDEN),
+    StoppedKind("content of v1beta, an array", "gemini-2.5-flash", SHOWN),
+    StoppedKind("chat to google, streamed", "gemini-2.5-flash", {}),
+    StoppedKind("chat to mistral, streamed", "mistral-large-latest", {}),
+]
+
+
+@pytest.fixture(autouse=True)
+def _reset(upstream: Upstream) -> Iterator[None]:
+    upstream.reset()
+    yield
+    upstream.reset()
+
+
+def _endpoint(name: str) -> Endpoint:
+    return next(endpoint for endpoint in STREAMED if endpoint.name == name)
+
+
+async def _stopped(server: Server, key: str, asked: EndpointCall, after_s: float) -> None:
+    client = await RawClient.sending(server.url, key, asked)
+    await asyncio.sleep(after_s)
+    await client.leave()
+
+
+def _resolved(rows: Rows, call: str) -> Charge:
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while (charge := rows.charge(call)).state == "held" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return charge
+
+
+def _written(upstream: Upstream, asked: list[EndpointCall]) -> dict[str, Seen]:
+    """Return what the provider had recorded on disk of each stopped call."""
+    prompts = {each.prompt: each.call for each in asked}
+    lines = upstream.record.with_suffix(".written").read_text().splitlines()
+    found = map(json.loads, lines)
+    return {prompts[prompt_in(call)]: call for call in found if prompt_in(call) in prompts}
+
+
+def _price(charge: Charge, call: Seen) -> int:
+    """Return the price of what had been written, at the rates of the charge."""
+    usage = Usage(input_uncached=call["billed"]["input_tokens"], output_text=call["written_tokens"])
+    return cost_nanoeur(usage, read_rates(charge.rates))
+
+
+@pytest.mark.parametrize(
+    "kind", KINDS, ids=lambda kind: f"{kind.endpoint} {kind.model} {'-'.join(kind.behaviour)}"
+)
+async def test_stopped_stream_costs_what_can_have_been_written(
+    installation: Installation, server: Server, upstream: Upstream, rows: Rows, kind: StoppedKind
+) -> None:
+    stream = {"times": FOREVER, "content": TEXT, "drip_s": DRIP_S, "input_tokens": INPUT_TOKENS}
+    upstream.answers(stream | kind.behaviour)
+    asked = [
+        EndpointCall(
+            call=secrets.token_hex(8),
+            endpoint=_endpoint(kind.endpoint),
+            model=kind.model,
+            max_tokens=8000,
+        )
+        for _ in range(POINTS)
+    ]
+    points = [kind.lasts_s * (index + 0.5) / POINTS for index in range(POINTS)]
+    await asyncio.gather(
+        *(
+            _stopped(server, installation.key, each, after_s)
+            for each, after_s in zip(asked, points, strict=True)
+        )
+    )
+    charges = {each.call: _resolved(rows, each.call) for each in asked}
+    written = _written(upstream, asked)
+    ratios = []
+    for call, seen in written.items():
+        charge, price = charges[call], _price(charges[call], seen)
+        assert charge.state == "unknown"
+        assert price <= charge.charged_nanoeur <= charge.amount_nanoeur
+        if charge.charged_nanoeur < charge.amount_nanoeur:  # else nothing was seen
+            ratios.append(charge.charged_nanoeur / price)
+    assert len(written) >= POINTS - 3  # the last ones may have ended before
+    # Of what is hidden only the time is known, and the model is slower than its fastest known rate.
+    assert median(ratios) <= (HIDDEN_RATIO_MAX if kind.behaviour else 2)
+    assert rows.disagreements() == []
