@@ -133,8 +133,8 @@ class CostForm(forms.Form):
 
     def _check_contradictions(self, values: dict[str, Any]) -> None:
         if values.get("period") not in (None, "", Preset.CUSTOM):
-            for name in {"from", "to"} & values.keys():
-                if values[name] is not None:
+            for name in ("from", "to"):
+                if values.get(name) is not None:
                     self.add_error(name, "Choose either a period or dates.")
         for parameter in values.get(WITHOUT, ()):
             if values.get(parameter):
