@@ -18,6 +18,7 @@ from costs.core.periods import BudgetWindow, day_around
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Rates
 from costs.core.usage import Usage
+from costs.ledger.stores.tables import SUMS
 from costs.models import (
     CostEvent,
     DailyCost,
@@ -62,9 +63,7 @@ LINE_NAMES: Final = (
     *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
     *("task_type", "key_id"),
 )
-NO_SUMS: Final = dict.fromkeys(
-    ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
-)
+NO_SUMS: Final = dict.fromkeys(SUMS, 0)
 # name, share of the limit that is spent, what it is of
 BUDGETS: Final[tuple[tuple[str, float, dict[str, Any]], ...]] = (
     ("Support team", 0.6, {"team_id": "support"}),
@@ -92,6 +91,13 @@ FAILED: Final = Ending(
 )
 LOST: Final = Ending(
     status="unknown", code="provider_timeout", error="The provider did not answer within 120 s"
+)
+
+
+CUT: Final = Ending(
+    status="unknown",
+    code="client_disconnected",
+    error="The client disconnected before the answer was complete",
 )
 
 
@@ -176,7 +182,8 @@ class _Made:
         row.requested_model, row.provider = asked, provider
         row.model = answered if ending is OK else asked
         if ending.status in ("ok", "unknown"):
-            row.cost_nanoeur = cost_nanoeur(usage, rates) if ending is OK else bound
+            row.cost_nanoeur = bound if ending is LOST else cost_nanoeur(usage, rates)
+            row.estimated_nanoeur = 0 if ending is OK else row.cost_nanoeur
         if ending is OK:
             row.input_tokens, row.output_tokens = tokens_in, tokens_out
             row.usage = {"buckets": usage.as_dict(), "adds_up": True, "reported": None}
@@ -190,7 +197,7 @@ class _Made:
         if asked == "gpt-4":
             sentence = 'Model gpt-4 is blocked by policy "Production"'
             return Ending(status="blocked", code="model_blocked", error=sentence)
-        return chance.choices((OK, FAILED, LOST), (975, 20, 5))[0]
+        return chance.choices((OK, FAILED, LOST, CUT), (972, 20, 4, 4))[0]
 
     def _row(
         self,
@@ -302,10 +309,11 @@ class _Made:
         self.events.append(
             CostEvent(
                 org=self.org,
-                kind="usage" if usage else "bound",
+                kind=self._kind(row),
                 occurred_at=row.occurred_at,
                 recorded_at=row.completed_at or row.occurred_at,
                 amount_nanoeur=row.cost_nanoeur or 0,
+                estimated_nanoeur=row.estimated_nanoeur or 0,
                 request_id=row.pk,
                 hold_id=hold.pk,
                 model=row.model,
@@ -317,6 +325,11 @@ class _Made:
                 **{name: getattr(row, name) for name in fields},
             )
         )
+
+    def _kind(self, row: AiRequestLog) -> str:
+        if row.status == "ok":
+            return "usage"
+        return "bound" if row.cost_nanoeur == row.hold_nanoeur else "estimate"
 
     def save(self) -> None:
         """Write everything, in the order in which the tables need each other."""
@@ -343,6 +356,7 @@ class _Made:
                 model(id=line_id(whose, texts), org=self.org, **when, **named, **NO_SUMS),
             )
             line.amount_nanoeur += event.amount_nanoeur
+            line.estimated_nanoeur += event.estimated_nanoeur
             line.events += 1
             line.requests += 1
             line.input_tokens += event.input_tokens or 0

@@ -176,7 +176,7 @@ class Settlement:
 class Settled:
     """The state of the hold. `changed` is False when it was already settled.
 
-    `estimated_nanoeur` is how much of the charge this settlement estimated.
+    `estimated_nanoeur` is how much of the charge is an estimate.
     """
 
     changed: bool

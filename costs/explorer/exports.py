@@ -22,7 +22,7 @@ LINES_AT_ONCE: Final = 500
 # Dimensions whose value is an id, and which also have a name.
 _WITH_NAMES: Final = ("user", "key")
 _FIGURES: Final = (
-    *("amount_eur", "amount_nanoeur", "share_percent"),
+    *("amount_eur", "amount_nanoeur", "estimated_eur", "estimated_nanoeur", "share_percent"),
     *("requests", "events", "input_tokens", "output_tokens"),
 )
 _BEFORE: Final = ("before_eur", "before_nanoeur")
@@ -88,8 +88,10 @@ def _csv_values(query: CostQuery, group: CostGroup, total: Sums) -> Iterator[obj
         yield value or ""
         if dimension in _WITH_NAMES:
             yield label
-    sums, nanoeur = group.sums, group.sums.amount_nanoeur
-    yield from (f"{euros(nanoeur):f}", nanoeur, share_percent(nanoeur, total.amount_nanoeur) or "")
+    sums = group.sums
+    for nanoeur in (sums.amount_nanoeur, sums.estimated_nanoeur):
+        yield from (f"{euros(nanoeur):f}", nanoeur)
+    yield share_percent(sums.amount_nanoeur, total.amount_nanoeur) or ""
     yield from (sums.requests, sums.events, sums.input_tokens or "", sums.output_tokens or "")
     if group.before_nanoeur is not None:
         yield from (f"{euros(group.before_nanoeur):f}", group.before_nanoeur)
@@ -111,6 +113,8 @@ def _json_sums(sums: Sums) -> dict[str, Any]:
     return {
         "amountEur": f"{euros(sums.amount_nanoeur):f}",
         "amountNanoeur": sums.amount_nanoeur,
+        "estimatedEur": f"{euros(sums.estimated_nanoeur):f}",
+        "estimatedNanoeur": sums.estimated_nanoeur,
         "requests": sums.requests,
         "events": sums.events,
         "inputTokens": sums.input_tokens or None,  # every answer has some, so 0 means unknown

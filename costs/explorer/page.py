@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.urls import reverse
@@ -59,6 +60,8 @@ class ExplorerPage:
     report: CostReport
     change: Change | None
     compares: bool
+    has_estimates: bool
+    estimates_href: str
     lines: tuple[Line, ...]
     rows: SafeString
     group_labels: tuple[str, ...]
@@ -88,14 +91,17 @@ def explorer_page(
     report = reports.explore(query=query, names=names, dimension=dimension, top=charts.SERIES_MAX)
     chart, legend = stacked(form, query, report, names, dimension)
     lines = tuple(table_lines(report, query, form))
+    has_estimates = any(line.estimated_nanoeur for line in lines)
     return ExplorerPage(
         date_range=query.date_range,
         before=query.before,
         report=report,
         change=change(report.total.amount_nanoeur, report.before_nanoeur),
         compares=query.compares_groups,
+        has_estimates=has_estimates,
+        estimates_href=_estimates_href(form, query),
         lines=lines,
-        rows=table_rows(lines, query, url=reverse("costs")),
+        rows=table_rows(lines, query, url=reverse("costs"), has_estimates=has_estimates),
         group_labels=tuple(GROUP_LABELS[dimension] for dimension in query.group_by),
         table_title=f"By {' and '.join(GROUP_WORDS[name] for name in query.group_by)}",
         presets=tuple(_preset(preset, form) for preset in Preset),
@@ -127,6 +133,18 @@ def _preset(preset: Preset, form: CostForm) -> Link:
         ),
         is_current=form.cleaned_data["period"] is preset,
     )
+
+
+def _estimates_href(form: CostForm, query: CostQuery) -> str:
+    """Return a link to the requests that have estimates, by the filters that their list has."""
+    dates = {"from": f"{form.date_range.first}", "to": f"{form.date_range.last}"}
+    values = {name: form.cleaned_data[name] for name in PARAMETER_OF.values()}
+    if query.models is not None:  # the list of requests matches one name, not its snapshots
+        values["model"] = query.models[0] if len(query.models) == 1 else ""
+    chosen = {"estimated": "yes", **dates} | {
+        name: value for name, value in values.items() if value
+    }
+    return f"{reverse('requests')}?{urlencode(chosen)}"
 
 
 def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip]:

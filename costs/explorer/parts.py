@@ -17,7 +17,10 @@ from costs.core.cost_query import DAY, CostQuery
 from costs.core.date_ranges import DateRange, months_of
 from orgs.database import kept_id
 
-SUMS: Final = ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens")
+SUMS: Final = (
+    *("amount_nanoeur", "estimated_nanoeur", "events", "requests"),
+    *("input_tokens", "output_tokens"),
+)
 # The sums of the previous date range, and their columns.
 BEFORE: Final = {"before_nanoeur": "amount_nanoeur", "before_events": "events"}
 

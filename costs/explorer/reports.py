@@ -23,9 +23,10 @@ NO_VALUE: Final = "(none)"
 
 
 class Sums(NamedTuple):
-    """Sums of lines, in the order of SUMS."""
+    """Sums of lines, in the order of SUMS. The amount includes what is estimated."""
 
     amount_nanoeur: int = 0
+    estimated_nanoeur: int = 0
     events: int = 0
     requests: int = 0
     input_tokens: int = 0

@@ -49,6 +49,7 @@ class Line:
     cells: tuple[Cell, ...]
     is_rest: bool
     amount_nanoeur: int
+    estimated_nanoeur: int
     requests: int
     input_tokens: int | None
     output_tokens: int | None
@@ -98,6 +99,7 @@ def _with_figures(
         cells=cells,
         is_rest=is_rest,
         amount_nanoeur=nanoeur,
+        estimated_nanoeur=group.sums.estimated_nanoeur,
         requests=group.sums.requests,
         input_tokens=group.sums.input_tokens or None,
         output_tokens=group.sums.output_tokens or None,
@@ -122,21 +124,24 @@ def _day_label(day: str) -> str:
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def table_rows(lines: Iterable[Line], query: CostQuery, *, url: str) -> SafeString:
+def table_rows(
+    lines: Iterable[Line], query: CostQuery, *, url: str, has_estimates: bool
+) -> SafeString:
     """Return the rows of the query's table, for a page at `url`.
 
     Built in Python, since a template takes 0.14 ms a row, a sixth of the page for a hundred rows.
     """
-    return mark_safe("".join(_row(line, query, url) for line in lines))  # noqa: S308  escaped below
+    rows = (_row(line, query, url, has_estimates) for line in lines)
+    return mark_safe("".join(rows))  # noqa: S308  escaped below
 
 
-def _row(line: Line, query: CostQuery, url: str) -> str:
+def _row(line: Line, query: CostQuery, url: str, has_estimates: bool) -> str:
     columns = len(query.group_by) if line.is_rest else 1
     cells = [_head(cell, url, columns) for cell in line.cells]
-    figures = [
-        f'<td class="number">{eur(line.amount_nanoeur)}</td>',
-        f'<td class="number share">{_share(line)}</td>',
-    ]
+    figures = [f'<td class="number">{eur(line.amount_nanoeur)}</td>']
+    if has_estimates:
+        figures.append(f'<td class="number">{eur(line.estimated_nanoeur)}</td>')
+    figures.append(f'<td class="number share">{_share(line)}</td>')
     if query.compares_groups:
         figures += [
             f'<td class="number">{eur(line.before_nanoeur)}</td>',

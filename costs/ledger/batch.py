@@ -215,12 +215,13 @@ class Batch:
             if not settlement.period_ids:
                 raise ValueError(f"hold {hold.id} counts in no period")
             self._apply(step, hold, settlement)
+        is_estimate = hold.state is State.UNKNOWN or settlement.is_estimate
         return Settled(
             changed=step is not None,
             state=hold.state,
             charged_nanoeur=hold.charged_nanoeur,
             overrun_nanoeur=max(0, hold.charged_nanoeur - hold.amount_nanoeur),
-            estimated_nanoeur=max(0, step.estimated_change) if step else 0,
+            estimated_nanoeur=hold.charged_nanoeur if is_estimate else 0,
         )
 
     def _apply(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:

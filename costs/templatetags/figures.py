@@ -15,6 +15,10 @@ from costs.core.money import euros, format_eur
 register = template.Library()
 
 NOTHING = "\N{EN DASH}"
+ESTIMATED = (
+    "The usage is unknown: charged at the most that the provider can have produced. "
+    "Or it has no price: charged at the highest known price."
+)
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -32,6 +36,12 @@ def short_eur(nanoeur: int) -> str:
     """Return the amount as `0.0123 €` or `1,024.02 €`, with the digits that are significant."""
     amount_eur = Decimal(format_eur(nanoeur).removesuffix(" EUR"))
     return f"{amount_eur:,f}{_NO_BREAK_SPACE}€"
+
+
+@register.simple_tag
+def estimated(word: str = "estimated") -> SafeString:
+    """Show the mark of a cost that is an estimate, with what that means."""
+    return format_html('<span title="{}">{}</span>', ESTIMATED, word)
 
 
 @register.filter

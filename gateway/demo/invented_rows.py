@@ -20,9 +20,9 @@ from zoneinfo import ZoneInfo
 from costs.core.admission import ORG_SCOPE, Settlement
 from costs.core.holds import EventKind, HoldCharge, State, move
 from costs.core.periods import first_instant
-from costs.core.pricing import bound_nanoeur, cost_nanoeur
+from costs.core.pricing import UsagePrice, bound_nanoeur, price_of
 from costs.core.rates import Rates, StoredRates
-from costs.core.usage import Usage, UsageCeiling
+from costs.core.usage import STANDARD_TIER, Usage, UsageCeiling
 from costs.ledger.charges import (
     NOTHING,
     ChargedTo,
@@ -58,13 +58,16 @@ REFUSALS: Final = (
         'Request needs up to {tokens} tokens; policy "Production" allows 5000 per request',
     ),
 )
+UNPRICED_TIER: Final = "ultrafast"
 # end -> status, code, and how the hold was settled, one after another; what is refused has none
 ENDINGS: Final[dict[str, tuple[str, str | None, tuple[State, ...]]]] = {
     "ok": ("ok", None, (State.SETTLED,)),
     "over": ("ok", None, (State.SETTLED,)),
     "late": ("ok", None, (State.UNKNOWN, State.SETTLED)),
     "error": ("error", "provider_error", (State.RELEASED,)),
+    "unpriced": ("ok", None, (State.SETTLED,)),
     "unknown": ("unknown", "provider_timeout", (State.UNKNOWN,)),
+    "cut": ("unknown", "client_disconnected", (State.UNKNOWN,)),
 }
 
 
@@ -142,10 +145,11 @@ class InventedDay:
         )
 
     def _admitted(self, request: Invented, rates: Rates) -> None:
-        usage = Usage(input_uncached=request.input_tokens, output_text=request.output_tokens)
+        usage = _usage(request)
         most = UsageCeiling(input_tokens=4 * request.input_tokens, output_tokens=OUTPUT_CAP)
-        cost, bound = cost_nanoeur(usage, rates), bound_nanoeur(most, rates)
-        held = cost - cost // 10 if request.end == "over" else bound
+        price, bound = price_of(usage, rates), bound_nanoeur(most, rates)
+        held = price.nanoeur * 9 // 10 if request.end == "over" else bound
+        cost = max(price.nanoeur, held) if price.unpriced else price.nanoeur
         status, code, outcomes = ENDINGS[request.end]
         request_id, charge_to = self._id(request.at), _charge_to(request)
         hold: dict[str, Any] = {
@@ -172,7 +176,9 @@ class InventedDay:
                 org_id=self.org_id,
                 period_ids=(),
                 outcome=outcome,
-                cost_nanoeur=cost if known else None,
+                # What is cut is an estimate: what was seen of the answer.
+                cost_nanoeur=cost if known or request.end == "cut" else None,
+                is_estimate=bool(price.unpriced),
                 usage=usage if known else None,
                 charge_to=charge_to,
                 rates=rates.card,
@@ -192,9 +198,9 @@ class InventedDay:
             output_tokens=request.output_tokens if known else None,
             hold_nanoeur=held,
             cost_nanoeur=hold["charged_nanoeur"],
-            estimated_nanoeur=0 if known else hold["charged_nanoeur"],
+            estimated_nanoeur=0 if known and not price.unpriced else hold["charged_nanoeur"],
             latency_ms=request.latency_ms,
-            usage=json.dumps({"buckets": usage.as_dict(), "adds_up": True}) if known else None,
+            usage=_reported(usage, price) if known else None,
             decision=json.dumps({"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}),
         )
 
@@ -203,6 +209,7 @@ class InventedDay:
             HoldCharge(State(hold["state"]), hold["amount_nanoeur"], hold["charged_nanoeur"]),
             outcome=settlement.outcome,
             cost_nanoeur=settlement.cost_nanoeur,
+            is_estimate=settlement.is_estimate,
         )
         if step is None:
             raise AssertionError("an invented hold must be settled in valid steps")
@@ -242,6 +249,18 @@ class InventedDay:
         chance = self.rng.getrandbits(74)
         low = (0b10 << 62) | (chance & (1 << 62) - 1)
         return UUID(int=(ms << 80) | (0x7 << 76) | (chance >> 62) << 64 | low)
+
+
+def _usage(request: Invented) -> Usage:
+    return Usage(
+        input_uncached=request.input_tokens,
+        output_text=request.output_tokens,
+        service_tier=UNPRICED_TIER if request.end == "unpriced" else STANDARD_TIER,
+    )
+
+
+def _reported(usage: Usage, price: UsagePrice) -> str:
+    return json.dumps({"buckets": usage.as_dict(), "adds_up": True, "unpriced": price.unpriced})
 
 
 def _dimensions(request: Invented) -> dict[str, str | None]:

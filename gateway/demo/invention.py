@@ -52,8 +52,8 @@ HOURS: Final = (
 )
 # How requests end, and how many of a thousand do so.
 ENDS: Final = (
-    *(("ok", 938), ("blocked", 40), ("error", 13)),
-    *(("unknown", 4), ("late", 4), ("over", 1)),
+    *(("ok", 933), ("blocked", 40), ("error", 13)),
+    *(("unknown", 4), ("cut", 4), ("late", 4), ("over", 1), ("unpriced", 1)),
 )
 SERVICES_SHARE: Final = 0.68
 WEEKEND: Final = {5: 0.32, 6: 0.25}

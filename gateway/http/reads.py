@@ -25,7 +25,7 @@ from gateway.http.queries import query_of
 from gateway.models import AiRequestLog
 from gateway.requests.filters import MOMENTS, ORDER
 from gateway.requests.lines import as_eur, request_as_json
-from gateway.requests.reports import Cursor, rows_before, values_of, with_names
+from gateway.requests.reports import Cursor, rows_before, rows_of, values_of, with_names
 from orgs.core.errors import Invalid
 from orgs.core.permissions import Permission
 from orgs.core.spelling import normalized
@@ -45,7 +45,8 @@ FILTERS: Final = {
     "provider": "provider",
     **{spelled: name for name, spelled in NAME_IN_JSON.items()},
 }
-PARAMETERS: Final = (*FILTERS, *MOMENTS, "limit", "cursor")
+ESTIMATED: Final = "estimated"
+PARAMETERS: Final = (*FILTERS, *MOMENTS, ESTIMATED, "limit", "cursor")
 
 
 @only("GET", "HEAD")
@@ -88,9 +89,9 @@ async def answer(
         return error_response(exc, request_id)
 
 
-def _visible(principal: Principal) -> QuerySet[AiRequestLog]:
+def _visible(principal: Principal, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
     """Return the requests that the caller may see: its organization's, within its key's scope."""
-    rows = AiRequestLog.objects.filter(org_id=principal.org_id)
+    rows = rows_of(principal.org_id, estimated=estimated)
     if principal.key_id is None:
         return rows
     scope = principal.fixed.as_dict()
@@ -113,7 +114,11 @@ def _with_names(
 
 
 def _page(principal: Principal, query: Query) -> dict[str, Any]:
-    rows = _between(_visible(principal), principal, query)
+    estimated = query.get(ESTIMATED)
+    if estimated not in (None, "yes"):
+        raise invalid("estimated must be yes")
+    visible = _visible(principal, estimated=estimated is not None)
+    rows = _between(visible, principal, query)
     names: dict[str, str] = {}
     for spelled, column in FILTERS.items():
         wanted = query.get(spelled)
@@ -180,6 +185,7 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
             "promptHash": row.prompt_hash,
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
+            "unpriced": usage.get("unpriced") or [],
             "decision": {"rates": _rates(row), **row.decision},
             "attempts": [_attempt(kept) for kept in row.attempts or ()],
         },

@@ -22,6 +22,7 @@ class Audit:
     rows_by_status: dict[str, int]
     charged_by_rows: int
     charged_by_events: int
+    estimated: int
     held: int
     findings: list[Finding]
 
@@ -113,6 +114,9 @@ def verify() -> Audit:
             charged_by_events=_sum(
                 cursor, "SELECT SUM(amount_nanoeur) FROM cost_event WHERE source = 'AI'"
             ),
+            estimated=_sum(
+                cursor, "SELECT SUM(estimated_nanoeur) FROM cost_event WHERE source = 'AI'"
+            ),
             held=_sum(cursor, "SELECT SUM(amount_nanoeur) FROM hold WHERE state = 'held'"),
             findings=find(cursor, (*CHECKS, overdue(now()))),
         )
@@ -127,6 +131,7 @@ def summary(audit: Audit) -> list[str]:
         f"checked {sum(audit.rows_by_status.values())} requests: {statuses or 'none'}",
         f"charged by the audit log  {euros(audit.charged_by_rows):f} EUR",
         f"charged by cost events    {euros(audit.charged_by_events):f} EUR",
+        f"of it estimated           {euros(audit.estimated):f} EUR",
         f"held by running calls     {euros(audit.held):f} EUR",
     ]
 

@@ -50,6 +50,7 @@ class Command(ActionCommand):
                 "requests": audit.rows_by_status,
                 "charged_by_rows_eur": f"{euros(audit.charged_by_rows):f}",
                 "charged_by_events_eur": f"{euros(audit.charged_by_events):f}",
+                "estimated_eur": f"{euros(audit.estimated):f}",
                 "held_eur": f"{euros(audit.held):f}",
             },
             summary=summary(audit),

@@ -14,7 +14,7 @@ from costs.core.money import euros
 from gateway.models import AiRequestLog
 from gateway.requests import reports
 from gateway.requests.filters import FILTERS, RequestFilterForm
-from gateway.requests.lines import request_as_json
+from gateway.requests.lines import estimated_of, request_as_json
 from gateway.requests.reports import RequestQuery
 from orgs.auth.access import viewer
 from orgs.console.exports import exported
@@ -27,8 +27,8 @@ ROWS_PER_PAGE: Final = 1_000
 COLUMNS: Final = (
     *("requestId", "occurredAt", "completedAt", "status", "code", "error", "channel", "stream"),
     *("requestedModel", "model", "provider", "inputTokens", "outputTokens", "costEur"),
-    *("costNanoeur", "latencyMs", "keyId", "userId", "teamId", "projectId", "appId", "clientId"),
-    *("taskType", "promptHash", "userProved"),
+    *("costNanoeur", "estimatedEur", "estimatedNanoeur", "latencyMs", "keyId", "userId", "teamId"),
+    *("projectId", "appId", "clientId", "taskType", "promptHash", "userProved"),
 )
 
 
@@ -59,10 +59,16 @@ def _pages(organization_id: UUID, query: RequestQuery) -> Iterator[list[dict[str
 
 
 def _row(row: AiRequestLog) -> dict[str, Any]:
-    cost = row.cost_nanoeur
+    cost, estimated = row.cost_nanoeur, estimated_of(row)
     return {
         **request_as_json(row),
-        "costEur": None if cost is None else f"{euros(cost):f}",
+        "costEur": _eur(cost),
         "costNanoeur": cost,
+        "estimatedEur": _eur(estimated),
+        "estimatedNanoeur": estimated,
         "promptHash": row.prompt_hash,
     }
+
+
+def _eur(nanoeur: int | None) -> str | None:
+    return None if nanoeur is None else f"{euros(nanoeur):f}"

@@ -34,9 +34,11 @@ PLACES: Final = ("before", "after", "waiting")
 MOMENTS: Final = ("from", "to")
 ORDER: Final = "from must be before to"
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
+ESTIMATED: Final = (("", "Any"), ("yes", "estimated"))
 FILTERED_BY: Final = (("userId", "User", "user_id"), *DIMENSION_FIELDS)
 FOLDED: Final = (
     "code",
+    "estimated",
     "requestId",
     "keyId",
     *(field for field, _, _ in FILTERED_BY),
@@ -57,6 +59,7 @@ class RequestFilterForm(forms.Form):
     provider = forms.CharField(label="Provider", required=False, max_length=PROVIDER_MAX_CHARS)
     period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
     code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
+    estimated = forms.ChoiceField(label="Cost", required=False, choices=ESTIMATED)
     requestId = forms.UUIDField(  # the API's name, as all here
         label="Request id", required=False, error_messages={"invalid": "Not a valid request id."}
     )
@@ -139,6 +142,7 @@ class RequestFilterForm(forms.Form):
             model=values["model"] or None,
             provider=values["provider"] or None,
             key_id=values["keyId"],
+            estimated=bool(values["estimated"]),
             named=self._named,
         )
 

@@ -72,11 +72,17 @@ def request_as_json(row: AiRequestLog) -> dict[str, Any]:
         "inputTokens": row.input_tokens,
         "outputTokens": row.output_tokens,
         "costEur": as_eur(row.cost_nanoeur),
+        "estimatedEur": as_eur(estimated_of(row)),
         "latencyMs": row.latency_ms,
         "keyId": str(row.key_id) if row.key_id else None,
         **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
         "userProved": row.user_proved,
     }
+
+
+def estimated_of(row: AiRequestLog) -> int | None:
+    """Return how much of the cost is an estimate; rows of versions without any have none."""
+    return None if row.cost_nanoeur is None else row.estimated_nanoeur or 0
 
 
 def as_eur(nanoeur: int | None) -> float | None:

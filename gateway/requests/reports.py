@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from costs.explorer.names import emails, values_named
 from costs.explorer.spellings import those_of
@@ -53,7 +54,8 @@ class Cursor:
 class RequestQuery:
     """Filters of the list of requests; None matches any. `model` is as requested or as called.
 
-    `named` are the values of dimensions, by column, of which each matches.
+    `named` are the values of dimensions, by column, of which each matches. `estimated` are
+    those with a cost that is an estimate.
     """
 
     since: datetime | None = None
@@ -67,6 +69,7 @@ class RequestQuery:
     provider: str | None = None
     key_id: UUID | None = None
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    estimated: bool = False
 
 
 _EQUALS: Final = ("status", "code", "provider", "key_id")
@@ -108,7 +111,7 @@ def requests(
 ) -> RequestPage:
     """Return the requests that match, newest first, one page of them, without their traces."""
     wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
-    rows = _between(AiRequestLog.objects.filter(org=organization_id), query).filter(**wanted)
+    rows = _between(rows_of(organization_id, estimated=query.estimated), query).filter(**wanted)
     rows = with_names(rows, query.named)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
@@ -126,6 +129,18 @@ def requests(
         rows=found[:limit],
         before=Cursor(occurred_at=last.occurred_at, id=last.id) if last else None,
     )
+
+
+def rows_of(organization_id: UUID, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
+    """Return the requests of an organization, or only those whose cost is an estimate.
+
+    Those are few, and have an index. For SQLite to use it with any other filter, it alone has
+    this expression of the organization.
+    """
+    if not estimated:
+        return AiRequestLog.objects.filter(org=organization_id)
+    rows = AiRequestLog.objects.alias(its_org=Coalesce("org_id", "org_id"))
+    return rows.filter(its_org=organization_id, estimated_nanoeur__gt=0)
 
 
 def values_of(name: str, column: str, *, organization_id: UUID) -> tuple[str, ...]:

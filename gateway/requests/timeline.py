@@ -6,16 +6,16 @@ wrote them. Missing parts are omitted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from costs.core.usage import FEES, TOKEN_BUCKETS
 from costs.models import CostEvent, Hold
-from costs.templatetags.figures import count, eur
+from costs.templatetags.figures import eur
 from gateway.core.traces import integer, items, mapping, text
 from gateway.models import AiRequestLog
+from gateway.requests.pricing import Fact, unpriced
 from gateway.requests.reports import RequestStory
 from gateway.requests.verdicts import (
     BAD,
@@ -56,26 +56,9 @@ CHANNEL_PATHS: Final = {
 NEVER_SENT: Final = frozenset(
     {"provider_not_configured", "provider_unavailable", "ledger_unavailable", "client_disconnected"}
 )
-_BUCKET_WORDS: Final = {
-    "input_uncached": "input",
-    "cache_read": "cache read",
-    "cache_read_audio": "audio cache read",
-    "cache_write_5m": "cache write, 5 min",
-    "cache_write_30m": "cache write, 30 min",
-    "cache_write_1h": "cache write, 1 h",
-    "cache_write_12h": "cache write, 12 h",
-    "cache_write_other": "cache write, unknown lifetime",
-    "input_audio": "audio input",
-    "input_image": "image input",
-    "tool_prompt": "tool prompts",
-    "output_text": "output",
-    "output_reasoning": "reasoning",
-    "output_audio": "audio output",
-    "web_searches": "web searches",
-    "web_search_previews": "web searches (preview)",
-    "service_tier": "service tier",
-    "place": "place",
-}
+NO_PRICE: Final = (
+    "No price for: {}; charged at the highest known price, and not less than was held."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +68,6 @@ class Status:
     word: str
     tone: str
     sign: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A name and what is to be shown for it; markup only from `figures`."""
-
-    name: str
-    value: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,27 +98,10 @@ def steps(story: RequestStory) -> list[TimelineStep]:
     if story.holds and row.status != "pending":
         story_steps.append(_sent(row, trace))
     story_steps.append(_ended(row, was_held=bool(story.holds)))
-    story_steps += [_charged(event) for event in story.events]
+    story_steps += [_charged(event, unpriced(row)) for event in story.events]
     if row.status in ("ok", "unknown") or story.events:
         return story_steps
     return [*story_steps, _not_charged(row)]
-
-
-def usage_facts(row: AiRequestLog) -> list[Fact]:
-    """Return the tokens of the request, by what they are priced as."""
-    usage = mapping(row.usage)
-    buckets = mapping(usage.get("buckets")) or usage
-    facts = [
-        Fact(_BUCKET_WORDS[name], count(number))
-        for name in (*TOKEN_BUCKETS, *FEES)
-        if (number := integer(buckets.get(name)))
-    ]
-    for name in ("service_tier", "place"):
-        if named := text(buckets.get(name)):
-            facts.append(Fact(_BUCKET_WORDS[name], named))
-    if usage.get("adds_up") is False:
-        facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
-    return facts
 
 
 def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
@@ -189,9 +147,15 @@ def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
         title="Held",
         tone=HOLD_TONES.get(hold.state, IDLE),
         at=hold.held_at,
-        sentence=f"The maximum cost was held; {HOLD_WORDS.get(hold.state, hold.state)}.",
+        sentence=f"The maximum cost was held; {_hold_words(hold)}.",
         facts=_known(facts),
     )
+
+
+def _hold_words(hold: Hold) -> str:
+    if hold.state == "unknown" and hold.charged_nanoeur < hold.amount_nanoeur:
+        return "charged at an estimate; actual cost unknown"
+    return HOLD_WORDS.get(hold.state, hold.state)
 
 
 def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
@@ -274,16 +238,26 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
     return TimelineStep(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
 
 
-def _charged(event: CostEvent) -> TimelineStep:
+def _charged(event: CostEvent, no_price_for: Sequence[str]) -> TimelineStep:
     titles = {
         "usage": ("Charged", GOOD, "For the usage the provider reported."),
         "bound": ("Charged", WAIT, "The whole hold, because the outcome is unknown."),
+        "estimate": (
+            "Charged",
+            WAIT,
+            "What the provider can have produced by then at most, because the outcome is unknown.",
+        ),
         "correction": ("Corrected", GOOD, "The difference, once the outcome was known."),
     }
     title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))
-    facts = (Fact("amount", eur(event.amount_nanoeur)),)
+    if no_price_for and event.kind in ("usage", "correction"):
+        tone = WAIT
+        sentence += f" {NO_PRICE.format(', '.join(no_price_for))}"
+    facts = [Fact("amount", eur(event.amount_nanoeur))]
+    if event.estimated_nanoeur:
+        facts.append(Fact("of it estimated", eur(event.estimated_nanoeur)))
     return TimelineStep(
-        title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=facts
+        title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=tuple(facts)
     )
 
 

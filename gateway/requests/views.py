@@ -20,7 +20,7 @@ from gateway.requests import activity, reports, timeline
 from gateway.requests.activity_chart import hour_chart
 from gateway.requests.filters import FILTERS, RequestFilterForm
 from gateway.requests.lines import dimensions_of, request_lines, who_sent
-from gateway.requests.rate_table import rate_table
+from gateway.requests.pricing import rate_table, usage_facts
 from gateway.requests.reports import RequestPage
 from orgs.auth.access import Access, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest
@@ -98,7 +98,7 @@ def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
         "row": row,
         "status": timeline.status_badge(row.status),
         "steps": timeline.steps(story),
-        "usage": timeline.usage_facts(row),
+        "usage": usage_facts(row),
         "rates": rate_table(*kept_rates, _trace(row).get("rates")),
         "bound_nanoeur": _bound(row),
         "cost_percent": _cost_percent(row),

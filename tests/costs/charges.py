@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import F
 
 from costs.core.periods import day_around, local_day
+from costs.ledger.stores.tables import SUMS
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from orgs.models import Organization
 from tests.factories import CostEventFactory
@@ -18,9 +19,7 @@ NAMED = (
     *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
     *("task_type", "key_id"),
 )
-NOTHING = dict.fromkeys(
-    ("amount_nanoeur", "events", "requests", "input_tokens", "output_tokens"), 0
-)
+NOTHING = dict.fromkeys(SUMS, 0)
 
 
 def charge(organization: Organization, amount_nanoeur: int, **fields: object) -> CostEvent:
@@ -53,6 +52,7 @@ def charge(organization: Organization, amount_nanoeur: int, **fields: object) ->
     for line, _ in lines:
         type(line)._default_manager.filter(pk=line.pk).update(
             amount_nanoeur=F("amount_nanoeur") + amount_nanoeur,
+            estimated_nanoeur=F("estimated_nanoeur") + event.estimated_nanoeur,
             events=F("events") + 1,
             requests=F("requests") + int(event.kind != CostEvent.Kind.CORRECTION),
             input_tokens=F("input_tokens") + (event.input_tokens or 0),

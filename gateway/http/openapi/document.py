@@ -14,7 +14,7 @@ from gateway.http.openapi import compatible, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
 from gateway.http.queries import query_of
-from gateway.http.reads import FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
+from gateway.http.reads import ESTIMATED, FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
 from orgs.fields import new_id
 
 EVENTS: Final = "text/event-stream"
@@ -223,6 +223,9 @@ LIST: Final[Schema] = {
         *(
             values.query(name, values.STATUS if name == "status" else _FILTER, f"Filter by {name}.")
             for name in FILTERS
+        ),
+        values.query(
+            ESTIMATED, {"type": "string", "enum": ["yes"]}, "Only costs that are estimates."
         ),
     ],
     "responses": {

@@ -222,6 +222,10 @@ SUMMARY_FIELDS: Final[Schema] = {
     "inputTokens": or_null(COUNT),
     "outputTokens": or_null(COUNT),
     "costEur": or_null(EUR),
+    "estimatedEur": {
+        **or_null(EUR),
+        "description": "How much of `costEur` is an estimate, because usage or price is unknown.",
+    },
     "latencyMs": or_null(COUNT),
     "keyId": or_null(ID),
     **{name: or_null(TEXT) for name in DIMENSIONS},
@@ -268,6 +272,11 @@ DETAIL: Final = succeeded(
                 "reportedUsage": {
                     **or_null(ANYTHING),
                     "description": "As reported by the provider.",
+                },
+                "unpriced": {
+                    "type": "array",
+                    "items": TEXT,
+                    "description": "What was used and had no price: the cost is an estimate.",
                 },
                 "decision": {**ANYTHING, "description": "The decision trace."},
                 "attempts": {

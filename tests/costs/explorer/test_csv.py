@@ -60,6 +60,24 @@ def test_csv_and_json_have_lines_of_page(
 
 
 @pytest.mark.django_db
+def test_files_have_estimated_part(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    charge(acme, 10**9 + 7, estimated_nanoeur=10**9, kind="bound", team_id="blue")
+    charge(acme, 5, team_id="red")
+    client = client_for(member_user)
+    rows = rows_of(client, f"groupBy=team&{JUNE}")
+    assert [(row["estimated_eur"], row["estimated_nanoeur"]) for row in rows] == [
+        ("1.000000000", "1000000000"),
+        ("0.000000000", "0"),
+    ]
+    found = json.loads(text_of(client, f"/costs.json?groupBy=team&{JUNE}"))
+    assert [line["estimatedEur"] for line in (found["total"], *found["groups"])] == [
+        *("1.000000000", "1.000000000", "0.000000000")
+    ]
+
+
+@pytest.mark.django_db
 def test_two_dimensions_are_two_columns_and_users_have_names(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:

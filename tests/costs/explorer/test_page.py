@@ -55,6 +55,44 @@ def test_page_shows_exact_totals(
         assert name in page
 
 
+def test_estimated_part_is_shown_in_total_and_lines_with_link(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 700, estimated_nanoeur=500, team_id="研究チーム", kind="estimate")
+    charge(acme, 11, team_id="blue")
+    page = shown(person, f"{JUNE}&groupBy=team")
+    assert page.report.total.estimated_nanoeur == 500
+    assert [line.estimated_nanoeur for line in page.lines] == [500, 0]
+    html = html_of(person, f"{JUNE}&groupBy=team&provider=openai&keyId=")
+    assert html.count('<data value="500"') == 3  # below the total, its line, the last line
+    query = "estimated=yes&amp;from=2025-06-01&amp;to=2025-06-30&amp;provider=openai"
+    assert f'<a href="/admin/ai?{query}">Show these requests</a>' in html
+    assert ">Estimated</span></th>" in html
+
+
+def test_link_to_estimates_has_only_filters_of_request_list(
+    acme: Organization, person: Client
+) -> None:
+    for model in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4"):
+        charge(acme, 700, estimated_nanoeur=700, model=model)
+    assert "model=" not in shown(person, f"{JUNE}&model=gpt-4o").estimates_href
+    assert "model=gpt-4&" in shown(person, f"{JUNE}&model=GPT-4&teamId=a").estimates_href
+
+
+def test_page_without_estimates_does_not_mention_them(acme: Organization, person: Client) -> None:
+    charge(acme, 11)
+    assert "estimated" not in html_of(person, JUNE).lower()
+
+
+def test_hundred_lines_and_rest_have_estimates(acme: Organization, person: Client) -> None:
+    names = [f"{number:03d} {'отдел исследований ' * 6}"[:128] for number in range(102)]
+    for number, name in enumerate(names):
+        charge(acme, 1000 - number, estimated_nanoeur=number, app_id=name)
+    page = shown(person, f"{JUNE}&groupBy=app")
+    assert [line.estimated_nanoeur for line in page.lines] == [*range(100), 100 + 101]
+    assert page.report.total.estimated_nanoeur == sum(range(102))
+
+
 def test_page_needs_few_queries(
     acme: Organization, person: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

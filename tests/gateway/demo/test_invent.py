@@ -26,7 +26,10 @@ def invent(*arguments: str) -> str:
 def test_invented_requests_have_consistent_ledger() -> None:
     assert "Generated 900 requests over 12 days" in invent("--requests", "900", "--days", "12")
     assert AiRequestLog.objects.count() == 900
-    assert set(CostEvent.objects.values_list("kind", flat=True)) >= {"usage"}
+    kinds = set(CostEvent.objects.values_list("kind", flat=True))
+    assert kinds == {"usage", "bound", "estimate", "correction"}
+    estimates = AiRequestLog.objects.filter(estimated_nanoeur__gt=0)
+    assert set(estimates.values_list("status", flat=True)) == {"ok", "unknown"}
     check_the_books()
 
 

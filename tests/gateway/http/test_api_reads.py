@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 KNOWN = (
     "Known parameters: status, code, model, provider, userId, teamId, projectId, appId, clientId, "
-    "taskType, from, to, limit, cursor"
+    "taskType, from, to, estimated, limit, cursor"
 )
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ def test_requests_of_every_status_are_listed_newest_first(
     assert set(last) == set(SUMMARY_FIELDS)
     assert (last["model"], last["provider"], last["teamId"]) == ("sandbox-small", "sandbox", "t")
     assert (last["inputTokens"], last["outputTokens"]) == (9, 2)
-    assert (last["costEur"], last["code"]) == (0.000002319, None)
+    assert (last["costEur"], last["estimatedEur"], last["code"]) == (0.000002319, 0, None)
 
 
 def test_pagination_returns_every_row_exactly_once(ask: Asking, acme: Organization) -> None:
@@ -131,9 +131,22 @@ def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
         assert ids(listed(ask, f"?{name}={quoted(value)}&limit=1&{other}=no")) == []
 
 
+def test_estimated_part_is_listed_and_what_had_no_price(ask: Asking, acme: Organization) -> None:
+    unpriced = ["service tier ultrafast"]
+    row = AiRequestLogFactory.create(
+        org=acme, estimated_nanoeur=2_328, usage={"buckets": {}, "unpriced": unpriced}
+    )
+    AiRequestLogFactory.create(org=acme)
+    [found] = listed(ask, "?estimated=yes")["requests"]
+    assert (found["requestId"], found["estimatedEur"]) == (str(row.pk), 0.000002328)
+    detail = ask(method="GET", path=f"/api/ai/requests/{row.pk}").json["request"]
+    assert detail["unpriced"] == unpriced
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
+        ("?estimated=no", "estimated must be yes"),
         ("?org_id=x", f'Unknown parameter "org_id". {KNOWN}'),
         ("?order_by=model", f'Unknown parameter "order_by". {KNOWN}'),
         ("?%00=x", f"Unknown parameter '\\x00'. {KNOWN}"),
@@ -190,7 +203,8 @@ def test_refusal_detail_has_its_reason(ask: Asking, acme: Organization) -> None:
     assert (found["status"], found["code"], found["error"]) == ("blocked", *refusal.refusal[1:])
     verdicts = [policy["verdict"] for policy in found["decision"]["policies"]]
     assert verdicts == ["daily_cost_limit"]
-    assert (found["costEur"], found["usage"]) == (0, None)
+    assert (found["costEur"], found["estimatedEur"], found["usage"]) == (0, 0, None)
+    assert found["unpriced"] == []
 
 
 def test_request_of_another_organization_is_404(ask_both: Asking, globex: Organization) -> None:

@@ -55,12 +55,14 @@ def test_verify_prints_counts_and_sums(audited: Organization) -> None:
         "checked 5 requests: 1 blocked, 1 error, 1 ok, 1 pending, 1 unknown",
         "charged by the audit log  0.000000140 EUR",
         "charged by cost events    0.000000140 EUR",
+        "of it estimated           0.000000100 EUR",
         "held by running calls     0.000000100 EUR",
         "no differences found",
     ]
     report = json.loads(audit("--format", "json"))
     assert report["agrees"] is True
     assert report["lookedAt"]["charged_by_events_eur"] == "0.000000140"
+    assert report["lookedAt"]["estimated_eur"] == "0.000000100"
 
 
 def row(status: str) -> Any:
@@ -89,6 +91,7 @@ FAULTS: dict[str, tuple[str, Callable[[Organization], Any]]] = {
     "a request has two holds": ("status", one_more_hold),
     "a row has another hold": ("hold_amount", lambda org: row("ok").update(hold_nanoeur=99)),
     "a row has another cost": ("cost", lambda org: row("ok").update(cost_nanoeur=39)),
+    "a row has another estimate": ("cost", lambda org: row("ok").update(estimated_nanoeur=40)),
     "a refused row has a cost": ("cost", lambda org: row("blocked").update(cost_nanoeur=1)),
     "a row over has no cost": ("cost", lambda org: row("error").update(cost_nanoeur=None)),
     "a row over has no end": ("cost", lambda org: row("ok").update(completed_at=None)),

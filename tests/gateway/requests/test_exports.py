@@ -49,6 +49,19 @@ def test_file_has_exactly_filtered_requests(
     assert same["occurredAt"] == row.occurred_at.isoformat()
 
 
+def test_file_has_estimated_part_of_cost(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    for fields in ({"estimated_nanoeur": 2328}, {}, {"cost_nanoeur": None}):
+        AiRequestLogFactory.create(org=acme, **fields)
+    client = client_for(member_user)
+    amounts = [(row["estimatedEur"], row["estimatedNanoeur"]) for row in as_csv(client)]
+    assert amounts == [("", ""), ("0.000000000", "0"), ("0.000002328", "2328")]
+    [estimate] = as_csv(client, "?estimated=yes")
+    assert estimate["estimatedNanoeur"] == "2328"
+    assert client.get("/admin/ai/requests.csv?estimated=no").status_code == 400
+
+
 def test_long_list_is_complete_and_ordered(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:

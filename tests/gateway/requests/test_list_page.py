@@ -57,6 +57,17 @@ def test_request_shows_time_model_tokens_cost_and_status(
     assert auditor_user.email in page
 
 
+def test_estimated_cost_is_marked_in_words_and_filtered(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    estimate = AiRequestLogFactory.create(org=acme, status="unknown", estimated_nanoeur=2_328)
+    AiRequestLogFactory.create(org=acme, estimated_nanoeur=0)
+    client = client_for(member_user)
+    page = client.get(REQUESTS).content.decode()
+    assert len(re.findall(r'<span title="The usage is unknown[^"]+">estimated</span>', page)) == 1
+    assert shown(client, "estimated=yes") == [estimate]
+
+
 def test_empty_page_has_explanation_and_next_step(client_for: CLIENTS, member_user: User) -> None:
     page = client_for(member_user).get(REQUESTS).content.decode()
     assert "No requests yet" in page

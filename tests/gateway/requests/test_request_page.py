@@ -147,6 +147,70 @@ def test_unknown_outcome_and_correction_are_both_shown(
     assert 'value="-598672"' in client.get(f"/admin/ai/requests/{row.pk}").content.decode()
 
 
+def test_estimate_says_what_it_is(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(
+        org=acme,
+        status="unknown",
+        code="client_disconnected",
+        estimated_nanoeur=2_328,
+        usage={"buckets": None, "at_most": {"input_tokens": 9, "output_tokens": 1_234}},
+    )
+    hold = hold_for(row, state=Hold.State.UNKNOWN)
+    CostEventFactory.create(
+        org=acme,
+        request_id=row.pk,
+        hold_id=hold.pk,
+        kind=CostEvent.Kind.ESTIMATE,
+        estimated_nanoeur=2_328,
+    )
+    client = client_for(member_user)
+    assert titles(client, row)[3:] == ["Sent", "Outcome unknown", "Charged"]
+    page = client.get(f"/admin/ai/requests/{row.pk}").content.decode()
+    for expected in (
+        "The maximum cost was held; charged at an estimate; actual cost unknown.",
+        "What the provider can have produced by then at most",
+        "<dt>of it estimated</dt>",
+        "<dt>output, at most</dt><dd>1,234</dd>",
+        ">estimated</span>",
+    ):
+        assert expected in page, expected
+
+
+def test_usage_without_price_is_named_with_place_and_factors(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    buckets = {
+        **{"cache_read_audio": 1, "cache_write_30m": 2, "cache_write_12h": 3},
+        **{"web_search_previews": 4, "service_tier": "ultrafast", "place": "eu"},
+    }
+    unpriced = ["service tier ultrafast", "cache write 12h"]
+    row = AiRequestLogFactory.create(
+        org=acme, usage={"buckets": buckets, "unpriced": unpriced}, estimated_nanoeur=2_328
+    )
+    band = {
+        **{"input_usd_per_mtok": "0.15", "cache_read_audio_usd_per_mtok": "0.3"},
+        **{"cache_write_30m_usd_per_mtok": "0.4", "cache_write_12h_usd_per_mtok": "0.5"},
+        "web_search_preview_usd_per_k": "25",
+    }
+    factors = {"places": {"eu": "1.1"}, "discount": "0.95"}
+    hold = hold_for(row, rates={**RATES, "bands": [band], **factors})
+    CostEventFactory.create(org=acme, request_id=row.pk, hold_id=hold.pk, estimated_nanoeur=2_328)
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    for expected in (
+        "No price for: service tier ultrafast, cache write 12h; charged at the highest known",
+        *("cache read, audio", "cache write, 30 min", "cache write, 12 h"),
+        *("web searches (preview)", "1,000 web searches (preview)", "ultrafast"),
+        *(
+            "<dt>processed in</dt><dd>eu</dd>",
+            "<dt>tokens processed in eu</dt><dd>\N{MULTIPLICATION SIGN} 1.1</dd>",
+        ),
+        "<dt>all prices</dt><dd>\N{MULTIPLICATION SIGN} 0.95</dd>",
+    ):
+        assert expected in page, expected
+
+
 @pytest.mark.parametrize(
     "trace",
     [
@@ -160,6 +224,7 @@ def test_unknown_outcome_and_correction_are_both_shown(
         {"policies": [{"verdict": 3, "name": {}, "limit_nanoeur": "x", "max_tokens": True}]},
         {"policies": [], "policies_left_out": "x"},
         {"rates": {"bands": "x"}, "bound_nanoeur": "much", "output_cap": 1.5},
+        {"unpriced": [3, None], "buckets": {"place": 7}, "rates": {"places": [], "discount": {}}},
         {"rates": {"bands": [1, {}, {"above_input_tokens": "x"}], "usd_per_eur": {}}},
     ],
 )
