@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from django.utils.timezone import now
 
+from costs.core.calendar.periods import BudgetWindow, day_around
 from costs.core.daily import line_id
-from costs.core.periods import BudgetWindow, day_around
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Rates
 from costs.core.usage import Usage

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.holds import State
-from costs.core.periods import BudgetWindow
 from costs.core.rates import StoredRates
 from costs.core.usage import Usage
 from orgs.core.frozen import frozen

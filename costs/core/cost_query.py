@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from costs.core.date_ranges import DateRange
+from costs.core.calendar.date_ranges import DateRange
 
 DAY: Final = "day"
 # The dimensions that costs can be grouped by, and their columns.

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from costs.core.target_days import working_days_since
+from costs.core.calendar.target_days import working_days_since
 
 STALE_AFTER_WORKING_DAYS: Final = 3
 # A rate may differ from the one before it by a fifth: the largest change of one day since 1999 is a

@@ -9,7 +9,7 @@ from math import sqrt
 from statistics import fmean
 from typing import Final
 
-from costs.core.date_ranges import month_end
+from costs.core.calendar.date_ranges import month_end
 
 # Eight weeks: each weekday eight times, and little of a growing company's past.
 HISTORY_DAYS: Final = 56

@@ -9,7 +9,7 @@ from itertools import groupby
 from math import ceil
 from typing import Final
 
-from costs.core.date_ranges import DateRange
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.money import NANO
 from costs.templatetags.figures import short_eur
 

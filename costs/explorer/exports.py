@@ -11,8 +11,8 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import CostQuery
-from costs.core.date_ranges import DateRange
 from costs.core.money import euros
 from costs.core.shares import share_percent
 from costs.explorer.reports import CostGroup, Sums

@@ -12,9 +12,9 @@ from uuid import UUID
 from django import forms
 from django.http import QueryDict
 
+from costs.core.calendar.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
+from costs.core.calendar.moments import EARLIEST, LATEST
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
-from costs.core.moments import EARLIEST, LATEST
 from costs.explorer.names import DIMENSIONS, models_matching, values_named
 from costs.explorer.spellings import merged
 from orgs.console.fields import DimensionField

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from django.db import connection
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.date_ranges import DateRange
 from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, shown, union
 from orgs.database import kept_id
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from costs.core.calendar.date_ranges import DateRange, Preset
 from costs.core.cost_query import DAY, CostQuery
-from costs.core.date_ranges import DateRange, Preset
 from costs.core.forecast import Forecast, history_starts, month_forecast
 from costs.core.shares import Change, change
 from costs.explorer import charts, reports

@@ -13,8 +13,8 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
+from costs.core.calendar.date_ranges import DateRange, months_of
 from costs.core.cost_query import DAY, CostQuery
-from costs.core.date_ranges import DateRange, months_of
 from orgs.database import kept_id
 
 SUMS: Final = (

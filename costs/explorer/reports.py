@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import CostQuery
-from costs.core.date_ranges import DateRange
 from costs.explorer import lines
 from costs.explorer.lines import Row
 from costs.explorer.names import DimensionNames

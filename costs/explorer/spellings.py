@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Sum
 
-from costs.core.date_ranges import DateRange
+from costs.core.calendar.date_ranges import DateRange
 from costs.models import MonthlyCost
 from orgs.core.spelling import folded
 from orgs.database import folded_if_ascii, is_not_ascii, kept_id

@@ -12,8 +12,8 @@ from django.shortcuts import render
 from django.utils.timezone import now
 from django.views.decorators.vary import vary_on_headers
 
+from costs.core.calendar.periods import local_day
 from costs.core.cost_query import CostQuery
-from costs.core.periods import local_day
 from costs.explorer import reports
 from costs.explorer.exports import csv_pieces, json_pieces, streamed
 from costs.explorer.forms import PARAMETERS, WITHOUT, CostForm

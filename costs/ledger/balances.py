@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from costs.core.admission import Balance, Limit
-from costs.core.periods import local_day
+from costs.core.calendar.periods import local_day
 from costs.models import Period
 from orgs.models import Organization
 

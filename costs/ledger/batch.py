@@ -27,8 +27,8 @@ from costs.core.admission import (
     Settlement,
     Stale,
 )
+from costs.core.calendar.periods import clipped, local_day
 from costs.core.holds import HoldCharge, Move, State, move
-from costs.core.periods import clipped, local_day
 from costs.core.rates import StoredRates
 from costs.ledger.charges import (
     NOTHING,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Max, Sum
 
 from costs.core.admission import ORG_SCOPE, Limit
-from costs.core.periods import clipped, local_day
+from costs.core.calendar.periods import clipped, local_day
 from costs.models import DailyCost, Period
 from orgs.core.spelling import folded
 from orgs.database import may_be

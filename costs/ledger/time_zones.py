@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models import Q
 
 from costs.core.admission import ORG_SCOPE, Limit
-from costs.core.periods import BudgetWindow, clipped, local_day
+from costs.core.calendar.periods import BudgetWindow, clipped, local_day
 from costs.ledger.charges import NOTHING, ChargedTo, Sums, added, month_row
 from costs.ledger.new_periods import Counting, open_period
 from costs.ledger.stores.tables import CHARGED_TO, MONTHLY_COST, SUMS

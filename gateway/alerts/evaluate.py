@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, Sum
 
-from costs.core.periods import local_day
+from costs.core.calendar.periods import local_day
 from costs.models import Period
 from gateway.alerts.delivery.deliver import entry, not_sent
 from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate

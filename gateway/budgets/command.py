@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from django.db import transaction
 from django.utils.timezone import now
 
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from gateway.budgets import operations, reports
 from gateway.budgets.forms import HARD, WARNING, BudgetForm, budget_values
 from gateway.budgets.pages import BudgetLine, budget_lines

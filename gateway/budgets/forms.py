@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django import forms
 
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import nanoeur_from_euros
-from costs.core.periods import BudgetWindow
 from costs.explorer.names import values_named
 from gateway.budgets.operations import BudgetTerms
 from gateway.budgets.sentences import DIMENSION_WORDS

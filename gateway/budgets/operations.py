@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.timezone import now
 
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from costs.ledger import time_zones
 from costs.ledger.new_periods import Counting, open_period
 from gateway.call.runtime import current

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from costs.core.periods import first_instant
+from costs.core.calendar.periods import first_instant
 from costs.core.shares import share_percent
 from costs.explorer.charts import share_width
 from costs.explorer.names import emails

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from django.db.models import Sum
 
 from costs.core.admission import Balance
+from costs.core.calendar.periods import local_day
 from costs.core.forecast import Forecast, course, history_starts
-from costs.core.periods import local_day
 from costs.ledger.balances import balances_of
 from costs.models import DailyCost, Period
 from gateway.budgets.operations import is_of_model

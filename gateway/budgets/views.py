@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 
-from costs.core.periods import local_day
+from costs.core.calendar.periods import local_day
 from costs.explorer.names import emails, values_used
 from gateway.budgets import operations, reports
 from gateway.budgets.forms import BudgetForm, budget_values

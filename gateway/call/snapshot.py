@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 
 from costs.core.admission import ORG_SCOPE, Limit, Stale
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from costs.prices.book import PriceBook, load_price_book, price_list_version
 from gateway.call.reads import SharedReads
 from gateway.core.attempts import MODELS_MAX, Alias

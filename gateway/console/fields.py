@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
-from costs.core.moments import InvalidMoment, moment_from
+from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.core.money import euros, nanoeur_from_euros
 from gateway.core.model_entries import fault_in
 from orgs.console.fields import check_printable

@@ -18,8 +18,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from costs.core.admission import ORG_SCOPE, Settlement
+from costs.core.calendar.periods import first_instant
 from costs.core.holds import EventKind, HoldCharge, State, move
-from costs.core.periods import first_instant
 from costs.core.pricing import UsagePrice, bound_nanoeur, price_of
 from costs.core.rates import Rates, StoredRates
 from costs.core.usage import STANDARD_TIER, Usage, UsageCeiling

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from costs.core.periods import first_instant
+from costs.core.calendar.periods import first_instant
 
 # provider, the requested name, the model that answers, how often it is chosen
 MODELS: Final = (

@@ -9,8 +9,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR
 from itertools import zip_longest
 
 from costs.core.admission import ORG_SCOPE, Balance, Limit
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import format_eur
-from costs.core.periods import BudgetWindow
 from gateway.core.errors import Refused
 from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries
 from gateway.guards.policies import NOT_CHECKED, OK, wait_for_room_s

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from costs.core.moments import InvalidMoment, moment_from
+from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.models import Hold
 from gateway.call.reads import READ_TIMEOUT_S, read_within
 from gateway.call.runtime import current

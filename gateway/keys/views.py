@@ -17,8 +17,8 @@ from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.views.decorators.vary import vary_on_headers
 
+from costs.core.calendar.periods import day_around, first_instant
 from costs.core.money import euros
-from costs.core.periods import day_around, first_instant
 from gateway.keys import reports
 from gateway.keys.snippets import snippets_for
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from orgs.fields import IdPrimaryKey
 from orgs.models import Organization
 

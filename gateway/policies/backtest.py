@@ -19,7 +19,7 @@ from django.db.models import BigIntegerField, CharField, QuerySet, Value
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, NullIf
 
-from costs.core.periods import day_around, first_instant
+from costs.core.calendar.periods import day_around, first_instant
 from costs.core.pricing import bound_nanoeur
 from costs.core.usage import UsageCeiling
 from costs.prices.book import PriceBook, load_price_book

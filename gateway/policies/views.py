@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 
-from costs.core.periods import day_around
+from costs.core.calendar.periods import day_around
 from costs.explorer.charts import share_width
 from gateway.console.dimensions import KNOWN_PARAMETERS
 from gateway.console.fields import plain_eur

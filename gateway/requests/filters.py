@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
-from costs.core.periods import day_around, first_instant
+from costs.core.calendar.periods import day_around, first_instant
 from gateway.console.fields import DIMENSION_FIELDS, MomentField
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import AiRequestLog

@@ -19,8 +19,8 @@ from costs.core.admission import (
     Settled,
     Settlement,
 )
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.holds import State
-from costs.core.periods import BudgetWindow
 from costs.core.rates import rate_card
 from costs.core.usage import Usage
 from costs.ledger import verify

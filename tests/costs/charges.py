@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import F
 
-from costs.core.periods import day_around, local_day
+from costs.core.calendar.periods import day_around, local_day
 from costs.ledger.stores.tables import SUMS
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from orgs.models import Organization

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from costs.core.periods import day_around
+from costs.core.calendar.periods import day_around
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.urls import resolve
 
-from costs.core.moments import EARLIEST
+from costs.core.calendar.moments import EARLIEST
 from costs.explorer.forms import CostForm
 from gateway.alerts.forms import AlertFilterForm
 from gateway.requests.filters import RequestFilterForm

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from costs.core.periods import local_day
+from costs.core.calendar.periods import local_day
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.alerts.rules.thresholds import (
     DaySpending,

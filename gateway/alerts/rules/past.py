@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 from django.db.models import Q, Sum
 
-from costs.core.periods import first_instant
+from costs.core.calendar.periods import first_instant
 from costs.explorer.names import emails, key_names
 from costs.models import DailyCost
 from gateway.alerts.rules.spikes import DimensionCost, Driver

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from costs.core.periods import first_instant
+from costs.core.calendar.periods import first_instant
 
 # The same weekdays that a day is compared with: so many weeks back, and at least so many.
 WEEKS: Final = 8

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
+from costs.core.calendar.periods import local_day
 from costs.core.money import format_eur
-from costs.core.periods import local_day
 from gateway.alerts.rules import past
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.alerts.rules.spikes import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from costs.core.moments import PATTERN
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.moments import PATTERN
+from costs.core.calendar.periods import BudgetWindow
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import (

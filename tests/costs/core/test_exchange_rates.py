@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from costs.core.calendar.target_days import is_working_day, working_days_since
 from costs.core.exchange_rates import (
     CHANGE_MAX,
     DatedRate,
@@ -15,7 +16,6 @@ from costs.core.exchange_rates import (
     fault_of_date,
     fault_of_usd_per_eur,
 )
-from costs.core.target_days import is_working_day, working_days_since
 from costs.prices.ecb import packaged_rates
 
 TODAY = date(2026, 11, 27)

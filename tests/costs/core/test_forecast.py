@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.date_ranges import month_end
+from costs.core.calendar.date_ranges import month_end
 from costs.core.forecast import HISTORY_DAYS, Forecast, history_starts, month_forecast
 
 EURO = 10**9

@@ -14,8 +14,8 @@ import pytest
 from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import CostQuery
-from costs.core.date_ranges import DateRange
 from costs.explorer.exports import csv_pieces
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.core.date_ranges import DateRange
 from costs.explorer import names, reports
 from costs.explorer.names import DimensionNames, models_matching, models_used
 from costs.explorer.reports import GROUPS_MAX, CostReport

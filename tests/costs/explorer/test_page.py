@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
-from costs.core.periods import local_day
+from costs.core.calendar.periods import local_day
 from costs.explorer.page import ExplorerPage
 from costs.explorer.reports import Sums
 from costs.explorer.table import Line

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.admission import Admitted, ReserveRequest, Settlement
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import CostQuery
 from costs.core.daily import line_id
-from costs.core.date_ranges import DateRange
 from costs.core.holds import State
 from costs.explorer import reports
 from costs.ledger.reaper import Reaper

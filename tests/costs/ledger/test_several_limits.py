@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from costs.core.admission import Admitted, InsufficientRoom, ReserveRequest
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.holds import State
-from costs.core.periods import BudgetWindow
 from costs.models import HoldPeriod, Period
 from gateway.guards.budgets import BudgetRule
 from orgs.models import Organization

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costs.core.admission import ORG_SCOPE, Admitted, InsufficientRoom, Limit
+from costs.core.calendar.periods import BudgetWindow, local_day
 from costs.core.holds import State
-from costs.core.periods import BudgetWindow, local_day
 from costs.ledger.balances import balances_of
 from costs.ledger.new_periods import Counting
 from costs.ledger.time_zones import DAYS, follow_time_zone

@@ -18,8 +18,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from costs.core.calendar.target_days import working_days_since
 from costs.core.exchange_rates import DatedRate
-from costs.core.target_days import working_days_since
 from costs.models import ExchangeRate
 from costs.prices.book import load_price_book, price_list_version
 from costs.prices.exchange_rates import rate_in_force, set_rate, utc_day

@@ -16,8 +16,8 @@ from django.db import connections
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from costs.core.calendar.periods import BudgetWindow, day_around, first_instant
 from costs.core.money import format_eur
-from costs.core.periods import BudgetWindow, day_around, first_instant
 from costs.models import ExchangeRate, Period
 from costs.prices.exchange_rates import utc_day
 from gateway.alerts import lease

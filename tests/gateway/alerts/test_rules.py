@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.periods import first_instant
+from costs.core.calendar.periods import first_instant
 from gateway.alerts.delivery.addresses import Reach, fault_of_address, fault_of_url
 from gateway.alerts.delivery.signing import secret_of, signature
 from gateway.alerts.rules.findings import AlertFinding

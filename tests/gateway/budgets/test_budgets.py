@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import euros
-from costs.core.periods import BudgetWindow
 from costs.models import Period
 from gateway.budgets.operations import (
     BudgetTerms,

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
-from costs.core.periods import BudgetWindow, day_around
+from costs.core.calendar.periods import BudgetWindow, day_around
 from costs.models import Period
 from gateway.budgets.operations import BUDGETS_MAX
 from gateway.budgets.views import BUDGETS_PER_PAGE

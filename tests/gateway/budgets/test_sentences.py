@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.forecast import Forecast
-from costs.core.periods import BudgetWindow
 from gateway.budgets.chart import burn_down
 from gateway.budgets.days import budget_days
 from gateway.budgets.sentences import budget_sentence, outlook, whose_calls

@@ -9,7 +9,7 @@ import pytest
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from costs.models import Period
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.budgets.status import BudgetStatus, statuses

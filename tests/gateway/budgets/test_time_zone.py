@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from costs.core.periods import BudgetWindow, local_day
+from costs.core.calendar.periods import BudgetWindow, local_day
 from gateway.budgets.operations import BudgetTerms, create_budget
 from gateway.budgets.status import statuses
 from gateway.policies.reports import spend_today

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from costs.core.periods import BudgetWindow
+from costs.core.calendar.periods import BudgetWindow
 from costs.models import DailyCost, Period
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.budgets.status import statuses

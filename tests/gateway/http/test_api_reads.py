@@ -19,7 +19,7 @@ from django.http import HttpResponseBase
 from django.test import RequestFactory
 from django.utils.timezone import now
 
-from costs.core.target_days import working_days_since
+from costs.core.calendar.target_days import working_days_since
 from costs.models import ExchangeRate, Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken

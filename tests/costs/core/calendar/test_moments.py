@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.moments import InvalidMoment, moment_from
+from costs.core.calendar.moments import InvalidMoment, moment_from
 
 PARIS = ZoneInfo("Europe/Paris")
 

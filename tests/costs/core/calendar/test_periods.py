@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from costs.core.periods import clipped, day_around, first_instant
+from costs.core.calendar.periods import clipped, day_around, first_instant
 
 ZONES = sorted(available_timezones())
 START, END = date(2025, 1, 1), date(2028, 1, 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.date_ranges import (
+from costs.core.calendar.date_ranges import (
     Compare,
     DateRange,
     Preset,
