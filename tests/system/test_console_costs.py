@@ -235,8 +235,8 @@ async def test_each_line_shows_previous_period(page: Page) -> None:
     await page.goto("/costs?period=30d&groupBy=team")
     before = {}
     for row in await page.locator(".explorer-table tbody tr").all():
-        _, before[await row.locator("th").inner_text()] = await nanoeur_in(row)
-    note = page.locator(".explorer-figures .figure-note").first
+        before[await row.locator("th").inner_text()] = (await nanoeur_in(row))[-1]
+    note = page.locator(".explorer-figures .total .figure-note").last
     assert [sum(before.values())] == await nanoeur_in(note)
     shown = re.search(r"(\d+ \w+) to (\d+ \w+) (\d{4})$", (await note.inner_text()).strip())
     assert shown is not None
