@@ -65,11 +65,16 @@ from gateway.core.errors import (
     Unreachable,
     internal_error,
 )
+from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import NOTHING
 
 STALE_RETRIES_MAX: Final = 5
-# After a disconnect: how long what has already arrived from the provider is read.
-ARRIVED_MAX_S: Final = 0.05
+# After a disconnect, what has already arrived from the provider is read: until, in a time of
+# ARRIVED_S, this process was not late and no more events came than a model can have produced.
+ARRIVED_S: Final = 0.05
+ARRIVED_MAX_S: Final = 1.0
+ARRIVED_EVENTS: Final = 20
+LATE_S: Final = 0.02
 
 logger = logging.getLogger("pulse.gateway")
 
@@ -249,18 +254,14 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
     stream, timeout_s = running.stream, running.gateway.timeout_s
     if stream.is_abandoned():
         return NeverSent("The client disconnected before the request was sent")
-    loop = asyncio.get_running_loop()
-    drains = held.bounded.requested.organization.drains
     was_sent = True
+    reading: list[asyncio.Task[None]] = []
     held.seen.send(time.monotonic())
     try:
         async with asyncio.timeout(timeout_s) as limit:
 
             def client_left() -> None:
-                if limit.when() is not None and not limit.expired():
-                    arrived_s = ARRIVED_MAX_S if held.seen.has_begun else 0
-                    wait_s = DRAIN_MAX_S if drains else arrived_s
-                    limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
+                reading.append(asyncio.create_task(_stop_reading(held, limit)))
 
             stream.on_abandon = client_left
             try:
@@ -279,6 +280,30 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         return Broken("The provider's answer could not be read")
     finally:
         stream.on_abandon = None
+        for task in reading:
+            task.cancel()
+
+
+async def _stop_reading(held: HeldCall, limit: asyncio.Timeout) -> None:
+    """End the call of a client that disconnected, once what is to be read of the answer is read."""
+    loop = asyncio.get_running_loop()
+    wait_s = 0.0
+    if held.bounded.requested.organization.drains:
+        wait_s = DRAIN_MAX_S
+    elif held.seen.has_begun:
+        await _arrived(held.seen)
+    if not limit.expired():
+        limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
+
+
+async def _arrived(seen: SeenOutput) -> None:
+    """Return when what had arrived from the provider is read."""
+    end_s = time.monotonic() + ARRIVED_MAX_S
+    is_late, before = True, 0
+    while (is_late or seen.events - before > ARRIVED_EVENTS) and time.monotonic() < end_s:
+        before, due_s = seen.events, time.monotonic() + ARRIVED_S
+        await asyncio.sleep(ARRIVED_S)
+        is_late = time.monotonic() - due_s > LATE_S
 
 
 def _client_left(*, was_sent: bool) -> ProviderFailed:

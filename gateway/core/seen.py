@@ -79,7 +79,7 @@ class SeenOutput:
 
     sent_s: float = 0.0
     seen_s: float = 0.0
-    has_begun: bool = False
+    events: int = 0
     has_ended: bool = False
     shows_tools: bool = False
     is_counted: bool = False
@@ -93,13 +93,18 @@ class SeenOutput:
     _hidden_since_s: float | None = None
     _hidden_s: float = 0.0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything arrived."""
+        return self.events > 0
+
     def send(self, now_s: float) -> None:
         """Record that the request is sent."""
         self.sent_s = self.seen_s = self._before_s = now_s
 
     def arrive(self, now_s: float) -> None:
         """Record that an event arrived."""
-        self.has_begun = True
+        self.events += 1
         self._before_s, self.seen_s = self.seen_s, now_s
 
     def hide(self, is_hidden: bool) -> None:

@@ -8,7 +8,13 @@
   // What only works with scripts is shown only where they run.
   for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
 
-  document.querySelector(".site-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  // Not scrollIntoView: Chromium lets Tab go on from the element that it scrolls to.
+  const here = document.querySelector(".site-nav [aria-current]");
+  if (here) {
+    const nav = here.closest(".site-nav");
+    const [inner, outer] = [here.getBoundingClientRect(), nav.getBoundingClientRect()];
+    nav.scrollLeft += inner.left + inner.width / 2 - outer.left - outer.width / 2;
+  }
 
   function say(text, tone) {
     const message = document.createElement("div");

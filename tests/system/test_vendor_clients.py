@@ -274,7 +274,6 @@ def test_refusals_raise_matching_google_error(
     slips: list[dict[str, Any]] = [
         {"cached_content": "cachedContents/x"},
         {"response_modalities": ["IMAGE"]},
-        {"service_tier": "priority"},
         {"tools": [types.Tool(google_maps=types.GoogleMaps())]},
     ]
     for slip in slips:

@@ -208,9 +208,12 @@ def test_live_versions_are_read_once_for_all_that_wait(
 ) -> None:
     asking: list[None] = []
 
+    async def asked() -> int | None:
+        asking.append(None)  # in the loop: it waits for the read before anything else runs there
+        return (await gateway.directory.versions(acme.pk)).config_version
+
     def versions() -> int | None:
-        asking.append(None)
-        return gateway.call_loop.call_sync(gateway.directory.versions(acme.pk)).config_version
+        return gateway.call_loop.call_sync(asked())
 
     reads.hold("organization")
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -218,7 +221,6 @@ def test_live_versions_are_read_once_for_all_that_wait(
         assert reads.reached.wait(10)
         later = [threads.submit(versions) for _ in range(AT_ONCE - 1)]
         until(lambda: len(asking) == AT_ONCE)
-        time.sleep(0.3)  # they arrive while the first read runs
         new_policy(acme)
         reads.may_end.set()
         seen = {each.result(timeout=20) for each in later}
