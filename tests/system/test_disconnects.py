@@ -23,6 +23,8 @@ from tests.system.upstream import Seen, Upstream, prompt_in
 pytestmark = pytest.mark.both_databases
 
 DRIP_S: Final = 0.3
+# It lasts 18 s: a slow machine reads what arrived for a second, and it must not end by then.
+TEXT: Final = " ".join(["and"] * 60)
 CLOSED_WITHIN_S: Final = 1.0
 # The same on a machine that has other tests to run.
 CLOSED_AT_LAST_S: Final = 3.0
@@ -51,7 +53,7 @@ class Left:
 @pytest.fixture(autouse=True)
 def _a_slow_provider(upstream: Upstream) -> Iterator[None]:
     upstream.reset()
-    upstream.answers({"times": FOREVER, "drip_s": DRIP_S})
+    upstream.answers({"times": FOREVER, "drip_s": DRIP_S, "content": TEXT})
     yield
     upstream.reset()
 
