@@ -78,8 +78,12 @@ def _endpoint(name: str) -> Endpoint:
     return next(endpoint for endpoint in STREAMED if endpoint.name == name)
 
 
-async def _stopped(server: Server, key: str, asked: EndpointCall, after_s: float) -> None:
+async def _stopped(
+    server: Server, key: str, asked: EndpointCall, upstream: Upstream, after_s: float
+) -> None:
+    """Disconnect some seconds after the provider has the call."""
     client = await RawClient.sending(server.url, key, asked)
+    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
     await asyncio.sleep(after_s)
     await client.leave()
 
@@ -125,7 +129,7 @@ async def test_stopped_stream_costs_what_can_have_been_written(
     points = [kind.lasts_s * (index + 0.5) / POINTS for index in range(POINTS)]
     await asyncio.gather(
         *(
-            _stopped(server, installation.key, each, after_s)
+            _stopped(server, installation.key, each, upstream, after_s)
             for each, after_s in zip(asked, points, strict=True)
         )
     )
@@ -138,7 +142,7 @@ async def test_stopped_stream_costs_what_can_have_been_written(
         assert price <= charge.charged_nanoeur <= charge.amount_nanoeur
         if charge.charged_nanoeur < charge.amount_nanoeur:  # else nothing was seen
             ratios.append(charge.charged_nanoeur / price)
-    assert written  # on a slow machine most may leave before it has their call
+    assert len(written) >= POINTS // 2  # on a slow machine the last ones may have ended before
     # Of what is hidden only the time is known, and the model is slower than its fastest known rate.
     assert median(ratios) <= (HIDDEN_RATIO_MAX if kind.behaviour else 2)
     assert rows.disagreements() == []
