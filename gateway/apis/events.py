@@ -21,7 +21,7 @@ from gateway.upstream.untrusted_json import ErrorAnswer
 
 # Above any valid event; the largest ones repeat a whole answer.
 EVENT_MAX_BYTES: Final = 32 * 1024 * 1024
-_END: Final = re.compile(rb"\r?\n\r?\n")
+_END: Final = re.compile(rb"\n\r?\n")
 DONE: Final = b"[DONE]"
 
 
@@ -58,21 +58,12 @@ def is_answer(read: Read) -> bool:
     return completion.finish_reason is not None or completion.usage is not None
 
 
-def _unchanged(chunk: bytes) -> bytes:
-    return chunk
-
-
-def _kept(event: bytes, _value: object) -> bytes:
-    return event
-
-
 @dataclass(slots=True, eq=False)
-class EventReading:
-    """A StreamReading of server-sent events.
+class ValueReading:
+    """What the JSON values of a stream say: the output, the answer so far, and its end.
 
-    Of each event the output is recorded in `seen`; those that `telling` matches are read further,
+    Of each value the output is recorded in `seen`; those that `telling` matches are read further,
     and the first one. `ends` matches the last. `hide` removes keys and accounts from an error.
-    `plain` returns what the client gets of other events, `shown` of one that is read.
     """
 
     reading: StreamReader
@@ -80,17 +71,48 @@ class EventReading:
     ends: re.Pattern[bytes]
     hide: Hide
     seen: SeenOutput
-    plain: Callable[[bytes], bytes] = _unchanged
-    shown: Callable[[bytes, object], bytes] = _kept
     _has_begun: bool = False
     _is_ended: bool = False
-    _half: bytearray = field(default_factory=bytearray)
-    _error: ErrorAnswer | None = field(default=None)
+    _error: ErrorAnswer | None = None
 
     @property
     def is_ended(self) -> bool:
-        """Whether the last event was received."""
+        """Whether the last value was received."""
         return self._is_ended
+
+    def completion(self) -> Completion:
+        """Return the answer so far. Raises ErrorAnswer if it was an error."""
+        if self._error is not None:
+            raise self._error
+        return self.reading.completion()
+
+    def _note(self, raw: bytes, value: object) -> None:
+        """Read one value; None is something else, such as a comment, a ping, [DONE]."""
+        if value is not None:
+            self.seen.arrive(time.monotonic())
+            self.reading.see(value, self.seen)
+        if self._has_begun and self.telling.search(raw) is None:
+            return
+        if self.ends.search(raw) is not None:
+            self._is_ended = True
+        if value is not None:
+            self._has_begun = True
+            try:
+                self.reading.feed(value)
+            except ErrorAnswer as exc:
+                self._error = exc
+
+
+def _kept(event: bytes, _value: object) -> bytes:
+    return event
+
+
+@dataclass(slots=True, eq=False)
+class EventReading(ValueReading):
+    """A StreamReading of server-sent events. `shown` returns what the client gets of one."""
+
+    shown: Callable[[bytes, object], bytes] = _kept
+    _half: bytearray = field(default_factory=bytearray)
 
     def take(self, chunk: bytes) -> bytes:
         """Read a chunk and return its complete events, without what the client did not request."""
@@ -103,11 +125,7 @@ class EventReading:
             self._half.clear()
         if not chunk.endswith(b"\n\n"):
             chunk = self._without_half(chunk)
-        if self._has_begun and self.telling.search(chunk) is None:
-            for event in _events(chunk):
-                self._see(_value_of(event))
-            return self.plain(chunk) if chunk else chunk
-        return b"".join(self._read(event) for event in _events(chunk))
+        return b"".join(map(self._read, _events(chunk)))
 
     def rest(self) -> bytes:
         """Return what followed the last complete event: some servers end without a blank line.
@@ -122,12 +140,6 @@ class EventReading:
         passed = self._read(half)
         return passed if is_answer(self) else b""
 
-    def completion(self) -> Completion:
-        """Return the answer so far. Raises ErrorAnswer if it was an error."""
-        if self._error is not None:
-            raise self._error
-        return self.reading.completion()
-
     def _without_half(self, chunk: bytes) -> bytes:
         cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
         cut = cut if cut > 2 else 0
@@ -140,30 +152,13 @@ class EventReading:
             raise Broken("The provider sent an event that is too large")
 
     def _read(self, event: bytes) -> bytes:
-        if self.ends.search(event) is not None:
-            self._is_ended = True
         value = _value_of(event)
-        self._see(value)
-        if self._has_begun and self.telling.search(event) is None:
-            return self.plain(event)
-        if value is None:  # a comment, a ping, [DONE]
+        self._note(event, value)
+        if value is None:
             return event
-        self._has_begun = True
-        self._feed(value)
         if self._error is not None:
             return rewritten(event, value, self.hide(value))
         return self.shown(event, value)
-
-    def _see(self, value: object) -> None:
-        if value is not None:
-            self.seen.arrive(time.monotonic())
-            self.reading.see(value, self.seen)
-
-    def _feed(self, value: object) -> None:
-        try:
-            self.reading.feed(value)
-        except ErrorAnswer as exc:
-            self._error = exc
 
 
 def _has_end(chunk: bytearray) -> bool:

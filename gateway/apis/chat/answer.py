@@ -135,7 +135,8 @@ class ChatStreamReader:
                 seen.hide(False)
                 seen.text.add(written)
             seen.has_ended = seen.has_ended or choice.get("finish_reason") is not None
-        seen.report(self.usage_of(chunk))
+        if chunk.get("usage") is not None:
+            seen.report(self.usage_of(chunk))
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one chunk and return its text delta."""

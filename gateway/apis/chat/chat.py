@@ -155,17 +155,10 @@ class ChatBody:
     ) -> EventReading:
         agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
         is_own_client = variant.own_client is not None and variant.own_client in agent
+        reading = variant.reading(model.id)
         if self.asks_for_usage() or is_own_client:
-            return EventReading(variant.reading(model.id), TELLING, DONE, hide, seen)
-        return EventReading(
-            variant.reading(model.id),
-            TELLING,
-            DONE,
-            hide,
-            seen,
-            plain=_without_null,
-            shown=_without_usage,
-        )
+            return EventReading(reading, TELLING, DONE, hide, seen)
+        return EventReading(reading, TELLING, DONE, hide, seen, shown=_without_usage)
 
 
 def canonical(messages: list[dict[str, Any]]) -> list[object]:
@@ -180,16 +173,12 @@ def _has_cap(fields: Mapping[str, Any]) -> bool:
     return any(fields.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
 
 
-def _without_null(chunk: bytes) -> bytes:
-    return _NO_USAGE.sub(b"", chunk) if b'"usage"' in chunk else chunk
-
-
 def _without_usage(event: bytes, value: object) -> bytes:
     """Return an event without usage; empty if it had nothing else."""
     if not isinstance(value, dict) or "usage" not in value:
         return event
     if value["usage"] is None:
-        return _without_null(event)
+        return _NO_USAGE.sub(b"", event)
     if value.get("choices") == []:
         return b""
     rest = {name: part for name, part in value.items() if name != "usage"}

@@ -7,17 +7,13 @@ can follow as one more element.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 
-from gateway.apis.events import EVENT_MAX_BYTES, StreamReader, is_answer
-from gateway.core.calls import Completion, Hide
+from gateway.apis.events import EVENT_MAX_BYTES, ValueReading, is_answer
 from gateway.core.errors import Broken
-from gateway.core.seen import SeenOutput
-from gateway.upstream.untrusted_json import ErrorAnswer
 
 # The characters that change the JSON nesting level. Outside of strings, whole strings are skipped.
 # No string can be split in two ways, so an unterminated one is scanned twice at most. Groups are
@@ -30,18 +26,9 @@ _BETWEEN_ELEMENTS: Final = b"[, \t\r\n"
 
 
 @dataclass(slots=True, eq=False)
-class ArrayReading:
-    """A StreamReading of the elements of one array.
+class ArrayReading(ValueReading):
+    """A StreamReading of the elements of one array."""
 
-    Of each element the output is recorded in `seen`; those that `telling` matches are read further,
-    and the first one. `ends` matches the last.
-    """
-
-    reading: StreamReader
-    telling: re.Pattern[bytes]
-    ends: re.Pattern[bytes]
-    hide: Hide
-    seen: SeenOutput
     # Received bytes that are not passed on yet, and how far they are scanned.
     _held: bytearray = field(default_factory=bytearray)
     _place: int = 0
@@ -49,14 +36,6 @@ class ArrayReading:
     _is_in_text: bool = False
     _is_array: bool = False
     _is_closed: bool = False
-    _has_begun: bool = False
-    _is_ended: bool = False
-    _error: ErrorAnswer | None = None
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the last element was received."""
-        return self._is_ended
 
     def take(self, chunk: bytes) -> bytes:
         """Read a chunk and return its complete elements, with what is between them."""
@@ -64,7 +43,7 @@ class ArrayReading:
         passed = 0
         elements: list[bytes] = []
         while (end := self._next_end()) is not None:
-            elements.append(self._note(bytes(self._held[passed:end])))
+            elements.append(self._read(bytes(self._held[passed:end])))
             passed = end
         if len(self._held) - passed > EVENT_MAX_BYTES:
             raise Broken("The provider sent an element that is too large")
@@ -79,12 +58,6 @@ class ArrayReading:
         rest = bytes(self._held)
         self._held.clear()
         return rest
-
-    def completion(self) -> Completion:
-        """Return the answer so far. Raises ErrorAnswer if it was an error."""
-        if self._error is not None:
-            raise self._error
-        return self.reading.completion()
 
     def _next_end(self) -> int | None:
         """Return where the next complete element ends, or None until more is received."""
@@ -112,24 +85,15 @@ class ArrayReading:
             self._depth -= 1
             self._is_closed = self._depth <= 0
             if self._is_closed and not self._is_array:
-                self._note(bytes(self._held[: self._place]))  # an error is not in an array
+                self._read(bytes(self._held[: self._place]))  # an error is not in an array
             return self._is_array and self._depth == 1 and sign == b"}"
         return False
 
-    def _note(self, element: bytes) -> bytes:
+    def _read(self, element: bytes) -> bytes:
         """Read an element and return what is passed on of it."""
-        if self.ends.search(element) is not None:
-            self._is_ended = True
         value = _value_of(element)
-        if value is None:  # not JSON; the client gets it unchanged
-            return element
-        self.seen.arrive(time.monotonic())
-        self.reading.see(value, self.seen)
-        if self._has_begun and self.telling.search(element) is None:
-            return element
-        self._has_begun = True
-        self._feed(value)
-        return element if self._error is None else self._hidden(element)
+        self._note(element, value)
+        return element if value is None or self._error is None else self._hidden(element)
 
     def _hidden(self, element: bytes) -> bytes:
         """Return an error without keys and accounts; unchanged if it has none."""
@@ -137,12 +101,6 @@ class ArrayReading:
         value = orjson.loads(text)
         shown = self.hide(value)
         return element if shown == value else element[: -len(text)] + orjson.dumps(shown)
-
-    def _feed(self, value: object) -> None:
-        try:
-            self.reading.feed(value)
-        except ErrorAnswer as exc:
-            self._error = exc
 
 
 def _value_of(element: bytes) -> object:
