@@ -160,7 +160,10 @@ async def test_immediate_disconnect_is_charged_only_if_request_was_sent(
         client = await RawClient.sending(server.url, installation.key, each)
         await asyncio.sleep(n * 0.0005)
         await client.leave()
-    await asyncio.sleep(2)
+    await asyncio.sleep(CLOSED_WITHIN_S)
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while rows.unresolved() and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
     called = {prompt_in(call) for call in upstream.calls()}
     charges = {charge.call: charge for charge in rows.charges()}
     for each in asked:
