@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from costs.core.pricing import UsagePrice, bound_of
+from gateway.apis.families.fitting import fitted
 from gateway.call.stages import (
     BoundedCall,
     CappedCall,
@@ -18,6 +19,7 @@ from gateway.call.stages import (
     ResolvedCall,
 )
 from gateway.core import bounds
+from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog, price_names
 from gateway.guards.budgets import BudgetRule
@@ -139,6 +141,8 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
             timeout_s=timeout_s,
             names=requested.organization.names_for(requested.call.dimensions.user_id),
         )
+        if isinstance(outgoing, ProviderCall):
+            outgoing = fitted(outgoing, model.provider)
     except Refused as exc:
         return RefusedCall(refusal=exc, reached=capped)
     if requested.call.usage_bound.is_free:

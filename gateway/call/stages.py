@@ -193,6 +193,7 @@ JudgedCall = BoundedCall | RefusedCall
 def decision_trace(judged: JudgedCall) -> dict[str, Any]:
     """Return the decision trace: what was checked, in order."""
     requested, resolved, capped = judged.requested, judged.resolved, judged.capped
+    priced = judged.priced
     call, organization = requested.call, requested.organization
     policies = explained(
         organization.rules,
@@ -211,6 +212,7 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
             "counted_tokens": capped.counted_tokens if capped else None,
         },
         "output_cap": capped.cap.tokens if capped else None,
+        "adjustments": list(priced.outgoing.adjustments) if priced else [],
         "answers": output.choices if (output := call.usage_bound.output) else 1,
         "bound_nanoeur": judged.bound_nanoeur,
         "bound_by": "tokens" if _is_tight(judged) else "bytes",

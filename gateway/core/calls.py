@@ -34,6 +34,26 @@ class Image:
 
 
 @frozen
+class File:
+    """A document or sound in a message: base64 `data` of `media_type`, or a `url`."""
+
+    media_type: str
+    data: str | None = None
+    url: str | None = None
+    name: str | None = None
+
+
+@frozen
+class CacheMark:
+    """The end of a prompt's prefix that a vendor is asked to cache, for `ttl` (`5m`, `1h`)."""
+
+    ttl: str | None = None
+
+
+Part = str | Image | File | CacheMark
+
+
+@frozen
 class ToolCall:
     """A tool call by a model: `arguments` is JSON as the model wrote it.
 
@@ -57,14 +77,14 @@ class Message:
 
     role: str
     content: str
-    parts: tuple[str | Image, ...] = ()
+    parts: tuple[Part, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     tool_name: str | None = None
 
     @property
-    def pieces(self) -> tuple[str | Image, ...]:
-        """Its texts and images, without empty texts."""
+    def pieces(self) -> tuple[Part, ...]:
+        """Its parts, without empty texts."""
         return tuple(piece for piece in self.parts or (self.content,) if piece != "")
 
     @property
@@ -81,6 +101,7 @@ class Tool:
     description: str | None = None
     parameters: Mapping[str, Any] | None = None
     is_strict: bool | None = None
+    cache: CacheMark | None = None
 
 
 @frozen
@@ -214,6 +235,9 @@ class ProviderCall:
     any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
     and has no messages. `user` and `cache_key` are the organization's own names.
 
+    `adjustments` say what was changed so that the vendor accepts the request, a sentence for each
+    kind of change.
+
     Requests with more than text are relayed to providers with OpenAI's API, so their adapters
     read only a call's model, text messages, cap, temperature and timeout.
     """
@@ -224,6 +248,9 @@ class ProviderCall:
     temperature: float | None = None
     timeout_s: float
     top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
     stop: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: str | None = None
@@ -235,6 +262,8 @@ class ProviderCall:
     dimensions: int | None = None
     user: str | None = None
     cache_key: str | None = None
+    cache: CacheMark | None = None  # of the whole prompt
+    adjustments: tuple[str, ...] = ()
 
     @property
     def output(self) -> OutputLimits | None:
@@ -253,7 +282,7 @@ class RelayRequest:
     `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
-    errors and what records its output.
+    errors and what records its output. `adjustments` are as those of a ProviderCall.
     """
 
     path: str
@@ -262,6 +291,7 @@ class RelayRequest:
     headers: Mapping[str, str]
     whole: Callable[[bytes], Completion]
     reading: Callable[[Hide, SeenOutput], StreamReading]
+    adjustments: tuple[str, ...] = ()
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

@@ -24,3 +24,8 @@ def integer(value: object) -> int | None:
 def text(value: object) -> str | None:
     """Return a non-empty string, or None."""
     return value if isinstance(value, str) and value else None
+
+
+def texts(value: object) -> Sequence[str]:
+    """Return the non-empty strings of a list."""
+    return [each for each in value if text(each)] if isinstance(value, list) else []

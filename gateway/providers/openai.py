@@ -10,8 +10,8 @@ import httpx2
 from openai import AsyncOpenAI, AsyncStream, RequestOptions
 
 from gateway.apis.chat import answer as chat
-from gateway.apis.families.openai import cap_name, is_first_reasoning
-from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.apis.families.openai import cap_name
+from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport
@@ -101,10 +101,9 @@ def _options(call: ProviderCall) -> RequestOptions:
 
 
 def _request(call: ProviderCall) -> dict[str, Any]:
-    is_first = is_first_reasoning(call.model)
     request: dict[str, Any] = {
         "model": call.model,
-        "messages": [_message(message, without_system=is_first) for message in call.messages],
+        "messages": [{"role": m.role, "content": m.content} for m in call.messages],
         # Otherwise the project's setting decides, possibly a more expensive tier than the bound's.
         "service_tier": "default",
     }
@@ -113,11 +112,6 @@ def _request(call: ProviderCall) -> dict[str, Any]:
             request[name] = value
     if call.max_output_tokens is not None:
         request[cap_name(call.model)] = call.max_output_tokens
-    if call.temperature is not None and not is_first:
+    if call.temperature is not None:
         request["temperature"] = call.temperature
     return request
-
-
-def _message(message: Message, *, without_system: bool) -> dict[str, str]:
-    role = "user" if without_system and message.role == "system" else message.role
-    return {"role": role, "content": message.content}

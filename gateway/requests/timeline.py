@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from costs.models import CostEvent, Hold
 from costs.templatetags.figures import eur
-from gateway.core.traces import integer, items, mapping, text
+from gateway.core.traces import integer, items, mapping, text, texts
 from gateway.models import AiRequestLog
 from gateway.requests.pricing import Fact, unpriced
 from gateway.requests.reports import RequestStory
@@ -165,6 +165,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     facts = [
         Fact("model", text(mapping(trace.get("model")).get("meant"))),
         Fact("output cap", _counted(trace.get("output_cap"), "tokens")),
+        *(Fact("adjusted", sentence) for sentence in texts(trace.get("adjustments"))),
     ]
     tone = IDLE if never_left else GOOD
     return TimelineStep(

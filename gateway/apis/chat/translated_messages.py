@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import objects
-from gateway.core.calls import Image, Message, ToolCall
+from gateway.core.calls import CacheMark, File, Image, Message, Part, ToolCall
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
@@ -22,12 +22,18 @@ _ROLES: Final = {
     "assistant": "assistant",
     "tool": "tool",
 }
-_WITH_IMAGES: Final = frozenset({"user", "tool"})
+_WITH_FILES: Final = frozenset({"user", "tool"})
 # Only images: audio and video cost more than the bound of an image.
 _IMAGE_TYPES: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"}
 )
+_DOCUMENT_TYPES: Final = ("application/pdf", "text/plain")
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)(?:;[^,;]+)*;base64,", re.IGNORECASE)
+# https://developers.openai.com/api/reference/resources/chat: `input_audio.format`
+_SOUND_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
+# As Anthropic's own markers, which clients of translated models send in OpenAI's format:
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+_CACHE_TTLS: Final = (None, "5m", "1h")
 _SIGNATURE_AT: Final = ("extra_content", "google", "thought_signature")
 
 
@@ -61,6 +67,8 @@ def _message(
     places = (f"{where}.tool_calls[{index}]" for index in range(len(calls)))
     call_id = _call_id(given, where, called) if role == "tool" else None
     parts = _parts(given, where, role, model)
+    if (mark := cache_mark(given, where)) is not None:
+        parts = (*parts, mark)
     is_text = len(parts) <= 1 and all(isinstance(part, str) for part in parts)
     return Message(
         role,
@@ -79,9 +87,20 @@ def _call_id(given: Mapping[str, Any], where: str, called: Mapping[str, str]) ->
     return call_id
 
 
-def _parts(
-    given: Mapping[str, Any], where: str, role: str, model: Model
-) -> tuple[str | Image, ...]:
+def cache_mark(given: Mapping[str, Any], where: str) -> CacheMark | None:
+    """Return the cache marker of a message, a part, a tool or a body. Raises Refused."""
+    control = given.get("cache_control")
+    if control is None:
+        return None
+    ttl = control.get("ttl") if isinstance(control, dict) else None
+    if not isinstance(control, dict) or control.get("type") != "ephemeral":
+        raise invalid(f"{where}.cache_control must be an object of type ephemeral")
+    if ttl not in _CACHE_TTLS:
+        raise invalid(f"{where}.cache_control.ttl must be 5m or 1h")
+    return CacheMark(ttl=ttl)
+
+
+def _parts(given: Mapping[str, Any], where: str, role: str, model: Model) -> tuple[Part, ...]:
     content = given.get("content")
     if content is None:
         content = given.get("refusal") if role == "assistant" else None
@@ -91,19 +110,26 @@ def _parts(
         return (content,)
     if not isinstance(content, list):
         raise invalid(f"{where}.content must be a string or a list of parts")
-    return tuple(
-        _part(part, f"{where}.content[{index}]", role, model) for index, part in enumerate(content)
-    )
+    parts: list[Part] = []
+    for index, part in enumerate(content):
+        parts.append(_part(part, f"{where}.content[{index}]", role, model))
+        if isinstance(part, dict) and (mark := cache_mark(part, f"{where}.content[{index}]")):
+            parts.append(mark)
+    return tuple(parts)
 
 
-def _part(part: object, where: str, role: str, model: Model) -> str | Image:
+def _part(part: object, where: str, role: str, model: Model) -> Part:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str):
         raise invalid(f"{where} must be an object with a type")
-    if kind == "image_url" and role in _WITH_IMAGES:
+    if kind == "image_url" and role in _WITH_FILES:
         return _image(part.get("image_url"), f"{where}.image_url")
+    if kind == "file" and role in _WITH_FILES:
+        return _document(part.get("file"), f"{where}.file")
+    if kind == "input_audio" and role in _WITH_FILES:
+        return _sound(part.get("input_audio"), f"{where}.input_audio")
     if kind not in ("text", "refusal"):
         raise untranslatable(f"{where} of type {quoted(kind)}", model)
     text = part.get(kind)
@@ -119,17 +145,44 @@ def _image(given: object, where: str) -> Image:
         raise invalid(f"{where}.url must be a string")
     if url.startswith("https://"):
         return Image(url=url, detail=detail if isinstance(detail, str) else None)
-    head = _DATA_URL.match(url)
-    if head is None:
-        raise invalid(f"{where}.url must be an https:// URL or a base64 data URL")
-    media_type = head[1].lower().replace("image/jpg", "image/jpeg")
+    media_type, data = _data_in(url, f"{where}.url")
+    media_type = media_type.replace("image/jpg", "image/jpeg")
     if media_type not in _IMAGE_TYPES:
         raise invalid(f"{where}.url must be an image, not {quoted(media_type)}")
     return Image(
-        media_type=media_type,
-        data=_base64(url[head.end() :], where),
-        detail=detail if isinstance(detail, str) else None,
+        media_type=media_type, data=data, detail=detail if isinstance(detail, str) else None
     )
+
+
+def _document(given: object, where: str) -> File:
+    """Return a file. One that is stored at OpenAI (`file_id`) is refused before."""
+    described = given if isinstance(given, dict) else {}
+    file_data, name = described.get("file_data"), described.get("filename")
+    if not isinstance(file_data, str) or not isinstance(name, str | None):
+        raise invalid(f"{where} must have file_data and may have a filename, both strings")
+    if file_data.startswith("https://"):
+        return File(media_type=_DOCUMENT_TYPES[0], url=file_data, name=name)
+    media_type, data = _data_in(file_data, f"{where}.file_data")
+    if media_type not in _DOCUMENT_TYPES:
+        kinds = " or ".join(_DOCUMENT_TYPES)
+        raise invalid(f"{where}.file_data must be {kinds}, not {quoted(media_type)}")
+    return File(media_type=media_type, data=data, name=name)
+
+
+def _sound(given: object, where: str) -> File:
+    described = given if isinstance(given, dict) else {}
+    data, kind = described.get("data"), described.get("format")
+    if not isinstance(data, str) or kind not in _SOUND_TYPES:
+        raise invalid(f"{where} must have data, and a format: {' or '.join(_SOUND_TYPES)}")
+    return File(media_type=_SOUND_TYPES[kind], data=_base64(data, f"{where}.data"))
+
+
+def _data_in(url: str, where: str) -> tuple[str, str]:
+    """Return the media type of a data URL and its base64 data."""
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise invalid(f"{where} must be an https:// URL or a base64 data URL")
+    return head[1].lower(), _base64(url[head.end() :], where)
 
 
 def _base64(text: str, where: str) -> str:
@@ -137,7 +190,7 @@ def _base64(text: str, where: str) -> str:
     try:
         base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise invalid(f"{where}.url must contain valid base64 data") from exc
+        raise invalid(f"{where} must contain valid base64 data") from exc
     return data
 
 

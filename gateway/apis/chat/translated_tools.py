@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.apis.arrival import objects
+from gateway.apis.chat.translated_messages import cache_mark
 from gateway.core.calls import Tool
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
@@ -63,7 +64,13 @@ def _tool(given: Mapping[str, Any], where: str, model: Model) -> Tool:
         raise _wrong(f"{where}.function.parameters", "a JSON schema")
     if not isinstance(strict, bool | None):
         raise _wrong(f"{where}.function.strict", "true or false")
-    return Tool(name=name, description=description, parameters=parameters, is_strict=strict)
+    return Tool(
+        name=name,
+        description=description,
+        parameters=parameters,
+        is_strict=strict,
+        cache=cache_mark(given, where) or cache_mark(function, f"{where}.function"),
+    )
 
 
 def _mode(choice: object, tools: tuple[Tool, ...]) -> str:

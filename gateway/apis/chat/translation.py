@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import tier_in
-from gateway.apis.chat.translated_messages import messages_in, untranslatable
+from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
 from gateway.apis.families import anthropic as anthropic_models
 from gateway.apis.families import google as google_models
@@ -33,7 +33,7 @@ _READ: Final = frozenset(
     {
         *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options"),
         *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls"),
-        *("response_format", "reasoning_effort", "service_tier"),
+        *("response_format", "reasoning_effort", "service_tier", "cache_control"),
     }
 )
 # They label, store or speed up a request, and do not change its answer.
@@ -91,6 +91,7 @@ def provider_call(
         response_format=_response_format(fields),
         reasoning_effort=_effort(fields, model),
         user=names.user(user_in(fields)),
+        cache=cache_mark(fields, "body"),
     )
 
 

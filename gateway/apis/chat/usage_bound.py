@@ -38,7 +38,7 @@ _NO_PROMPT: Final = frozenset(
         *("service_tier", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"),
         *("top_logprobs", "parallel_tool_calls", "tool_choice", "function_call", "modalities"),
         *("reasoning_effort", "verbosity", "safety_identifier", "prompt_cache_key"),
-        *("prompt_cache_retention", "prediction", "web_search_options"),
+        *("prompt_cache_retention", "prediction", "web_search_options", "cache_control"),
     }
 )
 _SENTENCES: Final = {
@@ -186,7 +186,7 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
     kind = part.get("type")
     if kind in ("image_url", "input_image"):
         measure.image()
-    elif kind == "text" and part.keys() == {"type", "text"}:
+    elif kind == "text" and part.keys() - {"cache_control"} == {"type", "text"}:
         measure.texts.append(text_of(part["text"]))
     elif kind in ("text", "refusal", "thinking"):
         measure.texts.append(text_of(part))

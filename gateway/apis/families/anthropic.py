@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from gateway.apis.families.changes import Changes
+
 # `claude-opus-4-6`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`; a date is not a minor version.
 _GENERATION: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _FIRST_STRICT: Final = (4, 5)
@@ -65,3 +67,7 @@ def thinking(model_id: str, effort: str) -> dict[str, Any]:
 def _generation(model_id: str) -> tuple[int, int]:
     found = _GENERATION.match(model_id)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
+def fit(changes: Changes) -> None:
+    """Fit a call to what its model accepts."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from gateway.apis.families.changes import Changes
+
 _GENERATION: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
 _FIRST_THINKING: Final = (2, 5)
 _UNKNOWN: Final = (0, 0)
@@ -67,3 +69,7 @@ def _generation(model_id: str) -> tuple[int, int]:
     if found:
         return int(found[1]), int(found[2] or 0)
     return (99, 0) if model_id.endswith("-latest") else _UNKNOWN
+
+
+def fit(changes: Changes) -> None:
+    """Fit a call to what its model accepts."""

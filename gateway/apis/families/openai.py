@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
+
+from gateway.apis.families.changes import Changes
 
 # Reasoning models reject `max_tokens`; OpenAI-compatible servers support only that:
 # https://developers.openai.com/api/reference/resources/chat
@@ -26,3 +29,18 @@ def is_reasoning(model_id: str) -> bool:
 def is_first_reasoning(model_id: str) -> bool:
     """Whether the model is one of the first two reasoning models."""
     return _FIRST_REASONING.match(model_id) is not None
+
+
+def fit(changes: Changes) -> None:
+    """Fit a call to what its model accepts."""
+    call = changes.call
+    if not is_first_reasoning(call.model):
+        return
+    if any(message.role == "system" for message in call.messages):
+        messages = (
+            replace(message, role="user") if message.role == "system" else message
+            for message in call.messages
+        )
+        changes.make("system messages are sent as user messages", messages=tuple(messages))
+    if call.temperature is not None:
+        changes.make("temperature is left out", temperature=None)

@@ -13,7 +13,16 @@ from typing import Any, Final
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
 from gateway.apis.families import google as google_models
-from gateway.core.calls import Image, Message, ProviderCall, Tool, ToolCall
+from gateway.core.calls import (
+    CacheMark,
+    File,
+    Image,
+    Message,
+    Part,
+    ProviderCall,
+    Tool,
+    ToolCall,
+)
 
 # Google's placeholder for a missing thought signature, or another vendor's:
 # https://ai.google.dev/gemini-api/docs/thought-signatures
@@ -76,19 +85,26 @@ def _add(contents: list[Any], role: str, parts: list[Fields]) -> None:
         contents.append({"role": role, "parts": parts})
 
 
-def _parts(pieces: Iterable[str | Image]) -> list[Fields]:
-    return [{"text": piece} if isinstance(piece, str) else _image(piece) for piece in pieces]
+def _parts(pieces: Iterable[Part]) -> list[Fields]:
+    return [
+        {"text": piece} if isinstance(piece, str) else _file(piece)
+        for piece in pieces
+        if not isinstance(piece, CacheMark)  # Google caches by itself
+    ]
 
 
-def _image(image: Image) -> Fields:
-    if image.data is not None:
-        data = base64.b64decode(image.data)
-        return {"inline_data": {"data": data, "mime_type": image.media_type}}
-    url = image.url or ""
-    guessed = mimetypes.guess_type(url.partition("?")[0])[0] or ""
-    # Always declared as an image, so that nothing more expensive is read.
-    kind = guessed if guessed.startswith("image/") else _UNKNOWN_IMAGE
-    return {"file_data": {"file_uri": url, "mime_type": kind}}
+def _file(file: Image | File) -> Fields:
+    if file.data is not None:
+        data = base64.b64decode(file.data)
+        return {"inline_data": {"data": data, "mime_type": file.media_type}}
+    kind = file.media_type if isinstance(file, File) else _image_type(file)
+    return {"file_data": {"file_uri": file.url, "mime_type": kind}}
+
+
+def _image_type(image: Image) -> str:
+    """Return an image's type by its URL: always an image's, so that nothing dearer is read."""
+    guessed = mimetypes.guess_type((image.url or "").partition("?")[0])[0] or ""
+    return guessed if guessed.startswith("image/") else _UNKNOWN_IMAGE
 
 
 def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:

@@ -5,6 +5,7 @@ https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,7 +14,7 @@ from costs.core.usage import STANDARD_PLACE
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
 from gateway.apis.families import anthropic as anthropic_models
-from gateway.core.calls import Image, Message, ProviderCall, Tool
+from gateway.core.calls import CacheMark, File, Image, Message, Part, ProviderCall, Tool
 
 # The API rejects a request without a cap. The gateway passes one; this is for a caller that does
 # not, and every model supports it.
@@ -110,19 +111,33 @@ def _result(message: Message) -> Fields:
     return result
 
 
-def _blocks(pieces: Iterable[str | Image]) -> list[Fields]:
-    return [
-        {"type": "text", "text": piece}
-        if isinstance(piece, str)
-        else {"type": "image", "source": _source(piece)}
-        for piece in pieces
-    ]
+def _blocks(pieces: Iterable[Part]) -> list[Fields]:
+    blocks: list[Fields] = []
+    for piece in pieces:
+        if isinstance(piece, CacheMark):
+            if blocks:
+                blocks[-1]["cache_control"] = _cache_control(piece)
+        elif isinstance(piece, str):
+            blocks.append({"type": "text", "text": piece})
+        elif isinstance(piece, Image):
+            blocks.append({"type": "image", "source": _source(piece)})
+        else:
+            title = {"title": piece.name} if piece.name else {}
+            blocks.append({"type": "document", "source": _source(piece), **title})
+    return blocks
 
 
-def _source(image: Image) -> Fields:
-    if image.data is None:
-        return {"type": "url", "url": image.url}
-    return {"type": "base64", "media_type": image.media_type, "data": image.data}
+def _cache_control(mark: CacheMark) -> Fields:
+    return {"type": "ephemeral"} | ({"ttl": mark.ttl} if mark.ttl else {})
+
+
+def _source(file: Image | File) -> Fields:
+    if file.data is None:
+        return {"type": "url", "url": file.url}
+    if file.media_type == "text/plain":
+        text = base64.b64decode(file.data).decode(errors="replace")
+        return {"type": "text", "media_type": file.media_type, "data": text}
+    return {"type": "base64", "media_type": file.media_type, "data": file.data}
 
 
 def _id(text: str) -> str:

@@ -1,0 +1,32 @@
+"""Fit a call to what its vendor and its model accept, before money is held for it.
+
+What a vendor would refuse is changed where the meaning of the request stays, and the audit row says
+so; a request whose meaning would change is refused. The requests that `gateway/apis/<api>` builds
+from a fitted call then only name its values in the vendor's format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.apis.families import anthropic, google, mistral, openai
+from gateway.apis.families.changes import Changes
+from gateway.core.calls import ProviderCall
+
+_FIT: Final[Mapping[str, Callable[[Changes], None]]] = {
+    "anthropic": anthropic.fit,
+    "google": google.fit,
+    "mistral": mistral.fit,
+    "openai": openai.fit,
+}
+
+
+def fitted(call: ProviderCall, provider: str) -> ProviderCall:
+    """Return the call as its vendor takes it. Raises Refused (400) if its meaning would change."""
+    fit = _FIT.get(provider)
+    if fit is None:
+        return call
+    changes = Changes(call)
+    fit(changes)
+    return changes.made()
