@@ -90,6 +90,12 @@ def _resolved(rows: Rows, asked: ClientCall | EndpointCall) -> Charge:
     return charge
 
 
+def _all_resolved(rows: Rows) -> None:
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while rows.unresolved() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def _check(left: list[Left], upstream: Upstream, rows: Rows) -> None:
     """Assert that each is charged as unknown, and its provider connection was closed."""
     for each in left:
@@ -161,9 +167,7 @@ async def test_immediate_disconnect_is_charged_only_if_request_was_sent(
         await asyncio.sleep(n * 0.0005)
         await client.leave()
     await asyncio.sleep(CLOSED_WITHIN_S)
-    deadline = time.monotonic() + SETTLED_WITHIN_S
-    while rows.unresolved() and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(_all_resolved, rows)
     called = {prompt_in(call) for call in upstream.calls()}
     charges = {charge.call: charge for charge in rows.charges()}
     for each in asked:
