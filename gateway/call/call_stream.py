@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from gateway.core.calls import Delta
+from gateway.core.calls import SIGN_OF_LIFE, Delta
 from gateway.core.errors import GatewayError
 from gateway.core.results import CallResult
 
 # Backpressure: a reader slower than its provider slows the provider down, memory stays bounded.
 PIECES_MAX: Final = 64
 PIECES_MAX_BYTES: Final = 64 * 1024
-
+# A client that hears nothing disconnects, as do proxies: after this, a sign of life is sent.
+SILENT_MAX_S: Final = 10.0
 
 Piece = Delta | bytes
 Event = Piece | CallResult | GatewayError
@@ -28,7 +30,8 @@ class CallStream:
     """One running call as its client sees it: pieces, then one result or one GatewayError.
 
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
-    provider's headers for the client. The call continues after the client has disconnected
+    provider's headers for the client. While it `awaits` a provider that is not relayed, silence is
+    broken by SIGN_OF_LIFE. The call continues after the client has disconnected
     (`abandon`); the call itself decides what then happens to the provider.
     """
 
@@ -42,14 +45,22 @@ class CallStream:
     _reader: asyncio.Future[None] | None = None
     _writer: asyncio.Future[None] | None = None
     _sink: Sink | None = None
+    _silent_since_s: float | None = None
 
     def is_abandoned(self) -> bool:
         """Whether the client has disconnected. A method: it changes while the caller waits."""
         return self._is_abandoned
 
+    def awaits(self) -> None:
+        """Record that a provider was called: the client hears of its silence from now on."""
+        self._silent_since_s = time.monotonic()
+        _wake(self._reader)
+
     async def put(self, piece: Piece) -> None:
         """Pass one piece to the client, waiting while it is behind; drop it after a disconnect."""
         self.has_begun = True
+        if self._silent_since_s is not None:
+            self._silent_since_s = time.monotonic()
         while self._sink is None and self._is_behind() and not self._is_abandoned:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
@@ -89,7 +100,13 @@ class CallStream:
         try:
             while not self._pieces:
                 self._reader = asyncio.get_running_loop().create_future()
-                await self._reader
+                if self._silent_since_s is None:
+                    await self._reader
+                elif (wait_s := self._silent_since_s + SILENT_MAX_S - time.monotonic()) > 0:
+                    await asyncio.wait([self._reader], timeout=wait_s)
+                else:
+                    self._silent_since_s = time.monotonic()
+                    return SIGN_OF_LIFE
         except asyncio.CancelledError:
             self.abandon()
             raise
@@ -116,6 +133,7 @@ class CallStream:
             event = await self.next()
             if isinstance(event, CallResult | GatewayError):
                 return event
+            await sink(event)
 
     async def result(self) -> CallResult:
         """Wait for the result, skipping the pieces. Raises GatewayError."""

@@ -69,6 +69,8 @@ from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import NOTHING
 
 STALE_RETRIES_MAX: Final = 5
+# An answer that has come is not kept back longer by a database that is away.
+SETTLED_WITHIN_S: Final = 2.0
 # After a disconnect, what has already arrived from the provider is read: until, in a time of
 # ARRIVED_S, this process was not late and no more events came than a model can have produced.
 ARRIVED_S: Final = 0.05
@@ -104,10 +106,14 @@ async def _run(running: RunningCall) -> None:
             step = trail.next_step(failure) if _may_go_on(running) else None
             seen = await seen_cost(held, ended)
             settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
-            settled = await _settle(running, held, settlement)
+            settling = asyncio.ensure_future(_settle(running, held, settlement))
+            await asyncio.wait([settling], timeout=SETTLED_WITHIN_S)
+            settled = settling.result() if settling.done() else None
             # A reaper may have charged the hold meanwhile, if this process was suspended too long.
-            if step is None or failure is None or settled.state is not State.RELEASED:
+            is_released = settled is not None and settled.state is State.RELEASED
+            if step is None or failure is None or not is_released:
                 stream.end(last_event(settlement, settled, ended))
+                await settling
                 return
             trail.take(step, failure, attempt_of(held, failure))
             await _pause(stream, step.wait_s)
@@ -325,6 +331,7 @@ async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> C
     provider = await running.gateway.providers.get(held.provider)
     if not running.call.stream:
         return await provider.complete(call)
+    running.stream.awaits()
     async with contextlib.aclosing(provider.stream(call, held.seen)) as events:
         async for event in events:
             if isinstance(event, Completion):
@@ -345,6 +352,8 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
         if isinstance(answer, Completion):
             return answer
         stream.headers = answer.headers
+        if "event-stream" in stream.headers["content-type"]:  # an error could not begin an array
+            await stream.put(b"")  # the client gets them at once
         try:
             while chunk := await answer.next():
                 if passed := reading.take(chunk):

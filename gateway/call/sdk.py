@@ -24,7 +24,7 @@ from uuid import UUID
 from gateway.call import pipeline
 from gateway.call.call_stream import CallStream, Event
 from gateway.call.runtime import Gateway, current
-from gateway.core.calls import Call, Delta, Dimensions, Principal
+from gateway.core.calls import SIGN_OF_LIFE, Call, Delta, Dimensions, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
 from gateway.core.results import CallResult
@@ -114,7 +114,7 @@ def _pieces(gateway: Gateway, principal: Principal, call: Call) -> Iterator[str 
         event = gateway.call_loop.call_sync(_first(gateway, principal, call, started))
         yield _piece(event, started[0])
         while isinstance(event, Delta):
-            event = gateway.call_loop.call_sync(started[0].next())
+            event = gateway.call_loop.call_sync(_next(started[0]))
             yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
@@ -130,7 +130,7 @@ async def _async_pieces(
         event = await gateway.call_loop.call(_first(gateway, principal, call, started))
         yield _piece(event, started[0])
         while isinstance(event, Delta):
-            event = await gateway.call_loop.call(started[0].next())
+            event = await gateway.call_loop.call(_next(started[0]))
             yield _piece(event, started[0])
     finally:
         if event is None or isinstance(event, Delta):
@@ -145,7 +145,13 @@ async def _first(
     In `started`, because a caller that is cancelled while this returns gets no call to abandon.
     """
     started.append(await _started(gateway, principal, call))
-    return await started[0].next()
+    return await _next(started[0])
+
+
+async def _next(stream: CallStream) -> Event:
+    while (event := await stream.next()) is SIGN_OF_LIFE:
+        pass
+    return event
 
 
 def _abandon(started: list[CallStream]) -> None:

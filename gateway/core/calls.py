@@ -344,6 +344,10 @@ class Delta:
     tool_call: ToolCallDelta | None = None
 
 
+# The provider has begun to answer, or is still awaited: there is nothing of the answer yet.
+SIGN_OF_LIFE: Final = Delta()
+
+
 @frozen
 class Completion:
     """The end of an answer.

@@ -11,7 +11,10 @@ from orgs.core.frozen import frozen
 
 @frozen
 class CallResult:
-    """A finished call, charged and recorded, with its `completion`."""
+    """A finished call with its `completion`, charged and recorded.
+
+    `cost_eur` is None if the database was not available: the call is charged when it is.
+    """
 
     request_id: UUID
     provider: str
@@ -19,5 +22,5 @@ class CallResult:
     completion: Completion
     input_tokens: int | None
     output_tokens: int | None
-    cost_eur: Decimal
+    cost_eur: Decimal | None
     latency_ms: int

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from costs.core.money import euros
 from gateway.call.call_stream import CallStream, Event, Piece
 from gateway.call.runtime import Gateway
-from gateway.core.calls import Delta
+from gateway.core.calls import SIGN_OF_LIFE, Delta
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.results import CallResult
 from orgs.fields import new_id
@@ -24,6 +24,8 @@ REQUEST_ID_HEADER: Final = "x-pulse-request-id"
 RETRY_AFTER_S: Final = 1
 
 JSON_TYPE: Final = "application/json"
+# A comment, which clients ignore.
+_PING: Final = b": ping\n\n"
 EVENTS_TYPE: Final = "text/event-stream; charset=utf-8"
 
 P = ParamSpec("P")
@@ -67,7 +69,7 @@ def answer_body(answer: CallResult) -> dict[str, Any]:
         "inputTokens": answer.input_tokens,
         "outputTokens": answer.output_tokens,
         "totalTokens": total,
-        "estimatedCostEur": float(answer.cost_eur),
+        "estimatedCostEur": None if answer.cost_eur is None else float(answer.cost_eur),
         "latencyMs": answer.latency_ms,
     }
 
@@ -194,7 +196,7 @@ class Pieces:
         self._stream = stream
         self._wording = wording
         self._first: Piece | CallResult | None = first
-        self._is_relayed = type(first) is bytes
+        self._is_relayed = False
         self._is_ended = False
 
     def __aiter__(self) -> Self:
@@ -207,16 +209,11 @@ class Pieces:
         self._first = None
         if event is None:
             event = await self._gateway.call_loop.call(self._stream.next())
-        if isinstance(event, bytes):
-            return event
-        if isinstance(event, Delta):
-            return self._wording.piece(event)
-        self._is_ended = True
-        if isinstance(event, GatewayError):
-            return self._wording.broken(event, self._stream.request_id)
-        if self._is_relayed:
-            raise StopAsyncIteration
-        return self._wording.last(event)
+        if isinstance(event, bytes | Delta):
+            return self._bytes_of(event)
+        if last := self._last(event):
+            return last
+        raise StopAsyncIteration
 
     async def pass_on(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send every piece up to the end."""
@@ -226,19 +223,29 @@ class Pieces:
                 await send(piece)
             return
         self._first = None
-        formatted = self._wording.piece
 
         def sink(piece: Piece) -> Awaitable[None]:
-            return send(piece if isinstance(piece, bytes) else formatted(piece))
+            return send(self._bytes_of(piece))
 
         if first is not None:
             await sink(first)
-        end = await self._stream.pour(sink)
+        if last := self._last(await self._stream.pour(sink)):
+            await send(last)
+
+    def _bytes_of(self, piece: Piece) -> bytes:
+        if isinstance(piece, bytes):
+            self._is_relayed = True
+            return piece
+        return _PING if piece is SIGN_OF_LIFE else self._wording.piece(piece)
+
+    def _last(self, end: CallResult | GatewayError) -> bytes:
+        """Return the end of the stream: nothing more after a relayed one."""
         self._is_ended = True
+        if isinstance(end, CallResult) and end.completion.body is not None:
+            end = GatewayError("The provider answered without a stream")
         if isinstance(end, GatewayError):
-            await send(self._wording.broken(end, self._stream.request_id))
-        elif not self._is_relayed:
-            await send(self._wording.last(end))
+            return self._wording.broken(end, self._stream.request_id)
+        return b"" if self._is_relayed else self._wording.last(end)
 
     def close(self) -> None:
         """Abandon the call if it has not ended."""

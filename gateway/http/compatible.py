@@ -130,7 +130,8 @@ class DialectWording:
         else:
             body = self._speaker().whole(answer)
             response = HttpResponse(encoded(body), content_type=JSON_TYPE)
-        response[COST_HEADER] = f"{answer.cost_eur:f}"
+        if answer.cost_eur is not None:
+            response[COST_HEADER] = f"{answer.cost_eur:f}"
         return finished(response, answer.request_id)
 
     def piece(self, delta: Delta) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
@@ -65,6 +65,8 @@ async def pieces(
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
+    The first is SIGN_OF_LIFE, when the vendor has begun to answer.
+
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
     timeout that spans a `yield` would cancel the consumer.
     """
@@ -75,6 +77,7 @@ async def pieces(
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
+        yield SIGN_OF_LIFE
         while True:
             with _failures_of(peer, traffic):
                 async with asyncio.timeout_at(deadline):

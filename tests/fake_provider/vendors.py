@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.apis.families.fitting import fitted
 from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.core.errors import ProviderFailed
 from gateway.core.seen import SeenOutput
@@ -86,7 +87,7 @@ async def connected() -> AsyncIterator[Wire]:
 def call_to(
     vendor: str, prompt: str = "Say hello to everyone here", **changes: Any
 ) -> ProviderCall:
-    """Return an ordinary call: one system and one user message, a cap, no temperature."""
+    """Return an ordinary, fitted call: a system and a user message, a cap, no temperature."""
     ordinary: dict[str, Any] = {
         "model": MODELS[vendor],
         "messages": (Message("system", "Be brief"), Message("user", prompt)),
@@ -94,7 +95,7 @@ def call_to(
         "temperature": None,
         "timeout_s": TIMEOUT_S,
     }
-    return ProviderCall(**ordinary | changes)
+    return fitted(ProviderCall(**ordinary | changes), vendor)
 
 
 async def read(stream: AsyncIterator[Delta | Completion]) -> tuple[str, Completion]:

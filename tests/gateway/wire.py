@@ -42,10 +42,10 @@ class Reply:
 
     @property
     def events(self) -> list[Event]:
-        """The body as server-sent events, which it must be to the last byte."""
+        """The body as server-sent events, which it must be to the last byte; without comments."""
         *blocks, rest = self.body.decode().split("\n\n")
         assert rest == ""
-        return [_event(block) for block in blocks]
+        return [_event(block) for block in blocks if not block.startswith(":")]
 
     @property
     def refusal(self) -> tuple[int, str, str]:

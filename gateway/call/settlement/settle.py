@@ -98,9 +98,9 @@ def _closing(
 
 
 def last_event(
-    settlement: Settlement, settled: Settled, ended: Completion | ProviderFailed
+    settlement: Settlement, settled: Settled | None, ended: Completion | ProviderFailed
 ) -> CallResult | ProviderFailed:
-    """Return the call's last event, for its client."""
+    """Return the call's last event, for its client: without its cost while it is not `settled`."""
     if isinstance(ended, ProviderFailed):
         return ended
     usage = settlement.usage
@@ -111,7 +111,7 @@ def last_event(
         completion=ended,
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
-        cost_eur=euros(settled.charged_nanoeur),
+        cost_eur=euros(settled.charged_nanoeur) if settled else None,
         latency_ms=settlement.entry.latency_ms,
     )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
+from costs.core.admission import Settled, Settlement
+from costs.ledger.writer import Writer
 from costs.models import CostEvent, Hold
+from gateway.call import call_stream, pipeline
 from gateway.call.call_stream import PIECES_MAX
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken, TimedOut
@@ -85,6 +90,75 @@ def test_long_stream_is_complete(ask_both: Asking, gateway: Gateway) -> None:
     gateway.providers = Only(StandIn(pieces=pieces))
     *deltas, _done = ask_both(STREAM).events
     assert [event.data["content"] for event in deltas] == list(pieces)
+
+
+def test_stream_shows_life_while_provider_is_silent(
+    gateway: Gateway, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_stream, "SILENT_MAX_S", 0.02)
+    provider = StandIn(pieces=(), waits=True, failure=Broken("it broke off"))
+    gateway.providers = Only(provider)
+
+    def fails_after_two(got: bytes) -> bool:
+        if got.count(b": ping") >= 2:
+            provider.may_end.set()
+        return False
+
+    reply = visit(api_key, fails_after_two, stream=True).run()
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.body.startswith(2 * b": ping\n\n")
+    assert [event.name for event in reply.events][-1] == "error"
+    assert reply.events[-1].data["error"] == "it broke off"
+
+
+def test_stream_shows_life_between_pieces(
+    gateway: Gateway, api_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_stream, "SILENT_MAX_S", 0.02)
+    provider = StandIn(pieces=("Hello",), waits=True)
+    gateway.providers = Only(provider)
+
+    def ends_after_one(got: bytes) -> bool:
+        if got.endswith(b": ping\n\n"):
+            provider.may_end.set()
+        return False
+
+    reply = visit(api_key, ends_after_one, stream=True).run()
+    hello, _, rest = reply.body.partition(b": ping\n\n")
+    assert hello.startswith(b"event: delta")
+    assert b"event: done" in rest
+
+
+def test_refusal_keeps_its_status_however_long_admission_takes(
+    ask: Asking, gateway: Gateway, acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_stream, "SILENT_MAX_S", 0.0)
+    PolicyFactory.create(org=acme, blocked_models=["*"])
+    assert ask(STREAM).status == 403
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_answer_does_not_wait_for_database_that_is_away(
+    ask: Asking, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    is_back, settle = threading.Event(), Writer.settle
+
+    async def settled_when_back(writer: Writer, settlement: Settlement) -> Settled:
+        await asyncio.to_thread(is_back.wait)
+        return await settle(writer, settlement)
+
+    monkeypatch.setattr(pipeline, "SETTLED_WITHIN_S", 0.02)
+    monkeypatch.setattr(Writer, "settle", settled_when_back)
+    reply = ask(HELLO | {"stream": stream})
+    answer = reply.events[-1].data if stream else reply.json
+    assert reply.status == 200
+    assert answer["outputTokens"] > 0
+    assert answer["estimatedCostEur"] is None
+    assert AiRequestLog.objects.get().status == "pending"
+    is_back.set()
+    row = settled(gateway)
+    assert (row.status, row.cost_nanoeur) == ("ok", CostEvent.objects.get().amount_nanoeur)
 
 
 # --- clients that leave -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.core.calls import Completion, Delta, Message
+from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, Message
 from gateway.core.errors import Rejected
 from gateway.core.seen import SeenOutput
 from tests.fake_provider import FOREVER, VENDORS
@@ -59,7 +59,8 @@ async def test_streamed_answer_has_pieces(wire: Wire, vendor: str) -> None:
     provider = await wire.providers.get(vendor)
     pieces = [piece async for piece in provider.stream(call_to(vendor), SeenOutput())]
     assert [piece for piece in pieces if isinstance(piece, Completion)] == pieces[-1:]
-    assert [piece.content for piece in pieces[:-1] if isinstance(piece, Delta)] == [
+    assert pieces[0] is SIGN_OF_LIFE
+    assert [piece.content for piece in pieces[1:-1] if isinstance(piece, Delta)] == [
         "Say",
         " hello",
         " to",
