@@ -1,0 +1,1 @@
+"""What each vendor's API accepts and refuses, from its documents."""
