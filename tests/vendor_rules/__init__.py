@@ -1,0 +1,1 @@
+"""Strict checkers of vendors' request rules."""
