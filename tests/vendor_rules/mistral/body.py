@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from tests.vendor_rules.mistral_schema import CHAT, EMBEDDINGS
+from tests.vendor_rules.mistral.schema import CHAT, EMBEDDINGS
 from tests.vendor_rules.shapes import record_faults
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")

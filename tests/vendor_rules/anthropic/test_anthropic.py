@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.vendor_rules.anthropic import faults
+from tests.vendor_rules.anthropic.body import faults
 
 OLDER: Final = "2023-06-01"
 HI: Any = {"role": "user", "content": "Hi"}

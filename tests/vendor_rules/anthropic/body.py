@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.vendor_rules.anthropic_messages import blocks_in, message_faults, message_shape_faults
-from tests.vendor_rules.anthropic_schemas import output_faults, tool_faults, tool_shape_faults
-from tests.vendor_rules.anthropic_shapes import (
+from tests.vendor_rules.anthropic.messages import blocks_in, message_faults, message_shape_faults
+from tests.vendor_rules.anthropic.schemas import output_faults, tool_faults, tool_shape_faults
+from tests.vendor_rules.anthropic.shapes import (
     CACHE,
     Claude,
     Shape,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tests.vendor_rules.google_settings import (
+from tests.vendor_rules.google.settings import (
     Predicate,
     anything,
     continues_model_turn,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from tests.vendor_rules import google_schemas as schemas
+from tests.vendor_rules.google import schemas
 
 Predicate = Callable[[object], bool]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.vendor_rules import openai
+from tests.vendor_rules.openai import body as openai
 
 ASK: Final = {"role": "user", "content": "Weather?"}
 TOOL: Final = {"type": "function", "function": {"name": "weather"}}

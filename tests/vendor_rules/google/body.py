@@ -16,16 +16,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from tests.vendor_rules import google_schemas as schemas
-from tests.vendor_rules import google_settings as settings
-from tests.vendor_rules.google_contents import (
+from tests.vendor_rules.google import schemas, settings
+from tests.vendor_rules.google.contents import (
     CONTENT,
     Fields,
     content_faults,
     missing,
     objects,
 )
-from tests.vendor_rules.google_settings import (
+from tests.vendor_rules.google.settings import (
     Predicate,
     anything,
     field_faults,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.vendor_rules.openai_families import Family, family_of
-from tests.vendor_rules.openai_messages import message_faults
+from tests.vendor_rules.openai.families import Family, family_of
+from tests.vendor_rules.openai.messages import message_faults
 from tests.vendor_rules.shapes import (
     anything,
     flag,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.vendor_rules import mistral
+from tests.vendor_rules.mistral import body as mistral
 
 ASK: Final = {"role": "user", "content": "Weather?"}
 TOOL: Final = {

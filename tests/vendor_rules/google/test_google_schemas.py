@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.vendor_rules.google_schemas import json_schema_faults, openapi_faults
+from tests.vendor_rules.google.schemas import json_schema_faults, openapi_faults
 
 OPENAPI: Final = {
     "type": "OBJECT",

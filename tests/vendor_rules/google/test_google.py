@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.vendor_rules.google import faults
+from tests.vendor_rules.google.body import faults
 
 FLASH_2: Final = "gemini-2.0-flash"
 FLASH_25: Final = "gemini-2.5-flash"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.vendor_rules.openai_families import Family
+from tests.vendor_rules.openai.families import Family
 from tests.vendor_rules.shapes import (
     Check,
     by_kind,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.vendor_rules.anthropic_shapes import (
+from tests.vendor_rules.anthropic.shapes import (
     CACHE,
     Claude,
     Shape,
