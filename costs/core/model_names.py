@@ -15,7 +15,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATE: Final = re.compile(DATE)
 # Prefixes besides the providers' own names, and whose models they name; None: any vendor's.
 # Google spells its models with `models/`; the others are LiteLLM's and Mistral's at other hosts:
-# https://docs.litellm.ai/docs/providers/gemini, https://docs.litellm.ai/docs/providers/vertex,
+# https://docs.litellm.ai/docs/providers/gemini,
+# https://docs.litellm.ai/docs/providers/vertex_partner (Claude and Mistral, too),
 # https://huggingface.co/mistralai
 PREFIXES: Final[Mapping[str, str | None]] = {
     "gemini": "google",

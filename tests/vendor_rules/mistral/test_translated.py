@@ -15,7 +15,12 @@ from tests.vendor_rules.requests import chat_requests
 
 MODELS: Final = (
     *("mistral-large-latest", "mistral-small-latest", "mistral-small-2506", "mistral-medium-3-5"),
-    *("magistral-medium-latest", "codestral-latest", "devstral-medium-latest", "ministral-8b-latest"),
+    *(
+        "magistral-medium-latest",
+        "codestral-latest",
+        "devstral-medium-latest",
+        "ministral-8b-latest",
+    ),
     *("open-mistral-nemo", "pixtral-12b", "mistral-large-4-0"),
     "ft:open-mistral-7b:daf5e488:20240430:c1bed559",
 )
