@@ -113,7 +113,7 @@ class ChatBody:
             return translation.provider_call(fields, model, cap, timeout_s=timeout_s, names=names)
         changes = BodyChanges(self._sent(model, cap, variant) | variant.named(fields, names))
         if variant.cap_name is not None and fields.get("max_completion_tokens") is not None:
-            changes.tell(f"max_completion_tokens is sent as {variant.cap_name}")
+            changes.report(f"max_completion_tokens is sent as {variant.cap_name}")
         variant.fit(changes, model)
         sent = changes.body
         return RelayRequest(

@@ -1,6 +1,6 @@
 """Fit a relayed chat completion to Mistral, which refuses every field that it does not know.
 
-Fields of OpenAI are renamed, left out where the answer is the same without them, or refused by
+Fields of OpenAI are renamed, omitted where the answer is the same without them, or refused by
 name. What no vendor's clients send is left to the vendor.
 
 https://docs.mistral.ai/api/endpoint/chat, as

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.apis.chat.translated_messages import untranslatable
 from gateway.apis.families.call_ids import with_call_ids
-from gateway.apis.families.changes import BodyChanges, left_out
+from gateway.apis.families.changes import BodyChanges, omitted
 from gateway.apis.families.mistral import (
     GOES_ON,
     NO_QUESTION,
@@ -58,7 +58,7 @@ def fit(changes: BodyChanges, model: Model) -> None:
         made=lambda digits: digits[:9],
     )
     if named != messages:
-        changes.tell("ids of tool calls are replaced by nine letters and digits")
+        changes.report("ids of tool calls are replaced by nine letters and digits")
     changes.body["messages"] = named
 
 
@@ -78,7 +78,7 @@ def _message(
         if given.get(name) is not None:
             raise untranslatable(f"{where}.{name}", model)
     if role == "developer":
-        changes.tell("developer messages are sent as system messages")
+        changes.report("developer messages are sent as system messages")
         role = "system"
     message = {"role": role}
     for name, value in given.items():
@@ -86,7 +86,7 @@ def _message(
         if is_theirs and (name == "content" or value is not None):
             message[name] = value
         elif value not in (None, "", [], {}) and name != "refusal":
-            changes.tell(left_out(f"{name} of messages"))
+            changes.report(omitted(f"{name} of messages"))
     message["role"] = role
     content = message.get("content")
     if isinstance(content, list):
@@ -130,7 +130,7 @@ def _part(changes: BodyChanges, given: Any, where: str, model: Model) -> Any:
         return {"type": "text", "text": given}
     part = {name: value for name, value in given.items() if name not in _PART_MARKS}
     if "cache_control" in given:
-        changes.tell(left_out("cache_control"))
+        changes.report(omitted("cache_control"))
     kind = part.get("type")
     if kind == "refusal":
         return {"type": "text", "text": part.get("refusal")}
@@ -143,7 +143,7 @@ def _part(changes: BodyChanges, given: Any, where: str, model: Model) -> Any:
         return _document(changes, inner, where, model)
     if kind == "input_audio":
         # https://docs.mistral.ai/capabilities/audio/
-        changes.tell("sound is sent as Mistral takes it")
+        changes.report("sound is sent as Mistral takes it")
         return {"type": kind, kind: inner.get("data")}
     return part
 
@@ -164,13 +164,13 @@ def _document(
         raise untranslatable(f"{where}.file without file_data", model)
     if not url.startswith(("data:", "https:", "http:")):
         url = _PDF + url
-    changes.tell("files are sent as documents")
+    changes.report("files are sent as documents")
     named = {"document_name": file["filename"]} if file.get("filename") else {}
     return {"type": "document_url", "document_url": url, **named}
 
 
 def _answered(changes: BodyChanges, messages: Messages) -> Messages:
-    """Leave out answers without text and calls ("but not none").
+    """Omit answers without text and calls ("but not none").
 
     https://github.com/OpenHands/OpenHands/issues/8685
     """
@@ -180,7 +180,7 @@ def _answered(changes: BodyChanges, messages: Messages) -> Messages:
         if each["role"] != "assistant" or each.get("content") or each.get("tool_calls")
     ]
     if len(kept) < len(messages):
-        changes.tell("empty messages of the assistant are left out")
+        changes.report("empty messages of the assistant are omitted")
     return kept
 
 
@@ -191,14 +191,14 @@ def _in_order(changes: BodyChanges, messages: Messages) -> Messages:
     """
     if order := order_of([message["role"] for message in messages]):
         messages = [messages[at] for at in order]
-        changes.tell(SYSTEM_FIRST)
+        changes.report(SYSTEM_FIRST)
     if not messages or [message["role"] for message in messages] == ["assistant"]:
         messages = [{"role": "user", "content": NO_QUESTION}, *messages]
-        changes.tell(QUESTION_FIRST)
+        changes.report(QUESTION_FIRST)
     last = messages[-1]
     if last["role"] == "assistant" and not last.get("tool_calls") and "prefix" not in last:
         messages = [*messages[:-1], {**last, "prefix": True}]
-        changes.tell(GOES_ON)
+        changes.report(GOES_ON)
     return messages
 
 
@@ -206,6 +206,6 @@ def _turns(changes: BodyChanges, message: dict[str, Any]) -> Messages:
     """Return the text and the calls of a turn as turns of their own."""
     if not (message.get("content") and message.get("tool_calls")):
         return [message]
-    changes.tell("the text before tool calls is sent as a message of its own")
+    changes.report("the text before tool calls is sent as a message of its own")
     calls = {name: value for name, value in message.items() if name != "content"}
     return [{"role": "assistant", "content": message["content"]}, calls]

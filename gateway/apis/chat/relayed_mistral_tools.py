@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.chat.translated_messages import untranslatable
-from gateway.apis.families.changes import BodyChanges, left_out, without
+from gateway.apis.families.changes import BodyChanges, omitted, without
 from gateway.core.model_names import Model
 
 _FUNCTION: Final = "function"
@@ -27,7 +27,7 @@ def fit(changes: BodyChanges, model: Model) -> None:
     if isinstance(tools := body.get("tools"), list):
         unmarked = without("cache_control", tools)
         if unmarked is not tools:
-            changes.tell(left_out("cache_control"))
+            changes.report(omitted("cache_control"))
         fitted = [_tool(changes, tool, model) for tool in unmarked]
         body["tools"] = fitted
     _fit_choice(changes, model)
@@ -94,7 +94,7 @@ def _fit_format(changes: BodyChanges) -> None:
 def _unnamed(changes: BodyChanges, schema: Any) -> Any:
     unnamed = _without_identities(schema)
     if unnamed != schema:
-        changes.tell("$schema and $id are left out of schemas")
+        changes.report("$schema and $id are omitted in schemas")
     return unnamed
 
 

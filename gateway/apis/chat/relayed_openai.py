@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.families.call_ids import with_call_ids
-from gateway.apis.families.changes import BodyChanges, left_out, without
+from gateway.apis.families.changes import BodyChanges, omitted, without
 from gateway.apis.families.openai import EFFORTS, NO_EFFORT, Family, elsewhere, family_of
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
@@ -141,7 +141,7 @@ def _fit_cache(changes: BodyChanges, family: Family) -> None:
     for name in ("messages", "tools"):
         given = changes.body.get(name) or []
         if (unmarked := without("cache_control", given)) is not given:
-            changes.put(left_out("cache_control"), **{name: unmarked})
+            changes.put(omitted("cache_control"), **{name: unmarked})
     if not family.takes_cache_options:
         changes.omit("prompt_cache_options")
     if not family.caches_in_memory and changes.body.get("prompt_cache_retention") == "in_memory":

@@ -51,7 +51,7 @@ def _fit_dimensions(changes: BodyChanges) -> None:
     if body["model"].startswith(_FIXED):
         if given != _FIXED_DIMENSIONS:
             raise invalid(f"dimensions must be {_FIXED_DIMENSIONS} for {body['model']}")
-        changes.tell("dimensions is left out: the model has no others")
+        changes.report("dimensions is omitted: the model has no others")
     else:
         body.setdefault("output_dimension", given)
 

@@ -10,57 +10,57 @@ from gateway.core.calls import ProviderCall
 
 
 class Changes:
-    """Collects the changes to a call and the sentences that tell them, each once."""
+    """Collects the changes to a call and the sentences that report them, each once."""
 
     def __init__(self, call: ProviderCall) -> None:
         self.call = call
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
 
     def make(self, sentence: str, **values: Any) -> None:
-        """Replace values of the call, and tell why."""
+        """Replace values of the call, and report why."""
         self.call = replace(self.call, **values)
-        self._told[sentence] = None
+        self._reported[sentence] = None
 
     def made(self) -> ProviderCall:
         """Return the changed call."""
-        told = tuple(self._told)
-        return replace(self.call, adjustments=told) if told else self.call
+        reported = tuple(self._reported)
+        return replace(self.call, adjustments=reported) if reported else self.call
 
 
 class BodyChanges:
-    """Collects the changes to a relayed body and the sentences that tell them, each once.
+    """Collects the changes to a relayed body and the sentences that report them, each once.
 
     The body itself is new; what is in it is the caller's, and never changed.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.body = dict(body)
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
 
     @property
     def adjustments(self) -> tuple[str, ...]:
         """The sentences."""
-        return tuple(self._told)
+        return tuple(self._reported)
 
-    def tell(self, sentence: str) -> None:
-        """Tell a change."""
-        self._told[sentence] = None
+    def report(self, sentence: str) -> None:
+        """Report a change."""
+        self._reported[sentence] = None
 
     def put(self, sentence: str, **fields: Any) -> None:
-        """Replace fields of the body, and tell why."""
+        """Replace fields of the body, and report why."""
         self.body |= fields
-        self.tell(sentence)
+        self.report(sentence)
 
     def omit(self, *names: str) -> None:
-        """Leave out those of the fields that are there, and tell it of those with a value."""
+        """Omit those of the fields that are there, and report those with a value."""
         for name in names:
             if self.body.pop(name, None) is not None:
-                self.tell(left_out(name))
+                self.report(omitted(name))
 
 
-def left_out(name: str) -> str:
-    """Return the sentence that tells of a field that is left out."""
-    return f"{name} is left out"
+def omitted(name: str) -> str:
+    """Return the sentence that reports an omitted field."""
+    return f"{name} is omitted"
 
 
 def without(name: str, values: list[Any]) -> list[Any]:

@@ -138,7 +138,7 @@ class Family:
     @property
     def takes_parallel_tool_calls(self) -> bool:
         """Whether it takes the field: https://github.com/evalstate/fast-agent/issues/279"""
-        return self.o_series is None
+        return self.o_series is None and not self.is_search
 
     @property
     def takes_verbosity(self) -> bool:
@@ -212,4 +212,4 @@ def fit(changes: Changes) -> None:
         )
         changes.make("system messages are sent as user messages", messages=tuple(messages))
     if call.temperature is not None and not family.samples(call.reasoning_effort):
-        changes.make("temperature is left out", temperature=None)
+        changes.make("temperature is omitted", temperature=None)

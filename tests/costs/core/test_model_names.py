@@ -8,7 +8,7 @@ from costs.core.model_names import covers, means
 
 
 @pytest.mark.parametrize(
-    ("wanted", "model", "provider", "is_meant"),
+    ("wanted", "model", "provider", "is_intended"),
     [
         ("gpt-4o", "gpt-4o-2024-08-06", "openai", True),
         ("gpt-4o", "gpt-4o-mini", "openai", False),
@@ -25,9 +25,9 @@ from costs.core.model_names import covers, means
     ],
 )
 def test_name_matches_with_and_without_prefix(
-    wanted: str, model: str, provider: str, is_meant: bool
+    wanted: str, model: str, provider: str, is_intended: bool
 ) -> None:
-    assert means(wanted, model=model, provider=provider) is is_meant
+    assert means(wanted, model=model, provider=provider) is is_intended
 
 
 @pytest.mark.parametrize(

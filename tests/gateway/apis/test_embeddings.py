@@ -111,7 +111,7 @@ def test_mistral_gets_no_field_that_it_refuses() -> None:
     given = {"user": "ann", "encoding_format": None, "dimensions": None}
     request = sent(read(DIALECT, ASKED | given), MISTRAL)
     assert body_of(request) == ASKED | {"model": "mistral-embed"}
-    assert request.adjustments == ("user is left out",)
+    assert request.adjustments == ("user is omitted",)
 
 
 def test_only_dimensions_of_first_mistral_model_are_accepted() -> None:

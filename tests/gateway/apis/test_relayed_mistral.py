@@ -76,12 +76,12 @@ def result(call_id: str, content: str = "rain") -> dict[str, Any]:
         {"cache_control": {"type": "ephemeral"}},
     ],
 )
-def test_field_that_does_not_change_the_answer_is_left_out(field: dict[str, Any]) -> None:
+def test_field_without_influence_on_answer_is_omitted(field: dict[str, Any]) -> None:
     """https://docs.mistral.ai/api/endpoint/chat (`additionalProperties: false`),
     https://github.com/lofcz/LLMTornado/pull/159 (verbosity)
     """
     assert not field.keys() & sent(**field).keys()
-    assert relayed(**field).adjustments == (f"{next(iter(field))} is left out",)
+    assert relayed(**field).adjustments == (f"{next(iter(field))} is omitted",)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_field_that_does_not_change_the_answer_is_left_out(field: dict[str, Any]
         *({name: None} for name in ("audio", "web_search_options", "seed", "max_tokens")),
     ],
 )
-def test_field_without_effect_is_left_out(field: dict[str, Any]) -> None:
+def test_field_without_effect_is_omitted(field: dict[str, Any]) -> None:
     assert not field.keys() & sent(**field).keys()
     assert relayed(**field).adjustments == ()
 
@@ -114,7 +114,7 @@ def test_field_without_effect_is_left_out(field: dict[str, Any]) -> None:
         {"best_of": 2},
     ],
 )
-def test_field_that_changes_the_answer_is_refused_by_name(field: dict[str, Any]) -> None:
+def test_field_with_influence_on_answer_is_refused_by_name(field: dict[str, Any]) -> None:
     name = next(iter(field))
     whose = f'model {LARGE} of provider "mistral"'
     assert refusal(**field) == f"{name} is not supported by {whose}; remove it"
@@ -192,11 +192,11 @@ def test_parts_of_prediction_are_joined() -> None:
 def test_developer_is_system() -> None:
     given = {"role": "developer", "content": "Be brief."}
     assert messages_sent(given, USER) == [SYSTEM, USER]
-    told = ("developer messages are sent as system messages",)
-    assert relayed(given, USER).adjustments == told
+    reported = ("developer messages are sent as system messages",)
+    assert relayed(given, USER).adjustments == reported
 
 
-def test_fields_of_other_vendors_messages_are_left_out() -> None:
+def test_fields_of_other_vendors_messages_are_omitted() -> None:
     """https://github.com/danny-avila/LibreChat/issues/4866 (name),
     https://github.com/charmbracelet/crush/issues/1590 (reasoning_content),
     https://github.com/omnimind-ai/OmniBot/issues/301 (cache_control)
@@ -220,17 +220,19 @@ def test_fields_of_other_vendors_messages_are_left_out() -> None:
     assert body["messages"] == [USER, ANSWER, {"role": "user", "content": [part]}]
     assert body["tools"] == [TOOL]
     assert set(request.adjustments) == {
-        "name of messages is left out",
-        "cache_control of messages is left out",
-        "reasoning_content of messages is left out",
-        "cache_control is left out",
+        "name of messages is omitted",
+        "cache_control of messages is omitted",
+        "reasoning_content of messages is omitted",
+        "cache_control is omitted",
     }
 
 
-def test_refusal_is_the_text_that_it_is() -> None:
-    said = {"role": "assistant", "content": None, "refusal": "No."}
+def test_refusal_becomes_text() -> None:
+    given = {"role": "assistant", "content": None, "refusal": "No."}
     parts = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
-    answers = [message["content"] for message in messages_sent(USER, said, USER, parts, USER)[1::2]]
+    answers = [
+        message["content"] for message in messages_sent(USER, given, USER, parts, USER)[1::2]
+    ]
     assert answers == ["No.", [{"type": "text", "text": "No."}]]
 
 
@@ -253,7 +255,7 @@ def test_last_answer_goes_on_as_it_does_at_other_vendors() -> None:
 
 
 @pytest.mark.parametrize("content", ["", None, []])
-def test_empty_answer_is_left_out(content: Any) -> None:
+def test_empty_answer_is_omitted(content: Any) -> None:
     """https://github.com/OpenHands/OpenHands/issues/8685"""
     assert messages_sent(USER, {"role": "assistant", "content": content}, USER) == [USER, USER]
 
@@ -328,7 +330,7 @@ def test_message_without_counterpart_is_refused_by_name(message: Any, path: str)
         ),
     ],
 )
-def test_part_has_the_form_that_mistral_takes(given: Any, expected: Any) -> None:
+def test_part_has_form_of_mistral(given: Any, expected: Any) -> None:
     """https://github.com/BerriAI/litellm/issues/25531, https://docs.mistral.ai/capabilities/audio/"""
     assert messages_sent({"role": "user", "content": [given]})[0]["content"] == [expected]
 
@@ -350,11 +352,11 @@ def test_ids_of_tool_calls_are_nine_letters_and_digits() -> None:
     assert all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in named)
     assert named[4] == "ninechars"
     assert messages[8:] == messages[:8]
-    told = ("ids of tool calls are replaced by nine letters and digits",)
-    assert relayed(*turn).adjustments == told
+    reported = ("ids of tool calls are replaced by nine letters and digits",)
+    assert relayed(*turn).adjustments == reported
 
 
-def test_new_id_is_none_that_the_caller_uses() -> None:
+def test_new_id_differs_from_all_ids_of_caller() -> None:
     made = messages_sent(USER, called("call_1"), result("call_1"))[1]["tool_calls"][0]["id"]
     both = messages_sent(USER, called("call_1", made), result(made), result("call_1"))
     first, second = (call["id"] for call in both[1]["tool_calls"])

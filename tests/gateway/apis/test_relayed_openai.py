@@ -38,7 +38,7 @@ def refusal(name: str, **fields: Any) -> str:
     return refused.value.message
 
 
-def told(name: str, **fields: Any) -> tuple[str, ...]:
+def reported(name: str, **fields: Any) -> tuple[str, ...]:
     return relayed(name, **fields).adjustments
 
 
@@ -84,11 +84,11 @@ def test_sampling_is_sent_only_where_it_is_accepted(
         else body_of(relayed(name, **fields))
     )
     assert (fields.items() <= body.items()) is is_sent
-    left_out = ("temperature is left out", "top_p is left out")
-    assert told(name, **fields, **more) == (() if is_sent else left_out)
+    omitted = ("temperature is omitted", "top_p is omitted")
+    assert reported(name, **fields, **more) == (() if is_sent else omitted)
 
 
-def test_penalties_are_left_out_for_reasoning_models() -> None:
+def test_penalties_are_omitted_for_reasoning_models() -> None:
     """https://github.com/oracle/ai-optimizer/issues/240"""
     given = {"frequency_penalty": 0.5, "presence_penalty": 0}
     assert not given.keys() & sent("gpt-5", **given).keys()
@@ -98,15 +98,15 @@ def test_penalties_are_left_out_for_reasoning_models() -> None:
 @pytest.mark.parametrize(
     "fields", [{"n": 2}, {"logprobs": True}, {"logit_bias": {"1": 1}}, {"stop": ["x"]}]
 )
-def test_what_changes_the_meaning_is_left_to_vendor(fields: dict[str, Any]) -> None:
+def test_field_that_changes_meaning_is_left_to_vendor(fields: dict[str, Any]) -> None:
     assert fields.items() <= body_of(relayed("o3", **fields)).items()
-    assert told("o3", **fields) == ()
+    assert reported("o3", **fields) == ()
 
 
 @pytest.mark.parametrize(
     "fields", [{"logit_bias": {}}, {"logprobs": False}, {"modalities": ["text"]}, {"stop": []}]
 )
-def test_field_without_effect_is_left_out_for_reasoning_models(fields: dict[str, Any]) -> None:
+def test_field_without_effect_is_omitted_for_reasoning_models(fields: dict[str, Any]) -> None:
     """https://github.com/BerriAI/litellm/pull/21576"""
     assert not fields.keys() & sent("gpt-5", **fields).keys()
 
@@ -115,7 +115,7 @@ def test_field_without_effect_is_left_out_for_reasoning_models(fields: dict[str,
 
 
 @pytest.mark.parametrize("name", ["o1", "o3-mini", "gpt-5", "gpt-5.2-chat-latest", "gpt-6-luna"])
-def test_cap_has_the_name_that_reasoning_models_take(name: str) -> None:
+def test_cap_has_name_for_reasoning_models(name: str) -> None:
     """https://github.com/langchain-ai/langchainjs/issues/8641"""
     body = sent(name, max_tokens=7)
     assert ("max_tokens" in body, body["max_completion_tokens"]) == (False, 7)
@@ -129,14 +129,14 @@ def test_cap_is_named_once(name: str) -> None:
     request = relayed(name, max_tokens=9, max_completion_tokens=7)
     assert openai.faults(body_of(request)) == []
     assert request.output == OutputLimits(max_tokens=7)
-    assert request.adjustments == ("max_tokens is left out",)
+    assert request.adjustments == ("max_tokens is omitted",)
 
 
 def test_nothing_is_stored_and_no_metadata_is_sent() -> None:
     """https://github.com/tmc/langchaingo/issues/1484"""
     body = sent("gpt-4o", store=True, metadata={"a": "b"})
     assert (body["store"], "metadata" in body) == (False, False)
-    assert told("gpt-4o", metadata={"a": "b"}) == ("metadata is left out",)
+    assert reported("gpt-4o", metadata={"a": "b"}) == ("metadata is omitted",)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,7 @@ def test_tools_of_models_that_always_reason_are_refused(name: str) -> None:
         ("o3", [TOOL], False),
     ],
 )
-def test_parallel_tool_calls_need_tools_and_a_model_that_takes_them(
-    name: str, tools: Any, is_sent: bool
-) -> None:
+def test_parallel_tool_calls_need_tools_and_support(name: str, tools: Any, is_sent: bool) -> None:
     """https://github.com/openai/swarm/issues/30, https://github.com/evalstate/fast-agent/issues/279,
     https://github.com/patterns-ai-core/langchainrb/pull/921 (null)
     """
@@ -237,7 +235,7 @@ def test_long_ids_of_tool_calls_are_shortened_alike_in_call_and_result() -> None
     assert called[2] == "call_1"
     # The same in every turn, so that the conversation's prefix stays in the vendor's cache.
     assert messages[6:] == messages[:6]
-    assert told("gpt-4o", messages=turn[:2]) == ("ids of tool calls are shortened",)
+    assert reported("gpt-4o", messages=turn[:2]) == ("ids of tool calls are shortened",)
 
 
 # --- the rest ---------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ def test_markers_of_other_caches_are_not_sent() -> None:
     body = body_of(request)
     assert body["messages"] == [{"role": "user", "content": [part]}, USER]
     assert body["tools"] == [TOOL]
-    assert request.adjustments == ("cache_control is left out",)
+    assert request.adjustments == ("cache_control is omitted",)
 
 
 def test_first_reasoning_models_get_instructions_as_questions() -> None:
@@ -307,7 +305,7 @@ def test_model_of_another_api_is_refused_by_name(name: str) -> None:
 def test_unknown_model_and_field_pass_untouched() -> None:
     given = {"temperature": 0.5, "max_tokens": 5, "reasoning_effort": "max", "unheard_of": [None]}
     assert given.items() <= body_of(relayed("gpt-oss-120b", **given)).items()
-    assert told("gpt-oss-120b", **given) == ()
+    assert reported("gpt-oss-120b", **given) == ()
 
 
 # --- the native API ---------------------------------------------------------------------------
@@ -325,4 +323,4 @@ def test_native_temperature_is_sent_only_where_it_is_accepted(name: str, is_sent
     """https://developers.openai.com/api/docs/guides/latest-model (parameter compatibility)"""
     call = fitted(native(name, temperature=0.5), "openai")
     assert (call.temperature == 0.5) is is_sent
-    assert call.adjustments == (() if is_sent else ("temperature is left out",))
+    assert call.adjustments == (() if is_sent else ("temperature is omitted",))

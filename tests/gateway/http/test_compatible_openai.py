@@ -214,12 +214,12 @@ def reasoners(prices: object) -> None:
     RateFactory.create(provider="openai", model="o3", input_usd_per_mtok=2, output_usd_per_mtok=8)
 
 
-def told(reply: Reply) -> list[str]:
+def reported(reply: Reply) -> list[str]:
     found: list[str] = row_of(reply).decision["adjustments"]
     return found
 
 
-def test_what_model_refuses_is_not_relayed_and_told_in_trace(
+def test_what_model_refuses_is_not_relayed_and_in_trace(
     ask: Asking, fake: FakeProvider, reasoners: None
 ) -> None:
     asked = {"model": "o3", "messages": [USER], "temperature": 0.2, "max_tokens": 50}
@@ -228,19 +228,19 @@ def test_what_model_refuses_is_not_relayed_and_told_in_trace(
     [call] = fake.calls
     assert not {"temperature", "max_tokens"} & call.body.keys()
     assert call.body["max_completion_tokens"] == 50
-    assert told(reply) == [
+    assert reported(reply) == [
         "max_tokens is sent as max_completion_tokens",
-        "temperature is left out",
+        "temperature is omitted",
     ]
 
 
-def test_native_temperature_of_reasoning_model_is_left_out(
+def test_native_temperature_of_reasoning_model_is_omitted(
     ask: Asking, fake: FakeProvider, reasoners: None
 ) -> None:
     reply = ask({"model": "o3", "prompt": PROMPT, "temperature": 0.2})
     assert (reply.status, reply.json["success"]) == (200, True)
     assert "temperature" not in fake.calls[0].body
-    assert told(reply) == ["temperature is left out"]
+    assert reported(reply) == ["temperature is omitted"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -254,9 +254,9 @@ def test_request_in_openais_format_is_relayed_as_mistral_takes_it(
     [call] = fake.calls
     assert mistral.faults(call.body) == []
     assert (call.body["random_seed"], call.body["max_tokens"]) == (1, 9)
-    assert told(reply) == [
+    assert reported(reply) == [
         "max_completion_tokens is sent as max_tokens",
-        "user is left out",
+        "user is omitted",
         "seed is sent as random_seed",
     ]
 

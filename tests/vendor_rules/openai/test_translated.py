@@ -1,4 +1,4 @@
-"""Any chat completion to OpenAI is accepted, refused here, or has what only the vendor may judge."""
+"""Any chat completion is accepted by OpenAI, refused here, or left to its judgement."""
 
 from __future__ import annotations
 
