@@ -51,6 +51,7 @@ CHAT: Final = {
     "reasoning_effort": "high",
     "prediction": {"type": "content", "content": "word " * 3000},
 }
+CHAT_OF_MISTRAL: Final = {name: value for name, value in CHAT.items() if name != "best_of"}
 TRANSLATED: Final = {"max_tokens": 700, "max_completion_tokens": 900, "reasoning_effort": "high"}
 
 
@@ -101,7 +102,7 @@ def native(model: str) -> Sent:
 REQUESTS: Final = {
     "chat, openai": Sent("gpt-4o-mini", optional=CHAT),
     "chat, openai, reasoning": Sent("o3", optional=CHAT),
-    "chat, mistral": Sent("mistral-small-latest", optional=CHAT),
+    "chat, mistral": Sent("mistral-small-latest", optional=CHAT_OF_MISTRAL),
     "chat, anthropic": Sent("claude-opus-4-6", optional=TRANSLATED),
     "chat, google with budgets": Sent("gemini-2.5-flash", optional=TRANSLATED),
     "chat, google with levels": Sent("gemini-3-pro-preview", optional=TRANSLATED),

@@ -406,7 +406,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     ),
     "embeddings, mistral": Endpoint(
         path="/v1/embeddings",
-        body={"model": "mistral-embed", "input": ["Hello", "you"], "dimensions": 2},
+        body={"model": "mistral-embed", "input": ["Hello", "you"], "dimensions": 1024},
     ),
     "embeddings, google": Endpoint(
         path="/v1/embeddings",
