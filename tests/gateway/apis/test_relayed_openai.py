@@ -11,6 +11,7 @@ from gateway.apis.families.fitting import fitted
 from gateway.core.calls import Message, ProviderCall, RelayRequest
 from gateway.core.errors import Refused
 from gateway.core.usage_bound import OutputLimits
+from gateway.providers.openai import _request
 from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read
 from tests.gateway.arrivals import sent as sent_to
 from tests.vendor_rules.openai import body as openai
@@ -324,3 +325,18 @@ def test_native_temperature_is_sent_only_where_it_is_accepted(name: str, is_sent
     call = fitted(native(name, temperature=0.5), "openai")
     assert (call.temperature == 0.5) is is_sent
     assert call.adjustments == (() if is_sent else ("temperature is omitted",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpt-4o", "gpt-4.1-mini", "gpt-4o-search-preview", "o1", "o1-mini", "o3-mini", "o4-mini"),
+        *("gpt-5", "gpt-5-chat-latest", "gpt-5.1", "gpt-5.2-chat-latest", "gpt-5.5", "gpt-6-astra"),
+    ],
+)
+def test_native_request_keeps_rules_of_every_family(name: str) -> None:
+    messages = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "It"))
+    call = ProviderCall(
+        model=name, messages=messages, timeout_s=TIMEOUT_S, temperature=2, max_output_tokens=5
+    )
+    assert openai.faults(_request(fitted(call, "openai"))) == []
