@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -26,9 +26,11 @@ from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import count_values, values_at_most
 from gateway.http.callers import JSON_TYPE, not_json
+from gateway.http.compressed import encoding_named, unpacked
 from gateway.http.headers import header
 from orgs.threads import BODIES, TooManyWaiting
 
+T = TypeVar("T")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 BODY_MAX_S: Final = 60.0
@@ -143,7 +145,7 @@ async def parsed(
 ) -> Call:
     """Receive the body and return the call that `parse` makes of it.
 
-    Raises Refused if it is not uncompressed JSON, too large or too late, or too many wait (429).
+    Raises Refused if it is not JSON, too large or too late, or too many wait (429).
     """
     async with _json_body(request, principal) as body:
         return await parse_in_turn(principal, body, partial(parse, body))
@@ -158,8 +160,12 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
         memory = len(body) + VALUE_BYTES * count_values(body)
         return replace(parse(), is_large=True, body_bytes=memory)
 
+    return await _in_turn(principal, parse_large)
+
+
+async def _in_turn(principal: Principal, work: Callable[[], T]) -> T:
     try:
-        return await BODIES.run(principal.org_id, parse_large, waiting_max=WAITING_MAX)
+        return await BODIES.run(principal.org_id, work, waiting_max=WAITING_MAX)
     except TooManyWaiting as exc:
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
@@ -169,19 +175,46 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
 async def _json_body(request: HttpRequest, principal: Principal) -> AsyncIterator[bytes]:
     if request.content_type != JSON_TYPE:
         raise not_json()
-    encoding = (header(request, "content-encoding") or "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise invalid("Compressed bodies are not supported")
+    encoding = encoding_named(header(request, "content-encoding"))
     max_bytes: int = settings.BODY_MAX_BYTES
     if _declared_bytes(request) > max_bytes:
         raise too_large(max_bytes)
     if isinstance(request, ApiRequest):
-        async with request.incoming.received(
-            max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
-        ) as body:
-            yield body
+        async with (
+            request.incoming.received(
+                max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
+            ) as body,
+            _unpacked(body, encoding, principal, max_bytes=max_bytes) as plain,
+        ):
+            yield plain
     else:
-        yield _read_body(request, max_bytes)
+        body = _read_body(request, max_bytes)
+        async with _unpacked(body, encoding, principal, max_bytes=max_bytes) as plain:
+            yield plain
+
+
+@asynccontextmanager
+async def _unpacked(
+    body: bytes, encoding: str | None, principal: Principal, *, max_bytes: int
+) -> AsyncIterator[bytes]:
+    """Unpack a compressed body in a thread, counting it in the budget until the block ends."""
+    if encoding is None:
+        yield body
+        return
+    budget, shares, size = current().bodies, shares_of(principal), 0
+
+    def receive(n_bytes: int) -> None:
+        nonlocal size
+        if size + n_bytes > max_bytes:
+            raise too_large(max_bytes)
+        if not budget.take(n_bytes, shares):
+            raise no_room()
+        size += n_bytes
+
+    try:
+        yield await _in_turn(principal, partial(unpacked, body, encoding, receive=receive))
+    finally:
+        budget.give_back(size, shares)
 
 
 def _read_body(request: HttpRequest, max_bytes: int) -> bytes:

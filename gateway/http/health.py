@@ -17,7 +17,8 @@ from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.call.reads import read
 from gateway.call.runtime import Checks, Gateway, current
 from gateway.core.errors import GatewayError
-from gateway.http.answers import json_response, only
+from gateway.http.answers import json_response
+from gateway.http.outside import only
 from orgs.threads import READINESS
 
 # What the database shows is kept this long: any number of probes costs one read.

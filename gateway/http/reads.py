@@ -19,8 +19,9 @@ from gateway.call.runtime import current
 from gateway.core.calls import DIMENSIONS, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
-from gateway.http.answers import error_response, json_response, only
+from gateway.http.answers import error_response, json_response
 from gateway.http.callers import NotAllowed, authenticate
+from gateway.http.outside import only
 from gateway.http.queries import query_of
 from gateway.models import AiRequestLog
 from gateway.requests.filters import MOMENTS, ORDER
