@@ -20,7 +20,7 @@ from costs.models import USABLE_RATE, PriceFactor, PriceList, Rate
 from costs.prices.book import has_price
 from costs.prices.checks import HAND_SOURCE, PriceRefused, check_factor, check_price
 from costs.prices.seed import SHORT_NAMES
-from costs.prices.series import UNDONE, Entry, entries_of
+from costs.prices.series import UNDONE, Entry, RowT, entries_of
 
 _REQUIRED: Final = ("input", "output")
 
@@ -75,11 +75,13 @@ def set_prices(
     changed = Changed()
     for key in sorted(groups, key=lambda key: key[3]):
         rows = sorted(groups[key], key=attrgetter("above_input_tokens"))
-        reached = [e for e in entries_of_tier(rows[0]) if e.starts_at <= rows[0].starts_at]
+        history = entries_of_tier(rows[0])
+        reached = [entry for entry in history if entry.starts_at <= rows[0].starts_at]
         if skips_present and reached and reached[-1].is_by_hand:
             rows = [row for row in rows if not _is_in(row, reached[-1])]
             changed.present += len(groups[key]) - len(rows)
         if rows:
+            _check_is_last(rows[0], history, now=now)
             changed.rows += _with_rest(rows, reached, keeps_rest=keeps_rest)
             changed.withdrawn += _withdraw_announced(rows[0], now=now)
     return changed
@@ -91,8 +93,23 @@ def set_factor(row: PriceFactor, *, now: datetime) -> PriceFactor:
     lock_prices()
     check_factor(row)
     row.recorded_at = now
+    of_factor = PriceFactor.objects.filter(
+        provider=row.provider, model=row.model, kind=row.kind, place=row.place
+    )
+    _check_is_last(row, entries_of(of_factor), now=now)
     _add([row], f"{row} has a factor from then already; give another time")
     return row
+
+
+def _check_is_last(row: RowT, history: Iterable[Entry[RowT]], *, now: datetime) -> None:
+    """Raise PriceRefused if what began later is in force already: the row would never be."""
+    later = [e.starts_at for e in history if row.starts_at < e.starts_at <= now]
+    if later:
+        raise PriceRefused(
+            f"Another price of {row.provider} {row.model or 'all models'} is in force from "
+            f"{max(later).isoformat()}; give a later start",
+            field="starts_at",
+        )
 
 
 def lock_prices() -> None:

@@ -132,6 +132,19 @@ def test_announced_price_of_list_does_not_replace_one_set_by_hand() -> None:
     assert input_usd("m-1", at=LATER) == 3
 
 
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_price_that_would_never_be_in_force_is_refused(is_by_hand: bool) -> None:
+    begun = NOW - timedelta(hours=9)
+    load(seeded_price(BASE), *([] if is_by_hand else [seeded_price(priced("4"), starts_at=begun)]))
+    if is_by_hand:
+        give("4", starts_at=begun)
+    with pytest.raises(PriceRefused, match="is in force from 2026-11-23T03.*; give a later start"):
+        give("5", starts_at=begun - timedelta(hours=1))
+    assert input_usd("m-1", at=begun - timedelta(hours=1)) == 2
+    give("5", starts_at=begun + timedelta(hours=1))
+    assert input_usd("m-1") == 5
+
+
 # --- undo ---------------------------------------------------------------------------------------
 
 
@@ -289,6 +302,13 @@ def test_invalid_factor_is_rejected(change: dict[str, Any], why: str) -> None:
     with pytest.raises(PriceRefused, match=why):
         discount(20, **change)
     assert not PriceFactor.objects.exists()
+
+
+def test_discount_that_would_never_apply_is_refused() -> None:
+    discount(20)
+    with pytest.raises(PriceRefused, match="is in force from 2026-11-23.*; give a later start"):
+        discount(30, starts_at=NOW - timedelta(days=1))
+    discount(30, model="", starts_at=NOW - timedelta(days=1))
 
 
 def test_second_discount_from_same_moment_is_rejected() -> None:
