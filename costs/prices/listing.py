@@ -73,8 +73,10 @@ def listed(
         each.announced += [entry for entry in entries_of(rows) if entry.starts_at > now]
     factors = PriceFactor.objects.filter(USABLE_FACTOR).order_by("starts_at")
     for of_factor in factor_series_of(factors):
-        each = _listed(found, of_factor[0].provider, of_factor[0].model or EVERY_MODEL)
-        each.factors += set_by_hand(of_factor, now=now)
+        # What the list itself says of a place is shown with each model that it is for.
+        if by_hand := set_by_hand(of_factor, now=now):
+            each = _listed(found, of_factor[0].provider, of_factor[0].model or EVERY_MODEL)
+            each.factors += by_hand
     wanted = [
         found[key]
         for key in sorted(found)

@@ -140,6 +140,14 @@ def test_list_marks_prices_by_hand_and_announced_ones() -> None:
     assert "m-2" not in text
 
 
+def test_list_has_only_models_and_what_is_set_by_hand() -> None:
+    prices("load")
+    assert "*" not in prices("list", "--limit", "1000")
+    prices("set", "*", "--provider", "openai", "--factor", "1.2", "--place", "eu")
+    rows = json.loads(prices("list", "--provider", "openai", "--format", "json"))
+    assert [row["model"] for row in rows if "*" in row["model"]] == ["*"]
+
+
 def test_list_is_paged() -> None:
     load(*(seeded_price(priced("2"), model=f"m-{n}") for n in range(3)))
     first = prices("list", "--limit", "2")
