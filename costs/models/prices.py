@@ -118,7 +118,8 @@ class PriceFactor(models.Model):
 
     `model` is a name with its dated snapshots, or has `*` as a wildcard.
     A place's factor applies to token prices of requests that are processed there, a discount to
-    every price. The row of the model counts before that of the provider; the latest one counts.
+    every price. The model's row counts before one with a wildcard, and that before the provider's;
+    then the latest one.
     From an `is_end` row on, its model and place have no factor.
     """
 

@@ -242,7 +242,8 @@ def _is_for(row: _FactorRow, provider: str, model: str) -> bool:
 
 
 def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
-    """Return the factors of a model; of each kind the latest row counts, the model's own first.
+    """Return the factors of a model; a model's own row counts before a wildcard, and that before its
+    provider's; then the latest one.
 
     Where a factor cannot be used, its place is unknown, and there is no discount.
     """
@@ -250,7 +251,7 @@ def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
     for moment in sorted({row.starts_at for row in rows}):
         latest = {(row.model, row.kind, row.place): row for row in rows if row.starts_at <= moment}
         standing = [row for row in latest.values() if not row.is_end]
-        standing.sort(key=lambda row: (bool(row.model), row.starts_at))
+        standing.sort(key=lambda row: (bool(row.model), "*" not in row.model, row.starts_at))
         places = {row.place: row.factor for row in standing if row.kind == PLACE}
         discounts = [row.factor for row in standing if row.kind == DISCOUNT]
         known = {place: factor for place, factor in places.items() if factor is not None}

@@ -254,6 +254,16 @@ def test_discount_of_model_counts_before_that_of_provider() -> None:
     assert rates().discount == Decimal("0.5")
 
 
+def test_factor_of_model_counts_before_later_one_of_wildcard() -> None:
+    load(seeded_price(BASE))
+    discount(0, kind="place", place="eu", factor=Decimal("1.2"))
+    PriceFactor.objects.create(
+        provider="openai", model="m*", kind="place", place="eu", factor=Decimal("1.1"),
+        starts_at=LATER, source="pulse prices.toml: a page",
+    )  # fmt: skip
+    assert rates(at=LATER).places == {"eu": Decimal("1.2")}
+
+
 def test_discount_that_is_taken_back_restores_earlier_one() -> None:
     load(seeded_price(BASE))
     discount(20)
