@@ -100,7 +100,7 @@ class FactorForm(ByHandForm):
         fields = ("provider", "model", "kind", "place", "factor", "starts_at", "source")
 
     def add_row(self) -> PriceFactor:
-        return set_factor(PriceFactor(**self.cleaned_data), now=now())
+        return set_factor(PriceFactor(**self.cleaned_data), now=now()).rows[0]
 
 
 class ByHandAdmin(DatedAdmin):

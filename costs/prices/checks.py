@@ -13,8 +13,8 @@ from costs.core.model_names import NAME
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from costs.models import FACTOR_MAX, USD_MAX, PriceFactor, Rate
 from costs.prices.book import DISCOUNT, PLACE
-from costs.prices.seed import SEEDED_SOURCES, SHORT_NAMES, known_providers
-from costs.prices.series import UNDONE
+from costs.prices.seed import SHORT_NAMES, known_providers
+from costs.prices.series import SEEDED_SOURCES, UNDONE
 from orgs.core.errors import Invalid
 
 HAND_SOURCE: Final = "set by hand"

@@ -19,10 +19,8 @@ from costs.core.model_names import covers
 from costs.core.rates import Band
 from costs.core.usage import STANDARD_TIER
 from costs.prices.genai import listed_prices, page_of
+from costs.prices.series import GENAI_PRICES, SEEDED_SOURCES
 
-GENAI_PRICES: Final = "genai-prices"
-OWN_PRICES: Final = "pulse prices.toml"
-SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
 
 # Short names of the prices, as our file and the command's options have them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from costs.prices.book import load_price_book
 from costs.prices.by_hand import GivenPrice, set_prices
 from costs.prices.changes import Seeded, seed
 from costs.prices.genai import SINCE_EVER
-from costs.prices.seed import SHORT_NAMES, SeedPrice
+from costs.prices.seed import SHORT_NAMES, SeedFactor, SeedPrice
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -38,9 +39,9 @@ def seeded_price(*bands: Band, starts_at: datetime = SINCE_EVER, model: str = "m
     )
 
 
-def load(*prices: SeedPrice, now: datetime = NOW) -> Seeded:
+def load(*prices: SeedPrice, factors: Iterable[SeedFactor] = (), now: datetime = NOW) -> Seeded:
     days = [DatedRate(date(2026, 11, 20), Decimal("1.25"))]
-    return seed(prices=prices, exchange_rates=days, exchange_source="the ECB", now=now)
+    return seed(prices=prices, factors=factors, exchange_rates=days, now=now)
 
 
 def rates_of(*names: str, provider: str = "openai", at: datetime = NOW) -> Rates | None:
