@@ -100,6 +100,7 @@ def test_list_keeps_prices_of_file(load_file: Callable[..., str]) -> None:
         ("[[price]", "must be TOML"),
         ("", "must consist of"),
         (FULL + "[alike]\n", "must consist of"),
+        (FULL * 1001, "must have at most 1000 prices, not 1001"),
         ("#" * 1_000_001, "must be at most 1000000 bytes"),
     ],
 )
