@@ -15,6 +15,7 @@ from typing import Any, Final, Generic
 
 from django.db import IntegrityError, transaction
 
+from costs.core.rates import REQUIRED_COLUMNS
 from costs.core.usage import STANDARD_TIER
 from costs.models import PriceFactor, Rate
 from costs.prices.book import has_price, lock_prices
@@ -23,7 +24,6 @@ from costs.prices.seed import SHORT_NAMES
 from costs.prices.series import UNDONE, Entry, RowT, SeriesKey, history_of, series_of
 
 EVERY_MODEL: Final = "*"
-_REQUIRED: Final = ("input", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +160,12 @@ def checked_row(price: GivenPrice, *, now: datetime) -> Rate:
         starts_at=price.starts_at,
         source=price.source,
         recorded_at=now,
-        **{SHORT_NAMES[short]: Decimal(0) for short in _REQUIRED} | dict(price.prices),
+        **{column: Decimal(0) for column in REQUIRED_COLUMNS} | dict(price.prices),
     )
     check_price(row)
-    for short in _REQUIRED:
-        if SHORT_NAMES[short] not in price.prices:
-            setattr(row, SHORT_NAMES[short], None)
+    for column in REQUIRED_COLUMNS:
+        if column not in price.prices:
+            setattr(row, column, None)
     return row
 
 
@@ -210,7 +210,7 @@ def _complete(row: Rate, in_force: Rate | None) -> None:
     for short, column in SHORT_NAMES.items():
         if getattr(row, column) is None and in_force is not None:
             setattr(row, column, getattr(in_force, column))
-        if getattr(row, column) is None and short in _REQUIRED:
+        if getattr(row, column) is None and column in REQUIRED_COLUMNS:
             raise PriceRefused(
                 f"{short} must be given: {row.provider} {row.model} has no {band_name(row)} price "
                 f"in force at {row.starts_at.isoformat()} to keep it from",

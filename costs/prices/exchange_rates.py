@@ -1,4 +1,4 @@
-"""Exchange rates: the one in force, and the only ways to add one.
+"""Exchange rates: the one in force, and what every way to add one goes through.
 
 Nothing already charged changes: holds and cost events keep the rates they were priced with.
 """
@@ -21,9 +21,8 @@ from costs.core.exchange_rates import (
     fault_of_date,
     fault_of_usd_per_eur,
 )
-from costs.models import ExchangeRate
+from costs.models import SOURCE_MAX_CHARS, ExchangeRate
 from costs.prices.book import lock_prices
-from costs.prices.series import SOURCE_MAX_CHARS
 from orgs.core.errors import Conflict, Invalid
 from orgs.core.values import fault_of_text
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from django.db.models import BooleanField, DecimalField, ExpressionWrapper, Q, QuerySet
 
 from costs.models import (
+    SOURCE_MAX_CHARS,
     USABLE_EXCHANGE_RATE,
     USABLE_FACTOR,
     USABLE_RATE,
@@ -26,7 +27,6 @@ OWN_PRICES: Final = "pulse prices.toml"
 SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
 # A row that takes another one back: what follows is the source of the price that it restores.
 UNDONE: Final = "undone by hand: "
-SOURCE_MAX_CHARS: Final = 300
 
 RowT = TypeVar("RowT", Rate, PriceFactor)
 SeriesKey = tuple[str, ...]

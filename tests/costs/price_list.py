@@ -48,9 +48,15 @@ def rates_of(*names: str, provider: str = "openai", at: datetime = NOW) -> Rates
     return load_price_book().rates_for(names, provider, at)
 
 
+def standard(rates: Rates) -> Band:
+    """Return the prices of the standard tier, for the shortest requests."""
+    (band,) = (b for b in rates.bands if (b.service_tier, b.above_input_tokens) == ("standard", 0))
+    return band
+
+
 def input_usd(*names: str, at: datetime = NOW) -> Decimal | None:
     found = rates_of(*names, at=at)
-    return found.standard.input_usd_per_mtok if found else None
+    return standard(found).input_usd_per_mtok if found else None
 
 
 def prices(*arguments: str) -> str:

@@ -23,7 +23,7 @@ def rates_as_text(rates: Rates) -> str:
     lines = [
         f"{rates.provider} {rates.model}, from {rates.starts_at:%Y-%m-%d}, USD per million tokens",
         *_bands_and_factors(rates),
-        f"  1 EUR = {rates.usd_per_eur} USD (ECB, {rates.exchange_rate_date}); {_sample(rates)}",
+        f"  1 EUR = {rates.usd_per_eur} USD (rate of {rates.exchange_rate_date}); {_sample(rates)}",
         f"  source: {rates.source}",
     ]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from costs.core.usage import Usage
 from costs.models import PriceFactor, Rate
 from costs.prices.seed import SHORT_NAMES
 from tests.costs.kept_rates import read_rates
-from tests.costs.price_list import load, priced, prices, rates_of, seeded_price
+from tests.costs.price_list import load, priced, prices, rates_of, seeded_price, standard
 
 LONG = priced("4", above_input_tokens=1000)
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -26,7 +26,7 @@ def test_show_prints_current_price() -> None:
     printed = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
     assert "openai gpt-4o-mini" in printed
     assert "standard: input 0.15, output 0.6, cache_read 0.075" in printed
-    assert "1 EUR = 1.1172 USD (ECB, 2026-10-30)" in printed
+    assert "1 EUR = 1.1172 USD (rate of 2026-10-30)" in printed
     assert "source: genai-prices " in printed
 
 
@@ -34,7 +34,7 @@ def test_show_json_matches_stored_rates() -> None:
     prices("load")
     (shown,) = json.loads(prices("show", "openai/GPT-4o", "--at", "2024-10-01", "--format", "json"))
     assert shown["exchange_rate_date"] == "2024-10-01"
-    assert read_rates(shown).standard.input_usd_per_mtok == Decimal("2.5")
+    assert standard(read_rates(shown)).input_usd_per_mtok == Decimal("2.5")
 
 
 def test_set_then_show() -> None:
@@ -49,7 +49,7 @@ def test_set_then_show() -> None:
     found = rates_of("my-model")
     assert found is not None
     assert found.source == "our contract"
-    assert found.standard == priced(
+    assert standard(found) == priced(
         "2",
         cache_read_usd_per_mtok=Decimal("0.5"),
         cache_write_5m_usd_per_mtok=Decimal("2.5"),

@@ -17,7 +17,7 @@ from costs.models import ExchangeRate, PriceFactor, Rate
 from costs.prices.book import price_list_version
 from costs.prices.by_hand import set_factor
 from costs.prices.seed import SeedFactor, seed_factors, seed_prices
-from tests.costs.price_list import NOW, input_usd, load, prices, rates_of
+from tests.costs.price_list import NOW, input_usd, load, prices, rates_of, standard
 from tests.costs.seeded import seeded_rates
 
 pytestmark = pytest.mark.django_db
@@ -76,7 +76,7 @@ def test_known_prices_are_loaded() -> None:
     for provider, model, usd in KNOWN_PRICES:
         found = rates_of(model, provider=provider)
         assert found is not None, model
-        rate = found.standard.input_usd_per_mtok, found.standard.output_usd_per_mtok
+        rate = standard(found).input_usd_per_mtok, standard(found).output_usd_per_mtok
         assert rate == tuple(map(Decimal, usd)), model
 
 
@@ -118,9 +118,9 @@ def test_cache_writes_are_priced() -> None:
     prices("load")
     found = rates_of("claude-3-5-sonnet-20241022", provider="anthropic")
     assert found is not None
-    assert found.standard.cache_write_5m_usd_per_mtok == Decimal("3.75")
-    assert found.standard.cache_write_1h_usd_per_mtok == 6
-    assert found.standard.cache_read_usd_per_mtok == Decimal("0.3")
+    assert standard(found).cache_write_5m_usd_per_mtok == Decimal("3.75")
+    assert standard(found).cache_write_1h_usd_per_mtok == 6
+    assert standard(found).cache_read_usd_per_mtok == Decimal("0.3")
 
 
 def test_model_with_unsupported_units_has_no_price() -> None:
