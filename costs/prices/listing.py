@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from costs.core.money import plain
 from costs.core.rates import Rates, band_as_dict
 from costs.models import PriceFactor, Rate
 from costs.prices.book import PLACE, band_of, load_price_book
@@ -96,14 +98,13 @@ def _listed(found: dict[tuple[str, str], Listed], provider: str, model: str) -> 
 def factor_name(row: PriceFactor) -> str:
     """Return what a row of the factors does, in words."""
     if row.kind == PLACE:
-        return f"place {row.place} x {row.factor.normalize():f}"
+        return f"place {row.place} x {plain(row.factor)}"
     return f"{discount_percent(row.factor)} % off"
 
 
-def discount_percent(factor: Any) -> str:
+def discount_percent(factor: Decimal) -> str:
     """Return a discount's factor as percent."""
-    percent = (1 - factor) * 100
-    return f"{percent.normalize():f}" if percent else "0"
+    return plain((1 - factor) * 100)
 
 
 def _price_as_dict(taken: TakenBack[Rate]) -> dict[str, Any]:

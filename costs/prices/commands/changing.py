@@ -14,6 +14,7 @@ from django.core.management.base import CommandParser, OutputWrapper
 from django.db import transaction
 from django.utils.timezone import now
 
+from costs.core.money import plain
 from costs.core.usage import STANDARD_TIER
 from costs.models import PriceFactor, Rate
 from costs.prices.book import DISCOUNT, PLACE, PriceBook, load_price_book
@@ -110,7 +111,7 @@ def _set_price(out: OutputWrapper, options: Mapping[str, Any], prices: dict[str,
     row = changed.rows[0]
     out.write(
         f"{row.provider} {row.model} {'would cost' if options['preview'] else 'costs'} "
-        f"{_usd(row.input_usd_per_mtok)} USD in and {_usd(row.output_usd_per_mtok)} USD out per "
+        f"{plain(row.input_usd_per_mtok)} USD in and {plain(row.output_usd_per_mtok)} USD out per "
         f"million tokens from {row.starts_at.isoformat(timespec='seconds')}."
     )
     if changed.ends_at:
@@ -270,7 +271,3 @@ def _id(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _usd(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"
