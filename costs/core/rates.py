@@ -189,7 +189,7 @@ class Rates:
     discount: Decimal = Decimal(1)
     # Caches of `tables` and `ceilings`, which every request needs; by factor, since a provider can
     # make up any number of places.
-    _tables: dict[Decimal, PlaceTables] = field(
+    _by_factor: dict[Decimal, PlaceTables] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _ceilings: dict[tuple[str, Decimal, frozenset[str]], tuple[tuple[int, int, int], ...]] = field(
@@ -208,9 +208,9 @@ class Rates:
     def tables(self, place: str) -> PlaceTables:
         """Return all bands as integers for a place; for an unknown one, the highest known."""
         factor = self._factor(place)
-        found = self._tables.get(factor)
+        found = self._by_factor.get(factor)
         if found is None:
-            found = self._tables[factor] = _tables(self, factor)
+            found = self._by_factor[factor] = _tables(self, factor)
         return found
 
     def _factor(self, place: str) -> Decimal:
