@@ -147,6 +147,7 @@ def test_unpriced_searches_use_highest_price() -> None:
 
 def test_place_multiplies_token_prices_and_no_fee() -> None:
     placed = rates(WITH_CACHE_WRITES, places={"us": usd("1.1"), "eu": usd("1")})
+    assert placed.tables("mars") is placed.tables("venus") is placed.tables("us")
     usage = Usage(input_uncached=10, output_text=10, web_searches=1)
     assert cost_nanoeur(usage, placed) == 180_000 + 10_000_000
     assert cost_nanoeur(replace(usage, place="us"), placed) == 198_000 + 10_000_000

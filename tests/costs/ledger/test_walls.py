@@ -7,11 +7,17 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from costs.models import CostEvent, ExchangeRate, Period, Rate
+from costs.models import CostEvent, ExchangeRate, Period, PriceFactor, Rate
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.costs.books import prices_version
-from tests.factories import CostEventFactory, ExchangeRateFactory, PeriodFactory, RateFactory
+from tests.factories import (
+    CostEventFactory,
+    ExchangeRateFactory,
+    PeriodFactory,
+    PriceFactorFactory,
+    RateFactory,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -85,10 +91,13 @@ def test_every_price_change_raises_price_list_version(db: None) -> None:
     for change in (
         RateFactory.create,
         ExchangeRateFactory.create,
+        PriceFactorFactory.create,
         lambda: Rate.objects.update(source="other"),
         lambda: ExchangeRate.objects.update(usd_per_eur=2),
+        lambda: PriceFactor.objects.update(factor=1),
         lambda: by_hand("DELETE FROM rate"),
         lambda: by_hand("DELETE FROM exchange_rate"),
+        lambda: by_hand("DELETE FROM price_factor"),
     ):
         change()
         versions.append(prices_version())

@@ -119,6 +119,6 @@ def test_unusable_price_by_hand_can_be_taken_back_and_replaced() -> None:
     set_price(priced("3"))
     with walls_down():
         Rate.objects.filter(starts_at=NOW).update(input_usd_per_mtok=-5)
-        assert "openai m-1\n" in prices("list")
+        assert "set by hand: standard from 2026-11-23T12" in prices("list")
     prices("undo", "m-1", "--provider", "openai")
     assert rates_of("m-1", at=datetime(2099, 1, 1, tzinfo=UTC)) is not None
