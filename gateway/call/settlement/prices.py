@@ -94,7 +94,7 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     """Return the most that an answer of unknown usage can have cost; None if nothing was seen.
 
     Input is what the provider reported, else as it is counted; after each use of a tool at the
-    provider the whole context is read once more.
+    provider the whole context is read once more, as often as the request allows.
     """
     seen, priced = held.seen, held.bounded.priced
     rates, output = priced.rates, priced.outgoing.output
@@ -119,7 +119,8 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         now_s=now_s,
     )
     reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
-    read_again = seen.tool_uses * resolved.model.context_tokens
+    reads_again = min(seen.tool_uses, max(0, resolved.usage_bound.context_reads - 1))
+    read_again = reads_again * resolved.model.context_tokens
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
     output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
     begun = seen.searches + 1 if seen.shows_tools else COUNT_MAX

@@ -222,6 +222,37 @@ def test_responses_count_tools_at_provider_shown_when_complete() -> None:
     assert b"weather" in seen.text.kept
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "uses"),
+    [
+        ("web_search_call", {}, 1),
+        ("tool_search_call", {"execution": "server"}, 1),
+        ("tool_search_call", {"execution": "client"}, 0),
+        ("compaction", {}, 1),
+        ("apply_patch_call", {}, 0),
+        ("computer_call", {}, 0),
+        ("local_shell_call", {}, 0),
+        ("shell_call", {}, 0),
+        ("function_call", {}, 0),
+    ],
+)
+def test_responses_count_tools_by_who_runs_them(kind: str, more: Event, uses: int) -> None:
+    assert (
+        seen_of(ResponsesStreamReader("gpt-5-mini"), item("added", kind, **more)).tool_uses == uses
+    )
+
+
+def test_responses_show_text_once_where_it_had_deltas() -> None:
+    operation = {"type": "update_file", "path": "a.py", "diff": ""}
+    seen = seen_of(
+        ResponsesStreamReader("gpt-5-mini"),
+        item("added", "apply_patch_call", call_id="call_1", operation=operation),
+        {"type": "response.apply_patch_call_operation_diff.delta", "delta": "+1"},
+        item("done", "apply_patch_call", call_id="call_1", operation=operation | {"diff": "+1"}),
+    )
+    assert bytes(seen.text.kept) == b"a.py+1"
+
+
 def test_responses_end_with_their_last_event() -> None:
     ended = {"type": "response.completed", "response": {"usage": None}}
     seen = seen_of(ResponsesStreamReader("gpt-4o"), ended)
