@@ -122,6 +122,8 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
     reads_again = min(seen.tool_uses, max(0, resolved.usage_bound.context_reads - 1))
     read_again = reads_again * resolved.model.context_tokens
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
+    if seen.usage is None:
+        produced += output.predicted_tokens * output.choices
     output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
     begun = seen.searches + 1 if seen.shows_tools else COUNT_MAX
     searches = min(most.web_searches, begun)

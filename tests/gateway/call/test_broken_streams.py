@@ -67,3 +67,22 @@ def test_context_is_read_again_no_more_often_than_request_allows(
     row = responses(ask, small, [item("web_search_call")] * 5, **asked)
     tokens = row.usage["at_most"]["input_tokens"]
     assert tokens == reads * 128_000 if reads else tokens < 1000
+
+
+def chat(delta: dict[str, Any], index: int = 0, finish: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+def chats(ask: Asking, small: SmallVendor, events: list[Any], **body: Any) -> Any:
+    said = [{"role": "user", "content": "Hello"}]
+    asked = {"model": GPT, "messages": said, "max_tokens": 1000, "stream": True, **body}
+    return broken(ask, small, "/chat/completions", "/v1/chat/completions", asked, *events)
+
+
+def test_predicted_output_counts_for_each_choice(ask: Asking, small: SmallVendor) -> None:
+    predicted = {"prediction": {"type": "content", "content": "x" * 300}}
+    costs = [
+        chats(ask, small, [chat({"content": "Hi"})], n=2, **more).usage["at_most"]["output_tokens"]
+        for more in ({}, predicted)
+    ]
+    assert 2 * 300 <= costs[1] - costs[0] <= 2 * 400
