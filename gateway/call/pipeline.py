@@ -256,7 +256,8 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         return NeverSent("The client disconnected before the request was sent")
     was_sent = True
     reading: list[asyncio.Task[None]] = []
-    held.seen.send(time.monotonic())
+    output = held.bounded.priced.outgoing.output
+    held.seen.send(time.monotonic(), choices=output.choices if output else 1)
     try:
         async with asyncio.timeout(timeout_s) as limit:
 

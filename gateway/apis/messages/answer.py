@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from costs.core.usage import STANDARD_TIER, Usage
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
@@ -141,8 +141,8 @@ class MessagesStreamReader:
             delta = untrusted_json.mapping(body.get("delta"))
             if thought := untrusted_json.text(delta.get("thinking")):
                 seen.thoughts.add(thought)
-            elif delta.get("type") not in _NO_OUTPUT:
-                seen.text.add("".join(texts_of(delta, {"type"})))
+            elif untrusted_json.text(delta.get("type")) not in _NO_OUTPUT:
+                seen.text.add(all_text(delta, {"type"}))
         elif kind == "content_block_start":
             _see_block(untrusted_json.mapping(body.get("content_block")), seen)
         elif kind == "content_block_stop":
@@ -152,7 +152,8 @@ class MessagesStreamReader:
             seen.report(usage_from(untrusted_json.mapping(body.get("message"))))
         elif kind == "message_delta":
             delta = untrusted_json.mapping(body.get("delta"))
-            seen.has_ended = seen.has_ended or delta.get("stop_reason") is not None
+            if delta.get("stop_reason") is not None:
+                seen.end()
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas."""
@@ -233,7 +234,7 @@ def _see_block(block: Mapping[str, Any], seen: SeenOutput) -> None:
         seen.hide(True)
     elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
         seen.in_bursts = True
-        seen.text.add("".join(texts_of(block, {"type", "id"})))
+        seen.text.add(all_text(block, {"type", "id"}))
         if kind == "server_tool_use":
             seen.tool_uses += 1
             seen.searches += block.get("name") == "web_search"

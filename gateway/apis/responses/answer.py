@@ -13,7 +13,7 @@ from costs.core.usage import Usage
 from gateway.apis.openai_usage import cache_writes
 from gateway.apis.responses.tools import asks_for_preview
 from gateway.core.calls import Completion
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
@@ -114,7 +114,7 @@ def _see_item(item: Mapping[str, Any], seen: SeenOutput) -> None:
     if kind == "reasoning":
         seen.hide(True)
     elif kind != "message":
-        seen.text.add("".join(texts_of(item, _NO_OUTPUT)))
+        seen.text.add(all_text(item, _NO_OUTPUT))
         seen.in_bursts = kind not in _TOOL_CALLS
         seen.searches += kind == "web_search_call"
         seen.tool_uses += kind in _READ_AGAIN and item.get("execution") != "client"
@@ -144,10 +144,10 @@ class ResponsesStreamReader:
         elif kind == "response.output_item.done":
             seen.hide(False)
             if seen.in_bursts:
-                seen.text.add("".join(texts_of(item, _NO_OUTPUT)))
+                seen.text.add(all_text(item, _NO_OUTPUT))
                 seen.in_bursts = False
         elif kind in ENDS:
-            seen.has_ended = True
+            seen.end()
             seen.report(usage_from(untrusted_json.mapping(body.get("response"))))
 
     def feed(self, event: object) -> str:
@@ -155,7 +155,7 @@ class ResponsesStreamReader:
         body = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(body)
         response = untrusted_json.mapping(body.get("response"))
-        if body.get("type") in ENDS:
+        if untrusted_json.text(body.get("type")) in ENDS:
             self._has_ended = True
             self._last = response
         elif response and not self._has_ended:

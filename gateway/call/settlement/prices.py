@@ -115,7 +115,6 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         text=text,
         thoughts=thoughts,
         tokens_per_s=bounds.tokens_per_s(resolved.model, resolved.usage_bound.service_tier),
-        choices=output.choices,
         now_s=now_s,
     )
     reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
