@@ -335,7 +335,11 @@ async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> C
 
 
 async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
-    """Relay bytes to the provider and back, reading the usage from them."""
+    """Relay bytes to the provider and back, reading the usage from them.
+
+    Clients disconnect right after the last event, and connections break: with the final usage,
+    everything is known.
+    """
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
@@ -352,12 +356,11 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
                     await stream.put(peer.without_secret(passed))
                 if gateway.loop_lag.rest_s:
                     await asyncio.sleep(gateway.loop_lag.rest_s)
-            if passed := reading.rest():
-                await stream.put(peer.without_secret(passed))
-        except asyncio.CancelledError:
-            # Clients disconnect right after the last event: everything is known then.
-            if not (stream.is_abandoned() and reading.is_ended):
+        except (asyncio.CancelledError, ProviderFailed):
+            if not held.seen.is_final:
                 raise
+        if passed := reading.rest():
+            await stream.put(peer.without_secret(passed))
     return upstream.finished(reading)
 
 

@@ -279,11 +279,6 @@ class StreamReading(Protocol):
         """Return what remains to be passed on after the provider's last chunk."""
         ...
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether the provider has finished its answer, even if more bytes follow."""
-        ...
-
     def completion(self) -> Completion:
         """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
         ...

@@ -75,8 +75,8 @@ class SeenOutput:
     open (thinking, of which at most a summary is shown) can be any number of tokens, as fast as
     the model is. What comes `in_bursts` (a tool's arguments) is shown a while later.
     Where the provider `shows_tools`, its own searches and other `tool_uses` are counted as they
-    begin. `usage` is what the provider reported last; where it reports again and again, what was
-    seen `is_counted` by it.
+    begin. `usage` is what the provider reported last: it `is_final` if all choices had ended;
+    where it reports again and again, what was seen `is_counted` by it.
     """
 
     choices: int = 1
@@ -84,6 +84,7 @@ class SeenOutput:
     events: int = 0
     shows_tools: bool = False
     is_counted: bool = False
+    is_final: bool = False
     in_bursts: bool = False
     searches: int = 0
     tool_uses: int = 0
@@ -138,6 +139,7 @@ class SeenOutput:
         """Record that the provider reported the usage so far; None is none that is usable."""
         if usage is not None:
             self.is_counted = self.usage is not None
+            self.is_final = self.has_ended
             self.usage = usage
 
     def output_tokens_at_most(

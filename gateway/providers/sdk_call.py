@@ -66,7 +66,8 @@ async def pieces(
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
-    timeout that spans a `yield` would cancel the consumer.
+    timeout that spans a `yield` would cancel the consumer. What happens after the final usage
+    changes nothing: everything is known.
     """
     deadline = asyncio.get_running_loop().time() + call.timeout_s
     calls_at_most = tool_calls_at_most(call)
@@ -77,8 +78,13 @@ async def pieces(
                 events = await ask()
         while True:
             with _failures_of(peer, traffic):
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events, None)
+                except (Exception, asyncio.CancelledError):
+                    if not seen.is_final:
+                        raise
+                    event = None
                 if event is None:
                     break
                 seen.arrive(time.monotonic())

@@ -152,8 +152,11 @@ class MessagesStreamReader:
             seen.report(usage_from(untrusted_json.mapping(body.get("message"))))
         elif kind == "message_delta":
             delta = untrusted_json.mapping(body.get("delta"))
+            usage = untrusted_json.mapping(body.get("usage"))
             if delta.get("stop_reason") is not None:
                 seen.end()
+                if "output_tokens" in usage:
+                    seen.report(usage_from({"usage": self._usage | _given(usage)}))
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas."""
@@ -224,8 +227,12 @@ class MessagesStreamReader:
         return (Delta(tool_call=ToolCallDelta(index=self._tool_calls - 1, **piece)),)
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        self._usage |= {name: value for name, value in usage.items() if value is not None}
+        self._usage |= _given(usage)
         self._counted = self._counted or "output_tokens" in usage
+
+
+def _given(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in usage.items() if value is not None}
 
 
 def _see_block(block: Mapping[str, Any], seen: SeenOutput) -> None:

@@ -86,3 +86,88 @@ def test_predicted_output_counts_for_each_choice(ask: Asking, small: SmallVendor
         for more in ({}, predicted)
     ]
     assert 2 * 300 <= costs[1] - costs[0] <= 2 * 400
+
+
+def test_choices_are_produced_side_by_side(ask: Asking, small: SmallVendor) -> None:
+    tokens = [
+        chats(ask, small, [chat({"content": "Hi"})], n=n).usage["at_most"]["output_tokens"]
+        for n in (1, 4)
+    ]
+    assert tokens[1] > 3 * tokens[0] - 10
+
+
+# --- broken after the final usage: exact ------------------------------------------------------
+
+USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+MESSAGE: Final[list[dict[str, Any]]] = [
+    {"type": "message_start", "message": {"usage": {"input_tokens": 9, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+]
+CONTENT: Final = {
+    "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13},
+}
+COMPLETED: Final = {
+    "type": "response.completed",
+    "response": {
+        "object": "response",
+        "status": "completed",
+        "usage": {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13},
+    },
+}
+CHATTED: Final = [chat({"content": "Hi"}), chat({}, finish="stop"), {"choices": [], "usage": USAGE}]
+HELLO: Final = [{"role": "user", "content": "Hello"}]
+SONNET: Final = "claude-3-5-sonnet-20241022"
+FLASH: Final = "gemini-2.0-flash"
+GENERATED: Final = f"/v1beta/models/{FLASH}:streamGenerateContent?alt=sse"
+ASKED: Final[dict[str, tuple[str, str, dict[str, Any], list[Any]]]] = {
+    "chat": (
+        *("/chat/completions", "/v1/chat/completions"),
+        *({"model": GPT, "messages": HELLO, "stream": True}, CHATTED),
+    ),
+    "responses": (
+        *("/responses", "/v1/responses"),
+        *({"model": GPT, "input": "Hello", "stream": True}, [COMPLETED]),
+    ),
+    "messages": (
+        *("/v1/messages", "/v1/messages"),
+        *({"model": SONNET, "messages": HELLO, "max_tokens": 9, "stream": True}, MESSAGE),
+    ),
+    "generate": (
+        *(GENERATED, GENERATED),
+        *({"contents": [{"parts": [{"text": "Hello"}]}]}, [CONTENT]),
+    ),
+    "chat by SDK": (
+        *("/chat/completions", "/api/ai/request"),
+        *({"model": GPT, "prompt": "Hello", "stream": True}, CHATTED),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_final_usage_is_exact_however_connection_ends(
+    ask: Asking, small: SmallVendor, name: str
+) -> None:
+    row = broken(ask, small, *ASKED[name][:3], *ASKED[name][3])
+    assert (row.status, row.code) == ("ok", None)
+    assert (row.input_tokens, row.output_tokens, row.estimated_nanoeur) == (9, 4, 0)
+    assert row.usage["at_most"] is None
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_usage_before_end_of_answer_is_estimate(ask: Asking, small: SmallVendor, name: str) -> None:
+    at, path, body, events = ASKED[name]
+    begun = [*events[:-1], {**CONTENT, "candidates": [{}]}] if name == "generate" else events[:-1]
+    row = broken(ask, small, at, path, body, *begun)
+    assert (row.status, row.estimated_nanoeur) == ("unknown", row.cost_nanoeur)
+
+
+def test_array_that_breaks_after_final_usage_is_closed(ask: Asking, small: SmallVendor) -> None:
+    path = f"/v1beta/models/{FLASH}:streamGenerateContent"
+    small.answers(path, b"[" + orjson.dumps(CONTENT) + b"\n,", cut=True)
+    reply = ask(ASKED["generate"][2], path=path)
+    assert reply.json == [CONTENT]
+    assert AiRequestLog.objects.get().estimated_nanoeur == 0
