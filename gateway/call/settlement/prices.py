@@ -24,7 +24,7 @@ logger = logging.getLogger("pulse.gateway")
 
 
 def placed(usage: Usage | None, held: HeldCall) -> Usage | None:
-    """Return the usage where it was processed: at the host's place, unless the vendor names one."""
+    """Return the usage where it was processed: as the vendor reports, else as it was asked for."""
     if usage is None or usage.place == (place := held.bounded.resolved.place(usage.place)):
         return usage
     return replace(usage, place=place)
