@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+from gateway.apis.events import StreamReader
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
 from gateway.core.seen import SeenOutput
@@ -24,19 +25,11 @@ Aside = TypeVar("Aside")
 TOOL_CALLS_MAX: Final = 128
 
 
-class DeltaReader(Protocol):
+class DeltaReader(StreamReader, Protocol):
     """Parse a streamed answer event by event; pure, one instance per answer."""
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas. Raises ErrorAnswer for an error."""
-        ...
-
-    def see(self, event: object, seen: SeenOutput) -> None:
-        """Record the output that one event shows."""
-        ...
-
-    def completion(self) -> Completion:
-        """Return the answer so far."""
         ...
 
 

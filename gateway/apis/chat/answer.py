@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
+from gateway.apis import cache_writes
 from gateway.apis.families.openai import is_reasoning
-from gateway.apis.openai_usage import cache_writes
 from gateway.core.calls import Completion, Delta
 from gateway.core.model_names import always_searches
 from gateway.core.seen import SeenOutput, all_text
@@ -41,7 +41,7 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
     cached_audio = untrusted_json.part(
         untrusted_json.details(prompt, "cached_tokens_details"), "audio_tokens"
     )
-    written = cache_writes(prompt)
+    written = cache_writes.by_openai(prompt)
     audio_in = untrusted_json.part(prompt, "audio_tokens") - cached_audio
     reasoning = untrusted_json.part(completion, "reasoning_tokens")
     audio_out = untrusted_json.part(completion, "audio_tokens")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import STANDARD_TIER, Usage
+from gateway.apis import cache_writes
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
@@ -19,8 +20,6 @@ _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
 _NO_OUTPUT: Final = frozenset({"signature_delta", "citations_delta"})
 # Older models cannot be asked for a place, and say so.
 _STANDARD_PLACES: Final = frozenset({"not_available"})
-_1H: Final = "ephemeral_1h_input_tokens"
-_5M: Final = "ephemeral_5m_input_tokens"
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -47,7 +46,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     return Usage(
         input_uncached=untrusted_json.count(usage, "input_tokens"),
         cache_read=untrusted_json.part(usage, "cache_read_input_tokens"),
-        **_cache_writes(usage),
+        **cache_writes.by_anthropic(usage),
         output_text=untrusted_json.count(usage, "output_tokens") - thinking,
         output_reasoning=thinking,
         web_searches=untrusted_json.part(searches, "web_search_requests"),
@@ -63,22 +62,6 @@ def _tier(usage: Mapping[str, Any]) -> str:
     if speed == STANDARD_TIER:
         return tier
     return speed if tier == STANDARD_TIER else f"{tier}, {speed}"
-
-
-def _cache_writes(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was written to the cache, by bucket.
-
-    The sum decides: writes without a split live for five minutes. Those of a lifetime that is not
-    known here have no price.
-    """
-    split = untrusted_json.details(usage, "cache_creation")
-    hour = untrusted_json.part(split, _1H)
-    others = [name for name in split if name.startswith("ephemeral_") and name not in (_1H, _5M)]
-    other = sum(untrusted_json.part(split, name) for name in others)
-    minutes = untrusted_json.part(split, _5M)
-    if usage.get("cache_creation_input_tokens") is not None:
-        minutes = untrusted_json.count(usage, "cache_creation_input_tokens") - hour - other
-    return {"cache_write_5m": minutes, "cache_write_1h": hour, "cache_write_other": other}
 
 
 def finish_reason_from(value: object) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
-from gateway.apis.openai_usage import cache_writes
+from gateway.apis import cache_writes
 from gateway.apis.responses.tools import asks_for_preview
 from gateway.core.calls import Completion
 from gateway.core.seen import SeenOutput, all_text
@@ -45,7 +45,7 @@ def _usage(usage: Mapping[str, Any], response: Mapping[str, Any], by_preview: bo
     read = untrusted_json.details(usage, "input_tokens_details")
     output = untrusted_json.details(usage, "output_tokens_details")
     cached = untrusted_json.part(read, "cached_tokens")
-    written = cache_writes(read)
+    written = cache_writes.by_openai(read)
     searches = _searches(response)
     by_preview = bool(searches) and (by_preview or asks_for_preview(response))
     reasoning = untrusted_json.part(output, "reasoning_tokens")

@@ -103,7 +103,10 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     try:
         return await _seen_cost(held, rates, output)
     except Exception:
-        logger.exception("request %s: its price cannot be computed", held.ask.request_id)
+        logger.exception(
+            "request %s: what was seen of it cannot be priced; its hold is charged",
+            held.ask.request_id,
+        )
         return None
 
 
