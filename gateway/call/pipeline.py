@@ -18,6 +18,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -257,7 +258,11 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
     was_sent = True
     reading: list[asyncio.Task[None]] = []
     output = held.bounded.priced.outgoing.output
-    held.seen.send(time.monotonic(), choices=output.choices if output else 1)
+    held.seen.send(
+        time.monotonic(),
+        choices=output.choices if output else 1,
+        take=partial(running.gateway.take_for_call, running.principal),
+    )
     try:
         async with asyncio.timeout(timeout_s) as limit:
 

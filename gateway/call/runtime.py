@@ -94,6 +94,14 @@ class Gateway:
         if body_bytes:
             task.add_done_callback(lambda _: self.bodies.give_back(body_bytes, shares))
 
+    def take_for_call(self, principal: Principal, n_bytes: int) -> bool:
+        """Count bytes for the running call until it ends, or return False without room."""
+        task, shares = asyncio.current_task(), shares_of(principal)
+        if task is None or not self.bodies.take(n_bytes, shares):
+            return False
+        task.add_done_callback(lambda _: self.bodies.give_back(n_bytes, shares))
+        return True
+
     def has_hold(self, task: asyncio.Task[None] | None) -> None:
         """Let another call wait in this one's place."""
         org_id = self._waiting.pop(task, None) if task is not None else None

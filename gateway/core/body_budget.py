@@ -1,4 +1,7 @@
-"""The memory that request bodies may take, by owner: while they are received, and during calls."""
+"""The memory that request bodies may take, by owner: while they are received, and during calls.
+
+The text that is kept of a long streamed answer counts as its request's body does.
+"""
 
 from __future__ import annotations
 

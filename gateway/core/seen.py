@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
@@ -12,8 +12,18 @@ from costs.core.usage import Usage
 # Output that the provider had produced and that had not arrived when its connection was closed:
 # seconds at the model's fastest known rate, besides one more event as large as the largest.
 ON_ITS_WAY_S: Final = 0.1
-# Of each stream; what is beyond counts one token for each byte.
+# Of each kind of output of a stream; what is beyond counts one token for each byte. The first bytes
+# are free, more are counted as the caller's memory, as its request bodies are.
+TEXT_FREE_BYTES: Final = 16 * 1024
 TEXT_KEPT_BYTES: Final = 128 * 1024
+
+# Takes bytes of the caller's memory until its call ends, or returns False without room.
+TakeMemory = Callable[[int], bool]
+
+
+def no_memory(_n_bytes: int) -> bool:
+    """Take no memory."""
+    return False
 
 
 def all_text(value: object, without: Collection[str] = ()) -> str:
@@ -35,13 +45,15 @@ def all_text(value: object, without: Collection[str] = ()) -> str:
 class SeenText:
     """The text of one kind of output: a token covers at least one byte, an event has at least one.
 
-    `beyond_bytes` are those that are not kept.
+    `beyond_bytes` are those that are not kept; `take` is asked once for memory for more.
     """
 
     kept: bytearray = field(default_factory=bytearray)
     beyond_bytes: int = 0
     events: int = 0
     largest_bytes: int = 0
+    take: TakeMemory = no_memory
+    _room_bytes: int = TEXT_FREE_BYTES
 
     def add(self, text: str) -> None:
         """Add the text of one event, if it has any."""
@@ -52,10 +64,17 @@ class SeenText:
         self.events += 1
         if size > self.largest_bytes:
             self.largest_bytes = size
-        if len(self.kept) + size <= TEXT_KEPT_BYTES:
+        if len(self.kept) + size <= self._room_bytes or self._grows_for(size):
             self.kept += added
         else:
             self.beyond_bytes += size
+
+    def _grows_for(self, size: int) -> bool:
+        """Return whether a text of this size can be kept with all memory that there may be."""
+        take, self.take = self.take, no_memory
+        if take(TEXT_KEPT_BYTES - self._room_bytes):
+            self._room_bytes = TEXT_KEPT_BYTES
+        return len(self.kept) + size <= self._room_bytes
 
     def tokens_at_most(self, counted: int) -> int:
         """Return the tokens of the text, of which those kept are `counted` by a tokenizer."""
@@ -107,9 +126,10 @@ class SeenOutput:
         """Whether the output of every choice is complete."""
         return len(self._ended) >= self.choices
 
-    def send(self, now_s: float, *, choices: int = 1) -> None:
-        """Record that the request is sent."""
+    def send(self, now_s: float, *, choices: int = 1, take: TakeMemory = no_memory) -> None:
+        """Record that the request is sent. Memory for long text is requested with `take`."""
         self.choices = choices
+        self.text.take = self.thoughts.take = take
         self.seen_s = self._before_s = now_s
 
     def arrive(self, now_s: float) -> None:

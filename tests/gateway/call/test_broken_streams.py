@@ -9,11 +9,15 @@ import orjson
 import pytest
 
 from gateway.call.runtime import Gateway
+from gateway.core.body_budget import CALLER_MAX_BYTES
+from gateway.core.seen import TEXT_FREE_BYTES
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
+from orgs.models import ApiKey
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.small_vendor import SmallVendor
+from tests.gateway.stand_ins import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -94,6 +98,22 @@ def test_choices_are_produced_side_by_side(ask: Asking, small: SmallVendor) -> N
         for n in (1, 4)
     ]
     assert tokens[1] > 3 * tokens[0] - 10
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_kept_text_is_counted_as_memory_of_caller(
+    ask: Asking, small: SmallVendor, gateway: Gateway, has_room: bool
+) -> None:
+    taken = 0 if has_room else CALLER_MAX_BYTES
+    shares = {ApiKey.objects.get().pk: CALLER_MAX_BYTES}
+    assert gateway.bodies.take(taken, shares)
+    text = "word " * (TEXT_FREE_BYTES // 5)
+    row = chats(ask, small, [chat({"content": text})] * 2, max_tokens=16_000)
+    tokens = row.usage["at_most"]["output_tokens"]
+    assert (tokens < 16_000) is has_room
+    gateway.bodies.give_back(taken, shares)
+    until(lambda: not gateway.tasks)
+    assert gateway.bodies.take(CALLER_MAX_BYTES, shares)
 
 
 # --- broken after the final usage: exact ------------------------------------------------------

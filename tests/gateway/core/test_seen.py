@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.usage import Usage
-from gateway.core.seen import ON_ITS_WAY_S, TEXT_KEPT_BYTES, SeenOutput, all_text
+from gateway.core.seen import ON_ITS_WAY_S, TEXT_FREE_BYTES, TEXT_KEPT_BYTES, SeenOutput, all_text
 
 RATE = 100.0
 
@@ -48,11 +48,24 @@ def test_event_is_at_least_one_token_and_byte_at_most_one() -> None:
     assert at_most(seen, counted=50) == 3
 
 
-def test_text_beyond_what_is_kept_counts_by_its_bytes() -> None:
-    seen = seen_after("x" * TEXT_KEPT_BYTES, "yy")
+@pytest.mark.parametrize(
+    ("has_memory", "kept"), [(True, TEXT_KEPT_BYTES), (False, TEXT_FREE_BYTES)]
+)
+def test_text_beyond_what_is_kept_counts_by_its_bytes(has_memory: bool, kept: int) -> None:
+    asked: list[int] = []
+
+    def take(n_bytes: int) -> bool:
+        asked.append(n_bytes)
+        return has_memory
+
+    seen = SeenOutput()
+    seen.send(0.0, take=take)
+    for text in ("x" * TEXT_FREE_BYTES, "x" * (kept - TEXT_FREE_BYTES), "yy", "yy"):
+        seen.text.add(text)
     seen.end()
-    assert len(seen.text.kept) == TEXT_KEPT_BYTES
-    assert at_most(seen, counted=1000) == 1000 + 2
+    assert asked == [TEXT_KEPT_BYTES - TEXT_FREE_BYTES]
+    assert len(seen.text.kept) == kept
+    assert at_most(seen, counted=1000) == 1000 + 4
 
 
 def test_hidden_output_counts_once_it_has_begun_by_time_since_sending() -> None:
