@@ -22,6 +22,7 @@ from tests.gateway.stand_ins import until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 GPT: Final = "gpt-4o-mini"
+HELLO: Final = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture
@@ -78,8 +79,7 @@ def chat(delta: dict[str, Any], index: int = 0, finish: str | None = None) -> di
 
 
 def chats(ask: Asking, small: SmallVendor, events: list[Any], **body: Any) -> Any:
-    said = [{"role": "user", "content": "Hello"}]
-    asked = {"model": GPT, "messages": said, "max_tokens": 1000, "stream": True, **body}
+    asked = {"model": GPT, "messages": HELLO, "max_tokens": 1000, "stream": True, **body}
     return broken(ask, small, "/chat/completions", "/v1/chat/completions", asked, *events)
 
 
@@ -139,7 +139,6 @@ COMPLETED: Final = {
     },
 }
 CHATTED: Final = [chat({"content": "Hi"}), chat({}, finish="stop"), {"choices": [], "usage": USAGE}]
-HELLO: Final = [{"role": "user", "content": "Hello"}]
 SONNET: Final = "claude-3-5-sonnet-20241022"
 FLASH: Final = "gemini-2.0-flash"
 GENERATED: Final = f"/v1beta/models/{FLASH}:streamGenerateContent?alt=sse"
