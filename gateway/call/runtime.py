@@ -23,7 +23,7 @@ from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
-from gateway.core.body_budget import BodyBudget, no_room, shares_of
+from gateway.core.body_budget import DROPPED_MAX, BodyBudget, no_room, shares_of
 from gateway.core.calls import Principal
 from gateway.core.errors import KeyNotAllowed, Refused, overloaded
 from gateway.core.model_names import Catalog
@@ -48,7 +48,10 @@ class Checks(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Gateway:
-    """The gateway of one process. `tasks` are the running calls; they outlive their clients."""
+    """The gateway of one process. `tasks` are the running calls; they outlive their clients.
+
+    `bodies` are counted in bytes; `dropped_bodies`, which take no memory, by their number.
+    """
 
     catalog: Catalog
     directory: Directory
@@ -61,6 +64,7 @@ class Gateway:
     used_keys: set[UUID] = field(default_factory=set)
     checks: Checks | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    dropped_bodies: BodyBudget = field(default_factory=lambda: BodyBudget(DROPPED_MAX))
     is_stopping: bool = False
     waiting_max: int = WAITING_MAX
     # The calls that have no hold yet, and how many each organization has of them.
@@ -89,6 +93,14 @@ class Gateway:
         task.add_done_callback(self._ended)
         if body_bytes:
             task.add_done_callback(lambda _: self.bodies.give_back(body_bytes, shares))
+
+    def take_for_call(self, principal: Principal, n_bytes: int) -> bool:
+        """Count bytes for the running call until it ends, or return False without room."""
+        task, shares = asyncio.current_task(), shares_of(principal)
+        if task is None or not self.bodies.take(n_bytes, shares):
+            return False
+        task.add_done_callback(lambda _: self.bodies.give_back(n_bytes, shares))
+        return True
 
     def has_hold(self, task: asyncio.Task[None] | None) -> None:
         """Let another call wait in this one's place."""

@@ -296,7 +296,7 @@ async def test_slow_clients_apply_backpressure_and_use_no_memory(
 ) -> None:
     asked = [_asked(vendor, stream=True) for vendor in VENDORS]
     upstream.reset()
-    upstream.answers({"times": FOREVER, "endless": True, "content": "x" * 65_536})
+    upstream.answers({"times": FOREVER, "endless": True, "content": "x" * 65_536 + " x"})
     [worker] = server.workers()
     before = _resident_bytes(worker)
     clients = [

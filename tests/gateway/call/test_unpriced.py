@@ -167,6 +167,17 @@ def test_dearer_answer_is_charged_right_and_overruns(
     assert {period.overrun_nanoeur for period in Period.objects.filter(org=acme)} == {above}
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_place_that_was_asked_for_counts_where_answer_names_none(
+    ask: Asking, fake: FakeProvider, stream: bool
+) -> None:
+    costs = []
+    for asked in ({}, {"inference_geo": "us"}):
+        fake.answers(vendor="anthropic", usage={"input_tokens": 20, "output_tokens": 100})
+        costs.append(row_of(messages(ask, stream=stream, **asked)).cost_nanoeur or 0)
+    assert abs(costs[1] - costs[0] * Decimal("1.1")) <= 1
+
+
 def assert_overrun(reply: Reply, expected_nanoeur: Decimal) -> None:
     hold, row = hold_of(reply), row_of(reply)
     assert row.cost_nanoeur is not None
@@ -231,7 +242,7 @@ def test_region_of_host_is_held_and_charged(
     limited(acme)
     text: dict[str, Any] = {"prompt": "Hello"} if path == "/api/ai/request" else {"messages": SAY}
     usage = {"prompt_tokens": 10, "completion_tokens": 2}
-    amounts = []
+    amounts, expected = [], []
     for place in ("global", "eu"):
         gateway.providers.places = {"openai": place}
         fake.answers(vendor="openai", usage=usage)
@@ -241,6 +252,9 @@ def test_region_of_host_is_held_and_charged(
         event = CostEvent.objects.get(request_id=row.id)
         assert event.usage is not None
         assert event.usage.get("place", "global") == place
+        quoted = ask({"model": ASTRA, "prompt": "Hello"}, path="/api/ai/quote")
+        expected.append(Decimal(f"{quoted.json['expectedEur']}"))
+    assert abs(expected[1] / expected[0] - Decimal("1.1")) < Decimal("0.001")
     for plain, regional in zip(*amounts, strict=True):
         assert abs(regional - plain * Decimal("1.1")) <= 2
     gateway.providers.places = {"openai": "mars"}
