@@ -39,10 +39,12 @@ def _without_constraints() -> Iterator[None]:
         kept = cursor.fetchall()
     for table, name, _ in kept:
         run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    yield
-    for table, name, check in kept:
-        check = check.removesuffix(" NOT VALID")
-        run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {check} NOT VALID")
+    try:
+        yield
+    finally:
+        for table, name, check in kept:
+            check = check.removesuffix(" NOT VALID")
+            run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {check} NOT VALID")
 
 
 def _without_triggers() -> Iterator[None]:
@@ -54,7 +56,9 @@ def _without_triggers() -> Iterator[None]:
     for name, _ in kept:
         run(f"DROP TRIGGER {name}")
     run("PRAGMA ignore_check_constraints = ON")
-    yield
-    run("PRAGMA ignore_check_constraints = OFF")
-    for _, sql in kept:
-        run(sql)
+    try:
+        yield
+    finally:
+        run("PRAGMA ignore_check_constraints = OFF")
+        for _, sql in kept:
+            run(sql)

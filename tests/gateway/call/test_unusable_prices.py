@@ -89,16 +89,19 @@ def test_model_whose_price_cannot_be_used_is_unpriced(ask: Asking) -> None:
 def events_refused() -> Iterator[None]:
     """Let the ledger fail to write a charge."""
     if connection.vendor == "postgresql":
-        run("ALTER TABLE cost_event ADD CONSTRAINT refused CHECK (false) NOT VALID")
-        yield
-        run("ALTER TABLE cost_event DROP CONSTRAINT refused")
+        wall = "ALTER TABLE cost_event ADD CONSTRAINT refused CHECK (false) NOT VALID"
+        gone = "ALTER TABLE cost_event DROP CONSTRAINT refused"
     else:
-        run(
+        wall = (
             "CREATE TRIGGER refused BEFORE INSERT ON cost_event "
             "BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
+        gone = "DROP TRIGGER refused"
+    run(wall)
+    try:
         yield
-        run("DROP TRIGGER refused")
+    finally:
+        run(gone)
 
 
 @WAYS
