@@ -217,13 +217,6 @@ def test_speed_is_refused_where_model_has_only_one(ask: Asking, fake: FakeProvid
     assert messages(ask, model=HAIKU, speed="standard").status == 200
 
 
-def test_fast_mode_keeps_its_beta_header(ask: Asking, fake: FakeProvider) -> None:
-    betas = "fast-mode-2026-02-01,context-1m-2025-08-07"
-    body = {"model": OPUS, "messages": SAY, "max_tokens": 9, "speed": "fast"}
-    assert ask(body, path="/v1/messages", headers={"anthropic-beta": betas}).status == 200
-    assert fake.calls[-1].headers["anthropic-beta"] == "fast-mode-2026-02-01"
-
-
 @pytest.mark.parametrize("path", ["/api/ai/request", "/v1/chat/completions"])
 def test_region_of_host_is_held_and_charged(
     ask: Asking, gateway: Gateway, fake: FakeProvider, acme: Organization, path: str
