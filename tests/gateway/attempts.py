@@ -13,6 +13,7 @@ from gateway.providers.registry import Providers
 from gateway.requests import audit
 from orgs.models import Organization
 from tests.factories import AliasFactory
+from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.wire import Reply
@@ -67,9 +68,9 @@ def charged() -> dict[str, int]:
 
 
 def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
-    """Configure OpenAI and Anthropic at the fake provider or a given URL; None is without a key."""
+    """Configure the vendors at the fake provider or a given URL; None is without a key."""
     gateway.call_loop.call_sync(gateway.providers.aclose())
-    urls = {vendor: fake.base_url(vendor) for vendor in ("openai", "anthropic")} | elsewhere
+    urls = {vendor: fake.base_url(vendor) for vendor in VENDORS} | elsewhere
     known = settings_at({vendor: url for vendor, url in urls.items() if url})
     gateway.providers = Providers(known, sandbox=True)
 

@@ -111,7 +111,7 @@ def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> 
 
 @pytest.fixture
 def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """OpenAI and Anthropic, at the fake provider; the ledger must be consistent after the test."""
+    """All vendors, at the fake provider; the ledger must be consistent after the test."""
     with FakeProvider() as fake:
         wire(gateway, fake)
         yield fake

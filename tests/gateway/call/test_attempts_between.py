@@ -34,6 +34,7 @@ from tests.gateway.attempts import (
     charged,
     fast,
     tried,
+    wire,
 )
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -314,8 +315,9 @@ def test_sdk_resolves_aliases(
 
 
 def test_quote_uses_first_callable_model(
-    ask: Asking, acme: Organization, vendors: FakeProvider
+    ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
 ) -> None:
+    wire(gateway, vendors, mistral=None)
     fast(acme, "mistral-large-latest", CLAUDE, OPENAI)
     quoted = ask(HELLO, path="/api/ai/quote").json
     assert (quoted["allowed"], quoted["model"]) == (True, CLAUDE)
