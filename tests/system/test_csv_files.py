@@ -16,6 +16,7 @@ from costs.core.cost_query import GROUP_COLUMNS
 from costs.explorer.names import DIMENSIONS
 from orgs.console.exports import FORMULA_SIGNS
 from orgs.models import Organization, User
+from tests.answers import text_of
 from tests.costs.charges import charge
 from tests.factories import (
     AiRequestLogFactory,
@@ -72,7 +73,7 @@ def named_by_attacker(acme: Organization) -> None:
 @pytest.mark.usefixtures("named_by_attacker")
 @pytest.mark.parametrize("path", FILES)
 def test_csv_file_has_no_formula(client_for: CLIENTS, admin_user: User, path: str) -> None:
-    text = b"".join(client_for(admin_user).get(path)).decode()
+    text = text_of(client_for(admin_user), path)
     rows = list(csv.reader(io.StringIO(text, newline="")))
     cells = [cell for row in rows[1:] for cell in row]
     assert len(rows) > 1

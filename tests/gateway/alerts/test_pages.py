@@ -21,6 +21,7 @@ from gateway.alerts.reports import open_count
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.answers import text_of
 from tests.factories import (
     AlertChannelFactory,
     AlertDeliveryFactory,
@@ -46,13 +47,7 @@ def admin(client_for: CLIENTS, admin_user: User) -> Client:
 
 
 def page(client: Client, address: str = ALERTS, **query: Any) -> str:
-    response = client.get(address, query)
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def streamed(client: Client, address: str, **query: Any) -> str:
-    return b"".join(client.get(address, query)).decode()
+    return text_of(client, address, **query)
 
 
 # --- alerts -------------------------------------------------------------------------------------
@@ -126,9 +121,9 @@ def test_list_is_filtered_paged_and_exported(acme: Organization, admin: Client) 
     invalid = admin.get(ALERTS, {"alertId": "x"})
     assert invalid.status_code == 400
     assert "Not a valid alert id." in invalid.content.decode()
-    rows = list(csv.DictReader(streamed(admin, f"{ALERTS}.csv", kind="spike").splitlines()))
+    rows = list(csv.DictReader(text_of(admin, f"{ALERTS}.csv", kind="spike").splitlines()))
     assert [row["sentence"] for row in rows] == ["'=Costs rose"]
-    found = json.loads(streamed(admin, f"{ALERTS}.json", state="open"))
+    found = json.loads(text_of(admin, f"{ALERTS}.json", state="open"))
     assert len(found) == 60
     assert found[0]["kind"] == "budget.threshold"
     assert admin.get(f"{ALERTS}.csv", {"kind": "x"}).status_code == 400

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.http import StreamingHttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
@@ -22,6 +21,7 @@ from gateway.budgets.views import BUDGETS_PER_PAGE
 from gateway.models import Budget
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.answers import text_of
 from tests.factories import AiRequestLogFactory, BudgetFactory, DailyCostFactory, PeriodFactory
 
 pytestmark = pytest.mark.django_db
@@ -76,12 +76,6 @@ def count(budget: Budget, charged: int, held: int = 0, **terms: Any) -> Period:
             **terms,
         },
     )
-
-
-def text_of(response: Any) -> str:
-    assert isinstance(response, StreamingHttpResponse)
-    content: Iterator[bytes] = response.streaming_content  # type: ignore[assignment]  # not async here
-    return b"".join(content).decode()
 
 
 # --- making and changing them -------------------------------------------------------------------
@@ -266,9 +260,7 @@ def test_members_and_auditors_can_only_view(
 def test_foreign_budget_is_404(globex: Organization, admin: Client) -> None:
     foreign = BudgetFactory.create(org=globex, name="Theirs")
     for address in (BUDGETS, f"{BUDGETS}.csv"):
-        response = admin.get(address)
-        page = text_of(response) if response.streaming else response.content.decode()
-        assert "Theirs" not in page
+        assert "Theirs" not in text_of(admin, address)
     for budget_id in (foreign.pk, new_id(), "x"):
         for address in (f"{BUDGETS}/{budget_id}", f"{BUDGETS}/{budget_id}/delete"):
             assert admin.get(address).status_code == 404
@@ -353,7 +345,7 @@ def test_files_have_every_budget_exactly(
         BudgetFactory.create(org=utc, name=f"={n}", models=["gpt-4o", "gpt-4"], app_id="a")
     count(Budget.objects.first() or BudgetFactory.create(), charged=1, held=2)
     client = client_for(auditor_user)
-    rows = json.loads(text_of(client.get(f"{BUDGETS}.json")))
+    rows = json.loads(text_of(client, f"{BUDGETS}.json"))
     assert len(rows) == BUDGETS_PER_PAGE + 1
     assert {name: rows[0][name] for name in ("limitEur", "spentEur", "heldEur", "leftEur")} == {
         "limitEur": "100.00",
@@ -366,9 +358,9 @@ def test_files_have_every_budget_exactly(
         "a",
         None,
     )
-    lines = list(csv.DictReader(text_of(client.get(f"{BUDGETS}.csv")).splitlines()))
+    lines = list(csv.DictReader(text_of(client, f"{BUDGETS}.csv").splitlines()))
     assert (lines[0]["name"], lines[0]["models"]) == ("'=0", "gpt-4o gpt-4")
-    assert text_of(client.get(f"{BUDGETS}.json")).startswith("[")
+    assert text_of(client, f"{BUDGETS}.json").startswith("[")
 
 
 # --- one budget ---------------------------------------------------------------------------------
