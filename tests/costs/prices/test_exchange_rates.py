@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
@@ -24,6 +24,7 @@ from costs.models import ExchangeRate
 from costs.prices.book import load_price_book, price_list_version
 from costs.prices.exchange_rates import rate_in_force, set_rate, utc_day
 from orgs.core.errors import Invalid
+from tests.commands import output_of
 from tests.costs.price_list import prices
 from tests.factories import ExchangeRateFactory, UserFactory
 
@@ -37,10 +38,7 @@ def today() -> date:
     return utc_day(now())
 
 
-def rates(*arguments: str) -> str:
-    out = io.StringIO()
-    call_command("rates", *arguments, stdout=out)
-    return out.getvalue()
+rates = partial(output_of, "rates")
 
 
 def kept() -> dict[date, Decimal]:
@@ -111,7 +109,7 @@ def by_list(*command: str, folder: Path) -> Way:
         path = folder / "list.csv"
         path.write_text(f"Date,USD\n{on_date},{usd_per_eur}\n")
         try:
-            call_command(*command, str(path), stdout=io.StringIO())
+            output_of(*command, str(path))
         except CommandError as exc:
             return str(exc)
         return ""
@@ -235,7 +233,7 @@ def test_rates_of_one_list_are_compared_with_each_other(tmp_path: Path) -> None:
     path = a_list(tmp_path, "1.1", "1.4", "1.1")
     for command in (("rates", "refresh", "--file"), ("prices", "load", "--ecb-file")):
         with pytest.raises(CommandError, match=r"1\.4 USD per EUR of .* differs by more than a"):
-            call_command(*command, path)
+            output_of(*command, path)
     assert kept() == {}
     assert rates("refresh", "--file", path, "--force") == (
         f"Added 3 exchange rates (until {today()}).\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import smtplib
@@ -16,7 +15,6 @@ import pytest
 from django.apps import apps
 from django.core import mail as outbox
 from django.core.mail.backends.locmem import EmailBackend
-from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import Settings
@@ -29,6 +27,7 @@ from gateway.alerts.operations import try_channel
 from gateway.models import AlertAddress, AlertChannel
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.commands import output_of
 from tests.factories import (
     AlertDeliveryFactory,
     AlertFactory,
@@ -186,13 +185,11 @@ def test_page_and_command_send_links_again(acme: Organization, admin: Client) ->
     AlertAddress.objects.create(org=acme, email="bo@example.org", confirmed_at=now())
     admin.post(f"/costs/alerts/channels/{channel.pk}/addresses")
     assert asked_of() == ["ada@example.org"]
-    out = io.StringIO()
-    call_command("alerts", "ask-channel", "acme", channel.name, stdout=out)
-    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in out.getvalue()
-    assert "a link was sent less than a day ago" in out.getvalue()
-    out = io.StringIO()
-    call_command("alerts", "channels", "acme", "--format", "json", stdout=out)
-    assert json.loads(out.getvalue())[0]["unconfirmed"] == "ada@example.org"
+    said = output_of("alerts", "ask-channel", "acme", channel.name)
+    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in said
+    assert "a link was sent less than a day ago" in said
+    listed = output_of("alerts", "channels", "acme", "--format", "json")
+    assert json.loads(listed)[0]["unconfirmed"] == "ada@example.org"
 
 
 def test_addresses_in_use_count_as_confirmed_after_upgrade(

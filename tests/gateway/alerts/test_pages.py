@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -22,6 +20,7 @@ from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.commands import output_of
 from tests.factories import (
     AlertChannelFactory,
     AlertDeliveryFactory,
@@ -235,9 +234,7 @@ def test_page_and_command_show_pause(acme: Organization, admin: Client) -> None:
     shown = page(admin, CHANNELS)
     assert until.isoformat() in shown
     assert "after 5 failures in a row" in shown
-    out = io.StringIO()
-    call_command("alerts", "channels", "acme", "--format", "json", stdout=out)
-    (row,) = json.loads(out.getvalue())
+    (row,) = json.loads(output_of("alerts", "channels", "acme", "--format", "json"))
     assert (row["failures"], row["paused_until"]) == (5, until.isoformat(timespec="seconds"))
     AlertChannel.objects.filter(pk=channel.pk).update(paused_until=now())
     assert "failures in a row" not in page(admin, CHANNELS)
