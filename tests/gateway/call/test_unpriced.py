@@ -15,7 +15,7 @@ from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
-from tests.gateway.attempts import tried
+from tests.gateway.attempts import row_of, tried
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -75,10 +75,6 @@ def hold_of(reply: Reply) -> int:
     assert reply.status == 200, reply.body
     [hold] = tried(reply).holds
     return hold.amount_nanoeur
-
-
-def row_of(reply: Reply) -> AiRequestLog:
-    return tried(reply).row
 
 
 def limited(acme: Organization) -> None:

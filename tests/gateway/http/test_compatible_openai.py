@@ -8,10 +8,10 @@ import pytest
 
 from costs.models import Hold
 from gateway.apis.responses.tools import UNBOUNDED
-from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
+from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -35,12 +35,6 @@ def embedders(prices: object) -> None:
         RateFactory.create(
             provider=provider, model=model, input_usd_per_mtok="0.11", output_usd_per_mtok="0"
         )
-
-
-def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row; assert that no hold is left."""
-    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
 
 def refused(reply: Reply) -> tuple[int, str, str]:

@@ -10,14 +10,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from costs.models import CostEvent, Hold
+from costs.models import CostEvent
 from gateway.call.runtime import Gateway
-from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
 from orgs.models import Organization
 from tests.factories import PolicyFactory
 from tests.fake_provider import FakeProvider
 from tests.fake_provider.vendors import KEYS, settings_at
+from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
 from tests.gateway.small_vendor import SmallVendor
 from tests.gateway.wire import Reply
@@ -97,12 +97,6 @@ def limited(acme: Organization) -> Callable[..., None]:
         PolicyFactory.create(org=acme, name="P", **limits)
 
     return made
-
-
-def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row; assert that no hold is left."""
-    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
 
 def error_in(api: Api, reply: Reply) -> tuple[str, str]:
