@@ -82,6 +82,12 @@ def client_for() -> Callable[[User], Client]:
 
 
 @pytest.fixture
+def admin(client_for: Callable[[User], Client], admin_user: User) -> Client:
+    """A test client signed in as Acme's admin."""
+    return client_for(admin_user)
+
+
+@pytest.fixture
 def operator(client_for: Callable[[User], Client], db: None) -> Client:
     """A test client signed in as an operator of the installation."""
     return client_for(UserFactory.create(is_staff=True, is_superuser=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import smtplib
-from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -46,11 +45,6 @@ LINK = re.compile(r"http\S+?(/costs/alerts/confirm/\S+)")
 @pytest.fixture(autouse=True)
 def sends_email(settings: Settings) -> None:
     settings.SENDS_EMAIL = True
-
-
-@pytest.fixture
-def admin(client_for: Callable[[User], Client], admin_user: User) -> Client:
-    return client_for(admin_user)
 
 
 def channel_of(org: Organization, *emails: str, confirmed: bool = False) -> AlertChannel:

@@ -40,11 +40,6 @@ WEBHOOK = {"name": "Ops", "kind": "webhook", "url": "https://hooks.example.org/T
 EMAIL = {"name": "Ops", "kind": "email", "emails": "Ada@example.org\nbo@example.org"}
 
 
-@pytest.fixture
-def admin(client_for: CLIENTS, admin_user: User) -> Client:
-    return client_for(admin_user)
-
-
 def page(client: Client, address: str = ALERTS, **query: Any) -> str:
     return text_of(client, address, **query)
 
