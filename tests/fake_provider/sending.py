@@ -117,7 +117,7 @@ class Sending:
         return response
 
     async def _think(self) -> None:
-        """Think at the rate by the clock: a busy machine sleeps longer than it is told."""
+        """Think at the rate by the clock: a busy machine sleeps longer than it should."""
         tokens, per_s = self.behaviour.hidden_thinking_tokens, self.behaviour.hidden_thinking_per_s
         begun_s, thought = time.monotonic(), 0
         while thought < tokens:

@@ -246,8 +246,8 @@ def test_actions_on_invitations(acme: Organization, admin_user: User) -> None:
     second = path(output_of("members", "link", *new))
     third = path(output_of("members", "role", *new, "--role", "auditor"))
     assert [Client().get(link).status_code for link in (first, second, third)] == [410, 410, 200]
-    said = refusal("keys", "create", "acme", "--name", "ci", "--user", new[1])
-    assert "No user of this organization has" in said
+    reported = refusal("keys", "create", "acme", "--name", "ci", "--user", new[1])
+    assert "No user of this organization has" in reported
     assert "Removed the invitation" in output_of("members", "remove", *new)
     assert Client().get(third).status_code == 410
     set_password(path(output_of("members", "add", *new, "--role", "member")))

@@ -179,9 +179,9 @@ def test_page_and_command_send_links_again(acme: Organization, admin: Client) ->
     AlertAddress.objects.create(org=acme, email="bo@example.org", confirmed_at=now())
     admin.post(f"/costs/alerts/channels/{channel.pk}/addresses")
     assert asked_of() == ["ada@example.org"]
-    said = output_of("alerts", "ask-channel", "acme", channel.name)
-    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in said
-    assert "a link was sent less than a day ago" in said
+    reported = output_of("alerts", "ask-channel", "acme", channel.name)
+    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in reported
+    assert "a link was sent less than a day ago" in reported
     listed = output_of("alerts", "channels", "acme", "--format", "json")
     assert json.loads(listed)[0]["unconfirmed"] == "ada@example.org"
 

@@ -43,8 +43,8 @@ class Way:
 
 def by_command(acme: Organization, globex: Organization) -> Way:
     def invite(org: Organization, role: str) -> str:
-        said = output_of("members", "add", org.slug, VICTIM, "--role", role)
-        return said.splitlines()[-1].removeprefix(LOCAL_URL)
+        reported = output_of("members", "add", org.slug, VICTIM, "--role", role)
+        return reported.splitlines()[-1].removeprefix(LOCAL_URL)
 
     def remove(org: Organization) -> None:
         output_of("members", "remove", org.slug, VICTIM)
