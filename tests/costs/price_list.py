@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
-
-from django.core.management import call_command
 
 from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, Rates
@@ -18,6 +16,7 @@ from costs.prices.by_hand import GivenPrice, set_prices
 from costs.prices.changes import Seeded, seed
 from costs.prices.genai import SINCE_EVER
 from costs.prices.seed import SHORT_NAMES, SeedFactor, SeedPrice
+from tests.commands import output_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -59,11 +58,7 @@ def input_usd(*names: str, at: datetime = NOW) -> Decimal | None:
     return standard(found).input_usd_per_mtok if found else None
 
 
-def prices(*arguments: str) -> str:
-    """Run the command and return its output."""
-    out = io.StringIO()
-    call_command("prices", *arguments, stdout=out)
-    return out.getvalue()
+prices = partial(output_of, "prices")
 
 
 def set_price(band: Band, *, model: str = "m-1", now: datetime = NOW, **more: Any) -> Rate:

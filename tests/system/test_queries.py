@@ -1,4 +1,4 @@
-"""Every page, file and API refuses a query parameter that it does not know."""
+"""Every page and file refuses a query parameter that it does not know."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_untrusted_name_is_escaped_and_cut(signed_in: Client) -> None:
 
 
 def linked(html: str) -> Iterator[str]:
-    """Yield the addresses of links, and of forms with their fields, that have a query."""
+    """Yield the addresses of links that have a query."""
     for found in re.findall(r'href="(/[^"]*\?[^"]*)"', html):
         yield found.replace("&amp;", "&")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from django.http import StreamingHttpResponse
 from django.test import Client
 
 from orgs.members.operations import remove_member
 from orgs.models import Membership, Organization, User
+from tests.answers import text_of
 from tests.costs.charges import NOON, charge
 from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
@@ -62,12 +62,6 @@ def lines(person: Client, query: str) -> dict[Any, int]:
     file = json.loads(text_of(person, f"/costs.json?{address}"))
     assert file["total"]["amountNanoeur"] == page.report.total.amount_nanoeur
     return found
-
-
-def text_of(client: Client, path: str) -> str:
-    response = cast("StreamingHttpResponse", client.get(path))
-    assert response.status_code == 200
-    return b"".join(cast("Iterable[bytes]", response.streaming_content)).decode()
 
 
 def test_spellings_are_one_line_in_most_used_spelling(person: Client, spelled: None) -> None:

@@ -11,6 +11,7 @@ from costs.models import CostEvent, ExchangeRate, Period, PriceFactor, Rate
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.costs.books import prices_version
+from tests.databases import by_hand
 from tests.factories import (
     CostEventFactory,
     ExchangeRateFactory,
@@ -30,11 +31,6 @@ def period(acme: Organization) -> Period:
     return PeriodFactory.create(
         org=acme, limit_nanoeur=1000, held_nanoeur=300, settled_nanoeur=300, overrun_nanoeur=100
     )
-
-
-def by_hand(statement: str, *values: object) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, [str(value) for value in values])
 
 
 def test_trigger_alone_rejects_increase_past_limit(period: Period) -> None:

@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from costs.models import PriceFactor, Rate
 from tests.costs.price_list import load, priced, rates_of, seeded_price
-from tests.factories import UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -35,12 +34,6 @@ FACTOR = {
     "starts_at_1": "00:00:00",
     "source": "a letter",
 }
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    return client
 
 
 def add(operator: Client, what: str, typed: Mapping[str, str]) -> Any:

@@ -24,6 +24,7 @@ from orgs.database import kept_id
 from orgs.locking import locked
 from orgs.models import Organization, User
 from orgs.settings.operations import change_organization
+from tests.answers import text_of
 from tests.costs.books import check_the_books
 from tests.factories import OrganizationFactory, PolicyFactory
 from tests.gateway.conftest import Asking
@@ -68,8 +69,8 @@ def test_todays_costs_stay_on_today(  # noqa: PLR0913  fixtures and the changes
     change(acme, other)
     acme.refresh_from_db()
     today = local_day(now(), ZoneInfo(other))
-    page: Any = client_for(admin_user).get(f"/costs.csv?groupBy=day&from={today}&to={today}")
-    rows = list(csv.DictReader(b"".join(page.streaming_content).decode().splitlines()))
+    file = text_of(client_for(admin_user), f"/costs.csv?groupBy=day&from={today}&to={today}")
+    rows = list(csv.DictReader(file.splitlines()))
     assert [(row["day"], int(row["amount_nanoeur"])) for row in rows] == [(f"{today}", spent)]
     assert spend_today(organization_id=acme.pk, moment=now()).charged_nanoeur == spent
     (status,) = statuses(acme, now(), [budget])

@@ -19,8 +19,8 @@ from orgs.keys.operations import create_key
 from orgs.keys.reports import keys_that_open
 from orgs.members.operations import remove_member
 from orgs.models import ApiKey, Membership, Organization, User
+from tests.costs.books import check_the_books
 from tests.factories import AiRequestLogFactory, PolicyFactory
-from tests.gateway.attempts import assert_books_agree
 from tests.gateway.conftest import Asking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
@@ -106,7 +106,7 @@ def test_budget_counts_every_spelling(ask: Asking, acme: Organization) -> None:
     assert spent(found) == total
     [status] = statuses(acme, AiRequestLog.objects.latest("id").occurred_at, [found])
     assert sum(status.by_day.values()) == status.charged_nanoeur == total
-    assert_books_agree()
+    check_the_books()
 
 
 def test_full_budget_refuses_every_spelling(ask: Asking, acme: Organization) -> None:

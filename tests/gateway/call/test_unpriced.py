@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 
-from costs.models import CostEvent, Hold, Period, PriceFactor
+from costs.models import CostEvent, Period, PriceFactor
 from costs.prices.book import PLACE
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
-from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
-from tests.gateway.attempts import assert_books_agree, wire
+from tests.gateway.attempts import row_of, tried
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -39,8 +38,8 @@ LIMIT_NANOEUR: Final = 10**15
 
 
 @pytest.fixture
-def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """All vendors at the fake provider; the ledger must be consistent after the test."""
+def fake(vendors: FakeProvider) -> FakeProvider:
+    """The vendors, and prices of all kinds for their models."""
     for provider, model in (
         ("openai", ASTRA), ("anthropic", OPUS), ("anthropic", HAIKU), ("anthropic", SONNET),
         ("google", FLASH),
@@ -54,11 +53,7 @@ def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
             provider=provider, model=model, kind=PLACE, place=place,
             factor=Decimal("1.1"), starts_at=LONG_AGO, source=SOURCE,
         )  # fmt: skip
-    with FakeProvider() as made:
-        wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
-        yield made
-        gateway.call_loop.call_sync(gateway.providers.aclose())
-        assert_books_agree()
+    return vendors
 
 
 def responses(ask: Asking, **more: Any) -> Reply:
@@ -78,11 +73,8 @@ def generate(ask: Asking, **more: Any) -> Reply:
 
 def hold_of(reply: Reply) -> int:
     assert reply.status == 200, reply.body
-    return Hold.objects.get(request_id=reply.headers["x-pulse-request-id"]).amount_nanoeur
-
-
-def row_of(reply: Reply) -> AiRequestLog:
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
+    [hold] = tried(reply).holds
+    return hold.amount_nanoeur
 
 
 def limited(acme: Organization) -> None:
@@ -226,13 +218,6 @@ def test_speed_is_refused_where_model_has_only_one(ask: Asking, fake: FakeProvid
     assert reply.status == 400
     assert f"speed must be standard for model {HAIKU}" in str(reply.json)
     assert messages(ask, model=HAIKU, speed="standard").status == 200
-
-
-def test_fast_mode_keeps_its_beta_header(ask: Asking, fake: FakeProvider) -> None:
-    betas = "fast-mode-2026-02-01,context-1m-2025-08-07"
-    body = {"model": OPUS, "messages": SAY, "max_tokens": 9, "speed": "fast"}
-    assert ask(body, path="/v1/messages", headers={"anthropic-beta": betas}).status == 200
-    assert fake.calls[-1].headers["anthropic-beta"] == "fast-mode-2026-02-01"
 
 
 @pytest.mark.parametrize("path", ["/api/ai/request", "/v1/chat/completions"])
