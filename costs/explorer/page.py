@@ -151,7 +151,7 @@ def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip
     values = form.cleaned_data
     chips = [
         Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
-        for parameter, label, _ in FILTERS.values()
+        for parameter, label in FILTERS.values()
         if values[parameter] and parameter not in ("userId", "model")
     ]
     if values["model"]:

@@ -153,9 +153,9 @@ def test_key_with_other_spelling_can_avoid_budget_of_two_dimensions(acme: Organi
 # --- lists --------------------------------------------------------------------------------------
 
 
-def listed(ask: Asking, **query: str) -> int:
+def listed(ask: Asking, key: str | None = None, **query: str) -> int:
     path = "/api/ai/requests?" + "&".join(f"{name}={value}" for name, value in query.items())
-    reply = ask(method="GET", path=path)
+    reply = ask(method="GET", path=path, key=key)
     assert reply.status == 200, reply.body
     return len(reply.json["requests"])
 
@@ -178,6 +178,8 @@ def test_key_sees_every_spelling_of_its_team(
     key = make_key(acme, "fixed", team_id="A")
     reply = ask(method="GET", path="/api/ai/requests", key=key)
     assert {row["teamId"] for row in reply.json["requests"]} == {"A", "a"}
+    assert listed(ask, teamId="a", key=key) == 2
+    assert listed(ask, teamId="b", key=key) == 0
     for row, status in zip(rows, (200, 200, 404), strict=True):
         assert ask(method="GET", path=f"/api/ai/requests/{row.pk}", key=key).status == status
 
