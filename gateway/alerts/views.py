@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
+from costs.core.exchange_rates import STALE_AFTER_WORKING_DAYS
 from costs.core.money import format_eur
 from gateway.alerts import operations, reports
 from gateway.alerts.delivery import confirmation
@@ -131,6 +132,7 @@ def channels(request: HttpRequest) -> HttpResponse:
         "budget_percents": BUDGET_PERCENTS,
         "day_percents": DAY_PERCENTS,
         "refusal_left": 100 - REFUSAL_FROM_PERCENT,
+        "stale_after": STALE_AFTER_WORKING_DAYS,
         "ratio": RATIO,
         "weeks": WEEKS,
         "least": format_eur(settings.ALERTS_SPIKE_MIN_NANOEUR),

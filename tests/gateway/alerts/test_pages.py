@@ -141,6 +141,17 @@ def test_empty_list_explains_alerts(acme: Organization, admin: Client) -> None:
     assert "50, 80 and 100 %" in page(admin, CHANNELS)
 
 
+def test_pages_name_every_kind_of_alert(acme: Organization, admin: Client) -> None:
+    empty, channels = (" ".join(page(admin, each).split()) for each in (ALERTS, CHANNELS))
+    assert (
+        "when a limit refuses a call, when a day costs far more than usual, or when the " in empty
+    )
+    assert (
+        "Budgets and limits that run out, refused calls, days with unusual costs, and an " in empty
+    )
+    assert "<dt>Exchange rate</dt><dd>when it is more than 3 working days old" in channels
+
+
 def test_header_counts_open_alerts_in_one_query(
     acme: Organization, admin: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
