@@ -135,4 +135,4 @@ def test_declared_parameters_are_fields_of_form() -> None:
         declared = {
             name for page in pages for name in parameters_of(resolve(page).func).names or ()
         }
-        assert declared - {"live"} == set(form.fields)
+        assert declared - {"live", "older_than"} == set(form.fields)

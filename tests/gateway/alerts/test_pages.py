@@ -120,6 +120,7 @@ def test_list_is_filtered_paged_and_exported(acme: Organization, admin: Client) 
     assert newest.count('id="alert-') == 50
     older = newest.split("?older_than=")[1].split('"')[0]
     assert page(admin, older_than=older).count('id="alert-') == 11
+    assert admin.get(ALERTS, {"older_than": "x"}).status_code == 400
     assert page(admin, state="acknowledged").count('id="alert-') == 1
     assert page(admin, state="open", kind="spike").count('id="alert-') == 0
     assert page(admin, alertId=str(spike.pk)).count('id="alert-') == 1

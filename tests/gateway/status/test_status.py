@@ -1,4 +1,4 @@
-"""`/status`: what it shows, and to whom."""
+"""What `/status` shows, and who can see it."""
 
 from __future__ import annotations
 
