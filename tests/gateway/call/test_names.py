@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -90,6 +92,12 @@ def test_request_gets_spelling_of_key(
     key = make_key(acme, "fixed", team_id=" Team-A\u00a0")
     assert ApiKey.objects.get(name="fixed").team_id == "Team-A"
     ApiKey.objects.filter(name="fixed").update(team_id="Team-A ")  # of an earlier version
+    make_key(acme, "free")
+    ApiKey.objects.filter(name="free").update(app_id=" ", client_id="Cafe\u0301")
+    import_module("orgs.migrations.0008_names_of_keys").normalize_names(apps, None)
+    assert ApiKey.objects.get(name="fixed").team_id == "Team-A"
+    free = ApiKey.objects.get(name="free")
+    assert (free.app_id, free.client_id) == (None, "Caf\u00e9")
     for given in ({"teamId": "TEAM-a "}, {}):
         assert ask(HELLO | given, key=key).status == 200
     assert ask(HELLO | {"teamId": "Team-B"}, key=key).json["code"] == "dimension_fixed_by_key"
