@@ -7,10 +7,10 @@ from typing import Any
 
 from costs.ledger import verify
 from costs.models import CostEvent, Hold
+from gateway.audit import verify as audit
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
-from gateway.requests import audit
 from orgs.models import Organization
 from tests.factories import AliasFactory
 from tests.fake_provider.thread import FakeProvider

@@ -406,7 +406,7 @@ def test_list_of_dates_looks_for_spellings_of_their_charges_alone(
     assert "2026-03-0" in looked
 
 
-def test_whoever_follows_list_does_not_read_charges(
+def test_following_list_does_not_read_charges(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
     row = AiRequestLogFactory.create(org=acme, team_id="A", user_id="Customer@example.com")
