@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from costs.core.admission import Stale
+from costs.core.exchange_rates import RateInForce
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import SHORT_LOCK_WAIT_S, Store, StoreUnavailable
@@ -40,10 +41,14 @@ WAITING_MAX: Final = 4_000
 
 
 class Checks(NamedTuple):
-    """What the database showed to the last readiness probe, and the monotonic time of it."""
+    """What the database showed last, and the monotonic time of it.
+
+    `found` is what probes see; the rate in force may be the installation's own.
+    """
 
     read_at: float
     found: dict[str, Any]
+    exchange: RateInForce | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -11,6 +11,7 @@ import pytest
 from django.http import QueryDict
 from django.test import Client
 from django.urls import resolve
+from django.utils.timezone import now
 
 from costs.core.calendar.moments import EARLIEST
 from costs.explorer.forms import CostForm
@@ -127,11 +128,11 @@ def test_declared_parameters_are_fields_of_form() -> None:
         (("/costs",), CostForm(QueryDict(), today=EARLIEST)),
         (
             ("/admin/ai", "/admin/ai/requests/new"),
-            RequestFilterForm({}, organization=Organization()),
+            RequestFilterForm({}, organization=Organization(), moment=now()),
         ),
         (("/costs/alerts",), AlertFilterForm({})),
     ):
         declared = {
             name for page in pages for name in parameters_of(resolve(page).func).names or ()
         }
-        assert declared - {"live"} == set(form.fields)
+        assert declared - {"live", "older_than"} == set(form.fields)

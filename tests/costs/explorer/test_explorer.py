@@ -376,7 +376,9 @@ def test_only_members_are_shown_by_email(
 
 
 def _users(organization: Organization, name: str) -> tuple[str, ...]:
-    return names.values_named(name, column="user_id", organization_id=organization.pk)
+    return names.values_named(
+        name, column="user_id", organization_id=organization.pk, date_range=None
+    )
 
 
 def test_each_user_is_looked_up_once(

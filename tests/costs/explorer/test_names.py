@@ -9,8 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from costs.explorer import spellings
 from orgs.members.operations import remove_member
 from orgs.models import Membership, Organization, User
 from tests.answers import text_of
@@ -90,6 +93,30 @@ def test_chart_has_one_colour_for_one_name(person: Client, spelled: None) -> Non
 def test_filter_matches_every_spelling(person: Client, spelled: None, name: str) -> None:
     assert sum(lines(person, f"groupBy=app&teamId={name}").values()) == 1007
     assert lines(person, f"groupBy=team&teamId={name}") == {"Stra\u00dfe": 1007}
+
+
+def test_matches_come_before_names_that_python_compares(
+    acme: Organization, person: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for team in ("A\u00e9", "A\u00f6", "Plain", "plain"):
+        charge(acme, 1, team_id=team)
+    monkeypatch.setattr(spellings, "COMPARED_MAX", 2)
+    assert lines(person, "groupBy=app&teamId=PLAIN") == {None: 2}
+    assert lines(person, "groupBy=team")["Plain"] == 2
+
+
+def test_spellings_are_looked_for_in_dates_that_are_read(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 5, team_id="A")
+    charge(acme, 7, team_id="a", occurred_at=NOON - timedelta(days=365))
+    with CaptureQueriesContext(connection) as captured:
+        assert lines(person, "groupBy=app&teamId=A&compare=nothing") == {None: 5}
+    looked = [each["sql"] for each in captured if "SELECT DISTINCT" in each["sql"]]
+    assert looked
+    assert all("2025-06-01" in each for each in looked)
+    long = person.get("/costs?from=2024-06-01&to=2025-06-30&teamId=A").context["page"]
+    assert long.report.total.amount_nanoeur == 12
 
 
 def test_comparison_merges_spellings_of_both_date_ranges(

@@ -18,6 +18,7 @@ from costs.core.money import format_eur
 from costs.models import ExchangeRate, Period
 from costs.prices.exchange_rates import utc_day
 from gateway.alerts.evaluate import EvaluationCache, evaluate, record
+from gateway.alerts.rules import past
 from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.past import costs_by_hour
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
@@ -251,6 +252,24 @@ def test_unusual_cost_by_this_hour_is_spike_with_driver(
     assert alert.figures["costs_query"] == (
         "from=2025-06-16&to=2025-06-16&groupBy=model&appId=crawler"
     )
+
+
+def test_values_with_highest_costs_today_are_compared_in_all_spellings(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "VALUES_MAX", 2)
+    before = TODAY - timedelta(weeks=1)
+    for day, app, euros in (
+        *((TODAY, "b", 3), (TODAY, "a", 2), (TODAY, "A", 1), (TODAY, "c", 1)),
+        *((before, " A", 5), (before, "b", -1), (before, "only before", 9)),
+    ):
+        DailyCostFactory.create(org=acme, day=day, app_id=app, amount_nanoeur=euros)
+    found = past.parts(acme.pk, today=TODAY, days=[before])
+    assert [
+        (part.value, part.today_nanoeur, part.before_nanoeur)
+        for part in found
+        if part.dimension == "App"
+    ] == [("b", 3, 0), ("a", 3, 5)]
 
 
 def test_same_cost_late_in_day_is_no_spike(acme: Organization) -> None:

@@ -109,6 +109,7 @@ def test_list_is_filtered_paged_and_exported(acme: Organization, admin: Client) 
     assert newest.count('id="alert-') == 50
     older = newest.split("?older_than=")[1].split('"')[0]
     assert page(admin, older_than=older).count('id="alert-') == 11
+    assert admin.get(ALERTS, {"older_than": "x"}).status_code == 400
     assert page(admin, state="acknowledged").count('id="alert-') == 1
     assert page(admin, state="open", kind="spike").count('id="alert-') == 0
     assert page(admin, alertId=str(spike.pk)).count('id="alert-') == 1
@@ -128,6 +129,17 @@ def test_empty_list_explains_alerts(acme: Organization, admin: Client) -> None:
     assert CREATE in page(admin)
     assert "No channels yet" in page(admin, CHANNELS)
     assert "50, 80 and 100 %" in page(admin, CHANNELS)
+
+
+def test_pages_name_every_kind_of_alert(acme: Organization, admin: Client) -> None:
+    empty, channels = (" ".join(page(admin, each).split()) for each in (ALERTS, CHANNELS))
+    assert (
+        "when a limit refuses a call, when a day costs far more than usual, or when the " in empty
+    )
+    assert (
+        "Budgets and limits that run out, refused calls, days with unusual costs, and an " in empty
+    )
+    assert "<dt>Exchange rate</dt><dd>when it is more than 3 working days old" in channels
 
 
 def test_header_counts_open_alerts_in_one_query(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from orgs.models import Organization
 from tests.factories import (
     AlertChannelFactory,
     BudgetFactory,
+    ExchangeRateFactory,
 )
 from tests.gateway.alerts.june import EUR, NOON, TODAY, charge_day, count, mondays
 
@@ -67,6 +68,23 @@ def test_failed_evaluation_does_not_stop_other_organizations(
     Budget.objects.filter(org=acme).update(models=[None])
     assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
     assert "could not evaluate the alerts of acme" in caplog.text
+
+
+def test_fault_of_exchange_rate_does_not_stop_organizations(
+    acme: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
+    ExchangeRateFactory.create(on_date=date(2025, 6, 10))
+    count(BudgetFactory.create(org=acme), 55 * EUR)
+    answers = iter([ZeroDivisionError()])
+
+    def goes_on() -> bool:
+        if fault := next(answers, None):
+            raise fault
+        return True
+
+    [alert] = evaluate(NOON, EvaluationCache(), goes_on=goes_on)
+    assert alert.kind == Alert.Kind.BUDGET
+    assert "could not evaluate the exchange rate" in caplog.text
 
 
 def test_round_without_charges_takes_five_queries(

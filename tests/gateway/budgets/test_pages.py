@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 from costs.models import Period
@@ -151,6 +153,18 @@ def test_budget_of_unknown_address_is_refused_but_stored_one_can_be_changed(
     admin.post(f"{BUDGETS}/{budget.pk}", TYPED | {"user_id": "unknown@example.com"})
     budget.refresh_from_db()
     assert (budget.user_id, budget.name) == ("unknown@example.com", TYPED["name"])
+    for path in (CREATE, f"{BUDGETS}/{BudgetFactory.create(org=acme, name='other').pk}"):
+        page = admin.post(path, TYPED | {"user_id": "unknown@example.com"}).content.decode()
+        assert "No user of this organization" in page
+
+
+def test_user_who_is_no_address_is_not_looked_up(admin: Client) -> None:
+    long = admin.post(CREATE, TYPED | {"user_id": "x" * 129}).content.decode()
+    assert "A user id must have at most 128 characters." in long
+    with CaptureQueriesContext(connection) as captured:
+        admin.post(CREATE, TYPED | {"user_id": "x" * 128})
+    assert Budget.objects.get().user_id == "x" * 128
+    assert not [each for each in captured if "monthly_cost" in each["sql"]]
 
 
 def test_admin_changes_budget_with_or_without_recount(acme: Organization, admin: Client) -> None:

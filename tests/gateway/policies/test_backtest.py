@@ -16,8 +16,8 @@ from pytest_django import DjangoAssertNumQueries
 from gateway.core.model_entries import model_entries
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
-from gateway.policies.backtest import ROWS_PER_PAGE, backtest
-from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
+from gateway.policies.backtests.backtest import ROWS_PER_PAGE, backtest
+from gateway.policies.backtests.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
 from gateway.providers.catalog import load_catalog
 from orgs.keys import operations
 from orgs.models import Organization, User

@@ -1,4 +1,4 @@
-"""`/status`: what it shows, and to whom."""
+"""What `/status` shows, and who can see it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from decimal import Decimal
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 from pytest_django import Settings
 
 from costs.models import Hold
 from costs.prices.exchange_rates import utc_day
-from gateway.call.runtime import Gateway
+from gateway.call.runtime import Gateway, current
 from gateway.providers.registry import providers_from_settings
 from orgs.fields import new_id
 from orgs.models import Organization, User
@@ -29,6 +31,12 @@ Clients = Callable[[User], Client]
 @pytest.fixture
 def today() -> date:
     return utc_day(now())
+
+
+@pytest.fixture(autouse=True)
+def nothing_read() -> None:
+    """Let no result of another test be kept."""
+    current().checks = None
 
 
 def page(client: Client) -> str:
@@ -120,6 +128,18 @@ def test_pending_migration_is_not_ready(client_for: Clients, member_user: User) 
     assert "</span> not ready</span>" in text
     assert fact(text, "Migrations") == "pending"
     assert "Price list" not in text
+
+
+def test_database_is_read_once_for_many_pages(
+    client_for: Clients, member_user: User, today: date
+) -> None:
+    client = client_for(member_user)
+    ExchangeRateFactory.create(on_date=today)
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(3):
+            page(client)
+    for table in ("exchange_rate", "django_migrations"):
+        assert len([each for each in captured if f'FROM "{table}"' in each["sql"]]) == 1
 
 
 def test_status_requires_membership(client_for: Clients, client: Client, db: None) -> None:

@@ -15,8 +15,8 @@ from django.db.models import F
 
 from costs.core.holds import State
 from costs.models import CostEvent, Hold
+from gateway.audit.verify import verify
 from gateway.models import AiRequestLog
-from gateway.requests.audit import verify
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.commands import output_of
