@@ -20,12 +20,17 @@ def means(wanted: str, *, model: str, provider: str) -> bool:
     Compared as in policies: trimmed and case-folded, with or without the prefix `openai/` or
     `models/`. `gpt-4o` also matches `gpt-4o-2024-08-06`, but neither `gpt-4o-mini` nor `gpt-4`.
     """
-    entry = _folded(wanted)
-    for prefix in (f"{provider.casefold()}/", "models/"):
-        entry = entry.removeprefix(prefix)
+    entry = without_prefix(_folded(wanted), provider)
     name = _folded(model)
     rest = name[len(entry) :]
     return name.startswith(entry) and (not rest or _DATE.fullmatch(rest) is not None)
+
+
+def without_prefix(name: str, provider: str) -> str:
+    """Return a folded name without the prefix `openai/` or `models/`."""
+    for prefix in (f"{provider.casefold()}/", "models/"):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def covers(pattern: str, *, model: str, provider: str) -> bool:

@@ -7,12 +7,12 @@ measure and hash 7 MiB takes up to half a second, in which the event loop would 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -20,7 +20,14 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, UnreadablePostError
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import FREE_BYTES, BodyBudget, Shares, no_room, shares_of
+from gateway.core.body_budget import (
+    DROPPED_OF_ADDRESS_MAX,
+    FREE_BYTES,
+    BodyBudget,
+    Shares,
+    no_room,
+    shares_of,
+)
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -28,6 +35,7 @@ from gateway.core.strict_json import count_values, values_at_most
 from gateway.http.callers import JSON_TYPE, not_json
 from gateway.http.compressed import encoding_named, unpacked
 from gateway.http.headers import header
+from orgs.core.addresses import counted_address
 from orgs.threads import BODIES, TooManyWaiting
 
 T = TypeVar("T")
@@ -36,11 +44,10 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
 # lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
-# time, since anyone without a key can send as fast as the event loop reads.
+# time, fewer of one address, since anyone without a key can send as fast as the event loop reads.
 DROPPED_MAX_S: Final = 2.0
 DROPPED_MAX_BYTES: Final = 32 * 2**20
 DROPPED_PAUSE_S: Final = 0.01
-DROPPING_MAX: Final = 8
 # More digits than any acceptable Content-Length has.
 LENGTH_MAX_DIGITS: Final = 12
 # Parsing these takes 3 ms at most, about as long as the rest of a request.
@@ -58,21 +65,21 @@ class ClientDisconnected(Exception):
 class IncomingBody:
     """The body of one request as it arrives."""
 
-    _dropping: ClassVar[int] = 0
-
     def __init__(
-        self,
-        headers: Iterable[tuple[bytes, bytes]],
-        receive: Receive,
-        *,
-        max_s: float = BODY_MAX_S,
+        self, scope: Mapping[str, Any], receive: Receive, *, max_s: float = BODY_MAX_S
     ) -> None:
         self.is_complete = not any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in headers
+            for name, value in scope["headers"]
         )
+        self._client = scope.get("client")
         self._receive = receive
         self._max_s = max_s
+
+    @property
+    def address(self) -> str:
+        """The sender's address, as limits count it."""
+        return counted_address(self._client[0] if self._client else "")
 
     @asynccontextmanager
     async def received(
@@ -109,10 +116,10 @@ class IncomingBody:
 
     async def drop(self) -> None:
         """Receive what is left for a moment, so that the client can read its answer."""
-        if self.is_complete or IncomingBody._dropping >= DROPPING_MAX:
+        budget, shares = current().dropped_bodies, {self.address: DROPPED_OF_ADDRESS_MAX}
+        if self.is_complete or not budget.take(1, shares):
             return
         dropped = 0
-        IncomingBody._dropping += 1
         try:
             async with asyncio.timeout(DROPPED_MAX_S):
                 while not self.is_complete and dropped <= DROPPED_MAX_BYTES:
@@ -121,7 +128,7 @@ class IncomingBody:
         except (TimeoutError, ClientDisconnected):
             return
         finally:
-            IncomingBody._dropping -= 1
+            budget.give_back(1, shares)
 
     async def _next(self) -> bytes:
         message = await self._receive()

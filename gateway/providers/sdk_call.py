@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+from gateway.apis.events import StreamReader
 from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
 from gateway.core.seen import SeenOutput
@@ -24,19 +25,11 @@ Aside = TypeVar("Aside")
 TOOL_CALLS_MAX: Final = 128
 
 
-class DeltaReader(Protocol):
+class DeltaReader(StreamReader, Protocol):
     """Parse a streamed answer event by event; pure, one instance per answer."""
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas. Raises ErrorAnswer for an error."""
-        ...
-
-    def see(self, event: object, seen: SeenOutput) -> None:
-        """Record the output that one event shows."""
-        ...
-
-    def completion(self) -> Completion:
-        """Return the answer so far."""
         ...
 
 
@@ -68,7 +61,8 @@ async def pieces(
     The first is SIGN_OF_LIFE, when the vendor has begun to answer.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
-    timeout that spans a `yield` would cancel the consumer.
+    timeout that spans a `yield` would cancel the consumer. What happens after the final usage
+    changes nothing: everything is known.
     """
     deadline = asyncio.get_running_loop().time() + call.timeout_s
     calls_at_most = tool_calls_at_most(call)
@@ -80,8 +74,13 @@ async def pieces(
         yield SIGN_OF_LIFE
         while True:
             with _failures_of(peer, traffic):
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events, None)
+                except (Exception, asyncio.CancelledError):
+                    if not seen.is_final:
+                        raise
+                    event = None
                 if event is None:
                     break
                 seen.arrive(time.monotonic())

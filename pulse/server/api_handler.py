@@ -54,7 +54,7 @@ async def handle(
     scope: Scope, receive: Receive, send: Send, *, body_max_s: float = BODY_MAX_S
 ) -> None:
     """Answer one API request. When the client disconnects, the view is cancelled."""
-    body = IncomingBody(scope["headers"], receive, max_s=body_max_s)
+    body = IncomingBody(scope, receive, max_s=body_max_s)
     watch = _Watch(receive, body)
     try:
         try:

@@ -9,18 +9,18 @@ from gateway.core.calls import ProviderCall
 
 
 class Changes:
-    """Collects the changes to a call and the sentences that tell them, each once."""
+    """Collects the changes to a call and the sentences that report them, each once."""
 
     def __init__(self, call: ProviderCall) -> None:
         self.call = call
-        self._told: dict[str, None] = {}
+        self._reported: dict[str, None] = {}
 
     def make(self, sentence: str, **values: Any) -> None:
-        """Replace values of the call, and tell why."""
+        """Replace values of the call, and report it."""
         self.call = replace(self.call, **values)
-        self._told[sentence] = None
+        self._reported[sentence] = None
 
     def made(self) -> ProviderCall:
         """Return the changed call."""
-        told = tuple(self._told)
-        return replace(self.call, adjustments=told) if told else self.call
+        reported = tuple(self._reported)
+        return replace(self.call, adjustments=reported) if reported else self.call

@@ -43,4 +43,4 @@ def fit(changes: Changes) -> None:
         )
         changes.make("system messages are sent as user messages", messages=tuple(messages))
     if call.temperature is not None:
-        changes.make("temperature is left out", temperature=None)
+        changes.make("temperature is omitted", temperature=None)
