@@ -13,7 +13,7 @@ from typing import Any, Final
 from gateway.apis.arrival import tier_in
 from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
-from gateway.apis.families import anthropic as anthropic_models
+from gateway.apis.families import claude
 from gateway.apis.families import google as google_models
 from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
@@ -58,9 +58,9 @@ _NO_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
     "function_call": ("none", "auto"),
 }
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
-    "anthropic": anthropic_models.takes_effort,
+    "anthropic": claude.takes_effort,
     "google": google_models.takes_effort,
 }
 

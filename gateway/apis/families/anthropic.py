@@ -1,73 +1,101 @@
-"""Differences between the requests of Anthropic's model generations.
+"""Fit a call to what Anthropic's messages API and the called model accept.
 
-https://platform.claude.com/docs/en/build-with-claude/effort
-https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+https://platform.claude.com/docs/en/api/messages/create
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Final
 
+from gateway.apis.families import claude
+from gateway.apis.families.anthropic_cache import fit_cache
+from gateway.apis.families.anthropic_media import fit_media
+from gateway.apis.families.anthropic_tools import fit_format, fit_tools
+from gateway.apis.families.anthropic_turns import fit_turns
 from gateway.apis.families.changes import Changes
+from gateway.core.request_body import invalid
 
-# `claude-opus-4-6`, `claude-sonnet-5`, `claude-haiku-4-5-20251001`; a date is not a minor version.
-_GENERATION: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
-_FIRST_STRICT: Final = (4, 5)
-_FIRST_ADAPTIVE: Final = (4, 6)
-_FIRST_XHIGH: Final = (4, 7)
-_FIRST_PLACES: Final = (4, 6)
-_FIRST_SPEEDS: Final = (4, 6)
-_FIRST_THINKING_BY_DEFAULT: Final = (5, 0)
-_EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
-
-
-def takes_effort(model_id: str) -> bool:
-    """Whether the model supports a thinking effort."""
-    return _generation(model_id) >= _FIRST_ADAPTIVE or model_id.startswith("claude-opus-4-5")
-
-
-def takes_strict_tools(model_id: str) -> bool:
-    """Whether the model supports strict tool schemas."""
-    return _generation(model_id) >= _FIRST_STRICT
-
-
-def takes_place(model_id: str) -> bool:
-    """Whether a request to the model can name a place; older ones reject the field.
-
-    https://platform.claude.com/docs/en/manage-claude/data-residency
-    """
-    return _generation(model_id) >= _FIRST_PLACES
-
-
-def takes_speed(model_id: str) -> bool:
-    """Whether a request to the model can ask for another speed; older models have only one.
-
-    https://platform.claude.com/docs/en/build-with-claude/fast-mode
-    """
-    return _generation(model_id) >= _FIRST_SPEEDS
-
-
-def thinking(model_id: str, effort: str) -> dict[str, Any]:
-    """Return the request fields for a thinking effort, given as OpenAI's value."""
-    generation = _generation(model_id)
-    if effort == "none":
-        if generation < _FIRST_THINKING_BY_DEFAULT:
-            return {}
-        # Sonnet 5.5 has another value for it; models that always think reject both.
-        between = model_id.startswith("claude-sonnet-5-5")
-        return {"thinking": {"type": "between_tools" if between else "disabled"}}
-    highest = "xhigh" if generation >= _FIRST_XHIGH else "high"
-    fields: dict[str, Any] = {"output_config": {"effort": _EFFORTS.get(effort, highest)}}
-    if generation >= _FIRST_ADAPTIVE:
-        fields["thinking"] = {"type": "adaptive"}
-    return fields
-
-
-def _generation(model_id: str) -> tuple[int, int]:
-    found = _GENERATION.match(model_id)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+TEMPERATURE_MAX: Final = 1.0
+# https://platform.claude.com/docs/en/build-with-claude/thinking#limits-and-feature-compatibility
+TOP_P_WITH_THINKING_MIN: Final = 0.95
 
 
 def fit(changes: Changes) -> None:
-    """Fit a call to what its model accepts."""
+    """Fit a call to what its model accepts. Raises Refused if its meaning would change."""
+    _refuse_penalties(changes)
+    fit_media(changes)
+    fit_turns(changes)
+    fit_tools(changes)
+    fit_format(changes)
+    fit_cache(changes)
+    _fit_effort(changes)
+    _fit_sampling(changes)
+    _fit_rest(changes)
+
+
+def _refuse_penalties(changes: Changes) -> None:
+    call = changes.call
+    given = {
+        "frequency_penalty": call.frequency_penalty,
+        "presence_penalty": call.presence_penalty,
+    }
+    for name, value in given.items():
+        if value:
+            whose = f'model {call.model} of provider "anthropic"'
+            raise invalid(f"{name} is not supported by {whose}; remove it")
+
+
+def _fit_effort(changes: Changes) -> None:
+    call = changes.call
+    if call.reasoning_effort is None:
+        return
+    effort = claude.nearest_effort(call.model, call.reasoning_effort)
+    if effort != call.reasoning_effort:
+        changes.make(
+            "The reasoning effort was replaced by the nearest that the model has",
+            reasoning_effort=effort,
+        )
+    if claude.thinks(call.model, effort) and call.tool_choice == "required":
+        # The documents allow adaptive thinking here; a report of May 2026 shows "Thinking may not
+        # be enabled when tool_choice forces tool use". The effort needs no thinking:
+        # https://platform.claude.com/docs/en/build-with-claude/thinking#thinking-with-tool-use
+        changes.make("Thinking was not turned on, because a tool call is required")
+
+
+def _fit_sampling(changes: Changes) -> None:
+    """Fit temperature and top_p, the first of which is kept where only one is accepted."""
+    call = changes.call
+    if not claude.takes_sampling(call.model):
+        if (call.temperature, call.top_p) != (None, None):
+            changes.make(
+                "temperature and top_p were left out: the model has neither",
+                temperature=None,
+                top_p=None,
+            )
+        return
+    if claude.thinks(call.model, call.reasoning_effort) and call.tool_choice != "required":
+        if call.temperature is not None:
+            changes.make(
+                "The temperature was left out: the model has none while it thinks",
+                temperature=None,
+            )
+        if call.top_p is not None and call.top_p < TOP_P_WITH_THINKING_MIN:
+            changes.make(
+                "top_p was left out: the model takes none below 0.95 while it thinks", top_p=None
+            )
+    call = changes.call
+    are_both = call.temperature is not None and call.top_p is not None
+    if are_both and not claude.takes_temperature_with_top_p(call.model):
+        changes.make("top_p was left out: the model takes a temperature or a top_p", top_p=None)
+    if (call.temperature or 0) > TEMPERATURE_MAX:
+        changes.make("The temperature was lowered to 1, the maximum", temperature=TEMPERATURE_MAX)
+
+
+def _fit_rest(changes: Changes) -> None:
+    call = changes.call
+    if call.seed is not None:
+        changes.make("The seed was left out: Anthropic has none", seed=None)
+    stops = tuple(stop for stop in call.stop if stop.strip())
+    if stops != call.stop:
+        # https://github.com/BerriAI/litellm/issues/3286
+        changes.make("Blank stop sequences were left out: Anthropic rejects them", stop=stops)

@@ -22,11 +22,18 @@ _FIT: Final[Mapping[str, Callable[[Changes], None]]] = {
 }
 
 
-def fitted(call: ProviderCall, provider: str) -> ProviderCall:
-    """Return the call as its vendor takes it. Raises Refused (400) if its meaning would change."""
+def fitted(call: ProviderCall, provider: str, *, output_max: int | None = None) -> ProviderCall:
+    """Return the call as its vendor takes it. Raises Refused (400) if its meaning would change.
+
+    `output_max` is the model's own maximum of tokens: vendors reject a higher cap.
+    """
     fit = _FIT.get(provider)
     if fit is None:
         return call
     changes = Changes(call)
+    if output_max is not None and (call.max_output_tokens or 0) > output_max:
+        changes.make(
+            "The output cap was lowered to the model's maximum", max_output_tokens=output_max
+        )
     fit(changes)
     return changes.made()
