@@ -8,6 +8,9 @@ from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
+UNIONS: Final = ("allOf", "anyOf", "oneOf")
+# How many times as long parameters may become whose union is merged and described as text.
+UNION_COPIES_MAX: Final = 5
 _NAMED_SCHEMAS: Final = ("properties", "$defs", "definitions", "patternProperties")
 _LISTED_SCHEMAS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONE_SCHEMA: Final = ("items", "additionalProperties", "not", "contains")
@@ -52,6 +55,11 @@ def for_google(schema: Schema) -> dict[str, Any]:
 def as_object(schema: Schema | None) -> dict[str, Any]:
     """Return the schema of a tool's parameters, by default an object."""
     return {"type": "object", "properties": {}} | dict(schema or {})
+
+
+def has_union(schema: Schema) -> bool:
+    """Whether it has, or may refer to, a union at its top: Anthropic gets that as text too."""
+    return any(name in schema for name in (*UNIONS, "$ref"))
 
 
 def rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:

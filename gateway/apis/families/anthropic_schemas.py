@@ -6,23 +6,25 @@ https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-sc
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.apis import json_schema
 from gateway.apis.arrival import text_of
-from gateway.apis.json_schema import Schema
+from gateway.apis.json_schema import UNION_COPIES_MAX, UNIONS, Schema
 
 # What one request can enforce, over all strict tools and the schema of the answer:
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
 OPTIONAL_MAX: Final = 24
 UNIONS_MAX: Final = 16
-UNIONS: Final = ("allOf", "anyOf", "oneOf")
+FRAME_CHARS: Final = 64  # of what every schema of parameters has
 _TYPES: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 # https://github.com/anthropics/claude-code/issues/79418
 _KEY: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _NAMED: Final = ("properties", "$defs", "definitions")
+_Place = tuple[str, ...]
 _DESCRIBES: Final = ("enum", "const", "$ref", *UNIONS)
 
 
@@ -67,23 +69,22 @@ def parameters_of(schema: Schema) -> dict[str, Any]:
         raise UnusableError(
             "a JSON schema whose properties have names of up to 64 letters, digits, _, . and -"
         )
-    return json_schema.rewritten(root, _current)
-
-
-def has_union(schema: Schema) -> bool:
-    """Whether it has a union at its top, which is then also described as text."""
-    return any(name in schema for name in UNIONS)
+    found = json_schema.rewritten(root, _current)
+    most = UNION_COPIES_MAX * len(text_of(schema)) + FRAME_CHARS
+    if json_schema.has_union(schema) and len(text_of(found)) > most:
+        raise UnusableError("a JSON schema whose references do not overlap")
+    return found
 
 
 def _resolved(schema: Schema, root: Schema) -> dict[str, Any]:
     """Return a schema with what a reference at its top refers to. Raises UnusableError."""
-    found, seen = dict(schema), set[str]()
+    found, seen = dict(schema), set[_Place | None]()
     while "$ref" in found:
-        ref = found.pop("$ref")
-        target = _at(root, ref)
-        if not isinstance(target, Mapping) or ref in seen:
+        place = _place(found.pop("$ref"))
+        target = _at(root, place)
+        if not isinstance(target, Mapping) or place in seen:
             raise UnusableError("a JSON schema without a reference to itself or to elsewhere")
-        seen.add(ref)
+        seen.add(place)
         found = {**target, **found}
     return found
 
@@ -93,41 +94,35 @@ def _merged(root: dict[str, Any]) -> dict[str, Any]:
     unions = {name: root[name] for name in UNIONS if name in root}
     if not unions:
         return root
-    properties = dict(root.get("properties", {}))
+    given: dict[str, dict[str, object]] = {}  # each property's schemas, by their text
     required = _texts(root.get("required"))
+    _add(given, root)
     for name, variants in unions.items():
-        each_required: list[list[str]] = []
-        for variant in variants if isinstance(variants, list) else []:
-            found = _resolved(variant, root) if isinstance(variant, Mapping) else {}
-            each_required.append(_texts(found.get("required")))
-            own = found.get("properties")
-            for key, value in (own if isinstance(own, Mapping) else {}).items():
-                properties[key] = _either(properties[key], value) if key in properties else value
-        required += _in_any(each_required) if name == "allOf" else _in_all(each_required)
+        parts = [
+            _resolved(variant, root) if isinstance(variant, Mapping) else {}
+            for variant in (variants if isinstance(variants, list) else [])
+        ]
+        for part in parts:
+            _add(given, part)
+        counted = Counter(key for part in parts for key in set(_texts(part.get("required"))))
+        least = 1 if name == "allOf" else len(parts)
+        required += [key for key, count in counted.items() if count >= least]
     texts = [text for text in (root.get("description"), text_of(unions)) if isinstance(text, str)]
     rest = {name: value for name, value in root.items() if name not in UNIONS}
     return rest | {
-        "properties": properties,
-        "required": list(dict.fromkeys(required)),
+        "properties": {key: _either([*variants.values()]) for key, variants in given.items()},
+        "required": sorted(set(required)),
         "description": "\n\n".join(texts),
     }
 
 
-def _either(one: object, other: object) -> object:
-    if one == other:
-        return one
-    known = one.get("anyOf") if isinstance(one, Mapping) and one.keys() == {"anyOf"} else None
-    variants = known if isinstance(known, list) else [one]
-    return one if other in variants else {"anyOf": [*variants, other]}
+def _add(given: dict[str, dict[str, object]], schema: Schema) -> None:
+    for key, value in _mapping(schema, "properties").items():
+        given.setdefault(key, {})[text_of(value)] = value
 
 
-def _in_any(lists: list[list[str]]) -> list[str]:
-    return [name for names in lists for name in names]
-
-
-def _in_all(lists: list[list[str]]) -> list[str]:
-    first = lists[0] if lists else []
-    return [name for name in first if all(name in names for names in lists)]
+def _either(variants: list[object]) -> object:
+    return variants[0] if len(variants) == 1 else {"anyOf": variants}
 
 
 def _texts(value: object) -> list[str]:
@@ -198,7 +193,7 @@ def _is_beyond(schema: Schema, root: Schema) -> bool:
         or schema.get("additionalProperties", False) is not False
         or any(isinstance(value, Mapping | list) for value in literals)
         or ("enum" in schema and not _listed(schema, "enum"))
-        or ("$ref" in schema and not isinstance(_at(root, schema["$ref"]), Mapping))
+        or ("$ref" in schema and not isinstance(_at(root, _place(schema["$ref"])), Mapping))
         or _texts(schema.get("required", [])) != schema.get("required", [])
         or isinstance(schema.get("items"), list)
         or not all(isinstance(each, Mapping) for each in _parts(schema))
@@ -232,17 +227,28 @@ def _nested(schema: object) -> Iterator[Schema]:
 
 def _is_recursive(root: Schema) -> bool:
     """Whether the schema, or a definition, refers to itself, also by way of others."""
-    done: set[str] = set()
+    path: list[tuple[_Place, Iterator[_Place]]] = [((), _referred(root))]
+    on_path: set[_Place] = {()}
+    done: set[_Place] = set()
+    while path:
+        place, rest = path[-1]
+        following = next(rest, None)
+        if following is None:
+            path.pop()
+            on_path.discard(place)
+            done.add(place)
+        elif following in on_path:
+            return True
+        elif following not in done:
+            on_path.add(following)
+            path.append((following, _referred(_at(root, following))))
+    return False
 
-    def leads_back(schema: object, path: tuple[str, ...]) -> bool:
-        refs = {each["$ref"] for each in _used(schema) if isinstance(each.get("$ref"), str)}
-        for ref in sorted(refs - done):
-            if ref in path or leads_back(_at(root, ref), (*path, ref)):
-                return True
-            done.add(ref)
-        return False
 
-    return leads_back(root, ("#",))
+def _referred(schema: object) -> Iterator[_Place]:
+    """Yield what a schema and those within it refer to."""
+    places = (_place(each["$ref"]) for each in _used(schema) if "$ref" in each)
+    return (place for place in places if place is not None)
 
 
 def _used(schema: object) -> Iterator[Schema]:
@@ -252,15 +258,19 @@ def _used(schema: object) -> Iterator[Schema]:
         yield from _nested(rest)
 
 
-def _at(root: Schema, ref: object) -> object:
-    """Return what a reference within the schema refers to, or None."""
+def _place(ref: object) -> _Place | None:
+    """Return the names that lead to what a reference within the schema refers to, or None."""
     if not isinstance(ref, str) or not ref.startswith("#"):
         return None
-    found: object = root
-    for name in ref.removeprefix("#").strip("/").split("/"):
-        if name:
-            key = name.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, Mapping) else None
+    names = (name for name in ref.removeprefix("#").split("/") if name)
+    return tuple(name.replace("~1", "/").replace("~0", "~") for name in names)
+
+
+def _at(root: Schema, place: _Place | None) -> object:
+    """Return what is at a place of the schema, or None."""
+    found: object = None if place is None else root
+    for name in place or ():
+        found = found.get(name) if isinstance(found, Mapping) else None
     return found
 
 

@@ -6,6 +6,7 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -95,12 +96,12 @@ def _with_unique_ids(messages: Messages) -> Messages:
 
 
 class _Ids:
-    """The ids of calls: `_nearest` are those of an id as given, in its nearest turn."""
+    """The ids of calls: `_waiting` are the nearest turn's calls of an id, without a result yet."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._answered: set[str] = set()
-        self._nearest: dict[str, list[str]] = {}
+        self._next: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}
         self._turn_of: dict[str, int] = {}
 
     def rewritten(self, messages: Messages) -> Iterator[Message]:
@@ -119,39 +120,39 @@ class _Ids:
 
     def _own(self, given: str, turn: int) -> str:
         base = own = _accepted(given)
-        number = 2
         while own in self._taken:
-            own, number = f"{base}_{number}", number + 1
+            self._next[base] = number = self._next.get(base, 1) + 1
+            own = f"{base}_{number}"
         self._taken.add(own)
         if self._turn_of.get(given) != turn:
-            self._turn_of[given], self._nearest[given] = turn, []
-        self._nearest[given].append(own)
+            self._turn_of[given], self._waiting[given] = turn, deque()
+        self._waiting[given].append(own)
         return own
 
     def _answered_by(self, given: str) -> str:
         """Return the first call of that id without a result, or the last of all."""
-        own = self._nearest[given]
-        found = next((each for each in own if each not in self._answered), own[-1])
-        self._answered.add(found)
-        return found
+        waiting = self._waiting[given]
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
 
 
 def _with_one_result_each(messages: Messages) -> Messages:
     """Join several results of a call: "each tool_use must have a single result"."""
-    found: dict[str, Message] = {}
+    found: dict[str, list[Message]] = {}
     for message in messages:
-        if (call_id := message.tool_call_id) is not None:
-            first = found.get(call_id)
-            found[call_id] = message if first is None else _joined(first, message)
+        if message.tool_call_id is not None:
+            found.setdefault(message.tool_call_id, []).append(message)
     return tuple(
-        message if message.tool_call_id is None else found.pop(message.tool_call_id)
+        message if message.tool_call_id is None else _joined(found.pop(message.tool_call_id))
         for message in messages
         if message.tool_call_id is None or message.tool_call_id in found
     )
 
 
-def _joined(first: Message, second: Message) -> Message:
-    return replace(first, content="", parts=(*first.pieces, *second.pieces))
+def _joined(results: list[Message]) -> Message:
+    if len(results) == 1:
+        return results[0]
+    parts = tuple(piece for result in results for piece in result.pieces)
+    return replace(results[0], content="", parts=parts)
 
 
 def _with_results_at_calls(messages: Messages) -> Messages:
@@ -180,15 +181,16 @@ def _placed(messages: Messages, results: Mapping[str, Message]) -> Iterator[Mess
 
     The turn ends with a result, also one of another turn, with a message of the user, or last.
     """
+    order = {call_id: place for place, call_id in enumerate(results)}
     waiting: set[str] = set()
     for message in messages:
-        if message.role in ("user", "tool") and waiting:
-            yield from (results[each] for each in results if each in waiting)
+        if message.role in ("user", "tool"):
+            yield from (results[each] for each in sorted(waiting, key=order.__getitem__))
             waiting = set()
         if message.role != "tool":
             yield message
-            waiting |= {call.id for call in message.tool_calls}
-    yield from (results[each] for each in results if each in waiting)
+            waiting |= {call.id for call in message.tool_calls if call.id in order}
+    yield from (results[each] for each in sorted(waiting, key=order.__getitem__))
 
 
 def _accepted(name: str) -> str:
