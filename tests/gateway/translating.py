@@ -83,4 +83,5 @@ def asked(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -
 
 def fit(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -> ProviderCall:
     """Return the same call as it is sent, fitted to its vendor."""
-    return fitted(asked(model, cap=cap, **fields), model_of(model).provider)
+    to = model_of(model)
+    return fitted(asked(model, cap=cap, **fields), to.provider, output_max=to.max_output_tokens)

@@ -172,7 +172,6 @@ def test_fields_without_effect_on_answer_are_omitted() -> None:
     harmless: dict[str, Any] = {
         "user": "ann",
         "metadata": {"a": "b"},
-        "seed": 7,
         "store": True,
         "service_tier": "auto",
         "safety_identifier": "a",
