@@ -13,8 +13,8 @@ from typing import Any, Final
 from gateway.apis.arrival import tier_in
 from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
-from gateway.apis.families import claude
 from gateway.apis.families import google as google_models
+from gateway.apis.families.claude import models as claude
 from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model

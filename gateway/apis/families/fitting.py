@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.apis.families import anthropic, google, mistral, openai
+from gateway.apis.families import google, mistral, openai
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.claude import fit as claude
 from gateway.core.calls import ProviderCall
 
 _FIT: Final[Mapping[str, Callable[[Changes], None]]] = {
-    "anthropic": anthropic.fit,
+    "anthropic": claude.fit,
     "google": google.fit,
     "mistral": mistral.fit,
     "openai": openai.fit,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from costs.core.usage import STANDARD_PLACE
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
-from gateway.apis.families import claude
+from gateway.apis.families.claude import models as claude
 from gateway.core.calls import CacheMark, File, Image, Message, Part, ProviderCall, Tool
 
 # The API rejects a request without a cap. The gateway passes one; this is for a caller that does

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.apis.families import claude
-from gateway.apis.families.anthropic_cache import fit_cache
-from gateway.apis.families.anthropic_media import fit_media
-from gateway.apis.families.anthropic_tools import fit_format, fit_tools
-from gateway.apis.families.anthropic_turns import fit_turns
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.claude import models as claude
+from gateway.apis.families.claude.cache import fit_cache
+from gateway.apis.families.claude.media import fit_media
+from gateway.apis.families.claude.tools import fit_format, fit_tools
+from gateway.apis.families.claude.turns import fit_turns
 from gateway.core.request_body import invalid
 
 TEMPERATURE_MAX: Final = 1.0

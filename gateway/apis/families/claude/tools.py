@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.apis.arrival import text_of
-from gateway.apis.families import anthropic_schemas as schemas
-from gateway.apis.families import claude
-from gateway.apis.families.anthropic_schemas import Size
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.claude import models as claude
+from gateway.apis.families.claude import schemas
+from gateway.apis.families.claude.schemas import Size
 from gateway.apis.json_schema import Schema
 from gateway.core.calls import Message, Tool
 from gateway.core.errors import Refused

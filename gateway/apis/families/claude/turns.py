@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from gateway.apis.families import claude
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.claude import models as claude
 from gateway.core.calls import CacheMark, Message
 from gateway.core.request_body import invalid
 
