@@ -94,7 +94,7 @@ def test_at_most_last_four_markers_are_sent() -> None:
     assert len(marks(request)) == 4
     assert "cache_control" not in request["tools"][0]
     assert "cache_control" not in request["messages"][0]["content"][0]
-    assert call.adjustments == ("Cache markers before the last four were left out",)
+    assert call.adjustments == ("Cache markers before the last four were omitted",)
 
 
 def test_hour_after_five_minutes_is_lowered() -> None:
@@ -110,7 +110,7 @@ def test_hour_after_five_minutes_is_lowered() -> None:
     assert marks(asked(messages=[user(text("a", HOUR), text("b", FIVE))])) == [HOUR, FIVE]
 
 
-def test_marker_of_blank_text_moves_to_text_before_it_or_is_left_out() -> None:
+def test_marker_of_blank_text_moves_to_text_before_it_or_is_omitted() -> None:
     assert asked(messages=[user(text("Hi"), text(" ", SHORT))])["messages"][0]["content"] == [
         text("Hi", SHORT)
     ]

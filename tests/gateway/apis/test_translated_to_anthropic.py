@@ -81,9 +81,7 @@ def result(call_id: str, content: Any = "ok") -> dict[str, Any]:
         ("claude-fable-5-1", {"top_p": 0.5}, {}),
     ],
 )
-def test_sampling_is_what_the_generation_takes(
-    model: str, given: dict[str, Any], kept: dict[str, Any]
-) -> None:
+def test_sampling_fits_generation(model: str, given: dict[str, Any], kept: dict[str, Any]) -> None:
     call = fit(model, **given)
     request = sent(call)
     assert {name: request[name] for name in ("temperature", "top_p") if name in request} == kept
@@ -127,7 +125,7 @@ def test_effort_without_thinking_keeps_temperature() -> None:
         (CLAUDE, "minimal", "low", "adaptive"),
     ],
 )
-def test_effort_is_the_nearest_of_the_model(
+def test_model_gets_nearest_effort(
     model: str, effort: str, kept: str | None, thinking: str | None
 ) -> None:
     call = fit(model, reasoning_effort=effort)
@@ -146,17 +144,17 @@ def test_forced_tool_takes_effort_without_thinking() -> None:
     assert request["temperature"] == 0.5
 
 
-def test_blank_stops_and_seed_are_left_out_and_told() -> None:
+def test_blank_stops_and_seed_are_omitted_and_reported() -> None:
     call = fit(stop=["\n", "END", " "], seed=7)
     assert sent(call)["stop_sequences"] == ["END"]
     assert call.adjustments == (
-        "The seed was left out: Anthropic has none",
-        "Blank stop sequences were left out: Anthropic rejects them",
+        "The seed was omitted: Anthropic has none",
+        "Blank stop sequences were omitted: Anthropic rejects them",
     )
     assert "stop_sequences" not in asked(stop="\n\n")
 
 
-def test_cap_is_at_most_that_of_the_model() -> None:
+def test_cap_is_at_most_maximum_of_model() -> None:
     from_client = OutputCap(100_000, is_written=True)
     call = fit("claude-3-haiku", cap=from_client)
     assert sent(call)["max_tokens"] == 4096
@@ -169,7 +167,7 @@ def test_cap_is_at_most_that_of_the_model() -> None:
 # --- texts and turns --------------------------------------------------------------------------
 
 
-def test_blank_texts_and_empty_messages_are_left_out() -> None:
+def test_blank_texts_and_empty_messages_are_omitted() -> None:
     messages = [
         {"role": "system", "content": "  "},
         user(text(" "), text("Hi"), text("")),
@@ -196,7 +194,7 @@ def test_only_blank_messages_are_refused() -> None:
     assert refusal(messages=[user(text("", **MARK))]) == sentence
 
 
-def test_last_of_only_system_messages_is_the_users_turn() -> None:
+def test_last_of_only_system_messages_becomes_turn_of_user() -> None:
     system = [{"role": "system", "content": "Be brief"}, {"role": "developer", "content": "Go"}]
     request = asked(messages=system)
     assert request["system"] == "Be brief"
@@ -276,7 +274,7 @@ def test_ids_that_collide_or_are_empty_become_unique() -> None:
     ]
 
 
-def test_ids_that_anthropic_takes_are_kept_and_not_told() -> None:
+def test_ids_that_anthropic_takes_are_kept_and_not_reported() -> None:
     assert fit(messages=TALK, tools=[WEATHER, TIME]).adjustments == ()
 
 

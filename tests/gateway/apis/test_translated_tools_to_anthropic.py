@@ -95,7 +95,7 @@ def test_tool_is_forced_where_it_can_be(model: str) -> None:
 # --- parameters -------------------------------------------------------------------------------
 
 
-def test_union_at_the_top_is_merged_and_described() -> None:
+def test_union_at_top_is_merged_and_described() -> None:
     city = {"type": "string", "description": "City"}
     by_name = {"properties": {"city": city, "unit": {"const": "C"}}, "required": ["city", "unit"]}
     by_place = {"$ref": "#/$defs/place"}
@@ -121,7 +121,7 @@ def test_union_at_the_top_is_merged_and_described() -> None:
     assert json.loads(unions)["oneOf"] == [by_name, by_place]
 
 
-def test_merged_union_is_within_the_bound() -> None:
+def test_merged_union_is_within_bound() -> None:
     variants = [
         {"properties": {f"p{n}": {"type": "string"}}, "required": [f"p{n}"]} for n in range(99)
     ]
@@ -222,7 +222,7 @@ NOT_ENFORCED: Any = {
 
 
 @pytest.mark.parametrize("kind", NOT_ENFORCED)
-def test_schema_that_cannot_be_enforced_is_an_instruction(kind: str) -> None:
+def test_schema_that_cannot_be_enforced_becomes_instruction(kind: str) -> None:
     schema = NOT_ENFORCED[kind]
     call = fit(response_format=wanted(schema))
     request = request_from(call)
@@ -263,7 +263,7 @@ def test_model_before_4_5_gets_schema_as_instruction() -> None:
     assert '"required":["a"]' in request["system"]
 
 
-def test_single_reference_in_all_of_is_a_reference() -> None:
+def test_single_reference_in_all_of_becomes_reference() -> None:
     described = {"allOf": [LOOP], "description": "One"}  # as pydantic describes a field
     schema = of(described, **{"$defs": {"a": of({"type": "string", "minLength": 1})}})
     sent = asked(response_format=wanted(schema))["output_config"]["format"]["schema"]

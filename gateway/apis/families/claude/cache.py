@@ -24,7 +24,7 @@ def fit_cache(changes: Changes) -> None:
     cache = None if _ends_with_mark(messages) else changes.call.cache
     if (messages, cache) != (changes.call.messages, changes.call.cache):
         changes.make(
-            "Cache markers were left out where Anthropic takes none: on blank texts, and on "
+            "Cache markers were omitted where Anthropic takes none: on blank texts, and on "
             "blocks with a marker of their own",
             messages=messages,
             cache=cache,
@@ -32,7 +32,7 @@ def fit_cache(changes: Changes) -> None:
     marks = list(_marks_in(changes.call))
     if sum(mark is not None for mark in marks) > BREAKPOINTS_MAX:
         marks = _last(marks)
-        _write(changes, "Cache markers before the last four were left out", marks)
+        _write(changes, "Cache markers before the last four were omitted", marks)
     if (fitted := _in_order(marks)) != marks:
         _write(
             changes,

@@ -68,7 +68,7 @@ def _fit_sampling(changes: Changes) -> None:
     if not claude.takes_sampling(call.model):
         if (call.temperature, call.top_p) != (None, None):
             changes.make(
-                "temperature and top_p were left out: the model has neither",
+                "temperature and top_p were omitted: the model has neither",
                 temperature=None,
                 top_p=None,
             )
@@ -76,17 +76,17 @@ def _fit_sampling(changes: Changes) -> None:
     if claude.thinks(call.model, call.reasoning_effort) and call.tool_choice != "required":
         if call.temperature is not None:
             changes.make(
-                "The temperature was left out: the model has none while it thinks",
+                "The temperature was omitted: the model has none while it thinks",
                 temperature=None,
             )
         if call.top_p is not None and call.top_p < TOP_P_WITH_THINKING_MIN:
             changes.make(
-                "top_p was left out: the model takes none below 0.95 while it thinks", top_p=None
+                "top_p was omitted: the model takes none below 0.95 while it thinks", top_p=None
             )
     call = changes.call
     are_both = call.temperature is not None and call.top_p is not None
     if are_both and not claude.takes_temperature_with_top_p(call.model):
-        changes.make("top_p was left out: the model takes a temperature or a top_p", top_p=None)
+        changes.make("top_p was omitted: the model takes a temperature or a top_p", top_p=None)
     if (call.temperature or 0) > TEMPERATURE_MAX:
         changes.make("The temperature was lowered to 1, the maximum", temperature=TEMPERATURE_MAX)
 
@@ -94,8 +94,8 @@ def _fit_sampling(changes: Changes) -> None:
 def _fit_rest(changes: Changes) -> None:
     call = changes.call
     if call.seed is not None:
-        changes.make("The seed was left out: Anthropic has none", seed=None)
+        changes.make("The seed was omitted: Anthropic has none", seed=None)
     stops = tuple(stop for stop in call.stop if stop.strip())
     if stops != call.stop:
         # https://github.com/BerriAI/litellm/issues/3286
-        changes.make("Blank stop sequences were left out: Anthropic rejects them", stop=stops)
+        changes.make("Blank stop sequences were omitted: Anthropic rejects them", stop=stops)

@@ -87,7 +87,7 @@ def _fit_strict(changes: Changes) -> None:
         for tool in call.tools
     )
     if enforced.keys() == strict.keys():
-        # As the vendor's own library sends them: this changes no meaning, and is not told.
+        # As the vendor's own library sends them: this changes no meaning, and is not reported.
         changes.call = replace(call, tools=tools)
         return
     changes.make("Tools are not strict where the model cannot enforce their schemas", tools=tools)

@@ -40,7 +40,7 @@ def fit_turns(changes: Changes) -> None:
 
 
 def _without_blanks(messages: Messages) -> Messages:
-    """Leave out blank texts, and then messages without content.
+    """Omit blank texts, and then messages without content.
 
     "text content blocks must contain non-whitespace text":
     https://github.com/home-assistant/core/issues/175637. A tool's result may be empty.
@@ -220,7 +220,7 @@ def _fit_last_turn(changes: Changes) -> None:
     stripped = _stripped(message)
     if stripped != message:
         changes.make(
-            "Space at the end of the assistant's last text was left out: Anthropic rejects it",
+            "Space at the end of the assistant's last text was omitted: Anthropic rejects it",
             messages=(*call.messages[:last], stripped, *call.messages[last + 1 :]),
         )
 
@@ -236,7 +236,7 @@ def _stripped(message: Message) -> Message:
 
 _STEPS: Final[tuple[tuple[str, Callable[[Messages], Messages]], ...]] = (
     (
-        "Blank texts and messages without content were left out: Anthropic rejects them",
+        "Blank texts and messages without content were omitted: Anthropic rejects them",
         _without_blanks,
     ),
     (
