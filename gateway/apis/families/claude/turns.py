@@ -19,7 +19,8 @@ from gateway.core.request_body import invalid
 Messages = tuple[Message, ...]
 
 NAME_MAX_CHARS: Final = 128
-# Each is shorter than the JSON around a tool call, which is counted as prompt and not sent.
+# Within the bound: a result without the JSON around its call, which counts as prompt and is not
+# sent, and a last turn with the frame around a request.
 NO_RESULT: Final = "No result"
 CONTINUE: Final = "Continue."
 _REJECTED: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -27,13 +28,20 @@ _REJECTED: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 def fit_turns(changes: Changes) -> None:
     """Fit the messages. Raises Refused if nothing remains to be answered."""
-    for sentence, step in _STEPS:
-        fitted = step(changes.call.messages)
-        if fitted != changes.call.messages:
-            changes.make(sentence, messages=fitted)
+    _take(changes, *_BLANKS)
+    if any(message.tool_calls for message in changes.call.messages):
+        for sentence, step in _TOOL_STEPS:
+            _take(changes, sentence, step)
+    _take(changes, *_ONLY_SYSTEM)
     if not changes.call.messages:
         raise invalid("messages must have a text that is not blank, an image or a file")
     _fit_last_turn(changes)
+
+
+def _take(changes: Changes, sentence: str, step: Callable[[Messages], Messages]) -> None:
+    messages = step(changes.call.messages)
+    if messages != changes.call.messages:
+        changes.make(sentence, messages=messages)
 
 
 # --- texts ------------------------------------------------------------------------------------
@@ -234,11 +242,15 @@ def _stripped(message: Message) -> Message:
     return replace(message, content=message.content.rstrip(), parts=parts)
 
 
-_STEPS: Final[tuple[tuple[str, Callable[[Messages], Messages]], ...]] = (
-    (
-        "Blank texts and messages without content were omitted: Anthropic rejects them",
-        _without_blanks,
-    ),
+_BLANKS: Final = (
+    "Blank texts and messages without content were omitted: Anthropic rejects them",
+    _without_blanks,
+)
+_ONLY_SYSTEM: Final = (
+    "The last system message was sent as the user's: there was no other message",
+    _with_user_turn,
+)
+_TOOL_STEPS: Final[tuple[tuple[str, Callable[[Messages], Messages]], ...]] = (
     (
         "Names of earlier tool calls were rewritten with the characters that Anthropic accepts",
         _with_accepted_names,
@@ -247,8 +259,4 @@ _STEPS: Final[tuple[tuple[str, Callable[[Messages], Messages]], ...]] = (
     ("Several results of one tool call were joined", _with_one_result_each),
     ("Results of tools were moved to the turn after their calls", _with_results_at_calls),
     ("Tool calls without a result were given one that says so", _with_all_results),
-    (
-        "The last system message was sent as the user's: there was no other message",
-        _with_user_turn,
-    ),
 )
