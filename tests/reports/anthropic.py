@@ -70,6 +70,14 @@ REPORTS: Final = (
         source=f"{_DOCS}/about-claude/models/overview",
         test=f"{_TURNS}::test_cap_is_at_most_maximum_of_model",
     ),
+    Report(
+        kind="n, logprobs, logit_bias, prediction, penalties and sound as an answer",
+        report=f"{_GITHUB}/theopenco/llmgateway/pull/1579",
+        right="refused by name, unless the value has no effect",
+        source=_REFERENCE,
+        test="tests/gateway/apis/test_translation_bodies.py"
+        "::test_unsupported_fields_that_change_answer_are_refused",
+    ),
     # --- texts and turns ---
     Report(
         kind="blank texts, parts and messages",
