@@ -19,7 +19,7 @@ from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
-from gateway.apis.families.anthropic import takes_place, takes_speed
+from gateway.apis.families.claude.models import takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.usage_bound import output_of, speed_in, usage_bound_of

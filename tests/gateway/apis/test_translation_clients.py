@@ -232,6 +232,30 @@ def test_untranslatable_request_is_400_and_not_sent(client: OpenAI, fake: FakePr
     assert AiRequestLog.objects.get().status == "blocked"
 
 
+def test_cache_markers_reach_anthropic_and_changes_are_traced(
+    client: OpenAI, fake: FakeProvider
+) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    fake.answers(body=whole("anthropic"))
+    messages: Any = [
+        {"role": "system", "content": [{"type": "text", "text": "Be brief", **mark}]},
+        *HI,
+    ]
+    answer = client.chat.completions.create(
+        model=CLAUDE, messages=messages, tools=TOOLS, temperature=1.5, top_p=0.5
+    )
+    (sent,) = fake.calls
+    assert sent.body["system"] == [{"type": "text", "text": "Be brief", **mark}]
+    assert (sent.body["temperature"], sent.body.get("top_p")) == (1.0, None)
+    assert sent.headers["anthropic-version"] == "2023-06-01"
+    usage: Any = answer.usage
+    assert usage.prompt_tokens_details.cached_tokens == 4
+    assert AiRequestLog.objects.get().decision["adjustments"] == [
+        "top_p was omitted: the model takes a temperature or a top_p",
+        "The temperature was lowered to 1, the maximum",
+    ]
+
+
 # --- the sandbox ------------------------------------------------------------------------------
 
 
