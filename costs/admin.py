@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
@@ -22,11 +22,12 @@ from costs.models import (
     Rate,
 )
 from costs.prices.by_hand import GivenPrice, set_factor, set_prices
-from costs.prices.checks import folded_model, folded_provider
 from costs.prices.exchange_rates import check_new, utc_day
 from costs.prices.seed import SHORT_NAMES
 from orgs.admin import KeptAdmin
 from orgs.console.refusals import refusal_in
+
+_NAMES: Final = frozenset({"provider", "model", "service_tier", "place"})
 
 
 class DatedAdmin(KeptAdmin):
@@ -53,10 +54,10 @@ class ByHandForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
-            values["model"] = folded_model(values["provider"], values["model"])
-            values["provider"] = folded_provider(values["provider"])
             with refusal_in(self), transaction.atomic():
-                self.add_row()
+                row = self.add_row()
+                # Names as they are written: Django compares them with the table's constraints.
+                values |= {name: getattr(row, name) for name in values.keys() & _NAMES}
                 transaction.set_rollback(True)
         return values
 
@@ -99,7 +100,7 @@ class FactorForm(ByHandForm):
         fields = ("provider", "model", "kind", "place", "factor", "starts_at", "source")
 
     def add_row(self) -> PriceFactor:
-        return set_factor(PriceFactor(**self.cleaned_data), now=now())
+        return set_factor(PriceFactor(**self.cleaned_data), now=now()).rows[0]
 
 
 class ByHandAdmin(DatedAdmin):

@@ -149,7 +149,7 @@ READINESS: Final = Threads("readiness", 1)
 # Lists, single requests and quotes of the JSON API. Opening a connection takes 3 ms of CPU, more
 # than most of these reads.
 READS: Final = Threads("reads", 4, of_one=2, keeps_connections=True)
-# Two run at most (`gateway.policies.running`); the others refuse at once.
+# Two run at most (`gateway.policies.backtests.running`); the others refuse at once.
 BACKTESTS: Final = Threads("backtests", 4)
 EXPORTS: Final = Threads("exports", 2, of_one=1)
 TOKENS: Final = Threads("tokens", 2, of_one=1)

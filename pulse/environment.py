@@ -69,6 +69,19 @@ def database_url(*, default: str) -> dict[str, Any]:
     return config
 
 
+def origins(name: str) -> frozenset[str]:
+    """Read a list of origins, each a scheme and a host, as browsers send them."""
+    given = [origin.strip().rstrip("/").lower() for origin in env.list(name, default=[])]
+    for origin in given:
+        url = urlsplit(origin)
+        is_origin = url.scheme in {"http", "https"} and url.netloc and "@" not in url.netloc
+        if not is_origin or origin != f"{url.scheme}://{url.netloc}":
+            raise ImproperlyConfigured(
+                f'{name} must be origins such as https://app.example.com, not "{origin}"'
+            )
+    return frozenset(given)
+
+
 def email_url() -> dict[str, Any]:
     """Read EMAIL_URL; empty if unset. It may contain a password, so errors do not repeat it."""
     url: str = env.str("EMAIL_URL", default="").strip()

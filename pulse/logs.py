@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Final
 
 LINES_A_MINUTE_MAX: Final = 60
 
 
 class FewAMinute(logging.Filter):
-    """Lets LINES_A_MINUTE_MAX lines a minute through, of those that strangers can cause."""
+    """Lets LINES_A_MINUTE_MAX lines a minute through, of those that strangers can cause.
+
+    What an operator must see is not among those: errors of pages (500 and above) always pass.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -17,6 +21,8 @@ class FewAMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record; the last one of its minute says so."""
+        if getattr(record, "status_code", 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return True
         minute = int(record.created // 60)
         if minute != self._minute:
             self._minute, self._lines = minute, 0

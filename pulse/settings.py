@@ -23,6 +23,7 @@ from pulse.environment import (
     env,
     no_proxy,
     number,
+    origins,
     private_folder,
     proxy,
     proxy_networks,
@@ -227,8 +228,10 @@ STORAGES = {
 
 # --- the gateway ------------------------------------------------------------------------------
 
-BODY_MAX_BYTES = 10 * 1024 * 1024
+BODY_MAX_BYTES = 32 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
+# Whose pages may call the API with a key: `https://app.example.com`.
+CORS_ORIGINS = origins("PULSE_CORS_ORIGINS")
 PROVIDER_TIMEOUT_S = number("PULSE_PROVIDER_TIMEOUT_S", default=120, least=1, most=3600)
 SANDBOX = switch("PULSE_SANDBOX", default=LOCAL)
 _allow_http = switch("PULSE_ALLOW_HTTP_UPSTREAM", default=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from orgs.models import Membership, Organization, User
 from tests.factories import (
@@ -82,15 +82,15 @@ def client_for() -> Callable[[User], Client]:
 
 
 @pytest.fixture
-def async_client_for() -> Callable[[User], AsyncClient]:
-    """Return an async test client signed in as the user."""
+def admin(client_for: Callable[[User], Client], admin_user: User) -> Client:
+    """A test client signed in as Acme's admin."""
+    return client_for(admin_user)
 
-    def signed_in(user: User) -> AsyncClient:
-        client = AsyncClient()
-        client.force_login(user)
-        return client
 
-    return signed_in
+@pytest.fixture
+def operator(client_for: Callable[[User], Client], db: None) -> Client:
+    """A test client signed in as an operator of the installation."""
+    return client_for(UserFactory.create(is_staff=True, is_superuser=True))
 
 
 @pytest.fixture

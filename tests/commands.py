@@ -1,8 +1,9 @@
-"""Runs the project's commands in separate processes with their own environment."""
+"""Runs the project's commands: in this process, or in others with their own environment."""
 
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from urllib.error import URLError
 
 from django.conf import settings
+from django.core.management import call_command
 
 SECRET_KEY = "for-tests-only-" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
 # What a process needs from the machine; all else would let a developer's settings in.
@@ -44,6 +46,13 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> subprocess.Complete
         timeout=TIMEOUT_S,
         check=False,
     )
+
+
+def output_of(*words: str) -> str:
+    """Run a command in this process and return what it prints."""
+    out = io.StringIO()
+    call_command(*words, stdout=out, stderr=out)
+    return out.getvalue()
 
 
 @contextmanager

@@ -85,6 +85,12 @@ def _emptying() -> tuple[str, ...]:
     return ("; ".join((lock, off, *deletions, on)),)
 
 
+def by_hand(statement: str, *values: object) -> None:
+    """Run a statement as an operator would, in a transaction or a savepoint of its own."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, [str(value) for value in values] or None)
+
+
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """The DATABASE_URL by which another process reaches the database of this test."""

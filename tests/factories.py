@@ -14,7 +14,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
-from costs.models import CostEvent, DailyCost, ExchangeRate, Period, Rate, RateCard
+from costs.models import CostEvent, DailyCost, ExchangeRate, Period, PriceFactor, Rate, RateCard
 from gateway.models import (
     AiRequestLog,
     Alert,
@@ -189,6 +189,17 @@ class ExchangeRateFactory(DjangoModelFactory[ExchangeRate]):
 
     on_date = date(2024, 1, 1)
     usd_per_eur = Decimal("1.10")
+    source = SOURCE
+
+
+class PriceFactorFactory(DjangoModelFactory[PriceFactor]):
+    class Meta:
+        model = PriceFactor
+
+    provider = "openai"
+    kind = "discount"
+    factor = Decimal("0.8")
+    starts_at = LONG_AGO
     source = SOURCE
 
 

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 import certifi
@@ -29,11 +30,12 @@ NO_TESTS_RAN = 5
 # Commits to a file in memory wait for no disk; what a test writes need not survive a power cut.
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
 MEMORY_MIN_BYTES = 2 * 1024**3
-SQLITE_URL = "sqlite:///unused.sqlite3"  # pytest-django makes one in memory
 # Debian's stable PostgreSQL, besides the newest, which a wheel of the lock file brings.
 DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 # Durability against a power cut is nothing the tests need, and fsync is most of their time.
 POSTGRES_CONF = "\nfsync = off\nfull_page_writes = off\nmax_connections = 200\n"
+# The servers' own lock is one between processes, and fails when two threads take it at once.
+SERVERS_LOCK = Lock()
 # What a developer has set for real work must not decide a test.
 FOREIGN = ("PULSE_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "MISTRAL_", "DJANGO_")
 PROXY = "_proxy"
@@ -117,7 +119,7 @@ class Plan:
 def _plans(databases: list[str], arguments: list[str]) -> Iterator[Plan]:
     """Yield the runs, the longest first."""
     if "sqlite" in databases:
-        yield Plan("SQLite", lambda _: nullcontext(SQLITE_URL), arguments)
+        yield Plan("SQLite", _sqlite, arguments)
     if "postgresql" not in databases:
         return
     second = ["--second-database"] if "sqlite" in databases else []
@@ -130,6 +132,11 @@ def _plans(databases: list[str], arguments: list[str]) -> Iterator[Plan]:
         yield Plan("PostgreSQL 15", debian, ["--ledger-only", *arguments])
 
 
+def _sqlite(scratch: Path) -> AbstractContextManager[str]:
+    """Return the URL of a file that is hardly used: pytest-django makes databases in memory."""
+    return nullcontext(f"sqlite:///{scratch / 'unused.sqlite3'}")
+
+
 @contextmanager
 def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]:
     """Start a server that lives as long as the tests: the wheel's, or that of `programs`."""
@@ -139,11 +146,13 @@ def _postgresql(scratch: Path, *, programs: Path | None = None) -> Iterator[str]
     server.ensure_pgdata_inited()
     with (folder / "postgresql.conf").open("a") as conf:
         conf.write(POSTGRES_CONF)
-    server.start()
+    with SERVERS_LOCK:
+        server.start()
     try:
         yield server.get_uri()
     finally:
-        server.cleanup()
+        with SERVERS_LOCK:
+            server.cleanup()
 
 
 def _run(plan: Plan, url: str, scratch: Path, *, processes: int, output: IO[str] | None) -> Outcome:

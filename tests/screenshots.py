@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import secrets
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from playwright.async_api import Page, async_playwright, expect
 from tests.chromium import QUIET, chromium_path
 from tests.small_png import small_png
 from tests.system.console import context_for, fill, sign_in
+from tests.system.databases import SECRET_KEY, prepare
 from tests.system.servers import ROOT, Installation, Server
 
 WINDOW: Final = {"width": 1120, "height": 640}
@@ -91,10 +91,9 @@ def _installation(scratch: Path) -> Installation:
     made = Installation(
         database_url=f"sqlite:///{scratch}/pulse.sqlite3",
         folder=scratch,
-        environment={"SECRET_KEY": secrets.token_urlsafe(64)},
+        environment={"SECRET_KEY": SECRET_KEY},
     )
-    made.run_each(("migrate", "-v0"), ("prices", "load"), ("rates", "set", "1.15", "--force"))
-    made.organizations("acme", timezone="Europe/Paris")
+    made.key = prepare(made)
     fill(made, per_day=90)
     return made
 
@@ -105,8 +104,8 @@ async def _take(server: Server, executable: str, folder: Path) -> None:
         async with context_for(browser, server.url, viewport=WINDOW) as context:
             page, blank = await context.new_page(), await context.new_page()
             await sign_in(page)
-            for name, prepare in PICTURES.items():
-                await prepare(page)
+            for name, show in PICTURES.items():
+                await show(page)
                 await page.evaluate("document.activeElement.blur()")
                 picture = folder / f"{name}.png"
                 png = await small_png(blank, await page.screenshot(animations="disabled"))

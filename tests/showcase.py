@@ -18,7 +18,7 @@ from costs.core.daily import line_id
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Rates
 from costs.core.usage import Usage
-from costs.ledger.stores.tables import SUMS
+from costs.ledger.stores.tables import LINE_NAMES, SUMS
 from costs.models import (
     CostEvent,
     DailyCost,
@@ -59,10 +59,6 @@ PLACES: Final = (
 )
 HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 19, 17, 12, 15, 18, 18, 16, 12, 7, 5, 4, 3, 2, 1)
 CAP_TOKENS: Final = 4096
-LINE_NAMES: Final = (
-    *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
-    *("task_type", "key_id"),
-)
 NO_SUMS: Final = dict.fromkeys(SUMS, 0)
 # name, share of the limit that is spent, what it is of
 BUDGETS: Final[tuple[tuple[str, float, dict[str, Any]], ...]] = (

@@ -42,6 +42,16 @@ def test_next_minute_has_lines_again(handler: logging.Handler, log: io.StringIO)
     assert len(log.getvalue().splitlines()) == LINES_A_MINUTE_MAX + 5
 
 
+def test_error_of_page_is_logged_whatever_strangers_cause(
+    handler: logging.Handler, log: io.StringIO
+) -> None:
+    _write(handler, 1000, at=600)
+    error = {"msg": "Internal Server Error: /costs", "created": 600, "status_code": 500}
+    for _ in range(2):
+        handler.handle(logging.makeLogRecord(error))
+    assert log.getvalue().count("Internal Server Error") == 2
+
+
 @pytest.mark.parametrize("name", ["django.request", "django.security.DisallowedHost"])
 def test_loggers_of_refused_pages_are_limited(name: str) -> None:
     logger: logging.Logger | None = logging.getLogger(name)

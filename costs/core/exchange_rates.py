@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from costs.core.calendar.target_days import working_days_since
+from costs.core.money import plain
 
 STALE_AFTER_WORKING_DAYS: Final = 3
 # A rate may differ from the one before it by a fifth: the largest change of one day since 1999 is a
@@ -28,7 +29,7 @@ class DatedRate:
     usd_per_eur: Decimal
 
     def __str__(self) -> str:
-        return f"{shown(self.usd_per_eur)} USD per EUR of {self.on_date}"
+        return f"{plain(self.usd_per_eur)} USD per EUR of {self.on_date}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,3 @@ def fault_of_change(known: Mapping[date, Decimal], added: Mapping[date, Decimal]
                 "and --force"
             )
     return None
-
-
-def shown(usd_per_eur: Decimal) -> str:
-    """Return a rate without trailing zeros."""
-    return f"{usd_per_eur.normalize():f}"

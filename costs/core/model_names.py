@@ -32,23 +32,25 @@ def means(wanted: str, *, model: str, provider: str) -> bool:
     Compared as in policies: trimmed and case-folded, with or without a prefix (`openai/`,
     `models/`). `gpt-4o` also matches `gpt-4o-2024-08-06`, but neither `gpt-4o-mini` nor `gpt-4`.
     """
-    entry = _without_prefix(_folded(wanted), provider.casefold())
+    entry = without_prefix(_folded(wanted), provider)
     name = _folded(model)
     rest = name[len(entry) :]
     return name.startswith(entry) and (not rest or _DATE.fullmatch(rest) is not None)
 
 
+def without_prefix(name: str, provider: str) -> str:
+    """Return a folded name without the prefix of a provider's models, such as `openai/`."""
+    head, slash, rest = name.partition("/")
+    provider = provider.casefold()
+    is_prefix = slash and (head == provider or PREFIXES.get(head, "") in (provider, None))
+    return rest if is_prefix else name
+
+
 def covers(pattern: str, *, model: str, provider: str) -> bool:
     """Whether a row of the price list is for `model`: by `means`, or with `*` as a wildcard."""
     if "*" in pattern:
-        return fnmatchcase(_folded(model), _without_prefix(_folded(pattern), provider.casefold()))
+        return fnmatchcase(_folded(model), without_prefix(_folded(pattern), provider))
     return means(pattern, model=model, provider=provider)
-
-
-def _without_prefix(name: str, provider: str) -> str:
-    head, slash, rest = name.partition("/")
-    is_prefix = slash and (head == provider or PREFIXES.get(head, "") in (provider, None))
-    return rest if is_prefix else name
 
 
 def _folded(name: str) -> str:

@@ -54,3 +54,8 @@ def format_eur(nanoeur: int, rounding: str = ROUND_HALF_EVEN) -> str:
     quantum = Decimal(1).scaleb(-decimals)
     whole, _, fraction = f"{amount_eur.quantize(quantum, rounding, _EXACT):f}".partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(_SENTENCE_DECIMALS, '0')} EUR"
+
+
+def plain(number: Decimal) -> str:
+    """Return a price, a rate or a factor without trailing zeros and exponent."""
+    return f"{number.normalize():f}"

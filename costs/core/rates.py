@@ -111,6 +111,10 @@ class Band:
         return tuple(by_bucket[bucket] for bucket in TOKEN_BUCKETS)
 
 
+PRICE_COLUMNS: Final = tuple(f.name for f in fields(Band) if "_usd_per_" in f.name)
+REQUIRED_COLUMNS: Final = ("input_usd_per_mtok", "output_usd_per_mtok")
+
+
 @dataclass(frozen=True, slots=True)
 class BandWeights:
     """A band in integers: nano-euro per unit of usage, times a denominator that all bands share.
@@ -169,8 +173,8 @@ FREE: Final = rate_card("{}")
 class Rates:
     """Everything needed to price a call to one model at one moment, fixed at its admission.
 
-    `usd_per_eur` is the European Central Bank's reference rate of `exchange_rate_date`. Bands
-    are in any order; each service tier has one from 0 tokens up, and the standard tier exists.
+    `usd_per_eur` is the exchange rate in force, that of `exchange_rate_date`. Bands are in any
+    order; each service tier has one from 0 tokens up, and the standard tier exists.
     `places` are factors on all token prices by place, `discount` one on every price.
     """
 
@@ -183,11 +187,12 @@ class Rates:
     starts_at: datetime
     places: Mapping[str, Decimal] = field(default_factory=dict)
     discount: Decimal = Decimal(1)
-    # Caches of `tables` and `ceilings`, which every request needs.
-    _by_place: dict[str, PlaceTables] = field(
+    # Caches of `tables` and `ceilings`, which every request needs; by factor, since a provider can
+    # make up any number of places.
+    _by_factor: dict[Decimal, PlaceTables] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _ceilings: dict[tuple[str, str, frozenset[str]], tuple[tuple[int, int, int], ...]] = field(
+    _ceilings: dict[tuple[str, Decimal, frozenset[str]], tuple[tuple[int, int, int], ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -200,22 +205,12 @@ class Rates:
         if self.usd_per_eur <= 0:
             raise ValueError(f"usd_per_eur must be positive, not {self.usd_per_eur}")
 
-    @cached_property
-    def standard(self) -> Band:
-        """The prices that pages show: the standard tier's, for the shortest requests."""
-        return next(
-            b for b in self.bands if b.above_input_tokens == 0 and b.service_tier == STANDARD_TIER
-        )
-
     def tables(self, place: str) -> PlaceTables:
         """Return all bands as integers for a place; for an unknown one, the highest known."""
-        found = self._by_place.get(place)
+        factor = self._factor(place)
+        found = self._by_factor.get(factor)
         if found is None:
-            factor = self._factor(place)
-            known = next((p for p in self._by_place if self._factor(p) == factor), None)
-            found = self._by_place[known] if known else _tables(self, factor)
-            if place == STANDARD_PLACE or place in self.places:  # not what a provider made up
-                self._by_place[place] = found
+            found = self._by_factor[factor] = _tables(self, factor)
         return found
 
     def _factor(self, place: str) -> Decimal:
@@ -228,11 +223,8 @@ class Rates:
         """Return (above_input_tokens, highest input weight, highest output weight) per band."""
         tables = self.tables(most.place)
         is_known = tables.knows(most.service_tier)
-        key = (
-            most.service_tier if is_known else "",
-            most.place if most.place in self._by_place else "",
-            most.without,
-        )
+        tier = most.service_tier if is_known else ""
+        key = (tier, self._factor(most.place), most.without)
         found = self._ceilings.get(key)
         if found is None:
             found = self._ceilings[key] = tuple(

@@ -15,9 +15,10 @@ from django.http import QueryDict
 from costs.core.calendar.date_ranges import Compare, DateRange, Preset, compared_with, preset_range
 from costs.core.calendar.moments import EARLIEST, LATEST
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
+from costs.core.forecast import history_starts
 from costs.explorer.names import DIMENSIONS, models_matching, values_named
 from costs.explorer.spellings import merged
-from orgs.console.fields import DimensionField
+from orgs.console.fields import dimension_field
 
 DEFAULT_DAYS: Final = 30
 SOURCES: Final = ("AI",)
@@ -29,24 +30,23 @@ GROUP_LABELS: Final = {name: name.capitalize() for name in GROUP_COLUMNS} | {
 GROUP_WORDS: Final = {name: label.lower() for name, label in GROUP_LABELS.items()} | {
     "key": "API key"
 }
-# dimension -> parameter, label, maximum length of its column
+# dimension -> parameter, label
 FILTERS: Final = {
-    "model": ("model", "Model", 200),
-    "provider": ("provider", "Provider", 32),
-    "team": ("teamId", "Team", 128),
-    "project": ("projectId", "Project", 128),
-    "app": ("appId", "App", 128),
-    "client": ("clientId", "Client", 128),
-    "user": ("userId", "User", 254),  # or the email address of a member
-    "task": ("taskType", "Task type", 128),
+    "model": ("model", "Model"),
+    "provider": ("provider", "Provider"),
+    "team": ("teamId", "Team"),
+    "project": ("projectId", "Project"),
+    "app": ("appId", "App"),
+    "client": ("clientId", "Client"),
+    "user": ("userId", "User"),
+    "task": ("taskType", "Task type"),
 }
+MAX_CHARS: Final = {"model": 200, "provider": 32}
 KEY: Final = "keyId"
 # Dimensions that a request may omit.
 OPTIONAL: Final = ("team", "project", "app", "client", "user", "task", "key")
 WITHOUT: Final = "without"
-PARAMETER_OF: Final = {name: parameter for name, (parameter, _, _) in FILTERS.items()} | {
-    "key": KEY
-}
+PARAMETER_OF: Final = {name: parameter for name, (parameter, _) in FILTERS.items()} | {"key": KEY}
 PRESET_LABELS: Final = {
     Preset.TODAY: "Today",
     Preset.WEEK: "7 days",
@@ -104,11 +104,11 @@ class CostForm(forms.Form):
         self.fields["thenBy"] = _choice("Then by", [("", "None"), *GROUP_LABELS.items()])
         self.fields["compare"] = _choice("Compare with", COMPARE_LABELS.items())
         self.fields["source"] = _choice("Source", [("", "All"), *((s, s) for s in SOURCES)])
-        for name, (parameter, label, max_chars) in FILTERS.items():
+        for name, (parameter, label) in FILTERS.items():
             self.fields[parameter] = (
-                DimensionField(label=label, max_length=max_chars)
-                if GROUP_COLUMNS[name] in DIMENSIONS
-                else forms.CharField(label=label, required=False, max_length=max_chars)
+                forms.CharField(label=label, required=False, max_length=MAX_CHARS[name])
+                if name in MAX_CHARS
+                else dimension_field(GROUP_COLUMNS[name], label=label)
             )
         for parameter in ("model", "provider"):
             self.fields[parameter].widget.attrs["list"] = f"{parameter}s-used"
@@ -163,7 +163,7 @@ class CostForm(forms.Form):
 
     def unfolds(self) -> bool:
         """Whether one of the folded fields is invalid; those in use are shown as chips."""
-        return any(self[parameter].errors for parameter, _, _ in FILTERS.values())
+        return any(self[parameter].errors for parameter, _ in FILTERS.values())
 
     @property
     def date_range(self) -> DateRange:
@@ -189,17 +189,19 @@ class CostForm(forms.Form):
             for name, parameter in PARAMETER_OF.items()
             if name != "model" and values[parameter]
         }
-        for column in wanted.keys() & set(DIMENSIONS):
-            wanted[column] = values_named(
-                wanted[column], column=column, organization_id=organization_id
-            )
-        if values["source"]:
-            wanted["source"] = values["source"]
-        wanted |= {GROUP_COLUMNS[name]: None for name in self.absent()}
         before = compared_with(self.date_range, values["compare"], values["period"])
         both = DateRange(
             min(self.date_range.first, (before or self.date_range).first), self.date_range.last
         )
+        # The forecast reads more days than the page shows.
+        read = DateRange(min(both.first, history_starts(self._today)), both.last)
+        for column in wanted.keys() & set(DIMENSIONS):
+            wanted[column] = values_named(
+                wanted[column], column=column, organization_id=organization_id, date_range=read
+            )
+        if values["source"]:
+            wanted["source"] = values["source"]
+        wanted |= {GROUP_COLUMNS[name]: None for name in self.absent()}
         by = {GROUP_COLUMNS[name] for name in self.group_by} & set(DIMENSIONS)
         return CostQuery(
             date_range=self.date_range,

@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q, QuerySet
 
+from costs.core.calendar.date_ranges import DateRange
 from costs.core.model_names import means
-from costs.explorer.spellings import spellings_of
+from costs.explorer.spellings import EVER, spellings_of
 from orgs.core.errors import Invalid
 from orgs.core.spelling import folded
 from orgs.database import kept_id
@@ -91,19 +93,31 @@ def emails(*, organization_id: UUID, user_ids: Iterable[str | None]) -> dict[str
     return {text: found[user_id] for text, user_id in texts.items() if user_id in found}
 
 
+def is_address(name: str) -> bool:
+    """Whether a user's name is an email address."""
+    return _ADDRESS.fullmatch(name) is not None
+
+
 def values_named(
-    name: str, *, column: str, organization_id: UUID, recent: tuple[str, ...] = ()
+    name: str,
+    *,
+    column: str,
+    organization_id: UUID,
+    date_range: DateRange | None,
+    recent: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """Return the values of a dimension's column that a filter for a name matches.
 
-    Those are the name and its spellings among all charges and the `recent` ones. Of an email
-    address, they are the ids of the people who are or were members, the current one first, and
-    its spellings; Invalid is raised if no user has it.
+    Those are the name and its spellings: the `recent` ones, and those among the charges of a date
+    range. Of an email address, they are the ids of the people who are or were members, the
+    current one first, and its spellings; Invalid is raised if no user and no charge ever has it.
     """
-    spellings = (*spellings_of(name, column=column, organization_id=organization_id), *recent)
-    if column != "user_id" or not _ADDRESS.fullmatch(name):
+    charges = partial(spellings_of, name, column=column, organization_id=organization_id)
+    spellings = recent if date_range is None else (*recent, *charges(date_range=date_range))
+    if column != "user_id" or not is_address(name):
         return tuple(dict.fromkeys((name, *spellings)))
     found = tuple(dict.fromkeys((*_ids_of(name.lower(), organization_id), *spellings)))
+    found = found or charges(date_range=EVER)
     if not found:
         sentence = f"No user of this organization has the email address {name}"
         raise Invalid(sentence, field="userId")

@@ -61,7 +61,7 @@ class ExplorerPage:
     change: Change | None
     compares: bool
     has_estimates: bool
-    estimates_href: str
+    estimates_href: str | None
     lines: tuple[Line, ...]
     rows: SafeString
     group_labels: tuple[str, ...]
@@ -135,12 +135,17 @@ def _preset(preset: Preset, form: CostForm) -> Link:
     )
 
 
-def _estimates_href(form: CostForm, query: CostQuery) -> str:
-    """Return a link to the requests that have estimates, by the filters that their list has."""
+def _estimates_href(form: CostForm, query: CostQuery) -> str | None:
+    """Return a link to the requests that have estimates, or None if their list has no such filter.
+
+    It takes one model, not its snapshots, and cannot ask for requests without a dimension.
+    """
+    if form.absent() or (query.models is not None and len(query.models) != 1):
+        return None
     dates = {"from": f"{form.date_range.first}", "to": f"{form.date_range.last}"}
     values = {name: form.cleaned_data[name] for name in PARAMETER_OF.values()}
-    if query.models is not None:  # the list of requests matches one name, not its snapshots
-        values["model"] = query.models[0] if len(query.models) == 1 else ""
+    if query.models is not None:
+        values["model"] = query.models[0]
     chosen = {"estimated": "yes", **dates} | {
         name: value for name, value in values.items() if value
     }
@@ -151,7 +156,7 @@ def _chips(form: CostForm, query: CostQuery, names: DimensionNames) -> list[Chip
     values = form.cleaned_data
     chips = [
         Chip(name=label, value=values[parameter], href=form.address(**{parameter: None}))
-        for parameter, label, _ in FILTERS.values()
+        for parameter, label in FILTERS.values()
         if values[parameter] and parameter not in ("userId", "model")
     ]
     if values["model"]:

@@ -3,70 +3,79 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import F, QuerySet, Sum
 
 from costs.core.calendar.date_ranges import DateRange
+from costs.core.calendar.moments import EARLIEST, LATEST
 from costs.models import MonthlyCost
 from orgs.core.spelling import folded
-from orgs.database import folded_if_ascii, is_not_ascii, kept_id
+from orgs.database import folded_if_ascii, is_not_ascii
 
-# Of one name: callers can make many, and each is a parameter of a statement.
+# Callers can make many, and each is a parameter of a statement.
 SPELLINGS_MAX: Final = 1_000
-# Names of an organization that are compared in Python.
+# Names that a statement returns: first those that it found to match, then those that are not
+# ASCII, which only Python can compare.
 COMPARED_MAX: Final = 20_000
 # Each name is looked at once, not in each of its lines.
 USED: Final = (
-    "WITH used AS (SELECT DISTINCT {column} AS name FROM monthly_cost"
-    " WHERE org_id = %s AND month >= %s AND month <= %s AND {column} IS NOT NULL)"
-    " SELECT name FROM used WHERE {condition} OR {is_not_ascii} ORDER BY name LIMIT {most}"
+    "WITH used AS (SELECT DISTINCT name FROM ({rows}) named WHERE name IS NOT NULL)"
+    " SELECT name FROM (SELECT name, {condition} AS matches FROM used) compared"
+    " WHERE matches OR {is_not_ascii} ORDER BY matches DESC, name LIMIT {most}"
 )
-EVER: Final = ("0001-01-01", "9999-12-31")
+EVER: Final = DateRange(EARLIEST, LATEST)
 
 
-def spellings_of(name: str, *, column: str, organization_id: UUID) -> tuple[str, ...]:
-    """Return how charges have ever spelled a name."""
-    condition = f"{folded_if_ascii('name')} = %s"
-    values = [kept_id(organization_id), *EVER, folded(name)]
-    return those_of(name, _used(column, condition, values))
+def spellings_of(
+    name: str, *, column: str, organization_id: UUID, date_range: DateRange
+) -> tuple[str, ...]:
+    """Return how charges in the months of a date range spell a name."""
+    return spellings_in(_lines(organization_id, date_range), column, name)
 
 
-def those_of(name: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Return the values that are spellings of a name."""
+def spellings_in(rows: QuerySet[Any], column: str, name: str) -> tuple[str, ...]:
+    """Return how the column of the rows spells a name."""
     wanted = folded(name)
-    return tuple([value for value in values if folded(value) == wanted][:SPELLINGS_MAX])
+    found = _used(rows, column, f"{folded_if_ascii('name')} = %s", wanted)
+    return tuple([value for value in found if folded(value) == wanted][:SPELLINGS_MAX])
 
 
 def merged(column: str, *, organization_id: UUID, date_range: DateRange) -> dict[str, str]:
     """Return the names with several spellings in the months of a date range: by each spelling the
     one with most requests, if that is another."""
-    first, last = date_range.first.replace(day=1), date_range.last
+    lines = _lines(organization_id, date_range)
     key = folded_if_ascii("name")
     condition = f"{key} IN (SELECT {key} FROM used GROUP BY 1 HAVING COUNT(*) > 1)"  # noqa: S608
-    found = _used(column, condition, [kept_id(organization_id), f"{first}", f"{last}"])
+    found = _used(lines, column, condition)
     spellings = Counter(map(folded, found))
     several = [value for value in found if spellings[folded(value)] > 1][:SPELLINGS_MAX]
     if not several:
         return {}
-    lines = MonthlyCost.objects.filter(
-        org=organization_id, month__gte=first, month__lte=last, **{f"{column}__in": several}
+    used = (
+        lines.filter(**{f"{column}__in": several})
+        .values_list(column)
+        .annotate(requests=Sum("requests"))
     )
-    used = lines.values_list(column).annotate(requests=Sum("requests"))
     shown: dict[str, str] = {}
     for value, _ in used.order_by("-requests", column):
         shown.setdefault(folded(value), value)
     return {value: shown[folded(value)] for value in several if shown[folded(value)] != value}
 
 
-def _used(column: str, condition: str, values: list[Any]) -> list[str]:
+def _lines(organization_id: UUID, date_range: DateRange) -> QuerySet[MonthlyCost]:
+    first, last = date_range.first.replace(day=1), date_range.last
+    return MonthlyCost.objects.filter(org=organization_id, month__gte=first, month__lte=last)
+
+
+def _used(rows: QuerySet[Any], column: str, condition: str, *values: str) -> list[str]:
     """Return the names that meet a condition or are not ASCII, which Python compares."""
+    text, of_rows = rows.values(name=F(column)).query.sql_with_params()
     statement = USED.format(
-        column=column, condition=condition, is_not_ascii=is_not_ascii("name"), most=COMPARED_MAX
+        rows=text, condition=condition, is_not_ascii=is_not_ascii("name"), most=COMPARED_MAX
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, [*of_rows, *values])
         return [name for (name,) in cursor.fetchall()]

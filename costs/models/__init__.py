@@ -15,6 +15,7 @@ from costs.models.ledger import (
 )
 from costs.models.prices import (
     FACTOR_MAX,
+    SOURCE_MAX_CHARS,
     USABLE_EXCHANGE_RATE,
     USABLE_FACTOR,
     USABLE_RATE,
@@ -27,6 +28,7 @@ from costs.models.prices import (
 
 __all__ = [
     "FACTOR_MAX",
+    "SOURCE_MAX_CHARS",
     "USABLE_EXCHANGE_RATE",
     "USABLE_FACTOR",
     "USABLE_RATE",

@@ -8,22 +8,15 @@ from django.db import models
 from django.db.models.functions import Lower, Trim
 from django.utils.timezone import now
 
+from costs.core.exchange_rates import USD_PER_EUR_MAX
+from costs.core.rates import PRICE_COLUMNS, REQUIRED_COLUMNS
 from orgs.fields import IdPrimaryKey
 
 # The highest price in USD, for a million tokens or a thousand searches, that is taken for one:
 # above it, a call could cost more than a row holds. The highest published one is 600 (o1-pro).
 USD_MAX: Final = 100_000
 FACTOR_MAX: Final = 100
-USD_PER_EUR_MAX: Final = 1000
-
-_REQUIRED_RATES: Final = ("input_usd_per_mtok", "output_usd_per_mtok")
-_OPTIONAL_RATES: Final = (
-    *("cache_read_usd_per_mtok", "cache_read_audio_usd_per_mtok"),
-    *("cache_write_5m_usd_per_mtok", "cache_write_30m_usd_per_mtok"),
-    *("cache_write_1h_usd_per_mtok", "cache_write_12h_usd_per_mtok"),
-    *("input_audio_usd_per_mtok", "output_audio_usd_per_mtok"),
-    *("web_search_usd_per_k", "web_search_preview_usd_per_k"),
-)
+SOURCE_MAX_CHARS: Final = 300
 
 
 def _is_amount(column: str) -> models.Q:
@@ -39,14 +32,15 @@ def _usable_rate() -> models.Q:
     usable = models.Q(above_input_tokens__gte=0) & ~models.Q(model="")
     for column in ("provider", "model", "service_tier"):
         usable &= _is_folded(column)
-    for column in _REQUIRED_RATES:
-        usable &= _is_amount(column)
-    for column in _OPTIONAL_RATES:
-        usable &= models.Q(**{f"{column}__isnull": True}) | _is_amount(column)
+    for column in PRICE_COLUMNS:
+        is_unknown = models.Q(**{f"{column}__isnull": True})
+        is_required = column in REQUIRED_COLUMNS
+        usable &= _is_amount(column) if is_required else is_unknown | _is_amount(column)
     return usable
 
 
-# What the database lets in, and what the price book takes from rows that were there before.
+# What the price book takes. Of prices and factors the database lets in nothing else, but has what
+# was there before.
 USABLE_RATE: Final = _usable_rate()
 USABLE_FACTOR: Final = (
     _is_folded("provider")
@@ -91,7 +85,7 @@ class Rate(models.Model):
     web_search_usd_per_k = _rate(null=True)
     web_search_preview_usd_per_k = _rate(null=True)
     is_end = models.BooleanField(default=False, editable=False)
-    source = models.CharField(max_length=300)
+    source = models.CharField(max_length=SOURCE_MAX_CHARS)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
@@ -118,7 +112,8 @@ class PriceFactor(models.Model):
 
     `model` is a name with its dated snapshots, or has `*` as a wildcard.
     A place's factor applies to token prices of requests that are processed there, a discount to
-    every price. The row of the model counts before that of the provider; the latest one counts.
+    every price. The model's row counts before one with a wildcard, and that before the provider's;
+    then the latest one.
     From an `is_end` row on, its model and place have no factor.
     """
 
@@ -134,7 +129,7 @@ class PriceFactor(models.Model):
     factor = models.DecimalField(max_digits=9, decimal_places=6)
     starts_at = models.DateTimeField()
     is_end = models.BooleanField(default=False, editable=False)
-    source = models.CharField(max_length=300)
+    source = models.CharField(max_length=SOURCE_MAX_CHARS)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
@@ -146,7 +141,7 @@ class PriceFactor(models.Model):
                 name="price_factor_once",
             ),
             models.CheckConstraint(
-                condition=models.Q(factor__gte=0, factor__lte=100), name="price_factor_range"
+                condition=models.Q(factor__gte=0, factor__lte=FACTOR_MAX), name="price_factor_range"
             ),
             models.CheckConstraint(condition=USABLE_FACTOR, name="price_factor_usable"),
         ]
@@ -156,12 +151,12 @@ class PriceFactor(models.Model):
 
 
 class ExchangeRate(models.Model):
-    """A reference rate of the European Central Bank: how many USD one EUR is."""
+    """How many USD one EUR is from a day on: by the European Central Bank, or set by hand."""
 
     id = IdPrimaryKey()
     on_date = models.DateField(unique=True)
     usd_per_eur = models.DecimalField(max_digits=12, decimal_places=6)
-    source = models.CharField(max_length=300)
+    source = models.CharField(max_length=SOURCE_MAX_CHARS)
     recorded_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:

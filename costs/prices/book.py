@@ -10,25 +10,21 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import QuerySet
 
 from costs.core.model_names import covers
 from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
-from costs.models import (
-    USABLE_EXCHANGE_RATE,
-    USABLE_FACTOR,
-    USABLE_RATE,
-    ExchangeRate,
-    PriceFactor,
-    PriceList,
-    Rate,
-)
+from costs.models import ExchangeRate, PriceFactor, PriceList, Rate
+from costs.prices.series import by_use
 
 PLACE: Final = PriceFactor.Kind.PLACE.value
 DISCOUNT: Final = PriceFactor.Kind.DISCOUNT.value
 _BAND_FIELDS: Final = tuple(f.name for f in fields(Band))
-_IDENTITY: Final = ("provider", "model", "service_tier", "starts_at", "source", "is_end")
+_IDENTITY: Final = (
+    *("provider", "model", "service_tier", "above_input_tokens"),
+    *("starts_at", "source", "is_end"),
+)
 _LOGGED_MAX: Final = 20
 
 logger = logging.getLogger("pulse.prices")
@@ -171,6 +167,11 @@ def price_list_version() -> int:
     return PriceList.objects.values_list("version", flat=True).first() or 0
 
 
+def lock_prices() -> None:
+    """Let changes of the price list wait for each other, until the transaction ends."""
+    PriceList.objects.select_for_update().get_or_create(id=1)
+
+
 def load_price_book() -> PriceBook:
     """Read the whole price list: four queries. The version first, so that it is never newer.
 
@@ -181,7 +182,7 @@ def load_price_book() -> PriceBook:
     rows: dict[tuple[str, str], list[Rate]] = {}
     unusable: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
     in_order = Rate.objects.order_by("starts_at", "above_input_tokens")
-    good, bad = _by_use(in_order, USABLE_RATE, _IDENTITY, _BAND_FIELDS)
+    good, bad = _usable(in_order, _IDENTITY)
     for row in good:
         rows.setdefault((row.provider, row.model), []).append(row)
     for row in bad:
@@ -189,24 +190,9 @@ def load_price_book() -> PriceBook:
     return PriceBook(list_version, rows, _exchange_rates(), _factor_rows(), unusable)
 
 
-def _by_use(
-    rows: QuerySet[Any], usable: Q, identity: Sequence[str], amounts: Sequence[str]
-) -> tuple[list[Any], list[Any]]:
-    """Return the rows that can be used, and the others, of which only the identity counts.
-
-    Rows of plain values: objects of the model take twice as long.
-    """
-    columns = dict.fromkeys((*identity, *amounts))
-    marked = rows.annotate(is_usable=ExpressionWrapper(usable, BooleanField()))
-    try:
-        found = list(marked.values_list(*columns, "is_usable", named=True))
-    except (ArithmeticError, TypeError, ValueError):
-        # What SQLite has in an amount may not be a number.
-        good = list(rows.filter(usable).values_list(*columns, named=True))
-        bad = list(rows.exclude(usable).values_list(*identity, named=True))
-    else:
-        good = [row for row in found if row.is_usable]
-        bad = [row for row in found if not row.is_usable]
+def _usable(rows: QuerySet[Any], identity: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """Return the rows that can be used, and the others, which are logged."""
+    good, bad = by_use(rows, identity)
     for row in bad[:_LOGGED_MAX]:
         logger.error("a row of the price list cannot be used and counts as unknown: %s", row)
     return good, bad
@@ -215,7 +201,7 @@ def _by_use(
 def _exchange_rates() -> tuple[_Exchange, ...]:
     """Return the rates, oldest first; of a day whose rate cannot be used, the one before counts."""
     in_order = ExchangeRate.objects.order_by("on_date")
-    good, _ = _by_use(in_order, USABLE_EXCHANGE_RATE, ("on_date",), ("usd_per_eur",))
+    good, _ = _usable(in_order, ("on_date",))
     return tuple(
         _Exchange(datetime.combine(row.on_date, time(), UTC), row.on_date, _short(row.usd_per_eur))
         for row in good
@@ -224,7 +210,7 @@ def _exchange_rates() -> tuple[_Exchange, ...]:
 
 def _factor_rows() -> tuple[_FactorRow, ...]:
     identity = ("provider", "model", "kind", "place", "starts_at", "is_end")
-    good, bad = _by_use(PriceFactor.objects.all(), USABLE_FACTOR, identity, ("factor",))
+    good, bad = _usable(PriceFactor.objects.all(), identity)
     rows = [
         _FactorRow(**{name: getattr(row, name) for name in identity}, factor=factor)
         for row, factor in (
@@ -242,7 +228,9 @@ def _is_for(row: _FactorRow, provider: str, model: str) -> bool:
 
 
 def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
-    """Return the factors of a model; of each kind the latest row counts, the model's own first.
+    """Return the factors of a model.
+
+    Its own row counts before one with a wildcard, and that before its provider's; then the latest.
 
     Where a factor cannot be used, its place is unknown, and there is no discount.
     """
@@ -250,7 +238,7 @@ def _factor_history(rows: Sequence[_FactorRow]) -> tuple[_Factors, ...]:
     for moment in sorted({row.starts_at for row in rows}):
         latest = {(row.model, row.kind, row.place): row for row in rows if row.starts_at <= moment}
         standing = [row for row in latest.values() if not row.is_end]
-        standing.sort(key=lambda row: (bool(row.model), row.starts_at))
+        standing.sort(key=lambda row: (bool(row.model), "*" not in row.model, row.starts_at))
         places = {row.place: row.factor for row in standing if row.kind == PLACE}
         discounts = [row.factor for row in standing if row.kind == DISCOUNT]
         known = {place: factor for place, factor in places.items() if factor is not None}

@@ -1,7 +1,7 @@
-"""Set prices and factors by hand, and take them back.
+"""Set prices and factors by hand.
 
-Rows in force are never changed, since calls were priced with them: what takes one back is a row
-from now on. Announced ones are deleted.
+Rows in force are never changed, since calls were priced with them; announced ones of the list make
+room for what is set by hand.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 from django.db import IntegrityError, transaction
 
+from costs.core.rates import REQUIRED_COLUMNS
 from costs.core.usage import STANDARD_TIER
-from costs.models import USABLE_RATE, PriceFactor, PriceList, Rate
-from costs.prices.book import has_price
+from costs.models import PriceFactor, Rate
+from costs.prices.book import has_price, lock_prices
 from costs.prices.checks import HAND_SOURCE, PriceRefused, check_factor, check_price
 from costs.prices.seed import SHORT_NAMES
-from costs.prices.series import UNDONE, Entry, entries_of
+from costs.prices.series import UNDONE, Entry, RowT, SeriesKey, history_of, series_of
 
-_REQUIRED: Final = ("input", "output")
+EVERY_MODEL: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +40,17 @@ class GivenPrice:
 
 
 @dataclass(slots=True)
-class Changed:
-    """The rows that were added, and the starts of announced prices that were deleted for them.
+class Changed(Generic[RowT]):
+    """The rows that were added, and the starts of announced ones that were deleted for them.
 
-    `present` counts the given prices that were there already.
+    `present` counts the given prices that were there already. `ends_at` is when the last added
+    price is followed by another one.
     """
 
-    rows: list[Rate] = field(default_factory=list)
+    rows: list[RowT] = field(default_factory=list)
     withdrawn: list[datetime] = field(default_factory=list)
     present: int = 0
+    ends_at: datetime | None = None
 
 
 @transaction.atomic
@@ -57,7 +60,7 @@ def set_prices(
     now: datetime,
     keeps_rest: bool = True,
     skips_present: bool = False,
-) -> Changed:
+) -> Changed[Rate]:
     """Add prices, all or none.
 
     What is not given is taken from the price in force at the same moment: other prices of the same
@@ -67,48 +70,56 @@ def set_prices(
     PriceRefused.
     """
     lock_prices()
-    groups: dict[tuple[str, str, str, datetime], list[Rate]] = {}
+    groups: dict[tuple[datetime, SeriesKey], list[Rate]] = {}
     for price in given:
         row = checked_row(price, now=now)
-        key = (row.provider, row.model, row.service_tier, row.starts_at)
-        groups.setdefault(key, []).append(row)
-    changed = Changed()
-    for key in sorted(groups, key=lambda key: key[3]):
-        rows = sorted(groups[key], key=attrgetter("above_input_tokens"))
-        reached = [e for e in entries_of_tier(rows[0]) if e.starts_at <= rows[0].starts_at]
-        if skips_present and reached and reached[-1].is_by_hand:
+        groups.setdefault((row.starts_at, series_of(row)), []).append(row)
+    changed = Changed[Rate]()
+    for _, of_start in sorted(groups.items()):
+        rows = sorted(of_start, key=attrgetter("above_input_tokens"))
+        history = history_of(rows[0])
+        reached = [entry for entry in history if entry.starts_at <= rows[0].starts_at]
+        if skips_present and reached and reached[-1].is_by_hand and reached[-1].is_usable:
             rows = [row for row in rows if not _is_in(row, reached[-1])]
-            changed.present += len(groups[key]) - len(rows)
+            changed.present += len(of_start) - len(rows)
         if rows:
+            _make_room(rows[0], history, changed, now=now)
             changed.rows += _with_rest(rows, reached, keeps_rest=keeps_rest)
-            changed.withdrawn += _withdraw_announced(rows[0], now=now)
     return changed
 
 
 @transaction.atomic
-def set_factor(row: PriceFactor, *, now: datetime) -> PriceFactor:
+def set_factor(row: PriceFactor, *, now: datetime) -> Changed[PriceFactor]:
     """Add a discount or the factor of a place. Raises PriceRefused."""
     lock_prices()
     check_factor(row)
     row.recorded_at = now
-    _add([row], f"{row} has a factor from then already; give another time")
-    return row
+    changed = Changed[PriceFactor]()
+    _make_room(row, history_of(row), changed, now=now)
+    add_rows([row])
+    changed.rows.append(row)
+    return changed
 
 
-def lock_prices() -> None:
-    """Let changes of the price list wait for each other."""
-    PriceList.objects.select_for_update().first()
+def _make_room(
+    row: RowT, history: Iterable[Entry[RowT]], changed: Changed[RowT], *, now: datetime
+) -> None:
+    """Delete what the list announces for after a row set by hand.
 
-
-def entries_of_tier(row: Rate) -> list[Entry[Rate]]:
-    """Return the history of a model's service tier; one that cannot be used has no rows."""
-    of_tier = Rate.objects.filter(
-        provider=row.provider, model=row.model, service_tier=row.service_tier
-    ).order_by("starts_at", "above_input_tokens")
-    unusable = set(of_tier.exclude(USABLE_RATE).values_list("starts_at", flat=True))
-    usable = [each for each in of_tier.filter(USABLE_RATE) if each.starts_at not in unusable]
-    entries = [*entries_of(usable), *(Entry[Rate](starts_at, ()) for starts_at in unusable)]
-    return sorted(entries, key=attrgetter("starts_at"))
+    Raises PriceRefused if what begins later is in force already: the row would never be.
+    """
+    later = [entry for entry in history if entry.starts_at > row.starts_at]
+    begun = [entry.starts_at for entry in later if entry.starts_at <= now]
+    if begun:
+        raise PriceRefused(
+            f"Another {_kind(row)} of {_name(row)} is in force from {max(begun).isoformat()}; "
+            "give a later start",
+            field="starts_at",
+        )
+    of_list = [entry for entry in later if not entry.is_by_hand]
+    type(row).objects.filter(id__in=[each.id for entry in of_list for each in entry.rows]).delete()
+    changed.withdrawn += [entry.starts_at for entry in of_list]
+    changed.ends_at = min((e.starts_at for e in later if e.is_by_hand), default=None)
 
 
 def copied(row: Rate, **changes: Any) -> Rate:
@@ -117,23 +128,26 @@ def copied(row: Rate, **changes: Any) -> Rate:
     return Rate(**{name: getattr(row, name) for name in names} | changes)
 
 
-def add_rates(rows: Sequence[Rate]) -> None:
-    """Add rows of one model and moment. Raises PriceRefused if the moment is taken."""
+def add_rows(rows: Sequence[RowT]) -> None:
+    """Add rows of one series and moment. Raises PriceRefused if the moment is taken."""
     first = rows[0]
-    _add(
-        rows,
-        f"{first.provider} {first.model} already has a price from "
-        f"{first.starts_at.isoformat()}; give a later time",
-    )
-
-
-def _add(rows: Sequence[Rate] | Sequence[PriceFactor], taken: str) -> None:
     try:
         with transaction.atomic():
             for row in rows:
                 row.save(force_insert=True)
     except IntegrityError as exc:
-        raise PriceRefused(taken) from exc
+        raise PriceRefused(
+            f"{_name(first)} already has a {_kind(first)} from {first.starts_at.isoformat()}; "
+            "give a later start"
+        ) from exc
+
+
+def _kind(row: Rate | PriceFactor) -> str:
+    return "price" if isinstance(row, Rate) else "factor"
+
+
+def _name(row: Rate | PriceFactor) -> str:
+    return f"{row.provider} {row.model or EVERY_MODEL}"
 
 
 def checked_row(price: GivenPrice, *, now: datetime) -> Rate:
@@ -146,19 +160,19 @@ def checked_row(price: GivenPrice, *, now: datetime) -> Rate:
         starts_at=price.starts_at,
         source=price.source,
         recorded_at=now,
-        **{SHORT_NAMES[short]: Decimal(0) for short in _REQUIRED} | dict(price.prices),
+        **{column: Decimal(0) for column in REQUIRED_COLUMNS} | dict(price.prices),
     )
     check_price(row)
-    for short in _REQUIRED:
-        if SHORT_NAMES[short] not in price.prices:
-            setattr(row, SHORT_NAMES[short], None)
+    for column in REQUIRED_COLUMNS:
+        if column not in price.prices:
+            setattr(row, column, None)
     return row
 
 
 def _with_rest(rows: list[Rate], reached: Sequence[Entry[Rate]], *, keeps_rest: bool) -> list[Rate]:
     """Add the rows of one tier and moment, completed from the prices in force then."""
     first = rows[0]
-    in_force: Sequence[Rate] = reached[-1].rows if reached else ()
+    in_force: Sequence[Rate] = reached[-1].rows if reached and reached[-1].is_usable else ()
     same_start = [row for row in in_force if row.starts_at == first.starts_at]
     if not keeps_rest or not has_price(in_force):
         in_force = same_start
@@ -177,7 +191,7 @@ def _with_rest(rows: list[Rate], reached: Sequence[Entry[Rate]], *, keeps_rest: 
         source = row.source.removeprefix(UNDONE)
         same = {"starts_at": first.starts_at, "recorded_at": first.recorded_at}
         rows.append(copied(row, source=source, **same))
-    add_rates(rows)
+    add_rows(rows)
     return rows
 
 
@@ -196,7 +210,7 @@ def _complete(row: Rate, in_force: Rate | None) -> None:
     for short, column in SHORT_NAMES.items():
         if getattr(row, column) is None and in_force is not None:
             setattr(row, column, getattr(in_force, column))
-        if getattr(row, column) is None and short in _REQUIRED:
+        if getattr(row, column) is None and column in REQUIRED_COLUMNS:
             raise PriceRefused(
                 f"{short} must be given: {row.provider} {row.model} has no {band_name(row)} price "
                 f"in force at {row.starts_at.isoformat()} to keep it from",
@@ -208,20 +222,3 @@ def band_name(band: Any) -> str:
     """Return a row's or a band's service tier and length of requests."""
     above = band.above_input_tokens
     return f"{band.service_tier} above {above} input tokens" if above else str(band.service_tier)
-
-
-def next_start(row: Rate) -> datetime | None:
-    """Return when the next price of the same tier begins."""
-    later = [e.starts_at for e in entries_of_tier(row) if e.starts_at > row.starts_at]
-    return min(later, default=None)
-
-
-def _withdraw_announced(row: Rate, *, now: datetime) -> Iterable[datetime]:
-    """Delete the prices that the list announces for after a price set by hand."""
-    later = [
-        entry
-        for entry in entries_of_tier(row)
-        if entry.rows and entry.starts_at > max(row.starts_at, now) and not entry.is_by_hand
-    ]
-    Rate.objects.filter(id__in=[each.id for entry in later for each in entry.rows]).delete()
-    return [entry.starts_at for entry in later]

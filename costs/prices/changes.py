@@ -7,22 +7,24 @@ Holds and cost events keep the rates they were priced with.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from costs.core.exchange_rates import DatedRate
-from costs.core.rates import Band, rate_at
-from costs.models import PriceList, Rate
-from costs.prices.book import band_of
+from costs.core.rates import rate_at
+from costs.models import PriceFactor, Rate
+from costs.prices.book import PLACE, band_of, lock_prices
+from costs.prices.ecb import ECB_SOURCE
 from costs.prices.exchange_rates import AddedRates, add_rates, utc_day
-from costs.prices.seed import SeedPrice
-from costs.prices.series import Entry, entries_of, standing
+from costs.prices.seed import SeedFactor, SeedPrice
+from costs.prices.series import Entry, RowT, SeriesKey, grouped, histories, standing
 
 _BATCH_ROWS: Final = 500
-_Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,116 +32,122 @@ class Seeded:
     """How much was added, and which models were skipped since an operator has set their prices."""
 
     prices: int
+    factors: int
     exchange_rates: AddedRates
     set_by_hand: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The bands in the list for one tier of one model from a moment on."""
-
-    starts_at: datetime
-    by_hand: bool
-    bands: frozenset[Band]
 
 
 @transaction.atomic
 def seed(
     *,
     prices: Iterable[SeedPrice],
+    factors: Iterable[SeedFactor] = (),
     exchange_rates: Iterable[DatedRate],
-    exchange_source: str,
     now: datetime,
     is_forced: bool = False,
 ) -> Seeded:
     """Add what the price list lacks; running it again adds nothing.
 
-    A price set by hand stays in force until another one is, or it is taken back. Where an existing
-    history differs from the seed, a row from `now` on takes the seed's prices; prices announced for
-    later are replaced, since nothing was priced with them yet. Exchange rates: `add_rates`.
+    A price or factor set by hand stays in force until another one is, or it is taken back. Where an
+    existing history differs from the seed, a row from `now` on takes the seed's; what was announced
+    for later is replaced, since nothing was priced with it yet. Exchange rates: `add_rates`.
     """
-    PriceList.objects.select_for_update().first()  # if two instances start at once, one waits
-    wanted: dict[_Key, list[SeedPrice]] = {}
-    for price in prices:
-        wanted.setdefault((price.provider, price.model, price.service_tier), []).append(price)
-    begun = _begun()
-    rows: list[Rate] = []
-    for key, history in wanted.items():
-        kept = begun.get(key, ())
-        outdated = _outdated(history, kept, now=now)
-        if outdated:
-            provider, model, tier = key
-            of_tier = Rate.objects.filter(provider=provider, model=model, service_tier=tier)
-            of_tier.filter(starts_at__in=outdated).delete()
-        left = [entry for entry in kept if entry.starts_at not in outdated]
-        missing = _missing(history, left, now=now)
-        rows += [_row(price, band) for price in missing for band in price.bands]
-    Rate.objects.bulk_create(rows, batch_size=_BATCH_ROWS)
-    by_hand = {key[:2] for key, kept in begun.items() if any(entry.by_hand for entry in kept)}
+    lock_prices()
+    rates = [row for price in prices for row in _rates(price)]
+    places = [PriceFactor(kind=PLACE, **asdict(factor)) for factor in factors]
+    added, by_hand = _add_missing(Rate.objects.all(), rates, now=now)
     return Seeded(
-        prices=len(rows),
+        prices=added,
+        factors=_add_missing(PriceFactor.objects.filter(kind=PLACE), places, now=now)[0],
         exchange_rates=add_rates(
-            exchange_rates, source=exchange_source, today=utc_day(now), is_forced=is_forced
+            exchange_rates, source=ECB_SOURCE, today=utc_day(now), is_forced=is_forced
         ),
-        set_by_hand=tuple(" ".join(name) for name in sorted(by_hand)),
+        set_by_hand=tuple(" ".join(name) for name in sorted({key[:2] for key in by_hand})),
     )
 
 
-def _begun() -> dict[_Key, list[_Kept]]:
-    """Return the existing histories, each in order."""
-    rows: dict[_Key, list[Rate]] = {}
-    for row in Rate.objects.order_by("starts_at"):
-        rows.setdefault((row.provider, row.model, row.service_tier), []).append(row)
-    return {key: _kept(entries_of(of_tier)) for key, of_tier in rows.items()}
-
-
-def _kept(entries: Sequence[Entry[Rate]]) -> list[_Kept]:
-    by_hand = {entry.starts_at for entry in standing(entries) if entry.is_by_hand}
-    return [
-        _Kept(
-            entry.starts_at,
-            entry.starts_at in by_hand,
-            frozenset(band_of(row) for row in entry.rows if not row.is_end),
-        )
-        for entry in entries
-    ]
+def _add_missing(
+    rows: QuerySet[RowT], seeded: Iterable[RowT], *, now: datetime
+) -> tuple[int, set[SeriesKey]]:
+    """Return how many rows were added, and the series in which something is set by hand."""
+    kept = histories(rows)
+    by_hand = {
+        key: {entry.starts_at for entry in standing(history) if entry.is_by_hand}
+        for key, history in kept.items()
+    }
+    outdated: list[Entry[RowT]] = []
+    missing: list[Entry[RowT]] = []
+    for key, wanted in grouped(seeded).items():
+        history, kept_by_hand = kept.get(key, []), by_hand.get(key, set())
+        gone = _outdated(wanted, history, kept_by_hand, now=now)
+        left = [entry for entry in history if entry not in gone]
+        outdated += gone
+        missing += _missing(wanted, left, kept_by_hand, now=now)
+    rows.filter(id__in=[row.id for entry in outdated for row in entry.rows]).delete()
+    added = [row for entry in missing for row in entry.rows]
+    rows.bulk_create(added, batch_size=_BATCH_ROWS)
+    return len(added), {key for key, starts in by_hand.items() if starts}
 
 
 def _outdated(
-    history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
-) -> set[datetime]:
-    """Return the starts of announced prices that the seed no longer has, or has changed."""
-    announced = {price.starts_at: frozenset(price.bands) for price in history}
-    return {
-        entry.starts_at
+    wanted: Sequence[Entry[RowT]],
+    kept: Sequence[Entry[RowT]],
+    by_hand: AbstractSet[datetime],
+    *,
+    now: datetime,
+) -> list[Entry[RowT]]:
+    """Return what is announced and the seed no longer has, or has changed."""
+    announced = {entry.starts_at: _worth(entry) for entry in wanted}
+    return [
+        entry
         for entry in kept
         if entry.starts_at > now
-        and not entry.by_hand
-        and announced.get(entry.starts_at) != entry.bands
-    }
+        and entry.starts_at not in by_hand
+        and announced.get(entry.starts_at) != _worth(entry)
+    ]
 
 
 def _missing(
-    history: Sequence[SeedPrice], kept: Sequence[_Kept], *, now: datetime
-) -> list[SeedPrice]:
-    """Return the prices of a seed's history that are missing."""
-    first_by_hand = min((entry.starts_at for entry in kept if entry.by_hand), default=None)
-    if all(entry.by_hand for entry in kept):
-        missing = list(history)
-    else:
-        starts = {entry.starts_at for entry in kept}
-        missing = [p for p in history if p.starts_at > now and p.starts_at not in starts]
-        wanted, in_force = rate_at(history, now), rate_at(kept, now)
-        if wanted and (in_force is None or in_force.bands != frozenset(wanted.bands)):
-            missing.insert(0, replace(wanted, starts_at=now))
-    return [p for p in missing if first_by_hand is None or p.starts_at < first_by_hand]
+    wanted: Sequence[Entry[RowT]],
+    kept: Sequence[Entry[RowT]],
+    by_hand: AbstractSet[datetime],
+    *,
+    now: datetime,
+) -> list[Entry[RowT]]:
+    """Return the entries of a seed's history that are missing."""
+    starts = {entry.starts_at for entry in kept}
+    missing: list[Entry[RowT]] = list(wanted)
+    if not starts <= by_hand:
+        missing = [e for e in wanted if e.starts_at > now and e.starts_at not in starts]
+        current, in_force = rate_at(wanted, now), rate_at(kept, now)
+        if current and (in_force is None or _worth(in_force) != _worth(current)):
+            missing.insert(0, _moved(current, now))
+    return [entry for entry in missing if not by_hand or entry.starts_at < min(by_hand)]
 
 
-def _row(price: SeedPrice, band: Band) -> Rate:
-    return Rate(
-        provider=price.provider,
-        model=price.model,
-        starts_at=price.starts_at,
-        source=price.source,
-        **asdict(band),
+def _worth(entry: Entry[RowT]) -> frozenset[object]:
+    """Return what counts of an entry: none if it is an end, or cannot be used."""
+    return frozenset(
+        band_of(row) if isinstance(row, Rate) else row.factor
+        for row in entry.rows
+        if entry.is_usable and not row.is_end
     )
+
+
+def _moved(entry: Entry[RowT], starts_at: datetime) -> Entry[RowT]:
+    for row in entry.rows:
+        row.starts_at = starts_at
+    return Entry(starts_at, entry.rows)
+
+
+def _rates(price: SeedPrice) -> list[Rate]:
+    return [
+        Rate(
+            provider=price.provider,
+            model=price.model,
+            starts_at=price.starts_at,
+            source=price.source,
+            **asdict(band),
+        )
+        for band in price.bands
+    ]

@@ -9,12 +9,12 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 
-from costs.core.model_names import NAME
+from costs.core.model_names import NAME, without_prefix
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from costs.models import FACTOR_MAX, USD_MAX, PriceFactor, Rate
 from costs.prices.book import DISCOUNT, PLACE
-from costs.prices.seed import SEEDED_SOURCES, SHORT_NAMES, known_providers
-from costs.prices.series import UNDONE
+from costs.prices.seed import SHORT_NAMES, known_providers
+from costs.prices.series import SEEDED_SOURCES, UNDONE
 from orgs.core.errors import Invalid
 
 HAND_SOURCE: Final = "set by hand"
@@ -84,10 +84,7 @@ def folded_provider(provider: str) -> str:
 
 def folded_model(provider: str, model: str) -> str:
     """Return a model's name as the list has it: without its provider's prefix."""
-    name = _folded(model)
-    for prefix in (f"{folded_provider(provider)}/", "models/"):
-        name = name.removeprefix(prefix)
-    return name
+    return without_prefix(_folded(model), folded_provider(provider))
 
 
 def _folded(name: str) -> str:

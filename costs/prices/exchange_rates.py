@@ -1,4 +1,4 @@
-"""Exchange rates: the one in force, and the only ways to add one.
+"""Exchange rates: the one in force, and what every way to add one goes through.
 
 Nothing already charged changes: holds and cost events keep the rates they were priced with.
 """
@@ -21,11 +21,11 @@ from costs.core.exchange_rates import (
     fault_of_date,
     fault_of_usd_per_eur,
 )
-from costs.models import ExchangeRate, PriceList
+from costs.models import SOURCE_MAX_CHARS, ExchangeRate
+from costs.prices.book import lock_prices
 from orgs.core.errors import Conflict, Invalid
 from orgs.core.values import fault_of_text
 
-SOURCE_MAX_CHARS: Final = 300
 _BATCH_ROWS: Final = 500
 _DATES_SHOWN: Final = 4
 
@@ -132,5 +132,5 @@ def check_new(rate: DatedRate, *, source: str, today: date, is_forced: bool = Fa
 
 def _locked_rates() -> dict[date, Decimal]:
     """Return all rates; until the transaction ends, no other adds one."""
-    PriceList.objects.select_for_update().get_or_create(id=1)
+    lock_prices()
     return dict(ExchangeRate.objects.values_list("on_date", "usd_per_eur"))

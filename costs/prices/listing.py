@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from costs.core.money import plain
 from costs.core.rates import Rates, band_as_dict
-from costs.models import USABLE_FACTOR, USABLE_RATE, PriceFactor, Rate
+from costs.models import PriceFactor, Rate
 from costs.prices.book import PLACE, band_of, load_price_book
-from costs.prices.series import Entry, entries_of
-from costs.prices.undo import EVERY_MODEL, TakenBack, factor_series_of, series_of, set_by_hand
+from costs.prices.by_hand import EVERY_MODEL
+from costs.prices.series import Entry, histories
+from costs.prices.undo import TakenBack, set_by_hand
 
 
 @dataclass(slots=True)
@@ -67,14 +70,15 @@ def listed(
     """Return at most `limit` models in order, and how many follow."""
     book = load_price_book()
     found = {key: Listed(*key) for key in book.models()}
-    for rows in series_of(Rate.objects.filter(USABLE_RATE).order_by("starts_at")):
-        each = _listed(found, rows[0].provider, rows[0].model)
-        each.prices += set_by_hand(rows, now=now)
-        each.announced += [entry for entry in entries_of(rows) if entry.starts_at > now]
-    factors = PriceFactor.objects.filter(USABLE_FACTOR).order_by("starts_at")
-    for of_factor in factor_series_of(factors):
-        each = _listed(found, of_factor[0].provider, of_factor[0].model or EVERY_MODEL)
-        each.factors += set_by_hand(of_factor, now=now)
+    for (of, model, *_), entries in histories(Rate.objects.all()).items():
+        each = _listed(found, of, model)
+        each.prices += set_by_hand(entries, now=now)
+        each.announced += [e for e in entries if e.starts_at > now and e.is_usable]
+    for (of, model, *_), history in histories(PriceFactor.objects.all()).items():
+        by_hand = [taken for taken in set_by_hand(history, now=now) if taken.entry.is_usable]
+        # What the list itself says of a place is shown with each model that it is for.
+        if by_hand:
+            _listed(found, of, model or EVERY_MODEL).factors += by_hand
     wanted = [
         found[key]
         for key in sorted(found)
@@ -94,14 +98,13 @@ def _listed(found: dict[tuple[str, str], Listed], provider: str, model: str) -> 
 def factor_name(row: PriceFactor) -> str:
     """Return what a row of the factors does, in words."""
     if row.kind == PLACE:
-        return f"place {row.place} x {row.factor.normalize():f}"
+        return f"place {row.place} x {plain(row.factor)}"
     return f"{discount_percent(row.factor)} % off"
 
 
-def discount_percent(factor: Any) -> str:
+def discount_percent(factor: Decimal) -> str:
     """Return a discount's factor as percent."""
-    percent = (1 - factor) * 100
-    return f"{percent.normalize():f}" if percent else "0"
+    return plain((1 - factor) * 100)
 
 
 def _price_as_dict(taken: TakenBack[Rate]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from costs.prices.checks import HAND_SOURCE, PriceRefused
 from costs.prices.seed import SHORT_NAMES
 
 FILE_MAX_BYTES: Final = 1_000_000
+# The list has some 800. While they are added, in one transaction, no other change of it can begin.
+ENTRIES_MAX: Final = 1_000
 _NAMES: Final = ("provider", "model", "service_tier", "source")
 _KEYS: Final = frozenset((*_NAMES, "above_input_tokens", "starts_at", *SHORT_NAMES))
 
@@ -48,6 +50,8 @@ def _parsed(path: Path) -> list[dict[str, Any]]:
     is_list = isinstance(entries, list) and all(isinstance(each, dict) for each in entries)
     if content.keys() != {"price"} or not is_list or not entries:
         raise PriceRefused(f"{path} must consist of [[price]] entries")
+    if len(entries) > ENTRIES_MAX:
+        raise PriceRefused(f"{path} must have at most {ENTRIES_MAX} prices, not {len(entries)}")
     return list(entries)
 
 

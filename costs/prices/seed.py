@@ -16,31 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from costs.core.model_names import covers
-from costs.core.rates import Band
+from costs.core.rates import PRICE_COLUMNS, Band
 from costs.core.usage import STANDARD_TIER
+from costs.models import SOURCE_MAX_CHARS
 from costs.prices.genai import listed_prices, page_of
+from costs.prices.series import GENAI_PRICES, SEEDED_SOURCES
 
-GENAI_PRICES: Final = "genai-prices"
-OWN_PRICES: Final = "pulse prices.toml"
-SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
 
 # Short names of the prices, as our file and the command's options have them.
-SHORT_NAMES: Final = {
-    "input": "input_usd_per_mtok",
-    "output": "output_usd_per_mtok",
-    "cache_read": "cache_read_usd_per_mtok",
-    "cache_read_audio": "cache_read_audio_usd_per_mtok",
-    "cache_write_5m": "cache_write_5m_usd_per_mtok",
-    "cache_write_30m": "cache_write_30m_usd_per_mtok",
-    "cache_write_1h": "cache_write_1h_usd_per_mtok",
-    "cache_write_12h": "cache_write_12h_usd_per_mtok",
-    "input_audio": "input_audio_usd_per_mtok",
-    "output_audio": "output_audio_usd_per_mtok",
-    "web_search": "web_search_usd_per_k",
-    "web_search_preview": "web_search_preview_usd_per_k",
-}
-_SOURCE_MAX_CHARS: Final = 300
+SHORT_NAMES: Final = {column.partition("_usd_per_")[0]: column for column in PRICE_COLUMNS}
 _Tier = tuple[str, str, str]
 
 
@@ -126,16 +111,8 @@ def _prices_of_provider(provider: str, choice: Mapping[str, Any]) -> Iterator[Se
         )
 
 
-def band_from(
-    prices: Mapping[str, Decimal], tier: str = STANDARD_TIER, above_input_tokens: int = 0
-) -> Band:
-    """Return a band of these prices, named like the columns of the price list."""
-    of_band: dict[str, Any] = {**prices}
-    return Band(service_tier=tier, above_input_tokens=above_input_tokens, **of_band)
-
-
 def _own_price(entry: Mapping[str, Any]) -> SeedPrice:
-    prices = {
+    prices: dict[str, Any] = {
         field: Decimal(entry[short]) for short, field in SHORT_NAMES.items() if short in entry
     }
     return SeedPrice(
@@ -143,7 +120,7 @@ def _own_price(entry: Mapping[str, Any]) -> SeedPrice:
         model=entry["model"],
         service_tier=STANDARD_TIER,
         starts_at=_moment(entry),
-        bands=(band_from(prices),),
+        bands=(Band(**prices),),
         source=f"{SEEDED_SOURCES[1]}{entry['source']}",
     )
 
@@ -179,7 +156,7 @@ def _amount(given: str, band: Band) -> Decimal | None:
 
 def _joined(source: str, more: str) -> str:
     """Return both sources; what does not fit is left to our own file."""
-    return f"{source}; {more}"[:_SOURCE_MAX_CHARS]
+    return f"{source}; {more}"[:SOURCE_MAX_CHARS]
 
 
 def _tier_by_factor(

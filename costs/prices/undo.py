@@ -10,13 +10,11 @@ from uuid import UUID
 
 from django.db import transaction
 
-from costs.models import FACTOR_MAX, USD_MAX, PriceFactor, Rate
-from costs.prices.by_hand import add_rates, copied, lock_prices
+from costs.models import PriceFactor, Rate
+from costs.prices.book import lock_prices
+from costs.prices.by_hand import EVERY_MODEL, add_rows, copied
 from costs.prices.checks import PriceRefused, folded_model, folded_provider
-from costs.prices.seed import SHORT_NAMES
-from costs.prices.series import Entry, RowT, entries_of, standing, undone_source
-
-EVERY_MODEL = "*"
+from costs.prices.series import Entry, RowT, histories, standing, undone_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +41,20 @@ class Undone:
     model: str
     prices: Sequence[TakenBack[Rate]]
     factors: Sequence[TakenBack[PriceFactor]]
-    starts: Sequence[datetime] = ()
+    starts: Sequence[datetime]
 
 
-def set_by_hand(rows: Iterable[RowT], *, now: datetime) -> list[TakenBack[RowT]]:
+def set_by_hand(entries: Sequence[Entry[RowT]], *, now: datetime) -> list[TakenBack[RowT]]:
     """Return what an operator has set in one series and could take back, oldest first."""
-    entries = entries_of(rows)
     reached = standing([entry for entry in entries if entry.starts_at <= now])
     found = []
     if reached and reached[-1].is_by_hand:
-        usable = [entry for entry in reached[:-1] if all(map(_is_usable, entry.rows))]
+        usable = [entry for entry in reached[:-1] if entry.is_usable]
         found.append(TakenBack(reached[-1], usable[-1] if usable else None, False))
     for entry in entries:
         if entry.starts_at > now and entry.is_by_hand:
             found.append(TakenBack(entry, None, True))
     return found
-
-
-def series_of(rows: Iterable[Rate]) -> list[list[Rate]]:
-    """Return the rows of prices by provider, model and service tier."""
-    found: dict[tuple[str, str, str], list[Rate]] = {}
-    for row in rows:
-        found.setdefault((row.provider, row.model, row.service_tier), []).append(row)
-    return list(found.values())
-
-
-def factor_series_of(rows: Iterable[PriceFactor]) -> list[list[PriceFactor]]:
-    """Return the rows of factors by provider, model, kind and place."""
-    found: dict[tuple[str, str, str, str], list[PriceFactor]] = {}
-    for row in rows:
-        found.setdefault((row.provider, row.model, row.kind, row.place), []).append(row)
-    return list(found.values())
 
 
 @transaction.atomic
@@ -96,9 +77,8 @@ def undo(
     of_factors = "" if model == EVERY_MODEL else model
     rates = Rate.objects.filter(provider=provider, model=model)
     factors = PriceFactor.objects.filter(provider=provider, model=of_factors)
-    prices = [each for rows in series_of(rates) for each in set_by_hand(rows, now=now)]
-    others = [each for rows in factor_series_of(factors) for each in set_by_hand(rows, now=now)]
-    prices, others = _chosen(prices, starts_at, row_id), _chosen(others, starts_at, row_id)
+    prices = _chosen(histories(rates).values(), starts_at, row_id, now=now)
+    others = _chosen(histories(factors).values(), starts_at, row_id, now=now)
     recorded = [price.entry.recorded_at for price in prices]
     recorded += [factor.entry.recorded_at for factor in others]
     last = max(recorded, default=None)
@@ -131,21 +111,19 @@ def named_by_id(row_id: UUID) -> tuple[str, str]:
 
 
 def _chosen(
-    found: Iterable[TakenBack[RowT]], starts_at: datetime | None, row_id: UUID | None
+    found: Iterable[Sequence[Entry[RowT]]],
+    starts_at: datetime | None,
+    row_id: UUID | None,
+    *,
+    now: datetime,
 ) -> list[TakenBack[RowT]]:
     return [
         each
-        for each in found
+        for history in found
+        for each in set_by_hand(history, now=now)
         if (starts_at is None or each.entry.starts_at == starts_at)
         and (row_id is None or any(row.id == row_id for row in each.entry.rows))
     ]
-
-
-def _is_usable(row: Rate | PriceFactor) -> bool:
-    if isinstance(row, PriceFactor):
-        return 0 <= row.factor <= FACTOR_MAX
-    amounts = (getattr(row, column) for column in SHORT_NAMES.values())
-    return all(usd is None or 0 <= usd <= USD_MAX for usd in amounts)
 
 
 def _take_price_back(taken: TakenBack[Rate], *, now: datetime) -> None:
@@ -154,11 +132,8 @@ def _take_price_back(taken: TakenBack[Rate], *, now: datetime) -> None:
         Rate.objects.filter(id__in=[row.id for row in rows]).delete()
     elif taken.before:
         same = {"starts_at": now, "recorded_at": now}
-        add_rates(
-            [
-                copied(row, source=undone_source(row.source), is_end=row.is_end, **same)
-                for row in taken.before.rows
-            ]
+        add_rows(
+            [copied(row, source=undone_source(row.source), **same) for row in taken.before.rows]
         )
     else:
         last = rows[0]
@@ -173,7 +148,7 @@ def _take_price_back(taken: TakenBack[Rate], *, now: datetime) -> None:
             source=undone_source(last.source),
             recorded_at=now,
         )
-        add_rates([end])
+        add_rows([end])
 
 
 def _take_factor_back(taken: TakenBack[PriceFactor], *, now: datetime) -> None:
@@ -189,7 +164,7 @@ def _take_factor_back(taken: TakenBack[PriceFactor], *, now: datetime) -> None:
         place=row.place,
         factor=restored.factor if restored else 1,
         starts_at=now,
-        is_end=restored is None or restored.is_end,
+        is_end=restored is None,
         source=undone_source((restored or row).source),
         recorded_at=now,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -48,35 +49,36 @@ def evaluate(
 ) -> list[Alert]:
     """Evaluate every organization in which money has moved, and return the new alerts.
 
-    A stale exchange rate concerns all, ORGANIZATIONS_AT_ONCE in a round. An organization whose
-    evaluation fails is logged, and does not stop the others. Stops where `goes_on` says so.
-    Raises Django's database errors.
+    A stale exchange rate concerns all, ORGANIZATIONS_AT_ONCE in a round. What fails is logged, and
+    does not stop the others. Stops where `goes_on` says so. Raises Django's database errors.
     """
-    raised = _on_exchange_rate(now, goes_on)
+    raised: list[Alert] = []
+    with _logged("could not evaluate the exchange rate"):
+        if finding := stale_exchange_rate(now):
+            for organization in organizations_without(finding, most=ORGANIZATIONS_AT_ONCE):
+                if not goes_on():
+                    break
+                raised += record(organization, [finding], now)
     for organization, stands in _moved(now, memory):
         if not goes_on():
             break
-        try:
+        with _logged("could not evaluate the alerts of %s", organization.slug):
             findings, watches = _look_at(organization, now, memory)
             raised += record(organization, findings, now)
-        except DatabaseError:
-            raise
-        except Exception:
-            logger.exception("could not evaluate the alerts of %s", organization.slug)
-            continue
-        if not watches:
-            memory.stood[organization.pk] = stands
+            if not watches:
+                memory.stood[organization.pk] = stands
     return raised
 
 
-def _on_exchange_rate(now: datetime, goes_on: Callable[[], bool]) -> list[Alert]:
-    raised: list[Alert] = []
-    if finding := stale_exchange_rate(now):
-        for organization in organizations_without(finding, most=ORGANIZATIONS_AT_ONCE):
-            if not goes_on():
-                break
-            raised += record(organization, [finding], now)
-    return raised
+@contextmanager
+def _logged(sentence: str, *about: str) -> Iterator[None]:
+    """Log any error but the database's."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception(sentence, *about)
 
 
 def record(

@@ -16,7 +16,6 @@ from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
 from gateway.models import Alert
 
 EMAIL, WEBHOOK = "email", "webhook"
-# The others are a place in the list.
 FILTERS: Final = ("state", "kind", "alertId")
 _SEPARATOR: Final = re.compile(r"[,;\s]+")
 
@@ -47,19 +46,18 @@ class AlertFilterForm(forms.Form):
         widget=forms.HiddenInput,
         error_messages={"invalid": "Not a valid alert id."},
     )
-    older_than = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         super().__init__(data, label_suffix="")
 
-    def query(self) -> AlertQuery:
-        """Return the query of a valid form."""
+    def query(self, *, older_than: UUID | None = None) -> AlertQuery:
+        """Return the query of a valid form; `older_than` continues the list."""
         values = self.cleaned_data
         return AlertQuery(
             state=values["state"] or None,
             kind=values["kind"] or None,
             alert_id=values["alertId"],
-            older_than=values["older_than"],
+            older_than=older_than,
         )
 
     def is_filtered(self) -> bool:

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 
+from costs.core.exchange_rates import STALE_AFTER_WORKING_DAYS
 from costs.core.money import format_eur
 from gateway.alerts import operations, reports
 from gateway.alerts.delivery import confirmation
@@ -38,7 +39,7 @@ from gateway.alerts.rules.thresholds import (
     REFUSAL_FROM_PERCENT,
 )
 from gateway.models import Alert, AlertChannel
-from orgs.auth.access import admin, get_or_404, viewer
+from orgs.auth.access import admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported as file_of
 from orgs.console.pages import FORM_METHODS, action, download, form_page, question_page, read_page
@@ -56,18 +57,21 @@ def alerts(request: HttpRequest) -> HttpResponse:
     """List the alerts, newest first: what happened, its deliveries, who acknowledged it."""
     access = viewer(request)
     organization = access.organization
+    older_than = id_parameter(request, "older_than")
     form = AlertFilterForm(request.GET.dict())
     found: list[Alert] = []
     has_more = False
     if form.is_valid():
-        found, has_more = reports.alerts(organization_id=organization.pk, query=form.query())
+        found, has_more = reports.alerts(
+            organization_id=organization.pk, query=form.query(older_than=older_than)
+        )
     context = {
         "form": form,
         "lines": alert_lines(found, organization_id=organization.pk),
         "older": form.parameters(older_than=found[-1].pk) if has_more else None,
         "filters": form.parameters() if form.is_valid() else "",
         "is_filtered": form.is_bound and (not form.is_valid() or form.is_filtered()),
-        "is_first": "older_than" not in request.GET,
+        "is_first": older_than is None,
         "newest_open": next((a for a in found if a.acknowledged_at is None), None),
         "channels": [
             channel
@@ -131,6 +135,7 @@ def channels(request: HttpRequest) -> HttpResponse:
         "budget_percents": BUDGET_PERCENTS,
         "day_percents": DAY_PERCENTS,
         "refusal_left": 100 - REFUSAL_FROM_PERCENT,
+        "stale_after": STALE_AFTER_WORKING_DAYS,
         "ratio": RATIO,
         "weeks": WEEKS,
         "least": format_eur(settings.ALERTS_SPIKE_MIN_NANOEUR),

@@ -14,6 +14,7 @@ from gateway.core.errors import Refused
 from gateway.core.request_body import TOKENS_MAX, flag, invalid, model_in, object_in
 from gateway.core.strict_json import place_of
 from gateway.core.usage_bound import UsageBound
+from gateway.upstream.untrusted_json import WORD_MAX_CHARS
 from orgs.core.frozen import frozen
 
 # Fields that make OpenAI-like servers call another address, or use other keys.
@@ -23,8 +24,6 @@ ELSEWHERE: Final = frozenset(
         *("extra_body", "extra_headers", "fallbacks", "models", "plugins", "provider", "route"),
     }
 )
-
-WORD_MAX_CHARS: Final = 64
 
 # What a vendor adds around all tool definitions, and around each: for OpenAI and Mistral about
 # 30 in total, for Anthropic up to 804 and up to about 50 per tool (translated requests are

@@ -60,25 +60,18 @@ def is_answer(read: Read) -> bool:
 
 @dataclass(slots=True, eq=False)
 class ValueReading:
-    """What the JSON values of a stream say: the output, the answer so far, and its end.
+    """What the JSON values of a stream say: the output and the answer so far.
 
     Of each value the output is recorded in `seen`; those that `telling` matches are read further,
-    and the first one. `ends` matches the last. `hide` removes keys and accounts from an error.
+    and the first one. `hide` removes keys and accounts from an error.
     """
 
     reading: StreamReader
     telling: re.Pattern[bytes]
-    ends: re.Pattern[bytes]
     hide: Hide
     seen: SeenOutput
     _has_begun: bool = False
-    _is_ended: bool = False
     _error: ErrorAnswer | None = None
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the last value was received."""
-        return self._is_ended
 
     def completion(self) -> Completion:
         """Return the answer so far. Raises ErrorAnswer if it was an error."""
@@ -93,8 +86,6 @@ class ValueReading:
             self.reading.see(value, self.seen)
         if self._has_begun and self.telling.search(raw) is None:
             return
-        if self.ends.search(raw) is not None:
-            self._is_ended = True
         if value is not None:
             self._has_begun = True
             try:
@@ -131,11 +122,11 @@ class EventReading(ValueReading):
         """Return what followed the last complete event: some servers end without a blank line.
 
         If the stream is not an answer, an error of ours follows, which an incomplete event would
-        absorb.
+        absorb. One without a value is not complete: the connection broke in it.
         """
         half = bytes(self._half)
         self._half.clear()
-        if not half.strip():
+        if _value_of(half) is None and DONE not in half:
             return b""
         passed = self._read(half)
         return passed if is_answer(self) else b""

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
+UNIONS: Final = ("allOf", "anyOf", "oneOf")
+# How many times as long parameters may become whose union is merged and described as text.
+UNION_COPIES_MAX: Final = 5
 _NAMED_SCHEMAS: Final = ("properties", "$defs", "definitions", "patternProperties")
 _LISTED_SCHEMAS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONE_SCHEMA: Final = ("items", "additionalProperties", "not", "contains")
@@ -41,12 +44,12 @@ def for_anthropic(schema: Schema) -> dict[str, Any]:
     It rejects limits of numbers, lengths and counts, so these become text in the description, as
     in its own library; every object is closed.
     """
-    return _rewritten(schema, _anthropic_node)
+    return rewritten(schema, _anthropic_node)
 
 
 def for_google(schema: Schema) -> dict[str, Any]:
     """Return a schema without the keywords that Google rejects."""
-    return _rewritten(schema, _google_node)
+    return rewritten(schema, _google_node)
 
 
 def as_object(schema: Schema | None) -> dict[str, Any]:
@@ -54,11 +57,16 @@ def as_object(schema: Schema | None) -> dict[str, Any]:
     return {"type": "object", "properties": {}} | dict(schema or {})
 
 
-def _rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+def has_union(schema: Schema) -> bool:
+    """Whether it has, or may refer to, a union at its top: Anthropic gets that as text too."""
+    return any(name in schema for name in (*UNIONS, "$ref"))
+
+
+def rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Apply `node` to each nested schema, and then to the schema itself."""
 
     def within(value: Any) -> Any:
-        return _rewritten(value, node) if isinstance(value, Mapping) else value
+        return rewritten(value, node) if isinstance(value, Mapping) else value
 
     found = dict(schema)
     for name in _NAMED_SCHEMAS:
@@ -74,8 +82,15 @@ def _rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]])
 
 
 def _anthropic_node(schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:  # alone, as its own library sends it
+        return {name: schema[name] for name in ("$defs", "definitions", "$ref") if name in schema}
     if "oneOf" in schema and "anyOf" not in schema:
         schema["anyOf"] = schema.pop("oneOf")
+    every = schema.get("allOf")
+    if isinstance(every, list) and len(every) == 1 and isinstance(every[0], dict):
+        rest = {name: value for name, value in schema.items() if name != "allOf"}
+        if not rest.keys() & every[0].keys():  # as pydantic describes a reference
+            return _anthropic_node({**every[0], **rest})
     kept = {name: value for name, value in schema.items() if _is_anthropic(name, value)}
     if "object" in _types(schema):
         kept |= {"properties": schema.get("properties", {}), "additionalProperties": False}
@@ -107,4 +122,4 @@ def _types(schema: Schema) -> tuple[object, ...]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -105,7 +105,7 @@ class Command(ActionCommand):
         with transaction.atomic():
             locked(org.pk)
             budget = _the_budget(org, options["name"])
-            form = _checked(org, budget_values(budget) | changes)
+            form = _checked(org, changes, initial=budget_values(budget))
             operations.update_budget(
                 organization_id=org.pk, budget_id=budget.pk, terms=form.terms()
             )
@@ -157,8 +157,11 @@ def _add_terms(action: CommandParser, *, needed: bool) -> None:
         action.add_argument(option, dest=field, metavar=metavar, help=what)
 
 
-def _checked(org: Organization, values: dict[str, Any]) -> BudgetForm:
-    return checked(BudgetForm(as_typed(values), organization_id=org.pk))
+def _checked(
+    org: Organization, values: dict[str, Any], initial: dict[str, Any] | None = None
+) -> BudgetForm:
+    typed = as_typed((initial or {}) | values)
+    return checked(BudgetForm(typed, organization_id=org.pk, initial=initial))
 
 
 def _the_budget(org: Organization, name: str) -> Budget:

@@ -10,7 +10,7 @@ from django import forms
 
 from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import nanoeur_from_euros
-from costs.explorer.names import values_named
+from costs.explorer.names import is_address, values_named
 from gateway.budgets.operations import BudgetTerms
 from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import (
@@ -19,8 +19,9 @@ from gateway.console.fields import (
     name_field,
     plain_eur,
 )
+from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.models import Budget
-from orgs.console.fields import DimensionField
+from orgs.console.fields import dimension_field
 from orgs.core.errors import Invalid
 
 HARD, WARNING = "hard", "warning"
@@ -65,21 +66,24 @@ class BudgetForm(forms.Form):
         super().__init__(data, initial=initial, label_suffix="")
         self._organization_id = organization_id
         for name, word in DIMENSION_WORDS.items():
-            self.fields[name] = field = DimensionField(label=word.capitalize())
+            self.fields[name] = field = dimension_field(name, label=word.capitalize())
             field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
         self.fields["user_id"].help_text = "A member's email address or a user id sent by callers."
 
     def clean_user_id(self) -> str:
         """Return the id of the person with the address; callers may also send any other text."""
         user: str = self.cleaned_data["user_id"]
-        org_id = self._organization_id
+        if not is_address(user) and len(user) > DIMENSION_MAX_CHARS:
+            raise forms.ValidationError(
+                f"A user id must have at most {DIMENSION_MAX_CHARS} characters."
+            )
+        of = self._organization_id
         try:
-            found = user and values_named(user, column="user_id", organization_id=org_id)[0]
+            return values_named(user, column="user_id", organization_id=of, date_range=None)[0]
         except Invalid as exc:
-            if Budget.objects.filter(org=org_id, user_id=user).exists():
+            if user == self.initial.get("user_id"):
                 return user  # of a budget that is changed
             raise forms.ValidationError(exc.message) from exc
-        return found
 
     def dimension_fields(self) -> list[forms.BoundField]:
         """The fields for the dimensions that a budget is of."""

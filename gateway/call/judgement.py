@@ -142,7 +142,8 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
             names=requested.organization.names_for(requested.call.dimensions.user_id),
         )
         if isinstance(outgoing, ProviderCall):
-            outgoing = fitted(outgoing, model.provider)
+            most = model.max_output_tokens
+            outgoing = fitted(outgoing, model.provider, output_max=most)
     except Refused as exc:
         return RefusedCall(refusal=exc, reached=capped)
     if requested.call.usage_bound.is_free:

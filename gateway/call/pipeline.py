@@ -18,6 +18,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -262,7 +263,12 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         return NeverSent("The client disconnected before the request was sent")
     was_sent = True
     reading: list[asyncio.Task[None]] = []
-    held.seen.send(time.monotonic())
+    output = held.bounded.priced.outgoing.output
+    held.seen.send(
+        time.monotonic(),
+        choices=output.choices if output else 1,
+        take=partial(running.gateway.take_for_call, running.principal),
+    )
     try:
         async with asyncio.timeout(timeout_s) as limit:
 
@@ -341,7 +347,11 @@ async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> C
 
 
 async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
-    """Relay bytes to the provider and back, reading the usage from them."""
+    """Relay bytes to the provider and back, reading the usage from them.
+
+    Clients disconnect right after the last event, and connections break: with the final usage,
+    everything is known.
+    """
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
@@ -360,12 +370,11 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
                     await stream.put(peer.without_secret(passed))
                 if gateway.loop_lag.rest_s:
                     await asyncio.sleep(gateway.loop_lag.rest_s)
-            if passed := reading.rest():
-                await stream.put(peer.without_secret(passed))
-        except asyncio.CancelledError:
-            # Clients disconnect right after the last event: everything is known then.
-            if not (stream.is_abandoned() and reading.is_ended):
+        except (asyncio.CancelledError, ProviderFailed):
+            if not held.seen.is_final:
                 raise
+        if passed := reading.rest():
+            await stream.put(peer.without_secret(passed))
     return upstream.finished(reading)
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from costs.core.admission import Stale
+from costs.core.exchange_rates import RateInForce
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import SHORT_LOCK_WAIT_S, Store, StoreUnavailable
@@ -23,7 +24,7 @@ from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
-from gateway.core.body_budget import BodyBudget, no_room, shares_of
+from gateway.core.body_budget import DROPPED_MAX, BodyBudget, no_room, shares_of
 from gateway.core.calls import Principal
 from gateway.core.errors import KeyNotAllowed, Refused, overloaded
 from gateway.core.model_names import Catalog
@@ -40,15 +41,22 @@ WAITING_MAX: Final = 4_000
 
 
 class Checks(NamedTuple):
-    """What the database showed to the last readiness probe, and the monotonic time of it."""
+    """What the database showed last, and the monotonic time of it.
+
+    `found` is what probes see; the rate in force may be the installation's own.
+    """
 
     read_at: float
     found: dict[str, Any]
+    exchange: RateInForce | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Gateway:
-    """The gateway of one process. `tasks` are the running calls; they outlive their clients."""
+    """The gateway of one process. `tasks` are the running calls; they outlive their clients.
+
+    `bodies` are counted in bytes; `dropped_bodies`, which take no memory, by their number.
+    """
 
     catalog: Catalog
     directory: Directory
@@ -61,6 +69,7 @@ class Gateway:
     used_keys: set[UUID] = field(default_factory=set)
     checks: Checks | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    dropped_bodies: BodyBudget = field(default_factory=lambda: BodyBudget(DROPPED_MAX))
     is_stopping: bool = False
     waiting_max: int = WAITING_MAX
     # The calls that have no hold yet, and how many each organization has of them.
@@ -89,6 +98,14 @@ class Gateway:
         task.add_done_callback(self._ended)
         if body_bytes:
             task.add_done_callback(lambda _: self.bodies.give_back(body_bytes, shares))
+
+    def take_for_call(self, principal: Principal, n_bytes: int) -> bool:
+        """Count bytes for the running call until it ends, or return False without room."""
+        task, shares = asyncio.current_task(), shares_of(principal)
+        if task is None or not self.bodies.take(n_bytes, shares):
+            return False
+        task.add_done_callback(lambda _: self.bodies.give_back(n_bytes, shares))
+        return True
 
     def has_hold(self, task: asyncio.Task[None] | None) -> None:
         """Let another call wait in this one's place."""

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connections, transaction
 
 from costs.core.admission import ORG_SCOPE, Limit, Stale
 from costs.core.calendar.periods import BudgetWindow
@@ -129,8 +129,10 @@ class Directory:
         self._prices: PriceBook | None = None
         self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
         self._snapshot_reads = SharedReads()
-        # In a thread of their own: strangers choose keys, and must not delay an organization.
+        # In threads of their own: strangers choose keys, and must not delay an organization; a
+        # change of time zone waits for the locks of its organization, and no other may.
         self._key_reads = SharedReads()
+        self._zone_changes = SharedReads()
 
     async def organization(
         self, org_id: UUID, *, version: int | None = None
@@ -145,8 +147,12 @@ class Directory:
 
         snapshot = self._organizations.get(org_id)
         if not suffices(snapshot):
-            function = partial(self._read_organization, org_id)
-            snapshot = await self._snapshot_reads.read(org_id, function, suffices=suffices)
+            read = partial(self._read_organization, org_id)
+            found = await self._snapshot_reads.read(org_id, read, suffices=suffices)
+            if self._has_moved(found):
+                follow = partial(self._follow_time_zone, org_id)
+                found = await self._zone_changes.read(org_id, follow, suffices=suffices)
+            snapshot = found
         if snapshot is None:
             raise Refused("unauthenticated", "The organization does not exist", status=401)
         return snapshot
@@ -210,6 +216,7 @@ class Directory:
     def close(self) -> None:
         """Close the connections."""
         self._snapshot_reads.close()
+        self._zone_changes.close()
         self._key_reads.close()
 
     def forget(self) -> None:
@@ -218,6 +225,11 @@ class Directory:
         self._keys.clear()
         self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
         self._prices = None
+
+    def _has_moved(self, snapshot: OrganizationSnapshot | None) -> bool:
+        """Whether the time zone is another one than that of the snapshot in use."""
+        known = self._organizations.get(snapshot.id) if snapshot is not None else None
+        return known is not None and snapshot is not None and known.timezone != snapshot.timezone
 
     def _is_fresh(self, record: KeyRecord | None) -> bool:
         if record is None:
@@ -229,8 +241,21 @@ class Directory:
     # subject that did not change is kept with its verdicts: any change of it raises its version.
 
     def _read_organization(self, org_id: UUID) -> OrganizationSnapshot | None:
+        """Return the organization; one that has moved is not kept before the ledger follows."""
         known = self._organizations.get(org_id)
         snapshot = _load_organization(org_id, self.catalog, known)
+        if not self._has_moved(snapshot):
+            _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
+        return snapshot
+
+    def _follow_time_zone(self, org_id: UUID) -> OrganizationSnapshot | None:
+        """Let the ledger follow a change by hand in SQL; after one on the page it does nothing."""
+        try:
+            with transaction.atomic():
+                time_zone_changed(locked(org_id))
+            snapshot = _load_organization(org_id, self.catalog, known=None)
+        finally:
+            connections.close_all()  # it is too rare to keep one
         _remember(self._organizations, org_id, snapshot, ORGANIZATIONS_MAX)
         return snapshot
 
@@ -269,9 +294,6 @@ def _load_organization(
         return None
     if known is not None and known.config_version == organization.config_version:
         return known  # with its verdicts: any change of what it holds raises the version
-    if known is not None and known.timezone != organization.timezone:
-        with transaction.atomic():  # a change by hand in SQL; after one on the page it does nothing
-            time_zone_changed(locked(org_id))
     rules = tuple(
         Rule(
             id=str(policy.id),

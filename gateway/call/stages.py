@@ -47,10 +47,13 @@ class ResolvedCall:
     verdicts: tuple[str, ...]
     budgets: tuple[BudgetRule, ...]
 
-    def place(self, named: str) -> str:
-        """Return where the call is processed: where it asks to be, or was, else at the host."""
-        if named != STANDARD_PLACE:
-            return named
+    def place(self, reported: str = STANDARD_PLACE) -> str:
+        """Return where the call is processed: where it was, else where it asks to be, else at the
+        host.
+        """
+        for named in (reported, self.usage_bound.place):
+            if named != STANDARD_PLACE:
+                return named
         return self.requested.places.get(self.model.provider, STANDARD_PLACE)
 
     @property
@@ -108,7 +111,7 @@ class PricedCall:
                 self.outgoing.output, model, context_reads=usage_bound.context_reads
             ),
             service_tier=usage_bound.service_tier,
-            place=self.capped.resolved.place(usage_bound.place),
+            place=self.capped.resolved.place(),
             web_searches=bounds.searches_at_most(usage_bound, model),
             web_search_previews=usage_bound.search_previews,
             without=bounds.not_possible(usage_bound),

@@ -1,4 +1,7 @@
-"""The memory that request bodies may take, by owner: while they are received, and during calls."""
+"""The memory that request bodies may take, by owner: while they are received, and during calls.
+
+The text that is kept of a long streamed answer counts as its request's body does.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +23,30 @@ CALLER_MAX_BYTES: Final = 64 * MIB
 PAGES_MAX_BYTES: Final = 32 * MIB
 ADDRESS_MAX_BYTES: Final = 8 * MIB
 
+# Refused bodies that are read and dropped at once: those of one process, and of one address.
+DROPPED_MAX: Final = 8
+DROPPED_OF_ADDRESS_MAX: Final = 2
+
 # An owner's most bytes, for each owner of a body.
 Shares = Mapping[Any, int]
 
 
 class BodyBudget:
-    """Bytes taken by the bodies that one process has. Safe to use from any thread.
+    """What the bodies that one process has take of `most` bytes. Safe to use from any thread.
 
     A body is counted while it is received, and from the start of its call to its end, which may be
     an hour later. Without room it is refused and not made to wait: what has already come of it
     would stay in memory, and half bodies would wait for one another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = PROCESS_MAX_BYTES) -> None:
+        self._most = most
         self._taken: Counter[Hashable] = Counter()
         self._lock = threading.Lock()
 
     def take(self, n_bytes: int, shares: Shares) -> bool:
         """Take bytes for all the owners, or return False if one of them would pass its share."""
-        limits = {**shares, None: PROCESS_MAX_BYTES}
+        limits = {**shares, None: self._most}
         with self._lock:
             if any(self._taken[owner] + n_bytes > most for owner, most in limits.items()):
                 return False

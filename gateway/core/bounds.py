@@ -21,7 +21,7 @@ SPEED_MAX: Final = 8.0
 COUNTED_MARGIN_PERCENT: Final = 2
 
 # Buckets that a request of plain text cannot fill: it has no image or audio, requests none, and
-# sets no marker that would write a cache for an hour.
+# sets no marker that would write a cache for longer than by default.
 NOT_IN_TEXT: Final = frozenset(
     {
         *("input_audio", "input_image", "output_audio", "cache_read_audio"),

@@ -313,11 +313,6 @@ class StreamReading(Protocol):
         """Return what remains to be passed on after the provider's last chunk."""
         ...
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether the provider has finished its answer, even if more bytes follow."""
-        ...
-
     def completion(self) -> Completion:
         """Return what is known of the answer so far. Raises ErrorAnswer where it was an error."""
         ...
@@ -357,9 +352,9 @@ class Completion:
     """The end of an answer.
 
     `content` is the whole text of a plain call and empty after deltas, as is `tool_calls`.
-    `usage` is None if the provider reported none that is usable: the call is then charged at its
-    bound. `raw_usage` is the provider's unchanged report, for the audit row. `body` is a relayed
-    answer, unchanged. `vectors` are embeddings.
+    `usage` is None if the provider reported none that is usable: the call is then charged by what
+    was seen of the answer, else at its bound. `raw_usage` is the provider's unchanged report, for
+    the audit row. `body` is a relayed answer, unchanged. `vectors` are embeddings.
     """
 
     model: str

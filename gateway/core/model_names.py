@@ -94,6 +94,14 @@ class Model:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A model and the name under which it is requested, which may be an alias."""
+
+    name: str
+    model: Model
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogVendor:
     """A provider in the catalog, with the prefixes of models that the table does not list.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
@@ -12,34 +12,48 @@ from costs.core.usage import Usage
 # Output that the provider had produced and that had not arrived when its connection was closed:
 # seconds at the model's fastest known rate, besides one more event as large as the largest.
 ON_ITS_WAY_S: Final = 0.1
-# Of each stream; what is beyond counts one token for each byte.
+# Of each kind of output of a stream; what is beyond counts one token for each byte. The first bytes
+# are free, more are counted as the caller's memory, as its request bodies are.
+TEXT_FREE_BYTES: Final = 16 * 1024
 TEXT_KEPT_BYTES: Final = 128 * 1024
 
+# Takes bytes of the caller's memory until its call ends, or returns False without room.
+TakeMemory = Callable[[int], bool]
 
-def texts_of(value: object, without: Collection[str] = ()) -> Iterator[str]:
-    """Yield every string in a JSON value, at any depth, but for those of the fields `without`."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from texts_of(each, without)
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            if name not in without:
-                yield from texts_of(each, without)
+
+def no_memory(_n_bytes: int) -> bool:
+    """Take no memory."""
+    return False
+
+
+def all_text(value: object, without: Collection[str] = ()) -> str:
+    """Return all strings in a JSON value, at any depth, but for those of the fields `without`."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, list):
+            waiting.extend(reversed(each))
+        elif isinstance(each, dict):
+            waiting.extend([each[name] for name in reversed(each) if name not in without])
+    return "".join(found)
 
 
 @dataclass(slots=True, eq=False)
 class SeenText:
     """The text of one kind of output: a token covers at least one byte, an event has at least one.
 
-    `beyond_bytes` are those that are not kept.
+    `beyond_bytes` are those that are not kept; `take` is asked once for memory for more.
     """
 
     kept: bytearray = field(default_factory=bytearray)
     beyond_bytes: int = 0
     events: int = 0
     largest_bytes: int = 0
+    take: TakeMemory = no_memory
+    _room_bytes: int = TEXT_FREE_BYTES
 
     def add(self, text: str) -> None:
         """Add the text of one event, if it has any."""
@@ -50,10 +64,17 @@ class SeenText:
         self.events += 1
         if size > self.largest_bytes:
             self.largest_bytes = size
-        if len(self.kept) + size <= TEXT_KEPT_BYTES:
+        if len(self.kept) + size <= self._room_bytes or self._grows_for(size):
             self.kept += added
         else:
             self.beyond_bytes += size
+
+    def _grows_for(self, size: int) -> bool:
+        """Return whether a text of this size can be kept with all memory that there may be."""
+        take, self.take = self.take, no_memory
+        if take(TEXT_KEPT_BYTES - self._room_bytes):
+            self._room_bytes = TEXT_KEPT_BYTES
+        return len(self.kept) + size <= self._room_bytes
 
     def tokens_at_most(self, counted: int) -> int:
         """Return the tokens of the text, of which those kept are `counted` by a tokenizer."""
@@ -67,28 +88,30 @@ class SeenText:
 
 @dataclass(slots=True, eq=False)
 class SeenOutput:
-    """The output that was seen of one streamed answer. Instants are on the monotonic clock.
+    """The output that was seen of one streamed answer of `choices`. Instants are monotonic.
 
     Some output is not shown as it is produced. What is `hidden` while a block or item of it is
     open (thinking, of which at most a summary is shown) can be any number of tokens, as fast as
     the model is. What comes `in_bursts` (a tool's arguments) is shown a while later.
     Where the provider `shows_tools`, its own searches and other `tool_uses` are counted as they
-    begin. `usage` is what the provider reported last; where it reports again and again, what was
-    seen `is_counted` by it.
+    begin. `usage` is what the provider reported last: it `is_final` if all choices had ended;
+    where it reports again and again, what was seen `is_counted` by it.
     """
 
-    sent_s: float = 0.0
+    choices: int = 1
     seen_s: float = 0.0
     events: int = 0
-    has_ended: bool = False
     shows_tools: bool = False
     is_counted: bool = False
+    is_final: bool = False
     in_bursts: bool = False
     searches: int = 0
     tool_uses: int = 0
     text: SeenText = field(default_factory=SeenText)
     thoughts: SeenText = field(default_factory=SeenText)
     usage: Usage | None = None
+    _begun: set[str] = field(default_factory=set)
+    _ended: set[str] = field(default_factory=set)
     _before_s: float = 0.0
     _hidden_since_s: float | None = None
     _hidden_s: float = 0.0
@@ -98,9 +121,16 @@ class SeenOutput:
         """Whether anything arrived."""
         return self.events > 0
 
-    def send(self, now_s: float) -> None:
-        """Record that the request is sent."""
-        self.sent_s = self.seen_s = self._before_s = now_s
+    @property
+    def has_ended(self) -> bool:
+        """Whether the output of every choice is complete."""
+        return len(self._ended) >= self.choices
+
+    def send(self, now_s: float, *, choices: int = 1, take: TakeMemory = no_memory) -> None:
+        """Record that the request is sent. Memory for long text is requested with `take`."""
+        self.choices = choices
+        self.text.take = self.thoughts.take = take
+        self.seen_s = self._before_s = now_s
 
     def arrive(self, now_s: float) -> None:
         """Record that an event arrived."""
@@ -115,29 +145,42 @@ class SeenOutput:
             self._hidden_s += self.seen_s - self._hidden_since_s
             self._hidden_since_s = None
 
+    def begin(self, choice: object) -> None:
+        """Record that a choice shows output: nothing is hidden once all of them do."""
+        if self._hidden_since_s is not None:
+            self._begun.add(f"{choice}")
+            self.hide(len(self._begun) < self.choices)
+
+    def end(self, choice: object = 0) -> None:
+        """Record that the output of a choice is complete."""
+        self._ended.add(f"{choice}")
+
     def report(self, usage: Usage | None) -> None:
         """Record that the provider reported the usage so far; None is none that is usable."""
         if usage is not None:
             self.is_counted = self.usage is not None
+            self.is_final = self.has_ended
             self.usage = usage
 
     def output_tokens_at_most(
-        self, *, text: int, thoughts: int, tokens_per_s: float, choices: int, now_s: float
+        self, *, text: int, thoughts: int, tokens_per_s: float, now_s: float
     ) -> int:
         """Return the most that can have been produced by `now_s`.
 
-        `text` and `thoughts` are counted by a tokenizer, with its margin.
+        `text` and `thoughts` are counted by a tokenizer, with its margin. Each of the choices is
+        produced as fast as the model is.
         """
         hidden_s = self._hidden_s
         if self._hidden_since_s is not None:
             hidden_s += now_s - self._hidden_since_s
+        tokens_per_s *= self.choices
         thought = max(self.thoughts.tokens_at_most(thoughts), _tokens(hidden_s, tokens_per_s))
         seen = self.text.tokens_at_most(text) + thought
         seen = max(seen, self.usage.output_tokens if self.usage else 0)
-        if self.has_ended and choices == 1:
+        if self.has_ended:
             return seen
         silent_s = now_s - self.seen_s if self.in_bursts else 0.0
-        on_its_way = _tokens(ON_ITS_WAY_S * choices + silent_s, tokens_per_s)
+        on_its_way = _tokens(ON_ITS_WAY_S + silent_s, tokens_per_s)
         return seen + on_its_way + self.text.event_tokens(text)
 
 

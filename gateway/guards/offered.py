@@ -6,16 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.attempts import Alias
-from gateway.core.model_names import Catalog, Model
+from gateway.core.model_names import Catalog, Model, Offered
 from gateway.guards.policies import OK
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A model and the name under which it is requested, which may be an alias."""
-
-    name: str
-    model: Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
 
 import orjson
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from costs.core.money import euros
 from gateway.call.call_stream import CallStream, Event, Piece
 from gateway.call.runtime import Gateway
 from gateway.core.calls import SIGN_OF_LIFE, Delta
-from gateway.core.errors import AlreadyDone, GatewayError, Refused
+from gateway.core.errors import AlreadyDone, GatewayError
 from gateway.core.results import CallResult
 from orgs.fields import new_id
 
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
+# Carries our code for APIs whose errors have no field for it.
+CODE_HEADER: Final = "x-pulse-error-code"
 # The Retry-After of a 429 without one from the provider.
 RETRY_AFTER_S: Final = 1
 
@@ -28,30 +29,7 @@ JSON_TYPE: Final = "application/json"
 _PING: Final = b": ping\n\n"
 EVENTS_TYPE: Final = "text/event-stream; charset=utf-8"
 
-P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
-View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
-
-
-def only(*methods: str) -> Callable[[View[P]], View[P]]:
-    """Answer any other method with 405 and the names of these."""
-
-    def limited(view: View[P]) -> View[P]:
-        @wraps(view)
-        async def checked(
-            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
-        ) -> HttpResponseBase:
-            if request.method in methods:
-                return await view(request, *args, **kwargs)
-            sentence = f"Method {request.method} is not allowed; use {' or '.join(methods)}"
-            refusal = Refused("method_not_allowed", sentence, status=405)
-            response = error_response(refusal, new_id(), has_organization=False)
-            response["Allow"] = ", ".join(methods)
-            return response
-
-        return checked
-
-    return limited
 
 
 def answer_body(answer: CallResult) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from gateway.call.runtime import current
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError
 from gateway.core.request_body import call_from
-from gateway.http.answers import ApiWording, error_response, json_response, only
+from gateway.http.answers import ApiWording, error_response, json_response
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import header
+from gateway.http.outside import only
 from gateway.http.queries import query_of
 from gateway.http.quote import quote
 from gateway.http.serving import read_or_refuse, serve, unread

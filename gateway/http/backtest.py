@@ -15,13 +15,13 @@ from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
-from gateway.http.answers import only
 from gateway.http.openapi.backtest import PATTERNS
+from gateway.http.outside import only
 from gateway.http.reads import Query, answer
-from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
-from gateway.policies.backtest_json import backtest_as_json
+from gateway.policies.backtests.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
+from gateway.policies.backtests.backtest_json import backtest_as_json
+from gateway.policies.backtests.running import RUNNING
 from gateway.policies.forms import PolicyForm
-from gateway.policies.running import RUNNING
 from gateway.policies.sentences import limits_sentence
 from orgs.models import Organization
 from orgs.threads import BACKTESTS

@@ -7,12 +7,12 @@ measure and hash 7 MiB takes up to half a second, in which the event loop would 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from typing import Any, ClassVar, Final
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -20,25 +20,34 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, UnreadablePostError
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import FREE_BYTES, BodyBudget, Shares, no_room, shares_of
+from gateway.core.body_budget import (
+    DROPPED_OF_ADDRESS_MAX,
+    FREE_BYTES,
+    BodyBudget,
+    Shares,
+    no_room,
+    shares_of,
+)
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
 from gateway.core.strict_json import count_values, values_at_most
 from gateway.http.callers import JSON_TYPE, not_json
+from gateway.http.compressed import encoding_named, unpacked
 from gateway.http.headers import header
+from orgs.core.addresses import counted_address
 from orgs.threads import BODIES, TooManyWaiting
 
+T = TypeVar("T")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
 # lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
-# time, since anyone without a key can send as fast as the event loop reads.
+# time, fewer of one address, since anyone without a key can send as fast as the event loop reads.
 DROPPED_MAX_S: Final = 2.0
 DROPPED_MAX_BYTES: Final = 32 * 2**20
 DROPPED_PAUSE_S: Final = 0.01
-DROPPING_MAX: Final = 8
 # More digits than any acceptable Content-Length has.
 LENGTH_MAX_DIGITS: Final = 12
 # Parsing these takes 3 ms at most, about as long as the rest of a request.
@@ -56,21 +65,21 @@ class ClientDisconnected(Exception):
 class IncomingBody:
     """The body of one request as it arrives."""
 
-    _dropping: ClassVar[int] = 0
-
     def __init__(
-        self,
-        headers: Iterable[tuple[bytes, bytes]],
-        receive: Receive,
-        *,
-        max_s: float = BODY_MAX_S,
+        self, scope: Mapping[str, Any], receive: Receive, *, max_s: float = BODY_MAX_S
     ) -> None:
         self.is_complete = not any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in headers
+            for name, value in scope["headers"]
         )
+        self._client = scope.get("client")
         self._receive = receive
         self._max_s = max_s
+
+    @property
+    def address(self) -> str:
+        """The sender's address, as limits count it."""
+        return counted_address(self._client[0] if self._client else "")
 
     @asynccontextmanager
     async def received(
@@ -107,10 +116,10 @@ class IncomingBody:
 
     async def drop(self) -> None:
         """Receive what is left for a moment, so that the client can read its answer."""
-        if self.is_complete or IncomingBody._dropping >= DROPPING_MAX:
+        budget, shares = current().dropped_bodies, {self.address: DROPPED_OF_ADDRESS_MAX}
+        if self.is_complete or not budget.take(1, shares):
             return
         dropped = 0
-        IncomingBody._dropping += 1
         try:
             async with asyncio.timeout(DROPPED_MAX_S):
                 while not self.is_complete and dropped <= DROPPED_MAX_BYTES:
@@ -119,7 +128,7 @@ class IncomingBody:
         except (TimeoutError, ClientDisconnected):
             return
         finally:
-            IncomingBody._dropping -= 1
+            budget.give_back(1, shares)
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -143,7 +152,7 @@ async def parsed(
 ) -> Call:
     """Receive the body and return the call that `parse` makes of it.
 
-    Raises Refused if it is not uncompressed JSON, too large or too late, or too many wait (429).
+    Raises Refused if it is not JSON, too large or too late, or too many wait (429).
     """
     async with _json_body(request, principal) as body:
         return await parse_in_turn(principal, body, partial(parse, body))
@@ -158,8 +167,12 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
         memory = len(body) + VALUE_BYTES * count_values(body)
         return replace(parse(), is_large=True, body_bytes=memory)
 
+    return await _in_turn(principal, parse_large)
+
+
+async def _in_turn(principal: Principal, work: Callable[[], T]) -> T:
     try:
-        return await BODIES.run(principal.org_id, parse_large, waiting_max=WAITING_MAX)
+        return await BODIES.run(principal.org_id, work, waiting_max=WAITING_MAX)
     except TooManyWaiting as exc:
         sentence = "Too many large requests of this organization are waiting; try again later"
         raise Refused("rate_limited", sentence, status=429, retry_after_s=1) from exc
@@ -169,19 +182,46 @@ async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], C
 async def _json_body(request: HttpRequest, principal: Principal) -> AsyncIterator[bytes]:
     if request.content_type != JSON_TYPE:
         raise not_json()
-    encoding = (header(request, "content-encoding") or "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise invalid("Compressed bodies are not supported")
+    encoding = encoding_named(header(request, "content-encoding"))
     max_bytes: int = settings.BODY_MAX_BYTES
     if _declared_bytes(request) > max_bytes:
         raise too_large(max_bytes)
     if isinstance(request, ApiRequest):
-        async with request.incoming.received(
-            max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
-        ) as body:
-            yield body
+        async with (
+            request.incoming.received(
+                max_bytes=max_bytes, budget=current().bodies, shares=shares_of(principal)
+            ) as body,
+            _unpacked(body, encoding, principal, max_bytes=max_bytes) as plain,
+        ):
+            yield plain
     else:
-        yield _read_body(request, max_bytes)
+        body = _read_body(request, max_bytes)
+        async with _unpacked(body, encoding, principal, max_bytes=max_bytes) as plain:
+            yield plain
+
+
+@asynccontextmanager
+async def _unpacked(
+    body: bytes, encoding: str | None, principal: Principal, *, max_bytes: int
+) -> AsyncIterator[bytes]:
+    """Unpack a compressed body in a thread, counting it in the budget until the block ends."""
+    if encoding is None:
+        yield body
+        return
+    budget, shares, size = current().bodies, shares_of(principal), 0
+
+    def receive(n_bytes: int) -> None:
+        nonlocal size
+        if size + n_bytes > max_bytes:
+            raise too_large(max_bytes)
+        if not budget.take(n_bytes, shares):
+            raise no_room()
+        size += n_bytes
+
+    try:
+        yield await _in_turn(principal, partial(unpacked, body, encoding, receive=receive))
+    finally:
+        budget.give_back(size, shares)
 
 
 def _read_body(request: HttpRequest, max_bytes: int) -> bytes:

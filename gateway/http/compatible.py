@@ -21,18 +21,17 @@ from gateway.core.calls import Call, Delta, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Rejected
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
-from gateway.http.answers import JSON_TYPE, encoded, finished, only, with_error_headers
+from gateway.http.answers import CODE_HEADER, JSON_TYPE, encoded, finished, with_error_headers
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import headers_of
+from gateway.http.outside import only
 from gateway.http.serving import read_or_refuse, serve, unread
 from gateway.providers import tokens
 from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
-# Carries our code for APIs whose errors have no field for it.
-CODE_HEADER: Final = "x-pulse-error-code"
 _CLIENT_ERRORS: Final = range(400, 500)
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]

@@ -11,13 +11,15 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 
+from costs.core.exchange_rates import RateInForce
 from costs.ledger.verify import REAPED_WITHIN
 from costs.models import Hold
 from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.call.reads import read
 from gateway.call.runtime import Checks, Gateway, current
 from gateway.core.errors import GatewayError
-from gateway.http.answers import json_response, only
+from gateway.http.answers import json_response
+from gateway.http.outside import only
 from orgs.threads import READINESS
 
 # What the database shows is kept this long: any number of probes costs one read.
@@ -62,11 +64,11 @@ def ledger_state(gateway: Gateway) -> str:
 
 async def _checks(gateway: Gateway) -> dict[str, Any]:
     """Return what the database shows, read at most every CHECKS_KEPT_S."""
+    if (recent := _recent(gateway)) is not None:
+        return recent.found
     kept = gateway.checks
-    if kept is not None and time.monotonic() - kept.read_at < CHECKS_KEPT_S:
-        return kept.found
     # Others get the last result until this one is there; the first ones wait for it.
-    last = None if kept is None else Checks(time.monotonic(), kept.found)
+    last = None if kept is None else kept._replace(read_at=time.monotonic())
     gateway.checks = last
     try:
         found = await read(READINESS, None, _read, gateway, last)
@@ -83,31 +85,44 @@ def _read(gateway: Gateway, last: Checks | None) -> dict[str, Any]:
     newer = gateway.checks
     if newer is not None and newer is not last:
         return newer.found
-    found = in_database()
-    gateway.checks = Checks(time.monotonic(), found)
-    return found
+    gateway.checks = _in_database()
+    return gateway.checks.found
 
 
-def in_database() -> dict[str, Any]:
-    """Read the database's part of the answer."""
+def checks_of(gateway: Gateway) -> Checks:
+    """Return what the database shows as a probe does, for a page, which has a connection."""
+    recent = _recent(gateway) or _in_database()
+    gateway.checks = recent
+    return recent
+
+
+def _recent(gateway: Gateway) -> Checks | None:
+    kept = gateway.checks
+    is_recent = kept is not None and time.monotonic() - kept.read_at < CHECKS_KEPT_S
+    return kept if is_recent else None
+
+
+def _in_database() -> Checks:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        return {"database": "ok", "migrations": "pending"}  # the tables may not be there
+        # The tables may not be there.
+        return Checks(time.monotonic(), {"database": "ok", "migrations": "pending"})
     now = datetime.now(UTC)
     held = Hold.objects.filter(state=Hold.State.HELD)
     oldest = held.order_by("held_at").values_list("held_at", flat=True).first()
-    return {
+    exchange = rate_in_force(utc_day(now))
+    found = {
         "database": "ok",
         "migrations": "applied",
         "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
         "overdueHolds": held.filter(deadline_at__lt=now - REAPED_WITHIN).count(),
-        "exchangeRate": _exchange_rate(now),
+        "exchangeRate": _exchange_rate(exchange),
     }
+    return Checks(time.monotonic(), found, exchange)
 
 
-def _exchange_rate(now: datetime) -> dict[str, Any] | None:
-    """Return the age of the rate in force; the rate itself may be the installation's own."""
-    found = rate_in_force(utc_day(now))
+def _exchange_rate(found: RateInForce | None) -> dict[str, Any] | None:
+    """Return the age of the rate in force."""
     if found is None:
         return None
     return {

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.apis.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
 from gateway.call.reads import read
 from gateway.call.runtime import Gateway, current
 from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.model_names import Model, price_names
-from gateway.guards.offered import Offer, Offered
-from gateway.http.answers import json_response, only, with_error_headers
+from gateway.core.model_names import Model, Offered, price_names
+from gateway.guards.offered import Offer
+from gateway.http.answers import CODE_HEADER, json_response, with_error_headers
 from gateway.http.callers import authenticate
-from gateway.http.compatible import CODE_HEADER
 from gateway.http.headers import header
-from gateway.http.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
+from gateway.http.outside import only
 from gateway.http.queries import query_of
 from orgs.fields import new_id
 from orgs.models import Organization

@@ -143,7 +143,13 @@ def _expected_nanoeur(judged: JudgedCall, expected_output: int) -> int | None:
     priced = judged.priced
     if priced is None or priced.rates is None or priced.capped.counted_tokens is None:
         return None
-    usage = Usage(input_uncached=priced.capped.counted_tokens, output_text=expected_output)
+    resolved = priced.capped.resolved
+    usage = Usage(
+        input_uncached=priced.capped.counted_tokens,
+        output_text=expected_output,
+        service_tier=resolved.usage_bound.service_tier,
+        place=resolved.place(),
+    )
     return cost_nanoeur(usage, priced.rates)
 
 

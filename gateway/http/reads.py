@@ -9,26 +9,27 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.models import Hold
 from gateway.call.reads import READ_TIMEOUT_S, read_within
 from gateway.call.runtime import current
-from gateway.core.calls import DIMENSIONS, Principal
+from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, invalid
-from gateway.http.answers import error_response, json_response, only
+from gateway.http.answers import error_response, json_response
 from gateway.http.callers import NotAllowed, authenticate
+from gateway.http.outside import only
 from gateway.http.queries import query_of
 from gateway.models import AiRequestLog
 from gateway.requests.filters import MOMENTS, ORDER
 from gateway.requests.lines import as_eur, request_as_json
-from gateway.requests.reports import Cursor, rows_before, rows_of, values_of, with_names
+from gateway.requests.reports import Cursor, RequestPage, RequestQuery, requests, with_names
 from orgs.core.errors import Invalid
 from orgs.core.permissions import Permission
-from orgs.core.spelling import normalized
+from orgs.core.spelling import folded, normalized
+from orgs.core.values import EMAIL_MAX_CHARS
 from orgs.fields import new_id
 from orgs.models import Organization
 from orgs.threads import READS, Threads
@@ -37,16 +38,13 @@ Query = Mapping[str, str]
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
-FILTER_MAX_CHARS: Final = 200
-FILTERS: Final = {
-    "status": "status",
-    "code": "code",
-    "model": "model",
-    "provider": "provider",
-    **{spelled: name for name, spelled in NAME_IN_JSON.items()},
+COLUMNS: Final = ("status", "code", "model", "provider")
+# What a filter may have at most.
+MAX_CHARS: Final = dict.fromkeys((*COLUMNS, *NAME_IN_JSON.values()), 200) | {
+    NAME_IN_JSON["user_id"]: EMAIL_MAX_CHARS
 }
 ESTIMATED: Final = "estimated"
-PARAMETERS: Final = (*FILTERS, *MOMENTS, ESTIMATED, "limit", "cursor")
+PARAMETERS: Final = (*MAX_CHARS, *MOMENTS, ESTIMATED, "limit", "cursor")
 
 
 @only("GET", "HEAD")
@@ -89,74 +87,73 @@ async def answer(
         return error_response(exc, request_id)
 
 
-def _visible(principal: Principal, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
-    """Return the requests that the caller may see: its organization's, within its key's scope."""
-    rows = rows_of(principal.org_id, estimated=estimated)
+def _scope(principal: Principal) -> dict[str, str]:
+    """Return the names of dimensions that the caller's key is locked to, by column."""
     if principal.key_id is None:
-        return rows
+        return {}
     scope = principal.fixed.as_dict()
     scope.pop("user_id", None)  # the key's owner does not narrow what the key can see
-    return _with_names(rows, scope, principal)
-
-
-def _with_names(
-    rows: QuerySet[AiRequestLog], names: Mapping[str, str], principal: Principal
-) -> QuerySet[AiRequestLog]:
-    """Return the rows with these dimensions, in any spelling. Raises Refused (400)."""
-    try:
-        named = {
-            column: values_of(name, column, organization_id=principal.org_id)
-            for column, name in names.items()
-        }
-    except Invalid as exc:
-        raise invalid(exc.message) from exc
-    return with_names(rows, named)
+    return scope
 
 
 def _page(principal: Principal, query: Query) -> dict[str, Any]:
-    estimated = query.get(ESTIMATED)
+    estimated, after = query.get(ESTIMATED), query.get("cursor")
     if estimated not in (None, "yes"):
         raise invalid("estimated must be yes")
-    visible = _visible(principal, estimated=estimated is not None)
-    rows = _between(visible, principal, query)
-    names: dict[str, str] = {}
-    for spelled, column in FILTERS.items():
-        wanted = query.get(spelled)
-        if wanted is not None and column in DIMENSIONS:
-            names[column] = _wanted(normalized(wanted), spelled)
-        elif wanted is not None:
-            rows = rows.filter(**{column: _wanted(wanted, spelled)})
-    rows = _with_names(rows, names, principal)
+    equal: dict[str, Any] = {name: _wanted(query[name], name) for name in COLUMNS if name in query}
+    names = {
+        column: _wanted(normalized(query[name]), name)
+        for column, name in NAME_IN_JSON.items()
+        if name in query
+    }
+    since, until = _between(principal, query)
     limit = _limit(query.get("limit"))
-    after = query.get("cursor")
-    if after is not None:
-        rows = rows_before(_cursor(after), rows)
-    newest_first = rows.order_by("-occurred_at", "-id").defer("decision", "usage", "attempts")
-    found = list(newest_first[: limit + 1])
-    page = found[:limit]
+    page = _found(
+        RequestQuery(
+            since=since,
+            until=until,
+            before=None if after is None else _cursor(after),
+            estimated=estimated is not None,
+            **equal,
+        ),
+        names,
+        principal,
+        limit,
+    )
     return {
         "success": True,
-        "requests": [request_as_json(row) for row in page],
-        "nextCursor": _place_of(page[-1]) if len(found) > limit else None,
+        "requests": [request_as_json(row) for row in page.rows],
+        "nextCursor": None if page.before is None else f"{page.before}",
     }
 
 
-def _between(
-    rows: QuerySet[AiRequestLog], principal: Principal, query: Query
-) -> QuerySet[AiRequestLog]:
-    """Return the rows with `from` <= occurred_at < `to`."""
+def _found(
+    query: RequestQuery, names: Mapping[str, str], principal: Principal, limit: int
+) -> RequestPage:
+    """Return the requests with these dimensions, in any spelling, within the key's scope."""
+    scope = _scope(principal)
+    both = {**scope, **names}
+    if any(folded(both[column]) != folded(locked) for column, locked in scope.items()):
+        return RequestPage(rows=[], before=None)
+    try:
+        query = with_names(query, both, organization_id=principal.org_id)
+    except Invalid as exc:
+        raise invalid(exc.message) from exc
+    return requests(organization_id=principal.org_id, query=query, limit=limit)
+
+
+def _between(principal: Principal, query: Query) -> tuple[datetime | None, datetime | None]:
+    """Return the instants that are `from` and `to`."""
     given = {name: query[name] for name in MOMENTS if name in query}
     if not given:
-        return rows
+        return None, None
     zones = Organization.objects.values_list("timezone", flat=True)
     zone = ZoneInfo(zones.get(id=principal.org_id))
     instants = {name: _moment(text, zone, name) for name, text in given.items()}
     since, until = (instants.get(name) for name in MOMENTS)
     if since and until and since >= until:
         raise invalid(ORDER)
-    if since:
-        rows = rows.filter(occurred_at__gte=since)
-    return rows.filter(occurred_at__lt=until) if until else rows
+    return since, until
 
 
 def _moment(text: str, zone: ZoneInfo, name: str) -> datetime:
@@ -172,8 +169,11 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
         wanted = UUID(request_id)
     except ValueError as exc:
         raise missing from exc
-    row = _visible(principal).filter(id=wanted).first()
-    if row is None:
+    row = AiRequestLog.objects.filter(org=principal.org_id, id=wanted).first()
+    if row is None or any(
+        folded(getattr(row, column) or "") != folded(locked)
+        for column, locked in _scope(principal).items()
+    ):
         raise missing
     usage = row.usage or {}
     return {
@@ -217,8 +217,8 @@ def _attempt(kept: dict[str, Any]) -> dict[str, Any]:
 def _wanted(value: str, name: str) -> str:
     if name == "status" and value not in AiRequestLog.Status.values:
         raise invalid(f"status must be one of {', '.join(AiRequestLog.Status.values)}")
-    if not value.isprintable() or len(value) > FILTER_MAX_CHARS:
-        raise invalid(f"{name} must have at most {FILTER_MAX_CHARS} characters, all printable")
+    if not value.isprintable() or len(value) > MAX_CHARS[name]:
+        raise invalid(f"{name} must have at most {MAX_CHARS[name]} characters, all printable")
     return value
 
 
@@ -229,10 +229,6 @@ def _limit(text: str | None) -> int:
     if not is_short_number or not 1 <= int(text) <= LIMIT_MAX:
         raise invalid(f"limit must be an integer between 1 and {LIMIT_MAX}")
     return int(text)
-
-
-def _place_of(row: AiRequestLog) -> str:
-    return str(Cursor(occurred_at=row.occurred_at, id=row.id))
 
 
 def _cursor(text: str) -> Cursor:

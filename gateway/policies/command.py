@@ -16,8 +16,8 @@ from gateway.console.dimensions import KNOWN_FIELDS, WORDS
 from gateway.console.fields import plain_eur
 from gateway.models import Policy
 from gateway.policies import operations, reports
-from gateway.policies.backtest import PERIODS_DAYS, backtest, rule_of
-from gateway.policies.backtest_json import backtest_as_json
+from gateway.policies.backtests.backtest import PERIODS_DAYS, backtest, rule_of
+from gateway.policies.backtests.backtest_json import backtest_as_json
 from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.sentences import backtest_sentence, limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model

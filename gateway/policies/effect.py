@@ -11,10 +11,10 @@ from django.utils.timezone import now
 
 from costs.explorer.names import emails
 from gateway.core.errors import Refused
-from gateway.policies.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
+from gateway.policies.backtests.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
+from gateway.policies.backtests.running import RUNNING
 from gateway.policies.effect_chart import effect_bars
 from gateway.policies.forms import PolicyForm
-from gateway.policies.running import RUNNING
 from gateway.policies.sentences import backtest_sentence, limits_sentence
 from gateway.providers.catalog import load_catalog, names_of_no_model
 from orgs.models import Organization

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from costs.templatetags.figures import short_eur
-from gateway.policies.replay_report import Backtest
+from gateway.policies.backtests.replay_report import Backtest
 
 HEIGHT: Final = 100
 

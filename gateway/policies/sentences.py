@@ -6,8 +6,8 @@ from costs.core.money import format_eur
 from gateway.console.dimensions import KNOWN_FIELDS, WORDS
 from gateway.console.sentences import listed
 from gateway.models import Policy
+from gateway.policies.backtests.replay_report import Backtest
 from gateway.policies.operations import PolicyLimits
-from gateway.policies.replay_report import Backtest
 
 
 def limits_sentence(limits: PolicyLimits | Policy) -> str:

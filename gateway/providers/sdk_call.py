@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+from gateway.apis.events import StreamReader
 from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
 from gateway.core.seen import SeenOutput
@@ -24,19 +25,11 @@ Aside = TypeVar("Aside")
 TOOL_CALLS_MAX: Final = 128
 
 
-class DeltaReader(Protocol):
+class DeltaReader(StreamReader, Protocol):
     """Parse a streamed answer event by event; pure, one instance per answer."""
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas. Raises ErrorAnswer for an error."""
-        ...
-
-    def see(self, event: object, seen: SeenOutput) -> None:
-        """Record the output that one event shows."""
-        ...
-
-    def completion(self) -> Completion:
-        """Return the answer so far."""
         ...
 
 
@@ -65,10 +58,11 @@ async def pieces(
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
-    The first is SIGN_OF_LIFE, when the vendor has begun to answer.
+    The first is SIGN_OF_LIFE, if the vendor begins its answer before the first event.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
-    timeout that spans a `yield` would cancel the consumer.
+    timeout that spans a `yield` would cancel the consumer. What happens after the final usage
+    changes nothing: everything is known.
     """
     deadline = asyncio.get_running_loop().time() + call.timeout_s
     calls_at_most = tool_calls_at_most(call)
@@ -77,11 +71,17 @@ async def pieces(
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
-        yield SIGN_OF_LIFE
+        if traffic.answers:  # Google's SDK sends the request with the first event
+            yield SIGN_OF_LIFE
         while True:
             with _failures_of(peer, traffic):
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events, None)
+                except (Exception, asyncio.CancelledError):
+                    if not seen.is_final:
+                        raise
+                    event = None
                 if event is None:
                     break
                 seen.arrive(time.monotonic())

@@ -37,10 +37,10 @@ COLUMNS: Final = (
 def export_requests(request: HttpRequest, format: str) -> HttpResponse | StreamingHttpResponse:
     """Send the requests that the filters leave; a bad filter is 400."""
     organization = viewer(request).organization
-    form = RequestFilterForm(request.GET.dict(), organization=organization)
+    form = RequestFilterForm(request.GET.dict(), organization=organization, moment=now())
     if not form.is_valid():
         return filters_refused(request, form.errors)
-    chunks = _pages(organization.pk, form.query(moment=now()))
+    chunks = _pages(organization.pk, form.query)
     return exported(request, chunks, columns=COLUMNS, name="requests", format=format)
 
 

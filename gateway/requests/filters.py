@@ -15,8 +15,8 @@ from costs.core.calendar.periods import day_around, first_instant
 from gateway.console.fields import DIMENSION_FIELDS, MomentField
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.models import AiRequestLog
-from gateway.requests.reports import Cursor, RequestQuery, values_of
-from orgs.console.fields import DimensionField
+from gateway.requests.reports import Cursor, RequestQuery, with_names
+from orgs.console.fields import dimension_field
 from orgs.console.refusals import refusal_in
 from orgs.models import Organization
 
@@ -72,16 +72,18 @@ class RequestFilterForm(forms.Form):
         required=False, max_length=WAITING_MAX_CHARS, widget=forms.HiddenInput
     )
 
-    def __init__(self, data: Mapping[str, Any], *, organization: Organization) -> None:
+    def __init__(
+        self, data: Mapping[str, Any], *, organization: Organization, moment: datetime
+    ) -> None:
         super().__init__(data, label_suffix="")
-        self._organization_id = organization.pk
+        self._organization_id, self._moment = organization.pk, moment
         self._zone = zone = ZoneInfo(organization.timezone)
-        self._named: dict[str, tuple[str, ...]] = {}
+        self._query = RequestQuery()
         # `from` cannot be a class attribute.
         self.fields["from"] = MomentField("from", label="From", zone=zone)
         self.fields["to"] = MomentField("to", label="To (exclusive)", zone=zone, is_end=True)
-        for parameter, label, _ in FILTERED_BY:
-            self.fields[parameter] = DimensionField(label=label)
+        for parameter, label, column in FILTERED_BY:
+            self.fields[parameter] = dimension_field(column, label=label)
 
     def clean(self) -> dict[str, Any]:
         """Refuse what contradicts itself, and look up what the values of dimensions match.
@@ -89,17 +91,17 @@ class RequestFilterForm(forms.Form):
         The user may be an email address.
         """
         values = self.cleaned_data
-        for parameter, _, column in FILTERED_BY:
-            if name := values.get(parameter):
-                with refusal_in(self):
-                    self._named[column] = values_of(
-                        name, column, organization_id=self._organization_id
-                    )
         since, until = (values.get(name) for name in MOMENTS)
         if since and until and since >= until:
             self.add_error("from", f"{ORDER}.")
         if values.get("period") and (since or until):
             self.add_error("period", "Choose either a period or from and to.")
+        if not self.errors:
+            names = {column: name for field, _, column in FILTERED_BY if (name := values[field])}
+            with refusal_in(self):
+                self._query = with_names(
+                    self._without_names(values), names, organization_id=self._organization_id
+                )
         return values
 
     def clean_before(self) -> Cursor | None:
@@ -128,11 +130,14 @@ class RequestFilterForm(forms.Form):
         """Whether one of the folded fields is in use or in error."""
         return any(self[name].value() or self[name].errors for name in FOLDED)
 
-    def query(self, *, moment: datetime) -> RequestQuery:
-        """Return the query of a valid form. Periods are of the organization's whole days."""
-        values = self.cleaned_data
+    @property
+    def query(self) -> RequestQuery:
+        """The query of a valid form. Periods are of the organization's whole days."""
+        return self._query
+
+    def _without_names(self, values: dict[str, Any]) -> RequestQuery:
         return RequestQuery(
-            since=values["from"] or _since(values["period"], moment, self._zone),
+            since=values["from"] or _since(values["period"], self._moment, self._zone),
             until=values["to"],
             before=values["before"],
             after=values["after"],
@@ -143,7 +148,6 @@ class RequestFilterForm(forms.Form):
             provider=values["provider"] or None,
             key_id=values["keyId"],
             estimated=bool(values["estimated"]),
-            named=self._named,
         )
 
     def parameters(self, *, before: Cursor | None = None) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 
+from costs.core.calendar.date_ranges import DateRange
+from costs.core.calendar.moments import EARLIEST, LATEST
 from costs.explorer.names import emails, values_named
-from costs.explorer.spellings import those_of
+from costs.explorer.spellings import spellings_in
 from costs.models import CostEvent, Hold
 from gateway.models import AiRequestLog, Budget
-from orgs.database import may_be
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
@@ -28,8 +29,11 @@ LOOKS_BACK: Final = timedelta(seconds=5)
 SAME_PROMPT_WITHIN: Final = timedelta(days=1)
 SAME_PROMPT_ROWS_MAX: Final = 20_000
 SAME_PROMPT_SHOWN: Final = 5
-# Newest rows whose spellings of a name a filter knows, besides those of all charges.
+# Newest rows whose spellings of a name a filter knows, besides those of charges.
 SPELLINGS_ROWS_MAX: Final = 5_000
+# Queries of one page.
+QUERIES_MAX: Final = 24
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,8 @@ class Cursor:
 class RequestQuery:
     """Filters of the list of requests; None matches any. `model` is as requested or as called.
 
-    `named` are the values of dimensions, by column, of which each matches. `estimated` are
-    those with a cost that is an estimate.
+    `named` are the values of dimensions, by column, of which each matches (see `with_names`).
+    `estimated` are those with a cost that is an estimate.
     """
 
     since: datetime | None = None
@@ -112,16 +116,20 @@ def requests(
     """Return the requests that match, newest first, one page of them, without their traces."""
     wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
     rows = _between(rows_of(organization_id, estimated=query.estimated), query).filter(**wanted)
-    rows = with_names(rows, query.named)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
-    # Several questions: of one with OR, SQLite would look at every row for unused values.
+    # Several questions: of one with OR or IN, SQLite would look at every row or sort them.
     several = [rows]
     if query.code is not None and query.status is None:  # statuses have an index, codes have none
         several = [rows.filter(status=status) for status in HAVE_A_CODE]
     if query.model is not None:
         named = (Q(model=query.model), Q(requested_model=query.model))
         several = [some.filter(name) for some in several for name in named]
+    for column, values in query.named.items():
+        if len(several) * len(values) > QUERIES_MAX:
+            several = [some.filter(**{f"{column}__in": values}) for some in several]
+        else:
+            several = [some.filter(**{column: value}) for some in several for value in values]
     once = {row.id: row for some in several for row in _newest(some, limit + 1)}.values()
     found = sorted(once, key=lambda row: (row.occurred_at, row.id), reverse=True)[: limit + 1]
     last = found[limit - 1] if len(found) > limit else None
@@ -143,30 +151,39 @@ def rows_of(organization_id: UUID, *, estimated: bool = False) -> QuerySet[AiReq
     return rows.filter(its_org=organization_id, estimated_nanoeur__gt=0)
 
 
-def values_of(name: str, column: str, *, organization_id: UUID) -> tuple[str, ...]:
-    """Return the values of a dimension's column that a filter for a name matches.
-
-    Spellings are looked for among all charges and the newest rows. Raises Invalid for an email
-    address that no user has.
-    """
-    newest = AiRequestLog.objects.filter(org=organization_id).order_by("-occurred_at", "-id")
-    rows = AiRequestLog.objects.filter(
-        may_be(column, [name]), id__in=newest.values("id")[:SPELLINGS_ROWS_MAX]
-    )
-    recent = those_of(name, rows.values_list(column, flat=True).distinct())
-    return values_named(name, column=column, organization_id=organization_id, recent=recent)
-
-
 def with_names(
-    rows: QuerySet[AiRequestLog], named: Mapping[str, tuple[str, ...]]
-) -> QuerySet[AiRequestLog]:
-    """Return the rows whose columns have one of the values. One value is no list of values, for
-    which SQLite would sort the rows."""
-    for column, values in named.items():
-        rows = rows.filter(
-            **({column: values[0]} if len(values) == 1 else {f"{column}__in": values})
+    query: RequestQuery, names: Mapping[str, str], *, organization_id: UUID
+) -> RequestQuery:
+    """Return the query with the values of dimensions that names match, by column.
+
+    Spellings are looked for among the charges of the query's dates and its newest rows; of what
+    has come since `after`, among its rows alone. Raises Invalid for an email address that no
+    user has.
+    """
+    newest = _between(rows_of(organization_id), query).order_by("-occurred_at", "-id")
+    named: dict[str, tuple[str, ...]] = {}
+    for column, name in names.items():
+        recent = spellings_in(newest[:SPELLINGS_ROWS_MAX], column, name)
+        named[column] = values_named(
+            name,
+            column=column,
+            organization_id=organization_id,
+            date_range=None if query.after else _days(query),
+            recent=(*recent, name) if query.after else recent,
         )
-    return rows
+    return replace(query, named=named)
+
+
+def _days(query: RequestQuery) -> DateRange:
+    """Return the days of a query in any time zone."""
+    ends = [moment for moment in (query.until, query.before and query.before.occurred_at) if moment]
+    first = _within_calendar(query.since.date()) if query.since else EARLIEST
+    last = _within_calendar(min(ends).date()) if ends else LATEST
+    return DateRange(first - _DAY, last + _DAY)
+
+
+def _within_calendar(day: date) -> date:
+    return max(EARLIEST, min(day, LATEST))
 
 
 def _newest(rows: QuerySet[AiRequestLog], most: int) -> list[AiRequestLog]:

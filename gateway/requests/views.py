@@ -49,11 +49,10 @@ def requests(request: HtmxRequest) -> HttpResponse:
     access = viewer(request)
     organization, moment = access.organization, now()
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict(), organization=organization)
+    form = RequestFilterForm(request.GET.dict(), organization=organization, moment=moment)
     page = RequestPage(rows=[], before=None)
     if form.is_valid():
-        query = form.query(moment=moment)
-        page = reports.requests(organization_id=organization.pk, query=query)
+        page = reports.requests(organization_id=organization.pk, query=form.query)
     context = _list(form, page, access, zone) | {
         "older": form.parameters(before=page.before) if page.before else None,
         "newest": form.parameters() if form.is_valid() and "before" in request.GET else None,
@@ -73,11 +72,10 @@ def new_requests(request: HttpRequest) -> HttpResponse:
     access = viewer(request)
     organization = access.organization
     zone = ZoneInfo(organization.timezone)
-    form = RequestFilterForm(request.GET.dict(), organization=organization)
+    form = RequestFilterForm(request.GET.dict(), organization=organization, moment=now())
     if not form.is_valid():
         return filters_refused(request, form.errors)
-    query = form.query(moment=now())
-    page = reports.requests(organization_id=organization.pk, query=query)
+    page = reports.requests(organization_id=organization.pk, query=form.query)
     waiting = form.cleaned_data["waiting"]
     done = reports.ended(organization_id=organization.pk, request_ids=waiting)
     rows = {row.pk: row for row in [*page.rows, *done]}

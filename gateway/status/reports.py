@@ -10,9 +10,8 @@ from django.db.models import Max
 
 from costs.core.exchange_rates import RateInForce
 from costs.models import Rate
-from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.call.runtime import Gateway
-from gateway.http.health import in_database, is_ready, ledger_state
+from gateway.http.health import checks_of, is_ready, ledger_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +36,24 @@ class GatewayStatus:
 
 
 def status(gateway: Gateway, now: datetime) -> GatewayStatus:
-    """Return the current status: a dozen queries."""
-    checks, ledger = in_database(), ledger_state(gateway)
+    """Return the current status; what a probe has just read is not read again."""
+    seen, ledger = checks_of(gateway), ledger_state(gateway)
+    checks = seen.found
     return GatewayStatus(
         is_ready=is_ready(checks, ledger) and not gateway.is_stopping,
         is_stopping=gateway.is_stopping,
         checks=checks,
         ledger=ledger,
         providers=gateway.providers.configured(),
-        prices=_prices(now) if checks["migrations"] == "applied" else None,
+        prices=_prices(seen.exchange, now) if checks.get("migrations") == "applied" else None,
     )
 
 
-def _prices(now: datetime) -> PriceListState:
+def _prices(exchange: RateInForce | None, now: datetime) -> PriceListState:
     """Read the price list; a price announced for later is not the newest yet."""
     rows = Rate.objects.filter(starts_at__lte=now).order_by()
     return PriceListState(
         models=rows.values("provider", "model").distinct().count(),
         newest_at=rows.aggregate(newest_at=Max("starts_at"))["newest_at"],
-        exchange=rate_in_force(utc_day(now)),
+        exchange=exchange,
     )

@@ -11,10 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from costs.core.usage import STANDARD_PLACE, STANDARD_TIER, UnusableUsage, Usage
+from costs.core.usage import COUNT_MAX, STANDARD_PLACE, STANDARD_TIER, UnusableUsage, Usage
 
-# Far above any context window, far below what the ledger's integers can hold at any price.
-COUNT_MAX: Final = 1_000_000_000
 WORD_MAX_CHARS: Final = 64
 MODEL_MAX_CHARS: Final = 200
 
@@ -97,28 +95,28 @@ def details(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def tier(value: object, *, standard: frozenset[str]) -> str:
     """Return the tier's name; the vendor's `standard` names and an absent one as STANDARD_TIER."""
-    if value is None:
-        return STANDARD_TIER
-    name = word(value)
-    if name is None:
-        raise UnusableUsage(f"the service tier must be a string, not {value!r:.100}")
-    return STANDARD_TIER if name in standard else name
+    name = _reported(value, what="service tier")
+    return STANDARD_TIER if name is None or name in standard else name
 
 
 def place(value: object, *, standard: frozenset[str]) -> str:
-    """Return where the request was processed; the `standard` names and an absent one as usual."""
-    if value is None:
-        return STANDARD_PLACE
+    """Return where the request was processed; as of a tier, with STANDARD_PLACE."""
+    name = _reported(value, what="place")
+    return STANDARD_PLACE if name is None or name in standard else name
+
+
+def _reported(value: object, *, what: str) -> str | None:
+    """Return a name that decides the price, None if absent. Raises UnusableUsage."""
     name = word(value)
-    if name is None:
-        raise UnusableUsage(f"the place must be a string, not {value!r:.100}")
-    return STANDARD_PLACE if name in standard else name
+    if name is None and value is not None:
+        raise UnusableUsage(f"the {what} must be a string, not {value!r:.100}")
+    return name
 
 
 def usable(report: object, read: Callable[[Mapping[str, Any]], Usage]) -> Usage | None:
     """Parse a report with `read`; return None if there is none, or if it is not valid.
 
-    An invalid report does not fail the answer: the call is then charged at its bound.
+    An invalid report does not fail the answer: the call is charged as one without a report is.
     """
     if not isinstance(report, dict):
         return None

@@ -20,7 +20,6 @@ from django.http import HttpRequest
 
 from orgs.auth.access import active_membership
 from orgs.core.permissions import permissions_in
-from orgs.core.spelling import normalized
 from orgs.models import ApiKey, Membership, User
 
 _DIMENSIONS: Final = ("team_id", "project_id", "app_id", "client_id")
@@ -99,8 +98,6 @@ def key_record(public: str) -> KeyRecord | None:
     values["digest"] = bytes(values["digest"])  # PostgreSQL returns a memoryview
     values["permissions"] = permissions_in(values["permissions"])
     values["lineage_id"] = values["lineage_id"] or values["id"]
-    for name in _DIMENSIONS:  # earlier versions stored them as they were typed
-        values[name] = values[name] and normalized(values[name])
     return KeyRecord(config_version=config_version, **values)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from orgs.core.spelling import normalized
-from orgs.core.values import DIMENSION_MAX_CHARS
+from orgs.core.values import DIMENSION_MAX_CHARS, EMAIL_MAX_CHARS
 
 
 class DimensionField(forms.CharField):
@@ -20,6 +20,14 @@ class DimensionField(forms.CharField):
 
     def to_python(self, value: Any) -> str:
         return normalized(super().to_python(value) or "")
+
+
+def dimension_field(column: str, *, label: str) -> DimensionField:
+    """Return the field of a column's names; the user's may be an email address."""
+    is_user = column == "user_id"
+    return DimensionField(
+        label=label, max_length=EMAIL_MAX_CHARS if is_user else DIMENSION_MAX_CHARS
+    )
 
 
 def check_printable(text: str) -> None:

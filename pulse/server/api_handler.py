@@ -30,6 +30,7 @@ from gateway.http.bodies import (
     IncomingBody,
     Receive,
 )
+from gateway.http.outside import error_outside, is_preflight, preflight, with_cors
 from orgs.fields import new_id
 
 Scope = dict[str, Any]
@@ -53,13 +54,15 @@ async def handle(
     scope: Scope, receive: Receive, send: Send, *, body_max_s: float = BODY_MAX_S
 ) -> None:
     """Answer one API request. When the client disconnects, the view is cancelled."""
-    body = IncomingBody(scope["headers"], receive, max_s=body_max_s)
+    body = IncomingBody(scope, receive, max_s=body_max_s)
     watch = _Watch(receive, body)
     try:
         try:
             request = ApiRequest(dict(scope), body)
         except UnicodeDecodeError:
-            await send_whole(_outside(invalid("The URL must be UTF-8")), body, send)
+            refusal = invalid("The URL must be UTF-8")
+            response = error_response(refusal, new_id(), has_organization=False)
+            await send_whole(response, body, send)
             return
         await _respond(await _response(request), request, send)
     except ClientDisconnected:
@@ -109,20 +112,23 @@ class _Watch:
 async def _response(request: ApiRequest) -> HttpResponseBase:
     try:
         request.get_host()  # raises DisallowedHost
+        if is_preflight(request):
+            return preflight()
         match = _resolved(request.path_info)
         request.resolver_match = match
         response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
     except DisallowedHost:
-        return _outside(invalid("The Host header must name a host that this gateway serves"))
+        sentence = "The Host header must name a host that this gateway serves"
+        return error_outside(request, invalid(sentence))
     except (BadRequest, SuspiciousOperation):
-        return _outside(invalid("The request could not be read"))
+        return error_outside(request, invalid("The request could not be read"))
     except ClientDisconnected:
         raise
     except Http404:
-        return _outside(Refused("not_found", "Endpoint not found", status=404))
+        return error_outside(request, Refused("not_found", "Endpoint not found", status=404))
     except Exception:  # a defect: answered as JSON, like every error here
         logger.exception("%s %s failed", request.method, request.path)
-        return _outside(GatewayError("Internal error of the gateway"))
+        return error_outside(request, GatewayError("Internal error of the gateway"))
     return response
 
 
@@ -132,13 +138,10 @@ def _resolved(path: str) -> ResolverMatch:
     return resolve(path)
 
 
-def _outside(error: GatewayError) -> HttpResponseBase:
-    return error_response(error, new_id(), has_organization=False)
-
-
 async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) -> None:
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         response["Strict-Transport-Security"] = _HSTS
+    with_cors(request, response)
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:

@@ -15,7 +15,6 @@ from gateway.core.body_budget import ADDRESS_MAX_BYTES, PAGES_MAX_BYTES
 from gateway.core.errors import Refused
 from gateway.http.answers import with_error_headers
 from gateway.http.bodies import BODY_MAX_S, ClientDisconnected, IncomingBody, Receive
-from orgs.core.addresses import counted_address
 from pulse.server.api_handler import Scope, Send, send_whole
 from pulse.server.page_turns import Application, before
 
@@ -31,8 +30,7 @@ async def handle(
     body_max_s: float = BODY_MAX_S,
 ) -> None:
     """Receive the body and pass the request on; 413, 408 or 503 when it is refused."""
-    incoming = IncomingBody(scope["headers"], receive, max_s=body_max_s)
-    client = counted_address(scope["client"][0] if scope["client"] else "")
+    incoming = IncomingBody(scope, receive, max_s=body_max_s)
     try:
         if incoming.is_complete:
             await application(scope, receive, send)
@@ -40,7 +38,7 @@ async def handle(
         async with incoming.received(
             max_bytes=BODY_MAX_BYTES,
             budget=current().bodies,
-            shares={"pages": PAGES_MAX_BYTES, client: ADDRESS_MAX_BYTES},
+            shares={"pages": PAGES_MAX_BYTES, incoming.address: ADDRESS_MAX_BYTES},
         ) as body:
             whole = {"type": "http.request", "body": body, "more_body": False}
             await application(scope, before(whole, receive), send)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from django.conf import settings
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -36,6 +37,20 @@ class Limits:
     head_s: float = 30.0
     pipelined: int = 16  # requests that wait for the answer to an earlier one
     unread_s: float = 120.0  # how long a client may leave an answer unread
+
+
+class UntilClosed(RequestResponseCycle):
+    """The answer to an HTTP/1.0 request, which knows no chunks: the connection's end is its end.
+
+    https://www.rfc-editor.org/rfc/rfc9112#section-6.3-2.8
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a part of the answer, whose length Uvicorn compares with nothing."""
+        self.chunked_encoding = False
+        if message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -220,6 +235,8 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- answers without a request --------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
+        if cycle.scope["http_version"] == "1.0":
+            cycle.__class__ = UntilClosed
         self._running = cycle
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 

@@ -28,13 +28,13 @@ from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import Store
 from costs.models import CostEvent, Hold, Period, PriceList
+from gateway.audit import verify as audit
 from gateway.call.journal import AuditJournal, Closing, Opening
 from gateway.core.calls import Call, Dimensions, Principal, Unread
 from gateway.core.usage_bound import NOTHING
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import Rule
 from gateway.models import Policy
-from gateway.requests import audit
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import PolicyFactory

@@ -9,16 +9,12 @@ from zoneinfo import ZoneInfo
 from django.db.models import F
 
 from costs.core.calendar.periods import day_around, local_day
-from costs.ledger.stores.tables import SUMS
+from costs.ledger.stores.tables import LINE_NAMES, SUMS
 from costs.models import CostEvent, DailyCost, MonthlyCost, Period
 from orgs.models import Organization
 from tests.factories import CostEventFactory
 
 NOON = datetime(2025, 6, 10, 12, tzinfo=UTC)
-NAMED = (
-    *("source", "model", "provider", "user_id", "team_id", "project_id", "app_id", "client_id"),
-    *("task_type", "key_id"),
-)
 NOTHING = dict.fromkeys(SUMS, 0)
 
 
@@ -30,7 +26,7 @@ def charge(organization: Organization, amount_nanoeur: int, **fields: object) ->
     zone = ZoneInfo(organization.timezone)
     day = local_day(event.occurred_at, zone)
     starts_at, ends_at = day_around(event.occurred_at, zone)
-    named = {name: getattr(event, name) for name in NAMED}
+    named = {name: getattr(event, name) for name in LINE_NAMES}
     period, _ = Period.objects.get_or_create(
         id=uuid5(organization.pk, f"{day}"),
         defaults={"org": organization, "scope": "org", "starts_on": day}

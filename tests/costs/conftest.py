@@ -10,6 +10,7 @@ from costs.ledger.connect import open_store
 from costs.ledger.stores.base import Store
 from costs.ledger.writer import Writer
 from tests.costs.books import Clock, Desk, new_ledger
+from tests.costs.faulty import Faults
 
 
 @pytest.fixture
@@ -46,6 +47,12 @@ def new_desk(transactional_db: None, clock: Clock) -> Iterator[Callable[[], Desk
     yield new
     for desk in opened:
         desk.close()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """The injected fault; set by the test."""
+    return Faults()
 
 
 @pytest.fixture

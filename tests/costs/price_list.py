@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
-
-from django.core.management import call_command
 
 from costs.core.exchange_rates import DatedRate
 from costs.core.rates import Band, Rates
@@ -16,7 +15,8 @@ from costs.prices.book import load_price_book
 from costs.prices.by_hand import GivenPrice, set_prices
 from costs.prices.changes import Seeded, seed
 from costs.prices.genai import SINCE_EVER
-from costs.prices.seed import SHORT_NAMES, SeedPrice
+from costs.prices.seed import SHORT_NAMES, SeedFactor, SeedPrice
+from tests.commands import output_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -38,25 +38,27 @@ def seeded_price(*bands: Band, starts_at: datetime = SINCE_EVER, model: str = "m
     )
 
 
-def load(*prices: SeedPrice, now: datetime = NOW) -> Seeded:
+def load(*prices: SeedPrice, factors: Iterable[SeedFactor] = (), now: datetime = NOW) -> Seeded:
     days = [DatedRate(date(2026, 11, 20), Decimal("1.25"))]
-    return seed(prices=prices, exchange_rates=days, exchange_source="the ECB", now=now)
+    return seed(prices=prices, factors=factors, exchange_rates=days, now=now)
 
 
 def rates_of(*names: str, provider: str = "openai", at: datetime = NOW) -> Rates | None:
     return load_price_book().rates_for(names, provider, at)
 
 
+def standard(rates: Rates) -> Band:
+    """Return the prices of the standard tier, for the shortest requests."""
+    (band,) = (b for b in rates.bands if (b.service_tier, b.above_input_tokens) == ("standard", 0))
+    return band
+
+
 def input_usd(*names: str, at: datetime = NOW) -> Decimal | None:
     found = rates_of(*names, at=at)
-    return found.standard.input_usd_per_mtok if found else None
+    return standard(found).input_usd_per_mtok if found else None
 
 
-def prices(*arguments: str) -> str:
-    """Run the command and return its output."""
-    out = io.StringIO()
-    call_command("prices", *arguments, stdout=out)
-    return out.getvalue()
+prices = partial(output_of, "prices")
 
 
 def set_price(band: Band, *, model: str = "m-1", now: datetime = NOW, **more: Any) -> Rate:

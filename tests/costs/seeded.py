@@ -11,8 +11,8 @@ from costs.core.rates import Rates
 from costs.models import Rate
 from costs.prices.book import PLACE, PriceBook, _Exchange, _FactorRow
 from costs.prices.seed import seed_factors, seed_prices
+from tests.costs.price_list import NOW
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _PAR = (_Exchange(datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1), Decimal(1)),)
 
 

@@ -8,16 +8,13 @@ from typing import Final
 
 from django.db import connection
 
+from tests.databases import by_hand
+
 _CONSTRAINTS: Final = {
     "rate": ("rate_usable", "rate_not_negative"),
     "price_factor": ("price_factor_usable", "price_factor_range"),
     "exchange_rate": ("exchange_rate_positive",),
 }
-
-
-def run(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 @contextmanager
@@ -38,11 +35,13 @@ def _without_constraints() -> Iterator[None]:
         )
         kept = cursor.fetchall()
     for table, name, _ in kept:
-        run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-    yield
-    for table, name, check in kept:
-        check = check.removesuffix(" NOT VALID")
-        run(f"ALTER TABLE {table} ADD CONSTRAINT {name} {check} NOT VALID")
+        by_hand(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    try:
+        yield
+    finally:
+        for table, name, check in kept:
+            check = check.removesuffix(" NOT VALID")
+            by_hand(f"ALTER TABLE {table} ADD CONSTRAINT {name} {check} NOT VALID")
 
 
 def _without_triggers() -> Iterator[None]:
@@ -52,9 +51,11 @@ def _without_triggers() -> Iterator[None]:
         )
         kept = cursor.fetchall()
     for name, _ in kept:
-        run(f"DROP TRIGGER {name}")
-    run("PRAGMA ignore_check_constraints = ON")
-    yield
-    run("PRAGMA ignore_check_constraints = OFF")
-    for _, sql in kept:
-        run(sql)
+        by_hand(f"DROP TRIGGER {name}")
+    by_hand("PRAGMA ignore_check_constraints = ON")
+    try:
+        yield
+    finally:
+        by_hand("PRAGMA ignore_check_constraints = OFF")
+        for _, sql in kept:
+            by_hand(sql)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from costs.ledger import verify
 from costs.models import CostEvent, Hold
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
-from gateway.requests import audit
 from orgs.models import Organization
 from tests.factories import AliasFactory
+from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.wire import Reply
@@ -61,15 +60,22 @@ def tried(reply: Reply | None = None) -> Tried:
     return Tried(row, list(Hold.objects.filter(request_id=row.id).order_by("held_at")))
 
 
+def row_of(reply: Reply) -> AiRequestLog:
+    """Return the row of a reply's request, which holds no money any more."""
+    found = tried(reply)
+    assert "held" not in found.states
+    return found.row
+
+
 def charged() -> dict[str, int]:
     """Return what was charged for each model."""
     return {event.model: event.amount_nanoeur for event in CostEvent.objects.all()}
 
 
 def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
-    """Configure OpenAI and Anthropic at the fake provider or a given URL; None is without a key."""
+    """Configure the vendors at the fake provider or a given URL; None is without a key."""
     gateway.call_loop.call_sync(gateway.providers.aclose())
-    urls = {vendor: fake.base_url(vendor) for vendor in ("openai", "anthropic")} | elsewhere
+    urls = {vendor: fake.base_url(vendor) for vendor in VENDORS} | elsewhere
     known = settings_at({vendor: url for vendor, url in urls.items() if url})
     gateway.providers = Providers(known, sandbox=True)
 
@@ -77,9 +83,3 @@ def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
 def fast(org: Organization, *models: str, **fields: Any) -> None:
     """Create the alias that HELLO and CHAT use."""
     AliasFactory.create(org=org, name="Fast", models=list(models or (OPENAI, CLAUDE)), **fields)
-
-
-def assert_books_agree() -> None:
-    """Assert that `ledger verify` and `audit verify` find nothing."""
-    found = [*verify.verify().findings, *audit.verify().findings]
-    assert [finding.sentence for finding in found] == []

@@ -14,8 +14,9 @@ from gateway.call.call_loop import CallLoop
 from gateway.call.runtime import Gateway, make_gateway
 from orgs.keys import operations
 from orgs.models import Organization
+from tests.costs.books import check_the_books
 from tests.fake_provider.thread import FakeProvider
-from tests.gateway.attempts import assert_books_agree, wire
+from tests.gateway.attempts import wire
 from tests.gateway.wire import JSON_TYPE, Reply, send_to_api, send_to_django
 
 STOP_MAX_S = 10.0
@@ -111,9 +112,9 @@ def ask_both(request: pytest.FixtureRequest, gateway: Gateway, api_key: str) -> 
 
 @pytest.fixture
 def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """OpenAI and Anthropic, at the fake provider; the ledger must be consistent after the test."""
+    """All vendors, at the fake provider; the ledger must be consistent after the test."""
     with FakeProvider() as fake:
         wire(gateway, fake)
         yield fake
         gateway.call_loop.call_sync(gateway.providers.aclose())
-        assert_books_agree()
+        check_the_books()

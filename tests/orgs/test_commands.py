@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 from django.test import Client
 from django.utils.timezone import now
@@ -27,6 +27,7 @@ from orgs.keys.command import Command as KeysCommand
 from orgs.members.command import Command as MembersCommand
 from orgs.models import ApiKey, Membership, Organization, User
 from orgs.settings.command import Command as OrgsCommand
+from tests.commands import output_of
 from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = pytest.mark.django_db
@@ -34,19 +35,17 @@ pytestmark = pytest.mark.django_db
 HERE = "http://testserver"
 
 
-def run(*words: str) -> str:
-    out = io.StringIO()
-    call_command(*words, stdout=out)
-    return out.getvalue()
+def last_line(*words: str) -> str:
+    return output_of(*words).splitlines()[-1]
 
 
 def rows(*words: str) -> Any:
-    return json.loads(run(*words, "--format", "json"))
+    return json.loads(output_of(*words, "--format", "json"))
 
 
 def refusal(*words: str) -> str:
     with pytest.raises(CommandError) as error:
-        run(*words)
+        output_of(*words)
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -56,7 +55,7 @@ def refusal(*words: str) -> str:
 
 
 def test_create_organization_prints_how_to_enable_it() -> None:
-    printed = run("orgs", "create", "Acme Labs", "--timezone", "Europe/Paris")
+    printed = output_of("orgs", "create", "Acme Labs", "--timezone", "Europe/Paris")
     assert "orgs enable acme-labs" in printed
     assert rows("orgs", "list") == [
         {
@@ -70,20 +69,20 @@ def test_create_organization_prints_how_to_enable_it() -> None:
 
 
 def test_enable_and_disable(acme: Organization) -> None:
-    assert "is off" in run("orgs", "disable", "acme")
-    assert "ai_gateway_enabled: False" in run("orgs", "show", "acme")
-    assert "is on" in run("orgs", "enable", "acme")
+    assert "is off" in output_of("orgs", "disable", "acme")
+    assert "ai_gateway_enabled: False" in output_of("orgs", "show", "acme")
+    assert "is on" in output_of("orgs", "enable", "acme")
     assert rows("orgs", "show", "acme")["ai_gateway_enabled"] is True
 
 
 def test_lists_are_arrays_even_when_empty(acme: Organization) -> None:
     assert rows("keys", "list", "acme") == []
     assert rows("members", "list", "acme") == []
-    assert run("keys", "list", "acme") == "none\n"
+    assert output_of("keys", "list", "acme") == "none\n"
 
 
 def test_list_is_aligned_table(acme: Organization, globex: Organization) -> None:
-    lines = run("orgs", "list").splitlines()
+    lines = output_of("orgs", "list").splitlines()
     assert lines[0].split() == ["slug", "name", "ai_gateway_enabled", "timezone", "created_at"]
     assert [line.split()[0] for line in lines[1:]] == ["acme", "globex"]
 
@@ -198,7 +197,7 @@ def test_link_of_new_member_is_on_last_line(acme: Organization, settings: Settin
         "accepted": False,
         "address_confirmed": False,
     }
-    link = run("members", "add", "acme", "New@acme.example", "--role", "admin").splitlines()[-1]
+    link = last_line("members", "add", "acme", "New@acme.example", "--role", "admin")
     assert rows("members", "list", "acme") == [row]
     assert link.startswith(f"{HERE}/welcome/")
     set_password(link.removeprefix(HERE))
@@ -215,10 +214,8 @@ def test_password_is_read_from_standard_input(
     acme: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
-    printed = run(
-        "members", "add", "acme", "new@acme.example", "--role", "member", "--password-stdin"
-    )
-    assert "welcome" not in printed
+    who = ("new@acme.example", "--role", "member", "--password-stdin")
+    assert "welcome" not in output_of("members", "add", "acme", *who)
     assert User.objects.get(email="new@acme.example").check_password(PASSWORD)
     [row] = rows("members", "list", "acme")
     assert (row["accepted"], row["address_confirmed"]) == (True, True)
@@ -234,33 +231,32 @@ def test_weak_password_creates_no_account(
 
 
 def test_actions_on_members(acme: Organization, admin_user: User, member_user: User) -> None:
-    run("members", "role", "acme", member_user.email.upper(), "--role", "auditor")
+    output_of("members", "role", "acme", member_user.email.upper(), "--role", "auditor")
     assert Membership.objects.get(user=member_user).role == "auditor"
-    run("keys", "create", "acme", "--name", "ci", "--user", member_user.email)
-    assert "to set another password" in run("members", "link", "acme", member_user.email)
-    assert "Keys revoked: 1" in run("members", "remove", "acme", member_user.email)
+    output_of("keys", "create", "acme", "--name", "ci", "--user", member_user.email)
+    assert "to set another password" in output_of("members", "link", "acme", member_user.email)
+    assert "Keys revoked: 1" in output_of("members", "remove", "acme", member_user.email)
     assert "last admin" in refusal("members", "remove", "acme", admin_user.email)
 
 
 def test_actions_on_invitations(acme: Organization, admin_user: User) -> None:
     new = ("acme", "NEW@acme.example")
-    first = path(run("members", "add", *new, "--role", "member"))
+    first = path(output_of("members", "add", *new, "--role", "member"))
     assert "already been invited" in refusal("members", "add", *new, "--role", "admin")
-    second = path(run("members", "link", *new))
-    third = path(run("members", "role", *new, "--role", "auditor"))
+    second = path(output_of("members", "link", *new))
+    third = path(output_of("members", "role", *new, "--role", "auditor"))
     assert [Client().get(link).status_code for link in (first, second, third)] == [410, 410, 200]
-    assert "No user of this organization has" in refusal(
-        "keys", "create", "acme", "--name", "ci", "--user", new[1]
-    )
-    assert "Removed the invitation" in run("members", "remove", *new)
+    reported = refusal("keys", "create", "acme", "--name", "ci", "--user", new[1])
+    assert "No user of this organization has" in reported
+    assert "Removed the invitation" in output_of("members", "remove", *new)
     assert Client().get(third).status_code == 410
-    set_password(path(run("members", "add", *new, "--role", "member")))
+    set_password(path(output_of("members", "add", *new, "--role", "member")))
     assert Membership.objects.get(user__email="new@acme.example").role == "member"
 
 
 def test_member_without_password_gets_link(acme: Organization) -> None:
     MembershipFactory.create(org=acme, user__email="new@acme.example", user__password="!")
-    set_password(path(run("members", "link", "acme", "new@acme.example")))
+    set_password(path(output_of("members", "link", "acme", "new@acme.example")))
     assert rows("members", "list", "acme")[0]["has_password"] is True
 
 
@@ -272,7 +268,7 @@ def test_changed_password_confirms_address(
     member_user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("getpass.getpass", lambda prompt: "another long password")
-    assert "Password changed" in run("changepassword", member_user.email)
+    assert "Password changed" in output_of("changepassword", member_user.email)
     member_user.refresh_from_db()
     assert member_user.check_password("another long password")
     assert member_user.email_confirmed_at is not None
@@ -304,7 +300,7 @@ def test_links_lead_to_port_that_was_served(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     assert installation_url() == LOCAL_URL
-    run("serve", "--port", str(port))
+    output_of("serve", "--port", str(port))
     assert served == [f"http://127.0.0.1:{port}"]
     assert installation_url() == f"http://127.0.0.1:{port}"
 
@@ -314,7 +310,7 @@ def test_links_lead_to_port_that_was_served(
 
 def test_new_key_is_alone_on_last_line(acme: Organization, member_user: User) -> None:
     words = ["--name", "ci", "--user", member_user.email, "--team", "t", "--project", "p"]
-    text = run("keys", "create", "acme", *words, "--app", "a", "--client", "c").splitlines()[-1]
+    text = last_line("keys", "create", "acme", *words, "--app", "a", "--client", "c")
     parsed = key_format.parse(text)
     assert parsed is not None
     record = credentials.key_record(parsed.public)
@@ -326,14 +322,14 @@ def test_new_key_is_alone_on_last_line(acme: Organization, member_user: User) ->
 
 
 def test_key_can_expire(acme: Organization) -> None:
-    run("keys", "create", "acme", "--name", "ci", "--expires-days", "2")
+    output_of("keys", "create", "acme", "--name", "ci", "--expires-days", "2")
     expires_at = ApiKey.objects.get().expires_at
     assert expires_at is not None
     assert timedelta(days=1, hours=23) < expires_at - now() <= timedelta(days=2)
 
 
 def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
-    text = run("keys", "create", "acme", "--name", "ci", "--team", "t").splitlines()[-1]
+    text = last_line("keys", "create", "acme", "--name", "ci", "--team", "t")
     (row,) = rows("keys", "list", "acme")
     key = ApiKey.objects.get()
     assert row == {
@@ -349,8 +345,8 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
         "last_used_at": None,
         "id": str(key.pk),
     }
-    assert "team t" in run("keys", "list", "acme")
-    run("keys", "create", "acme", "--name", "quotes", "--permissions", "quote,read")
+    assert "team t" in output_of("keys", "list", "acme")
+    output_of("keys", "create", "acme", "--name", "quotes", "--permissions", "quote,read")
     assert rows("keys", "list", "acme")[0]["permissions"] == "read,quote"
 
 
@@ -364,21 +360,21 @@ def test_key_can_be_selected_in_several_ways(acme: Organization) -> None:
             "whole": [text],
             "by name": ["acme", "a KEY"],
         }[form]
-        assert "is revoked" in run("keys", "revoke", *words), form
+        assert "is revoked" in output_of("keys", "revoke", *words), form
         key.refresh_from_db()
         assert key.revoked_at is not None, form
 
 
 def test_revoking_twice_succeeds(acme: Organization) -> None:
     key, _ = operations.create_key(org=acme, name="ci")
-    run("keys", "revoke", key.public)
-    assert "was already revoked" in run("keys", "revoke", key.public)
+    output_of("keys", "revoke", key.public)
+    assert "was already revoked" in output_of("keys", "revoke", key.public)
 
 
 def test_rotation_by_name_selects_newest(acme: Organization) -> None:
     operations.create_key(org=acme, name="ci")
-    first = run("keys", "rotate", "acme", "ci").splitlines()[-1]
-    second = run("keys", "rotate", "acme", "ci", "--overlap-hours", "0").splitlines()[-1]
+    first = last_line("keys", "rotate", "acme", "ci")
+    second = last_line("keys", "rotate", "acme", "ci", "--overlap-hours", "0")
     publics = [row["public"] for row in rows("keys", "list", "acme")]
     assert publics[:2] == [second.split("_")[1], first.split("_")[1]]
     assert [row["status"] for row in rows("keys", "list", "acme")] == [

@@ -18,13 +18,6 @@ from tests.factories import PASSWORD, UserFactory
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def operator(db: None) -> Client:
-    client = Client()
-    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    return client
-
-
 def listing(model: str) -> str:
     return reverse(f"admin:orgs_{model}_changelist")
 

@@ -267,3 +267,28 @@ async def test_refusal_does_not_come_into_running_answer() -> None:
         writer.write(b"garbage\r\n\r\n")
         came += await rest_of(reader)
     assert came.count(b"HTTP/1.1") == 1
+
+
+async def stream(scope: Any, receive: Any, send: Any) -> None:
+    """Answer in pieces, without a length."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for piece in (b"one ", b"", b"two "):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"three"})
+
+
+async def test_answer_to_http_1_0_has_no_chunks_and_ends_with_connection() -> None:
+    async with listening(stream, LIMITS) as server:
+        answer = await server.ask(b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+        chunked = await server.ask(CLOSING)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"one two three"
+    assert b"transfer-encoding: chunked" in chunked
+
+
+async def test_answer_with_length_to_http_1_0_keeps_it() -> None:
+    async with listening(echo, LIMITS) as server:
+        answer = await server.ask(b"POST / HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}")
+    assert b"content-length: " in answer
+    assert seen_in(answer)["size"] == 2

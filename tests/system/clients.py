@@ -78,6 +78,11 @@ class ClientCall:
             **self.more,
         }
 
+    @property
+    def is_free(self) -> bool:
+        """Whether its provider bills nothing."""
+        return False
+
     def headers(self, key: str) -> dict[str, str]:
         """Return the headers that authenticate the caller."""
         return {"x-pulse-key": key}

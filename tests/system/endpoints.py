@@ -132,6 +132,11 @@ class EndpointCall:
             self.model or self.endpoint.model, self.prompt, self.max_tokens
         )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether its provider bills nothing."""
+        return self.endpoint.is_free
+
     def headers(self, key: str) -> dict[str, str]:
         """Return the key and the client's own name for the call."""
         return {**self.endpoint.headers(key), "x-pulse-client-id": self.call}

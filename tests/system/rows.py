@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
+RESOLVED_WITHIN_S: Final = 10.0
 # What the periods, holds and events must agree on; each query returns what does not.
 DISAGREEMENTS: Final = {
     "a period's held is not the sum of its holds": """
@@ -171,6 +173,13 @@ class Rows:
         found = self.query(f"{HOLDS} WHERE l.client_id = %s", call)
         assert len(found) <= 1, f"{call} has {len(found)} holds"
         return _charge(found[0]) if found else None
+
+    def resolved(self, call: str) -> Charge:
+        """Return the hold of a call once it has an end; after some seconds as it is."""
+        deadline = time.monotonic() + RESOLVED_WITHIN_S
+        while (charge := self.charge(call)).state == "held" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return charge
 
     def unresolved(self) -> int:
         """Return how many holds are still held."""

@@ -24,7 +24,7 @@ async def _in_flight(
     upstream.reset()
     upstream.answers({"pause_s": FLIGHT_S})
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for_prompt, asked.prompt)
     return running
 
 

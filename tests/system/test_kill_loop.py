@@ -148,7 +148,7 @@ async def _one_held_call(installation: Installation, upstream: Upstream) -> Clie
     server = (await asyncio.to_thread(installation.serve))[0]
     asked = ClientCall(call=secrets.token_hex(8))
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for, lambda call: prompt_in(call) == asked.prompt)
+    await asyncio.to_thread(upstream.wait_for_prompt, asked.prompt)
     server.kill()
     assert (await running).status == 0
     return asked

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fake_provider import FOREVER
-from tests.system.clients import MODELS, ClientCall, Outcome, ask_all, ask_one, warm_up
+from tests.system.clients import MODELS, ClientCall, Outcome, ask_all, ask_one, until, warm_up
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 from tests.system.upstream import Upstream
@@ -153,10 +153,9 @@ async def test_refusal_separates_held_from_spent(
         *("--max-cost-per-day", f"{limit / 1e9:.9f}"),
     )
     upstream.answers({"pause_s": 6})
-    holder = asyncio.create_task(
-        ask_one(servers[0].url, tenant.key, ClientCall(call=secrets.token_hex(6), vendor=VENDOR))
-    )
-    await asyncio.sleep(1)
+    holding = ClientCall(call=secrets.token_hex(6), vendor=VENDOR)
+    holder = asyncio.create_task(ask_one(servers[0].url, tenant.key, holding))
+    await asyncio.to_thread(upstream.wait_for_prompt, holding.prompt)
     [meanwhile] = await _ask_each(servers[1:2], tenant.key)
     [dearer] = await _ask_each(servers[2:3], tenant.key, max_tokens=600)
     held = await holder
@@ -312,25 +311,26 @@ async def test_no_call_is_admitted_after_committed_change_under_load(
 ) -> None:
     stop = asyncio.Event()
 
-    async def hammer(server: Server) -> list[Outcome]:
-        found = []
-        while not stop.is_set():
-            found += await _ask_each([server], tenant.key)
-        return found
+    answers: list[list[Outcome]] = [[] for _ in servers * 5]
 
-    clients = [asyncio.create_task(hammer(server)) for server in servers for _ in range(5)]
-    await asyncio.sleep(1)
+    async def hammer(server: Server, answers: list[Outcome]) -> None:
+        while not stop.is_set():
+            answers += await _ask_each([server], tenant.key)
+
+    hammering = asyncio.gather(*map(hammer, servers * 5, answers))
+    await until(lambda: all(each and each[-1].is_answered for each in answers))
     await asyncio.to_thread(change, rows, tenant)
     committed_at = time.time()
-    await asyncio.sleep(0.7)
+    await until(lambda: not any(each[-1].is_answered for each in answers))
+    await asyncio.sleep(0.5)  # and it stays so
     stop.set()
-    outcomes = [outcome for client in clients for outcome in await client]
+    await hammering
+    outcomes = [outcome for each in answers for outcome in each]
 
     admitted_at = [
         charge.held_at
         for charge in rows.charges()
         if charge.call in {o.asked.call for o in outcomes}
     ]
-    assert any(outcome.is_answered for outcome in outcomes)
-    assert not outcomes[-1].is_answered
+    assert not any(each[-1].is_answered for each in answers)
     assert [moment for moment in admitted_at if moment > committed_at] == []

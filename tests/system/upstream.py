@@ -57,9 +57,11 @@ class Upstream:
 
     def recorded(self) -> list[Seen]:
         """Return every call that reached the disk."""
-        if not self.record.exists():
-            return []
-        return [json.loads(line) for line in self.record.read_text().splitlines()]
+        return _lines(self.record)
+
+    def written(self) -> list[Seen]:
+        """Return every stream whose client left, with what had been written by then."""
+        return _lines(self.record.with_suffix(".written"))
 
     def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 30.0) -> Seen:
         """Wait for the first call for which `seen` is true."""
@@ -71,6 +73,10 @@ class Upstream:
             time.sleep(0.02)
         raise AssertionError(f"no such call within {timeout_s} s among {len(self.calls())}")
 
+    def wait_for_prompt(self, prompt: str) -> Seen:
+        """Wait for the call with this last user message."""
+        return self.wait_for(lambda call: prompt_in(call) == prompt)
+
     def _post(self, orders: dict[str, Any]) -> None:
         request = urllib.request.Request(
             f"http://{HOST}:{self.port}/_control",
@@ -79,6 +85,17 @@ class Upstream:
         )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             answer.read()
+
+
+def _lines(file: Path) -> list[Seen]:
+    """Return the lines of a file that may not be there yet; the last one may be half written."""
+    if not file.exists():
+        return []
+    return [
+        json.loads(line)
+        for line in file.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 def prompt_in(call: Seen) -> str:

@@ -42,11 +42,12 @@ IDS: Final[Strategy] = st.one_of(
     ),
     st.text(max_size=6),
 )
-NAMES: Final[Strategy] = st.one_of(
-    st.sampled_from(["look", "get_weather", "find-it", "look2", "a" * 64]),
-    st.sampled_from(
-        ["look", "look_up", "get.weather", "get weather", "wetter_für", "1st", "a" * 128]
-    ),
+# OpenAI takes up to 64 letters, digits, underscores and dashes; other clients send others too.
+NAMES: Final[Strategy] = st.sampled_from(
+    ["look", "get_weather", "find-it", "look2", "look_up", "1st", "-", "a" * 64]
+)
+ODD_NAMES: Final[Strategy] = st.sampled_from(
+    ["get.weather", "get weather", "wetter_für", "a" * 128, "ns:look", "look/up"]
 )
 USERS: Final[Strategy] = st.sampled_from(["ann", "ann@example.com", "", "u" * 600])
 
@@ -59,7 +60,10 @@ def rarely(draw: Draw) -> bool:
 # --- schemas ----------------------------------------------------------------------------------
 
 _KEYS: Final[Strategy] = st.sampled_from(
-    ["city", "a.b", "äöü", "two words", "$ref", "type", "x" * 65, "", "anyOf", "properties"]
+    [
+        *(["city", "a.b", "type", "anyOf", "properties", "required"] * 8),
+        *("äöü", "two words", "$ref", "x" * 65, ""),
+    ]
 )
 _LEAVES: Final[Strategy] = st.one_of(
     st.sampled_from(
@@ -254,7 +258,8 @@ def _message(draw: Draw, ids: list[str]) -> Fields:
 
 @st.composite
 def _calls(draw: Draw) -> Fields:
-    function = {"name": draw(NAMES), "arguments": draw(_ARGUMENTS)}
+    name = draw(st.one_of(NAMES, NAMES, ODD_NAMES))
+    function = {"name": name, "arguments": draw(_ARGUMENTS)}
     return {"id": draw(IDS), "type": "function", "function": function}
 
 
@@ -265,6 +270,8 @@ def _calls(draw: Draw) -> Fields:
 def tools(draw: Draw) -> Fields:
     """Return tools and how they may be used; none in some requests."""
     names = draw(st.lists(NAMES, max_size=4, unique=not rarely(draw)))
+    if rarely(draw):
+        names.append(draw(ODD_NAMES))
     if rarely(draw):
         names = [f"t{index}" for index in range(22)]
     if not names:

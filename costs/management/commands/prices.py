@@ -1,5 +1,5 @@
 """`manage.py prices`, where Django looks for it."""
 
-from costs.prices.command import Command
+from costs.prices.commands.prices import Command
 
 __all__ = ["Command"]

@@ -1,5 +1,5 @@
 """`manage.py rates`, where Django looks for it."""
 
-from costs.prices.rates_command import Command
+from costs.prices.commands.rates import Command
 
 __all__ = ["Command"]

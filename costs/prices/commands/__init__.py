@@ -1,1 +1,1 @@
-"""The actions of `manage.py prices`."""
+"""`manage.py prices` and `manage.py rates`."""

@@ -14,10 +14,11 @@ from django.core.management.base import CommandParser, OutputWrapper
 from django.db import transaction
 from django.utils.timezone import now
 
+from costs.core.money import plain
 from costs.core.usage import STANDARD_TIER
 from costs.models import PriceFactor, Rate
 from costs.prices.book import DISCOUNT, PLACE, PriceBook, load_price_book
-from costs.prices.by_hand import Changed, GivenPrice, next_start, set_factor, set_prices
+from costs.prices.by_hand import EVERY_MODEL, Changed, GivenPrice, set_factor, set_prices
 from costs.prices.checks import HAND_SOURCE
 from costs.prices.commands.options import (
     add_preview,
@@ -30,7 +31,7 @@ from costs.prices.commands.options import (
 from costs.prices.commands.texts import changes_as_text
 from costs.prices.listing import factor_name
 from costs.prices.own_file import prices_in_file
-from costs.prices.undo import EVERY_MODEL, Undone, named_by_id, undo
+from costs.prices.undo import Undone, named_by_id, undo
 from orgs.core.errors import Invalid
 
 _SHOWN_MAX: Final = 20
@@ -107,16 +108,15 @@ def _set_price(out: OutputWrapper, options: Mapping[str, Any], prices: dict[str,
     )
     with _compared(options) as change:
         changed = set_prices([given], now=at, keeps_rest=not options["only"])
-        row, ends_at = changed.rows[0], next_start(changed.rows[0])
+    row = changed.rows[0]
     out.write(
         f"{row.provider} {row.model} {'would cost' if options['preview'] else 'costs'} "
-        f"{_usd(row.input_usd_per_mtok)} USD in and {_usd(row.output_usd_per_mtok)} USD out per "
+        f"{plain(row.input_usd_per_mtok)} USD in and {plain(row.output_usd_per_mtok)} USD out per "
         f"million tokens from {row.starts_at.isoformat(timespec='seconds')}."
     )
-    if ends_at:
-        out.write(
-            f"In force until {ends_at.isoformat(timespec='seconds')}, when another price begins."
-        )
+    if changed.ends_at:
+        ends_at = changed.ends_at.isoformat(timespec="seconds")
+        out.write(f"In force until {ends_at}, when another price begins.")
     _write_changed(out, changed, change)
 
 
@@ -132,7 +132,7 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
         kind, place, factor = PLACE, options["place"], options["factor"]
     at = now()
     with _compared(options) as change:
-        row = set_factor(
+        changed = set_factor(
             PriceFactor(
                 provider=options["provider"],
                 model="" if model == EVERY_MODEL else model,
@@ -144,8 +144,10 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
             ),
             now=at,
         )
+    (row,) = changed.rows
     named = f"{row.provider} {row.model or EVERY_MODEL}"
     out.write(f"{named}: {factor_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
+    _write_withdrawn(out, changed.withdrawn)
     change.write(out, _models(change.after, row.provider), row.starts_at)
 
 
@@ -232,14 +234,18 @@ def _compared(options: Mapping[str, Any]) -> Iterator[_Change]:
             transaction.set_rollback(True)
 
 
-def _write_changed(out: OutputWrapper, changed: Changed, change: _Change) -> None:
+def _write_changed(out: OutputWrapper, changed: Changed[Rate], change: _Change) -> None:
     by_start: dict[datetime, dict[tuple[str, str], None]] = {}
     for row in changed.rows:
         by_start.setdefault(row.starts_at, {})[row.provider, row.model] = None
-    for starts_at in changed.withdrawn:
-        out.write(f"Deleted: the list's announced price from {starts_at.isoformat()}.")
+    _write_withdrawn(out, changed.withdrawn)
     for starts_at, models in by_start.items():
         change.write(out, list(models), starts_at, closing=starts_at == max(by_start))
+
+
+def _write_withdrawn(out: OutputWrapper, withdrawn: Sequence[datetime]) -> None:
+    for starts_at in withdrawn:
+        out.write(f"Deleted: what the list announced from {starts_at.isoformat()}.")
 
 
 def _models(book: PriceBook, provider: str) -> list[tuple[str, str]]:
@@ -265,7 +271,3 @@ def _id(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _usd(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

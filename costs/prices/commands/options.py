@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.management.base import CommandParser
 
+from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.prices.seed import SHORT_NAMES
 
 
@@ -51,12 +53,12 @@ def usd(text: str) -> Decimal:
 def number(text: str) -> Decimal:
     """Return a finite decimal number."""
     try:
-        amount = Decimal(text)
-    except InvalidOperation as exc:
-        raise ArgumentTypeError(f"must be an amount, not {text!r}") from exc
-    if not amount.is_finite():
-        raise ArgumentTypeError(f"must be an amount of 0 or more, not {text!r}")
-    return amount
+        found = Decimal(text)
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise ArgumentTypeError(f"must be a number such as 1.0842, not {text!r}")
+    return found
 
 
 def percent(text: str) -> Decimal:
@@ -68,13 +70,8 @@ def percent(text: str) -> Decimal:
 
 
 def moment(text: str) -> datetime:
-    """Return the instant of a date (its start in UTC) or an ISO 8601 timestamp."""
+    """Return the instant of a date (its start) or of a date and time, in UTC if without offset."""
     try:
-        if len(text) == len("2026-01-31"):
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        at = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise ArgumentTypeError(
-            f"must be a date (2026-01-31) or a timestamp, not {text!r}"
-        ) from exc
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return moment_from(text, ZoneInfo("UTC"), is_end=False)
+    except InvalidMoment as exc:
+        raise ArgumentTypeError(f"{exc}") from exc

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
 
-from costs.core.money import format_eur
+from costs.core.money import format_eur, plain
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Band, Rates
 from costs.core.usage import Usage
@@ -23,7 +22,7 @@ def rates_as_text(rates: Rates) -> str:
     lines = [
         f"{rates.provider} {rates.model}, from {rates.starts_at:%Y-%m-%d}, USD per million tokens",
         *_bands_and_factors(rates),
-        f"  1 EUR = {rates.usd_per_eur} USD (ECB, {rates.exchange_rate_date}); {_sample(rates)}",
+        f"  1 EUR = {rates.usd_per_eur} USD (rate of {rates.exchange_rate_date}); {_sample(rates)}",
         f"  source: {rates.source}",
     ]
     return "\n".join(lines)
@@ -122,18 +121,13 @@ def _discount(rates: Rates | None) -> str:
     )
 
 
-def _by_name(band: object) -> dict[str, Decimal]:
+def _by_name(band: object) -> dict[str, str]:
     prices = {short: getattr(band, column, None) for short, column in SHORT_NAMES.items()}
-    return {short: _plain(usd) for short, usd in prices.items() if usd is not None}
+    return {short: plain(usd) for short, usd in prices.items() if usd is not None}
 
 
 def _prices_of(band: object) -> str:
     return ", ".join(f"{short} {usd}" for short, usd in _by_name(band).items())
-
-
-def _plain(usd: Decimal) -> Decimal:
-    """Return an amount without trailing zeros and exponent."""
-    return Decimal(f"{usd.normalize():f}")
 
 
 def _sample(rates: Rates) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
-from costs.core.exchange_rates import shown
+from costs.core.money import plain
 from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.models import Alert
@@ -23,7 +23,7 @@ def stale_exchange_rate(now: datetime) -> AlertFinding | None:
         kind=Alert.Kind.EXCHANGE_RATE,
         sentence=found.warning,
         figures={
-            "usd_per_eur": shown(found.rate.usd_per_eur),
+            "usd_per_eur": plain(found.rate.usd_per_eur),
             "rate_date": f"{found.rate.on_date}",
         },
     )

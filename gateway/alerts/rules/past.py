@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -35,6 +36,8 @@ _HOUR: Final = {
     "sqlite": "substr(occurred_at, 1, 13)",
 }
 _DAY: Final = timedelta(days=1)
+# Callers can make any number of values; what rose most is among the highest of today.
+VALUES_MAX: Final = 1_000
 
 
 def first_charged_day(organization_id: UUID) -> date | None:
@@ -72,10 +75,11 @@ def costs_by_hour(
 
 
 def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[DimensionCost]:
-    """Return what each value of each dimension has cost today and on those days."""
+    """Return what the values of each dimension with the highest costs today have cost today and
+    on those days."""
     is_today = Q(day=today)
     lines = DailyCost.objects.filter(org=organization_id, day__in=[today, *days])
-    found = []
+    found: list[DimensionCost] = []
     for label, column, _ in DIMENSIONS:
         sums = (
             lines.exclude(**{column: None})
@@ -86,24 +90,34 @@ def parts(organization_id: UUID, *, today: date, days: Sequence[date]) -> list[D
                 before=Sum("amount_nanoeur", filter=~is_today, default=0),
             )
         )
-        found += _parts(label, sums.iterator())
+        found += _parts(label, sums.order_by("-now", column).iterator())
     return found
 
 
-def _parts(label: str, sums: Iterable[tuple[Any, int, int]]) -> list[DimensionCost]:
-    """Return what each name has cost today in all its spellings, shown in that of the most."""
-    together: dict[str, list[tuple[int, str, int]]] = {}
-    for value, now, before in sums:
-        together.setdefault(folded(f"{value}"), []).append((int(now), f"{value}", int(before)))
-    return [
-        DimensionCost(
-            dimension=label,
-            value=max(spellings)[1],
-            today_nanoeur=today,
-            before_nanoeur=max(0, sum(before for *_, before in spellings)),
+def _parts(label: str, sums: Iterable[tuple[Any, int, int]]) -> Iterable[DimensionCost]:
+    """Return what VALUES_MAX names have cost in all their spellings, each shown in its first.
+
+    The sums have the highest of today first.
+    """
+    parts: dict[str, DimensionCost] = {}
+    for value, today, before in sums:
+        name = folded(f"{value}")
+        part = parts.get(name)
+        if part is None:
+            if today <= 0 or len(parts) == VALUES_MAX:
+                continue
+            part = DimensionCost(
+                dimension=label, value=f"{value}", today_nanoeur=0, before_nanoeur=0
+            )
+        parts[name] = replace(
+            part,
+            today_nanoeur=part.today_nanoeur + int(today),
+            before_nanoeur=part.before_nanoeur + int(before),
         )
-        for spellings in together.values()
-        if (today := sum(now for now, *_ in spellings)) > 0
+    return [
+        replace(part, before_nanoeur=max(0, part.before_nanoeur))
+        for part in parts.values()
+        if part.today_nanoeur > 0
     ]
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
+from gateway.apis import cache_writes
 from gateway.apis.families.openai import is_reasoning
-from gateway.apis.openai_usage import cache_writes
 from gateway.core.calls import Completion, Delta
 from gateway.core.model_names import always_searches
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 # Fields of a delta that are not output.
@@ -41,7 +41,7 @@ def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
     cached_audio = untrusted_json.part(
         untrusted_json.details(prompt, "cached_tokens_details"), "audio_tokens"
     )
-    written = cache_writes(prompt)
+    written = cache_writes.by_openai(prompt)
     audio_in = untrusted_json.part(prompt, "audio_tokens") - cached_audio
     reasoning = untrusted_json.part(completion, "reasoning_tokens")
     audio_out = untrusted_json.part(completion, "audio_tokens")
@@ -124,17 +124,19 @@ class ChatStreamReader:
     def see(self, event: object, seen: SeenOutput) -> None:
         """Record the output of one chunk: every text in its deltas.
 
-        Reasoning is not shown, and ends with the first output.
+        Reasoning is not shown, and ends with the first output of the last choice to have any.
         """
         chunk = untrusted_json.mapping(event)
-        if not seen.text.events and is_reasoning(self.model):
+        if not (seen.text.events or seen.has_ended) and is_reasoning(self.model):
             seen.hide(True)
         for each in untrusted_json.items(chunk.get("choices")):
             choice = untrusted_json.mapping(each)
-            if written := "".join(texts_of(choice.get("delta"), _NO_OUTPUT)):
-                seen.hide(False)
+            index, is_last = choice.get("index"), choice.get("finish_reason") is not None
+            if (written := all_text(choice.get("delta"), _NO_OUTPUT)) or is_last:
+                seen.begin(index)
                 seen.text.add(written)
-            seen.has_ended = seen.has_ended or choice.get("finish_reason") is not None
+            if is_last:
+                seen.end(index)
         if chunk.get("usage") is not None:
             seen.report(self.usage_of(chunk))
 

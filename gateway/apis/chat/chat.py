@@ -31,9 +31,8 @@ from orgs.core.pseudonyms import Pseudonyms
 # What is read from a stream: usage, finish reason, errors, citations. Since every branch begins
 # with one of a few characters, a search takes a third of the time.
 TELLING: Final = re.compile(
-    rb'["\[](?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*[:,}]|url_citation"|DONE\])'
+    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*[:,}]|url_citation")'
 )
-DONE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 
 
@@ -164,8 +163,8 @@ class ChatBody:
         is_own_client = variant.own_client is not None and variant.own_client in agent
         reading = variant.reading(model.id)
         if self.asks_for_usage() or is_own_client:
-            return EventReading(reading, TELLING, DONE, hide, seen)
-        return EventReading(reading, TELLING, DONE, hide, seen, shown=_without_usage)
+            return EventReading(reading, TELLING, hide, seen)
+        return EventReading(reading, TELLING, hide, seen, shown=_without_usage)
 
 
 def canonical(messages: list[dict[str, Any]]) -> list[object]:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from gateway.apis.arrival import tier_in
 from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
-from gateway.apis.families import anthropic as anthropic_models
 from gateway.apis.families import google as google_models
+from gateway.apis.families.claude import models as claude
 from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model
@@ -33,13 +33,13 @@ _READ: Final = frozenset(
     {
         *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options"),
         *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls"),
-        *("response_format", "reasoning_effort", "service_tier", "cache_control"),
+        *("response_format", "reasoning_effort", "service_tier", "cache_control", "seed"),
     }
 )
 # They label, store or speed up a request, and do not change its answer.
 _OMITTED: Final = frozenset(
     {
-        *("user", "metadata", "seed", "store", "safety_identifier", "prompt_cache_key"),
+        *("user", "metadata", "store", "safety_identifier", "prompt_cache_key"),
         *("prompt_cache_retention", "prompt_cache_options"),
     }
 )
@@ -58,9 +58,9 @@ _NO_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
     "function_call": ("none", "auto"),
 }
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
-_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
-    "anthropic": anthropic_models.takes_effort,
+    "anthropic": claude.takes_effort,
     "google": google_models.takes_effort,
 }
 
@@ -83,6 +83,7 @@ def provider_call(
         temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),
         timeout_s=timeout_s,
         top_p=_number(fields, "top_p", most=1),
+        seed=_seed(fields),
         stop=_stop(fields),
         tools=tools.tools,
         tool_choice=tools.choice,
@@ -99,10 +100,15 @@ def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
     for name, value in fields.items():
         if name in _READ or name in _OMITTED or value is None:
             continue
-        if value not in _NO_EFFECT.get(name, ()):
+        if not any(_is_same(value, each) for each in _NO_EFFECT.get(name, ())):
             raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
     if tier_in(fields) != "standard":
         raise untranslatable(f"service_tier {quoted(tier_in(fields))}", model)
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Whether two JSON values are the same: in Python, true is also 1, and false 0."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _cap(model: Model, cap: OutputCap) -> int | None:
@@ -118,6 +124,13 @@ def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise invalid(f"{name} must be a number between 0 and {most}")
     return float(value)
+
+
+def _seed(fields: Mapping[str, Any]) -> int | None:
+    value = fields.get("seed")
+    if value is None or type(value) is int:
+        return value
+    raise invalid("seed must be an integer")
 
 
 def _optional_flag(fields: Mapping[str, Any], name: str) -> bool | None:

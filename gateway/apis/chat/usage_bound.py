@@ -21,6 +21,7 @@ from gateway.apis.arrival import (
     whole,
 )
 from gateway.apis.body_rules import ANTHROPIC_TTLS, OPENAI_TTLS, BodyRules
+from gateway.apis.json_schema import UNION_COPIES_MAX, has_union
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
 from orgs.core.values import quoted
@@ -103,7 +104,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
-        texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields)),
+        texts=(*measure.texts, *others(fields, _NO_PROMPT), *_formats(fields), *_unions(fields)),
         messages=len(messages),
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
@@ -141,6 +142,14 @@ def _formats(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the response format as text, empty if the answer is plain text."""
     wanted = fields.get("response_format")
     return () if wanted in (None, {"type": "text"}) else (text_of(wanted),)
+
+
+def _unions(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return parameters with a union at the top as often as translated ones may repeat them."""
+    functions = (tool.get("function") for tool in objects(fields, "tools"))
+    given = (each.get("parameters") for each in functions if isinstance(each, dict))
+    unions = [text_of(each) for each in given if isinstance(each, dict) and has_union(each)]
+    return (*unions * (UNION_COPIES_MAX - 1),)
 
 
 def _cap(fields: Mapping[str, Any]) -> int | None:

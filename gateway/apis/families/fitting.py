@@ -10,23 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.apis.families import anthropic, google, mistral, openai
+from gateway.apis.families import google, mistral, openai
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.claude import fit as claude
 from gateway.core.calls import ProviderCall
 
 _FIT: Final[Mapping[str, Callable[[Changes], None]]] = {
-    "anthropic": anthropic.fit,
+    "anthropic": claude.fit,
     "google": google.fit,
     "mistral": mistral.fit,
     "openai": openai.fit,
 }
 
 
-def fitted(call: ProviderCall, provider: str) -> ProviderCall:
-    """Return the call as its vendor takes it. Raises Refused (400) if its meaning would change."""
+def fitted(call: ProviderCall, provider: str, *, output_max: int | None = None) -> ProviderCall:
+    """Return the call as its vendor takes it. Raises Refused (400) if its meaning would change.
+
+    `output_max` is the model's own maximum of tokens: vendors reject a higher cap.
+    """
     fit = _FIT.get(provider)
     if fit is None:
         return call
     changes = Changes(call)
+    if output_max is not None and (call.max_output_tokens or 0) > output_max:
+        changes.make(
+            "The output cap was lowered to the model's maximum", max_output_tokens=output_max
+        )
     fit(changes)
     return changes.made()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from costs.core.usage import UnusableUsage, Usage
 from gateway.apis.families.google import pays_for_each_search
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
@@ -187,9 +187,10 @@ class GenerateStreamReader:
             candidate = untrusted_json.mapping(each)
             content = untrusted_json.mapping(candidate.get("content"))
             for part in map(untrusted_json.mapping, untrusted_json.items(content.get("parts"))):
-                written = "".join(texts_of(part, {"thoughtSignature"}))
-                (seen.thoughts if part.get("thought") else seen.text).add(written)
-            seen.has_ended = seen.has_ended or candidate.get("finishReason") is not None
+                shown = seen.thoughts if part.get("thought") else seen.text
+                shown.add(all_text(part, {"thoughtSignature"}))
+            if candidate.get("finishReason") is not None:
+                seen.end(candidate.get("index"))
         if chunk.get("usageMetadata") is not None:
             seen.report(usage_from(chunk))
 

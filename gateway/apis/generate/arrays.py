@@ -55,7 +55,7 @@ class ArrayReading(ValueReading):
         """Return the end of the array; empty if an error of ours must end it."""
         if not is_answer(self):
             return b""
-        rest = bytes(self._held)
+        rest = bytes(self._held) if self._is_closed else b"]"
         self._held.clear()
         return rest
 

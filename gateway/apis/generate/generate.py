@@ -41,8 +41,6 @@ COUNT: Final = "countTokens"
 TELLING: Final = re.compile(
     rb'"(?:finishReason"\s*:\s*"|error"\s*:|groundingMetadata"|blockReason"|usageMetadata")'
 )
-ENDS: Final = re.compile(rb'"finishReason"\s*:\s*"')
-NEVER: Final = re.compile(rb"(?!)")
 
 # An id that is safe in a URL path.
 _PATH_SAFE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
@@ -155,13 +153,10 @@ class GenerateBody:
         return sent
 
     def _reading(self, model: Model, hide: Hide, seen: SeenOutput) -> StreamReading:
-        config: Mapping[str, Any] = self.arrival.fields.get("generationConfig") or {}
-        # Each of several candidates has its own end, and the stream goes on.
-        ends = ENDS if config.get("candidateCount") in (None, 1) else NEVER
         reading = google.GenerateStreamReader(model.id)
         if self.address.is_array:
-            return ArrayReading(reading, TELLING, ends, hide, seen)
-        return EventReading(reading, TELLING, ends, hide, seen)
+            return ArrayReading(reading, TELLING, hide, seen)
+        return EventReading(reading, TELLING, hide, seen)
 
 
 @dataclass(frozen=True, slots=True)

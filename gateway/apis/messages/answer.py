@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import STANDARD_TIER, Usage
+from gateway.apis import cache_writes
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
@@ -19,8 +20,6 @@ _STANDARD_TIERS: Final = frozenset[str]()  # Anthropic uses our name
 _NO_OUTPUT: Final = frozenset({"signature_delta", "citations_delta"})
 # Older models cannot be asked for a place, and say so.
 _STANDARD_PLACES: Final = frozenset({"not_available"})
-_1H: Final = "ephemeral_1h_input_tokens"
-_5M: Final = "ephemeral_5m_input_tokens"
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -47,7 +46,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     return Usage(
         input_uncached=untrusted_json.count(usage, "input_tokens"),
         cache_read=untrusted_json.part(usage, "cache_read_input_tokens"),
-        **_cache_writes(usage),
+        **cache_writes.by_anthropic(usage),
         output_text=untrusted_json.count(usage, "output_tokens") - thinking,
         output_reasoning=thinking,
         web_searches=untrusted_json.part(searches, "web_search_requests"),
@@ -63,22 +62,6 @@ def _tier(usage: Mapping[str, Any]) -> str:
     if speed == STANDARD_TIER:
         return tier
     return speed if tier == STANDARD_TIER else f"{tier}, {speed}"
-
-
-def _cache_writes(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was written to the cache, by bucket.
-
-    The sum decides: writes without a split live for five minutes. Those of a lifetime that is not
-    known here have no price.
-    """
-    split = untrusted_json.details(usage, "cache_creation")
-    hour = untrusted_json.part(split, _1H)
-    others = [name for name in split if name.startswith("ephemeral_") and name not in (_1H, _5M)]
-    other = sum(untrusted_json.part(split, name) for name in others)
-    minutes = untrusted_json.part(split, _5M)
-    if usage.get("cache_creation_input_tokens") is not None:
-        minutes = untrusted_json.count(usage, "cache_creation_input_tokens") - hour - other
-    return {"cache_write_5m": minutes, "cache_write_1h": hour, "cache_write_other": other}
 
 
 def finish_reason_from(value: object) -> str | None:
@@ -141,8 +124,8 @@ class MessagesStreamReader:
             delta = untrusted_json.mapping(body.get("delta"))
             if thought := untrusted_json.text(delta.get("thinking")):
                 seen.thoughts.add(thought)
-            elif delta.get("type") not in _NO_OUTPUT:
-                seen.text.add("".join(texts_of(delta, {"type"})))
+            elif untrusted_json.text(delta.get("type")) not in _NO_OUTPUT:
+                seen.text.add(all_text(delta, {"type"}))
         elif kind == "content_block_start":
             _see_block(untrusted_json.mapping(body.get("content_block")), seen)
         elif kind == "content_block_stop":
@@ -152,7 +135,11 @@ class MessagesStreamReader:
             seen.report(usage_from(untrusted_json.mapping(body.get("message"))))
         elif kind == "message_delta":
             delta = untrusted_json.mapping(body.get("delta"))
-            seen.has_ended = seen.has_ended or delta.get("stop_reason") is not None
+            usage = untrusted_json.mapping(body.get("usage"))
+            if delta.get("stop_reason") is not None:
+                seen.end()
+                if "output_tokens" in usage:
+                    seen.report(usage_from({"usage": self._usage | _given(usage)}))
 
     def feed(self, event: object) -> tuple[Delta, ...]:
         """Parse one event and return its deltas."""
@@ -223,8 +210,12 @@ class MessagesStreamReader:
         return (Delta(tool_call=ToolCallDelta(index=self._tool_calls - 1, **piece)),)
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        self._usage |= {name: value for name, value in usage.items() if value is not None}
+        self._usage |= _given(usage)
         self._counted = self._counted or "output_tokens" in usage
+
+
+def _given(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in usage.items() if value is not None}
 
 
 def _see_block(block: Mapping[str, Any], seen: SeenOutput) -> None:
@@ -233,7 +224,7 @@ def _see_block(block: Mapping[str, Any], seen: SeenOutput) -> None:
         seen.hide(True)
     elif kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
         seen.in_bursts = True
-        seen.text.add("".join(texts_of(block, {"type", "id"})))
+        seen.text.add(all_text(block, {"type", "id"}))
         if kind == "server_tool_use":
             seen.tool_uses += 1
             seen.searches += block.get("name") == "web_search"

@@ -19,7 +19,7 @@ from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
-from gateway.apis.families.anthropic import takes_place, takes_speed
+from gateway.apis.families.claude.models import takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.usage_bound import output_of, speed_in, usage_bound_of
@@ -34,7 +34,6 @@ COUNT_PATH: Final = "/v1/messages/count_tokens"
 # What is read from a stream: usage, finish reason, errors. Content cannot match: inside a JSON
 # string a quotation mark is escaped.
 TELLING: Final = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
-ENDS: Final = re.compile(rb'"type"\s*:\s*"message_stop"')
 
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
@@ -124,7 +123,7 @@ class MessagesBody:
             headers=_headers(self.arrival),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: EventReading(
-                anthropic.MessagesStreamReader(model.id), TELLING, ENDS, hide, seen
+                anthropic.MessagesStreamReader(model.id), TELLING, hide, seen
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Build a request for Anthropic's messages API.
+"""Build a request for Anthropic's messages API from a call that is fitted to it.
 
 https://platform.claude.com/docs/en/api/messages
 """
@@ -6,14 +6,13 @@ https://platform.claude.com/docs/en/api/messages
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 from costs.core.usage import STANDARD_PLACE
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
-from gateway.apis.families import anthropic as anthropic_models
+from gateway.apis.families.claude import models as claude
 from gateway.core.calls import CacheMark, File, Image, Message, Part, ProviderCall, Tool
 
 # The API rejects a request without a cap. The gateway passes one; this is for a caller that does
@@ -23,14 +22,6 @@ DEFAULT_OUTPUT_TOKENS: Final = 4096
 # accepts one for the models that support it:
 # https://platform.claude.com/docs/en/api/versioning
 VERSION_WITH_SAMPLING: Final = "2023-06-01"
-# More are rejected, so then none is strict:
-# https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
-STRICT_TOOLS_MAX: Final = 20
-# There is no mode for JSON without a schema.
-_JSON_ONLY: Final = (
-    "Answer with one JSON object and nothing else: no text before or after it, no code fence."
-)
-_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 Fields = dict[str, Any]
 
@@ -45,30 +36,34 @@ def request_from(call: ProviderCall) -> Fields:
         # https://platform.claude.com/docs/en/api/service-tiers
         "service_tier": "standard_only",
     }
-    if anthropic_models.takes_place(call.model):
+    if claude.takes_place(call.model):
         # Otherwise the workspace's setting decides, possibly a more expensive place.
         request["inference_geo"] = STANDARD_PLACE
     if system := _system(call):
         request["system"] = system
     if call.user is not None:
         request["metadata"] = {"user_id": call.user}
+    if call.cache is not None:
+        request["cache_control"] = _cache_control(call.cache)
     if call.stop:
         request["stop_sequences"] = list(call.stop)
     return request | _tools(call) | _output(call) | _sampling(call)
 
 
-# --- messages ---------------------------------------------------------------------------------
-
-
-def _system(call: ProviderCall) -> str:
-    texts = [message.text for message in call.messages if message.role == "system"]
-    wants_any_json = call.response_format is not None and call.response_format.schema is None
-    return "\n\n".join([*texts, _JSON_ONLY] if wants_any_json else texts)
-
-
 def headers_from(call: ProviderCall) -> dict[str, str]:
     """Return the headers: an older version, if the newest does not accept the request."""
     return {"anthropic-version": VERSION_WITH_SAMPLING} if _sampling(call) else {}
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+def _system(call: ProviderCall) -> str | list[Fields]:
+    """Return the system messages: as blocks, if one of them ends what is cached."""
+    messages = [message for message in call.messages if message.role == "system"]
+    if any(isinstance(part, CacheMark) for message in messages for part in message.parts):
+        return [block for message in messages for block in _blocks(message.pieces)]
+    return "\n\n".join(message.text for message in messages)
 
 
 def _turns(messages: Iterable[Message]) -> list[Fields]:
@@ -95,20 +90,27 @@ def _content(message: Message) -> str | list[Fields]:
     calls = [
         {
             "type": "tool_use",
-            "id": _id(call.id),
+            "id": call.id,
             "name": call.name,
             "input": arguments_of(call.arguments),
         }
         for call in message.tool_calls
     ]
+    *pieces, last = message.pieces or ("",)
+    if calls and isinstance(last, CacheMark):  # the end of the whole turn
+        calls[-1]["cache_control"] = _cache_control(last)
+        return _blocks(pieces) + calls
     return _blocks(message.pieces) + calls
 
 
 def _result(message: Message) -> Fields:
-    result: Fields = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id or "")}
-    if message.pieces:
-        result["content"] = _blocks(message.pieces) if message.parts else message.content
-    return result
+    """Return a tool's result; only as a whole can it end what is cached."""
+    result: Fields = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    marks = [piece for piece in message.pieces if isinstance(piece, CacheMark)]
+    pieces = [piece for piece in message.pieces if not isinstance(piece, CacheMark)]
+    if pieces:
+        result["content"] = _blocks(pieces) if message.parts else message.content
+    return result | ({"cache_control": _cache_control(marks[-1])} if marks else {})
 
 
 def _blocks(pieces: Iterable[Part]) -> list[Fields]:
@@ -140,11 +142,6 @@ def _source(file: Image | File) -> Fields:
     return {"type": "base64", "media_type": file.media_type, "data": file.data}
 
 
-def _id(text: str) -> str:
-    """Return a call's id with the characters that Anthropic accepts; other vendors allow more."""
-    return _NOT_IN_ID.sub("_", text)
-
-
 # --- options ----------------------------------------------------------------------------------
 
 
@@ -159,22 +156,19 @@ def _tools(call: ProviderCall) -> Fields:
             return {}
         tools = [{"name": name, "input_schema": json_schema.as_object(None)} for name in called]
         return {"tools": sorted(tools, key=str), "tool_choice": {"type": "none"}}
-    strict = [tool for tool in call.tools if tool.is_strict]
-    can_be_strict = (
-        anthropic_models.takes_strict_tools(call.model) and len(strict) <= STRICT_TOOLS_MAX
-    )
-    fields: Fields = {"tools": [_tool(tool, can_be_strict) for tool in call.tools]}
+    fields: Fields = {"tools": [_tool(tool) for tool in call.tools]}
     choice = _choice(call)
     return fields | ({"tool_choice": choice} if choice else {})
 
 
-def _tool(tool: Tool, can_be_strict: bool) -> Fields:
-    schema = json_schema.as_object(tool.parameters)
-    found: Fields = {"name": tool.name, "input_schema": schema}
+def _tool(tool: Tool) -> Fields:
+    found: Fields = {"name": tool.name, "input_schema": json_schema.as_object(tool.parameters)}
     if tool.description:
         found["description"] = tool.description
-    if tool.is_strict and can_be_strict:
-        found |= {"strict": True, "input_schema": json_schema.for_anthropic(schema)}
+    if tool.is_strict:
+        found["strict"] = True
+    if tool.cache is not None:
+        found["cache_control"] = _cache_control(tool.cache)
     return found
 
 
@@ -192,17 +186,15 @@ def _choice(call: ProviderCall) -> Fields | None:
 
 def _output(call: ProviderCall) -> Fields:
     """Return the thinking effort and the schema of the answer."""
-    effort = call.reasoning_effort
-    fields = {} if effort is None else anthropic_models.thinking(call.model, effort)
-    if call.response_format is not None and call.response_format.schema is not None:
-        schema = json_schema.for_anthropic(call.response_format.schema)
-        output = {**fields.get("output_config", {}), "format": _format(schema)}
+    effort, is_forced = call.reasoning_effort, call.tool_choice == "required"
+    fields: Fields = {}
+    if effort is not None:
+        fields = claude.thinking(call.model, effort, is_tool_forced=is_forced)
+    if call.response_format is not None:
+        output_format = {"type": "json_schema", "schema": call.response_format.schema}
+        output = {**fields.get("output_config", {}), "format": output_format}
         fields = {**fields, "output_config": output}
     return fields
-
-
-def _format(schema: Fields) -> Fields:
-    return {"type": "json_schema", "schema": schema}
 
 
 def _sampling(call: ProviderCall) -> Fields:

@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import Usage
-from gateway.apis.openai_usage import cache_writes
+from gateway.apis import cache_writes
 from gateway.apis.responses.tools import asks_for_preview
 from gateway.core.calls import Completion
-from gateway.core.seen import SeenOutput, texts_of
+from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
 _STANDARD_TIERS: Final = frozenset({"default"})
 # The events that contain the finished response with its usage.
 ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+# Items after which the provider reads the whole context once more; the client runs other tools, and
+# requests with other tools of the provider are refused.
+_READ_AGAIN: Final = frozenset({"compaction", "tool_search_call", "web_search_call"})
+# Fields of an item that are not output.
+_NO_OUTPUT: Final = frozenset({"id", "call_id", "type", "status", "role", "execution"})
 _SEARCHES: Final = (None, "search")
 _CUT: Final = {"max_output_tokens": "length"}
 
@@ -40,7 +45,7 @@ def _usage(usage: Mapping[str, Any], response: Mapping[str, Any], by_preview: bo
     read = untrusted_json.details(usage, "input_tokens_details")
     output = untrusted_json.details(usage, "output_tokens_details")
     cached = untrusted_json.part(read, "cached_tokens")
-    written = cache_writes(read)
+    written = cache_writes.by_openai(read)
     searches = _searches(response)
     by_preview = bool(searches) and (by_preview or asks_for_preview(response))
     reasoning = untrusted_json.part(output, "reasoning_tokens")
@@ -104,16 +109,15 @@ def completion_from(report: object, *, model: str, by_preview: bool = False) -> 
 
 
 def _see_item(item: Mapping[str, Any], seen: SeenOutput) -> None:
-    """Record that an item begins; calls that have no deltas are shown when they are complete."""
+    """Record that an item begins; one that has no deltas is shown when it is complete."""
     kind = untrusted_json.text(item.get("type"))
     if kind == "reasoning":
         seen.hide(True)
-    elif kind in _TOOL_CALLS:
-        seen.text.add(untrusted_json.text(item.get("name")))
     elif kind != "message":
-        seen.in_bursts = True
-        seen.tool_uses += 1
+        seen.text.add(all_text(item, _NO_OUTPUT))
+        seen.in_bursts = kind not in _TOOL_CALLS
         seen.searches += kind == "web_search_call"
+        seen.tool_uses += kind in _READ_AGAIN and item.get("execution") != "client"
 
 
 @dataclass(slots=True)
@@ -134,15 +138,16 @@ class ResponsesStreamReader:
         if kind.endswith(".delta"):
             shown = seen.thoughts if "reasoning" in kind else seen.text
             shown.add(untrusted_json.text(body.get("delta")))
+            seen.in_bursts = False
         elif kind == "response.output_item.added":
             _see_item(item, seen)
         elif kind == "response.output_item.done":
             seen.hide(False)
             if seen.in_bursts:
-                seen.text.add("".join(texts_of(item, {"id", "type", "status"})))
+                seen.text.add(all_text(item, _NO_OUTPUT))
                 seen.in_bursts = False
         elif kind in ENDS:
-            seen.has_ended = True
+            seen.end()
             seen.report(usage_from(untrusted_json.mapping(body.get("response"))))
 
     def feed(self, event: object) -> str:
@@ -150,7 +155,7 @@ class ResponsesStreamReader:
         body = untrusted_json.mapping(event)
         untrusted_json.raise_for_error(body)
         response = untrusted_json.mapping(body.get("response"))
-        if body.get("type") in ENDS:
+        if untrusted_json.text(body.get("type")) in ENDS:
             self._has_ended = True
             self._last = response
         elif response and not self._has_ended:

@@ -37,7 +37,6 @@ PATH: Final = "/v1/responses"
 TELLING: Final = re.compile(
     rb'"(?:type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"|error"\s*:\s*\{)'
 )
-ENDS: Final = re.compile(rb'"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|error)"')
 
 
 class Responses:
@@ -92,7 +91,6 @@ class ResponseBody:
             reading=lambda hide, seen: EventReading(
                 responses.ResponsesStreamReader(model.id, by_preview),
                 TELLING,
-                ENDS,
                 hide,
                 seen,
                 shown=partial(_shown, hide),

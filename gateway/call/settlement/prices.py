@@ -24,7 +24,7 @@ logger = logging.getLogger("pulse.gateway")
 
 
 def placed(usage: Usage | None, held: HeldCall) -> Usage | None:
-    """Return the usage where it was processed: at the host's place, unless the vendor names one."""
+    """Return the usage where it was processed: as the vendor reports, else as it was asked for."""
     if usage is None or usage.place == (place := held.bounded.resolved.place(usage.place)):
         return usage
     return replace(usage, place=place)
@@ -94,7 +94,7 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     """Return the most that an answer of unknown usage can have cost; None if nothing was seen.
 
     Input is what the provider reported, else as it is counted; after each use of a tool at the
-    provider the whole context is read once more.
+    provider the whole context is read once more, as often as the request allows.
     """
     seen, priced = held.seen, held.bounded.priced
     rates, output = priced.rates, priced.outgoing.output
@@ -103,7 +103,10 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     try:
         return await _seen_cost(held, rates, output)
     except Exception:
-        logger.exception("request %s: its price cannot be computed", held.ask.request_id)
+        logger.exception(
+            "request %s: what was seen of it cannot be priced; its hold is charged",
+            held.ask.request_id,
+        )
         return None
 
 
@@ -115,12 +118,14 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         text=text,
         thoughts=thoughts,
         tokens_per_s=bounds.tokens_per_s(resolved.model, resolved.usage_bound.service_tier),
-        choices=output.choices,
         now_s=now_s,
     )
     reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
-    read_again = seen.tool_uses * resolved.model.context_tokens
+    reads_again = min(seen.tool_uses, max(0, resolved.usage_bound.context_reads - 1))
+    read_again = reads_again * resolved.model.context_tokens
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
+    if seen.usage is None:
+        produced += output.predicted_tokens * output.choices
     output_tokens = max(reported.output_tokens, min(most.output_tokens, produced))
     begun = seen.searches + 1 if seen.shows_tools else COUNT_MAX
     searches = min(most.web_searches, begun)

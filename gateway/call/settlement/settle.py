@@ -7,7 +7,6 @@ whole hold if nothing was.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from costs.core.admission import ReserveRequest, Settled, Settlement
@@ -38,7 +37,7 @@ def settlement_of(
     ended: Completion | ProviderFailed,
     *,
     is_last: bool,
-    seen: SeenCost | None = None,
+    seen: SeenCost | None,
 ) -> Settlement:
     """Return the settlement of the call, for the ledger and the audit row.
 
@@ -49,22 +48,18 @@ def settlement_of(
     usage = placed(ended.usage, held) if isinstance(ended, Completion) else None
     model = _answered_model(ended, ask)
     rates, price = priced_usage(held, model, usage)
-    outcome = _outcome(ended, price)
     return Settlement(
         hold_id=ask.id,
         request_id=ask.request_id,
         org_id=ask.org_id,
         period_ids=held.admitted.period_ids,
-        outcome=outcome,
+        outcome=_outcome(ended, price),
         cost_nanoeur=charge_of(price, ask) if seen is None else seen.nanoeur,
         is_estimate=bool(price and price.unpriced),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
-        entry=replace(
-            _closing(held, ended, model=model, outcome=outcome, price=price),
-            seen=(seen.input_tokens, seen.output_tokens) if seen else None,
-        ),
+        entry=_closing(held, ended, model=model, price=price, seen=seen),
         repeat=ask.repeat if is_last else None,
     )
 
@@ -74,25 +69,29 @@ def _closing(
     ended: Completion | ProviderFailed,
     *,
     model: str,
-    outcome: State,
     price: UsagePrice | None,
+    seen: SeenCost | None,
 ) -> Closing:
     """Return the final state of the audit row."""
     latency_ms = since_ms(held.ask.entry.started_s)
+    is_unknown_cost = _outcome(ended, price) is State.UNKNOWN
+    at_most = (seen.input_tokens, seen.output_tokens) if seen else None
     if isinstance(ended, ProviderFailed):
         return Closing(
-            status="unknown" if outcome is State.UNKNOWN else "error",
+            status="unknown" if is_unknown_cost else "error",
             model=model,
             code=ended.code,
             error=_without_prompt(ended.message, held.call),
+            seen=at_most,
             latency_ms=latency_ms,
         )
     return Closing(
-        status="unknown" if outcome is State.UNKNOWN else "ok",
+        status="unknown" if is_unknown_cost else "ok",
         model=model,
         finish_reason=ended.finish_reason,
         raw_usage=ended.raw_usage,
         unpriced=price.unpriced if price else (),
+        seen=at_most,
         latency_ms=latency_ms,
     )
 

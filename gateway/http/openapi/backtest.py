@@ -20,8 +20,8 @@ from gateway.http.openapi.values import (
     query,
     succeeded,
 )
-from gateway.policies.backtest import PERIODS_DAYS
-from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_SHOWN
+from gateway.policies.backtests.backtest import PERIODS_DAYS
+from gateway.policies.backtests.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 
 TOKENS_MAX: Final = 2**63 - 1
 ENTRIES_MAX: Final = 20

@@ -8,13 +8,14 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from gateway.core.errors import GatewayError
-from gateway.http.answers import REQUEST_ID_HEADER, error_response, json_response, only
+from gateway.http.answers import REQUEST_ID_HEADER, error_response, json_response
 from gateway.http.openapi import backtest as schema_backtest
 from gateway.http.openapi import compatible, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
+from gateway.http.outside import only
 from gateway.http.queries import query_of
-from gateway.http.reads import ESTIMATED, FILTER_MAX_CHARS, FILTERS, LIMIT_DEFAULT, LIMIT_MAX
+from gateway.http.reads import ESTIMATED, LIMIT_DEFAULT, LIMIT_MAX, MAX_CHARS
 from orgs.fields import new_id
 
 EVENTS: Final = "text/event-stream"
@@ -193,11 +194,10 @@ QUOTE: Final[Schema] = {
         ),
     },
 }
-_FILTER: Final[Schema] = {
-    "type": "string",
-    "maxLength": FILTER_MAX_CHARS,
-    "pattern": values.PRINTABLE,
-}
+_FILTERS: Final[dict[str, Schema]] = {
+    name: {"type": "string", "maxLength": max_chars, "pattern": values.PRINTABLE}
+    for name, max_chars in MAX_CHARS.items()
+} | {"status": values.STATUS}
 LIST: Final[Schema] = {
     "operationId": "listRequests",
     "summary": "List the organization's requests, newest first",
@@ -220,10 +220,7 @@ LIST: Final[Schema] = {
             "The requests before this moment; a date includes the whole day.",
         ),
         values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
-        *(
-            values.query(name, values.STATUS if name == "status" else _FILTER, f"Filter by {name}.")
-            for name in FILTERS
-        ),
+        *(values.query(name, schema, f"Filter by {name}.") for name, schema in _FILTERS.items()),
         values.query(
             ESTIMATED, {"type": "string", "enum": ["yes"]}, "Only costs that are estimates."
         ),

@@ -22,7 +22,8 @@ Schema = dict[str, Any]
 
 # What str.isprintable() accepts: no control or format characters, of whitespace only the space.
 PRINTABLE: Final = r"^(?:[^\p{C}\p{Z}]| )*$"
-# The same in Latin-1, which is all that a header can carry; outer whitespace is not part of it.
+# The same of the characters that every client can put into a header: beyond Latin-1 only the bytes
+# of UTF-8 are read, which many cannot send. Outer whitespace is not part of it.
 HEADER_TEXT: Final = "^[!-~¡-¬®-ÿ](?:[ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 MODEL_NAME: Final = "^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$"
 

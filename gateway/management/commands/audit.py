@@ -1,5 +1,5 @@
 """`manage.py audit`, where Django looks for it."""
 
-from gateway.requests.audit_command import Command
+from gateway.audit.command import Command
 
 __all__ = ["Command"]

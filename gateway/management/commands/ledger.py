@@ -1,5 +1,5 @@
 """`manage.py ledger`, where Django looks for it."""
 
-from gateway.requests.ledger_command import Command
+from gateway.audit.ledger_command import Command
 
 __all__ = ["Command"]

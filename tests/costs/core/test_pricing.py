@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs.core.pricing import bound_nanoeur, bound_of, cost_nanoeur, price_of
+from costs.core.pricing import UsagePrice, bound_nanoeur, bound_of, cost_nanoeur, price_of
 from costs.core.rates import ASKED_FOR, HIGHEST_WEB_SEARCH_USD_PER_K, Band, Rates, rate_at
 from costs.core.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS, Usage, UsageCeiling
 from tests.costs.kept_rates import read_rates
@@ -147,6 +147,7 @@ def test_unpriced_searches_use_highest_price() -> None:
 
 def test_place_multiplies_token_prices_and_no_fee() -> None:
     placed = rates(WITH_CACHE_WRITES, places={"us": usd("1.1"), "eu": usd("1")})
+    assert placed.tables("mars") is placed.tables("venus") is placed.tables("us")
     usage = Usage(input_uncached=10, output_text=10, web_searches=1)
     assert cost_nanoeur(usage, placed) == 180_000 + 10_000_000
     assert cost_nanoeur(replace(usage, place="us"), placed) == 198_000 + 10_000_000
@@ -297,70 +298,54 @@ def any_usage(draw: st.DrawFn) -> Usage:
     return Usage(**counts)
 
 
-def exact_cost_nanoeur(usage: Usage, of: Rates) -> Fraction:
-    """The reference calculation: choose the band, multiply, add, convert."""
-    reached = [
+def exact_price(usage: Usage, of: Rates) -> UsagePrice:
+    """The reference calculation: choose the band, multiply, add, convert.
+
+    What has no rate of its own costs the highest known one of its side, in any band.
+    """
+    in_reach = [
         b
         for b in of.bands
         if b.service_tier == usage.service_tier
         and (b.above_input_tokens == 0 or usage.input_tokens > b.above_input_tokens)
     ]
-    prices = max(reached, key=lambda b: b.above_input_tokens).rates_by_bucket()
-    dollars = sum(
-        (
-            Fraction(price) * getattr(usage, bucket)
-            for price, bucket in zip(prices, TOKEN_BUCKETS, strict=True)
-            if price is not None
-        ),
-        Fraction(0),
-    )
+    reached = max(in_reach, key=lambda b: b.above_input_tokens)
+    known = [rates_of(b) for b in of.bands]
+    dollars, unpriced = Fraction(0), []
+    for bucket, usd_per_mtok in rates_of(reached).items():
+        count = getattr(usage, bucket)
+        if usd_per_mtok is None and count:
+            unpriced.append(bucket.replace("_", " "))
+        if usd_per_mtok is None:
+            side = INPUT_BUCKETS if bucket in INPUT_BUCKETS else OUTPUT_BUCKETS
+            usd_per_mtok = max(
+                rate for band in known for name in side if (rate := band[name]) is not None
+            )
+        dollars += Fraction(usd_per_mtok) * count
     factor = Fraction(of.places.get(usage.place, 1)) * Fraction(of.discount)
-    return dollars * factor / 10**6 / Fraction(of.usd_per_eur) * 10**9
+    nanoeur = dollars * factor / 10**6 / Fraction(of.usd_per_eur) * 10**9
+    return UsagePrice(ceil(nanoeur), tuple(unpriced))
+
+
+def rates_of(band: Band) -> dict[str, Decimal | None]:
+    return dict(zip(TOKEN_BUCKETS, band.rates_by_bucket(), strict=True))
 
 
 def only_priced(usage: Usage, of: Rates) -> Usage:
     """Return the usage without what has no rate of its own, in any band."""
-    by_band = [b.rates_by_bucket() for b in of.bands]
     without: dict[str, Any] = {
         bucket: 0
-        for index, bucket in enumerate(TOKEN_BUCKETS)
-        if any(prices[index] is None for prices in by_band)
+        for band in of.bands
+        for bucket, usd_per_mtok in rates_of(band).items()
+        if usd_per_mtok is None
     }
     return replace(usage, **without)
 
 
 @given(any_usage(), any_rates(), st.sampled_from(["global", "us"]))
-def test_cost_of_priced_buckets_is_their_own_rates(usage: Usage, of: Rates, place: str) -> None:
-    usage = replace(only_priced(usage, of), place=place if place in of.places else "global")
-    price = price_of(usage, of)
-    assert price.nanoeur == ceil(exact_cost_nanoeur(usage, of))
-    assert price.unpriced == ()
-
-
-@given(any_usage(), any_rates())
-def test_no_bucket_is_priced_by_another_ones_rate(usage: Usage, of: Rates) -> None:
-    price = price_of(usage, of)
-    known = only_priced(usage, of)
-    has_unpriced = any(
-        getattr(usage, bucket) and rate is None
-        for b in of.bands
-        if b == _band_of(usage, of)
-        for bucket, rate in zip(TOKEN_BUCKETS, b.rates_by_bucket(), strict=True)
-    )
-    assert bool(price.unpriced) is has_unpriced
-    assert price.nanoeur >= ceil(exact_cost_nanoeur(known, of)) or known.input_tokens != (
-        usage.input_tokens
-    )
-
-
-def _band_of(usage: Usage, of: Rates) -> Band:
-    reached = [
-        b
-        for b in of.bands
-        if b.service_tier == "standard"
-        and (b.above_input_tokens == 0 or usage.input_tokens > b.above_input_tokens)
-    ]
-    return max(reached, key=lambda b: b.above_input_tokens)
+def test_price_is_own_rate_or_highest_of_side(usage: Usage, of: Rates, place: str) -> None:
+    usage = replace(usage, place=place if place in of.places else "global")
+    assert price_of(usage, of) == exact_price(usage, of)
 
 
 @given(any_usage(), any_rates(), COUNTS, COUNTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
 from itertools import islice
 from typing import Any, cast
@@ -19,18 +19,13 @@ from costs.core.cost_query import CostQuery
 from costs.explorer.exports import csv_pieces
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User
+from tests.answers import text_of
 from tests.costs.charges import charge
 
 pytestmark = pytest.mark.both_databases
 
 CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"
-
-
-def text_of(client: Client, path: str) -> str:
-    response = cast("StreamingHttpResponse", client.get(path))
-    assert response.status_code == 200
-    return b"".join(cast("Iterable[bytes]", response.streaming_content)).decode()
 
 
 def rows_of(client: Client, query: str) -> list[dict[str, str]]:

@@ -19,10 +19,11 @@ from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.explorer import names, reports
 from costs.explorer.names import DimensionNames, models_matching, models_used
 from costs.explorer.reports import GROUPS_MAX, CostReport
+from costs.ledger.stores.tables import LINE_NAMES
 from costs.models import CostEvent
 from orgs.core.errors import Invalid
 from orgs.models import Organization, User
-from tests.costs.charges import NAMED, NOON, charge
+from tests.costs.charges import NOON, charge
 from tests.factories import ApiKeyFactory, OrganizationFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -187,7 +188,7 @@ def test_date_range_includes_both_ends(acme: Organization) -> None:
     assert explored(acme).total.amount_nanoeur == 110
 
 
-@pytest.mark.parametrize("column", [name for name in NAMED if name not in ("model", "key_id")])
+@pytest.mark.parametrize("column", [name for name in LINE_NAMES if name not in ("model", "key_id")])
 def test_filter_keeps_only_matching_costs(acme: Organization, column: str) -> None:
     charge(acme, 7, **{column: "wanted"})
     charge(acme, 100, **{column: "Wanted"})
@@ -375,7 +376,9 @@ def test_only_members_are_shown_by_email(
 
 
 def _users(organization: Organization, name: str) -> tuple[str, ...]:
-    return names.values_named(name, column="user_id", organization_id=organization.pk)
+    return names.values_named(
+        name, column="user_id", organization_id=organization.pk, date_range=None
+    )
 
 
 def test_each_user_is_looked_up_once(

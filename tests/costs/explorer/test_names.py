@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from django.http import StreamingHttpResponse
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from costs.explorer import spellings
 from orgs.members.operations import remove_member
 from orgs.models import Membership, Organization, User
+from tests.answers import text_of
 from tests.costs.charges import NOON, charge
 from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
@@ -64,12 +67,6 @@ def lines(person: Client, query: str) -> dict[Any, int]:
     return found
 
 
-def text_of(client: Client, path: str) -> str:
-    response = cast("StreamingHttpResponse", client.get(path))
-    assert response.status_code == 200
-    return b"".join(cast("Iterable[bytes]", response.streaming_content)).decode()
-
-
 def test_spellings_are_one_line_in_most_used_spelling(person: Client, spelled: None) -> None:
     assert lines(person, "groupBy=team") == {
         "Plain": 1000 + 32 + 64,
@@ -96,6 +93,30 @@ def test_chart_has_one_colour_for_one_name(person: Client, spelled: None) -> Non
 def test_filter_matches_every_spelling(person: Client, spelled: None, name: str) -> None:
     assert sum(lines(person, f"groupBy=app&teamId={name}").values()) == 1007
     assert lines(person, f"groupBy=team&teamId={name}") == {"Stra\u00dfe": 1007}
+
+
+def test_matches_come_before_names_that_python_compares(
+    acme: Organization, person: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for team in ("A\u00e9", "A\u00f6", "Plain", "plain"):
+        charge(acme, 1, team_id=team)
+    monkeypatch.setattr(spellings, "COMPARED_MAX", 2)
+    assert lines(person, "groupBy=app&teamId=PLAIN") == {None: 2}
+    assert lines(person, "groupBy=team")["Plain"] == 2
+
+
+def test_spellings_are_looked_for_in_dates_that_are_read(
+    acme: Organization, person: Client
+) -> None:
+    charge(acme, 5, team_id="A")
+    charge(acme, 7, team_id="a", occurred_at=NOON - timedelta(days=365))
+    with CaptureQueriesContext(connection) as captured:
+        assert lines(person, "groupBy=app&teamId=A&compare=nothing") == {None: 5}
+    looked = [each["sql"] for each in captured if "SELECT DISTINCT" in each["sql"]]
+    assert looked
+    assert all("2025-06-01" in each for each in looked)
+    long = person.get("/costs?from=2024-06-01&to=2025-06-30&teamId=A").context["page"]
+    assert long.report.total.amount_nanoeur == 12
 
 
 def test_comparison_merges_spellings_of_both_date_ranges(

@@ -70,13 +70,17 @@ def test_estimated_part_is_shown_in_total_and_lines_with_link(
     assert ">Estimated</span></th>" in html
 
 
-def test_link_to_estimates_has_only_filters_of_request_list(
+def test_link_to_estimates_is_omitted_if_request_list_has_no_such_filter(
     acme: Organization, person: Client
 ) -> None:
     for model in ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4"):
         charge(acme, 700, estimated_nanoeur=700, model=model)
-    assert "model=" not in shown(person, f"{JUNE}&model=gpt-4o").estimates_href
-    assert "model=gpt-4&" in shown(person, f"{JUNE}&model=GPT-4&teamId=a").estimates_href
+    for query in ("model=gpt-4o", "without=teamId"):
+        assert shown(person, f"{JUNE}&{query}").estimates_href is None
+        html = html_of(person, f"{JUNE}&{query}")
+        assert "usage or price unknown." in html
+        assert "Show these requests" not in html
+    assert "model=gpt-4&" in (shown(person, f"{JUNE}&model=GPT-4&teamId=a").estimates_href or "")
 
 
 def test_page_without_estimates_does_not_mention_them(acme: Organization, person: Client) -> None:

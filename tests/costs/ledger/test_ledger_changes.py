@@ -28,14 +28,10 @@ from tests.costs.books import (
     settlement,
     states,
 )
+from tests.databases import by_hand
 from tests.factories import ApiKeyFactory, ExchangeRateFactory, RateFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
-
-
-def by_hand(statement: str, *values: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [str(value) for value in values])
 
 
 def stale(org: Organization) -> Stale:

@@ -31,12 +31,6 @@ WRITES_MAX = 30
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """The injected fault; set by the test."""
-    return Faults()
-
-
-@pytest.fixture
 def faulty(transactional_db: None, clock: Clock, faults: Faults) -> Iterator[FaultyStore]:
     """A connection on which things go wrong."""
     store = FaultyStore(open_store(clock=clock), faults)

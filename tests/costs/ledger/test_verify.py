@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -18,6 +19,7 @@ from costs.ledger.verify import FINDINGS_MAX, count, snapshot, verify
 from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Period
 from orgs.fields import new_id
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.costs.books import Desk, ask, settlement
 from tests.factories import CostEventFactory, PeriodFactory
 
@@ -40,10 +42,7 @@ def books_with_everything(desk: Desk, acme: Organization) -> Organization:
     return acme
 
 
-def ledger(*arguments: str) -> str:
-    out = StringIO()
-    call_command("ledger", *arguments, stdout=out)
-    return out.getvalue()
+ledger = partial(output_of, "ledger")
 
 
 def test_consistent_ledger_is_reported(books_with_everything: Organization) -> None:

@@ -7,11 +7,18 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from costs.models import CostEvent, ExchangeRate, Period, Rate
+from costs.models import CostEvent, ExchangeRate, Period, PriceFactor, Rate
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.costs.books import prices_version
-from tests.factories import CostEventFactory, ExchangeRateFactory, PeriodFactory, RateFactory
+from tests.databases import by_hand
+from tests.factories import (
+    CostEventFactory,
+    ExchangeRateFactory,
+    PeriodFactory,
+    PriceFactorFactory,
+    RateFactory,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -24,11 +31,6 @@ def period(acme: Organization) -> Period:
     return PeriodFactory.create(
         org=acme, limit_nanoeur=1000, held_nanoeur=300, settled_nanoeur=300, overrun_nanoeur=100
     )
-
-
-def by_hand(statement: str, *values: object) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, [str(value) for value in values])
 
 
 def test_trigger_alone_rejects_increase_past_limit(period: Period) -> None:
@@ -85,10 +87,13 @@ def test_every_price_change_raises_price_list_version(db: None) -> None:
     for change in (
         RateFactory.create,
         ExchangeRateFactory.create,
+        PriceFactorFactory.create,
         lambda: Rate.objects.update(source="other"),
         lambda: ExchangeRate.objects.update(usd_per_eur=2),
+        lambda: PriceFactor.objects.update(factor=1),
         lambda: by_hand("DELETE FROM rate"),
         lambda: by_hand("DELETE FROM exchange_rate"),
+        lambda: by_hand("DELETE FROM price_factor"),
     ):
         change()
         versions.append(prices_version())

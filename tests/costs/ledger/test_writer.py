@@ -38,12 +38,6 @@ AT_ONCE_S = 2.5
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """The injected fault; set by the test."""
-    return Faults()
-
-
-@pytest.fixture
 def writer(new_writer: NewWriter, faults: Faults) -> Writer:
     """A writer whose database can be made unavailable."""
 

@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from costs.models import PriceFactor, Rate
 from tests.costs.price_list import load, priced, rates_of, seeded_price
-from tests.factories import UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -35,12 +34,6 @@ FACTOR = {
     "starts_at_1": "00:00:00",
     "source": "a letter",
 }
-
-
-@pytest.fixture
-def operator(client: Client) -> Client:
-    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    return client
 
 
 def add(operator: Client, what: str, typed: Mapping[str, str]) -> Any:
@@ -72,10 +65,15 @@ def test_price_that_command_refuses_is_refused(operator: Client, change: dict[st
 
 def test_capitals_are_written_in_lower_case(operator: Client) -> None:
     load()
-    typed = PRICE | {"provider": "OpenAI", "model": " OpenAI/M-1 "}
+    named = {"provider": "OpenAI", "model": " OpenAI/M-1 "}
+    typed = PRICE | named | {"service_tier": "Standard"}
     assert add(operator, "rate", typed).status_code == 302
-    assert Rate.objects.get().model == "m-1"
+    row = Rate.objects.get()
+    assert (row.model, row.service_tier) == ("m-1", "standard")
     assert add(operator, "rate", typed).status_code == 200
+    of_place = FACTOR | named | {"kind": "place", "place": "EU"}
+    assert add(operator, "pricefactor", of_place).status_code == 302
+    assert PriceFactor.objects.get().place == "eu"
 
 
 def test_empty_prices_are_kept(operator: Client) -> None:

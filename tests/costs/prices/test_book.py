@@ -22,6 +22,7 @@ from tests.costs.price_list import (
     seeded_price,
     set_by_hand,
     set_price,
+    standard,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -193,7 +194,7 @@ def test_price_book_has_one_version() -> None:
     assert price_list_version() > book.version
     found = book.rates_for(["m-1"], "openai", NOW)
     assert found is not None
-    assert found.standard.input_usd_per_mtok == 1
+    assert standard(found).input_usd_per_mtok == 1
 
 
 def test_same_rates_are_same_object() -> None:

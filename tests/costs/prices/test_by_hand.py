@@ -53,7 +53,7 @@ def discount(percent: int, **more: Any) -> PriceFactor:
         {"source": "our contract", "factor": 1 - Decimal(percent) / 100} | values | more
     )
     now = row.pop("now", NOW)
-    return set_factor(PriceFactor(**row), now=now)
+    return set_factor(PriceFactor(**row), now=now).rows[0]
 
 
 def rates(**at: Any) -> Rates:
@@ -130,6 +130,19 @@ def test_announced_price_of_list_does_not_replace_one_set_by_hand() -> None:
     load(seeded_price(BASE), seeded_price(priced("4"), starts_at=LATER))
     give("3")
     assert input_usd("m-1", at=LATER) == 3
+
+
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_price_that_would_never_be_in_force_is_refused(is_by_hand: bool) -> None:
+    begun = NOW - timedelta(hours=9)
+    load(seeded_price(BASE), *([] if is_by_hand else [seeded_price(priced("4"), starts_at=begun)]))
+    if is_by_hand:
+        give("4", starts_at=begun)
+    with pytest.raises(PriceRefused, match=r"is in force from 2026-11-23T03.*; give a later start"):
+        give("5", starts_at=begun - timedelta(hours=1))
+    assert input_usd("m-1", at=begun - timedelta(hours=1)) == 2
+    give("5", starts_at=begun + timedelta(hours=1))
+    assert input_usd("m-1") == 5
 
 
 # --- undo ---------------------------------------------------------------------------------------
@@ -241,6 +254,16 @@ def test_discount_of_model_counts_before_that_of_provider() -> None:
     assert rates().discount == Decimal("0.5")
 
 
+def test_factor_of_model_counts_before_later_one_of_wildcard() -> None:
+    load(seeded_price(BASE))
+    discount(0, kind="place", place="eu", factor=Decimal("1.2"))
+    PriceFactor.objects.create(
+        provider="openai", model="m*", kind="place", place="eu", factor=Decimal("1.1"),
+        starts_at=LATER, source="pulse prices.toml: a page",
+    )  # fmt: skip
+    assert rates(at=LATER).places == {"eu": Decimal("1.2")}
+
+
 def test_discount_that_is_taken_back_restores_earlier_one() -> None:
     load(seeded_price(BASE))
     discount(20)
@@ -291,7 +314,14 @@ def test_invalid_factor_is_rejected(change: dict[str, Any], why: str) -> None:
     assert not PriceFactor.objects.exists()
 
 
+def test_discount_that_would_never_apply_is_refused() -> None:
+    discount(20)
+    with pytest.raises(PriceRefused, match=r"is in force from 2026-11-23.*; give a later start"):
+        discount(30, starts_at=NOW - timedelta(days=1))
+    discount(30, model="", starts_at=NOW - timedelta(days=1))
+
+
 def test_second_discount_from_same_moment_is_rejected() -> None:
     discount(20)
-    with pytest.raises(PriceRefused, match="has a factor from then already"):
+    with pytest.raises(PriceRefused, match=r"openai m-1 already has a factor from 2026-11-23T12"):
         discount(30)

@@ -15,7 +15,7 @@ from costs.core.usage import Usage
 from costs.models import PriceFactor, Rate
 from costs.prices.seed import SHORT_NAMES
 from tests.costs.kept_rates import read_rates
-from tests.costs.price_list import load, priced, prices, rates_of, seeded_price
+from tests.costs.price_list import load, priced, prices, rates_of, seeded_price, standard
 
 LONG = priced("4", above_input_tokens=1000)
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -26,7 +26,7 @@ def test_show_prints_current_price() -> None:
     printed = prices("show", "gpt-4o-mini", "--at", "2026-11-01")
     assert "openai gpt-4o-mini" in printed
     assert "standard: input 0.15, output 0.6, cache_read 0.075" in printed
-    assert "1 EUR = 1.1172 USD (ECB, 2026-10-30)" in printed
+    assert "1 EUR = 1.1172 USD (rate of 2026-10-30)" in printed
     assert "source: genai-prices " in printed
 
 
@@ -34,7 +34,7 @@ def test_show_json_matches_stored_rates() -> None:
     prices("load")
     (shown,) = json.loads(prices("show", "openai/GPT-4o", "--at", "2024-10-01", "--format", "json"))
     assert shown["exchange_rate_date"] == "2024-10-01"
-    assert read_rates(shown).standard.input_usd_per_mtok == Decimal("2.5")
+    assert standard(read_rates(shown)).input_usd_per_mtok == Decimal("2.5")
 
 
 def test_set_then_show() -> None:
@@ -49,7 +49,7 @@ def test_set_then_show() -> None:
     found = rates_of("my-model")
     assert found is not None
     assert found.source == "our contract"
-    assert found.standard == priced(
+    assert standard(found) == priced(
         "2",
         cache_read_usd_per_mtok=Decimal("0.5"),
         cache_write_5m_usd_per_mtok=Decimal("2.5"),
@@ -140,6 +140,14 @@ def test_list_marks_prices_by_hand_and_announced_ones() -> None:
     assert "m-2" not in text
 
 
+def test_list_has_only_models_and_what_is_set_by_hand() -> None:
+    prices("load")
+    assert "*" not in prices("list", "--limit", "1000")
+    prices("set", "*", "--provider", "openai", "--factor", "1.2", "--place", "eu")
+    rows = json.loads(prices("list", "--provider", "openai", "--format", "json"))
+    assert [row["model"] for row in rows if "*" in row["model"]] == ["*"]
+
+
 def test_list_is_paged() -> None:
     load(*(seeded_price(priced("2"), model=f"m-{n}") for n in range(3)))
     first = prices("list", "--limit", "2")
@@ -153,7 +161,7 @@ def test_list_is_paged() -> None:
         (("show", "no-such-model"), "no-such-model has no price at "),
         (
             ("show", "gpt-4", "--at", "soon"),
-            "must be a date .* or a timestamp, not 'soon'",
+            "must be a date, or a date and time, such as",
         ),
         ((*SET, "--input", "1"), "output must be given: openai m-1 has no standard price"),
         (SET, "exactly one of them"),
@@ -161,7 +169,7 @@ def test_list_is_paged() -> None:
         ((*SET, "--input", "1", "--output", "1", "--discount", "5"), "exactly one of them"),
         ((*SET, "--discount", "101"), "must be between 0 and 100 percent, not '101'"),
         ((*SET, "--discount", "0.00001"), "factor: "),
-        ((*SET, "--discount", "nan"), "must be an amount"),
+        ((*SET, "--discount", "nan"), "must be a number"),
         ((*SET, "--factor", "1.1"), "--factor and --place must be given together"),
         (("set", " ", "--provider", "openai", "--discount", "5"), "A model must be given"),
         (("undo", "m-1"), "--provider must be given"),
@@ -171,9 +179,12 @@ def test_list_is_paged() -> None:
         (("load", "--file", "no-such-file"), "cannot be read"),
         (("list", "--limit", "0"), "must be an integer between 1 and 1000"),
         (("list", "--after", "gpt-4o"), "must be a provider and a model"),
-        ((*SET, "--input", "cheap", "--output", "1"), "must be an amount, not 'cheap'"),
+        (
+            (*SET, "--input", "cheap", "--output", "1"),
+            "such as 1.0842, not 'cheap'",
+        ),
         ((*SET, "--input", "-1", "--output", "1"), "--input"),
-        ((*SET, "--input", "inf", "--output", "1"), "must be an amount of 0 or more, not 'inf'"),
+        ((*SET, "--input", "inf", "--output", "1"), "must be a number such as 1.0842, not 'inf'"),
         (("set", "m", "--provider", "x", "--input", "1", "--output", "1"), "Unknown provider 'x'"),
         (("sell",), "sell"),
         ((), "required"),

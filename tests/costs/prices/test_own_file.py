@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError
 
 from costs.models import Rate
-from tests.costs.price_list import input_usd, load, priced, prices, rates_of, seeded_price
+from tests.costs.price_list import input_usd, load, priced, prices, rates_of, seeded_price, standard
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -41,9 +41,9 @@ def test_prices_of_file_are_set(load_file: Callable[..., str]) -> None:
     found = rates_of("m-1")
     assert found is not None
     assert found.source == "our contract"
-    assert found.standard.input_usd_per_mtok == Decimal("0.1")
-    assert found.standard.output_usd_per_mtok == Decimal("8.25")
-    assert found.standard.cache_read_usd_per_mtok == 1
+    assert standard(found).input_usd_per_mtok == Decimal("0.1")
+    assert standard(found).output_usd_per_mtok == Decimal("8.25")
+    assert standard(found).cache_read_usd_per_mtok == 1
     assert [band.above_input_tokens for band in found.bands] == [0, 1000]
 
 
@@ -100,6 +100,7 @@ def test_list_keeps_prices_of_file(load_file: Callable[..., str]) -> None:
         ("[[price]", "must be TOML"),
         ("", "must consist of"),
         (FULL + "[alike]\n", "must consist of"),
+        (FULL * 1001, "must have at most 1000 prices, not 1001"),
         ("#" * 1_000_001, "must be at most 1000000 bytes"),
     ],
 )

@@ -15,12 +15,9 @@ from costs.core.rates import Band, Rates
 from costs.core.usage import INPUT_BUCKETS, TOKEN_BUCKETS, Usage
 from costs.models import ExchangeRate, PriceFactor, Rate
 from costs.prices.book import price_list_version
-from costs.prices.places import seed_places
-from costs.prices.seed import (
-    seed_factors,
-    seed_prices,
-)
-from tests.costs.price_list import NOW, input_usd, prices, rates_of
+from costs.prices.by_hand import set_factor
+from costs.prices.seed import SeedFactor, seed_factors, seed_prices
+from tests.costs.price_list import NOW, input_usd, load, prices, rates_of, standard
 from tests.costs.seeded import seeded_rates
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +76,7 @@ def test_known_prices_are_loaded() -> None:
     for provider, model, usd in KNOWN_PRICES:
         found = rates_of(model, provider=provider)
         assert found is not None, model
-        rate = found.standard.input_usd_per_mtok, found.standard.output_usd_per_mtok
+        rate = standard(found).input_usd_per_mtok, standard(found).output_usd_per_mtok
         assert rate == tuple(map(Decimal, usd)), model
 
 
@@ -121,9 +118,9 @@ def test_cache_writes_are_priced() -> None:
     prices("load")
     found = rates_of("claude-3-5-sonnet-20241022", provider="anthropic")
     assert found is not None
-    assert found.standard.cache_write_5m_usd_per_mtok == Decimal("3.75")
-    assert found.standard.cache_write_1h_usd_per_mtok == 6
-    assert found.standard.cache_read_usd_per_mtok == Decimal("0.3")
+    assert standard(found).cache_write_5m_usd_per_mtok == Decimal("3.75")
+    assert standard(found).cache_write_1h_usd_per_mtok == 6
+    assert standard(found).cache_read_usd_per_mtok == Decimal("0.3")
 
 
 def test_model_with_unsupported_units_has_no_price() -> None:
@@ -185,25 +182,46 @@ def test_place_has_factor_of_model(provider: str, model: str, places: dict[str, 
     assert {name: str(found[name]) for name in ("us", "eu") if name in found} == places
 
 
+def factor_of_place() -> SeedFactor:
+    named = ("openai", "", "eu")
+    [found] = [f for f in seed_factors() if (f.provider, f.model, f.place) == named]
+    return found
+
+
+def places_by_start() -> list[tuple[datetime, Decimal]]:
+    rows = PriceFactor.objects.order_by("starts_at")
+    return [*rows.values_list("starts_at", "factor")]
+
+
 def test_place_set_by_hand_is_kept() -> None:
     by_hand = {"provider": "openai", "kind": "place", "place": "eu", "source": "set by hand"}
     PriceFactor.objects.create(**by_hand, factor=2, starts_at=NOW)
-    seeded = [f for f in seed_factors() if (f.provider, f.model, f.place) == ("openai", "", "eu")]
-    assert seed_places(seeded, now=NOW) == 0
-    assert PriceFactor.objects.get().factor == 2
+    before = factor_of_place()
+    later = replace(before, starts_at=NOW + timedelta(days=9))
+    assert [load(factors=[before, later]).factors for _ in range(2)] == [1, 0]
+    assert places_by_start() == [(before.starts_at, before.factor), (NOW, 2)]
 
 
 def test_changed_factor_counts_from_now_on() -> None:
-    [before] = [f for f in seed_factors() if (f.provider, f.model, f.place) == ("openai", "", "eu")]
+    before = factor_of_place()
     changed = replace(before, factor=Decimal("1.2"))
     announced = replace(before, factor=Decimal("1.3"), starts_at=NOW + timedelta(days=9))
-    assert [seed_places([before], now=NOW) for _ in range(2)] == [1, 0]
-    assert [seed_places([changed, announced], now=NOW) for _ in range(2)] == [2, 0]
-    rows = PriceFactor.objects.order_by("starts_at").values_list("starts_at", "factor")
-    assert [*rows] == [
-        (before.starts_at, before.factor), (NOW, Decimal("1.2")),
-        (announced.starts_at, Decimal("1.3")),
-    ]  # fmt: skip
+    assert [load(factors=[before]).factors for _ in range(2)] == [1, 0]
+    assert [load(factors=[changed, announced]).factors for _ in range(2)] == [2, 0]
+    known = [(before.starts_at, before.factor), (NOW, Decimal("1.2"))]
+    assert places_by_start() == [*known, (announced.starts_at, Decimal("1.3"))]
+    load(factors=[changed])
+    assert places_by_start() == known
+
+
+def test_announced_factor_does_not_replace_one_set_by_hand() -> None:
+    before = factor_of_place()
+    later = replace(before, starts_at=NOW + timedelta(days=9))
+    load(factors=[before, later])
+    by_hand = {"provider": "openai", "kind": "place", "place": "eu", "source": "set by hand"}
+    set_factor(PriceFactor(**by_hand, factor=2, starts_at=NOW), now=NOW)
+    load(factors=[before, later])
+    assert places_by_start() == [(before.starts_at, before.factor), (NOW, 2)]
 
 
 def test_ultrafast_costs_six_times_standard() -> None:

@@ -12,7 +12,8 @@ from django.db import IntegrityError, connection, transaction
 from costs.models import ExchangeRate, PriceFactor, Rate
 from costs.prices.seed import SHORT_NAMES
 from tests.costs.price_list import NOW, load, priced, prices, rates_of, seeded_price, set_price
-from tests.costs.unusable import run, walls_down
+from tests.costs.unusable import walls_down
+from tests.databases import by_hand
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -41,7 +42,7 @@ def factor() -> PriceFactor:
 def test_database_refuses_unusable_price(change: str) -> None:
     load(seeded_price(priced("2")))
     with pytest.raises(IntegrityError), transaction.atomic():
-        run(f"UPDATE rate SET {change}")  # noqa: S608
+        by_hand(f"UPDATE rate SET {change}")  # noqa: S608
     row = Rate.objects.get()
     column, _, value = change.partition(" = ")
     row.pk, row.starts_at = None, NOW
@@ -53,7 +54,7 @@ def test_database_refuses_unusable_price(change: str) -> None:
 @pytest.mark.parametrize("change", BAD_FACTORS)
 def test_database_refuses_unusable_factor(factor: PriceFactor, change: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
-        run(f"UPDATE price_factor SET {change}")  # noqa: S608
+        by_hand(f"UPDATE price_factor SET {change}")  # noqa: S608
 
 
 @pytest.mark.parametrize("usd", ["-5", "1e30", "NaN", "text"])
@@ -64,7 +65,7 @@ def test_price_with_unusable_amount_is_unknown(usd: str, caplog: pytest.LogCaptu
     set_price(priced("3"))
     with walls_down(), caplog.at_level(logging.ERROR, logger="pulse.prices"):
         Rate.objects.filter(input_usd_per_mtok=3).update(source="by SQL")
-        run(f"UPDATE rate SET cache_read_usd_per_mtok = '{usd}' WHERE source = 'by SQL'")  # noqa: S608
+        by_hand(f"UPDATE rate SET cache_read_usd_per_mtok = '{usd}' WHERE source = 'by SQL'")  # noqa: S608
         assert rates_of("m-1") is None
         assert rates_of("m-1", at=NOW - timedelta(days=1)) is not None
         assert "cannot be used and counts as unknown: Row(provider='openai', model='m-1'" in (
@@ -99,7 +100,7 @@ def test_unusable_discount_is_none(factor: PriceFactor) -> None:
     load(seeded_price(priced("2")))
     for change in BAD_FACTORS[:2]:
         with walls_down():
-            run(f"UPDATE price_factor SET {change}")  # noqa: S608
+            by_hand(f"UPDATE price_factor SET {change}")  # noqa: S608
             found = rates_of("m-1")
             assert found is not None
             assert found.discount == 1
@@ -119,6 +120,6 @@ def test_unusable_price_by_hand_can_be_taken_back_and_replaced() -> None:
     set_price(priced("3"))
     with walls_down():
         Rate.objects.filter(starts_at=NOW).update(input_usd_per_mtok=-5)
-        assert "openai m-1\n" in prices("list")
+        assert "set by hand: standard from 2026-11-23T12" in prices("list")
     prices("undo", "m-1", "--provider", "openai")
     assert rates_of("m-1", at=datetime(2099, 1, 1, tzinfo=UTC)) is not None

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from django.apps import apps
-from django.db import connections
 from django.utils.timezone import now
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
-from costs.core.calendar.periods import BudgetWindow, day_around, first_instant
+from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import format_eur
 from costs.models import ExchangeRate, Period
 from costs.prices.exchange_rates import utc_day
-from gateway.alerts import lease
 from gateway.alerts.evaluate import EvaluationCache, evaluate, record
-from gateway.alerts.rounds import Rounds
+from gateway.alerts.rules import past
 from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.past import costs_by_hour
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
-from gateway.models import Alert, AlertDelivery, Budget, Lease
-from orgs.fields import new_id
+from gateway.models import Alert, AlertDelivery, Budget
 from orgs.models import Organization
 from tests.factories import (
     AlertChannelFactory,
@@ -38,52 +33,14 @@ from tests.factories import (
     DailyCostFactory,
     ExchangeRateFactory,
     OrganizationFactory,
-    PeriodFactory,
     PolicyFactory,
 )
+from tests.gateway.alerts.june import EUR, NOON, PARIS, TODAY, charge_day, count, mondays
 from tests.gateway.conftest import Asking
 
-EUR = 10**9
-PARIS = ZoneInfo("Europe/Paris")
-NOON = datetime(2025, 6, 16, 12, tzinfo=UTC)  # a Monday, 14:00 in Paris
-TODAY = date(2025, 6, 16)
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
-
-
-def count(budget: Budget, charged: int, held: int = 0) -> None:
-    """Set the amount that a budget has counted in June."""
-    PeriodFactory.create(
-        org=budget.org,
-        scope=budget.scope,
-        starts_at=datetime(2025, 5, 31, 22, tzinfo=UTC),
-        ends_at=datetime(2025, 6, 30, 22, tzinfo=UTC),
-        settled_nanoeur=charged,
-        held_nanoeur=held,
-    )
-
-
-def charge_day(org: Organization, day: date, hours: dict[int, float], **fields: Any) -> None:
-    """Charge euros by hour of a local day."""
-    zone = ZoneInfo(org.timezone)
-    starts_at, ends_at = day_around(first_instant(day, zone), zone)
-    nanoeur = round(sum(hours.values()) * EUR)
-    period = PeriodFactory.create(
-        org=org, starts_on=day, starts_at=starts_at, ends_at=ends_at, settled_nanoeur=nanoeur
-    )
-    for hour, amount in hours.items():
-        at = datetime.combine(day, time(hour, 5), tzinfo=zone).astimezone(UTC)
-        CostEventFactory.create(
-            org=org, occurred_at=at, amount_nanoeur=round(amount * EUR), **fields
-        )
-    DailyCostFactory.create(org=org, period=period, day=day, amount_nanoeur=nanoeur, **fields)
-
-
-def mondays(org: Organization, weeks: int = 8, **fields: Any) -> None:
-    """Charge two euros by noon and eight after it, on each previous Monday."""
-    for back in range(1, weeks + 1):
-        charge_day(org, TODAY - timedelta(weeks=back), {9: 2, 18: 8}, **fields)
 
 
 @pytest.fixture
@@ -297,6 +254,24 @@ def test_unusual_cost_by_this_hour_is_spike_with_driver(
     )
 
 
+def test_values_with_highest_costs_today_are_compared_in_all_spellings(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "VALUES_MAX", 2)
+    before = TODAY - timedelta(weeks=1)
+    for day, app, euros in (
+        *((TODAY, "b", 3), (TODAY, "a", 2), (TODAY, "A", 1), (TODAY, "c", 1)),
+        *((before, " A", 5), (before, "b", -1), (before, "only before", 9)),
+    ):
+        DailyCostFactory.create(org=acme, day=day, app_id=app, amount_nanoeur=euros)
+    found = past.parts(acme.pk, today=TODAY, days=[before])
+    assert [
+        (part.value, part.today_nanoeur, part.before_nanoeur)
+        for part in found
+        if part.dimension == "App"
+    ] == [("b", 3, 0), ("a", 3, 5)]
+
+
 def test_same_cost_late_in_day_is_no_spike(acme: Organization) -> None:
     mondays(acme)
     charge_day(acme, TODAY, {9: 12})
@@ -343,109 +318,3 @@ def test_corrections_reduce_usual_cost(acme: Organization) -> None:
     CostEventFactory.create(org=acme, occurred_at=datetime(2025, 6, 9, 22, tzinfo=UTC))
     assert costs_by_hour(acme.pk, [day], PARIS) == {at.replace(minute=0): 2 * EUR}
     assert costs_by_hour(acme.pk, [], PARIS) == {}
-
-
-# --- who looks ----------------------------------------------------------------------------------
-
-
-def test_alerts_use_only_own_costs(acme: Organization, globex: Organization) -> None:
-    AlertChannelFactory.create(org=globex)
-    channel = AlertChannelFactory.create(org=acme)
-    AlertChannelFactory.create(org=acme, enabled=False)
-    count(BudgetFactory.create(org=acme), 55 * EUR)
-    (alert,) = evaluate(NOON, EvaluationCache())
-    assert [each.channel for each in AlertDelivery.objects.filter(alert=alert)] == [channel]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_concurrent_processes_raise_each_alert_once(acme: Organization) -> None:
-    AlertChannelFactory.create(org=acme)
-    for n in range(5):
-        count(BudgetFactory.create(org=acme), (50 + n) * EUR)
-    mondays(acme)
-    charge_day(acme, TODAY, {9: 50})
-    gate, raised = threading.Barrier(2), []
-
-    def look() -> None:
-        gate.wait()
-        try:
-            raised.append(len(evaluate(NOON, EvaluationCache())))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=look) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(raised) == 2
-    assert sum(raised) == Alert.objects.count() == AlertDelivery.objects.count() == 6
-
-
-def test_failed_evaluation_does_not_stop_other_organizations(
-    acme: Organization, globex: Organization, caplog: pytest.LogCaptureFixture
-) -> None:
-    count(BudgetFactory.create(org=acme), 55 * EUR)
-    count(BudgetFactory.create(org=globex), 55 * EUR)
-    Budget.objects.filter(org=acme).update(models=[None])
-    assert [alert.org for alert in evaluate(NOON, EvaluationCache())] == [globex]
-    assert "could not evaluate the alerts of acme" in caplog.text
-
-
-def test_round_without_charges_takes_five_queries(
-    acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    count(BudgetFactory.create(org=acme), 55 * EUR)
-    rounds = Rounds(clock=lambda: NOON)
-    assert len(rounds.run().raised) == 1
-    # The lease, the exchange rate, organizations, their money, what waits.
-    with django_assert_num_queries(5):
-        assert rounds.run().raised == []
-
-
-def test_lease_belongs_to_one_process_until_expiry_or_release(db: None) -> None:
-    first, second = new_id(), new_id()
-    lasts = timedelta(minutes=3)
-
-    def takes(holder: Any, at: datetime) -> bool:
-        return lease.take("job", holder_id=holder, now=at, lasts=lasts)
-
-    assert takes(first, NOON)
-    assert not takes(second, NOON + lasts - timedelta(microseconds=1))
-    assert takes(first, NOON + timedelta(minutes=1))
-    assert not takes(second, NOON + lasts)
-    assert takes(second, NOON + timedelta(minutes=4))
-    lease.give_back("job", holder_id=first, now=NOON + timedelta(minutes=4))
-    assert not takes(first, NOON + timedelta(minutes=5))
-    lease.give_back("job", holder_id=second, now=NOON + timedelta(minutes=5))
-    assert takes(first, NOON + timedelta(minutes=5))
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("is_there", [False, True])
-def test_one_concurrent_process_gets_lease(is_there: bool) -> None:
-    if is_there:
-        Lease.objects.create(name="job", holder_id=new_id(), expires_at=NOON)
-    gate, got = threading.Barrier(8), []
-
-    def ask_for_it() -> None:
-        gate.wait()
-        try:
-            got.append(lease.take("job", holder_id=new_id(), now=NOON, lasts=timedelta(minutes=1)))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=ask_for_it) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(got) == [False] * 7 + [True]
-
-
-def test_round_without_lease_does_nothing(acme: Organization) -> None:
-    count(BudgetFactory.create(org=acme), 55 * EUR)
-    assert Rounds(clock=lambda: NOON).run().is_ours
-    Alert.objects.all().delete()
-    done = Rounds(clock=lambda: NOON).run()
-    assert (done.is_ours, done.raised) == (False, [])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils.timezone import now
 
 from gateway.alerts.delivery.deliver import secret_for
 from gateway.models import Alert, AlertChannel, Lease
 from orgs.fields import new_id
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.factories import AlertChannelFactory, AlertFactory, BudgetFactory, PeriodFactory
 from tests.gateway.receiver import Receiver
 
@@ -22,10 +23,7 @@ pytestmark = pytest.mark.django_db
 EUR = 10**9
 
 
-def alerts(*words: str) -> str:
-    out = io.StringIO()
-    call_command("alerts", *words, stdout=out, stderr=out)
-    return out.getvalue()
+alerts = partial(output_of, "alerts")
 
 
 def spent(org: Organization) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import smtplib
-from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +14,6 @@ import pytest
 from django.apps import apps
 from django.core import mail as outbox
 from django.core.mail.backends.locmem import EmailBackend
-from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import Settings
@@ -29,6 +26,7 @@ from gateway.alerts.operations import try_channel
 from gateway.models import AlertAddress, AlertChannel
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.commands import output_of
 from tests.factories import (
     AlertDeliveryFactory,
     AlertFactory,
@@ -47,11 +45,6 @@ LINK = re.compile(r"http\S+?(/costs/alerts/confirm/\S+)")
 @pytest.fixture(autouse=True)
 def sends_email(settings: Settings) -> None:
     settings.SENDS_EMAIL = True
-
-
-@pytest.fixture
-def admin(client_for: Callable[[User], Client], admin_user: User) -> Client:
-    return client_for(admin_user)
 
 
 def channel_of(org: Organization, *emails: str, confirmed: bool = False) -> AlertChannel:
@@ -186,13 +179,11 @@ def test_page_and_command_send_links_again(acme: Organization, admin: Client) ->
     AlertAddress.objects.create(org=acme, email="bo@example.org", confirmed_at=now())
     admin.post(f"/costs/alerts/channels/{channel.pk}/addresses")
     assert asked_of() == ["ada@example.org"]
-    out = io.StringIO()
-    call_command("alerts", "ask-channel", "acme", channel.name, stdout=out)
-    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in out.getvalue()
-    assert "a link was sent less than a day ago" in out.getvalue()
-    out = io.StringIO()
-    call_command("alerts", "channels", "acme", "--format", "json", stdout=out)
-    assert json.loads(out.getvalue())[0]["unconfirmed"] == "ada@example.org"
+    reported = output_of("alerts", "ask-channel", "acme", channel.name)
+    assert "Unconfirmed addresses, which get no alerts: ada@example.org." in reported
+    assert "a link was sent less than a day ago" in reported
+    listed = output_of("alerts", "channels", "acme", "--format", "json")
+    assert json.loads(listed)[0]["unconfirmed"] == "ada@example.org"
 
 
 def test_addresses_in_use_count_as_confirmed_after_upgrade(

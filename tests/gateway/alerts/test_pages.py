@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -21,6 +19,8 @@ from gateway.alerts.reports import open_count
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.answers import text_of
+from tests.commands import output_of
 from tests.factories import (
     AlertChannelFactory,
     AlertDeliveryFactory,
@@ -40,19 +40,8 @@ WEBHOOK = {"name": "Ops", "kind": "webhook", "url": "https://hooks.example.org/T
 EMAIL = {"name": "Ops", "kind": "email", "emails": "Ada@example.org\nbo@example.org"}
 
 
-@pytest.fixture
-def admin(client_for: CLIENTS, admin_user: User) -> Client:
-    return client_for(admin_user)
-
-
 def page(client: Client, address: str = ALERTS, **query: Any) -> str:
-    response = client.get(address, query)
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def streamed(client: Client, address: str, **query: Any) -> str:
-    return b"".join(client.get(address, query)).decode()
+    return text_of(client, address, **query)
 
 
 # --- alerts -------------------------------------------------------------------------------------
@@ -120,15 +109,16 @@ def test_list_is_filtered_paged_and_exported(acme: Organization, admin: Client) 
     assert newest.count('id="alert-') == 50
     older = newest.split("?older_than=")[1].split('"')[0]
     assert page(admin, older_than=older).count('id="alert-') == 11
+    assert admin.get(ALERTS, {"older_than": "x"}).status_code == 400
     assert page(admin, state="acknowledged").count('id="alert-') == 1
     assert page(admin, state="open", kind="spike").count('id="alert-') == 0
     assert page(admin, alertId=str(spike.pk)).count('id="alert-') == 1
     invalid = admin.get(ALERTS, {"alertId": "x"})
     assert invalid.status_code == 400
     assert "Not a valid alert id." in invalid.content.decode()
-    rows = list(csv.DictReader(streamed(admin, f"{ALERTS}.csv", kind="spike").splitlines()))
+    rows = list(csv.DictReader(text_of(admin, f"{ALERTS}.csv", kind="spike").splitlines()))
     assert [row["sentence"] for row in rows] == ["'=Costs rose"]
-    found = json.loads(streamed(admin, f"{ALERTS}.json", state="open"))
+    found = json.loads(text_of(admin, f"{ALERTS}.json", state="open"))
     assert len(found) == 60
     assert found[0]["kind"] == "budget.threshold"
     assert admin.get(f"{ALERTS}.csv", {"kind": "x"}).status_code == 400
@@ -139,6 +129,17 @@ def test_empty_list_explains_alerts(acme: Organization, admin: Client) -> None:
     assert CREATE in page(admin)
     assert "No channels yet" in page(admin, CHANNELS)
     assert "50, 80 and 100 %" in page(admin, CHANNELS)
+
+
+def test_pages_name_every_kind_of_alert(acme: Organization, admin: Client) -> None:
+    empty, channels = (" ".join(page(admin, each).split()) for each in (ALERTS, CHANNELS))
+    assert (
+        "when a limit refuses a call, when a day costs far more than usual, or when the " in empty
+    )
+    assert (
+        "Budgets and limits that run out, refused calls, days with unusual costs, and an " in empty
+    )
+    assert "<dt>Exchange rate</dt><dd>when it is more than 3 working days old" in channels
 
 
 def test_header_counts_open_alerts_in_one_query(
@@ -240,9 +241,7 @@ def test_page_and_command_show_pause(acme: Organization, admin: Client) -> None:
     shown = page(admin, CHANNELS)
     assert until.isoformat() in shown
     assert "after 5 failures in a row" in shown
-    out = io.StringIO()
-    call_command("alerts", "channels", "acme", "--format", "json", stdout=out)
-    (row,) = json.loads(out.getvalue())
+    (row,) = json.loads(output_of("alerts", "channels", "acme", "--format", "json"))
     assert (row["failures"], row["paused_until"]) == (5, until.isoformat(timespec="seconds"))
     AlertChannel.objects.filter(pk=channel.pk).update(paused_until=now())
     assert "failures in a row" not in page(admin, CHANNELS)

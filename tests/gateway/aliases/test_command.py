@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from gateway.models import ModelAlias
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.factories import AliasFactory
 
 pytestmark = pytest.mark.django_db
@@ -17,10 +18,7 @@ pytestmark = pytest.mark.django_db
 MODELS = ("--models", "gpt-4o-mini,claude-3-5-sonnet")
 
 
-def aliases(*words: str) -> str:
-    out = io.StringIO()
-    call_command("aliases", *words, stdout=out, stderr=out)
-    return out.getvalue()
+aliases = partial(output_of, "aliases")
 
 
 def test_created_alias_is_enabled(acme: Organization) -> None:

@@ -221,7 +221,7 @@ def test_stream_cut_anywhere_is_relayed_unchanged(end: str) -> None:
     for place in range(len(stream)):
         came, reading = passed(stream, [place])
         assert came == stream
-        assert reading.is_ended
+        assert reading.seen.is_final
         assert reading.completion().usage == USAGE
 
 
@@ -236,14 +236,14 @@ def test_stream_in_any_pieces_is_relayed_unchanged(places: list[int]) -> None:
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
 def test_last_event_has_usage_for_every_outcome(status: str) -> None:
     _, reading = passed(events_of({"type": f"response.{status}", "response": response(status)}))
-    assert reading.is_ended
+    assert reading.seen.is_final
     assert reading.completion().usage == USAGE
 
 
 def test_truncated_stream_has_only_its_model() -> None:
     _, reading = passed(events_of(None))
     completion = reading.completion()
-    assert not reading.is_ended
+    assert not reading.seen.is_final
     assert (completion.model, completion.finish_reason, completion.usage) == (
         "gpt-4o-mini-2024-07-18",
         None,

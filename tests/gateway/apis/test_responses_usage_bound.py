@@ -115,13 +115,6 @@ def test_unknown_item_is_bounded_by_context() -> None:
     assert measured(**user_turn({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
-@pytest.mark.parametrize(("ttl", "buckets"), [("30m", set()), ("12h", {"cache_write_12h"})])
-def test_longer_cache_is_bounded_at_its_own_price(ttl: str, buckets: set[str]) -> None:
-    assert measured(prompt_cache_options={"ttl": ttl}).buckets == buckets
-    part = {"type": "input_text", "text": "x", "prompt_cache_breakpoint": {"ttl": ttl}}
-    assert measured(**user_turn(part)).buckets == buckets
-
-
 def test_compaction_is_another_unbounded_context_read() -> None:
     for changes in (
         {"context_management": [{"type": "compaction"}]},

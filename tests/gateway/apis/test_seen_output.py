@@ -17,14 +17,15 @@ from gateway.core.seen import SeenOutput
 Event = dict[str, Any]
 
 
-class Sees(Protocol):
+class Reads(Protocol):
+    def feed(self, event: object) -> object: ...
     def see(self, event: object, seen: SeenOutput) -> None: ...
 
 
-def seen_of(reader: Sees, *events: object) -> SeenOutput:
+def seen_of(reader: Reads, *events: object, choices: int = 1) -> SeenOutput:
     """Return what is seen of events that come every second, the first after one."""
     seen = SeenOutput()
-    seen.send(0.0)
+    seen.send(0.0, choices=choices)
     for second, event in enumerate(events, start=1):
         seen.arrive(float(second))
         reader.see(event, seen)
@@ -35,15 +36,13 @@ def hidden_s(seen: SeenOutput, *, now_s: float) -> int:
     """Return for how many seconds hidden output counts."""
     in_bursts, seen.in_bursts = seen.in_bursts, False
     rate = 10_000
-    tokens = seen.output_tokens_at_most(
-        text=0, thoughts=0, tokens_per_s=rate, choices=1, now_s=now_s
-    )
+    tokens = seen.output_tokens_at_most(text=0, thoughts=0, tokens_per_s=rate, now_s=now_s)
     seen.in_bursts = in_bursts
-    return tokens // rate
+    return tokens // rate // seen.choices
 
 
-def chat(delta: Event, finish: str | None = None) -> Event:
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+def chat(delta: Event, finish: str | None = None, index: int = 0) -> Event:
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
 
 
 def test_chat_shows_texts_of_every_choice_and_tool() -> None:
@@ -69,6 +68,17 @@ def test_chat_of_reasoning_model_is_hidden_until_first_output() -> None:
     assert hidden_s(begun, now_s=9.0) == 9
     answered = seen_of(reader, chat({"role": "assistant", "content": ""}), chat({"content": "x"}))
     assert hidden_s(answered, now_s=9.0) == 2
+
+
+def test_chat_of_reasoning_model_is_hidden_until_each_choice_shows_output() -> None:
+    reader = ChatStreamReader("gpt-5-mini")
+    first = [chat({"content": "a"}), chat({"content": "b"})]
+    assert hidden_s(seen_of(reader, *first, choices=2), now_s=9.0) == 9
+    assert (
+        hidden_s(seen_of(reader, *first, chat({"content": "c"}, index=1), choices=2), now_s=9) == 3
+    )
+    cut = [*first, chat({}, "length", index=1)]
+    assert hidden_s(seen_of(reader, *cut, choices=2), now_s=9.0) == 3
 
 
 def test_chat_ends_with_finish_reason_and_reports_usage() -> None:
@@ -222,6 +232,37 @@ def test_responses_count_tools_at_provider_shown_when_complete() -> None:
     assert b"weather" in seen.text.kept
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "uses"),
+    [
+        ("web_search_call", {}, 1),
+        ("tool_search_call", {"execution": "server"}, 1),
+        ("tool_search_call", {"execution": "client"}, 0),
+        ("compaction", {}, 1),
+        ("apply_patch_call", {}, 0),
+        ("computer_call", {}, 0),
+        ("local_shell_call", {}, 0),
+        ("shell_call", {}, 0),
+        ("function_call", {}, 0),
+    ],
+)
+def test_responses_count_tools_by_who_runs_them(kind: str, more: Event, uses: int) -> None:
+    assert (
+        seen_of(ResponsesStreamReader("gpt-5-mini"), item("added", kind, **more)).tool_uses == uses
+    )
+
+
+def test_responses_show_text_once_where_it_had_deltas() -> None:
+    operation = {"type": "update_file", "path": "a.py", "diff": ""}
+    seen = seen_of(
+        ResponsesStreamReader("gpt-5-mini"),
+        item("added", "apply_patch_call", call_id="call_1", operation=operation),
+        {"type": "response.apply_patch_call_operation_diff.delta", "delta": "+1"},
+        item("done", "apply_patch_call", call_id="call_1", operation=operation | {"diff": "+1"}),
+    )
+    assert bytes(seen.text.kept) == b"a.py+1"
+
+
 def test_responses_end_with_their_last_event() -> None:
     ended = {"type": "response.completed", "response": {"usage": None}}
     seen = seen_of(ResponsesStreamReader("gpt-4o"), ended)
@@ -229,7 +270,7 @@ def test_responses_end_with_their_last_event() -> None:
     assert seen.usage is None
 
 
-READERS: list[Sees] = [
+READERS: list[Reads] = [
     ChatStreamReader("gpt-5"),
     MistralStreamReader("m"),
     MessagesStreamReader("c"),
@@ -243,10 +284,15 @@ NONSENSE: list[object] = [
     {"candidates": [{"content": {"parts": [3, {"text": 3}]}}], "usageMetadata": 3},
     {"type": "response.output_item.added", "item": 3}, {"type": "x.delta", "delta": {}},
     {"type": "response.completed", "response": 3},
+    {"type": "content_block_delta", "delta": {"type": {}}},
+    {"choices": [{"index": {}, "delta": {"content": "x"}, "finish_reason": []}]},
+    {"type": "message_delta", "delta": {"stop_reason": {}}},
+    {"type": {}, "delta": {"type": []}, "item": {"type": {}}},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: type(reader).__name__)
 @pytest.mark.parametrize("event", NONSENSE, ids=str)
-def test_event_of_wrong_types_shows_nothing(reader: Sees, event: object) -> None:
+def test_event_of_wrong_types_shows_nothing(reader: Reads, event: object) -> None:
     assert seen_of(reader, event).usage is None
+    reader.feed(event)

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.usage import Usage
-from gateway.apis.events import EVENT_MAX_BYTES
+from gateway.apis.events import EVENT_MAX_BYTES, EventReading
 from gateway.apis.generate import errors as google_errors
+from gateway.apis.generate.arrays import ArrayReading
 from gateway.apis.generate.generate import STREAM, Generate
 from gateway.apis.messages.messages import Messages
-from gateway.core.calls import StreamReading
+from gateway.core.calls import RelayRequest
 from gateway.core.errors import Broken, TimedOut
 from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
@@ -28,17 +29,28 @@ MESSAGES = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "conten
 CONTENTS = {"contents": [{"parts": [{"text": "x"}]}]}
 
 
-def of_messages() -> StreamReading:
-    return sent(read(Messages(), MESSAGES), OPUS).reading(unchanged, SeenOutput())
+Reading = EventReading | ArrayReading
 
 
-def of_google(*, is_array: bool, **config: Any) -> StreamReading:
+def reading_of(request: RelayRequest) -> Reading:
+    seen = SeenOutput()
+    seen.send(0.0, choices=request.output.choices if request.output else 1)
+    reading = request.reading(unchanged, seen)
+    assert isinstance(reading, Reading)
+    return reading
+
+
+def of_messages() -> Reading:
+    return reading_of(sent(read(Messages(), MESSAGES), OPUS))
+
+
+def of_google(*, is_array: bool, **config: Any) -> Reading:
     dialect = Generate(version="v1", method=STREAM, is_array=is_array)
     asked = CONTENTS | {"generationConfig": config}
-    return sent(read(dialect, asked, named="m"), FLASH).reading(unchanged, SeenOutput())
+    return reading_of(sent(read(dialect, asked, named="m"), FLASH))
 
 
-def passed(reading: StreamReading, chunks: Iterable[bytes]) -> bytes:
+def passed(reading: Reading, chunks: Iterable[bytes]) -> bytes:
     return b"".join([*map(reading.take, chunks), reading.rest()])
 
 
@@ -125,7 +137,7 @@ def google_array(between: str = "\n,\r\n", **style: Any) -> bytes:
     return f"[{between.join(json.dumps(each, **style) for each in google_chunks())}\n]\n".encode()
 
 
-Made = tuple[bytes, Callable[[], StreamReading], Usage, str]
+Made = tuple[bytes, Callable[[], Reading], Usage, str]
 STREAMS: dict[str, Made] = {
     "messages": (message_stream(), of_messages, MESSAGE_USAGE, "tool_calls"),
     "messages, CRLF": (message_stream("\r\n"), of_messages, MESSAGE_USAGE, "tool_calls"),
@@ -162,7 +174,7 @@ def check(made: Made, chunks: list[bytes]) -> None:
     stream, begin, usage, reason = made
     reading = begin()
     assert passed(reading, chunks) == stream
-    assert reading.is_ended
+    assert reading.seen.is_final
     completion = reading.completion()
     assert (completion.usage, completion.finish_reason) == (usage, reason)
     assert completion.raw_usage is not None
@@ -209,7 +221,7 @@ def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
     messages = of_messages()
     stream = message_stream()
     messages.take(stream[: stream.index(b"event: message_delta")])
-    assert (messages.completion().usage, messages.is_ended) == (None, False)
+    assert (messages.completion().usage, messages.seen.is_final) == (None, False)
     for reading, chunks in (
         (of_google(is_array=False), google_events()),
         (of_google(is_array=True), google_array()),
@@ -217,17 +229,17 @@ def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
         reading.take(chunks[: chunks.index(b'{"text": "c"}') - 40])
         usage = reading.completion().usage
         assert usage is not None
-        assert (usage.output_tokens, usage.web_searches, reading.is_ended) == (3, 1, False)
+        assert (usage.output_tokens, usage.web_searches, reading.seen.is_final) == (3, 1, False)
 
 
 def test_stream_continues_after_one_of_several_candidates() -> None:
     for is_array, stream in ((False, google_events()), (True, google_array())):
         several = of_google(is_array=is_array, candidateCount=2)
         passed(several, [stream])
-        assert not several.is_ended
+        assert not several.seen.is_final
         one = of_google(is_array=is_array, candidateCount=1)
         passed(one, [stream])
-        assert one.is_ended
+        assert one.seen.is_final
 
 
 # --- errors and other untrusted input ---------------------------------------------------------

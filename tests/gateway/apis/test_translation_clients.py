@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -20,10 +19,8 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
-from gateway.providers.registry import Providers
 from tests.factories import RateFactory
 from tests.fake_provider import FakeProvider
-from tests.fake_provider.vendors import settings_at
 from tests.gateway.openai_client import BASE_URL, InProcess, async_openai_client, openai_client
 from tests.gateway.translating import CLAUDE, GEMINI, PICTURE, TALK, TIME, WEATHER
 
@@ -93,18 +90,9 @@ def events(vendor: str) -> str:
     return "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in found)
 
 
-@pytest.fixture(scope="module")
-def vendors() -> Iterator[FakeProvider]:
-    with FakeProvider() as running:
-        yield running
-
-
 @pytest.fixture
-def fake(vendors: FakeProvider, gateway: Gateway, prices: object) -> FakeProvider:
-    """The vendors at the fake provider, and prices for their models."""
-    vendors.reset()
-    urls = {vendor: vendors.base_url(vendor) for vendor in MODELS}
-    gateway.providers = Providers(settings_at(urls), sandbox=True)
+def fake(vendors: FakeProvider) -> FakeProvider:
+    """The vendors, and prices for their models."""
     for vendor, model in MODELS.items():
         RateFactory.create(provider=vendor, model=model)
     return vendors
@@ -242,6 +230,30 @@ def test_untranslatable_request_is_400_and_not_sent(client: OpenAI, fake: FakePr
         client.chat.completions.create(model=CLAUDE, messages=HI, logprobs=True)
     assert fake.calls == []
     assert AiRequestLog.objects.get().status == "blocked"
+
+
+def test_cache_markers_reach_anthropic_and_changes_are_traced(
+    client: OpenAI, fake: FakeProvider
+) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    fake.answers(body=whole("anthropic"))
+    messages: Any = [
+        {"role": "system", "content": [{"type": "text", "text": "Be brief", **mark}]},
+        *HI,
+    ]
+    answer = client.chat.completions.create(
+        model=CLAUDE, messages=messages, tools=TOOLS, temperature=1.5, top_p=0.5
+    )
+    (sent,) = fake.calls
+    assert sent.body["system"] == [{"type": "text", "text": "Be brief", **mark}]
+    assert (sent.body["temperature"], sent.body.get("top_p")) == (1.0, None)
+    assert sent.headers["anthropic-version"] == "2023-06-01"
+    usage: Any = answer.usage
+    assert usage.prompt_tokens_details.cached_tokens == 4
+    assert AiRequestLog.objects.get().decision["adjustments"] == [
+        "top_p was omitted: the model takes a temperature or a top_p",
+        "The temperature was lowered to 1, the maximum",
+    ]
 
 
 # --- the sandbox ------------------------------------------------------------------------------

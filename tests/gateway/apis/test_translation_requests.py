@@ -28,8 +28,15 @@ from tests.gateway.translating import (
     USER,
     WEATHER,
     asked,
+    fit,
 )
 
+CLOSED: Any = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "minLength": 1}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 WANTED: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
 
 
@@ -38,7 +45,7 @@ WANTED: Any = {"type": "json_schema", "json_schema": {"name": "person", "schema"
 
 def test_anthropic_gets_tool_results_in_one_turn_before_next_text() -> None:
     then = {"role": "user", "content": [{"type": "text", "text": "And this?"}, PICTURE]}
-    request = request_from(asked(messages=[*TALK, then], tools=[WEATHER, TIME]))
+    request = request_from(fit(messages=[*TALK, then], tools=[WEATHER, TIME]))
     assert request["system"] == "Be brief"
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
     assert request["messages"] == [
@@ -64,7 +71,7 @@ def test_anthropic_gets_tool_results_in_one_turn_before_next_text() -> None:
 
 
 def test_anthropic_gets_tools_and_choice() -> None:
-    request = request_from(asked(tools=[WEATHER, TIME]))
+    request = request_from(fit(tools=[WEATHER, TIME]))
     assert request["tools"] == [
         {
             "name": "get_weather",
@@ -95,33 +102,35 @@ def test_anthropic_gets_tools_and_choice() -> None:
 def test_anthropic_tool_choice_is_translated(
     fields: dict[str, Any], choice: dict[str, Any]
 ) -> None:
-    assert request_from(asked(tools=[TIME], **fields))["tool_choice"] == choice
+    assert request_from(fit(tools=[TIME], **fields))["tool_choice"] == choice
 
 
 def test_anthropic_gets_tools_of_earlier_calls() -> None:
-    request = request_from(asked(messages=TALK))
+    request = request_from(fit(messages=TALK))
     assert [tool["name"] for tool in request["tools"]] == ["get_time", "get_weather"]
     assert request["tool_choice"] == {"type": "none"}
 
 
 def test_anthropic_strict_tools_are_strict_if_supported() -> None:
-    strict = {"type": "function", "function": {"name": "a", "strict": True, "parameters": SCHEMA}}
-    many = [{"type": "function", "function": {"name": f"a{i}", "strict": True}} for i in range(21)]
-    (tool,) = request_from(asked(tools=[strict]))["tools"]
+    function = {"strict": True, "parameters": CLOSED}
+    strict = {"type": "function", "function": {"name": "a", **function}}
+    many = [{"type": "function", "function": {"name": f"a{i}", **function}} for i in range(21)]
+    (tool,) = request_from(fit(tools=[strict]))["tools"]
     assert tool["strict"] is True
-    assert tool["input_schema"] == for_anthropic(SCHEMA)
-    (tool,) = request_from(asked("claude-sonnet-4-20250514", tools=[strict]))["tools"]
-    assert tool == {"name": "a", "input_schema": SCHEMA}
-    assert not any("strict" in tool for tool in request_from(asked(tools=many))["tools"])
+    assert tool["input_schema"] == for_anthropic(CLOSED)
+    (tool,) = request_from(fit("claude-sonnet-4-20250514", tools=[strict]))["tools"]
+    assert tool == {"name": "a", "input_schema": CLOSED}
+    assert not any("strict" in tool for tool in request_from(fit(tools=many))["tools"])
 
 
 def test_anthropic_schema_is_output_format_and_other_json_is_prompted() -> None:
-    request = request_from(asked(response_format=WANTED, reasoning_effort="minimal"))
+    wanted = {"type": "json_schema", "json_schema": {"name": "person", "schema": CLOSED}}
+    request = request_from(fit(response_format=wanted, reasoning_effort="minimal"))
     assert request["output_config"] == {
         "effort": "low",
-        "format": {"type": "json_schema", "schema": for_anthropic(SCHEMA)},
+        "format": {"type": "json_schema", "schema": for_anthropic(CLOSED)},
     }
-    any_json = request_from(asked(response_format={"type": "json_object"}))
+    any_json = request_from(fit(response_format={"type": "json_object"}))
     assert any_json["system"].startswith("Answer with one JSON object")
     assert "output_config" not in any_json
 
@@ -139,15 +148,15 @@ def test_anthropic_schema_is_output_format_and_other_json_is_prompted() -> None:
     ],
 )
 def test_anthropic_gets_thinking_budget(model: str, effort: str, fields: dict[str, str]) -> None:
-    request = request_from(asked(model, reasoning_effort=effort))
+    request = request_from(fit(model, reasoning_effort=effort))
     assert request.get("output_config", {}).get("effort") == fields.get("effort")
     assert request.get("thinking", {}).get("type") == fields.get("thinking")
 
 
 def test_anthropic_sampling_settings_use_older_version() -> None:
-    call = asked(top_p=0.5, stop=["a", "b"])
+    call = fit(top_p=0.5, stop=["a", "b"])
     assert headers_from(call) == {"anthropic-version": "2023-06-01"}
-    assert headers_from(asked(stop=["a", "b"])) == {}
+    assert headers_from(fit(stop=["a", "b"])) == {}
     request = request_from(call)
     assert request["top_p"] == 0.5
     assert request["stop_sequences"] == ["a", "b"]
@@ -155,7 +164,7 @@ def test_anthropic_sampling_settings_use_older_version() -> None:
 
 def test_anthropic_tool_ids_have_allowed_characters() -> None:
     messages = json.loads(json.dumps(TALK).replace("call_1", "functions.get:0"))
-    turns = request_from(asked(messages=messages, tools=[WEATHER]))["messages"]
+    turns = request_from(fit(messages=messages, tools=[WEATHER]))["messages"]
     assert turns[1]["content"][0]["id"] == "functions_get_0"
     assert turns[2]["content"][0]["tool_use_id"] == "functions_get_0"
 
@@ -298,12 +307,14 @@ def test_google_gets_returned_signature_or_placeholder(
     )
 )
 def test_no_turn_is_lost_in_any_order(turns: list[dict[str, Any]]) -> None:
-    call = asked(messages=[CALLED, *turns], tools=[WEATHER, TIME])
-    anthropic, google = json.dumps(request_from(call)), str(contents_from(call))
+    fields: Any = {"messages": [CALLED, *turns], "tools": [WEATHER, TIME]}
+    call = asked(**fields)
+    anthropic, google = json.dumps(request_from(fit(**fields))), str(contents_from(call))
     results = sum(turn["role"] == "tool" for turn in turns)
     calls = 2 * (1 + sum(turn is CALLED for turn in turns))
-    assert anthropic.count('"tool_result"') == google.count("function_response") == results
-    assert anthropic.count('"tool_use"') == google.count("function_call") == calls
+    assert google.count("function_response") == results
+    assert anthropic.count('"tool_result"') == anthropic.count('"tool_use"') == calls
+    assert google.count("function_call") == calls
     texts = [turn["content"] for turn in turns if turn["role"] in ("user", "assistant")]
     for text in {text for text in texts if text}:
         assert anthropic.count(text) == google.count(text) == texts.count(text)

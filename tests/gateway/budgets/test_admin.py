@@ -14,19 +14,12 @@ from gateway.budgets.operations import BUDGETS_MAX
 from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import Budget
 from orgs.models import Organization
-from tests.factories import BudgetFactory, DailyCostFactory, UserFactory
+from tests.factories import BudgetFactory, DailyCostFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 ADD = "admin:gateway_budget_add"
 LIST = "admin:gateway_budget_changelist"
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    client = Client()
-    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    return client
 
 
 def typed(org: Organization, **fields: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gateway.models import AiRequestLog, Budget
 from orgs.core.errors import Conflict, Missing
 from orgs.fields import new_id
 from orgs.models import Organization
-from tests.gateway.attempts import assert_books_agree
+from tests.costs.books import check_the_books
 from tests.gateway.conftest import Asking
 
 pytestmark = pytest.mark.both_databases
@@ -59,7 +59,7 @@ def test_full_budget_refuses_with_name_limit_and_room(ask: Asking, acme: Organiz
     row = AiRequestLog.objects.get(code="budget_limit")
     (entry,) = row.decision["budgets"]
     assert (entry["verdict"], entry["limit_nanoeur"]) == ("budget_limit", needed - 1)
-    assert_books_agree()
+    check_the_books()
 
 
 def test_budget_applies_only_to_matching_calls(ask: Asking, acme: Organization) -> None:
@@ -124,7 +124,7 @@ def test_new_budget_counts_earlier_costs_of_period(ask: Asking, acme: Organizati
     assert (spent(found), spent(other)) == (before, 0)
     after = round(ask(HELLO | {"teamId": "1"}).json["estimatedCostEur"] * EUR)
     assert spent(found) == before + after
-    assert_books_agree()
+    check_the_books()
 
 
 def test_changed_scope_recounts_and_changed_limit_does_not(ask: Asking, acme: Organization) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils.timezone import now
 
 from costs.models import Period
 from gateway.models import Budget
 from orgs.models import Organization, User
+from tests.commands import output_of
 from tests.factories import BudgetFactory, DailyCostFactory
 
 pytestmark = pytest.mark.django_db
@@ -19,10 +20,7 @@ pytestmark = pytest.mark.django_db
 MONTHLY = ("--limit", "200", "--per", "month")
 
 
-def budgets(*words: str) -> str:
-    out = io.StringIO()
-    call_command("budgets", *words, stdout=out, stderr=out)
-    return out.getvalue()
+budgets = partial(output_of, "budgets")
 
 
 def test_created_budget_is_enabled_and_counts(acme: Organization, member_user: User) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection
+from asgiref.sync import async_to_sync
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
@@ -16,12 +18,15 @@ from django.utils.timezone import now
 from costs.core.calendar.periods import BudgetWindow, local_day
 from gateway.budgets.operations import BudgetTerms, create_budget
 from gateway.budgets.status import statuses
+from gateway.call.runtime import Gateway
 from gateway.policies.reports import spend_today
 from orgs.database import kept_id
+from orgs.locking import locked
 from orgs.models import Organization, User
 from orgs.settings.operations import change_organization
+from tests.answers import text_of
 from tests.costs.books import check_the_books
-from tests.factories import PolicyFactory
+from tests.factories import OrganizationFactory, PolicyFactory
 from tests.gateway.conftest import Asking
 
 EUR = 10**9
@@ -64,8 +69,8 @@ def test_todays_costs_stay_on_today(  # noqa: PLR0913  fixtures and the changes
     change(acme, other)
     acme.refresh_from_db()
     today = local_day(now(), ZoneInfo(other))
-    page: Any = client_for(admin_user).get(f"/costs.csv?groupBy=day&from={today}&to={today}")
-    rows = list(csv.DictReader(b"".join(page.streaming_content).decode().splitlines()))
+    file = text_of(client_for(admin_user), f"/costs.csv?groupBy=day&from={today}&to={today}")
+    rows = list(csv.DictReader(file.splitlines()))
     assert [(row["day"], int(row["amount_nanoeur"])) for row in rows] == [(f"{today}", spent)]
     assert spend_today(organization_id=acme.pk, moment=now()).charged_nanoeur == spent
     (status,) = statuses(acme, now(), [budget])
@@ -74,12 +79,16 @@ def test_todays_costs_stay_on_today(  # noqa: PLR0913  fixtures and the changes
     check_the_books()
 
 
+def by_hand(org: Organization, zone: str) -> None:
+    with connection.cursor() as cursor:
+        statement = "UPDATE organization SET timezone = %s WHERE id = %s"
+        cursor.execute(statement, [zone, kept_id(org.pk)])
+
+
 def test_change_in_sql_counts_at_next_request(ask: Asking, acme: Organization) -> None:
     change_organization(org=acme, timezone=LAST)
     spent = round(ask(HELLO).json["estimatedCostEur"] * EUR)
-    with connection.cursor() as cursor:
-        statement = "UPDATE organization SET timezone = %s WHERE id = %s"
-        cursor.execute(statement, [FIRST, kept_id(acme.pk)])
+    by_hand(acme, FIRST)
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=spent)
     assert ask(HELLO).json["code"] == "daily_cost_limit"
     today = BudgetTerms(name="All", span=BudgetWindow.DAY, limit_nanoeur=EUR)
@@ -88,3 +97,21 @@ def test_change_in_sql_counts_at_next_request(ask: Asking, acme: Organization) -
     (status,) = statuses(acme, now(), [budget])
     assert status.charged_nanoeur == spent
     check_the_books()
+
+
+def test_change_in_sql_of_locked_organization_delays_no_other(
+    gateway: Gateway, acme: Organization
+) -> None:
+    read = async_to_sync(gateway.directory.organization)
+    other = OrganizationFactory.create()
+    read(acme.pk)
+    by_hand(acme, FIRST)
+    acme.refresh_from_db()
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            locked(acme.pk)
+            reading = pool.submit(read, acme.pk, version=acme.config_version)
+            assert not wait([reading], timeout=0.3).done
+            assert read(other.pk).name == other.name
+        assert reading.result().timezone == FIRST
+    assert read(acme.pk).timezone == FIRST

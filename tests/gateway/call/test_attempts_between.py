@@ -23,6 +23,7 @@ from gateway.call.sdk import ai_request
 from gateway.core.errors import RateLimited
 from gateway.models import AiRequestLog, IdempotencyKey, ModelAlias
 from orgs.models import ApiKey, Organization
+from tests.costs.books import check_the_books
 from tests.factories import PolicyFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import (
@@ -30,10 +31,10 @@ from tests.gateway.attempts import (
     CLAUDE,
     HELLO,
     OPENAI,
-    assert_books_agree,
     charged,
     fast,
     tried,
+    wire,
 )
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -189,7 +190,7 @@ def test_charged_hold_ends_request(
     assert (found.row.status, found.states, len(provider.asked)) == ("error", ["settled"], 1)
     events = CostEvent.objects.order_by("id").values_list("amount_nanoeur", flat=True)
     assert list(events) == [hold.amount_nanoeur, -hold.amount_nanoeur]
-    assert_books_agree()
+    check_the_books()
 
 
 def _charged_whole(hold: Hold) -> Settlement:
@@ -248,7 +249,7 @@ def test_process_killed_between_attempts_releases_hold_and_key(
         ["released"],
         {},
     )
-    assert_books_agree()
+    check_the_books()
     assert ask(HELLO, headers=ONCE).refusal[1] == "request_in_progress"
     _age(found.row, BETWEEN_ATTEMPTS - timedelta(seconds=5))
     assert ask(HELLO, headers=ONCE).refusal[1] == "request_in_progress"
@@ -314,8 +315,9 @@ def test_sdk_resolves_aliases(
 
 
 def test_quote_uses_first_callable_model(
-    ask: Asking, acme: Organization, vendors: FakeProvider
+    ask: Asking, acme: Organization, gateway: Gateway, vendors: FakeProvider
 ) -> None:
+    wire(gateway, vendors, mistral=None)
     fast(acme, "mistral-large-latest", CLAUDE, OPENAI)
     quoted = ask(HELLO, path="/api/ai/quote").json
     assert (quoted["allowed"], quoted["model"]) == (True, CLAUDE)

@@ -17,16 +17,14 @@ import pytest
 
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
-from costs.models import Hold, PriceFactor, Rate
+from costs.models import PriceFactor, Rate
 from costs.prices.book import PLACE, load_price_book
-from gateway.call.runtime import Gateway
 from gateway.core.model_names import Model, price_names
 from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
 from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
-from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
-from tests.gateway.attempts import wire
+from tests.gateway.attempts import tried
 from tests.gateway.conftest import Asking
 
 # Every bucket has a price of its own, far above that of text.
@@ -308,8 +306,8 @@ def _price_tiers(model: Model) -> None:
 
 
 @pytest.fixture
-def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """All vendors, at the fake provider; all models that are asked for have a price."""
+def fake(vendors: FakeProvider) -> FakeProvider:
+    """The vendors; all models that are asked for have a price."""
     asked = [*REQUESTS.values(), *(request for request, _ in INPUTS.values())]
     for model in {CATALOG.find(each.model) for each in asked}:
         assert model is not None
@@ -320,10 +318,7 @@ def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
     PriceFactor.objects.create(
         provider="anthropic", kind=PLACE, place="us", factor=2, starts_at=LONG_AGO, source=SOURCE
     )
-    with FakeProvider() as made:
-        wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
-        yield made
-        gateway.call_loop.call_sync(gateway.providers.aclose())
+    return vendors
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -338,7 +333,7 @@ def test_hold_covers_largest_bill_whichever_field_is_omitted(
             PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=limit)
         for body in asked.bodies():
             reply = ask(body, path=asked.path)
-            hold = Hold.objects.get(request_id=reply.headers["x-pulse-request-id"])
+            [hold] = tried(reply).holds
             rates = prices.rates_for(price_names(model.id), model.provider, hold.held_at)
             assert rates is not None
             tokens = largest_output(fake.calls[-1].body, cap=model.max_output_tokens)
@@ -355,7 +350,7 @@ def test_hold_covers_input_whose_bytes_say_nothing(
     assert model is not None
     body = next(asked.bodies())
     reply = ask(body, path=asked.path)
-    hold = Hold.objects.get(request_id=reply.headers["x-pulse-request-id"])
+    [hold] = tried(reply).holds
     rates = prices.rates_for(price_names(model.id), model.provider, hold.held_at)
     assert rates is not None
     assert cost_nanoeur(usage, rates) <= hold.amount_nanoeur

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -19,8 +21,8 @@ from orgs.keys.operations import create_key
 from orgs.keys.reports import keys_that_open
 from orgs.members.operations import remove_member
 from orgs.models import ApiKey, Membership, Organization, User
+from tests.costs.books import check_the_books
 from tests.factories import AiRequestLogFactory, PolicyFactory
-from tests.gateway.attempts import assert_books_agree
 from tests.gateway.conftest import Asking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
@@ -90,6 +92,12 @@ def test_request_gets_spelling_of_key(
     key = make_key(acme, "fixed", team_id=" Team-A\u00a0")
     assert ApiKey.objects.get(name="fixed").team_id == "Team-A"
     ApiKey.objects.filter(name="fixed").update(team_id="Team-A ")  # of an earlier version
+    make_key(acme, "free")
+    ApiKey.objects.filter(name="free").update(app_id=" ", client_id="Cafe\u0301")
+    import_module("orgs.migrations.0008_names_of_keys").normalize_names(apps, None)
+    assert ApiKey.objects.get(name="fixed").team_id == "Team-A"
+    free = ApiKey.objects.get(name="free")
+    assert (free.app_id, free.client_id) == (None, "Caf\u00e9")
     for given in ({"teamId": "TEAM-a "}, {}):
         assert ask(HELLO | given, key=key).status == 200
     assert ask(HELLO | {"teamId": "Team-B"}, key=key).json["code"] == "dimension_fixed_by_key"
@@ -106,7 +114,7 @@ def test_budget_counts_every_spelling(ask: Asking, acme: Organization) -> None:
     assert spent(found) == total
     [status] = statuses(acme, AiRequestLog.objects.latest("id").occurred_at, [found])
     assert sum(status.by_day.values()) == status.charged_nanoeur == total
-    assert_books_agree()
+    check_the_books()
 
 
 def test_full_budget_refuses_every_spelling(ask: Asking, acme: Organization) -> None:
@@ -153,9 +161,9 @@ def test_key_with_other_spelling_can_avoid_budget_of_two_dimensions(acme: Organi
 # --- lists --------------------------------------------------------------------------------------
 
 
-def listed(ask: Asking, **query: str) -> int:
+def listed(ask: Asking, key: str | None = None, **query: str) -> int:
     path = "/api/ai/requests?" + "&".join(f"{name}={value}" for name, value in query.items())
-    reply = ask(method="GET", path=path)
+    reply = ask(method="GET", path=path, key=key)
     assert reply.status == 200, reply.body
     return len(reply.json["requests"])
 
@@ -178,6 +186,8 @@ def test_key_sees_every_spelling_of_its_team(
     key = make_key(acme, "fixed", team_id="A")
     reply = ask(method="GET", path="/api/ai/requests", key=key)
     assert {row["teamId"] for row in reply.json["requests"]} == {"A", "a"}
+    assert listed(ask, teamId="a", key=key) == 2
+    assert listed(ask, teamId="b", key=key) == 0
     for row, status in zip(rows, (200, 200, 404), strict=True):
         assert ask(method="GET", path=f"/api/ai/requests/{row.pk}", key=key).status == status
 

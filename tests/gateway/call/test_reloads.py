@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +12,6 @@ from threading import Event, current_thread
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -23,6 +21,7 @@ from costs.models import Rate
 from gateway.call.runtime import Gateway
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.models import ApiKey, Organization
+from tests.commands import output_of
 from tests.factories import AliasFactory, BudgetFactory, PolicyFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import CHAT, OPENAI
@@ -174,9 +173,9 @@ def test_price_change_is_read_once_for_all_and_without_organization(
 
 def test_new_exchange_rate_prices_next_call(ask: Asking) -> None:
     first = ask(HELLO).json["estimatedCostEur"]  # at 1.10 USD per EUR
-    call_command("rates", "set", "1.32", stdout=io.StringIO())
+    output_of("rates", "set", "1.32")
     assert ask(HELLO).json["estimatedCostEur"] == pytest.approx(first * 1.10 / 1.32, rel=1e-2)
-    call_command("rates", "set", "2.20", "--force", stdout=io.StringIO())
+    output_of("rates", "set", "2.20", "--force")
     assert ask(HELLO).json["estimatedCostEur"] == pytest.approx(first / 2, rel=1e-2)
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 
-from costs.models import CostEvent, Hold, Period, PriceFactor
+from costs.models import CostEvent, Period, PriceFactor
 from costs.prices.book import PLACE
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
-from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
-from tests.gateway.attempts import assert_books_agree, wire
+from tests.gateway.attempts import row_of, tried
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -39,8 +38,8 @@ LIMIT_NANOEUR: Final = 10**15
 
 
 @pytest.fixture
-def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """All vendors at the fake provider; the ledger must be consistent after the test."""
+def fake(vendors: FakeProvider) -> FakeProvider:
+    """The vendors, and prices of all kinds for their models."""
     for provider, model in (
         ("openai", ASTRA), ("anthropic", OPUS), ("anthropic", HAIKU), ("anthropic", SONNET),
         ("google", FLASH),
@@ -54,11 +53,7 @@ def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
             provider=provider, model=model, kind=PLACE, place=place,
             factor=Decimal("1.1"), starts_at=LONG_AGO, source=SOURCE,
         )  # fmt: skip
-    with FakeProvider() as made:
-        wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
-        yield made
-        gateway.call_loop.call_sync(gateway.providers.aclose())
-        assert_books_agree()
+    return vendors
 
 
 def responses(ask: Asking, **more: Any) -> Reply:
@@ -78,11 +73,8 @@ def generate(ask: Asking, **more: Any) -> Reply:
 
 def hold_of(reply: Reply) -> int:
     assert reply.status == 200, reply.body
-    return Hold.objects.get(request_id=reply.headers["x-pulse-request-id"]).amount_nanoeur
-
-
-def row_of(reply: Reply) -> AiRequestLog:
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
+    [hold] = tried(reply).holds
+    return hold.amount_nanoeur
 
 
 def limited(acme: Organization) -> None:
@@ -167,6 +159,17 @@ def test_dearer_answer_is_charged_right_and_overruns(
     assert {period.overrun_nanoeur for period in Period.objects.filter(org=acme)} == {above}
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_place_that_was_asked_for_counts_where_answer_names_none(
+    ask: Asking, fake: FakeProvider, stream: bool
+) -> None:
+    costs = []
+    for asked in ({}, {"inference_geo": "us"}):
+        fake.answers(vendor="anthropic", usage={"input_tokens": 20, "output_tokens": 100})
+        costs.append(row_of(messages(ask, stream=stream, **asked)).cost_nanoeur or 0)
+    assert abs(costs[1] - costs[0] * Decimal("1.1")) <= 1
+
+
 def assert_overrun(reply: Reply, expected_nanoeur: Decimal) -> None:
     hold, row = hold_of(reply), row_of(reply)
     assert row.cost_nanoeur is not None
@@ -217,13 +220,6 @@ def test_speed_is_refused_where_model_has_only_one(ask: Asking, fake: FakeProvid
     assert messages(ask, model=HAIKU, speed="standard").status == 200
 
 
-def test_fast_mode_keeps_its_beta_header(ask: Asking, fake: FakeProvider) -> None:
-    betas = "fast-mode-2026-02-01,context-1m-2025-08-07"
-    body = {"model": OPUS, "messages": SAY, "max_tokens": 9, "speed": "fast"}
-    assert ask(body, path="/v1/messages", headers={"anthropic-beta": betas}).status == 200
-    assert fake.calls[-1].headers["anthropic-beta"] == "fast-mode-2026-02-01"
-
-
 @pytest.mark.parametrize("path", ["/api/ai/request", "/v1/chat/completions"])
 def test_region_of_host_is_held_and_charged(
     ask: Asking, gateway: Gateway, fake: FakeProvider, acme: Organization, path: str
@@ -231,7 +227,7 @@ def test_region_of_host_is_held_and_charged(
     limited(acme)
     text: dict[str, Any] = {"prompt": "Hello"} if path == "/api/ai/request" else {"messages": SAY}
     usage = {"prompt_tokens": 10, "completion_tokens": 2}
-    amounts = []
+    amounts, expected = [], []
     for place in ("global", "eu"):
         gateway.providers.places = {"openai": place}
         fake.answers(vendor="openai", usage=usage)
@@ -241,6 +237,9 @@ def test_region_of_host_is_held_and_charged(
         event = CostEvent.objects.get(request_id=row.id)
         assert event.usage is not None
         assert event.usage.get("place", "global") == place
+        quoted = ask({"model": ASTRA, "prompt": "Hello"}, path="/api/ai/quote")
+        expected.append(Decimal(f"{quoted.json['expectedEur']}"))
+    assert abs(expected[1] / expected[0] - Decimal("1.1")) < Decimal("0.001")
     for plain, regional in zip(*amounts, strict=True):
         assert abs(regional - plain * Decimal("1.1")) <= 2
     gateway.providers.places = {"openai": "mars"}

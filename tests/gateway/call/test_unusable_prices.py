@@ -15,8 +15,9 @@ from costs.core.usage import Usage
 from costs.models import Hold, Rate
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
-from tests.costs.unusable import run, walls_down
-from tests.gateway.attempts import assert_books_agree
+from tests.costs.books import check_the_books
+from tests.costs.unusable import walls_down
+from tests.databases import by_hand
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn
 
@@ -53,7 +54,7 @@ def test_answer_without_usable_price_is_charged_at_its_hold(
     assert (hold.state, hold.charged_nanoeur) == ("unknown", hold.amount_nanoeur)
     assert (row.status, row.cost_nanoeur) == ("unknown", hold.amount_nanoeur)
     assert row.input_tokens == 1000
-    assert_books_agree()
+    check_the_books()
 
 
 @WAYS
@@ -75,7 +76,7 @@ def test_row_changed_in_sql_does_not_lose_answer(
     assert reply.status == 200
     assert b"Hello" in reply.body
     assert Hold.objects.get().charged_nanoeur > 0
-    assert_books_agree()
+    check_the_books()
 
 
 def test_model_whose_price_cannot_be_used_is_unpriced(ask: Asking) -> None:
@@ -89,16 +90,19 @@ def test_model_whose_price_cannot_be_used_is_unpriced(ask: Asking) -> None:
 def events_refused() -> Iterator[None]:
     """Let the ledger fail to write a charge."""
     if connection.vendor == "postgresql":
-        run("ALTER TABLE cost_event ADD CONSTRAINT refused CHECK (false) NOT VALID")
-        yield
-        run("ALTER TABLE cost_event DROP CONSTRAINT refused")
+        wall = "ALTER TABLE cost_event ADD CONSTRAINT refused CHECK (false) NOT VALID"
+        gone = "ALTER TABLE cost_event DROP CONSTRAINT refused"
     else:
-        run(
+        wall = (
             "CREATE TRIGGER refused BEFORE INSERT ON cost_event "
             "BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
+        gone = "DROP TRIGGER refused"
+    by_hand(wall)
+    try:
         yield
-        run("DROP TRIGGER refused")
+    finally:
+        by_hand(gone)
 
 
 @WAYS

@@ -143,12 +143,6 @@ READ_ONLY = (Period, Hold, CostEvent, Instance, AiRequestLog)
 DATED = (Rate, PriceFactor, ExchangeRate)
 
 
-@pytest.fixture
-def operator(client: Client, db: None) -> Client:
-    client.force_login(UserFactory.create(is_staff=True, is_superuser=True))
-    return client
-
-
 @pytest.mark.parametrize("model", [*READ_ONLY, *DATED, Policy, ModelAlias])
 def test_operators_see_every_table(operator: Client, model: type) -> None:
     name = f"{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.usage import Usage
-from gateway.core.seen import ON_ITS_WAY_S, TEXT_KEPT_BYTES, SeenOutput, texts_of
+from gateway.core.seen import ON_ITS_WAY_S, TEXT_FREE_BYTES, TEXT_KEPT_BYTES, SeenOutput, all_text
 
 RATE = 100.0
 
 
-def seen_after(*events: str, started_s: float = 0.0) -> SeenOutput:
+def seen_after(*events: str, started_s: float = 0.0, choices: int = 1) -> SeenOutput:
     """Return what is seen of one event a second."""
     seen = SeenOutput()
-    seen.send(started_s)
+    seen.send(started_s, choices=choices)
     for second, text in enumerate(events, start=1):
         seen.arrive(started_s + second)
         seen.text.add(text)
     return seen
 
 
-def at_most(seen: SeenOutput, *, counted: int = 0, choices: int = 1, now_s: float = 0.0) -> int:
-    return seen.output_tokens_at_most(
-        text=counted, thoughts=0, tokens_per_s=RATE, choices=choices, now_s=now_s
-    )
+def at_most(seen: SeenOutput, *, counted: int = 0, now_s: float = 0.0) -> int:
+    return seen.output_tokens_at_most(text=counted, thoughts=0, tokens_per_s=RATE, now_s=now_s)
 
 
 ON_ITS_WAY = int(ON_ITS_WAY_S * RATE)
@@ -33,7 +32,7 @@ ON_ITS_WAY = int(ON_ITS_WAY_S * RATE)
 
 def test_finished_output_is_its_text() -> None:
     seen = seen_after("one", " two", " three")
-    seen.has_ended = True
+    seen.end()
     assert at_most(seen, counted=3) == 3
 
 
@@ -44,16 +43,29 @@ def test_unfinished_output_has_one_more_event_and_what_was_on_its_way() -> None:
 
 def test_event_is_at_least_one_token_and_byte_at_most_one() -> None:
     seen = seen_after("x", "x", "x")
-    seen.has_ended = True
+    seen.end()
     assert at_most(seen, counted=1) == 3
     assert at_most(seen, counted=50) == 3
 
 
-def test_text_beyond_what_is_kept_counts_by_its_bytes() -> None:
-    seen = seen_after("x" * TEXT_KEPT_BYTES, "yy")
-    seen.has_ended = True
-    assert len(seen.text.kept) == TEXT_KEPT_BYTES
-    assert at_most(seen, counted=1000) == 1000 + 2
+@pytest.mark.parametrize(
+    ("has_memory", "kept"), [(True, TEXT_KEPT_BYTES), (False, TEXT_FREE_BYTES)]
+)
+def test_text_beyond_what_is_kept_counts_by_its_bytes(has_memory: bool, kept: int) -> None:
+    asked: list[int] = []
+
+    def take(n_bytes: int) -> bool:
+        asked.append(n_bytes)
+        return has_memory
+
+    seen = SeenOutput()
+    seen.send(0.0, take=take)
+    for text in ("x" * TEXT_FREE_BYTES, "x" * (kept - TEXT_FREE_BYTES), "yy", "yy"):
+        seen.text.add(text)
+    seen.end()
+    assert asked == [TEXT_KEPT_BYTES - TEXT_FREE_BYTES]
+    assert len(seen.text.kept) == kept
+    assert at_most(seen, counted=1000) == 1000 + 4
 
 
 def test_hidden_output_counts_once_it_has_begun_by_time_since_sending() -> None:
@@ -83,7 +95,7 @@ def test_shown_thoughts_count_if_they_are_more_than_time_allows() -> None:
     for _ in range(50):
         seen.thoughts.add(" word")
     seen.hide(False)
-    most = seen.output_tokens_at_most(text=0, thoughts=50, tokens_per_s=RATE, choices=1, now_s=0.01)
+    most = seen.output_tokens_at_most(text=0, thoughts=50, tokens_per_s=RATE, now_s=0.01)
     assert most == 50 + ON_ITS_WAY
 
 
@@ -101,10 +113,32 @@ def test_reported_output_counts_if_it_is_more() -> None:
     assert at_most(seen, counted=1) == 42 + ON_ITS_WAY + 1
 
 
-def test_each_choice_has_output_on_its_way_and_end_of_one_ends_none() -> None:
-    seen = seen_after("one")
-    seen.has_ended = True
-    assert at_most(seen, counted=1, choices=3) == 1 + 3 * ON_ITS_WAY + 1
+def test_each_choice_has_output_on_its_way_until_all_have_ended() -> None:
+    seen = seen_after("one", choices=3)
+    seen.end(0)
+    seen.end(0)
+    seen.end(1)
+    assert at_most(seen, counted=1) == 1 + 3 * ON_ITS_WAY + 1
+    seen.end(2)
+    assert at_most(seen, counted=1) == 1
+
+
+def test_each_choice_is_hidden_and_silent() -> None:
+    seen = seen_after("{", choices=3)
+    seen.hide(True)
+    seen.in_bursts = True
+    assert at_most(seen, counted=1, now_s=2.0) == 1 + 3 * (ON_ITS_WAY + 2 * RATE + RATE) + 1
+
+
+def test_output_is_hidden_until_each_choice_shows_some() -> None:
+    seen = seen_after(choices=2)
+    seen.arrive(1.0)
+    seen.hide(True)
+    for choice, at_s in ((0, 2.0), (0, 3.0), (1, 4.0)):
+        assert seen.has_begun
+        seen.arrive(at_s)
+        seen.begin(choice)
+    assert at_most(seen, now_s=99.0) == 2 * (4 * RATE + ON_ITS_WAY)
 
 
 @given(st.lists(st.text(max_size=20), max_size=30))
@@ -115,13 +149,22 @@ def test_more_output_never_lowers_bound(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "texts"),
+    ("value", "text"),
     [
-        ("a", ["a"]),
-        ({"role": "x", "content": [{"type": "text", "text": "b"}, {"text": 3}]}, ["text", "b"]),
-        ({"id": "x"}, []),
-        (None, []),
+        ("a", "a"),
+        (
+            {"role": "x", "content": [{"type": "t", "text": "b"}, {"text": 3}, "c"], "z": "d"},
+            "tbcd",
+        ),
+        ({"id": "x"}, ""),
+        (None, ""),
     ],
 )
-def test_texts_of_value_are_found_at_any_depth(value: object, texts: list[str]) -> None:
-    assert [*texts_of(value, {"id", "role"})] == texts
+def test_text_of_value_is_found_at_any_depth(value: object, text: str) -> None:
+    assert all_text(value, {"id", "role"}) == text
+
+
+def test_deepest_text_that_can_be_parsed_is_found() -> None:
+    depth = 1000
+    deep = orjson.loads(b'{"a":[' * (depth // 2) + b'"x"' + b"]}" * (depth // 2))
+    assert all_text(deep) == "x"

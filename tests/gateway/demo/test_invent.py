@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from pytest_django import Settings
 
 from costs.models import CostEvent
 from gateway.models import AiRequestLog
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.costs.books import check_the_books
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 
 def invent(*arguments: str) -> str:
-    out = StringIO()
-    call_command("prices", "load", stdout=StringIO())
-    call_command("invent", "year", *arguments, stdout=out)
-    return out.getvalue()
+    output_of("prices", "load")
+    return output_of("invent", "year", *arguments)
 
 
 def test_invented_requests_have_consistent_ledger() -> None:

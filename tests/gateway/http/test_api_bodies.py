@@ -6,9 +6,10 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pytest
+import zstandard
 from pytest_django import Settings
 
 from gateway.call.runtime import Gateway
@@ -40,9 +41,10 @@ UNREADABLE: list[tuple[bytes, str, str]] = [
         "",
         "prompt must not contain half of a surrogate pair",
     ),
-    (BODY, "gzip", "Compressed bodies are not supported"),
-    (gzip.compress(BODY), "gzip", "Compressed bodies are not supported"),
-    (BODY, "br, gzip", "Compressed bodies are not supported"),
+    (BODY, "gzip", "The body cannot be unpacked: it is not valid gzip"),
+    (BODY, "zstd", "The body cannot be unpacked: it is not valid zstd"),
+    (gzip.compress(BODY)[:-9], "gzip", "The body cannot be unpacked: it is not valid gzip"),
+    (gzip.compress(b"[]"), "gzip", "The body must be a JSON object"),
 ]
 
 
@@ -87,16 +89,59 @@ def test_body_at_limit_is_read_and_larger_is_413(ask_both: Asking, settings: Set
     assert AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"]).code == reply.refusal[1]
 
 
-def test_limit_is_ten_mebibytes(ask: Asking) -> None:
-    reply = ask(BODY + b" " * 10 * 2**20)
-    assert reply.refusal == (413, "body_too_large", "The body must be at most 10 MiB")
+def test_limit_is_32_mebibytes(ask: Asking) -> None:
+    reply = ask(BODY + b" " * 32 * 2**20)
+    assert reply.refusal == (413, "body_too_large", "The body must be at most 32 MiB")
+
+
+PACKED: Final[Mapping[str, Callable[[bytes], bytes]]] = {
+    "gzip": gzip.compress,
+    "x-gzip": lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:]),
+    "GZIP": gzip.compress,
+    "zstd": zstandard.compress,
+    "ZSTD ": lambda body: zstandard.compress(body[:9]) + zstandard.compress(body[9:]),
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_compressed_body_is_read(ask_both: Asking, encoding: str) -> None:
+    reply = ask_both(PACKED[encoding](BODY), headers={"content-encoding": encoding})
+    assert (reply.status, reply.json["content"]) == (200, HELLO["prompt"])
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_compressed_body_is_refused_above_limit_and_takes_no_memory(
+    ask_both: Asking, gateway: Gateway, settings: Settings, encoding: str
+) -> None:
+    settings.BODY_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
+    headers = {"content-encoding": encoding}
+    largest = BODY + b" " * (2**20 - len(BODY))
+    assert ask_both(PACKED[encoding](largest), headers=headers).status == 200
+    for body in (largest + b" ", b" " * 2**28):
+        refusal = ask_both(PACKED[encoding](body), headers=headers).refusal
+        assert refusal == (413, "body_too_large", "The body must be at most 1 MiB")
+    assert gateway.bodies.take(CALLER_MAX_BYTES, {"anyone": CALLER_MAX_BYTES})
+
+
+def test_compressed_body_counts_in_budget(ask: Asking, gateway: Gateway) -> None:
+    held = {ApiKey.objects.get().id: CALLER_MAX_BYTES}
+    assert gateway.bodies.take(CALLER_MAX_BYTES - 2**20, held)
+    packed = gzip.compress(BODY + b" " * 2**21)
+    assert ask(packed, headers={"content-encoding": "gzip"}).refusal[:2] == (503, "overloaded")
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, zstd", "compress"])
+def test_other_encodings_are_415(ask_both: Asking, encoding: str) -> None:
+    reply = ask_both(BODY, headers={"content-encoding": encoding})
+    sentence = "Content-Encoding must be one of gzip, zstd, identity"
+    assert reply.refusal == (415, "unsupported_media_type", sentence)
 
 
 @pytest.mark.parametrize(
     ("announced", "refusal"),
     [
-        (b"9" * 5000, (413, "body_too_large", "The body must be at most 10 MiB")),
-        (b"99999999", (413, "body_too_large", "The body must be at most 10 MiB")),
+        (b"9" * 5000, (413, "body_too_large", "The body must be at most 32 MiB")),
+        (b"99999999", (413, "body_too_large", "The body must be at most 32 MiB")),
         (b"-1", (400, "invalid_request", "Content-Length must be a number")),
         (b"abc", (400, "invalid_request", "Content-Length must be a number")),
     ],
@@ -129,7 +174,7 @@ def test_unknown_host_name_is_400(gateway: Gateway) -> None:
 
 
 def test_unknown_path_is_404_in_json(gateway: Gateway) -> None:
-    for path in ("/api/", "/api/ai/request/", "/api/nothing", "/v1/nothing", "/healthzz"):
+    for path in ("/api/", "/api/ai/request/", "/api/nothing", "/healthzz"):
         reply = send_to_api("GET", path)
         assert reply.refusal == (404, "not_found", "Endpoint not found")
         assert "x-pulse-request-id" not in reply.headers

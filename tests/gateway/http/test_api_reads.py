@@ -113,7 +113,7 @@ def test_page_limit_is_between_1_and_200(ask: Asking, acme: Organization) -> Non
 def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
     columns = {
         "status": ("status", "error"),
-        "code": ("code", "provider_error"),
+        "code": ("code", "model_blocked"),
         "model": ("model", "gpt-4o"),
         "provider": ("provider", "google"),
         "userId": ("user_id", "u"),
@@ -125,7 +125,8 @@ def test_every_filter_narrows_list(ask: Asking, acme: Organization) -> None:
     }
     AiRequestLogFactory.create(org=acme)
     for name, (column, value) in columns.items():
-        row = AiRequestLogFactory.create(org=acme, **{column: value})
+        status = {"status": "blocked"} if name == "code" else {}  # answers have none
+        row = AiRequestLogFactory.create(org=acme, **{column: value, **status})
         assert ids(listed(ask, f"?{name}={quoted(value)}")) == [str(row.id)]
         other = "code" if name == "model" else "model"
         assert ids(listed(ask, f"?{name}={quoted(value)}&limit=1&{other}=no")) == []
@@ -228,6 +229,20 @@ def test_key_sees_only_requests_within_its_scope(
     assert ids(listed(ask, "?teamId=other", key=text)) == []
     reply = ask(method="GET", path=f"/api/ai/requests/{other.id}", key=text)
     assert reply.refusal == (404, "not_found", "Request not found")
+
+
+def test_model_is_as_requested_or_as_called_as_on_page(ask: Asking, acme: Organization) -> None:
+    row = AiRequestLogFactory.create(org=acme, model="gpt-4o-2024", requested_model="gpt-4o")
+    for name in ("gpt-4o", "gpt-4o-2024"):
+        assert ids(listed(ask, f"?model={name}")) == [str(row.id)]
+
+
+def test_email_address_of_user_has_its_own_length(ask: Asking) -> None:
+    address = f"{'x' * 242}@example.com"
+    assert refused(ask, f"?userId={address}").startswith("No user of this organization")
+    assert refused(ask, f"?userId=x{address}") == (
+        "userId must have at most 254 characters, all printable"
+    )
 
 
 # --- probes -----------------------------------------------------------------------------------

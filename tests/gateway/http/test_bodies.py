@@ -10,9 +10,15 @@ from typing import Any, Final
 import pytest
 
 from gateway.call.runtime import Gateway
-from gateway.core.body_budget import CALLER_MAX_BYTES, FREE_BYTES, BodyBudget
+from gateway.core.body_budget import (
+    CALLER_MAX_BYTES,
+    DROPPED_MAX,
+    DROPPED_OF_ADDRESS_MAX,
+    FREE_BYTES,
+    BodyBudget,
+)
 from gateway.core.errors import Refused
-from gateway.http.bodies import DROPPING_MAX, ClientDisconnected, IncomingBody
+from gateway.http.bodies import ClientDisconnected, IncomingBody
 from orgs.models import ApiKey
 from tests.gateway.conftest import Asking
 from tests.gateway.stand_ins import Only, StandIn, until
@@ -43,7 +49,7 @@ async def _end(how: str, budget: BodyBudget) -> None:
             await asyncio.Event().wait()
         return found or {}
 
-    body = IncomingBody([(b"transfer-encoding", b"chunked")], receive, max_s=0.05)
+    body = IncomingBody({"headers": [(b"transfer-encoding", b"chunked")]}, receive, max_s=0.05)
     max_bytes = len(LARGE) if how == "large" else 10**9
     async with body.received(max_bytes=max_bytes, budget=budget, shares=SHARES) as whole:
         assert whole == LARGE
@@ -117,24 +123,53 @@ def test_ended_and_refused_calls_return_their_bytes(
     assert gateway.bodies.take(CALLER_MAX_BYTES, {ApiKey.objects.get().pk: CALLER_MAX_BYTES})
 
 
-async def test_refused_bodies_are_dropped_few_at_once() -> None:
-    read: list[int] = []
-    may_end = asyncio.Event()
+class _Sent:
+    """Bodies of three pieces that are read up to the first until they `may_end`."""
 
-    def body(number: int) -> IncomingBody:
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.may_end = asyncio.Event()
+        self.dropping: list[asyncio.Task[None]] = []
+
+    async def drop(self, address: str) -> None:
+        """Begin to drop a body from this address."""
+        pieces = 0
+
         async def receive() -> dict[str, object]:
-            read.append(number)
-            await may_end.wait()
-            return {"type": "http.request", "body": b"x", "more_body": read.count(number) < 3}
+            nonlocal pieces
+            pieces += 1
+            self.read.append(address)
+            await self.may_end.wait()
+            return {"type": "http.request", "body": b"x", "more_body": pieces < 3}
 
-        return IncomingBody([(b"content-length", b"9")], receive)
+        scope = {"headers": [(b"content-length", b"9")], "client": (address, 1)}
+        self.dropping.append(asyncio.create_task(IncomingBody(scope, receive).drop()))
+        await asyncio.sleep(0)
 
-    first = [asyncio.create_task(body(number).drop()) for number in range(DROPPING_MAX)]
-    await asyncio.sleep(0)
-    await body(DROPPING_MAX).drop()
-    assert sorted(read) == list(range(DROPPING_MAX))
-    may_end.set()
-    await asyncio.gather(*first)
-    assert len(read) == 3 * DROPPING_MAX
-    await body(DROPPING_MAX).drop()
-    assert read.count(DROPPING_MAX) == 3
+    async def end(self) -> None:
+        """Let all end."""
+        self.may_end.set()
+        await asyncio.gather(*self.dropping)
+
+
+async def test_refused_bodies_are_dropped_few_at_once() -> None:
+    sent = _Sent()
+    addresses = [f"192.0.2.{number}" for number in range(DROPPED_MAX)]
+    for address in (*addresses, "192.0.2.99"):
+        await sent.drop(address)
+    assert sent.read == addresses
+    await sent.end()
+    assert len(sent.read) == 3 * DROPPED_MAX
+    await sent.drop("192.0.2.99")
+    await sent.end()
+    assert sent.read.count("192.0.2.99") == 3
+
+
+async def test_refused_bodies_of_one_address_leave_room_for_others() -> None:
+    sent = _Sent()
+    for number in range(DROPPED_MAX):
+        await sent.drop(f"2001:db8::{number}")
+    await sent.drop("192.0.2.1")
+    await sent.end()
+    assert sent.read.count("192.0.2.1") == 3
+    assert len(sent.read) == 3 * (DROPPED_OF_ADDRESS_MAX + 1)

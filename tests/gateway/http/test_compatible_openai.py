@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from costs.models import Hold
 from gateway.apis.responses.tools import UNBOUNDED
-from gateway.call.runtime import Gateway
-from gateway.models import AiRequestLog
-from gateway.providers.registry import Providers
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
-from tests.fake_provider import VENDORS
 from tests.fake_provider.thread import FakeProvider
-from tests.fake_provider.vendors import settings_at
+from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 from tests.vendor_rules.mistral import body as mistral
@@ -28,15 +23,6 @@ PROMPT = "Say hello to everyone"
 ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": PROMPT}
 SEARCH = {"type": "web_search"}
 EURO_NANOEUR = 10**9
-
-
-@pytest.fixture
-def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, as the gateway's only upstream."""
-    with FakeProvider() as running:
-        base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
-        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
-        yield running
 
 
 @pytest.fixture
@@ -52,12 +38,6 @@ def embedders(prices: object) -> None:
         )
 
 
-def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row; assert that no hold is left."""
-    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
-
-
 def refused(reply: Reply) -> tuple[int, str, str]:
     error = reply.json["error"]
     return reply.status, error["code"], error["message"]
@@ -66,8 +46,8 @@ def refused(reply: Reply) -> tuple[int, str, str]:
 # --- responses --------------------------------------------------------------------------------
 
 
-def test_response_is_relayed_and_charged(ask: Asking, fake: FakeProvider) -> None:
-    fake.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
+def test_response_is_relayed_and_charged(ask: Asking, vendors: FakeProvider) -> None:
+    vendors.answers(input_tokens=100, output_tokens=10, cached_tokens=40, reasoning_tokens=4)
     reply = ask(ASKED, path=RESPONSES)
     row = row_of(reply)
     assert reply.json["output"][0]["content"][0]["text"] == PROMPT
@@ -76,15 +56,15 @@ def test_response_is_relayed_and_charged(ask: Asking, fake: FakeProvider) -> Non
     # 100 x 0.15 and 10 x 0.60 USD per million, at 1.10 USD per EUR.
     assert row.cost_nanoeur == 19_091
     assert reply.headers["x-pulse-cost-eur"] == "0.000019091"
-    [call] = fake.calls
+    [call] = vendors.calls
     assert (call.body["store"], call.body["service_tier"]) == (False, "default")
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
 def test_stream_is_relayed_and_charged_for_every_outcome(
-    status: str, ask: Asking, fake: FakeProvider
+    status: str, ask: Asking, vendors: FakeProvider
 ) -> None:
-    fake.answers(finish_reason=status, input_tokens=100, output_tokens=10)
+    vendors.answers(finish_reason=status, input_tokens=100, output_tokens=10)
     reply = ask(ASKED | {"stream": True}, path=RESPONSES)
     row = row_of(reply)
     assert reply.body.count(b"event: ") == reply.body.count(b"data: ") > 5
@@ -92,16 +72,18 @@ def test_stream_is_relayed_and_charged_for_every_outcome(
     assert (row.status, row.cost_nanoeur) == ("ok", 19_091)
 
 
-def test_stream_without_usage_is_charged_by_its_output(ask: Asking, fake: FakeProvider) -> None:
-    fake.answers(no_usage=True)
+def test_stream_without_usage_is_charged_by_its_output(ask: Asking, vendors: FakeProvider) -> None:
+    vendors.answers(no_usage=True)
     row = row_of(ask(ASKED | {"stream": True, "max_output_tokens": 50}, path=RESPONSES))
     hold = Hold.objects.get(request_id=row.id)
     assert row.status == "unknown"
     assert 0 < (row.estimated_nanoeur or 0) == (row.cost_nanoeur or 0) < hold.amount_nanoeur
 
 
-def test_broken_stream_ends_with_error_that_clients_raise(ask: Asking, fake: FakeProvider) -> None:
-    fake.answers(cut_after_bytes=1_500)
+def test_broken_stream_ends_with_error_that_clients_raise(
+    ask: Asking, vendors: FakeProvider
+) -> None:
+    vendors.answers(cut_after_bytes=1_500)
     reply = ask(ASKED | {"stream": True}, path=RESPONSES)
     last = reply.events[-1]
     assert (last.name, last.data["type"]) == ("error", "error")
@@ -109,14 +91,16 @@ def test_broken_stream_ends_with_error_that_clients_raise(ask: Asking, fake: Fak
     assert row_of(reply).status == "unknown"
 
 
-def test_limit_writes_cap_into_request(ask: Asking, fake: FakeProvider, acme: Organization) -> None:
+def test_limit_writes_cap_into_request(
+    ask: Asking, vendors: FakeProvider, acme: Organization
+) -> None:
     PolicyFactory.create(org=acme, max_tokens_per_request=1000)
     assert ask(ASKED, path=RESPONSES).status == 200
-    assert 900 < fake.calls[0].body["max_output_tokens"] < 1000
+    assert 900 < vendors.calls[0].body["max_output_tokens"] < 1000
 
 
 def test_unbounded_search_is_refused_if_limit_applies(
-    ask: Asking, fake: FakeProvider, acme: Organization
+    ask: Asking, vendors: FakeProvider, acme: Organization
 ) -> None:
     searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
     assert ask(searching, path=RESPONSES).status == 200
@@ -124,7 +108,7 @@ def test_unbounded_search_is_refused_if_limit_applies(
     assert refused(ask(searching, path=RESPONSES)) == (400, "invalid_request", UNBOUNDED)
     reply = ask(searching | {"max_tool_calls": 2}, path=RESPONSES)
     assert reply.status == 200
-    assert len(fake.calls) == 2
+    assert len(vendors.calls) == 2
     # Three passes over the whole context, and two searches.
     hold = Hold.objects.get(request_id=row_of(reply).id)
     assert hold.amount_nanoeur > 3 * 128_000 * 0.15 / 1.10 * 1000
@@ -142,16 +126,16 @@ def test_unbounded_search_is_refused_if_limit_applies(
     ids=str,
 )
 def test_refused_request_leaves_row_and_is_not_sent(
-    changes: dict[str, Any], ask: Asking, fake: FakeProvider
+    changes: dict[str, Any], ask: Asking, vendors: FakeProvider
 ) -> None:
     reply = ask(ASKED | changes, path=RESPONSES)
     assert (reply.status, refused(reply)[1]) == (400, "invalid_request")
     assert row_of(reply).status == "blocked"
-    assert not fake.calls
+    assert not vendors.calls
 
 
-def test_providers_error_keeps_its_message(ask: Asking, fake: FakeProvider) -> None:
-    fake.answers(status=404, body={"error": {"message": "No such model", "code": "gone"}})
+def test_providers_error_keeps_its_message(ask: Asking, vendors: FakeProvider) -> None:
+    vendors.answers(status=404, body={"error": {"message": "No such model", "code": "gone"}})
     reply = ask(ASKED, path=RESPONSES)
     assert refused(reply) == (404, "gone", "No such model")
     assert (row_of(reply).status, row_of(reply).cost_nanoeur) == ("error", 0)
@@ -164,7 +148,7 @@ def test_providers_error_keeps_its_message(ask: Asking, fake: FakeProvider) -> N
     "model", ["text-embedding-3-small", "mistral-embed", "gemini-embedding-001"]
 )
 def test_every_vendors_embeddings_are_in_openais_format_and_charged(
-    model: str, ask: Asking, fake: FakeProvider, embedders: None
+    model: str, ask: Asking, vendors: FakeProvider, embedders: None
 ) -> None:
     reply = ask({"model": model, "input": [PROMPT, "Bye"]}, path=EMBEDDINGS)
     row = row_of(reply)
@@ -177,7 +161,7 @@ def test_every_vendors_embeddings_are_in_openais_format_and_charged(
 
 
 def test_embeddings_hold_only_their_input(
-    ask: Asking, fake: FakeProvider, acme: Organization, embedders: None
+    ask: Asking, vendors: FakeProvider, acme: Organization, embedders: None
 ) -> None:
     frame_tokens = 7  # what stands around a message and around the whole, as in a chat
     PolicyFactory.create(org=acme, max_tokens_per_request=10 + frame_tokens)
@@ -185,11 +169,11 @@ def test_embeddings_hold_only_their_input(
     assert ask(asked, path=EMBEDDINGS).status == 200
     more = asked | {"input": list(range(1, 12))}
     assert refused(ask(more, path=EMBEDDINGS))[:2] == (403, "token_limit")
-    assert len(fake.calls) == 1
+    assert len(vendors.calls) == 1
 
 
 def test_embeddings_of_tokens_are_held_by_their_text_where_they_become_one(
-    ask: Asking, fake: FakeProvider, acme: Organization, embedders: None
+    ask: Asking, vendors: FakeProvider, acme: Organization, embedders: None
 ) -> None:
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=EURO_NANOEUR)
     held = {}
@@ -197,7 +181,7 @@ def test_embeddings_of_tokens_are_held_by_their_text_where_they_become_one(
         reply = ask({"model": model, "input": [15339, 1917]}, path=EMBEDDINGS)
         assert reply.status == 200, reply.json
         held[model] = Hold.objects.get(request_id=row_of(reply).id).amount_nanoeur
-    assert fake.calls[1].body["input"] == ["hello world"]
+    assert vendors.calls[1].body["input"] == ["hello world"]
     # 11 bytes in place of 2 tokens, at 0.11 USD per million and 1.10 USD per EUR
     assert held["mistral-embed"] - held["text-embedding-3-small"] == 9 * 100
 
@@ -220,12 +204,12 @@ def reported(reply: Reply) -> list[str]:
 
 
 def test_what_model_refuses_is_not_relayed_and_in_trace(
-    ask: Asking, fake: FakeProvider, reasoners: None
+    ask: Asking, vendors: FakeProvider, reasoners: None
 ) -> None:
     asked = {"model": "o3", "messages": [USER], "temperature": 0.2, "max_tokens": 50}
     reply = ask(asked, path=CHAT)
     assert reply.status == 200, reply.json
-    [call] = fake.calls
+    [call] = vendors.calls
     assert not {"temperature", "max_tokens"} & call.body.keys()
     assert call.body["max_completion_tokens"] == 50
     assert reported(reply) == [
@@ -235,23 +219,23 @@ def test_what_model_refuses_is_not_relayed_and_in_trace(
 
 
 def test_native_temperature_of_reasoning_model_is_omitted(
-    ask: Asking, fake: FakeProvider, reasoners: None
+    ask: Asking, vendors: FakeProvider, reasoners: None
 ) -> None:
     reply = ask({"model": "o3", "prompt": PROMPT, "temperature": 0.2})
     assert (reply.status, reply.json["success"]) == (200, True)
-    assert "temperature" not in fake.calls[0].body
+    assert "temperature" not in vendors.calls[0].body
     assert reported(reply) == ["temperature is omitted"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_request_in_openais_format_is_relayed_as_mistral_takes_it(
-    streamed: bool, ask: Asking, fake: FakeProvider
+    streamed: bool, ask: Asking, vendors: FakeProvider
 ) -> None:
     asked = {"model": "mistral-large-latest", "messages": [USER], "stream": streamed, "seed": 1}
     asked |= {"user": "ann", "stream_options": {"include_usage": True}, "max_completion_tokens": 9}
     reply = ask(asked, path=CHAT)
     assert reply.status == 200
-    [call] = fake.calls
+    [call] = vendors.calls
     assert mistral.faults(call.body) == []
     assert (call.body["random_seed"], call.body["max_tokens"]) == (1, 9)
     assert reported(reply) == [
@@ -261,11 +245,11 @@ def test_request_in_openais_format_is_relayed_as_mistral_takes_it(
     ]
 
 
-def test_refused_adjustment_leaves_row_and_is_not_sent(ask: Asking, fake: FakeProvider) -> None:
+def test_refused_adjustment_leaves_row_and_is_not_sent(ask: Asking, vendors: FakeProvider) -> None:
     asked = {"model": "mistral-large-latest", "messages": [USER], "logit_bias": {"1": 1}}
     reply = ask(asked, path=CHAT)
     status, code, message = refused(reply)
     assert (status, code) == (400, "invalid_request")
     assert message.startswith("logit_bias is not supported by model mistral-large-latest")
     assert row_of(reply).code == "invalid_request"
-    assert not fake.calls
+    assert not vendors.calls

@@ -10,14 +10,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from costs.models import CostEvent, Hold
+from costs.models import CostEvent
 from gateway.call.runtime import Gateway
-from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
 from orgs.models import Organization
 from tests.factories import PolicyFactory
-from tests.fake_provider import VENDORS, FakeProvider
+from tests.fake_provider import FakeProvider
 from tests.fake_provider.vendors import KEYS, settings_at
+from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
 from tests.gateway.small_vendor import SmallVendor
 from tests.gateway.wire import Reply
@@ -81,15 +81,6 @@ both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stre
 
 
 @pytest.fixture
-def fake(gateway: Gateway) -> Iterator[FakeProvider]:
-    """The fake provider, as the gateway's only upstream."""
-    with FakeProvider() as running:
-        base_urls = {vendor: running.base_url(vendor) for vendor in VENDORS}
-        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
-        yield running
-
-
-@pytest.fixture
 def small(gateway: Gateway) -> Iterator[SmallVendor]:
     """A fake vendor that returns configured answers, in place of both."""
     with SmallVendor() as running:
@@ -108,12 +99,6 @@ def limited(acme: Organization) -> Callable[..., None]:
     return made
 
 
-def row_of(reply: Reply) -> AiRequestLog:
-    """Return a reply's audit row; assert that no hold is left."""
-    assert not Hold.objects.filter(state=Hold.State.HELD).exists()
-    return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
-
-
 def error_in(api: Api, reply: Reply) -> tuple[str, str]:
     """Return the type and message of an error in the client's format."""
     body = reply.json
@@ -127,11 +112,11 @@ def error_in(api: Api, reply: Reply) -> tuple[str, str]:
     return body["error"]["status"], body["error"]["message"]
 
 
-def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
+def directly(vendors: FakeProvider, api: Api, *, stream: bool) -> bytes:
     """Return the vendor's own answer."""
     asked = api.asking(stream=stream)
     request = Request(  # noqa: S310  loopback
-        fake.base_url(api.vendor) + asked["path"],
+        vendors.base_url(api.vendor) + asked["path"],
         data=json.dumps(asked["body"]).encode(),
         headers={"content-type": "application/json", "x-api-key": "k"},
     )
@@ -146,7 +131,7 @@ def directly(fake: FakeProvider, api: Api, *, stream: bool) -> bytes:
 @every_api
 @both_ways
 def test_answer_is_relayed_byte_for_byte_and_charged(
-    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, api: Api, stream: bool
 ) -> None:
     reply = ask(**api.asking(stream=stream))
     assert reply.status == 200
@@ -167,19 +152,19 @@ def test_answer_is_relayed_byte_for_byte_and_charged(
     assert 0 < event.amount_nanoeur <= (row.hold_nanoeur or 0)
     if not stream:
         assert float(reply.headers["x-pulse-cost-eur"]) == event.amount_nanoeur / EUR
-    assert reply.body == directly(fake, api, stream=stream)
+    assert reply.body == directly(vendors, api, stream=stream)
 
 
 @every_api
 @both_ways
 def test_vendor_gets_its_own_key_and_no_client_headers(
-    ask: Asking, fake: FakeProvider, api_key: str, api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, api_key: str, api: Api, stream: bool
 ) -> None:
     headers = {api.key_header: api_key, "x-pulse-team-id": "t", "cookie": "a=b", "x-more": "m"}
     reply = ask(**api.asking(stream=stream), key="", headers=headers)
     assert reply.status == 200
     assert row_of(reply).team_id == "t"
-    [call] = fake.calls
+    [call] = vendors.calls
     sent = json.dumps([call.headers, call.path])
     assert KEYS[api.vendor] in sent
     assert api_key not in sent
@@ -187,17 +172,17 @@ def test_vendor_gets_its_own_key_and_no_client_headers(
 
 
 @every_api
-def test_unknown_field_is_forwarded(ask: Asking, fake: FakeProvider, api: Api) -> None:
+def test_unknown_field_is_forwarded(ask: Asking, vendors: FakeProvider, api: Api) -> None:
     unheard_of = {"of": ["tomorrow", 1.5, None]}
     assert ask(**api.asking(unheard_of=unheard_of)).status == 200
-    [call] = fake.calls
+    [call] = vendors.calls
     assert call.body["unheard_of"] == unheard_of
 
 
 @every_api
 @both_ways
 def test_forwarded_model_name_is_vendors(
-    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, api: Api, stream: bool
 ) -> None:
     for spelled in (api.model.upper(), f"{api.vendor}/{api.model}"):
         asked = api.asking(stream=stream)
@@ -205,12 +190,14 @@ def test_forwarded_model_name_is_vendors(
         if "model" in asked["body"]:
             asked["body"]["model"] = spelled
         assert ask(**asked).status == 200
-    for call in fake.calls:
+    for call in vendors.calls:
         assert api.model == call.body.get("model", FLASH)
         assert api.model in call.path or "model" in call.body
 
 
-def test_same_conversation_has_same_hash_on_every_endpoint(ask: Asking, fake: FakeProvider) -> None:
+def test_same_conversation_has_same_hash_on_every_endpoint(
+    ask: Asking, vendors: FakeProvider
+) -> None:
     pairs = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": PROMPT}]
     asked: list[dict[str, Any]] = [
         {"body": {"model": "sandbox-small", "messages": pairs}},
@@ -231,7 +218,7 @@ def test_same_conversation_has_same_hash_on_every_endpoint(ask: Asking, fake: Fa
 @every_api
 @both_ways
 def test_refusal_is_in_clients_format_and_calls_no_provider(
-    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(blocked_models=[api.model])
     reply = ask(**api.asking(stream=stream))
@@ -240,11 +227,11 @@ def test_refusal_is_in_clients_format_and_calls_no_provider(
     assert (reply.status, error_in(api, reply)) == (403, (kind, sentence))
     assert reply.headers["x-pulse-error-code"] == "model_blocked"
     assert (row_of(reply).status, row_of(reply).code) == ("blocked", "model_blocked")
-    assert fake.calls == []
+    assert vendors.calls == []
 
 
 @every_api
-def test_each_status_has_clients_error_type(ask: Asking, fake: FakeProvider, api: Api) -> None:
+def test_each_status_has_clients_error_type(ask: Asking, vendors: FakeProvider, api: Api) -> None:
     wrong: list[tuple[Reply, int, str, str]] = [
         (ask(**api.asking(), key="pulse_x"), 401, "authentication_error", "UNAUTHENTICATED"),
         (ask(**api.asking(), key=""), 401, "authentication_error", "UNAUTHENTICATED"),
@@ -273,16 +260,16 @@ def test_each_status_has_clients_error_type(ask: Asking, fake: FakeProvider, api
         kind, message = error_in(api, reply)
         assert (reply.status, kind) == (status, anthropic if api is MESSAGES else google)
         assert message
-    assert fake.calls == []
+    assert vendors.calls == []
 
 
 @every_api
 @both_ways
 def test_vendors_error_keeps_its_status_and_message(
-    ask: Asking, fake: FakeProvider, api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, api: Api, stream: bool
 ) -> None:
     for status in (400, 404, 429, 503, 529):
-        fake.answers(status=status, headers={"retry-after": "7"})
+        vendors.answers(status=status, headers={"retry-after": "7"})
         reply = ask(**api.asking(stream=stream))
         assert reply.status == (status if status < 500 else 502)
         assert reply.headers["x-pulse-error-code"].startswith("provider_")
@@ -294,7 +281,7 @@ def test_vendors_error_keeps_its_status_and_message(
 
 @every_api
 def test_repeat_is_refused_without_client_retries(
-    ask: Asking, fake: FakeProvider, api: Api
+    ask: Asking, vendors: FakeProvider, api: Api
 ) -> None:
     key = {"idempotency-key": "once"}
     assert ask(**api.asking(), headers=key).status == 200
@@ -302,12 +289,12 @@ def test_repeat_is_refused_without_client_retries(
     kind, _ = error_in(api, again)
     assert (again.status, kind) == (409, "conflict_error" if api is MESSAGES else "ABORTED")
     assert again.headers["x-should-retry"] == "false"
-    assert len(fake.calls) == 1
+    assert len(vendors.calls) == 1
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "mistral-large-latest", "sandbox-small"])
 def test_other_vendors_model_is_refused_with_its_endpoint(
-    ask: Asking, fake: FakeProvider, name: str
+    ask: Asking, vendors: FakeProvider, name: str
 ) -> None:
     for api in (MESSAGES, GENERATE):
         for path in (api.plain, api.streamed, api.counted):
@@ -316,7 +303,7 @@ def test_other_vendors_model_is_refused_with_its_endpoint(
             _, message = error_in(api, reply)
             assert reply.status == 400
             assert message.endswith("use /v1/chat/completions")
-    assert fake.calls == []
+    assert vendors.calls == []
 
 
 @pytest.mark.parametrize(
@@ -326,22 +313,24 @@ def test_other_vendors_model_is_refused_with_its_endpoint(
         *("tunedModels/x", "gemini-2.0-flash\n", "x" * 300, "gemini-2.0-flash?x", "%2e%2e"),
     ],
 )
-def test_model_name_cannot_change_upstream_path(ask: Asking, fake: FakeProvider, name: str) -> None:
+def test_model_name_cannot_change_upstream_path(
+    ask: Asking, vendors: FakeProvider, name: str
+) -> None:
     for method in ("generateContent", "streamGenerateContent", "countTokens"):
         reply = ask(path=f"/v1beta/models/{name}:{method}", body=GENERATE.body)
         assert reply.status in {400, 403, 404, 405}, (name, method)
-    assert fake.calls == []
+    assert vendors.calls == []
 
 
 def test_key_in_query_string_is_never_accepted(
-    ask: Asking, fake: FakeProvider, api_key: str
+    ask: Asking, vendors: FakeProvider, api_key: str
 ) -> None:
     path = f"{GENERATE.plain}?key={api_key}"
     assert ask(path=path, body=GENERATE.body, key="").status == 401
     reply = ask(path=path, body=GENERATE.body)
     assert reply.status == 400
     assert api_key not in reply.body.decode()
-    assert fake.calls == []
+    assert vendors.calls == []
 
 
 def test_only_documented_post_methods_exist(ask: Asking) -> None:
@@ -355,13 +344,13 @@ def test_only_documented_post_methods_exist(ask: Asking) -> None:
 @every_api
 @both_ways
 def test_cap_is_within_policy_tokens(
-    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
+    ask: Asking, vendors: FakeProvider, limited: Callable[..., None], api: Api, stream: bool
 ) -> None:
     limited(max_tokens_per_request=500)
     if api is GENERATE:  # the other API requires the caller's cap
         reply = ask(**api.asking(stream=stream, generationConfig=None))
         assert reply.status == 200
-        [call] = fake.calls
+        [call] = vendors.calls
         assert 400 < call.body["generationConfig"]["maxOutputTokens"] < 500
     asked = (
         {"max_tokens": 501} if api is MESSAGES else {"generationConfig": {"maxOutputTokens": 501}}
@@ -378,7 +367,7 @@ SEARCH: Final = {
 
 @every_api
 def test_unbounded_request_is_refused_only_if_limit_applies(
-    ask: Asking, fake: FakeProvider, limited: Callable[..., None], api: Api
+    ask: Asking, vendors: FakeProvider, limited: Callable[..., None], api: Api
 ) -> None:
     searching = api.asking(tools=[SEARCH[api.vendor]])
     assert ask(**searching).status == 200
@@ -386,15 +375,15 @@ def test_unbounded_request_is_refused_only_if_limit_applies(
     reply = ask(**searching)
     assert (reply.status, reply.headers["x-pulse-error-code"]) == (400, "invalid_request")
     assert "where a limit applies" in error_in(api, reply)[1]
-    assert len(fake.calls) == 1
+    assert len(vendors.calls) == 1
 
 
 def test_bounded_searches_are_held_and_charged(
-    ask: Asking, fake: FakeProvider, limited: Callable[..., None]
+    ask: Asking, vendors: FakeProvider, limited: Callable[..., None]
 ) -> None:
     limited(max_cost_per_day_nanoeur=1000 * EUR)
     usage = {"input_tokens": 9, "output_tokens": 2, "server_tool_use": {"web_search_requests": 2}}
-    fake.answers(usage=usage, vendor="anthropic")
+    vendors.answers(usage=usage, vendor="anthropic")
     tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
     row = row_of(ask(**MESSAGES.asking(tools=[tool])))
     fee, context = 2 * EUR // 20, 3 * 200_000 * 3_000
@@ -450,9 +439,9 @@ def test_invalid_count_is_error(ask: Asking, small: SmallVendor, api: Api, body:
 # --- streams that break, and arrays -----------------------------------------------------------
 
 
-def test_broken_message_stream_ends_with_error_event(ask: Asking, fake: FakeProvider) -> None:
-    whole = directly(fake, MESSAGES, stream=True)
-    fake.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
+def test_broken_message_stream_ends_with_error_event(ask: Asking, vendors: FakeProvider) -> None:
+    whole = directly(vendors, MESSAGES, stream=True)
+    vendors.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
     reply = ask(**MESSAGES.asking(stream=True))
     *_, last = reply.body.removesuffix(b"\n\n").split(b"\n\n")
     name, data = last.split(b"\n")

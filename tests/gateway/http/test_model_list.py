@@ -12,7 +12,8 @@ from gateway.call.runtime import Gateway
 from gateway.call.snapshot import OrganizationSnapshot
 from gateway.core.attempts import Alias
 from gateway.core.model_entries import model_entries
-from gateway.guards.offered import Offer, Offered
+from gateway.core.model_names import Offered
+from gateway.guards.offered import Offer
 from gateway.guards.policies import Rule, model_verdicts
 from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from gateway.core.model_entries import model_entries
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
-from gateway.policies.backtest import ROWS_PER_PAGE, backtest
-from gateway.policies.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
+from gateway.policies.backtests.backtest import ROWS_PER_PAGE, backtest
+from gateway.policies.backtests.replay_report import EXAMPLES_MAX, NAMES_MAX, Backtest
 from gateway.providers.catalog import load_catalog
 from orgs.keys import operations
 from orgs.models import Organization, User
+from tests.commands import output_of
 from tests.factories import AiRequestLogFactory, PolicyFactory
 from tests.gateway.conftest import Asking
 
@@ -165,10 +165,7 @@ def test_names_are_counted_in_bounded_memory(acme: Organization) -> None:
 # --- JSON and the command ------------------------------------------------------------------------
 
 
-def policies(*words: str) -> str:
-    out = io.StringIO()
-    call_command("policies", *words, stdout=out, stderr=out)
-    return out.getvalue()
+policies = partial(output_of, "policies")
 
 
 def just_now(org: Organization, **fields: Any) -> AiRequestLog:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from gateway.models import Policy
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.factories import PolicyFactory
 
 pytestmark = pytest.mark.django_db
@@ -17,10 +18,7 @@ pytestmark = pytest.mark.django_db
 LIMITS = ("--allow", "gpt-4o,claude-*", "--block", "gpt-4", "--max-cost-per-day", "1.5")
 
 
-def policies(*words: str) -> str:
-    out = io.StringIO()
-    call_command("policies", *words, stdout=out, stderr=out)
-    return out.getvalue()
+policies = partial(output_of, "policies")
 
 
 def test_created_policy_has_limits(acme: Organization) -> None:

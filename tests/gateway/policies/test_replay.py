@@ -10,7 +10,7 @@ import pytest
 from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
 from gateway.guards.policies import Rule
-from gateway.policies.replay import PastRequest, ReplayedDay
+from gateway.policies.backtests.replay import PastRequest, ReplayedDay
 from gateway.providers.catalog import load_catalog
 
 MORNING = datetime(2025, 6, 1, 8, tzinfo=UTC)

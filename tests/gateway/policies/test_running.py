@@ -18,7 +18,7 @@ from django.test import Client
 
 from gateway.core.errors import Refused
 from gateway.policies import effect
-from gateway.policies.running import RETRY_AFTER_S, RUNNING, RUNNING_MAX, RunningBacktests
+from gateway.policies.backtests.running import RETRY_AFTER_S, RUNNING, RUNNING_MAX, RunningBacktests
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from orgs.threads import BACKTESTS, BODIES, EXPORTS, READS

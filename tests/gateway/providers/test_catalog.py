@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from costs.core.rates import rate_at
 from costs.prices.seed import SeedPrice, seed_prices
 from gateway.core.model_names import Model, price_names
 from gateway.providers.catalog import load_catalog
+from tests.costs.price_list import NOW
 
 CATALOG = load_catalog(True)
 MODELS = {model.id: model for model in CATALOG.by_name.values()}
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 PROMISED = [
     "gpt-4o",

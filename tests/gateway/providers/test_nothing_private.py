@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from costs.models import Rate
-from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from gateway.upstream.failures import Peer
 from tests.factories import RateFactory
-from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 from tests.fake_provider.vendors import KEYS, MODELS
-from tests.gateway.attempts import wire
 from tests.gateway.conftest import Asking
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,15 +76,12 @@ STREAMS: dict[str, tuple[str, str, dict[str, Any], str]] = {
 
 
 @pytest.fixture
-def fake(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
-    """All four vendors at the fake provider."""
-    with FakeProvider() as made:
-        wire(gateway, made, **{vendor: made.base_url(vendor) for vendor in VENDORS})
-        for vendor, model in MODELS.items():
-            if not Rate.objects.filter(provider=vendor, model=model).exists():
-                RateFactory.create(provider=vendor, model=model)
-        yield made
-        gateway.call_loop.call_sync(gateway.providers.aclose())
+def fake(vendors: FakeProvider) -> FakeProvider:
+    """The vendors, and a price for a model of each."""
+    for vendor, model in MODELS.items():
+        if not Rate.objects.filter(provider=vendor, model=model).exists():
+            RateFactory.create(provider=vendor, model=model)
+    return vendors
 
 
 def limit_message(vendor: str) -> str:

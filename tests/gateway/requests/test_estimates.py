@@ -7,12 +7,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
-from django.http import StreamingHttpResponse
 from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from gateway.models import AiRequestLog
 from gateway.requests.lines import request_as_json
 from gateway.requests.reports import rows_of
 from orgs.models import Organization
+from tests.answers import text_of
 from tests.costs.books import NOON, Clock, Desk, ask, check_the_books, settlement
 from tests.factories import AiRequestLogFactory, MembershipFactory, OrganizationFactory
 
@@ -98,12 +98,6 @@ def make(desk: Desk, org: Organization, team: str | None, days: int, endings: An
 def of_rows(rows: Any, amount: str = "amount_nanoeur") -> Amounts:
     sums = rows.aggregate(amount=Sum(amount), estimated=Sum("estimated_nanoeur"))
     return sums["amount"] or 0, sums["estimated"] or 0
-
-
-def text_of(client: Client, path: str) -> str:
-    response = cast("StreamingHttpResponse", client.get(path))
-    assert response.status_code == 200, path
-    return b"".join(cast("Iterable[bytes]", response.streaming_content)).decode()
 
 
 def of_lines(lines: Iterable[Mapping[str, Any]], amount: str, estimated: str) -> Amounts:

@@ -19,6 +19,7 @@ from gateway.requests import reports
 from gateway.requests.reports import REQUESTS_PER_PAGE, Cursor, RequestQuery
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.costs.charges import charge
 from tests.factories import (
     AiRequestLogFactory,
     ApiKeyFactory,
@@ -335,19 +336,87 @@ def test_moments_stay_in_links_and_fields(
     assert len(shown(client, older)) == 1
 
 
+def plans(query: RequestQuery, organization: Organization) -> list[str]:
+    """Return how the database reads each statement of a list."""
+    with CaptureQueriesContext(connection) as captured:
+        assert len(reports.requests(organization_id=organization.pk, query=query).rows) == 3
+    is_sqlite = connection.vendor == "sqlite"
+    found = []
+    with connection.cursor() as cursor:
+        if not is_sqlite:  # three rows are read faster without an index
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        for statement in captured:
+            cursor.execute(f"EXPLAIN {'QUERY PLAN ' * is_sqlite}{statement['sql']}")
+            found.append(" ".join(str(row[-1]) for row in cursor.fetchall()))
+    return found
+
+
 def test_moments_are_read_from_index_in_order(acme: Organization) -> None:
     moment = datetime(2026, 1, 10, 12, tzinfo=UTC)
     AiRequestLogFactory.create_batch(3, org=acme, occurred_at=moment)
     query = RequestQuery(since=moment - timedelta(hours=1), until=moment + timedelta(hours=1))
-    with CaptureQueriesContext(connection) as captured:
-        assert len(reports.requests(organization_id=acme.pk, query=query).rows) == 3
-    is_sqlite = connection.vendor == "sqlite"
-    with connection.cursor() as cursor:
-        if not is_sqlite:  # three rows are read faster without an index
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        cursor.execute(f"EXPLAIN {'QUERY PLAN ' * is_sqlite}{captured[0]['sql']}")
-        plan = " ".join(str(row[-1]) for row in cursor.fetchall())
+    [plan] = plans(query, acme)
     assert "ai_request_log_newest" in plan
+    is_sqlite = connection.vendor == "sqlite"
     bounded = r"occurred_at>\? AND occurred_at<\?" if is_sqlite else r"Index Cond:.*>=.*<"
     assert re.search(bounded, plan), plan
     assert not re.search("TEMP B-TREE|Sort", plan)
+
+
+@pytest.mark.parametrize("more", [{}, {"model": "gpt-4o-mini"}, {"status": "ok"}], ids=str)
+def test_every_spelling_is_read_from_index_in_order(
+    acme: Organization, more: dict[str, str]
+) -> None:
+    for team in ("A", "a", "\u00c4", "B"):
+        AiRequestLogFactory.create(org=acme, team_id=team)
+    query = RequestQuery(named={"team_id": ("A", "a", "\u00c4")}, **more)  # type: ignore[arg-type]  # the names of text
+    for plan in plans(query, acme):
+        assert not re.search("TEMP B-TREE|Sort", plan), plan
+        if connection.vendor == "sqlite":  # it walks all rows, unless an index has the value
+            assert "ai_request_log_newest" not in plan
+
+
+def test_many_spellings_take_few_queries(
+    acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, team_id="a")
+    many = tuple(f"{n}" for n in range(reports.SPELLINGS_ROWS_MAX // 10))
+    query = RequestQuery(named={"team_id": (*many, "a")}, model="gpt-4o-mini")
+    with django_assert_num_queries(2):
+        assert reports.requests(organization_id=acme.pk, query=query).rows == [row]
+
+
+# --- where spellings are looked for -------------------------------------------------------------
+
+
+def test_list_of_dates_looks_for_spellings_of_their_charges_alone(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    moment = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)  # in February in Paris
+    row = AiRequestLogFactory.create(org=acme, occurred_at=moment, team_id="STRASSE")
+    charge(acme, 1, occurred_at=moment, team_id="STRASSE")
+    AiRequestLogFactory.create_batch(3, org=acme, occurred_at=moment + timedelta(days=9))
+    client = client_for(member_user)
+    with pytest.MonkeyPatch.context() as patch, CaptureQueriesContext(connection) as captured:
+        patch.setattr(reports, "SPELLINGS_ROWS_MAX", 1)
+        found = shown(client, "teamId=stra%C3%9Fe&from=2026-02-01&to=2026-02-28")
+    assert found == [row]
+    [looked] = [each["sql"] for each in captured if "monthly_cost" in each["sql"]]
+    assert "2026-01-01" in looked  # days of any time zone
+    assert "2026-03-0" in looked
+
+
+def test_following_list_does_not_read_charges(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(org=acme, team_id="A", user_id="Customer@example.com")
+    charge(acme, 1, user_id="customer@example.com")
+    place = Cursor(occurred_at=now(), id=new_id())
+    client = client_for(member_user)
+    with CaptureQueriesContext(connection) as captured:
+        query = f"after={place}&teamId=a&userId=customer%40example.com"
+        response = client.get(f"{REQUESTS}/requests/new?{query}")
+        assert [line.row for line in response.context["lines"]] == [row]
+        quiet = f"after={place}&userId=later%40example.com"  # of calls, no member's
+        assert client.get(f"{REQUESTS}/requests/new?{quiet}").context["lines"] == []
+    assert not [each for each in captured if "monthly_cost" in each["sql"]]

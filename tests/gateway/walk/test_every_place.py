@@ -14,8 +14,8 @@ from gateway.core.request_body import DIMENSION_HEADERS
 from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
+from tests.costs.books import check_the_books
 from tests.factories import PolicyFactory, RateFactory
-from tests.gateway.attempts import assert_books_agree
 from tests.gateway.conftest import Asking
 from tests.gateway.walk.agents import AGENTS
 from tests.gateway.walk.bodies import CONTENTS, ENDPOINTS, FLASH, Endpoint
@@ -97,7 +97,7 @@ def walked(gateway: Gateway, api_key: str, caplog: pytest.LogCaptureFixture) -> 
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
     gateway.call_loop.call_sync(gateway.providers.aclose())
-    assert_books_agree()
+    check_the_books()
 
 
 def complaint_about(reply: Reply, endpoint: Endpoint) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
@@ -21,6 +20,7 @@ from orgs.members import invitations
 from orgs.members import operations as members_operations
 from orgs.models import HistoryEvent, Membership, Organization, User
 from orgs.settings import operations as settings_operations
+from tests.commands import output_of
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -120,7 +120,7 @@ def test_change_on_page_names_person_and_address(
 
 
 def test_change_by_command_names_machines_user(acme: Organization) -> None:
-    call_command("orgs", "disable", "acme", stdout=io.StringIO())
+    output_of("orgs", "disable", "acme")
     row = only()
     assert (row.actor_kind, row.actor_id, row.address) == ("operator", None, "")
     assert row.actor_name
@@ -221,9 +221,9 @@ def test_failures_beyond_throttle_leave_no_row(client: Client, member_user: User
 
 
 def listed(*words: str) -> list[dict[str, Any]]:
-    out = io.StringIO()
-    call_command("audit", "history", *words, "--format", "json", stdout=out)
-    rows: list[dict[str, Any]] = json.loads(out.getvalue())
+    rows: list[dict[str, Any]] = json.loads(
+        output_of("audit", "history", *words, "--format", "json")
+    )
     return rows
 
 

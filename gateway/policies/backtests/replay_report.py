@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.core.errors import Refused
-from gateway.policies.replay import PastRequest
+from gateway.policies.backtests.replay import PastRequest
 from orgs.core.spelling import folded
 
 EXAMPLES_MAX: Final = 5

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from costs.core.money import euros
-from gateway.policies.replay_report import Backtest, Hit
+from gateway.policies.backtests.replay_report import Backtest, Hit
 
 
 def backtest_as_json(report: Backtest) -> dict[str, Any]:

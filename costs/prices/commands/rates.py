@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import CommandParser
 from django.utils.timezone import now
 
-from costs.core.exchange_rates import DatedRate, RateInForce, shown
+from costs.core.exchange_rates import DatedRate, RateInForce
+from costs.core.money import plain
 from costs.models import ExchangeRate
 from costs.prices.checks import HAND_SOURCE
+from costs.prices.commands.options import number
 from costs.prices.ecb import ECB_SOURCE, ECB_URL, download_rates, rates_in_file
 from costs.prices.exchange_rates import add_rates, rate_in_force, set_rate, utc_day
 from orgs.console.commands import ActionCommand, add_format, write_rows
 from orgs.core.errors import Missing
 
 HISTORY_ROWS: Final = 20
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Command(ActionCommand):
@@ -43,7 +42,7 @@ class Command(ActionCommand):
             f"rates; without it, {ECB_URL} is downloaded",
         )
         put = add("set", self.set, help="set the rate of a day by hand")
-        put.add_argument("usd_per_eur", type=_number, metavar="USD_PER_EUR")
+        put.add_argument("usd_per_eur", type=number, metavar="USD_PER_EUR")
         put.add_argument("--date", type=_day, help="default: today (UTC)")
         put.add_argument("--source", default=HAND_SOURCE, help="source of the rate")
         for action, more in ((refresh, ""), (put, "; replaces the rate of that day")):
@@ -61,14 +60,14 @@ class Command(ActionCommand):
             )
         rows = ExchangeRate.objects.filter(on_date__lte=day)[:HISTORY_ROWS]
         history = [
-            {"date": f"{row.on_date}", "usd_per_eur": shown(row.usd_per_eur), "source": row.source}
+            {"date": f"{row.on_date}", "usd_per_eur": plain(row.usd_per_eur), "source": row.source}
             for row in rows
         ]
         if options["format"] == "json":
             self.stdout.write(json.dumps(_as_dict(found) | {"history": history}, indent=2))
             return
         self.stdout.write(
-            f"1 EUR = {shown(found.rate.usd_per_eur)} USD ({found.source}, {found.rate.on_date}), "
+            f"1 EUR = {plain(found.rate.usd_per_eur)} USD ({found.source}, {found.rate.on_date}), "
             f"{found.working_days} working days old"
         )
         if found.warning:
@@ -91,13 +90,13 @@ class Command(ActionCommand):
         today = utc_day(now())
         rate = DatedRate(options["date"] or today, options["usd_per_eur"])
         set_rate(rate, source=options["source"], today=today, is_forced=options["force"])
-        self.stdout.write(f"1 EUR = {shown(rate.usd_per_eur)} USD from {rate.on_date}.")
+        self.stdout.write(f"1 EUR = {plain(rate.usd_per_eur)} USD from {rate.on_date}.")
 
 
 def _as_dict(found: RateInForce) -> dict[str, Any]:
     return {
         "date": f"{found.rate.on_date}",
-        "usd_per_eur": shown(found.rate.usd_per_eur),
+        "usd_per_eur": plain(found.rate.usd_per_eur),
         "source": found.source,
         "working_days": found.working_days,
         "is_stale": found.is_stale,
@@ -109,9 +108,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as exc:
         raise ArgumentTypeError(f"must be a date such as 2026-01-31, not {text!r}") from exc
-
-
-def _number(text: str) -> Decimal:
-    if not _NUMBER.fullmatch(text):
-        raise ArgumentTypeError(f"must be a number such as 1.0842, not {text!r}")
-    return Decimal(text)

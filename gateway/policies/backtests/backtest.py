@@ -30,9 +30,9 @@ from gateway.core.model_names import Catalog, Model, price_names
 from gateway.guards.dimensions import requirements_of
 from gateway.guards.policies import Rule
 from gateway.models import AiRequestLog
+from gateway.policies.backtests.replay import MODELS_REMEMBERED, PastRequest, Price, ReplayedDay
+from gateway.policies.backtests.replay_report import Backtest, DayOutcome
 from gateway.policies.operations import PolicyLimits
-from gateway.policies.replay import MODELS_REMEMBERED, PastRequest, Price, ReplayedDay
-from gateway.policies.replay_report import Backtest, DayOutcome
 
 PERIODS_DAYS: Final = (7, 30, 90)
 DAYS_DEFAULT: Final = 30

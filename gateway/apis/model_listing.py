@@ -15,7 +15,7 @@ from gateway.apis import openai_errors
 from gateway.apis.generate import errors as generate_errors
 from gateway.apis.messages import errors as messages_errors
 from gateway.core.errors import GatewayError
-from gateway.guards.offered import Offered
+from gateway.core.model_names import Offered
 
 # Release dates are not known here; Anthropic's API documents this value for that case.
 UNKNOWN_AT: Final = "1970-01-01T00:00:00Z"

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.core.management.base import CommandParser
 
 from costs.core.money import euros
+from gateway.audit.verify import summary, verify
 from gateway.console.findings import write_findings
-from gateway.requests.audit import summary, verify
 from orgs.audit.reports import LIMIT_DEFAULT, LIMIT_MAX, events
 from orgs.console.commands import ActionCommand, add_format, organization, write_rows
 from orgs.core.errors import Invalid

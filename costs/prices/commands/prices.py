@@ -24,10 +24,9 @@ from costs.prices.commands.changing import (
 )
 from costs.prices.commands.options import add_preview, moment
 from costs.prices.commands.texts import listed_as_text, rates_as_text
-from costs.prices.ecb import ECB_SOURCE, packaged_rates, rates_in_file
+from costs.prices.ecb import packaged_rates, rates_in_file
 from costs.prices.exchange_rates import utc_day
 from costs.prices.listing import listed
-from costs.prices.places import seed_places
 from costs.prices.seed import seed_factors, seed_prices
 from orgs.console.commands import ActionCommand, add_format
 from orgs.core.errors import Invalid
@@ -92,16 +91,16 @@ class Command(ActionCommand):
         moment = now()
         done = seed(
             prices=seed_prices(),
+            factors=seed_factors(),
             exchange_rates=rates_in_file(path) if path else packaged_rates(utc_day(moment)),
-            exchange_source=ECB_SOURCE,
             now=moment,
             is_forced=options["force"],
         )
         self.stdout.write(f"Added {done.prices} prices and {done.exchange_rates}.")
         if kept := done.exchange_rates.kept_sentence:
             self.stdout.write(kept)
-        if places := seed_places(seed_factors(), now=moment):
-            self.stdout.write(f"Added {places} price factors of places.")
+        if done.factors:
+            self.stdout.write(f"Added {done.factors} price factors of places.")
         if done.set_by_hand:
             self.stdout.write(f"Kept as set by hand: {', '.join(done.set_by_hand)}.")
 

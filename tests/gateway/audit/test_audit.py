@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from io import StringIO
+from functools import partial
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import transaction
 from django.db.models import F
 
 from costs.core.holds import State
 from costs.models import CostEvent, Hold
+from gateway.audit.verify import verify
 from gateway.models import AiRequestLog
-from gateway.requests.audit import verify
 from orgs.fields import new_id
 from orgs.models import Organization
+from tests.commands import output_of
 from tests.costs.books import Desk, ask, settlement
 from tests.factories import AiRequestLogFactory, CostEventFactory
 
@@ -44,10 +45,7 @@ def audited(desk: Desk, acme: Organization) -> Organization:
     return acme
 
 
-def audit(*arguments: str) -> str:
-    out = StringIO()
-    call_command("audit", "verify", *arguments, stdout=out)
-    return out.getvalue()
+audit = partial(output_of, "audit", "verify")
 
 
 def test_verify_prints_counts_and_sums(audited: Organization) -> None:

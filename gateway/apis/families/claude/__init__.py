@@ -1,0 +1,1 @@
+"""Requests of Anthropic: differences between its models, and how a call is fitted to them."""

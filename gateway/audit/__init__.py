@@ -1,0 +1,1 @@
+"""Verify the audit log against the ledger, and the ledger itself."""
