@@ -2,16 +2,16 @@
 
 from django.urls import path
 
-from gateway.http import api, compatible, health, model_list, reads
-from gateway.http import backtest as api_backtest
+from gateway.http import compatible, health, model_list
+from gateway.http.native import ai_request, backtest, reads
 from gateway.http.openapi import document
 
 urlpatterns = [
-    path("api/ai/request", api.ai_request, name="api-request"),
-    path("api/ai/quote", api.ai_quote, name="api-quote"),
+    path("api/ai/request", ai_request.ai_request, name="api-request"),
+    path("api/ai/quote", ai_request.ai_quote, name="api-quote"),
     path("api/ai/requests", reads.ai_requests, name="api-requests"),
     path("api/ai/requests/<request_id>", reads.ai_request_detail, name="api-request-detail"),
-    path("api/ai/policies/backtest", api_backtest.policy_backtest, name="api-backtest"),
+    path("api/ai/policies/backtest", backtest.policy_backtest, name="api-backtest"),
     path("api/schema", document.api_schema, name="api-schema"),
     path("v1/responses", compatible.responses, name="responses"),
     path("v1/embeddings", compatible.embeddings, name="embeddings"),

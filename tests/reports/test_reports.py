@@ -33,7 +33,7 @@ def names_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_report_names_its_sources_and_a_test(module: str) -> None:
+def test_every_report_names_its_sources_and_test(module: str) -> None:
     assert reports(module)
     for report in reports(module):
         path, _, test = report.test.partition("::")

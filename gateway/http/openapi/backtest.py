@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.console.dimensions import KNOWN_PARAMETERS, WORDS
-from gateway.core.calls import DIMENSION_MAX_CHARS
-from gateway.core.model_names import NAME_MAX_CHARS
+from gateway.console.dimensions import KNOWN_PARAMETERS
 from gateway.core.request_body import NAME_IN_JSON
+from gateway.http.native.backtest import PATTERNS
 from gateway.http.openapi.values import (
     COUNT,
     EUR,
@@ -24,21 +23,6 @@ from gateway.policies.backtests.backtest import PERIODS_DAYS
 from gateway.policies.backtests.replay_report import EXAMPLES_MAX, NAMES_SHOWN
 
 TOKENS_MAX: Final = 2**63 - 1
-ENTRIES_MAX: Final = 20
-_ENTRY: Final = rf"[A-Za-z0-9*][A-Za-z0-9._:@/+*-]{{0,{NAME_MAX_CHARS - 1}}}"
-_ENTRIES: Final = f"^{_ENTRY}(?:,{_ENTRY}){{0,{ENTRIES_MAX - 1}}}$"
-_WORDS: Final = "|".join(WORDS.values())
-_VALUE: Final = rf"[!-+\--~]{{1,{DIMENSION_MAX_CHARS}}}"
-_VALUES: Final = f"^{_VALUE}(?:,{_VALUE}){{0,{ENTRIES_MAX - 1}}}$"
-# The format of each policy parameter; the endpoint validates with the same patterns.
-PATTERNS: Final = {
-    "allow": _ENTRIES,
-    "block": _ENTRIES,
-    "maxCostPerDayEur": r"^[0-9]{1,7}(?:\.[0-9]{1,9})?$",
-    "maxTokensPerRequest": r"^[1-9][0-9]{0,18}$",
-    "require": rf"^(?:{_WORDS})(?:,(?:{_WORDS})){{0,{len(WORDS) - 1}}}$",
-    **dict.fromkeys(KNOWN_PARAMETERS.values(), _VALUES),
-}
 
 
 def _hits(name: str) -> Schema:

@@ -9,13 +9,13 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.core.errors import GatewayError
 from gateway.http.answers import REQUEST_ID_HEADER, error_response, json_response
+from gateway.http.native.reads import ESTIMATED, LIMIT_DEFAULT, LIMIT_MAX, MAX_CHARS
 from gateway.http.openapi import backtest as schema_backtest
 from gateway.http.openapi import compatible, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
 from gateway.http.outside import only
 from gateway.http.queries import query_of
-from gateway.http.reads import ESTIMATED, LIMIT_DEFAULT, LIMIT_MAX, MAX_CHARS
 from orgs.fields import new_id
 
 EVENTS: Final = "text/event-stream"

@@ -24,8 +24,8 @@ from costs.models import ExchangeRate, Hold
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
 from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S, readyz
+from gateway.http.native.reads import LIMIT_MAX
 from gateway.http.openapi.values import SUMMARY_FIELDS
-from gateway.http.reads import LIMIT_MAX
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import AiRequestLogFactory, ExchangeRateFactory, PolicyFactory, RateCardFactory

@@ -15,9 +15,9 @@ from gateway.http.answers import ApiWording, error_response, json_response
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import header
+from gateway.http.native.quote import quote
 from gateway.http.outside import only
 from gateway.http.queries import query_of
-from gateway.http.quote import quote
 from gateway.http.serving import read_or_refuse, serve, unread
 from orgs.core.permissions import Permission
 from orgs.fields import new_id

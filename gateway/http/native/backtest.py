@@ -11,13 +11,13 @@ from django.utils.timezone import now
 
 from gateway.call.reads import READ_TIMEOUT_S
 from gateway.call.runtime import current
-from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS
-from gateway.core.calls import Principal
+from gateway.console.dimensions import KNOWN_FIELDS, KNOWN_PARAMETERS, WORDS
+from gateway.core.calls import DIMENSION_MAX_CHARS, Principal
 from gateway.core.errors import Refused
+from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import invalid
-from gateway.http.openapi.backtest import PATTERNS
+from gateway.http.native.reads import Query, answer
 from gateway.http.outside import only
-from gateway.http.reads import Query, answer
 from gateway.policies.backtests.backtest import DAYS_DEFAULT, PERIODS_DAYS, backtest, rule_of
 from gateway.policies.backtests.backtest_json import backtest_as_json
 from gateway.policies.backtests.running import RUNNING
@@ -38,6 +38,21 @@ FIELDS: Final = {
     **{parameter: KNOWN_FIELDS[name] for name, parameter in KNOWN_PARAMETERS.items()},
 }
 NAME: Final = "this policy"
+ENTRIES_MAX: Final = 20
+_ENTRY: Final = rf"[A-Za-z0-9*][A-Za-z0-9._:@/+*-]{{0,{NAME_MAX_CHARS - 1}}}"
+_ENTRIES: Final = f"^{_ENTRY}(?:,{_ENTRY}){{0,{ENTRIES_MAX - 1}}}$"
+_WORDS: Final = "|".join(WORDS.values())
+_VALUE: Final = rf"[!-+\--~]{{1,{DIMENSION_MAX_CHARS}}}"
+_VALUES: Final = f"^{_VALUE}(?:,{_VALUE}){{0,{ENTRIES_MAX - 1}}}$"
+# The format of each parameter of a policy, also in the API description.
+PATTERNS: Final = {
+    "allow": _ENTRIES,
+    "block": _ENTRIES,
+    "maxCostPerDayEur": r"^[0-9]{1,7}(?:\.[0-9]{1,9})?$",
+    "maxTokensPerRequest": r"^[1-9][0-9]{0,18}$",
+    "require": rf"^(?:{_WORDS})(?:,(?:{_WORDS})){{0,{len(WORDS) - 1}}}$",
+    **dict.fromkeys(KNOWN_PARAMETERS.values(), _VALUES),
+}
 
 
 @only("GET", "HEAD")

@@ -1,0 +1,1 @@
+"""The native API: requests, quotes, what is on record, backtests."""
