@@ -355,12 +355,14 @@ class Completion:
     `content` is the whole text of a plain call and empty after deltas, as is `tool_calls`.
     `usage` is None if the provider reported none that is usable: the call is then charged at its
     bound. `raw_usage` is the provider's unchanged report, for the audit row. `body` is a relayed
-    answer, unchanged. `vectors` are embeddings.
+    answer, unchanged. `vectors` are embeddings. An answer has `failed` if its finish reason is an
+    error: only a client that knows the vendor's reasons may get it as an answer.
     """
 
     model: str
     content: str = ""
     finish_reason: str | None
+    failed: bool = False
     usage: Usage | None
     raw_usage: dict[str, Any] | None = None
     tool_calls: tuple[ToolCall, ...] = ()

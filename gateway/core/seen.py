@@ -115,6 +115,12 @@ class SeenOutput:
             self._hidden_s += self.seen_s - self._hidden_since_s
             self._hidden_since_s = None
 
+    def tell(self, usage: Usage, now_s: float) -> None:
+        """Record the usage of an answer that came as a whole."""
+        self.arrive(now_s)
+        self.report(usage)
+        self.has_ended = True
+
     def report(self, usage: Usage | None) -> None:
         """Record that the provider reported the usage so far; None is none that is usable."""
         if usage is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
-from gateway.core.errors import Broken, ProviderFailed
+from gateway.core.errors import Broken, FailedAnswer, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
 from gateway.upstream.transport import Traffic, noting
@@ -90,7 +90,10 @@ async def pieces(
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
                     yield delta
-        yield _finished(peer, reading.completion())
+        completion = reading.completion()
+        if completion.finish_reason is None:  # in every API an answer ends with one
+            raise Broken(peer.broke_off(""))
+        yield _finished(peer, completion)
     finally:
         traffic.close()
 
@@ -141,4 +144,8 @@ def _finished(peer: Peer, completion: Completion) -> Completion:
     is_empty = completion.finish_reason is None and completion.usage is None
     if is_empty and not completion.vectors:
         raise Broken(f'Provider "{peer.title}" returned an answer that cannot be read')
+    if completion.failed:
+        reason = peer.shown(completion.finish_reason or "").upper()
+        sentence = f'Provider "{peer.title}" ended its answer with the error {reason}'
+        raise FailedAnswer(sentence, completion=completion)
     return completion
