@@ -235,6 +235,8 @@ class ProviderCall:
     any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
     and has no messages. `user` and `cache_key` are the organization's own names.
 
+    `tool_names` are the caller's own names of tools that are sent under another one.
+
     `adjustments` say what was changed so that the vendor accepts the request, a sentence for each
     kind of change.
 
@@ -255,6 +257,7 @@ class ProviderCall:
     tools: tuple[Tool, ...] = ()
     tool_choice: str | None = None
     required_tool: str | None = None
+    tool_names: Mapping[str, str] = field(default_factory=dict)
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None

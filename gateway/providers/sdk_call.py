@@ -52,7 +52,9 @@ async def whole(
         async with asyncio.timeout(call.timeout_s):
             report = await ask()
         completion = _finished(peer, read(report))
-    return replace(completion, tool_calls=completion.tool_calls[: tool_calls_at_most(call)])
+    calls = completion.tool_calls[: tool_calls_at_most(call)]
+    named = (replace(each, name=call.tool_names.get(each.name, each.name)) for each in calls)
+    return replace(completion, tool_calls=tuple(named))
 
 
 async def pieces(
@@ -89,7 +91,7 @@ async def pieces(
                 deltas = reading.feed(event)
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
-                    yield delta
+                    yield _named(delta, call)
         completion = reading.completion()
         if completion.finish_reason is None:  # in every API an answer ends with one
             raise Broken(peer.broke_off(""))
@@ -131,6 +133,15 @@ def tool_calls_at_most(call: ProviderCall) -> int:
     if not call.tools:
         return 0
     return 1 if call.parallel_tool_calls is False else TOOL_CALLS_MAX
+
+
+def _named(delta: Delta, call: ProviderCall) -> Delta:
+    """Return a delta with the caller's own name of a tool."""
+    piece = delta.tool_call
+    own = None if piece is None or piece.name is None else call.tool_names.get(piece.name)
+    if piece is None or own is None:
+        return delta
+    return replace(delta, tool_call=replace(piece, name=own))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.apis.chat.translation import provider_call
+from gateway.apis.families.fitting import fitted
 from gateway.core.calls import ProviderCall
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
@@ -78,3 +79,8 @@ def asked(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -
     return provider_call(
         body, model_of(model), cap or OutputCap(100, is_written=True), timeout_s=5.0, names=NAMES
     )
+
+
+def fit(model: str = CLAUDE, *, cap: OutputCap | None = None, **fields: Any) -> ProviderCall:
+    """Return the same call as it is sent, fitted to its vendor."""
+    return fitted(asked(model, cap=cap, **fields), model_of(model).provider)

@@ -1,75 +1,80 @@
-"""Differences between the requests of Google's model generations.
+"""Fit a call to what Google's Gemini API and the called model accept.
 
-https://ai.google.dev/gemini-api/docs/thinking
+https://ai.google.dev/api/generate-content
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Final
 
+from gateway.apis.families import gemini
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.google_media import check_media
+from gateway.apis.families.google_tools import fit_format, fit_tools
+from gateway.apis.families.google_turns import fit_turns
+from gateway.core.request_body import invalid
 
-_GENERATION: Final = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?(?!\d)")
-_FIRST_THINKING: Final = (2, 5)
-_UNKNOWN: Final = (0, 0)
-_FIRST_LEVELS: Final = (3, 0)
-_FIRST_FEE_PER_QUERY: Final = (3, 0)
-# As in Google's OpenAI compatibility layer: https://ai.google.dev/gemini-api/docs/openai
-_BUDGET_TOKENS: Final = {
-    "none": 0,
-    "minimal": 1024,
-    "low": 1024,
-    "medium": 8192,
-    "high": 24_576,
-    "xhigh": 24_576,
-}
-_DYNAMIC: Final = -1
-# Thinking cannot be disabled from version 3 on, and not all models have a level below low.
-_LEVELS: Final = {
-    "none": "LOW",
-    "minimal": "LOW",
-    "low": "LOW",
-    "medium": "MEDIUM",
-    "high": "HIGH",
-    "xhigh": "HIGH",
-}
-
-
-def takes_effort(model_id: str) -> bool:
-    """Whether the model supports a thinking effort."""
-    return _generation(model_id) >= _FIRST_THINKING
-
-
-def pays_for_each_search(model_id: str) -> bool:
-    """Whether each search query has a fee, and not the prompt with any; unknown models: each."""
-    generation = _generation(model_id)
-    return generation == _UNKNOWN or generation >= _FIRST_FEE_PER_QUERY
-
-
-def wants_signatures(model_id: str) -> bool:
-    """Whether the model rejects its own tool calls without their thought signatures."""
-    return _generation(model_id) >= _FIRST_LEVELS
-
-
-def thinking(model_id: str, effort: str, *, cap: int | None) -> dict[str, Any]:
-    """Return the thinking setting for an effort, given as OpenAI's value.
-
-    As at OpenAI, thinking is within the output cap: a budget that is not is left to the model.
-    """
-    if _generation(model_id) >= _FIRST_LEVELS:
-        return {"thinking_level": _LEVELS[effort]}
-    budget = _BUDGET_TOKENS[effort]
-    return {"thinking_budget": budget if cap is None or budget < cap else _DYNAMIC}
-
-
-def _generation(model_id: str) -> tuple[int, int]:
-    """Return the generation; a name without a number (`gemini-flash-latest`) is the newest."""
-    found = _GENERATION.match(model_id)
-    if found:
-        return int(found[1]), int(found[2] or 0)
-    return (99, 0) if model_id.endswith("-latest") else _UNKNOWN
+# "must not exceed 5": https://github.com/BerriAI/litellm/issues/18921
+STOPS_MAX: Final = 5
+# An int32: https://github.com/pollinations/pollinations/pull/6867
+SEEDS: Final = 2**31
+# Below 2, as Vertex AI's documents say of the same field; the Gemini API's are silent.
+PENALTY_MAX: Final = 1.99
 
 
 def fit(changes: Changes) -> None:
-    """Fit a call to what its model accepts."""
+    """Fit a call to what its model accepts. Raises Refused if its meaning would change."""
+    if changes.call.inputs:
+        return
+    check_media(changes.call)
+    fit_turns(changes)
+    fit_tools(changes)
+    fit_format(changes)
+    _fit_sampling(changes)
+    _fit_penalties(changes)
+    _fit_stops(changes)
+    if changes.call.reasoning_effort == "none" and gemini.always_thinks(changes.call.model):
+        changes.make("The model thinks as little as it can: it always thinks")
+
+
+def _fit_sampling(changes: Changes) -> None:
+    call = changes.call
+    is_sampled = call.temperature is not None or call.top_p is not None
+    if is_sampled and not gemini.takes_sampling(call.model):
+        changes.make(
+            "temperature and top_p were left out: the model does not take them",
+            temperature=None,
+            top_p=None,
+        )
+    if call.seed is not None and not -SEEDS <= call.seed < SEEDS:
+        changes.make(
+            "The seed was sent as another one, always the same: Google takes 32 bits",
+            seed=call.seed % SEEDS,
+        )
+
+
+def _fit_penalties(changes: Changes) -> None:
+    """Refuse the penalties of models that have none: 0 has no effect and is left out."""
+    call = changes.call
+    for name in ("frequency_penalty", "presence_penalty"):
+        penalty = getattr(call, name)
+        if not penalty:
+            continue
+        if not gemini.takes_penalties(call.model):
+            raise invalid(
+                f'{name} is not supported by model {call.model} of provider "google"; remove it'
+            )
+        if penalty > PENALTY_MAX:
+            changes.make(f"{name} was sent as {PENALTY_MAX}", **{name: PENALTY_MAX})
+
+
+def _fit_stops(changes: Changes) -> None:
+    stops = changes.call.stop
+    if len(stops) > STOPS_MAX:
+        raise invalid(
+            f"stop must have at most {STOPS_MAX} strings for model {changes.call.model} of "
+            'provider "google"'
+        )
+    if "" in stops:
+        kept = tuple(stop for stop in stops if stop)
+        changes.make("Empty stop sequences were left out", stop=kept)
