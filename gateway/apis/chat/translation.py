@@ -14,7 +14,7 @@ from gateway.apis.arrival import tier_in
 from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
 from gateway.apis.families import anthropic as anthropic_models
-from gateway.apis.families import gemini
+from gateway.apis.families.gemini import models as gemini
 from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model

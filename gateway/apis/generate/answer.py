@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
-from gateway.apis.families.gemini import pays_for_each_search
+from gateway.apis.families.gemini.models import pays_for_each_search
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.core.seen import SeenOutput, texts_of
 from gateway.upstream import untrusted_json

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway.apis.arguments import arguments_of
-from gateway.apis.families import gemini
-from gateway.apis.families.google_media import image_type
+from gateway.apis.families.gemini import models
+from gateway.apis.families.gemini.media import image_type
 from gateway.core.calls import (
     CacheMark,
     File,
@@ -74,8 +74,8 @@ def config_from(call: ProviderCall) -> Fields:
         settings["response_mime_type"] = "application/json"
         if call.response_format.schema is not None:
             settings["response_json_schema"] = call.response_format.schema
-    if call.reasoning_effort is not None and gemini.takes_effort(call.model):
-        settings["thinking_config"] = gemini.thinking(
+    if call.reasoning_effort is not None and models.takes_effort(call.model):
+        settings["thinking_config"] = models.thinking(
             call.model, call.reasoning_effort, cap=call.max_output_tokens
         )
     return {name: value for name, value in settings.items() if value is not None}
@@ -113,8 +113,8 @@ def _calls(calls: Iterable[ToolCall], model: str) -> list[Fields]:
                 "args": arguments_of(call.arguments),
             }
         }
-        signature = _signature(call.signature) if gemini.takes_signatures(model) else None
-        if signature is None and gemini.wants_signatures(model) and not parts:
+        signature = _signature(call.signature) if models.takes_signatures(model) else None
+        if signature is None and models.wants_signatures(model) and not parts:
             signature = NO_SIGNATURE
         if signature is not None:
             part["thought_signature"] = signature

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.apis.arrival import text_of
-from gateway.apis.families import gemini, google_schemas
 from gateway.apis.families.changes import Changes
-from gateway.apis.families.google_schemas import UnusableSchema
+from gateway.apis.families.gemini import models, schemas
+from gateway.apis.families.gemini.schemas import UnusableSchema
 from gateway.core.calls import Message, ProviderCall, Tool
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -36,7 +36,7 @@ _BY_SCHEMA: Final = "It must match this JSON schema:"
 def fit_tools(changes: Changes) -> None:
     """Fit the tools. Raises Refused for what has no counterpart."""
     call = changes.call
-    if call.tools and not gemini.takes_instructions_and_tools(call.model):
+    if call.tools and not models.takes_instructions_and_tools(call.model):
         raise _refused("tools are not supported", call.model)
     for name, count in Counter(tool.name for tool in call.tools).items():
         if count > 1:  # OpenAI refuses it too
@@ -52,7 +52,7 @@ def fit_tools(changes: Changes) -> None:
 
 def _with_parameters(tool: Tool, model: str) -> Tool:
     try:
-        return replace(tool, parameters=google_schemas.parameters_of(tool.parameters))
+        return replace(tool, parameters=schemas.parameters_of(tool.parameters))
     except UnusableSchema as exc:
         where = f"tools: the parameters of function {quoted(tool.name)}"
         raise _refused(f"{where} {exc}", model) from exc
@@ -113,14 +113,14 @@ def fit_format(changes: Changes) -> None:
         return
     if wanted.schema is not None:
         try:
-            schema = google_schemas.answer_of(wanted.schema)
+            schema = schemas.answer_of(wanted.schema)
         except UnusableSchema as exc:
             where = "response_format.json_schema.schema"
             raise _refused(f"{where} {exc}", changes.call.model) from exc
         wanted = replace(wanted, schema=schema)
         changes.call = replace(changes.call, response_format=wanted)
     call = changes.call
-    if not call.tools or gemini.takes_json_with_tools(call.model):
+    if not call.tools or models.takes_json_with_tools(call.model):
         return
     if call.tool_choice == "none":
         changes.make(

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.apis.families import gemini
 from gateway.apis.families.changes import Changes
+from gateway.apis.families.gemini import models
 from gateway.core.calls import CacheMark, Message, ToolCall
 from gateway.core.request_body import invalid
 
@@ -37,14 +37,14 @@ def fit_turns(changes: Changes) -> None:
             messages=_as_users(systems),
         )
         return
-    if systems and not gemini.takes_instructions_and_tools(call.model):
+    if systems and not models.takes_instructions_and_tools(call.model):
         changes.make("System messages were sent as the user's: the model takes no others")
         systems, turns = (), [*_as_users(systems), *turns]
     # https://github.com/google-gemini/gemini-cli/issues/11814
     if turns[0].role == "assistant":
         changes.make("A turn of the user was added before the first one of the assistant")
         turns = [Message("user", BEFORE), *turns]
-    if turns[-1].role == "assistant" and not gemini.continues_own_turn(call.model):
+    if turns[-1].role == "assistant" and not models.continues_own_turn(call.model):
         changes.make("A turn of the user was added: the model does not continue its own last turn")
         turns = [*turns, Message("user", AFTER)]
     # Which place a system message had says nothing: Google has one instruction.

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.apis.body_rules import STORED
-from gateway.apis.families import gemini
+from gateway.apis.families.gemini import models
 from gateway.core.calls import File, Image, ProviderCall
 from gateway.core.errors import Refused
 from gateway.core.request_body import invalid
@@ -66,7 +66,7 @@ def _check_address(url: str, where: str, model: str) -> None:
         raise invalid(STORED.format(f"{where} at Google"))
     if _VIDEOS.fullmatch(host):
         raise _unsupported(f"{where} of a video", model, "send an image or a document")
-    if not gemini.takes_addresses(model):
+    if not models.takes_addresses(model):
         raise _unsupported(where, model, "send base64 data")
 
 

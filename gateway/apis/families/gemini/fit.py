@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.apis.families import gemini
 from gateway.apis.families.changes import Changes
-from gateway.apis.families.google_media import check_media
-from gateway.apis.families.google_tools import fit_format, fit_tools
-from gateway.apis.families.google_turns import fit_turns
+from gateway.apis.families.gemini import models
+from gateway.apis.families.gemini.media import check_media
+from gateway.apis.families.gemini.tools import fit_format, fit_tools
+from gateway.apis.families.gemini.turns import fit_turns
 from gateway.core.request_body import invalid
 
 # "must not exceed 5": https://github.com/BerriAI/litellm/issues/18921
@@ -33,14 +33,14 @@ def fit(changes: Changes) -> None:
     _fit_sampling(changes)
     _fit_penalties(changes)
     _fit_stops(changes)
-    if changes.call.reasoning_effort == "none" and gemini.always_thinks(changes.call.model):
+    if changes.call.reasoning_effort == "none" and models.always_thinks(changes.call.model):
         changes.make("The model thinks as little as it can: it always thinks")
 
 
 def _fit_sampling(changes: Changes) -> None:
     call = changes.call
     is_sampled = call.temperature is not None or call.top_p is not None
-    if is_sampled and not gemini.takes_sampling(call.model):
+    if is_sampled and not models.takes_sampling(call.model):
         changes.make(
             "temperature and top_p were left out: the model does not take them",
             temperature=None,
@@ -60,7 +60,7 @@ def _fit_penalties(changes: Changes) -> None:
         penalty = getattr(call, name)
         if not penalty:
             continue
-        if not gemini.takes_penalties(call.model):
+        if not models.takes_penalties(call.model):
             raise invalid(
                 f'{name} is not supported by model {call.model} of provider "google"; remove it'
             )
