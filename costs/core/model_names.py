@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -12,17 +13,26 @@ DATE: Final = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\
 # A name as it is compared: trimmed and case folded.
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATE: Final = re.compile(DATE)
+# Prefixes besides the providers' own names, and whose models they name; None: any vendor's.
+# Google spells its models with `models/`; the others are LiteLLM's and Mistral's at other hosts:
+# https://docs.litellm.ai/docs/providers/gemini,
+# https://docs.litellm.ai/docs/providers/vertex_partner (Claude and Mistral, too),
+# https://huggingface.co/mistralai
+PREFIXES: Final[Mapping[str, str | None]] = {
+    "gemini": "google",
+    "mistralai": "mistral",
+    "models": None,
+    "vertex_ai": None,
+}
 
 
 def means(wanted: str, *, model: str, provider: str) -> bool:
     """Whether a filter for `wanted` matches a charge for `model`.
 
-    Compared as in policies: trimmed and case-folded, with or without the prefix `openai/` or
-    `models/`. `gpt-4o` also matches `gpt-4o-2024-08-06`, but neither `gpt-4o-mini` nor `gpt-4`.
+    Compared as in policies: trimmed and case-folded, with or without a prefix (`openai/`,
+    `models/`). `gpt-4o` also matches `gpt-4o-2024-08-06`, but neither `gpt-4o-mini` nor `gpt-4`.
     """
-    entry = _folded(wanted)
-    for prefix in (f"{provider.casefold()}/", "models/"):
-        entry = entry.removeprefix(prefix)
+    entry = _without_prefix(_folded(wanted), provider.casefold())
     name = _folded(model)
     rest = name[len(entry) :]
     return name.startswith(entry) and (not rest or _DATE.fullmatch(rest) is not None)
@@ -31,8 +41,14 @@ def means(wanted: str, *, model: str, provider: str) -> bool:
 def covers(pattern: str, *, model: str, provider: str) -> bool:
     """Whether a row of the price list is for `model`: by `means`, or with `*` as a wildcard."""
     if "*" in pattern:
-        return fnmatchcase(_folded(model), _folded(pattern))
+        return fnmatchcase(_folded(model), _without_prefix(_folded(pattern), provider.casefold()))
     return means(pattern, model=model, provider=provider)
+
+
+def _without_prefix(name: str, provider: str) -> str:
+    head, slash, rest = name.partition("/")
+    is_prefix = slash and (head == provider or PREFIXES.get(head, "") in (provider, None))
+    return rest if is_prefix else name
 
 
 def _folded(name: str) -> str:

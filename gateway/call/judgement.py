@@ -179,4 +179,5 @@ def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
     """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
         return UsagePrice(0)
+    input_tokens += priced.outgoing.more_input_tokens
     return bound_of(priced.ceiling(input_tokens=input_tokens), priced.rates)

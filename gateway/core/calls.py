@@ -238,7 +238,8 @@ class ProviderCall:
     `tool_names` are the caller's own names of tools that are sent under another one.
 
     `adjustments` say what was changed so that the vendor accepts the request, a sentence for each
-    kind of change.
+    kind of change. `more_input_tokens` are those that its input can have beyond the call's usage
+    bound.
 
     Requests with more than text are relayed to providers with OpenAI's API, so their adapters
     read only a call's model, text messages, cap, temperature and timeout.
@@ -267,6 +268,7 @@ class ProviderCall:
     cache_key: str | None = None
     cache: CacheMark | None = None  # of the whole prompt
     adjustments: tuple[str, ...] = ()
+    more_input_tokens: int = 0
 
     @property
     def output(self) -> OutputLimits | None:
@@ -286,6 +288,7 @@ class RelayRequest:
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
     errors and what records its output. `adjustments` are as those of a ProviderCall.
+    `more_input_tokens` are those that its input can have beyond the call's usage bound.
     """
 
     path: str
@@ -295,6 +298,7 @@ class RelayRequest:
     whole: Callable[[bytes], Completion]
     reading: Callable[[Hide, SeenOutput], StreamReading]
     adjustments: tuple[str, ...] = ()
+    more_input_tokens: int = 0
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

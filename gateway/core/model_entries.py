@@ -1,9 +1,11 @@
 """Match lists of model entries, as policies and budgets have them, with models' names.
 
 An entry matches its own name, that name's dated snapshots and its `-latest`, and nothing else;
-`*` stands for any characters. No pattern is compiled and nothing is tried again: a name is looked
-up in a set, and the parts of an entry between its `*` are searched once from left to right. So no
-list takes longer than its length.
+`*` stands for any characters. Where the names are those by which a model is blocked
+(`Model.names`), an entry of a model matches what was fine-tuned from it, too.
+
+No pattern is compiled and nothing is tried again: a name is looked up in a set, and the parts of an
+entry between its `*` are searched once from left to right. So no list takes longer than its length.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Resolve a name to a model and its provider.
 
 Names are compared after trimming and case folding, with a provider's prefix taken off
-(`openai/gpt-4`, `models/gemini-pro`).
+(`openai/gpt-4`, `gemini/gemini-2.5-pro`, `models/gemini-pro`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from costs.core.model_names import DATE, NAME
+from costs.core.model_names import DATE, NAME, PREFIXES
 
 NAME_MAX_CHARS: Final = 200
 FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
+_FINE_TUNE: Final = "ft"
+# Whose models a wildcard stands for behind a prefix that names no vendor (`models/*`).
+_VENDOR_OF_PREFIXES: Final = "google"
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
@@ -32,6 +35,7 @@ class Model:
     vendor documents it. `tokenizer` is a tiktoken encoding; `token_margin` multiplies its count if
     it is not the vendor's own. `max_output_tokens` is the maximum of one answer, including
     thinking; `image_tokens` the maximum of one image; `tokens_per_s` the fastest known output.
+    `base_names` are those of the model that a fine-tuned one was made from.
     """
 
     id: str
@@ -46,6 +50,7 @@ class Model:
     token_margin: float = 1.0
     image_tokens: int = 0
     tokens_per_s: int = 400
+    base_names: tuple[str, ...] = ()
 
     @property
     def makes_embeddings(self) -> bool:
@@ -68,8 +73,12 @@ class Model:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The own names and those of its current snapshot: blocking that blocks the model."""
-        return self._as_entries(self.id, *self.aliases, self.current or self.id)
+        """The own names and those of its current snapshot and of the model that it was made from.
+
+        Blocking one of these blocks the model; budgets of them count it.
+        """
+        own = self._as_entries(self.id, *self.aliases, self.current or self.id)
+        return (*own, *self.base_names)
 
     def _as_entries(self, *called: str) -> tuple[str, ...]:
         bare = dict.fromkeys(_as_compared(name) for name in called)
@@ -132,17 +141,26 @@ class Catalog:
             return None
         vendor_named, bare = self._split(cleaned)
         spelled = name.strip()[-len(bare) :] if bare else ""
-        model = self.by_name.get(bare) or self._snapshot(bare) or self._by_prefix(bare, spelled)
+        model = self._model(bare, spelled)
         if model is None or (vendor_named is not None and model.provider != vendor_named):
             return None
         return model
 
+    def _model(self, bare: str, spelled: str) -> Model | None:
+        return self.by_name.get(bare) or self._snapshot(bare) or self._by_prefix(bare, spelled)
+
     def entry(self, text: str) -> str:
         """Return a policy's entry as it is compared: trimmed and folded.
 
-        A provider's prefix stays: `openai/*` matches only that provider's models.
+        A provider's prefix stays: `openai/*` matches only that provider's models, `gemini/*` only
+        Google's.
         """
-        return _as_compared(text).removeprefix("models/")
+        entry = _as_compared(text)
+        head, slash, rest = entry.partition("/")
+        if not slash or head not in PREFIXES:
+            return entry
+        vendor = PREFIXES[head] or (_VENDOR_OF_PREFIXES if rest.startswith("*") else None)
+        return rest if vendor is None else f"{vendor}/{rest}"
 
     def bare(self, name: str) -> str:
         """Return `name` normalized: trimmed, folded, without a provider's prefix.
@@ -155,8 +173,8 @@ class Catalog:
         head, slash, rest = name.partition("/")
         if slash and head in self.vendors:
             return head, rest
-        if slash and head == "models":  # Google's own spelling
-            return None, rest
+        if slash and head in PREFIXES:
+            return PREFIXES[head], rest
         return None, name
 
     def _snapshot(self, name: str) -> Model | None:
@@ -181,8 +199,22 @@ class Catalog:
                     token_margin=vendor.token_margin,
                     image_tokens=vendor.image_tokens,
                     tokens_per_s=vendor.tokens_per_s,
+                    base_names=self._base_names(name, vendor.name),
                 )
         return None
+
+    def _base_names(self, name: str, provider: str) -> tuple[str, ...]:
+        """Return the names of the model that a fine-tuned one was made from, if it is one.
+
+        https://developers.openai.com/api/docs/guides/supervised-fine-tuning
+        (`ft:gpt-4.1-nano-2025-04-14:openai::BTz2REMH`),
+        https://docs.mistral.ai/capabilities/finetuning (`ft:open-mistral-7b:daf5e488:…`)
+        """
+        kind, _, rest = name.partition(":")
+        base = rest.partition(":")[0]
+        if kind != _FINE_TUNE or not base:
+            return ()
+        return (self._model(base, base) or Model(id=base, provider=provider)).names
 
 
 def _as_compared(name: str) -> str:

@@ -35,7 +35,7 @@ class BudgetRule:
     models: ModelEntries = NO_ENTRIES
 
     def is_of_model(self, names: ComparedNames) -> bool:
-        """Whether the budget applies to a model with these names, its current snapshot's too."""
+        """Whether the budget applies to a model with these names (`Model.names`)."""
         return not self.models or self.models.matches(names)
 
     @property

@@ -48,7 +48,9 @@ def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
 
 
 def _model_verdict(rule: Rule, names: ComparedNames, own_names: ComparedNames) -> str:
-    """Judge a model: blocked also by its current snapshot's name, allowed only by its own."""
+    """Judge a model: blocked also by the names of its current snapshot and of the model that it was
+    made from, allowed only by its own.
+    """
     if rule.blocked.matches(names):
         return "model_blocked"
     if rule.allowed and not rule.allowed.matches(own_names):

@@ -26,6 +26,7 @@ from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import headers_of
 from gateway.http.serving import read_or_refuse, serve, unread
+from gateway.providers import tokens
 from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
@@ -194,7 +195,7 @@ def _streamed_by_alt(events: View, array: View) -> View:
 
 chat_completions = endpoint(ChatCompletions())
 responses = endpoint(Responses())
-embeddings = endpoint(Embeddings())
+embeddings = endpoint(Embeddings(text_of=tokens.text_of))
 messages = endpoint(Messages())
 messages_count_tokens = endpoint(Messages(counts=True))
 generate = {version: generate_methods(version) for version in VERSIONS}

@@ -79,7 +79,8 @@ def names_of_no_model(entries: Iterable[str]) -> list[str]:
 
 
 def _matches_any(entry: str, known: ComparedNames, catalog: Catalog) -> bool:
-    # The catalog does not list every snapshot, but a dated name of a known model is known.
-    if undated(catalog.bare(entry)) in catalog.by_name:
+    # The catalog lists neither every snapshot nor any fine-tuned model.
+    bare = catalog.bare(entry)
+    if undated(bare) in catalog.by_name or bare.startswith("ft:"):
         return True
     return model_entries(catalog, [entry]).matches(known)

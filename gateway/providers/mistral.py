@@ -12,7 +12,7 @@ from mistralai.client.utils.eventstreaming import EventStreamAsync
 from mistralai.client.utils.logger import NoOpLogger
 
 from gateway.apis.chat import mistral as chat
-from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.calls import Completion, Delta, Message, ProviderCall
 from gateway.core.seen import SeenOutput
 from gateway.providers import sdk_call
 from gateway.upstream import transport, untrusted_json
@@ -100,7 +100,7 @@ class Mistral:
 def _request(call: ProviderCall) -> dict[str, Any]:
     request: dict[str, Any] = {
         "model": call.model,
-        "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+        "messages": [_message(m, is_last=m is call.messages[-1]) for m in call.messages],
         # Otherwise the priority tier may answer, at a price above the bound.
         "service_tier": "standard_only",
     }
@@ -109,6 +109,12 @@ def _request(call: ProviderCall) -> dict[str, Any]:
     if call.temperature is not None:
         request["temperature"] = call.temperature
     return request
+
+
+def _message(message: Message, *, is_last: bool) -> dict[str, Any]:
+    """Return a message; an answer that is the last is the beginning of the next one."""
+    goes_on = {"prefix": True} if is_last and message.role == "assistant" else {}
+    return {"role": message.role, "content": message.content, **goes_on}
 
 
 def _data(event: str) -> object:

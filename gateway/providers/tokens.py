@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from math import ceil
@@ -23,6 +23,7 @@ INLINE_MAX_CHARS: Final = 4096
 # A run of whitespace above about a million characters overflows the regular expression's stack
 # and tiktoken panics, so long texts are counted in slices. A cut changes the count by one or two.
 SLICE_CHARS: Final = 50_000
+EMBEDDINGS_ENCODING: Final = "cl100k_base"
 
 # Three tokens around each message, one for its role, and three that prime the answer:
 # https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken
@@ -110,6 +111,15 @@ def cut(text: str, encoding: str, max_tokens: int) -> str:
             whole = ENCODINGS.get(encoding).decode_bytes(kept[:max_tokens])
             return whole.decode(errors="ignore")
     return text
+
+
+def text_of(tokens: Sequence[int]) -> str:
+    """Return the text of tokens that a client made for embeddings; half characters are replaced.
+
+    Raises KeyError for a token that is not one. Clients encode for OpenAI's models, all of which
+    have this encoding: https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken
+    """
+    return ENCODINGS.get(EMBEDDINGS_ENCODING).decode_bytes(tokens).decode(errors="replace")
 
 
 def count_tokens(usage_bound: UsageBound, model: Model) -> int:

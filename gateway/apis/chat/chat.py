@@ -16,10 +16,11 @@ import orjson
 from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, refuse_elsewhere, tier_in
 from gateway.apis.chat import answer as openai
-from gateway.apis.chat import answers, mistral, translation
+from gateway.apis.chat import answers, mistral, relayed_mistral, relayed_openai, translation
 from gateway.apis.chat.usage_bound import output_of, usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families import naming
+from gateway.apis.families.changes import BodyChanges
 from gateway.apis.families.openai import cap_name
 from gateway.core.calls import Call, Completion, Hide, Outgoing, RelayRequest
 from gateway.core.model_names import Model
@@ -45,6 +46,7 @@ class _Variant:
     whole: Callable[..., Completion]
     reading: Callable[[str], StreamReader]
     named: Callable[[Mapping[str, Any], Pseudonyms], dict[str, Any]]
+    fit: Callable[[BodyChanges, Model], None]
     own_client: bytes | None = None
     cap_name: str | None = None  # if the vendor accepts only one name
 
@@ -57,6 +59,7 @@ _VARIANTS: Final = {
         whole=openai.completion_from,
         reading=openai.ChatStreamReader,
         named=naming.for_openai,
+        fit=relayed_openai.fit,
     ),
     "mistral": _Variant(
         standard_tier="standard_only",
@@ -64,6 +67,7 @@ _VARIANTS: Final = {
         whole=mistral.completion_from,
         reading=mistral.MistralStreamReader,
         named=naming.for_mistral,
+        fit=relayed_mistral.fit,
         own_client=b"mistral",
         cap_name="max_tokens",
     ),
@@ -102,12 +106,16 @@ class ChatBody:
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
     ) -> Outgoing:
-        """Relay to providers with this API; use the SDK of any other."""
+        """Relay to providers with this API, as their models take it; use the SDK of any other."""
         variant = _VARIANTS.get(model.provider)
         fields = self.arrival.fields
         if variant is None:
             return translation.provider_call(fields, model, cap, timeout_s=timeout_s, names=names)
-        sent = self._sent(model, cap, variant) | variant.named(fields, names)
+        changes = BodyChanges(self._sent(model, cap, variant) | variant.named(fields, names))
+        if variant.cap_name is not None and fields.get("max_completion_tokens") is not None:
+            changes.report(f"max_completion_tokens is sent as {variant.cap_name}")
+        variant.fit(changes, model)
+        sent = changes.body
         return RelayRequest(
             path="/chat/completions",
             body=orjson.dumps(sent),
@@ -115,6 +123,7 @@ class ChatBody:
             headers={"content-type": "application/json"},
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: self._reading(model, variant, hide, seen),
+            adjustments=changes.adjustments,
         )
 
     def canonical(self) -> object:
@@ -140,8 +149,6 @@ class ChatBody:
             sent[variant.cap_name] = cap.tokens
         elif cap.is_written and not _has_cap(fields):
             sent[variant.cap_name or cap_name(model.id)] = cap.tokens
-        if fields.get("store"):
-            sent["store"] = False  # it would be stored where every tenant's requests are
         if not variant.takes_stream_options:
             sent.pop("stream_options", None)
         elif self.arrival.is_streamed():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -26,7 +26,9 @@ from gateway.apis.arrival import (
 )
 from gateway.apis.body_rules import BodyRules
 from gateway.apis.embeddings import answer as embeddings
+from gateway.apis.embeddings import mistral
 from gateway.apis.families import naming
+from gateway.apis.families.changes import BodyChanges
 from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, ProviderCall, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import TOKENS_MAX, invalid
@@ -40,8 +42,6 @@ INPUTS_MAX: Final = 2048
 ENCODINGS: Final = ("float", "base64")
 _RELAYED: Final = frozenset({"openai", "mistral"})
 _BY_SDK: Final = frozenset({"google"})
-# Mistral's name of the vector length, which OpenAI's clients do not know.
-_DIMENSIONS_AT: Final = {"mistral": "output_dimension"}
 _NO_TEXT: Final = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 RULES: Final = BodyRules(own=("input", "metadata"))
 _NOT_TEXT: Final = (
@@ -49,6 +49,8 @@ _NOT_TEXT: Final = (
 )
 
 Tokens = list[int]
+# Returns the text of tokens of the encoding of OpenAI's models. Raises KeyError for an unknown one.
+TextOf = Callable[[Sequence[int]], str]
 
 
 class Embeddings:
@@ -59,10 +61,16 @@ class Embeddings:
     error = staticmethod(openai_errors.error)
     error_event = staticmethod(openai_errors.error_event)
 
+    def __init__(self, *, text_of: TextOf) -> None:
+        self._text_of = text_of
+
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
-        return arrival.whole_call(EmbeddingsBody(arrival), usage_bound_of(arrival.fields))
+        usage_bound = usage_bound_of(arrival.fields)
+        call = arrival.whole_call(EmbeddingsBody(arrival, self._text_of), usage_bound)
+        # The first use of an encoding loads it, which takes long.
+        return replace(call, is_large=True) if usage_bound.overhead_tokens else call
 
     def speaker(self, call: Call, request_id: UUID) -> EmbeddingsSpeaker:
         """Return the formatter of a translated answer."""
@@ -119,6 +127,7 @@ class EmbeddingsBody:
     """The body of a request for embeddings."""
 
     arrival: Arrival
+    text_of: TextOf
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -129,7 +138,7 @@ class EmbeddingsBody:
         """
         if model.provider not in _RELAYED | _BY_SDK or not model.makes_embeddings:
             raise not_served(model.id, PATH, "a model that makes embeddings")
-        if model.provider != "openai" and self._texts() is None:
+        if model.provider in _BY_SDK and self._texts() is None:
             raise invalid(f"Token input is not supported for {model.id}; send the text")
         if model.provider in _BY_SDK:
             return ProviderCall(
@@ -138,14 +147,22 @@ class EmbeddingsBody:
                 dimensions=whole(self.arrival.fields, "dimensions"),
                 timeout_s=timeout_s,
             )
+        changes = BodyChanges({**self.arrival.fields, "model": model.id})
+        more_tokens = 0
+        if model.provider == "openai":
+            changes.body |= naming.for_openai_embeddings(changes.body, names)
+        else:
+            more_tokens = mistral.fit(changes, inputs_of(changes.body), self.text_of)
         return RelayRequest(
             path="/embeddings",
-            body=orjson.dumps(self._sent(model, names)),
+            body=orjson.dumps(changes.body),
             output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: _whole(body, model),
             reading=_no_stream,
             streamed_as=frozenset(),
+            adjustments=changes.adjustments,
+            more_input_tokens=more_tokens,
         )
 
     def canonical(self) -> object:
@@ -160,15 +177,6 @@ class EmbeddingsBody:
         """Return the texts, or None if tokens were sent."""
         texts = tuple(each for each in inputs_of(self.arrival.fields) if isinstance(each, str))
         return texts or None
-
-    def _sent(self, model: Model, names: Pseudonyms) -> dict[str, Any]:
-        sent = {**self.arrival.fields, "model": model.id}
-        name = _DIMENSIONS_AT.get(model.provider)
-        if name is not None and "dimensions" in sent:
-            sent.setdefault(name, sent.pop("dimensions"))
-        if model.provider == "openai":
-            sent |= naming.for_openai_embeddings(sent, names)
-        return sent
 
 
 class EmbeddingsSpeaker:

@@ -17,6 +17,7 @@ from gateway.apis.messages.messages import Messages
 from gateway.apis.responses.responses import Responses
 from gateway.apis.responses.usage_bound import usage_bound_of as responses_bound
 from gateway.core.errors import Refused
+from gateway.providers.tokens import text_of
 from tests.gateway.arrivals import arrived, refusal
 from tests.gateway.walk.bodies import CHAT, CONTENTS, FLASH, MESSAGES, RESPONSES
 from tests.gateway.walk.places import Place, at_place, places, replaced
@@ -69,7 +70,7 @@ BODIES: Final[Bodies] = {
         )
         for name, dialect in (("generate", GENERATE), ("count", COUNT))
     },
-    "embeddings": (Embeddings(), EMBEDDINGS, {}, ("metadata",)),
+    "embeddings": (Embeddings(text_of=text_of), EMBEDDINGS, {}, ("metadata",)),
 }
 
 

@@ -16,13 +16,15 @@ from gateway.core.calls import Completion, ProviderCall
 from gateway.core.errors import Refused
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.providers.tokens import text_of
 from gateway.upstream.untrusted_json import ErrorAnswer
 from orgs.fields import new_id
 from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, refusal, sent
 
-DIALECT = Embeddings()
+DIALECT = Embeddings(text_of=text_of)
 SMALL = model("text-embedding-3-small")
 MISTRAL = model("mistral-embed")
+CODESTRAL = model("codestral-embed")
 GOOGLE = model("gemini-embedding-001")
 ASKED: dict[str, Any] = {"model": "my-alias", "input": ["one", "two"]}
 NO_CAP = OutputCap(0, is_written=False)
@@ -100,8 +102,49 @@ def test_openai_gets_body_with_name_of_user() -> None:
 
 
 def test_mistral_gets_dimensions_under_its_own_name() -> None:
-    body = body_of(sent(read(DIALECT, ASKED | {"dimensions": 8}), MISTRAL))
-    assert body == ASKED | {"model": "mistral-embed", "output_dimension": 8}
+    body = body_of(sent(read(DIALECT, ASKED | {"dimensions": 8}), CODESTRAL))
+    assert body == ASKED | {"model": "codestral-embed", "output_dimension": 8}
+
+
+def test_mistral_gets_no_field_that_it_refuses() -> None:
+    """https://docs.mistral.ai/api/endpoint/embeddings (`additionalProperties: false`)"""
+    given = {"user": "ann", "encoding_format": None, "dimensions": None}
+    request = sent(read(DIALECT, ASKED | given), MISTRAL)
+    assert body_of(request) == ASKED | {"model": "mistral-embed"}
+    assert request.adjustments == ("user is omitted",)
+
+
+def test_only_dimensions_of_first_mistral_model_are_accepted() -> None:
+    """https://github.com/garrytan/gbrain/pull/3001"""
+    request = sent(read(DIALECT, ASKED | {"dimensions": 1024}), MISTRAL)
+    assert body_of(request) == ASKED | {"model": "mistral-embed"}
+    with pytest.raises(Refused, match="dimensions must be 1024 for mistral-embed"):
+        sent(read(DIALECT, ASKED | {"dimensions": 1023}), MISTRAL)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "texts"),
+    [
+        ([15339, 1917], ["hello world"]),
+        ([[15339], [1917, 0]], ["hello", " world!"]),
+        ([[9468, 239]], ["\ufffd"]),  # a client cut a text within a character
+    ],
+)
+def test_mistral_gets_text_of_tokens(tokens: Any, texts: list[str]) -> None:
+    """Clients such as LangChain's send tokens: https://github.com/langchain-ai/langchain/issues/12854"""
+    call = read(DIALECT, {"model": "x", "input": tokens})
+    request = sent(call, MISTRAL)
+    assert body_of(request)["input"] == texts
+    assert request.adjustments == ("tokens are sent as the text that they are",)
+    # Another tokenizer may make a token of each byte.
+    bound = call.usage_bound.overhead_tokens + request.more_input_tokens
+    assert bound >= sum(len(text.encode()) for text in texts)
+    assert call.is_large  # the encoding may have to be loaded
+
+
+def test_unknown_token_is_refused_for_mistral() -> None:
+    with pytest.raises(Refused, match="input must have tokens of the encoding cl100k_base only"):
+        sent(read(DIALECT, {"model": "x", "input": [100_000_000]}), MISTRAL)
 
 
 def test_google_is_called_through_its_sdk() -> None:
@@ -110,11 +153,10 @@ def test_google_is_called_through_its_sdk() -> None:
     assert (call.messages, call.max_output_tokens) == ((), None)
 
 
-@pytest.mark.parametrize("name", ["mistral-embed", "gemini-embedding-001"])
-def test_token_input_is_accepted_only_for_openai(name: str) -> None:
+def test_token_input_is_refused_for_google() -> None:
     call = read(DIALECT, {"model": "x", "input": [1, 2]})
     with pytest.raises(Refused, match="send the text"):
-        call.body.outgoing(model(name), NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
+        call.body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gemini-2.5-flash", "claude-opus-4-6"])

@@ -17,6 +17,7 @@ from gateway.core.calls import Dimensions, Principal
 from gateway.core.request_body import call_from
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.openai import _request
+from gateway.providers.tokens import text_of
 from orgs.core.pseudonyms import Pseudonyms, keyed_by
 from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, sent
 from tests.gateway.translating import asked
@@ -78,9 +79,9 @@ def test_mistral_and_embeddings_get_only_fields_that_they_know() -> None:
     assert outgoing(ChatCompletions(), body).keys() == body.keys() | {"service_tier"}
     named = outgoing(ChatCompletions(), body | {"prompt_cache_key": "k"})
     assert named["prompt_cache_key"] == NAMES.cache("k")
-    assert outgoing(Embeddings(), EMBEDDINGS) == EMBEDDINGS | {"user": NAMES.user()}
+    assert outgoing(Embeddings(text_of=text_of), EMBEDDINGS) == EMBEDDINGS | {"user": NAMES.user()}
     theirs = EMBEDDINGS | {"model": "mistral-embed"}
-    assert outgoing(Embeddings(), theirs) == theirs
+    assert outgoing(Embeddings(text_of=text_of), theirs) == theirs
 
 
 def test_calls_through_sdks_carry_names() -> None:

@@ -13,9 +13,11 @@ from gateway.budgets.operations import (
     BudgetTerms,
     create_budget,
     delete_budget,
+    is_of_model,
     update_budget,
 )
 from gateway.call.runtime import Gateway
+from gateway.call.snapshot import budget_rule
 from gateway.models import AiRequestLog, Budget
 from orgs.core.errors import Conflict, Missing
 from orgs.fields import new_id
@@ -73,6 +75,13 @@ def test_model_budget_counts_all_spellings(ask: Asking, acme: Organization, entr
     budget(acme, models=[entry], limit_nanoeur=0)
     assert ask(HELLO).json["code"] == "budget_limit"
     assert ask(HELLO | {"model": "sandbox-small"}, path="/api/ai/quote").json["allowed"] is False
+
+
+@pytest.mark.parametrize("entry", ["gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o*", "ft:*"])
+def test_model_budget_counts_fine_tunes(gateway: Gateway, acme: Organization, entry: str) -> None:
+    rule = budget_rule(budget(acme, models=[entry]), gateway.catalog)
+    assert is_of_model(rule, "ft:gpt-4o-mini-2024-07-18:acme::abc")
+    assert not is_of_model(rule, "ft:gpt-4.1-mini:acme::abc") or entry == "ft:*"
 
 
 def test_other_model_is_not_limited(ask: Asking, acme: Organization) -> None:

@@ -68,6 +68,13 @@ def means(entry: str, name: str) -> bool:
         ("gpt-*", "gpt-4o"),
         ("*sonnet*", "claude-3-5-sonnet"),
         ("openai/*", "gpt-4"),
+        ("gemini/*", "gemini-2.5-pro"),
+        ("Gemini/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("vertex_ai/*", "gemini-2.5-pro"),
+        ("vertex_ai/gemini-2.5-*", "gemini-2.5-pro"),
+        ("vertex_ai/claude-3-opus", "claude-3-opus"),
+        ("mistralai/mistral-large", "mistral-large-latest"),
+        ("mistralai/*", "mistral-large-latest"),
         ("ft:gpt-4o-mini*", "ft:gpt-4o-mini-2024-07-18:Acme::AbCd"),
         ("ft:gpt-4o-mini-2024-07-18:Acme::AbCd", "ft:gpt-4o-mini-2024-07-18:acme::abcd"),
     ],
@@ -92,6 +99,11 @@ def test_entry_matches(entry: str, name: str) -> None:
         ("anthropic/gpt-4", "gpt-4"),
         ("anthropic/*", "gpt-4"),
         ("openai/*", "claude-3-opus"),
+        ("gemini/*", "gpt-4"),
+        ("gemini/gpt-4", "gpt-4"),
+        ("models/*", "gpt-4"),
+        ("vertex_ai/*", "gpt-4"),
+        ("mistralai/*", "gpt-4"),
         ("o*", "gpt-4"),  # the provider's name is no part of the model's
         ("gpt-?", "gpt-4"),
         ("gpt-[4]", "gpt-4"),
@@ -108,6 +120,59 @@ def test_snapshot_entry_blocks_but_does_not_allow_its_floating_name() -> None:
     assert not matches("gpt-4-0613", *floating.own_names)
     assert matches("gpt-4", *floating.own_names)
     assert matches("claude-3.5-sonnet", *model("claude-3-5-sonnet-latest").own_names)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("gpt-4o-mini", "ft:gpt-4o-mini:acme::abc"),
+        ("gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:Acme:tickets:AbC"),
+        ("GPT-4o-mini", "openai/ft:gpt-4o-mini-2024-07-18:acme::abc:ckpt-step-88"),
+        ("openai/gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
+        ("gpt-4o-mini-2024-07-18", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
+        ("gpt-4o-mini-2024-07-18", "ft:gpt-4o-mini:acme::abc"),  # what gpt-4o-mini stands for
+        ("gpt-4o-*", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
+        ("*-mini", "ft:gpt-4o-mini:acme::abc"),
+        ("openai/gpt-*", "ft:gpt-4o-mini:acme::abc"),
+        ("gpt-99", "ft:gpt-99-2027-01-01:acme::abc"),
+        ("gpt-5.6", "ft:gpt-5.6-sol:acme::abc"),  # its alias
+        ("open-mistral-7b", "ft:open-mistral-7b:daf5e488:20240430:c1bed559"),
+        ("mistralai/open-mistral-7b", "ft:open-mistral-7b:daf5e488:20240430:c1bed559"),
+    ],
+)
+def test_entry_blocks_and_counts_fine_tunes_but_does_not_allow_them(entry: str, name: str) -> None:
+    """https://developers.openai.com/api/docs/guides/supervised-fine-tuning (their names)"""
+    fine_tuned, listed = model(name), model_entries(CATALOG, [entry])
+    assert listed.matches(compared(fine_tuned.names))
+    assert not listed.matches(compared(fine_tuned.own_names))
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_matched"),
+    [
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", True),
+        ("openai/ft:gpt-4o-mini-2024-07-18:acme::abc", True),
+        ("ft:*", True),
+        ("ft:gpt-4o-mini*", True),
+        ("openai/ft:*", True),
+        ("*", True),
+        ("openai/*", True),
+        ("ft:gpt-4o-2024*", False),
+        ("ft:gpt-4o-mini-2024-07-18:globex::*", False),
+        ("gpt-4o-mini-2024-01-01", False),
+        ("gpt-4o", False),
+        ("gpt-4", False),
+    ],
+)
+def test_fine_tune_is_allowed_by_name_and_wildcard(entry: str, is_matched: bool) -> None:
+    fine_tuned, listed = model("ft:gpt-4o-mini-2024-07-18:acme::abc"), [entry]
+    assert model_entries(CATALOG, listed).matches(compared(fine_tuned.own_names)) is is_matched
+    assert model_entries(CATALOG, listed).matches(compared(fine_tuned.names)) is is_matched
+
+
+def test_fine_tune_entry_matches_not_its_base() -> None:
+    assert not means("ft:gpt-4o-mini:acme::abc", "gpt-4o-mini")
+    assert not means("ft:*", "gpt-4o-mini")
 
 
 def test_brackets_in_entry_are_literal() -> None:

@@ -32,6 +32,11 @@ def model(name: str) -> Model:
         ("OpenAI/GPT-4", "gpt-4"),
         ("models/gemini-pro", "gemini-pro"),
         ("google/gemini-pro", "gemini-pro"),
+        ("gemini/gemini-2.5-pro", "gemini-2.5-pro"),
+        (" Gemini/Gemini-Pro", "gemini-pro"),
+        ("vertex_ai/gemini-pro", "gemini-pro"),
+        ("vertex_ai/claude-3-opus@20240229", "claude-3-opus-20240229"),
+        ("mistralai/mistral-large", "mistral-large-latest"),
         ("gemini-1.0-pro", "gemini-pro"),
         ("claude-3-5-sonnet", "claude-3-5-sonnet-20241022"),
         ("claude-3.5-sonnet", "claude-3-5-sonnet-20241022"),
@@ -56,7 +61,8 @@ def test_every_spelling_resolves_to_vendors_model(name: str, expected: str) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        "", " ", "llama-3", "anthropic/gpt-4", "openai/openai/gpt-4", "openai/", "models/",
+        "", " ", "llama-3", "anthropic/gpt-4", "openai/openai/gpt-4", "gemini/gpt-4",
+        "mistralai/gpt-4", "gemini/", "vertex_ai/", "openai/", "models/",
         "/gpt-4", "gpt-4\x00", "gpt 4", "gpt-4?", "gpt-4*", "../gpt-4", "gpt-\uff14",
         "g" * (NAME_MAX_CHARS + 1),
         "sandbox-huge",
@@ -91,6 +97,7 @@ def test_fine_tuned_model_has_vendor_of_its_base() -> None:
 def test_bare_name_has_no_provider_prefix() -> None:
     assert CATALOG.bare(" OpenAI/GPT-4 ") == "gpt-4"
     assert CATALOG.bare("models/gemini-pro") == "gemini-pro"
+    assert CATALOG.bare("Vertex_AI/gemini-pro") == CATALOG.bare("gemini/gemini-pro") == "gemini-pro"
     assert CATALOG.bare("acme/gpt-4") == "acme/gpt-4"
 
 

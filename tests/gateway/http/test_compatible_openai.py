@@ -19,6 +19,7 @@ from tests.fake_provider.thread import FakeProvider
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
+from tests.vendor_rules.mistral import body as mistral
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -185,3 +186,86 @@ def test_embeddings_hold_only_their_input(
     more = asked | {"input": list(range(1, 12))}
     assert refused(ask(more, path=EMBEDDINGS))[:2] == (403, "token_limit")
     assert len(fake.calls) == 1
+
+
+def test_embeddings_of_tokens_are_held_by_their_text_where_they_become_one(
+    ask: Asking, fake: FakeProvider, acme: Organization, embedders: None
+) -> None:
+    PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=EURO_NANOEUR)
+    held = {}
+    for model in ("text-embedding-3-small", "mistral-embed"):
+        reply = ask({"model": model, "input": [15339, 1917]}, path=EMBEDDINGS)
+        assert reply.status == 200, reply.json
+        held[model] = Hold.objects.get(request_id=row_of(reply).id).amount_nanoeur
+    assert fake.calls[1].body["input"] == ["hello world"]
+    # 11 bytes in place of 2 tokens, at 0.11 USD per million and 1.10 USD per EUR
+    assert held["mistral-embed"] - held["text-embedding-3-small"] == 9 * 100
+
+
+# --- adjustments ------------------------------------------------------------------------------
+
+CHAT = "/v1/chat/completions"
+USER = {"role": "user", "content": PROMPT}
+
+
+@pytest.fixture
+def reasoners(prices: object) -> None:
+    """Price a reasoning model of OpenAI."""
+    RateFactory.create(provider="openai", model="o3", input_usd_per_mtok=2, output_usd_per_mtok=8)
+
+
+def reported(reply: Reply) -> list[str]:
+    found: list[str] = row_of(reply).decision["adjustments"]
+    return found
+
+
+def test_what_model_refuses_is_not_relayed_and_in_trace(
+    ask: Asking, fake: FakeProvider, reasoners: None
+) -> None:
+    asked = {"model": "o3", "messages": [USER], "temperature": 0.2, "max_tokens": 50}
+    reply = ask(asked, path=CHAT)
+    assert reply.status == 200, reply.json
+    [call] = fake.calls
+    assert not {"temperature", "max_tokens"} & call.body.keys()
+    assert call.body["max_completion_tokens"] == 50
+    assert reported(reply) == [
+        "max_tokens is sent as max_completion_tokens",
+        "temperature is omitted",
+    ]
+
+
+def test_native_temperature_of_reasoning_model_is_omitted(
+    ask: Asking, fake: FakeProvider, reasoners: None
+) -> None:
+    reply = ask({"model": "o3", "prompt": PROMPT, "temperature": 0.2})
+    assert (reply.status, reply.json["success"]) == (200, True)
+    assert "temperature" not in fake.calls[0].body
+    assert reported(reply) == ["temperature is omitted"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_request_in_openais_format_is_relayed_as_mistral_takes_it(
+    streamed: bool, ask: Asking, fake: FakeProvider
+) -> None:
+    asked = {"model": "mistral-large-latest", "messages": [USER], "stream": streamed, "seed": 1}
+    asked |= {"user": "ann", "stream_options": {"include_usage": True}, "max_completion_tokens": 9}
+    reply = ask(asked, path=CHAT)
+    assert reply.status == 200
+    [call] = fake.calls
+    assert mistral.faults(call.body) == []
+    assert (call.body["random_seed"], call.body["max_tokens"]) == (1, 9)
+    assert reported(reply) == [
+        "max_completion_tokens is sent as max_tokens",
+        "user is omitted",
+        "seed is sent as random_seed",
+    ]
+
+
+def test_refused_adjustment_leaves_row_and_is_not_sent(ask: Asking, fake: FakeProvider) -> None:
+    asked = {"model": "mistral-large-latest", "messages": [USER], "logit_bias": {"1": 1}}
+    reply = ask(asked, path=CHAT)
+    status, code, message = refused(reply)
+    assert (status, code) == (400, "invalid_request")
+    assert message.startswith("logit_bias is not supported by model mistral-large-latest")
+    assert row_of(reply).code == "invalid_request"
+    assert not fake.calls

@@ -87,6 +87,13 @@ def test_backtest_uses_resolved_model_of_alias(acme: Organization) -> None:
     assert replay(acme, allowed=("gpt-4o",)).refused == 1
 
 
+def test_backtest_blocks_fine_tunes_of_blocked_model(acme: Organization) -> None:
+    asked(acme, model="ft:gpt-4o-mini-2024-07-18:acme::abc")
+    assert replay(acme, blocked=("gpt-4o-mini",)).codes == {"model_blocked": 1}
+    assert replay(acme, allowed=("gpt-4o-mini",)).codes == {"model_not_allowed": 1}
+    assert replay(acme, allowed=("ft:*",)).refused == 0
+
+
 def test_backtest_uses_organization_days(acme: Organization) -> None:
     midnight = timedelta(hours=12)  # of Paris, before NOON
     asked(acme, midnight + timedelta(days=6))

@@ -79,6 +79,16 @@ def refused(name: str, rules: list[Rule]) -> Refused | None:
     return refusal_for_model(model_verdicts(model(name), rules), named=name, rules=rules)
 
 
+def test_fine_tune_of_blocked_model_is_blocked_and_of_allowed_model_not_allowed() -> None:
+    name = "ft:gpt-4o-mini-2024-07-18:acme::abc"
+    refusal = refused(name, [rule(blocked=["gpt-4o-mini"])])
+    assert sentence_of(refusal) == f'Model {name} is blocked by policy "Production Policy"'
+    refusal = refused(name, [rule(allowed=["gpt-4o-mini"])])
+    assert sentence_of(refusal) == f'Model {name} is not allowed by policy "Production Policy"'
+    assert refused(name, [rule(allowed=["gpt-4o-mini", "ft:*"])]) is None
+    assert refused(name, [rule(allowed=["*"])]) is None
+
+
 def test_blocks_are_checked_before_allows_in_policy_order() -> None:
     allows, blocks = rule("A", allowed=["gpt-4o"]), rule("B", blocked=["gpt-4"])
     also = rule("C", blocked=["gpt-4"])
