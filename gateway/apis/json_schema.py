@@ -128,4 +128,4 @@ def _types(schema: Schema) -> tuple[object, ...]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
