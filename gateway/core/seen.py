@@ -115,7 +115,7 @@ class SeenOutput:
             self._hidden_s += self.seen_s - self._hidden_since_s
             self._hidden_since_s = None
 
-    def tell(self, usage: Usage, now_s: float) -> None:
+    def take_whole(self, usage: Usage, now_s: float) -> None:
         """Record the usage of an answer that came as a whole."""
         self.arrive(now_s)
         self.report(usage)

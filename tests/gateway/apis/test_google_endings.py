@@ -120,8 +120,8 @@ def seen_in(row: AiRequestLog) -> dict[str, int]:
     return found
 
 
-def said_error(reply: Reply, shape: str) -> bool:
-    """Whether the client is told of an error, in its own format, and of nothing after it."""
+def is_error_shown(reply: Reply, shape: str) -> bool:
+    """Whether the client gets an error, in its own format, and nothing after it."""
     if reply.status != 200:
         return reply.status == 502
     if shape == "array":
@@ -138,7 +138,7 @@ def test_stream_without_finish_reason_is_cut_off(
     path, body = STREAMS[shape]
     answer_with(fake, CUT_OFF[cut], shape=shape)
     reply = ask(body, path=path)
-    assert said_error(reply, shape), reply.body
+    assert is_error_shown(reply, shape), reply.body
     row = row_of(reply)
     assert (row.status, row.code) == ("unknown", "provider_error")
     assert row.cost_nanoeur
@@ -172,7 +172,7 @@ def test_done_alone_of_google_is_no_answer(ask: Asking, fake: FakeProvider, shap
     path, body = STREAMS[shape]
     fake.answers(body="data: [DONE]\n\n", headers={"content-type": EVENTS})
     reply = ask(body, path=path)
-    assert said_error(reply, shape), reply.body
+    assert is_error_shown(reply, shape), reply.body
     assert row_of(reply).status == "unknown"
 
 
@@ -202,7 +202,7 @@ def test_chat_stream_without_finish_reason_is_cut_off(
     fake.answers(body=body, headers={"content-type": EVENTS})
     asked = {**_CHAT, "model": model, "stream": True}
     reply = ask(asked, path="/v1/chat/completions")
-    assert said_error(reply, "chat"), reply.body
+    assert is_error_shown(reply, "chat"), reply.body
     assert row_of(reply).status == "unknown"
 
 
@@ -219,7 +219,7 @@ def test_error_of_model_is_no_answer_and_is_billed(
     else:
         fake.answers(body=ended)
     reply = ask(body, path=path)
-    assert said_error(reply, shape), reply.body
+    assert is_error_shown(reply, shape), reply.body
     assert reason in reply.body.decode()
     row = row_of(reply)
     assert (row.status, row.code) == ("error", "provider_error")
@@ -235,7 +235,7 @@ def test_call_in_malformed_answer_is_not_passed_on(ask: Asking, fake: FakeProvid
     ended["candidates"][0]["content"] = {"parts": [{"functionCall": {"name": "look", "args": {}}}]}
     answer_with(fake, [ended], shape="chat")
     reply = ask({**body, "tools": TOOLS}, path=path)
-    assert said_error(reply, "chat")
+    assert is_error_shown(reply, "chat")
     assert b"tool_calls" not in reply.body
 
 

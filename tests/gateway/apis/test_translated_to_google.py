@@ -1,4 +1,4 @@
-"""What Gemini's models take of a chat completion: adjusted and told, or refused by name."""
+"""What Gemini's models take of a chat completion: adjusted and reported, or refused by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def result(call_id: str, content: Any = "Sunny") -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-def said(role: str, text: Any) -> dict[str, Any]:
+def turn(role: str, text: Any) -> dict[str, Any]:
     return {"role": role, "content": text}
 
 
@@ -49,7 +49,7 @@ def talk(*messages: dict[str, Any], model: str = FLASH_25) -> ProviderCall:
 def shape(made: ProviderCall) -> list[tuple[str, list[str]]]:
     """Return the turns: whose each is, and its parts as texts, or as names of calls and results."""
     return [
-        (turn["role"], [_shown(part) for part in turn["parts"]]) for turn in contents_from(made)
+        (each["role"], [_shown(part) for part in each["parts"]]) for each in contents_from(made)
     ]
 
 
@@ -72,7 +72,7 @@ def refusal(model: str = FLASH_25, **fields: Any) -> str:
 
 
 def test_only_system_messages_are_users() -> None:
-    made = fit(FLASH_25, messages=[said("system", "Be brief"), said("developer", "Say hello")])
+    made = fit(FLASH_25, messages=[turn("system", "Be brief"), turn("developer", "Say hello")])
     assert shape(made) == [("user", ["Be brief"]), ("user", ["Say hello"])]
     assert "system_instruction" not in config_from(made)
     assert made.adjustments == (
@@ -80,14 +80,14 @@ def test_only_system_messages_are_users() -> None:
     )
 
 
-def test_empty_texts_are_left_out() -> None:
+def test_empty_texts_are_omitted() -> None:
     parts = [{"type": "text", "text": text} for text in ("", "a", " ")]
-    made = talk(said("user", ""), said("user", parts), said("assistant", ""), said("user", []))
+    made = talk(turn("user", ""), turn("user", parts), turn("assistant", ""), turn("user", []))
     assert shape(made) == [("user", ["a", " "])]
     assert len(made.adjustments) == 1
 
 
-@pytest.mark.parametrize("messages", [[said("user", "")], [said("system", ""), said("user", [])]])
+@pytest.mark.parametrize("messages", [[turn("user", "")], [turn("system", ""), turn("user", [])]])
 def test_no_content_is_refused(messages: list[Any]) -> None:
     assert refusal(messages=messages) == (
         "messages must have a text that is not empty, an image or a file"
@@ -95,7 +95,7 @@ def test_no_content_is_refused(messages: list[Any]) -> None:
 
 
 def test_history_that_begins_with_assistant_has_user_before_it() -> None:
-    made = talk(said("system", "Be brief"), call("a"), result("a"), USER)
+    made = talk(turn("system", "Be brief"), call("a"), result("a"), USER)
     assert shape(made)[0] == ("user", ["."])
     assert config_from(made)["system_instruction"] == "Be brief"
     assert len(made.adjustments) == 1
@@ -103,8 +103,8 @@ def test_history_that_begins_with_assistant_has_user_before_it() -> None:
 
 def test_turns_of_assistant_are_merged() -> None:
     made = talk(
-        USER, said("assistant", "Let me see"), call("a"), said("system", "x"), call("b"),
-        result("a"), result("b"), said("assistant", "Fine"), USER, USER,
+        USER, turn("assistant", "Let me see"), call("a"), turn("system", "x"), call("b"),
+        result("a"), result("b"), turn("assistant", "Fine"), USER, USER,
     )  # fmt: skip
     question = ("user", ["Weather in Paris?"])
     assert shape(made) == [
@@ -137,8 +137,8 @@ def test_id_that_is_used_again_is_of_nearest_call() -> None:
     made = talk(USER, call("a"), result("a"), call("a", name="get_time"), result("a"))
     names = [
         part["function_response"]["name"]
-        for turn in contents_from(made)
-        for part in turn["parts"]
+        for each in contents_from(made)
+        for part in each["parts"]
         if "function_response" in part
     ]
     assert names == ["get_weather", "get_time"]
@@ -167,8 +167,8 @@ def test_calls_without_results_are_refused(messages: list[Any], place: str) -> N
         *(("gemini-pro-latest", True), ("gemini-4-argon", False)),
     ],
 )
-def test_models_that_do_not_continue_their_turn_get_a_users(model: str, goes_on: bool) -> None:
-    made = fit(model, messages=[USER, said("assistant", "It is")])
+def test_models_that_do_not_continue_their_turn_get_one_of_user(model: str, goes_on: bool) -> None:
+    made = fit(model, messages=[USER, turn("assistant", "It is")])
     assert shape(made)[-1] == (("model", ["It is"]) if goes_on else ("user", ["Continue."]))
     assert bool(made.adjustments) is not goes_on
 
@@ -176,7 +176,7 @@ def test_models_that_do_not_continue_their_turn_get_a_users(model: str, goes_on:
 def test_old_gemma_gets_instructions_as_users_and_no_signature() -> None:
     signed = call("a", extra_content=None)
     signed["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "c2ln"}}
-    talked = [said("system", "Be brief"), USER, signed, result("a")]
+    talked = [turn("system", "Be brief"), USER, signed, result("a")]
     made = fit(GEMMA, messages=talked)
     assert shape(made)[0] == ("user", ["Be brief"])
     assert "system_instruction" not in config_from(made)
@@ -191,7 +191,7 @@ def test_files_of_users_and_tools_are_sent() -> None:
     text = {"type": "file", "file": {"file_data": "data:text/plain;base64,SGk=", "filename": "a"}}
     wav = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
     mp3 = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
-    asked = said("user", [pdf, text, wav, mp3, PICTURE])
+    asked = turn("user", [pdf, text, wav, mp3, PICTURE])
     made = talk(asked, call("a"), result("a", [pdf]))
     first, *_, last = contents_from(made)
     kinds = [part["inline_data"]["mime_type"] for part in first["parts"]]
@@ -220,7 +220,7 @@ def test_files_of_users_and_tools_are_sent() -> None:
 )
 def test_images_that_models_do_not_read_are_refused(url: str, model: str, sentence: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}
-    found = refusal(model, messages=[USER, said("user", [part])])
+    found = refusal(model, messages=[USER, turn("user", [part])])
     assert found.startswith("messages[1].content")
     assert sentence in found
 
@@ -387,7 +387,7 @@ def test_answer_that_requires_itself_is_refused() -> None:
 
 @pytest.mark.parametrize("wanted", [JSON_FORMAT, formatted(THING)], ids=["object", "schema"])
 def test_format_beside_tools_is_instruction_on_older_models(wanted: Any) -> None:
-    fields: Any = {"messages": [said("system", "Be brief"), USER], "tools": [TIME]}
+    fields: Any = {"messages": [turn("system", "Be brief"), USER], "tools": [TIME]}
     made = fit(FLASH_25, response_format=wanted, **fields)
     config = config_from(made)
     assert "response_mime_type" not in config
@@ -417,7 +417,7 @@ def test_tools_that_may_not_be_called_give_way_to_format() -> None:
     ("model", "takes"),
     [(FLASH_25, True), (PRO_3, True), (LITE_35, False), (FLASH_38, False)],
 )
-def test_temperature_and_top_p_are_left_out_where_model_has_none(model: str, takes: bool) -> None:
+def test_temperature_and_top_p_are_omitted_where_model_has_none(model: str, takes: bool) -> None:
     made = fit(model, temperature=0.5, top_p=0.5)
     assert ("temperature" in config_from(made)) is ("top_p" in config_from(made)) is takes
     assert bool(made.adjustments) is not takes

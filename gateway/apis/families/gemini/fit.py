@@ -42,7 +42,7 @@ def _fit_sampling(changes: Changes) -> None:
     is_sampled = call.temperature is not None or call.top_p is not None
     if is_sampled and not models.takes_sampling(call.model):
         changes.make(
-            "temperature and top_p were left out: the model does not take them",
+            "temperature and top_p were omitted: the model does not take them",
             temperature=None,
             top_p=None,
         )
@@ -54,7 +54,7 @@ def _fit_sampling(changes: Changes) -> None:
 
 
 def _fit_penalties(changes: Changes) -> None:
-    """Refuse the penalties of models that have none: 0 has no effect and is left out."""
+    """Refuse the penalties of models that have none: 0 has no effect and is omitted."""
     call = changes.call
     for name in ("frequency_penalty", "presence_penalty"):
         penalty = getattr(call, name)
@@ -77,4 +77,4 @@ def _fit_stops(changes: Changes) -> None:
         )
     if "" in stops:
         kept = tuple(stop for stop in stops if stop)
-        changes.make("Empty stop sequences were left out", stop=kept)
+        changes.make("Empty stop sequences were omitted", stop=kept)

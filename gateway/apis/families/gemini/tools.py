@@ -46,7 +46,7 @@ def fit_tools(changes: Changes) -> None:
     if any(not each.name for message in call.messages for each in message.tool_calls):
         raise _refused("messages: every tool call must have a name", call.model)
     tools = tuple(_with_parameters(tool, call.model) for tool in call.tools)
-    changes.call = replace(call, tools=tools)  # which says the same, and is not told
+    changes.call = replace(call, tools=tools)  # which says the same, and is not reported
     _fit_names(changes)
 
 
@@ -124,7 +124,7 @@ def fit_format(changes: Changes) -> None:
         return
     if call.tool_choice == "none":
         changes.make(
-            "The tools, of which none may be called, were left out: the model has no format of "
+            "The tools, of which none may be called, were omitted: the model has no format of "
             "the answer beside tools",
             tools=(),
             tool_choice=None,

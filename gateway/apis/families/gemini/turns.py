@@ -17,7 +17,7 @@ from gateway.core.request_body import invalid
 BEFORE: Final = "."
 AFTER: Final = "Continue."
 
-_EMPTY: Final = "Empty texts and messages without content were left out: Google rejects them"
+_EMPTY: Final = "Empty texts and messages without content were omitted: Google rejects them"
 _JOINED: Final = "Messages of the assistant after each other were joined into one turn"
 _SORTED: Final = "Results of tools were put in the order of their calls"
 _NAMED: Final = "Tool calls without an id were given one"
