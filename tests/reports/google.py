@@ -42,7 +42,7 @@ REPORTS: Final = (
     ),
     Report(
         kind="A lone [DONE] from Gemini",
-        report=f"{_GITHUB}/term-llm/term-llm/issues/954",
+        report=f"{_GITHUB}/SamSaffron/term-llm/pull/954",
         right="no answer: an error, and the client gets no [DONE]",
         source="none: the API has no such event",
         test=f"{_ENDINGS}::test_done_alone_of_google_is_no_answer",
@@ -64,14 +64,14 @@ REPORTS: Final = (
     ),
     Report(
         kind="A call in an answer that ends with MALFORMED_FUNCTION_CALL",
-        report=f"{_GITHUB}/NousResearch/hermes-agent/issues/83886",
+        report=f"{_GITHUB}/NousResearch/hermes-agent/pull/83886",
         right="not passed on: it must not be run",
         source="none: the documents do not describe the content of such an answer",
         test=f"{_ENDINGS}::test_call_in_malformed_answer_is_not_passed_on",
     ),
     Report(
         kind="Reasons of filters that are newer than a client",
-        report=f"{_GITHUB}/BerriAI/litellm/issues/7688",
+        report=f"{_GITHUB}/maximhq/bifrost/pull/2732",
         right="content_filter, also LANGUAGE: what would be written may not be",
         source=_REASONS,
         test=f"{_ENDINGS}::test_other_reasons_are_those_that_clients_know",
@@ -114,7 +114,7 @@ REPORTS: Final = (
     ),
     Report(
         kind="Results in another order than their calls",
-        report=f"{_GITHUB}/MoonshotAI/kimi-cli/issues/1582",
+        report=f"{_GITHUB}/langchain-ai/langchain/issues/27799",
         right="in the order of the calls, which older models match by place",
         source="none: by id from 3 on, by place before",
         test=f"{_TESTS}::test_results_are_in_order_of_their_calls",
@@ -151,7 +151,7 @@ REPORTS: Final = (
     # --- files
     Report(
         kind="PDF, text and sound in chat completions for Gemini",
-        report=f"{_GITHUB}/BerriAI/litellm/issues/9012",
+        report=f"{_GITHUB}/BerriAI/litellm/issues/9798",
         right="sent as inlineData",
         source="https://ai.google.dev/gemini-api/docs/document-processing",
         test=f"{_TESTS}::test_files_of_users_and_tools_are_sent",
@@ -193,11 +193,11 @@ REPORTS: Final = (
         test=f"{_TESTS}::test_parameters_that_are_none_are_refused",
     ),
     Report(
-        kind="A schema of the answer that requires itself",
-        report=f"{_GITHUB}/googleapis/python-genai/issues/1815",
+        kind="A schema that requires itself",
+        report=f"{_GITHUB}/juspay/juspay-mcp/pull/132",
         right="refused by name",
         source=_CONFIG,
-        test=f"{_TESTS}::test_answer_that_requires_itself_is_refused",
+        test=f"{_TESTS}::test_schema_that_requires_itself_is_refused",
     ),
     Report(
         kind="A response format beside tools before Gemini 3",

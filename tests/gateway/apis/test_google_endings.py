@@ -229,7 +229,7 @@ def test_error_of_model_is_no_answer_and_is_billed(
 
 
 def test_call_in_malformed_answer_is_not_passed_on(ask: Asking, fake: FakeProvider) -> None:
-    """https://github.com/NousResearch/hermes-agent/issues/83886"""
+    """https://github.com/NousResearch/hermes-agent/pull/83886"""
     path, body = STREAMS["chat"]
     ended = chunk(None, "MALFORMED_FUNCTION_CALL", usageMetadata=USAGE)
     ended["candidates"][0]["content"] = {"parts": [{"functionCall": {"name": "look", "args": {}}}]}

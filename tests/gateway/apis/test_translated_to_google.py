@@ -376,13 +376,33 @@ def formatted(schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
 
 
-def test_answer_that_requires_itself_is_refused() -> None:
+@pytest.mark.parametrize(
+    "thing",
+    [
+        {"properties": {"a": {"$ref": "#/$defs/A"}}},
+        {
+            "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/A"}}},
+            "required": ["a"],
+        },
+        {
+            "properties": {"a": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}},
+            "required": ["a"],
+        },
+    ],
+    ids=["optional", "in a list", "or null"],
+)
+def test_schema_that_may_contain_itself_is_sent(thing: Any) -> None:
+    schema = {"$ref": "#/$defs/A", "$defs": {"A": thing}}
+    made = fit(PRO_3, response_format=formatted(schema), tools=with_parameters(schema))
+    assert config_from(made)["response_json_schema"] == schema
+    assert declared(made)[0]["parameters_json_schema"] == schema
+
+
+def test_schema_that_requires_itself_is_refused() -> None:
     node = {"properties": {"a": {"$ref": "#/$defs/A"}}, "required": ["a"]}
-    found = refusal(response_format=formatted({"$ref": "#/$defs/A", "$defs": {"A": node}}))
-    assert "must not require" in found
-    optional = {"$ref": "#/$defs/A", "$defs": {"A": {**node, "required": []}}}
-    config = config_from(fit(FLASH_25, response_format=formatted(optional)))
-    assert config["response_json_schema"] == optional
+    schema = {"$ref": "#/$defs/A", "$defs": {"A": node}}
+    for fields in ({"response_format": formatted(schema)}, {"tools": with_parameters(schema)}):
+        assert "must not require" in refusal(**fields)
 
 
 @pytest.mark.parametrize("wanted", [JSON_FORMAT, formatted(THING)], ids=["object", "schema"])

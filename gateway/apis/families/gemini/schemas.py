@@ -15,7 +15,6 @@ from orgs.core.values import quoted
 
 _TYPES: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
 _LISTS: Final = (*LISTED_SCHEMAS, "required", "enum")
-_DEFINITIONS: Final = ("$defs", "definitions")
 
 
 class UnusableSchema(Exception):
@@ -30,20 +29,16 @@ def parameters_of(schema: Schema | None) -> dict[str, Any] | None:
     if found.get("type", "object") != "object":
         raise UnusableSchema("must describe an object")
     _check(found)
+    _check_cycles(found)
     says_more = found.keys() - {"type", "properties"} or found.get("properties")
     return found if says_more else None
 
 
 def answer_of(schema: Schema) -> dict[str, Any]:
-    """Return the schema of an answer. Raises UnusableSchema.
-
-    A schema may contain itself only within properties that are not required.
-    """
+    """Return the schema of an answer. Raises UnusableSchema."""
     found = for_google(schema)
     _check(found)
-    for reference in _references(found, required_only=False):
-        if _requires_itself(reference, found):
-            raise UnusableSchema(f"must not require {quoted(reference)} within itself")
+    _check_cycles(found)
     return found
 
 
@@ -109,6 +104,17 @@ def _target(reference: object, root: Mapping[str, Any]) -> object | None:
     return value if isinstance(value, dict | bool) else None
 
 
+def _check_cycles(root: Mapping[str, Any]) -> None:
+    """Refuse a schema that requires itself.
+
+    "ref loops are only supported if they include optional or nullable property values, or a
+    potentially-zero-length array items": https://github.com/juspay/juspay-mcp/pull/132
+    """
+    for reference in _references(root, required_only=False):
+        if _requires_itself(reference, root):
+            raise UnusableSchema(f"must not require {quoted(reference)} within itself")
+
+
 def _requires_itself(reference: str, root: Mapping[str, Any]) -> bool:
     seen: set[str] = set()
     left = _references(_target(reference, root), required_only=True)
@@ -123,13 +129,22 @@ def _requires_itself(reference: str, root: Mapping[str, Any]) -> bool:
 
 
 def _references(schema: object, *, required_only: bool) -> set[str]:
-    """Return the references in a schema; of `required_only`, those not in optional properties."""
+    """Return the references in a schema; of `required_only`, those that every value follows."""
     if not isinstance(schema, dict):
         return set()
     found = {schema["$ref"]} if isinstance(schema.get("$ref"), str) else set()
     required = schema.get("required", [])
+    optional = {"$defs", "definitions", "patternProperties", "additionalProperties"}
+    if not schema.get("minItems"):
+        optional.add("items")
+    if any(_is_null(each) for each in schema.get("anyOf", [])):
+        optional.add("anyOf")
     for (name, key), within in _within(schema):
-        is_optional = name == "properties" and key not in required
-        if not (required_only and (is_optional or name in _DEFINITIONS)):
+        is_optional = name in optional or (name == "properties" and key not in required)
+        if not (required_only and is_optional):
             found |= _references(within, required_only=required_only)
     return found
+
+
+def _is_null(schema: object) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == "null"
