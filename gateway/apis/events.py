@@ -50,12 +50,12 @@ class Read(Protocol):
 
 
 def is_answer(read: Read) -> bool:
-    """Whether the stream is an answer; anything else ends with an error of ours."""
+    """Whether the stream is an answer so far; anything else ends with an error of ours."""
     try:
         completion = read.completion()
     except ErrorAnswer:
         return False
-    return completion.finish_reason is not None or completion.usage is not None
+    return completion.finish_reason is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +146,8 @@ class EventReading(ValueReading):
         value = _value_of(event)
         self._note(event, value)
         if value is None:
-            return event
+            # After a stream's last event a client reads no further, and an error of ours follows.
+            return b"" if DONE in event and not is_answer(self) else event
         if self._error is not None:
             return rewritten(event, value, self.hide(value))
         return self.shown(event, value)

@@ -11,9 +11,9 @@ Schema = Mapping[str, Any]
 UNIONS: Final = ("allOf", "anyOf", "oneOf")
 # How many times as long parameters may become whose union is merged and described as text.
 UNION_COPIES_MAX: Final = 5
-_NAMED_SCHEMAS: Final = ("properties", "$defs", "definitions", "patternProperties")
-_LISTED_SCHEMAS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
-_ONE_SCHEMA: Final = ("items", "additionalProperties", "not", "contains")
+NAMED_SCHEMAS: Final = ("properties", "$defs", "definitions", "patternProperties")
+LISTED_SCHEMAS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+ONE_SCHEMA: Final = ("items", "additionalProperties", "not", "contains")
 
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
 _ANTHROPIC_KEEPS: Final = frozenset(
@@ -30,10 +30,11 @@ _ANTHROPIC_FORMATS: Final = frozenset(
 )
 _ANTHROPIC_MIN_ITEMS_MAX: Final = 1
 # https://ai.google.dev/gemini-api/docs/structured-output#json_schema_support
-_GOOGLE_LACKS: Final = frozenset(
+_GOOGLE_LACKS: Final = frozenset({"$schema", "title", "discriminator", "examples", "strict"})
+_GOOGLE_AS_TEXT: Final = frozenset(
     {
-        *("$schema", "title", "discriminator", "examples", "strict"),
-        *("exclusiveMinimum", "exclusiveMaximum"),
+        *("exclusiveMinimum", "exclusiveMaximum", "dependentSchemas", "propertyNames"),
+        *("if", "then", "else"),
     }
 )
 
@@ -48,7 +49,11 @@ def for_anthropic(schema: Schema) -> dict[str, Any]:
 
 
 def for_google(schema: Schema) -> dict[str, Any]:
-    """Return a schema without the keywords that Google rejects."""
+    """Return a schema without the keywords that Google lacks; what they say becomes text.
+
+    Beside `$ref` it takes no others, so the reference is put into an `anyOf` of one:
+    https://github.com/google-gemini/gemini-cli/issues/4758
+    """
     return rewritten(schema, _google_node)
 
 
@@ -69,13 +74,13 @@ def rewritten(schema: Schema, node: Callable[[dict[str, Any]], dict[str, Any]]) 
         return rewritten(value, node) if isinstance(value, Mapping) else value
 
     found = dict(schema)
-    for name in _NAMED_SCHEMAS:
+    for name in NAMED_SCHEMAS:
         if isinstance(found.get(name), Mapping):
             found[name] = {key: within(value) for key, value in found[name].items()}
-    for name in _LISTED_SCHEMAS:
+    for name in LISTED_SCHEMAS:
         if isinstance(found.get(name), list):
             found[name] = [within(value) for value in found[name]]
-    for name in _ONE_SCHEMA:
+    for name in ONE_SCHEMA:
         if name in found:
             found[name] = within(found[name])
     return node(found)
@@ -94,11 +99,16 @@ def _anthropic_node(schema: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in schema.items() if _is_anthropic(name, value)}
     if "object" in _types(schema):
         kept |= {"properties": schema.get("properties", {}), "additionalProperties": False}
-    omitted = {name: value for name, value in schema.items() if name not in kept}
-    if omitted:
-        text = f"{{{', '.join(f'{name}: {_text(value)}' for name, value in omitted.items())}}}"
-        kept["description"] = "\n\n".join(filter(None, (str(kept.get("description", "")), text)))
-    return kept
+    return _described(kept, {name: value for name, value in schema.items() if name not in kept})
+
+
+def _described(schema: dict[str, Any], omitted: Schema) -> dict[str, Any]:
+    """Return a schema that describes what was omitted from it."""
+    if not omitted:
+        return schema
+    text = f"{{{', '.join(f'{name}: {_text(value)}' for name, value in omitted.items())}}}"
+    described = "\n\n".join(filter(None, (str(schema.get("description", "")), text)))
+    return schema | {"description": described}
 
 
 def _is_anthropic(name: str, value: object) -> bool:
@@ -110,9 +120,20 @@ def _is_anthropic(name: str, value: object) -> bool:
 
 
 def _google_node(schema: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in schema.items() if name not in _GOOGLE_LACKS}
+    kept = {
+        name: value for name, value in schema.items() if name not in _GOOGLE_LACKS | _GOOGLE_AS_TEXT
+    }
+    kept = _described(kept, {name: schema[name] for name in schema if name in _GOOGLE_AS_TEXT})
     if "const" in kept:
         kept["enum"] = [kept.pop("const")]
+    if isinstance(kept.get("items"), list):  # as before JSON Schema 2020-12
+        items = kept.pop("items")
+        kept["prefixItems"] = [for_google(i) if isinstance(i, Mapping) else i for i in items]
+    if "$ref" in kept and any(not name.startswith("$") for name in kept):
+        reference = {"$ref": kept.pop("$ref")}
+        if "anyOf" in kept:
+            kept["allOf"] = [*kept.get("allOf", ()), {"anyOf": kept.pop("anyOf")}]
+        kept["anyOf"] = [reference]
     return kept
 
 

@@ -286,6 +286,8 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
             return _client_left(was_sent=was_sent)
         return TimedOut(f"No answer from the provider within {timeout_s:g} s")
     except ProviderFailed as exc:
+        if isinstance(exc, Broken) and exc.usage is not None:
+            held.seen.take_whole(exc.usage, time.monotonic())
         return exc
     except Exception:  # a bug in reading the answer: it was sent, and is charged as unknown
         logger.exception("request %s: failed to read the provider's answer", stream.request_id)

@@ -235,6 +235,8 @@ class ProviderCall:
     any. `reasoning_effort` uses OpenAI's values. A call with `inputs` requests their embeddings
     and has no messages. `user` and `cache_key` are the organization's own names.
 
+    `tool_names` are the caller's own names of tools that are sent under another one.
+
     `adjustments` say what was changed so that the vendor accepts the request, a sentence for each
     kind of change. `more_input_tokens` are those that its input can have beyond the call's usage
     bound.
@@ -256,6 +258,7 @@ class ProviderCall:
     tools: tuple[Tool, ...] = ()
     tool_choice: str | None = None
     required_tool: str | None = None
+    tool_names: Mapping[str, str] = field(default_factory=dict)
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
@@ -354,12 +357,15 @@ class Completion:
     `content` is the whole text of a plain call and empty after deltas, as is `tool_calls`.
     `usage` is None if the provider reported none that is usable: the call is then charged by what
     was seen of the answer, else at its bound. `raw_usage` is the provider's unchanged report, for
-    the audit row. `body` is a relayed answer, unchanged. `vectors` are embeddings.
+    the audit row. `body` is a relayed answer, unchanged. `vectors` are embeddings. An answer has
+    `failed` if its finish reason is an error: only a client that knows the vendor's reasons may get
+    it as an answer.
     """
 
     model: str
     content: str = ""
     finish_reason: str | None
+    failed: bool = False
     usage: Usage | None
     raw_usage: dict[str, Any] | None = None
     tool_calls: tuple[ToolCall, ...] = ()

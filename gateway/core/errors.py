@@ -11,14 +11,20 @@ GatewayError
     ├── Rejected            502  the provider answered with an error status: nothing was billed
     ├── NeverSent           499  the client disconnected before the call was sent
     ├── Broken              502  sent, without a usable answer: the outcome is unknown
+    ├── FailedAnswer        502  the provider ended its answer with an error: billed as it reports
     ├── TimedOut            504  sent, without an answer in time: the outcome is unknown
     └── ClientGone          499  the client disconnected before the answer was complete
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
+
+from costs.core.usage import Usage
+
+if TYPE_CHECKING:
+    from gateway.core.calls import Completion
 
 
 class GatewayError(Exception):
@@ -129,10 +135,30 @@ class Rejected(ProviderFailed):
 
 
 class Broken(ProviderFailed):
-    """The request was sent without a usable answer (reset, truncated, malformed)."""
+    """The request was sent without a usable answer (reset, truncated, malformed).
+
+    `usage` is what a truncated answer that was not streamed reports.
+    """
 
     status = 502
     code = "provider_error"
+
+    def __init__(
+        self, message: str, *, provider_status: int | None = None, usage: Usage | None = None
+    ) -> None:
+        super().__init__(message, provider_status=provider_status)
+        self.usage = usage
+
+
+class FailedAnswer(ProviderFailed):
+    """The provider ended its answer with an error, and bills the usage that it reports."""
+
+    status = 502
+    code = "provider_error"
+
+    def __init__(self, message: str, *, completion: Completion) -> None:
+        super().__init__(message)
+        self.completion = completion
 
 
 class TimedOut(ProviderFailed):

@@ -155,6 +155,13 @@ class SeenOutput:
         """Record that the output of a choice is complete."""
         self._ended.add(f"{choice}")
 
+    def take_whole(self, usage: Usage, now_s: float) -> None:
+        """Record the usage of an answer that came as a whole."""
+        self.arrive(now_s)
+        self.report(usage)
+        for choice in range(self.choices):
+            self.end(choice)
+
     def report(self, usage: Usage | None) -> None:
         """Record that the provider reported the usage so far; None is none that is usable."""
         if usage is not None:

@@ -88,7 +88,8 @@ class Google:
                 contents=contents_from(call),
                 config=_config(call, raw=False),
             )
-            return _as_json(chunks)
+            # The SDK sends the request only now: a refusal is one, and no stream that breaks off.
+            return _as_json(await anext(chunks, None), chunks)
 
         return sdk_call.pieces(
             self._peer, call, ask=ask, reading=gemini.GenerateStreamReader(call.model), seen=seen
@@ -162,10 +163,13 @@ class Google:
 
 
 async def _as_json(
-    chunks: AsyncIterator[types.GenerateContentResponse],
+    first: types.GenerateContentResponse | None,
+    others: AsyncIterator[types.GenerateContentResponse],
 ) -> AsyncGenerator[object, None]:
     """Yield the chunks as JSON; the SDK does not expose the original JSON of a stream."""
-    async for chunk in chunks:
+    if first is not None:
+        yield _json(first)
+    async for chunk in others:
         yield _json(chunk)
 
 

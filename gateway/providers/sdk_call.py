@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.apis.events import StreamReader
 from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
-from gateway.core.errors import Broken, ProviderFailed
+from gateway.core.errors import Broken, FailedAnswer, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
 from gateway.upstream.transport import Traffic, noting
@@ -45,7 +45,9 @@ async def whole(
         async with asyncio.timeout(call.timeout_s):
             report = await ask()
         completion = _finished(peer, read(report))
-    return replace(completion, tool_calls=completion.tool_calls[: tool_calls_at_most(call)])
+    calls = completion.tool_calls[: tool_calls_at_most(call)]
+    named = (replace(each, name=call.tool_names.get(each.name, each.name)) for each in calls)
+    return replace(completion, tool_calls=tuple(named))
 
 
 async def pieces(
@@ -89,8 +91,11 @@ async def pieces(
                 deltas = reading.feed(event)
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
-                    yield delta
-        yield _finished(peer, reading.completion())
+                    yield _named(delta, call)
+        completion = reading.completion()
+        if completion.finish_reason is None:  # in every API an answer ends with one
+            raise Broken(peer.broke_off(""))
+        yield _finished(peer, completion)
     finally:
         traffic.close()
 
@@ -130,6 +135,15 @@ def tool_calls_at_most(call: ProviderCall) -> int:
     return 1 if call.parallel_tool_calls is False else TOOL_CALLS_MAX
 
 
+def _named(delta: Delta, call: ProviderCall) -> Delta:
+    """Return a delta with the caller's own name of a tool."""
+    piece = delta.tool_call
+    own = None if piece is None or piece.name is None else call.tool_names.get(piece.name)
+    if piece is None or own is None:
+        return delta
+    return replace(delta, tool_call=replace(piece, name=own))
+
+
 @contextmanager
 def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
     with peer.failures(traffic), noting(traffic):
@@ -141,4 +155,8 @@ def _finished(peer: Peer, completion: Completion) -> Completion:
     is_empty = completion.finish_reason is None and completion.usage is None
     if is_empty and not completion.vectors:
         raise Broken(f'Provider "{peer.title}" returned an answer that cannot be read')
+    if completion.failed:
+        reason = peer.shown(completion.finish_reason or "").upper()
+        sentence = f'Provider "{peer.title}" ended its answer with the error {reason}'
+        raise FailedAnswer(sentence, completion=completion)
     return completion

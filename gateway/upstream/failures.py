@@ -177,7 +177,9 @@ def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
-    body = str(exc) if isinstance(exc, untrusted_json.ErrorAnswer) else _body_in(exc)
+    if isinstance(exc, untrusted_json.ErrorAnswer):
+        return Broken(peer.broke_off(str(exc)), provider_status=status, usage=exc.usage)
+    body = _body_in(exc)
     reported = body if isinstance(body, str) else untrusted_json.error_message(body) or ""
     return Broken(peer.broke_off(reported), provider_status=status)
 

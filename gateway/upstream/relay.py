@@ -157,7 +157,8 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
     try:
         completion = request.whole(body)
     except ErrorAnswer as exc:
-        raise Broken(peer.broke_off(str(exc)), provider_status=answer.status) from exc
+        sentence = peer.broke_off(str(exc))
+        raise Broken(sentence, provider_status=answer.status, usage=exc.usage) from exc
     except orjson.JSONDecodeError as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
     return replace(completion, body=peer.without_secret(body), headers=returned(answer, peer))

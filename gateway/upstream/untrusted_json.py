@@ -21,7 +21,12 @@ class ErrorAnswer(Exception):
     """A body or an event with a success status that is an error.
 
     Its text is the vendor's own and may contain anything, so it must be cleaned before display.
+    `usage` is what the body reports.
     """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -83,12 +83,15 @@ class Upstream:
         return http_client.address(self.base_url + path)
 
     def finished(self, reading: StreamReading) -> Completion:
-        """Return the completion of a finished stream. Raises Broken."""
+        """Return the completion of a finished stream. Raises Broken.
+
+        In every API an answer ends with a reason, so a stream without one was cut off.
+        """
         try:
             completion = reading.completion()
         except ErrorAnswer as exc:
             raise Broken(self.peer.broke_off(str(exc))) from exc
-        if completion.finish_reason is None and completion.usage is None:
+        if completion.finish_reason is None:
             raise Broken(self.peer.broke_off(""))
         return completion
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from gateway.apis.arrival import tier_in
 from gateway.apis.chat.translated_messages import cache_mark, messages_in, untranslatable
 from gateway.apis.chat.translated_tools import tools_in
-from gateway.apis.families import google as google_models
 from gateway.apis.families.claude import models as claude
+from gateway.apis.families.gemini import models as gemini
 from gateway.apis.families.naming import user_in
 from gateway.core.calls import ProviderCall, ResponseFormat
 from gateway.core.model_names import Model
@@ -57,11 +57,14 @@ _NO_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
 }
+# Some of the fields above have a counterpart at one vendor.
+_PENALTIES: Final = ("frequency_penalty", "presence_penalty")
+_TAKES_PENALTIES: Final = "google"
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
     "anthropic": claude.takes_effort,
-    "google": google_models.takes_effort,
+    "google": gemini.takes_effort,
 }
 
 
@@ -83,6 +86,8 @@ def provider_call(
         temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),
         timeout_s=timeout_s,
         top_p=_number(fields, "top_p", most=1),
+        frequency_penalty=_penalty(fields, "frequency_penalty", model),
+        presence_penalty=_penalty(fields, "presence_penalty", model),
         seed=_seed(fields),
         stop=_stop(fields),
         tools=tools.tools,
@@ -99,6 +104,8 @@ def provider_call(
 def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
     for name, value in fields.items():
         if name in _READ or name in _OMITTED or value is None:
+            continue
+        if name in _PENALTIES and model.provider == _TAKES_PENALTIES:
             continue
         if not any(_is_same(value, each) for each in _NO_EFFECT.get(name, ())):
             raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
@@ -117,12 +124,12 @@ def _cap(model: Model, cap: OutputCap) -> int | None:
     return min(cap.tokens, DEFAULT_CAP_TOKENS) if model.provider in _REQUIRES_CAP else None
 
 
-def _number(fields: Mapping[str, Any], name: str, *, most: int) -> float | None:
+def _number(fields: Mapping[str, Any], name: str, *, least: int = 0, most: int) -> float | None:
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise invalid(f"{name} must be a number between 0 and {most}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise invalid(f"{name} must be a number between {least} and {most}")
     return float(value)
 
 
@@ -131,6 +138,11 @@ def _seed(fields: Mapping[str, Any]) -> int | None:
     if value is None or type(value) is int:
         return value
     raise invalid("seed must be an integer")
+
+
+def _penalty(fields: Mapping[str, Any], name: str, model: Model) -> float | None:
+    takes = model.provider == _TAKES_PENALTIES
+    return _number(fields, name, least=-2, most=2) if takes else None
 
 
 def _optional_flag(fields: Mapping[str, Any], name: str) -> bool | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 from uuid import UUID
@@ -27,6 +27,7 @@ from gateway.apis.arrival import (
 from gateway.apis.body_rules import BodyRules
 from gateway.apis.embeddings import answer as embeddings
 from gateway.apis.embeddings import mistral
+from gateway.apis.embeddings.tokens import ADJUSTED, TextOf, texts_of
 from gateway.apis.families import naming
 from gateway.apis.families.changes import BodyChanges
 from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, ProviderCall, RelayRequest
@@ -49,8 +50,6 @@ _NOT_TEXT: Final = (
 )
 
 Tokens = list[int]
-# Returns the text of tokens of the encoding of OpenAI's models. Raises KeyError for an unknown one.
-TextOf = Callable[[Sequence[int]], str]
 
 
 class Embeddings:
@@ -138,15 +137,8 @@ class EmbeddingsBody:
         """
         if model.provider not in _RELAYED | _BY_SDK or not model.makes_embeddings:
             raise not_served(model.id, PATH, "a model that makes embeddings")
-        if model.provider in _BY_SDK and self._texts() is None:
-            raise invalid(f"Token input is not supported for {model.id}; send the text")
         if model.provider in _BY_SDK:
-            return ProviderCall(
-                model=model.id,
-                inputs=self._texts() or (),
-                dimensions=whole(self.arrival.fields, "dimensions"),
-                timeout_s=timeout_s,
-            )
+            return self._call(model, timeout_s)
         changes = BodyChanges({**self.arrival.fields, "model": model.id})
         more_tokens = 0
         if model.provider == "openai":
@@ -173,10 +165,18 @@ class EmbeddingsBody:
         """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
-    def _texts(self) -> tuple[str, ...] | None:
-        """Return the texts, or None if tokens were sent."""
-        texts = tuple(each for each in inputs_of(self.arrival.fields) if isinstance(each, str))
-        return texts or None
+    def _call(self, model: Model, timeout_s: float) -> ProviderCall:
+        inputs = inputs_of(self.arrival.fields)
+        found = texts_of(inputs, self.text_of)
+        texts, more_tokens = found or (tuple(map(str, inputs)), 0)
+        return ProviderCall(
+            model=model.id,
+            inputs=texts,
+            dimensions=whole(self.arrival.fields, "dimensions"),
+            timeout_s=timeout_s,
+            more_input_tokens=more_tokens,
+            adjustments=(ADJUSTED,) if found else (),
+        )
 
 
 class EmbeddingsSpeaker:

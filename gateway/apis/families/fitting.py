@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.apis.families import google, mistral, openai
+from gateway.apis.families import mistral, openai
 from gateway.apis.families.changes import Changes
 from gateway.apis.families.claude import fit as claude
+from gateway.apis.families.gemini import fit as gemini
 from gateway.core.calls import ProviderCall
 
 _FIT: Final[Mapping[str, Callable[[Changes], None]]] = {
     "anthropic": claude.fit,
-    "google": google.fit,
+    "google": gemini.fit,
     "mistral": mistral.fit,
     "openai": openai.fit,
 }

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
-from gateway.apis.families.google import pays_for_each_search
+from gateway.apis.families.gemini.models import pays_for_each_search
 from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
 from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
+from gateway.upstream.untrusted_json import ErrorAnswer
 
 _STANDARD_TIERS: Final = frozenset({"unspecified"})
 _TIER_PREFIX: Final = "service_tier_"
@@ -25,7 +26,16 @@ _FINISH_REASONS: Final = {
     "prohibited_content": "content_filter",
     "spii": "content_filter",
     "image_safety": "content_filter",
+    "image_prohibited_content": "content_filter",
+    "image_recitation": "content_filter",
+    "model_armor": "content_filter",
+    "escalation": "content_filter",
+    "language": "content_filter",  # what it would write is in no language that it may write
 }
+# Every other reason is an error: a call that cannot be parsed (MALFORMED_FUNCTION_CALL), one of no
+# declared tool (UNEXPECTED_TOOL_CALL), OTHER, and those that are not known yet.
+# https://ai.google.dev/api/generate-content#FinishReason
+_ANSWERED: Final = frozenset({"stop", "length", "content_filter", "continuation"})
 
 
 def usage_from(report: Mapping[str, Any], searches: int | None = None) -> Usage | None:
@@ -126,6 +136,11 @@ def finish_reason_from(report: Mapping[str, Any]) -> str | None:
     return _FINISH_REASONS.get(reason, reason)
 
 
+def is_failure(finish_reason: str | None) -> bool:
+    """Whether a finish reason is an error, so that what was written is no answer."""
+    return finish_reason is not None and finish_reason not in _ANSWERED
+
+
 def content_from(report: Mapping[str, Any]) -> str:
     """Return the text of the first candidate, without its thoughts."""
     texts = (untrusted_json.text(p.get("text")) for p in _parts(report) if not p.get("thought"))
@@ -153,15 +168,22 @@ def _parts(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def completion_from(report: object, *, model: str) -> Completion:
-    """Parse a whole response body. Raises ErrorAnswer for an error with a success status."""
+    """Parse a whole response body. Raises ErrorAnswer for an error with a success status.
+
+    An answer without a finish reason was cut off.
+    """
     body = untrusted_json.mapping(report)
     untrusted_json.raise_for_error(report)
     answered = untrusted_json.model_named(body.get("modelVersion"), requested=model)
+    reason, usage = finish_reason_from(body), usage_from({**body, "modelVersion": answered})
+    if reason is None:
+        raise ErrorAnswer("", usage=usage)
     return Completion(
         model=answered,
         content=content_from(body),
-        finish_reason=finish_reason_from(body),
-        usage=usage_from({**body, "modelVersion": answered}),
+        finish_reason=reason,
+        failed=is_failure(reason),
+        usage=usage,
         raw_usage=untrusted_json.raw(body.get("usageMetadata")),
         tool_calls=tool_calls_from(body),
     )
@@ -208,6 +230,8 @@ class GenerateStreamReader:
         self._is_grounded = self._is_grounded or _is_grounded(grounding)
         text = content_from(chunk)
         deltas = (Delta(text),) if text else ()
+        if is_failure(self._finish_reason):  # a call in it must not be run
+            return deltas
         return deltas + tuple(self._called(call) for call in tool_calls_from(chunk))
 
     def completion(self) -> Completion:
@@ -217,6 +241,7 @@ class GenerateStreamReader:
             model=answered,
             content="",
             finish_reason=self._finish_reason,
+            failed=is_failure(self._finish_reason),
             usage=usage_from({**self._last, "modelVersion": answered}, self._searches(answered)),
             raw_usage=untrusted_json.raw(self._last.get("usageMetadata")),
         )

@@ -6,13 +6,12 @@ https://ai.google.dev/api/generate-content
 from __future__ import annotations
 
 import base64
-import mimetypes
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
-from gateway.apis.families import google as google_models
+from gateway.apis.families.gemini import models
+from gateway.apis.families.gemini.media import image_type
 from gateway.core.calls import (
     CacheMark,
     File,
@@ -27,7 +26,6 @@ from gateway.core.calls import (
 # Google's placeholder for a missing thought signature, or another vendor's:
 # https://ai.google.dev/gemini-api/docs/thought-signatures
 NO_SIGNATURE: Final = b"skip_thought_signature_validator"
-_UNKNOWN_IMAGE: Final = "image/jpeg"
 
 Fields = dict[str, Any]
 
@@ -40,16 +38,16 @@ def contents_from(call: ProviderCall) -> list[Any]:
     for message in call.messages:
         if message.role == "tool":
             results.append(_result(message))
-            seen += _parts(piece for piece in message.pieces if isinstance(piece, Image))
+            seen += _parts(piece for piece in message.pieces if isinstance(piece, Image | File))
             continue
         _add(contents, "user", results)
         _add(contents, "user", seen)
         results, seen = [], []
         if message.role == "assistant":
-            calls = _calls(message.tool_calls, google_models.wants_signatures(call.model))
+            calls = _calls(message.tool_calls, call.model)
             _add(contents, "model", _parts(message.pieces) + calls)
         elif message.role == "user":
-            _add(contents, "user", _parts(message.pieces) or [{"text": ""}])
+            _add(contents, "user", _parts(message.pieces))
     _add(contents, "user", results)
     _add(contents, "user", seen)
     return contents
@@ -57,12 +55,16 @@ def contents_from(call: ProviderCall) -> list[Any]:
 
 def config_from(call: ProviderCall) -> Fields:
     """Return the call's settings."""
-    system = "\n\n".join(message.text for message in call.messages if message.role == "system")
+    systems = (message.text for message in call.messages if message.role == "system")
+    system = "\n\n".join(text for text in systems if text)
     settings: Fields = {
         "system_instruction": system or None,
         "max_output_tokens": call.max_output_tokens,
         "temperature": call.temperature,
         "top_p": call.top_p,
+        "seed": call.seed,
+        "frequency_penalty": call.frequency_penalty or None,
+        "presence_penalty": call.presence_penalty or None,
         "stop_sequences": list(call.stop) or None,
     }
     if call.tools:
@@ -71,10 +73,9 @@ def config_from(call: ProviderCall) -> Fields:
     if call.response_format is not None:
         settings["response_mime_type"] = "application/json"
         if call.response_format.schema is not None:
-            schema = json_schema.for_google(call.response_format.schema)
-            settings["response_json_schema"] = schema
-    if call.reasoning_effort is not None and google_models.takes_effort(call.model):
-        settings["thinking_config"] = google_models.thinking(
+            settings["response_json_schema"] = call.response_format.schema
+    if call.reasoning_effort is not None and models.takes_effort(call.model):
+        settings["thinking_config"] = models.thinking(
             call.model, call.reasoning_effort, cap=call.max_output_tokens
         )
     return {name: value for name, value in settings.items() if value is not None}
@@ -97,17 +98,11 @@ def _file(file: Image | File) -> Fields:
     if file.data is not None:
         data = base64.b64decode(file.data)
         return {"inline_data": {"data": data, "mime_type": file.media_type}}
-    kind = file.media_type if isinstance(file, File) else _image_type(file)
+    kind = file.media_type if isinstance(file, File) else image_type(file)
     return {"file_data": {"file_uri": file.url, "mime_type": kind}}
 
 
-def _image_type(image: Image) -> str:
-    """Return an image's type by its URL: always an image's, so that nothing dearer is read."""
-    guessed = mimetypes.guess_type((image.url or "").partition("?")[0])[0] or ""
-    return guessed if guessed.startswith("image/") else _UNKNOWN_IMAGE
-
-
-def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:
+def _calls(calls: Iterable[ToolCall], model: str) -> list[Fields]:
     """Return the calls of a turn. Only the first of parallel calls has a signature."""
     parts: list[Fields] = []
     for call in calls:
@@ -118,8 +113,8 @@ def _calls(calls: Iterable[ToolCall], wants_signatures: bool) -> list[Fields]:
                 "args": arguments_of(call.arguments),
             }
         }
-        signature = _signature(call.signature)
-        if signature is None and wants_signatures and not parts:
+        signature = _signature(call.signature) if models.takes_signatures(model) else None
+        if signature is None and models.wants_signatures(model) and not parts:
             signature = NO_SIGNATURE
         if signature is not None:
             part["thought_signature"] = signature
@@ -149,8 +144,8 @@ def _result(message: Message) -> Fields:
 
 def _tool(tool: Tool) -> Fields:
     found: Fields = {"name": tool.name, "description": tool.description}
-    if tool.parameters and tool.parameters.get("properties"):
-        found["parameters_json_schema"] = json_schema.for_google(tool.parameters)
+    if tool.parameters is not None:
+        found["parameters_json_schema"] = tool.parameters
     return found
 
 

@@ -14,7 +14,7 @@ from costs.core.usage import COUNT_MAX, Usage
 from gateway.call.settlement.held_call import HeldCall
 from gateway.core import bounds
 from gateway.core.calls import Completion
-from gateway.core.errors import ProviderFailed
+from gateway.core.errors import FailedAnswer, ProviderFailed
 from gateway.core.model_names import price_names
 from gateway.core.usage_bound import OutputLimits, UsageBound
 from gateway.providers.tokens import count_tokens_async
@@ -74,11 +74,18 @@ def _rates(held: HeldCall, model: str) -> Rates | None:
     return prices.rates_for(price_names(model), resolved.model.provider, judged_at) or rates
 
 
+def answer_of(ended: Completion | ProviderFailed) -> Completion | None:
+    """Return the answer whose usage is billed: also one that the provider ended with an error."""
+    if isinstance(ended, FailedAnswer):
+        return ended.completion
+    return ended if isinstance(ended, Completion) else None
+
+
 def is_unknown(ended: Completion | ProviderFailed) -> bool:
     """Whether the call was sent, and its usage is not known."""
-    if isinstance(ended, ProviderFailed):
-        return not ended.nothing_billed
-    return ended.usage is None
+    if (answer := answer_of(ended)) is not None:
+        return answer.usage is None
+    return isinstance(ended, ProviderFailed) and not ended.nothing_billed
 
 
 @frozen

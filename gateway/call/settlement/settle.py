@@ -1,6 +1,7 @@
 """Settle an admitted call: compute its charge from its outcome.
 
-Usage known: its price at the rates fixed at admission. Proof that nothing was billed: 0.
+Usage known, also of an answer that ended with an error: its price at the rates fixed at admission.
+Proof that nothing was billed: 0.
 Anything else: the most that the provider can have produced by what was seen of the answer, or the
 whole hold if nothing was.
 """
@@ -17,6 +18,7 @@ from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
 from gateway.call.settlement.held_call import HeldCall
 from gateway.call.settlement.prices import (
     SeenCost,
+    answer_of,
     charge_of,
     is_unknown,
     placed,
@@ -45,8 +47,9 @@ def settlement_of(
     Idempotency-Key stays in use.
     """
     ask = held.ask
-    usage = placed(ended.usage, held) if isinstance(ended, Completion) else None
-    model = _answered_model(ended, ask)
+    answer = answer_of(ended)
+    usage = placed(answer.usage, held) if answer else None
+    model = _answered_model(answer, ask)
     rates, price = priced_usage(held, model, usage)
     return Settlement(
         hold_id=ask.id,
@@ -73,26 +76,18 @@ def _closing(
     seen: SeenCost | None,
 ) -> Closing:
     """Return the final state of the audit row."""
-    latency_ms = since_ms(held.ask.entry.started_s)
-    is_unknown_cost = _outcome(ended, price) is State.UNKNOWN
-    at_most = (seen.input_tokens, seen.output_tokens) if seen else None
-    if isinstance(ended, ProviderFailed):
-        return Closing(
-            status="unknown" if is_unknown_cost else "error",
-            model=model,
-            code=ended.code,
-            error=_without_prompt(ended.message, held.call),
-            seen=at_most,
-            latency_ms=latency_ms,
-        )
+    answer, failure = answer_of(ended), ended if isinstance(ended, ProviderFailed) else None
+    settled = "error" if failure else "ok"
     return Closing(
-        status="unknown" if is_unknown_cost else "ok",
+        status="unknown" if _outcome(ended, price) is State.UNKNOWN else settled,
         model=model,
-        finish_reason=ended.finish_reason,
-        raw_usage=ended.raw_usage,
+        code=failure.code if failure else None,
+        error=_without_prompt(failure.message, held.call) if failure else None,
+        finish_reason=answer.finish_reason if answer else None,
+        raw_usage=answer.raw_usage if answer else None,
         unpriced=price.unpriced if price else (),
-        seen=at_most,
-        latency_ms=latency_ms,
+        seen=(seen.input_tokens, seen.output_tokens) if seen else None,
+        latency_ms=since_ms(held.ask.entry.started_s),
     )
 
 
@@ -149,7 +144,7 @@ def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
 def _outcome(ended: Completion | ProviderFailed, price: UsagePrice | None) -> State:
     if is_unknown(ended):
         return State.UNKNOWN
-    if isinstance(ended, ProviderFailed):
+    if answer_of(ended) is None:
         return State.RELEASED
     return State.UNKNOWN if price is None else State.SETTLED
 
@@ -169,11 +164,11 @@ def _without_prompt(sentence: str, call: Call) -> str:
     return sentence
 
 
-def _answered_model(ended: Completion | ProviderFailed, ask: ReserveRequest) -> str:
+def _answered_model(answer: Completion | None, ask: ReserveRequest) -> str:
     """Return the model that answered, as the provider names it, which is untrusted input."""
     requested = str(ask.charge_to["model"])
-    if isinstance(ended, ProviderFailed):
+    if answer is None:
         return requested
-    answered = ended.model.removeprefix("models/")
+    answered = answer.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS
     return answered if is_usable else requested

@@ -153,9 +153,24 @@ def test_google_is_called_through_its_sdk() -> None:
     assert (call.messages, call.max_output_tokens) == ((), None)
 
 
-def test_token_input_is_refused_for_google() -> None:
-    call = read(DIALECT, {"model": "x", "input": [1, 2]})
-    with pytest.raises(Refused, match="send the text"):
+@pytest.mark.parametrize(
+    ("tokens", "texts"), [([15339, 1917], ("hello world",)), ([[15339], [0]], ("hello", "!"))]
+)
+def test_google_gets_text_of_tokens(tokens: Any, texts: tuple[str, ...]) -> None:
+    """Clients such as LangChain's send tokens: https://github.com/langchain-ai/langchain/issues/12854"""
+    call = read(DIALECT, {"model": "x", "input": tokens})
+    made = call.body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
+    assert isinstance(made, ProviderCall)
+    assert made.inputs == texts
+    assert made.adjustments == ("tokens are sent as the text that they are",)
+    # Another tokenizer may make a token of each byte.
+    bound = call.usage_bound.overhead_tokens + made.more_input_tokens
+    assert bound >= sum(len(text.encode()) for text in texts)
+
+
+def test_unknown_token_is_refused_for_google() -> None:
+    call = read(DIALECT, {"model": "x", "input": [100_000_000]})
+    with pytest.raises(Refused, match="input must have tokens of the encoding cl100k_base only"):
         call.body.outgoing(GOOGLE, NO_CAP, timeout_s=TIMEOUT_S, names=NAMES)
 
 

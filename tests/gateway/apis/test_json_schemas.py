@@ -42,7 +42,8 @@ def test_google_schema_omits_unsupported_keywords_but_not_properties() -> None:
     found = for_google(SCHEMA)
     assert {"$schema", "title"} & found.keys() == set()
     assert found["properties"]["title"]["minLength"] == 1
-    assert found["properties"]["age"] == {"type": "integer", "minimum": 0}
+    text = "{exclusiveMaximum: 150}"
+    assert found["properties"]["age"] == {"type": "integer", "minimum": 0, "description": text}
     assert found["properties"]["kind"] == {"enum": ["person"]}
     assert found["$defs"]["other"]["properties"] == {"examples": {"type": "null"}}
 

@@ -250,7 +250,7 @@ def test_google_tool_choice_is_translated(fields: dict[str, Any], choice: object
 def test_google_gets_settings() -> None:
     fields: dict[str, Any] = {"temperature": 1, "top_p": 0.5, "stop": "END"}
     fields |= {"response_format": WANTED, "reasoning_effort": "low"}
-    config = config_from(asked(GEMINI, cap=OutputCap(2000, is_written=True), **fields))
+    config = config_from(fit(GEMINI, cap=OutputCap(2000, is_written=True), **fields))
     assert config == {
         "max_output_tokens": 2000,
         "temperature": 1.0,
@@ -260,8 +260,8 @@ def test_google_gets_settings() -> None:
         "response_json_schema": for_google(SCHEMA),
         "thinking_config": {"thinking_budget": 1024},
     }
-    newer = config_from(asked(GEMINI_3, reasoning_effort="none"))
-    assert newer["thinking_config"] == {"thinking_level": "LOW"}
+    newer = config_from(fit(GEMINI_3, reasoning_effort="none"))
+    assert newer["thinking_config"] == {"thinking_level": "MINIMAL"}
     any_json = config_from(asked(GEMINI, response_format={"type": "json_object"}))
     assert any_json["response_mime_type"] == "application/json"
     assert "response_json_schema" not in any_json

@@ -10,11 +10,20 @@ from email.utils import format_datetime
 import pytest
 import pytest_asyncio
 
-from gateway.core.calls import Message
+from gateway.core.calls import Message, ProviderCall
 from gateway.core.errors import ProviderFailed, RateLimited, Rejected, Unreachable
 from gateway.upstream.failures import MESSAGE_MAX_CHARS
 from tests.fake_provider import VENDORS, closed_port
-from tests.fake_provider.vendors import KEYS, Wire, ask, call_to, connected, opened
+from tests.fake_provider.vendors import (
+    KEYS,
+    MODELS,
+    TIMEOUT_S,
+    Wire,
+    ask,
+    call_to,
+    connected,
+    opened,
+)
 
 every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -90,8 +99,11 @@ async def test_connect_timeout_counts_as_unsent(vendor: str) -> None:
 
 @both_ways
 async def test_sdk_validation_error_counts_as_unsent(wire: Wire, streamed: bool) -> None:
+    call = ProviderCall(
+        model=MODELS["google"], messages=(Message("system", "Be brief"),), timeout_s=TIMEOUT_S
+    )  # as no fitted call is
     with pytest.raises(Rejected, match="nothing was sent") as failed:
-        await wire.ask("google", streamed=streamed, messages=(Message("system", "Be brief"),))
+        await ask(await wire.providers.get("google"), call, streamed=streamed)
     assert failed.value.nothing_billed
     assert wire.fake.calls == []
 

@@ -176,7 +176,7 @@ async def test_repeated_usage_counts_once(wire: Wire, vendor: str) -> None:
         ("anthropic", "pause_turn", "pause_turn"),
         ("google", "SAFETY", "content_filter"),
         ("google", "PROHIBITED_CONTENT", "content_filter"),
-        ("google", "MALFORMED_FUNCTION_CALL", "malformed_function_call"),
+        ("google", "LANGUAGE", "content_filter"),
         ("mistral", "model_length", "length"),
         ("mistral", "error", "error"),
     ],

@@ -175,14 +175,23 @@ def _contains_itself(reference: str, root: Mapping[str, Any]) -> bool:
 
 
 def _references(schema: object, *, required_only: bool) -> set[str]:
-    """Return the references in a schema; of `required_only`, those not in optional properties."""
+    """Return the references in a schema; of `required_only`, those that every value follows.
+
+    "ref loops are only supported if they include optional or nullable property values, or a
+    potentially-zero-length array items": https://github.com/juspay/juspay-mcp/pull/132
+    """
     if not isinstance(schema, Mapping):
         return set()
     found = {schema["$ref"]} if isinstance(schema.get("$ref"), str) else set()
     required = _listed(schema, "required")
     optional = {f"properties[{name}]" for name in _properties(schema) if name not in required}
+    apart = ["$defs", "definitions", "patternProperties", "additionalProperties"]
+    if not schema.get("minItems"):
+        apart.append("items")
+    if {"type": "null"} in _listed(schema, "anyOf"):
+        apart.append("anyOf")
     for place, within in _within(schema):
-        is_apart = place in optional or place.startswith(("$defs", "definitions"))
+        is_apart = place in optional or place.startswith(tuple(apart))
         if not (required_only and is_apart):
             found |= _references(within, required_only=required_only)
     return found
