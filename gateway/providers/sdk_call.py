@@ -60,7 +60,7 @@ async def pieces(
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
-    The first is SIGN_OF_LIFE, if the vendor begins its answer before the first event.
+    The first is SIGN_OF_LIFE, when the vendor has begun to answer.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
     timeout that spans a `yield` would cancel the consumer. What happens after the final usage
@@ -73,8 +73,7 @@ async def pieces(
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
-        if traffic.answers:  # Google's SDK sends the request with the first event
-            yield SIGN_OF_LIFE
+        yield SIGN_OF_LIFE
         while True:
             with _failures_of(peer, traffic):
                 try:

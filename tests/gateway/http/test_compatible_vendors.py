@@ -250,7 +250,7 @@ def test_each_status_has_clients_error_type(ask: Asking, vendors: FakeProvider, 
             "INVALID_ARGUMENT",
         ),
         (
-            ask(path=api.plain, body=b" " * (10 * 2**20 + 1)),
+            ask(path=api.plain, body=b" " * (32 * 2**20 + 1)),
             413,
             "request_too_large",
             "INVALID_ARGUMENT",
