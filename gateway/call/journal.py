@@ -69,7 +69,8 @@ class Closing:
     """The final state of an audit row. `code` and `error` are None on success.
 
     `unpriced` names what has no rate of its own, so that the cost is an estimate. `seen` are the
-    most input and output tokens of an answer that was cut off.
+    most input and output tokens of an answer that was cut off. `upstream_id` is the provider's own
+    request id.
     """
 
     status: str
@@ -81,6 +82,7 @@ class Closing:
     unpriced: tuple[str, ...] = ()
     seen: tuple[int, int] | None = None
     latency_ms: int | None = None
+    upstream_id: str | None = None
 
 
 def refusal_of(
@@ -351,6 +353,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "reported": closing.raw_usage,
                 "overrun_nanoeur": result.overrun_nanoeur,
                 "unpriced": closing.unpriced,
+                "upstream_request_id": closing.upstream_id,
                 "at_most": closing.seen and dict(zip(SEEN, closing.seen, strict=True)),
             }
         ),

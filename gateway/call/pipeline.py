@@ -366,7 +366,7 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
             # Clients disconnect right after the last event: everything is known then.
             if not (stream.is_abandoned() and reading.is_ended):
                 raise
-    return upstream.finished(reading)
+    return replace(upstream.finished(reading), headers=stream.headers)
 
 
 # --- SETTLE -----------------------------------------------------------------------------------

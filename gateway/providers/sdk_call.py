@@ -14,6 +14,7 @@ from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
+from gateway.upstream.returned_headers import returned
 from gateway.upstream.transport import Traffic, noting
 
 logger = logging.getLogger("pulse.providers")
@@ -48,10 +49,11 @@ async def whole(
     read: Callable[[object], Completion],
 ) -> Completion:
     """Request a whole answer as JSON and parse it. Raises ProviderFailed."""
-    with _failures_of(peer, Traffic()):
+    traffic = Traffic()
+    with _failures_of(peer, traffic):
         async with asyncio.timeout(call.timeout_s):
             report = await ask()
-        completion = _finished(peer, read(report))
+        completion = _finished(peer, read(report), traffic)
     return replace(completion, tool_calls=completion.tool_calls[: tool_calls_at_most(call)])
 
 
@@ -77,7 +79,8 @@ async def pieces(
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
-        yield SIGN_OF_LIFE
+        if traffic.answers:  # Google's SDK sends nothing before the first event is asked for
+            yield SIGN_OF_LIFE
         while True:
             with _failures_of(peer, traffic):
                 async with asyncio.timeout_at(deadline):
@@ -90,7 +93,7 @@ async def pieces(
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
                     yield delta
-        yield _finished(peer, reading.completion())
+        yield _finished(peer, reading.completion(), traffic)
     finally:
         traffic.close()
 
@@ -136,9 +139,10 @@ def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
         yield
 
 
-def _finished(peer: Peer, completion: Completion) -> Completion:
+def _finished(peer: Peer, completion: Completion, traffic: Traffic) -> Completion:
     # OpenAI's SDK ends an invalid stream without an event and without an error.
     is_empty = completion.finish_reason is None and completion.usage is None
     if is_empty and not completion.vectors:
         raise Broken(f'Provider "{peer.title}" returned an answer that cannot be read')
-    return completion
+    headers = returned(traffic.answers[-1].headers, peer.hidden) if traffic.answers else {}
+    return replace(completion, headers=headers)

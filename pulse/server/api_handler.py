@@ -22,7 +22,7 @@ from django.urls import ResolverMatch, resolve
 
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import invalid
-from gateway.http.answers import EventStream, error_response
+from gateway.http.answers import EventStream, error_response, with_vendors_ids
 from gateway.http.bodies import (
     BODY_MAX_S,
     ApiRequest,
@@ -59,7 +59,8 @@ async def handle(
         try:
             request = ApiRequest(dict(scope), body)
         except UnicodeDecodeError:
-            await send_whole(_outside(invalid("The URL must be UTF-8")), body, send)
+            refusal = _outside(invalid("The URL must be UTF-8"))
+            await send_whole(with_vendors_ids(refusal, scope["path"]), body, send)
             return
         await _respond(await _response(request), request, send)
     except ClientDisconnected:
@@ -139,6 +140,7 @@ def _outside(error: GatewayError) -> HttpResponseBase:
 async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) -> None:
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         response["Strict-Transport-Security"] = _HSTS
+    with_vendors_ids(response, request.path_info)
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:

@@ -28,6 +28,7 @@ from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.results import CallResult
+from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
 QUOTED_CHARS: Final = 12
@@ -79,6 +80,7 @@ def _closing(
 ) -> Closing:
     """Return the final state of the audit row."""
     latency_ms = since_ms(held.ask.entry.started_s)
+    upstream_id = ended.headers.get(UPSTREAM_ID_HEADER)
     if isinstance(ended, ProviderFailed):
         return Closing(
             status="unknown" if outcome is State.UNKNOWN else "error",
@@ -86,6 +88,7 @@ def _closing(
             code=ended.code,
             error=_without_prompt(ended.message, held.call),
             latency_ms=latency_ms,
+            upstream_id=upstream_id,
         )
     return Closing(
         status="unknown" if outcome is State.UNKNOWN else "ok",
@@ -94,6 +97,7 @@ def _closing(
         raw_usage=ended.raw_usage,
         unpriced=price.unpriced if price else (),
         latency_ms=latency_ms,
+        upstream_id=upstream_id,
     )
 
 
