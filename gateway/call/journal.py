@@ -27,6 +27,7 @@ from costs.core.rates import Rates
 from costs.ledger.stores.base import Store
 from costs.ledger.stores.tables import Row, Table
 from gateway.call.idempotency import give_back, note, used_before
+from gateway.call.refused_credentials import note_refused_credentials
 from gateway.core.attempts import NOTHING_TRIED, PastAttempts
 from gateway.core.calls import DIMENSIONS, Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
@@ -161,6 +162,7 @@ class AuditJournal:
         """
         changed = [pair for pair in settled if pair[1].changed]
         store.update(AI_REQUEST_LOG, [_completion(*pair, now=now) for pair in changed])
+        note_refused_credentials(store, [settlement for settlement, _ in changed], now=now)
         for settlement, result in changed:
             if result.state is State.RELEASED:
                 _give_back(store, settlement)
