@@ -74,8 +74,7 @@ async def _ask(providers: Providers, name: str) -> dict[str, Any]:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             answer = await (await providers.get(name)).check()
     except CredentialsRefused as exc:
-        said = f"{exc.message}: {exc.reported}"
-        return {"provider": name, "answers": False, "said": said}
+        return {"provider": name, "answers": False, "said": f"{exc.message}: {exc.reported}"}
     except ProviderFailed as exc:
         return {"provider": name, "answers": False, "said": exc.message}
     except TimeoutError:

@@ -22,6 +22,8 @@ HEADERS_RETURNED: Final = frozenset(
             for counted in ("requests", "tokens", "req-minute", "tokens-minute")
             for figure in ("limit", "remaining", "reset")
         ),
+        "anthropic-ratelimit-unified-reset",
+        "anthropic-ratelimit-unified-status",
         "openai-processing-ms",
         "openai-version",
         "retry-after",

@@ -36,11 +36,11 @@ def chat(model: str, **more: Any) -> dict[str, Any]:
     return {"path": CHAT, "body": {"model": model, "messages": TURNS, "max_tokens": 50} | more}
 
 
-MESSAGES: Final = {
+MESSAGES: Final[dict[str, Any]] = {
     "path": "/v1/messages",
     "body": {"model": CLAUDE, "messages": TURNS, "max_tokens": 50},
 }
-GENERATE: Final = {
+GENERATE: Final[dict[str, Any]] = {
     "path": f"/v1beta/models/{FLASH}:generateContent",
     "body": {
         "contents": [{"role": "user", "parts": [{"text": "Say hello"}]}],
@@ -78,6 +78,10 @@ def row_of(reply: Reply) -> AiRequestLog:
     return AiRequestLog.objects.get(id=reply.headers["x-pulse-request-id"])
 
 
+def upstream_id_in(row: AiRequestLog) -> object:
+    return (row.usage or {})["upstream_request_id"]
+
+
 def error_in(reply: Reply) -> dict[str, Any]:
     found: dict[str, Any] = reply.json["error"]
     return found
@@ -88,7 +92,7 @@ def error_in(reply: Reply) -> dict[str, Any]:
 # https://developers.openai.com/api/docs/guides/error-codes,
 # https://platform.claude.com/docs/en/api/errors,
 # https://ai.google.dev/gemini-api/docs/troubleshooting
-OWN: Final = {
+OWN: Final[dict[str, tuple[int, dict[str, Any]]]] = {
     "openai": (503, {"error": {"message": "Slow down", "type": "server_error", "code": None}}),
     "anthropic": (
         529,
@@ -121,7 +125,7 @@ def test_own_error_is_relayed_unchanged(
 
 @pytest.mark.parametrize("way", TRANSLATED.values(), ids=list(TRANSLATED))
 @pytest.mark.parametrize("status", [None, 400, 500, 504])
-def test_own_error_keeps_status_type_and_message_where_translated(
+def test_translated_own_error_keeps_status_type_and_message(
     ask: Asking, fake: FakeProvider, way: dict[str, Any], status: int | None
 ) -> None:
     vendor = "anthropic" if way["body"]["model"] == CLAUDE else "google"
@@ -139,7 +143,7 @@ def test_own_error_keeps_status_type_and_message_where_translated(
 
 
 @pytest.mark.parametrize("way", [chat(GPT), MESSAGES, chat(CLAUDE)], ids=["a", "b", "c"])
-def test_own_retry_headers_and_limits_come_back(
+def test_own_retry_headers_and_limits_are_returned(
     ask: Asking, fake: FakeProvider, way: dict[str, Any]
 ) -> None:
     week_s = 7 * 24 * 3600
@@ -148,6 +152,7 @@ def test_own_retry_headers_and_limits_come_back(
         "retry-after": str(week_s),
         "x-should-retry": "true",
         "x-ratelimit-remaining-requests": "0",
+        "anthropic-ratelimit-unified-status": "rejected",
         "request-id": "req_of_the_vendor",
     }
     fake.answers(status=429, body=OWN[vendor][1], headers=headers)
@@ -156,7 +161,7 @@ def test_own_retry_headers_and_limits_come_back(
     shown = {name: reply.headers[name] for name in headers if name != "request-id"}
     assert shown == {name: headers[name] for name in shown}
     assert reply.headers["x-pulse-upstream-request-id"] == "req_of_the_vendor"
-    assert row_of(reply).usage["upstream_request_id"] == "req_of_the_vendor"
+    assert upstream_id_in(row_of(reply)) == "req_of_the_vendor"
 
 
 def test_native_api_keeps_its_own_statuses(ask: Asking, fake: FakeProvider) -> None:
@@ -249,7 +254,7 @@ KEY_REFUSALS: Final = {
 
 
 @pytest.mark.parametrize(("way", "status", "body"), KEY_REFUSALS.values(), ids=list(KEY_REFUSALS))
-def test_refusal_of_our_key_is_never_the_clients(
+def test_refused_key_is_not_blamed_on_client(
     ask: Asking, fake: FakeProvider, way: dict[str, Any], status: int, body: Any
 ) -> None:
     fake.answers(status=status, body=body)
@@ -273,9 +278,7 @@ def test_native_api_names_refused_key_too(ask: Asking, fake: FakeProvider) -> No
     assert reply.refusal[:2] == (502, "provider_credentials")
 
 
-def test_model_that_our_project_lacks_is_the_requests_fault(
-    ask: Asking, fake: FakeProvider
-) -> None:
+def test_model_without_access_keeps_its_403(ask: Asking, fake: FakeProvider) -> None:
     error = {
         "message": "Project `proj_0123456789` does not have access to model `gpt-4o-mini`",
         "type": "invalid_request_error",
@@ -290,7 +293,7 @@ def test_model_that_our_project_lacks_is_the_requests_fault(
     assert not RefusedCredentials.objects.exists()
 
 
-def test_refused_key_alerts_operators_once_a_day(
+def test_refused_key_alerts_operators_once_daily(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     for _ in range(3):
@@ -306,7 +309,7 @@ def test_refused_key_alerts_operators_once_a_day(
     assert evaluate(now, EvaluationCache()) == []
 
 
-def test_refused_key_is_told_also_where_next_model_answers(
+def test_refused_key_is_noted_if_fallback_answers(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     AliasFactory.create(org=acme, name="fast", models=[FLASH, CLAUDE])
@@ -329,7 +332,7 @@ CLOUDFLARE_JSON: Final = {
 @every_way
 @pytest.mark.parametrize("status", [500, 502, 503, 520, 521, 522, 523, 524, 530])
 @pytest.mark.parametrize("body", [HTML, CLOUDFLARE_JSON], ids=["HTML", "JSON"])
-def test_proxys_error_is_unknown_charged_and_not_repeated(
+def test_proxy_error_is_unknown_and_charged(
     ask: Asking, fake: FakeProvider, way: dict[str, Any], status: int, body: Any
 ) -> None:
     fake.answers(status=status, body=body, headers={"retry-after": "1", "x-should-retry": "true"})
@@ -346,7 +349,7 @@ def test_proxys_error_is_unknown_charged_and_not_repeated(
 
 @pytest.mark.parametrize("status", [502, 503, 520, 524])
 @pytest.mark.parametrize("stream", [False, True])
-def test_proxys_error_is_followed_by_no_second_paid_attempt(
+def test_proxy_error_is_not_followed_by_fallback(
     ask: Asking, fake: FakeProvider, acme: Organization, status: int, stream: bool
 ) -> None:
     AliasFactory.create(org=acme, name="fast", models=[GPT, CLAUDE], retries=3)
@@ -365,7 +368,7 @@ def test_broken_connection_says_not_to_retry(ask: Asking, fake: FakeProvider, re
     assert (reply.status, reply.headers["x-should-retry"]) == (502, "false")
 
 
-# --- not reached ------------------------------------------------------------------------------
+# --- unreachable ------------------------------------------------------------------------------
 
 
 OBSTACLES: Final = {
@@ -387,7 +390,7 @@ def base_url(request: pytest.FixtureRequest, fake: FakeProvider, gateway: Gatewa
 
 @pytest.mark.parametrize("way", [chat(GPT), chat(CLAUDE)], ids=["relayed", "translated"])
 @pytest.mark.parametrize("base_url", OBSTACLES, indirect=True)
-def test_what_kept_provider_from_being_reached_is_told(
+def test_unreachable_provider_names_obstacle(
     ask: Asking,
     fake: FakeProvider,
     caplog: pytest.LogCaptureFixture,
@@ -408,9 +411,7 @@ def test_what_kept_provider_from_being_reached_is_told(
     assert fake.calls == []
 
 
-def test_proxy_that_wants_authentication_is_not_the_provider(
-    ask: Asking, fake: FakeProvider
-) -> None:
+def test_proxy_authentication_error_names_proxy(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(status=407, body=HTML)
     reply = ask(**chat(GPT))
     assert reply.status == 503
@@ -426,13 +427,13 @@ def assert_identified(reply: Reply) -> None:
 
 
 @every_way
-def test_answers_and_errors_have_the_gateways_id(
+def test_answers_and_errors_have_gateways_id(
     ask: Asking, fake: FakeProvider, way: dict[str, Any]
 ) -> None:
     answered = ask(**way)
     assert answered.status == 200
     assert_identified(answered)
-    assert row_of(answered).usage["upstream_request_id"] == "req_fake"
+    assert upstream_id_in(row_of(answered)) == "req_fake"
     if not way["body"].get("stream"):
         assert answered.headers["x-pulse-upstream-request-id"] == "req_fake"
     fake.answers(status=500)
@@ -446,7 +447,7 @@ def test_relayed_stream_has_both_ids(ask: Asking, fake: FakeProvider) -> None:
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES["path"], GENERATE["path"], "/v1/embeddings"])
-def test_refusals_before_a_row_have_an_id_too(ask: Asking, fake: FakeProvider, path: str) -> None:
+def test_refusals_without_row_have_request_id(ask: Asking, fake: FakeProvider, path: str) -> None:
     refusals = {
         401: ask({}, path=path, key="pulse_x"),
         400: ask(b"{", path=path),
@@ -459,12 +460,12 @@ def test_refusals_before_a_row_have_an_id_too(ask: Asking, fake: FakeProvider, p
         assert_identified(reply)
 
 
-def test_lists_of_models_have_an_id(ask: Asking, fake: FakeProvider) -> None:
+def test_model_lists_have_request_id(ask: Asking, fake: FakeProvider) -> None:
     for path in ("/v1/models", f"/v1/models/{GPT}", "/v1beta/models", "/v1/models/none"):
         assert_identified(ask(method="GET", path=path))
 
 
-def test_native_api_has_no_vendors_header(ask: Asking, fake: FakeProvider) -> None:
+def test_native_api_has_no_vendor_id_headers(ask: Asking, fake: FakeProvider) -> None:
     reply = ask({"model": GPT, "prompt": "hi", "maxTokens": 50})
     assert reply.status == 200
     assert not {"x-request-id", "request-id"} & reply.headers.keys()

@@ -126,7 +126,7 @@ async def test_error_status_is_unbilled_refusal(
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("status", [401, 403])
-async def test_refused_key_is_told_to_operators_only(
+async def test_refused_key_is_reported_to_operators_only(
     wire: Wire, vendor: str, streamed: bool, status: int
 ) -> None:
     wire.fake.answers(status=status)

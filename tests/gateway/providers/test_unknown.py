@@ -72,7 +72,7 @@ PROXIES: dict[str, Any] = {
 @every_vendor
 @both_ways
 @pytest.mark.parametrize("body", PROXIES.values(), ids=list(PROXIES))
-async def test_server_error_that_is_not_vendors_own_is_unknown(
+async def test_foreign_server_error_is_unknown(
     wire: Wire, vendor: str, streamed: bool, body: Any
 ) -> None:
     wire.fake.answers(status=520, body=body)
@@ -84,9 +84,7 @@ async def test_server_error_that_is_not_vendors_own_is_unknown(
 
 @every_vendor
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 520, 521, 522, 523, 525, 530, 599])
-async def test_every_server_error_of_a_proxy_is_unknown(
-    wire: Wire, vendor: str, status: int
-) -> None:
+async def test_every_proxy_error_is_unknown(wire: Wire, vendor: str, status: int) -> None:
     wire.fake.answers(status=status, body="<html>", headers={"content-type": "text/html"})
     found = await wire.failure(vendor, streamed=False)
     assert type(found) is Broken
