@@ -161,9 +161,10 @@ def answered_with(
     if isinstance(failure, CredentialsRefused | Unreachable):
         failure.headers = {name: headers[name] for name in headers.keys() & {UPSTREAM_ID_HEADER}}
         return failure
-    failure.headers, failure.provider_type = headers, untrusted_json.own_error(body)
+    own = untrusted_json.own_error(body)
+    failure.headers, failure.provider_type = headers, own and peer.shown(own)
     is_shown = failure.nothing_billed and untrusted_json.error_message(body) is not None
-    if is_relayed and (is_shown or failure.provider_type is not None):
+    if is_relayed and (is_shown or own is not None):
         failure.body = _without_keys(raw, body, peer)
     return failure
 
@@ -172,6 +173,7 @@ def _classified(answer: UpstreamResponse, body: object, *, peer: Peer) -> Provid
     status, is_own = answer.status, untrusted_json.own_error(body) is not None
     reported = peer.shown(untrusted_json.error_message(body) or "")
     message = reported or f'Provider "{peer.title}" answered with status {status}'
+    kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else Rejected
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         obstacle = f"the proxy refused the connection with status {status}"
         return unreachable(NotSent(obstacle, obstacle=obstacle), peer=peer)
@@ -182,7 +184,6 @@ def _classified(answer: UpstreamResponse, body: object, *, peer: Peer) -> Provid
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_own:
         sentence = f'Provider "{peer.title}", or a proxy, answered with status {status}'
         return Broken(f"{sentence}; the outcome is unknown", provider_status=status)
-    kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else Rejected
     retry_after_s = _retry_after_s(answer.headers, body)
     return kind(message, provider_status=status, retry_after_s=retry_after_s)
 

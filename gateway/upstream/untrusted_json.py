@@ -161,8 +161,7 @@ def own_error(body: object) -> str | None:
     error = error_in(body)
     if "message" not in error or not error.keys() & {"type", "status"}:
         return None
-    found = text(error.get("type")) or text(error.get("status"))
-    return found[:WORD_MAX_CHARS] if found.isprintable() else ""
+    return text(error.get("type")) or text(error.get("status"))
 
 
 def raise_for_error(body: object) -> None:

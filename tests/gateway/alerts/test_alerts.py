@@ -392,14 +392,14 @@ def test_failed_evaluation_does_not_stop_other_organizations(
     assert "could not evaluate the alerts of acme" in caplog.text
 
 
-def test_round_without_charges_takes_five_queries(
+def test_round_without_charges_takes_six_queries(
     acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     count(BudgetFactory.create(org=acme), 55 * EUR)
     rounds = Rounds(clock=lambda: NOON)
     assert len(rounds.run().raised) == 1
-    # The lease, the exchange rate, organizations, their money, what waits.
-    with django_assert_num_queries(5):
+    # The lease, the exchange rate, refused keys, organizations, their money, what waits.
+    with django_assert_num_queries(6):
         assert rounds.run().raised == []
 
 

@@ -16,7 +16,7 @@ from gateway.providers.registry import Providers
 from orgs.models import Organization
 from tests.factories import AliasFactory
 from tests.fake_provider import VENDORS, FakeProvider, closed_port
-from tests.fake_provider.vendors import settings_at
+from tests.fake_provider.vendors import KEYS, settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -30,6 +30,8 @@ CLAUDE, GPT, FLASH, MISTRAL = (
     "gemini-2.0-flash",
     "mistral-large-latest",
 )
+
+VENDOR_OF: Final = {CLAUDE: "anthropic", GPT: "openai", FLASH: "google", MISTRAL: "mistral"}
 
 
 def chat(model: str, **more: Any) -> dict[str, Any]:
@@ -140,6 +142,17 @@ def test_translated_own_error_keeps_status_type_and_message(
         "param": None,
         "code": reply.headers["x-pulse-error-code"],
     }
+
+
+@every_way
+def test_own_error_has_no_key_of_ours(ask: Asking, fake: FakeProvider, way: dict[str, Any]) -> None:
+    vendor = VENDOR_OF[way["body"].get("model", FLASH)]
+    key = KEYS[vendor]
+    error = {"message": f"key {key}", "type": key, "status": key, "code": key}
+    for status in (400, 401, 429, 500, 504):
+        fake.answers(status=status, body={"error": error}, headers={"request-id": key})
+        reply = ask(**way)
+        assert key[-8:] not in reply.body.decode() + str(reply.headers) + str(row_of(reply).error)
 
 
 @pytest.mark.parametrize("way", [chat(GPT), MESSAGES, chat(CLAUDE)], ids=["a", "b", "c"])
