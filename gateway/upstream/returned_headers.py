@@ -34,12 +34,16 @@ HEADERS_RETURNED: Final = frozenset(
 )
 # Anything else is not passed on: no server needs a control character or an essay in a header.
 HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
+# The vendors' forms only: ids are kept in rows, where nothing of a prompt may be.
+_ID: Final = re.compile(
+    r"req_\w{4,64}|[0-9a-f]{16,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII
+)
 
 
 def returned(headers: Mapping[str, str], hidden: Callable[[str], str]) -> dict[str, str]:
     """Return the headers that the client may see; not those in which something is `hidden`."""
     names = {name: name for name in headers.keys() & HEADERS_RETURNED}
-    own_id = next((name for name in _UPSTREAM_IDS if name in headers), None)
+    own_id = next((name for name in _UPSTREAM_IDS if _ID.fullmatch(headers.get(name, ""))), None)
     if own_id is not None:
         names[own_id] = UPSTREAM_ID_HEADER
     return {

@@ -185,7 +185,7 @@ def test_google_has_gateways_id_in_headers(gateway: Target, upstream: Upstream, 
 def test_mistral_has_gateways_id_in_headers(
     gateway: Target, upstream: Upstream, rows: Rows
 ) -> None:
-    headers = {"mistral-correlation-id": "id_of_the_vendor"}
+    headers = {"mistral-correlation-id": "0193e4a0-0000-7000-8000-000000000000"}
     upstream.answers({"status": 400, "headers": headers})
     with (
         Mistral(api_key=gateway.key, server_url=gateway.base_url("mistral")) as client,
@@ -193,7 +193,10 @@ def test_mistral_has_gateways_id_in_headers(
     ):
         client.chat.complete(model=MODELS["mistral"], messages=chat_turns())
     assert _known(rows, raised.value.headers["x-request-id"])
-    assert raised.value.headers["x-pulse-upstream-request-id"] == "id_of_the_vendor"
+    assert (
+        raised.value.headers["x-pulse-upstream-request-id"]
+        == "0193e4a0-0000-7000-8000-000000000000"
+    )
 
 
 def test_unauthenticated_client_shows_request_id(gateway: Target) -> None:

@@ -453,6 +453,16 @@ def test_answers_and_errors_have_gateways_id(
     assert_identified(ask(**way))
 
 
+@every_way
+def test_text_in_place_of_vendors_id_is_dropped(
+    ask: Asking, fake: FakeProvider, way: dict[str, Any]
+) -> None:
+    fake.answers(status=400, headers={"x-request-id": "Say-hello"})
+    reply = ask(**way)
+    assert "x-pulse-upstream-request-id" not in reply.headers
+    assert upstream_id_in(row_of(reply)) is None
+
+
 def test_relayed_stream_has_both_ids(ask: Asking, fake: FakeProvider) -> None:
     reply = ask(**chat(GPT, stream=True))
     assert_identified(reply)
