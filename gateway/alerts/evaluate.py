@@ -18,8 +18,12 @@ from django.db.models import Count, F, Q, Sum
 from costs.core.calendar.periods import local_day
 from costs.models import Period
 from gateway.alerts.delivery.deliver import entry, not_sent
-from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.findings import AlertFinding
+from gateway.alerts.rules.installation import (
+    organizations_without,
+    refused_credentials,
+    stale_exchange_rate,
+)
 from gateway.alerts.rules.limits import findings_on_limits
 from gateway.alerts.rules.unusual import Remembered, findings_on_today
 from gateway.models import Alert, AlertChannel, AlertDelivery
@@ -49,16 +53,13 @@ def evaluate(
 ) -> list[Alert]:
     """Evaluate every organization in which money has moved, and return the new alerts.
 
-    A stale exchange rate concerns all, ORGANIZATIONS_AT_ONCE in a round. What fails is logged, and
-    does not stop the others. Stops where `goes_on` says so. Raises Django's database errors.
+    What is wrong with the installation concerns all, ORGANIZATIONS_AT_ONCE in a round. What fails
+    is logged, and does not stop the others. Stops where `goes_on` says so. Raises Django's database
+    errors.
     """
     raised: list[Alert] = []
-    with _logged("could not evaluate the exchange rate"):
-        if finding := stale_exchange_rate(now):
-            for organization in organizations_without(finding, most=ORGANIZATIONS_AT_ONCE):
-                if not goes_on():
-                    break
-                raised += record(organization, [finding], now)
+    with _logged("could not evaluate the installation"):
+        raised += _on_installation(now, goes_on)
     for organization, stands in _moved(now, memory):
         if not goes_on():
             break
@@ -67,6 +68,17 @@ def evaluate(
             raised += record(organization, findings, now)
             if not watches:
                 memory.stood[organization.pk] = stands
+    return raised
+
+
+def _on_installation(now: datetime, goes_on: Callable[[], bool]) -> list[Alert]:
+    raised: list[Alert] = []
+    stale = stale_exchange_rate(now)
+    for finding in (*([stale] if stale else []), *refused_credentials(now)):
+        for organization in organizations_without(finding, most=ORGANIZATIONS_AT_ONCE):
+            if not goes_on():
+                return raised
+            raised += record(organization, [finding], now)
     return raised
 
 

@@ -39,6 +39,7 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.SPIKE, "Spikes"),
             (Alert.Kind.REFUSAL, "Refused calls"),
             (Alert.Kind.EXCHANGE_RATE, "Exchange rates"),
+            (Alert.Kind.PROVIDER_CREDENTIALS, "Provider credentials"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name

@@ -26,6 +26,7 @@ KIND_WORDS: Final = {
     Alert.Kind.SPIKE: "Spike",
     Alert.Kind.REFUSAL: "Refused call",
     Alert.Kind.EXCHANGE_RATE: "Exchange rate",
+    Alert.Kind.PROVIDER_CREDENTIALS: "Provider credentials",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),

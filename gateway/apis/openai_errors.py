@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, ProviderFailed
 
 _TYPES: Final = {
     401: "authentication_error",
@@ -22,12 +22,13 @@ _SERVER_ERRORS: Final = 500
 
 
 def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error; a provider's own keeps its type."""
+    own = failure.provider_type if isinstance(failure, ProviderFailed) else None
     other = "server_error" if status >= _SERVER_ERRORS else "invalid_request_error"
     return {
         "error": {
             "message": failure.message,
-            "type": _TYPES.get(status, other),
+            "type": own or _TYPES.get(status, other),
             "param": None,
             "code": failure.code,
         }

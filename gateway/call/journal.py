@@ -27,6 +27,7 @@ from costs.core.rates import Rates
 from costs.ledger.stores.base import Store
 from costs.ledger.stores.tables import Row, Table
 from gateway.call.idempotency import give_back, note, used_before
+from gateway.call.refused_credentials import note_refused_credentials
 from gateway.core.attempts import NOTHING_TRIED, PastAttempts
 from gateway.core.calls import DIMENSIONS, Call, Principal
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
@@ -69,7 +70,8 @@ class Closing:
     """The final state of an audit row. `code` and `error` are None on success.
 
     `unpriced` names what has no rate of its own, so that the cost is an estimate. `seen` are the
-    most input and output tokens of an answer that was cut off.
+    most input and output tokens of an answer that was cut off. `upstream_id` is the provider's own
+    request id.
     """
 
     status: str
@@ -81,6 +83,7 @@ class Closing:
     unpriced: tuple[str, ...] = ()
     seen: tuple[int, int] | None = None
     latency_ms: int | None = None
+    upstream_id: str | None = None
 
 
 def refusal_of(
@@ -159,6 +162,7 @@ class AuditJournal:
         """
         changed = [pair for pair in settled if pair[1].changed]
         store.update(AI_REQUEST_LOG, [_completion(*pair, now=now) for pair in changed])
+        note_refused_credentials(store, [settlement for settlement, _ in changed], now=now)
         for settlement, result in changed:
             if result.state is State.RELEASED:
                 _give_back(store, settlement)
@@ -351,6 +355,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "reported": closing.raw_usage,
                 "overrun_nanoeur": result.overrun_nanoeur,
                 "unpriced": closing.unpriced,
+                "upstream_request_id": closing.upstream_id,
                 "at_most": closing.seen and dict(zip(SEEN, closing.seen, strict=True)),
             }
         ),

@@ -377,7 +377,7 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
                 raise
         if passed := reading.rest():
             await stream.put(peer.without_secret(passed))
-    return upstream.finished(reading)
+    return replace(upstream.finished(reading), headers=stream.headers)
 
 
 # --- SETTLE -----------------------------------------------------------------------------------

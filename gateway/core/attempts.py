@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gateway.core.errors import NeverSent, NotConfigured, ProviderFailed, Unreachable
+from gateway.core.errors import (
+    CredentialsRefused,
+    NeverSent,
+    NotConfigured,
+    ProviderFailed,
+    Unreachable,
+)
 
 RETRIES_MAX: Final = 5
 MODELS_MAX: Final = 10
@@ -125,7 +131,9 @@ def may_be_tried_elsewhere(failure: ProviderFailed) -> bool:
     """Whether another model might answer: nothing was billed, and the request is not the cause."""
     if not failure.nothing_billed or isinstance(failure, NeverSent):
         return False
-    return failure.provider_status not in _WRONG_ANYWHERE
+    # Google answers an invalid key with 400.
+    is_of_key = isinstance(failure, CredentialsRefused)
+    return is_of_key or failure.provider_status not in _WRONG_ANYWHERE
 
 
 def may_pass(failure: ProviderFailed) -> bool:

@@ -9,6 +9,7 @@ GatewayError
     ├── Unreachable         503  nothing was sent
     ├── RateLimited         429  the provider refused before it worked
     ├── Rejected            502  the provider answered with an error status: nothing was billed
+    ├── CredentialsRefused  502  the provider refused this installation's key: nothing was billed
     ├── NeverSent           499  the client disconnected before the call was sent
     ├── Broken              502  sent, without a usable answer: the outcome is unknown
     ├── FailedAnswer        502  the provider ended its answer with an error: billed as it reports
@@ -18,6 +19,7 @@ GatewayError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
@@ -84,7 +86,9 @@ class AlreadyDone(Refused):
 class ProviderFailed(GatewayError):
     """A provider call failed. `nothing_billed` states whether that is proven.
 
-    `body` is the provider's response if it was JSON, with keys hidden.
+    `provider_type` is the type of the provider's own error, empty if it names none; None if the
+    answer is no such error. `body` is a relayed error, with keys hidden, and `headers` are those
+    of the answer that the client may see.
     """
 
     nothing_billed: ClassVar[bool] = False
@@ -95,11 +99,12 @@ class ProviderFailed(GatewayError):
         *,
         provider_status: int | None = None,
         retry_after_s: int | None = None,
-        body: bytes | None = None,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.provider_status = provider_status
-        self.body = body
+        self.provider_type: str | None = None
+        self.body: bytes | None = None
+        self.headers: Mapping[str, str] = {}
 
 
 class NotConfigured(ProviderFailed):
@@ -134,8 +139,24 @@ class Rejected(ProviderFailed):
     nothing_billed = True
 
 
+class CredentialsRefused(ProviderFailed):
+    """The provider refused this installation's key, which only its operators can correct.
+
+    `reported` is the provider's own message: it is for operators, since callers would take it to
+    be about the key of theirs.
+    """
+
+    status = 502
+    code = "provider_credentials"
+    nothing_billed = True
+
+    def __init__(self, message: str, *, reported: str, provider_status: int) -> None:
+        super().__init__(message, provider_status=provider_status)
+        self.reported = reported
+
+
 class Broken(ProviderFailed):
-    """The request was sent without a usable answer (reset, truncated, malformed).
+    """The request was sent without a usable answer (reset, truncated, malformed, a proxy's).
 
     `usage` is what a truncated answer that was not streamed reports.
     """

@@ -21,6 +21,10 @@ from orgs.fields import new_id
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
 # Carries our code for APIs whose errors have no field for it.
 CODE_HEADER: Final = "x-pulse-error-code"
+# Under these names the vendors' libraries read and show the id: OpenAI's and Mistral's clients the
+# first, Anthropic's the second.
+VENDORS_ID_HEADERS: Final = ("x-request-id", "request-id")
+CLIENTS_PATHS: Final = ("/v1/", "/v1beta/")
 # The Retry-After of a 429 without one from the provider.
 RETRY_AFTER_S: Final = 1
 
@@ -107,6 +111,18 @@ def finished(response: R, request_id: UUID | None) -> R:
         response[REQUEST_ID_HEADER] = str(request_id)
     response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def with_vendors_ids(response: R, path: str) -> R:
+    """Add the vendors' headers of the id to an answer on a path of their clients.
+
+    Each answer there has an id, also one without an audit row.
+    """
+    if path.startswith(CLIENTS_PATHS):
+        shown_id = response.get(REQUEST_ID_HEADER) or str(new_id())
+        for name in (REQUEST_ID_HEADER, *VENDORS_ID_HEADERS):
+            response[name] = shown_id
     return response
 
 

@@ -18,7 +18,15 @@ from gateway.apis.messages.messages import Messages
 from gateway.apis.responses.responses import Responses
 from gateway.call.runtime import current
 from gateway.core.calls import Call, Delta, Principal
-from gateway.core.errors import AlreadyDone, GatewayError, RateLimited, Rejected
+from gateway.core.errors import (
+    AlreadyDone,
+    CredentialsRefused,
+    GatewayError,
+    NotConfigured,
+    ProviderFailed,
+    Refused,
+    Rejected,
+)
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
 from gateway.http.answers import CODE_HEADER, JSON_TYPE, encoded, finished, with_error_headers
@@ -28,10 +36,13 @@ from gateway.http.headers import headers_of
 from gateway.http.outside import only
 from gateway.http.serving import read_or_refuse, serve, unread
 from gateway.providers import tokens
+from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
+# OpenAI's and Anthropic's libraries obey it.
+RETRY_HEADER: Final = "x-should-retry"
 _CLIENT_ERRORS: Final = range(400, 500)
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
@@ -130,6 +141,8 @@ class DialectWording:
         else:
             body = self._speaker().whole(answer)
             response = HttpResponse(encoded(body), content_type=JSON_TYPE)
+            if own_id := completion.headers.get(UPSTREAM_ID_HEADER):
+                response[UPSTREAM_ID_HEADER] = own_id
         if answer.cost_eur is not None:
             response[COST_HEADER] = f"{answer.cost_eur:f}"
         return finished(response, answer.request_id)
@@ -143,17 +156,16 @@ class DialectWording:
         return self._speaker().last(answer)
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
-        """Return an error; a provider's 4xx keeps its status and, if relayed, its body."""
-        status = error.status
-        body: bytes | None = None
-        if isinstance(error, Rejected | RateLimited) and error.provider_status in _CLIENT_ERRORS:
-            status, body = error.provider_status or status, error.body
+        """Return an error; a provider's own keeps its status and, if relayed, its body."""
+        status, failure = _status_of(error), error if isinstance(error, ProviderFailed) else None
+        body = failure.body if failure else None
         if body is None:
             body = encoded(self._dialect.error(error, status=status))
-        response = HttpResponse(body, content_type=JSON_TYPE, status=status)
+        headers = failure.headers if failure else {}
+        response = HttpResponse(body, status=status, headers={"Content-Type": JSON_TYPE, **headers})
         response[CODE_HEADER] = error.code
-        if isinstance(error, AlreadyDone):
-            response["x-should-retry"] = "false"  # the vendors' libraries retry a 409
+        if _is_not_to_be_repeated(error):
+            response[RETRY_HEADER] = "false"
         finished(response, None if error.status == 401 else request_id)
         return with_error_headers(response, error)
 
@@ -167,6 +179,27 @@ class DialectWording:
                 raise AssertionError("an unauthenticated caller gets no answer")
             self._made = self._dialect.speaker(self._call, self._request_id)
         return self._made
+
+
+def _status_of(error: GatewayError) -> int:
+    """Return the status for the client: that of the provider's own error, else of ours."""
+    if not isinstance(error, ProviderFailed) or error.provider_status is None:
+        return error.status
+    is_own = error.provider_type is not None
+    is_refusal = isinstance(error, Rejected) and error.provider_status in _CLIENT_ERRORS
+    return error.provider_status if is_own or is_refusal else error.status
+
+
+def _is_not_to_be_repeated(error: GatewayError) -> bool:
+    """Whether the vendors' libraries must be kept from repeating the call.
+
+    They repeat 408, 409, 429 and every 5xx. A call of unknown outcome may be billed each time, also
+    after an internal error; nothing but an operator's change makes credentials valid.
+    """
+    if isinstance(error, ProviderFailed):
+        is_ours = isinstance(error, CredentialsRefused | NotConfigured)
+        return is_ours or not error.nothing_billed
+    return isinstance(error, AlreadyDone) or not isinstance(error, Refused)
 
 
 def generate_methods(version: str) -> dict[str, View]:

@@ -4,7 +4,7 @@ from gateway.models.alerts import Alert, AlertAddress, AlertChannel, AlertDelive
 from gateway.models.aliases import ModelAlias
 from gateway.models.budgets import Budget
 from gateway.models.policies import Policy
-from gateway.models.requests import AiRequestLog, IdempotencyKey
+from gateway.models.requests import AiRequestLog, IdempotencyKey, RefusedCredentials
 
 __all__ = [
     "AiRequestLog",
@@ -17,4 +17,5 @@ __all__ = [
     "Lease",
     "ModelAlias",
     "Policy",
+    "RefusedCredentials",
 ]

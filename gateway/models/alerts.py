@@ -25,6 +25,7 @@ class Alert(models.Model):
         SPIKE = "spike", "spike"
         REFUSAL = "refusal", "refused call"
         EXCHANGE_RATE = "exchange_rate", "exchange rate"
+        PROVIDER_CREDENTIALS = "provider_credentials", "provider credentials"
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.CASCADE, db_index=False, related_name="alerts")
@@ -47,7 +48,7 @@ class Alert(models.Model):
                 condition=models.Q(
                     kind__in=(
                         *("budget", "forecast", "day_limit", "spike", "refusal"),
-                        "exchange_rate",
+                        *("exchange_rate", "provider_credentials"),
                     )
                 ),
                 name="alert_kind",

@@ -86,3 +86,18 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key_hash[:8]
+
+
+class RefusedCredentials(models.Model):
+    """A day of UTC on which a provider refused this installation's key; `id` is made of both."""
+
+    id = models.CharField(max_length=64, primary_key=True)
+    provider = models.CharField(max_length=32)
+    on_date = models.DateField(db_index=True)
+
+    class Meta:
+        db_table = "refused_credentials"
+        verbose_name_plural = "refused credentials"
+
+    def __str__(self) -> str:
+        return self.id

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from gateway.core.errors import ProviderFailed
+from gateway.core.errors import CredentialsRefused, ProviderFailed
 from gateway.providers.registry import SANDBOX, Providers, providers_from_settings
 from gateway.providers.variables import VARIABLES
 from orgs.console.commands import ActionCommand, add_format, write_rows
@@ -73,6 +73,8 @@ async def _ask(providers: Providers, name: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             answer = await (await providers.get(name)).check()
+    except CredentialsRefused as exc:
+        return {"provider": name, "answers": False, "said": f"{exc.message}: {exc.reported}"}
     except ProviderFailed as exc:
         return {"provider": name, "answers": False, "said": exc.message}
     except TimeoutError:

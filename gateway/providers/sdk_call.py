@@ -15,6 +15,7 @@ from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, FailedAnswer, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
+from gateway.upstream.returned_headers import returned
 from gateway.upstream.transport import Traffic, noting
 
 logger = logging.getLogger("pulse.providers")
@@ -41,10 +42,11 @@ async def whole(
     read: Callable[[object], Completion],
 ) -> Completion:
     """Request a whole answer as JSON and parse it. Raises ProviderFailed."""
-    with _failures_of(peer, Traffic()):
+    traffic = Traffic()
+    with _failures_of(peer, traffic):
         async with asyncio.timeout(call.timeout_s):
             report = await ask()
-        completion = _finished(peer, read(report))
+        completion = _finished(peer, read(report), traffic)
     calls = completion.tool_calls[: tool_calls_at_most(call)]
     named = (replace(each, name=call.tool_names.get(each.name, each.name)) for each in calls)
     return replace(completion, tool_calls=tuple(named))
@@ -94,7 +96,7 @@ async def pieces(
         completion = reading.completion()
         if completion.finish_reason is None:  # in every API an answer ends with one
             raise Broken(peer.broke_off(""))
-        yield _finished(peer, completion)
+        yield _finished(peer, completion, traffic)
     finally:
         traffic.close()
 
@@ -149,11 +151,13 @@ def _failures_of(peer: Peer, traffic: Traffic) -> Iterator[None]:
         yield
 
 
-def _finished(peer: Peer, completion: Completion) -> Completion:
+def _finished(peer: Peer, completion: Completion, traffic: Traffic) -> Completion:
     # OpenAI's SDK ends an invalid stream without an event and without an error.
     is_empty = completion.finish_reason is None and completion.usage is None
     if is_empty and not completion.vectors:
         raise Broken(f'Provider "{peer.title}" returned an answer that cannot be read')
+    headers = returned(traffic.answers[-1].headers, peer.hidden) if traffic.answers else {}
+    completion = replace(completion, headers=headers)
     if completion.failed:
         reason = peer.shown(completion.finish_reason or "").upper()
         sentence = f'Provider "{peer.title}" ended its answer with the error {reason}'

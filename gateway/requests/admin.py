@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from costs.admin import ReadOnlyAdmin
-from gateway.models import AiRequestLog
+from gateway.models import AiRequestLog, RefusedCredentials
 
 
 @admin.register(AiRequestLog)
@@ -20,3 +20,11 @@ class AiRequestLogAdmin(ReadOnlyAdmin):
     list_select_related = ("org",)
     search_fields = ("=id",)
     ordering = ("-id",)
+
+
+@admin.register(RefusedCredentials)
+class RefusedCredentialsAdmin(ReadOnlyAdmin):
+    """Days on which a provider refused this installation's key."""
+
+    list_display = ("provider", "on_date")
+    list_filter = ("provider",)

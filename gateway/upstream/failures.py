@@ -18,6 +18,7 @@ import httpx2
 
 from gateway.core.errors import (
     Broken,
+    CredentialsRefused,
     ProviderFailed,
     RateLimited,
     Rejected,
@@ -25,14 +26,15 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.upstream import untrusted_json
-from gateway.upstream.http_client import UpstreamResponse, causes_of
+from gateway.upstream.http_client import NotSent, UpstreamResponse, causes_of
+from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER, returned
 from gateway.upstream.transport import Traffic
 
 logger = logging.getLogger("pulse.providers")
 
 MESSAGE_MAX_CHARS: Final = 500
-RETRY_AFTER_MAX_S: Final = 24 * 3600
-# A proxy's timeout (524 is Cloudflare's) proves nothing: the vendor may have worked and billed.
+# A timeout proves nothing, not even the vendor's own: it may have worked and billed. 524 is
+# Cloudflare's.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
 
 # The format of the vendors' keys; OpenAI repeats a rejected key with asterisks in the middle.
@@ -112,45 +114,116 @@ class Peer:
 def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:
     """Classify the failure.
 
-    Only what was sent and answered decides: an answer's status, else whether the request was sent.
-    An SDK's exception classes and messages decide nothing. What is not proven is unknown.
+    Only what was sent and answered decides: an answer's status and body, else whether the request
+    was sent. An SDK's exception classes and messages decide nothing. What is not proven is unknown.
     """
     if traffic.answers:
-        return _answered(traffic.answers[-1], exc, peer=peer)
+        return _answered(traffic, exc, peer=peer)
     if traffic.was_sent:
         return _timed_out(peer) if _is_timeout(exc) else _broken(exc, peer=peer)
     if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in causes_of(exc)):
-        return Unreachable(f'Provider "{peer.title}" could not be reached; nothing was sent')
+        return unreachable(exc, peer=peer)
     return Rejected(
         f'The request could not be encoded for provider "{peer.title}"; nothing was sent'
     )
 
 
-def _answered(answer: UpstreamResponse, exc: Exception, *, peer: Peer) -> ProviderFailed:
-    status = answer.status
-    if status in TIMEOUT_STATUSES:
-        return _timed_out(peer, status=status)
-    if status < HTTPStatus.BAD_REQUEST:
-        # A success or a redirect that the SDK could not parse, or an error inside a stream.
-        if _is_timeout(exc):
-            return _timed_out(peer, status=status)
-        return _broken(exc, peer=peer, status=status)
-    return _refusal(status, answer.headers, _body_in(exc), peer=peer)
+def unreachable(exc: Exception, *, peer: Peer) -> Unreachable:
+    """Return the failure of a request that was not sent, and log what was in the way."""
+    not_sent = next((link for link in causes_of(exc) if isinstance(link, NotSent)), None)
+    logger.warning("%s: %s", peer.title, not_sent or "no connection was made in time")
+    obstacle = not_sent.obstacle if not_sent else "no connection was made in time"
+    because = f": {obstacle}" if obstacle else ""
+    return Unreachable(f'Provider "{peer.title}" could not be reached{because}; nothing was sent')
+
+
+def _answered(traffic: Traffic, exc: Exception, *, peer: Peer) -> ProviderFailed:
+    answer = traffic.answers[-1]
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        return answered_with(answer, traffic.error, peer=peer, is_relayed=False)
+    # A success or a redirect that the SDK could not parse, or an error inside a stream.
+    if _is_timeout(exc):
+        return _timed_out(peer, status=answer.status)
+    return _broken(exc, peer=peer, status=answer.status)
 
 
 def answered_with(
-    status: int, headers: Mapping[str, str], raw: bytes, *, peer: Peer
+    answer: UpstreamResponse, raw: bytes, *, peer: Peer, is_relayed: bool
 ) -> ProviderFailed:
-    """Classify an answer with an error status; keep its body if it is JSON."""
+    """Classify an answer with an error status; one that `is_relayed` keeps its body if it is JSON.
+
+    A 5xx proves that nothing was billed only if it is the vendor's own error. Proxies on the way
+    answer with 502, 503 and 520 to 530 too, also after the vendor has worked:
+    https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/
+    """
+    body, headers = _json(raw), returned(answer.headers, peer.hidden)
+    failure = _classified(answer, body, peer=peer)
+    if isinstance(failure, CredentialsRefused | Unreachable):
+        failure.headers = {name: headers[name] for name in headers.keys() & {UPSTREAM_ID_HEADER}}
+        return failure
+    own = untrusted_json.own_error(body)
+    failure.headers, failure.provider_type = headers, own and peer.shown(own)
+    is_shown = failure.nothing_billed and untrusted_json.error_message(body) is not None
+    if is_relayed and (is_shown or own is not None):
+        failure.body = _without_keys(raw, body, peer)
+    return failure
+
+
+def _classified(answer: UpstreamResponse, body: object, *, peer: Peer) -> ProviderFailed:
+    status, is_own = answer.status, untrusted_json.own_error(body) is not None
+    reported = peer.shown(untrusted_json.error_message(body) or "")
+    message = reported or f'Provider "{peer.title}" answered with status {status}'
+    kind = RateLimited if status == HTTPStatus.TOO_MANY_REQUESTS else Rejected
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        obstacle = f"the proxy refused the connection with status {status}"
+        return unreachable(NotSent(obstacle, obstacle=obstacle), peer=peer)
+    if _is_about_our_key(status, body):
+        return _credentials_refused(message, status, peer=peer)
     if status in TIMEOUT_STATUSES:
-        return _timed_out(peer, status=status)
+        return _timed_out(peer, status=status, message=message if is_own else None)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_own:
+        sentence = f'Provider "{peer.title}", or a proxy, answered with status {status}'
+        return Broken(f"{sentence}; the outcome is unknown", provider_status=status)
+    retry_after_s = _retry_after_s(answer.headers, body)
+    return kind(message, provider_status=status, retry_after_s=retry_after_s)
+
+
+def _is_about_our_key(status: int, body: object) -> bool:
+    """Whether a refusal is about this installation's key, account or network.
+
+    Vendors know nothing of our callers, so a 401 or 403 is never about the caller's key; OpenAI's
+    403 of a model that our project may not use is about the request's model.
+    https://developers.openai.com/api/docs/guides/error-codes (401; 403: unsupported country)
+    https://platform.claude.com/docs/en/api/errors (401 authentication_error, 403 permission_error)
+    https://ai.google.dev/gemini-api/docs/troubleshooting (403 PERMISSION_DENIED)
+    Google's invalid or expired key is a 400 with a reason:
+    https://cloud.google.com/apis/design/errors and google/api/error_reason.proto
+    """
+    error = untrusted_json.error_in(body)
+    if status == HTTPStatus.FORBIDDEN:
+        return error.get("code") != "model_not_found"
+    if status == HTTPStatus.BAD_REQUEST:
+        details = untrusted_json.items(error.get("details"))
+        return any(
+            untrusted_json.mapping(each).get("reason") == "API_KEY_INVALID" for each in details
+        )
+    return status == HTTPStatus.UNAUTHORIZED
+
+
+def _credentials_refused(reported: str, status: int, *, peer: Peer) -> CredentialsRefused:
+    # Not its message, which may repeat the prompt; `providers check` shows it.
+    logger.warning("%s refused this installation's key with status %s", peer.title, status)
+    sentence = f'Provider "{peer.title}" refused the credentials of this gateway (status {status})'
+    return CredentialsRefused(
+        f"{sentence}; an operator must correct them", reported=reported, provider_status=status
+    )
+
+
+def _json(raw: bytes) -> object:
     try:
-        body = json.loads(raw)
+        return json.loads(raw)
     except (ValueError, RecursionError):
-        return _refusal(status, headers, None, peer=peer)
-    refusal = _refusal(status, headers, body, peer=peer)
-    refusal.body = _without_keys(raw, body, peer)
-    return refusal
+        return None
 
 
 def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
@@ -161,19 +234,9 @@ def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
     return json.dumps(shown, ensure_ascii=False).encode(errors="replace")
 
 
-def _refusal(
-    status: int, headers: Mapping[str, str], body: object, *, peer: Peer
-) -> RateLimited | Rejected:
-    shown = peer.shown(untrusted_json.error_message(body) or "")
-    message = shown or f'Provider "{peer.title}" answered with status {status}'
-    retry_after_s = _retry_after_s(headers, body)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited(message, provider_status=status, retry_after_s=retry_after_s)
-    return Rejected(message, provider_status=status, retry_after_s=retry_after_s)
-
-
-def _timed_out(peer: Peer, *, status: int | None = None) -> TimedOut:
-    return TimedOut(f'Provider "{peer.title}" did not answer in time', provider_status=status)
+def _timed_out(peer: Peer, *, status: int | None = None, message: str | None = None) -> TimedOut:
+    sentence = message or f'Provider "{peer.title}" did not answer in time'
+    return TimedOut(sentence, provider_status=status)
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:
@@ -198,12 +261,7 @@ def _body_in(exc: Exception) -> object:
     details = untrusted_json.mapping(getattr(exc, "details", None))
     if body is None and "error" in details:
         return details
-    if not isinstance(body, str):
-        return body
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    return _json(body.encode(errors="replace")) if isinstance(body, str) else body
 
 
 def _retry_after_s(headers: Mapping[str, str], body: object) -> int | None:
@@ -222,7 +280,7 @@ def _retry_after_s(headers: Mapping[str, str], body: object) -> int | None:
     seconds = next((candidate for candidate in candidates if candidate is not None), None)
     if seconds is None:
         return None
-    return min(max(math.ceil(seconds), 1), RETRY_AFTER_MAX_S)
+    return max(math.ceil(seconds), 1)
 
 
 def _number(text: str | None) -> float | None:

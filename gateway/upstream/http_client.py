@@ -38,7 +38,14 @@ _FORBIDDEN_IN_HEADERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class NotSent(Exception):
-    """No connection was made for the request: nothing was sent."""
+    """No connection was made for the request: nothing was sent.
+
+    `obstacle` says in a few words what was in the way, without a host or an address.
+    """
+
+    def __init__(self, message: str, *, obstacle: str = "") -> None:
+        super().__init__(message)
+        self.obstacle = obstacle
 
 
 class BrokenOff(Exception):
@@ -174,7 +181,8 @@ async def _once(
             where = f"{request.url.raw_host}:{request.url.port}"
             # A proxy's error contains the request to it in its representation, with our password.
             cause = None if isinstance(exc, aiohttp.ClientResponseError) else exc
-            raise NotSent(f"{where} cannot be reached: {exc}") from cause
+            obstacle = _obstacle(exc, request)
+            raise NotSent(f"{where} cannot be reached: {exc}", obstacle=obstacle) from cause
         _end(sent.transport)
         raise BrokenOff(f"no response was received: {exc}") from exc
     except asyncio.CancelledError as exc:
@@ -182,6 +190,24 @@ async def _once(
             raise exc from NotSent("the request was cancelled before it was sent")
         _end(sent.transport)
         raise
+
+
+def _obstacle(exc: Exception, request: aiohttp.ClientRequest) -> str:
+    """Name what kept a connection from being made."""
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused the connection with status {exc.status}"
+    if isinstance(exc, TimeoutError):
+        return "no connection was made in time"
+    is_of_target = getattr(exc, "host", None) == request.url.raw_host
+    if request.proxy is not None and not (is_of_target and isinstance(exc, aiohttp.ClientSSLError)):
+        return "the proxy could not be reached or made no connection"
+    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+        return "the host name could not be resolved"
+    if isinstance(exc, aiohttp.ClientSSLError):
+        return "the TLS handshake failed"
+    if isinstance(getattr(exc, "os_error", None), ConnectionRefusedError):
+        return "the connection was refused"
+    return "the connection failed"
 
 
 def _end(transport: asyncio.Transport | None) -> None:

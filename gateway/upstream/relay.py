@@ -8,18 +8,16 @@ parsed; this module only sends, reads and classifies failures.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Final
 
 import orjson
 
 from gateway.core.calls import Completion, RelayRequest
 from gateway.core.errors import Broken, Unreachable
-from gateway.upstream.failures import Peer, answered_with
+from gateway.upstream.failures import Peer, answered_with, unreachable
 from gateway.upstream.http_client import (
     BrokenOff,
     HttpClient,
@@ -27,36 +25,10 @@ from gateway.upstream.http_client import (
     UpstreamResponse,
     is_not_sent,
 )
-from gateway.upstream.transport import ANSWER_MAX_BYTES, STREAM_MAX_BYTES
+from gateway.upstream.returned_headers import HEADER_VALUE, returned
+from gateway.upstream.transport import ANSWER_MAX_BYTES, ERROR_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.upstream.untrusted_json import ErrorAnswer
 from gateway.upstream.upstreams import Upstream
-
-ERROR_MAX_BYTES: Final = 1024 * 1024
-# The provider's headers that the client may see; none of them identifies the account.
-HEADERS_RETURNED: Final = frozenset(
-    {
-        *(
-            f"anthropic-ratelimit-{counted}-{figure}"
-            for counted in ("requests", "tokens", "input-tokens", "output-tokens")
-            for figure in ("limit", "remaining", "reset")
-        ),
-        *(
-            f"x-ratelimit-{figure}-{counted}"
-            for counted in ("requests", "tokens", "req-minute", "tokens-minute")
-            for figure in ("limit", "remaining", "reset")
-        ),
-        "openai-processing-ms",
-        "openai-version",
-        "request-id",
-        "retry-after",
-        "retry-after-ms",
-        "server-timing",
-        "x-request-id",
-        "x-should-retry",
-    }
-)
-# Anything else is not passed on: no server needs a control character or an essay in a header.
-_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +69,6 @@ class Relay:
 
         A cancellation before anything was sent has Unreachable as its cause.
         """
-        unsent = f'Provider "{upstream.peer.title}" could not be reached; nothing was sent'
         try:
             return await self._http.send(
                 upstream.address(request.path),
@@ -105,10 +76,10 @@ class Relay:
                 body=request.body,
             )
         except NotSent as exc:
-            raise Unreachable(unsent) from exc
+            raise unreachable(exc, peer=upstream.peer) from exc
         except asyncio.CancelledError as exc:
             if is_not_sent(exc):
-                raise exc from Unreachable(unsent)
+                raise exc from Unreachable("The call was cancelled; nothing was sent")
             raise
         except BrokenOff as exc:
             raise Broken(upstream.peer.broke_off("")) from exc
@@ -126,8 +97,8 @@ class Stream:
     def headers(self) -> Mapping[str, str]:
         """The headers for the client, with the content type, which is one of a stream's."""
         given = self._answer.headers["content-type"]
-        kind = given if _HEADER_VALUE.fullmatch(given) else self._answer.content_type
-        return {**returned(self._answer, self._peer), "content-type": kind}
+        kind = given if HEADER_VALUE.fullmatch(given) else self._answer.content_type
+        return {**returned(self._answer.headers, self._peer.hidden), "content-type": kind}
 
     async def next(self) -> bytes:
         """Wait for and return the next bytes; empty at the end."""
@@ -141,19 +112,8 @@ class Stream:
         return chunk
 
 
-def returned(answer: UpstreamResponse, peer: Peer) -> Mapping[str, str]:
-    """Return the headers of a response that the client may see."""
-    return {
-        name: value
-        for name, value in answer.headers.items()
-        if name in HEADERS_RETURNED
-        and _HEADER_VALUE.fullmatch(value)
-        and peer.hidden(value) == value
-    }
-
-
 async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) -> Completion:
-    body = await _body(answer, peer, at_most=ANSWER_MAX_BYTES)
+    body = await _body(answer, peer)
     try:
         completion = request.whole(body)
     except ErrorAnswer as exc:
@@ -161,7 +121,9 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
         raise Broken(sentence, provider_status=answer.status, usage=exc.usage) from exc
     except orjson.JSONDecodeError as exc:
         raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
-    return replace(completion, body=peer.without_secret(body), headers=returned(answer, peer))
+    return replace(
+        completion, body=peer.without_secret(body), headers=returned(answer.headers, peer.hidden)
+    )
 
 
 async def _check(answer: UpstreamResponse, peer: Peer) -> None:
@@ -170,17 +132,27 @@ async def _check(answer: UpstreamResponse, peer: Peer) -> None:
     if answer.status < HTTPStatus.BAD_REQUEST:
         sentence = f'Provider "{peer.title}" answered with a redirect, which is not followed'
         raise Broken(sentence, provider_status=answer.status)
-    body = await _body(answer, peer, at_most=ERROR_MAX_BYTES)
-    raise answered_with(answer.status, answer.headers, body, peer=peer)
+    raise answered_with(answer, await _error_body(answer), peer=peer, is_relayed=True)
 
 
-async def _body(answer: UpstreamResponse, peer: Peer, *, at_most: int) -> bytes:
+async def _error_body(answer: UpstreamResponse) -> bytes:
+    """Return the body of an error; empty if it breaks off or is too large: it proves nothing."""
+    body = b""
+    try:
+        while (chunk := await answer.next()) and len(body) <= ERROR_MAX_BYTES:
+            body += chunk
+    except BrokenOff:
+        return b""
+    return body if len(body) <= ERROR_MAX_BYTES else b""
+
+
+async def _body(answer: UpstreamResponse, peer: Peer) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
         while chunk := await answer.next():
             size += len(chunk)
-            if size > at_most:
+            if size > ANSWER_MAX_BYTES:
                 raise Broken(f'Provider "{peer.title}" sent an answer above the size limit')
             pieces.append(chunk)
     except BrokenOff as exc:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 import httpx2
@@ -34,6 +35,7 @@ from gateway.upstream.http_client import (
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
 # An event takes about 300 bytes per token.
 STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
+ERROR_MAX_BYTES: Final = 1024 * 1024
 
 HEADERS_SENT: Final = frozenset(
     {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
@@ -44,10 +46,14 @@ _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"trans
 
 @dataclass(slots=True)
 class Traffic:
-    """The requests and responses of one call, independent of the SDK."""
+    """The requests and responses of one call, independent of the SDK.
+
+    `error` is the body of the last response if that is an error, as far as it was read.
+    """
 
     was_sent: bool = False
     answers: list[UpstreamResponse] = field(default_factory=list)
+    error: bytes = b""
 
     def close(self) -> None:
         """Close the responses; those read to their end return to the pool.
@@ -90,6 +96,7 @@ class Transport(httpx2.AsyncBaseTransport):
                         body=request.content,
                     )
         traffic.answers.append(answer)
+        traffic.error = b""
         return httpx2.Response(
             answer.status,
             headers=[pair for pair in answer.raw_headers if pair[0] not in _HOP_HEADERS],
@@ -125,6 +132,8 @@ class _Body(httpx2.AsyncByteStream):
         self._traffic = traffic
         is_stream = answer.content_type == "text/event-stream"
         self._max_bytes = STREAM_MAX_BYTES if is_stream else ANSWER_MAX_BYTES
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self._max_bytes = ERROR_MAX_BYTES
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         left = self._max_bytes
@@ -132,6 +141,8 @@ class _Body(httpx2.AsyncByteStream):
             left -= len(chunk)
             if left < 0:
                 raise httpx2.ReadError(f"the response is above {self._max_bytes} bytes")
+            if self._answer.status >= HTTPStatus.BAD_REQUEST:
+                self._traffic.error += chunk
             yield chunk
 
     async def _next(self) -> bytes:

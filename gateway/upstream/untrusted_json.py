@@ -131,6 +131,12 @@ def usable(report: object, read: Callable[[Mapping[str, Any]], Usage]) -> Usage 
         return None
 
 
+def error_in(body: object) -> Mapping[str, Any]:
+    """Return the error of a body: Mistral's is the body itself, Google's stream has a list."""
+    report = first(body) or mapping(body)
+    return report if report.get("object") == "error" else mapping(report.get("error"))
+
+
 def error_message(body: object) -> str | None:
     """Return the message of an error body in any vendor's format, or None.
 
@@ -148,6 +154,19 @@ def error_message(body: object) -> str | None:
     return found or text(first(report.get("detail") or message).get("msg")) or None
 
 
+def own_error(body: object) -> str | None:
+    """Return the type of a vendor's own error, empty if it names none; None if it is no such error.
+
+    It has a message and a type: OpenAI's, Anthropic's and Mistral's `type`, Google's `status`.
+    Proxies answer with JSON as well, but in other formats: `{"message"}` (AWS, Kong), `{"title",
+    "detail"}` (RFC 9457: Cloudflare), `{"error": {"code", "message"}}` (Vercel).
+    """
+    error = error_in(body)
+    if "message" not in error or not error.keys() & {"type", "status"}:
+        return None
+    return text(error.get("type")) or text(error.get("status"))
+
+
 def raise_for_error(body: object) -> None:
     """Raise ErrorAnswer if a body with a success status is an error."""
     report = mapping(body)
@@ -157,6 +176,6 @@ def raise_for_error(body: object) -> None:
 
 def retry_delay(body: object) -> str:
     """Return Google's `retryDelay`, such as "34s", or an empty string."""
-    error = mapping((first(body) or mapping(body)).get("error"))
+    error = error_in(body)
     delays = (text(mapping(detail).get("retryDelay")) for detail in items(error.get("details")))
     return next((delay for delay in delays if delay), "")

@@ -22,7 +22,7 @@ from django.urls import ResolverMatch, resolve
 
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import invalid
-from gateway.http.answers import EventStream, error_response
+from gateway.http.answers import EventStream, error_response, with_vendors_ids
 from gateway.http.bodies import (
     BODY_MAX_S,
     ApiRequest,
@@ -60,9 +60,10 @@ async def handle(
         try:
             request = ApiRequest(dict(scope), body)
         except UnicodeDecodeError:
-            refusal = invalid("The URL must be UTF-8")
-            response = error_response(refusal, new_id(), has_organization=False)
-            await send_whole(response, body, send)
+            refusal = error_response(
+                invalid("The URL must be UTF-8"), new_id(), has_organization=False
+            )
+            await send_whole(with_vendors_ids(refusal, scope["path"]), body, send)
             return
         await _respond(await _response(request), request, send)
     except ClientDisconnected:
@@ -142,6 +143,7 @@ async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) 
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         response["Strict-Transport-Security"] = _HSTS
     with_cors(request, response)
+    with_vendors_ids(response, request.path_info)
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:

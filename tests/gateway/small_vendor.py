@@ -28,12 +28,14 @@ class SmallVendor:
     """Answers by path; a `cut` reply ends before its Content-Length."""
 
     seen: list[Seen] = field(default_factory=list)
-    _replies: dict[str, tuple[str, bytes, bool]] = field(default_factory=dict)
+    _replies: dict[str, tuple[str, bytes, bool, int]] = field(default_factory=dict)
     _server: ThreadingHTTPServer | None = None
 
-    def answers(self, path: str, body: bytes, *, kind: str = JSON, cut: bool = False) -> None:
+    def answers(
+        self, path: str, body: bytes, *, kind: str = JSON, cut: bool = False, status: int = 200
+    ) -> None:
         """Set the answer of `path`."""
-        self._replies[path] = (kind, body, cut)
+        self._replies[path] = (kind, body, cut, status)
 
     @property
     def url(self) -> str:
@@ -59,8 +61,14 @@ class SmallVendor:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 vendor.seen.append(Seen(self.path, headers, orjson.loads(body)))
-                kind, reply, cut = vendor._replies[self.path]
-                self.send_response(200)
+                self._answer()
+
+            def do_GET(self) -> None:
+                self._answer()
+
+            def _answer(self) -> None:
+                kind, reply, cut, status = vendor._replies[self.path]
+                self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(reply) + cut))
                 self.end_headers()

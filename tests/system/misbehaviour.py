@@ -36,33 +36,44 @@ class Case:
     retry_after: str | None = None
 
     @property
+    def is_own(self) -> bool:
+        """Whether the provider answers with an error of its own, not about our key."""
+        is_error = self.behaviour.get("status", 200) >= 400
+        is_about_key = self.code == "provider_credentials"
+        return is_error and "body" not in self.behaviour and not is_about_key
+
+    @property
     def waits(self) -> bool:
         """Whether it ends at the gateway's timeout."""
         return self.code == "provider_timeout" and "status" not in self.behaviour
 
 
-def _refused(status: int, **behaviour: Any) -> list[Case]:
-    """An error status proves that nothing was billed, whatever is in the body."""
-    shown, code = (429, "provider_rate_limited") if status == 429 else (502, "provider_error")
-    wait = "1" if status == 429 else None
-    common: dict[str, Any] = {"status": shown, "code": code, "state": "released"}
+UNKNOWN_502: Final[dict[str, Any]] = {"status": 502, "code": "provider_error", "state": "unknown"}
+UNKNOWN_504: Final[dict[str, Any]] = {"status": 504, "code": "provider_timeout", "state": "unknown"}
+# Of a proxy, perhaps: not the vendor's own error.
+NOT_OWN: Final = ((" without a body", {"body": ""}), (" in HTML", {"body": GARBAGE}))
+
+
+def _refused(status: int, code: str = "provider_error") -> list[Case]:
+    """A 4xx proves that nothing was billed, a 5xx only if it is the vendor's own error."""
+    is_limit = status == 429
+    common: dict[str, Any] = {
+        "status": 429 if is_limit else 502,
+        "code": "provider_rate_limited" if is_limit else code,
+        "state": "released",
+        "retry_after": "1" if is_limit else None,
+    }
+    own = Case(name=f"{status}", behaviour={"status": status}, **common)
+    others = UNKNOWN_502 if status >= 500 else common
     return [
-        Case(
-            name=f"{status}{suffix}",
-            behaviour={"status": status, **body},
-            retry_after=wait,
-            **common,
-        )
-        for suffix, body in (
-            ("", {}),
-            (" without a body", {"body": ""}),
-            (" in HTML", {"body": GARBAGE}),
-        )
+        own,
+        *(
+            Case(name=f"{status}{suffix}", behaviour={"status": status, **body}, **others)
+            for suffix, body in NOT_OWN
+        ),
     ]
 
 
-UNKNOWN_502: Final[dict[str, Any]] = {"status": 502, "code": "provider_error", "state": "unknown"}
-UNKNOWN_504: Final[dict[str, Any]] = {"status": 504, "code": "provider_timeout", "state": "unknown"}
 UNREPORTED: Final[dict[str, Any]] = {"status": 200, "code": None, "state": "unknown"}
 WELL: Final[dict[str, Any]] = {"status": 200, "code": None, "state": "settled"}
 
@@ -80,7 +91,9 @@ CASES: Final = [
         )
     ),
     *(case for status in (400, 429, 500, 529) for case in _refused(status)),
-    *(_refused(status)[0] for status in (401, 403, 404, 503)),
+    *(_refused(status)[0] for status in (404, 502, 503, 520)),
+    *(_refused(status, "provider_credentials")[0] for status in (401, 403)),
+    *(_refused(status)[2] for status in (502, 503, 520, 523)),
     Case(
         name="429 that says how long",
         behaviour={"status": 429, "headers": {"retry-after": "7"}},
@@ -90,8 +103,9 @@ CASES: Final = [
         retry_after="7",
     ),
     *(
-        Case(name=f"a proxy's {status}", behaviour={"status": status}, **UNKNOWN_504)
+        Case(name=f"{name} {status}", behaviour={"status": status, **body}, **UNKNOWN_504)
         for status in (408, 504, 524)
+        for name, body in (("its own", {}), ("a proxy's", {"body": GARBAGE}))
     ),
     Case(
         name="a redirect",

@@ -65,8 +65,9 @@ def _endpoints(case: Case, way: str) -> list[Endpoint]:
 def _expected(case: Case, endpoint: Endpoint) -> End:
     """Return the expected end of a case for clients of a vendor's API."""
     status = case.behaviour.get("status", 200)
-    if case.state == "released" and status < 500:
-        return End(status, case.code, "released")  # a vendor's own refusal keeps its status
+    is_refusal = case.state == "released" and case.code != "provider_credentials"
+    if case.is_own or (is_refusal and status < 500):
+        return End(status, case.code, case.state)  # a vendor's own error keeps its status
     if case.name == NO_ANSWER and endpoint.is_relayed and not endpoint.is_array:
         return End(200, None, "settled" if endpoint.is_free else "unknown")
     if case in UNREPORTED_CASES and (endpoint.is_free or endpoint.counts_itself):
@@ -98,10 +99,9 @@ def _asked(endpoint: Endpoint, *, max_tokens: int = 60) -> EndpointCall:
 
 
 def _check_error(answer: Answer, case: Case) -> None:
-    """Assert the client's error format; a vendor's refusal keeps its body."""
+    """Assert the client's error format; a vendor's own error keeps its body."""
     endpoint, status = answer.asked.endpoint, answer.status
-    has_words = endpoint.is_relayed and status < 500 and "body" not in case.behaviour
-    if has_words:
+    if endpoint.is_relayed and case.is_own:
         assert answer.json() == ERRORS[endpoint.vendor](
             status, f"The fake provider answers {status}"
         )

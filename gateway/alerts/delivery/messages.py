@@ -23,6 +23,7 @@ EVENTS: Final = {
     Alert.Kind.SPIKE: "cost.spike",
     Alert.Kind.REFUSAL: "limit.refused",
     Alert.Kind.EXCHANGE_RATE: "exchange_rate.stale",
+    Alert.Kind.PROVIDER_CREDENTIALS: "provider.credentials",
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150

@@ -29,6 +29,7 @@ from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.results import CallResult
+from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
 QUOTED_CHARS: Final = 12
@@ -88,6 +89,7 @@ def _closing(
         unpriced=price.unpriced if price else (),
         seen=(seen.input_tokens, seen.output_tokens) if seen else None,
         latency_ms=since_ms(held.ask.entry.started_s),
+        upstream_id=ended.headers.get(UPSTREAM_ID_HEADER),
     )
 
 

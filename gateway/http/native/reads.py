@@ -186,6 +186,7 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
             "usage": usage.get("buckets"),
             "reportedUsage": usage.get("reported"),
             "unpriced": usage.get("unpriced") or [],
+            "upstreamRequestId": usage.get("upstream_request_id"),
             "decision": {"rates": _rates(row), **row.decision},
             "attempts": [_attempt(kept) for kept in row.attempts or ()],
         },

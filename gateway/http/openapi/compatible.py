@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.request_body import DIMENSION_HEADERS
+from gateway.http.answers import REQUEST_ID_HEADER, VENDORS_ID_HEADERS
 from gateway.http.openapi.values import DIMENSION, IDEMPOTENCY_KEY, REQUEST_ID, TEXT, Schema
+from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 JSON: Final = "application/json"
 COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
@@ -24,7 +26,7 @@ MEANINGS: Final = {
     415: "Content-Type must be application/json.",
     422: "The Idempotency-Key was already used with a different body.",
     429: "The provider's rate limit was reached, or too many large requests wait.",
-    502: "The provider failed or returned a server error.",
+    502: "The provider failed, or refused the gateway's own credentials.",
     503: "Unavailable; nothing was sent.",
     504: "The provider timed out. Charged at the held maximum until the outcome is known.",
 }
@@ -155,7 +157,25 @@ LISTS: Final = {
 }
 BY_KEY: Final[list[Schema]] = [{"apiKey": []}, {"bearer": []}]
 _MODEL: Final[Schema] = {"name": "model", "in": "path", "required": True, "schema": TEXT}
-_ID_HEADER: Final = {"x-pulse-request-id": {"required": False, "schema": REQUEST_ID}}
+_ID_HEADERS: Final = {
+    name: {"required": True, "schema": REQUEST_ID}
+    for name in (REQUEST_ID_HEADER, *VENDORS_ID_HEADERS)
+}
+_UPSTREAM_ID: Final = {
+    UPSTREAM_ID_HEADER: {
+        "required": False,
+        "schema": TEXT,
+        "description": "The provider's own id of the request.",
+    }
+}
+_RETRY: Final = {
+    "x-should-retry": {
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "`false` if a repeated call could be billed again, or would fail again. "
+        "Otherwise the provider's own value.",
+    }
+}
 _COST_HEADER: Final = {
     "x-pulse-cost-eur": {
         "required": False,
@@ -173,7 +193,12 @@ def _responses(errors: str, statuses: tuple[int, ...], good: Schema) -> Schema:
     failures = {
         str(status): {
             "description": MEANINGS[status],
-            "headers": {**_ID_HEADER, "x-pulse-error-code": {"required": False, "schema": TEXT}},
+            "headers": {
+                **_ID_HEADERS,
+                **_UPSTREAM_ID,
+                **_RETRY,
+                "x-pulse-error-code": {"required": False, "schema": TEXT},
+            },
             "content": {JSON: {"schema": {} if status == 405 else ERRORS[errors]}},
         }
         for status in statuses
@@ -187,11 +212,12 @@ def _sends(endpoint: Endpoint) -> Schema:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     good = {
         "description": "The provider's response in its own format.",
-        "headers": {**_ID_HEADER, **_COST_HEADER},
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER},
         "content": content,
     }
     own = {
-        "description": "A provider's own 4xx error; its status is kept.",
+        "description": "A provider's own error; its status is kept.",
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_RETRY},
         "content": {JSON: {"schema": ERRORS[endpoint.errors]}},
     }
     body = _object(endpoint.fields, required=endpoint.required)

@@ -161,7 +161,7 @@ SEND: Final[Schema] = {
                 409: ("request_in_progress", "already_done"),
                 422: ("idempotency_key_reused",),
                 429: ("rate_limited", "provider_rate_limited"),
-                502: ("provider_error",),
+                502: ("provider_error", "provider_credentials"),
                 503: (
                     "provider_unavailable",
                     "provider_not_configured",

@@ -279,6 +279,10 @@ DETAIL: Final = succeeded(
                     "items": TEXT,
                     "description": "What was used and had no price: the cost is an estimate.",
                 },
+                "upstreamRequestId": {
+                    **or_null(TEXT),
+                    "description": "The provider's own id of the request.",
+                },
                 "decision": {**ANYTHING, "description": "The decision trace."},
                 "attempts": {
                     "type": "array",

@@ -19,7 +19,7 @@ from costs.models import ExchangeRate, Period
 from costs.prices.exchange_rates import utc_day
 from gateway.alerts.evaluate import EvaluationCache, evaluate, record
 from gateway.alerts.rules import past
-from gateway.alerts.rules.exchange_rate import organizations_without, stale_exchange_rate
+from gateway.alerts.rules.installation import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.past import costs_by_hour
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
 from gateway.models import Alert, AlertDelivery, Budget

@@ -78,7 +78,7 @@ def test_each_model_is_retried_as_configured(
 ) -> None:
     fast(acme, retries=1)
     vendors.answers(status=503, times=0)
-    assert ask(CHAT, path="/v1/chat/completions").status == 502
+    assert ask(CHAT, path="/v1/chat/completions").status == 503
     seen = [call.vendor for call in vendors.calls]
     assert seen == ["openai", "openai", "anthropic", "anthropic"]
     found = tried()

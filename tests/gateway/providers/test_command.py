@@ -7,9 +7,11 @@ from typing import Any
 
 from gateway.providers.variables import VARIABLES
 from tests.commands import manage
+from tests.gateway.small_vendor import SmallVendor
 from tests.system.servers import free_port
 
 CANARY = "canary-4f1d0c9b7a"
+ERROR = b'{"error": {"message": "Incorrect API key provided: %s", "type": "x"}}' % CANARY.encode()
 
 
 def _listed(**variables: str) -> dict[str, dict[str, Any]]:
@@ -56,10 +58,32 @@ def test_unresponsive_provider_fails_check_without_showing_key() -> None:
         "OPENAI_BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
     }
     ended = manage("providers", "check", "--format", "json", variables=variables)
-    rows = {row["provider"]: row["answers"] for row in json.loads(ended.stdout)}
-    assert rows == {"openai": False, "sandbox": True}
+    rows = {row["provider"]: row for row in json.loads(ended.stdout)}
+    assert {name: row["answers"] for name, row in rows.items()} == {
+        "openai": False,
+        "sandbox": True,
+    }
+    assert "the connection was refused" in rows["openai"]["said"]
     assert ended.returncode == 1
-    assert ended.stderr.strip() == "CommandError: No valid answer from openai"
+    assert ended.stderr.splitlines()[-1] == "CommandError: No valid answer from openai"
+    assert CANARY not in ended.stdout + ended.stderr
+
+
+def test_unknown_host_is_named_by_check() -> None:
+    variables = {"OPENAI_API_KEY": CANARY, "OPENAI_BASE_URL": "https://provider.invalid/v1"}
+    ended = manage("providers", "check", "--format", "json", variables=variables)
+    [row] = [row for row in json.loads(ended.stdout) if row["provider"] == "openai"]
+    assert "the host name could not be resolved" in row["said"]
+
+
+def test_refused_key_is_shown_with_vendors_message() -> None:
+    with SmallVendor() as vendor:
+        vendor.answers("/v1/models", ERROR, status=401)
+        variables = {"OPENAI_API_KEY": CANARY, "OPENAI_BASE_URL": f"{vendor.url}/v1"}
+        ended = manage("providers", "check", "--format", "json", variables=variables)
+    [row] = [row for row in json.loads(ended.stdout) if row["provider"] == "openai"]
+    assert "refused the credentials of this gateway (status 401)" in row["said"]
+    assert row["said"].endswith(": Incorrect API key provided: [key]")
     assert CANARY not in ended.stdout + ended.stderr
 
 

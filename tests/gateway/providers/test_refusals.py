@@ -11,7 +11,13 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.calls import Message, ProviderCall
-from gateway.core.errors import ProviderFailed, RateLimited, Rejected, Unreachable
+from gateway.core.errors import (
+    CredentialsRefused,
+    ProviderFailed,
+    RateLimited,
+    Rejected,
+    Unreachable,
+)
 from gateway.upstream.failures import MESSAGE_MAX_CHARS
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import (
@@ -63,12 +69,14 @@ async def test_refused_connection_counts_as_unsent(vendor: str, streamed: bool) 
     found = await failure_at(base_url, vendor, streamed=streamed)
     assert type(found) is Unreachable
     assert found.nothing_billed
+    assert "the connection was refused" in found.message
 
 
 @every_vendor
 async def test_unknown_host_counts_as_unsent(vendor: str) -> None:
     found = await failure_at("http://provider.invalid", vendor, streamed=False)
     assert type(found) is Unreachable
+    assert "the host name could not be resolved" in found.message
 
 
 @every_vendor
@@ -76,6 +84,7 @@ async def test_failed_handshake_counts_as_unsent(wire: Wire, vendor: str) -> Non
     base_url = wire.fake.base_url(vendor).replace("http://", "https://")
     found = await failure_at(base_url, vendor, streamed=False)
     assert type(found) is Unreachable
+    assert "the TLS handshake failed" in found.message
     assert wire.fake.calls == []
 
 
@@ -95,6 +104,7 @@ async def test_connect_timeout_counts_as_unsent(vendor: str) -> None:
             for one in waiting:
                 one.close()
     assert type(found) is Unreachable
+    assert "no connection was made in time" in found.message
 
 
 @both_ways
@@ -113,7 +123,7 @@ async def test_sdk_validation_error_counts_as_unsent(wire: Wire, streamed: bool)
 
 @every_vendor
 @both_ways
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422, 500, 502, 503, 520, 529])
 async def test_error_status_is_unbilled_refusal(
     wire: Wire, vendor: str, streamed: bool, status: int
 ) -> None:
@@ -122,6 +132,21 @@ async def test_error_status_is_unbilled_refusal(
     assert type(found) is Rejected
     assert found.provider_status == status
     assert found.message == f"The fake provider answers {status}"
+    assert found.provider_type is not None
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_key_is_reported_to_operators_only(
+    wire: Wire, vendor: str, streamed: bool, status: int
+) -> None:
+    wire.fake.answers(status=status)
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is CredentialsRefused
+    assert found.nothing_billed
+    assert found.reported == f"The fake provider answers {status}"
+    assert found.reported not in found.message
 
 
 @every_vendor
@@ -132,10 +157,11 @@ async def test_error_status_is_unbilled_refusal(
 async def test_error_without_message_has_default_sentence(
     wire: Wire, vendor: str, streamed: bool, body: str
 ) -> None:
-    wire.fake.answers(status=502, body=body, headers={"content-type": "text/html"})
+    wire.fake.answers(status=404, body=body, headers={"content-type": "text/html"})
     found = await wire.failure(vendor, streamed=streamed)
     assert type(found) is Rejected
-    assert found.message.endswith("answered with status 502")
+    assert found.message.endswith("answered with status 404")
+    assert found.provider_type is None
 
 
 async def test_mistral_error_names_invalid_field(wire: Wire) -> None:
@@ -166,7 +192,8 @@ async def test_rate_limit_has_retry_after(wire: Wire, vendor: str, streamed: boo
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "nan"}, None),
-        ({"retry-after": "999999999"}, 86400),
+        ({"retry-after": "999999999"}, 999_999_999),
+        ({"retry-after-ms": "1e12"}, 10**9),
     ],
 )
 async def test_how_long_to_wait_is_read_with_care(
@@ -210,7 +237,7 @@ async def test_google_retry_delay_is_read_from_body(wire: Wire) -> None:
 async def test_failure_message_has_no_key(
     wire: Wire, vendor: str, streamed: bool, message: str
 ) -> None:
-    wire.fake.answers(status=401, body={"error": {"message": message.format(key=KEYS[vendor])}})
+    wire.fake.answers(status=400, body={"error": {"message": message.format(key=KEYS[vendor])}})
     found = await wire.failure(vendor, streamed=streamed)
     assert "[key]" in found.message
     assert KEYS[vendor] not in found.message

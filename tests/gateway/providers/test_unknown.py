@@ -49,6 +49,48 @@ async def test_proxy_timeout_is_unknown(
     assert found.provider_status == status
 
 
+CLOUDFLARE = "https://developers.cloudflare.com/"
+# Errors of proxies: none is the vendor's own, so none proves that the vendor did not work.
+PROXIES: dict[str, Any] = {
+    "nothing": "",
+    "nginx and Cloudflare": "<html><body><h1>Bad gateway</h1></body></html>",
+    "Envoy": "upstream connect error or disconnect/reset before headers. reset reason: connection",
+    "AWS": {"message": "Internal server error"},
+    "Kong": {"message": "An invalid response was received from the upstream server", "id": "1"},
+    "RFC 9457": {"type": CLOUDFLARE, "title": "Unknown", "status": 520, "detail": "Unknown"},
+    "Vercel": {"error": {"code": "500", "message": "A server error has occurred"}},
+    "Cloudflare's gateway": {"success": False, "error": [{"code": 2001, "message": "Failed"}]},
+    "FastAPI": {"detail": "Bad gateway"},
+    "no object": "[]",
+    "null": "null",
+    "a number": {"error": 7},
+    "nesting without end": "[" * 50_000,
+    "half of its own": '{"error": {"type": "server_error", "message": "The serv',
+}
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("body", PROXIES.values(), ids=list(PROXIES))
+async def test_foreign_server_error_is_unknown(
+    wire: Wire, vendor: str, streamed: bool, body: Any
+) -> None:
+    wire.fake.answers(status=520, body=body)
+    found = await wire.failure(vendor, streamed=streamed)
+    assert type(found) is Broken
+    assert not found.nothing_billed
+    assert found.provider_status == 520
+
+
+@every_vendor
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 520, 521, 522, 523, 525, 530, 599])
+async def test_every_proxy_error_is_unknown(wire: Wire, vendor: str, status: int) -> None:
+    wire.fake.answers(status=status, body="<html>", headers={"content-type": "text/html"})
+    found = await wire.failure(vendor, streamed=False)
+    assert type(found) is Broken
+    assert f"status {status}" in found.message
+
+
 @every_vendor
 @both_ways
 async def test_redirect_is_not_followed_and_unknown(

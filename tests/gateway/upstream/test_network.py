@@ -135,6 +135,7 @@ async def test_failed_tunnel_sends_nothing_and_hides_password(
     network = _through(proxy, certificates, user=SIGNED_IN)
     failure = await _failed(network, tls_server)
     assert isinstance(failure, NotSent)
+    assert failure.obstacle.startswith("the proxy ")
     assert tls_server.visits == []
     shown = f"{network!r}{failure!r}{''.join(traceback.format_exception(failure))}{caplog.text}"
     shown += "".join(map(repr, http_client.causes_of(failure)))
@@ -148,7 +149,14 @@ async def test_unreachable_proxy_sends_nothing(tls_server: RawServer, server: Ra
     for reached in (tls_server, server):
         failure = await _failed(Network(http_proxy=url, https_proxy=url), reached)
         assert isinstance(failure, NotSent)
+        assert failure.obstacle == "the proxy could not be reached or made no connection"
         assert "canary" not in "".join(traceback.format_exception(failure))
+
+
+async def test_unknown_proxy_name_is_not_providers(tls_server: RawServer) -> None:
+    failure = await _failed(Network(https_proxy="http://proxy.invalid:3128"), tls_server)
+    assert isinstance(failure, NotSent)
+    assert failure.obstacle == "the proxy could not be reached or made no connection"
 
 
 async def test_silent_proxy_sends_nothing(server: RawServer, tls_server: RawServer) -> None:
@@ -220,17 +228,27 @@ def test_no_proxy_hosts_and_other_schemes_are_direct(
 
 
 async def test_unknown_authority_sends_nothing(tls_server: RawServer) -> None:
-    assert isinstance(await _failed(Network(), tls_server), NotSent)
+    failure = await _failed(Network(), tls_server)
+    assert isinstance(failure, NotSent)
+    assert failure.obstacle == "the TLS handshake failed"
     assert [visit.requests for visit in tls_server.visits if visit.requests] == []
 
 
 async def test_certificate_of_another_host_sends_nothing(certificates: Certificates) -> None:
-    async with raw_server(tls=certificates.server_context()) as server:
-        client = HttpClient(Network(ca_file=str(certificates.authority)))
-        url = http_client.address(f"https://127.0.0.2:{server.port}/v1")
-        with pytest.raises(NotSent):
-            await client.send(url, headers={}, body=b"{}")
-        await client.aclose()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.client)  # it has the name "gateway", not "localhost"
+    async with raw_server(tls=context) as server:
+        failure = await _failed(Network(ca_file=str(certificates.authority)), server)
+        assert isinstance(failure, NotSent)
+        assert failure.obstacle == "the TLS handshake failed"
+
+
+async def test_unknown_authority_behind_proxy_is_tls_failure(
+    proxy: ProxyServer, tls_server: RawServer
+) -> None:
+    failure = await _failed(Network(https_proxy=proxy.url), tls_server)
+    assert isinstance(failure, NotSent)
+    assert failure.obstacle == "the TLS handshake failed"
 
 
 async def test_answer_over_tls_is_read_as_without(

@@ -72,7 +72,7 @@ async def test_proxy_refusal_is_reported_without_password(certificates: Certific
         proxy.authorization = "another"
         row, printed = await _checked(certificates, proxy, server)
         assert not row["answers"]
-        assert "nothing was sent" in row["said"]
+        assert "the proxy refused the connection with status 407" in row["said"]
         assert PASSWORD not in printed
         assert len(proxy.heads) == 1
         assert server.visits == []

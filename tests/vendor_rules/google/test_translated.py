@@ -49,7 +49,7 @@ class Wire:
     async def send(self, *_: object, body: bytes, **__: object) -> object:
         """Keep the body."""
         self.body = body
-        raise NotSent
+        raise NotSent("nothing is sent in this test")
 
 
 def sent(fields: dict[str, Any]) -> tuple[dict[str, Any], ProviderCall]:

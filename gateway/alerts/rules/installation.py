@@ -1,15 +1,16 @@
-"""Find a stale exchange rate: one for the installation, of concern to all organizations."""
+"""Find what is wrong with the installation, which concerns all organizations."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
 
 from costs.core.money import plain
 from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.alerts.rules.findings import AlertFinding
-from gateway.models import Alert
+from gateway.models import Alert, RefusedCredentials
+from gateway.upstream.upstreams import VENDORS
 from orgs.models import Organization
 
 
@@ -27,6 +28,31 @@ def stale_exchange_rate(now: datetime) -> AlertFinding | None:
             "rate_date": f"{found.rate.on_date}",
         },
     )
+
+
+def refused_credentials(now: datetime) -> list[AlertFinding]:
+    """Return a finding for each provider that refused our key, once for a day of UTC.
+
+    Yesterday counts as well: the key may have been refused just before midnight.
+    """
+    since = utc_day(now) - timedelta(days=1)
+    refused = RefusedCredentials.objects.filter(on_date__gte=since).order_by("id")
+    return [
+        AlertFinding(
+            key=f"provider_credentials:{row.id}",
+            kind=Alert.Kind.PROVIDER_CREDENTIALS,
+            sentence=f'Provider "{_title(row.provider)}" refused the credentials of this gateway '
+            f"on {row.on_date} (UTC); an operator must correct them. manage.py providers check "
+            "shows its answer.",
+            figures={"provider": row.provider, "refused_on": f"{row.on_date}"},
+        )
+        for row in refused
+    ]
+
+
+def _title(provider: str) -> str:
+    vendor = VENDORS.get(provider)
+    return vendor.title if vendor else provider
 
 
 def organizations_without(finding: AlertFinding, *, most: int) -> list[Organization]:
