@@ -44,7 +44,6 @@ BOTH_WAYS = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "st
 CALLED = tuple((call["name"], call["arguments"]) for call in TWO_CALLS)
 ERRORS: dict[int, type[Exception]] = {
     400: openai.BadRequestError,
-    401: openai.AuthenticationError,
     429: openai.RateLimitError,
     500: openai.InternalServerError,
     529: openai.InternalServerError,

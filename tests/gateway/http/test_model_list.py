@@ -228,7 +228,7 @@ def test_list_requires_authentication(get: Callable[..., Reply]) -> None:
     for path in ("/v1/models", "/v1/models/gpt-4o", "/v1beta/models", "/v1beta/models/gpt-4o"):
         reply = get(path, key="")
         assert reply.status == 401
-        assert "x-pulse-request-id" not in reply.headers
+        assert reply.headers["x-request-id"] == reply.headers["x-pulse-request-id"]
         assert reply.json["error"]
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta
-from gateway.core.errors import Rejected
+from gateway.core.errors import CredentialsRefused
 from gateway.core.seen import SeenOutput
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import Wire, ask, call_to, connected, opened
@@ -121,6 +121,7 @@ async def test_check_reports_answering_vendor(wire: Wire, vendor: str) -> None:
 async def test_check_reports_refused_key(wire: Wire, vendor: str) -> None:
     wire.fake.answers(status=401)
     provider = await wire.providers.get(vendor)
-    with pytest.raises(Rejected, match="answers 401") as failed:
+    with pytest.raises(CredentialsRefused) as failed:
         await provider.check()
+    assert "answers 401" in failed.value.reported
     assert failed.value.provider_status == 401
