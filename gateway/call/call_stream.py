@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from gateway.core.calls import SIGN_OF_LIFE, Delta
+from gateway.core.calls import Delta
 from gateway.core.errors import GatewayError
 from gateway.core.results import CallResult
 
 # Backpressure: a reader slower than its provider slows the provider down, memory stays bounded.
 PIECES_MAX: Final = 64
 PIECES_MAX_BYTES: Final = 64 * 1024
-# A client that hears nothing disconnects, as do proxies: after this, a sign of life is sent.
+# A client that hears nothing disconnects, as do proxies: this is how often it hears of silence.
 SILENT_MAX_S: Final = 10.0
+SILENCE: Final = Delta()
 
 Piece = Delta | bytes
 Event = Piece | CallResult | GatewayError
@@ -31,7 +32,7 @@ class CallStream:
 
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
     provider's headers for the client. While it `awaits` a provider that is not relayed, silence is
-    broken by SIGN_OF_LIFE. The call continues after the client has disconnected
+    reported by SILENCE. The call continues after the client has disconnected
     (`abandon`); the call itself decides what then happens to the provider.
     """
 
@@ -106,7 +107,7 @@ class CallStream:
                     await asyncio.wait([self._reader], timeout=wait_s)
                 else:
                     self._silent_since_s = time.monotonic()
-                    return SIGN_OF_LIFE
+                    return SILENCE
         except asyncio.CancelledError:
             self.abandon()
             raise

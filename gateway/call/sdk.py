@@ -22,9 +22,9 @@ from typing import Any, Final, TypedDict, Unpack
 from uuid import UUID
 
 from gateway.call import pipeline
-from gateway.call.call_stream import CallStream, Event
+from gateway.call.call_stream import SILENCE, CallStream, Event
 from gateway.call.runtime import Gateway, current
-from gateway.core.calls import SIGN_OF_LIFE, Call, Delta, Dimensions, Principal
+from gateway.core.calls import BEGUN, Call, Delta, Dimensions, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
 from gateway.core.results import CallResult
@@ -149,7 +149,7 @@ async def _first(
 
 
 async def _next(stream: CallStream) -> Event:
-    while (event := await stream.next()) is SIGN_OF_LIFE:
+    while (event := await stream.next()) in (BEGUN, SILENCE):
         pass
     return event
 

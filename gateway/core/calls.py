@@ -346,8 +346,8 @@ class Delta:
     tool_call: ToolCallDelta | None = None
 
 
-# The provider has begun to answer, or is still awaited: there is nothing of the answer yet.
-SIGN_OF_LIFE: Final = Delta()
+# The provider's stream has begun, with nothing of the answer yet.
+BEGUN: Final = Delta()
 
 
 @frozen

@@ -11,9 +11,9 @@ import orjson
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from costs.core.money import euros
-from gateway.call.call_stream import CallStream, Event, Piece
+from gateway.call.call_stream import SILENCE, CallStream, Event, Piece
 from gateway.call.runtime import Gateway
-from gateway.core.calls import SIGN_OF_LIFE, Delta
+from gateway.core.calls import BEGUN, Delta
 from gateway.core.errors import AlreadyDone, GatewayError
 from gateway.core.results import CallResult
 from orgs.fields import new_id
@@ -230,7 +230,9 @@ class Pieces:
         if isinstance(piece, bytes):
             self._is_relayed = True
             return piece
-        return _PING if piece is SIGN_OF_LIFE else self._wording.piece(piece)
+        if piece is BEGUN:
+            return b""  # the client gets the head
+        return _PING if piece is SILENCE else self._wording.piece(piece)
 
     def _last(self, end: CallResult | GatewayError) -> bytes:
         """Return the end of the stream: nothing more after a relayed one."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from gateway.apis.events import StreamReader
-from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, ProviderCall
+from gateway.core.calls import BEGUN, Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, FailedAnswer, ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.upstream.failures import Peer
@@ -22,6 +22,7 @@ logger = logging.getLogger("pulse.providers")
 
 Aside = TypeVar("Aside")
 
+EVENTS_TYPE: Final = "text/event-stream"
 # Above what any model calls at once.
 TOOL_CALLS_MAX: Final = 128
 
@@ -62,7 +63,7 @@ async def pieces(
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Request a streamed answer and yield its Deltas, then its Completion. Raises ProviderFailed.
 
-    The first is SIGN_OF_LIFE, when the vendor has begun to answer.
+    The first is BEGUN, when the vendor has begun a stream.
 
     The deadline is the whole stream's. It bounds each wait for the vendor and no `yield`: a
     timeout that spans a `yield` would cancel the consumer. What happens after the final usage
@@ -75,7 +76,8 @@ async def pieces(
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
                 events = await ask()
-        yield SIGN_OF_LIFE
+        if traffic.answers and traffic.answers[-1].content_type == EVENTS_TYPE:
+            yield BEGUN
         while True:
             with _failures_of(peer, traffic):
                 try:

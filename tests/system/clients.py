@@ -143,6 +143,8 @@ def events_in(text: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the server-sent events that are complete."""
     found = []
     for block in text.split("\n\n")[:-1]:
+        if block.startswith(":"):
+            continue  # a comment
         name, data = block.split("\n", 1)
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     return found

@@ -80,6 +80,16 @@ class Endpoint:
         """Whether the vendor speaks the API, so that its bytes are passed on."""
         return self.speaks == self.vendor or (self.vendor == "mistral" and self.speaks == "openai")
 
+    @property
+    def shows_head(self) -> bool:
+        """Whether a stream begins with its head: an error cannot be the first of an array."""
+        return not self.is_array and (self.is_relayed or self.vendor != "google")
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether an answer that says nothing of its end is none: Google's always say it."""
+        return self.vendor == "google" and not self.is_free
+
     def path(self, model: str | None = None) -> str:
         """Return the path, with another model than the endpoint's own."""
         named = quote(self.model if model is None else model, safe="")

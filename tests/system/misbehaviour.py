@@ -21,7 +21,8 @@ ERROR_EVENT: Final = 'event: error\ndata: {"type": "error", "error": {"message":
 class Case:
     """A provider's behaviour, and the expected outcome.
 
-    `status` is that of the response; where a stream had begun it is 200 and the end is an error.
+    `status` is that of the response; where a stream had begun, with events or with its head alone,
+    it is 200 and the end is an error.
     `state` is the hold's: settled is charged by the usage, unknown whole, released not at all.
     """
 
@@ -32,6 +33,7 @@ class Case:
     state: str
     ways: tuple[str, ...] = (PLAIN, STREAMED)
     has_begun: bool = False
+    has_head: bool = False
     max_tokens: int = 60
     retry_after: str | None = None
 
@@ -41,6 +43,10 @@ class Case:
         is_error = self.behaviour.get("status", 200) >= 400
         is_about_key = self.code == "provider_credentials"
         return is_error and "body" not in self.behaviour and not is_about_key
+
+    def begins(self, *, streamed: bool, shows_head: bool = True) -> bool:
+        """Whether the client's stream had begun; not all show the head before the first event."""
+        return self.has_begun or (streamed and self.has_head and shows_head)
 
     @property
     def waits(self) -> bool:
@@ -122,13 +128,14 @@ CASES: Final = [
         name="garbage as events",
         behaviour={"body": GARBAGE, "headers": EVENTS},
         ways=(STREAMED,),
+        has_head=True,
         **UNKNOWN_502,
     ),
     Case(name="an empty success", behaviour={"body": ""}, **UNKNOWN_502),
     Case(name="an empty object", behaviour={"body": {}}, **UNKNOWN_502),
     Case(name="reset before the body", behaviour={"reset": "before"}, **UNKNOWN_502),
     Case(name="reset after the body", behaviour={"reset": "after"}, **UNKNOWN_502),
-    Case(name="cut at once", behaviour={"cut_after_bytes": 5}, **UNKNOWN_502),
+    Case(name="cut at once", behaviour={"cut_after_bytes": 5}, has_head=True, **UNKNOWN_502),
     Case(
         name="cut in mid-answer", behaviour={"cut_after_bytes": 120}, ways=(PLAIN,), **UNKNOWN_502
     ),
@@ -151,6 +158,7 @@ CASES: Final = [
     Case(
         name="a body that stalls",
         behaviour={"stall": "body", "stall_after_events": 0},
+        has_head=True,
         **UNKNOWN_504,
     ),
     Case(

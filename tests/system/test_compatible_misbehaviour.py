@@ -68,7 +68,7 @@ def _expected(case: Case, endpoint: Endpoint) -> End:
     is_refusal = case.state == "released" and case.code != "provider_credentials"
     if case.is_own or (is_refusal and status < 500):
         return End(status, case.code, case.state)  # a vendor's own error keeps its status
-    if case.name == NO_ANSWER and endpoint.is_relayed and not endpoint.is_array:
+    if case.name == NO_ANSWER and endpoint.is_relayed and not endpoint.is_strict:
         return End(200, None, "settled" if endpoint.is_free else "unknown")
     if case in UNREPORTED_CASES and (endpoint.is_free or endpoint.counts_itself):
         return End(200, None, "settled")
@@ -78,9 +78,11 @@ def _expected(case: Case, endpoint: Endpoint) -> End:
 def _end(answer: Answer, charge: Charge, case: Case) -> End:
     """Return how a call ended, after checking the error its client got."""
     endpoint = answer.asked.endpoint
+    begins = case.begins(streamed=endpoint.streams, shows_head=endpoint.shows_head)
     if answer.status != 200:
+        assert not begins
         _check_error(answer, case)
-    elif case.has_begun:
+    elif begins:
         [*_, last] = answer.pieces()
         assert endpoint.is_error(last, status=case.status, code=case.code), (
             endpoint.name,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.core.calls import SIGN_OF_LIFE, Completion, Delta, Message
+from gateway.core.calls import BEGUN, Completion, Delta, Message
 from gateway.core.errors import Rejected
 from gateway.core.seen import SeenOutput
 from tests.fake_provider import FOREVER, VENDORS
@@ -60,7 +60,7 @@ async def test_streamed_answer_has_pieces(wire: Wire, vendor: str) -> None:
     pieces = [piece async for piece in provider.stream(call_to(vendor), SeenOutput())]
     assert [piece for piece in pieces if isinstance(piece, Completion)] == pieces[-1:]
     first, *deltas = [piece for piece in pieces[:-1] if isinstance(piece, Delta)]
-    assert first is SIGN_OF_LIFE
+    assert first is BEGUN
     assert [delta.content for delta in deltas] == [
         "Say",
         " hello",
