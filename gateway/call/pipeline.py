@@ -66,18 +66,12 @@ from gateway.core.errors import (
     Unreachable,
     internal_error,
 )
-from gateway.core.seen import SeenOutput
+from gateway.core.seen import arrived
 from gateway.core.usage_bound import NOTHING
 
 STALE_RETRIES_MAX: Final = 5
 # An answer that has come is not kept back longer by a database that is away.
 SETTLED_WITHIN_S: Final = 2.0
-# After a disconnect, what has already arrived from the provider is read: until, in a time of
-# ARRIVED_S, this process was not late and no more events came than a model can have produced.
-ARRIVED_S: Final = 0.05
-ARRIVED_MAX_S: Final = 1.0
-ARRIVED_EVENTS: Final = 20
-LATE_S: Final = 0.02
 
 logger = logging.getLogger("pulse.gateway")
 
@@ -108,11 +102,10 @@ async def _run(running: RunningCall) -> None:
             seen = await seen_cost(held, ended)
             settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
             settling = asyncio.ensure_future(_settle(running, held, settlement))
-            await asyncio.wait([settling], timeout=SETTLED_WITHIN_S)
-            settled = settling.result() if settling.done() else None
             # A reaper may have charged the hold meanwhile, if this process was suspended too long.
-            is_released = settled is not None and settled.state is State.RELEASED
-            if step is None or failure is None or not is_released:
+            if step is None or failure is None or (await settling).state is not State.RELEASED:
+                await asyncio.wait([settling], timeout=SETTLED_WITHIN_S)
+                settled = settling.result() if settling.done() else None
                 stream.end(last_event(settlement, settled, ended))
                 await settling
                 return
@@ -305,19 +298,9 @@ async def _stop_reading(held: HeldCall, limit: asyncio.Timeout) -> None:
     if held.bounded.requested.organization.drains:
         wait_s = DRAIN_MAX_S
     elif held.seen.has_begun:
-        await _arrived(held.seen)
+        await arrived(held.seen)
     if not limit.expired():
         limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
-
-
-async def _arrived(seen: SeenOutput) -> None:
-    """Return when what had arrived from the provider is read."""
-    end_s = time.monotonic() + ARRIVED_MAX_S
-    is_late, before = True, 0
-    while (is_late or seen.events - before > ARRIVED_EVENTS) and time.monotonic() < end_s:
-        before, due_s = seen.events, time.monotonic() + ARRIVED_S
-        await asyncio.sleep(ARRIVED_S)
-        is_late = time.monotonic() - due_s > LATE_S
 
 
 def _client_left(*, was_sent: bool) -> ProviderFailed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from math import ceil
@@ -12,6 +14,12 @@ from costs.core.usage import Usage
 # Output that the provider had produced and that had not arrived when its connection was closed:
 # seconds at the model's fastest known rate, besides one more event as large as the largest.
 ON_ITS_WAY_S: Final = 0.1
+# After a disconnect, what has already arrived from the provider is read: until, in a time of
+# ARRIVED_S, this process was not late and no more events came than a model can have produced.
+ARRIVED_S: Final = 0.05
+ARRIVED_MAX_S: Final = 1.0
+ARRIVED_EVENTS: Final = 20
+LATE_S: Final = 0.02
 # Of each kind of output of a stream; what is beyond counts one token for each byte. The first bytes
 # are free, more are counted as the caller's memory, as its request bodies are.
 TEXT_FREE_BYTES: Final = 16 * 1024
@@ -189,6 +197,16 @@ class SeenOutput:
         silent_s = now_s - self.seen_s if self.in_bursts else 0.0
         on_its_way = _tokens(ON_ITS_WAY_S + silent_s, tokens_per_s)
         return seen + on_its_way + self.text.event_tokens(text)
+
+
+async def arrived(seen: SeenOutput) -> None:
+    """Return when what had arrived from the provider is read."""
+    end_s = time.monotonic() + ARRIVED_MAX_S
+    is_late, before = True, 0
+    while (is_late or seen.events - before > ARRIVED_EVENTS) and time.monotonic() < end_s:
+        before, due_s = seen.events, time.monotonic() + ARRIVED_S
+        await asyncio.sleep(ARRIVED_S)
+        is_late = time.monotonic() - due_s > LATE_S
 
 
 def _tokens(seconds: float, tokens_per_s: float) -> int:
