@@ -30,7 +30,8 @@ LEFT_TO_VENDOR: Final = re.compile(
     r"|Unexpected or duplicate tool call id in tool results"
     r"|Unexpected role tool after role "
     r"|Expected last role user or tool "  # after tool calls without results
-    r"|Function name was |Invalid tool schema of "
+    r"|Function name was |Invalid tool schema of ",
+    re.DOTALL,  # names and ids may have line breaks
 )
 
 

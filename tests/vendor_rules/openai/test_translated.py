@@ -32,7 +32,8 @@ LEFT_TO_VENDOR: Final = re.compile(
     r"|.* is the result of no preceding call$|.* comes before the result of |.* has no result$"
     r"|tools\[\d+\]\.function\.name must be letters"
     r"|messages(?:\[\d+\])?.* (?:must have at least 1 entries|is empty|or )"
-    r"|tool_choice needs tools$"
+    r"|tool_choice needs tools$",
+    re.DOTALL,  # names and ids may have line breaks
 )
 
 
