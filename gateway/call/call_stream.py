@@ -39,6 +39,7 @@ class CallStream:
     request_id: UUID
     headers: Mapping[str, str] = field(default_factory=dict)
     has_begun: bool = False
+    has_ended: bool = False
     _is_abandoned: bool = False
     on_abandon: Callable[[], None] | None = None
     _pieces: deque[Event] = field(default_factory=deque)
@@ -82,7 +83,10 @@ class CallStream:
         return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
 
     def end(self, event: CallResult | GatewayError) -> None:
-        """Pass on the last event, without waiting."""
+        """Pass on the last event, without waiting; only the first one counts."""
+        if self.has_ended:
+            return
+        self.has_ended = True
         self._pieces.append(event)
         _wake(self._reader)
 

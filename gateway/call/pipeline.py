@@ -92,6 +92,7 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
 async def _run(running: RunningCall) -> None:
     """Run the request from admission to settlement. Every outcome is an event for the client."""
     stream, trail, task = running.stream, running.trail, asyncio.current_task()
+    loop = asyncio.get_running_loop()
     try:
         while True:
             held = await _held(running)
@@ -101,13 +102,14 @@ async def _run(running: RunningCall) -> None:
             step = trail.next_step(failure) if _may_go_on(running) else None
             seen = await seen_cost(held, ended)
             settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
-            settling = asyncio.ensure_future(_settle(running, held, settlement))
+            late = loop.call_later(SETTLED_WITHIN_S, _end_unsettled, stream, settlement, ended)
+            if step is not None:
+                late.cancel()  # the next attempt has its own hold, so it waits for the database
+            settled = await _settle(running, held, settlement)
+            late.cancel()
             # A reaper may have charged the hold meanwhile, if this process was suspended too long.
-            if step is None or failure is None or (await settling).state is not State.RELEASED:
-                await asyncio.wait([settling], timeout=SETTLED_WITHIN_S)
-                settled = settling.result() if settling.done() else None
+            if step is None or failure is None or settled.state is not State.RELEASED:
                 stream.end(last_event(settlement, settled, ended))
-                await settling
                 return
             trail.take(step, failure, attempt_of(held, failure))
             await _pause(stream, step.wait_s)
@@ -117,6 +119,14 @@ async def _run(running: RunningCall) -> None:
     except Exception:  # a bug: the reaper settles the remaining hold as unknown
         logger.exception("request %s failed with an internal error", stream.request_id)
         stream.end(GatewayError("Internal gateway error; the request was recorded"))
+
+
+def _end_unsettled(
+    stream: CallStream, settlement: Settlement, ended: Completion | ProviderFailed
+) -> None:
+    """Give the client its answer without its cost, if it has none yet: the database is away."""
+    if not stream.has_ended:
+        stream.end(last_event(settlement, None, ended))
 
 
 def _may_go_on(running: RunningCall) -> bool:
