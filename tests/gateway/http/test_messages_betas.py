@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 
 from costs.models import Hold
+from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.apis.messages.betas import KNOWN
+from gateway.models import AiRequestLog, Alert
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.fake_provider import FakeProvider
@@ -326,6 +328,25 @@ def test_unknown_beta_passes_held_at_highest_rates_and_marked(
     assert row_of(unknown).decision["unknown"] == ["of-tomorrow-2027-01-01"]
     assert held_eur(unknown) > 6 * held_eur(known) * 0.99
     assert row_of(unknown).cost_nanoeur == row_of(known).cost_nanoeur
+
+
+def test_bill_above_hold_alerts_once_daily(
+    say: Callable[..., Reply], strict: FakeProvider, acme: Organization
+) -> None:
+    for betas in ("", "of-tomorrow-2027-01-01"):
+        strict.reset()
+        strict.answers(output_tokens=100_000)
+        row = row_of(say(SMALL, betas))
+        assert (row.cost_nanoeur or 0) > (row.hold_nanoeur or 0)
+    [alert] = [
+        alert
+        for alert in evaluate(row.occurred_at, EvaluationCache())
+        if alert.kind == Alert.Kind.ABOVE_HOLD
+    ]
+    amounts = AiRequestLog.objects.values_list("cost_nanoeur", "hold_nanoeur")
+    above = sum((cost or 0) - (hold or 0) for cost, hold in amounts if (cost or 0) > (hold or 0))
+    assert alert.figures["above_nanoeur"] == above
+    assert evaluate(row.occurred_at, EvaluationCache()) == []
 
 
 @pytest.mark.parametrize(
