@@ -61,7 +61,7 @@ def bound_of(most: UsageCeiling, rates: Rates) -> UsagePrice:
     numerator = max(
         most.input_tokens * of_input + most.output_tokens * of_output
         for above, of_input, of_output in rates.ceilings(most)
-        if most.input_tokens > above or above == 0
+        if most.at_highest_rates or most.input_tokens > above or above == 0
     )
     reached = [weights for bands in tables.reached(most.service_tier) for weights in bands]
     unpriced = _unpriced_as_a_whole(most, rates)

@@ -222,18 +222,19 @@ class Rates:
     def ceilings(self, most: UsageCeiling) -> tuple[tuple[int, int, int], ...]:
         """Return (above_input_tokens, highest input weight, highest output weight) per band."""
         tables = self.tables(most.place)
-        is_known = tables.knows(most.service_tier)
-        tier = most.service_tier if is_known else ""
-        key = (tier, self._factor(most.place), most.without)
+        is_one = tables.knows(most.service_tier) and not most.at_highest_rates
+        tier = most.service_tier if is_one else ""  # any tier
+        without = frozenset[str]() if most.at_highest_rates else most.without
+        key = (tier, self._factor(most.place), without)
         found = self._ceilings.get(key)
         if found is None:
             found = self._ceilings[key] = tuple(
                 (
                     weights.above_input_tokens,
-                    weights.highest(range(_INPUTS), most.without),
-                    weights.highest(range(_INPUTS, _TOKENS), most.without),
+                    weights.highest(range(_INPUTS), without),
+                    weights.highest(range(_INPUTS, _TOKENS), without),
                 )
-                for bands in tables.reached(most.service_tier)
+                for bands in tables.reached(tier)
                 for weights in bands
             )
         return found

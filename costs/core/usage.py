@@ -114,7 +114,8 @@ class UsageCeiling:
     """The maximum usage of one call.
 
     `without` names buckets that the request cannot use, such as audio or one-hour cache writes.
-    `service_tier` and `place` are those that it asks for.
+    `service_tier` and `place` are those that it asks for. A call `at_highest_rates` may be
+    billed at any rate of its model: any band, tier and bucket.
     """
 
     input_tokens: int
@@ -124,3 +125,4 @@ class UsageCeiling:
     web_searches: int = 0
     web_search_previews: int = 0
     without: frozenset[str] = frozenset()
+    at_highest_rates: bool = False

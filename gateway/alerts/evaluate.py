@@ -24,7 +24,7 @@ from gateway.alerts.rules.installation import (
     refused_credentials,
     stale_exchange_rate,
 )
-from gateway.alerts.rules.limits import findings_on_limits
+from gateway.alerts.rules.limits import bills_above_holds, findings_on_limits
 from gateway.alerts.rules.unusual import Remembered, findings_on_today
 from gateway.models import Alert, AlertChannel, AlertDelivery
 from gateway.policies.reports import spend_today
@@ -146,6 +146,7 @@ def _look_at(
 ) -> tuple[list[AlertFinding], bool]:
     day = spend_today(organization_id=organization.pk, moment=now)
     findings, watches = findings_on_limits(organization, now, day)
+    findings += bills_above_holds(organization, now, day)
     findings += findings_on_today(organization, now, day.charged_nanoeur, memory.usual)
     return findings, watches
 

@@ -40,6 +40,7 @@ class AlertFilterForm(forms.Form):
             (Alert.Kind.REFUSAL, "Refused calls"),
             (Alert.Kind.EXCHANGE_RATE, "Exchange rates"),
             (Alert.Kind.PROVIDER_CREDENTIALS, "Provider credentials"),
+            (Alert.Kind.ABOVE_HOLD, "Bills above their holds"),
         ],
     )
     alertId = forms.UUIDField(  # the API's name

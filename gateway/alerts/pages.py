@@ -27,6 +27,7 @@ KIND_WORDS: Final = {
     Alert.Kind.REFUSAL: "Refused call",
     Alert.Kind.EXCHANGE_RATE: "Exchange rate",
     Alert.Kind.PROVIDER_CREDENTIALS: "Provider credentials",
+    Alert.Kind.ABOVE_HOLD: "Bill above its hold",
 }
 _DELIVERY: Final = {
     AlertDelivery.State.DELIVERED: Status(word="delivered", tone="good", sign="✓"),

@@ -137,7 +137,7 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
     try:
         outgoing = requested.call.body.outgoing(
             model,
-            capped.cap,
+            replace(capped.cap, limits_tools=capped.resolved.is_limited),
             timeout_s=timeout_s,
             names=requested.organization.names_for(requested.call.dimensions.user_id),
         )
@@ -180,5 +180,10 @@ def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
     """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
         return UsagePrice(0)
-    input_tokens += priced.outgoing.more_input_tokens
+    outgoing = priced.outgoing
+    input_tokens = bounds.input_with_uses(
+        outgoing.uses,
+        priced.capped.resolved.model,
+        tokens=input_tokens + outgoing.more_input_tokens,
+    )
     return bound_of(priced.ceiling(input_tokens=input_tokens), priced.rates)

@@ -105,16 +105,19 @@ class PricedCall:
     def ceiling(self, *, input_tokens: int) -> UsageCeiling:
         """Return the maximum usage of the call as it is sent, with so much input."""
         model, usage_bound = self.capped.resolved.model, self.capped.resolved.usage_bound
+        uses = self.outgoing.uses
         return UsageCeiling(
             input_tokens=input_tokens,
             output_tokens=bounds.output_tokens_at_most(
                 self.outgoing.output, model, context_reads=usage_bound.context_reads
-            ),
+            )
+            + uses.reads * uses.written,
             service_tier=usage_bound.service_tier,
             place=self.capped.resolved.place(),
-            web_searches=bounds.searches_at_most(usage_bound, model),
+            web_searches=bounds.searches_at_most(usage_bound, model) + uses.searches,
             web_search_previews=usage_bound.search_previews,
             without=bounds.not_possible(usage_bound),
+            at_highest_rates=bool(usage_bound.unknown),
         )
 
 
@@ -215,6 +218,7 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
             "counted_tokens": capped.counted_tokens if capped else None,
         },
         "output_cap": capped.cap.tokens if capped else None,
+        "unknown": list(call.usage_bound.unknown),
         "adjustments": list(priced.outgoing.adjustments) if priced else [],
         "answers": output.choices if (output := call.usage_bound.output) else 1,
         "bound_nanoeur": judged.bound_nanoeur,

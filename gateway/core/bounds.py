@@ -6,7 +6,7 @@ from typing import Final
 from unicodedata import is_normalized, normalize
 
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
+from gateway.core.usage_bound import OutputCap, OutputLimits, ToolUses, UsageBound
 
 # A token covers at least one byte of the text that a tokenizer reads, so its bytes bound the tokens
 # in any script. The frame is what vendors add around each message and around the request (role
@@ -17,6 +17,9 @@ REQUEST_FRAME_TOKENS: Final = 64
 # and OpenAI's announcement of its ultrafast tier (29 September 2026). Others may be as fast.
 SPEED_BY_TIER: Final = {"standard": 1.0, "flex": 1.0, "fast": 2.5, "priority": 2.5}
 SPEED_MAX: Final = 8.0
+# What a page of a document has as text, beside its image: "typically 1,500-3,000 tokens"
+# (https://platform.claude.com/docs/en/build-with-claude/pdf-support).
+PAGE_TEXT_TOKENS: Final = 3000
 # For counts by OpenAI's own tokenizer: the frame and a newer encoding may still differ.
 COUNTED_MARGIN_PERCENT: Final = 2
 
@@ -67,7 +70,8 @@ def counted_tokens(usage_bound: UsageBound, model: Model, *, counted: int) -> in
 def not_text_tokens(usage_bound: UsageBound, model: Model) -> int:
     """Return the maximum tokens of everything that is not text."""
     images = usage_bound.images * model.image_tokens
-    return usage_bound.overhead_tokens + images
+    pages = usage_bound.pages * (model.image_tokens + PAGE_TEXT_TOKENS)
+    return usage_bound.overhead_tokens + images + min(pages, model.context_tokens)
 
 
 def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> int:
@@ -81,6 +85,16 @@ def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int
     """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
     context_reads = max(usage_bound.context_reads, int(model.always_searches))
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
+
+
+def input_with_uses(uses: ToolUses, model: Model, *, tokens: int) -> int:
+    """Return the input of a request of so many tokens, read again after uses of tools.
+
+    The most is read if each use is followed by a reading, and those that share one come first.
+    """
+    reads = uses.reads
+    added = uses.each * (reads * (uses.times - reads) + reads * (reads + 1) // 2)
+    return min((reads + 1) * tokens + added, (reads + 1) * max(tokens, model.context_tokens))
 
 
 def tokens_per_s(model: Model, service_tier: str) -> float:

@@ -11,7 +11,7 @@ from costs.core.usage import Usage
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.seen import SeenOutput
-from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
+from gateway.core.usage_bound import NO_USES, OutputCap, OutputLimits, ToolUses, UsageBound
 from orgs.core.frozen import frozen
 from orgs.core.permissions import Permission
 from orgs.core.pseudonyms import Pseudonyms
@@ -269,6 +269,7 @@ class ProviderCall:
     cache: CacheMark | None = None  # of the whole prompt
     adjustments: tuple[str, ...] = ()
     more_input_tokens: int = 0
+    uses: ToolUses = NO_USES  # always: no adapter asks for a tool that runs at the provider
 
     @property
     def output(self) -> OutputLimits | None:
@@ -288,7 +289,8 @@ class RelayRequest:
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
     errors and what records its output. `adjustments` are as those of a ProviderCall.
-    `more_input_tokens` are those that its input can have beyond the call's usage bound.
+    `more_input_tokens` are those that its input can have beyond the call's usage bound, `uses` what
+    tools at the provider can add to it.
     """
 
     path: str
@@ -299,6 +301,7 @@ class RelayRequest:
     reading: Callable[[Hide, SeenOutput], StreamReading]
     adjustments: tuple[str, ...] = ()
     more_input_tokens: int = 0
+    uses: ToolUses = NO_USES
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
 
 

@@ -41,6 +41,10 @@ class UsageBound:
     `output` is what the caller's body allows, None for a request without output (embeddings). Only
     the output cap is decided from it: a call is bounded by what its outgoing request allows.
 
+    `pages` are those of documents, each read as an image and as text. `unknown` names what the
+    request asks for that is not known here and may have a price: such a call is held at its model's
+    highest rates.
+
     `unbounded` is a sentence saying why the figures are estimates and not bounds; such a request is
     refused if a limit applies. One that `is_free` is checked and recorded, and costs nothing.
     """
@@ -49,6 +53,7 @@ class UsageBound:
     messages: int = 0
     overhead_tokens: int = 0
     images: int = 0
+    pages: int = 0
     context_reads: int = 0
     searches: int = 0
     search_previews: int = 0
@@ -57,15 +62,44 @@ class UsageBound:
     place: str = STANDARD_PLACE
     output: OutputLimits | None = OutputLimits()
     is_free: bool = False
+    unknown: tuple[str, ...] = ()
     unbounded: str | None = None
 
 
 NOTHING = UsageBound()
 
 
+@frozen
+class ToolUses:
+    """What tools that run at the provider can add to a request, as it is sent.
+
+    Each of so many `times` adds `each` tokens to the input, of which the model has written up to
+    `written` beyond the output cap. The provider reads everything once more after a use, at most
+    `reads` times: uses beyond these are together with others. `searches` have a fee.
+    """
+
+    times: int = 0
+    reads: int = 0
+    each: int = 0
+    written: int = 0
+    searches: int = 0
+
+    def first(self, times: int) -> ToolUses:
+        """Return the first of these uses."""
+        return replace(self, times=min(times, self.times), reads=min(times, self.reads))
+
+
+NO_USES = ToolUses()
+
+
 @dataclass(frozen=True, slots=True)
 class OutputCap:
-    """The token cap of one answer, and whether it is written into the request."""
+    """The token cap of one answer, and whether it is written into the request.
+
+    Where a limit applies, `limits_tools` says that uses of tools at the provider are to be limited
+    in the request as well.
+    """
 
     tokens: int
     is_written: bool
+    limits_tools: bool = False

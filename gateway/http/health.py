@@ -35,6 +35,12 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 @only("GET", "HEAD")
+async def hello(request: HttpRequest) -> HttpResponse:
+    """Answer Claude Code, which asks at its start whether its base URL can be reached."""
+    return json_response({"message": "hello"}, None)
+
+
+@only("GET", "HEAD")
 async def readyz(request: HttpRequest) -> HttpResponse:
     """Report whether requests can be served: the database, its migrations, the ledger's commits.
 

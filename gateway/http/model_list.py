@@ -62,7 +62,7 @@ async def google_model(request: HttpRequest, model: str) -> HttpResponse:
 
 def _listing_for(request: HttpRequest) -> Listing:
     """Return the vendor of the client: `/v1/models` is the path of all three."""
-    if header(request, "anthropic-version") is not None:
+    if any(header(request, name) is not None for name in ("anthropic-version", "x-api-key")):
         return ANTHROPIC
     return OPENAI if header(request, "x-goog-api-key") is None else GOOGLE
 

@@ -26,6 +26,7 @@ urlpatterns = [
         for version, methods in compatible.generate.items()
         for method, view in methods.items()
     ),
+    path("api/hello", health.hello, name="hello"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("v1/models", model_list.models, name="models"),

@@ -26,6 +26,7 @@ class Alert(models.Model):
         REFUSAL = "refusal", "refused call"
         EXCHANGE_RATE = "exchange_rate", "exchange rate"
         PROVIDER_CREDENTIALS = "provider_credentials", "provider credentials"
+        ABOVE_HOLD = "above_hold", "bill above its hold"
 
     id = IdPrimaryKey()
     org = models.ForeignKey(Organization, models.CASCADE, db_index=False, related_name="alerts")
@@ -48,7 +49,7 @@ class Alert(models.Model):
                 condition=models.Q(
                     kind__in=(
                         *("budget", "forecast", "day_limit", "spike", "refusal"),
-                        *("exchange_rate", "provider_credentials"),
+                        *("exchange_rate", "provider_credentials", "above_hold"),
                     )
                 ),
                 name="alert_kind",

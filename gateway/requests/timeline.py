@@ -165,6 +165,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     facts = [
         Fact("model", text(mapping(trace.get("model")).get("meant"))),
         Fact("output cap", _counted(trace.get("output_cap"), "tokens")),
+        *(Fact("not known here", name) for name in texts(trace.get("unknown"))),
         *(Fact("adjusted", sentence) for sentence in texts(trace.get("adjustments"))),
     ]
     tone = IDLE if never_left else GOOD

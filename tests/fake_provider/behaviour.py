@@ -46,6 +46,7 @@ class Behaviour:
     status: int = 200
     body: Any = None  # a str is sent as it is, anything else as JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    needs_betas: bool = False  # 400 for what Anthropic takes only with a beta
 
     # --- trouble with the connection
     pause_s: float = 0.0  # before anything is answered

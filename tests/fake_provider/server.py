@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from tests.fake_provider.behaviour import VENDORS, Behaviour, answer_to
+from tests.fake_provider.betas import not_enabled
 from tests.fake_provider.formats import ENDPOINTS
 from tests.fake_provider.formats.common import Format
 from tests.fake_provider.formats.models import model, models
@@ -103,6 +104,8 @@ async def _answer(sending: Sending, format_: Format) -> web.StreamResponse:
         asked = format_.asked(call.body, request.path)
     except (AttributeError, KeyError, TypeError) as exc:
         return sending.error(400, f"Bad field: {exc}")
+    if behaviour.needs_betas and (lacks := not_enabled(call.headers, call.body)):
+        return sending.error(400, f"{', '.join(lacks)}: Extra inputs are not permitted")
     answer = answer_to(asked, behaviour)
     if behaviour.status < 400 and format_.is_billed:
         call.billed = answer.billed

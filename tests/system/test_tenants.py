@@ -148,6 +148,7 @@ ROUTES: Final[dict[str, Route]] = {
     **dict.fromkeys((*BY_BODY, *BY_ADDRESS, *MODEL_LISTS), PAGE),
     "status": PAGE,
     "api/schema": PAGE,
+    "api/hello": PAGE,
     "healthz": PAGE,
     "readyz": PAGE,
 }

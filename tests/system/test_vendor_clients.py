@@ -136,12 +136,14 @@ def test_streamed_message_has_vendor_events(
     assert "".join(each["text"] for each in seen[0][0] if each["type"] == "text") == PROMPT
 
 
-def test_beta_client_sends_only_free_betas(claude: anthropic.Anthropic, upstream: Upstream) -> None:
-    betas = ["fast-mode-2026-02-01", "extended-cache-ttl-2025-04-11", "context-1m-2025-08-07"]
+def test_betas_reach_vendor_but_those_that_change_payer(
+    claude: anthropic.Anthropic, upstream: Upstream
+) -> None:
+    betas = ["fast-mode-2026-02-01", "user-profiles-2026-09-04", "context-1m-2025-08-07"]
     claude.beta.messages.create(**ASKED, betas=betas)
     [call] = upstream.calls()
     assert call["path"] == "/anthropic/v1/messages"
-    assert call["headers"]["anthropic-beta"] == "extended-cache-ttl-2025-04-11"
+    assert call["headers"]["anthropic-beta"] == "fast-mode-2026-02-01,context-1m-2025-08-07"
     assert call["headers"]["anthropic-version"] == claude.default_headers["anthropic-version"]
     assert call["body"]["service_tier"] == "standard_only"
 
@@ -151,7 +153,6 @@ def test_features_that_could_exceed_bound_raise(
 ) -> None:
     slips: list[dict[str, Any]] = [
         {"speed": "fast"},
-        {"fallbacks": [{"model": "claude-opus-4-8"}]},
         {"mcp_servers": [{"type": "url", "name": "x", "url": "https://example.org"}]},
         {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
         {"container": "container_1"},

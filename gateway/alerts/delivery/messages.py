@@ -24,6 +24,7 @@ EVENTS: Final = {
     Alert.Kind.REFUSAL: "limit.refused",
     Alert.Kind.EXCHANGE_RATE: "exchange_rate.stale",
     Alert.Kind.PROVIDER_CREDENTIALS: "provider.credentials",
+    Alert.Kind.ABOVE_HOLD: "bill.above_hold",
 }
 TEST: Final = "test"
 SUBJECT_MAX_CHARS: Final = 150

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from costs.core.calendar.periods import local_day
+from costs.core.money import format_eur
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.alerts.rules.thresholds import (
     DaySpending,
@@ -57,6 +58,25 @@ def findings_on_limits(
     if limit:
         findings += of_day(_after(limit, refusals.get((DAY, limit.limit_nanoeur))))
     return findings, any(is_near(each) for each in unsent)
+
+
+def bills_above_holds(
+    organization: Organization, now: datetime, day: SpendToday
+) -> list[AlertFinding]:
+    """Return the finding, once a day, that providers billed more than was held for their calls."""
+    above = day.overrun_nanoeur
+    if not above:
+        return []
+    today = local_day(now, ZoneInfo(organization.timezone))
+    return [
+        AlertFinding(
+            key=f"above_hold:{today}",
+            kind=Alert.Kind.ABOVE_HOLD,
+            sentence=f"Providers billed {format_eur(above)} more on {today} than was held for the "
+            "calls, so limits can be exceeded by as much. The log names the requests.",
+            figures={"above_nanoeur": above, "on_date": f"{today}"},
+        )
+    ]
 
 
 def _day(organization: Organization, now: datetime, day: SpendToday) -> DaySpending | None:

@@ -68,6 +68,7 @@ class Measure:
 
     texts: list[str] = field(default_factory=list)
     images: int = 0
+    pages: int = 0
     context_reads: int = 0
     tool_calls: int = 0
     buckets: set[str] = field(default_factory=set)
@@ -75,6 +76,11 @@ class Measure:
     def image(self) -> None:
         """Add an image."""
         self.images += 1
+        self.buckets.add("input_image")
+
+    def document(self, pages: int) -> None:
+        """Add a document whose pages are read as images and text."""
+        self.pages += pages
         self.buckets.add("input_image")
 
     def fits_in_context(self) -> None:

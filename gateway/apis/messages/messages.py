@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,7 +22,10 @@ from gateway.apis.families import naming
 from gateway.apis.families.claude.models import takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
-from gateway.apis.messages.usage_bound import output_of, speed_in, usage_bound_of
+from gateway.apis.messages.betas import HEADER, Betas, betas_in, sentences_of, without_denied
+from gateway.apis.messages.tools import limited, uses_of
+from gateway.apis.messages.usage_bound import output_of, speed_in, tools_in, usage_bound_of
+from gateway.core import bounds
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
@@ -37,42 +40,6 @@ TELLING: Final = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|err
 
 VERSION: Final = "2023-06-01"
 _VERSION_SHAPE: Final = re.compile(r"20\d\d-\d\d-\d\d")
-# Betas that change the answer or its format, and no price: the body fields that they enable are
-# measured or refused. Omitted are those that bill a long prompt at rates that not every price list
-# has (context-1m), let the provider run, store or fetch something
-# (code-execution, files-api, skills, mcp-client, message-threads, agent-memory), call other models
-# (advisor-tool, server-side-fallback), are not in the usage (compact), add unpriced tools
-# (inline-tools, mid-conversation-tool-changes) or change who pays (user-profiles,
-# fallback-credit), and all that are not known yet.
-BETAS: Final = frozenset(
-    {
-        "claude-code-20250219",
-        "computer-use-2024-10-22",
-        "computer-use-2025-01-24",
-        "computer-use-2025-11-24",
-        "context-management-2025-06-27",
-        "dev-full-thinking-2025-05-14",
-        "effort-2025-11-24",
-        "extended-cache-ttl-2025-04-11",
-        "fine-grained-tool-streaming-2025-05-14",
-        "interleaved-thinking-2025-05-14",
-        "max-tokens-3-5-sonnet-2024-07-15",
-        "model-context-window-exceeded-2025-08-26",
-        "output-128k-2025-02-19",
-        "pdfs-2024-09-25",
-        "prompt-caching-2024-07-31",
-        "structured-outputs-2025-11-13",
-        "task-budgets-2026-03-13",
-        "thinking-display-updates-2026-08-18",
-        "thinking-token-count-2026-05-13",
-        "token-counting-2024-11-01",
-        "token-efficient-tools-2025-02-19",
-        "web-fetch-2025-09-10",
-        "web-search-2025-03-05",
-    }
-)
-# Forwarded with a `speed`, which has a price: some models require it then.
-_WITH_SPEED: Final = BETAS | {"fast-mode-2026-02-01"}
 _PLAIN_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
 
@@ -89,13 +56,17 @@ class Messages:
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
-        refuse_elsewhere(arrival.fields)
-        usage_bound = usage_bound_of(arrival.fields)
+        betas, fields = betas_in(arrival.headers), without_denied(arrival.fields)
+        refuse_elsewhere(fields)
+        usage_bound = usage_bound_of(fields, betas)
+        omitted = sentences_of(betas, arrival.fields)
+        arrival = replace(arrival, fields=fields)
         if self._counts:
-            return arrival.whole_call(MessagesCountBody(arrival), counting.free(usage_bound))
-        if arrival.fields.get("max_tokens") is None:  # as the vendor does
+            body = MessagesCountBody(arrival, betas, omitted)
+            return arrival.whole_call(body, counting.free(usage_bound))
+        if fields.get("max_tokens") is None:  # as the vendor does
             raise invalid("max_tokens must be given: the highest number of tokens to generate")
-        return arrival.call(MessagesBody(arrival), usage_bound)
+        return arrival.call(MessagesBody(arrival, betas, omitted), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never called: every answer is the vendor's own."""
@@ -104,9 +75,11 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class MessagesBody:
-    """The body of a messages request."""
+    """The body of a messages request, its betas, and what was omitted of it."""
 
     arrival: Arrival
+    betas: Betas
+    omitted: tuple[str, ...]
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -116,11 +89,16 @@ class MessagesBody:
         if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
             raise invalid(f"speed must be standard for model {model.id}: it has no other")
         sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
+        sent, changed = limited(sent) if cap.limits_tools else (sent, ())
+        output = output_of(sent)
+        most = bounds.output_tokens_at_most(output, model)
         return RelayRequest(
             path=PATH,
             body=orjson.dumps(sent),
-            output=output_of(sent),
-            headers=_headers(self.arrival),
+            output=output,
+            headers=_headers(self.arrival, self.betas),
+            adjustments=(*self.omitted, *changed),
+            uses=uses_of(tools_in(sent), output_cap=most),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: EventReading(
                 anthropic.MessagesStreamReader(model.id), TELLING, hide, seen
@@ -146,9 +124,11 @@ class MessagesBody:
 
 @dataclass(frozen=True, slots=True)
 class MessagesCountBody:
-    """The body of a count_tokens request."""
+    """The body of a count_tokens request, its betas, and what was omitted of it."""
 
     arrival: Arrival
+    betas: Betas
+    omitted: tuple[str, ...]
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -159,7 +139,8 @@ class MessagesCountBody:
             path=COUNT_PATH,
             body=orjson.dumps({**self.arrival.fields, "model": model.id}),
             output=None,
-            headers=_headers(self.arrival),
+            headers=_headers(self.arrival, self.betas),
+            adjustments=self.omitted,
             whole=lambda body: counting.counted(body, model=model.id),
             reading=counting.not_streamed,
         )
@@ -200,15 +181,11 @@ def _check_vendor(model: Model, path: str) -> None:
         raise not_served(model.id, path, "/v1/chat/completions")
 
 
-def _headers(arrival: Arrival) -> dict[str, str]:
-    """Return the client's headers that are forwarded: the version, and listed betas."""
-    given = arrival.headers
-    listed = BETAS if arrival.fields.get("speed") is None else _WITH_SPEED
-    version = given.get("anthropic-version", "").strip()
+def _headers(arrival: Arrival, betas: Betas) -> dict[str, str]:
+    """Return the client's headers that are forwarded: the version and the betas."""
+    version = arrival.headers.get("anthropic-version", "").strip()
     headers = {
         "content-type": "application/json",
         "anthropic-version": version if _VERSION_SHAPE.fullmatch(version) else VERSION,
     }
-    requested = (beta.strip() for beta in given.get("anthropic-beta", "").split(","))
-    betas = [beta for beta in dict.fromkeys(requested) if beta in listed]
-    return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers
+    return {**headers, HEADER: ",".join(betas.forwarded)} if betas.forwarded else headers

@@ -6,28 +6,46 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-reference
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, whole
 from gateway.core.request_body import invalid
+from gateway.core.usage_bound import NO_USES, ToolUses
+from gateway.upstream.untrusted_json import WORD_MAX_CHARS
 from orgs.core.values import quoted
 
+Tool = Mapping[str, Any]
+
+# Written into a request where a limit applies: how often each web tool may be used, by whom, and
+# how much of a page it may read.
+USES: Final = 5
+CONTENT_TOKENS: Final = 20_000
+DIRECT: Final = ["direct"]
+
 USES_MAX: Final = 1000
-# The iterations of Anthropic's own loop before it pauses, if nothing else ends it.
-CONTEXT_READS_GUESSED: Final = 10
+# The model is asked again after its tools' results, at most so often before the vendor pauses:
+# "The default limit is 10 iterations per request"
+# (https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons).
+READS_MAX: Final = 9
+# Figures, not bounds: no vendor limits what a search returns, and each iteration has the whole
+# output cap. A search returns about 10,000 tokens; before it the model writes a query.
+RESULT_TOKENS: Final = 20_000
+FOUND_TOOLS_TOKENS: Final = 512  # names only: their definitions are in the request
+WRITTEN_TOKENS: Final = 4096
 
 # The tokens that the vendor adds for its predefined tools that the caller runs. Documented: bash
-# 245, the editor 700, the computer 735 and a system prompt of 499; these are above.
-_RUN_BY_CALLER: Final = {"bash": 512, "text_editor": 1024, "computer": 2048}
-# For these it is undocumented: whatever it adds fits in the model's context.
-_UNMEASURED: Final = frozenset({"memory", "browser_toolset", "computer_toolset"})
+# 245, the editor 700, the computer 735 and a system prompt of 499; these are above. For memory,
+# an instruction and a tool like the editor, and for toolsets of up to 30 tools it is undocumented.
+_RUN_BY_CALLER: Final = {
+    **{"bash": 512, "text_editor": 1024, "computer": 2048, "memory": 2048},
+    **{"browser_toolset": 16_384, "computer_toolset": 16_384},
+}
 _SEARCH: Final = "web_search"
-_FETCH: Final = "web_fetch"
-_TOOL_SEARCHES: Final = frozenset({"tool_search_tool_bm25", "tool_search_tool_regex"})
+_WEB: Final = frozenset({_SEARCH, "web_fetch"})
 # The first versions are called only by the model; later ones also by code that it writes.
 _DIRECT_ONLY: Final = frozenset({"web_search_20250305", "web_fetch_20250910"})
+_TOOL_SEARCHES: Final = frozenset({"tool_search_tool_bm25", "tool_search_tool_regex"})
 _DATE: Final = re.compile(r"_\d{8}$")
 
 _SENTENCES: Final = {
@@ -41,44 +59,134 @@ _SENTENCES: Final = {
         "results has no upper bound"
     ),
 }
-_NO_LIMIT: Final = (
-    "Tool {} has no upper bound without max_uses; where a limit applies, set max_uses"
+_UNKNOWN: Final = (
+    "Tool type {} is not known here, and may have a price; where a limit applies, remove it"
 )
-_FROM_CODE: Final = (
-    "Tool {} can be called from code any number of times; where a limit applies, set "
-    '"allowed_callers": ["direct"] and max_uses'
-)
-_TOOL_SEARCH: Final = "Tool {} has no upper bound on its searches; where a limit applies, remove it"
+_LIMITED: Final = "{} limited to {} uses"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessagesToolNeeds:
-    """The total of a request's tools, in the fields of `UsageBound`."""
-
-    overhead_tokens: int = 0
-    context_reads: int = 0
-    searches: int = 0
-    unbounded: str | None = None
+def overhead_of(tools: Sequence[Tool]) -> int:
+    """Return what the vendor adds around tools. Raises Refused for one that cannot be charged."""
+    return TOOLS_FRAME_TOKENS + sum(map(_overhead, tools)) if tools else 0
 
 
-def needs_of(tools: Sequence[Mapping[str, Any]]) -> MessagesToolNeeds:
-    """Return the tools' total. Raises Refused for one that cannot be charged."""
-    if not tools:
-        return MessagesToolNeeds()
-    each = [_needs(tool) for tool in tools]
-    uses = sum(needs.context_reads for needs in each)
-    unbounded = next((needs.unbounded for needs in each if needs.unbounded), None)
-    # The context is read once more after each use.
-    context_reads = uses + 1 if uses else int(any(_family(tool) in _UNMEASURED for tool in tools))
-    return MessagesToolNeeds(
-        overhead_tokens=TOOLS_FRAME_TOKENS + sum(needs.overhead_tokens for needs in each),
-        context_reads=max(context_reads, CONTEXT_READS_GUESSED) if unbounded else context_reads,
-        searches=sum(needs.searches for needs in each),
-        unbounded=unbounded,
+def _overhead(tool: Tool) -> int:
+    family = _family(tool)
+    if family in _SENTENCES:
+        raise invalid(_SENTENCES[family])
+    if family in _WEB:
+        _uses(tool)
+        return TOOLS_FRAME_TOKENS  # its definition is the vendor's own
+    return _RUN_BY_CALLER.get(family, TOOL_FRAME_TOKENS)
+
+
+def unknown_in(tools: Sequence[Tool]) -> str | None:
+    """Return the type of a tool that is not known, None if all are."""
+    known = {"", *_SENTENCES, *_WEB, *_TOOL_SEARCHES, *_RUN_BY_CALLER}
+    kinds = (tool["type"] for tool in tools if _family(tool) not in known)
+    return next((kind[:WORD_MAX_CHARS] for kind in kinds), None)
+
+
+def unbounded_by(kind: str | None) -> str | None:
+    """Return why a request with a tool of an unknown type has no bound."""
+    return kind and _UNKNOWN.format(quoted(kind))
+
+
+def uses_of(tools: Sequence[Tool], *, output_cap: int) -> ToolUses:
+    """Return what the uses of tools that run at the provider can add to a request."""
+    uses = searches = adds = 0
+    for tool in tools:
+        family = _family(tool)
+        if family in _WEB:
+            times = _uses(tool) or READS_MAX
+            searches += times if family == _SEARCH else 0
+            adds = max(adds, RESULT_TOKENS, whole(tool, "max_content_tokens", least=0) or 0)
+        elif family in _TOOL_SEARCHES:
+            times = READS_MAX
+            adds = max(adds, FOUND_TOOLS_TOKENS)
+        else:
+            continue
+        uses += times
+    if not uses:
+        return NO_USES
+    written = min(WRITTEN_TOKENS, output_cap)
+    return ToolUses(
+        times=uses,
+        reads=min(uses, READS_MAX),
+        each=adds + written,
+        written=written,
+        searches=searches,
     )
 
 
-def _family(tool: Mapping[str, Any]) -> str:
+def limited(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a body whose web tools have limits, and what was changed, a sentence for each.
+
+    Tools are limited where they are: in `tools`, or added in a message.
+    """
+    notes: list[str] = []
+    sent = dict(fields)
+    if isinstance(tools := fields.get("tools"), list):
+        sent["tools"] = [_limited(tool, notes) for tool in tools]
+    if any(added_in(message) for message in fields["messages"]):
+        sent["messages"] = [_with_limits(message, notes) for message in fields["messages"]]
+    return sent, tuple(dict.fromkeys(notes))
+
+
+def added_in(message: Mapping[str, Any]) -> Iterator[Tool]:
+    """Yield the tools that a message defines.
+
+    https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+    """
+    content = message.get("content")
+    for block in content if isinstance(content, list) else ():
+        if (definition := _definition(block)) is not None:
+            yield definition
+
+
+def _definition(block: object) -> Tool | None:
+    if not isinstance(block, dict) or block.get("type") != "tool_addition":
+        return None
+    tool = block.get("tool")
+    definition = tool.get("definition") if isinstance(tool, dict) else None
+    return definition if isinstance(definition, dict) else None
+
+
+def _with_limits(message: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+    if not any(added_in(message)):
+        return message
+    blocks = [
+        block
+        if (definition := _definition(block)) is None
+        else {**block, "tool": {**block["tool"], "definition": _limited(definition, notes)}}
+        for block in message["content"]
+    ]
+    return {**message, "content": blocks}
+
+
+def _limited(tool: Tool, notes: list[str]) -> Tool:
+    """Return a web tool with its limits: code that the model writes could call it at any rate."""
+    family = _family(tool)
+    if family not in _WEB:
+        return tool
+    changed = {**tool, "max_uses": min(_uses(tool) or USES, USES)}
+    if tool.get("allowed_callers") is not None or tool["type"] not in _DIRECT_ONLY:
+        changed["allowed_callers"] = DIRECT
+    if family != _SEARCH and tool.get("max_content_tokens") is None:
+        changed["max_content_tokens"] = CONTENT_TOKENS
+    if changed["max_uses"] != tool.get("max_uses"):
+        notes.append(_LIMITED.format(family, changed["max_uses"]))
+    return changed
+
+
+def _uses(tool: Tool) -> int | None:
+    uses = whole(tool, "max_uses")
+    if uses is not None and uses > USES_MAX:
+        raise invalid(f"max_uses must be an integer between 1 and {USES_MAX}")
+    return uses
+
+
+def _family(tool: Tool) -> str:
     """Return a tool's type without its date; the caller's own tools have none."""
     kind = tool.get("type")
     if kind is None or kind == "custom":
@@ -86,37 +194,3 @@ def _family(tool: Mapping[str, Any]) -> str:
     if not isinstance(kind, str):
         raise invalid("A tool's type must be a string")
     return _DATE.sub("", kind)
-
-
-def _needs(tool: Mapping[str, Any]) -> MessagesToolNeeds:
-    """Return one tool's needs; its `context_reads` are its uses."""
-    family = _family(tool)
-    if family in _SENTENCES:
-        raise invalid(_SENTENCES[family])
-    if family in (_SEARCH, _FETCH):
-        return _needs_of_the_web(tool, family)
-    if family in _TOOL_SEARCHES:
-        sentence = _TOOL_SEARCH.format(family)
-        return MessagesToolNeeds(overhead_tokens=TOOL_FRAME_TOKENS, unbounded=sentence)
-    if family and family not in _RUN_BY_CALLER and family not in _UNMEASURED:
-        # It may run at the provider, at an unknown price.
-        raise invalid(f"Unknown tool type {quoted(str(tool['type']))}")
-    return MessagesToolNeeds(overhead_tokens=_RUN_BY_CALLER.get(family, TOOL_FRAME_TOKENS))
-
-
-def _needs_of_the_web(tool: Mapping[str, Any], family: str) -> MessagesToolNeeds:
-    """Return the needs of searching (a fee for each search) or fetching (only tokens)."""
-    kind = str(tool["type"])
-    uses = whole(tool, "max_uses")
-    if uses is not None and uses > USES_MAX:
-        raise invalid(f"max_uses must be an integer between 1 and {USES_MAX}")
-    callers = tool.get("allowed_callers")
-    is_direct = callers == ["direct"] or (kind in _DIRECT_ONLY and callers is None)
-    no_limit = None if uses else _NO_LIMIT.format(kind)
-    context_reads = uses or CONTEXT_READS_GUESSED
-    return MessagesToolNeeds(
-        overhead_tokens=TOOLS_FRAME_TOKENS,  # its definition is the vendor's own
-        context_reads=context_reads,
-        searches=context_reads if family == _SEARCH else 0,
-        unbounded=no_limit if is_direct else _FROM_CODE.format(kind),
-    )

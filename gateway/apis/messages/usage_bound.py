@@ -5,16 +5,25 @@ https://platform.claude.com/docs/en/api/messages/create
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from gateway.apis.arrival import objects, others, refuse, text_of, whole, word_in
 from gateway.apis.body_rules import ANTHROPIC_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
-from gateway.apis.messages.tools import needs_of
+from gateway.apis.messages.betas import Betas
+from gateway.apis.messages.documents import pages_of
+from gateway.apis.messages.tools import (
+    Tool,
+    added_in,
+    overhead_of,
+    unbounded_by,
+    unknown_in,
+)
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.upstream.untrusted_json import WORD_MAX_CHARS
 from orgs.core.values import quoted
 
 # Every other field of a body is counted as prompt.
@@ -22,14 +31,16 @@ _NO_PROMPT: Final = frozenset(
     {
         *("model", "messages", "system", "tools", "max_tokens", "stream", "stop_sequences"),
         *("temperature", "top_p", "top_k", "metadata", "service_tier", "inference_geo", "speed"),
-        *("thinking", "cache_control", "tool_choice"),
+        *("thinking", "cache_control", "tool_choice", "diagnostics"),
     }
 )
 _ANOTHER_PAYER: Final = "{} is not supported: it could change who pays"
+_BY_HEADER: Final = "{} is not supported: send betas in the header anthropic-beta"
 _SENTENCES: Final = {
+    **{name: _BY_HEADER.format(name) for name in ("anthropic_beta", "betas")},
     **{
         name: _ANOTHER_PAYER.format(name)
-        for name in ("billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id")
+        for name in ("billing_policy", "user_profile_id", "workspace_id")
     },
     "compaction": (
         "compaction is not supported: the usage does not report its tokens, so it cannot be "
@@ -39,7 +50,6 @@ _SENTENCES: Final = {
         "container is not supported: containers and skills at the provider are shared by the "
         "whole installation and billed by the hour"
     ),
-    "diagnostics": "diagnostics is not supported: it compares requests of the whole installation",
     "mcp_servers": (
         "mcp_servers is not supported: the provider would call the servers, and the size of their "
         "results has no upper bound"
@@ -49,38 +59,42 @@ _SENTENCES: Final = {
         "installation; send all messages instead"
     ),
 }
-# Edits that only remove something from the context. The other one, a compaction, uses tokens that
-# the usage does not report.
+# Edits that only remove something from the context.
 _FREE_EDITS: Final = ("clear_thinking_20251015", "clear_tool_uses_20250919")
+_COMPACTS: Final = "compact"
+_COMPACTION: Final = (
+    "Context edit {} is not supported: its tokens are not in the usage, so it cannot be charged"
+)
 
-# Blocks that contain only text.
+# Blocks that contain only text. What a web search found is encrypted, and no shorter than its text.
 _TEXT: Final = frozenset(
     {
         *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use"),
-        *("search_result", "tool_reference"),
+        *("search_result", "tool_reference", "web_search_tool_result", "tool_search_tool_result"),
+        *("tool_addition", "tool_removal"),
     }
 )
-_TOOL_ADDITION: Final = "Tools must be listed in tools, where they are priced"
+_DEFINITION: Final = "messages.content.tool.definition"
 _BROWSER: Final = "messages.content.content"  # the state of the caller's own browser
 RULES: Final = BodyRules(
     ids=(
         *("metadata.user_id", "messages.content.id", "messages.content.tool_use_id"),
-        "messages.content.caller.tool_id",
+        *("messages.content.caller.tool_id", "diagnostics.previous_message_id"),
         *(f"{_BROWSER}.tabs.tab_id", f"{_BROWSER}.state_changes.tab_id"),
         f"{_BROWSER}.state_changes.download_id",
     ),
     own=(
         *("messages.content.input", "tools.input_schema", "tools.input_examples"),
         *("output_config.format.schema", "output_format.schema"),
+        *(f"{_DEFINITION}.input_schema", f"{_DEFINITION}.input_examples"),
     ),
     cache_ttls=ANTHROPIC_TTLS,
 )
 
 
-def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
+def usage_bound_of(fields: Mapping[str, Any], betas: Betas) -> UsageBound:
     """Return the usage bound of a request. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    _check_edits(fields.get("context_management"))
     messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages must be a non-empty list")
@@ -90,22 +104,30 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     _read_blocks(measure, fields.get("system"), "system")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
-    tools = objects(fields, "tools")
-    measure.texts += map(text_of, tools)
-    needs = needs_of(tools)
+    measure.texts += map(text_of, objects(fields, "tools"))
+    tools = tools_in(fields)
+    unknown_tool = unknown_in(tools)
+    unknown = (*betas.unknown, unknown_tool, *_unknown_edits(fields))
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(messages) + 1,
-        overhead_tokens=needs.overhead_tokens,
+        overhead_tokens=overhead_of(tools),
         images=measure.images,
-        context_reads=max(measure.context_reads, needs.context_reads),
-        searches=needs.searches,
+        pages=measure.pages,
+        context_reads=measure.context_reads,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=speed_in(fields),
         place=word_in(fields, "inference_geo") or STANDARD_PLACE,
         output=output_of(fields),
-        unbounded=needs.unbounded,
+        unknown=tuple(dict.fromkeys(name for name in unknown if name)),
+        unbounded=unbounded_by(unknown_tool),
     )
+
+
+def tools_in(fields: Mapping[str, Any]) -> Sequence[Tool]:
+    """Return all tools of a body that was measured: those in `tools`, and those added later."""
+    added = (tool for message in fields["messages"] for tool in added_in(message))
+    return [*(fields.get("tools") or ()), *added]
 
 
 def speed_in(fields: Mapping[str, Any]) -> str:
@@ -116,15 +138,23 @@ def speed_in(fields: Mapping[str, Any]) -> str:
     return word_in(fields, "speed") or STANDARD_TIER
 
 
-def _check_edits(management: object) -> None:
+def _unknown_edits(fields: Mapping[str, Any]) -> list[str]:
+    """Return the context edits that are not known. Raises Refused for a compaction."""
+    management = fields.get("context_management")
     if management is None:
-        return
-    if not isinstance(management, dict) or management.keys() - {"edits"}:
+        return []
+    if not isinstance(management, dict):
         raise invalid("context_management must be an object with edits")
-    for edit in objects(management, "edits"):
-        if edit.get("type") not in _FREE_EDITS:
-            kind, offered = quoted(text_of(edit.get("type"))), " and ".join(_FREE_EDITS)
-            raise invalid(f"Context edit {kind} is not supported; use {offered}")
+    kinds = [edit.get("type") for edit in objects(management, "edits")]
+    unknown = []
+    for kind in kinds:
+        if not isinstance(kind, str):
+            raise invalid("A context edit must have a type")
+        if _COMPACTS in kind:
+            raise invalid(_COMPACTION.format(quoted(kind)))
+        if kind not in _FREE_EDITS:
+            unknown.append(kind[:WORD_MAX_CHARS])
+    return unknown
 
 
 def output_of(fields: Mapping[str, Any]) -> OutputLimits:
@@ -165,8 +195,6 @@ def _read_block(measure: Measure, block: object, where: str) -> None:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         raise invalid(f"{where} must be an object with a type")
     kind = block["type"]
-    if kind == "tool_addition":
-        raise invalid(_TOOL_ADDITION)
     if kind == "text" and block.keys() <= {"type", "text", "cache_control"}:
         measure.texts.append(text_of(block.get("text", "")))
     elif kind in _TEXT:
@@ -175,6 +203,8 @@ def _read_block(measure: Measure, block: object, where: str) -> None:
         _read_image(measure, block)
     elif kind == "document":
         _read_document(measure, block, where)
+    elif kind == "web_fetch_tool_result":
+        _read_fetched(measure, block, f"{where}.content")
     elif kind == "tool_result":
         _read_blocks(measure, block.get("content"), f"{where}.content")
         measure.texts += others(block, ("type", "content", "cache_control"))
@@ -200,10 +230,25 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
         _read_blocks(measure, source.get("content"), f"{where}.source.content")
         measure.texts += others(block, ("type", "source", "cache_control"))
     elif kind in ("base64", "url"):
-        measure.fits_in_context()
+        pages = pages_of(source.get("data")) if isinstance(source, dict) else None
+        if pages is None:
+            measure.fits_in_context()
+        else:
+            measure.document(pages)
         measure.texts += others(block, ("type", "source", "cache_control"))
     else:
         _read_unknown(measure, block)
+
+
+def _read_fetched(measure: Measure, block: Mapping[str, Any], where: str) -> None:
+    """Measure what a web fetch returned: a document, or an error."""
+    page = block.get("content")
+    document = page.get("content") if isinstance(page, dict) else None
+    if isinstance(document, dict):
+        _read_block(measure, document, f"{where}.content")
+    else:
+        measure.texts.append(text_of(page))
+    measure.texts += others(block, ("type", "content", "cache_control"))
 
 
 def _read_unknown(measure: Measure, block: Mapping[str, Any]) -> None:

@@ -128,8 +128,7 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         now_s=now_s,
     )
     reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
-    reads_again = min(seen.tool_uses, max(0, resolved.usage_bound.context_reads - 1))
-    read_again = reads_again * resolved.model.context_tokens
+    read_again = _read_again(held, reported.input_tokens)
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
     if seen.usage is None:
         produced += output.predicted_tokens * output.choices
@@ -159,6 +158,16 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
     return SeenCost(
         nanoeur=price.nanoeur, input_tokens=most.input_tokens, output_tokens=output_tokens
     )
+
+
+def _read_again(held: HeldCall, tokens: int) -> int:
+    """Return the input of reading the context once more after each use of a tool that was seen."""
+    resolved, uses = held.bounded.resolved, held.bounded.priced.outgoing.uses
+    model, used = resolved.model, held.seen.tool_uses
+    if not uses.reads:
+        again = min(used, max(0, resolved.usage_bound.context_reads - 1))
+        return again * model.context_tokens
+    return bounds.input_with_uses(uses.first(used), model, tokens=tokens) - tokens
 
 
 async def _counted(held: HeldCall, text: bytes | bytearray) -> int:

@@ -264,6 +264,15 @@ SCHEMA: Final[Schema] = {
         **refusals(UNREADABLE, WRONG_METHOD),
     },
 }
+HELLO: Final[Schema] = {
+    "operationId": "hello",
+    "summary": "Check that the base URL can be reached, as Claude Code does",
+    "security": [],
+    "responses": {
+        "200": answer("It can.", values.exactly({"message": {"type": "string", "const": "hello"}})),
+        **refusals(UNREADABLE, WRONG_METHOD),
+    },
+}
 HEALTH: Final[Schema] = {
     "operationId": "health",
     "summary": "Check that the process is alive",
@@ -302,6 +311,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/api/ai/policies/backtest": {"get": BACKTEST},
         "/api/schema": {"get": SCHEMA},
         **compatible.PATHS,
+        "/api/hello": {"get": HELLO},
         "/healthz": {"get": HEALTH},
         "/readyz": {"get": READINESS},
     },

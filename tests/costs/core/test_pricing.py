@@ -244,6 +244,20 @@ def test_bound_of_unknown_tier_is_highest_known_one() -> None:
     assert bound("scale") == (15_000, ("service tier scale",))
 
 
+def test_bound_at_highest_rates_covers_all_tiers_bands_and_buckets() -> None:
+    fast = band("3", "12", service_tier="fast", cache_write_1h_usd_per_mtok=usd("6"))
+    tiered = rates(*LONG, band("2", "20", service_tier="flex"), fast)
+
+    def bound(**more: Any) -> UsagePrice:
+        return bound_of(
+            UsageCeiling(input_tokens=10, output_tokens=1, without=ASKED_FOR, **more), tiered
+        )
+
+    assert bound() == UsagePrice(10 * 1_250 + 10_000)
+    assert bound(at_highest_rates=True) == UsagePrice(10 * 6_000 + 20_000)
+    assert bound(at_highest_rates=True, place="moon").unpriced == ("place moon",)
+
+
 def test_bound_names_what_was_asked_for_without_price() -> None:
     def unpriced(asked: set[str], **more: Any) -> tuple[str, ...]:
         most = UsageCeiling(

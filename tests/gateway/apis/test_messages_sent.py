@@ -8,12 +8,13 @@ from uuid import UUID
 import pytest
 
 from gateway.apis.chat.chat import ChatCompletions
-from gateway.apis.messages.messages import BETAS, VERSION, Messages
-from gateway.core.calls import Dimensions, Principal
+from gateway.apis.messages.betas import BETAS_MAX, DENIED, KNOWN
+from gateway.apis.messages.messages import VERSION, Messages
+from gateway.core.calls import Dimensions, Principal, RelayRequest
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
-from gateway.core.usage_bound import OutputLimits
-from tests.gateway.arrivals import NAMES, body_of, model, read, refusal, sent
+from gateway.core.usage_bound import OutputCap, OutputLimits
+from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, refusal, sent
 
 DIALECT = Messages()
 COUNTING = Messages(counts=True)
@@ -114,29 +115,63 @@ def test_invalid_version_becomes_default(version: str) -> None:
     assert headers["anthropic-version"] == VERSION
 
 
+def betas_sent(*betas: str, **changes: Any) -> list[str]:
+    request = sent(
+        read(DIALECT, ASKED | changes, headers={"anthropic-beta": ",".join(betas)}), OPUS
+    )
+    given: str = request.headers.get("anthropic-beta", "")
+    return [beta for beta in given.split(",") if beta]
+
+
 @pytest.mark.parametrize(
     "beta",
     [
-        *("fast-mode-2026-02-01", "context-1m-2025-08-07", "code-execution-2025-05-22"),
-        *("files-api-2025-04-14", "skills-2025-10-02", "mcp-client-2025-11-20"),
-        *("advisor-tool-2026-03-01", "server-side-fallback-2026-07-01", "compact-2026-09-04"),
-        *("user-profiles-billing-2026-10-01", "fallback-credit-2026-07-01", "of-tomorrow-2027"),
-        *("message-threads-2026-08-12", "inline-tools-2026-09-15", "Interleaved-Thinking"),
+        *("code-execution-2025-05-22", "files-api-2025-04-14", "skills-2025-10-02"),
+        *("mcp-client-2025-11-20", "mcp-client-2031-01-01", "advisor-tool-2026-03-01"),
+        *("server-side-fallback-2026-07-01", "compact-2026-01-12", "compact-2026-09-04"),
+        *("user-profiles-2026-09-04", "user-profiles-billing-2026-10-01", "compact"),
+        *("fallback-credit-2026-07-01", "message-threads-2026-08-12", "agent-memory-2026-07-22"),
+        *("managed-agents-2026-04-01", "dreaming-2026-04-21", "oauth-2025-04-20"),
+        *("mcp-tunnels-2026-06-22", "Server-Side-Fallback-2026-07-01", "skills_2"),
     ],
 )
-def test_beta_that_could_change_price_is_not_forwarded(beta: str) -> None:
-    assert beta not in BETAS
-    both = outgoing(ASKED, headers={"anthropic-beta": f"{beta}, pdfs-2024-09-25 ,{beta}"})
-    assert both.headers["anthropic-beta"] == "pdfs-2024-09-25"
-    assert "anthropic-beta" not in outgoing(ASKED, headers={"anthropic-beta": beta}).headers
+def test_beta_that_changes_price_or_payer_is_omitted(beta: str) -> None:
+    both = f"{beta}, pdfs-2024-09-25 ,{beta}"
+    call = read(DIALECT, ASKED, headers={"anthropic-beta": both})
+    assert call.usage_bound.unknown == ()
+    request = sent(call, OPUS)
+    assert request.headers["anthropic-beta"] == "pdfs-2024-09-25"
+    assert request.adjustments == (f"Beta {beta} omitted: it could change the price or who pays",)
+    assert betas_sent(beta) == []
 
 
-def test_beta_of_fast_mode_is_forwarded_with_speed() -> None:
-    betas = {"anthropic-beta": "fast-mode-2026-02-01,context-1m-2025-08-07"}
-    for speed, forwarded in (("fast", True), ("standard", True), (None, False)):
-        request = sent(read(DIALECT, ASKED | {"speed": speed}, headers=betas), OPUS)
-        expected = "fast-mode-2026-02-01" if forwarded else None
-        assert request.headers.get("anthropic-beta") == expected
+def test_all_other_betas_are_forwarded_in_order() -> None:
+    betas = [*sorted(KNOWN, reverse=True), "of-tomorrow-2027-01-01", "Another_One"]
+    assert betas_sent(*betas) == betas
+    assert betas_sent(*betas, betas[0], "", " ") == betas
+    call = read(DIALECT, ASKED, headers={"anthropic-beta": ",".join(betas)})
+    assert call.usage_bound.unknown == ("of-tomorrow-2027-01-01", "Another_One")
+    assert not any(known.startswith(DENIED) for known in KNOWN)
+
+
+def test_known_beta_of_another_date_is_unknown() -> None:
+    headers = {"anthropic-beta": "effort-2027-11-24"}
+    assert read(DIALECT, ASKED, headers=headers).usage_bound.unknown == ("effort-2027-11-24",)
+
+
+@pytest.mark.parametrize("betas", ["a b", "ü", "x" * 65, ",".join(map(str, range(BETAS_MAX + 1)))])
+def test_header_that_is_no_list_of_names_is_refused(betas: str) -> None:
+    assert "anthropic-beta" in refusal(DIALECT, ASKED, headers={"anthropic-beta": betas})
+
+
+def test_fallbacks_are_omitted_of_body_with_their_betas() -> None:
+    more = {"fallbacks": "default", "fallback_credit_token": "t"}
+    betas = {"anthropic-beta": "server-side-fallback-2026-07-01,fallback-credit-2026-07-01"}
+    for dialect in (DIALECT, COUNTING):
+        request = sent(read(dialect, ASKED | more, headers=betas), OPUS)
+        assert not more.keys() & body_of(request).keys()
+        assert "anthropic-beta" not in request.headers
+        assert len(request.adjustments) == 4
 
 
 def test_place_is_written_for_models_that_take_one() -> None:
@@ -146,10 +181,61 @@ def test_place_is_written_for_models_that_take_one() -> None:
     assert "inference_geo" not in body_of(outgoing(ASKED))
 
 
-def test_listed_betas_are_forwarded_once_in_order() -> None:
-    betas = "interleaved-thinking-2025-05-14,extended-cache-ttl-2025-04-11"
-    asked = f"{betas},interleaved-thinking-2025-05-14"
-    assert outgoing(ASKED, headers={"anthropic-beta": asked}).headers["anthropic-beta"] == betas
+# --- tools where a limit applies ---------------------------------------------------------------
+
+SEARCH: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
+FETCH: dict[str, Any] = {"type": "web_fetch_20250910", "name": "web_fetch"}
+LATER: dict[str, Any] = {"type": "web_search_20260318", "name": "web_search"}
+MINE: dict[str, Any] = {"name": "mine", "input_schema": {"type": "object"}}
+
+
+def tools_sent(*tools: dict[str, Any], is_limited: bool = True) -> Any:
+    return limited_request({**ASKED, "tools": list(tools)}, is_limited=is_limited)["tools"]
+
+
+def limited_request(fields: dict[str, Any], *, is_limited: bool = True) -> Any:
+    cap = OutputCap(100, is_written=True, limits_tools=is_limited)
+    request = read(DIALECT, fields).body.outgoing(OPUS, cap, timeout_s=TIMEOUT_S, names=NAMES)
+    assert isinstance(request, RelayRequest)
+    return body_of(request)
+
+
+@pytest.mark.parametrize(
+    ("tool", "changes"),
+    [
+        (SEARCH, {"max_uses": 5}),
+        (SEARCH | {"max_uses": 8}, {"max_uses": 5}),
+        (SEARCH | {"max_uses": 2}, {}),
+        (LATER, {"max_uses": 5, "allowed_callers": ["direct"]}),
+        (SEARCH | {"allowed_callers": ["x"]}, {"max_uses": 5, "allowed_callers": ["direct"]}),
+        (FETCH, {"max_uses": 5, "max_content_tokens": 20_000}),
+        (FETCH | {"max_uses": 1, "max_content_tokens": 50_000}, {}),
+        (MINE, {}),
+    ],
+)
+def test_web_tools_are_limited_where_limit_applies(
+    tool: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    assert tools_sent(MINE, tool) == [MINE, tool | changes]
+    assert tools_sent(MINE, tool, is_limited=False) == [MINE, tool]
+
+
+def test_tool_defined_in_message_is_limited_there() -> None:
+    by_value: dict[str, Any] = {"type": "tool_definition", "definition": SEARCH}
+    added = {"type": "tool_addition", "tool": by_value}
+    by_name = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "x"}}
+    asked = {
+        **ASKED,
+        "messages": [*ASKED["messages"], {"role": "system", "content": [by_name, added]}],
+    }
+    assert limited_request(asked, is_limited=False)["messages"] == asked["messages"]
+    first, system = limited_request(asked)["messages"]
+    assert first == ASKED["messages"][0]
+    definition = SEARCH | {"max_uses": 5}
+    assert system["content"] == [
+        by_name,
+        {**added, "tool": {**by_value, "definition": definition}},
+    ]
 
 
 # --- recognised again -------------------------------------------------------------------------

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from gateway.core.bounds import (
     MESSAGE_FRAME_TOKENS,
+    PAGE_TEXT_TOKENS,
     REQUEST_FRAME_TOKENS,
     counted_tokens_at_most,
     input_tokens_at_most,
+    input_with_uses,
     output_cap,
     output_tokens_at_most,
     searches_at_most,
     text_bytes,
 )
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
+from gateway.core.usage_bound import NO_USES, OutputCap, OutputLimits, ToolUses, UsageBound
 from gateway.providers import tokens
 
 FORMS: Final[tuple[Literal["NFC", "NFKC"], ...]] = ("NFC", "NFKC")
@@ -148,3 +150,25 @@ def test_search_model_searches_and_reads_results_unasked() -> None:
     assert input_tokens_at_most(asked, model, text_bytes=2) == 128_000
     assert searches_at_most(asked, MODEL) == 0
     assert searches_at_most(UsageBound(searches=3), model) == 3
+
+
+def test_pages_are_images_and_text_within_context() -> None:
+    model = Model(id="claude", provider="anthropic", context_tokens=200_000, image_tokens=1_000)
+    frame = input_tokens_at_most(UsageBound(), model, text_bytes=0)
+    for pages, most in ((3, 3 * (1_000 + PAGE_TEXT_TOKENS)), (600, 200_000)):
+        found = input_tokens_at_most(UsageBound(pages=pages), model, text_bytes=0)
+        assert found == most + frame
+
+
+def test_input_is_read_again_after_uses_of_tools_within_context() -> None:
+    model = Model(id="claude", provider="anthropic", context_tokens=200_000)
+    assert input_with_uses(NO_USES, model, tokens=1_000) == 1_000
+    assert input_with_uses(NO_USES, model, tokens=300_000) == 300_000
+    two = ToolUses(times=2, reads=2, each=50)
+    assert input_with_uses(two, model, tokens=1_000) == 3_000 + 50 + 100
+    assert input_with_uses(two.first(1), model, tokens=1_000) == 2_050
+    assert input_with_uses(two.first(9), model, tokens=1_000) == 3_150
+    together = ToolUses(times=5, reads=2, each=50)
+    assert input_with_uses(together, model, tokens=1_000) == 3_000 + 4 * 50 + 5 * 50
+    large = ToolUses(times=2, reads=2, each=10**6)
+    assert input_with_uses(large, model, tokens=1_000) == 600_000

@@ -249,6 +249,9 @@ def test_email_address_of_user_has_its_own_length(ask: Asking) -> None:
 
 
 def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
+    hello = ask_both(method="HEAD", path="/api/hello", key="")
+    assert (hello.status, hello.body) == (200, b"")
+    assert ask_both(method="GET", path="/api/hello", key="").json == {"message": "hello"}
     alive = ask_both(method="GET", path="/healthz", key="")
     assert (alive.status, alive.json) == (200, {"status": "ok"})
     ready = ask_both(method="GET", path="/readyz", key="")

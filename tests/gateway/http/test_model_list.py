@@ -171,6 +171,18 @@ def test_anthropic_clients_list_callable_models(get: Callable[..., Reply], api_k
     assert (reply.json["data"][0]["type"], reply.json["has_more"]) == ("model", False)
 
 
+def test_key_in_anthropic_header_alone_lists_in_its_format(
+    get: Callable[..., Reply], api_key: str
+) -> None:
+    by_version = get("/v1/models", key="", headers={**AS_ANTHROPIC, "x-api-key": api_key})
+    for more in ({}, {"authorization": f"Bearer {api_key}"}):
+        reply = get("/v1/models?limit=1000", key="", headers={"x-api-key": api_key, **more})
+        assert (reply.status, reply.json) == (200, by_version.json)
+    assert get("/v1/models", key="", headers={"x-api-key": "pulse_x"}).status == 401
+    bearer = get("/v1/models", key="", headers={"authorization": f"Bearer {api_key}"})
+    assert bearer.json["object"] == "list"
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
 def test_google_clients_list_callable_models(
     version: str, get: Callable[..., Reply], api_key: str
