@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import sys
+from functools import partial
 from typing import Final
 
 from django.core.asgi import get_asgi_application
@@ -20,10 +21,9 @@ from gateway.call.runtime import current  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
 from pulse.server import api_handler, pages  # noqa: E402
 from pulse.server.page_turns import TakingTurns  # noqa: E402
+from pulse.server.protocol import ON_STOP  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
 
-# How long a stopping process waits for running calls, beyond their own time limit.
-STOP_MARGIN_S: Final = 5.0
 ALERTS_STOP_MAX_S: Final = 15.0  # longer than a webhook or a mail server may take
 # New containers between two collections of cyclic garbage. Requests leave almost none, and at
 # Python's default of 700 collections took 8 % of a request.
@@ -39,14 +39,14 @@ console = TakingTurns(django_application)
 async def application(scope: api_handler.Scope, receive: Receive, send: api_handler.Send) -> None:
     """Serve one connection's scope."""
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await _live(scope, receive, send)
     elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
         await api_handler.handle(scope, receive, send)
     else:
         await pages.handle(console, scope, receive, send)
 
 
-async def _live(receive: Receive, send: api_handler.Send) -> None:
+async def _live(scope: api_handler.Scope, receive: Receive, send: api_handler.Send) -> None:
     """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)
@@ -63,10 +63,11 @@ async def _live(receive: Receive, send: api_handler.Send) -> None:
             gateway.loop_lag.begin()
             gateway.writer.start()  # also for its housekeeping, before the first request
             alerts.start()
+            scope["state"][ON_STOP] = partial(gateway.drain, settings.DRAIN_S)
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             alerts.stop()
-            await gateway.stop(grace_s=settings.PROVIDER_TIMEOUT_S + STOP_MARGIN_S)
+            await gateway.stop(drain_s=settings.DRAIN_S)
             await asyncio.to_thread(alerts.join, timeout_s=ALERTS_STOP_MAX_S)
             await send({"type": "lifespan.shutdown.complete"})
             return

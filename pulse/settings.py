@@ -232,7 +232,15 @@ BODY_MAX_BYTES = 32 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_MAX_BYTES
 # Whose pages may call the API with a key: `https://app.example.com`.
 CORS_ORIGINS = origins("PULSE_CORS_ORIGINS")
-PROVIDER_TIMEOUT_S = number("PULSE_PROVIDER_TIMEOUT_S", default=120, least=1, most=3600)
+# How long a provider may take: the fields of `gateway.upstream.network.TimeLimits`.
+TIME_LIMITS: dict[str, float] = {
+    "connect_s": number("PULSE_CONNECT_TIMEOUT_S", default=10, least=0.1, most=3600),
+    "first_byte_s": number("PULSE_FIRST_BYTE_TIMEOUT_S", default=300, least=0.1, most=3600),
+    "idle_s": number("PULSE_IDLE_TIMEOUT_S", default=300, least=0.1, most=3600),
+    "total_s": number("PULSE_PROVIDER_TIMEOUT_S", default=3600, least=1, most=3600),
+}
+# How long running calls may take once the process is asked to stop.
+DRAIN_S = number("PULSE_DRAIN_S", default=120, least=0, most=3600)
 SANDBOX = switch("PULSE_SANDBOX", default=LOCAL)
 _allow_http = switch("PULSE_ALLOW_HTTP_UPSTREAM", default=False)
 
@@ -272,8 +280,6 @@ NETWORK: dict[str, Any] = {
     "connections_per_origin": int(
         number("PULSE_UPSTREAM_CONNECTIONS", default=4000, least=1, most=100_000)
     ),
-    # Below a call's own time limit, so that a call never sent is known as such before it ends.
-    "connect_timeout_s": min(10.0, PROVIDER_TIMEOUT_S * 0.8),
 }
 
 # --- alerts -----------------------------------------------------------------------------------

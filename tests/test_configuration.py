@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway.upstream.network import USUAL, TimeLimits
 from tests.commands import SECRET_KEY, environment, manage
 
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "example.org"}
@@ -32,6 +33,14 @@ BAD = [
     ("PULSE_PROVIDER_TIMEOUT_S", "0", {}),
     ("PULSE_PROVIDER_TIMEOUT_S", "3601", {}),
     ("PULSE_PROVIDER_TIMEOUT_S", "nan", {}),
+    *(
+        (f"PULSE_{name}_TIMEOUT_S", value, {})
+        for name in ("CONNECT", "FIRST_BYTE", "IDLE")
+        for value in ("soon", "0", "3601", "nan", "")
+    ),
+    ("PULSE_DRAIN_S", "-1", {}),
+    ("PULSE_DRAIN_S", "3601", {}),
+    ("PULSE_DRAIN_S", "soon", {}),
     ("PULSE_SANDBOX", "perhaps", {}),
     ("PULSE_ALLOW_HTTP_UPSTREAM", "perhaps", {}),
     ("PULSE_BEHIND_PROXY", "perhaps", {}),
@@ -116,6 +125,12 @@ def test_every_command_reports_invalid_setting_in_one_line(command: str) -> None
         {"PULSE_ALERTS_RETRY_S": "600"},
         {"PULSE_PROVIDER_TIMEOUT_S": "1"},
         {"PULSE_PROVIDER_TIMEOUT_S": "3600"},
+        # The total bounds the others: none need be below it.
+        {"PULSE_PROVIDER_TIMEOUT_S": "5", "PULSE_CONNECT_TIMEOUT_S": "10"},
+        {"PULSE_PROVIDER_TIMEOUT_S": "1", "PULSE_IDLE_TIMEOUT_S": "3600"},
+        {"PULSE_FIRST_BYTE_TIMEOUT_S": "0.5", "PULSE_IDLE_TIMEOUT_S": "0.1"},
+        {"PULSE_DRAIN_S": "0"},
+        {"PULSE_DRAIN_S": "3600", "PULSE_PROVIDER_TIMEOUT_S": "1"},
         {"PULSE_UPSTREAM_CONNECTIONS": "1", "NO_PROXY": "localhost"},
         {"PULSE_PROXY_ADDRESSES": "10.1.2.3, 10.2.0.0/16,2001:db8::/32"},
         {"PULSE_URL": "https://ai.example.org:8443/"},
@@ -160,3 +175,16 @@ def test_trusting_forwarded_scheme_does_not_trust_forwarded_address(
     read = read_settings(monkeypatch, PRODUCTION | {"PULSE_BEHIND_PROXY": "on"})
     assert read["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
     assert read["PROXY_NETWORKS"] == []  # the server then reads no forwarded address
+
+
+def test_time_limits_and_drain_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = read_settings(monkeypatch, {})
+    assert TimeLimits(**usual["TIME_LIMITS"]) == TimeLimits() == USUAL
+    assert TimeLimits() == TimeLimits(connect_s=10, first_byte_s=300, idle_s=300, total_s=3600)
+    assert usual["DRAIN_S"] == 120
+    names = ("CONNECT", "FIRST_BYTE", "IDLE", "PROVIDER")
+    numbers = {f"PULSE_{name}_TIMEOUT_S": f"{n}.5" for n, name in enumerate(names, 1)}
+    changed = read_settings(monkeypatch, numbers | {"PULSE_DRAIN_S": "7"})
+    expected = TimeLimits(connect_s=1.5, first_byte_s=2.5, idle_s=3.5, total_s=4.5)
+    assert TimeLimits(**changed["TIME_LIMITS"]) == expected
+    assert changed["DRAIN_S"] == 7

@@ -33,15 +33,17 @@ class CallStream:
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
     provider's headers for the client. While it `awaits` a provider that is not relayed, silence is
     reported by SILENCE. The call continues after the client has disconnected
-    (`abandon`); the call itself decides what then happens to the provider.
+    (`abandon`), or the process was asked to stop (`stop`): `on_cut` is then called, and the call
+    itself decides what happens to the provider.
     """
 
     request_id: UUID
     headers: Mapping[str, str] = field(default_factory=dict)
     has_begun: bool = False
     has_ended: bool = False
+    on_cut: Callable[[], None] | None = None
     _is_abandoned: bool = False
-    on_abandon: Callable[[], None] | None = None
+    _is_stopped: bool = False
     _pieces: deque[Event] = field(default_factory=deque)
     _waiting_bytes: int = 0
     _reader: asyncio.Future[None] | None = None
@@ -52,6 +54,14 @@ class CallStream:
     def is_abandoned(self) -> bool:
         """Whether the client has disconnected. A method: it changes while the caller waits."""
         return self._is_abandoned
+
+    def is_cut(self) -> bool:
+        """Whether nothing new is to be begun: the client has disconnected, or the process stops."""
+        return self._is_abandoned or self._is_stopped
+
+    def is_stopped(self) -> bool:
+        """Whether the call is to end because the process stops."""
+        return self._is_stopped
 
     def awaits(self) -> None:
         """Record that a provider was called: the client hears of its silence from now on."""
@@ -97,8 +107,14 @@ class CallStream:
         self._is_abandoned = True
         self._pieces.clear()
         _wake(self._writer)
-        if self.on_abandon is not None:
-            self.on_abandon()
+        if self.on_cut is not None:
+            self.on_cut()
+
+    def stop(self) -> None:
+        """Record that the process stops: the call ends, and its client hears why."""
+        self._is_stopped = True
+        if self.on_cut is not None:
+            self.on_cut()
 
     async def next(self) -> Event:
         """Return the next event, waiting for it. Being cancelled abandons the call."""

@@ -40,7 +40,7 @@ async def candidate(
     passed: tuple[tuple[str, RefusedCall], ...] = ()
     while True:
         judged = await judge(
-            requested, names[place], catalog=gateway.catalog, timeout_s=gateway.timeout_s
+            requested, names[place], catalog=gateway.catalog, limits=gateway.providers.limits
         )
         if isinstance(judged, BoundedCall):
             judged = _configured(gateway, judged)

@@ -26,22 +26,27 @@ from gateway.guards.budgets import BudgetRule
 from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import refusal_for_model, refusal_for_tokens
 from gateway.providers.tokens import count_at_most, count_tokens_async
+from gateway.upstream.network import TimeLimits
 from orgs.threads import BODIES
 
 T = TypeVar("T")
 
 
 async def judge(
-    requested: RequestedCall, named: str, *, catalog: Catalog, timeout_s: float
+    requested: RequestedCall, named: str, *, catalog: Catalog, limits: Callable[[str], TimeLimits]
 ) -> JudgedCall:
-    """Check a call to a model: block, allow, dimensions, tokens; the ledger checks cost."""
+    """Check a call to a model: block, allow, dimensions, tokens; the ledger checks cost.
+
+    `limits` returns how long a provider may take.
+    """
     resolved = await _computed(requested, partial(_resolved, requested, named, catalog))
     if isinstance(resolved, RefusedCall):
         return resolved
     capped = await _capped(resolved)
     if (refusal := _refusal_for_tokens(capped)) is not None:
         return RefusedCall(refusal=refusal, reached=capped)
-    priced = await _computed(requested, partial(_priced, capped, timeout_s=timeout_s))
+    total_s = limits(resolved.model.provider).total_s
+    priced = await _computed(requested, partial(_priced, capped, timeout_s=total_s))
     if isinstance(priced, RefusedCall):
         return priced
     return _bounded(priced)

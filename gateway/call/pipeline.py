@@ -46,14 +46,7 @@ from gateway.call.settlement.prices import seen_cost
 from gateway.call.settlement.settle import attempt_of, last_event, settlement_of
 from gateway.call.stages import BoundedCall, RequestedCall
 from gateway.core.attempts import Trail
-from gateway.core.calls import (
-    Call,
-    Completion,
-    Principal,
-    ProviderCall,
-    RelayRequest,
-    Unread,
-)
+from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest, Unread
 from gateway.core.errors import (
     Broken,
     ClientGone,
@@ -68,6 +61,7 @@ from gateway.core.errors import (
 )
 from gateway.core.seen import arrived
 from gateway.core.usage_bound import NOTHING
+from gateway.upstream.http_client import is_not_sent
 
 STALE_RETRIES_MAX: Final = 5
 # An answer that has come is not kept back longer by a database that is away.
@@ -85,7 +79,7 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
         stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
     )
-    gateway.run(_run(running), principal, body_bytes=call.body_bytes)
+    gateway.run(_run(running), principal, stream=running.stream, body_bytes=call.body_bytes)
     return running.stream
 
 
@@ -99,7 +93,7 @@ async def _run(running: RunningCall) -> None:
             running.gateway.has_hold(task)
             ended = await _call_provider(running, held)
             failure = ended if isinstance(ended, ProviderFailed) else None
-            step = trail.next_step(failure) if _may_go_on(running) else None
+            step = trail.next_step(failure) if _may_go_on(running, held) else None
             seen = await seen_cost(held, ended)
             settlement = settlement_of(held, ended, is_last=step is None, seen=seen)
             late = loop.call_later(SETTLED_WITHIN_S, _end_unsettled, stream, settlement, ended)
@@ -129,22 +123,26 @@ def _end_unsettled(
         stream.end(last_event(settlement, None, ended))
 
 
-def _may_go_on(running: RunningCall) -> bool:
-    """Whether another attempt is possible: nothing was sent and the client is still waiting."""
+def _may_go_on(running: RunningCall, held: HeldCall) -> bool:
+    """Whether another attempt is possible: nothing was sent and the client is still waiting.
+
+    All attempts before it together took no longer than the last one's provider may take.
+    """
     stream = running.stream
-    is_in_time = time.monotonic() - running.trail.started_s < running.gateway.timeout_s
-    return is_in_time and not (stream.has_begun or stream.is_abandoned())
+    total_s = running.gateway.providers.limits(held.provider).total_s
+    is_in_time = time.monotonic() - running.trail.started_s < total_s
+    return is_in_time and not (stream.has_begun or stream.is_cut())
 
 
 async def _pause(stream: CallStream, wait_s: float) -> None:
-    """Wait before the next attempt, or until the client disconnects."""
-    has_left = asyncio.Event()
-    stream.on_abandon = has_left.set
-    if stream.is_abandoned():
-        has_left.set()
+    """Wait before the next attempt, or until the client disconnects or the process stops."""
+    is_cut = asyncio.Event()
+    stream.on_cut = is_cut.set
+    if stream.is_cut():
+        is_cut.set()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(has_left.wait(), wait_s)
-    stream.on_abandon = None
+        await asyncio.wait_for(is_cut.wait(), wait_s)
+    stream.on_cut = None
 
 
 # --- judge and RESERVE ------------------------------------------------------------------------
@@ -259,11 +257,13 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
     """Call the provider and forward its pieces. Return the completion or the failure.
 
     If the client disconnects, what has arrived from the provider is read, so that it is charged,
-    and the provider is stopped; it is read to the end if the organization chose exact charges.
+    and the provider is stopped; it is read to the end if the organization chose exact charges and
+    the process does not stop.
     """
-    stream, timeout_s = running.stream, running.gateway.timeout_s
-    if stream.is_abandoned():
-        return NeverSent("The client disconnected before the request was sent")
+    stream = running.stream
+    total_s = running.gateway.providers.limits(held.provider).total_s
+    if stream.is_cut():
+        return _cut_off(stream, total_s, was_sent=False)
     was_sent = True
     reading: list[asyncio.Task[None]] = []
     output = held.bounded.priced.outgoing.output
@@ -273,21 +273,19 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         take=partial(running.gateway.take_for_call, running.principal),
     )
     try:
-        async with asyncio.timeout(timeout_s) as limit:
+        async with asyncio.timeout(total_s) as limit:
 
-            def client_left() -> None:
-                reading.append(asyncio.create_task(_stop_reading(held, limit)))
+            def cut() -> None:
+                reading.append(asyncio.create_task(_stop_reading(stream, held, limit)))
 
-            stream.on_abandon = client_left
+            stream.on_cut = cut
             try:
                 return await _answered(running, held)
             except asyncio.CancelledError as exc:
-                was_sent = not isinstance(exc.__cause__, Unreachable)
+                was_sent = not is_not_sent(exc)
                 raise
     except TimeoutError:
-        if stream.is_abandoned():
-            return _client_left(was_sent=was_sent)
-        return TimedOut(f"No answer from the provider within {timeout_s:g} s")
+        return _cut_off(stream, total_s, was_sent=was_sent)
     except ProviderFailed as exc:
         if isinstance(exc, Broken) and exc.usage is not None:
             held.seen.take_whole(exc.usage, time.monotonic())
@@ -296,16 +294,16 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
         logger.exception("request %s: failed to read the provider's answer", stream.request_id)
         return Broken("The provider's answer could not be read")
     finally:
-        stream.on_abandon = None
+        stream.on_cut = None
         for task in reading:
             task.cancel()
 
 
-async def _stop_reading(held: HeldCall, limit: asyncio.Timeout) -> None:
-    """End the call of a client that disconnected, once what is to be read of the answer is read."""
+async def _stop_reading(stream: CallStream, held: HeldCall, limit: asyncio.Timeout) -> None:
+    """End a call that is cut, once what is to be read of the answer is read."""
     loop = asyncio.get_running_loop()
     wait_s = 0.0
-    if held.bounded.requested.organization.drains:
+    if held.bounded.requested.organization.drains and not stream.is_stopped():
         wait_s = DRAIN_MAX_S
     elif held.seen.has_begun:
         await arrived(held.seen)
@@ -313,10 +311,20 @@ async def _stop_reading(held: HeldCall, limit: asyncio.Timeout) -> None:
         limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
 
 
-def _client_left(*, was_sent: bool) -> ProviderFailed:
-    if not was_sent:
+def _cut_off(stream: CallStream, total_s: float, *, was_sent: bool) -> ProviderFailed:
+    """Return the failure of a call that ended before its answer was complete."""
+    if stream.is_abandoned():
+        if was_sent:
+            return ClientGone("The client disconnected before the answer was complete")
         return NeverSent("The client disconnected before the request was sent")
-    return ClientGone("The client disconnected before the answer was complete")
+    if stream.is_stopped():
+        sentence = "This gateway process is stopping; "
+        if was_sent:
+            return TimedOut(sentence + "it could not wait for the end of the answer")
+        return Unreachable(sentence + "nothing was sent")
+    if was_sent:
+        return TimedOut(f"The provider's answer was not complete within {total_s:g} s")
+    return Unreachable(f"No connection was made within {total_s:g} s; nothing was sent")
 
 
 async def _answered(running: RunningCall, held: HeldCall) -> Completion:

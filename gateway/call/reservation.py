@@ -46,6 +46,7 @@ def reserve_request(
     # A fallback already has the key, and releases it if it is refused.
     keeps_key = bounded is not None or trail.failure is not None
     opening = _opening(running, chosen, fingerprints.prompt)
+    total_s = running.gateway.providers.limits(opening.provider).total_s
     return ReserveRequest(
         id=new_id(),
         request_id=running.stream.request_id,
@@ -54,7 +55,7 @@ def reserve_request(
         prices_version=prices.version,
         amount_nanoeur=bounded.bound_nanoeur if bounded else None,
         limits=(organization.day, *(rule.limit for rule in opening.budgets)),
-        deadline_s=running.gateway.timeout_s + DRAIN_MAX_S + DEADLINE_MARGIN_S,
+        deadline_s=total_s + DRAIN_MAX_S + DEADLINE_MARGIN_S,
         charge_to={
             "model": opening.model,
             "provider": opening.provider,

@@ -21,6 +21,7 @@ from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import SHORT_LOCK_WAIT_S, Store, StoreUnavailable
 from costs.ledger.writer import Writer
 from gateway.call.call_loop import CallLoop, LoopLag
+from gateway.call.call_stream import CallStream
 from gateway.call.idempotency import forget_expired
 from gateway.call.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
@@ -34,6 +35,8 @@ from orgs.fields import new_id
 from orgs.threads import READS
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
+# How long a stopping process waits for calls that were ended to settle.
+SETTLE_MAX_S: Final = 5.0
 # Calls that wait for their hold, of one process. One organization can have half of them, enough for
 # 2,000 streams that are opened at once. Without a limit a backlog that takes longer than clients
 # wait would never end.
@@ -53,7 +56,7 @@ class Checks(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Gateway:
-    """The gateway of one process. `tasks` are the running calls; they outlive their clients.
+    """The gateway of one process. `tasks` are the running calls with their streams.
 
     `bodies` are counted in bytes; `dropped_bodies`, which take no memory, by their number.
     """
@@ -62,10 +65,9 @@ class Gateway:
     directory: Directory
     providers: Providers
     writer: Writer
-    timeout_s: float
     call_loop: CallLoop = field(default_factory=CallLoop)
     loop_lag: LoopLag = field(default_factory=LoopLag)
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    tasks: dict[asyncio.Task[None], CallStream] = field(default_factory=dict)
     used_keys: set[UUID] = field(default_factory=set)
     checks: Checks | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
@@ -75,11 +77,17 @@ class Gateway:
     # The calls that have no hold yet, and how many each organization has of them.
     _waiting: dict[asyncio.Task[None], UUID] = field(default_factory=dict)
     _waiting_of: Counter[UUID] = field(default_factory=Counter)
+    _draining: asyncio.TimerHandle | None = None
 
     def run(
-        self, work: Coroutine[Any, Any, None], principal: Principal, *, body_bytes: int = 0
+        self,
+        work: Coroutine[Any, Any, None],
+        principal: Principal,
+        *,
+        stream: CallStream,
+        body_bytes: int = 0,
     ) -> None:
-        """Run a caller's call in its own task. Must be called on the call loop.
+        """Run a caller's call in its own task, which outlives its client. Only on the call loop.
 
         The bytes of its body are counted until it ends. Raises Refused (503) when the process
         stops, too many calls wait for their hold, or the bodies of running calls are too large.
@@ -92,7 +100,7 @@ class Gateway:
             work.close()
             raise refusal
         task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
+        self.tasks[task] = stream
         self._waiting[task] = org_id
         self._waiting_of[org_id] += 1
         task.add_done_callback(self._ended)
@@ -117,7 +125,7 @@ class Gateway:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.has_hold(task)
-        self.tasks.discard(task)
+        del self.tasks[task]
 
     def _refusal_for(self, org_id: UUID) -> Refused | None:
         if self.is_stopping:
@@ -163,12 +171,29 @@ class Gateway:
             if record.config_version >= organization.config_version:
                 return organization
 
-    async def stop(self, *, grace_s: float) -> None:
-        """Refuse new calls, let running ones end or settle, and close the ledger."""
+    def drain(self, drain_s: float) -> None:
+        """End the calls that still run after `drain_s`; of several times the first counts.
+
+        Must be called on the call loop.
+        """
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().call_later(drain_s, self._end_calls)
+
+    def _end_calls(self) -> None:
         self.is_stopping = True
-        running = set(self.tasks)
-        if running:
-            await asyncio.wait(running, timeout=grace_s)
+        for stream in [*self.tasks.values()]:
+            stream.stop()
+
+    async def stop(self, *, drain_s: float) -> None:
+        """Refuse new calls, let running ones end within `drain_s`, and close the ledger.
+
+        Those that are ended then are charged by what was seen of their answers.
+        """
+        self.is_stopping = True
+        self.drain(drain_s)
+        if self.tasks and self._draining is not None:
+            left_s = max(0.0, self._draining.when() - asyncio.get_running_loop().time())
+            await asyncio.wait([*self.tasks], timeout=left_s + SETTLE_MAX_S)
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
         await asyncio.to_thread(self.directory.close)
@@ -212,7 +237,6 @@ def make_gateway() -> Gateway:
         directory=Directory(catalog),
         providers=providers,
         writer=writer,
-        timeout_s=settings.PROVIDER_TIMEOUT_S,
     )
     writer.on_housekeeping = gateway.keep_house
     return gateway

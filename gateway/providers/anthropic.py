@@ -16,6 +16,7 @@ from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
+from gateway.upstream.network import TimeLimits
 from gateway.upstream.upstreams import VENDORS
 
 PATH: Final = "/v1/messages"
@@ -27,10 +28,10 @@ class Anthropic:
     name = "anthropic"
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+        self, *, api_key: str, base_url: str | None, limits: TimeLimits, http: HttpClient
     ) -> None:
         self._peer = Peer(title="Anthropic", secret=api_key)
-        self._timeout_s = timeout_s
+        self._limits = limits
         self._client = AsyncAnthropic(
             api_key=api_key,
             base_url=base_url or VENDORS[self.name].base_url,
@@ -38,7 +39,7 @@ class Anthropic:
             open_telemetry=False,
             # The SDK sends the first; proxies made for its predecessor read the second.
             http_client=transport.client(
-                http, {"authorization": f"Bearer {api_key}", "x-api-key": api_key}
+                http, {"authorization": f"Bearer {api_key}", "x-api-key": api_key}, limits
             ),
         )
 
@@ -85,10 +86,10 @@ class Anthropic:
         """Request the list of models."""
 
         async def count() -> int:
-            page = await self._client.models.list(limit=1000, timeout=self._timeout_s)
+            page = await self._client.models.list(limit=1000)
             return len(page.data)
 
-        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._limits.total_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -96,4 +97,4 @@ class Anthropic:
 
 
 def _options(call: ProviderCall) -> RequestOptions:
-    return {"timeout": call.timeout_s, "headers": headers_from(call)}
+    return {"headers": headers_from(call)}

@@ -23,6 +23,7 @@ from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
+from gateway.upstream.network import TimeLimits
 from gateway.upstream.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's default, v1, lacks system instructions and thoughts
@@ -40,11 +41,11 @@ class Google:
     name = "google"
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+        self, *, api_key: str, base_url: str | None, limits: TimeLimits, http: HttpClient
     ) -> None:
         self._peer = Peer(title="Google", secret=api_key)
-        self._timeout_s = timeout_s
-        self._http = transport.client(http, {"x-goog-api-key": api_key})
+        self._limits = limits
+        self._http = transport.client(http, {"x-goog-api-key": api_key}, limits)
         self._client = genai.Client(
             api_key=api_key,
             vertexai=False,  # otherwise GOOGLE_GENAI_USE_VERTEXAI decides
@@ -138,10 +139,9 @@ class Google:
         timeout_s = min(call.timeout_s, COUNT_TIMEOUT_S)
 
         async def ask() -> object:
-            config = types.CountTokensConfig(http_options=_timeout(timeout_s))
             return _json(
                 await self._client.aio.models.count_tokens(
-                    model=_model(call), contents=_contents_of(call.inputs), config=config
+                    model=_model(call), contents=_contents_of(call.inputs)
                 )
             )
 
@@ -151,10 +151,10 @@ class Google:
         """Request the list of models."""
 
         async def count() -> int:
-            config = types.ListModelsConfig(page_size=1000, http_options=_timeout(self._timeout_s))
+            config = types.ListModelsConfig(page_size=1000)
             return len(await self._client.aio.models.list(config=config))
 
-        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._limits.total_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -191,9 +191,7 @@ def _contents_of(inputs: tuple[str, ...]) -> list[Any]:
 
 
 def _embedding_config(call: ProviderCall) -> types.EmbedContentConfig:
-    return types.EmbedContentConfig(
-        output_dimensionality=call.dimensions, http_options=_timeout(call.timeout_s)
-    )
+    return types.EmbedContentConfig(output_dimensionality=call.dimensions)
 
 
 def _model(call: ProviderCall) -> str:
@@ -209,9 +207,4 @@ def _config(call: ProviderCall, *, raw: bool) -> types.GenerateContentConfig:
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         automatic_continuation=False,
         should_return_http_response=raw or None,
-        http_options=_timeout(call.timeout_s),
     )
-
-
-def _timeout(timeout_s: float) -> types.HttpOptions:
-    return types.HttpOptions(timeout=max(int(timeout_s * 1000), 1))

@@ -18,6 +18,7 @@ from gateway.providers import sdk_call
 from gateway.upstream import transport, untrusted_json
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
+from gateway.upstream.network import TimeLimits
 from gateway.upstream.upstreams import VENDORS
 
 
@@ -27,11 +28,11 @@ class Mistral:
     name = "mistral"
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+        self, *, api_key: str, base_url: str | None, limits: TimeLimits, http: HttpClient
     ) -> None:
         self._peer = Peer(title="Mistral", secret=api_key)
-        self._timeout_s = timeout_s
-        self._http = transport.client(http, {"authorization": f"Bearer {api_key}"})
+        self._limits = limits
+        self._http = transport.client(http, {"authorization": f"Bearer {api_key}"}, limits)
         self._client = MistralClient(
             api_key=api_key,
             server_url=base_url or VENDORS[self.name].base_url,
@@ -48,9 +49,7 @@ class Mistral:
 
         async def ask() -> object:
             try:
-                answer = await self._client.chat.complete_async(
-                    **_request(call), timeout_ms=_milliseconds(call.timeout_s)
-                )
+                answer = await self._client.chat.complete_async(**_request(call))
             except ResponseValidationError as exc:
                 # A missing or unexpected field must not lose the answer that was paid for.
                 return json.loads(exc.body)
@@ -70,9 +69,7 @@ class Mistral:
         """Request a streamed answer."""
 
         async def ask() -> AsyncIterator[object]:
-            answer = await self._client.chat.stream_async(
-                **_request(call), timeout_ms=_milliseconds(call.timeout_s)
-            )
+            answer = await self._client.chat.stream_async(**_request(call))
             # The SDK's stream with another decoder: its own fails at the first unexpected field.
             events: EventStreamAsync[object] = EventStreamAsync(
                 answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
@@ -87,10 +84,9 @@ class Mistral:
         """Request the list of models."""
 
         async def count() -> int:
-            timeout_ms = _milliseconds(self._timeout_s)
-            return len((await self._client.models.list_async(timeout_ms=timeout_ms)).data or ())
+            return len((await self._client.models.list_async()).data or ())
 
-        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._limits.total_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -122,7 +118,3 @@ def _data(event: str) -> object:
     if not isinstance(data, dict):
         raise ValueError("an event without an object")
     return data
-
-
-def _milliseconds(timeout_s: float) -> int:
-    return max(int(timeout_s * 1000), 1)

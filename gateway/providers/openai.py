@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import httpx2
-from openai import AsyncOpenAI, AsyncStream, RequestOptions
+from openai import AsyncOpenAI, AsyncStream
 
 from gateway.apis.chat import answer as chat
 from gateway.apis.families.openai import cap_name
@@ -17,6 +17,7 @@ from gateway.providers import sdk_call
 from gateway.upstream import transport
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
+from gateway.upstream.network import TimeLimits
 from gateway.upstream.upstreams import VENDORS
 
 # OpenAI's SDK looks for httpx among the loaded modules, and Google's loads it where it is
@@ -33,15 +34,15 @@ class OpenAI:
     name = "openai"
 
     def __init__(
-        self, *, api_key: str, base_url: str | None, timeout_s: float, http: HttpClient
+        self, *, api_key: str, base_url: str | None, limits: TimeLimits, http: HttpClient
     ) -> None:
         self._peer = Peer(title="OpenAI", secret=api_key)
-        self._timeout_s = timeout_s
+        self._limits = limits
         self._client = AsyncOpenAI(
             api_key=api_key,
             base_url=base_url or VENDORS[self.name].base_url,
             max_retries=0,
-            http_client=transport.client(http, {"authorization": f"Bearer {api_key}"}),
+            http_client=transport.client(http, {"authorization": f"Bearer {api_key}"}, limits),
         )
 
     async def complete(self, call: ProviderCall) -> Completion:
@@ -50,9 +51,7 @@ class OpenAI:
         async def ask() -> object:
             # By `post`: the SDK's typed method validates every part of a valid body,
             # and builds objects from the answer: a third of a request's total cost.
-            answer = await self._client.post(
-                PATH, body=_request(call), cast_to=httpx2.Response, options=_options(call)
-            )
+            answer = await self._client.post(PATH, body=_request(call), cast_to=httpx2.Response)
             return answer.json()
 
         return await sdk_call.whole(
@@ -73,7 +72,6 @@ class OpenAI:
                 PATH,
                 body=_request(call) | {"stream": True, "stream_options": {"include_usage": True}},
                 cast_to=object,
-                options=_options(call),
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
@@ -87,17 +85,13 @@ class OpenAI:
         """Request the list of models."""
 
         async def count() -> int:
-            return len((await self._client.models.list(timeout=self._timeout_s)).data)
+            return len((await self._client.models.list()).data)
 
-        return await sdk_call.checked(self._peer, timeout_s=self._timeout_s, count=count)
+        return await sdk_call.checked(self._peer, timeout_s=self._limits.total_s, count=count)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
-
-
-def _options(call: ProviderCall) -> RequestOptions:
-    return {"timeout": call.timeout_s}
 
 
 def _request(call: ProviderCall) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.conf import settings
 from gateway.core.errors import NotConfigured
 from gateway.providers.base import Provider
 from gateway.upstream.http_client import HttpClient
-from gateway.upstream.network import Network
+from gateway.upstream.network import USUAL, Network, TimeLimits
 from gateway.upstream.relay import Relay
 from gateway.upstream.upstreams import Upstream, upstream
 from orgs.threads import LIBRARIES
@@ -23,11 +23,14 @@ from orgs.threads import LIBRARIES
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """The settings of one vendor. `base_url` None is the vendor's default."""
+    """The settings of one vendor.
+
+    `base_url` None is the vendor's default, `limits` None are the installation's.
+    """
 
     api_key: str
     base_url: str | None
-    timeout_s: float
+    limits: TimeLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,19 @@ class Providers:
         *,
         sandbox: bool,
         network: Network = DIRECT,
+        limits: TimeLimits = USUAL,
     ) -> None:
         self._settings = {name: found for name, found in by_name.items() if found.api_key}
         self._sandbox = sandbox
         self._network = network
+        self._limits = limits
         self._upstreams = {
-            name: upstream(name, api_key=found.api_key, base_url=found.base_url)
+            name: upstream(
+                name,
+                api_key=found.api_key,
+                base_url=found.base_url,
+                limits=found.limits or limits,
+            )
             for name, found in self._settings.items()
         }
         self.places: Mapping[str, str] = {
@@ -87,6 +97,11 @@ class Providers:
         """Raise NotConfigured if the provider is not configured."""
         if not self._is_configured(name):
             raise NotConfigured(_not_configured(name))
+
+    def limits(self, name: str | None) -> TimeLimits:
+        """Return how long a provider may take; None is none in particular."""
+        found = self._upstreams.get(name) if name else None
+        return found.limits if found else self._limits
 
     def upstream(self, name: str) -> Upstream:
         """Return the upstream of a vendor. Raises NotConfigured."""
@@ -146,7 +161,7 @@ class Providers:
             return made
         found = self._settings[name]
         made = adapter(
-            api_key=found.api_key, base_url=found.base_url, timeout_s=found.timeout_s, http=http
+            api_key=found.api_key, base_url=found.base_url, limits=self.limits(name), http=http
         )
         return made
 
@@ -182,9 +197,10 @@ def providers_from_settings() -> Providers:
     network: dict[str, Any] = {**settings.NETWORK, **settings.SECRET_PROXIES}
     return Providers(
         {
-            name: ProviderSettings(key, base_url, settings.PROVIDER_TIMEOUT_S)
+            name: ProviderSettings(key, base_url)
             for name, (key, base_url) in settings.PROVIDERS.items()
         },
         sandbox=settings.SANDBOX,
         network=Network(**network),
+        limits=TimeLimits(**settings.TIME_LIMITS),
     )

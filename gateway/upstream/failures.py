@@ -26,7 +26,13 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.upstream import untrusted_json
-from gateway.upstream.http_client import NotSent, UpstreamResponse, causes_of
+from gateway.upstream.http_client import (
+    BrokenOff,
+    NotSent,
+    Silent,
+    UpstreamResponse,
+    causes_of,
+)
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER, returned
 from gateway.upstream.transport import Traffic
 
@@ -120,12 +126,19 @@ def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFai
     if traffic.answers:
         return _answered(traffic, exc, peer=peer)
     if traffic.was_sent:
-        return _timed_out(peer) if _is_timeout(exc) else _broken(exc, peer=peer)
+        return _timed_out(peer, exc) if _is_timeout(exc) else _broken(exc, peer=peer)
     if _is_timeout(exc) or any(isinstance(link, httpx2.ConnectError) for link in causes_of(exc)):
         return unreachable(exc, peer=peer)
     return Rejected(
         f'The request could not be encoded for provider "{peer.title}"; nothing was sent'
     )
+
+
+def broken_off(exc: BrokenOff, *, peer: Peer, status: int | None = None) -> Broken | TimedOut:
+    """Return the failure of a request that was sent, and whose answer did not come to its end."""
+    if isinstance(exc, Silent):
+        return _timed_out(peer, exc, status=status)
+    return Broken(peer.broke_off(""), provider_status=status)
 
 
 def unreachable(exc: Exception, *, peer: Peer) -> Unreachable:
@@ -143,7 +156,7 @@ def _answered(traffic: Traffic, exc: Exception, *, peer: Peer) -> ProviderFailed
         return answered_with(answer, traffic.error, peer=peer, is_relayed=False)
     # A success or a redirect that the SDK could not parse, or an error inside a stream.
     if _is_timeout(exc):
-        return _timed_out(peer, status=answer.status)
+        return _timed_out(peer, exc, status=answer.status)
     return _broken(exc, peer=peer, status=answer.status)
 
 
@@ -180,7 +193,8 @@ def _classified(answer: UpstreamResponse, body: object, *, peer: Peer) -> Provid
     if _is_about_our_key(status, body):
         return _credentials_refused(message, status, peer=peer)
     if status in TIMEOUT_STATUSES:
-        return _timed_out(peer, status=status, message=message if is_own else None)
+        sentence = message if is_own else f'Provider "{peer.title}" did not answer in time'
+        return TimedOut(sentence, provider_status=status)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_own:
         sentence = f'Provider "{peer.title}", or a proxy, answered with status {status}'
         return Broken(f"{sentence}; the outcome is unknown", provider_status=status)
@@ -234,9 +248,10 @@ def _without_keys(raw: bytes, body: object, peer: Peer) -> bytes:
     return json.dumps(shown, ensure_ascii=False).encode(errors="replace")
 
 
-def _timed_out(peer: Peer, *, status: int | None = None, message: str | None = None) -> TimedOut:
-    sentence = message or f'Provider "{peer.title}" did not answer in time'
-    return TimedOut(sentence, provider_status=status)
+def _timed_out(peer: Peer, exc: Exception, *, status: int | None = None) -> TimedOut:
+    silent = next((link for link in causes_of(exc) if isinstance(link, Silent)), None)
+    what = f"{silent}" if silent else "did not answer in time"
+    return TimedOut(f'Provider "{peer.title}" {what}', provider_status=status)
 
 
 def _broken(exc: Exception, *, peer: Peer, status: int | None = None) -> Broken:

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -21,7 +21,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from gateway.upstream.network import Network, ssl_context
+from gateway.upstream.network import USUAL, Network, TimeLimits, ssl_context
 
 # Below the idle timeouts of the providers' load balancers: if they close a connection while we
 # write to it, the outcome is unknown.
@@ -50,6 +50,10 @@ class NotSent(Exception):
 
 class BrokenOff(Exception):
     """The connection ended, or the answer is not HTTP: the outcome is unknown."""
+
+
+class Silent(BrokenOff):
+    """No byte came within a time limit; the message says within which, after "the provider"."""
 
 
 def is_not_sent(exc: BaseException) -> bool:
@@ -82,15 +86,23 @@ def address(text: str) -> URL:
 
 
 class UpstreamResponse:
-    """A provider's response: its head, and its body as it arrives. Raises BrokenOff."""
+    """A provider's response: its head, and its body as it arrives. Raises BrokenOff.
 
-    __slots__ = ("_headers", "_response", "raw_headers", "status")
+    Time in which a full buffer is not read, so that the provider has to wait, is not its silence.
+    """
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    __slots__ = ("_headers", "_idle_s", "_response", "raw_headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, *, idle_s: float) -> None:
         self.status = response.status
         self.raw_headers = [(name.lower(), value) for name, value in response.raw_headers]
         self._response: aiohttp.ClientResponse | None = response
         self._headers: dict[str, str] | None = None
+        self._idle_s = idle_s
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = idle_s
+            connection.protocol.start_timeout()
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -117,6 +129,8 @@ class UpstreamResponse:
             return rest
         try:
             return await content.readany()
+        except aiohttp.SocketTimeoutError as exc:
+            raise Silent(f"sent nothing for {self._idle_s:g} s") from exc
         except (aiohttp.ClientError, OSError, RuntimeError) as exc:
             raise BrokenOff(f"the response broke off: {exc}") from exc
 
@@ -140,6 +154,7 @@ class _Request(aiohttp.ClientRequest):
     """A request that records the transport over which it may have been sent, even in part."""
 
     transport: asyncio.Transport | None = None
+    first_byte_s: float = 0.0
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         # Data that came before the request is not its answer; aiohttp would treat it as one.
@@ -147,6 +162,9 @@ class _Request(aiohttp.ClientRequest):
             conn.close()
             raise _Unusable("the connection was closed or invalid")
         self.transport = conn.transport
+        self.first_byte_s = conn.protocol.read_timeout or 0.0
+        # aiohttp starts it when the body is sent: a server that reads nothing would take for ever.
+        conn.protocol.start_timeout()
         return await super().send(conn)
 
 
@@ -160,7 +178,8 @@ class _Connection(ResponseHandler):
         super().set_exception(exc, *cause)
         body = self._payload
         if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(aiohttp.ClientPayloadError(str(exc)))
+            is_silence = isinstance(exc, aiohttp.SocketTimeoutError)
+            body.set_exception(exc if is_silence else aiohttp.ClientPayloadError(str(exc)))
 
 
 async def _once(
@@ -184,10 +203,15 @@ async def _once(
             obstacle = _obstacle(exc, request)
             raise NotSent(f"{where} cannot be reached: {exc}", obstacle=obstacle) from cause
         _end(sent.transport)
+        if isinstance(exc, aiohttp.SocketTimeoutError):
+            raise Silent(f"did not begin to answer within {sent.first_byte_s:g} s") from exc
         raise BrokenOff(f"no response was received: {exc}") from exc
     except asyncio.CancelledError as exc:
         if sent.transport is None:
-            raise exc from NotSent("the request was cancelled before it was sent")
+            obstacle = "no connection was made in time"
+            raise exc from NotSent(
+                "the request was cancelled before it was sent", obstacle=obstacle
+            )
         _end(sent.transport)
         raise
 
@@ -224,7 +248,13 @@ class HttpClient:
     _session: aiohttp.ClientSession | None = None
 
     async def send(
-        self, url: URL, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
+        self,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        method: str = "POST",
+        limits: TimeLimits = USUAL,
     ) -> UpstreamResponse:
         """Send a request, once, and wait for the head of its response.
 
@@ -248,8 +278,9 @@ class HttpClient:
             # Bytes would be written in one piece, regardless of their size.
             data=io.BytesIO(body) if body else None,
             allow_redirects=False,
+            timeout=_timeout(limits),
         )
-        answer = UpstreamResponse(response)
+        answer = UpstreamResponse(response, idle_s=limits.idle_s)
         if answer.status < HTTPStatus.OK:
             answer.release()
             raise BrokenOff(f"the response has status {answer.status}")
@@ -273,6 +304,14 @@ def _check(headers: Mapping[str, str]) -> None:
         raise NotSent("a header cannot be encoded") from exc
 
 
+@cache
+def _timeout(limits: TimeLimits) -> aiohttp.ClientTimeout:
+    """Return the limits up to the head of a response; the call's own deadline is the total."""
+    return aiohttp.ClientTimeout(
+        total=None, connect=limits.connect_s, sock_read=limits.first_byte_s
+    )
+
+
 def _opened(network: Network) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         ssl=ssl_context(network),
@@ -285,8 +324,6 @@ def _opened(network: Network) -> aiohttp.ClientSession:
     connector._factory = connection  # type: ignore[assignment]  # a partial is invariant
     return aiohttp.ClientSession(
         connector=connector,
-        # No total timeout: the call's own deadline applies.
-        timeout=aiohttp.ClientTimeout(total=None, connect=network.connect_timeout_s),
         request_class=_Request,
         middlewares=(_once,),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,11 +1,11 @@
-"""The network to the providers: proxies, TLS, connection limits."""
+"""The network to the providers: proxies, TLS, connection limits; how long a provider may take."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # of no stub
 
 import aiohttp
@@ -24,13 +24,30 @@ class Proxy(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """How long a provider may take, in seconds.
+
+    `connect_s` covers everything before a request: waiting for a free connection, DNS, the
+    connection, the proxy, TLS. `first_byte_s` is from there to the beginning of the answer,
+    `idle_s` from any byte of it to the next, comments included. `total_s` bounds all of them, so
+    none need be below it.
+    """
+
+    connect_s: float = 10.0
+    first_byte_s: float = 300.0
+    idle_s: float = 300.0
+    total_s: float = 3600.0
+
+
+USUAL: Final = TimeLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """The network settings for the providers.
 
     Proxies are URLs, with `user:password@` if required; `no_proxy` lists the hosts that are reached
     directly. `ca_file` and `ca_dir` replace the system's certificate authorities.
-    `connect_timeout_s` covers everything before a request: waiting for a free connection, DNS, the
-    connection, the proxy, TLS.
     """
 
     http_proxy: str | None = field(default=None, repr=False)
@@ -41,7 +58,6 @@ class Network:
     client_cert_file: str | None = None
     client_key_file: str | None = None
     connections_per_origin: int = 4000
-    connect_timeout_s: float = 10.0
 
     def proxy_for(self, url: URL) -> Proxy | None:
         """Return the proxy for requests to a URL, or None for a direct connection."""

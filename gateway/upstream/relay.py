@@ -7,7 +7,6 @@ parsed; this module only sends, reads and classifies failures.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,15 +15,9 @@ from http import HTTPStatus
 import orjson
 
 from gateway.core.calls import Completion, RelayRequest
-from gateway.core.errors import Broken, Unreachable
-from gateway.upstream.failures import Peer, answered_with, unreachable
-from gateway.upstream.http_client import (
-    BrokenOff,
-    HttpClient,
-    NotSent,
-    UpstreamResponse,
-    is_not_sent,
-)
+from gateway.core.errors import Broken
+from gateway.upstream.failures import Peer, answered_with, broken_off, unreachable
+from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, UpstreamResponse
 from gateway.upstream.returned_headers import HEADER_VALUE, returned
 from gateway.upstream.transport import ANSWER_MAX_BYTES, ERROR_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.upstream.untrusted_json import ErrorAnswer
@@ -65,24 +58,18 @@ class Relay:
             answer.release()  # returned to the pool if read to its end, otherwise closed
 
     async def _sent(self, upstream: Upstream, request: RelayRequest) -> UpstreamResponse:
-        """Send the request, once, and wait for the response's head. Raises ProviderFailed.
-
-        A cancellation before anything was sent has Unreachable as its cause.
-        """
+        """Send the request, once, and wait for the response's head. Raises ProviderFailed."""
         try:
             return await self._http.send(
                 upstream.address(request.path),
                 headers={**request.headers, **upstream.headers},
                 body=request.body,
+                limits=upstream.limits,
             )
         except NotSent as exc:
             raise unreachable(exc, peer=upstream.peer) from exc
-        except asyncio.CancelledError as exc:
-            if is_not_sent(exc):
-                raise exc from Unreachable("The call was cancelled; nothing was sent")
-            raise
         except BrokenOff as exc:
-            raise Broken(upstream.peer.broke_off("")) from exc
+            raise broken_off(exc, peer=upstream.peer) from exc
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +92,7 @@ class Stream:
         try:
             chunk = await self._answer.next()
         except BrokenOff as exc:
-            raise Broken(self._peer.broke_off(""), provider_status=self._answer.status) from exc
+            raise broken_off(exc, peer=self._peer, status=self._answer.status) from exc
         self._bytes += len(chunk)
         if self._bytes > STREAM_MAX_BYTES:
             raise Broken(f'Provider "{self._peer.title}" sent an answer above the size limit')
@@ -156,5 +143,5 @@ async def _body(answer: UpstreamResponse, peer: Peer) -> bytes:
                 raise Broken(f'Provider "{peer.title}" sent an answer above the size limit')
             pieces.append(chunk)
     except BrokenOff as exc:
-        raise Broken(peer.broke_off(""), provider_status=answer.status) from exc
+        raise broken_off(exc, peer=peer, status=answer.status) from exc
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -6,14 +6,15 @@ All four SDKs accept an httpx2 client, so all four use this transport instead of
   and Anthropic SDKs report a connection that the vendor closed after reading the request as
   `httpx2.ConnectTimeout`, and google-genai silently resends the request. Here ConnectError
   means that no connection was made; everything else may have been billed.
-- Responses are bounded, and connections, proxies and certificates are those of all other calls.
+- Responses and waits are bounded, and connections, proxies and certificates are those of all
+  other calls.
 - Only listed headers of the SDKs are sent, and the credential is set last: the SDKs read
   variables like OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS on their own.
 """
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,20 +28,23 @@ from gateway.upstream.http_client import (
     BrokenOff,
     HttpClient,
     NotSent,
+    Silent,
     UpstreamResponse,
     address,
     is_not_sent,
 )
+from gateway.upstream.network import TimeLimits
 
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
 # An event takes about 300 bytes per token.
 STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
 ERROR_MAX_BYTES: Final = 1024 * 1024
 
-HEADERS_SENT: Final = frozenset(
-    {"accept", "anthropic-version", "content-type", "user-agent", "x-server-timeout"}
-)
+# Not x-server-timeout: Google refuses one of less than 10 s.
+# https://github.com/livekit/agents/issues/3723
+HEADERS_SENT: Final = frozenset({"accept", "anthropic-version", "content-type", "user-agent"})
 # Connection-specific: the client decompresses and joins.
+_COMMENT: Final = re.compile(rb"^:.*\n", re.MULTILINE)
 _HOP_HEADERS: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
@@ -75,9 +79,12 @@ class Transport(httpx2.AsyncBaseTransport):
     the outcome is unknown.
     """
 
-    def __init__(self, http: HttpClient, credentials: Mapping[str, str]) -> None:
+    def __init__(
+        self, http: HttpClient, credentials: Mapping[str, str], limits: TimeLimits
+    ) -> None:
         self._http = http
         self._credentials = dict(credentials)
+        self._limits = limits
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, once."""
@@ -85,31 +92,34 @@ class Transport(httpx2.AsyncBaseTransport):
             name: value for name, value in request.headers.items() if name in HEADERS_SENT
         } | self._credentials
         traffic = _traffic.get() or Traffic()
-        read_s = request.extensions["timeout"]["read"]
-        with _known_failures(traffic):
-            async with asyncio.timeout(read_s):
-                with _noted_outcome(traffic):
-                    answer = await self._http.send(
-                        address(str(request.url)),
-                        method=request.method,
-                        headers=headers,
-                        body=request.content,
-                    )
+        with _known_failures(traffic), _noted_outcome(traffic):
+            answer = await self._http.send(
+                address(str(request.url)),
+                method=request.method,
+                headers=headers,
+                body=request.content,
+                limits=self._limits,
+            )
         traffic.answers.append(answer)
         traffic.error = b""
         return httpx2.Response(
             answer.status,
             headers=[pair for pair in answer.raw_headers if pair[0] not in _HOP_HEADERS],
-            stream=_Body(answer, read_s, traffic),
+            stream=_Body(answer, traffic),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
 
 
-def client(http: HttpClient, credentials: Mapping[str, str]) -> httpx2.AsyncClient:
-    """Return the client for an SDK; `credentials` are the authentication headers."""
+def client(
+    http: HttpClient, credentials: Mapping[str, str], limits: TimeLimits
+) -> httpx2.AsyncClient:
+    """Return the client for an SDK; `credentials` are the authentication headers.
+
+    The SDKs' own timeouts have no effect.
+    """
     return httpx2.AsyncClient(
-        transport=Transport(http, credentials), trust_env=False, follow_redirects=False
+        transport=Transport(http, credentials, limits), trust_env=False, follow_redirects=False
     )
 
 
@@ -124,31 +134,37 @@ def noting(traffic: Traffic) -> Iterator[None]:
 
 
 class _Body(httpx2.AsyncByteStream):
-    """A response's bytes, decompressed and counted."""
+    """A response's bytes, counted; those of events without comments.
 
-    def __init__(self, answer: UpstreamResponse, read_s: float | None, traffic: Traffic) -> None:
+    Providers and proxies keep a stream alive by comments, which Google's SDK takes for JSON.
+    """
+
+    def __init__(self, answer: UpstreamResponse, traffic: Traffic) -> None:
         self._answer = answer
-        self._read_s = read_s
         self._traffic = traffic
-        is_stream = answer.content_type == "text/event-stream"
-        self._max_bytes = STREAM_MAX_BYTES if is_stream else ANSWER_MAX_BYTES
+        self._is_stream = answer.content_type == "text/event-stream"
+        self._max_bytes = STREAM_MAX_BYTES if self._is_stream else ANSWER_MAX_BYTES
         if answer.status >= HTTPStatus.BAD_REQUEST:
             self._max_bytes = ERROR_MAX_BYTES
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self._max_bytes
+        left, half = self._max_bytes, b""
         while chunk := await self._next():
             left -= len(chunk)
             if left < 0:
                 raise httpx2.ReadError(f"the response is above {self._max_bytes} bytes")
             if self._answer.status >= HTTPStatus.BAD_REQUEST:
                 self._traffic.error += chunk
+            if self._is_stream:
+                lines, end, half = (half + chunk).rpartition(b"\n")
+                chunk = _COMMENT.sub(b"", lines + end)
             yield chunk
+        if half:
+            yield half
 
     async def _next(self) -> bytes:
         with _known_failures(self._traffic):
-            async with asyncio.timeout(self._read_s):
-                return await self._answer.next()
+            return await self._answer.next()
 
     async def aclose(self) -> None:
         self._answer.release()
@@ -169,9 +185,9 @@ def _noted_outcome(traffic: Traffic) -> Iterator[None]:
 def _known_failures(traffic: Traffic) -> Iterator[None]:
     try:
         yield
-    except (NotSent, BrokenOff, TimeoutError) as exc:
+    except (NotSent, BrokenOff) as exc:
         if not traffic.was_sent:
             raise httpx2.ConnectError(str(exc)) from exc
-        if isinstance(exc, TimeoutError):
+        if isinstance(exc, Silent):
             raise httpx2.ReadTimeout(str(exc)) from exc
         raise httpx2.ReadError(str(exc)) from exc

@@ -14,6 +14,7 @@ from gateway.core.calls import Completion, StreamReading
 from gateway.core.errors import Broken
 from gateway.upstream import http_client
 from gateway.upstream.failures import Peer
+from gateway.upstream.network import USUAL, TimeLimits
 from gateway.upstream.untrusted_json import ErrorAnswer
 
 
@@ -68,7 +69,7 @@ VENDORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """The base URL, headers and peer of one vendor in this installation.
+    """The base URL, headers, peer and time limits of one vendor in this installation.
 
     `place` is where the host processes requests that do not ask for another place.
     """
@@ -77,6 +78,7 @@ class Upstream:
     place: str = STANDARD_PLACE
     headers: Mapping[str, str] = field(repr=False)
     peer: Peer = field(repr=False)
+    limits: TimeLimits = USUAL
 
     def address(self, path: str) -> URL:
         """Return the URL of a path. Raises NotSent."""
@@ -96,7 +98,9 @@ class Upstream:
         return completion
 
 
-def upstream(name: str, *, api_key: str, base_url: str | None) -> Upstream:
+def upstream(
+    name: str, *, api_key: str, base_url: str | None, limits: TimeLimits = USUAL
+) -> Upstream:
     """Return the upstream of a vendor with this key."""
     vendor = VENDORS[name]
     base_url = base_url or vendor.base_url
@@ -105,4 +109,5 @@ def upstream(name: str, *, api_key: str, base_url: str | None) -> Upstream:
         place=vendor.place(base_url),
         headers={name: text.format(api_key) for name, text in vendor.credentials.items()},
         peer=Peer(title=vendor.title, secret=api_key),
+        limits=limits,
     )

@@ -22,6 +22,9 @@ PIECE_BYTES: Final = 16 * 1024
 # What a header line has besides its name and value.
 LINE_EXTRA_BYTES: Final = len(": \r\n")
 COUNTS: Final = "connections_by_address"
+# In the application's state: a function to be called when the server begins to stop. Uvicorn tells
+# the application only when all connections have ended.
+ON_STOP: Final = "on_stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if (on_stop := self.app_state.get(ON_STOP)) is not None:
+            on_stop()
 
     # --- heads and trailers -------------------------------------------------------------------
 

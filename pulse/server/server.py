@@ -7,6 +7,7 @@ Measured against Granian on two cores, a bare relay in both: 46 ms of CPU for 1,
 from __future__ import annotations
 
 import ipaddress
+import math
 import multiprocessing
 import os
 import resource
@@ -28,7 +29,7 @@ BACKLOG: Final = 4096
 # turn takes 60 ms, and a new client would wait for all before it, so there are several handles.
 ACCEPTED_AT_ONCE: Final = 16
 KEEP_ALIVE_S: Final = 75
-# How long a stopping worker has beyond the provider's time limit to settle and close.
+# How long a stopping worker has, beyond the time in which calls may end, to settle and close.
 STOP_MARGIN_S: Final = 20
 HEALTHY_WITHIN_S: Final = 30
 
@@ -66,7 +67,7 @@ def local_url(bound: socket.socket) -> str:
 
 
 def serve(bound: socket.socket, *, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT; then finish running calls and return.
+    """Serve until SIGTERM or SIGINT; then let running calls end, for DRAIN_S, and return.
 
     A single worker is this process; several are its children, restarted when they die.
     """
@@ -85,7 +86,7 @@ def serve(bound: socket.socket, *, workers: int) -> None:
         forwarded_allow_ips=_proxies(),
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.PROVIDER_TIMEOUT_S) + STOP_MARGIN_S,
+        timeout_graceful_shutdown=math.ceil(settings.DRAIN_S) + STOP_MARGIN_S,
         timeout_worker_healthcheck=HEALTHY_WITHIN_S,
     )
     # Uvicorn re-raises the signal that stopped it when it is done; this is a normal end.

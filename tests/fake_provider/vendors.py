@@ -15,6 +15,7 @@ from gateway.core.errors import ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.providers.base import Provider
 from gateway.providers.registry import Providers, ProviderSettings
+from gateway.upstream.network import TimeLimits
 from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 
@@ -34,10 +35,12 @@ MODELS: Final = {
 TIMEOUT_S: Final = 5.0
 
 
-def settings_at(base_urls: Mapping[str, str]) -> dict[str, ProviderSettings]:
+def settings_at(
+    base_urls: Mapping[str, str], limits: TimeLimits | None = None
+) -> dict[str, ProviderSettings]:
     """Return the settings of the vendors at those addresses."""
     return {
-        vendor: ProviderSettings(api_key=KEYS[vendor], base_url=base_url, timeout_s=TIMEOUT_S)
+        vendor: ProviderSettings(api_key=KEYS[vendor], base_url=base_url, limits=limits)
         for vendor, base_url in base_urls.items()
     }
 
@@ -63,9 +66,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def opened(vendor: str, base_url: str) -> AsyncIterator[Provider]:
+async def opened(
+    vendor: str, base_url: str, limits: TimeLimits | None = None
+) -> AsyncIterator[Provider]:
     """Open one vendor's adapter and close it afterwards."""
-    providers = Providers(settings_at({vendor: base_url}), sandbox=False)
+    providers = Providers(settings_at({vendor: base_url}, limits), sandbox=False)
     try:
         yield await providers.get(vendor)
     finally:

@@ -9,6 +9,7 @@ from costs.models import CostEvent, Hold
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
+from gateway.upstream.network import USUAL, TimeLimits
 from orgs.models import Organization
 from tests.factories import AliasFactory
 from tests.fake_provider.behaviour import VENDORS
@@ -72,12 +73,14 @@ def charged() -> dict[str, int]:
     return {event.model: event.amount_nanoeur for event in CostEvent.objects.all()}
 
 
-def wire(gateway: Gateway, fake: FakeProvider, **elsewhere: str | None) -> None:
+def wire(
+    gateway: Gateway, fake: FakeProvider, limits: TimeLimits = USUAL, **elsewhere: str | None
+) -> None:
     """Configure the vendors at the fake provider or a given URL; None is without a key."""
     gateway.call_loop.call_sync(gateway.providers.aclose())
     urls = {vendor: fake.base_url(vendor) for vendor in VENDORS} | elsewhere
     known = settings_at({vendor: url for vendor, url in urls.items() if url})
-    gateway.providers = Providers(known, sandbox=True)
+    gateway.providers = Providers(known, sandbox=True, limits=limits)
 
 
 def fast(org: Organization, *models: str, **fields: Any) -> None:

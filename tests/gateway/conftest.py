@@ -52,7 +52,7 @@ def gateway(transactional_db: None, settings: Settings, call_loop: CallLoop) -> 
     made.call_loop = call_loop
     config.__dict__["gateway"] = made
     yield made
-    call_loop.call_sync(made.stop(grace_s=STOP_MAX_S))
+    call_loop.call_sync(made.stop(drain_s=STOP_MAX_S))
     if before is None:
         config.__dict__.pop("gateway")
     else:

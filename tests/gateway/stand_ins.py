@@ -15,6 +15,7 @@ from gateway.core.errors import ProviderFailed
 from gateway.core.seen import SeenOutput
 from gateway.providers.base import Provider
 from gateway.providers.registry import Providers
+from gateway.upstream.network import USUAL, TimeLimits
 
 WAIT_MAX_S: Final = 10.0
 USAGE: Final = Usage(input_uncached=9, output_text=2)
@@ -92,8 +93,8 @@ class StandIn:
 class Only(Providers):
     """A registry that returns one provider for every name."""
 
-    def __init__(self, provider: StandIn) -> None:
-        super().__init__({}, sandbox=True)
+    def __init__(self, provider: StandIn, limits: TimeLimits = USUAL) -> None:
+        super().__init__({}, sandbox=True, limits=limits)
         self.provider = provider
 
     def check(self, name: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_django import Settings
 
 from pulse.environment import proxy_networks
-from pulse.server.protocol import LINE_EXTRA_BYTES, PIECE_BYTES, Limits
+from pulse.server.protocol import LINE_EXTRA_BYTES, ON_STOP, PIECE_BYTES, Limits
 from tests.server.listening import HOST, Listening, eventually, listening, rest_of, status_of
 
 NO_LIMIT: Final = 3600.0
@@ -292,3 +292,18 @@ async def test_answer_with_length_to_http_1_0_keeps_it() -> None:
         answer = await server.ask(b"POST / HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}")
     assert b"content-length: " in answer
     assert seen_in(answer)["size"] == 2
+
+
+async def test_application_is_notified_when_server_begins_to_stop() -> None:
+    stops: list[bool] = []
+    async with listening(echo, LIMITS) as server, server.connected():
+        await eventually(lambda: server.state.connections)
+        [connection] = server.state.connections
+        connection.shutdown()  # as for an application that asked for nothing
+    async with listening(echo, LIMITS) as server, server.connected():
+        await eventually(lambda: server.state.connections)
+        [connection] = server.state.connections
+        connection.app_state[ON_STOP] = lambda: stops.append(True)
+        connection.shutdown()
+        await eventually(lambda: not server.state.connections)
+    assert stops == [True]

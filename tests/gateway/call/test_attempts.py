@@ -8,6 +8,7 @@ import pytest
 
 from gateway.call.runtime import Gateway
 from gateway.core.errors import RateLimited
+from gateway.upstream.network import TimeLimits
 from orgs.models import Organization
 from tests.factories import AliasFactory, PolicyFactory
 from tests.fake_provider import closed_port
@@ -122,8 +123,8 @@ def test_invalid_request_is_not_tried_again(
 @pytest.fixture
 def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
     """The vendors, with a timeout of 1.5 s; their SDKs are imported."""
+    wire(gateway, vendors, limits=TimeLimits(total_s=1.5))
     gateway.call_loop.call_sync(gateway.providers.get("openai"))
-    gateway.timeout_s = 1.5
     return vendors
 
 

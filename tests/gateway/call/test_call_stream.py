@@ -38,7 +38,7 @@ async def test_send_error_counts_as_client_disconnect() -> None:
 
     pouring = asyncio.create_task(stream.pour(sink))
     await asyncio.sleep(0)
-    stream.on_abandon = lambda: left.append(True)
+    stream.on_cut = lambda: left.append(True)
     await stream.put(b"a piece")
     assert stream.is_abandoned()
     assert left == [True]

@@ -12,6 +12,7 @@ from costs.models import CostEvent, Hold, Period
 from gateway.call.runtime import Gateway
 from gateway.core import errors
 from gateway.models import AiRequestLog, Policy
+from gateway.upstream.network import TimeLimits
 from orgs.models import Organization
 from tests.factories import PolicyFactory
 from tests.gateway.conftest import Asking
@@ -255,9 +256,10 @@ def test_failure_with_unknown_bill_costs_its_bound(
 
 def test_silent_provider_times_out(ask: Asking, gateway: Gateway) -> None:
     provider = StandIn(waits=True)
-    gateway.providers, gateway.timeout_s = Only(provider), 0.2
+    gateway.providers = Only(provider, limits=TimeLimits(total_s=0.2))
     reply = ask(HELLO)
-    assert reply.refusal == (504, "provider_timeout", "No answer from the provider within 0.2 s")
+    sentence = "The provider's answer was not complete within 0.2 s"
+    assert reply.refusal == (504, "provider_timeout", sentence)
     assert provider.closed.is_set()
 
 

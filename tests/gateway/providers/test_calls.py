@@ -107,7 +107,7 @@ async def test_only_listed_headers_are_sent(
     (call,) = wire.fake.calls
     assert headers.items() <= call.headers.items()
     expected = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent"}
-    optional = {"anthropic-version", "x-server-timeout"}
+    optional = {"anthropic-version"}
     assert expected <= set(call.headers) - set(headers) <= expected | optional
 
 

@@ -19,6 +19,7 @@ from gateway.core.errors import (
     Unreachable,
 )
 from gateway.upstream.failures import MESSAGE_MAX_CHARS
+from gateway.upstream.network import TimeLimits
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import (
     KEYS,
@@ -50,12 +51,12 @@ def wire(connection: Wire) -> Wire:
 
 
 async def failure_at(
-    base_url: str, vendor: str, *, streamed: bool, timeout_s: float = 5.0
+    base_url: str, vendor: str, *, streamed: bool, limits: TimeLimits | None = None
 ) -> ProviderFailed:
     """Return the failure of a call, which must be a ProviderFailed."""
-    async with opened(vendor, base_url) as provider:
+    async with opened(vendor, base_url, limits) as provider:
         with pytest.raises(ProviderFailed) as failed:
-            await ask(provider, call_to(vendor, timeout_s=timeout_s), streamed=streamed)
+            await ask(provider, call_to(vendor), streamed=streamed)
     return failed.value
 
 
@@ -99,7 +100,8 @@ async def test_connect_timeout_counts_as_unsent(vendor: str) -> None:
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
             base_url = f"http://127.0.0.1:{full.getsockname()[1]}"
-            found = await failure_at(base_url, vendor, streamed=False, timeout_s=1)
+            limits = TimeLimits(connect_s=0.3)
+            found = await failure_at(base_url, vendor, streamed=False, limits=limits)
         finally:
             for one in waiting:
                 one.close()

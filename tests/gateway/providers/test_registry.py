@@ -22,7 +22,7 @@ def nowhere() -> dict[str, ProviderSettings]:
 
 
 def test_configured_providers_are_listed() -> None:
-    without_key = ProviderSettings(api_key="", base_url=None, timeout_s=1.0)
+    without_key = ProviderSettings(api_key="", base_url=None)
     some = {"mistral": nowhere()["mistral"], "openai": without_key}
     assert Providers(some, sandbox=False).configured() == ("mistral",)
     assert Providers({}, sandbox=True).configured() == ("sandbox",)

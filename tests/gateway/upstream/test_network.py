@@ -15,7 +15,7 @@ from yarl import URL
 
 from gateway.upstream import http_client
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, is_not_sent
-from gateway.upstream.network import Network
+from gateway.upstream.network import USUAL, Network, TimeLimits
 from tests.fake_provider import closed_port
 from tests.gateway.upstream.certificates import Certificates
 from tests.gateway.upstream.proxy_server import ProxyServer, proxy_server
@@ -57,12 +57,12 @@ async def _answers_hello(network: Network, server: RawServer, *, times: int = 1)
         await client.aclose()
 
 
-async def _failed(network: Network, server: RawServer) -> Exception:
+async def _failed(network: Network, server: RawServer, limits: TimeLimits = USUAL) -> Exception:
     client = HttpClient(network)
     try:
         async with asyncio.timeout(WAIT_MAX_S):
             with pytest.raises((NotSent, BrokenOff)) as failed:
-                await client.send(server.url, headers={"x-key": "k"}, body=b"{}")
+                await client.send(server.url, headers={"x-key": "k"}, body=b"{}", limits=limits)
     finally:
         await client.aclose()
     return failed.value
@@ -160,8 +160,8 @@ async def test_unknown_proxy_name_is_not_providers(tls_server: RawServer) -> Non
 
 
 async def test_silent_proxy_sends_nothing(server: RawServer, tls_server: RawServer) -> None:
-    silent = Network(https_proxy=f"http://{HOST}:{server.port}", connect_timeout_s=0.1)
-    assert isinstance(await _failed(silent, tls_server), NotSent)
+    silent = Network(https_proxy=f"http://{HOST}:{server.port}")
+    assert isinstance(await _failed(silent, tls_server, TimeLimits(connect_s=0.1)), NotSent)
     await server.visits[0].ended()
 
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, address, is_not_sent
-from gateway.upstream.network import Network
+from gateway.upstream.network import USUAL, Network, TimeLimits
 from tests.fake_provider import closed_port
 from tests.gateway.upstream.raw_server import (
     HELLO,
@@ -23,10 +23,10 @@ from tests.gateway.upstream.raw_server import (
 )
 
 
-async def _is_not_sent(client: HttpClient, url: str) -> None:
+async def _is_not_sent(client: HttpClient, url: str, limits: TimeLimits = USUAL) -> None:
     async with asyncio.timeout(WAIT_MAX_S):
         with pytest.raises(NotSent):
-            await client.send(address(url), headers={}, body=b"{}")
+            await client.send(address(url), headers={}, body=b"{}", limits=limits)
 
 
 # --- nothing was sent -------------------------------------------------------------------------
@@ -42,11 +42,9 @@ async def test_unknown_name_sends_nothing(client: HttpClient, host: str) -> None
     await _is_not_sent(client, f"http://{host}/v1")
 
 
-async def test_silent_tls_handshake_sends_nothing(server: RawServer) -> None:
-    client = HttpClient(Network(connect_timeout_s=0.1))
-    await _is_not_sent(client, f"https://{HOST}:{server.port}/v1")
+async def test_silent_tls_handshake_sends_nothing(client: HttpClient, server: RawServer) -> None:
+    await _is_not_sent(client, f"https://{HOST}:{server.port}/v1", TimeLimits(connect_s=0.1))
     await server.visits[0].ended()
-    await client.aclose()
 
 
 async def test_tls_to_plain_server_sends_nothing(client: HttpClient) -> None:
@@ -60,10 +58,10 @@ async def test_tls_to_plain_server_sends_nothing(client: HttpClient) -> None:
 
 
 async def test_pool_timeout_sends_nothing(server: RawServer) -> None:
-    client = HttpClient(Network(connections_per_origin=1, connect_timeout_s=0.1))
+    client = HttpClient(Network(connections_per_origin=1))
     try:
         answer = await answered(client, server, HELLO[:-1])
-        await _is_not_sent(client, str(server.url))
+        await _is_not_sent(client, str(server.url), TimeLimits(connect_s=0.1))
         answer.release()
         assert [len(visit.requests) for visit in server.visits] == [1]
     finally:

@@ -32,8 +32,8 @@ def test_region_is_read_from_host(vendor: str, base_url: str | None, place: str)
 
 def test_providers_know_places_of_their_hosts() -> None:
     settings = {
-        "openai": ProviderSettings("k", "https://eu.api.openai.com/v1", 1.0),
-        "mistral": ProviderSettings("k", None, 1.0),
-        "google": ProviderSettings("", None, 1.0),
+        "openai": ProviderSettings("k", "https://eu.api.openai.com/v1"),
+        "mistral": ProviderSettings("k", None),
+        "google": ProviderSettings("", None),
     }
     assert Providers(settings, sandbox=True).places == {"openai": "eu", "mistral": "global"}

@@ -10,6 +10,7 @@ from yarl import URL
 
 from gateway.providers.registry import Providers
 from gateway.upstream.http_client import HttpClient, UpstreamResponse
+from gateway.upstream.network import USUAL, TimeLimits
 from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.vendors import settings_at
 
@@ -80,7 +81,13 @@ class PlainHttp(HttpClient):
     """The HTTP client of an event loop, without a network."""
 
     async def send(
-        self, url: URL, *, headers: Mapping[str, str], body: bytes, method: str = "POST"
+        self,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        method: str = "POST",
+        limits: TimeLimits = USUAL,
     ) -> Answer:
         """Answer every request as its vendor does."""
         return answer(url, json.loads(body))

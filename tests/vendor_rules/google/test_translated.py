@@ -15,6 +15,7 @@ from gateway.core.errors import Refused, Unreachable
 from gateway.core.usage_bound import OutputCap
 from gateway.providers.google import Google
 from gateway.upstream.http_client import HttpClient, NotSent
+from gateway.upstream.network import USUAL
 from tests.gateway.arrivals import NAMES, read
 from tests.gateway.translating import CATALOG, model_of
 from tests.vendor_rules.google.body import faults
@@ -71,7 +72,7 @@ def sent(fields: dict[str, Any]) -> tuple[dict[str, Any], ProviderCall]:
 def on_wire(call: ProviderCall) -> dict[str, Any]:
     """Return the body of a call as the vendor's own SDK sends it."""
     wire = Wire()
-    google = Google(api_key="AIza", base_url=None, timeout_s=1, http=cast(HttpClient, wire))
+    google = Google(api_key="AIza", base_url=None, limits=USUAL, http=cast(HttpClient, wire))
     try:
         asyncio.run(google.complete(call))
     except Unreachable:
