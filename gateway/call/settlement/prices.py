@@ -128,8 +128,16 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         now_s=now_s,
     )
     reported = placed(seen.usage, held) or Usage(input_uncached=await _input_at_most(held))
-    reads_again = min(seen.tool_uses, max(0, resolved.usage_bound.context_reads - 1))
-    read_again = reads_again * resolved.model.context_tokens
+    usage_bound, model = resolved.usage_bound, resolved.model
+    reads_again = min(seen.tool_uses, max(0, usage_bound.context_reads - 1))
+    # Where a stream neither shows its searches nor has reported them, all of them may have been.
+    is_reported = seen.shows_tools or seen.usage is not None
+    read_again = reads_again * model.context_tokens + bounds.added_tokens_at_most(
+        usage_bound,
+        model,
+        once=reported.input_tokens,
+        times=seen.tool_uses - reads_again if is_reported else None,
+    )
     most = priced.ceiling(input_tokens=reported.input_tokens + read_again)
     if seen.usage is None:
         produced += output.predicted_tokens * output.choices

@@ -53,6 +53,33 @@ def test_cap_is_written_only_if_caller_gave_none() -> None:
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
 
 
+@pytest.mark.parametrize(
+    ("asked", "most", "written"),
+    [(None, None, None), (20, None, 20), (None, 8, 8), (20, 8, 8), (3, 8, 3), (8.0, 8, 8)],
+)
+def test_hosted_calls_are_limited_only_if_limit_applies(
+    asked: float | None, most: int | None, written: int | None
+) -> None:
+    for tool in ({"type": "web_search"}, {"type": "tool_search"}):
+        body = ASKED | {"tools": [tool]} | ({"max_tool_calls": asked} if asked else {})
+        request = sent(read(DIALECT, body), MINI, hosted_calls=most)
+        assert body_of(request).get("max_tool_calls") == written
+        is_changed = most is not None and written != asked
+        assert request.adjustments == (("max_tool_calls is sent as 8",) if is_changed else ())
+
+
+def test_calls_of_clients_tools_are_not_limited() -> None:
+    for tools in ([], [{"type": "function", "name": "f"}], [{"type": "custom", "name": "c"}]):
+        request = sent(read(DIALECT, ASKED | {"tools": tools}), MINI, hosted_calls=8)
+        assert "max_tool_calls" not in body_of(request)
+
+
+def test_later_compaction_reads_answer_too() -> None:
+    compacting = ASKED | {"context_management": [{"type": "compaction"}]}
+    assert sent(read(DIALECT, compacting), MINI, cap=50).more_input_tokens == 50
+    assert sent(read(DIALECT, ASKED), MINI, cap=50).more_input_tokens == 0
+
+
 def test_reasoning_item_with_only_id_is_omitted() -> None:
     kept = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "sealed"}
     items = [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}, kept]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from costs.models import Hold
-from gateway.apis.responses.tools import UNBOUNDED
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
@@ -99,19 +99,22 @@ def test_limit_writes_cap_into_request(
     assert 900 < vendors.calls[0].body["max_output_tokens"] < 1000
 
 
-def test_unbounded_search_is_refused_if_limit_applies(
+def test_searches_are_limited_if_limit_applies(
     ask: Asking, vendors: FakeProvider, acme: Organization
 ) -> None:
     searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
     assert ask(searching, path=RESPONSES).status == 200
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=100 * EURO_NANOEUR)
-    assert refused(ask(searching, path=RESPONSES)) == (400, "invalid_request", UNBOUNDED)
-    reply = ask(searching | {"max_tool_calls": 2}, path=RESPONSES)
-    assert reply.status == 200
-    assert len(vendors.calls) == 2
-    # Three passes over the whole context, and two searches.
-    hold = Hold.objects.get(request_id=row_of(reply).id)
-    assert hold.amount_nanoeur > 3 * 128_000 * 0.15 / 1.10 * 1000
+    holds = []
+    for asked, calls in ((None, HOSTED_CALLS_MAX), (2, 2), (50, HOSTED_CALLS_MAX)):
+        reply = ask(searching | {"max_tool_calls": asked}, path=RESPONSES)
+        assert reply.status == 200
+        assert vendors.calls[-1].body["max_tool_calls"] == calls
+        holds.append(Hold.objects.get(request_id=row_of(reply).id).amount_nanoeur)
+    # Each search has a fee, of 50 USD per thousand without a price of its own, and its tokens.
+    each = SEARCH_TOKENS * 0.15 / 1.10 * 1000 + 0.05 / 1.10 * EURO_NANOEUR
+    assert holds[0] - holds[1] == pytest.approx((HOSTED_CALLS_MAX - 2) * each, abs=2)
+    assert holds[0] == holds[2] < 9 * each
 
 
 @pytest.mark.parametrize(

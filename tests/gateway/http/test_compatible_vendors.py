@@ -361,7 +361,7 @@ def test_cap_is_within_policy_tokens(
 
 SEARCH: Final = {
     MESSAGES.vendor: {"type": "web_search_20250305", "name": "web_search"},
-    GENERATE.vendor: {"googleSearch": {}},
+    GENERATE.vendor: {"codeExecution": {}},
 }
 
 
