@@ -23,6 +23,8 @@ from gateway.apis.events import EventReading, rewritten
 from gateway.apis.families import naming
 from gateway.apis.families.changes import BodyChanges
 from gateway.apis.responses import answer as responses
+from gateway.apis.responses.failed import failed_event
+from gateway.apis.responses.headers import sent_headers
 from gateway.apis.responses.tools import asks_for_preview
 from gateway.apis.responses.usage_bound import (
     compacts_later,
@@ -32,7 +34,6 @@ from gateway.apis.responses.usage_bound import (
     usage_bound_of,
 )
 from gateway.core.calls import Call, Hide, RelayRequest
-from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.upstream import untrusted_json
@@ -52,6 +53,7 @@ class Responses:
     channel = "responses"
     key_headers: tuple[str, ...] = ()
     error = staticmethod(openai_errors.error)
+    error_event = staticmethod(failed_event)
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
@@ -63,14 +65,6 @@ class Responses:
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never called: all answers are relayed."""
         raise AssertionError("responses are relayed")
-
-    def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event, with the documented fields and those that the
-        vendor's own libraries raise.
-        """
-        body = openai_errors.error(error, status=error.status)
-        documented = {"type": "error", "code": error.code, "message": error.message, "param": None}
-        return b"event: error\ndata: %b\n\n" % orjson.dumps({**documented, **body})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ class ResponseBody:
             path="/responses",
             body=orjson.dumps(sent),
             output=output,
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", **sent_headers(self.arrival.headers)},
             whole=lambda body: responses.completion_from(
                 orjson.loads(body), model=model.id, by_preview=by_preview
             ),

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseFailedEvent
 
 from costs.core.usage import Usage
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
-from gateway.core.errors import Broken, Refused
+from gateway.core.errors import Broken, RateLimited, Refused
 from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import NAMES, body_of, model, read, sent, unchanged
@@ -290,10 +291,19 @@ def test_gateway_error_ends_stream_as_clients_expect() -> None:
     event = DIALECT.error_event(Broken("It broke off")).decode()
     name, data = event.rstrip("\n").split("\n")
     body = json.loads(data.removeprefix("data: "))
-    assert name == "event: error"
-    assert (body["type"], body["code"], body["message"]) == (
-        "error",
-        "provider_error",
+    assert name == "event: response.failed"
+    parsed = ResponseFailedEvent.model_validate(body, strict=True)
+    assert (parsed.type, parsed.response.status) == ("response.failed", "failed")
+    assert parsed.response.error is not None
+    assert (parsed.response.error.code, parsed.response.error.message) == (
+        "server_error",
         "It broke off",
     )
-    assert body["error"]["message"] == "It broke off"
+    assert parsed.response.error.type == "provider_error"
+    assert body["error"]["message"] == "It broke off"  # which OpenAI's libraries raise
+
+
+def test_failed_stream_of_too_many_requests_is_documented_as_such() -> None:
+    event = DIALECT.error_event(RateLimited("Slow down"))
+    body = json.loads(event.split(b"data: ")[1])
+    assert body["response"]["error"]["code"] == "rate_limit_exceeded"

@@ -127,3 +127,30 @@ def test_searches_of_gemini_are_held_and_charged(ask: Asking, fake: FakeProvider
     reply = send(ask, GEMINI_SEARCHING)
     assert searches_of(row_of(reply)) == 2
     assert 2 * 14 * EURO // 1100 < (row_of(reply).cost_nanoeur or 0) < hold_of(reply)
+
+
+@pytest.mark.parametrize("name", [CODEX, CODEX_SEARCHING])
+def test_headers_of_codex_are_sent(ask: Asking, fake: FakeProvider, name: str) -> None:
+    send(ask, name)
+    [call] = fake.calls
+    for header, value in shape(name).headers.items():
+        is_own = header in ("accept", "content-type", "user-agent")
+        assert is_own or call.headers[header] == value, header
+
+
+def test_headers_of_accounts_are_kept_back(ask: Asking, fake: FakeProvider) -> None:
+    private = {
+        "openai-organization": "org-1",
+        "openai-project": "proj_1",
+        "chatgpt-account-id": "1",
+        "x-openai-actor-authorization": "Bearer 1",
+        "x-oai-attestation": "1",
+        "x-openai-service-tier": "priority",
+        "x-forwarded-user": "ann",
+        "cookie": "a=b",
+    }
+    headers = private | {"openai-beta": "responses_multi_agent=v1, responses=v2"}
+    ask({"model": "gpt-4o-mini", "input": "Hi"}, path="/v1/responses", headers=headers)
+    [call] = fake.calls
+    assert call.headers.keys().isdisjoint(private)
+    assert call.headers["openai-beta"] == "responses=v2"
