@@ -55,7 +55,7 @@ async def judge(
 async def tighten(bounded: BoundedCall) -> BoundedCall:
     """Return the call with a tighter bound, if `can_be_tightened`."""
     capped, model = bounded.capped, bounded.resolved.model
-    usage_bound, counted = bounded.requested.call.usage_bound, capped.counted_text
+    usage_bound, counted = bounded.resolved.usage_bound, capped.counted_text
     if counted is None:
         caller = bounded.requested.organization.id
         counted = await count_tokens_async(usage_bound, model, caller=caller)
@@ -113,6 +113,7 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
         token_limit=limit,
         is_limited=resolved.is_limited,
     )
+    cap = replace(cap, hosted_calls=resolved.hosted_calls_max)
     return CappedCall(
         resolved=resolved, cap=cap, counted_text=counted_text, counted_tokens=counted_tokens
     )
@@ -142,7 +143,7 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
     try:
         outgoing = requested.call.body.outgoing(
             model,
-            replace(capped.cap, limits_tools=capped.resolved.is_limited),
+            capped.cap,
             timeout_s=timeout_s,
             names=requested.organization.names_for(requested.call.dimensions.user_id),
         )
@@ -162,7 +163,7 @@ def _priced(capped: CappedCall, *, timeout_s: float) -> PricedCall | RefusedCall
 
 def _bounded(priced: PricedCall) -> JudgedCall:
     resolved = priced.capped.resolved
-    usage_bound = resolved.requested.call.usage_bound
+    usage_bound = resolved.usage_bound
     if usage_bound.is_free:
         return BoundedCall(priced=priced, bound_nanoeur=0, is_tight=True)
     if usage_bound.unbounded is not None and resolved.is_limited:

@@ -15,7 +15,7 @@ from gateway.core import bounds
 from gateway.core.calls import Call, Outgoing
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, UsageBound
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, OutputCap, UsageBound
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import explained
 from orgs.core.frozen import frozen
@@ -58,8 +58,13 @@ class ResolvedCall:
 
     @property
     def usage_bound(self) -> UsageBound:
-        """What the caller's body allows."""
-        return self.requested.call.usage_bound
+        """What the request allows: its body, and its limits of hosted calls."""
+        return self.requested.call.usage_bound.with_hosted_calls(self.hosted_calls_max)
+
+    @property
+    def hosted_calls_max(self) -> int | None:
+        """The most tool calls that the provider may run: None where no limit applies."""
+        return HOSTED_CALLS_MAX if self.is_limited else None
 
     @property
     def is_limited(self) -> bool:
@@ -109,7 +114,9 @@ class PricedCall:
         return UsageCeiling(
             input_tokens=input_tokens,
             output_tokens=bounds.output_tokens_at_most(
-                self.outgoing.output, model, context_reads=usage_bound.context_reads
+                self.outgoing.output,
+                model,
+                context_reads=max(1, usage_bound.context_reads) + usage_bound.compactions,
             )
             + uses.reads * uses.written,
             service_tier=usage_bound.service_tier,

@@ -6,7 +6,13 @@ from typing import Final
 from unicodedata import is_normalized, normalize
 
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap, OutputLimits, ToolUses, UsageBound
+from gateway.core.usage_bound import (
+    SEARCH_TOKENS,
+    OutputCap,
+    OutputLimits,
+    ToolUses,
+    UsageBound,
+)
 
 # A token covers at least one byte of the text that a tokenizer reads, so its bytes bound the tokens
 # in any script. The frame is what vendors add around each message and around the request (role
@@ -63,7 +69,10 @@ def counted_tokens_at_most(usage_bound: UsageBound, model: Model, *, counted: in
 
 
 def counted_tokens(usage_bound: UsageBound, model: Model, *, counted: int) -> int:
-    """Return the input tokens for a policy's token limit: the counted text and everything else."""
+    """Return the input tokens for a policy's token limit: the counted text and everything else.
+
+    They are those of the request: what searches add is not known before, and has other limits.
+    """
     return _as_often_as_read(usage_bound, model, counted + not_text_tokens(usage_bound, model))
 
 
@@ -76,14 +85,14 @@ def not_text_tokens(usage_bound: UsageBound, model: Model) -> int:
 
 def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> int:
     frames = MESSAGE_FRAME_TOKENS * usage_bound.messages + REQUEST_FRAME_TOKENS
-    return _as_often_as_read(
-        usage_bound, model, text_tokens + frames + not_text_tokens(usage_bound, model)
-    )
+    tokens = text_tokens + frames + not_text_tokens(usage_bound, model)
+    tokens = _as_often_as_read(usage_bound, model, tokens)
+    return tokens + added_tokens_at_most(usage_bound, model, once=tokens)
 
 
 def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int:
     """Return the tokens of all context reads: what a vendor adds by itself fits in the context."""
-    context_reads = max(usage_bound.context_reads, int(model.always_searches))
+    context_reads = usage_bound.context_reads
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
 
 
@@ -95,6 +104,21 @@ def input_with_uses(uses: ToolUses, model: Model, *, tokens: int) -> int:
     reads = uses.reads
     added = uses.each * (reads * (uses.times - reads) + reads * (reads + 1) // 2)
     return min((reads + 1) * tokens + added, (reads + 1) * max(tokens, model.context_tokens))
+
+
+def added_tokens_at_most(
+    usage_bound: UsageBound, model: Model, *, once: int, times: int | None = None
+) -> int:
+    """Return the input tokens that hosted calls and compactions add to `once`: so many of them,
+    else all that the request allows.
+    """
+    calls, call_tokens = usage_bound.hosted_calls, usage_bound.hosted_call_tokens
+    if model.always_searches and not calls:
+        calls, call_tokens = 1, SEARCH_TOKENS
+    most = calls + usage_bound.compactions
+    times = most if times is None else min(times, most)
+    added = min(times, calls) * call_tokens
+    return added + min(times, usage_bound.compactions) * (once + added)
 
 
 def tokens_per_s(model: Model, service_tier: str) -> float:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from orgs.core.frozen import frozen
+
+# The most tool calls that a provider may run for one request where a limit applies; elsewhere a
+# guess for requests that set no maximum.
+HOSTED_CALLS_MAX: Final = 8
+# What one search adds to the input, in all readings that follow it together: two of the blocks of
+# 8,000 tokens as which OpenAI bills a search's content for some models. No vendor documents a
+# maximum; a bill above the hold is an overrun, of which alerts tell.
+# https://developers.openai.com/api/docs/pricing#built-in-tools
+SEARCH_TOKENS: Final = 16_000
 
 
 @frozen
@@ -38,6 +48,10 @@ class UsageBound:
     are those of the current search tool, `search_previews` those of OpenAI's earlier one. `buckets`
     are those beyond plain text that it can fill.
 
+    `hosted_calls` are tool calls that the vendor runs by itself, of which each adds at most
+    `hosted_call_tokens` of input. They are guessed if the body sets no maximum. In each of
+    `compactions` the vendor reads its input once more, and writes as much as in the answer.
+
     `output` is what the caller's body allows, None for a request without output (embeddings). Only
     the output cap is decided from it: a call is bounded by what its outgoing request allows.
 
@@ -57,6 +71,10 @@ class UsageBound:
     context_reads: int = 0
     searches: int = 0
     search_previews: int = 0
+    hosted_calls: int = 0
+    hosted_call_tokens: int = 0
+    hosted_calls_guessed: bool = False
+    compactions: int = 0
     buckets: frozenset[str] = frozenset()
     service_tier: str = STANDARD_TIER
     place: str = STANDARD_PLACE
@@ -64,6 +82,18 @@ class UsageBound:
     is_free: bool = False
     unknown: tuple[str, ...] = ()
     unbounded: str | None = None
+
+    def with_hosted_calls(self, most: int | None) -> UsageBound:
+        """Return the bound of the same body with at most so many hosted calls; None: any number."""
+        if most is None or not self.hosted_calls:
+            return self
+        calls = most if self.hosted_calls_guessed else min(self.hosted_calls, most)
+        return replace(
+            self,
+            hosted_calls=calls,
+            searches=calls if self.searches else 0,
+            search_previews=calls if self.search_previews else 0,
+        )
 
 
 NOTHING = UsageBound()
@@ -96,10 +126,9 @@ NO_USES = ToolUses()
 class OutputCap:
     """The token cap of one answer, and whether it is written into the request.
 
-    Where a limit applies, `limits_tools` says that uses of tools at the provider are to be limited
-    in the request as well.
+    `hosted_calls` are the most tool calls that the provider may run: None where no limit applies.
     """
 
     tokens: int
     is_written: bool
-    limits_tools: bool = False
+    hosted_calls: int | None = None

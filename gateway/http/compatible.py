@@ -32,8 +32,8 @@ from gateway.core.results import CallResult
 from gateway.http.answers import CODE_HEADER, JSON_TYPE, encoded, finished, with_error_headers
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
-from gateway.http.headers import headers_of
-from gateway.http.outside import only
+from gateway.http.headers import header, headers_of
+from gateway.http.outside import error_outside, only
 from gateway.http.serving import read_or_refuse, serve, unread
 from gateway.providers import tokens
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
@@ -225,8 +225,25 @@ def _streamed_by_alt(events: View, array: View) -> View:
     return view
 
 
+def _by_http(http: View) -> View:
+    """Return the view of responses: a client that asks for a WebSocket gets 426 and uses HTTP.
+
+    Codex asks first, and takes 426 at once as an answer for its whole session:
+    https://github.com/openai/codex/blob/main/codex-rs/core/src/client.rs
+    """
+
+    @csrf_exempt  # as the other one
+    async def view(request: HttpRequest) -> HttpResponseBase:
+        if request.method == "GET" and (header(request, "upgrade") or "").lower() == "websocket":
+            sentence = "WebSocket is not supported here; use POST over HTTP"
+            return error_outside(request, Refused("method_not_allowed", sentence, status=426))
+        return await http(request)
+
+    return view
+
+
 chat_completions = endpoint(ChatCompletions())
-responses = endpoint(Responses())
+responses = _by_http(endpoint(Responses()))
 embeddings = endpoint(Embeddings(text_of=tokens.text_of))
 messages = endpoint(Messages())
 messages_count_tokens = endpoint(Messages(counts=True))

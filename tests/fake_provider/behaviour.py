@@ -24,6 +24,7 @@ class Behaviour:
     # --- what is answered
     content: str | None = None  # the last user message when None; nothing beside tool calls
     tool_calls: tuple[Mapping[str, Any], ...] = ()  # each {"name": ..., "arguments": {...}}
+    web_searches: int = 0  # of OpenAI's responses: no more than the request allows
     thinking: str | None = None  # what the model says to itself, where the vendor shows it
     hidden_thinking_tokens: int = 0  # of a stream, before its text; their number is not shown
     hidden_thinking_per_s: float = 100.0

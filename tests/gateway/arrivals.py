@@ -51,9 +51,12 @@ def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
     return refused.value.message
 
 
-def sent(call: Call, to: Model, *, cap: int | None = None) -> RelayRequest:
-    """Return the request that is sent, with the given cap written into it."""
-    written = OutputCap(cap or to.max_output_tokens, is_written=cap is not None)
+def sent(
+    call: Call, to: Model, *, cap: int | None = None, hosted_calls: int | None = None
+) -> RelayRequest:
+    """Return the request that is sent, with the given cap and limit of calls written into it."""
+    tokens = cap or to.max_output_tokens
+    written = OutputCap(tokens, is_written=cap is not None, hosted_calls=hosted_calls)
     request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S, names=NAMES)
     assert isinstance(request, RelayRequest)
     return request

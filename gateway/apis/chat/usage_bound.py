@@ -22,6 +22,7 @@ from gateway.apis.arrival import (
 )
 from gateway.apis.body_rules import ANTHROPIC_TTLS, OPENAI_TTLS, BodyRules
 from gateway.apis.json_schema import UNION_COPIES_MAX, has_union
+from gateway.apis.searches import search_tokens
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
 from orgs.core.values import quoted
@@ -104,9 +105,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
-    searches = fields.get("web_search_options") is not None
-    if searches:  # a search model searches once per request, and reads the results
-        measure.fits_in_context()
+    options = fields.get("web_search_options")
+    # A search model searches once per request, and reads the results.
+    searches = 0 if options is None else 1
     if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
@@ -115,7 +116,9 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
         context_reads=measure.context_reads,
-        searches=int(searches),
+        searches=searches,
+        hosted_calls=searches,
+        hosted_call_tokens=search_tokens(options) if searches else 0,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),

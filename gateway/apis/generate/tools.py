@@ -5,27 +5,28 @@ https://ai.google.dev/gemini-api/docs/tools
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, text_of
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.core.request_body import invalid
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.core.values import quoted
 
-# Google documents no maximum for either; a typical prompt has a few.
+# Google documents no maximum.
 CONTEXT_READS_GUESSED: Final = 10
-SEARCHES_GUESSED: Final = 10
+# The request, and once more with the fetched pages, which fit in the context.
+PAGES_READS: Final = 2
 
 _FUNCTIONS: Final = "functionDeclarations"
 _COMPUTER: Final = "computerUse"
-_UNBOUNDED: Final = {
-    "codeExecution": "The number of code runs has no upper bound",
-    "googleSearch": "The number of Google searches has no upper bound",
-    "googleSearchRetrieval": "The number of Google searches has no upper bound",
-    "urlContext": "The size of fetched pages has no upper bound",
-}
+_CODE: Final = "codeExecution"
+_PAGES: Final = "urlContext"
+_UNBOUNDED: Final = (
+    "The number of code runs has no upper bound; where a limit applies, remove the tool"
+)
 _SEARCHES: Final = frozenset({"googleSearch", "googleSearchRetrieval"})
 _REFUSED: Final = {
     "fileSearch": (
@@ -38,7 +39,7 @@ _REFUSED: Final = {
         "results has no upper bound"
     ),
 }
-_TOOL: Final = frozenset({_FUNCTIONS, _COMPUTER, *_UNBOUNDED, *_REFUSED})
+_TOOL: Final = frozenset({_FUNCTIONS, _COMPUTER, _CODE, _PAGES, *_SEARCHES, *_REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class GenerateToolNeeds:
     overhead_tokens: int = 0
     context_reads: int = 0
     searches: int = 0
+    hosted_call_tokens: int = 0
     unbounded: str | None = None
 
 
@@ -58,15 +60,25 @@ def needs_of(tools: Sequence[object]) -> GenerateToolNeeds:
         return GenerateToolNeeds()
     named = [_named(tool) for tool in tools]
     kinds = {kind for tool in named for kind, value in tool.items() if value is not None}
-    unbounded = next((_UNBOUNDED[kind] for kind in sorted(kinds & _UNBOUNDED.keys())), None)
+    searches = bool(kinds & _SEARCHES)
     return GenerateToolNeeds(
         texts=tuple(text_of(tool) for tool in named),
         overhead_tokens=TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * sum(map(_functions, named)),
-        # What Google adds for computer use is undocumented; it fits in the context.
-        context_reads=CONTEXT_READS_GUESSED if unbounded else int(_COMPUTER in kinds),
-        searches=SEARCHES_GUESSED if kinds & _SEARCHES else 0,
-        unbounded=f"{unbounded}; where a limit applies, remove the tool" if unbounded else None,
+        context_reads=_context_reads(kinds),
+        # Google has no field for the most queries; those beyond are an overrun.
+        searches=HOSTED_CALLS_MAX if searches else 0,
+        hosted_call_tokens=SEARCH_TOKENS if searches else 0,
+        unbounded=_UNBOUNDED if _CODE in kinds else None,
     )
+
+
+def _context_reads(kinds: Set[str]) -> int:
+    if _CODE in kinds:
+        return CONTEXT_READS_GUESSED
+    if _PAGES in kinds:
+        return PAGES_READS
+    # What Google adds for computer use is undocumented; it fits in the context.
+    return int(_COMPUTER in kinds)
 
 
 def _named(tool: object) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class MessagesBody:
         if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
             raise invalid(f"speed must be standard for model {model.id}: it has no other")
         sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
-        sent, changed = limited(sent) if cap.limits_tools else (sent, ())
+        sent, changed = limited(sent) if cap.hosted_calls is not None else (sent, ())
         output = output_of(sent)
         most = bounds.output_tokens_at_most(output, model)
         return RelayRequest(

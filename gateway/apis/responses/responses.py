@@ -17,15 +17,23 @@ from uuid import UUID
 import orjson
 
 from gateway.apis import openai_errors
-from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in
+from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in, whole
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading, rewritten
 from gateway.apis.families import naming
+from gateway.apis.families.changes import BodyChanges
 from gateway.apis.responses import answer as responses
+from gateway.apis.responses.failed import failed_event
+from gateway.apis.responses.headers import sent_headers
 from gateway.apis.responses.tools import asks_for_preview
-from gateway.apis.responses.usage_bound import is_only_an_id, items_of, output_of, usage_bound_of
+from gateway.apis.responses.usage_bound import (
+    compacts_later,
+    is_only_an_id,
+    items_of,
+    output_of,
+    usage_bound_of,
+)
 from gateway.core.calls import Call, Hide, RelayRequest
-from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputCap
 from gateway.upstream import untrusted_json
@@ -45,30 +53,26 @@ class Responses:
     channel = "responses"
     key_headers: tuple[str, ...] = ()
     error = staticmethod(openai_errors.error)
+    error_event = staticmethod(failed_event)
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
-        return arrival.call(ResponseBody(arrival), usage_bound_of(arrival.fields))
+        usage_bound = usage_bound_of(arrival.fields)
+        has_hosted_calls = usage_bound.hosted_calls > 0
+        return arrival.call(ResponseBody(arrival, has_hosted_calls), usage_bound)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never called: all answers are relayed."""
         raise AssertionError("responses are relayed")
 
-    def error_event(self, error: GatewayError) -> bytes:
-        """Return an error as the last event, with the documented fields and those that the
-        vendor's own libraries raise.
-        """
-        body = openai_errors.error(error, status=error.status)
-        documented = {"type": "error", "code": error.code, "message": error.message, "param": None}
-        return b"event: error\ndata: %b\n\n" % orjson.dumps({**documented, **body})
-
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """The body of a response."""
+    """The body of a response. It may have tool calls that the provider runs by itself."""
 
     arrival: Arrival
+    has_hosted_calls: bool = False
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -78,13 +82,18 @@ class ResponseBody:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
-        sent = self._sent(model, cap) | naming.for_openai(self.arrival.fields, names)
+        fields = self.arrival.fields
+        changes = BodyChanges(self._sent(model, cap) | naming.for_openai(fields, names))
+        if self.has_hosted_calls and cap.hosted_calls is not None:
+            _limit_hosted_calls(changes, cap.hosted_calls)
+        sent = changes.body
+        output = output_of(sent)
         by_preview = any(map(asks_for_preview, (sent, *items_of(sent))))
         return RelayRequest(
             path="/responses",
             body=orjson.dumps(sent),
-            output=output_of(sent),
-            headers={"content-type": "application/json"},
+            output=output,
+            headers={"content-type": "application/json", **sent_headers(self.arrival.headers)},
             whole=lambda body: responses.completion_from(
                 orjson.loads(body), model=model.id, by_preview=by_preview
             ),
@@ -95,6 +104,8 @@ class ResponseBody:
                 seen,
                 shown=partial(_shown, hide),
             ),
+            adjustments=changes.adjustments,
+            more_input_tokens=output.max_tokens or 0 if compacts_later(sent) else 0,
         )
 
     def canonical(self) -> object:
@@ -118,6 +129,13 @@ class ResponseBody:
         if isinstance(fields["input"], list):
             sent["input"] = [i for i in fields["input"] if not is_only_an_id(i)]
         return sent
+
+
+def _limit_hosted_calls(changes: BodyChanges, most: int) -> None:
+    """Write the most tool calls that the provider may run, unless the caller allows fewer."""
+    given = whole(changes.body, "max_tool_calls")
+    if given is None or given > most:
+        changes.put(f"max_tool_calls is sent as {most}", max_tool_calls=most)
 
 
 def _shown(hide: Hide, event: bytes, value: object) -> bytes:

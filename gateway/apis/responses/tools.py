@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, objects, whole
+from gateway.apis.searches import search_tokens
 from gateway.core.request_body import invalid
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.core.values import quoted
 
 CALLS_MAX: Final = 1000
-# The assumed number of tool calls at the provider if the request sets no maximum.
-CALLS_GUESSED: Final = 10
-UNBOUNDED: Final = (
-    "The cost of searches has no upper bound without max_tool_calls; set max_tool_calls"
-)
 _BY_CLIENT: Final = frozenset({"function", "custom"})
 # The client runs these too, but the provider adds its own descriptions of them, whose length is
 # not published.
@@ -48,6 +45,7 @@ class ResponsesTools:
     searches: bool = False
     previews: bool = False
     runs_at_provider: bool = False
+    call_tokens: int = 0  # what each call at the provider adds
 
     @property
     def overhead_tokens(self) -> int:
@@ -67,23 +65,30 @@ class ResponsesTools:
             if kind.startswith(_SEARCH):
                 self.searches = self.runs_at_provider = True
                 self.previews |= kind.startswith(_PREVIEW)
+                self.call_tokens = max(self.call_tokens, search_tokens(tool))
             elif kind == "namespace":
                 self.take(objects(tool, "tools"))
             elif kind == "tool_search":
-                self.runs_at_provider |= tool.get("execution") != "client"
+                self._take_tool_search(tool)
             elif kind in _BY_CLIENT_DESCRIBED or _is_local_shell(tool):
                 self.described += 1
             elif kind not in _BY_CLIENT:
                 why = _WHY_NOT.get(kind, "is unknown, so it has no price")
                 raise invalid(f"Tool {quoted(kind)} is not supported: it {why}")
 
+    def _take_tool_search(self, tool: Mapping[str, Any]) -> None:
+        """Add a search for tools: those that it finds are in the request, and read once more."""
+        if tool.get("execution") != "client":
+            self.runs_at_provider = True
+            self.call_tokens = max(self.call_tokens, SEARCH_TOKENS)
+
     def calls_at_provider(self, fields: Mapping[str, Any]) -> int:
-        """Return the maximum number of tool calls at the provider."""
+        """Return the maximum number of tool calls at the provider, or a guess without one."""
         most = whole(fields, "max_tool_calls")
         if not self.runs_at_provider:
             return 0
         if most is None:
-            return CALLS_GUESSED
+            return HOSTED_CALLS_MAX
         if most > CALLS_MAX:
             raise invalid(f"max_tool_calls must be an integer between 1 and {CALLS_MAX}")
         return most

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
 from gateway.apis.body_rules import OPENAI_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
-from gateway.apis.responses.tools import UNBOUNDED, ResponsesTools
+from gateway.apis.responses.tools import ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
 from gateway.core.usage_bound import OutputLimits, UsageBound
 
@@ -25,6 +25,8 @@ _SENTENCES: Final = {
     "conversation": f"conversation {_STORED}",
     "prompt": "prompt is not supported: templates are stored at the provider, so their size and "
     "tools are unknown; send instructions and input",
+    "multi_agent": "multi_agent is not supported: the provider would run any number of agents; run "
+    "them in the client",
 }
 # Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
@@ -41,7 +43,8 @@ _NO_PROMPT: Final = frozenset(
 _OF_TEXT: Final = frozenset(
     {
         *("apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction"),
-        *("computer_call", "configuration_update", "custom_tool_call", "file_search_call"),
+        *("compaction_summary", "compaction_trigger", "context_compaction", "computer_call"),
+        *("configuration_update", "custom_tool_call", "file_search_call"),
         *("function_call", "local_shell_call", "local_shell_call_output", "mcp_approval_request"),
         *("mcp_approval_response", "mcp_call", "mcp_list_tools", "program", "program_output"),
         *("reasoning", "shell_call", "shell_call_output", "tool_search_call", "web_search_call"),
@@ -68,8 +71,6 @@ RULES: Final = BodyRules(
     ),
     cache_ttls=OPENAI_TTLS,
 )
-COMPACTION: Final = "The cost of compacting a conversation has no upper bound; remove it"
-_TWICE: Final = 2
 
 
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
@@ -80,21 +81,22 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     tools.take(objects(fields, "tools"))
     for index, item in enumerate(items):
         _read_item(measure, tools, item, f"input[{index}]")
-    compacts = _compacts(fields, items)
     calls = tools.calls_at_provider(fields)
-    context_reads = calls + 1 if calls else measure.context_reads
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(items) + 1,  # the instructions
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
-        context_reads=max(context_reads, _TWICE) if compacts else context_reads,
+        context_reads=measure.context_reads,
         searches=calls if tools.searches and not tools.previews else 0,
         search_previews=calls if tools.previews else 0,
+        hosted_calls=calls,
+        hosted_call_tokens=tools.call_tokens,
+        hosted_calls_guessed=bool(calls) and fields.get("max_tool_calls") is None,
+        compactions=int(compacts_later(fields) or any(map(_compacts_now, items))),
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
-        unbounded=_why_unbounded(fields, compacts=compacts, calls=calls),
     )
 
 
@@ -177,13 +179,14 @@ def _read_part(measure: Measure, part: Mapping[str, Any], where: str) -> None:
         measure.fits_in_context()
 
 
-def _compacts(fields: Mapping[str, Any], items: list[dict[str, Any]]) -> bool:
-    """Whether the provider may run the model once more, to compact the conversation."""
-    is_asked = any(item.get("type") == "compaction_trigger" for item in items)
-    return is_asked or bool(fields.get("context_management"))
+def compacts_later(fields: Mapping[str, Any]) -> bool:
+    """Whether the provider may compact the conversation at any time, also the answer so far.
+
+    https://developers.openai.com/api/docs/guides/compaction
+    """
+    return bool(fields.get("context_management"))
 
 
-def _why_unbounded(fields: Mapping[str, Any], *, compacts: bool, calls: int) -> str | None:
-    if calls and fields.get("max_tool_calls") is None:
-        return UNBOUNDED
-    return COMPACTION if compacts else None
+def _compacts_now(item: Mapping[str, Any]) -> bool:
+    """Whether an item makes the provider compact what is before it."""
+    return item.get("type") == "compaction_trigger"

@@ -163,11 +163,18 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
 def _read_again(held: HeldCall, tokens: int) -> int:
     """Return the input of reading the context once more after each use of a tool that was seen."""
     resolved, uses = held.bounded.resolved, held.bounded.priced.outgoing.uses
-    model, used = resolved.model, held.seen.tool_uses
-    if not uses.reads:
-        again = min(used, max(0, resolved.usage_bound.context_reads - 1))
-        return again * model.context_tokens
-    return bounds.input_with_uses(uses.first(used), model, tokens=tokens) - tokens
+    usage_bound, model, seen = resolved.usage_bound, resolved.model, held.seen
+    if uses.reads:
+        return bounds.input_with_uses(uses.first(seen.tool_uses), model, tokens=tokens) - tokens
+    reads_again = min(seen.tool_uses, max(0, usage_bound.context_reads - 1))
+    # Where a stream neither shows its searches nor has reported them, all of them may have been.
+    is_reported = seen.shows_tools or seen.usage is not None
+    return reads_again * model.context_tokens + bounds.added_tokens_at_most(
+        usage_bound,
+        model,
+        once=tokens,
+        times=seen.tool_uses - reads_again if is_reported else None,
+    )
 
 
 async def _counted(held: HeldCall, text: bytes | bytearray) -> int:

@@ -129,11 +129,20 @@ def _reasoning(answer: Answer) -> list[dict[str, Any]]:
     return [{"id": "rs_fake", "type": "reasoning", "summary": summary}]
 
 
+def _searches(answer: Answer) -> list[dict[str, Any]]:
+    most = answer.asked.body.get("max_tool_calls") or answer.behaviour.web_searches
+    action = {"type": "search", "query": "hello"}
+    return [
+        {"id": f"ws_fake_{n}", "type": "web_search_call", "status": "completed", "action": action}
+        for n in range(min(most, answer.behaviour.web_searches))
+    ]
+
+
 def _output(answer: Answer) -> list[dict[str, Any]]:
     state = "completed" if answer.is_whole else "incomplete"
     messages = [_message(state, [_text_part(answer.content)])] if answer.pieces else []
     calls = [_function_call(call, "completed", call.arguments) for call in tool_calls(answer)]
-    return [*_reasoning(answer), *messages, *calls]
+    return [*_reasoning(answer), *_searches(answer), *messages, *calls]
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -173,6 +182,10 @@ def _item_events(answer: Answer) -> Iterator[Event]:
         at = {"item_id": "rs_fake", "output_index": place, "summary_index": 0}
         for word in words(answer.behaviour.thinking or ""):
             yield "reasoning_summary_text.delta", at | {"delta": word}
+        yield "output_item.done", {"output_index": place, "item": item}
+        place += 1
+    for item in _searches(answer):
+        yield "output_item.added", {"output_index": place, "item": item}
         yield "output_item.done", {"output_index": place, "item": item}
         place += 1
     if answer.pieces:

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.generate.generate import COUNT, GENERATE, Generate
-from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.apis.generate.tools import PAGES_READS
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS, OutputLimits, UsageBound
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Generate(version="v1beta", method=GENERATE)
@@ -280,21 +281,26 @@ def test_functions_have_common_and_own_frame() -> None:
     assert measured(tools=[]).overhead_tokens == 0
 
 
-@pytest.mark.parametrize(
-    ("kind", "searches"),
-    [
-        ("googleSearch", True),
-        ("googleSearchRetrieval", True),
-        ("urlContext", False),
-        ("codeExecution", False),
-    ],
-)
-def test_unbounded_tool_has_estimate_and_reason(kind: str, searches: bool) -> None:
-    usage_bound = measured(tools=[{kind: {}}])
+@pytest.mark.parametrize("kind", ["googleSearch", "googleSearchRetrieval"])
+@pytest.mark.parametrize(("most", "calls"), [(None, HOSTED_CALLS_MAX), (3, 3), (20, 20)])
+def test_searches_are_bounded_by_figure(kind: str, most: int | None, calls: int) -> None:
+    usage_bound = measured(tools=[{kind: {}}]).with_hosted_calls(most)
+    assert (usage_bound.hosted_calls, usage_bound.searches) == (calls, calls)
+    assert usage_bound.hosted_call_tokens == SEARCH_TOKENS
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
+
+
+def test_fetched_pages_fit_in_context() -> None:
+    usage_bound = measured(tools=[{"urlContext": {}}])
+    assert (usage_bound.context_reads, usage_bound.searches) == (PAGES_READS, 0)
+    assert usage_bound.unbounded is None
+
+
+def test_code_runs_have_estimate_and_reason() -> None:
+    usage_bound = measured(tools=[{"codeExecution": {}}])
     assert usage_bound.unbounded is not None
     assert "no upper bound" in usage_bound.unbounded
     assert usage_bound.context_reads > 1
-    assert (usage_bound.searches > 0) == searches
 
 
 def test_computer_use_is_bounded_by_context() -> None:

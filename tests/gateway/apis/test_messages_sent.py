@@ -194,7 +194,7 @@ def tools_sent(*tools: dict[str, Any], is_limited: bool = True) -> Any:
 
 
 def limited_request(fields: dict[str, Any], *, is_limited: bool = True) -> Any:
-    cap = OutputCap(100, is_written=True, limits_tools=is_limited)
+    cap = OutputCap(100, is_written=True, hosted_calls=8 if is_limited else None)
     request = read(DIALECT, fields).body.outgoing(OPUS, cap, timeout_s=TIMEOUT_S, names=NAMES)
     assert isinstance(request, RelayRequest)
     return body_of(request)

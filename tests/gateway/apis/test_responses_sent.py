@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseFailedEvent
 
 from costs.core.usage import Usage
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
-from gateway.core.errors import Broken, Refused
+from gateway.core.errors import Broken, RateLimited, Refused
 from gateway.core.seen import SeenOutput
 from gateway.upstream.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import NAMES, body_of, model, read, sent, unchanged
@@ -51,6 +52,33 @@ def test_cap_is_written_only_if_caller_gave_none() -> None:
     assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
     assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "written"),
+    [(None, None, None), (20, None, 20), (None, 8, 8), (20, 8, 8), (3, 8, 3), (8.0, 8, 8)],
+)
+def test_hosted_calls_are_limited_only_if_limit_applies(
+    asked: float | None, most: int | None, written: int | None
+) -> None:
+    for tool in ({"type": "web_search"}, {"type": "tool_search"}):
+        body = ASKED | {"tools": [tool]} | ({"max_tool_calls": asked} if asked else {})
+        request = sent(read(DIALECT, body), MINI, hosted_calls=most)
+        assert body_of(request).get("max_tool_calls") == written
+        is_changed = most is not None and written != asked
+        assert request.adjustments == (("max_tool_calls is sent as 8",) if is_changed else ())
+
+
+def test_calls_of_clients_tools_are_not_limited() -> None:
+    for tools in ([], [{"type": "function", "name": "f"}], [{"type": "custom", "name": "c"}]):
+        request = sent(read(DIALECT, ASKED | {"tools": tools}), MINI, hosted_calls=8)
+        assert "max_tool_calls" not in body_of(request)
+
+
+def test_later_compaction_reads_answer_too() -> None:
+    compacting = ASKED | {"context_management": [{"type": "compaction"}]}
+    assert sent(read(DIALECT, compacting), MINI, cap=50).more_input_tokens == 50
+    assert sent(read(DIALECT, ASKED), MINI, cap=50).more_input_tokens == 0
 
 
 def test_reasoning_item_with_only_id_is_omitted() -> None:
@@ -263,10 +291,19 @@ def test_gateway_error_ends_stream_as_clients_expect() -> None:
     event = DIALECT.error_event(Broken("It broke off")).decode()
     name, data = event.rstrip("\n").split("\n")
     body = json.loads(data.removeprefix("data: "))
-    assert name == "event: error"
-    assert (body["type"], body["code"], body["message"]) == (
-        "error",
-        "provider_error",
+    assert name == "event: response.failed"
+    parsed = ResponseFailedEvent.model_validate(body, strict=True)
+    assert (parsed.type, parsed.response.status) == ("response.failed", "failed")
+    assert parsed.response.error is not None
+    assert (parsed.response.error.code, parsed.response.error.message) == (
+        "server_error",
         "It broke off",
     )
-    assert body["error"]["message"] == "It broke off"
+    assert parsed.response.error.type == "provider_error"
+    assert body["error"]["message"] == "It broke off"  # which OpenAI's libraries raise
+
+
+def test_failed_stream_of_too_many_requests_is_documented_as_such() -> None:
+    event = DIALECT.error_event(RateLimited("Slow down"))
+    body = json.loads(event.split(b"data: ")[1])
+    assert body["response"]["error"]["code"] == "rate_limit_exceeded"

@@ -8,9 +8,8 @@ import pytest
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.responses.responses import Responses
-from gateway.apis.responses.tools import CALLS_GUESSED, CALLS_MAX, DESCRIBED_TOKENS, UNBOUNDED
-from gateway.apis.responses.usage_bound import COMPACTION
-from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.apis.responses.tools import CALLS_MAX, DESCRIBED_TOKENS
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS, OutputLimits, UsageBound
 from tests.gateway.arrivals import read, refusal
 
 DIALECT = Responses()
@@ -115,13 +114,22 @@ def test_unknown_item_is_bounded_by_context() -> None:
     assert measured(**user_turn({"type": "of_tomorrow", "x": "new"})).context_reads == 1
 
 
-def test_compaction_is_another_unbounded_context_read() -> None:
+def test_compaction_reads_request_once_more() -> None:
     for changes in (
         {"context_management": [{"type": "compaction"}]},
         {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]},
     ):
         usage_bound = measured(**changes)
-        assert (usage_bound.context_reads, usage_bound.unbounded) == (2, COMPACTION)
+        assert (usage_bound.compactions, usage_bound.context_reads) == (1, 0)
+        assert usage_bound.unbounded is None
+
+
+@pytest.mark.parametrize("kind", ["compaction", "compaction_summary", "context_compaction"])
+def test_compacted_conversation_is_text(kind: str) -> None:
+    sealed = {"type": kind, "id": "cmp_1", "encrypted_content": "sealed"}
+    usage_bound = measured(input=[sealed, {"role": "user", "content": "x"}])
+    assert "sealed" in "".join(usage_bound.texts)
+    assert (usage_bound.compactions, usage_bound.context_reads) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,7 @@ def test_client_tools_are_accepted() -> None:
     usage_bound = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
     # The two in the namespace, and the namespace itself.
     assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + 5 * TOOL_FRAME_TOKENS
-    assert (usage_bound.context_reads, usage_bound.searches, usage_bound.unbounded) == (0, 0, None)
+    assert (usage_bound.hosted_calls, usage_bound.searches, usage_bound.unbounded) == (0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +170,29 @@ def test_tools_described_by_provider_are_measured(tool: dict[str, Any]) -> None:
 @pytest.mark.parametrize("calls", [1, CALLS_MAX])
 def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
     usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
-    assert (usage_bound.context_reads, usage_bound.unbounded) == (calls + 1, None)
+    assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
+    assert (usage_bound.hosted_calls, usage_bound.hosted_calls_guessed) == (calls, False)
     assert (usage_bound.searches, usage_bound.search_previews) == (calls, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens"),
+    [
+        ({}, SEARCH_TOKENS),
+        ({"search_context_size": None}, SEARCH_TOKENS),
+        ({"search_context_size": "low"}, SEARCH_TOKENS // 2),
+        ({"search_context_size": "medium", "return_token_budget": "default"}, SEARCH_TOKENS),
+        ({"search_context_size": "high"}, 2 * SEARCH_TOKENS),
+        ({"search_context_size": "huge"}, 128_000),
+        ({"search_context_size": ["low"]}, 128_000),
+        ({"search_context_size": "low", "return_token_budget": "unlimited"}, 128_000),
+    ],
+    ids=str,
+)
+def test_search_adds_tokens_by_its_size(options: dict[str, Any], tokens: int) -> None:
+    assert measured(tools=[SEARCH | options]).hosted_call_tokens == tokens
+    nested = {"type": "namespace", "name": "n", "tools": [SEARCH | options]}
+    assert measured(tools=[nested]).hosted_call_tokens == tokens
 
 
 @pytest.mark.parametrize("kind", ["web_search_preview", "web_search_preview_2025_03_11"])
@@ -174,15 +203,28 @@ def test_searches_by_preview_have_own_bound(kind: str) -> None:
         assert (usage_bound.searches, usage_bound.search_previews) == (0, 3)
 
 
-def test_searches_without_max_tool_calls_are_estimated_and_unbounded() -> None:
+def test_searches_without_max_tool_calls_are_guessed() -> None:
     usage_bound = measured(tools=[SEARCH])
-    assert (usage_bound.context_reads, usage_bound.searches) == (CALLS_GUESSED + 1, CALLS_GUESSED)
-    assert usage_bound.unbounded == UNBOUNDED
+    assert (usage_bound.hosted_calls, usage_bound.searches) == (HOSTED_CALLS_MAX, HOSTED_CALLS_MAX)
+    assert (usage_bound.hosted_calls_guessed, usage_bound.unbounded) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "calls"),
+    [(None, None, HOSTED_CALLS_MAX), (None, 20, 20), (3, 20, 3), (30, 20, 20), (30, None, 30)],
+)
+def test_hosted_calls_are_limited(asked: int | None, most: int | None, calls: int) -> None:
+    limited = measured(tools=[SEARCH], max_tool_calls=asked).with_hosted_calls(most)
+    assert (limited.hosted_calls, limited.searches, limited.search_previews) == (calls, calls, 0)
+    preview = measured(tools=[{"type": "web_search_preview"}], max_tool_calls=asked)
+    assert preview.with_hosted_calls(most).search_previews == calls
+    assert measured().with_hosted_calls(most).hosted_calls == 0
 
 
 def test_tool_search_runs_at_provider_and_is_not_web_search() -> None:
     usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
-    assert (usage_bound.context_reads, usage_bound.searches) == (4, 0)
+    assert (usage_bound.hosted_calls, usage_bound.searches) == (3, 0)
+    assert usage_bound.hosted_call_tokens == SEARCH_TOKENS
 
 
 @pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])
@@ -225,6 +267,7 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
         {"conversation": "conv_1"},
         {"conversation": {"id": "conv_1"}},
         {"prompt": {"id": "pmpt_1"}},
+        {"multi_agent": {"enabled": True}},
         {"prompt_cache_options": {"comparison_response_id": "resp_1"}},
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
         {"input": [{"id": "msg_1"}]},

@@ -11,9 +11,11 @@ import pytest
 from gateway.call.runtime import Gateway
 from gateway.core.body_budget import CALLER_MAX_BYTES
 from gateway.core.seen import TEXT_FREE_BYTES
+from gateway.core.usage_bound import SEARCH_TOKENS
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
 from orgs.models import ApiKey
+from tests.factories import RateFactory
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.small_vendor import SmallVendor
@@ -64,14 +66,24 @@ def test_tools_of_client_do_not_read_context_again(
 
 
 @pytest.mark.parametrize(
-    ("asked", "reads"), [({}, 0), ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, 3)]
+    ("asked", "searches"), [({}, 0), ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, 2)]
 )
-def test_context_is_read_again_no_more_often_than_request_allows(
-    ask: Asking, small: SmallVendor, asked: dict[str, Any], reads: int
+def test_searches_add_no_more_often_than_request_allows(
+    ask: Asking, small: SmallVendor, asked: dict[str, Any], searches: int
 ) -> None:
     row = responses(ask, small, [item("web_search_call")] * 5, **asked)
+    added = row.usage["at_most"]["input_tokens"] - searches * SEARCH_TOKENS
+    assert 0 < added < 1300  # the frame of tools is 1,024
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-search-preview", GPT])
+def test_search_that_stream_does_not_show_is_counted(
+    ask: Asking, small: SmallVendor, model: str
+) -> None:
+    RateFactory.create(model="gpt-4o-search-preview", web_search_usd_per_k=25)
+    row = chats(ask, small, [chat({"content": "Hi"})], model=model)
     tokens = row.usage["at_most"]["input_tokens"]
-    assert tokens == reads * 128_000 if reads else tokens < 1000
+    assert (tokens > SEARCH_TOKENS) is (model != GPT)
 
 
 def chat(delta: dict[str, Any], index: int = 0, finish: str | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from costs.core.usage import Usage
 from costs.models import PriceFactor, Rate
 from costs.prices.book import PLACE, load_price_book
 from gateway.core.model_names import Model, price_names
+from gateway.core.usage_bound import SEARCH_TOKENS
 from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
 from tests.factories import LONG_AGO, SOURCE, PolicyFactory, RateFactory
@@ -206,7 +207,7 @@ INPUTS: Final = {
     ),
     "results of a search": (
         at("gpt-4o-search-preview", CHAT_PATH, {"messages": SAY, "max_tokens": 1}),
-        Usage(input_uncached=100_000, web_searches=1),
+        Usage(input_uncached=SEARCH_TOKENS, web_searches=1),
     ),
     "searches by both tools": (
         at(
@@ -219,7 +220,7 @@ INPUTS: Final = {
                 "tools": [{"type": "web_search"}, {"type": "web_search_preview"}],
             },
         ),
-        Usage(input_uncached=4 * 100_000, web_search_previews=3),
+        Usage(input_uncached=3 * SEARCH_TOKENS, web_search_previews=3),
     ),
     "cache for 12 hours": (
         at(

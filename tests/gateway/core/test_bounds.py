@@ -13,6 +13,8 @@ from gateway.core.bounds import (
     MESSAGE_FRAME_TOKENS,
     PAGE_TEXT_TOKENS,
     REQUEST_FRAME_TOKENS,
+    added_tokens_at_most,
+    counted_tokens,
     counted_tokens_at_most,
     input_tokens_at_most,
     input_with_uses,
@@ -22,7 +24,14 @@ from gateway.core.bounds import (
     text_bytes,
 )
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import NO_USES, OutputCap, OutputLimits, ToolUses, UsageBound
+from gateway.core.usage_bound import (
+    NO_USES,
+    SEARCH_TOKENS,
+    OutputCap,
+    OutputLimits,
+    ToolUses,
+    UsageBound,
+)
 from gateway.providers import tokens
 
 FORMS: Final[tuple[Literal["NFC", "NFKC"], ...]] = ("NFC", "NFKC")
@@ -147,7 +156,8 @@ def test_search_model_searches_and_reads_results_unasked() -> None:
     model = Model(id="gpt-4o-search-preview", provider="openai", context_tokens=128_000)
     asked = UsageBound(texts=("hi",), messages=1)
     assert searches_at_most(asked, model) == 1
-    assert input_tokens_at_most(asked, model, text_bytes=2) == 128_000
+    plain = input_tokens_at_most(asked, MODEL, text_bytes=2)
+    assert input_tokens_at_most(asked, model, text_bytes=2) == plain + SEARCH_TOKENS
     assert searches_at_most(asked, MODEL) == 0
     assert searches_at_most(UsageBound(searches=3), model) == 3
 
@@ -172,3 +182,30 @@ def test_input_is_read_again_after_uses_of_tools_within_context() -> None:
     assert input_with_uses(together, model, tokens=1_000) == 3_000 + 4 * 50 + 5 * 50
     large = ToolUses(times=2, reads=2, each=10**6)
     assert input_with_uses(large, model, tokens=1_000) == 600_000
+
+
+@pytest.mark.parametrize(
+    ("calls", "compactions", "times", "added"),
+    [
+        (0, 0, None, 0),
+        (3, 0, None, 3 * 50),
+        (3, 0, 2, 2 * 50),
+        (3, 0, 9, 3 * 50),
+        (0, 1, None, 1000),
+        (0, 1, 0, 0),
+        (3, 1, None, 2 * 3 * 50 + 1000),
+    ],
+)
+def test_hosted_calls_and_compactions_add_input(
+    calls: int, compactions: int, times: int | None, added: int
+) -> None:
+    asked = UsageBound(hosted_calls=calls, hosted_call_tokens=50, compactions=compactions)
+    assert added_tokens_at_most(asked, MODEL, once=1000, times=times) == added
+    plain = input_tokens_at_most(UsageBound(), MODEL, text_bytes=1000)
+    found = input_tokens_at_most(asked, MODEL, text_bytes=1000)
+    assert found == plain + added_tokens_at_most(asked, MODEL, once=plain)
+
+
+def test_tokens_of_policy_are_those_of_request() -> None:
+    asked = UsageBound(hosted_calls=3, hosted_call_tokens=50)
+    assert counted_tokens(asked, MODEL, counted=7) == counted_tokens(UsageBound(), MODEL, counted=7)

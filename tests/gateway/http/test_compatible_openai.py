@@ -7,18 +7,20 @@ from typing import Any
 import pytest
 
 from costs.models import Hold
-from gateway.apis.responses.tools import UNBOUNDED
+from gateway.call.runtime import Gateway
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Reply
+from tests.gateway.wire import Reply, send_to_api
 from tests.vendor_rules.mistral import body as mistral
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
+CHAT = "/v1/chat/completions"
 PROMPT = "Say hello to everyone"
 ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": PROMPT}
 SEARCH = {"type": "web_search"}
@@ -86,8 +88,10 @@ def test_broken_stream_ends_with_error_that_clients_raise(
     vendors.answers(cut_after_bytes=1_500)
     reply = ask(ASKED | {"stream": True}, path=RESPONSES)
     last = reply.events[-1]
-    assert (last.name, last.data["type"]) == ("error", "error")
-    assert last.data["error"]["code"] == last.data["code"] == "provider_error"
+    assert (last.name, last.data["type"]) == ("response.failed", "response.failed")
+    assert last.data["error"]["code"] == "provider_error"
+    failed = last.data["response"]["error"]
+    assert (failed["code"], failed["message"]) == ("server_error", last.data["error"]["message"])
     assert row_of(reply).status == "unknown"
 
 
@@ -99,19 +103,32 @@ def test_limit_writes_cap_into_request(
     assert 900 < vendors.calls[0].body["max_output_tokens"] < 1000
 
 
-def test_unbounded_search_is_refused_if_limit_applies(
+def test_searches_are_limited_if_limit_applies(
     ask: Asking, vendors: FakeProvider, acme: Organization
 ) -> None:
     searching = ASKED | {"tools": [SEARCH], "max_output_tokens": 50}
     assert ask(searching, path=RESPONSES).status == 200
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=100 * EURO_NANOEUR)
-    assert refused(ask(searching, path=RESPONSES)) == (400, "invalid_request", UNBOUNDED)
-    reply = ask(searching | {"max_tool_calls": 2}, path=RESPONSES)
-    assert reply.status == 200
-    assert len(vendors.calls) == 2
-    # Three passes over the whole context, and two searches.
-    hold = Hold.objects.get(request_id=row_of(reply).id)
-    assert hold.amount_nanoeur > 3 * 128_000 * 0.15 / 1.10 * 1000
+    holds = []
+    for asked, calls in ((None, HOSTED_CALLS_MAX), (2, 2), (50, HOSTED_CALLS_MAX)):
+        reply = ask(searching | {"max_tool_calls": asked}, path=RESPONSES)
+        assert reply.status == 200
+        assert vendors.calls[-1].body["max_tool_calls"] == calls
+        holds.append(Hold.objects.get(request_id=row_of(reply).id).amount_nanoeur)
+    # Each search has a fee, of 50 USD per thousand without a price of its own, and its tokens.
+    each = SEARCH_TOKENS * 0.15 / 1.10 * 1000 + 0.05 / 1.10 * EURO_NANOEUR
+    assert holds[0] - holds[1] == pytest.approx((HOSTED_CALLS_MAX - 2) * each, abs=2)
+    assert holds[0] == holds[2] < 9 * each
+
+
+def test_websocket_is_answered_at_once_with_426(gateway: Gateway) -> None:
+    headers = {"upgrade": "WebSocket", "connection": "Upgrade", "sec-websocket-version": "13"}
+    reply = send_to_api("GET", RESPONSES, headers=headers)
+    assert reply.status == 426
+    assert reply.json["error"]["message"] == "WebSocket is not supported here; use POST over HTTP"
+    assert set(reply.json["error"]) == {"message", "type", "param", "code"}
+    assert send_to_api("GET", RESPONSES).status == 405
+    assert send_to_api("GET", CHAT, headers=headers).status == 405
 
 
 @pytest.mark.parametrize(
@@ -188,7 +205,6 @@ def test_embeddings_of_tokens_are_held_by_their_text_where_they_become_one(
 
 # --- adjustments ------------------------------------------------------------------------------
 
-CHAT = "/v1/chat/completions"
 USER = {"role": "user", "content": PROMPT}
 
 

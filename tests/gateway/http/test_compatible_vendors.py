@@ -361,7 +361,7 @@ def test_cap_is_within_policy_tokens(
 
 UNBOUNDED: Final = {
     MESSAGES.vendor: {"type": "of_tomorrow", "name": "it"},
-    GENERATE.vendor: {"googleSearch": {}},
+    GENERATE.vendor: {"codeExecution": {}},
 }
 
 
