@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from orgs.core.frozen import frozen
@@ -23,8 +24,11 @@ class OutputLimits:
     predicted_tokens: int = 0
 
     def with_cap(self, cap: OutputCap) -> OutputLimits:
-        """Return the limits of the same body with this cap."""
-        return replace(self, max_tokens=cap.tokens)
+        """Return the limits of the same body with this cap; thinking keeps its share of it."""
+        asked, thinking = self.max_tokens or 0, self.thinking_tokens
+        if cap.tokens < asked:
+            thinking = thinking * cap.tokens // asked
+        return replace(self, max_tokens=cap.tokens, thinking_tokens=thinking)
 
 
 @frozen
@@ -63,9 +67,20 @@ class UsageBound:
 NOTHING = UsageBound()
 
 
+# What decides a cap: the caller, the model's maximum, its context, a policy, or what is left of a
+# limit of money.
+BY_CALLER: Final = "caller"
+BY_MODEL: Final = "model"
+BY_CONTEXT: Final = "context"
+BY_POLICY: Final = "policy"
+BY_ROOM: Final = "room"
+BY_GATEWAY: Final = frozenset({BY_CONTEXT, BY_POLICY, BY_ROOM})
+
+
 @dataclass(frozen=True, slots=True)
 class OutputCap:
-    """The token cap of one answer, and whether it is written into the request."""
+    """The token cap of one answer, whether it is written into the request, and what decided it."""
 
     tokens: int
     is_written: bool
+    by: str = BY_CALLER

@@ -146,7 +146,7 @@ class GenerateBody:
         omitted = ("model", "serviceTier") if tier_in(fields) == STANDARD_TIER else ("model",)
         sent = {name: value for name, value in fields.items() if name not in omitted}
         config: Mapping[str, Any] = sent.get("generationConfig") or {}
-        if cap.is_written and config.get("maxOutputTokens") is None:
+        if cap.is_written:
             sent["generationConfig"] = {**config, "maxOutputTokens": cap.tokens}
         if sent.get("store"):
             sent["store"] = False  # it would be stored where every tenant's requests are
