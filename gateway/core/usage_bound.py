@@ -24,10 +24,13 @@ class OutputLimits:
     predicted_tokens: int = 0
 
     def with_cap(self, cap: OutputCap) -> OutputLimits:
-        """Return the limits of the same body with this cap; thinking keeps its share of it."""
-        asked, thinking = self.max_tokens or 0, self.thinking_tokens
-        if cap.tokens < asked:
-            thinking = thinking * cap.tokens // asked
+        """Return the limits of the same body with this cap.
+
+        A thinking budget that is not below a cap nobody asked for is half of it.
+        """
+        thinking, is_asked = self.thinking_tokens, self.max_tokens == cap.tokens
+        if not is_asked and thinking >= cap.tokens:
+            thinking = cap.tokens // 2
         return replace(self, max_tokens=cap.tokens, thinking_tokens=thinking)
 
 

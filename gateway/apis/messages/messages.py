@@ -202,10 +202,10 @@ def _is_plain(block: object) -> bool:
 
 
 def _thinking_within(cap: OutputCap, asked: OutputLimits, thinking: object) -> object:
-    """Return the thinking of a body whose cap is lowered: the budget keeps its share of the cap.
+    """Return the thinking of a body whose cap is lowered: its budget is below the cap.
 
     https://platform.claude.com/docs/en/build-with-claude/extended-thinking: a budget has at least
-    1,024 tokens, and is below the cap, unless the model may think between tools.
+    1,024 tokens.
     """
     if cap.tokens <= THINKING_MIN_TOKENS or not isinstance(thinking, dict):
         return {"type": "disabled"}

@@ -110,6 +110,19 @@ def test_cap_is_written_over_callers() -> None:
         assert body["generationConfig"] == {"maxOutputTokens": 50}
 
 
+@pytest.mark.parametrize(
+    ("asked", "budget", "sent_budget"), [(90, 60, -1), (90, 49, 49), (50, 60, 60), (None, 60, -1)]
+)
+def test_thinking_budget_above_lowered_cap_is_left_to_model(
+    asked: int | None, budget: int, sent_budget: int
+) -> None:
+    config = {"maxOutputTokens": asked, "thinking_config": {"thinking_budget": budget}}
+    body = body_of(outgoing(ASKED | {"generationConfig": config}, cap=50))
+    [sent_thinking] = body["generationConfig"]["thinkingConfig"].values()
+    assert body["generationConfig"]["maxOutputTokens"] == 50
+    assert sent_thinking == sent_budget
+
+
 def test_nested_count_request_uses_model_of_path() -> None:
     inner = {**ASKED, "model": "models/gemini-2.5-pro", "generation_config": {"top_k": 1}}
     body = body_of(sent(read(COUNTING, {"generate_content_request": inner}, named="x"), FLASH))

@@ -59,7 +59,8 @@ def test_callers_cap_is_sent_and_bounds_request() -> None:
     ("cap", "thinking"),
     [
         (16_000, {"type": "enabled", "budget_tokens": 10_000, "display": "omitted"}),
-        (8_000, {"type": "enabled", "budget_tokens": 5_000, "display": "omitted"}),
+        (12_000, {"type": "enabled", "budget_tokens": 10_000, "display": "omitted"}),
+        (8_000, {"type": "enabled", "budget_tokens": 4_000, "display": "omitted"}),
         (1_100, {"type": "enabled", "budget_tokens": 1_024, "display": "omitted"}),
         (1_024, {"type": "disabled"}),  # the vendor's least budget is not below it
     ],

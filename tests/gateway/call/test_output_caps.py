@@ -265,7 +265,7 @@ def test_thinking_stays_within_lowered_cap(
     sent = fake.calls[-1].body
     assert sent["max_tokens"] == TARGET
     assert 1024 <= sent["thinking"]["budget_tokens"] < TARGET
-    assert sent["thinking"]["budget_tokens"] == max(1024, budget * TARGET // asked)
+    assert sent["thinking"]["budget_tokens"] == (budget if budget < TARGET else TARGET // 2)
 
 
 def test_tightest_of_several_limits_decides(

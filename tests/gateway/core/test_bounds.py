@@ -199,11 +199,20 @@ def test_maximum_of_unlisted_model_is_not_written() -> None:
     assert cap.tokens == UNLISTED_CAP_TOKENS
 
 
-def test_thinking_keeps_its_share_of_lowered_cap() -> None:
-    asked = OutputLimits(max_tokens=32_000, thinking_tokens=31_999)
-    lowered = asked.with_cap(OutputCap(8_192, is_written=True))
-    assert (lowered.max_tokens, lowered.thinking_tokens) == (8_192, 8_191)
-    assert asked.with_cap(OutputCap(32_000, is_written=True)) == asked
+@pytest.mark.parametrize(
+    ("asked", "budget", "cap", "kept"),
+    [
+        (32_000, 31_999, 8_192, 4_096),
+        (32_000, 8_192, 8_192, 4_096),
+        (32_000, 8_191, 8_192, 8_191),
+        (None, 24_576, 8_192, 4_096),
+        (32_000, 40_000, 32_000, 40_000),  # as the caller asked for both
+    ],
+)
+def test_thinking_is_below_lowered_cap(asked: int | None, budget: int, cap: int, kept: int) -> None:
+    limits = OutputLimits(max_tokens=asked, thinking_tokens=budget)
+    lowered = limits.with_cap(OutputCap(cap, is_written=True))
+    assert lowered == OutputLimits(max_tokens=cap, thinking_tokens=kept)
 
 
 def test_search_model_searches_and_reads_results_unasked() -> None:
