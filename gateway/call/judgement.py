@@ -159,6 +159,7 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
         text_tokens=counted_text or 0,
         input_tokens=counted_tokens or 0,
         token_limit=limit,
+        output_limit=requested.organization.output_limit,
         is_limited=resolved.is_limited,
     )
     return CappedCall(

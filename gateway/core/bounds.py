@@ -126,19 +126,22 @@ def output_cap(  # noqa: PLR0913  keyword-only; each is a limit of its own
     text_tokens: int,
     input_tokens: int,
     token_limit: int | None,
+    output_limit: int | None,
     is_limited: bool,
 ) -> OutputCap:
     """Return the output cap: the requested one, else the model's maximum.
 
+    It is at most a policy's `output_limit`.
+
     If a limit applies, the cap is written into the provider's request, so that the bound holds.
-    One that nobody requested fits in what the text leaves of the context, and the input of the
+    One that was not requested fits in what the text leaves of the context, and the input of the
     tokens that a policy allows; these are 0 where they were not counted. If none applies, only a
     cap that the caller gave is written, or one that the vendor requires.
     """
     if output is None:
         return OutputCap(0, is_written=False)
     if output.max_tokens is not None:
-        return OutputCap(output.max_tokens, is_written=True)
+        return _at_most(output_limit, OutputCap(output.max_tokens, is_written=True))
     if not is_limited and not model.requires_cap:
         return OutputCap(model.max_output_tokens, is_written=False, by=BY_MODEL)
     tokens, by = model.default_output_tokens, BY_MODEL
@@ -149,7 +152,13 @@ def output_cap(  # noqa: PLR0913  keyword-only; each is a limit of its own
         room = (token_limit - input_tokens) // output.choices - output.predicted_tokens
         if room < tokens:
             tokens, by = max(1, room), BY_POLICY
-    return OutputCap(tokens, is_written=True, by=by)
+    return _at_most(output_limit, OutputCap(tokens, is_written=True, by=by))
+
+
+def _at_most(output_limit: int | None, cap: OutputCap) -> OutputCap:
+    if output_limit is None or cap.tokens <= output_limit:
+        return cap
+    return OutputCap(output_limit, is_written=True, by=BY_POLICY)
 
 
 def least_cap(output: OutputLimits | None, model: Model) -> int:

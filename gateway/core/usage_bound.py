@@ -26,7 +26,7 @@ class OutputLimits:
     def with_cap(self, cap: OutputCap) -> OutputLimits:
         """Return the limits of the same body with this cap.
 
-        A thinking budget that is not below a cap nobody asked for is half of it.
+        A thinking budget that is not below a cap that was not asked for is half of it.
         """
         thinking, is_asked = self.thinking_tokens, self.max_tokens == cap.tokens
         if not is_asked and thinking >= cap.tokens:

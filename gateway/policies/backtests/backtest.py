@@ -48,6 +48,7 @@ def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
         blocked=model_entries(catalog, limits.blocked_models),
         max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
         max_tokens_per_request=limits.max_tokens_per_request,
+        max_output_tokens=limits.max_output_tokens,
         requirements=requirements_of(limits.required_dimensions, limits.known_values),
     )
 

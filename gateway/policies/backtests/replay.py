@@ -96,14 +96,20 @@ class ReplayedDay:
         """Return the output cap that the request would have had under the policy."""
         if past.cap_tokens is None or past.model is None:
             return past.cap_tokens
-        limit = self.rule.max_tokens_per_request
+        rule = self.rule
+        limits = (
+            rule.max_tokens_per_request,
+            rule.max_output_tokens,
+            rule.max_cost_per_day_nanoeur,
+        )
         return output_cap(
             past.model,
             output=OutputLimits(max_tokens=_asked(past)),
             text_tokens=_counted(past) or 0,
             input_tokens=_counted(past) or 0,
-            token_limit=limit,
-            is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,
+            token_limit=rule.max_tokens_per_request,
+            output_limit=rule.max_output_tokens,
+            is_limited=any(limit is not None for limit in limits),
         ).tokens
 
     def _judge_cost(self, past: PastRequest, cap_tokens: int | None) -> Refused | None:

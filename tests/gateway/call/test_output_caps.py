@@ -282,7 +282,7 @@ def test_tightest_of_several_limits_decides(
     assert row.hold_nanoeur <= room
 
 
-def test_policys_tokens_lower_cap_that_nobody_asked_for(
+def test_policys_tokens_lower_cap_that_was_not_asked_for(
     ask: Asking, fake: FakeProvider, acme: Organization
 ) -> None:
     PolicyFactory.create(org=acme, max_tokens_per_request=1_000, max_cost_per_day_nanoeur=MUCH)
@@ -292,6 +292,24 @@ def test_policys_tokens_lower_cap_that_nobody_asked_for(
     assert row.decision["output_cap"] == 1_000 - counted
     assert row.decision["output_cap_by"] == "policy"
     assert ask(**api.asking(1_001)).status == 403
+
+
+@every_api
+def test_policys_output_tokens_lower_any_cap(
+    ask: Asking, fake: FakeProvider, acme: Organization, name: str
+) -> None:
+    PolicyFactory.create(org=acme, max_output_tokens=700)
+    PolicyFactory.create(org=acme, max_output_tokens=9_000)
+    api = APIS[name]
+    for asked, sent, decided in (
+        (None, 700, "policy"),
+        (1_000, 700, "policy"),
+        (600, 600, "caller"),
+    ):
+        reply = ask(**api.asking(asked))
+        assert api.cap_of(fake.calls[-1].body) == sent
+        assert reply.headers[HEADER] == str(sent)
+        assert row_of(reply).decision["output_cap_by"] == decided
 
 
 def test_calls_at_once_share_what_is_left(

@@ -105,6 +105,7 @@ def test_cap_is_requested_else_room_else_maximum(
         text_tokens=100,
         input_tokens=100,
         token_limit=token_limit,
+        output_limit=None,
         is_limited=is_limited,
     )
     assert found == cap
@@ -139,6 +140,7 @@ def test_prediction_is_deducted_from_token_limit() -> None:
         text_tokens=100,
         input_tokens=100,
         token_limit=1_000,
+        output_limit=None,
         is_limited=True,
     )
     assert found == OutputCap(400, is_written=True, by=BY_POLICY)
@@ -159,6 +161,7 @@ def test_written_cap_fits_context_and_least_is_not_above_it(
         text_tokens=counted,
         input_tokens=counted,
         token_limit=token_limit,
+        output_limit=None,
         is_limited=True,
     )
     assert cap.is_written
@@ -181,6 +184,7 @@ def test_vendor_that_requires_cap_gets_models_maximum() -> None:
         text_tokens=0,
         input_tokens=0,
         token_limit=None,
+        output_limit=None,
         is_limited=False,
     )
     assert cap == OutputCap(64_000, is_written=True, by=BY_MODEL)
@@ -194,6 +198,7 @@ def test_maximum_of_unlisted_model_is_not_written() -> None:
         text_tokens=0,
         input_tokens=0,
         token_limit=None,
+        output_limit=None,
         is_limited=True,
     )
     assert cap.tokens == UNLISTED_CAP_TOKENS

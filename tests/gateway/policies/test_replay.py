@@ -80,11 +80,17 @@ def test_token_limit_counts_input_and_requested_cap(limit: int, refused: bool) -
         (MINI.max_output_tokens, None),
     ],
 )
-def test_cap_nobody_asked_for_is_lowered_to_policy_limit(cap: int, cap_by: str | None) -> None:
+def test_cap_not_asked_for_is_lowered_to_policy_limit(cap: int, cap_by: str | None) -> None:
     asked = past(cap_tokens=cap, cap_by=cap_by, asked_tokens=None)
     assert code(day(max_tokens_per_request=150), asked) is None
     # where the input alone fills the limit there is no room to cap to
     assert code(day(max_tokens_per_request=99), asked) == "token_limit"
+
+
+def test_policys_output_tokens_lower_any_cap() -> None:
+    limits = {"max_tokens_per_request": 300, "max_output_tokens": 200}
+    assert code(day(**limits), past()) is None
+    assert code(day(**limits | {"max_output_tokens": 201}), past()) == "token_limit"
 
 
 def test_other_cap_of_earlier_row_was_asked_for() -> None:
