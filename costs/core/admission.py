@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -42,7 +42,7 @@ class ReserveRequest:
     it counts in: the organization's day first, with its tightest limit. `charge_to` is what a
     cost event names (model, provider, dimensions, key). `entry` is the audit row, known only to
     the journal. With `record_if_full` off, a call that does not fit leaves no row: its caller
-    has a tighter bound to try.
+    has a lower bound to try.
     """
 
     id: UUID
@@ -82,6 +82,11 @@ class Balance:
         return left is None or amount_nanoeur <= left
 
 
+def room_of(balances: Sequence[Balance]) -> int:
+    """Return what the tightest of several limits, at least one, leaves for a hold."""
+    return min(left for each in balances if (left := each.left_nanoeur) is not None)
+
+
 @frozen
 class Admitted:
     """The hold is committed: the call may go out. `before` has a balance for each limit."""
@@ -102,6 +107,11 @@ class InsufficientRoom:
     limit: Limit
     balance: Balance
     before: tuple[Balance, ...]
+
+    @property
+    def room_nanoeur(self) -> int:
+        """What the tightest of the limits leaves for a hold."""
+        return room_of(self.before)
 
 
 @frozen

@@ -71,7 +71,7 @@ class Closing:
 
     `unpriced` names what has no rate of its own, so that the cost is an estimate. `seen` are the
     most input and output tokens of an answer that was cut off. `upstream_id` is the provider's own
-    request id.
+    request id. An answer that ended at a cap of the gateway's own `is_cut_by_gateway`.
     """
 
     status: str
@@ -84,6 +84,7 @@ class Closing:
     seen: tuple[int, int] | None = None
     latency_ms: int | None = None
     upstream_id: str | None = None
+    is_cut_by_gateway: bool = False
 
 
 def refusal_of(
@@ -357,6 +358,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "unpriced": closing.unpriced,
                 "upstream_request_id": closing.upstream_id,
                 "at_most": closing.seen and dict(zip(SEEN, closing.seen, strict=True)),
+                "cut_by": "gateway" if closing.is_cut_by_gateway else None,
             }
         ),
     }

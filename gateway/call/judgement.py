@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from gateway.core import bounds
 from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused
 from gateway.core.model_names import Catalog, price_names
+from gateway.core.usage_bound import BY_ROOM
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import refusal_for_model, refusal_for_tokens
@@ -52,8 +54,56 @@ async def judge(
     return _bounded(priced)
 
 
-async def tighten(bounded: BoundedCall) -> BoundedCall:
-    """Return the call with a tighter bound, if `can_be_tightened`."""
+async def within(
+    bounded: BoundedCall, room_nanoeur: int, *, limits: Callable[[str], TimeLimits]
+) -> JudgedCall:
+    """Return the call, which `can_cost_less`, with the highest output cap that the room pays for.
+
+    The bound is tightened before, if it can be. A cap is not lowered below the least one, also if
+    the room does not pay for that.
+    """
+    if bounded.can_be_tightened:
+        bounded = await _tightened(bounded)
+        if bounded.bound_nanoeur <= room_nanoeur:
+            return bounded
+    lowered: JudgedCall = bounded
+    total_s = limits(bounded.resolved.model.provider).total_s
+    # What fits a request to its vendor may allow more output than its cap: the bound is read again.
+    for cap_tokens in dict.fromkeys((_cap_within(bounded, room_nanoeur), bounded.least_cap)):
+        lowered = await _lowered(
+            bounded, cap_tokens, timeout_s=limits(bounded.resolved.model.provider).total_s
+        )
+        if isinstance(lowered, RefusedCall) or lowered.bound_nanoeur <= room_nanoeur:
+            break
+    return lowered
+
+
+def _cap_within(bounded: BoundedCall, room_nanoeur: int) -> int:
+    """Return the highest cap whose bound is within the room, at least the least one."""
+    caps = range(bounded.least_cap, bounded.capped.cap.tokens + 1)
+
+    def cost(cap_tokens: int) -> int:
+        return _bound(bounded.priced, bounded.input_tokens, cap_tokens=cap_tokens).nanoeur
+
+    return caps[max(0, bisect_right(caps, room_nanoeur, key=cost) - 1)]
+
+
+async def _lowered(bounded: BoundedCall, cap_tokens: int, *, timeout_s: float) -> JudgedCall:
+    if cap_tokens == bounded.capped.cap.tokens:
+        return bounded
+    capped = replace(
+        bounded.capped,
+        cap=replace(bounded.capped.cap, tokens=cap_tokens, is_written=True, by=BY_ROOM),
+    )
+    priced = await _computed(bounded.requested, partial(_priced, capped, timeout_s=timeout_s))
+    if isinstance(priced, RefusedCall):
+        return priced
+    bound_nanoeur = _bound(priced, bounded.input_tokens).nanoeur
+    return replace(bounded, priced=priced, bound_nanoeur=bound_nanoeur)
+
+
+async def _tightened(bounded: BoundedCall) -> BoundedCall:
+    """Return the call with a tighter bound, by the vendor's own tokenizer."""
     capped, model = bounded.capped, bounded.resolved.model
     usage_bound, counted = bounded.resolved.usage_bound, capped.counted_text
     if counted is None:
@@ -62,8 +112,14 @@ async def tighten(bounded: BoundedCall) -> BoundedCall:
     tokens = bounds.counted_tokens(usage_bound, model, counted=counted)
     recounted = replace(capped, counted_text=counted, counted_tokens=tokens)
     priced = replace(bounded.priced, capped=recounted)
-    at_most = bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
-    return BoundedCall(priced=priced, bound_nanoeur=_bound(priced, at_most).nanoeur, is_tight=True)
+    # Of a few words the count with its frames is more than the bytes.
+    at_most = min(
+        bounded.input_tokens, bounds.counted_tokens_at_most(usage_bound, model, counted=counted)
+    )
+    bound_nanoeur = _bound(priced, at_most).nanoeur
+    return BoundedCall(
+        priced=priced, bound_nanoeur=bound_nanoeur, input_tokens=at_most, is_tight=True
+    )
 
 
 async def _computed(requested: RequestedCall, work: Callable[[], T]) -> T:
@@ -102,15 +158,21 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
     requested, model = resolved.requested, resolved.model
     usage_bound, limit = requested.call.usage_bound, requested.organization.token_limit
     counted_text = counted_tokens = None
-    if requested.counts or (limit is not None and not _certainly_fits(resolved, limit)):
+    if (
+        requested.counts
+        or (limit is not None and not _certainly_fits(resolved, limit))
+        or (resolved.is_limited and _may_fill_context(resolved))
+    ):
         caller = requested.organization.id
         counted_text = await count_tokens_async(usage_bound, model, caller=caller)
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
     cap = bounds.output_cap(
         model,
         output=usage_bound.output,
+        text_tokens=counted_text or 0,
         input_tokens=counted_tokens or 0,
         token_limit=limit,
+        output_limit=requested.organization.output_limit,
         is_limited=resolved.is_limited,
     )
     cap = replace(cap, hosted_calls=resolved.hosted_calls_max)
@@ -129,6 +191,16 @@ def _certainly_fits(resolved: ResolvedCall, limit: int) -> bool:
     output = bounds.output_tokens_at_most(usage_bound.output, model)
     at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
     return bounds.counted_tokens(usage_bound, model, counted=at_most) + output <= limit
+
+
+def _may_fill_context(resolved: ResolvedCall) -> bool:
+    """Whether the model's maximum may not fit in its context beside the input."""
+    usage_bound, model = resolved.usage_bound, resolved.model
+    output = usage_bound.output
+    if usage_bound.is_free or output is None or output.max_tokens is not None:
+        return False
+    at_most = count_at_most(usage_bound, model, text_bytes=resolved.text_bytes)
+    return at_most + model.default_output_tokens > model.context_tokens
 
 
 def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
@@ -165,7 +237,7 @@ def _bounded(priced: PricedCall) -> JudgedCall:
     resolved = priced.capped.resolved
     usage_bound = resolved.usage_bound
     if usage_bound.is_free:
-        return BoundedCall(priced=priced, bound_nanoeur=0, is_tight=True)
+        return BoundedCall(priced=priced, bound_nanoeur=0, input_tokens=0, is_tight=True)
     if usage_bound.unbounded is not None and resolved.is_limited:
         refusal = Refused("invalid_request", usage_bound.unbounded, status=400)
         return RefusedCall(refusal=refusal, reached=priced)
@@ -179,10 +251,10 @@ def _bounded(priced: PricedCall) -> JudgedCall:
             "an administrator must set one"
         )
         return RefusedCall(refusal=Refused("model_unpriced", sentence), reached=priced)
-    return BoundedCall(priced=priced, bound_nanoeur=bound.nanoeur)
+    return BoundedCall(priced=priced, bound_nanoeur=bound.nanoeur, input_tokens=at_most)
 
 
-def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
+def _bound(priced: PricedCall, input_tokens: int, *, cap_tokens: int | None = None) -> UsagePrice:
     """Return the maximum cost of the call as it is sent: 0 without rates, since it is free then."""
     if priced.rates is None:
         return UsagePrice(0)
@@ -192,4 +264,5 @@ def _bound(priced: PricedCall, input_tokens: int) -> UsagePrice:
         priced.capped.resolved.model,
         tokens=input_tokens + outgoing.more_input_tokens,
     )
-    return bound_of(priced.ceiling(input_tokens=input_tokens), priced.rates)
+    ceiling = priced.ceiling(input_tokens=input_tokens, cap_tokens=cap_tokens)
+    return bound_of(ceiling, priced.rates)

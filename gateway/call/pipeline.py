@@ -25,21 +25,17 @@ from uuid import UUID
 from costs.core.admission import (
     Admitted,
     InsufficientRoom,
-    ReserveRequest,
-    ReserveResult,
     Settled,
     Settlement,
     Stale,
 )
 from costs.core.holds import State
 from costs.core.money import euros
-from costs.ledger.writer import LedgerUnavailable, OrganizationLocked
+from costs.ledger.writer import LedgerUnavailable
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate, candidate
-from gateway.call.fingerprints import fingerprints_of
 from gateway.call.journal import refusal_of, refused_attempt
-from gateway.call.judgement import tighten
-from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve_request
+from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve
 from gateway.call.runtime import Gateway
 from gateway.call.settlement.held_call import HeldCall
 from gateway.call.settlement.prices import seen_cost
@@ -177,7 +173,7 @@ async def _admit(running: RunningCall) -> HeldCall:
     started_s, trail = time.monotonic(), running.trail
     times_stale = 0
     while times_stale < STALE_RETRIES_MAX:
-        chosen, ask, answer = await _reserve(running, await _chosen(running))
+        chosen, ask, answer = await reserve(running, await _chosen(running))
         if isinstance(answer, Stale):
             times_stale += 1
             await running.gateway.reload(running.principal, answer)
@@ -186,6 +182,7 @@ async def _admit(running: RunningCall) -> HeldCall:
         bounded = chosen.judged
         if refusal is None and isinstance(answer, Admitted) and isinstance(bounded, BoundedCall):
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
+            running.stream.output_cap = bounded.priced.sent_cap
             return HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
         if isinstance(answer, InsufficientRoom) and trail.failure is not None:
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
@@ -214,40 +211,6 @@ async def _chosen(running: RunningCall) -> Candidate:
         place=trail.place,
         is_first_attempt=trail.failure is None,
     )
-
-
-async def _reserve(
-    running: RunningCall, chosen: Candidate
-) -> tuple[Candidate, ReserveRequest, ReserveResult]:
-    """Request a hold from the ledger; without room, once more with a tighter bound."""
-    bounded = chosen.judged
-    if isinstance(bounded, BoundedCall) and isinstance(bounded.priced.outgoing, ProviderCall):
-        # A vendor's SDK takes seconds to import: do it before the hold and the deadline start.
-        await running.gateway.providers.get(bounded.resolved.model.provider)
-    keyed = chosen.judged.requested.organization.prompt_mac
-    fingerprints = await fingerprints_of(keyed, running.principal, running.call)
-    ask = reserve_request(running, chosen, fingerprints)
-    answer = await _reserved(running, ask)
-    if (
-        isinstance(answer, InsufficientRoom)
-        and isinstance(bounded, BoundedCall)
-        and bounded.can_be_tightened
-    ):
-        chosen = replace(chosen, judged=await tighten(bounded))
-        ask = reserve_request(running, chosen, fingerprints)
-        answer = await _reserved(running, ask)
-    return chosen, ask, answer
-
-
-async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
-    try:
-        return await running.gateway.writer.reserve(ask)
-    except OrganizationLocked as exc:
-        sentence = "Rows of the organization are locked in the database; nothing was sent"
-        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
-    except LedgerUnavailable as exc:
-        sentence = "The ledger is not available; nothing was sent"
-        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
 
 
 # --- call -------------------------------------------------------------------------------------

@@ -1,20 +1,24 @@
-"""Build the ledger request of a checked call: a hold, or only a refusal's audit row."""
+"""Request a hold for a checked call from the ledger, or only a refusal's audit row."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from costs.core.admission import ReserveRequest
+from costs.core.admission import InsufficientRoom, ReserveRequest, ReserveResult
 from costs.core.rates import FREE
+from costs.ledger.writer import LedgerUnavailable, OrganizationLocked
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate
-from gateway.call.fingerprints import Fingerprints
+from gateway.call.fingerprints import Fingerprints, fingerprints_of
 from gateway.call.journal import Opening
+from gateway.call.judgement import within
 from gateway.call.runtime import Gateway
 from gateway.call.settlement.settle import passed_over
 from gateway.call.stages import BoundedCall, RefusedCall, decision_trace
 from gateway.core.attempts import Trail
-from gateway.core.calls import Call, Principal
+from gateway.core.calls import Call, Principal, ProviderCall
+from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS
 from orgs.core.frozen import frozen
 from orgs.fields import new_id
@@ -23,6 +27,7 @@ from orgs.fields import new_id
 DRAIN_MAX_S: Final = 60.0
 # A hold outlives its call by this much, so that the reaper never settles a running one.
 DEADLINE_MARGIN_S: Final = 30.0
+RESERVE_TRIES_MAX: Final = 4
 
 
 @frozen
@@ -36,9 +41,50 @@ class RunningCall:
     trail: Trail
 
 
-def reserve_request(
-    running: RunningCall, chosen: Candidate, fingerprints: Fingerprints
-) -> ReserveRequest:
+async def reserve(
+    running: RunningCall, chosen: Candidate
+) -> tuple[Candidate, ReserveRequest, ReserveResult]:
+    """Request a hold from the ledger; without room, again with a lower bound.
+
+    Other calls may take the room meanwhile, so the last try is with the lowest bound. Each is
+    decided by the ledger alone.
+    """
+    if isinstance(chosen.judged, BoundedCall):
+        bounded = chosen.judged
+        if isinstance(bounded.priced.outgoing, ProviderCall):
+            # A vendor's SDK takes seconds to import: do it before the hold and its deadline start.
+            await running.gateway.providers.get(bounded.resolved.model.provider)
+    keyed = chosen.judged.requested.organization.prompt_mac
+    fingerprints = await fingerprints_of(keyed, running.principal, running.call)
+    tries_left, limits = RESERVE_TRIES_MAX, running.gateway.providers.limits
+    while True:
+        ask = _request(running, chosen, fingerprints)
+        answer = await _reserved(running, ask)
+        judged = chosen.judged
+        if (
+            not isinstance(answer, InsufficientRoom)
+            or not isinstance(judged, BoundedCall)
+            or not judged.can_cost_less
+        ):
+            return chosen, ask, answer
+        tries_left -= 1
+        room_nanoeur = answer.room_nanoeur if tries_left > 1 else 0
+        lower = await within(judged, room_nanoeur, limits=limits)
+        chosen = replace(chosen, judged=lower)
+
+
+async def _reserved(running: RunningCall, ask: ReserveRequest) -> ReserveResult:
+    try:
+        return await running.gateway.writer.reserve(ask)
+    except OrganizationLocked as exc:
+        sentence = "Rows of the organization are locked in the database; nothing was sent"
+        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
+    except LedgerUnavailable as exc:
+        sentence = "The ledger is not available; nothing was sent"
+        raise Refused("ledger_unavailable", sentence, status=503, retry_after_s=1) from exc
+
+
+def _request(running: RunningCall, chosen: Candidate, fingerprints: Fingerprints) -> ReserveRequest:
     """Return the ledger request: for the hold, or to record a refusal."""
     judged, principal, trail = chosen.judged, running.principal, running.trail
     organization, prices = judged.requested.organization, judged.requested.prices
@@ -64,7 +110,7 @@ def reserve_request(
         },
         rates=opening.rates.card if opening.rates else FREE,
         repeat=fingerprints.repeat if keeps_key else None,
-        record_if_full=bounded is None or not bounded.can_be_tightened,
+        record_if_full=bounded is None or not bounded.can_cost_less,
         entry=opening,
     )
 

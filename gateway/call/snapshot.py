@@ -30,7 +30,13 @@ from gateway.core.model_entries import compared, model_entries
 from gateway.core.model_names import Catalog, Model
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.guards.dimensions import Requirements, requirements_of
-from gateway.guards.policies import Rule, model_verdicts, tightest_daily_rule, tightest_token_limit
+from gateway.guards.policies import (
+    Rule,
+    model_verdicts,
+    tightest_daily_rule,
+    tightest_output_limit,
+    tightest_token_limit,
+)
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.auth.credentials import KeyRecord, key_record, unsealed_keys
 from orgs.core.keys import ParsedKey, is_sealed
@@ -63,6 +69,7 @@ class OrganizationSnapshot:
     rules: tuple[Rule, ...]
     daily_rule: Rule | None
     token_limit: int | None
+    output_limit: int | None
     # HMAC-SHA-256 under the key of the organization's prompts and names; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
@@ -108,7 +115,8 @@ class OrganizationSnapshot:
     @property
     def is_limited(self) -> bool:
         """Whether a limit applies to every request, so that each needs a bound."""
-        return self.token_limit is not None or self.daily_rule is not None
+        limits = (self.token_limit, self.output_limit, self.daily_rule)
+        return any(limit is not None for limit in limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +310,7 @@ def _load_organization(
             blocked=model_entries(catalog, policy.blocked_models),
             max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
             max_tokens_per_request=policy.max_tokens_per_request,
+            max_output_tokens=policy.max_output_tokens,
             requirements=requirements_of(policy.required_dimensions, policy.known_values),
         )
         for policy in Policy.objects.filter(org_id=org_id, enabled=True)
@@ -315,6 +324,7 @@ def _load_organization(
         rules=rules,
         daily_rule=tightest_daily_rule(rules),
         token_limit=tightest_token_limit(rules),
+        output_limit=tightest_output_limit(rules),
         requirements=tuple([(rule.name, rule.requirements) for rule in rules if rule.requirements]),
         prompt_mac=keyed_by(settings.PROMPT_HASH_KEY, org_id),
         aliases=_load_aliases(org_id),

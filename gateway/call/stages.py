@@ -107,14 +107,24 @@ class PricedCall:
     outgoing: Outgoing
     rates: Rates | None
 
-    def ceiling(self, *, input_tokens: int) -> UsageCeiling:
-        """Return the maximum usage of the call as it is sent, with so much input."""
+    @property
+    def sent_cap(self) -> int | None:
+        """The output cap in the outgoing request; None if it has none."""
+        return self.outgoing.output.max_tokens if self.outgoing.output else None
+
+    def ceiling(self, *, input_tokens: int, cap_tokens: int | None = None) -> UsageCeiling:
+        """Return the maximum usage of the call as it is sent, with so much input.
+
+        With `cap_tokens`, as it would be sent with this lower cap.
+        """
         model, usage_bound = self.capped.resolved.model, self.capped.resolved.usage_bound
-        uses = self.outgoing.uses
+        uses, output = self.outgoing.uses, self.outgoing.output
+        if output is not None and cap_tokens is not None:
+            output = output.with_cap(OutputCap(cap_tokens, is_written=True))
         return UsageCeiling(
             input_tokens=input_tokens,
             output_tokens=bounds.output_tokens_at_most(
-                self.outgoing.output,
+                output,
                 model,
                 context_reads=max(1, usage_bound.context_reads) + usage_bound.compactions,
             )
@@ -130,10 +140,11 @@ class PricedCall:
 
 @frozen
 class BoundedCall:
-    """A call ready to be reserved: it costs at most `bound_nanoeur`."""
+    """A call ready to be reserved: with at most `input_tokens` it costs at most `bound_nanoeur`."""
 
     priced: PricedCall
     bound_nanoeur: int
+    input_tokens: int
     is_tight: bool = False
 
     @property
@@ -155,6 +166,17 @@ class BoundedCall:
     def can_be_tightened(self) -> bool:
         """Whether a tighter bound is possible: only a vendor's own tokenizer is below the bytes."""
         return not self.is_tight and self.resolved.model.token_margin == 1.0
+
+    @property
+    def least_cap(self) -> int:
+        """The cap below which the room of a limit of money does not lower the call's."""
+        asked = self.resolved.usage_bound.output
+        return min(self.capped.cap.tokens, bounds.least_cap(asked, self.resolved.model))
+
+    @property
+    def can_cost_less(self) -> bool:
+        """Whether a lower bound is possible: a tighter one, or by a lower output cap."""
+        return self.can_be_tightened or self.capped.cap.tokens > self.least_cap
 
 
 @frozen
@@ -224,7 +246,9 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
             "bytes": resolved.text_bytes if resolved else 0,
             "counted_tokens": capped.counted_tokens if capped else None,
         },
-        "output_cap": capped.cap.tokens if capped else None,
+        "output_cap": cap_tokens(judged),
+        "output_cap_by": capped.cap.by if capped and call.usage_bound.output else None,
+        "output_cap_asked": call.usage_bound.output and call.usage_bound.output.max_tokens,
         "unknown": list(call.usage_bound.unknown),
         "adjustments": list(priced.outgoing.adjustments) if priced else [],
         "answers": output.choices if (output := call.usage_bound.output) else 1,
@@ -234,6 +258,13 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
         "policies_left_out": len(organization.rules) - len(policies),
         "config_version": organization.config_version,
     }
+
+
+def cap_tokens(judged: JudgedCall) -> int | None:
+    """Return the cap as it is sent, else as it was decided."""
+    if judged.priced is not None and judged.priced.sent_cap is not None:
+        return judged.priced.sent_cap
+    return judged.capped.cap.tokens if judged.capped else None
 
 
 def _is_tight(judged: JudgedCall) -> bool:

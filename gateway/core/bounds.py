@@ -7,6 +7,9 @@ from unicodedata import is_normalized, normalize
 
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import (
+    BY_CONTEXT,
+    BY_MODEL,
+    BY_POLICY,
     SEARCH_TOKENS,
     OutputCap,
     OutputLimits,
@@ -28,6 +31,8 @@ SPEED_MAX: Final = 8.0
 PAGE_TEXT_TOKENS: Final = 3000
 # For counts by OpenAI's own tokenizer: the frame and a newer encoding may still differ.
 COUNTED_MARGIN_PERCENT: Final = 2
+# A shorter answer is of no use to an agent, which stops in the middle of it.
+LEAST_CAP_TOKENS: Final = 8192
 
 # Buckets that a request of plain text cannot fill: it has no image or audio, requests none, and
 # sets no marker that would write a cache for longer than by default.
@@ -148,27 +153,49 @@ def output_tokens_at_most(
     return each * output.choices
 
 
-def output_cap(
+def output_cap(  # noqa: PLR0913  keyword-only; each is a limit of its own
     model: Model,
     *,
     output: OutputLimits | None,
+    text_tokens: int,
     input_tokens: int,
     token_limit: int | None,
+    output_limit: int | None,
     is_limited: bool,
 ) -> OutputCap:
-    """Return the output cap: the requested one, else what the tightest policy leaves, else default.
+    """Return the output cap: the requested one, else the model's maximum.
+
+    It is at most a policy's `output_limit`.
 
     If a limit applies, the cap is written into the provider's request, so that the bound holds.
-    If none applies, only a cap that the caller gave is written, and otherwise the model's own
-    maximum is the cap.
+    One that was not requested fits in what the text leaves of the context, and the input of the
+    tokens that a policy allows; these are 0 where they were not counted. If none applies, only a
+    cap that the caller gave is written, or one that the vendor requires.
     """
     if output is None:
         return OutputCap(0, is_written=False)
     if output.max_tokens is not None:
-        return OutputCap(output.max_tokens, is_written=True)
-    if token_limit is not None and token_limit > input_tokens:
+        return _at_most(output_limit, OutputCap(output.max_tokens, is_written=True))
+    if not is_limited and not model.requires_cap:
+        return OutputCap(model.max_output_tokens, is_written=False, by=BY_MODEL)
+    tokens, by = model.default_output_tokens, BY_MODEL
+    rest = model.context_tokens - text_tokens
+    if 0 < rest < tokens:  # the vendor refuses an input that leaves nothing, or counts less
+        tokens, by = rest, BY_CONTEXT
+    if token_limit is not None:
         room = (token_limit - input_tokens) // output.choices - output.predicted_tokens
-        return OutputCap(max(1, min(room, model.max_output_tokens)), is_written=True)
-    if is_limited:
-        return OutputCap(model.default_output_tokens, is_written=True)
-    return OutputCap(model.max_output_tokens, is_written=False)
+        if room < tokens:
+            tokens, by = max(1, room), BY_POLICY
+    return _at_most(output_limit, OutputCap(tokens, is_written=True, by=by))
+
+
+def _at_most(output_limit: int | None, cap: OutputCap) -> OutputCap:
+    if output_limit is None or cap.tokens <= output_limit:
+        return cap
+    return OutputCap(output_limit, is_written=True, by=BY_POLICY)
+
+
+def least_cap(output: OutputLimits | None, model: Model) -> int:
+    """Return the cap below which the room of a limit of money lowers none."""
+    asked = output.max_tokens if output else 0
+    return min(LEAST_CAP_TOKENS, model.max_output_tokens, *(() if asked is None else (asked,)))

@@ -15,6 +15,8 @@ from typing import Final
 from costs.core.model_names import DATE, NAME, PREFIXES
 
 NAME_MAX_CHARS: Final = 200
+# Every model since 2025 supports this cap.
+UNLISTED_CAP_TOKENS: Final = 32_000
 FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 _FINE_TUNE: Final = "ft"
 # Whose models a wildcard stands for behind a prefix that names no vendor (`models/*`).
@@ -35,7 +37,8 @@ class Model:
     vendor documents it. `tokenizer` is a tiktoken encoding; `token_margin` multiplies its count if
     it is not the vendor's own. `max_output_tokens` is the maximum of one answer, including
     thinking; `image_tokens` the maximum of one image; `tokens_per_s` the fastest known output.
-    `base_names` are those of the model that a fine-tuned one was made from.
+    `base_names` are those of the model that a fine-tuned one was made from. The maximum of one that
+    is not listed in the catalog is a guess. Some vendors require a cap in every request.
     """
 
     id: str
@@ -45,12 +48,22 @@ class Model:
     # A model that is not in the catalog is assumed to be one of the largest.
     context_tokens: int = 2_097_152
     max_output_tokens: int = 4096
-    default_output_tokens: int = 4096
     tokenizer: str = "o200k_base"
     token_margin: float = 1.0
     image_tokens: int = 0
     tokens_per_s: int = 400
     base_names: tuple[str, ...] = ()
+    is_listed: bool = True
+    requires_cap: bool = False
+
+    @property
+    def default_output_tokens(self) -> int:
+        """The cap that is written if the caller gave none: the maximum, if it is known.
+
+        Vendors reject a higher one.
+        """
+        most = self.max_output_tokens
+        return most if self.is_listed else min(most, UNLISTED_CAP_TOKENS)
 
     @property
     def makes_embeddings(self) -> bool:
@@ -116,6 +129,7 @@ class CatalogVendor:
     image_tokens: int
     tokens_per_s: int
     max_output_tokens: int = 131_072
+    requires_cap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,23 +210,29 @@ class Catalog:
         return self.by_name.get(snapshot.id, snapshot)
 
     def _by_prefix(self, name: str, spelled: str) -> Model | None:
+        base = self._base(name)
         for vendor in self.vendors.values():
-            if name.startswith(vendor.model_prefixes):
-                return Model(
-                    # Vendors' own ids are lower case; those of fine-tuned models keep their case.
-                    id=spelled if ":" in name else name,
-                    provider=vendor.name,
-                    max_output_tokens=vendor.max_output_tokens,
-                    tokenizer=vendor.tokenizer,
-                    token_margin=vendor.token_margin,
-                    image_tokens=vendor.image_tokens,
-                    tokens_per_s=vendor.tokens_per_s,
-                    base_names=self._base_names(name, vendor.name),
-                )
+            if not name.startswith(vendor.model_prefixes):
+                continue
+            # Vendors' own ids are lower case; those of fine-tuned models keep their case.
+            model_id = spelled if ":" in name else name
+            if base is not None and base.provider == vendor.name:
+                return replace(base, id=model_id, aliases=(), current=None, base_names=base.names)
+            return Model(
+                id=model_id,
+                provider=vendor.name,
+                max_output_tokens=vendor.max_output_tokens,
+                tokenizer=vendor.tokenizer,
+                token_margin=vendor.token_margin,
+                image_tokens=vendor.image_tokens,
+                tokens_per_s=vendor.tokens_per_s,
+                is_listed=False,
+                requires_cap=vendor.requires_cap,
+            )
         return None
 
-    def _base_names(self, name: str, provider: str) -> tuple[str, ...]:
-        """Return the names of the model that a fine-tuned one was made from, if it is one.
+    def _base(self, name: str) -> Model | None:
+        """Return the model that a fine-tuned one was made from, if it is one.
 
         https://developers.openai.com/api/docs/guides/supervised-fine-tuning
         (`ft:gpt-4.1-nano-2025-04-14:openai::BTz2REMH`),
@@ -220,9 +240,7 @@ class Catalog:
         """
         kind, _, rest = name.partition(":")
         base = rest.partition(":")[0]
-        if kind != _FINE_TUNE or not base:
-            return ()
-        return (self._model(base, base) or Model(id=base, provider=provider)).names
+        return self._model(base, base) if kind == _FINE_TUNE and base else None
 
 
 def _as_compared(name: str) -> str:

@@ -33,8 +33,14 @@ class OutputLimits:
     predicted_tokens: int = 0
 
     def with_cap(self, cap: OutputCap) -> OutputLimits:
-        """Return the limits of the same body with this cap."""
-        return replace(self, max_tokens=cap.tokens)
+        """Return the limits of the same body with this cap.
+
+        A thinking budget that is not below a cap that was not asked for is half of it.
+        """
+        thinking, is_asked = self.thinking_tokens, self.max_tokens == cap.tokens
+        if not is_asked and thinking >= cap.tokens:
+            thinking = cap.tokens // 2
+        return replace(self, max_tokens=cap.tokens, thinking_tokens=thinking)
 
 
 @frozen
@@ -120,15 +126,24 @@ class ToolUses:
 
 
 NO_USES = ToolUses()
+# What decides a cap: the caller, the model's maximum, its context, a policy, or what is left of a
+# limit of money.
+BY_CALLER: Final = "caller"
+BY_MODEL: Final = "model"
+BY_CONTEXT: Final = "context"
+BY_POLICY: Final = "policy"
+BY_ROOM: Final = "room"
+BY_GATEWAY: Final = frozenset({BY_CONTEXT, BY_POLICY, BY_ROOM})
 
 
 @dataclass(frozen=True, slots=True)
 class OutputCap:
-    """The token cap of one answer, and whether it is written into the request.
+    """The token cap of one answer, whether it is written into the request, and what decided it.
 
     `hosted_calls` are the most tool calls that the provider may run: None where no limit applies.
     """
 
     tokens: int
     is_written: bool
+    by: str = BY_CALLER
     hosted_calls: int | None = None

@@ -38,6 +38,7 @@ class Rule:
     blocked: ModelEntries = NO_ENTRIES
     max_cost_per_day_nanoeur: int | None = None
     max_tokens_per_request: int | None = None
+    max_output_tokens: int | None = None
     requirements: Requirements | None = None
 
 
@@ -110,6 +111,12 @@ def wait_for_room_s(balance: Balance, *, bound_nanoeur: int, now: datetime) -> i
 def tightest_token_limit(rules: Iterable[Rule]) -> int | None:
     """Return the smallest limit of tokens per request, or None if no policy has one."""
     limits = [rule.max_tokens_per_request for rule in rules if rule.max_tokens_per_request]
+    return min(limits, default=None)
+
+
+def tightest_output_limit(rules: Iterable[Rule]) -> int | None:
+    """Return the smallest limit of output tokens, or None if no policy has one."""
+    limits = [rule.max_output_tokens for rule in rules if rule.max_output_tokens]
     return min(limits, default=None)
 
 

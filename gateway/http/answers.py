@@ -21,6 +21,8 @@ from orgs.fields import new_id
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
 # Carries our code for APIs whose errors have no field for it.
 CODE_HEADER: Final = "x-pulse-error-code"
+# The output cap in the provider's request.
+OUTPUT_CAP_HEADER: Final = "x-pulse-output-cap"
 # Under these names the vendors' libraries read and show the id: OpenAI's and Mistral's clients the
 # first, Anthropic's the second.
 VENDORS_ID_HEADERS: Final = ("x-request-id", "request-id")

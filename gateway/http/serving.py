@@ -17,7 +17,7 @@ from gateway.core.calls import Call, Principal, Unread
 from gateway.core.errors import GatewayError, Refused, internal_error
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
-from gateway.http.answers import EventStream, Pieces, Wording
+from gateway.http.answers import OUTPUT_CAP_HEADER, EventStream, Pieces, Wording
 from gateway.http.bodies import ClientDisconnected
 
 logger = logging.getLogger("pulse.gateway")
@@ -35,7 +35,10 @@ async def serve(
         except Refused as exc:  # the process stops or is full
             return wording.refusal(exc, request_id)
         started.append(stream)
-        return await _answer(gateway, call, stream, wording)
+        response = await _answer(gateway, call, stream, wording)
+        if stream.output_cap is not None:
+            response[OUTPUT_CAP_HEADER] = str(stream.output_cap)
+        return response
 
     try:
         return await gateway.call_loop.call(on_call_loop())

@@ -27,6 +27,7 @@ class Policy(models.Model):
     blocked_models = models.JSONField(default=list, blank=True)
     max_cost_per_day_nanoeur = models.BigIntegerField(null=True, blank=True)
     max_tokens_per_request = models.BigIntegerField(null=True, blank=True)
+    max_output_tokens = models.BigIntegerField(null=True, blank=True)
     required_dimensions = models.JSONField(default=list, blank=True)
     known_values = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
@@ -52,6 +53,11 @@ class Policy(models.Model):
                 condition=models.Q(max_tokens_per_request__isnull=True)
                 | models.Q(max_tokens_per_request__gte=1),
                 name="policy_tokens_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_output_tokens__isnull=True)
+                | models.Q(max_output_tokens__gte=1),
+                name="policy_output_positive",
             ),
         ]
 

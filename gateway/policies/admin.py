@@ -25,7 +25,8 @@ class PolicyAdminForm(forms.ModelForm, DimensionsForm):  # type: ignore[type-arg
         model = Policy
         fields = (
             *("org", "name", "enabled", "allowed_models", "blocked_models"),
-            *("max_cost_per_day_nanoeur", "max_tokens_per_request", "required_dimensions"),
+            *("max_cost_per_day_nanoeur", "max_tokens_per_request", "max_output_tokens"),
+            "required_dimensions",
         )
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -43,6 +43,7 @@ LIMITS = (
     ("--block", "blocked_models", "M,…", "models that may not be called"),
     ("--max-cost-per-day", "max_cost_per_day_eur", "EUR", "the organization's daily limit"),
     ("--max-tokens", "max_tokens_per_request", "N", "the maximum per request, input and output"),
+    ("--max-output-tokens", "max_output_tokens", "N", "the highest output cap of an answer"),
     ("--require", "required_dimensions", "D,…", f"required of: {', '.join(WORDS.values())}"),
     *(
         ("--" + field.replace("_", "-"), field, "V,…", f"the only values of {WORDS[name]}")
@@ -174,6 +175,7 @@ def _row(policy: Policy) -> dict[str, Any]:
         "blocked_models": policy.blocked_models,
         "max_cost_per_day_eur": None if nanoeur is None else plain_eur(nanoeur),
         "max_tokens_per_request": policy.max_tokens_per_request,
+        "max_output_tokens": policy.max_output_tokens,
         "required_dimensions": policy.required_dimensions,
         "known_values": policy.known_values,
         "id": str(policy.pk),

@@ -38,6 +38,13 @@ class PolicyForm(DimensionsForm):
         max_value=MAX_NANOEUR,
         help_text="Input plus maximum output. Leave empty for no limit.",
     )
+    max_output_tokens = forms.IntegerField(
+        label="Max output tokens",
+        required=False,
+        min_value=1,
+        max_value=MAX_NANOEUR,
+        help_text="A higher output cap is lowered to it. Leave empty for no limit.",
+    )
 
     def limits(self) -> PolicyLimits:
         """Return the values of a valid form."""
@@ -49,6 +56,7 @@ class PolicyForm(DimensionsForm):
             blocked_models=values["blocked_models"],
             max_cost_per_day_nanoeur=None if cost_eur is None else nanoeur_from_euros(cost_eur),
             max_tokens_per_request=values["max_tokens_per_request"],
+            max_output_tokens=values["max_output_tokens"],
             required_dimensions=values["required_dimensions"],
             known_values=self.known_values(),
         )
@@ -63,6 +71,7 @@ def policy_values(policy: Policy) -> dict[str, Any]:
         "blocked_models": policy.blocked_models,
         "max_cost_per_day_eur": None if nanoeur is None else plain_eur(nanoeur),
         "max_tokens_per_request": policy.max_tokens_per_request,
+        "max_output_tokens": policy.max_output_tokens,
         "required_dimensions": [WORDS[name] for name in policy.required_dimensions],
         **{field: policy.known_values.get(name, []) for name, field in KNOWN_FIELDS.items()},
     }

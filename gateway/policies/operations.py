@@ -33,6 +33,7 @@ class PolicyLimits:
     blocked_models: list[str]
     max_cost_per_day_nanoeur: int | None
     max_tokens_per_request: int | None
+    max_output_tokens: int | None = None
     required_dimensions: list[str] = field(default_factory=list)
     known_values: dict[str, list[str]] = field(default_factory=dict)
 

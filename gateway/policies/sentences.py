@@ -22,6 +22,8 @@ def limits_sentence(limits: PolicyLimits | Policy) -> str:
         parts.append(f"at most {format_eur(limits.max_cost_per_day_nanoeur)} per day")
     if limits.max_tokens_per_request is not None:
         parts.append(f"at most {limits.max_tokens_per_request:,} tokens per request")
+    if limits.max_output_tokens is not None:
+        parts.append(f"at most {limits.max_output_tokens:,} output tokens")
     if not parts:
         return "No limits: every request is allowed."
     text = "; ".join(parts)

@@ -35,8 +35,8 @@ from orgs.console.switch import switched
 
 COLUMNS: Final = (
     *("policyId", "name", "enabled", "allowedModels", "blockedModels", "maxCostPerDayEur"),
-    *("maxTokensPerRequest", "refusedToday", "requiredDimensions", "knownTeams", "knownProjects"),
-    *("knownApps", "knownClients", "knownTaskTypes"),
+    *("maxTokensPerRequest", "maxOutputTokens", "refusedToday", "requiredDimensions"),
+    *("knownTeams", "knownProjects", "knownApps", "knownClients", "knownTaskTypes"),
 )
 
 
@@ -220,6 +220,7 @@ def _exported(policy: Policy, refused_today: int) -> dict[str, Any]:
         "blockedModels": policy.blocked_models,
         "maxCostPerDayEur": None if limit is None else plain_eur(limit),
         "maxTokensPerRequest": policy.max_tokens_per_request,
+        "maxOutputTokens": policy.max_output_tokens,
         "refusedToday": refused_today,
         "requiredDimensions": [NAME_IN_JSON[name] for name in policy.required_dimensions],
         **{

@@ -16,8 +16,6 @@ from gateway.core.model_names import Catalog, CatalogVendor, Model, undated
 
 SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
-# The output cap if a limit applies and the caller gave no cap.
-_DEFAULT_OUTPUT_TOKENS: Final = 4096
 
 
 @cache
@@ -51,6 +49,7 @@ def _vendor(provider: str, table: dict[str, Any]) -> CatalogVendor:
         image_tokens=table["image_tokens"],
         tokens_per_s=table["tokens_per_s"],
         max_output_tokens=table["max_output_tokens"],
+        requires_cap=table.get("requires_cap", False),
     )
 
 
@@ -62,11 +61,11 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
         current=facts.get("current"),
         context_tokens=facts["context"],
         max_output_tokens=facts["output"],
-        default_output_tokens=min(facts["output"], _DEFAULT_OUTPUT_TOKENS),
         tokenizer=facts.get("tokenizer", vendor.tokenizer),
         token_margin=facts.get("token_margin", vendor.token_margin),
         image_tokens=facts.get("image_tokens", vendor.image_tokens),
         tokens_per_s=facts.get("tokens_per_s", vendor.tokens_per_s),
+        requires_cap=vendor.requires_cap,
     )
 
 

@@ -56,6 +56,14 @@ CHANNEL_PATHS: Final = {
 NEVER_SENT: Final = frozenset(
     {"provider_not_configured", "provider_unavailable", "ledger_unavailable", "client_disconnected"}
 )
+# What decided the output cap.
+CAP_WORDS: Final = {
+    "caller": "as requested",
+    "model": "the model's maximum",
+    "context": "what the input leaves of the model's context",
+    "policy": "what a policy allows",
+    "room": "what was left of a limit",
+}
 NO_PRICE: Final = (
     "No price for: {}; charged at the highest known price, and not less than was held."
 )
@@ -164,7 +172,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     sentence = f"Nothing was sent to {provider}." if never_left else f"Sent to {provider}."
     facts = [
         Fact("model", text(mapping(trace.get("model")).get("meant"))),
-        Fact("output cap", _counted(trace.get("output_cap"), "tokens")),
+        Fact("output cap", _cap(trace)),
         *(Fact("not known here", name) for name in texts(trace.get("unknown"))),
         *(Fact("adjusted", sentence) for sentence in texts(trace.get("adjustments"))),
     ]
@@ -225,7 +233,7 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
     facts = _known(
         [
             Fact("after", f"{row.latency_ms:,} ms" if row.latency_ms is not None else None),
-            Fact("finish reason", row.finish_reason),
+            Fact("finish reason", _finish_reason(row)),
             Fact("code", row.code),
         ]
     )
@@ -238,6 +246,19 @@ def _ended(row: AiRequestLog, *, was_held: bool) -> TimelineStep:
     }
     title, tone, sentence = ends.get(row.status, (row.status, IDLE, row.error or ""))
     return TimelineStep(title=title, tone=tone, sentence=sentence, at=row.completed_at, facts=facts)
+
+
+def _cap(trace: Mapping[str, Any]) -> str | None:
+    tokens = _counted(trace.get("output_cap"), "tokens")
+    decided = CAP_WORDS.get(text(trace.get("output_cap_by")) or "")
+    return f"{tokens}: {decided}" if tokens and decided else tokens
+
+
+def _finish_reason(row: AiRequestLog) -> str | None:
+    is_ours = mapping(row.usage).get("cut_by") is not None
+    return (
+        f"{row.finish_reason}, at the cap that the gateway wrote" if is_ours else row.finish_reason
+    )
 
 
 def _charged(event: CostEvent, no_price_for: Sequence[str]) -> TimelineStep:

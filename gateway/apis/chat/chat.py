@@ -17,7 +17,7 @@ from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, refuse_elsewhere, tier_in
 from gateway.apis.chat import answer as openai
 from gateway.apis.chat import answers, mistral, relayed_mistral, relayed_openai, translation
-from gateway.apis.chat.usage_bound import output_of, usage_bound_of
+from gateway.apis.chat.usage_bound import CAP_NAMES, output_of, usage_bound_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families import naming
 from gateway.apis.families.changes import BodyChanges
@@ -143,11 +143,13 @@ class ChatBody:
         sent = {**fields, "model": model.id}
         if tier_in(fields) == "standard":
             sent["service_tier"] = variant.standard_tier
-        if variant.cap_name is not None and _has_cap(fields):
+        caps = [name for name in CAP_NAMES if fields.get(name) is not None]
+        if variant.cap_name is not None and (caps or cap.is_written):
             sent.pop("max_completion_tokens", None)
             sent[variant.cap_name] = cap.tokens
-        elif cap.is_written and not _has_cap(fields):
-            sent[variant.cap_name or cap_name(model.id)] = cap.tokens
+        elif cap.is_written:
+            for name in caps or (cap_name(model.id),):
+                sent[name] = min(fields.get(name) or cap.tokens, cap.tokens)
         if not variant.takes_stream_options:
             sent.pop("stream_options", None)
         elif self.arrival.is_streamed():
@@ -173,10 +175,6 @@ def canonical(messages: list[dict[str, Any]]) -> list[object]:
         [message["role"], message["content"]] if message.keys() == {"role", "content"} else message
         for message in messages
     ]
-
-
-def _has_cap(fields: Mapping[str, Any]) -> bool:
-    return any(fields.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
 
 
 def _without_usage(event: bytes, value: object) -> bytes:

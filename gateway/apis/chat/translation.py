@@ -24,10 +24,6 @@ from orgs.core.pseudonyms import Pseudonyms
 from orgs.core.values import quoted
 
 STOPS_MAX: Final = 16
-# The output cap if the caller gave none and the vendor requires one: every model since 2025
-# supports it, and the others' own maximum is below it.
-DEFAULT_CAP_TOKENS: Final = 32_000
-_REQUIRES_CAP: Final = frozenset({"anthropic"})
 
 _READ: Final = frozenset(
     {
@@ -82,7 +78,7 @@ def provider_call(
     return ProviderCall(
         model=model.id,
         messages=messages_in(fields, model),
-        max_output_tokens=_cap(model, cap),
+        max_output_tokens=cap.tokens if cap.is_written else None,
         temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),
         timeout_s=timeout_s,
         top_p=_number(fields, "top_p", most=1),
@@ -116,12 +112,6 @@ def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
 def _is_same(value: object, other: object) -> bool:
     """Whether two JSON values are the same: in Python, true is also 1, and false 0."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-def _cap(model: Model, cap: OutputCap) -> int | None:
-    if cap.is_written:
-        return cap.tokens
-    return min(cap.tokens, DEFAULT_CAP_TOKENS) if model.provider in _REQUIRES_CAP else None
 
 
 def _number(fields: Mapping[str, Any], name: str, *, least: int = 0, most: int) -> float | None:

@@ -28,6 +28,7 @@ from gateway.core.usage_bound import OutputLimits, UsageBound
 from orgs.core.values import quoted
 
 CHOICES_MAX: Final = 128
+CAP_NAMES: Final = ("max_tokens", "max_completion_tokens")
 # What a vendor adds around the schema of an answer. Its form of the schema is longer than the
 # caller's (translated ones are closed and describe their limits in text), so it counts twice:
 # https://platform.claude.com/docs/en/build-with-claude/structured-outputs
@@ -163,7 +164,7 @@ def _unions(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _cap(fields: Mapping[str, Any]) -> int | None:
     """Return the larger of the two caps: a server uses one or the other."""
-    caps = [whole(fields, name) for name in ("max_tokens", "max_completion_tokens")]
+    caps = [whole(fields, name) for name in CAP_NAMES]
     return max((cap for cap in caps if cap is not None), default=None)
 
 

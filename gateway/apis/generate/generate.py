@@ -22,19 +22,23 @@ from gateway.apis.events import EventReading
 from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.arrays import ArrayReading
+from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.usage_bound import output_of, spelled, tier_in, usage_bound_of
 from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid, model_in
 from gateway.core.seen import SeenOutput
-from gateway.core.usage_bound import OutputCap
+from gateway.core.usage_bound import OutputCap, OutputLimits
 from orgs.core.pseudonyms import Pseudonyms
 
 VERSIONS: Final = ("v1beta", "v1")
 GENERATE: Final = "generateContent"
 STREAM: Final = "streamGenerateContent"
 COUNT: Final = "countTokens"
+# A thinking budget that is the model's to choose, within the cap:
+# https://ai.google.dev/gemini-api/docs/thinking
+BUDGET_OF_MODEL: Final = -1
 
 # What is read from a stream besides output: usage, finish reason, errors, searches.
 # Inside a JSON string a quotation mark is escaped, so content cannot match.
@@ -146,8 +150,8 @@ class GenerateBody:
         omitted = ("model", "serviceTier") if tier_in(fields) == STANDARD_TIER else ("model",)
         sent = {name: value for name, value in fields.items() if name not in omitted}
         config: Mapping[str, Any] = sent.get("generationConfig") or {}
-        if cap.is_written and config.get("maxOutputTokens") is None:
-            sent["generationConfig"] = {**config, "maxOutputTokens": cap.tokens}
+        if cap.is_written:
+            sent["generationConfig"] = _capped(config, cap, asked=output_of(fields))
         if sent.get("store"):
             sent["store"] = False  # it would be stored where every tenant's requests are
         return sent
@@ -157,6 +161,17 @@ class GenerateBody:
         if self.address.is_array:
             return ArrayReading(reading, TELLING, hide, seen)
         return EventReading(reading, TELLING, hide, seen)
+
+
+def _capped(config: Mapping[str, Any], cap: OutputCap, *, asked: OutputLimits) -> dict[str, Any]:
+    """Return a generationConfig with the cap; a thinking budget that is not below it is left to
+    the model, unless the caller asked for both.
+    """
+    capped = {**config, "maxOutputTokens": cap.tokens}
+    if asked.with_cap(cap).thinking_tokens < asked.thinking_tokens:
+        thinking = in_camel_case(config["thinkingConfig"], {"thinkingBudget"})
+        capped["thinkingConfig"] = {**thinking, "thinkingBudget": BUDGET_OF_MODEL}
+    return capped
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ from gateway.core import bounds
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
-from gateway.core.usage_bound import OutputCap
+from gateway.core.usage_bound import OutputCap, OutputLimits
 from orgs.core.pseudonyms import Pseudonyms
 
 PATH: Final = "/v1/messages"
 COUNT_PATH: Final = "/v1/messages/count_tokens"
+THINKING_MIN_TOKENS: Final = 1024
 # What is read from a stream: usage, finish reason, errors. Content cannot match: inside a JSON
 # string a quotation mark is escaped.
 TELLING: Final = re.compile(rb'"type"\s*:\s*"(?:message_(?:start|delta|stop)|error)"')
@@ -88,7 +89,7 @@ class MessagesBody:
         _check_vendor(model, PATH)
         if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
             raise invalid(f"speed must be standard for model {model.id}: it has no other")
-        sent = self._sent(model) | naming.for_anthropic(self.arrival.fields, names)
+        sent = self._sent(model, cap) | naming.for_anthropic(self.arrival.fields, names)
         sent, changed = limited(sent) if cap.hosted_calls is not None else (sent, ())
         output = output_of(sent)
         most = bounds.output_tokens_at_most(output, model)
@@ -113,9 +114,14 @@ class MessagesBody:
         """Return the unchanged body with its dimensions."""
         return self.arrival.identity()
 
-    def _sent(self, model: Model) -> dict[str, Any]:
+    def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
         # "auto" would use the installation's priority capacity, if it has any.
         sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        asked = output_of(sent)
+        if cap.is_written and cap.tokens < (asked.max_tokens or 0):
+            sent["max_tokens"] = cap.tokens
+            if asked.thinking_tokens:
+                sent["thinking"] = _thinking_within(cap, asked, sent["thinking"])
         if takes_place(model.id) and sent.get("inference_geo") is None:
             # Otherwise the workspace's setting decides, possibly a more expensive place.
             sent["inference_geo"] = STANDARD_PLACE
@@ -174,6 +180,18 @@ def _is_plain(block: object) -> bool:
     if not isinstance(block, dict) or not block.keys() <= _PLAIN_TEXT:
         return False
     return block.get("type") == "text" and isinstance(block.get("text"), str)
+
+
+def _thinking_within(cap: OutputCap, asked: OutputLimits, thinking: object) -> object:
+    """Return the thinking of a body whose cap is lowered: its budget is below the cap.
+
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking: a budget has at least
+    1,024 tokens.
+    """
+    if cap.tokens <= THINKING_MIN_TOKENS or not isinstance(thinking, dict):
+        return {"type": "disabled"}
+    budget = asked.with_cap(cap).thinking_tokens
+    return {**thinking, "budget_tokens": max(THINKING_MIN_TOKENS, budget)}
 
 
 def _check_vendor(model: Model, path: str) -> None:

@@ -124,7 +124,7 @@ class ResponseBody:
         if tier_in(fields) == "standard":
             # Otherwise the project's setting decides, possibly a more expensive tier.
             sent["service_tier"] = "default"
-        if cap.is_written and fields.get("max_output_tokens") is None:
+        if cap.is_written:
             sent["max_output_tokens"] = cap.tokens
         if isinstance(fields["input"], list):
             sent["input"] = [i for i in fields["input"] if not is_only_an_id(i)]

@@ -29,10 +29,13 @@ from gateway.core.calls import Call, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.results import CallResult
+from gateway.core.usage_bound import BY_GATEWAY
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
 QUOTED_CHARS: Final = 12
+# The finish reason, in every API, of an answer that ended at its cap.
+LENGTH: Final = "length"
 
 
 def settlement_of(
@@ -90,6 +93,9 @@ def _closing(
         seen=(seen.input_tokens, seen.output_tokens) if seen else None,
         latency_ms=since_ms(held.ask.entry.started_s),
         upstream_id=ended.headers.get(UPSTREAM_ID_HEADER),
+        is_cut_by_gateway=bool(
+            answer and answer.finish_reason == LENGTH and held.bounded.capped.cap.by in BY_GATEWAY
+        ),
     )
 
 

@@ -34,6 +34,7 @@ FIELDS: Final = {
     "block": "blocked_models",
     "maxCostPerDayEur": "max_cost_per_day_eur",
     "maxTokensPerRequest": "max_tokens_per_request",
+    "maxOutputTokens": "max_output_tokens",
     "require": "required_dimensions",
     **{parameter: KNOWN_FIELDS[name] for name, parameter in KNOWN_PARAMETERS.items()},
 }
@@ -50,6 +51,7 @@ PATTERNS: Final = {
     "block": _ENTRIES,
     "maxCostPerDayEur": r"^[0-9]{1,7}(?:\.[0-9]{1,9})?$",
     "maxTokensPerRequest": r"^[1-9][0-9]{0,18}$",
+    "maxOutputTokens": r"^[1-9][0-9]{0,18}$",
     "require": rf"^(?:{_WORDS})(?:,(?:{_WORDS})){{0,{len(WORDS) - 1}}}$",
     **dict.fromkeys(KNOWN_PARAMETERS.values(), _VALUES),
 }

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from costs.core.admission import Balance
+from costs.core.admission import Balance, room_of
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
 from costs.ledger.balances import balances_of
 from gateway.call.candidates import candidate
-from gateway.call.judgement import tighten
+from gateway.call.judgement import within
 from gateway.call.reads import read
 from gateway.call.runtime import Gateway
 from gateway.call.snapshot import OrganizationSnapshot
-from gateway.call.stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
+from gateway.call.stages import (
+    BoundedCall,
+    JudgedCall,
+    RefusedCall,
+    RequestedCall,
+    cap_tokens,
+)
 from gateway.core.calls import Call, Principal
 from gateway.core.errors import GatewayError, Refused
 from gateway.guards.budgets import BudgetRule, refusal_for_budget
@@ -49,23 +55,25 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
     judged: JudgedCall = chosen.judged
     refusal: GatewayError | None = _disabled(organization)
     if enabled:
-        judged, refusal = await _with_room(judged, balances)
+        judged, refusal = await _with_room(judged, balances, gateway)
     if refusal is not None and refusal.status == 400:
         raise refusal
     return _body(judged, refusal, balances, expected)
 
 
 async def _with_room(
-    judged: JudgedCall, balances: Sequence[Balance]
+    judged: JudgedCall, balances: Sequence[Balance], gateway: Gateway
 ) -> tuple[JudgedCall, GatewayError | None]:
-    """Return the call, tightened if it does not fit otherwise, and its refusal."""
+    """Return the call, at a lower bound if it does not fit otherwise, and its refusal."""
+    if (
+        isinstance(judged, BoundedCall)
+        and judged.can_cost_less
+        and _over_limit(judged, balances) is not None
+    ):
+        judged = await within(judged, room_of(balances), limits=gateway.providers.limits)
     if isinstance(judged, RefusedCall):
         return judged, judged.refusal
-    refusal = _over_limit(judged, balances)
-    if refusal is not None and judged.can_be_tightened:
-        judged = await tighten(judged)
-        refusal = _over_limit(judged, balances)
-    return judged, refusal
+    return judged, _over_limit(judged, balances)
 
 
 def _over_limit(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | None:
@@ -132,7 +140,7 @@ def _body(
         "provider": resolved.model.provider if resolved else None,
         "model": resolved.model.id if resolved else None,
         "inputTokens": capped.counted_tokens if capped else None,
-        "outputCap": capped.cap.tokens if capped else None,
+        "outputCap": cap_tokens(judged),
         "boundEur": _eur(judged.bound_nanoeur),
         "expectedEur": _eur(_expected_nanoeur(judged, expected_output)),
         "limits": _limits(judged, balances),

@@ -181,6 +181,7 @@ def _detail(principal: Principal, request_id: str) -> dict[str, Any]:
         "request": {
             **request_as_json(row),
             "finishReason": row.finish_reason,
+            "cutBy": usage.get("cut_by"),
             "holdEur": as_eur(row.hold_nanoeur),
             "promptHash": row.prompt_hash,
             "usage": usage.get("buckets"),

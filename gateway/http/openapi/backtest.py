@@ -52,6 +52,11 @@ PARAMETERS: Final = [
         {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
         "Limit of input plus output tokens per request.",
     ),
+    query(
+        "maxOutputTokens",
+        {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
+        "The highest output cap of an answer.",
+    ),
     query("require", _written("require"), "Required dimensions, separated by commas."),
     *(
         query(parameter, _written(parameter), f"The only values of {NAME_IN_JSON[name]}.")

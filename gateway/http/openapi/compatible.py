@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core.request_body import DIMENSION_HEADERS
-from gateway.http.answers import REQUEST_ID_HEADER, VENDORS_ID_HEADERS
+from gateway.http.answers import OUTPUT_CAP_HEADER, REQUEST_ID_HEADER, VENDORS_ID_HEADERS
 from gateway.http.openapi.values import DIMENSION, IDEMPOTENCY_KEY, REQUEST_ID, TEXT, Schema
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
@@ -183,6 +183,14 @@ _COST_HEADER: Final = {
         "description": "Cost in EUR, exact to 1e-9; not sent with streams.",
     }
 }
+_CAP_HEADER: Final = {
+    OUTPUT_CAP_HEADER: {
+        "required": False,
+        "schema": {"type": "string", "pattern": r"^\d+$"},
+        "description": "The output cap in the provider's request, also of streams; not sent if it "
+        "has none.",
+    }
+}
 _HEADERS: Final = [
     {"name": "Idempotency-Key", "in": "header", "schema": IDEMPOTENCY_KEY},
     *({"name": name, "in": "header", "schema": DIMENSION} for name in DIMENSION_HEADERS.values()),
@@ -212,7 +220,7 @@ def _sends(endpoint: Endpoint) -> Schema:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     good = {
         "description": "The provider's response in its own format.",
-        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER},
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER, **_CAP_HEADER},
         "content": content,
     }
     own = {

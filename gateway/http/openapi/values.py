@@ -267,6 +267,11 @@ DETAIL: Final = succeeded(
             {
                 **SUMMARY_FIELDS,
                 "finishReason": or_null(TEXT),
+                "cutBy": {
+                    "enum": ["gateway", None],
+                    "description": "`gateway` if the answer ended at an output cap that the caller "
+                    "did not ask for; `decision.output_cap_by` says what the cap came from.",
+                },
                 "holdEur": or_null(EUR),
                 "promptHash": TEXT,
                 "usage": {**or_null(ANYTHING), "description": "Tokens by disjoint bucket."},

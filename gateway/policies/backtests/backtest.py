@@ -48,6 +48,7 @@ def rule_of(limits: PolicyLimits, catalog: Catalog) -> Rule:
         blocked=model_entries(catalog, limits.blocked_models),
         max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
         max_tokens_per_request=limits.max_tokens_per_request,
+        max_output_tokens=limits.max_output_tokens,
         requirements=requirements_of(limits.required_dimensions, limits.known_values),
     )
 
@@ -94,7 +95,8 @@ def backtest(  # noqa: PLR0913  keyword-only; each says one thing of the questio
 def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: Any) -> None:
     (
         row_id, occurred_at, completed_at, requested, called,
-        hold, cost, input_tokens, resolved, text_bytes, counted, cap, user_proved, *named,
+        hold, cost, input_tokens, resolved, text_bytes, counted, cap, cap_by, asked,
+        user_proved, *named,
     ) = values  # fmt: skip
     dimensions = _dimensions(user_proved, named)
     past = PastRequest(
@@ -107,6 +109,8 @@ def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: An
         counted_tokens=counted,
         input_tokens=input_tokens,
         cap_tokens=cap,
+        cap_by=cap_by,
+        asked_tokens=asked,
         bound_nanoeur=hold,
         cost_nanoeur=cost or 0,
         dimensions=dimensions,
@@ -122,7 +126,7 @@ def _judge(report: Backtest, day: ReplayedDay, values: tuple[Any, ...], find: An
 def _rows_between(
     organization_id: UUID, starts_at: datetime, ends_at: datetime
 ) -> QuerySet[AiRequestLog, tuple[Any, ...]]:
-    """Return the let-through requests, oldest first. Of the traces, the database sends four
+    """Return the let-through requests, oldest first. Of the traces, the database sends six
     values each: a million whole ones would be gigabytes."""
     rows = AiRequestLog.objects.filter(
         org=organization_id, occurred_at__gte=starts_at, occurred_at__lt=ends_at
@@ -137,6 +141,8 @@ def _rows_between(
             _from_trace("input__bytes", BigIntegerField()),
             _from_trace("input__counted_tokens", BigIntegerField()),
             _from_trace("output_cap", BigIntegerField()),
+            _from_trace("output_cap_by", CharField()),
+            _from_trace("output_cap_asked", BigIntegerField()),
             *("user_proved", *DIMENSIONS),
         )
     )

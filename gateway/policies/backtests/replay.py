@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from costs.core.admission import Balance
-from gateway.core.bounds import COUNTED_MARGIN_PERCENT, output_cap
+from gateway.core.bounds import COUNTED_MARGIN_PERCENT, least_cap, output_cap
 from gateway.core.calls import Dimensions
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
@@ -29,6 +29,8 @@ from gateway.guards.policies import (
 )
 
 MODELS_REMEMBERED: Final = 1_000
+# What earlier versions wrote for a caller that gave no cap, if the model's maximum is not below it.
+EARLIER_CAP_TOKENS: Final = 4_096
 # What so many input and output tokens of a model cost at most at a moment, in nano-euro; None
 # where the model had no price then.
 Price = Callable[[Model, datetime, int, int], int | None]
@@ -38,9 +40,10 @@ Price = Callable[[Model, datetime, int, int], int | None]
 class PastRequest:
     """A request that was let through, as its audit row keeps it.
 
-    `model` is None if the name is no longer known. `counted_tokens`, `cap_tokens` and
-    `text_bytes` are the decision trace's, `bound_nanoeur` is what was held, `input_tokens` what
-    the provider reported.
+    `model` is None if the name is no longer known. `counted_tokens`, `cap_tokens`, what decided
+    the cap (`cap_by`, None in older rows), the caller's own (`asked_tokens`) and `text_bytes` are
+    the decision trace's, `bound_nanoeur` is what was held, `input_tokens` what the provider
+    reported.
     """
 
     occurred_at: datetime
@@ -53,6 +56,8 @@ class PastRequest:
     cap_tokens: int | None
     bound_nanoeur: int | None
     cost_nanoeur: int
+    cap_by: str | None = None
+    asked_tokens: int | None = None
     dimensions: Dimensions = field(default_factory=Dimensions)
 
 
@@ -91,13 +96,20 @@ class ReplayedDay:
         """Return the output cap that the request would have had under the policy."""
         if past.cap_tokens is None or past.model is None:
             return past.cap_tokens
-        limit = self.rule.max_tokens_per_request
+        rule = self.rule
+        limits = (
+            rule.max_tokens_per_request,
+            rule.max_output_tokens,
+            rule.max_cost_per_day_nanoeur,
+        )
         return output_cap(
             past.model,
-            output=OutputLimits(max_tokens=_asked(past.cap_tokens, past.model)),
+            output=OutputLimits(max_tokens=_asked(past)),
+            text_tokens=_counted(past) or 0,
             input_tokens=_counted(past) or 0,
-            token_limit=limit,
-            is_limited=limit is not None or self.rule.max_cost_per_day_nanoeur is not None,
+            token_limit=rule.max_tokens_per_request,
+            output_limit=rule.max_output_tokens,
+            is_limited=any(limit is not None for limit in limits),
         ).tokens
 
     def _judge_cost(self, past: PastRequest, cap_tokens: int | None) -> Refused | None:
@@ -114,6 +126,8 @@ class ReplayedDay:
         )
         if not balance.has_room_for(bound):
             bound -= self._saved_by_counting(past)
+            lowest = bound - self._saved_by_room(past, cap_tokens)
+            bound = max(lowest, min(bound, balance.left_nanoeur or 0))
             if not balance.has_room_for(bound):
                 return refusal_for_cost(
                     self.rule, bound_nanoeur=bound, balance=balance, now=past.occurred_at
@@ -135,6 +149,13 @@ class ReplayedDay:
         if past.model is None or past.cap_tokens is None or cap_tokens is None:
             return 0
         return self._price(past, output_tokens=past.cap_tokens - cap_tokens)
+
+    def _saved_by_room(self, past: PastRequest, cap_tokens: int | None) -> int:
+        """Return by how much lowering the cap to the room makes the bound smaller at most."""
+        if past.model is None or cap_tokens is None:
+            return 0
+        least = least_cap(OutputLimits(max_tokens=_asked(past)), past.model)
+        return self._price(past, output_tokens=cap_tokens - least)
 
     def _saved_by_counting(self, past: PastRequest) -> int:
         """Return by how much the vendor's own tokenizer would have made the bound smaller."""
@@ -164,7 +185,9 @@ def _counted(past: PastRequest) -> int | None:
     return past.input_tokens if past.counted_tokens is None else past.counted_tokens
 
 
-def _asked(cap_tokens: int, model: Model) -> int | None:
-    """Return the cap that the caller set, or None where it is one of the model's own."""
-    own = (model.default_output_tokens, model.max_output_tokens)
-    return None if cap_tokens in own else cap_tokens
+def _asked(past: PastRequest) -> int | None:
+    """Return the cap that the caller set, if any; of older rows, any that the gateway did not."""
+    if past.cap_by is not None or past.model is None:
+        return past.asked_tokens
+    most = past.model.max_output_tokens
+    return None if past.cap_tokens in (min(EARLIER_CAP_TOKENS, most), most) else past.cap_tokens

@@ -97,7 +97,7 @@ def test_model_and_tier_fields_are_removed_and_store_is_false() -> None:
     assert body_of(outgoing(ASKED | named)) == ASKED | {"store": False}
 
 
-def test_cap_is_written_only_if_caller_gave_none() -> None:
+def test_cap_is_written_over_callers() -> None:
     assert body_of(outgoing(ASKED, cap=50))["generationConfig"] == {"maxOutputTokens": 50}
     assert "generationConfig" not in body_of(outgoing(ASKED))
     warm = {"generation_config": {"temperature": 1, "max_output_tokens": None}}
@@ -105,9 +105,22 @@ def test_cap_is_written_only_if_caller_gave_none() -> None:
         "temperature": 1,
         "maxOutputTokens": 50,
     }
-    for given in ({"maxOutputTokens": 9}, {"max_output_tokens": 9}):
+    for given in ({"maxOutputTokens": 90}, {"max_output_tokens": 90}):
         body = body_of(outgoing(ASKED | {"generation_config": given}, cap=50))
-        assert body["generationConfig"] == {"maxOutputTokens": 9}
+        assert body["generationConfig"] == {"maxOutputTokens": 50}
+
+
+@pytest.mark.parametrize(
+    ("asked", "budget", "sent_budget"), [(90, 60, -1), (90, 49, 49), (50, 60, 60), (None, 60, -1)]
+)
+def test_thinking_budget_above_lowered_cap_is_left_to_model(
+    asked: int | None, budget: int, sent_budget: int
+) -> None:
+    config = {"maxOutputTokens": asked, "thinking_config": {"thinking_budget": budget}}
+    body = body_of(outgoing(ASKED | {"generationConfig": config}, cap=50))
+    [sent_thinking] = body["generationConfig"]["thinkingConfig"].values()
+    assert body["generationConfig"]["maxOutputTokens"] == 50
+    assert sent_thinking == sent_budget
 
 
 def test_nested_count_request_uses_model_of_path() -> None:

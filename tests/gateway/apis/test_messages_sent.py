@@ -56,6 +56,32 @@ def test_callers_cap_is_sent_and_bounds_request() -> None:
         assert request.output == OutputLimits(max_tokens=cap)
 
 
+@pytest.mark.parametrize(
+    ("cap", "thinking"),
+    [
+        (16_000, {"type": "enabled", "budget_tokens": 10_000, "display": "omitted"}),
+        (12_000, {"type": "enabled", "budget_tokens": 10_000, "display": "omitted"}),
+        (8_000, {"type": "enabled", "budget_tokens": 4_000, "display": "omitted"}),
+        (1_100, {"type": "enabled", "budget_tokens": 1_024, "display": "omitted"}),
+        (1_024, {"type": "disabled"}),  # the vendor's least budget is not below it
+    ],
+)
+def test_thinking_is_within_lowered_cap(cap: int, thinking: dict[str, Any]) -> None:
+    asked = {"type": "enabled", "budget_tokens": 10_000, "display": "omitted"}
+    request = outgoing({**ASKED, "max_tokens": 16_000, "thinking": asked}, cap=cap)
+    assert body_of(request)["max_tokens"] == cap
+    assert body_of(request)["thinking"] == thinking
+    assert request.output == OutputLimits(
+        max_tokens=cap, thinking_tokens=thinking.get("budget_tokens", 0)
+    )
+
+
+def test_thinking_without_budget_is_kept_with_lowered_cap() -> None:
+    adaptive = {"type": "adaptive"}
+    request = outgoing({**ASKED, "max_tokens": 16_000, "thinking": adaptive}, cap=8_192)
+    assert body_of(request)["thinking"] == adaptive
+
+
 def test_count_is_forwarded_with_only_id_changed() -> None:
     request = sent(read(COUNTING, {**ASKED, "max_tokens": None}), SONNET)
     assert request.path == "/v1/messages/count_tokens"

@@ -47,10 +47,10 @@ def test_requested_tier_is_forwarded() -> None:
     assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"
 
 
-def test_cap_is_written_only_if_caller_gave_none() -> None:
+def test_cap_is_written_over_callers() -> None:
     assert "max_output_tokens" not in outgoing(ASKED)
     assert outgoing(ASKED, cap=50)["max_output_tokens"] == 50
-    assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 100
+    assert outgoing(ASKED | {"max_output_tokens": 100}, cap=50)["max_output_tokens"] == 50
     assert outgoing(ASKED | {"max_output_tokens": None}, cap=50)["max_output_tokens"] == 50
 
 

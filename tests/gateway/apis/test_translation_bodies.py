@@ -160,12 +160,10 @@ def test_response_format_is_kept(given: object, expected: object) -> None:
     assert asked(response_format=given).response_format == expected
 
 
-def test_default_cap_is_sent_only_to_vendors_that_require_one() -> None:
+def test_only_written_cap_is_sent() -> None:
     unasked = OutputCap(128_000, is_written=False)
     assert asked(GEMINI, cap=unasked).max_output_tokens is None
-    assert asked(CLAUDE, cap=unasked).max_output_tokens == 32_000
-    small = OutputCap(4096, is_written=False)
-    assert asked(CLAUDE, cap=small).max_output_tokens == 4096
+    assert asked(CLAUDE, cap=OutputCap(7, is_written=True)).max_output_tokens == 7
 
 
 def test_fields_without_effect_on_answer_are_omitted() -> None:

@@ -18,13 +18,16 @@ from gateway.core.bounds import (
     counted_tokens_at_most,
     input_tokens_at_most,
     input_with_uses,
+    least_cap,
     output_cap,
     output_tokens_at_most,
     searches_at_most,
     text_bytes,
 )
-from gateway.core.model_names import Model
+from gateway.core.model_names import UNLISTED_CAP_TOKENS, Model
 from gateway.core.usage_bound import (
+    BY_MODEL,
+    BY_POLICY,
     NO_USES,
     SEARCH_TOKENS,
     OutputCap,
@@ -35,7 +38,7 @@ from gateway.core.usage_bound import (
 from gateway.providers import tokens
 
 FORMS: Final[tuple[Literal["NFC", "NFKC"], ...]] = ("NFC", "NFKC")
-MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, default_output_tokens=4_096)
+MODEL = Model(id="gpt-4o", provider="openai", max_output_tokens=16_384, context_tokens=128_000)
 CLAUDE = Model(id="claude", provider="anthropic", tokenizer="cl100k_base", token_margin=1.5)
 # They grow under NFKC or under NFC, or shrink under one of them.
 GROWING = "\ufdfa\u3316\u33ff\u00bd\u0149\ufb2c\U0001d160\U0001d1c0\uff21\u00c5e\u0301"
@@ -95,25 +98,27 @@ def test_message_frames_are_in_both_bounds() -> None:
 @pytest.mark.parametrize(
     ("asked", "token_limit", "is_limited", "cap"),
     [
-        (None, None, False, OutputCap(16_384, is_written=False)),
-        (None, None, True, OutputCap(4_096, is_written=True)),
-        (None, 1_000, True, OutputCap(900, is_written=True)),
-        (None, 1_000_000, True, OutputCap(16_384, is_written=True)),
-        (None, 101, True, OutputCap(1, is_written=True)),
-        (None, 100, True, OutputCap(4_096, is_written=True)),  # no room: refused by the tokens
+        (None, None, False, OutputCap(16_384, is_written=False, by=BY_MODEL)),
+        (None, None, True, OutputCap(16_384, is_written=True, by=BY_MODEL)),
+        (None, 1_000, True, OutputCap(900, is_written=True, by=BY_POLICY)),
+        (None, 1_000_000, True, OutputCap(16_384, is_written=True, by=BY_MODEL)),
+        (None, 101, True, OutputCap(1, is_written=True, by=BY_POLICY)),
+        (None, 100, True, OutputCap(1, is_written=True, by=BY_POLICY)),  # refused by the tokens
         (7, None, False, OutputCap(7, is_written=True)),
         (7, 1_000, True, OutputCap(7, is_written=True)),
         (5_000, 1_000, True, OutputCap(5_000, is_written=True)),  # never shrunk: refused
     ],
 )
-def test_cap_is_requested_else_room_else_default(
+def test_cap_is_requested_else_room_else_maximum(
     asked: int | None, token_limit: int | None, is_limited: bool, cap: OutputCap
 ) -> None:
     found = output_cap(
         MODEL,
         output=OutputLimits(max_tokens=asked),
+        text_tokens=100,
         input_tokens=100,
         token_limit=token_limit,
+        output_limit=None,
         is_limited=is_limited,
     )
     assert found == cap
@@ -145,11 +150,87 @@ def test_prediction_is_deducted_from_token_limit() -> None:
     found = output_cap(
         MODEL,
         output=OutputLimits(choices=2, predicted_tokens=50),
+        text_tokens=100,
         input_tokens=100,
         token_limit=1_000,
+        output_limit=None,
         is_limited=True,
     )
-    assert found == OutputCap(400, is_written=True)
+    assert found == OutputCap(400, is_written=True, by=BY_POLICY)
+
+
+@given(
+    st.integers(0, 200_000),
+    st.none() | st.integers(1, 300_000),
+    st.none() | st.integers(1, 300_000),
+)
+def test_written_cap_fits_context_and_least_is_not_above_it(
+    counted: int, asked: int | None, token_limit: int | None
+) -> None:
+    output = OutputLimits(max_tokens=asked)
+    cap = output_cap(
+        MODEL,
+        output=output,
+        text_tokens=counted,
+        input_tokens=counted,
+        token_limit=token_limit,
+        output_limit=None,
+        is_limited=True,
+    )
+    assert cap.is_written
+    assert cap.tokens >= 1
+    least = least_cap(output, MODEL)
+    assert least == min(8_192, 16_384 if asked is None else asked)
+    if asked is None:
+        assert cap.tokens <= MODEL.max_output_tokens
+        assert counted >= MODEL.context_tokens or counted + cap.tokens <= MODEL.context_tokens
+        assert token_limit is None or cap.tokens <= max(1, token_limit - counted)
+    else:
+        assert cap.tokens == asked
+
+
+def test_vendor_that_requires_cap_gets_models_maximum() -> None:
+    model = Model(id="claude", provider="anthropic", max_output_tokens=64_000, requires_cap=True)
+    cap = output_cap(
+        model,
+        output=OutputLimits(),
+        text_tokens=0,
+        input_tokens=0,
+        token_limit=None,
+        output_limit=None,
+        is_limited=False,
+    )
+    assert cap == OutputCap(64_000, is_written=True, by=BY_MODEL)
+
+
+def test_maximum_of_unlisted_model_is_not_written() -> None:
+    model = Model(id="gpt-99", provider="openai", max_output_tokens=131_072, is_listed=False)
+    cap = output_cap(
+        model,
+        output=OutputLimits(),
+        text_tokens=0,
+        input_tokens=0,
+        token_limit=None,
+        output_limit=None,
+        is_limited=True,
+    )
+    assert cap.tokens == UNLISTED_CAP_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("asked", "budget", "cap", "kept"),
+    [
+        (32_000, 31_999, 8_192, 4_096),
+        (32_000, 8_192, 8_192, 4_096),
+        (32_000, 8_191, 8_192, 8_191),
+        (None, 24_576, 8_192, 4_096),
+        (32_000, 40_000, 32_000, 40_000),  # as the caller asked for both
+    ],
+)
+def test_thinking_is_below_lowered_cap(asked: int | None, budget: int, cap: int, kept: int) -> None:
+    limits = OutputLimits(max_tokens=asked, thinking_tokens=budget)
+    lowered = limits.with_cap(OutputCap(cap, is_written=True))
+    assert lowered == OutputLimits(max_tokens=cap, thinking_tokens=kept)
 
 
 def test_search_model_searches_and_reads_results_unasked() -> None:

@@ -103,7 +103,7 @@ def test_spent_daily_limit_refuses_until_organizations_day_ends(
     policy(acme, max_cost_per_day_nanoeur=3_000)
     reply = ask(HELLO | {"maxTokens": 10_000})
     sentence = (
-        "Request could cost up to 0.005467 EUR; "
+        "Request could cost up to 0.004481 EUR; "  # at the least cap, 8,192
         'policy "Production Policy" allows 0.000003 EUR per day and 0.000003 EUR are left'
     )
     assert reply.refusal == (403, "daily_cost_limit", sentence)

@@ -56,8 +56,16 @@ def asked(org: Organization, ago: timedelta = timedelta(0), **fields: Any) -> Ai
         "model": {"requested": model, "meant": fields.pop("resolved", model), "provider": "openai"},
         "input": {"bytes": 40, "counted_tokens": fields.pop("counted", 9)},
         "output_cap": fields.pop("cap", 100),
+        "output_cap_by": fields.pop("cap_by", "caller"),
+        "output_cap_asked": fields.pop("cap_asked", 100),
     }
     return AiRequestLogFactory.create(org=org, occurred_at=NOON - ago, decision=trace, **fields)
+
+
+def test_cap_of_trace_counts_only_if_caller_asked_for_it(acme: Organization) -> None:
+    asked(acme, cap=9_000, cap_by="room", cap_asked=None)
+    asked(acme, cap=9_000, cap_by="room", cap_asked=12_000)
+    assert replay(acme, max_tokens_per_request=5_000).refused == 1
 
 
 def test_refused_requests_are_counted_with_what_they_cost(acme: Organization) -> None:

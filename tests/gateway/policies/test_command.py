@@ -44,6 +44,7 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
             "blocked_models": ["gpt-4"],
             "max_cost_per_day_eur": "0.000000001",
             "max_tokens_per_request": None,
+            "max_output_tokens": None,
             "required_dimensions": [],
             "known_values": {},
             "id": str(policy.pk),
@@ -54,6 +55,8 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
 
 def test_update_changes_only_given_options(acme: Organization) -> None:
     policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")
+    policies("update", "acme", "p", "--max-output-tokens", "700")
+    assert Policy.objects.get().max_output_tokens == 700
     policies("update", "acme", "p", "--max-tokens", "10", "--rename", "Q", "--disable")
     policy = Policy.objects.get()
     assert (policy.name, policy.enabled, policy.max_tokens_per_request) == ("Q", False, 10)

@@ -27,6 +27,7 @@ TYPED = {
     "blocked_models": "gpt-4",
     "max_cost_per_day_eur": "50.000000001",
     "max_tokens_per_request": "5000",
+    "max_output_tokens": "4000",
 }
 
 
@@ -45,10 +46,11 @@ def test_admin_creates_policy_as_typed(
     assert policy.blocked_models == ["gpt-4"]
     assert policy.max_cost_per_day_nanoeur == 50_000_000_001
     assert policy.max_tokens_per_request == 5000
+    assert policy.max_output_tokens == 4000
     assert version(acme) > before
     assert (
         "Allows only gpt-4o* and Claude-3-5-Sonnet; blocks gpt-4; at most 50.00 EUR per day; "
-        "at most 5,000 tokens per request."
+        "at most 5,000 tokens per request; at most 4,000 output tokens."
     ) in response.content.decode()
 
 
@@ -92,6 +94,7 @@ def test_only_name_is_required(acme: Organization, client_for: CLIENTS, admin_us
         ("max_tokens_per_request", "0"),
         ("max_tokens_per_request", "9223372036854775808"),
         ("max_tokens_per_request", "1.5"),
+        ("max_output_tokens", "0"),
     ],
 )
 def test_invalid_value_is_error_at_its_field_and_input_is_kept(
@@ -172,7 +175,7 @@ def test_admin_edits_and_removes_every_limit(
     client.post(f"{POLICIES}/{policy.pk}", {"name": "Bare"})
     policy.refresh_from_db()
     assert (policy.allowed_models, policy.max_cost_per_day_nanoeur) == ([], None)
-    assert policy.max_tokens_per_request is None
+    assert (policy.max_tokens_per_request, policy.max_output_tokens) == (None, None)
 
 
 def test_toggle_sets_state_of_its_button(

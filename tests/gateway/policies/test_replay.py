@@ -10,7 +10,7 @@ import pytest
 from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
 from gateway.guards.policies import Rule
-from gateway.policies.backtests.replay import PastRequest, ReplayedDay
+from gateway.policies.backtests.replay import EARLIER_CAP_TOKENS, PastRequest, ReplayedDay
 from gateway.providers.catalog import load_catalog
 
 MORNING = datetime(2025, 6, 1, 8, tzinfo=UTC)
@@ -31,6 +31,8 @@ def past(seconds: float = 0, *, lasts_s: float = 1, **changes: Any) -> PastReque
         "counted_tokens": 100,
         "input_tokens": 100,
         "cap_tokens": 500,
+        "cap_by": "caller",
+        "asked_tokens": 500,
         "bound_nanoeur": 900,
         "cost_nanoeur": 300,
     }
@@ -69,11 +71,31 @@ def test_token_limit_counts_input_and_requested_cap(limit: int, refused: bool) -
     assert found == ("token_limit" if refused else None)
 
 
-@pytest.mark.parametrize("cap", [MINI.default_output_tokens, MINI.max_output_tokens])
-def test_default_cap_is_lowered_to_policy_limit(cap: int) -> None:
-    assert code(day(max_tokens_per_request=150), past(cap_tokens=cap)) is None
+@pytest.mark.parametrize(
+    ("cap", "cap_by"),
+    [
+        (MINI.max_output_tokens, "model"),
+        (9_000, "room"),
+        (EARLIER_CAP_TOKENS, None),  # of an earlier version
+        (MINI.max_output_tokens, None),
+    ],
+)
+def test_cap_not_asked_for_is_lowered_to_policy_limit(cap: int, cap_by: str | None) -> None:
+    asked = past(cap_tokens=cap, cap_by=cap_by, asked_tokens=None)
+    assert code(day(max_tokens_per_request=150), asked) is None
     # where the input alone fills the limit there is no room to cap to
-    assert code(day(max_tokens_per_request=99), past(cap_tokens=cap)) == "token_limit"
+    assert code(day(max_tokens_per_request=99), asked) == "token_limit"
+
+
+def test_policys_output_tokens_lower_any_cap() -> None:
+    limits = {"max_tokens_per_request": 300, "max_output_tokens": 200}
+    assert code(day(**limits), past()) is None
+    assert code(day(**limits | {"max_output_tokens": 201}), past()) == "token_limit"
+
+
+def test_other_cap_of_earlier_row_was_asked_for() -> None:
+    asked = past(cap_by=None, asked_tokens=None)
+    assert code(day(max_tokens_per_request=599), asked) == "token_limit"
 
 
 def test_reported_input_tokens_replace_missing_count() -> None:
@@ -105,13 +127,32 @@ def test_cost_of_refused_request_remains_available() -> None:
     assert code(today, past(60, model=LARGE, named="claude-3-opus")) is None
 
 
-def test_smaller_cap_gives_smaller_bound() -> None:
-    # 16,384 tokens would not have been asked for under a limit, but 4,096
-    bound = 100 + 2 * MINI.max_output_tokens
-    asked = past(cap_tokens=MINI.max_output_tokens, bound_nanoeur=bound, text_bytes=100)
-    fits = 100 + 2 * MINI.default_output_tokens
-    assert code(day(max_cost_per_day_nanoeur=fits), asked) is None
-    assert code(day(max_cost_per_day_nanoeur=fits - 1), asked) == "daily_cost_limit"
+@pytest.mark.parametrize(("asked", "least"), [(None, 8_192), (16_384, 8_192), (5_000, 5_000)])
+def test_cap_is_lowered_to_what_is_left_of_day(asked: int | None, least: int) -> None:
+    cap = asked or MINI.max_output_tokens
+    request = past(
+        cap_tokens=cap,
+        cap_by="caller" if asked else "model",
+        asked_tokens=asked,
+        bound_nanoeur=100 + 2 * cap,
+        text_bytes=100,
+    )
+    fits = 100 + 2 * least
+    assert code(day(max_cost_per_day_nanoeur=fits), request) is None
+    assert code(day(max_cost_per_day_nanoeur=fits - 1), request) == "daily_cost_limit"
+
+
+def test_lowered_cap_holds_what_was_left() -> None:
+    today = day(max_cost_per_day_nanoeur=20_000)
+    wide: dict[str, Any] = {
+        "cap_tokens": 16_384,
+        "cap_by": "model",
+        "asked_tokens": None,
+        "text_bytes": 100,
+    }
+    assert code(today, past(lasts_s=120, bound_nanoeur=100 + 2 * 16_384, **wide)) is None
+    assert code(today, past(60, model=LARGE, bound_nanoeur=1)) == "daily_cost_limit"
+    assert code(today, past(180, model=LARGE, bound_nanoeur=1)) is None
 
 
 def test_vendor_count_is_used_before_refusal() -> None:

@@ -103,6 +103,21 @@ def test_charged_request_shows_all_steps(
         assert expected in page, expected
 
 
+def test_page_says_what_decided_cap_and_that_it_ended_answer(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(
+        org=acme,
+        finish_reason="length",
+        usage={"cut_by": "gateway"},
+        decision=TRACE | {"output_cap_by": "room"},
+    )
+    hold_for(row)
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "1,000 tokens: what was left of a limit" in page
+    assert "length, at the cap that the gateway wrote" in page
+
+
 def test_blocked_request_names_policy(
     acme: Organization, client_for: CLIENTS, member_user: User
 ) -> None:
