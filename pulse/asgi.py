@@ -50,6 +50,7 @@ async def _live(receive: Receive, send: api_handler.Send) -> None:
     """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)
+    opening: asyncio.Task[None] | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -64,8 +65,11 @@ async def _live(receive: Receive, send: api_handler.Send) -> None:
             gateway.writer.start()  # also for its housekeeping, before the first request
             alerts.start()
             await send({"type": "lifespan.startup.complete"})
+            opening = asyncio.create_task(gateway.providers.open_all())
         elif message["type"] == "lifespan.shutdown":
             alerts.stop()
+            if opening is not None:
+                opening.cancel()
             await gateway.stop(grace_s=settings.PROVIDER_TIMEOUT_S + STOP_MARGIN_S)
             await asyncio.to_thread(alerts.join, timeout_s=ALERTS_STOP_MAX_S)
             await send({"type": "lifespan.shutdown.complete"})
