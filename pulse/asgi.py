@@ -17,6 +17,7 @@ from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.call.runtime import current  # noqa: E402
+from gateway.http.addresses import is_api  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
 from pulse.server import api_handler, pages  # noqa: E402
 from pulse.server.page_turns import TakingTurns  # noqa: E402
@@ -40,7 +41,7 @@ async def application(scope: api_handler.Scope, receive: Receive, send: api_hand
     """Serve one connection's scope."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
-    elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
+    elif scope["type"] == "http" and is_api(scope["path"], scope["headers"]):
         await api_handler.handle(scope, receive, send)
     else:
         await pages.handle(console, scope, receive, send)

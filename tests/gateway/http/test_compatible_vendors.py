@@ -334,7 +334,8 @@ def test_key_in_query_string_is_never_accepted(
 
 
 def test_only_documented_post_methods_exist(ask: Asking) -> None:
-    assert ask(method="GET", path=f"/v1/models/{FLASH}:embedContent").status == 404
+    assert ask(method="GET", path=f"/v1/models/{FLASH}:predict").status == 404
+    assert ask(path=f"/v1/models/{FLASH}:predict", body=GENERATE.body).status == 404
     assert ask(method="GET", path=GENERATE.plain).status == 405
 
 
