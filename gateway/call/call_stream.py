@@ -31,13 +31,15 @@ class CallStream:
     """One running call as its client sees it: pieces, then one result or one GatewayError.
 
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
-    provider's headers for the client. While it `awaits` a provider that is not relayed, silence is
+    provider's headers for the client. `left_nanoeur` is what is left in the tightest limit on
+    money, None without one. While it `awaits` a provider that is not relayed, silence is
     reported by SILENCE. The call continues after the client has disconnected
     (`abandon`); the call itself decides what then happens to the provider.
     """
 
     request_id: UUID
     headers: Mapping[str, str] = field(default_factory=dict)
+    left_nanoeur: int | None = None
     has_begun: bool = False
     _is_abandoned: bool = False
     on_abandon: Callable[[], None] | None = None

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.http import HttpResponseBase
 
+from costs.core.money import euros
 from gateway.call import pipeline
 from gateway.call.call_stream import CallStream
 from gateway.call.runtime import Gateway
@@ -17,7 +18,7 @@ from gateway.core.calls import Call, Principal, Unread
 from gateway.core.errors import GatewayError, Refused, internal_error
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
-from gateway.http.answers import EventStream, Pieces, Wording
+from gateway.http.answers import LEFT_HEADER, EventStream, Pieces, Wording
 from gateway.http.bodies import ClientDisconnected
 
 logger = logging.getLogger("pulse.gateway")
@@ -35,7 +36,10 @@ async def serve(
         except Refused as exc:  # the process stops or is full
             return wording.refusal(exc, request_id)
         started.append(stream)
-        return await _answer(gateway, call, stream, wording)
+        response = await _answer(gateway, call, stream, wording)
+        if stream.left_nanoeur is not None:
+            response[LEFT_HEADER] = f"{euros(stream.left_nanoeur):f}"
+        return response
 
     try:
         return await gateway.call_loop.call(on_call_loop())

@@ -54,6 +54,7 @@ class Generate:
     """The Dialect of one method in one version; `is_array` if streams are JSON arrays."""
 
     key_headers: tuple[str, ...] = ("x-goog-api-key",)
+    refusals = google_errors.REFUSALS
     error = staticmethod(google_errors.error)
 
     def __init__(self, *, version: str, method: str, is_array: bool = False) -> None:

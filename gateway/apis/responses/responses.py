@@ -44,6 +44,7 @@ class Responses:
 
     channel = "responses"
     key_headers: tuple[str, ...] = ()
+    refusals = openai_errors.REFUSALS
     error = staticmethod(openai_errors.error)
 
     def read(self, arrival: Arrival) -> Call:
