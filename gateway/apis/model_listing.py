@@ -77,9 +77,7 @@ class Listing:
 
     def has(self, offered: Offered) -> bool:
         """Whether a client of this API can call the model."""
-        if self.vendor is None:
-            return True
-        return offered.model.provider == self.vendor and not offered.model.makes_embeddings
+        return self.vendor in (None, offered.model.provider)
 
 
 def _openai_one(offered: Offered) -> dict[str, Any]:
@@ -115,12 +113,14 @@ def _anthropic_all(page: Page) -> dict[str, Any]:
 
 
 def _google_one(offered: Offered) -> dict[str, Any]:
+    embeds = offered.model.makes_embeddings
+    methods = ["embedContent", "batchEmbedContents"] if embeds else ["generateContent"]
     return {
         "name": f"models/{offered.name}",
         "displayName": offered.name,
         "inputTokenLimit": offered.model.context_tokens,
         "outputTokenLimit": offered.model.max_output_tokens,
-        "supportedGenerationMethods": ["generateContent", "countTokens"],
+        "supportedGenerationMethods": [*methods, "countTokens"],
     }
 
 

@@ -288,7 +288,8 @@ class RelayRequest:
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
     errors and what records its output. `adjustments` are as those of a ProviderCall.
-    `more_input_tokens` are those that its input can have beyond the call's usage bound.
+    `more_input_tokens` are those that its input can have beyond the call's usage bound. `count`
+    asks for the usage of a plain response that does not report it, which is free.
     """
 
     path: str
@@ -300,6 +301,7 @@ class RelayRequest:
     adjustments: tuple[str, ...] = ()
     more_input_tokens: int = 0
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
+    count: RelayRequest | None = None
 
 
 Outgoing = ProviderCall | RelayRequest

@@ -35,7 +35,7 @@ _SERVED: Final = {
     Api.OPENAI: "/v1/chat/completions, /v1/responses, /v1/embeddings and /v1/models",
     Api.ANTHROPIC: "/v1/messages, /v1/messages/count_tokens and /v1/models",
     Api.GOOGLE: "/v1beta/models/{model}:generateContent, :streamGenerateContent, :countTokens, "
-    "and /v1beta/models",
+    ":embedContent, :batchEmbedContents and /v1beta/models",
 }
 
 

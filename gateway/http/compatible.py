@@ -13,6 +13,7 @@ from gateway.apis.arrival import Arrival, fields_of
 from gateway.apis.base import Dialect, Speaker
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.embeddings.embeddings import Embeddings
+from gateway.apis.generate.embedding import EMBED, EMBED_BATCH, EmbedContents
 from gateway.apis.generate.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
 from gateway.apis.messages.messages import Messages
 from gateway.apis.refusals import is_final, words_for
@@ -223,6 +224,8 @@ def generate_methods(version: str) -> dict[str, View]:
             endpoint(Generate(version=version, method=STREAM, is_array=True)),
         ),
         COUNT: endpoint(Generate(version=version, method=COUNT)),
+        EMBED: endpoint(EmbedContents(version=version, method=EMBED)),
+        EMBED_BATCH: endpoint(EmbedContents(version=version, method=EMBED_BATCH)),
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.fake_provider import VENDORS
 from tests.system.browser import Browser, Page
 from tests.system.clients import ClientCall, ask_all
-from tests.system.routes import all_routes, operators_routes
+from tests.system.routes import BY_ADDRESS, all_routes, operators_routes
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server
 
@@ -56,11 +56,6 @@ PAGE: Final = Route(methods=("GET",))
 BY_BODY: Final = (
     *("v1/chat/completions", "v1/embeddings", "v1/responses"),
     *("v1/messages", "v1/messages/count_tokens"),
-)
-BY_ADDRESS: Final = tuple(
-    f"{version}/models/<path:model>:{method}"
-    for version in ("v1", "v1beta")
-    for method in ("generateContent", "streamGenerateContent", "countTokens")
 )
 MODEL_LISTS: Final = (
     *("v1/models", "v1/models/<path:model>", "v1beta/models", "v1beta/models/<path:model>"),

@@ -112,13 +112,21 @@ _RESPONSES: Final[Schema] = {
 }
 
 
-def _google(method: str, summary: str, *, streams: bool = False) -> dict[str, Endpoint]:
+_EMBED: Final[Schema] = {
+    **{"content": {"type": "object"}, "taskType": TEXT, "title": TEXT},
+    "outputDimensionality": COUNT,
+}
+
+
+def _google(
+    method: str, summary: str, *, fields: Schema = _CONTENTS, streams: bool = False
+) -> dict[str, Endpoint]:
     return {
         f"/{version}/models/{{model}}:{method}": Endpoint(
             operation_id=f"{version}{method[0].upper()}{method[1:]}",
             summary=summary,
             errors="google",
-            fields=_CONTENTS,
+            fields=fields,
             required=(),
             streams=streams,
             names_model=True,
@@ -173,6 +181,8 @@ ENDPOINTS: Final = {
         streams=True,
     ),
     **_google("countTokens", "Count tokens with Google; free"),
+    **_google("embedContent", "Create an embedding with Google", fields=_EMBED),
+    **_google("batchEmbedContents", "Create embeddings with Google", fields={"requests": LIST}),
 }
 LISTS: Final = {
     "/v1/models": ("listModels", "List the models that the caller can use", "openai"),

@@ -19,7 +19,7 @@ from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers
 from orgs.models import Organization
-from tests.factories import AliasFactory, PolicyFactory
+from tests.factories import AliasFactory, PolicyFactory, RateFactory
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
@@ -231,6 +231,18 @@ def test_pages_of_googles_clients_are_as_long_as_they_ask(
 def test_page_of_openais_clients_says_that_more_follow(get: Callable[..., Reply]) -> None:
     page = get("/v1/models?limit=2").json
     assert (len(page["data"]), page["has_more"]) == (2, True)
+
+
+def test_googles_clients_list_models_that_embed(get: Callable[..., Reply]) -> None:
+    RateFactory.create(provider="google", model="gemini-embedding-001", input_usd_per_mtok="0.11")
+    methods = {
+        each["name"]: each["supportedGenerationMethods"]
+        for each in get("/v1beta/models").json["models"]
+    }
+    assert methods == {
+        "models/gemini-2.0-flash": ["generateContent", "countTokens"],
+        "models/gemini-embedding-001": ["embedContent", "batchEmbedContents", "countTokens"],
+    }
 
 
 def test_one_model_is_found_by_its_provider_and_name(get: Callable[..., Reply]) -> None:
