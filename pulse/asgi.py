@@ -18,6 +18,7 @@ from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.call.runtime import current  # noqa: E402
+from gateway.http.addresses import is_api  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
 from pulse.server import api_handler, pages  # noqa: E402
 from pulse.server.page_turns import TakingTurns  # noqa: E402
@@ -40,7 +41,7 @@ async def application(scope: api_handler.Scope, receive: Receive, send: api_hand
     """Serve one connection's scope."""
     if scope["type"] == "lifespan":
         await _live(scope, receive, send)
-    elif scope["type"] == "http" and scope["path"].startswith(api_handler.PREFIXES):
+    elif scope["type"] == "http" and is_api(scope["path"], scope["headers"]):
         await api_handler.handle(scope, receive, send)
     else:
         await pages.handle(console, scope, receive, send)
@@ -50,6 +51,7 @@ async def _live(scope: api_handler.Scope, receive: Receive, send: api_handler.Se
     """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
     alerts = AlertLoop(settings.ALERTS_EVERY_S)
+    opening: asyncio.Task[None] | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -65,8 +67,11 @@ async def _live(scope: api_handler.Scope, receive: Receive, send: api_handler.Se
             alerts.start()
             scope["state"][ON_STOP] = partial(gateway.drain, settings.DRAIN_S)
             await send({"type": "lifespan.startup.complete"})
+            opening = asyncio.create_task(gateway.providers.open_all())
         elif message["type"] == "lifespan.shutdown":
             alerts.stop()
+            if opening is not None:
+                opening.cancel()
             await gateway.stop(drain_s=settings.DRAIN_S)
             await asyncio.to_thread(alerts.join, timeout_s=ALERTS_STOP_MAX_S)
             await send({"type": "lifespan.shutdown.complete"})

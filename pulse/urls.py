@@ -5,10 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from gateway.requests.views import short_address
+
 handler403 = "orgs.auth.other_organization.denied"
 
 urlpatterns = [
     path("admin/", include("gateway.requests.urls")),
+    path("r/<str:request_id>", short_address, name="request-short"),
     path("admin/", include("gateway.policies.urls")),
     path("admin/", include("gateway.aliases.urls")),
     path("admin/", include("gateway.playground.urls")),

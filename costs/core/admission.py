@@ -81,6 +81,18 @@ class Balance:
         left = self.left_nanoeur
         return left is None or amount_nanoeur <= left
 
+    def is_too_full_for(self, amount_nanoeur: int) -> bool:
+        """Whether the hold would not fit either if no call were in flight."""
+        limit = self.limit_nanoeur
+        return limit is not None and self.charged_nanoeur + amount_nanoeur > limit
+
+
+def place_without_room(before: Sequence[Balance], amount_nanoeur: int) -> int | None:
+    """Return which balance refuses a hold, or None: one that is spent before a full one."""
+    full = [place for place, each in enumerate(before) if not each.has_room_for(amount_nanoeur)]
+    spent = (place for place in full if before[place].is_too_full_for(amount_nanoeur))
+    return next(spent, full[0]) if full else None
+
 
 def room_of(balances: Sequence[Balance]) -> int:
     """Return what the tightest of several limits, at least one, leaves for a hold."""
@@ -98,8 +110,9 @@ class Admitted:
 
 @frozen
 class InsufficientRoom:
-    """The hold exceeds what is left of a limit's period; of several, the first.
+    """The hold exceeds what is left of a limit's period.
 
+    Of several, it is the first that is spent, else the first that calls in flight keep full.
     `before` has a balance for each of the request's limits, `balance` is that of `limit`.
     """
 
@@ -112,6 +125,13 @@ class InsufficientRoom:
     def room_nanoeur(self) -> int:
         """What the tightest of the limits leaves for a hold."""
         return room_of(self.before)
+
+
+def least_left_nanoeur(answer: Admitted | InsufficientRoom, asked_nanoeur: int) -> int | None:
+    """Return what is left in the tightest limit after the answer, or None without any limit."""
+    held = asked_nanoeur if isinstance(answer, Admitted) else 0
+    left = (each.left_nanoeur for each in answer.before)
+    return min((max(0, each - held) for each in left if each is not None), default=None)
 
 
 @frozen

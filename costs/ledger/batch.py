@@ -26,6 +26,7 @@ from costs.core.admission import (
     Settled,
     Settlement,
     Stale,
+    place_without_room,
 )
 from costs.core.calendar.periods import clipped, local_day
 from costs.core.holds import HoldCharge, Move, State, move
@@ -125,9 +126,11 @@ class Batch:
             return repeated
         periods = [self._period_in_force(organization, limit) for limit in request.limits]
         before = tuple(map(_balance, periods, request.limits))
-        for balance, limit in zip(before, request.limits, strict=True):
-            if not balance.has_room_for(request.amount_nanoeur):
-                return InsufficientRoom(now=self.now, limit=limit, balance=balance, before=before)
+        full = place_without_room(before, request.amount_nanoeur)
+        if full is not None:
+            return InsufficientRoom(
+                now=self.now, limit=request.limits[full], balance=before[full], before=before
+            )
         self._hold(request, request.amount_nanoeur, periods)
         return Admitted(
             now=self.now, before=before, period_ids=tuple([period.id for period in periods])

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from gateway.apis.arrival import Arrival
+from gateway.apis.refusals import Wordings
 from gateway.core.calls import Call, Delta
 from gateway.core.errors import GatewayError
 from gateway.core.results import CallResult
@@ -28,10 +29,14 @@ class Speaker(Protocol):
 
 
 class Dialect(Protocol):
-    """One API. `key_headers` are those in which its clients send their key."""
+    """One API. `key_headers` are those in which its clients send their key.
+
+    `refusals` are its words for refusals by a limit.
+    """
 
     channel: str
     key_headers: tuple[str, ...]
+    refusals: Wordings
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a request into a Call. Raises Refused, which names the field."""

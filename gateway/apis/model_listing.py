@@ -7,7 +7,7 @@ https://ai.google.dev/api/models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,14 +16,55 @@ from gateway.apis.generate import errors as generate_errors
 from gateway.apis.messages import errors as messages_errors
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Offered
+from gateway.core.request_body import invalid
 
 # Release dates are not known here; Anthropic's API documents this value for that case.
 UNKNOWN_AT: Final = "1970-01-01T00:00:00Z"
 
 
+# Google's clients may ask for more in one page, and get as many.
+PAGE_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The models of one page, and whether others follow."""
+
+    models: Sequence[Offered]
+    has_more: bool
+
+
+def page_of(found: Sequence[Offered], query: Mapping[str, str]) -> Page:
+    """Return the page that a client asks for: the whole list, unless it asks for less.
+
+    Nothing is before or after a model that has left the list. Raises Refused for a size that is
+    none.
+    """
+    size = _size(query)
+    names = [each.name for each in found]
+    if name := query.get("before_id"):
+        before = found[: names.index(name)] if name in names else []
+        return Page(before[-size:], has_more=len(before) > size)
+    rest = found
+    if name := query.get("after_id") or query.get("pageToken"):
+        rest = found[names.index(name) + 1 :] if name in names else []
+    return Page(rest[:size], has_more=len(rest) > size)
+
+
+def _size(query: Mapping[str, str]) -> int:
+    for name, least in (("limit", 1), ("pageSize", 0)):
+        if name in query:
+            given = query[name]
+            is_number = given.isascii() and given.isdecimal() and len(given) < len("1000000000")
+            if not is_number or int(given) < least or (name == "limit" and int(given) > PAGE_MAX):
+                raise invalid(f"{name} must be an integer between {least} and {PAGE_MAX}")
+            return min(int(given), PAGE_MAX) or PAGE_MAX
+    return PAGE_MAX
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """How one API formats models: one, all, an error.
+    """How one API formats models: one, a page of all, an error.
 
     `vendor` is the only one whose models its clients can call, None for all vendors.
     """
@@ -31,14 +72,12 @@ class Listing:
     vendor: str | None
     key_headers: tuple[str, ...]
     one: Callable[[Offered], dict[str, Any]]
-    all: Callable[[Sequence[Offered]], dict[str, Any]]
+    all: Callable[[Page], dict[str, Any]]
     error: Callable[[GatewayError, int], dict[str, Any]]
 
     def has(self, offered: Offered) -> bool:
         """Whether a client of this API can call the model."""
-        if self.vendor is None:
-            return True
-        return offered.model.provider == self.vendor and not offered.model.makes_embeddings
+        return self.vendor in (None, offered.model.provider)
 
 
 def _openai_one(offered: Offered) -> dict[str, Any]:
@@ -46,8 +85,9 @@ def _openai_one(offered: Offered) -> dict[str, Any]:
     return {"id": offered.name, "object": "model", "created": 0, "owned_by": owner}
 
 
-def _openai_all(found: Sequence[Offered]) -> dict[str, Any]:
-    return {"object": "list", "data": [_openai_one(each) for each in found]}
+def _openai_all(page: Page) -> dict[str, Any]:
+    body: dict[str, Any] = {"object": "list", "data": [_openai_one(each) for each in page.models]}
+    return {**body, "has_more": True} if page.has_more else body
 
 
 def _anthropic_one(offered: Offered) -> dict[str, Any]:
@@ -62,27 +102,31 @@ def _anthropic_one(offered: Offered) -> dict[str, Any]:
     }
 
 
-def _anthropic_all(found: Sequence[Offered]) -> dict[str, Any]:
+def _anthropic_all(page: Page) -> dict[str, Any]:
+    found = page.models
     return {
         "data": [_anthropic_one(each) for each in found],
-        "has_more": False,
+        "has_more": page.has_more,
         "first_id": found[0].name if found else None,
         "last_id": found[-1].name if found else None,
     }
 
 
 def _google_one(offered: Offered) -> dict[str, Any]:
+    embeds = offered.model.makes_embeddings
+    methods = ["embedContent", "batchEmbedContents"] if embeds else ["generateContent"]
     return {
         "name": f"models/{offered.name}",
         "displayName": offered.name,
         "inputTokenLimit": offered.model.context_tokens,
         "outputTokenLimit": offered.model.max_output_tokens,
-        "supportedGenerationMethods": ["generateContent", "countTokens"],
+        "supportedGenerationMethods": [*methods, "countTokens"],
     }
 
 
-def _google_all(found: Sequence[Offered]) -> dict[str, Any]:
-    return {"models": [_google_one(each) for each in found]}
+def _google_all(page: Page) -> dict[str, Any]:
+    body: dict[str, Any] = {"models": [_google_one(each) for each in page.models]}
+    return {**body, "nextPageToken": page.models[-1].name} if page.has_more else body
 
 
 OPENAI: Final = Listing(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.apis.refusals import Kind, Wordings, Words, words_for
 from gateway.core.errors import GatewayError, ProviderFailed
 
 _TYPES: Final = {
@@ -19,18 +20,25 @@ _TYPES: Final = {
     429: "rate_limit_error",
 }
 _SERVER_ERRORS: Final = 500
+REFUSALS: Final[Wordings] = {
+    Kind.MODEL: Words(404, "invalid_request_error", "model_not_found"),
+    Kind.REQUEST: Words(400, "invalid_request_error"),
+    Kind.SPENT: Words(429, "insufficient_quota", "insufficient_quota"),
+    Kind.HELD: Words(429, "rate_limit_error", "rate_limit_exceeded"),
+}
 
 
 def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
     """Return the body of an error; a provider's own keeps its type."""
+    words = words_for(failure, REFUSALS)
     own = failure.provider_type if isinstance(failure, ProviderFailed) else None
     other = "server_error" if status >= _SERVER_ERRORS else "invalid_request_error"
     return {
         "error": {
             "message": failure.message,
-            "type": own or _TYPES.get(status, other),
+            "type": words.type if words else own or _TYPES.get(status, other),
             "param": None,
-            "code": failure.code,
+            "code": (words and words.code) or failure.code,
         }
     }
 

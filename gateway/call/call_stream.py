@@ -31,15 +31,17 @@ class CallStream:
     """One running call as its client sees it: pieces, then one result or one GatewayError.
 
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
-    provider's headers for the client. `output_cap` is the cap that was sent. While it `awaits` a
-    provider that is not relayed, silence is reported by SILENCE. The call continues after the
-    client has disconnected (`abandon`), or the process was asked to stop (`stop`): `on_cut` is then
-    called, and the call itself decides what happens to the provider.
+    provider's headers for the client. `output_cap` is the cap that was sent, `left_nanoeur` what is
+    left in the tightest limit on money, None without one. While it `awaits` a provider that is not
+    relayed, silence is reported by SILENCE. The call continues after the client has disconnected
+    (`abandon`), or the process was asked to stop (`stop`): `on_cut` is then called, and the call
+    itself decides what happens to the provider.
     """
 
     request_id: UUID
     headers: Mapping[str, str] = field(default_factory=dict)
     output_cap: int | None = None
+    left_nanoeur: int | None = None
     has_begun: bool = False
     has_ended: bool = False
     on_cut: Callable[[], None] | None = None

@@ -11,7 +11,6 @@ from uuid import UUID
 import orjson
 
 from costs.core.admission import (
-    ORG_SCOPE,
     Admitted,
     Balance,
     GatewayDisabled,
@@ -30,7 +29,7 @@ from gateway.call.idempotency import give_back, note, used_before
 from gateway.call.refused_credentials import note_refused_credentials
 from gateway.core.attempts import NOTHING_TRIED, PastAttempts
 from gateway.core.calls import DIMENSIONS, Call, Principal
-from gateway.core.errors import AlreadyDone, GatewayError, Refused
+from gateway.core.errors import AlreadyDone, GatewayError, NoRoom, Refused
 from gateway.guards.budgets import BudgetRule, explained_budgets, refusal_for_budget
 from gateway.guards.policies import Rule, refusal_for_cost
 from gateway.models import AiRequestLog
@@ -101,7 +100,7 @@ def refusal_of(
     return opening.refusal
 
 
-def _refusal_for_room(answer: InsufficientRoom, opening: Opening, *, bound_nanoeur: int) -> Refused:
+def _refusal_for_room(answer: InsufficientRoom, opening: Opening, *, bound_nanoeur: int) -> NoRoom:
     balance, now = answer.balance, answer.now
     for rule in opening.budgets:
         if rule.scope == answer.limit.scope:
@@ -309,7 +308,8 @@ def trace_of(request: ReserveRequest, answer: ReserveResult) -> dict[str, Any]:
     if isinstance(answer, InsufficientRoom):
         full, before = answer.limit.scope, answer.before
         trace["before"] = _shown(before[0], 0)
-        day = opening.daily_rule.id if opening.daily_rule and full == ORG_SCOPE else None
+        is_day_full = not before[0].has_room_for(request.amount_nanoeur or 0)
+        day = opening.daily_rule.id if opening.daily_rule and is_day_full else None
         trace["policies"] = [
             {**policy, "verdict": "daily_cost_limit"} if policy["id"] == day else policy
             for policy in trace["policies"]
@@ -319,7 +319,9 @@ def trace_of(request: ReserveRequest, answer: ReserveResult) -> dict[str, Any]:
         trace["before"] = _shown(before[0], 0)
         trace["after"] = _shown(before[0], request.amount_nanoeur or 0)
     if opening.budgets:
-        trace["budgets"] = explained_budgets(opening.budgets, before[1:], full=full)
+        trace["budgets"] = explained_budgets(
+            opening.budgets, before[1:], full=full, bound_nanoeur=request.amount_nanoeur or 0
+        )
     return trace
 
 

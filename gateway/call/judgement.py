@@ -70,9 +70,7 @@ async def within(
     total_s = limits(bounded.resolved.model.provider).total_s
     # What fits a request to its vendor may allow more output than its cap: the bound is read again.
     for cap_tokens in dict.fromkeys((_cap_within(bounded, room_nanoeur), bounded.least_cap)):
-        lowered = await _lowered(
-            bounded, cap_tokens, timeout_s=limits(bounded.resolved.model.provider).total_s
-        )
+        lowered = await _lowered(bounded, cap_tokens, timeout_s=total_s)
         if isinstance(lowered, RefusedCall) or lowered.bound_nanoeur <= room_nanoeur:
             break
     return lowered

@@ -28,6 +28,7 @@ from costs.core.admission import (
     Settled,
     Settlement,
     Stale,
+    least_left_nanoeur,
 )
 from costs.core.holds import State
 from costs.core.money import euros
@@ -180,6 +181,8 @@ async def _admit(running: RunningCall) -> HeldCall:
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
         bounded = chosen.judged
+        if isinstance(answer, Admitted | InsufficientRoom):
+            running.stream.left_nanoeur = least_left_nanoeur(answer, ask.amount_nanoeur or 0)
         if refusal is None and isinstance(answer, Admitted) and isinstance(bounded, BoundedCall):
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
             running.stream.output_cap = bounded.priced.sent_cap

@@ -290,7 +290,8 @@ class RelayRequest:
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
     errors and what records its output. `adjustments` are as those of a ProviderCall.
     `more_input_tokens` are those that its input can have beyond the call's usage bound, `uses` what
-    tools at the provider can add to it.
+    tools at the provider can add to it. `count` asks for the usage of a plain response that does
+    not report it, which is free.
     """
 
     path: str
@@ -303,6 +304,7 @@ class RelayRequest:
     more_input_tokens: int = 0
     uses: ToolUses = NO_USES
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
+    count: RelayRequest | None = None
 
 
 Outgoing = ProviderCall | RelayRequest

@@ -3,6 +3,7 @@
 GatewayError
 ├── Refused                 the gateway refused; nothing was sent
 │   ├── KeyNotAllowed       403  the key lacks the permission for such a request
+│   ├── NoRoom              403  a limit on money leaves no room for it
 │   └── AlreadyDone         409  the Idempotency-Key's request was already completed
 └── ProviderFailed          a provider was called, or could not be
     ├── NotConfigured       503  nothing was sent
@@ -57,6 +58,18 @@ class KeyNotAllowed(Refused):
 
     def __init__(self, permission: str) -> None:
         super().__init__("key_not_allowed", f'The key must have the permission "{permission}"')
+
+
+class NoRoom(Refused):
+    """The request could cost more than is left of a limit.
+
+    `is_held` means that it fits as soon as calls in flight have ended; otherwise the limit is
+    spent, or smaller than the request.
+    """
+
+    def __init__(self, code: str, message: str, *, is_held: bool, retry_after_s: int) -> None:
+        super().__init__(code, message, retry_after_s=retry_after_s)
+        self.is_held = is_held
 
 
 def overloaded() -> Refused:

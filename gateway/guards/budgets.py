@@ -11,9 +11,9 @@ from itertools import zip_longest
 from costs.core.admission import ORG_SCOPE, Balance, Limit
 from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import format_eur
-from gateway.core.errors import Refused
+from gateway.core.errors import NoRoom
 from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries
-from gateway.guards.policies import NOT_CHECKED, OK, wait_for_room_s
+from gateway.guards.policies import NOT_CHECKED, OK, no_room
 from orgs.core.spelling import folded
 
 
@@ -77,29 +77,34 @@ class BudgetIndex:
 
 def refusal_for_budget(
     rule: BudgetRule, *, bound_nanoeur: int, balance: Balance, now: datetime
-) -> Refused:
+) -> NoRoom:
     """Return the refusal of a call that exceeds what is left of a budget."""
     sentence = (
         f"Request could cost up to {format_eur(bound_nanoeur, ROUND_CEILING)}; "
         f'budget "{rule.name}" allows {format_eur(rule.limit_nanoeur)} per {rule.span.value} '
         f"and {format_eur(balance.left_nanoeur or 0, ROUND_FLOOR)} are left"
     )
-    wait_s = wait_for_room_s(balance, bound_nanoeur=bound_nanoeur, now=now)
-    return Refused("budget_limit", sentence, retry_after_s=wait_s)
+    return no_room("budget_limit", sentence, balance=balance, bound_nanoeur=bound_nanoeur, now=now)
 
 
 def explained_budgets(
-    rules: Sequence[BudgetRule], before: Sequence[Balance], *, full: str | None
+    rules: Sequence[BudgetRule],
+    before: Sequence[Balance],
+    *,
+    full: str | None,
+    bound_nanoeur: int,
 ) -> list[dict[str, object]]:
     """Return each budget's verdict on a call, in the order they were checked, for the trace.
 
     `before` are their balances before the call was held, empty if no room was requested;
-    `full` is the scope without room, after which none was checked.
+    `full` is the scope without room, after which none was checked; before it there may be some that
+    calls in flight keep full.
     """
     explained: list[dict[str, object]] = []
     is_reached = bool(before) and full != ORG_SCOPE
     for rule, balance in zip_longest(rules, before):
-        is_full = rule.scope == full
+        is_held = is_reached and balance is not None and not balance.has_room_for(bound_nanoeur)
+        is_full = is_held or rule.scope == full
         explained.append(
             {
                 "id": rule.id,
@@ -112,5 +117,5 @@ def explained_budgets(
                 "held_nanoeur": balance.held_nanoeur if balance else None,
             }
         )
-        is_reached = is_reached and not is_full
+        is_reached = is_reached and rule.scope != full
     return explained

@@ -13,7 +13,7 @@ from typing import Final
 from costs.core.admission import Balance
 from costs.core.money import format_eur
 from gateway.core.calls import Dimensions
-from gateway.core.errors import Refused
+from gateway.core.errors import NoRoom, Refused
 from gateway.core.model_entries import NO_ENTRIES, ComparedNames, ModelEntries, compared
 from gateway.core.model_names import Model
 from gateway.guards.dimensions import Requirements
@@ -86,7 +86,7 @@ def refusal_for_tokens(needed: int, *, rules: Sequence[Rule]) -> Refused | None:
     return None
 
 
-def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: datetime) -> Refused:
+def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: datetime) -> NoRoom:
     """Return the refusal of a call that exceeds what is left of the day.
 
     It can be retried at the end of the day, or in a second if calls in flight hold what is
@@ -97,15 +97,18 @@ def refusal_for_cost(rule: Rule, *, bound_nanoeur: int, balance: Balance, now: d
         f'policy "{rule.name}" allows {format_eur(balance.limit_nanoeur or 0)} per day '
         f"and {format_eur(balance.left_nanoeur or 0, ROUND_FLOOR)} are left"
     )
-    wait_s = wait_for_room_s(balance, bound_nanoeur=bound_nanoeur, now=now)
-    return Refused("daily_cost_limit", sentence, retry_after_s=wait_s)
+    return no_room(
+        "daily_cost_limit", sentence, balance=balance, bound_nanoeur=bound_nanoeur, now=now
+    )
 
 
-def wait_for_room_s(balance: Balance, *, bound_nanoeur: int, now: datetime) -> int:
-    """Return the number of seconds after which a call that did not fit can be retried."""
-    if balance.charged_nanoeur + bound_nanoeur <= (balance.limit_nanoeur or 0):
-        return 1
-    return max(1, ceil((balance.ends_at - now).total_seconds()))
+def no_room(
+    code: str, sentence: str, *, balance: Balance, bound_nanoeur: int, now: datetime
+) -> NoRoom:
+    """Return the refusal of a call that did not fit, with the seconds until it may."""
+    is_held = not balance.is_too_full_for(bound_nanoeur)
+    ends_in_s = max(1, ceil((balance.ends_at - now).total_seconds()))
+    return NoRoom(code, sentence, is_held=is_held, retry_after_s=1 if is_held else ends_in_s)
 
 
 def tightest_token_limit(rules: Iterable[Rule]) -> int | None:

@@ -8,17 +8,20 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from costs.core.money import euros
 from gateway.call.call_stream import SILENCE, CallStream, Event, Piece
 from gateway.call.runtime import Gateway
 from gateway.core.calls import BEGUN, Delta
-from gateway.core.errors import AlreadyDone, GatewayError
+from gateway.core.errors import AlreadyDone, GatewayError, Refused
 from gateway.core.results import CallResult
 from orgs.fields import new_id
 
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"
+# What is left in the tightest limit on money, once the call is held.
+LEFT_HEADER: Final = "x-pulse-budget-remaining-eur"
 # Carries our code for APIs whose errors have no field for it.
 CODE_HEADER: Final = "x-pulse-error-code"
 # The output cap in the provider's request.
@@ -30,6 +33,8 @@ CLIENTS_PATHS: Final = ("/v1/", "/v1beta/")
 # The Retry-After of a 429 without one from the provider.
 RETRY_AFTER_S: Final = 1
 
+# Statuses of refusals that leave no audit row.
+_NOT_RECORDED: Final = (401, 503)
 JSON_TYPE: Final = "application/json"
 # A comment, which clients ignore.
 _PING: Final = b": ping\n\n"
@@ -73,13 +78,26 @@ def error_body(error: GatewayError, request_id: UUID) -> dict[str, Any]:
 
 
 def error_response(
-    error: GatewayError, request_id: UUID, *, has_organization: bool = True
+    error: GatewayError, request_id: UUID, *, has_organization: bool = True, has_row: bool = False
 ) -> HttpResponse:
     """Return the error as JSON, with a request id header if the organization is known."""
     # A key that was just revoked is detected late, and must look like any invalid one.
     shown_id = request_id if has_organization and error.status != 401 else None
-    response = json_response(error_body(error, request_id), shown_id, status=error.status)
-    return with_error_headers(response, error)
+    link = link_to_request(error, shown_id if has_row else None)
+    body = {**error_body(error, request_id), **link}
+    return with_error_headers(json_response(body, shown_id, status=error.status), error)
+
+
+def link_to_request(error: GatewayError, request_id: UUID | None) -> dict[str, str]:
+    """Return the address of the request's page for an error's JSON, if both are known.
+
+    A call that this process could not take, or not record, has no row.
+    """
+    has_row = not isinstance(error, Refused) or error.status not in _NOT_RECORDED
+    if request_id is None or not has_row or not settings.PULSE_URL:
+        return {}
+    shown_id = error.request_id if isinstance(error, AlreadyDone) else request_id
+    return {"requestUrl": f"{settings.PULSE_URL}/r/{shown_id}"}
 
 
 def with_error_headers(response: HttpResponse, error: GatewayError) -> HttpResponse:
@@ -172,7 +190,7 @@ class ApiWording:
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
         """Return the JSON error."""
         known = request_id is not None
-        return error_response(error, request_id or new_id(), has_organization=known)
+        return error_response(error, request_id or new_id(), has_organization=known, has_row=known)
 
     def broken(self, error: GatewayError, request_id: UUID) -> bytes:
         """Return the `error` event."""

@@ -13,8 +13,10 @@ from gateway.apis.arrival import Arrival, fields_of
 from gateway.apis.base import Dialect, Speaker
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.embeddings.embeddings import Embeddings
+from gateway.apis.generate.embedding import EMBED, EMBED_BATCH, EmbedContents
 from gateway.apis.generate.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
 from gateway.apis.messages.messages import Messages
+from gateway.apis.refusals import is_final, words_for
 from gateway.apis.responses.responses import Responses
 from gateway.call.runtime import current
 from gateway.core.calls import Call, Delta, Principal
@@ -29,7 +31,14 @@ from gateway.core.errors import (
 )
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
 from gateway.core.results import CallResult
-from gateway.http.answers import CODE_HEADER, JSON_TYPE, encoded, finished, with_error_headers
+from gateway.http.answers import (
+    CODE_HEADER,
+    JSON_TYPE,
+    encoded,
+    finished,
+    link_to_request,
+    with_error_headers,
+)
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.headers import header, headers_of
@@ -157,10 +166,13 @@ class DialectWording:
 
     def refusal(self, error: GatewayError, request_id: UUID | None) -> HttpResponse:
         """Return an error; a provider's own keeps its status and, if relayed, its body."""
-        status, failure = _status_of(error), error if isinstance(error, ProviderFailed) else None
+        words = words_for(error, self._dialect.refusals)
+        status = words.status if words else _status_of(error)
+        failure = error if isinstance(error, ProviderFailed) else None
         body = failure.body if failure else None
         if body is None:
-            body = encoded(self._dialect.error(error, status=status))
+            own = self._dialect.error(error, status=status)
+            body = encoded({**own, **link_to_request(error, request_id)})
         headers = failure.headers if failure else {}
         response = HttpResponse(body, status=status, headers={"Content-Type": JSON_TYPE, **headers})
         response[CODE_HEADER] = error.code
@@ -194,12 +206,13 @@ def _is_not_to_be_repeated(error: GatewayError) -> bool:
     """Whether the vendors' libraries must be kept from repeating the call.
 
     They repeat 408, 409, 429 and every 5xx. A call of unknown outcome may be billed each time, also
-    after an internal error; nothing but an operator's change makes credentials valid.
+    after an internal error; nothing but an operator's change makes credentials valid, and nothing
+    but time or an administrator's change makes room where money is spent.
     """
     if isinstance(error, ProviderFailed):
         is_ours = isinstance(error, CredentialsRefused | NotConfigured)
         return is_ours or not error.nothing_billed
-    return isinstance(error, AlreadyDone) or not isinstance(error, Refused)
+    return isinstance(error, AlreadyDone) or is_final(error) or not isinstance(error, Refused)
 
 
 def generate_methods(version: str) -> dict[str, View]:
@@ -211,6 +224,8 @@ def generate_methods(version: str) -> dict[str, View]:
             endpoint(Generate(version=version, method=STREAM, is_array=True)),
         ),
         COUNT: endpoint(Generate(version=version, method=COUNT)),
+        EMBED: endpoint(EmbedContents(version=version, method=EMBED)),
+        EMBED_BATCH: endpoint(EmbedContents(version=version, method=EMBED_BATCH)),
     }
 
 

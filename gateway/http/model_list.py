@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 
-from gateway.apis.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing
+from gateway.apis.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing, page_of
 from gateway.call.reads import read
 from gateway.call.runtime import Gateway, current
 from gateway.call.snapshot import OrganizationSnapshot
@@ -18,7 +18,7 @@ from gateway.guards.offered import Offer
 from gateway.http.answers import CODE_HEADER, json_response, with_error_headers
 from gateway.http.callers import authenticate
 from gateway.http.headers import header
-from gateway.http.outside import only
+from gateway.http.outside import only, unless_posted
 from gateway.http.queries import query_of
 from orgs.fields import new_id
 from orgs.models import Organization
@@ -26,7 +26,8 @@ from orgs.threads import READS
 
 CHANNEL: Final = "models"
 NAME_SHOWN_MAX_CHARS: Final = 200
-# What the vendors' clients send. Each list is whole, on one page.
+BodyOf = Callable[[Offer, Mapping[str, str]], dict[str, Any]]
+# What the vendors' clients send.
 VENDOR_PARAMETERS: Final = (
     "client_version",  # OpenAI's Codex
     *("limit", "after_id", "before_id", "beta"),  # Anthropic
@@ -38,26 +39,42 @@ VENDOR_PARAMETERS: Final = (
 async def models(request: HttpRequest) -> HttpResponse:
     """List the models that the caller can use, in the format of its client."""
     listing = _listing_for(request)
-    return await _answer(request, listing, lambda offer: listing.all(_usable(offer, listing)))
+    return await _listed(request, listing)
 
 
+@unless_posted
 @only("GET", "HEAD")
 async def model(request: HttpRequest, model: str) -> HttpResponse:
     """Return one model; 404 if the caller may not use it."""
     listing = _listing_for(request)
-    return await _answer(request, listing, lambda offer: listing.one(_found(offer, listing, model)))
+    return await _one(request, listing, model)
 
 
 @only("GET", "HEAD")
 async def google_models(request: HttpRequest) -> HttpResponse:
     """List the models in Google's format."""
-    return await _answer(request, GOOGLE, lambda offer: GOOGLE.all(_usable(offer, GOOGLE)))
+    return await _listed(request, GOOGLE)
 
 
+@unless_posted
 @only("GET", "HEAD")
 async def google_model(request: HttpRequest, model: str) -> HttpResponse:
     """Return one model in Google's format."""
-    return await _answer(request, GOOGLE, lambda offer: GOOGLE.one(_found(offer, GOOGLE, model)))
+    return await _one(request, GOOGLE, model)
+
+
+async def _listed(request: HttpRequest, listing: Listing) -> HttpResponse:
+    def body_of(offer: Offer, query: Mapping[str, str]) -> dict[str, Any]:
+        return listing.all(page_of(_usable(offer, listing), query))
+
+    return await _answer(request, listing, body_of)
+
+
+async def _one(request: HttpRequest, listing: Listing, name: str) -> HttpResponse:
+    def body_of(offer: Offer, _query: Mapping[str, str]) -> dict[str, Any]:
+        return listing.one(_found(offer, listing, name))
+
+    return await _answer(request, listing, body_of)
 
 
 def _listing_for(request: HttpRequest) -> Listing:
@@ -81,19 +98,17 @@ def _found(offer: Offer, listing: Listing, name: str) -> Offered:
     return offered
 
 
-async def _answer(
-    request: HttpRequest, listing: Listing, body_of: Callable[[Offer], dict[str, Any]]
-) -> HttpResponse:
+async def _answer(request: HttpRequest, listing: Listing, body_of: BodyOf) -> HttpResponse:
     gateway, request_id, known_id = current(), new_id(), None
     try:
         principal = await authenticate(
             gateway, request, channel=CHANNEL, needs=None, more_headers=listing.key_headers
         )
         known_id = request_id
-        query_of(request, VENDOR_PARAMETERS)
+        query = query_of(request, VENDOR_PARAMETERS)
         organization = await gateway.live_organization_of(principal)
         offer = await _offer(gateway, organization)
-        body = await read(READS, organization.id, _body, organization, offer, body_of)
+        body = await read(READS, organization.id, _body, organization, offer, query, body_of)
         return json_response(body, request_id)
     except GatewayError as exc:
         shown_id = None if exc.status == 401 else known_id
@@ -103,13 +118,13 @@ async def _answer(
 
 
 def _body(
-    organization: OrganizationSnapshot, offer: Offer, body_of: Callable[[Offer], dict[str, Any]]
+    organization: OrganizationSnapshot, offer: Offer, query: Mapping[str, str], body_of: BodyOf
 ) -> dict[str, Any]:
     """Return the answer; in a thread, since each model is judged by every policy."""
     if not Organization.objects.filter(id=organization.id, ai_gateway_enabled=True).exists():
         sentence = f'AI Gateway is not enabled for organization "{organization.name}"'
         raise Refused("gateway_disabled", sentence)
-    return body_of(offer)
+    return body_of(offer, query)
 
 
 async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:

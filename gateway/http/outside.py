@@ -17,6 +17,7 @@ from gateway.apis import openai_errors
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.core.errors import GatewayError, Refused
+from gateway.http.addresses import Api, api_of, not_served
 from gateway.http.answers import (
     CODE_HEADER,
     error_response,
@@ -32,7 +33,11 @@ R = TypeVar("R", bound=HttpResponseBase)
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 ErrorFormat = Callable[..., Mapping[str, Any]]
 
-_NATIVE: Final = "/api/"
+_ERRORS: Final[Mapping[Api, ErrorFormat]] = {
+    Api.OPENAI: openai_errors.error,
+    Api.ANTHROPIC: anthropic_errors.error,
+    Api.GOOGLE: google_errors.error,
+}
 _OPTIONS: Final = "OPTIONS"
 _CORS_METHODS: Final = "GET, HEAD, POST, OPTIONS"
 # Without cookies `*` stands for any header, but for this one.
@@ -65,24 +70,29 @@ def only(*methods: str) -> Callable[[View[P]], View[P]]:
     return limited
 
 
+def unless_posted(view: View[P]) -> View[P]:
+    """Answer POST to `model:method` with 404: it is a method of Google's that is not served."""
+
+    @wraps(view)
+    async def chosen(
+        request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponseBase:
+        if request.method == "POST" and ":" in request.path_info:
+            return error_outside(request, not_served(request))
+        return await view(request, *args, **kwargs)
+
+    return chosen
+
+
 def error_outside(request: HttpRequest, error: GatewayError) -> HttpResponse:
     """Return an error in the format of the request's API."""
-    formatted = _format_of(request)
-    if formatted is None:
+    api = api_of(request)
+    if api is None:
         return error_response(error, new_id(), has_organization=False)
-    response = json_response(dict(formatted(error, status=error.status)), None, status=error.status)
+    body = _ERRORS[api](error, status=error.status)
+    response = json_response(dict(body), None, status=error.status)
     response[CODE_HEADER] = error.code
     return with_error_headers(response, error)
-
-
-def _format_of(request: HttpRequest) -> ErrorFormat | None:
-    """Return the format of the path's API, or of the client's where several have the path."""
-    path = request.path_info
-    if path.startswith("/v1beta/") or header(request, "x-goog-api-key") is not None:
-        return google_errors.error
-    if path.startswith("/v1/messages") or header(request, "anthropic-version") is not None:
-        return anthropic_errors.error
-    return openai_errors.error if path.startswith("/v1/") else None
 
 
 # --- browsers on other origins: https://fetch.spec.whatwg.org/#http-cors-protocol ---------------

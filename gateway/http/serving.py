@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.http import HttpResponseBase
 
+from costs.core.money import euros
 from gateway.call import pipeline
 from gateway.call.call_stream import CallStream
 from gateway.call.runtime import Gateway
@@ -17,7 +18,13 @@ from gateway.core.calls import Call, Principal, Unread
 from gateway.core.errors import GatewayError, Refused, internal_error
 from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
-from gateway.http.answers import OUTPUT_CAP_HEADER, EventStream, Pieces, Wording
+from gateway.http.answers import (
+    LEFT_HEADER,
+    OUTPUT_CAP_HEADER,
+    EventStream,
+    Pieces,
+    Wording,
+)
 from gateway.http.bodies import ClientDisconnected
 
 logger = logging.getLogger("pulse.gateway")
@@ -38,6 +45,8 @@ async def serve(
         response = await _answer(gateway, call, stream, wording)
         if stream.output_cap is not None:
             response[OUTPUT_CAP_HEADER] = str(stream.output_cap)
+        if stream.left_nanoeur is not None:
+            response[LEFT_HEADER] = f"{euros(stream.left_nanoeur):f}"
         return response
 
     try:

@@ -24,13 +24,12 @@ from gateway.upstream import transport
 from gateway.upstream.failures import Peer
 from gateway.upstream.http_client import HttpClient
 from gateway.upstream.network import TimeLimits
+from gateway.upstream.relay import COUNT_TIMEOUT_S
 from gateway.upstream.upstreams import VENDORS
 
 API_VERSION: Final = "v1beta"  # the SDK's default, v1, lacks system instructions and thoughts
 # Google accepts no more in one request; OpenAI's clients send up to 2048.
 EMBEDDED_AT_ONCE: Final = 100
-# A finished answer waits no longer for its count.
-COUNT_TIMEOUT_S: Final = 5.0
 # The name becomes part of the path, so it must not be able to address another model.
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class _Entry:
 
 
 SANDBOX: Final = "sandbox"
+logger = logging.getLogger("pulse.gateway")
 DIRECT: Final = Network()
 _ENTRIES: Final = {
     "openai": _Entry("OpenAI", "gateway.providers.openai", "OpenAI", "OPENAI_API_KEY"),
@@ -123,6 +125,17 @@ class Providers:
             task.add_done_callback(lambda done: _forget_failed(mine, name, done))
         # Shielded: a cancelled caller must not fail the others that wait for the same import.
         return await asyncio.shield(task)
+
+    async def open_all(self) -> None:
+        """Open every configured provider on the running loop, so that no call waits for an import.
+
+        One after the other: a call that needs another one waits for a single import at most.
+        """
+        for name in self.configured():
+            try:
+                await self.get(name)
+            except Exception:  # its first call meets it again
+                logger.exception('provider "%s" could not be opened', name)
 
     async def aclose(self) -> None:
         """Close everything that the running loop opened."""

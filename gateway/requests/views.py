@@ -8,7 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.timezone import now
 from django.views.decorators.vary import vary_on_headers
 
@@ -22,10 +24,10 @@ from gateway.requests.filters import FILTERS, RequestFilterForm
 from gateway.requests.lines import dimensions_of, request_lines, who_sent
 from gateway.requests.pricing import rate_table, usage_facts
 from gateway.requests.reports import RequestPage
-from orgs.auth.access import Access, get_or_404, viewer
+from orgs.auth.access import Access, get_of_member_or_404, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest
 from orgs.console.pages import read_page
-from orgs.console.queries import takes
+from orgs.console.queries import LINK_ORGANIZATION, takes
 from orgs.console.refusals import filters_refused
 
 
@@ -111,6 +113,14 @@ def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
     }
     template = "requests/request.html#story" if request.htmx else "requests/request.html"
     return render(request, template, context)
+
+
+@read_page
+def short_address(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Lead the address that a refusal has to the request's page, in the request's organization."""
+    row = get_of_member_or_404(viewer(request).user, AiRequestLog.objects.all(), request_id)
+    query = urlencode({LINK_ORGANIZATION: row.org.slug})
+    return redirect(f"{reverse('request', args=[row.pk])}?{query}")
 
 
 def _list(

@@ -7,21 +7,30 @@ parsed; this module only sends, reads and classifies failures.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Final
 
 import orjson
 
+from costs.core.usage import Usage
 from gateway.core.calls import Completion, RelayRequest
-from gateway.core.errors import Broken
+from gateway.core.errors import Broken, ProviderFailed
 from gateway.upstream.failures import Peer, answered_with, broken_off, unreachable
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, UpstreamResponse
 from gateway.upstream.returned_headers import HEADER_VALUE, returned
 from gateway.upstream.transport import ANSWER_MAX_BYTES, ERROR_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.upstream.untrusted_json import ErrorAnswer
 from gateway.upstream.upstreams import Upstream
+
+# A finished answer waits no longer for its count.
+COUNT_TIMEOUT_S: Final = 5.0
+
+logger = logging.getLogger("pulse.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,21 @@ class Relay:
         answer = await self._sent(upstream, request)
         try:
             await _check(answer, upstream.peer)
-            return await _whole(answer, upstream.peer, request)
+            completion = await _whole(answer, upstream.peer, request)
         finally:
             answer.release()
+        if completion.usage is not None or request.count is None:
+            return completion
+        return replace(completion, usage=await self._counted(upstream, request.count))
+
+    async def _counted(self, upstream: Upstream, count: RelayRequest) -> Usage | None:
+        """Request the count; if that fails the usage stays unknown."""
+        try:
+            async with asyncio.timeout(COUNT_TIMEOUT_S):
+                return (await self.whole(upstream, count)).usage
+        except (ProviderFailed, TimeoutError) as exc:
+            logger.info("%s: counting a request failed: %s", upstream.peer.title, exc)
+            return None
 
     @asynccontextmanager
     async def stream(

@@ -9,21 +9,10 @@ from typing import Final
 # The provider's own request id. Under the vendors' names clients find the gateway's.
 UPSTREAM_ID_HEADER: Final = "x-pulse-upstream-request-id"
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "mistral-correlation-id", "x-kong-request-id")
-# The provider's headers that the client may see; none of them identifies the account.
+# The provider's headers that the client may see; none of them identifies the account. Its quotas
+# are not among them: all organizations share them, and agents that read them slow down or stop.
 HEADERS_RETURNED: Final = frozenset(
     {
-        *(
-            f"anthropic-ratelimit-{counted}-{figure}"
-            for counted in ("requests", "tokens", "input-tokens", "output-tokens")
-            for figure in ("limit", "remaining", "reset")
-        ),
-        *(
-            f"x-ratelimit-{figure}-{counted}"
-            for counted in ("requests", "tokens", "req-minute", "tokens-minute")
-            for figure in ("limit", "remaining", "reset")
-        ),
-        "anthropic-ratelimit-unified-reset",
-        "anthropic-ratelimit-unified-status",
         "openai-processing-ms",
         "openai-version",
         "retry-after",

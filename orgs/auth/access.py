@@ -131,11 +131,20 @@ def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: objec
 
     An id of another organization, an unknown and a malformed one all raise Http404.
     """
+    return _found(rows.filter(org=access.organization), row_id)
+
+
+def get_of_member_or_404(user: User, rows: Manager[Row] | QuerySet[Row], row_id: object) -> Row:
+    """Return a row of any of the user's organizations, for a link that leads to its page."""
+    return _found(rows.filter(org__in=[row.org for row in _memberships(user)]), row_id)
+
+
+def _found(rows: QuerySet[Row], row_id: object) -> Row:
     try:
         key = row_id if isinstance(row_id, uuid.UUID) else uuid.UUID(str(row_id))
     except ValueError as exc:
         raise Http404 from exc
-    row = rows.filter(org=access.organization, pk=key).first()
+    row = rows.filter(pk=key).first()
     if row is None:
         raise Http404
     return row

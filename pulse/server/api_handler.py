@@ -20,8 +20,9 @@ from django.core.exceptions import BadRequest, DisallowedHost, SuspiciousOperati
 from django.http import Http404, HttpResponseBase
 from django.urls import ResolverMatch, resolve
 
-from gateway.core.errors import GatewayError, Refused
+from gateway.core.errors import GatewayError
 from gateway.core.request_body import invalid
+from gateway.http.addresses import not_served
 from gateway.http.answers import EventStream, error_response, with_vendors_ids
 from gateway.http.bodies import (
     BODY_MAX_S,
@@ -36,7 +37,6 @@ from orgs.fields import new_id
 Scope = dict[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-PREFIXES: Final = ("/api/", "/v1/", "/v1beta/", "/healthz", "/readyz")
 WATCHED_AFTER_S: Final = 0.25
 PATHS_MAX: Final = 1000
 
@@ -126,7 +126,7 @@ async def _response(request: ApiRequest) -> HttpResponseBase:
     except ClientDisconnected:
         raise
     except Http404:
-        return error_outside(request, Refused("not_found", "Endpoint not found", status=404))
+        return error_outside(request, not_served(request))
     except Exception:  # a defect: answered as JSON, like every error here
         logger.exception("%s %s failed", request.method, request.path)
         return error_outside(request, GatewayError("Internal error of the gateway"))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from gateway.http.addresses import PREFIXES
 from orgs.console.queries import (
     LINK_ORGANIZATION,
     InvalidQuery,
@@ -15,7 +16,6 @@ from orgs.console.queries import (
     parameters_of,
 )
 from orgs.console.refusals import query_refused
-from pulse.server.api_handler import PREFIXES
 
 OPERATORS: Final = "admin"
 

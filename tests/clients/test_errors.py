@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+import anthropic
 import openai
 import pytest
 
 from tests.clients.callers import CALLERS, Caller, status_of
+from tests.clients.questions import PROMPT
 from tests.clients.targets import MODELS, Target, gateway_target
+from tests.system.rows import Rows
 from tests.system.servers import Installation
 from tests.system.upstream import Upstream
 
@@ -60,25 +67,31 @@ class Refusal:
     """A call that the gateway refuses; `org` has what refuses it, `sentence` is a pattern."""
 
     code: str
-    status: int
+    status: int | Mapping[str, int]
     org: str
     sentence: str
     is_blocked: bool = False
     model: str | None = None
     cap: int = CAP
+    openai_code: str | None = None
+
+    def status_for(self, vendor: str) -> int:
+        """Return the status for a vendor's client."""
+        return self.status if isinstance(self.status, int) else self.status[vendor]
 
 
 REFUSALS = (
     Refusal(
         code="model_blocked",
-        status=403,
+        status={"openai": 404, "mistral": 404, "anthropic": 400, "google": 404},
+        openai_code="model_not_found",
         org="strict",
         is_blocked=True,
         sentence=r'Model {model} is blocked by policy "Production Policy"',
     ),
     Refusal(
         code="token_limit",
-        status=403,
+        status=400,
         org="strict",
         cap=5000,
         sentence=r"Request needs up to \d+ tokens; "
@@ -86,7 +99,8 @@ REFUSALS = (
     ),
     Refusal(
         code="daily_cost_limit",
-        status=403,
+        status=429,
+        openai_code="insufficient_quota",
         org="spent",
         sentence=r"Request could cost up to [\d.]+ EUR; "
         r'policy "Nothing left" allows [\d.]+ EUR per day and [\d.]+ EUR are left',
@@ -135,14 +149,16 @@ def test_gateway_error_is_raised(
 ) -> None:
     target = gateway_target(gateway_url, keys[refusal.org])
     asked = refusal.model or (BLOCKED if refusal.is_blocked else MODELS)[caller.vendor]
-    with pytest.raises(caller.error_class(refusal.status)) as raised:
+    status = refusal.status_for(caller.vendor)
+    with pytest.raises(caller.error_class(status)) as raised:
         caller.ask(target, asked, refusal.cap)
-    assert status_of(raised.value) == refusal.status
+    assert status_of(raised.value) == status
     sentence = refusal.sentence.replace("{model}", r"[\w.-]+")
     assert re.search(sentence, str(raised.value).replace('\\"', '"'))
     if caller.vendor == "openai":
         assert isinstance(raised.value, openai.APIStatusError)
-        assert raised.value.code == refusal.code
+        assert raised.value.code == (refusal.openai_code or refusal.code)
+        assert raised.value.response.headers["x-pulse-error-code"] == refusal.code
     assert upstream.calls() == []
 
 
@@ -161,6 +177,81 @@ def test_blocked_model_is_not_listed_or_found(gateway_url: str, keys: dict[str, 
 def test_spent_budget_has_retry_after(gateway_url: str, keys: dict[str, str]) -> None:
     target = gateway_target(gateway_url, keys["spent"])
     [caller] = [each for each in CALLERS if each.name == "chat"]
-    with pytest.raises(openai.PermissionDeniedError) as raised:
+    with pytest.raises(openai.RateLimitError) as raised:
         caller.ask(target, MODELS["openai"], CAP)
     assert 0 < int(raised.value.response.headers["retry-after"]) <= 86_400
+
+
+# --- how often they ask again ---------------------------------------------------------------------
+
+
+OF_ORGANIZATION = """
+    SELECT {columns} FROM ai_request_log r JOIN organization o ON o.id = r.org_id
+    WHERE o.slug = '{slug}'
+"""
+
+
+def _asks(vendor: str, target: Target, **more: Any) -> Callable[[], object]:
+    """Return a call by a vendor's client as it is by default, with its own retries."""
+    question: Any = {
+        "model": MODELS[vendor],
+        "max_tokens": CAP,
+        "messages": [{"role": "user", "content": PROMPT}],
+    }
+    url = target.base_url(vendor)
+    if vendor == "openai":
+        chat = openai.OpenAI(base_url=url, api_key=target.key).chat.completions
+        return lambda: chat.create(**question, **more)
+    messages = anthropic.Anthropic(base_url=url, api_key=target.key).messages
+    return lambda: messages.create(**question, **more)
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_spent_limit_is_asked_once(
+    vendor: str, stream: bool, gateway_url: str, keys: dict[str, str], rows: Rows
+) -> None:
+    def asked() -> int:
+        query = "SELECT count(*) FROM ai_request_log WHERE code = 'daily_cost_limit'"
+        [(count,)] = rows.query(query)
+        return int(count)
+
+    before = asked()
+    ask = _asks(vendor, gateway_target(gateway_url, keys["spent"]), stream=stream)
+    errors = (openai.RateLimitError, anthropic.RateLimitError)
+    with pytest.raises(errors, match=r'policy "Nothing left" allows') as raised:
+        ask()
+    assert asked() == before + 1
+    kind = {"openai": "insufficient_quota", "anthropic": "billing_error"}[vendor]
+    assert kind in str(vars(raised.value)["body"])
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_room_held_by_call_in_flight_is_asked_for_again_and_found(
+    vendor: str, gateway_url: str, installation: Installation, upstream: Upstream, rows: Rows
+) -> None:
+    slug = f"busy-{vendor}"
+    key = installation.organizations(slug)[slug]
+    ask = _asks(vendor, gateway_target(gateway_url, key))
+    ask()
+    [(bound,)] = rows.query(OF_ORGANIZATION.format(columns="r.hold_nanoeur", slug=slug))
+    limit = f"{int(bound) * 1.9 / 1e9:.9f}"
+    installation.run("policies", "create", slug, "--name", "Room", "--max-cost-per-day", limit)
+    upstream.answers({"pause_s": 1.5, "times": 1})
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(ask)
+        until_held(rows, slug)
+        ask()
+        first.result()
+    states = rows.query(OF_ORGANIZATION.format(columns="r.status, r.code", slug=slug))
+    assert [status for status, _ in states].count("ok") == 3
+    assert {code for _, code in states} == {None, "daily_cost_limit"}
+
+
+def until_held(rows: Rows, slug: str) -> None:
+    """Wait until a call of the organization is in flight."""
+    pending = ("pending",)
+    deadline = time.monotonic() + 10
+    while pending not in rows.query(OF_ORGANIZATION.format(columns="r.status", slug=slug)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -11,7 +11,7 @@ from google.genai import types
 
 from tests.clients.questions import ABOUT, PARAMETERS, PROMPT, TWO_CALLS, WORDS
 from tests.clients.seen import Seen, of_gemini
-from tests.clients.targets import MODELS, Target
+from tests.clients.targets import EMBEDDERS, MODELS, Target
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["google"]
@@ -111,3 +111,14 @@ def test_tokens_are_counted(client: genai.Client, upstream: Upstream) -> None:
     assert client.models.count_tokens(model=MODEL, contents=PROMPT).total_tokens == WORDS
     [call] = upstream.calls()
     assert call["path"].endswith(f"/models/{MODEL}:countTokens")
+
+
+def test_contents_are_embedded(client: genai.Client) -> None:
+    answer = client.models.embed_content(
+        model=EMBEDDERS["google"],
+        contents=[PROMPT, "two words"],
+        config=types.EmbedContentConfig(output_dimensionality=8, task_type="RETRIEVAL_QUERY"),
+    )
+    vectors = [each.values for each in answer.embeddings or []]
+    assert [len(vector or []) for vector in vectors] == [8, 8]
+    assert vectors[0] != vectors[1]

@@ -241,6 +241,14 @@ def _content_count(_: str, prompt: str, _cap: int) -> Body:
     return {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
 
 
+def _embed_content(_: str, prompt: str, _cap: int) -> Body:
+    return {"content": {"parts": [{"text": prompt}]}}
+
+
+def _batch_embed_contents(_: str, prompt: str, _cap: int) -> Body:
+    return {"requests": [_embed_content("", prompt, 0)]}
+
+
 def _streamed(body_of: Callable[[str, str, int], Body]) -> Callable[[str, str, int], Body]:
     return lambda *asked: body_of(*asked) | {"stream": True}
 
@@ -300,6 +308,14 @@ def _of_google() -> Iterator[Endpoint]:
         yield stream(name=f"content of {version}, events", query="?alt=sse")
         count = partial(at, route=f"{models}:countTokens", is_free=True)
         yield count(name=f"content of {version}, counted", body_of=_content_count)
+        embedded = partial(at, model=EMBEDDERS["google"], has_output=False, counts_itself=True)
+        for method, body_of in (
+            ("embedContent", _embed_content),
+            ("batchEmbedContents", _batch_embed_contents),
+        ):
+            yield embedded(
+                name=f"{method} of {version}", route=f"{models}:{method}", body_of=body_of
+            )
 
 
 ENDPOINTS: Final = (*_chats(), *_of_openai(), *_of_anthropic(), *_of_google())

@@ -21,7 +21,10 @@ BY_BODY = {
 BY_ADDRESS = {
     f"{version}/models/<path:model>:{method}"
     for version in ("v1", "v1beta")
-    for method in ("generateContent", "streamGenerateContent", "countTokens")
+    for method in (
+        *("generateContent", "streamGenerateContent", "countTokens"),
+        *("embedContent", "batchEmbedContents"),
+    )
 }
 REACHES = BY_BODY | BY_ADDRESS
 

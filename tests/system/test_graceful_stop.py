@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,6 +23,9 @@ CALLS = 48
 ANSWERED_BEFORE = 60
 ANSWER_S = 3.0
 STOPS_WITHIN_S = 15.0
+IMPORTED_WITHIN_S = 60.0
+# A compiled part of OpenAI's and Anthropic's libraries, which nothing else needs.
+PART_OF_A_LIBRARY: Final = "/jiter."
 
 
 async def _statuses(server: Server) -> list[int]:
@@ -120,3 +125,22 @@ async def test_calls_during_stop_are_refused_or_answered_completely(
     assert not unanswered & set(charged)
     assert {charge.state for charge in charged.values()} == {"settled"}
     assert rows.disagreements() == []
+
+
+def test_libraries_are_imported_before_any_call_and_do_not_keep_server_from_stopping(
+    installation: Installation,
+) -> None:
+    at_once, later = installation.serve(2)
+    at_once.terminate()
+    assert at_once.wait() == 0
+    deadline = time.monotonic() + IMPORTED_WITHIN_S
+    while not all(_has_loaded(pid, PART_OF_A_LIBRARY) for pid in later.workers()):
+        assert time.monotonic() < deadline, later.log.read_text()
+        time.sleep(0.1)
+    assert later.readiness()[0] == 200
+    later.terminate()
+    assert later.wait() == 0
+
+
+def _has_loaded(pid: int, name: str) -> bool:
+    return name in Path(f"/proc/{pid}/maps").read_text()

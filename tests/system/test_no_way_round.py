@@ -26,6 +26,7 @@ PARTS: Final = (
     "01a208b6-8176-71c0-bcb7-5d3dc01d4fca",
     "gpt-4o-mini",
     "gemini-2.0-flash",
+    "gemini-embedding-001",
 )
 # Each vendor has addresses of its own.
 ASKED: Final = (
@@ -111,6 +112,8 @@ def _bodies(model: str) -> list[dict[str, Any]]:
         {"model": model, "messages": messages, "max_tokens": 5, "stream": True},
         {"model": model, "input": PROMPT},
         {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
+        {"content": {"parts": [{"text": PROMPT}]}},
+        {"requests": [{"content": {"parts": [{"text": PROMPT}]}}]},
     ]
 
 
@@ -172,9 +175,11 @@ async def _ask(browser: Browser, key: str, route: str, model: str, **headers: st
 
 def _body_at(route: str, model: str) -> dict[str, Any]:
     """Return what a client of that address sends."""
-    native, _, _, chat, _, embedded, google = _bodies(model)
+    native, _, _, chat, _, embedded, google, one, many = _bodies(model)
     if route in BY_ADDRESS:
-        return google
+        return {"embedContent": one, "batchEmbedContents": many}.get(
+            route.rpartition(":")[2], google
+        )
     if route in ("v1/embeddings", "v1/responses"):
         return embedded
     return native if route.startswith("api/") else chat

@@ -16,10 +16,10 @@ from django.utils.timezone import now
 from costs.core.calendar.moments import EARLIEST
 from costs.explorer.forms import CostForm
 from gateway.alerts.forms import AlertFilterForm
+from gateway.http.addresses import PREFIXES
 from gateway.requests.filters import RequestFilterForm
 from orgs.console.queries import parameters_of
 from orgs.models import Organization, User
-from pulse.server.api_handler import PREFIXES
 from tests.system.routes import all_routes, operators_routes
 
 pytestmark = pytest.mark.django_db

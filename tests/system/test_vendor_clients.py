@@ -185,7 +185,7 @@ def test_refusals_raise_matching_anthropic_error(
         claude.messages.create(**ASKED)
     installation.run("policies", "create", "acme", "--name", "No", "--block", "*")
     for stream in (False, True):
-        with pytest.raises(anthropic.PermissionDeniedError, match='blocked by policy "No"'):
+        with pytest.raises(anthropic.BadRequestError, match='blocked by policy "No"'):
             claude.messages.create(**ASKED, stream=stream)
 
 
@@ -288,7 +288,7 @@ def test_refusals_raise_matching_google_error(
     assert isinstance(failing(gemini), errors.ServerError)
     installation.run("policies", "create", "acme", "--name", "No", "--block", "*")
     blocked = failing(gemini)
-    assert (blocked.code, blocked.status) == (403, "PERMISSION_DENIED")
+    assert (blocked.code, blocked.status) == (404, "NOT_FOUND")
     with pytest.raises(errors.ClientError, match='blocked by policy "No"'):
         list(gemini.models.generate_content_stream(model=FLASH, contents=PROMPT))
 

@@ -108,5 +108,7 @@ def prompt_in(call: Seen) -> str:
         return str(given if isinstance(given, str) else given[-1])
     if "requests" in body:
         return str(body["requests"][-1]["content"]["parts"][0]["text"])
+    if "content" in body:
+        return str(body["content"]["parts"][0]["text"])
     content = body["messages"][-1]["content"]
     return str(content if isinstance(content, str) else content[0]["text"])

@@ -78,6 +78,7 @@ class ChatCompletions:
 
     channel = "chat.completions"
     key_headers: tuple[str, ...] = ()
+    refusals = openai_errors.REFUSALS
     error = staticmethod(openai_errors.error)
     error_event = staticmethod(openai_errors.error_event)
 

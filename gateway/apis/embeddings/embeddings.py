@@ -57,6 +57,7 @@ class Embeddings:
 
     channel = "embeddings"
     key_headers: tuple[str, ...] = ()
+    refusals = openai_errors.REFUSALS
     error = staticmethod(openai_errors.error)
     error_event = staticmethod(openai_errors.error_event)
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.core.errors import GatewayError
+from gateway.apis.refusals import Kind, Wordings, Words, words_for
+from gateway.core.errors import GatewayError, NoRoom
 
 _STATUSES: Final = {
     401: "UNAUTHENTICATED",
@@ -25,13 +26,26 @@ _STATUSES: Final = {
     504: "DEADLINE_EXCEEDED",
 }
 _SERVER_ERRORS: Final = 500
+REFUSALS: Final[Wordings] = {
+    Kind.MODEL: Words(404, "NOT_FOUND"),
+    Kind.REQUEST: Words(400, "INVALID_ARGUMENT"),
+    Kind.SPENT: Words(429, "RESOURCE_EXHAUSTED"),
+    Kind.HELD: Words(429, "RESOURCE_EXHAUSTED"),
+}
+# Gemini CLI repeats a 429 ten times, unless its details name a wait above five minutes:
+# https://github.com/google-gemini/gemini-cli/blob/main/packages/core/src/utils/googleQuotaErrors.ts
+_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
-    """Return the body of an error."""
+    """Return the body of an error; one about money says when the call may be repeated."""
+    words = words_for(failure, REFUSALS)
     other = "INTERNAL" if status >= _SERVER_ERRORS else "INVALID_ARGUMENT"
-    name = _STATUSES.get(status, other)
-    return {"error": {"code": status, "message": failure.message, "status": name}}
+    name = words.type if words else _STATUSES.get(status, other)
+    body: dict[str, Any] = {"code": status, "message": failure.message, "status": name}
+    if isinstance(failure, NoRoom):
+        body["details"] = [{"@type": _RETRY_INFO, "retryDelay": f"{failure.retry_after_s}s"}]
+    return {"error": body}
 
 
 def error_event(failure: GatewayError) -> bytes:

@@ -58,6 +58,7 @@ class Generate:
     """The Dialect of one method in one version; `is_array` if streams are JSON arrays."""
 
     key_headers: tuple[str, ...] = ("x-goog-api-key",)
+    refusals = google_errors.REFUSALS
     error = staticmethod(google_errors.error)
 
     def __init__(self, *, version: str, method: str, is_array: bool = False) -> None:
@@ -68,11 +69,11 @@ class Generate:
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
-        _check_query(arrival.path)
+        check_query(arrival.path)
         named = model_in({"model": arrival.named})
         refuse_elsewhere(arrival.fields)
         normalized = replace(arrival, named=named, fields=spelled(arrival.fields))
-        address = _Address(self._version, self._method, self._is_array)
+        address = Address(self._version, self._method, self._is_array)
         if self._method == COUNT:
             body = GenerateCountBody(normalized, address)
             return normalized.whole_call(body, counting.free(usage_bound_of(body.counted())))
@@ -90,17 +91,21 @@ class Generate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Address:
-    """The method and version of a request, and its stream format."""
+class Address:
+    """The method and version of a request, and its stream format.
+
+    Models of other vendors have the path `instead`.
+    """
 
     version: str
     method: str
-    is_array: bool
+    is_array: bool = False
+    instead: str = "/v1/chat/completions"
 
     def path(self, model: Model) -> str:
         """Return the path for a model. Raises Refused if it is not Google's."""
         if model.provider != "google":
-            raise not_served(model.id, f"/{self.version}/models", "/v1/chat/completions")
+            raise not_served(model.id, f"/{self.version}/models", self.instead)
         if _PATH_SAFE.fullmatch(model.id) is None:
             raise invalid(f"Model name {model.id} must be usable in a URL path")
         alt = "?alt=sse" if self.method == STREAM and not self.is_array else ""
@@ -112,7 +117,7 @@ class GenerateBody:
     """The body of a generateContent request, with its fields in one spelling."""
 
     arrival: Arrival
-    address: _Address
+    address: Address
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -179,7 +184,7 @@ class GenerateCountBody:
     """The body of a countTokens request: contents, or a nested generateContentRequest."""
 
     arrival: Arrival
-    address: _Address
+    address: Address
 
     def counted(self) -> dict[str, Any]:
         """Return the counted request, in one spelling. Raises Refused."""
@@ -238,7 +243,7 @@ def _canonical(content: Mapping[str, Any], *, role: str | None = None) -> object
     return [named, content]
 
 
-def _check_query(path: str) -> None:
+def check_query(path: str) -> None:
     """Refuse query parameters that matter and are not forwarded."""
     for name, value in parse_qsl(urlsplit(path).query, keep_blank_values=True):
         if name.lower() in _KEYS_IN_QUERY:

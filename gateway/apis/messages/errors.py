@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.apis.refusals import Kind, Wordings, Words, words_for
 from gateway.core.errors import GatewayError
 
 _TYPES: Final = {
@@ -23,15 +24,20 @@ _TYPES: Final = {
     529: "overloaded_error",
 }
 _SERVER_ERRORS: Final = 500
+REFUSALS: Final[Wordings] = {
+    Kind.MODEL: Words(400, "invalid_request_error"),
+    Kind.REQUEST: Words(400, "invalid_request_error"),
+    Kind.SPENT: Words(429, "billing_error"),
+    Kind.HELD: Words(429, "rate_limit_error"),
+}
 
 
 def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
     """Return the body of an error."""
+    words = words_for(failure, REFUSALS)
     other = "api_error" if status >= _SERVER_ERRORS else "invalid_request_error"
-    return {
-        "type": "error",
-        "error": {"type": _TYPES.get(status, other), "message": failure.message},
-    }
+    named = words.type if words else _TYPES.get(status, other)
+    return {"type": "error", "error": {"type": named, "message": failure.message}}
 
 
 def error_event(failure: GatewayError) -> bytes:

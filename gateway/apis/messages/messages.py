@@ -48,6 +48,7 @@ class Messages:
     """The Dialect of messages, or of counting their tokens, which costs nothing."""
 
     key_headers: tuple[str, ...] = ("x-api-key",)
+    refusals = anthropic_errors.REFUSALS
     error = staticmethod(anthropic_errors.error)
     error_event = staticmethod(anthropic_errors.error_event)
 

@@ -52,6 +52,7 @@ class Responses:
 
     channel = "responses"
     key_headers: tuple[str, ...] = ()
+    refusals = openai_errors.REFUSALS
     error = staticmethod(openai_errors.error)
     error_event = staticmethod(failed_event)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from costs.core.admission import Balance, room_of
+from costs.core.admission import Balance, place_without_room, room_of
 from costs.core.money import euros
 from costs.core.pricing import cost_nanoeur
 from costs.core.usage import Usage
@@ -77,16 +77,16 @@ async def _with_room(
 
 
 def _over_limit(bounded: BoundedCall, balances: Sequence[Balance]) -> Refused | None:
-    """Return the refusal by the first limit without room: the day's, then the budgets'."""
+    """Return the refusal by the limit without room that the ledger would name."""
     bound_nanoeur, now = bounded.bound_nanoeur, datetime.now(UTC)
-    day, *others = balances
-    rule = bounded.requested.organization.daily_rule
-    if rule is not None and not day.has_room_for(bound_nanoeur):
-        return refusal_for_cost(rule, bound_nanoeur=bound_nanoeur, balance=day, now=now)
-    for budget, balance in zip(bounded.resolved.budgets, others, strict=True):
-        if not balance.has_room_for(bound_nanoeur):
-            return refusal_for_budget(budget, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
-    return None
+    full = place_without_room(balances, bound_nanoeur)
+    if full is None:
+        return None
+    balance, rule = balances[full], bounded.requested.organization.daily_rule
+    if full == 0 and rule is not None:
+        return refusal_for_cost(rule, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
+    budget = bounded.resolved.budgets[full - 1]
+    return refusal_for_budget(budget, bound_nanoeur=bound_nanoeur, balance=balance, now=now)
 
 
 def _disabled(organization: OrganizationSnapshot) -> Refused:

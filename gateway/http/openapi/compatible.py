@@ -7,7 +7,15 @@ from typing import Any, Final
 
 from gateway.core.request_body import DIMENSION_HEADERS
 from gateway.http.answers import OUTPUT_CAP_HEADER, REQUEST_ID_HEADER, VENDORS_ID_HEADERS
-from gateway.http.openapi.values import DIMENSION, IDEMPOTENCY_KEY, REQUEST_ID, TEXT, Schema
+from gateway.http.openapi.values import (
+    DIMENSION,
+    IDEMPOTENCY_KEY,
+    LEFT,
+    REQUEST_ID,
+    REQUEST_URL,
+    TEXT,
+    Schema,
+)
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 JSON: Final = "application/json"
@@ -15,22 +23,24 @@ COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
 FLAG: Final[Schema] = {"type": "boolean"}
 LIST: Final[Schema] = {"type": "array", "minItems": 1}
 MEANINGS: Final = {
-    400: "The body is invalid, names an unknown model, or asks for something unsupported.",
+    400: "The body is invalid, names an unknown model, or asks for something unsupported; or a "
+    "policy refuses its tokens, or its model has no price.",
     401: "Missing or invalid credentials.",
-    403: "Refused: gateway disabled, policy, limit or missing price; nothing was sent.",
-    404: "The model does not exist or the key does not have access to it.",
+    403: "Refused: gateway disabled, a fixed dimension or a missing permission; nothing was sent.",
+    404: "The model does not exist or may not be used.",
     405: "Method not allowed.",
     408: "The body did not arrive in time.",
     409: "The Idempotency-Key was already used with the same body.",
     413: "The body is too large or has too many JSON values.",
     415: "Content-Type must be application/json.",
     422: "The Idempotency-Key was already used with a different body.",
-    429: "The provider's rate limit was reached, or too many large requests wait.",
+    429: "A limit on money leaves no room: it is spent, or calls in flight hold what is missing. "
+    "Or the provider's rate limit was reached, or too many large requests wait.",
     502: "The provider failed, or refused the gateway's own credentials.",
     503: "Unavailable; nothing was sent.",
     504: "The provider timed out. Charged at the held maximum until the outcome is known.",
 }
-SENT: Final = (400, 401, 403, 405, 408, 409, 413, 415, 422, 429, 502, 503, 504)
+SENT: Final = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 502, 503, 504)
 READ: Final = (400, 401, 403, 405, 503)
 
 
@@ -41,15 +51,30 @@ def _object(properties: Schema, *, required: tuple[str, ...] = ()) -> Schema:
 # The error format that each vendor's clients expect.
 ERRORS: Final = {
     "openai": _object(
-        {"error": _object({"message": TEXT, "type": TEXT, "code": {"type": ["string", "null"]}})},
+        {
+            "error": _object({"message": TEXT, "type": TEXT, "code": {"type": ["string", "null"]}}),
+            **REQUEST_URL,
+        },
         required=("error",),
     ),
     "anthropic": _object(
-        {"type": {"const": "error"}, "error": _object({"type": TEXT, "message": TEXT})},
+        {
+            "type": {"const": "error"},
+            "error": _object({"type": TEXT, "message": TEXT}),
+            **REQUEST_URL,
+        },
         required=("type", "error"),
     ),
     "google": _object(
-        {"error": _object({"code": {"type": "integer"}, "message": TEXT, "status": TEXT})},
+        {
+            "error": _object(
+                {
+                    **{"code": {"type": "integer"}, "message": TEXT, "status": TEXT},
+                    "details": {"type": "array"},
+                }
+            ),
+            **REQUEST_URL,
+        },
         required=("error",),
     ),
 }
@@ -87,13 +112,21 @@ _RESPONSES: Final[Schema] = {
 }
 
 
-def _google(method: str, summary: str, *, streams: bool = False) -> dict[str, Endpoint]:
+_EMBED: Final[Schema] = {
+    **{"content": {"type": "object"}, "taskType": TEXT, "title": TEXT},
+    "outputDimensionality": COUNT,
+}
+
+
+def _google(
+    method: str, summary: str, *, fields: Schema = _CONTENTS, streams: bool = False
+) -> dict[str, Endpoint]:
     return {
         f"/{version}/models/{{model}}:{method}": Endpoint(
             operation_id=f"{version}{method[0].upper()}{method[1:]}",
             summary=summary,
             errors="google",
-            fields=_CONTENTS,
+            fields=fields,
             required=(),
             streams=streams,
             names_model=True,
@@ -148,6 +181,8 @@ ENDPOINTS: Final = {
         streams=True,
     ),
     **_google("countTokens", "Count tokens with Google; free"),
+    **_google("embedContent", "Create an embedding with Google", fields=_EMBED),
+    **_google("batchEmbedContents", "Create embeddings with Google", fields={"requests": LIST}),
 }
 LISTS: Final = {
     "/v1/models": ("listModels", "List the models that the caller can use", "openai"),
@@ -172,7 +207,8 @@ _RETRY: Final = {
     "x-should-retry": {
         "required": False,
         "schema": {"type": "string"},
-        "description": "`false` if a repeated call could be billed again, or would fail again. "
+        "description": "`false` if a repeated call could be billed again, or would fail again, as "
+        "where a limit is spent. "
         "Otherwise the provider's own value.",
     }
 }
@@ -205,6 +241,7 @@ def _responses(errors: str, statuses: tuple[int, ...], good: Schema) -> Schema:
                 **_ID_HEADERS,
                 **_UPSTREAM_ID,
                 **_RETRY,
+                **LEFT,
                 "x-pulse-error-code": {"required": False, "schema": TEXT},
             },
             "content": {JSON: {"schema": {} if status == 405 else ERRORS[errors]}},
@@ -220,12 +257,12 @@ def _sends(endpoint: Endpoint) -> Schema:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     good = {
         "description": "The provider's response in its own format.",
-        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER, **_CAP_HEADER},
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER, **_CAP_HEADER, **LEFT},
         "content": content,
     }
     own = {
         "description": "A provider's own error; its status is kept.",
-        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_RETRY},
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_RETRY, **LEFT},
         "content": {JSON: {"schema": ERRORS[endpoint.errors]}},
     }
     body = _object(endpoint.fields, required=endpoint.required)

@@ -108,7 +108,7 @@ def refusals(*codes_by_status: Codes) -> Schema:
 
 
 def _refusal(status: int, *codes: str) -> Schema:
-    headers: Schema = {REQUEST_ID_HEADER: MAYBE_REQUEST_ID}
+    headers: Schema = {REQUEST_ID_HEADER: MAYBE_REQUEST_ID, **values.LEFT}
     if status in RETRIED:
         seconds = {"type": "integer", "minimum": 1}
         headers["Retry-After"] = {"schema": seconds, "required": status == 429}
@@ -135,7 +135,7 @@ SEND: Final[Schema] = {
     "responses": {
         "200": {
             "description": "The response; server-sent events if `stream` is true.",
-            "headers": {REQUEST_ID_HEADER: REQUEST_ID},
+            "headers": {REQUEST_ID_HEADER: REQUEST_ID, **values.LEFT},
             "content": {
                 JSON: {"schema": {"$ref": "#/components/schemas/Answer"}},
                 EVENTS: {"schema": {"$ref": "#/components/schemas/Event"}},

@@ -37,6 +37,21 @@ MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 WRITTEN_MOMENT: Final[Schema] = {"type": "string", "pattern": PATTERN}
 ANYTHING: Final[Schema] = {"type": "object"}
 REQUEST_ID: Final[Schema] = {"$ref": "#/components/schemas/RequestId"}
+REQUEST_URL: Final[Schema] = {
+    "requestUrl": {
+        "type": "string",
+        "description": "The request's page, where the installation has `PULSE_URL`.",
+    }
+}
+# A header, in OpenAPI's form.
+LEFT: Final[Schema] = {
+    "x-pulse-budget-remaining-eur": {
+        "required": False,
+        "schema": {"type": "string", "pattern": r"^\d+\.\d+$"},
+        "description": "What is left in EUR in the tightest limit on money once this call is held; "
+        "not sent without one.",
+    }
+}
 STATUS: Final[Schema] = {"type": "string", "enum": AiRequestLog.Status.values}
 IDEMPOTENCY_KEY: Final[Schema] = {
     "type": "string",
@@ -154,11 +169,13 @@ def error(*codes: str) -> Schema:
         "error": {**TEXT, "description": "A human-readable message."},
         "code": {"type": "string", "enum": list(codes)},
         "requestId": REQUEST_ID,
+        **REQUEST_URL,
     }
     if "already_done" not in codes:
-        return exactly(properties)
+        return exactly(properties, optional=("requestUrl",))
     # `already_done` has the first request's id and cost.
-    return exactly({**properties, "estimatedCostEur": EUR}, optional=("estimatedCostEur",))
+    optional = ("requestUrl", "estimatedCostEur")
+    return exactly({**properties, "estimatedCostEur": EUR}, optional=optional)
 
 
 def _event(name: str, data: Schema) -> Schema:

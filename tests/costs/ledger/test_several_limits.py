@@ -73,6 +73,21 @@ def test_first_limit_without_room_refuses_call_without_any_hold(
     check_the_books()
 
 
+def test_spent_limit_is_named_before_one_that_calls_in_flight_keep_full(
+    desk: Desk, acme: Organization
+) -> None:
+    budgets = (limit("budget:a", 100), limit("budget:b", 100))
+    asked, admitted = desk.hold(acme, 60, budgets=budgets[1:])
+    desk.settle(settlement(asked, admitted, State.UNKNOWN))
+    desk.hold(acme, 60, budgets=budgets[:1])
+    answer = desk.reserve(ask(acme, 41, budgets=budgets))
+    assert isinstance(answer, InsufficientRoom)
+    assert (answer.limit.scope, answer.balance.charged_nanoeur) == ("budget:b", 60)
+    assert [each.held_nanoeur for each in answer.before[1:]] == [60, 0]
+    fits_later = desk.reserve(ask(acme, 40, budgets=(*budgets[:1], limit("budget:b", 101))))
+    assert isinstance(fits_later, Admitted)
+
+
 def test_budget_without_limit_counts_and_never_refuses(desk: Desk, acme: Organization) -> None:
     warning = (limit("budget:w", None),)
     asked, admitted = desk.hold(acme, 10**15, budgets=warning)

@@ -223,8 +223,8 @@ def test_refusal_is_in_clients_format_and_calls_no_provider(
     limited(blocked_models=[api.model])
     reply = ask(**api.asking(stream=stream))
     sentence = f'Model {api.model} is blocked by policy "P"'
-    kind = "permission_error" if api is MESSAGES else "PERMISSION_DENIED"
-    assert (reply.status, error_in(api, reply)) == (403, (kind, sentence))
+    status, kind = (400, "invalid_request_error") if api is MESSAGES else (404, "NOT_FOUND")
+    assert (reply.status, error_in(api, reply)) == (status, (kind, sentence))
     assert reply.headers["x-pulse-error-code"] == "model_blocked"
     assert (row_of(reply).status, row_of(reply).code) == ("blocked", "model_blocked")
     assert vendors.calls == []
@@ -334,7 +334,8 @@ def test_key_in_query_string_is_never_accepted(
 
 
 def test_only_documented_post_methods_exist(ask: Asking) -> None:
-    assert ask(method="GET", path=f"/v1/models/{FLASH}:embedContent").status == 404
+    assert ask(method="GET", path=f"/v1/models/{FLASH}:predict").status == 404
+    assert ask(path=f"/v1/models/{FLASH}:predict", body=GENERATE.body).status == 404
     assert ask(method="GET", path=GENERATE.plain).status == 405
 
 
@@ -356,7 +357,7 @@ def test_cap_is_within_policy_tokens(
         {"max_tokens": 501} if api is MESSAGES else {"generationConfig": {"maxOutputTokens": 501}}
     )
     refused = ask(**api.asking(stream=stream, **asked))
-    assert (refused.status, refused.headers["x-pulse-error-code"]) == (403, "token_limit")
+    assert (refused.status, refused.headers["x-pulse-error-code"]) == (400, "token_limit")
 
 
 UNBOUNDED: Final = {

@@ -19,7 +19,7 @@ from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers
 from orgs.models import Organization
-from tests.factories import AliasFactory, PolicyFactory
+from tests.factories import AliasFactory, PolicyFactory, RateFactory
 from tests.fake_provider.vendors import settings_at
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
@@ -191,6 +191,70 @@ def test_google_clients_list_callable_models(
     assert [each["name"] for each in reply.json["models"]] == ["models/gemini-2.0-flash"]
     found = get(f"/{version}/models/gemini-2.0-flash", key="", headers={"x-goog-api-key": api_key})
     assert found.json == reply.json["models"][0]
+
+
+def test_pages_of_anthropics_clients_are_as_long_as_they_ask(
+    get: Callable[..., Reply], acme: Organization
+) -> None:
+    for name in ("one", "three", "two"):
+        AliasFactory.create(org=acme, name=name, models=["claude-3-5-sonnet-20241022"])
+    whole = get("/v1/models", headers=AS_ANTHROPIC).json
+    ids = [each["id"] for each in whole["data"]]
+    assert (len(ids), whole["has_more"]) == (4, False)
+    for query, some, has_more in (
+        ("limit=2", ids[:2], True),
+        (f"limit=2&after_id={ids[1]}", ids[2:], False),
+        (f"limit=1&after_id={ids[1]}", ids[2:3], True),
+        (f"limit=2&before_id={ids[3]}", ids[1:3], True),
+        (f"limit=1000&before_id={ids[2]}", ids[:2], False),
+        (f"after_id={ids[3]}", [], False),
+        ("after_id=has-left", [], False),
+        ("before_id=has-left", [], False),
+    ):
+        page = get(f"/v1/models?{query}", headers=AS_ANTHROPIC).json
+        assert [each["id"] for each in page["data"]] == some, query
+        assert page["has_more"] == has_more, query
+        assert page["first_id"] == (some[0] if some else None)
+    for query in ("limit=0", "limit=1001", "limit=x", "limit=-1"):
+        reply = get(f"/v1/models?{query}", headers=AS_ANTHROPIC)
+        assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
+        assert query.split("=", maxsplit=1)[0] in reply.json["error"]["message"]
+
+
+def test_pages_of_googles_clients_are_as_long_as_they_ask(
+    get: Callable[..., Reply], acme: Organization
+) -> None:
+    for name in ("one", "three", "two"):
+        AliasFactory.create(org=acme, name=name, models=["gemini-2.0-flash"])
+    names = [each["name"] for each in get("/v1beta/models").json["models"]]
+    read, token = [], ""
+    while True:
+        page = get(f"/v1beta/models?pageSize=3{token}").json
+        read.append([each["name"] for each in page["models"]])
+        if "nextPageToken" not in page:
+            break
+        token = f"&pageToken={page['nextPageToken']}"
+    assert read == [names[:3], names[3:]]
+    assert "nextPageToken" not in get("/v1beta/models?pageSize=0").json
+    assert get("/v1beta/models?pageToken=has-left").json == {"models": []}
+    assert get("/v1beta/models?pageSize=x").json["error"]["status"] == "INVALID_ARGUMENT"
+
+
+def test_page_of_openais_clients_says_that_more_follow(get: Callable[..., Reply]) -> None:
+    page = get("/v1/models?limit=2").json
+    assert (len(page["data"]), page["has_more"]) == (2, True)
+
+
+def test_googles_clients_list_models_that_embed(get: Callable[..., Reply]) -> None:
+    RateFactory.create(provider="google", model="gemini-embedding-001", input_usd_per_mtok="0.11")
+    methods = {
+        each["name"]: each["supportedGenerationMethods"]
+        for each in get("/v1beta/models").json["models"]
+    }
+    assert methods == {
+        "models/gemini-2.0-flash": ["generateContent", "countTokens"],
+        "models/gemini-embedding-001": ["embedContent", "batchEmbedContents", "countTokens"],
+    }
 
 
 def test_one_model_is_found_by_its_provider_and_name(get: Callable[..., Reply]) -> None:

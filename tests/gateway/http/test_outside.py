@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from gateway.call.runtime import Gateway
+from gateway.http.addresses import is_api
 from pulse.environment import origins
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import send_to_api
@@ -17,42 +18,141 @@ from tests.gateway.wire import send_to_api
 pytestmark = pytest.mark.django_db(transaction=True)
 
 APP = "https://app.example.com"
-SENTENCE = "Endpoint not found"
-OPENAI = {
-    "error": {
-        "message": SENTENCE,
-        "type": "not_found_error",
-        "param": None,
-        "code": "not_found",
-    }
-}
-ANTHROPIC = {"type": "error", "error": {"type": "not_found_error", "message": SENTENCE}}
-GOOGLE = {"error": {"code": 404, "message": SENTENCE, "status": "NOT_FOUND"}}
+HERE = "http://testserver"
+
+
+def openai(sentence: str) -> dict[str, Any]:
+    fields = {"type": "not_found_error", "param": None, "code": "not_found"}
+    return {"error": {"message": sentence, **fields}}
+
+
+def anthropic(sentence: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": "not_found_error", "message": sentence}}
+
+
+def google(sentence: str) -> dict[str, Any]:
+    return {"error": {"code": 404, "message": sentence, "status": "NOT_FOUND"}}
+
+
+AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
+AS_GOOGLE = {"x-goog-api-key": "any"}
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "error"),
+    ("path", "headers", "error", "served"),
     [
-        ("/v1/audio/speech", {}, OPENAI),
-        ("/v1/", {}, OPENAI),
-        ("/v1/messages/batches", {}, ANTHROPIC),
-        ("/v1/complete", {"anthropic-version": "2023-06-01"}, ANTHROPIC),
-        ("/v1beta/cachedContents", {}, GOOGLE),
-        ("/v1/files", {"x-goog-api-key": "any"}, GOOGLE),
+        ("/v1/audio/speech", {}, openai, "/v1/chat/completions, /v1/responses"),
+        ("/v1/files", {}, openai, "/v1/embeddings and /v1/models"),
+        ("/files", {}, openai, "/v1/chat/completions"),
+        ("/openai/v1/images/generations", {}, openai, "/v1/chat/completions"),
+        ("/v1/threads/thread_1/messages", {}, openai, "/v1/chat/completions"),
+        ("/v1/responses/resp_1", {}, openai, "/v1/responses"),
+        ("/v1/", {}, openai, "/v1/chat/completions"),
+        ("/v1/messages/batches", {}, anthropic, "/v1/messages, /v1/messages/count_tokens"),
+        ("/v1/complete", AS_ANTHROPIC, anthropic, "/v1/messages"),
+        ("/v1beta/cachedContents", {}, google, "/v1beta/models/{model}:generateContent"),
+        ("/v1/files", AS_GOOGLE, google, "/v1beta/models/{model}:generateContent"),
+        ("/upload/v1beta/files", {}, google, "/v1beta/models/{model}:generateContent"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
-def test_unknown_path_is_404_in_words_of_its_api(
-    gateway: Gateway, method: str, path: str, headers: Mapping[str, str], error: Mapping[str, Any]
+def test_unserved_path_is_404_in_words_of_its_api(  # noqa: PLR0913
+    gateway: Gateway,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    error: Callable[[str], Mapping[str, Any]],
+    served: str,
 ) -> None:
     reply = send_to_api(method, path, headers=headers)
-    assert (reply.status, reply.json) == (404, error)
+    message = reply.json["error"]["message"]
+    assert (reply.status, reply.json) == (404, error(message))
+    assert message.startswith(f'"{path}" is not served; ')
+    assert served in message
     assert reply.headers["x-pulse-error-code"] == "not_found"
     assert reply.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "error", "right", "base"),
+    [
+        ("/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/v1/v1/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/openai/v1/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/openai/deployments/x/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/v1beta/openai/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/v1beta/openai/models", {}, openai, "/v1/models", "/v1"),
+        ("/api/v1/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("//v1/chat/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/v1/chat/completions/", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/v1/completions", {}, openai, "/v1/chat/completions", "/v1"),
+        ("/responses", {}, openai, "/v1/responses", "/v1"),
+        ("/embeddings", {}, openai, "/v1/embeddings", "/v1"),
+        ("/models", {}, openai, "/v1/models", "/v1"),
+        ("/models/gpt-4o", {}, openai, "/v1/models/gpt-4o", "/v1"),
+        ("/models", AS_ANTHROPIC, anthropic, "/v1/models", ""),
+        ("/messages", {}, anthropic, "/v1/messages", ""),
+        ("/v1/v1/messages", {}, anthropic, "/v1/messages", ""),
+        ("/v1/v1/messages/count_tokens", {}, anthropic, "/v1/messages/count_tokens", ""),
+        ("/anthropic/v1/messages", {}, anthropic, "/v1/messages", ""),
+        ("/v1beta/v1beta/models", AS_GOOGLE, google, "/v1beta/models", ""),
+        (
+            "/google/v1/models/gemini-x:batchEmbedContents",
+            {},
+            google,
+            "/v1beta/models/gemini-x:batchEmbedContents",
+            "",
+        ),
+        ("/models/g:generateContent", {}, google, "/v1beta/models/g:generateContent", ""),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_wrong_base_url_is_answered_with_right_one(  # noqa: PLR0913
+    gateway: Gateway,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    error: Callable[[str], Mapping[str, Any]],
+    right: str,
+    base: str,
+) -> None:
+    reply = send_to_api(method, path, headers=headers, body=b"{}" if method == "POST" else b"")
+    sentence = f'"{path}" is not served; use {HERE}{right}: the base URL of '
+    message = reply.json["error"]["message"]
+    assert (reply.status, reply.json) == (404, error(message))
+    assert message.startswith(sentence)
+    assert message.endswith(f"'s clients is {HERE}{base}")
+
+
+def test_sentence_names_public_url(gateway: Gateway, settings: Settings) -> None:
+    settings.PULSE_URL = "https://ai.example.org"
+    message = send_to_api("POST", "/chat/completions").json["error"]["message"]
+    assert "use https://ai.example.org/v1/chat/completions" in message
+
+
+def test_path_is_shown_short_and_printable(gateway: Gateway) -> None:
+    message = send_to_api("POST", "/v1/" + "x" * 1000 + "\n").json["error"]["message"]
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("path", ["/admin/ai/v1/messages", "/static/v1/messages", "/nothing", "/"])
+def test_paths_of_pages_stay_pages(path: str) -> None:
+    assert not is_api(path, [(b"authorization", b"Bearer x")])
+
+
+def test_path_of_page_is_api_for_programs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.http.addresses.resolve", lambda _: None)  # a page has the path
+    key, html = (b"authorization", b"Bearer x"), (b"accept", b"text/html,*/*")
+    assert is_api("/models", [key, (b"accept", b"application/json")])
+    assert is_api("/models", [(b"x-api-key", b"x")])
+    assert not is_api("/models", [key, html])
+    assert not is_api("/models", [html])
+    assert not is_api("/models", [])
+
+
 def test_unknown_path_of_native_api_is_404_in_its_words(gateway: Gateway) -> None:
-    assert send_to_api("GET", "/api/ai/nothing").refusal == (404, "not_found", SENTENCE)
+    refusal = send_to_api("GET", "/api/ai/nothing").refusal
+    assert refusal == (404, "not_found", "Endpoint not found")
 
 
 def test_wrong_method_is_405_in_words_of_its_api(ask: Asking) -> None:

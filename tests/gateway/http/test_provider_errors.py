@@ -156,23 +156,24 @@ def test_own_error_has_no_key_of_ours(ask: Asking, fake: FakeProvider, way: dict
 
 
 @pytest.mark.parametrize("way", [chat(GPT), MESSAGES, chat(CLAUDE)], ids=["a", "b", "c"])
-def test_own_retry_headers_and_limits_are_returned(
+def test_own_retry_headers_are_returned_and_quotas_are_not(
     ask: Asking, fake: FakeProvider, way: dict[str, Any]
 ) -> None:
     week_s = 7 * 24 * 3600
     vendor = "openai" if way["body"]["model"] == GPT else "anthropic"
-    headers = {
-        "retry-after": str(week_s),
-        "x-should-retry": "true",
+    headers = {"retry-after": str(week_s), "x-should-retry": "true"}
+    quotas = {
         "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-limit-tokens-minute": "9",
+        "anthropic-ratelimit-tokens-remaining": "0",
         "anthropic-ratelimit-unified-status": "rejected",
-        "request-id": "req_of_the_vendor",
     }
-    fake.answers(status=429, body=OWN[vendor][1], headers=headers)
+    own_id = {"request-id": "req_of_the_vendor"}
+    fake.answers(status=429, body=OWN[vendor][1], headers={**headers, **quotas, **own_id})
     reply = ask(**way)
     assert reply.status == 429
-    shown = {name: reply.headers[name] for name in headers if name != "request-id"}
-    assert shown == {name: headers[name] for name in shown}
+    assert {name: reply.headers[name] for name in headers} == headers
+    assert not quotas.keys() & reply.headers.keys()
     assert reply.headers["x-pulse-upstream-request-id"] == "req_of_the_vendor"
     assert upstream_id_in(row_of(reply)) == "req_of_the_vendor"
 

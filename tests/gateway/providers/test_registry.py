@@ -110,6 +110,42 @@ def test_vendor_sdk_is_imported_on_first_use() -> None:
     assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
+def test_all_sdks_are_imported_before_any_call() -> None:
+    script = (
+        "import asyncio, sys, django\n"
+        "django.setup()\n"
+        "from gateway.providers.registry import Providers\n"
+        "from tests.fake_provider.vendors import settings_at\n"
+        "async def main():\n"
+        "    vendors = dict.fromkeys(('openai', 'google'), 'http://127.0.0.1:9')\n"
+        "    providers = Providers(settings_at(vendors), sandbox=True)\n"
+        "    await providers.open_all()\n"
+        "    heavy = {'openai', 'anthropic', 'google.genai', 'mistralai'}\n"
+        "    print(sorted(heavy & set(sys.modules)))\n"
+        "    await providers.aclose()\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("['google.genai', 'openai']", 0), done.stderr
+
+
+async def test_provider_that_cannot_be_opened_keeps_no_other_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    providers = Providers(nowhere(), sandbox=True)
+    opened: list[str] = []
+
+    async def get(name: str) -> None:
+        opened.append(name)
+        if name == "openai":
+            raise ImportError("broken installation")
+
+    monkeypatch.setattr(providers, "get", get)
+    await providers.open_all()
+    assert opened == [*providers.configured()]
+    assert 'provider "openai" could not be opened' in caplog.text
+
+
 def test_openai_loads_httpx_whole_before_other_sdks_do() -> None:
     code = "import sys, gateway.providers.openai; print(hasattr(sys.modules['httpx'], 'Timeout'))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -378,6 +378,14 @@ def _chat(model: str, **changes: Any) -> Endpoint:
     return Endpoint(path="/v1/chat/completions", body={**TRANSLATED, "model": model, **changes})
 
 
+EMBED_REQUEST: Final[dict[str, Any]] = {
+    "model": "models/gemini-embedding-001",
+    "content": {"role": "user", "parts": [{"text": "Hello"}]},
+    "taskType": "RETRIEVAL_DOCUMENT",
+    "title": "A title",
+    "outputDimensionality": 2,
+}
+
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     "native": Endpoint(path="/api/ai/request", body=NATIVE),
     "native, prompt": Endpoint(
@@ -425,6 +433,13 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         for method in ("generateContent", "streamGenerateContent", "countTokens")
     },
     "streamGenerateContent, events": _generate("v1beta", "streamGenerateContent?alt=sse"),
+    "embedContent": Endpoint(
+        path="/v1beta/models/gemini-embedding-001:embedContent", body=EMBED_REQUEST
+    ),
+    "batchEmbedContents": Endpoint(
+        path="/v1/models/gemini-embedding-001:batchEmbedContents",
+        body={"requests": [EMBED_REQUEST, {"content": {"parts": {"text": "you"}}}]},
+    ),
     "countTokens, whole request": Endpoint(
         path=f"/v1beta/models/{FLASH}:countTokens", body={"generateContentRequest": CONTENTS}
     ),

@@ -111,8 +111,9 @@ def answer(url: URL, body: Any) -> Answer:
         return _plain({"input_tokens": 3})
     if path.endswith(":countTokens"):
         return _plain({"totalTokens": 3})
-    if path.endswith(":batchEmbedContents"):
-        return _plain({"embeddings": [{"values": [0.5, 1.5]} for _ in body["requests"]]})
+    if path.endswith((":embedContent", ":batchEmbedContents")):
+        vectors = [{"values": [0.5, 1.5]} for _ in body.get("requests", [body])]
+        return _plain({"embedding": vectors[0], "embeddings": vectors})
     if path.endswith("/embeddings"):
         vector = {"object": "embedding", "index": 0, "embedding": [0.5, 1.5]}
         return _plain({"object": "list", "data": [vector], "model": "m", "usage": CHAT_USAGE})
