@@ -26,7 +26,7 @@ from tests.gateway.wire import Reply
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 SHORT_S = 0.5
-NOTICED_WITHIN_S = 8.0
+NOTICED_WITHIN_S = 15.0
 WORDS = "one two three four five six seven eight"
 STREAM: dict[str, Any] = {"stream": True}
 WAYS = {
