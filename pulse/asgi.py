@@ -17,7 +17,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402  the apps are ready only now
 
 from gateway.alerts.loop import AlertLoop  # noqa: E402
-from gateway.call.runtime import current  # noqa: E402
+from gateway.call.runtime import Gateway, current  # noqa: E402
 from gateway.http.addresses import is_api  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
 from pulse.server import api_handler, pages  # noqa: E402
@@ -25,6 +25,7 @@ from pulse.server.page_turns import TakingTurns  # noqa: E402
 from pulse.server.protocol import ON_STOP  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
 
+IMPORT_AFTER_S: Final = 3.0
 ALERTS_STOP_MAX_S: Final = 15.0  # longer than a webhook or a mail server may take
 # New containers between two collections of cyclic garbage. Requests leave almost none, and at
 # Python's default of 700 collections took 8 % of a request.
@@ -47,6 +48,12 @@ async def application(scope: api_handler.Scope, receive: Receive, send: api_hand
         await pages.handle(console, scope, receive, send)
 
 
+async def _open_providers(gateway: Gateway) -> None:
+    """Import the vendors' libraries, which takes seconds, when the first requests are served."""
+    await asyncio.sleep(IMPORT_AFTER_S)
+    await gateway.providers.open_all()
+
+
 async def _live(scope: api_handler.Scope, receive: Receive, send: api_handler.Send) -> None:
     """Start and stop with the server: calls run on its loop, and are completed before it ends."""
     gateway = current()
@@ -67,7 +74,7 @@ async def _live(scope: api_handler.Scope, receive: Receive, send: api_handler.Se
             alerts.start()
             scope["state"][ON_STOP] = partial(gateway.drain, settings.DRAIN_S)
             await send({"type": "lifespan.startup.complete"})
-            opening = asyncio.create_task(gateway.providers.open_all())
+            opening = asyncio.create_task(_open_providers(gateway))
         elif message["type"] == "lifespan.shutdown":
             alerts.stop()
             if opening is not None:

@@ -81,7 +81,7 @@ REPORTS: Final = (
         report="https://github.com/BerriAI/litellm/issues/37754",
         right="the vendor's limits, retry-after and x-should-retry",
         source="https://platform.claude.com/docs/en/api/rate-limits#response-headers",
-        test=f"{_HTTP}::test_own_retry_headers_and_limits_are_returned",
+        test=f"{_HTTP}::test_own_retry_headers_are_returned_and_quotas_are_not",
     ),
     Report(
         kind="a client repeats a call that timed out at a proxy, and pays for each",

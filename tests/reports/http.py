@@ -79,7 +79,7 @@ REPORTS: Final = (
         report="https://github.com/AntSeed/antseed/pull/218",
         right="404 in the error format of the path's API",
         source="https://developers.openai.com/api/docs/guides/error-codes",
-        test=f"{OUTSIDE}::test_unknown_path_is_404_in_words_of_its_api",
+        test=f"{OUTSIDE}::test_unserved_path_is_404_in_words_of_its_api",
     ),
     Report(
         kind="an answer to HTTP/1.0 is sent in chunks",

@@ -64,10 +64,13 @@ def searches_of(row: AiRequestLog) -> int:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_turn_of_agent_holds_cents(ask: Asking, fake: FakeProvider, name: str) -> None:
+def test_turn_of_agent_holds_its_prompt_searches_and_cap(
+    ask: Asking, fake: FakeProvider, name: str
+) -> None:
     reply = send(ask, name)
     assert row_of(reply).status == "ok"
-    assert CENT // 10 < hold_of(reply) < 60 * CENT
+    # Most of it is the model's own cap, which is lowered where there is less room.
+    assert CENT // 10 < hold_of(reply) < 250 * CENT
 
 
 def test_turn_with_tool_call_and_second_turn_of_codex(ask: Asking, fake: FakeProvider) -> None:
@@ -81,7 +84,7 @@ def test_turn_with_tool_call_and_second_turn_of_codex(ask: Asking, fake: FakePro
     body = shape(CODEX).body
     second = send(ask, CODEX, body | {"input": [*body["input"], *output, result]})
     assert row_of(second).status == "ok"
-    assert hold_of(second) < 60 * CENT
+    assert hold_of(second) < 150 * CENT
     assert fake.calls[-1].body["input"][-1] == result
 
 

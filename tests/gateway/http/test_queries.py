@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 AN_ID: Final = "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"
 HELLO: Final = {"model": "sandbox-small", "prompt": "Say hello"}
 # Probes: one that asks for more must not take an instance out of service.
-PROBES: Final = ("/healthz", "/readyz")
+PROBES: Final = ("/healthz", "/readyz", "/api/hello")
 # Vendors' clients send parameters of their own here, and some are sent on to the provider.
 CALLS: Final = re.compile(r"/v1(beta)?/.*(completions|responses|embeddings|messages|tokens|:)")
 PATHS: Final = sorted(
