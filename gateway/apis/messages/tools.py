@@ -17,8 +17,8 @@ from orgs.core.values import quoted
 
 Tool = Mapping[str, Any]
 
-# Written into a request where a limit applies: how often each web tool may be used, by whom, and
-# how much of a page it may read.
+# Written into a request where a limit applies: how often each web tool may be used, what may call
+# it, and how much of a page it may read.
 USES: Final = 5
 CONTENT_TOKENS: Final = 20_000
 DIRECT: Final = ["direct"]

@@ -1,4 +1,4 @@
-"""Who evaluates alerts, and for whom: one process at a time, each organization by itself."""
+"""Evaluations of alerts: one process at a time, each organization by itself."""
 
 from __future__ import annotations
 
